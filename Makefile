@@ -1,0 +1,74 @@
+# Everything starts from a bare python3: the first target that needs packages builds .venv from the locks.
+PY   ?= python3
+VENV := .venv
+UV   := uv==0.13.9
+BIN  := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format lock openapi bench docs clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.base ## migrate the local database, load the demo study and serve on this machine
+	$(BIN)/python -m app migrate
+	$(BIN)/python -m app demo
+	$(BIN)/python -m app serve
+
+test: $(VENV)/.test ## run the whole test suite, on SQLite and on a real PostgreSQL
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(VENV)/.test ## check style, format, types and the directions between rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test ## apply what lint can repair by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+openapi: $(VENV)/.base ## write the served API description to openapi.yaml
+	$(BIN)/python -m app openapi > openapi.yaml.new
+	mv openapi.yaml.new openapi.yaml
+
+bench: $(VENV)/.test ## measure the throughput and latency figures the README quotes
+	$(BIN)/python -m tests.bench $(ARGS)
+
+docs: $(VENV)/.test ## render docs/definitions.md from the worked examples in tests/spec
+	$(BIN)/python -m tests.spec.render
+
+# Pins already in the locks are kept; `make lock UPGRADE=--upgrade` moves all of them.
+# The locks carry hashes and no addresses, so they hold behind any package index.
+COMPILE = $(BIN)/uv pip compile -q --system-certs --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	$(UPGRADE) pyproject.toml
+lock: $(BIN)/uv ## resolve pyproject.toml into the two locks
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --group test -c requirements.lock -o requirements-test.lock
+
+clean: ## remove the environment and all caches; databases stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PY) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PY=python3.11 ...")'
+	$(PY) -m venv $(VENV)
+
+$(BIN)/uv: | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(UV)
+
+# uv is three times as fast as pip; where it cannot reach the package index, pip installs the very same lock.
+# Certificates come from the system, so that both work behind a proxy that a hospital trusts.
+define install
+	( $(BIN)/python -m pip install -q --disable-pip-version-check $(UV) && \
+	  $(BIN)/uv pip install -q --system-certs --python $(BIN)/python --require-hashes -r $< ) || \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	touch $@
+endef
+
+$(VENV)/.base: requirements.lock | $(BIN)/python
+	$(install)
+
+$(VENV)/.test: requirements-test.lock | $(BIN)/python
+	$(install)

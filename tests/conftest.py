@@ -1,0 +1,45 @@
+"""What every test may ask for: a database of its own, and property tests that repeat exactly."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.postgres import WHEEL, bundled_binaries, fresh_database, running_server
+
+# The same examples on every machine and in every run, so that a red build is about the change and never about luck.
+settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, print_blob=True)
+# New examples on each run: HYPOTHESIS_PROFILE=thorough make test
+settings.register_profile("thorough", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url() -> Iterator[str]:
+    """A PostgreSQL server for the session: that of `TEST_DATABASE_URL`, else one started for it."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    binaries = bundled_binaries()
+    if binaries is None or not hasattr(os, "geteuid"):
+        pytest.skip(f"no PostgreSQL: {WHEEL} has no wheel for this platform and TEST_DATABASE_URL is not set")
+    with running_server(binaries) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server_url: str) -> Iterator[str]:
+    """An empty PostgreSQL database for one test."""
+    with fresh_database(postgres_server_url) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database for one test, on each engine that the service runs on."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'x.db'}"
+    return request.getfixturevalue("postgres_url")
