@@ -1,0 +1,237 @@
+"""Every way in which the service says no.
+
+A refusal is one class: its docstring is the title that a client reads, its attributes are the HTTP status and the
+slug of the problem type. What is wrong inside a document is a list of `Fault`, each a place and a code, never the
+value found there: an error message is copied into tickets and logs, and a patient's data must not travel with it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class FaultCode(StrEnum):
+    """What can be wrong at one place of a document or a request; the sentence behind each is in `SENTENCES`."""
+
+    MISSING = "missing"
+    UNKNOWN_FIELD = "unknown_field"
+    WRONG_TYPE = "wrong_type"
+    NOT_FINITE = "not_finite"
+    OUT_OF_RANGE = "out_of_range"
+    TOO_LONG = "too_long"
+    TOO_SHORT = "too_short"
+    TOO_MANY = "too_many"
+    BAD_IDENTIFIER = "bad_identifier"
+    BAD_TEXT = "bad_text"
+    UNKNOWN_VALUE = "unknown_value"
+    UNKNOWN_CODE = "unknown_code"
+    UNKNOWN_UNIT = "unknown_unit"
+    MASS_UNIT = "mass_unit"
+    UNIT_MISMATCH = "unit_mismatch"
+    BAD_TIME = "bad_time"
+    NO_OFFSET = "no_offset"
+    FUTURE_TIME = "future_time"
+    REVERSED_PERIOD = "reversed_period"
+    REVERSED_LIMITS = "reversed_limits"
+    OFF_SCALE = "off_scale"
+    SCALE_NOT_DECLARABLE = "scale_not_declarable"
+    LENGTH_MISMATCH = "length_mismatch"
+    BEFORE_BIRTH = "before_birth"
+    DOSE_WITHOUT_UNIT = "dose_without_unit"
+    CONFLICTING_DUPLICATE = "conflicting_duplicate"
+    PATH_MISMATCH = "path_mismatch"
+    UNKNOWN_PARAMETER = "unknown_parameter"
+    REPEATED_PARAMETER = "repeated_parameter"
+    CONTRADICTION = "contradiction"
+    MALFORMED = "malformed"
+    DUPLICATE_KEY = "duplicate_key"
+
+
+SENTENCES: dict[FaultCode, str] = {
+    FaultCode.MISSING: "This field is required.",
+    FaultCode.UNKNOWN_FIELD: "An object here has a field that this version does not know.",
+    FaultCode.WRONG_TYPE: "The value is of another JSON type than the one documented.",
+    FaultCode.NOT_FINITE: "A number must be finite and must not round to zero or overflow.",
+    FaultCode.OUT_OF_RANGE: "The value lies outside the range that is documented for this field.",
+    FaultCode.TOO_LONG: "The text or list is longer than this field allows.",
+    FaultCode.TOO_SHORT: "The text or list is shorter than this field allows.",
+    FaultCode.TOO_MANY: "The document holds more items than one submission may.",
+    FaultCode.BAD_IDENTIFIER: "An identifier is 1 to 64 of the characters A-Z, a-z, 0-9, dot and hyphen.",
+    FaultCode.BAD_TEXT: "Text must not be empty and must not hold control characters.",
+    FaultCode.UNKNOWN_VALUE: "The value is not one of those documented for this field.",
+    FaultCode.UNKNOWN_CODE: "The code is not one that this service knows.",
+    FaultCode.UNKNOWN_UNIT: "The unit is missing or is not in the table of accepted units; a unit is never guessed.",
+    FaultCode.MASS_UNIT: "A mass concentration is not an enzyme activity: this is CK-MB mass or another assay.",
+    FaultCode.UNIT_MISMATCH: "The unit does not measure what this code reports.",
+    FaultCode.BAD_TIME: "A time is a calendar date, or an RFC 3339 date-time with an offset between -12:00 and +14:00.",
+    FaultCode.NO_OFFSET: "A date-time needs its offset from UTC; without one the laboratory day would be guessed.",
+    FaultCode.FUTURE_TIME: "The time lies more than 24 hours ahead of this service's clock.",
+    FaultCode.REVERSED_PERIOD: "The end lies before the start.",
+    FaultCode.REVERSED_LIMITS: "The lower limit lies above the upper limit.",
+    FaultCode.OFF_SCALE: "The score lies outside the scale of its instrument.",
+    FaultCode.SCALE_NOT_DECLARABLE: "This instrument has a fixed scale; only MMT and ADL may declare one.",
+    FaultCode.LENGTH_MISMATCH: "Parallel arrays must be of one length.",
+    FaultCode.BEFORE_BIRTH: "The event lies before the patient's year of birth.",
+    FaultCode.DOSE_WITHOUT_UNIT: "A dose and its unit are given together or not at all.",
+    FaultCode.CONFLICTING_DUPLICATE: "The document states the same fact twice with different content.",
+    FaultCode.PATH_MISMATCH: "The identifier in the document differs from the one in the path.",
+    FaultCode.UNKNOWN_PARAMETER: "This resource does not take a query parameter of this name.",
+    FaultCode.REPEATED_PARAMETER: "A query parameter may be given once.",
+    FaultCode.CONTRADICTION: "This definition contradicts another part of the protocol.",
+    FaultCode.MALFORMED: "The text is not JSON as RFC 8259 defines it.",
+    FaultCode.DUPLICATE_KEY: "An object has the same key twice.",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One thing that is wrong: a JSON pointer (RFC 6901) to the place and a code; `detail` adds to the code's
+    sentence.
+    """
+
+    pointer: str
+    code: FaultCode
+    detail: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The fault for a person to read; it never holds the submitted value."""
+        return self.detail or SENTENCES[self.code]
+
+
+def pointer(*parts: str | int) -> str:
+    """A JSON pointer from its reference tokens, escaped as RFC 6901 section 3 says."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+class ServiceError(Exception):
+    """The request cannot be served."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal"
+
+    def __init__(
+        self, detail: str | None = None, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail or self.title())
+        self.detail = detail
+        self.faults = tuple(sorted(set(faults)))
+        self.headers = dict(headers or {})
+
+    @classmethod
+    def title(cls) -> str:
+        """The first sentence of the class's docstring, without its full stop."""
+        return (cls.__doc__ or "").strip().split("\n")[0].rstrip(".")
+
+
+class MalformedDocument(ServiceError):
+    """The document cannot be read."""
+
+    status = 400
+    slug = "malformed"
+
+
+class ForeignOrigin(ServiceError):
+    """The request names a host or an origin that this service does not answer to."""
+
+    status = 403
+    slug = "foreign-origin"
+
+
+class NotFound(ServiceError):
+    """There is nothing at this address."""
+
+    status = 404
+    slug = "not-found"
+
+
+class MethodNotAllowed(ServiceError):
+    """This address does not answer to this method."""
+
+    status = 405
+    slug = "method-not-allowed"
+
+
+class NotAcceptable(ServiceError):
+    """The answer cannot be given in a form that the client accepts."""
+
+    status = 406
+    slug = "not-acceptable"
+
+
+class BodyTimeout(ServiceError):
+    """The request body did not arrive in time."""
+
+    status = 408
+    slug = "body-timeout"
+
+
+class Conflict(ServiceError):
+    """The request contradicts what is stored."""
+
+    status = 409
+    slug = "conflict"
+
+
+class Erased(ServiceError):
+    """The person has been erased, and with them what this address would answer."""
+
+    status = 410
+    slug = "erased"
+
+
+class PreconditionFailed(ServiceError):
+    """The resource has changed since the version that If-Match names."""
+
+    status = 412
+    slug = "precondition-failed"
+
+
+class TooLarge(ServiceError):
+    """The body is larger than this service accepts."""
+
+    status = 413
+    slug = "too-large"
+
+
+class AddressTooLong(ServiceError):
+    """The address is longer than this service reads."""
+
+    status = 414
+    slug = "address-too-long"
+
+
+class UnsupportedMediaType(ServiceError):
+    """The media type or content coding is not one that this address reads."""
+
+    status = 415
+    slug = "unsupported-media-type"
+
+
+class InvalidDocument(ServiceError):
+    """The document is readable but not acceptable."""
+
+    status = 422
+    slug = "invalid"
+
+
+class PreconditionRequired(ServiceError):
+    """Replacing or erasing needs the If-Match header with the ETag of the version that was read."""
+
+    status = 428
+    slug = "precondition-required"
+
+
+class HeadersTooLarge(ServiceError):
+    """The request headers are larger than this service reads."""
+
+    status = 431
+    slug = "headers-too-large"
+
+
+class Busy(ServiceError):
+    """The service cannot take the request now; it may be sent again."""
+
+    status = 503
+    slug = "busy"

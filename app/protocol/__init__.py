@@ -1,0 +1,1 @@
+"""What is asked: the declared definitions behind every number, as data."""

@@ -1,0 +1,345 @@
+"""A protocol: every definition that an analysis uses, declared before the data are looked at.
+
+The models follow `docs/definitions.md` row by row. A definition is echoed in each answer by its `id` and
+`parameters`. A protocol that contradicts itself is refused, and the refusal names the definition.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.timeline.vocabulary import INSTRUMENTS, AssessmentCode, Direction
+
+Measure = Literal["CK"] | AssessmentCode
+Week = Annotated[int, Field(ge=-520, le=520)]
+Day = Annotated[int, Field(ge=-3650, le=3650)]
+Product = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+
+
+class Part(BaseModel):
+    """What all parts of a protocol share: strict, frozen, nothing unknown."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def contradiction(sentence: str) -> PydanticCustomError:
+    """The error for a definition that contradicts another; `sentence` says which, without a submitted value."""
+    return PydanticCustomError("contradiction", "{sentence}", {"sentence": sentence})
+
+
+class Treatment(Part):
+    """Which infusions are the treatment, and what one course of it is."""
+
+    products: tuple[Product, ...] = Field(
+        default=("IVIG",), min_length=1, description="Products whose infusions count.", examples=[["IVIG"]]
+    )
+    course_gap_days: int = Field(
+        default=14,
+        ge=1,
+        le=365,
+        description="Infusions of one product with at most this many days between them are one course.",
+        examples=[14],
+    )
+
+
+class Baseline(Part):
+    """The value before treatment: the last one on or before day 0."""
+
+    flag_older_than_days: int = Field(
+        default=42, ge=0, le=3650, description="A baseline older than this is used and flagged.", examples=[42]
+    )
+
+
+class Visits(Part):
+    """Which recorded value stands for which planned week; day 7w is the target of week w, week 0 is the baseline."""
+
+    weeks: tuple[Week, ...] = Field(
+        default=(-4, 1, 2, 4, 8),
+        min_length=1,
+        description="Planned weeks other than week 0.",
+        examples=[[-4, 1, 2, 4, 8]],
+    )
+    rule: Literal["nearest_within", "contiguous"] = Field(
+        default="nearest_within",
+        description="`nearest_within`: the value nearest to the target within `tolerance_days`, a tie to the later. "
+        "`contiguous`: windows meet half-way between declared targets, week 0 among them; a day half-way belongs "
+        "to the later week; the outermost windows reach as far out as in.",
+        examples=["nearest_within"],
+    )
+    tolerance_days: int = Field(
+        default=3, ge=0, le=365, description="Half-width of a window under `nearest_within`.", examples=[3]
+    )
+
+    @model_validator(mode="after")
+    def _windows_must_not_overlap(self) -> Self:
+        if list(self.weeks) != sorted(set(self.weeks)) or 0 in self.weeks:
+            raise contradiction("visits.weeks: declare each week once, ascending, without week 0.")
+        if self.rule == "nearest_within":
+            gaps = [7 * (after - before) for before, after in zip(self.weeks, self.weeks[1:], strict=False)]
+            if any(gap <= 2 * self.tolerance_days for gap in gaps):
+                raise contradiction("visits.tolerance_days: the windows of two declared weeks overlap.")
+        return self
+
+
+class Scale(Part):
+    """The range of an instrument and which end is better."""
+
+    minimum: float = Field(default=0, description="Least score.", examples=[0])
+    maximum: float = Field(description="Greatest score.", examples=[100])
+    better: Direction = Field(description="Which end of the scale is better; never guessed.", examples=["higher"])
+
+    @model_validator(mode="after")
+    def _range_must_not_be_empty(self) -> Self:
+        if self.maximum <= self.minimum:
+            raise contradiction("scales: the greatest score must lie above the least.")
+        return self
+
+
+class PointsAboveBaseline(Part):
+    """Responder: at least `points` better than the baseline at the best (or last) value of the days named.
+
+    Better is up on a scale whose higher end is better, else down.
+    """
+
+    id: Literal["points_above_baseline"] = Field(description="Name of the rule.", examples=["points_above_baseline"])
+    measure: AssessmentCode = Field(description="Measure that it is applied to.", examples=["MMT"])
+    points: float = Field(gt=0, description="Least improvement in points of the scale.", examples=[5])
+    days: tuple[Day, Day] = Field(description="First and last day after the first infusion.", examples=[[1, 59]])
+    value: Literal["best", "last"] = Field(description="Which value of these days is judged.", examples=["best"])
+
+
+class PercentAboveBaseline(Part):
+    """Responder: at least `percent` of the baseline better than the baseline at the visit of one week."""
+
+    id: Literal["percent_above_baseline"] = Field(description="Name of the rule.", examples=["percent_above_baseline"])
+    measure: AssessmentCode = Field(description="Measure that it is applied to.", examples=["MMT"])
+    percent: float = Field(gt=0, le=1000, description="Least improvement in per cent of the baseline.", examples=[20])
+    week: Week = Field(description="Week whose visit is judged.", examples=[4])
+
+
+class CkDecreaseOrNormal(Part):
+    """Responder: CK at most `percent_of_baseline` of the baseline, or normal, on the days named."""
+
+    id: Literal["ck_decrease_or_normal"] = Field(description="Name of the rule.", examples=["ck_decrease_or_normal"])
+    measure: Literal["CK"] = Field(default="CK", description="Measure that it is applied to.", examples=["CK"])
+    percent_of_baseline: int = Field(
+        ge=1, le=100, description="Greatest CK of a responder in per cent of the baseline.", examples=[70]
+    )
+    days: tuple[Day, Day] = Field(description="First and last day after the first infusion.", examples=[[1, 59]])
+    value: Literal["best", "last"] = Field(
+        description="`best`: any value of these days may satisfy it; `last`: the last one must.", examples=["best"]
+    )
+
+
+class CkDecreaseOrNormalAtWeek(Part):
+    """Responder: CK at most `percent_of_baseline` of the baseline, or normal, at the visit of one week."""
+
+    id: Literal["ck_decrease_or_normal_at_week"] = Field(
+        description="Name of the rule.", examples=["ck_decrease_or_normal_at_week"]
+    )
+    measure: Literal["CK"] = Field(default="CK", description="Measure that it is applied to.", examples=["CK"])
+    percent_of_baseline: int = Field(
+        ge=1, le=100, description="Greatest CK of a responder in per cent of the baseline.", examples=[70]
+    )
+    week: Week = Field(description="Week whose visit is judged.", examples=[4])
+
+
+ResponseRule = Annotated[
+    PointsAboveBaseline | PercentAboveBaseline | CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek,
+    Field(discriminator="id"),
+]
+
+
+class Response(Part):
+    """One declared response definition; the primary one of a measure is the one that a report leads with."""
+
+    rule: ResponseRule = Field(
+        description="The rule and its parameters.",
+        examples=[{"id": "points_above_baseline", "measure": "MMT", "points": 5, "days": [1, 59], "value": "best"}],
+    )
+    primary: bool = Field(
+        default=True, description="Whether this is the pre-declared main rule of its measure.", examples=[True]
+    )
+
+
+class WeeklyChange(Part):
+    """Change from baseline, week by week."""
+
+    measures: tuple[Measure, ...] = Field(
+        default=("CK", "MMT", "ADL"), min_length=1, description="Measures compared.", examples=[["CK", "MMT", "ADL"]]
+    )
+    weeks: tuple[Week, ...] = Field(
+        default=(1, 2, 4, 8), min_length=1, description="Weeks compared with the baseline.", examples=[[1, 2, 4, 8]]
+    )
+    alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="Level of the adjusted tests that name the onset.", examples=[0.05]
+    )
+
+
+class CkChange(Part):
+    """The change of ln(CK) before treatment against the change after it."""
+
+    before_week: Week = Field(default=-4, lt=0, description="Week that the change before starts from.", examples=[-4])
+    after_week: Week = Field(default=4, gt=0, description="Week that the change after ends at.", examples=[4])
+
+
+class CkNormalTime(Part):
+    """How long CK stays normal once it is."""
+
+    rmst_until_days: int = Field(
+        default=365, ge=1, le=36500, description="Horizon of the restricted mean.", examples=[365]
+    )
+    rescue: Literal["treatment_policy"] = Field(
+        default="treatment_policy",
+        description="What a second course or new treatment does to the time: nothing, it is ignored and reported.",
+        examples=["treatment_policy"],
+    )
+
+
+class AdverseReactions(Part):
+    """Which adverse events count as reactions."""
+
+    related: tuple[Literal["definite", "probable", "possible", "unlikely", "unrelated", "unknown", "true"], ...] = (
+        Field(
+            default=("definite", "probable", "possible", "unknown", "true"),
+            min_length=1,
+            description="Relations that count; an absent one is `unknown`.",
+            examples=[["definite", "probable", "possible", "unknown", "true"]],
+        )
+    )
+
+
+ProportionInterval = Literal["clopper-pearson", "wilson", "jeffreys", "mid-p"]
+MedianConvention = Literal["midpoint", "lower"]
+PlateauConvention = Literal["left_end", "midpoint_to_last"]
+SurvivalInterval = Literal["log-log", "log", "plain"]
+Zeros = Literal["drop", "pratt"]
+Multiplicity = Literal["holm", "hochberg", "fixed_sequence_backward", "none"]
+
+
+class Conventions(Part):
+    """Choices on which statistical packages disagree; every answer names the ones that it used."""
+
+    median: MedianConvention = Field(
+        default="midpoint", description="Median when the curve is exactly 0.5 over an interval.", examples=["midpoint"]
+    )
+    plateau: PlateauConvention = Field(
+        default="left_end",
+        description="Median when the curve stays at 0.5 to the end of follow-up.",
+        examples=["left_end"],
+    )
+    interval: SurvivalInterval = Field(
+        default="log-log",
+        description="Scale of the intervals of the survival curve and its median.",
+        examples=["log-log"],
+    )
+    zeros: Zeros = Field(default="drop", description="Zero differences in the signed-rank test.", examples=["drop"])
+    proportion: ProportionInterval = Field(
+        default="clopper-pearson", description="First interval of a proportion; Wilson stands beside it.",
+        examples=["clopper-pearson"],
+    )  # fmt: skip
+    multiplicity: Multiplicity = Field(
+        default="holm", description="Adjustment over the weeks of a measure.", examples=["holm"]
+    )
+
+
+class Protocol(Part):
+    """The declared definitions of a study."""
+
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9.\-]{1,64}$",
+        description="Name of the protocol, echoed in every answer.",
+        examples=["seed-2008"],
+    )
+    title: str = Field(
+        default="", max_length=200, description="What it is, in a sentence.", examples=["Definitions of our own trial"]
+    )
+    treatment: Treatment = Field(default=Treatment(), description="The treatment.", examples=[{"products": ["IVIG"]}])
+    baseline: Baseline = Field(default=Baseline(), description="The baseline.", examples=[{"flag_older_than_days": 42}])
+    visits: Visits = Field(default=Visits(), description="The visit windows.", examples=[{"weeks": [-4, 1, 2, 4, 8]}])
+    scales: dict[Literal["MMT", "ADL"], Scale] = Field(
+        default={}, description="Scales of the sum scores.", examples=[{"MMT": {"maximum": 100, "better": "higher"}}]
+    )
+    upper_limit: Literal["own", "nearest_same_laboratory"] = Field(
+        default="own",
+        description="Where the upper limit of a CK comes from that was sent without one: nowhere, or that patient's "
+        "limit at the same laboratory nearest in time (flagged).",
+        examples=["own"],
+    )
+    responses: tuple[Response, ...] = Field(
+        default=(),
+        description="The response definitions.",
+        examples=[
+            [{"rule": {"id": "points_above_baseline", "measure": "MMT", "points": 5, "days": [1, 59], "value": "best"}}]
+        ],
+    )
+    weekly_change: WeeklyChange = Field(
+        default=WeeklyChange(), description="The weekly comparison.", examples=[{"weeks": [1, 2, 4, 8]}]
+    )
+    ck_change: CkChange = Field(
+        default=CkChange(), description="The before/after comparison.", examples=[{"after_week": 4}]
+    )
+    ck_normal_time: CkNormalTime = Field(
+        default=CkNormalTime(), description="The time with normal CK.", examples=[{"rmst_until_days": 365}]
+    )
+    adverse_reactions: AdverseReactions = Field(
+        default=AdverseReactions(),
+        description="The adverse reactions.",
+        examples=[{"related": ["possible", "definite"]}],
+    )
+    conventions: Conventions = Field(
+        default=Conventions(), description="The statistical conventions.", examples=[{"median": "midpoint"}]
+    )
+
+    @model_validator(mode="after")
+    def _parts_must_agree(self) -> Self:
+        for sentence in self._contradictions():
+            raise contradiction(sentence)
+        return self
+
+    def scale(self, measure: str) -> Scale:
+        """The scale of an instrument: its own fixed one, or the one that this protocol declares."""
+        fixed = INSTRUMENTS[measure]
+        if fixed.maximum is not None and fixed.better is not None:
+            return Scale(minimum=0, maximum=fixed.maximum, better=fixed.better)
+        return self.scales[measure]  # type: ignore[index]
+
+    @property
+    def digest(self) -> str:
+        """`sha256:...` over the canonical JSON of the protocol: keys sorted, no spaces, defaults written out."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+    def _contradictions(self) -> Iterator[str]:
+        weeks = {0, *self.visits.weeks}
+        needs: list[tuple[str, Any, int | None]] = [
+            (f"responses.{i}", r.rule.measure, getattr(r.rule, "week", None)) for i, r in enumerate(self.responses)
+        ]
+        needs += [("weekly_change.measures", measure, None) for measure in self.weekly_change.measures]
+        needs += [("weekly_change.weeks", "CK", week) for week in self.weekly_change.weeks]
+        needs += [("ck_change.before_week", "CK", self.ck_change.before_week)]
+        needs += [("ck_change.after_week", "CK", self.ck_change.after_week)]
+        for where, measure, week in needs:
+            if week is not None and week not in weeks:
+                yield f"{where}: this week is not among visits.weeks."
+            if measure in {"MMT", "ADL"} and measure not in self.scales:
+                yield f"{where}: this measure needs its scale and direction in scales."
+        for i, response in enumerate(self.responses):
+            rule = response.rule
+            days = getattr(rule, "days", None)
+            if days is not None and not 1 <= days[0] <= days[1]:
+                yield f"responses.{i}: days must be an ascending pair after day 0."
+            if isinstance(rule, PointsAboveBaseline) and (
+                rule.measure in self.scales or rule.measure not in {"MMT", "ADL"}
+            ):
+                scale = self.scale(rule.measure)
+                if rule.points > scale.maximum - scale.minimum:
+                    yield f"responses.{i}: points exceed the range of the scale."
+        named = [(r.rule.measure, r.primary) for r in self.responses]
+        for measure in sorted({measure for measure, _ in named}):
+            if sum(1 for entry in named if entry == (measure, True)) > 1:
+                yield "responses: a measure has more than one primary definition."
