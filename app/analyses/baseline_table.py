@@ -1,0 +1,220 @@
+"""Who the patients are: demographics, disease, treatment, baseline values, values and doses by visit, visits kept."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Excluded,
+    Flag,
+    Grouped,
+    Options,
+    Question,
+    baseline_definition,
+    caveats,
+    groups,
+    populations,
+    visits_definition,
+)
+from app.derive.doses import index_dose_per_kg, prednisolone
+from app.derive.study import DerivedStudy
+from app.estimate.results import Number, Result, Summary
+from app.estimate.summary import summarise
+from app.timeline.columns import Floats
+from app.timeline.moments import EPOCH_DAY
+from app.timeline.vocabulary import ANALYTES, ASSESSMENT_CODES, LAB_CODES
+
+NAME = "baseline-table"
+Section = Literal["demographics", "disease", "treatment", "baseline", "visit", "prednisolone", "visits_kept"]
+
+
+class Category(Result):
+    """Patients with one value of a category."""
+
+    value: str = Field(description="The value.", examples=["female"])
+    count: int = Field(description="Patients who have it.", examples=[10])
+    rate: Number | None = Field(description="Share of the patients for whom the value is known.", examples=[0.625])
+
+
+class TableRow(Grouped):
+    """One row of the table: a number summarised over patients, or a category counted."""
+
+    section: Section = Field(description="Part of the table.", examples=["baseline"])
+    variable: str = Field(description="What is described.", examples=["CK"])
+    unit: str | None = Field(description="Its unit.", examples=["U/L"])
+    week: int | None = Field(
+        description="Week of the visit; 0 is the baseline; null where no visit is meant.", examples=[0]
+    )
+    n: int = Field(description="Treated patients for whom it is known.", examples=[16])
+    missing: int = Field(description="Treated patients for whom it is not.", examples=[0])
+    summary: Summary | None = Field(default=None, description="Distribution of a number.", examples=[None])
+    categories: tuple[Category, ...] | None = Field(
+        default=None,
+        description="Counts of a category; `kept` of a visit is one with a value in its window.",
+        examples=[None],
+    )
+
+
+class RecordCount(Grouped):
+    """How many records of one measure the study holds, used or not."""
+
+    measure: str = Field(description="The measure.", examples=["CK"])
+    count: int = Field(description="Records.", examples=[467])
+
+
+class BaselineTable(Answer):
+    """The baseline table of the safety set."""
+
+    records: tuple[RecordCount, ...] = Field(description="Records by measure, of all patients.", examples=[[]])
+
+    results: tuple[TableRow, ...] = Field(description="The rows in the order of the table.", examples=[[]])
+
+
+def baseline_table(study: DerivedStudy, options: Options) -> BaselineTable:
+    """The table over the safety set."""
+    conventions = options.conventions(study.protocol.conventions)
+    results: list[TableRow] = []
+    records: list[RecordCount] = []
+    excluded: list[Excluded] = []
+    flags: list[Flag] = []
+    for group, part in groups(study, options.by):
+        context = Context(part, group, options.level, conventions, options.patients)
+        results += _rows(context)
+        records += _records(context)
+        excluded += context.excluded(["" if treated else "not_treated" for treated in part.safety], "all")
+        flags += context.flags({"dose_not_convertible": prednisolone(part.cohort, part.exposure, 0).not_convertible})
+    return BaselineTable(
+        analysis=NAME,
+        populations=populations(study),
+        by=options.by,
+        level=options.level,
+        conventions=conventions,
+        definitions=(baseline_definition(study.protocol), visits_definition(study.protocol)),
+        records=tuple(records),
+        results=tuple(results),
+        excluded=tuple(excluded),
+        flags=tuple(flags),
+        caveats=caveats("definitions_are_ours"),
+    )
+
+
+def _rows(context: Context) -> Iterator[TableRow]:
+    study = context.study
+    yield from _people(context)
+    exposure = study.exposure
+    treated = study.safety
+    yield _number(context, "treatment", "infusions", None, None, exposure.infusions[treated].astype(np.float64))
+    yield _number(context, "treatment", "courses", None, None, exposure.courses[treated].astype(np.float64))
+    yield _number(
+        context, "treatment", "index_course_dose", "g/kg", None, index_dose_per_kg(study.cohort, exposure)[treated]
+    )
+    weeks = sorted({0, *study.protocol.visits.weeks})
+    measures = _measures(study)
+    for measure in measures:
+        yield _number(context, "baseline", measure, _unit(measure), 0, study.at_week(measure, 0)[treated])
+        if measure in LAB_CODES:
+            ratio = _times_upper_limit(study, measure)
+            yield _number(context, "baseline", f"{measure}/upper_limit", "1", 0, ratio[treated])
+    for measure in measures:
+        for week in weeks:
+            yield _number(context, "visit", measure, _unit(measure), week, study.at_week(measure, week)[treated])
+    for week in weeks:
+        doses = prednisolone(study.cohort, exposure, 7 * week).daily_milligrams
+        yield _number(context, "prednisolone", "prednisolone", "mg/d", week, doses[treated])
+    for measure in measures:
+        for week in weeks:
+            kept = ~np.isnan(study.at_week(measure, week)[treated])
+            yield _category(context, "visits_kept", measure, week, ["kept" if one else "missed" for one in kept])
+
+
+def _records(context: Context) -> Iterator[RecordCount]:
+    cohort = context.study.cohort
+    for codes, column in ((LAB_CODES, cohort.labs.code), (ASSESSMENT_CODES, cohort.assessments.code)):
+        for i, code in enumerate(codes):
+            if count := int((column == i).sum()):
+                yield RecordCount(group=context.group, measure=code, count=count)
+
+
+def _people(context: Context) -> Iterator[TableRow]:
+    study = context.study
+    people = [row for row, treated in zip(study.cohort.patients, study.safety, strict=True) if treated]
+    day0 = study.exposure.day0[study.safety]
+    ages = [
+        np.nan if row.birth_year is None else _year(int(day)) - row.birth_year
+        for row, day in zip(people, day0, strict=True)
+    ]
+    weights = [np.nan if row.weight_kg is None else row.weight_kg for row in people]
+    yield _number(context, "demographics", "age", "a", None, np.array(ages, dtype=np.float64))
+    yield _number(context, "demographics", "weight", "kg", None, np.array(weights, dtype=np.float64))
+    yield _category(context, "demographics", "sex", None, [row.sex for row in people])
+    yield _category(context, "disease", "diagnosis", None, [row.diagnosis for row in people])
+    resistant = [None if row.steroid_resistant is None else str(row.steroid_resistant).lower() for row in people]
+    yield _category(context, "disease", "steroid_resistant", None, resistant)
+
+
+def _measures(study: DerivedStudy) -> list[str]:
+    """The analytes and instruments that the cohort has any value of and whose scale is known."""
+    labs = [code for i, code in enumerate(LAB_CODES) if (study.cohort.labs.code == i).any()]
+    scores = [
+        code
+        for i, code in enumerate(ASSESSMENT_CODES)
+        if (code not in {"MMT", "ADL"} or code in study.protocol.scales) and (study.cohort.assessments.code == i).any()
+    ]
+    return [*labs, *scores]
+
+
+def _unit(measure: str) -> str:
+    return ANALYTES[measure].unit if measure in LAB_CODES else "points"
+
+
+def _year(day: int) -> int:
+    return date.fromordinal(day + EPOCH_DAY).year
+
+
+def _times_upper_limit(study: DerivedStudy, measure: str) -> Floats:
+    records, rows = study.records(measure), study.weeks(measure)[0]
+    ratio = records.value / np.where(records.upper_limit > 0, records.upper_limit, np.nan)
+    return np.where(rows < 0, np.nan, ratio[np.maximum(rows, 0)]) if len(ratio) else np.full(len(rows), np.nan)
+
+
+def _number(
+    context: Context, section: Section, variable: str, unit: str | None, week: int | None, values: Floats
+) -> TableRow:
+    known = values[~np.isnan(values)]
+    return TableRow(
+        group=context.group,
+        section=section,
+        variable=variable,
+        unit=unit,
+        week=week,
+        n=len(known),
+        missing=len(values) - len(known),
+        summary=summarise(known),
+    )
+
+
+def _category(
+    context: Context, section: Section, variable: str, week: int | None, values: Sequence[str | None]
+) -> TableRow:
+    known = [value for value in values if value is not None]
+    return TableRow(
+        group=context.group,
+        section=section,
+        variable=variable,
+        unit=None,
+        week=week,
+        n=len(known),
+        missing=len(values) - len(known),
+        categories=tuple(
+            Category(value=value, count=known.count(value), rate=known.count(value) / len(known))
+            for value in sorted(set(known))
+        ),
+    )
+
+
+QUESTION = Question(NAME, "Who are the patients, and what was recorded of them?", BaselineTable, baseline_table)

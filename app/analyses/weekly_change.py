@@ -1,0 +1,226 @@
+"""How much a measure changed from baseline, week by week, and from which week on the change is significant."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Definition,
+    Excluded,
+    Flag,
+    Grouped,
+    Options,
+    Question,
+    baseline_definition,
+    caveats,
+    groups,
+    populations,
+    visits_definition,
+)
+from app.derive.segments import first_reason, pick
+from app.derive.study import DerivedStudy
+from app.estimate.multiplicity import adjust
+from app.estimate.paired_change import paired_change
+from app.estimate.ratio import geometric_mean_ratio, ratio_interval
+from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
+from app.timeline.columns import Floats
+
+NAME = "weekly-change"
+Scale = Literal["ln", "raw"]
+
+
+class WeekChange(Grouped):
+    """The change of one measure from baseline to one week."""
+
+    measure: str = Field(description="The measure.", examples=["CK"])
+    scale: Scale = Field(description="`ln`: differences of ln(CK); `raw`: in U/L or points.", examples=["ln"])
+    week: int = Field(description="The week.", examples=[1])
+    n: int = Field(description="Patients with a value at baseline and at this week.", examples=[15])
+    mean: Number | None = Field(description="Mean difference, week minus baseline.", examples=[-0.532302162668])
+    median: Number | None = Field(description="Median difference.", examples=[-0.462135768045])
+    sd: Number | None = Field(description="Standard deviation of the differences.", examples=[0.2338])
+    geometric_mean_ratio: Number | None = Field(
+        default=None,
+        exclude_if=lambda ratio: ratio is None,
+        description="exp(mean) on the ln scale: the week's CK over the baseline's.",
+        examples=[0.5873],
+    )
+    reason: WhyNull = None
+    tests: tuple[TestResult, ...] = Field(description="Signed-rank test, then paired t test.", examples=[[]])
+    intervals: tuple[Interval, ...] = Field(description="Of the mean, the pseudomedian and the ratio.", examples=[[]])
+
+
+class Onset(Grouped):
+    """From which week on a measure differs significantly from baseline."""
+
+    measure: str = Field(description="The measure.", examples=["MMT"])
+    scale: Scale = Field(description="Scale of the differences.", examples=["raw"])
+    test: str = Field(description="The test that decides.", examples=["wilcoxon"])
+    alpha: Number = Field(description="Level that the adjusted p is held against.", examples=[0.05])
+    week: int | None = Field(
+        description="First week from which every later week is significant; null where the last one is not.",
+        examples=[2],
+    )
+    reason: Literal["last_week_not_significant", "last_week_without_p"] | None = Field(
+        default=None, description="Why there is none.", examples=[None, "last_week_not_significant"]
+    )
+
+
+class WeeklyChanges(Answer):
+    """Change from baseline by week, with tests adjusted over the weeks of a measure."""
+
+    results: tuple[WeekChange, ...] = Field(description="One entry a measure, scale and week.", examples=[[]])
+    onset: tuple[Onset, ...] = Field(description="One entry a measure and scale.", examples=[[]])
+
+
+def weekly_change(study: DerivedStudy, options: Options) -> WeeklyChanges:
+    """Every measure and week that the protocol compares with the baseline."""
+    conventions = options.conventions(study.protocol.conventions)
+    results: list[WeekChange] = []
+    onsets: list[Onset] = []
+    excluded: list[Excluded] = []
+    flags: list[Flag] = []
+    for group, part in groups(study, options.by):
+        context = Context(part, group, options.level, conventions, options.patients)
+        for measure in study.protocol.weekly_change.measures:
+            for scale in _scales(measure):
+                rows = _weeks(context, measure, scale, excluded)
+                results += rows
+                onsets.append(_onset(context, rows))
+            flags += _flags(context, measure)
+    rule = study.protocol.weekly_change
+    return WeeklyChanges(
+        analysis=NAME,
+        populations=populations(study),
+        by=options.by,
+        level=options.level,
+        conventions=conventions,
+        definitions=(
+            baseline_definition(study.protocol),
+            visits_definition(study.protocol),
+            Definition(id="change_from_baseline", parameters=rule.model_dump(mode="json")),
+        ),
+        results=tuple(results),
+        onset=tuple(onsets),
+        excluded=tuple(excluded),
+        flags=tuple(flags),
+        caveats=caveats("definitions_are_ours", "uncontrolled_pre_post", "selection_on_baseline"),
+    )
+
+
+def _scales(measure: str) -> tuple[Scale, ...]:
+    return ("ln", "raw") if measure == "CK" else ("raw",)
+
+
+def _column(study: DerivedStudy, measure: str, scale: Scale) -> Floats:
+    if measure != "CK":
+        return study.records(measure).value
+    return study.ck_ln if scale == "ln" else study.ck_point
+
+
+def _weeks(context: Context, measure: str, scale: Scale, excluded: list[Excluded]) -> list[WeekChange]:
+    study, weeks = context.study, context.protocol.weekly_change.weeks
+    column = _column(study, measure, scale)
+    changes: list[Change] = []
+    for week in weeks:
+        difference = study.difference(column, measure, week)
+        changes.append(
+            paired_change(difference[~np.isnan(difference)], level=context.level, zeros=context.conventions.zeros)
+        )
+        reasons = _reasons(study, column, measure, week)
+        excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
+    adjusted = _adjusted(changes, context)
+    return [
+        WeekChange(
+            group=context.group,
+            measure=measure,
+            scale=scale,
+            week=week,
+            n=change.n,
+            mean=change.mean,
+            median=change.median,
+            sd=change.sd,
+            geometric_mean_ratio=geometric_mean_ratio(change.mean) if scale == "ln" else None,
+            reason=change.reason,
+            tests=tests,
+            intervals=_intervals(change, scale),
+        )
+        for week, change, tests in zip(weeks, changes, adjusted, strict=True)
+    ]
+
+
+def _intervals(change: Change, scale: Scale) -> tuple[Interval, ...]:
+    if scale == "raw":
+        return change.intervals
+    return (*change.intervals, ratio_interval(change.intervals[0]))
+
+
+def _adjusted(changes: Sequence[Change], context: Context) -> list[tuple[TestResult, ...]]:
+    """The tests of each week with p adjusted over the weeks, the signed-rank tests among themselves and likewise the
+    t.
+    """
+    method = context.conventions.multiplicity
+    families = [
+        [
+            test.model_copy(update={"p_adjusted": p, "adjustment": method} | _chain(test, p))
+            for test, p in zip(family, adjust([test.p for test in family], method), strict=True)
+        ]
+        for family in zip(*(change.tests for change in changes), strict=True)
+    ]
+    return list(zip(*families, strict=True))
+
+
+def _chain(test: TestResult, adjusted: float | None) -> dict[str, Reason]:
+    return {"reason": Reason.CHAIN_BROKEN} if adjusted is None and test.p is not None and test.reason is None else {}
+
+
+def _onset(context: Context, rows: Sequence[WeekChange]) -> Onset:
+    alpha = context.protocol.weekly_change.alpha
+    week: int | None = None
+    p = [row.tests[0].p_adjusted for row in rows]
+    for row, adjusted in zip(reversed(rows), reversed(p), strict=True):
+        if adjusted is None or adjusted > alpha:
+            break
+        week = row.week
+    reason: Literal["last_week_not_significant", "last_week_without_p"] | None = None
+    if week is None:
+        reason = "last_week_without_p" if p[-1] is None else "last_week_not_significant"
+    return Onset(
+        group=context.group,
+        measure=rows[0].measure,
+        scale=rows[0].scale,
+        test=rows[-1].tests[0].method,
+        alpha=alpha,
+        week=week,
+        reason=reason,
+    )
+
+
+def _reasons(study: DerivedStudy, column: Floats, measure: str, week: int) -> tuple[str, ...]:
+    records, rows = study.records(measure), study.weeks(measure)
+    missing = (
+        *study.left_out,
+        ("no_baseline", rows[0] < 0),
+        ("no_value_in_window", rows[week] < 0),
+        ("zero_value", np.isnan(pick(column, rows[0])) | np.isnan(pick(column, rows[week]))),
+    )
+    return first_reason(missing, records.size)
+
+
+def _flags(context: Context, measure: str) -> list[Flag]:
+    records = context.study.records(measure)
+    counts = dict(records.flags)
+    counts.pop("no_upper_limit", None)
+    if measure == "CK":
+        rows = context.study.weeks(measure)
+        used = np.unique(np.concatenate([rows[week] for week in (0, *context.protocol.weekly_change.weeks)]))
+        counts["comparator"] = int((records.comparator[used[used >= 0]] != 0).sum())
+    counts["baseline_too_old"] = int((context.study.baseline_too_old(measure) & context.study.efficacy).sum())
+    return context.flags(counts, measure)
+
+
+QUESTION = Question(NAME, "How much did each measure change from baseline, week by week?", WeeklyChanges, weekly_change)

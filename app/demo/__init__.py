@@ -1,0 +1,7 @@
+"""The demonstration study: 16 synthetic patients shaped like an open trial of immunoglobulin; none of them exists."""
+
+from pathlib import Path
+
+STUDY = "demo"
+NAME = "Demonstration: synthetic IVIG cohort in steroid-resistant polymyositis and dermatomyositis"
+TIMELINES = Path(__file__).with_name("timelines.json")

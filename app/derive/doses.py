@@ -1,0 +1,55 @@
+"""Doses over time: prednisolone at a day, immunoglobulin per kg in the index course."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.derive.exposure import Exposure
+from app.timeline.columns import NO_TIME, Cohort, Floats
+from app.timeline.vocabulary import DAILY_MILLIGRAMS
+
+_GRAMS = {"g/kg": 1.0, "mg/kg": 1e-3, "g": 1.0, "mg": 1e-3}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Doses:
+    """Daily dose of each patient in mg, NaN where unknown; `not_convertible` counts periods whose unit is no daily
+    dose.
+    """
+
+    daily_milligrams: Floats
+    not_convertible: int
+
+
+def prednisolone(cohort: Cohort, exposure: Exposure, day: int) -> Doses:
+    """The prednisolone dose on a day counted from day 0: the sum of the periods that cover it.
+
+    A patient with prednisolone at other times only had 0; one of whom no prednisolone was ever reported is unknown,
+    and so is one whose dose that day has no daily unit.
+    """
+    table = cohort.medications
+    named = np.array([str(drug).strip().casefold() == "prednisolone" for drug in table.drug], dtype=np.bool_)
+    periods = table.where(named & exposure.treated[table.patient])
+    factor = np.array(
+        [float(DAILY_MILLIGRAMS[unit]) if unit in DAILY_MILLIGRAMS else np.nan for unit in periods.unit],
+        dtype=np.float64,
+    )
+    at = exposure.day0[periods.patient] + day
+    covers = (periods.start_day <= at) & ((periods.end_day == NO_TIME) | (at <= periods.end_day))
+    total = np.full(len(cohort), np.nan)
+    total[periods.patient] = 0.0
+    np.add.at(total, periods.patient[covers], (periods.dose * factor)[covers])
+    return Doses(total, int(np.isnan(factor).sum()))
+
+
+def index_dose_per_kg(cohort: Cohort, exposure: Exposure) -> Floats:
+    """Immunoglobulin of the index course in g per kg of body weight, NaN where a dose or the weight is missing."""
+    given = exposure.given.where(exposure.index)
+    weight = np.array([np.nan if row.weight_kg is None else row.weight_kg for row in cohort.patients], dtype=np.float64)
+    grams = np.array([_GRAMS.get(unit, np.nan) for unit in given.unit], dtype=np.float64)
+    absolute = np.array([unit in {"g", "mg"} for unit in given.unit], dtype=np.bool_)
+    per_kg = given.dose * grams / np.where(absolute, weight[given.patient], 1.0)
+    total = np.full(len(cohort), np.nan)
+    total[given.patient] = 0.0
+    np.add.at(total, given.patient, per_kg)
+    return total

@@ -1,0 +1,84 @@
+"""Which infusions are the treatment, which course they belong to, and therefore which date is day 0."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.derive.segments import any_where, count_where, first_where, pick_int
+from app.protocol.model import Treatment
+from app.timeline.columns import NO_TIME, Bools, Cohort, Infusions, Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exposure:
+    """One row per patient.
+
+    `day0` is the date of the first infusion of the index course (days since 1970-01-01; `NO_TIME` if never treated) and
+    `instant0` its time where one was sent. `second_course_day` is the first day of the next course, an intercurrent
+    event. `infusions` counts all infusions of the protocol's products and `index` marks the rows of `given` in the
+    index course.
+    """
+
+    day0: Ints
+    instant0: Ints
+    treated: Bools
+    infusions: Ints
+    courses: Ints
+    second_course_day: Ints
+    given: Infusions
+    index: Bools
+    flags: Mapping[str, int]
+
+
+def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
+    """Courses by the gap rule: infusions of one product with at most `course_gap_days` between them are one course.
+
+    The course that holds the earliest infusion is the index course. A course number that was sent and disagrees with
+    the place of the course among those of its product is flagged; the gap rule decides.
+    """
+    size = len(cohort)
+    given = cohort.infusions.where(np.isin(cohort.infusions.product, np.array(treatment.products, dtype=np.object_)))
+    product = np.unique(given.product.astype(str), return_inverse=True)[1] if len(given) else given.day
+    number = _course_numbers(given, product, treatment.course_gap_days)
+    first = first_where(given.patient, size, np.ones(len(given), dtype=np.bool_))
+    day0 = pick_int(given.day, first, NO_TIME)
+    row0 = np.maximum(first, 0)
+    in_index = np.zeros(len(given), dtype=np.bool_)
+    if len(given):
+        mine = row0[given.patient]
+        in_index = (product == product[mine]) & (number == number[mine])
+    second = first_where(given.patient, size, ~in_index)
+    starts = np.zeros(len(given), dtype=np.bool_)
+    starts[np.unique(np.stack([given.patient, product, number]), axis=1, return_index=True)[1]] = True
+    disagrees = any_where(given.patient, size, (given.course != 0) & (given.course != number))
+    flags = Counter(
+        course_number_disagrees=int(disagrees.sum()),
+        second_course=int((second >= 0).sum()),
+        utc_day=0 if cohort.zoned else int(given.utc.sum()),
+    )
+    return Exposure(
+        day0=day0,
+        instant0=pick_int(given.instant, first, NO_TIME),
+        treated=first >= 0,
+        infusions=count_where(given.patient, size, np.ones(len(given), dtype=np.bool_)),
+        courses=count_where(given.patient, size, starts),
+        second_course_day=pick_int(given.day, second, NO_TIME),
+        given=given,
+        index=in_index,
+        flags=flags,
+    )
+
+
+def _course_numbers(given: Infusions, product: Ints, gap: int) -> Ints:
+    """1, 2, 3, ... along the courses of each patient and product."""
+    order = np.lexsort((given.day, product, given.patient))
+    patient, kind, day = given.patient[order], product[order], given.day[order]
+    same = (patient[1:] == patient[:-1]) & (kind[1:] == kind[:-1])
+    new = np.concatenate([[True], ~same | (day[1:] - day[:-1] > gap)]) if len(order) else np.zeros(0, dtype=np.bool_)
+    restart = np.concatenate([[True], ~same]) if len(order) else new
+    running = np.cumsum(new)
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = running - np.maximum.accumulate(np.where(restart, running - 1, 0)) if len(order) else running
+    return number

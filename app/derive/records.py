@@ -1,0 +1,114 @@
+"""The usable values of one measure: on which day relative to treatment, one a day, with what was left out and why."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.derive.exposure import Exposure
+from app.protocol.model import Scale
+from app.timeline.columns import NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
+
+Order = tuple[Ints | Floats, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Records:
+    """Values of one measure sorted by patient and day, at most one a day.
+
+    `day` counts from day 0. `upper_limit` is NaN where unknown and `comparator` 0 where the value is exact (see
+    `columns.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked.
+    """
+
+    size: int
+    patient: Ints
+    day: Ints
+    value: Floats
+    upper_limit: Floats
+    comparator: Ints
+    lab: Words
+    flags: Mapping[str, int]
+
+
+def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
+    """The results of one analyte; of several on one day the latest, then the last issued, then the highest."""
+    labs = cohort.labs.of(code)
+    flags: Counter[str] = Counter()
+    kept = labs.where(_usable(labs, cohort, exposure, flags))
+    limit = np.where(np.isnan(kept.upper_limit), np.inf, kept.upper_limit)
+    kept = kept.where(_one_a_day(kept, (kept.comparator, -limit, kept.value, kept.issued, kept.instant), flags))
+    flags["no_upper_limit"] += int(np.isnan(kept.upper_limit).sum())
+    return Records(
+        len(cohort),
+        kept.patient,
+        kept.day - exposure.day0[kept.patient],
+        kept.value,
+        kept.upper_limit,
+        kept.comparator,
+        kept.lab,
+        flags,
+    )
+
+
+def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> Records:
+    """The scores of one instrument that fit the protocol's scale; of several on one day the latest, then the worst."""
+    scores = cohort.assessments.of(code)
+    flags: Counter[str] = Counter()
+    mismatch = (scores.score > scale.maximum) | (scores.score < scale.minimum)
+    mismatch |= ~np.isnan(scores.scale_max) & (scores.scale_max != scale.maximum)
+    flags["scale_mismatch"] += int((mismatch & exposure.treated[scores.patient]).sum())
+    scores = scores.where(~mismatch)
+    kept = scores.where(_usable(scores, cohort, exposure, flags))
+    worst = -kept.score if scale.better == "higher" else kept.score
+    kept = kept.where(_one_a_day(kept, (worst, kept.issued, kept.instant), flags))
+    nothing = np.full(len(kept), np.nan)
+    return Records(
+        len(cohort),
+        kept.patient,
+        kept.day - exposure.day0[kept.patient],
+        kept.score,
+        nothing,
+        np.zeros(len(kept), dtype=np.int64),
+        np.full(len(kept), None, dtype=np.object_),
+        flags,
+    )
+
+
+def post_dose_on_day_0(day: Ints, instant: Ints, day0: Ints, instant0: Ints) -> Bools:
+    """Whether a record of day 0 was taken after the infusion began: both have a clock time and the record's is later.
+
+    A date without a time on either side counts as before the dose.
+    """
+    timed = (instant != NO_TIME) & (instant0 != NO_TIME)
+    post_dose: Bools = (day == day0) & timed & (instant > instant0)
+    return post_dose
+
+
+def _usable(table: Labs | Assessments, cohort: Cohort, exposure: Exposure, flags: Counter[str]) -> Bools:
+    """The rows of treated patients, not after death, not taken on day 0 after the dose."""
+    treated = exposure.treated[table.patient]
+    died = np.array(
+        [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],
+        dtype=np.int64,
+    )
+    death = died[table.patient] if len(cohort) else table.day
+    late = treated & (death != NO_TIME) & (table.day > death)
+    day0, instant0 = (exposure.day0[table.patient], exposure.instant0[table.patient])
+    post_dose = treated & ~late & post_dose_on_day_0(table.day, table.instant, day0, instant0)
+    usable: Bools = treated & ~late & ~post_dose
+    flags["after_death"] += int(late.sum())
+    flags["day_0_post_dose"] += int(post_dose.sum())
+    flags["utc_day"] += 0 if cohort.zoned else int((table.utc & usable).sum())
+    return usable
+
+
+def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[str]) -> Ints:
+    """The row of each patient and day that comes last by `preference` (least significant first)."""
+    order = np.lexsort((*preference, table.day, table.patient))
+    patient, day = table.patient[order], table.day[order]
+    last = np.ones(len(order), dtype=np.bool_)
+    last[:-1] = (patient[1:] != patient[:-1]) | (day[1:] != day[:-1])
+    flags["duplicate_draw"] += int((~last).sum())
+    chosen: Ints = order[last]
+    return chosen

@@ -1,0 +1,114 @@
+"""Who responded, by each declared rule, and who could not be judged and why."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.derive.ck_normal import NORMAL
+from app.derive.exact import at_most_zero
+from app.derive.records import Records
+from app.derive.segments import INCLUDED, any_where, first_reason, last_where, pick, pick_int
+from app.protocol.model import (
+    CkDecreaseOrNormal,
+    CkDecreaseOrNormalAtWeek,
+    PercentAboveBaseline,
+    PointsAboveBaseline,
+    ResponseRule,
+    Scale,
+)
+from app.timeline.columns import Bools, Floats, Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Response:
+    """One row per patient: `reason` is empty where the rule could be judged, and then `responder` is its verdict."""
+
+    reason: tuple[str, ...]
+    responder: Bools
+    flags: Mapping[str, int]
+
+    @property
+    def evaluable(self) -> Bools:
+        """The patients whom the rule could judge."""
+        return np.array([reason == INCLUDED for reason in self.reason], dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What a rule is applied to: the records of its measure, the rows of each week and who is left out beforehand."""
+
+    records: Records
+    weeks: Mapping[int, Ints]
+    known: Ints
+    scale: Scale | None
+    excluded: Sequence[tuple[str, Bools]]
+
+    @property
+    def base(self) -> Ints:
+        """The baseline row of each patient."""
+        return self.weeks[0]
+
+
+def response(rule: ResponseRule, judged: Judged) -> Response:
+    """The verdict of one rule on every patient."""
+    chosen = _chosen(rule, judged)
+    satisfied, best_end = _satisfied(rule, judged)
+    size, base = judged.records.size, judged.base
+    at_baseline = pick(judged.records.value, base)
+    checks: list[tuple[str, Bools]] = [*judged.excluded, ("no_baseline", base < 0)]
+    flags: Counter[str] = Counter()
+    if judged.scale is None:
+        checks.append(("normal_at_baseline", pick_int(judged.known, base, 0) == NORMAL))
+    else:
+        checks.append(("at_scale_maximum", at_baseline == best_end))
+    if isinstance(rule, PercentAboveBaseline):
+        checks.append(("zero_baseline", at_baseline == 0))
+    checks.append(("no_value_in_window", ~any_where(judged.records.patient, size, chosen)))
+    reason = first_reason(checks, size)
+    if isinstance(rule, PointsAboveBaseline) and judged.scale is not None:
+        near = at_most_zero((1, np.abs(best_end - at_baseline)), (-1, rule.points)) & (at_baseline != best_end)
+        flags["near_ceiling"] = int((near & np.array([not r for r in reason], dtype=np.bool_)).sum())
+    responder = any_where(judged.records.patient, size, chosen & satisfied)
+    return Response(reason, responder & np.array([not r for r in reason], dtype=np.bool_), flags)
+
+
+def _chosen(rule: ResponseRule, judged: Judged) -> Bools:
+    """The records that a rule looks at: those of a visit, or all or the last of a window of days."""
+    records = judged.records
+    chosen = np.zeros(len(records.day), dtype=np.bool_)
+    if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
+        rows = judged.weeks[rule.week]
+    else:
+        window = (records.day >= rule.days[0]) & (records.day <= rule.days[1])
+        if rule.value == "best":
+            return window
+        rows = last_where(records.patient, records.size, window)
+    chosen[rows[rows >= 0]] = True
+    return chosen
+
+
+def _satisfied(rule: ResponseRule, judged: Judged) -> tuple[Bools, float]:
+    """Whether each record satisfies a rule against its patient's baseline, and the best score of the scale."""
+    records = judged.records
+    base = judged.base[records.patient]
+    before = pick(records.value, base)
+    if isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
+        low_enough = at_most_zero((100, records.value), (-rule.percent_of_baseline, before))
+        # A bound from above is the least favourable value it allows; a bound from below proves no fall, and a baseline
+        # known only from above proves none either.
+        unproven = (records.comparator >= 3) | np.isin(pick_int(records.comparator, base, 0), (1, 2))
+        return (judged.known == NORMAL) | low_enough & ~unproven, np.nan
+    if judged.scale is None:
+        raise ValueError("a score is judged by the scale that the protocol declares")
+    sign = 1 if judged.scale.better == "higher" else -1
+    best_end = judged.scale.maximum if sign == 1 else judged.scale.minimum
+    if isinstance(rule, PercentAboveBaseline):
+        hundred = 100 * sign
+        return at_most_zero((rule.percent, before), (-hundred, records.value), (hundred, before)), best_end
+    return at_most_zero((rule.points, _ones(before)), (sign, before), (-sign, records.value)), best_end
+
+
+def _ones(like: Floats) -> Floats:
+    return np.ones(len(like), dtype=np.float64)

@@ -1,0 +1,154 @@
+"""Everything derived from one cohort under one protocol, each part once and only when a question asks for it."""
+
+from functools import cached_property
+
+import numpy as np
+
+from app.derive.ck_normal import FirstNormal, Spells, borrow_limits, normality, spells, time_to_first_normal
+from app.derive.exposure import Exposure, exposure
+from app.derive.reactions import Reactions, reactions
+from app.derive.records import Records, lab_records, score_records
+from app.derive.response import Judged, Response, response
+from app.derive.segments import any_where, pick
+from app.derive.visits import baseline_too_old, visit_rows
+from app.protocol.model import Protocol, ResponseRule
+from app.timeline.columns import Bools, Cohort, Floats, Ints
+from app.timeline.vocabulary import LAB_CODES
+
+
+class DerivedStudy:
+    """One cohort seen through one protocol; every row of every answer is one patient of `cohort.patients`."""
+
+    def __init__(self, cohort: Cohort, protocol: Protocol) -> None:
+        self.cohort = cohort
+        self.protocol = protocol
+        self._records: dict[str, Records] = {}
+        self._weeks: dict[str, dict[int, Ints]] = {}
+        self._responses: dict[ResponseRule, Response] = {}
+
+    @cached_property
+    def exposure(self) -> Exposure:
+        """Day 0 and courses."""
+        return exposure(self.cohort, self.protocol.treatment)
+
+    @cached_property
+    def safety(self) -> Bools:
+        """Patients with at least one infusion started."""
+        return self.exposure.treated
+
+    @cached_property
+    def efficacy(self) -> Bools:
+        """Safety set with at least one usable CK, MMT or ADL after day 0."""
+        measures = ["CK", *sorted(self.protocol.scales)]
+        after = np.zeros(len(self.cohort), dtype=np.bool_)
+        for measure in measures:
+            records = self.records(measure)
+            after |= any_where(records.patient, records.size, records.day > 0)
+        return self.safety & after
+
+    @cached_property
+    def left_out(self) -> tuple[tuple[str, Bools], ...]:
+        """Why a patient is not in the efficacy set."""
+        return ("not_treated", ~self.safety), ("no_value_after_baseline", self.safety & ~self.efficacy)
+
+    def records(self, measure: str) -> Records:
+        """The usable values of an analyte or instrument."""
+        if measure not in self._records:
+            if measure in LAB_CODES:
+                self._records[measure] = self._lab_records(measure)
+            else:
+                scale = self.protocol.scale(measure)
+                self._records[measure] = score_records(self.cohort, self.exposure, measure, scale)
+        return self._records[measure]
+
+    def weeks(self, measure: str) -> dict[int, Ints]:
+        """The row of each patient for week 0 (the baseline) and every declared week."""
+        if measure not in self._weeks:
+            self._weeks[measure] = visit_rows(self.records(measure), self.protocol.visits)
+        return self._weeks[measure]
+
+    def at_week(self, measure: str, week: int) -> Floats:
+        """The value of each patient at a week, NaN where there is none."""
+        return pick(self.records(measure).value, self.weeks(measure)[week])
+
+    @cached_property
+    def ck_known(self) -> Ints:
+        """Normality of each CK record."""
+        return normality(self.records("CK"))
+
+    @cached_property
+    def ck_ln(self) -> Floats:
+        """Natural logarithm of each CK record: a value known only as `<x` counts as x/2, as `>x` as x; NaN for 0."""
+        value = self.ck_point
+        return np.log(np.where(value > 0, value, np.nan))
+
+    @cached_property
+    def ck_point(self) -> Floats:
+        """The number that each CK record counts as: itself, x/2 for `<x`, x for `>x`."""
+        records = self.records("CK")
+        below = (records.comparator == 1) | (records.comparator == 2)
+        return np.where(below, records.value / 2, records.value)
+
+    def response(self, rule: ResponseRule) -> Response:
+        """The verdict of one rule on every patient."""
+        if rule not in self._responses:
+            self._responses[rule] = self._judge(rule)
+        return self._responses[rule]
+
+    def _judge(self, rule: ResponseRule) -> Response:
+        measure = rule.measure
+        is_ck = measure == "CK"
+        records = self.records(measure)
+        known = self.ck_known if is_ck else np.zeros(len(records.day), dtype=np.int64)
+        scale = None if is_ck else self.protocol.scale(measure)
+        return response(rule, Judged(records, self.weeks(measure), known, scale, self.left_out))
+
+    def difference(self, column: Floats, measure: str, week: int) -> Floats:
+        """A column of the measure's records at a week minus at baseline, NaN outside the efficacy set."""
+        rows = self.weeks(measure)
+        change = pick(column, rows[week]) - pick(column, rows[0])
+        return np.where(self.efficacy, change, np.nan)
+
+    @cached_property
+    def spells(self) -> Spells:
+        """The first spell of normal CK."""
+        return spells(self.records("CK"), self.ck_known, self.weeks("CK")[0], self.left_out)
+
+    @cached_property
+    def first_normal(self) -> FirstNormal:
+        """Days to the first normal CK."""
+        return time_to_first_normal(self.records("CK"), self.ck_known, self.efficacy)
+
+    @cached_property
+    def reactions(self) -> Reactions:
+        """Adverse events on or after treatment."""
+        return reactions(self.cohort, self.exposure, self.protocol.adverse_reactions)
+
+    def baseline_too_old(self, measure: str) -> Bools:
+        """Whether the baseline of a measure is older than the protocol likes."""
+        days = self.protocol.baseline.flag_older_than_days
+        return baseline_too_old(self.records(measure), self.weeks(measure)[0], days)
+
+    @cached_property
+    def follow_up_days(self) -> Ints:
+        """Days from day 0 to the last thing known of a treated patient, at least 1; 0 for the untreated."""
+        last = np.where(self.safety, self.exposure.day0, 0)
+        cohort = self.cohort
+        for table in (cohort.labs, cohort.assessments, cohort.infusions, cohort.events):
+            np.maximum.at(last, table.patient, table.day)
+        ended = [row.ended_day if row.ended_day is not None else -1 for row in cohort.patients]
+        has_end = np.array([day >= 0 for day in ended], dtype=np.bool_)
+        last = np.where(has_end, np.array(ended, dtype=np.int64), last)
+        return np.where(self.safety, np.maximum(last - self.exposure.day0, 0) + 1, 0)
+
+    def _lab_records(self, code: str) -> Records:
+        records = lab_records(self.cohort, self.exposure, code)
+        if code != "CK" or self.protocol.upper_limit == "own":
+            return records
+        borrowed, count = borrow_limits(records, self.cohort.labs.of("CK"), self.exposure.day0)
+        flags = {**records.flags, "borrowed_upper_limit": count}
+        flags["no_upper_limit"] = int(np.isnan(borrowed.upper_limit).sum())
+        return Records(
+            records.size, records.patient, records.day, records.value, borrowed.upper_limit, records.comparator,
+            records.lab, flags,
+        )  # fmt: skip

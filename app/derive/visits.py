@@ -1,0 +1,50 @@
+"""Which record is the baseline and which stands for each planned week; one record serves one week, none is carried
+forward.
+"""
+
+import numpy as np
+
+from app.derive.records import Records
+from app.derive.segments import last_where, nearest_where, pick_int
+from app.protocol.model import Visits
+from app.timeline.columns import Bools, Ints
+
+
+def baseline(records: Records) -> Ints:
+    """The row of each patient's last record on or before day 0."""
+    return last_where(records.patient, records.size, records.day <= 0)
+
+
+def baseline_too_old(records: Records, rows: Ints, days: int) -> Bools:
+    """Whether a baseline lies more than `days` days before day 0."""
+    return pick_int(records.day, rows, 0) < -days
+
+
+def visit_rows(records: Records, visits: Visits) -> dict[int, Ints]:
+    """The row of each patient for each declared week; week 0 is the baseline, which serves no other week."""
+    taken = np.zeros(len(records.day), dtype=np.bool_)
+    base = baseline(records)
+    taken[base[base >= 0]] = True
+    rows = {0: base}
+    for week in visits.weeks:
+        low, high = _window(week, visits)
+        side = records.day > 0 if week > 0 else records.day < 0
+        chosen = side & ~taken & (records.day >= low) & (records.day <= high)
+        rows[week] = nearest_where(records.patient, records.size, chosen, records.day, 7 * week)
+    return rows
+
+
+def _window(week: int, visits: Visits) -> tuple[int, int]:
+    """First and last day of the window of a week."""
+    target = 7 * week
+    if visits.rule == "nearest_within":
+        return target - visits.tolerance_days, target + visits.tolerance_days
+    targets = [7 * declared for declared in sorted({0, *visits.weeks})]
+    place = targets.index(target)
+    before = target - targets[place - 1] if place > 0 else targets[place + 1] - target
+    after = targets[place + 1] - target if place + 1 < len(targets) else before
+    # A day half-way between two targets belongs to the later week, so a window closes half a day short of it; the
+    # outermost window has no neighbour to give it to.
+    low = target - before // 2
+    high = target + (after - 1) // 2 if place + 1 < len(targets) else target + after // 2
+    return low, high

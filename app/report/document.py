@@ -1,0 +1,99 @@
+"""Answers as the JSON documents that clients read: what identifies the data comes first, then the answer."""
+
+import json
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, Field, create_model
+
+from app.analyses import QUESTIONS, Answer, Report
+from app.analyses.frame import Populations
+from app.analyses.whole import Step
+from app.estimate.results import Result
+
+_SHARED = {"populations"}
+"""What the whole report says once and its single answers therefore leave out."""
+
+
+class Provenance(Result):
+    """What an answer was computed from, so that it can be computed again."""
+
+    protocol: str = Field(description="Digest of the protocol.", examples=["sha256:6f29e5f4..."])
+    protocol_id: str = Field(description="Name of the protocol.", examples=["seed-2008"])
+    protocol_changed_after_first_outcome: bool | None = Field(
+        description="Whether the protocol in force was declared after the first outcome had arrived; null where "
+        "nothing is stored.",
+        examples=[False],
+    )
+    data: str = Field(
+        description="Digest of the facts that were read, whatever their order of arrival.",
+        examples=["sha256:7f50196a..."],
+    )
+    software: str = Field(description="Name and version of the service.", examples=["myoresponse 0.1.0"])
+
+
+class Header(Result):
+    """Which study, as it stood when, and from what."""
+
+    study: str | None = Field(description="The study; null for data that were not stored.", examples=["demo"])
+    revision: int | None = Field(
+        description="The revision that was read; null for data that were not stored.", examples=[16]
+    )
+    as_of: str | None = Field(description="When that revision was received.", examples=["2026-11-22T10:00:00Z"])
+    provenance: Provenance = Field(description="Protocol, data and software.")
+
+
+@cache
+def frame_model(answer_type: type[Answer]) -> type[BaseModel]:
+    """The model of a single answer as it is sent, for the documentation."""
+    return create_model(f"{answer_type.__name__}Answer", __base__=(answer_type, Header), __doc__=answer_type.__doc__)
+
+
+@cache
+def _part_model(answer_type: type[Answer]) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        name: (field.annotation, field) for name, field in answer_type.model_fields.items() if name not in _SHARED
+    }
+    return create_model(f"{answer_type.__name__}Part", __base__=Result, __doc__=answer_type.__doc__, **fields)
+
+
+@cache
+def report_model() -> type[BaseModel]:
+    """The model of the whole report as it is sent, for the documentation."""
+    parts: dict[str, Any] = {
+        name: (_part_model(question.answer_type), Field(description=question.title))
+        for name, question in QUESTIONS.items()
+    }
+    analyses = create_model("Analyses", __base__=Result, __doc__="Every answer by name.", **parts)
+    return create_model(
+        "ReportDocument",
+        __base__=Header,
+        __doc__="The whole report: every answer of one study at one revision.",
+        populations=(Populations, Field(description="The populations.")),
+        flow=(tuple[Step, ...], Field(description="From all patients to each estimate.", examples=[[]])),
+        analyses=(analyses, Field(description="The answers by name.")),
+    )
+
+
+def frame(header: Header, answer: Answer) -> bytes:
+    """A single answer as JSON."""
+    body = answer.model_dump(mode="json")
+    return _json({"analysis": body.pop("analysis"), **header.model_dump(mode="json"), **body})
+
+
+def report_document(header: Header, report: Report) -> bytes:
+    """The whole report as JSON."""
+    return _json(
+        {
+            **header.model_dump(mode="json"),
+            "populations": report.populations.model_dump(mode="json"),
+            "flow": [step.model_dump(mode="json") for step in report.flow],
+            "analyses": {
+                name: answer.model_dump(mode="json", exclude=_SHARED) for name, answer in report.answers.items()
+            },
+        }
+    )
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n").encode()

@@ -1,0 +1,728 @@
+"""The derivations a second time: slow, obvious, one patient at a time, written from docs/definitions.md alone.
+
+Nothing here is shared with `app.derive`; only the cohort's columns and the protocol are. Numbers are compared as exact
+fractions of the decimals that were written, days are integers, and nothing is remembered between two calls.
+
+Input: `patients_of(cohort)` -> `[Patient]` in the cohort's order (missing is `None`). Every other function takes
+`(patient, protocol)`, some also a measure (`"CK"` or an assessment code), a record or a rule.
+
+What they return ("day" is relative to day 0 wherever it is not called a date; dates are days since 1970-01-01):
+
+`course`       `Treatment`: `treated`, `date` of day 0, `instant` of the first infusion or `None`,
+               `courses`: `[Course(product, first, last, infusions, number)]` in order of their start, first and last as
+               dates, `second`: day of the second course or `None`,
+               `disagreeing`: infusions whose sender's course number is not the gap rule's
+`kept`         `Kept`: `records`: `[Record]`, one a day, ascending; `left_out`: `{code: n}`, always with all four of
+               `scale_mismatch`, `after_death`, `day_0_post_dose`, `duplicate_draw`
+`baseline`     `Record` or `None`; `baseline_too_old` -> `bool`
+`visits`       `{week: Record}`; week 0 is the baseline; a week without a record is absent
+`normality`    `("normal" | "abnormal" | "unknown", whether its limit was borrowed)` of a kept CK record
+`efficacy`     `bool`; `outside_efficacy` -> `None`, `"not_treated"` or `"no_value_after_baseline"`
+`response`     `"responder"`, `"non_responder"` or the reason that excludes; `near_ceiling` -> `bool`
+`ln_value`     `float`, or `None` for a CK of 0
+`changes`      `{(measure, scale, week): float or reason}` of an efficacy patient, else `{}`;
+               reasons: `no_baseline`, `no_value_at_visit`, `zero_value`, the first that applies
+`ck_change`    `(before, after, difference)`, or why not: as `outside_efficacy`, then as `changes`
+`normal_spell` `Spell(origin, duration, event)`, or why not: `not_in_efficacy_set`, `no_baseline`,
+               `baseline_normality_unknown`, `normal_at_baseline`, `no_value_after_baseline`, `never_normal`
+`first_normal` `Spell(0, duration, event)`, or why not: as `outside_efficacy`, then `no_known_normality`
+`reactions`    `Reactions`, or `None` for a patient outside the safety set
+`tally`        `Tally`: the same over a cohort, patients in order
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from app.protocol.model import (
+    CkDecreaseOrNormal,
+    CkDecreaseOrNormalAtWeek,
+    PercentAboveBaseline,
+    PointsAboveBaseline,
+    Protocol,
+    Scale,
+)
+from app.timeline.columns import COMPARATORS, NO_TIME, Cohort
+from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+
+NEVER = float("-inf")
+EFFICACY_MEASURES = ("CK", "MMT", "ADL")
+LEFT_OUT = ("scale_mismatch", "after_death", "day_0_post_dose", "duplicate_draw")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A laboratory result or a score as stored; a score has no limit, comparator or laboratory."""
+
+    measure: str
+    date: int
+    instant: int | None
+    value: float
+    issued: int | None
+    upper_limit: float | None = None
+    comparator: str | None = None
+    lab: str | None = None
+    scale_max: float | None = None
+
+
+@dataclass(frozen=True)
+class Infusion:
+    product: str
+    date: int
+    instant: int | None
+    course: int | None
+
+
+@dataclass(frozen=True)
+class Event:
+    date: int | None
+    instant: int | None
+    term: str
+    serious: bool | None
+    related: str | None
+
+
+@dataclass(frozen=True)
+class Patient:
+    id: str
+    diagnosis: str | None
+    ended_date: int | None
+    ended_reason: str | None
+    draws: list[Draw]
+    infusions: list[Infusion]
+    events: list[Event]
+
+
+@dataclass(frozen=True)
+class Course:
+    product: str
+    first: int
+    last: int
+    infusions: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Treatment:
+    treated: bool
+    date: int | None = None
+    instant: int | None = None
+    courses: list[Course] = field(default_factory=list)
+    second: int | None = None
+    disagreeing: int = 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """A draw that may serve, by its day; `value` and `upper_limit` are the exact decimals."""
+
+    day: int
+    value: Fraction
+    upper_limit: Fraction | None
+    draw: Draw
+
+    @property
+    def comparator(self) -> str | None:
+        return self.draw.comparator
+
+
+@dataclass(frozen=True)
+class Kept:
+    records: list[Record]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Spell:
+    origin: int
+    duration: int
+    event: bool
+
+
+@dataclass(frozen=True)
+class Reactions:
+    """A safety patient's events; all but `onset_unknown` (part of `events`) are of events on treatment."""
+
+    events: int
+    related: int
+    serious: int
+    related_serious: int
+    onset_unknown: int
+    terms: list[str]
+    related_terms: list[str]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A cohort's answers. Lists of ids and of `(id, value)` are in the order of the patients.
+
+    `left_out`: `{measure: {code: n}}`; `too_old`: `{measure: [id]}`; `responses`: for each declared response, in order,
+    `{id: result}` of all patients; `near_ceiling`: for each declared response `[id]`; `changes`:
+    `{(measure, scale, week): [(id, difference)]}`; `unchanged`: `{(measure, scale, week): {reason: n}}` of the efficacy
+    set; `ck_change`: `[(id, before, after, difference)]`; the `*_reasons` count all patients; `zero_value`,
+    `borrowed_upper_limit` and `unknown_normality` count kept CK records; `adverse` sums `Reactions`;
+    `by_term`: `{term: (patients, events)}`.
+    """
+
+    all: list[str]
+    safety: list[str]
+    efficacy: list[str]
+    second_course: list[tuple[str, int]]
+    course_disagrees: list[str]
+    left_out: dict[str, dict[str, int]]
+    too_old: dict[str, list[str]]
+    responses: list[dict[str, str]]
+    near_ceiling: list[list[str]]
+    changes: dict[tuple[str, str, int], list[tuple[str, float]]]
+    unchanged: dict[tuple[str, str, int], dict[str, int]]
+    ck_change: list[tuple[str, float, float, float]]
+    ck_change_reasons: dict[str, int]
+    spells: list[tuple[str, Spell]]
+    spell_reasons: dict[str, int]
+    first_normals: list[tuple[str, Spell]]
+    first_normal_reasons: dict[str, int]
+    zero_value: int
+    borrowed_upper_limit: int
+    unknown_normality: int
+    adverse: dict[str, int]
+    by_term: dict[str, tuple[int, int]]
+    related_by_term: dict[str, tuple[int, int]]
+
+
+def exact(number: float) -> Fraction:
+    """The decimal that was written: the shortest one that reads as this float."""
+    return Fraction(repr(float(number)))
+
+
+def earliest(time: int | None) -> float:
+    """A time to compare by, an absent one before all others."""
+    return NEVER if time is None else time
+
+
+# --- 0. columns to lists ----------------------------------------------------------------------------------------------
+
+
+def patients_of(cohort: Cohort) -> list[Patient]:
+    """The cohort as lists of plain Python values."""
+    comparator_of = {number: sign for sign, number in COMPARATORS.items()}
+    patients = [Patient(p.id, p.diagnosis, p.ended_day, p.ended_reason, [], [], []) for p in cohort.patients]
+    labs = cohort.labs
+    for i in range(len(labs)):
+        patients[int(labs.patient[i])].draws.append(
+            Draw(
+                LAB_CODES[int(labs.code[i])],
+                int(labs.day[i]),
+                _time(labs.instant[i]),
+                float(labs.value[i]),
+                _time(labs.issued[i]),
+                _number(labs.upper_limit[i]),
+                comparator_of[int(labs.comparator[i])],
+                labs.lab[i],
+            )
+        )
+    scores = cohort.assessments
+    for i in range(len(scores)):
+        patients[int(scores.patient[i])].draws.append(
+            Draw(
+                ASSESSMENT_CODES[int(scores.code[i])],
+                int(scores.day[i]),
+                _time(scores.instant[i]),
+                float(scores.score[i]),
+                _time(scores.issued[i]),
+                scale_max=_number(scores.scale_max[i]),
+            )
+        )
+    given = cohort.infusions
+    for i in range(len(given)):
+        patients[int(given.patient[i])].infusions.append(
+            Infusion(given.product[i], int(given.day[i]), _time(given.instant[i]), int(given.course[i]) or None)
+        )
+    events = cohort.events
+    for i in range(len(events)):
+        patients[int(events.patient[i])].events.append(
+            Event(_time(events.day[i]), _time(events.instant[i]), events.term[i], events.serious[i], events.related[i])
+        )
+    return patients
+
+
+def _time(number: object) -> int | None:
+    whole = int(number)  # type: ignore[call-overload]
+    return None if whole == NO_TIME else whole
+
+
+def _number(number: object) -> float | None:
+    real = float(number)  # type: ignore[arg-type]
+    return None if math.isnan(real) else real
+
+
+# --- 1. treatment -----------------------------------------------------------------------------------------------------
+
+
+def course(patient: Patient, protocol: Protocol) -> Treatment:
+    """Day 0, the courses of all treatment products in order of their start, and the second of them."""
+    given = [i for i in patient.infusions if i.product in protocol.treatment.products]
+    if not given:
+        return Treatment(treated=False)
+    in_time = sorted(given, key=lambda i: (i.date, earliest(i.instant), i.product))
+    groups: list[list[Infusion]] = []
+    for product in sorted({i.product for i in in_time}):
+        own: list[list[Infusion]] = []
+        for infusion in in_time:
+            if infusion.product != product:
+                continue
+            if own and infusion.date - own[-1][-1].date <= protocol.treatment.course_gap_days:
+                own[-1].append(infusion)
+            else:
+                own.append([infusion])
+        groups.extend(own)
+    groups.sort(key=lambda group: (group[0].date, earliest(group[0].instant), group[0].product))
+    courses: list[Course] = []
+    disagreeing = 0
+    for group in groups:
+        product = group[0].product
+        number = 1 + sum(1 for before in courses if before.product == product)
+        courses.append(Course(product, group[0].date, group[-1].date, len(group), number))
+        disagreeing += sum(1 for i in group if i.course is not None and i.course != number)
+    first = groups[0][0]
+    second = courses[1].first - first.date if len(courses) > 1 else None
+    return Treatment(True, first.date, first.instant, courses, second, disagreeing)
+
+
+# --- 2. records -------------------------------------------------------------------------------------------------------
+
+
+def scale_of(protocol: Protocol, measure: str) -> Scale | None:
+    """The scale of an instrument; `None` for CK and for a sum score that the protocol does not declare."""
+    if measure == "CK" or (measure in ("MMT", "ADL") and measure not in protocol.scales):
+        return None
+    return protocol.scale(measure)
+
+
+def kept(patient: Patient, protocol: Protocol, measure: str) -> Kept:
+    """The records of a measure that may serve, at most one a day; a draw is counted once, for the first reason met."""
+    left_out = dict.fromkeys(LEFT_OUT, 0)
+    treatment = course(patient, protocol)
+    if treatment.date is None:
+        return Kept([], left_out)
+    scale = scale_of(protocol, measure)
+    by_day: dict[int, list[Draw]] = {}
+    for draw in patient.draws:
+        if draw.measure != measure:
+            continue
+        if scale is not None and not _fits(draw, scale):
+            left_out["scale_mismatch"] += 1
+        elif _after_death(draw, patient):
+            left_out["after_death"] += 1
+        elif _post_dose_on_day_0(draw, treatment):
+            left_out["day_0_post_dose"] += 1
+        else:
+            by_day.setdefault(draw.date - treatment.date, []).append(draw)
+    records = []
+    for day in sorted(by_day):
+        same_day = by_day[day]
+        chosen = max(same_day, key=lambda draw: _precedence(draw, scale))
+        left_out["duplicate_draw"] += len(same_day) - 1
+        limit = None if chosen.upper_limit is None else exact(chosen.upper_limit)
+        records.append(Record(day, exact(chosen.value), limit, chosen))
+    return Kept(records, left_out)
+
+
+def _fits(draw: Draw, scale: Scale) -> bool:
+    if draw.scale_max is not None and exact(draw.scale_max) != exact(scale.maximum):
+        return False
+    return exact(scale.minimum) <= exact(draw.value) <= exact(scale.maximum)
+
+
+def _after_death(draw: Draw, patient: Patient) -> bool:
+    return patient.ended_reason == "died" and patient.ended_date is not None and draw.date > patient.ended_date
+
+
+def _post_dose_on_day_0(draw: Draw, treatment: Treatment) -> bool:
+    if draw.date != treatment.date or draw.instant is None or treatment.instant is None:
+        return False
+    return draw.instant > treatment.instant
+
+
+def _precedence(draw: Draw, scale: Scale | None) -> tuple[float, float, Fraction, float]:
+    """Of several draws of one day the greatest is kept: the later, issued later, worse, with the smaller limit."""
+    worse = exact(draw.value)
+    if scale is not None and scale.better == "higher":
+        worse = -worse
+    smaller_limit = NEVER if draw.upper_limit is None else -draw.upper_limit
+    return (earliest(draw.instant), earliest(draw.issued), worse, smaller_limit)
+
+
+# --- 3. baseline ------------------------------------------------------------------------------------------------------
+
+
+def baseline(patient: Patient, protocol: Protocol, measure: str) -> Record | None:
+    """The last record on or before day 0."""
+    before = [record for record in kept(patient, protocol, measure).records if record.day <= 0]
+    return before[-1] if before else None
+
+
+def baseline_too_old(patient: Patient, protocol: Protocol, measure: str) -> bool:
+    record = baseline(patient, protocol, measure)
+    return record is not None and -record.day > protocol.baseline.flag_older_than_days
+
+
+# --- 4. visits --------------------------------------------------------------------------------------------------------
+
+
+def visits(patient: Patient, protocol: Protocol, measure: str) -> dict[int, Record]:
+    """The record of each week that has one."""
+    records = kept(patient, protocol, measure).records
+    first = baseline(patient, protocol, measure)
+    served: dict[int, Record] = {} if first is None else {0: first}
+    for week in protocol.visits.weeks:
+        eligible = [
+            record
+            for record in records
+            if (record.day > 0 if week > 0 else record.day < 0 and record != first)
+            and _in_window(record.day, week, protocol)
+        ]
+        if eligible:
+            served[week] = min(eligible, key=lambda record, week=week: (abs(record.day - 7 * week), -record.day))
+    return served
+
+
+def _in_window(day: int, week: int, protocol: Protocol) -> bool:
+    if protocol.visits.rule == "nearest_within":
+        return abs(day - 7 * week) <= protocol.visits.tolerance_days
+    targets = sorted({0, *(7 * w for w in protocol.visits.weeks)})
+    target = 7 * week
+    nearest = min(abs(day - t) for t in targets)
+    if target != max(t for t in targets if abs(day - t) == nearest):  # half-way: the later of the two
+        return False
+    if day < target and target == targets[0]:
+        return 2 * (target - day) <= targets[1] - targets[0]
+    if day > target and target == targets[-1]:
+        return 2 * (day - target) <= targets[-1] - targets[-2]
+    return True
+
+
+# --- 5. normality -----------------------------------------------------------------------------------------------------
+
+
+def limit_donors(patient: Patient) -> list[Draw]:
+    """The CK draws whose limit another may borrow: all that carry one, even those that serve nothing themselves."""
+    return [draw for draw in patient.draws if draw.measure == "CK" and draw.upper_limit is not None]
+
+
+def limit_of(patient: Patient, protocol: Protocol, record: Record) -> tuple[Fraction | None, bool]:
+    """The upper limit that a CK record is judged by, and whether it was borrowed."""
+    if record.upper_limit is not None:
+        return record.upper_limit, False
+    if protocol.upper_limit != "nearest_same_laboratory" or record.draw.lab is None:
+        return None, False
+    donors = [draw for draw in limit_donors(patient) if draw.lab == record.draw.lab]
+    if not donors:
+        return None, False
+    date = record.draw.date
+    donor = min(donors, key=lambda d: (abs(d.date - date), d.date, earliest(d.instant), d.upper_limit or 0.0))
+    return exact(donor.upper_limit or 0.0), True
+
+
+def normality(patient: Patient, protocol: Protocol, record: Record) -> tuple[str, bool]:
+    limit, borrowed = limit_of(patient, protocol, record)
+    if limit is None:
+        return "unknown", borrowed
+    x = record.value
+    if record.comparator is None:
+        return ("normal" if x <= limit else "abnormal"), borrowed
+    if record.comparator in ("<", "<="):
+        return ("normal" if x <= limit else "unknown"), borrowed
+    if record.comparator == ">":
+        return ("abnormal" if x >= limit else "unknown"), borrowed
+    return ("abnormal" if x > limit else "unknown"), borrowed
+
+
+# --- 6. efficacy set --------------------------------------------------------------------------------------------------
+
+
+def efficacy(patient: Patient, protocol: Protocol) -> bool:
+    """Treated, and any of CK, MMT and ADL has a record after day 0."""
+    return course(patient, protocol).treated and any(
+        record.day > 0 for measure in EFFICACY_MEASURES for record in kept(patient, protocol, measure).records
+    )
+
+
+def outside_efficacy(patient: Patient, protocol: Protocol) -> str | None:
+    """Why a patient is not in the efficacy set; `None` for one who is."""
+    if not course(patient, protocol).treated:
+        return "not_treated"
+    return None if efficacy(patient, protocol) else "no_value_after_baseline"
+
+
+# --- 7. response ------------------------------------------------------------------------------------------------------
+
+Rule = PointsAboveBaseline | PercentAboveBaseline | CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek
+
+
+def response(patient: Patient, protocol: Protocol, rule: Rule) -> str:
+    outside = outside_efficacy(patient, protocol)
+    if outside is not None:
+        return outside
+    start = baseline(patient, protocol, rule.measure)
+    if start is None:
+        return "no_baseline"
+    scale = scale_of(protocol, rule.measure)
+    if rule.measure == "CK" and normality(patient, protocol, start)[0] == "normal":
+        return "normal_at_baseline"
+    if scale is not None and start.value == best_end(scale):
+        return "at_scale_maximum"
+    if isinstance(rule, PercentAboveBaseline) and start.value == 0:
+        return "zero_baseline"
+    judged = _judged(patient, protocol, rule)
+    if not judged:
+        return "no_value_in_window"
+    satisfied = any(_satisfies(patient, protocol, rule, start, record) for record in judged)
+    return "responder" if satisfied else "non_responder"
+
+
+def near_ceiling(patient: Patient, protocol: Protocol, rule: Rule) -> bool:
+    """Under the points rule: the baseline is not the best score but no further from it than the points asked for."""
+    start = baseline(patient, protocol, rule.measure)
+    scale = scale_of(protocol, rule.measure)
+    if not isinstance(rule, PointsAboveBaseline) or start is None or scale is None:
+        return False
+    return 0 < abs(best_end(scale) - start.value) <= exact(rule.points)
+
+
+def best_end(scale: Scale) -> Fraction:
+    return exact(scale.maximum if scale.better == "higher" else scale.minimum)
+
+
+def _judged(patient: Patient, protocol: Protocol, rule: Rule) -> list[Record]:
+    """The records of which one must satisfy the rule."""
+    if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
+        seen = visits(patient, protocol, rule.measure)
+        return [seen[rule.week]] if rule.week in seen else []
+    records = kept(patient, protocol, rule.measure).records
+    inside = [record for record in records if rule.days[0] <= record.day <= rule.days[1]]
+    return inside if rule.value == "best" else inside[-1:]
+
+
+def _satisfies(patient: Patient, protocol: Protocol, rule: Rule, start: Record, record: Record) -> bool:
+    if isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
+        if normality(patient, protocol, record)[0] == "normal":
+            return True
+        if record.comparator in (">", ">=") or start.comparator in ("<", "<="):
+            return False
+        return 100 * record.value <= rule.percent_of_baseline * start.value
+    scale = protocol.scale(rule.measure)
+    improvement = record.value - start.value if scale.better == "higher" else start.value - record.value
+    if isinstance(rule, PointsAboveBaseline):
+        return improvement >= exact(rule.points)
+    return 100 * improvement >= exact(rule.percent) * start.value
+
+
+# --- 8. and 9. changes ------------------------------------------------------------------------------------------------
+
+
+def stand_in(record: Record) -> Fraction:
+    """The number that a value is calculated with: half the bound of `<x` and `<=x`, the bound of `>x` and `>=x`."""
+    return record.value / 2 if record.comparator in ("<", "<=") else record.value
+
+
+def ln_value(record: Record) -> float | None:
+    number = stand_in(record)
+    return None if number == 0 else math.log(float(number))
+
+
+def changes(patient: Patient, protocol: Protocol) -> dict[tuple[str, str, int], float | str]:
+    """The value of each week of the weekly comparison minus the baseline, on each scale of its measure."""
+    found: dict[tuple[str, str, int], float | str] = {}
+    if not efficacy(patient, protocol):
+        return found
+    for measure in protocol.weekly_change.measures:
+        seen = visits(patient, protocol, measure)
+        for week in protocol.weekly_change.weeks:
+            for scale in ("ln", "raw") if measure == "CK" else ("raw",):
+                if 0 not in seen:
+                    found[measure, scale, week] = "no_baseline"
+                elif week not in seen:
+                    found[measure, scale, week] = "no_value_at_visit"
+                elif scale == "raw":
+                    found[measure, scale, week] = float(stand_in(seen[week]) - stand_in(seen[0]))
+                else:
+                    then, now = ln_value(seen[0]), ln_value(seen[week])
+                    found[measure, scale, week] = "zero_value" if then is None or now is None else now - then
+    return found
+
+
+def ck_change(patient: Patient, protocol: Protocol) -> tuple[float, float, float] | str:
+    """ln CK at week 0 minus the week before, the week after minus week 0, and the second minus the first."""
+    outside = outside_efficacy(patient, protocol)
+    if outside is not None:
+        return outside
+    seen = visits(patient, protocol, "CK")
+    if 0 not in seen:
+        return "no_baseline"
+    weeks = (protocol.ck_change.before_week, 0, protocol.ck_change.after_week)
+    if any(week not in seen for week in weeks):
+        return "no_value_at_visit"
+    then, start, now = (ln_value(seen[week]) for week in weeks)
+    if then is None or start is None or now is None:
+        return "zero_value"
+    before, after = start - then, now - start
+    return before, after, after - before
+
+
+# --- 10. the time with normal CK --------------------------------------------------------------------------------------
+
+
+def normal_spell(patient: Patient, protocol: Protocol) -> Spell | str:
+    """From the first normal CK after day 0 to the first later abnormal one, or to the last known to be either."""
+    if not efficacy(patient, protocol):
+        return "not_in_efficacy_set"
+    start = baseline(patient, protocol, "CK")
+    if start is None:
+        return "no_baseline"
+    at_start = normality(patient, protocol, start)[0]
+    if at_start == "unknown":
+        return "baseline_normality_unknown"
+    if at_start == "normal":
+        return "normal_at_baseline"
+    after = _after_day_0(patient, protocol)
+    if not after:
+        return "no_value_after_baseline"
+    normal_days = [day for day, state in after if state == "normal"]
+    if not normal_days:
+        return "never_normal"
+    origin = normal_days[0]
+    abnormal_days = [day for day, state in after if state == "abnormal" and day > origin]
+    if abnormal_days:
+        return Spell(origin, abnormal_days[0] - origin, event=True)
+    known_days = [day for day, state in after if state != "unknown" and day >= origin]
+    return Spell(origin, known_days[-1] - origin, event=False)
+
+
+def first_normal(patient: Patient, protocol: Protocol) -> Spell | str:
+    """From day 0 to the first normal CK, or to the last CK that is known to be normal or not."""
+    outside = outside_efficacy(patient, protocol)
+    if outside is not None:
+        return outside
+    known = [(day, state) for day, state in _after_day_0(patient, protocol) if state != "unknown"]
+    if not known:
+        return "no_known_normality"
+    normal_days = [day for day, state in known if state == "normal"]
+    if normal_days:
+        return Spell(0, normal_days[0], event=True)
+    return Spell(0, known[-1][0], event=False)
+
+
+def _after_day_0(patient: Patient, protocol: Protocol) -> list[tuple[int, str]]:
+    records = kept(patient, protocol, "CK").records
+    return [(record.day, normality(patient, protocol, record)[0]) for record in records if record.day > 0]
+
+
+# --- 11. adverse reactions --------------------------------------------------------------------------------------------
+
+
+def reactions(patient: Patient, protocol: Protocol) -> Reactions | None:
+    """The events on treatment of a patient of the safety set."""
+    treatment = course(patient, protocol)
+    if treatment.date is None:
+        return None
+    during = [event for event in patient.events if _on_treatment(event, treatment)]
+    related = [event for event in during if (event.related or "unknown") in protocol.adverse_reactions.related]
+    return Reactions(
+        events=len(during),
+        related=len(related),
+        serious=sum(1 for event in during if event.serious is True),
+        related_serious=sum(1 for event in related if event.serious is True),
+        onset_unknown=sum(1 for event in during if event.date is None),
+        terms=[event.term for event in during],
+        related_terms=[event.term for event in related],
+    )
+
+
+def _on_treatment(event: Event, treatment: Treatment) -> bool:
+    if event.date is None or treatment.date is None:
+        return True
+    if event.date != treatment.date:
+        return event.date > treatment.date
+    earlier = event.instant is not None and treatment.instant is not None and event.instant < treatment.instant
+    return not earlier
+
+
+# --- the cohort -------------------------------------------------------------------------------------------------------
+
+
+def measures_of(protocol: Protocol) -> list[str]:
+    """Every measure that the protocol reads, the three of the efficacy set first."""
+    named = [*EFFICACY_MEASURES, *protocol.weekly_change.measures, *(r.rule.measure for r in protocol.responses)]
+    return list(dict.fromkeys(named))
+
+
+def tally(cohort: Cohort, protocol: Protocol) -> Tally:
+    """All answers over a cohort."""
+    patients = patients_of(cohort)
+    treatments = [(p.id, course(p, protocol)) for p in patients]
+    changed: dict[tuple[str, str, int], list[tuple[str, float]]] = {}
+    unchanged: dict[tuple[str, str, int], dict[str, int]] = {}
+    for measure in protocol.weekly_change.measures:
+        for scale in ("ln", "raw") if measure == "CK" else ("raw",):
+            for week in protocol.weekly_change.weeks:
+                changed[measure, scale, week], unchanged[measure, scale, week] = [], {}
+    for p in patients:
+        for key, change in changes(p, protocol).items():
+            if isinstance(change, str):
+                unchanged[key][change] = unchanged[key].get(change, 0) + 1
+            else:
+                changed[key].append((p.id, change))
+    triples = [(p.id, ck_change(p, protocol)) for p in patients]
+    spells = [(p.id, normal_spell(p, protocol)) for p in patients]
+    firsts = [(p.id, first_normal(p, protocol)) for p in patients]
+    ck = [(p, record) for p in patients for record in kept(p, protocol, "CK").records]
+    states = [normality(p, protocol, record) for p, record in ck]
+    safety = [r for p in patients if (r := reactions(p, protocol)) is not None]
+    return Tally(
+        all=[p.id for p in patients],
+        safety=[who for who, treatment in treatments if treatment.treated],
+        efficacy=[p.id for p in patients if efficacy(p, protocol)],
+        second_course=[(who, treatment.second) for who, treatment in treatments if treatment.second is not None],
+        course_disagrees=[who for who, treatment in treatments if treatment.disagreeing],
+        left_out={m: _summed([kept(p, protocol, m).left_out for p in patients]) for m in measures_of(protocol)},
+        too_old={m: [p.id for p in patients if baseline_too_old(p, protocol, m)] for m in measures_of(protocol)},
+        responses=[{p.id: response(p, protocol, r.rule) for p in patients} for r in protocol.responses],
+        near_ceiling=[[p.id for p in patients if near_ceiling(p, protocol, r.rule)] for r in protocol.responses],
+        changes=changed,
+        unchanged=unchanged,
+        ck_change=[(who, *triple) for who, triple in triples if not isinstance(triple, str)],
+        ck_change_reasons=dict(Counter(reason for _, reason in triples if isinstance(reason, str))),
+        spells=[(who, spell) for who, spell in spells if isinstance(spell, Spell)],
+        spell_reasons=dict(Counter(reason for _, reason in spells if isinstance(reason, str))),
+        first_normals=[(who, spell) for who, spell in firsts if isinstance(spell, Spell)],
+        first_normal_reasons=dict(Counter(reason for _, reason in firsts if isinstance(reason, str))),
+        zero_value=sum(1 for _, record in ck if record.value == 0),
+        borrowed_upper_limit=sum(1 for _, borrowed in states if borrowed),
+        unknown_normality=sum(1 for state, _ in states if state == "unknown"),
+        adverse={
+            "safety": len(safety),
+            "patients_with_reaction": sum(1 for r in safety if r.related),
+            "patients_with_event": sum(1 for r in safety if r.events),
+            "events": sum(r.events for r in safety),
+            "related_events": sum(r.related for r in safety),
+            "patients_with_serious_event": sum(1 for r in safety if r.serious),
+            "serious_events": sum(r.serious for r in safety),
+            "related_serious_events": sum(r.related_serious for r in safety),
+            "onset_unknown": sum(r.onset_unknown for r in safety),
+        },
+        by_term=_by_term([r.terms for r in safety]),
+        related_by_term=_by_term([r.related_terms for r in safety]),
+    )
+
+
+def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
+    return {code: sum(count[code] for count in counts) for code in LEFT_OUT}
+
+
+def _by_term(terms: list[list[str]]) -> dict[str, tuple[int, int]]:
+    """(patients, events) of each term."""
+    return {
+        term: (sum(1 for own in terms if term in own), sum(own.count(term) for own in terms))
+        for term in sorted({term for own in terms for term in own})
+    }
