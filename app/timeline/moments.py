@@ -1,0 +1,123 @@
+"""Times as they are written: a date stays a date, an offset is never dropped, bare digits are never a time."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from app.errors import FaultCode
+
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY_MICROSECONDS = 86_400_000_000
+FIRST_DAY = date(1900, 1, 1).toordinal() - EPOCH_DAY
+CLOCK_SKEW = timedelta(hours=24)
+
+TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?$"
+DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
+"""What the documentation says of the shape of a time and of a date; `read_time` and `read_day` check it and more."""
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_CLOCK = re.compile(r"T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?(?:(Z)|([+-]\d{2}):([0-5]\d))?", re.ASCII)
+_SECOND = 1_000_000
+_LEAST_OFFSET, _GREATEST_OFFSET = -12 * 3600 * _SECOND, 14 * 3600 * _SECOND
+
+
+class Moment(NamedTuple):
+    """A point in time as a sender wrote it.
+
+    `day` is the calendar date as written, in days since 1970-01-01. `instant` is microseconds since 1970-01-01T00:00Z,
+    `None` where only a date was sent. `utc` says that the time was written with `Z` (or `-00:00`), which names an
+    instant but not the calendar day at the laboratory.
+    """
+
+    day: int
+    instant: int | None
+    utc: bool
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds from 1970-01-01T00:00Z to an aware datetime, in integers throughout."""
+    gap = at - EPOCH
+    return gap.days * DAY_MICROSECONDS + gap.seconds * 1_000_000 + gap.microseconds
+
+
+def read_time(text: str, latest: int) -> Moment | FaultCode:
+    """The moment that `text` names, or what is wrong with it.
+
+    `latest` is the latest acceptable instant in microseconds (see `latest_acceptable`). Digits beyond microseconds are
+    cut.
+    """
+    try:
+        day = _day(text[:10])
+        since_midnight, timed, utc = _clock(text[10:])
+    except _Unreadable as refusal:
+        return refusal.code
+    instant = day * DAY_MICROSECONDS + since_midnight
+    if instant > latest:
+        return FaultCode.FUTURE_TIME
+    if day < FIRST_DAY:
+        return FaultCode.OUT_OF_RANGE
+    return Moment(day, instant if timed else None, utc)
+
+
+def read_day(text: str, latest: int) -> int | FaultCode:
+    """The calendar date that `text` names in days since 1970-01-01, or what is wrong with it."""
+    moment = read_time(text, latest) if len(text) == 10 else FaultCode.BAD_TIME
+    return moment if isinstance(moment, FaultCode) else moment.day
+
+
+class _Unreadable(Exception):
+    def __init__(self, code: FaultCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+# Results of one day share their date, visits of one clinic their hour: what has been read once is kept. What could not
+# be read is not, so that a sender of nonsense fills no memory.
+@lru_cache(maxsize=16_384)
+def _day(text: str) -> int:
+    """A date in days since 1970-01-01."""
+    if _DATE.fullmatch(text) is None:
+        raise _Unreadable(FaultCode.BAD_TIME)
+    try:
+        return date.fromisoformat(text).toordinal() - EPOCH_DAY
+    except ValueError:
+        raise _Unreadable(FaultCode.BAD_TIME) from None
+
+
+@lru_cache(maxsize=16_384)
+def _clock(text: str) -> tuple[int, bool, bool]:
+    """What follows a date: microseconds since its midnight UTC, whether there is a time at all, whether it says `Z`."""
+    if text == "":
+        return 0, False, False
+    shape = _CLOCK.fullmatch(text)
+    if shape is None:
+        raise _Unreadable(FaultCode.BAD_TIME)
+    hours, minutes, seconds, fraction, zulu, offset_hours, offset_minutes = shape.groups()
+    since = (int(hours) * 3600 + int(minutes) * 60 + int(seconds)) * _SECOND + int((fraction or "0")[:6].ljust(6, "0"))
+    if zulu is not None:
+        return since, True, True
+    if offset_hours is None:
+        raise _Unreadable(FaultCode.NO_OFFSET)
+    offset = (abs(int(offset_hours)) * 3600 + int(offset_minutes) * 60) * _SECOND
+    if offset_hours[0] == "-":
+        offset = -offset
+    if not _LEAST_OFFSET <= offset <= _GREATEST_OFFSET:
+        raise _Unreadable(FaultCode.BAD_TIME)
+    return since - offset, True, text.endswith("-00:00")
+
+
+def latest_acceptable(now: datetime) -> int:
+    """The latest instant that a document may name: 24 hours of clock skew from `now`, in microseconds since 1970."""
+    return microseconds(now + CLOCK_SKEW)
+
+
+def day_text(day: int) -> str:
+    """A calendar date from days since 1970-01-01."""
+    return date.fromordinal(day + EPOCH_DAY).isoformat()
+
+
+def instant_text(instant: int) -> str:
+    """An RFC 3339 time in UTC from microseconds since 1970-01-01T00:00Z."""
+    return (EPOCH + timedelta(microseconds=instant)).isoformat().replace("+00:00", "Z")

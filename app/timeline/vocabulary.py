@@ -1,0 +1,158 @@
+"""The words that a timeline may use, and what each means: analytes, units, assessments.
+
+Everything that turns a foreign spelling into ours happens here, once. A code or unit that is not in these tables is
+refused. Sources: LOINC (the codes in `Analyte.loinc`); UCUM (unit codes; `kat` = 1 mol/s and `U` = 1 umol/min, so
+that 1 ukat/L is exactly 60 U/L and 1 nkat/L exactly 0.06 U/L). UCUM calls the international unit arbitrary, so that
+no engine converts it; for enzyme activity laboratories use it for U, which is why its spellings stand here as
+explicit aliases.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, get_args
+
+LabCode = Literal["CK", "LDH", "AST", "ALT", "ALDOLASE", "MYOGLOBIN"]
+Loinc = Literal["2157-6", "2532-0", "1920-8", "1742-6", "1761-6", "2639-3"]
+AssessmentCode = Literal[
+    "MMT",
+    "MMT8",
+    "MMT8_UNILATERAL",
+    "MMT26",
+    "ADL",
+    "PHYSICIAN_GLOBAL",
+    "PATIENT_GLOBAL",
+    "EXTRAMUSCULAR",
+    "HAQ",
+    "CHAQ",
+    "CMAS",
+]
+Direction = Literal["higher", "lower"]
+Quantity = Literal["activity", "mass"]
+Sex = Literal["female", "male", "other", "unknown"]
+Diagnosis = Literal[
+    "polymyositis",
+    "dermatomyositis",
+    "juvenile_dermatomyositis",
+    "immune_mediated_necrotizing_myopathy",
+    "antisynthetase_syndrome",
+    "inclusion_body_myositis",
+    "overlap_myositis",
+    "other",
+]
+Status = Literal["preliminary", "final", "amended", "corrected", "entered-in-error", "cancelled"]
+Comparator = Literal["<", "<=", ">=", ">"]
+Severity = Literal["mild", "moderate", "severe", "life_threatening", "fatal"]
+Relation = Literal["definite", "probable", "possible", "unlikely", "unrelated", "unknown"]
+EndReason = Literal["completed", "withdrawn", "lost", "died", "other"]
+InfusionUnit = Literal["g/kg", "mg/kg", "g", "mg"]
+MedicationUnit = Literal["mg/d", "g/d", "mg/wk", "mg/kg/d", "mg/m2", "mg/kg", "mg", "g"]
+
+LAB_CODES: tuple[LabCode, ...] = get_args(LabCode)
+ASSESSMENT_CODES: tuple[AssessmentCode, ...] = get_args(AssessmentCode)
+STATUSES: tuple[Status, ...] = get_args(Status)
+WITHDRAWN: frozenset[str] = frozenset({"entered-in-error", "cancelled"})
+
+STATUS_ORDER: dict[str, int] = {
+    "preliminary": 0,
+    "final": 1,
+    "amended": 2,
+    "corrected": 3,
+    "entered-in-error": 4,
+    "cancelled": 4,
+}
+"""Which of two assertions of one fact stands when version and issue time do not decide: the greater."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analyte:
+    """A laboratory test: its short name, its LOINC code, what its unit measures and the unit that we compute in."""
+
+    code: LabCode
+    loinc: Loinc
+    quantity: Quantity
+    unit: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """An accepted spelling of a unit: what it measures and the exact factor to the canonical unit of that quantity."""
+
+    spelling: str
+    quantity: Quantity
+    factor: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """An assessment: its range and which end is better. A range of `None` is declared by the study's protocol."""
+
+    code: AssessmentCode
+    maximum: float | None
+    better: Direction | None
+    name: str
+
+
+ANALYTES: dict[str, Analyte] = {
+    analyte.code: analyte
+    for analyte in (
+        Analyte("CK", "2157-6", "activity", "U/L", "creatine kinase, enzymatic activity in serum or plasma"),
+        Analyte("LDH", "2532-0", "activity", "U/L", "lactate dehydrogenase, enzymatic activity in serum or plasma"),
+        Analyte(
+            "AST", "1920-8", "activity", "U/L", "aspartate aminotransferase, enzymatic activity in serum or plasma"
+        ),
+        Analyte("ALT", "1742-6", "activity", "U/L", "alanine aminotransferase, enzymatic activity in serum or plasma"),
+        Analyte("ALDOLASE", "1761-6", "activity", "U/L", "aldolase, enzymatic activity in serum or plasma"),
+        Analyte("MYOGLOBIN", "2639-3", "mass", "ug/L", "myoglobin, mass concentration in serum or plasma"),
+    )
+}
+
+LAB_CODE_OF: dict[str, LabCode] = {
+    spelling: analyte.code for analyte in ANALYTES.values() for spelling in (analyte.code, analyte.loinc)
+}
+"""Short name or LOINC code to short name. A LOINC code without its system is accepted in our own format only."""
+
+_SPELLINGS: tuple[tuple[Quantity, str, tuple[str, ...]], ...] = (
+    ("activity", "1", ("U/L", "IU/L", "[IU]/L", "[iU]/L", "mU/mL", "mIU/mL", "m[IU]/mL", "m[iU]/mL")),
+    ("activity", "1000", ("U/mL", "IU/mL", "[IU]/mL", "[iU]/mL")),
+    ("activity", "60", ("ukat/L", "\u00b5kat/L", "\u03bckat/L")),
+    ("activity", "0.06", ("nkat/L",)),
+    ("mass", "1", ("ug/L", "\u00b5g/L", "\u03bcg/L", "mcg/L", "ng/mL")),
+)
+UNITS: dict[str, Unit] = {
+    spelling: Unit(spelling, quantity, Decimal(factor))
+    for quantity, factor, spellings in _SPELLINGS
+    for spelling in spellings
+}
+
+INSTRUMENTS: dict[str, Instrument] = {
+    instrument.code: instrument
+    for instrument in (
+        Instrument("MMT", None, None, "manual muscle test sum score as the study's protocol declares it"),
+        Instrument("MMT8", 150, "higher", "manual muscle testing, 8 groups, bilateral with axial"),
+        Instrument("MMT8_UNILATERAL", 80, "higher", "manual muscle testing, 8 groups, unilateral with axial"),
+        Instrument("MMT26", 260, "higher", "manual muscle testing, 26 groups"),
+        Instrument("ADL", None, None, "activities of daily living sum score as the study's protocol declares it"),
+        Instrument("PHYSICIAN_GLOBAL", 10, "lower", "physician global disease activity, visual analogue scale"),
+        Instrument("PATIENT_GLOBAL", 10, "lower", "patient or parent global disease activity, visual analogue scale"),
+        Instrument("EXTRAMUSCULAR", 10, "lower", "extramuscular disease activity, visual analogue scale"),
+        Instrument("HAQ", 3, "lower", "health assessment questionnaire"),
+        Instrument("CHAQ", 3, "lower", "childhood health assessment questionnaire"),
+        Instrument("CMAS", 52, "higher", "childhood myositis assessment scale"),
+    )
+}
+
+DAILY_MILLIGRAMS: dict[str, Decimal] = {"mg/d": Decimal(1), "g/d": Decimal(1000), "mg/wk": Decimal(1) / Decimal(7)}
+"""Medication units that are a daily dose whoever takes it; the others need a weight or a frequency that was not sent.
+"""
+
+
+def in_canonical_unit(value: float, unit: Unit) -> float:
+    """The value in the canonical unit of its quantity, by exact decimal arithmetic, rounded once at the end.
+
+    A JSON number reaches us as the nearest binary float, whose shortest decimal form is what was written. The product
+    is formed from that form: 3.3 ukat/L is 198 U/L, not 197.99999999999997.
+    """
+    if unit.factor == 1:
+        return value
+    return float(Decimal(repr(value)) * unit.factor)
