@@ -1,0 +1,58 @@
+"""The few steps of arithmetic that the estimates share."""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LARGEST = 1e100
+"""Beyond this, squares could overflow. No clinical value comes near."""
+
+
+def sorted_values(values: ArrayLike) -> NDArray[np.float64]:
+    """Copy the values into ascending order, so that no result can depend on the order they came in.
+
+    A `ValueError` says that something that is no number (NaN, infinity, more than 1e100) or no list was passed.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=None)
+    if np.ndim(values) != 1 or not np.all(np.abs(ordered) <= LARGEST):
+        raise ValueError("`values` must be one-dimensional and finite.")
+    return ordered
+
+
+def check_level(level: float) -> None:
+    """Raise a `ValueError` unless the confidence level lies between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError("`level` must be between 0 and 1, such as 0.95.")
+
+
+def normal_quantile(level: float) -> float:
+    """Answer z with P(|Z| <= z) = level for a standard normal Z: 1.96 for 0.95."""
+    check_level(level)
+    return -NormalDist().inv_cdf((1 - level) / 2)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Arithmetic mean of at least one value, from an exactly rounded sum."""
+    return math.fsum(values) / len(values)
+
+
+def deviation_of(values: Sequence[float]) -> float:
+    """Standard deviation of at least two values, divisor n - 1, from an exactly rounded sum of squares."""
+    mean = mean_of(values)
+    return math.sqrt(math.fsum((x - mean) * (x - mean) for x in values) / (len(values) - 1))
+
+
+def quantile_of(ordered: Sequence[float], fraction: float) -> float:
+    """Quantile of at least one ascending value: type 7 of Hyndman and Fan (1996), the default of R and NumPy.
+
+    It interpolates linearly between the neighbours of position (n - 1) x fraction, counted from 0; the median is the
+    middle value, or the mean of the two middle ones.
+    """
+    position = (len(ordered) - 1) * fraction
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    weight = position - below
+    return (1 - weight) * ordered[below] + weight * ordered[above]

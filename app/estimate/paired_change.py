@@ -1,0 +1,81 @@
+"""The change of one measure within patients: centre, spread, tests and intervals of one difference a patient."""
+
+import math
+from typing import Literal
+
+from numpy.typing import ArrayLike
+
+from app.estimate.arithmetic import check_level, deviation_of, mean_of, quantile_of, sorted_values
+from app.estimate.hodges_lehmann import hodges_lehmann
+from app.estimate.results import Change, Interval, Reason, TestResult
+from app.estimate.signed_rank import Zeros, rounded, signed_rank_test
+
+
+def paired_change(
+    differences: ArrayLike,
+    *,
+    level: float = 0.95,
+    zeros: Zeros = "drop",
+    t_name: Literal["paired_t", "one_sample_t"] = "paired_t",
+) -> Change:
+    """Describe and test finite differences (after minus before), one a patient, in their own unit.
+
+    `tests` are the signed rank test and the t test named `t_name`; `intervals` the t interval of the mean and the
+    Hodges-Lehmann interval of the pseudomedian (their docstrings tell how ties, zeros and large samples are treated).
+    One difference has no spread, and equal differences (to 12 significant digits) have no t: SciPy would answer
+    t = infinity, p = 0. Both answer null for t, its p and its interval.
+    """
+    check_level(level)
+    ordered = sorted_values(differences).tolist()
+    spread, missing = _spread(ordered)
+    return Change(
+        n=len(ordered),
+        mean=mean_of(ordered) if ordered else None,
+        median=quantile_of(ordered, 0.5) if ordered else None,
+        sd=spread,
+        tests=(signed_rank_test(ordered, zeros), _t_test(ordered, spread, missing, t_name)),
+        intervals=(_t_interval(ordered, spread, missing, level), hodges_lehmann(ordered, level=level, zeros=zeros)),
+        reason=None if len(ordered) > 1 else missing,
+    )
+
+
+def _spread(ordered: list[float]) -> tuple[float | None, Reason | None]:
+    """The standard deviation where there is one, and why t is not defined where it is not."""
+    if not ordered:
+        return None, Reason.NO_PATIENTS
+    if len(ordered) == 1:
+        return None, Reason.TOO_FEW_VALUES
+    least, greatest = rounded([ordered[0], ordered[-1]])
+    spread = deviation_of(ordered) if least < greatest else 0.0
+    return spread, None if spread else Reason.CONSTANT_DIFFERENCES
+
+
+def _t_test(ordered: list[float], spread: float | None, missing: Reason | None, name: str) -> TestResult:
+    """Student's t on n - 1 degrees of freedom, as R `t.test(d)`."""
+    t = p = None
+    n = len(ordered)
+    if spread:
+        from scipy.special import stdtr
+
+        t = mean_of(ordered) / (spread / math.sqrt(n))
+        p = min(1.0, 2 * float(stdtr(n - 1, -abs(t))))
+    return TestResult(
+        method=name,
+        statistic=t,
+        df=n - 1 if n > 1 else None,
+        p=p,
+        n_used=n,
+        n_zero=ordered.count(0.0),
+        reason=missing,
+    )
+
+
+def _t_interval(ordered: list[float], spread: float | None, missing: Reason | None, level: float) -> Interval:
+    low = high = None
+    n = len(ordered)
+    if spread:
+        from scipy.special import stdtrit
+
+        half_width = -float(stdtrit(n - 1, (1 - level) / 2)) * spread / math.sqrt(n)
+        low, high = mean_of(ordered) - half_width, mean_of(ordered) + half_width
+    return Interval(of="mean", method="t", level=level, low=low, high=high, reason=missing)

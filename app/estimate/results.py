@@ -1,0 +1,218 @@
+"""What an estimate looks like: small frozen models whose field names are those of the JSON answers.
+
+A field that may be null is null only where the number is not defined, and then `reason` beside it says why.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PlainSerializer
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from app.estimate.examples import CHANGE_INTERVALS, CHANGE_TESTS, CURVE_POINT, MEDIAN, MEDIAN_INTERVAL, RATE_INTERVAL
+
+
+def twelve_digits(x: float) -> float:
+    """Round to 12 significant digits, more than any clinical reader needs and fewer than machines disagree on."""
+    return float(f"{x:.12g}") + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+Number = Annotated[
+    float, Field(allow_inf_nan=False), PlainSerializer(twelve_digits, return_type=float, when_used="json")
+]
+"""A finite number. Python sees all its digits, JSON the first 12 significant ones."""
+
+
+class Reason(StrEnum):
+    """Why a number is null."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> "Reason":
+        """Keep the sentence that explains the code beside the code."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+    NO_PATIENTS = "no_patients", "No patient has the values that this number is computed from."
+    TOO_FEW_VALUES = "too_few_values", "One value has no spread: no standard deviation, t test or t interval."
+    CONSTANT_DIFFERENCES = "constant_differences", "All differences are equal, their spread is 0 and t is not defined."
+    ALL_DIFFERENCES_ZERO = "all_differences_zero", "Zeros are dropped and every difference is zero: nothing is left."
+    LEVEL_NOT_ATTAINABLE = (
+        "level_not_attainable",
+        "So few differences are not zero that even their whole range is an interval of a lower level.",
+    )
+    OUT_OF_RANGE = "out_of_range", "The ratio is too large to be written as a number."
+    NO_EVENTS = "no_events", "Nobody had the event: the curve stays at 1."
+    NOT_REACHED = "not_reached", "The curve, or its confidence limit, does not fall to one half during follow-up."
+    NO_SURVIVORS = "no_survivors", "The curve is 0 from here on, where it has no confidence limits."
+    BEYOND_FOLLOW_UP = "beyond_follow_up", "Follow-up ends earlier while the curve is still above 0."
+    CHAIN_BROKEN = "chain_broken", "A later week has no p value, so the fixed sequence stops before this one."
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Tell the readers of the OpenAPI document what each code means."""
+        schema = handler(core_schema)
+        schema["description"] = "\n".join([f"{cls.__doc__}", *(f"- `{each}`: {each.description}" for each in cls)])
+        return schema
+
+
+WhyNull = Annotated[
+    Reason | None,
+    Field(description="Why a number here is null; null when none is.", examples=[None, "no_patients"]),
+]
+
+
+def is_none(value: object) -> bool:
+    """Tell whether a field that is only sometimes meaningful can be left out of the answer."""
+    return value is None
+
+
+class Result(BaseModel):
+    """A result never changes once it is computed and has no field that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(Result):
+    """A two-sided confidence interval. A null limit means that the interval is open or undefined on that side."""
+
+    of: str = Field(description="What the interval is about.", examples=["rate", "mean", "pseudomedian", "median"])
+    method: str = Field(
+        description="How it is computed.", examples=["clopper-pearson", "t", "hodges_lehmann_exact", "wilson"]
+    )
+    level: Number = Field(description="Two-sided confidence level.", examples=[0.95])
+    low: Number | None = Field(description="Lower confidence limit.", examples=[0.680515433422])
+    high: Number | None = Field(description="Upper confidence limit.", examples=[0.998313569759])
+    estimate: Number | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="The point estimate, present where no field beside the interval gives it (Hodges-Lehmann).",
+        examples=[-0.510278993725],
+    )
+    reason: WhyNull = None
+
+
+class TestResult(Result):
+    """A two-sided test."""
+
+    __test__ = False  # pytest, this is no test class
+
+    method: str = Field(description="Which test.", examples=["wilcoxon_exact", "paired_t", "one_sample_t"])
+    statistic: Number | None = Field(
+        description="t, or V = the sum of the ranks of the positive differences.", examples=[-8.816347756, 103.5]
+    )
+    df: Number | None = Field(
+        default=None, description="Degrees of freedom; null for rank tests, which have none.", examples=[14]
+    )
+    p: Number | None = Field(description="Two-sided p value.", examples=[6.103515625e-05])
+    p_adjusted: Number | None = Field(
+        default=None, description="p adjusted for the other tests of its family.", examples=[0.000244140625]
+    )
+    adjustment: str | None = Field(
+        default=None, description="How p was adjusted; null for a test that stands alone.", examples=["holm"]
+    )
+    n_used: int = Field(description="Differences that the test uses.", examples=[15])
+    n_zero: int = Field(description="Differences that are zero; rank tests do not use them.", examples=[0])
+    reason: WhyNull = None
+
+
+class Proportion(Result):
+    """A proportion k/n with its intervals."""
+
+    k: int = Field(description="Patients who have it.", examples=[14])
+    n: int = Field(description="Patients in whom it can be told.", examples=[15])
+    rate: Number | None = Field(description="k/n, a fraction and not a percentage.", examples=[0.933333333333])
+    reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(
+        description="One interval of the rate for each method.", examples=[[RATE_INTERVAL]]
+    )
+
+
+class Change(Result):
+    """The differences of one measure, one a patient: their centre, spread, tests and intervals."""
+
+    n: int = Field(description="Patients with a difference.", examples=[15])
+    mean: Number | None = Field(description="Arithmetic mean of the differences.", examples=[-0.532302162668])
+    median: Number | None = Field(description="Sample median of the differences.", examples=[-0.462135768045])
+    sd: Number | None = Field(description="Standard deviation, divisor n - 1.", examples=[0.233838032281])
+    tests: tuple[TestResult, ...] = Field(description="The signed rank test, then the t test.", examples=[CHANGE_TESTS])
+    intervals: tuple[Interval, ...] = Field(
+        description="The t interval of the mean, then the Hodges-Lehmann interval of the pseudomedian.",
+        examples=[CHANGE_INTERVALS],
+    )
+    reason: WhyNull = None
+
+
+class CurvePoint(Result):
+    """One step of a Kaplan-Meier curve: what happened at and after one event time, up to the next."""
+
+    time: Number = Field(description="Time of the event.", examples=[41])
+    at_risk: int = Field(description="Patients under observation just before this time.", examples=[12])
+    events: int = Field(description="Events at this time.", examples=[1])
+    censored: int = Field(description="Patients censored from this time on and before the next row's.", examples=[0])
+    survival: Number = Field(description="S(t) from this time on.", examples=[0.916666666667])
+    low: Number | None = Field(description="Lower pointwise confidence limit of S(t).", examples=[0.538977180571])
+    high: Number | None = Field(description="Upper pointwise confidence limit of S(t).", examples=[0.9878255654])
+    reason: Annotated[WhyNull, Field(exclude_if=is_none)] = None
+
+
+class Median(Result):
+    """The median time to the event."""
+
+    value: Number | None = Field(description="Median time.", examples=[334.5])
+    unit: str = Field(description="Unit of every time here.", examples=["d"])
+    convention: str = Field(
+        description="Where the median is put while S(t) is exactly one half.", examples=["midpoint", "lower"]
+    )
+    plateau: str = Field(
+        description="Where it is put when S(t) stays at exactly one half to the end of follow-up.",
+        examples=["left_end", "midpoint_to_last"],
+    )
+    reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(
+        description="Brookmeyer-Crowley interval of the median.", examples=[[MEDIAN_INTERVAL]]
+    )
+
+
+class RestrictedMean(Result):
+    """The restricted mean survival time: the area under the curve up to a fixed time."""
+
+    until: Number = Field(description="The fixed time.", examples=[365])
+    value: Number | None = Field(description="Area under S(t) from 0 to that time.", examples=[260.25])
+    standard_error: Number | None = Field(description="Its standard error (Greenwood).", examples=[35.304651291])
+    reason: WhyNull = None
+
+
+class Survival(Result):
+    """A Kaplan-Meier estimate."""
+
+    n: int = Field(description="Patients in the risk set at time 0.", examples=[13])
+    events: int = Field(description="Patients who had the event.", examples=[8])
+    median: Median = Field(description="Median time to the event.", examples=[MEDIAN])
+    curve: tuple[CurvePoint, ...] = Field(description="One row for each event time.", examples=[[CURVE_POINT]])
+
+
+class Summary(Result):
+    """The distribution of one number over patients."""
+
+    n: int = Field(description="Values.", examples=[15])
+    mean: Number | None = Field(description="Arithmetic mean.", examples=[46.6])
+    sd: Number | None = Field(description="Standard deviation, divisor n - 1.", examples=[17.3])
+    median: Number | None = Field(description="Sample median.", examples=[44])
+    q1: Number | None = Field(description="Lower quartile (type 7, the default of R).", examples=[34])
+    q3: Number | None = Field(description="Upper quartile (type 7, the default of R).", examples=[61])
+    reason: WhyNull = None
+
+
+class EventRate(Result):
+    """Events per unit of exposure."""
+
+    events: int = Field(description="Events counted.", examples=[9])
+    exposure: Number = Field(description="Exposure in `unit`.", examples=[80])
+    unit: str = Field(description="Unit of the exposure.", examples=["infusion", "course", "patient-year"])
+    rate: Number | None = Field(description="events / exposure.", examples=[0.1125])
+    reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(description="Exact Poisson interval of the rate.", examples=[[]])

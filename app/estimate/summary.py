@@ -1,0 +1,26 @@
+"""Describe the distribution of one number over patients."""
+
+from numpy.typing import ArrayLike
+
+from app.estimate.arithmetic import deviation_of, mean_of, quantile_of, sorted_values
+from app.estimate.results import Reason, Summary
+
+
+def summarise(values: ArrayLike) -> Summary:
+    """Number, mean, standard deviation, median and quartiles of some finite values, in their own unit.
+
+    Quartiles are of type 7 (R `quantile`, the default there). Without values everything is null, for one value only
+    the standard deviation is.
+    """
+    ordered = sorted_values(values).tolist()
+    if not ordered:
+        return Summary(n=0, mean=None, sd=None, median=None, q1=None, q3=None, reason=Reason.NO_PATIENTS)
+    return Summary(
+        n=len(ordered),
+        mean=mean_of(ordered),
+        sd=deviation_of(ordered) if len(ordered) > 1 else None,
+        median=quantile_of(ordered, 0.5),
+        q1=quantile_of(ordered, 0.25),
+        q3=quantile_of(ordered, 0.75),
+        reason=None if len(ordered) > 1 else Reason.TOO_FEW_VALUES,
+    )

@@ -1,0 +1,217 @@
+"""Time to an event with right censoring: the Kaplan-Meier curve, its median and the area under it.
+
+lifelines counts the risk sets and gives S(t). The rest is done here because there it would be wrong for us: its median
+compares the floating-point S(t) with 0.5 exactly and so jumps to the next event on many curves that reach one half
+(4 for the times 1..6, where the answer is 3 or 3.5), it gives bands where there are none, and what it returns as the
+variance of the restricted mean is the variance of one patient's time and not of the estimate.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from app.estimate.arithmetic import LARGEST, normal_quantile
+from app.estimate.results import CurvePoint, Interval, Median, Reason, RestrictedMean, Survival
+
+Band = Literal["log-log", "log", "plain"]
+
+HALF_TOLERANCE = 1e-8
+"""S(t) this close to one half is one half: a product of fractions in floating point misses it by some 1e-16."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One event time of the curve; `greenwood` is the sum of d/(n(n - d)) up to it, infinite once nobody is left."""
+
+    time: float
+    at_risk: int
+    events: int
+    censored: int
+    survival: float
+    greenwood: float
+
+
+@dataclass(frozen=True)
+class HalfRule:
+    """Where a median is put on a stretch at exactly one half."""
+
+    median: Literal["midpoint", "lower"]
+    plateau: Literal["left_end", "midpoint_to_last"]
+
+    def crossing(self, points: Sequence[tuple[float, float]], last_time: float) -> float | None:
+        """The time at which a step function, given as (time, value from then on), falls to one half, if it does.
+
+        This is R's `survmean` (`minmin`), and `quantile.survfit` with `midpoint_to_last`.
+        """
+        reached = [(time, value) for time, value in points if value < 0.5 + HALF_TOLERANCE]
+        if not reached:
+            return None
+        start, value = reached[0]
+        if self.median == "lower" or value <= 0.5 - HALF_TOLERANCE:
+            return start
+        end = next((time for time, value in reached if value <= 0.5 - HALF_TOLERANCE), None)
+        if end is None:
+            end = last_time if self.plateau == "midpoint_to_last" else start
+        return (start + end) / 2
+
+
+def kaplan_meier(
+    durations: ArrayLike,
+    events: ArrayLike,
+    *,
+    level: float = 0.95,
+    interval: Band = "log-log",
+    median: Literal["midpoint", "lower"] = "midpoint",
+    plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
+    unit: str = "d",
+) -> Survival:
+    """Kaplan-Meier curve and median of durations >= 0 (in `unit`) that end in an event (true) or in censoring (false).
+
+    Both arrays have one entry a patient; events come before censorings at the same time; an event at time 0 counts.
+    Row j of the curve counts the censorings from its time on and before the next, so `at_risk` of the next row is
+    `at_risk - events - censored`; who is censored before the first event is `n - at_risk` of the first row.
+
+    The band is Greenwood's under the transform `interval` (R `survfit(conf.type=)`), kept within 0 and 1, null where S
+    is 0. The median is the first time with S <= 1/2. While S is exactly 1/2 (within 1e-8), `midpoint` takes the middle
+    between that time and the next event, as R and SAS do, and `lower` the first time; when S stays at 1/2 to the end of
+    follow-up, `left_end` takes the first time (R `print.survfit`) and `midpoint_to_last` the middle to the last time
+    (R `quantile.survfit`). The limits of the median (Brookmeyer and Crowley 1982) are where the limits of S cross 1/2,
+    by the same rules.
+    """
+    z = normal_quantile(level)
+    if interval not in TRANSFORMS:
+        raise ValueError(f"`interval` must be one of {', '.join(TRANSFORMS)}.")
+    if median not in ("midpoint", "lower") or plateau not in ("left_end", "midpoint_to_last"):
+        raise ValueError("`median` must be midpoint or lower, `plateau` left_end or midpoint_to_last.")
+    times, observed = _by_time(durations, events)
+    curve = tuple(_curve_point(step, z, interval) for step in _product_limit(times, observed))
+    rule = HalfRule(median, plateau)
+    last_time = float(times[-1]) if times.size else 0.0
+    low = rule.crossing([(point.time, point.low) for point in curve if point.low is not None], last_time)
+    high = rule.crossing([(point.time, point.high) for point in curve if point.high is not None], last_time)
+    value = rule.crossing([(point.time, point.survival) for point in curve], last_time)
+    missing = _why_no_median(times, curve)
+    limits = Interval(
+        of="median",
+        method=f"brookmeyer-crowley/{interval}",
+        level=level,
+        low=low,
+        high=high,
+        reason=missing if None in (low, high) else None,
+    )
+    return Survival(
+        n=times.size,
+        events=int(np.count_nonzero(observed)),
+        median=Median(
+            value=value,
+            unit=unit,
+            convention=median,
+            plateau=plateau,
+            reason=missing if value is None else None,
+            intervals=(limits,),
+        ),
+        curve=curve,
+    )
+
+
+def restricted_mean(durations: ArrayLike, events: ArrayLike, *, until: float) -> RestrictedMean:
+    """The area under the Kaplan-Meier curve from 0 to `until`, in the unit of the durations, and its standard error.
+
+    With A_j the area from event time t_j to `until`, the variance is the sum of A_j^2 d_j/(n_j(n_j - d_j)); a time at
+    which nobody is left has A_j = 0 and adds nothing (R `summary(survfit, rmean=until)`). Without an event by then the
+    standard error is 0, by that formula. Beyond the last time the curve is unknown and both are null with
+    `beyond_follow_up`, unless it has come down to 0, where it stays.
+    """
+    if not 0 <= until <= LARGEST:
+        raise ValueError("`until` must be finite and not negative.")
+    times, observed = _by_time(durations, events)
+    steps = _product_limit(times, observed)
+    if not times.size:
+        return RestrictedMean(until=until, value=None, standard_error=None, reason=Reason.NO_PATIENTS)
+    if until > times[-1] and not (steps and steps[-1].survival == 0):
+        return RestrictedMean(until=until, value=None, standard_error=None, reason=Reason.BEYOND_FOLLOW_UP)
+    steps = [step for step in steps if step.time < until]
+    ends = [step.time for step in steps] + [until]
+    areas = [step.survival * (end - step.time) for step, end in zip(steps, ends[1:], strict=True)]
+    rest = list(accumulate(reversed(areas)))[::-1]
+    variance = math.fsum(
+        area * area * step.events / (step.at_risk * (step.at_risk - step.events))
+        for step, area in zip(steps, rest, strict=True)
+        if step.survival > 0
+    )
+    return RestrictedMean(until=until, value=math.fsum([ends[0], *areas]), standard_error=math.sqrt(variance))
+
+
+def _by_time(durations: ArrayLike, events: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Both arrays in ascending order of time, events first."""
+    times, observed = np.asarray(durations, dtype=np.float64), np.asarray(events, dtype=np.bool_)
+    if times.ndim != 1 or times.shape != observed.shape:
+        raise ValueError("`durations` and `events` must be one-dimensional and equally long.")
+    if not np.all((times >= 0) & (times <= LARGEST)):
+        raise ValueError("`durations` must be finite and not negative.")
+    order = np.lexsort((~observed, times))
+    return times[order], observed[order]
+
+
+def _product_limit(times: NDArray[np.float64], observed: NDArray[np.bool_]) -> list[Step]:
+    """The event times of the curve, counted by lifelines."""
+    if not observed.any():
+        return []
+    from lifelines import KaplanMeierFitter
+
+    fit = KaplanMeierFitter().fit(times, observed)
+    here = np.flatnonzero(fit.event_table["observed"])
+    time = fit.event_table.index.to_numpy()[here].tolist()
+    at_risk = [int(n) for n in fit.event_table["at_risk"].to_numpy()[here]]
+    deaths = [int(d) for d in fit.event_table["observed"].to_numpy()[here]]
+    survival = fit.survival_function_.to_numpy()[here, 0].tolist()
+    left = [n - d for n, d in zip(at_risk, deaths, strict=True)]
+    censored = [m - n_next for m, n_next in zip(left, [*at_risk[1:], 0], strict=True)]
+    terms = (d / (n * m) if m else math.inf for n, d, m in zip(at_risk, deaths, left, strict=True))
+    return list(map(Step, time, at_risk, deaths, censored, survival, accumulate(terms)))
+
+
+def _curve_point(step: Step, z: float, interval: Band) -> CurvePoint:
+    low, high = TRANSFORMS[interval](step.survival, z * math.sqrt(step.greenwood)) if step.survival else (None, None)
+    return CurvePoint(
+        time=step.time,
+        at_risk=step.at_risk,
+        events=step.events,
+        censored=step.censored,
+        survival=step.survival,
+        low=low,
+        high=high,
+        reason=None if step.survival else Reason.NO_SURVIVORS,
+    )
+
+
+def _log_log(survival: float, spread: float) -> tuple[float, float]:
+    """Limits symmetric in ln(-ln S); `spread` is z standard errors of ln S."""
+    power = math.exp(spread / -math.log(survival))
+    return survival**power, survival ** (1 / power)
+
+
+def _log(survival: float, spread: float) -> tuple[float, float]:
+    return survival * math.exp(-spread), min(1.0, survival * math.exp(spread))
+
+
+def _plain(survival: float, spread: float) -> tuple[float, float]:
+    return max(0.0, survival - survival * spread), min(1.0, survival + survival * spread)
+
+
+TRANSFORMS: dict[str, Callable[[float, float], tuple[float, float]]] = {
+    "log-log": _log_log,
+    "log": _log,
+    "plain": _plain,
+}
+
+
+def _why_no_median(times: NDArray[np.float64], curve: Sequence[CurvePoint]) -> Reason:
+    if not times.size:
+        return Reason.NO_PATIENTS
+    return Reason.NOT_REACHED if curve else Reason.NO_EVENTS

@@ -1,0 +1,235 @@
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.estimate.arithmetic import normal_quantile
+from app.estimate.results import Reason
+from app.estimate.survival import HALF_TOLERANCE, kaplan_meier, restricted_mean
+from tests.estimate import twins
+from tests.estimate.reference import by_id
+
+PATIENTS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=14)
+EVENTS_ONLY = st.lists(st.tuples(st.integers(0, 30), st.just(True)), max_size=24)
+ANY = PATIENTS | EVENTS_ONLY
+MEDIANS = st.sampled_from(["midpoint", "lower"])
+PLATEAUS = st.sampled_from(["left_end", "midpoint_to_last"])
+BANDS = st.sampled_from(["log-log", "log", "plain"])
+
+
+def columns(patients):
+    return [time for time, _ in patients], [event for _, event in patients]
+
+
+def first_crossing(points, convention, last, plateau):
+    """Where a limit falls to one half, by the words of the docstring."""
+    for index, (time, value) in enumerate(points):
+        if value < 0.5 + HALF_TOLERANCE:
+            later = [t for t, v in points[index:] if v <= 0.5 - HALF_TOLERANCE]
+            if convention == "lower" or value <= 0.5 - HALF_TOLERANCE:
+                return time
+            if later:
+                return (time + later[0]) / 2
+            return (time + last) / 2 if plateau == "midpoint_to_last" else time
+    return None
+
+
+@given(ANY)
+def test_the_curve_is_the_product_of_fractions(patients):
+    result = kaplan_meier(*columns(patients))
+    expected = twins.steps(patients)
+    assert [(point.time, point.at_risk, point.events) for point in result.curve] == [step[:3] for step in expected]
+    assert [point.survival for point in result.curve] == pytest.approx([float(step[3]) for step in expected], abs=1e-14)
+    assert (result.n, result.events) == (len(patients), sum(event for _, event in patients))
+
+
+@given(ANY)
+def test_everybody_is_accounted_for_along_the_curve(patients):
+    result = kaplan_meier(*columns(patients))
+    before = result.n - (result.curve[0].at_risk if result.curve else 0)
+    assert result.n == before + sum(point.events + point.censored for point in result.curve)
+    for point, following in zip(result.curve, result.curve[1:], strict=False):
+        assert following.at_risk == point.at_risk - point.events - point.censored
+        assert point.censored == sum(point.time <= time < following.time and not event for time, event in patients)
+
+
+@given(ANY, MEDIANS, PLATEAUS)
+@example([(time, True) for time in range(1, 7)], "midpoint", "left_end")
+@example([(time, True) for time in range(1, 15)], "midpoint", "left_end")
+def test_the_median_is_that_of_exact_fractions(patients, median, plateau):
+    result = kaplan_meier(*columns(patients), median=median, plateau=plateau).median
+    assert result.value == twins.median(patients, median, plateau)
+    assert (result.convention, result.plateau, result.unit) == (median, plateau, "d")
+
+
+@given(ANY, BANDS, MEDIANS, PLATEAUS, st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_the_bands_are_those_of_the_textbook_and_the_limits_of_the_median_are_where_they_cross(
+    patients, interval, median, plateau, level
+):
+    result = kaplan_meier(*columns(patients), interval=interval, median=median, plateau=plateau, level=level)
+    expected = twins.steps(patients)
+    bands = [
+        (None, None) if variance is None else twins.band(step[3], variance, normal_quantile(level), interval)
+        for step, variance in zip(expected, twins.greenwood(expected), strict=True)
+    ]
+    for point, (low, high) in zip(result.curve, bands, strict=True):
+        assert (point.low, point.high) == ((None, None) if low is None else pytest.approx((low, high), abs=1e-12))
+        assert point.reason == (Reason.NO_SURVIVORS if low is None else None)
+    last = max((time for time, _ in patients), default=0)
+    sides = [
+        [(step[0], pair[side]) for step, pair in zip(expected, bands, strict=True) if pair[side] is not None]
+        for side in (0, 1)
+    ]
+    limits = result.median.intervals[0]
+    assert limits.method == f"brookmeyer-crowley/{interval}"
+    assert (limits.low, limits.high) == tuple(first_crossing(side, median, last, plateau) for side in sides)
+
+
+@given(ANY, st.integers(0, 12))
+def test_the_restricted_mean_is_the_area_in_exact_fractions(patients, until):
+    result = restricted_mean(*columns(patients), until=until)
+    ends_at_zero = any(survival == 0 for *_, survival in twins.steps(patients))
+    known = patients and (ends_at_zero or until <= max(time for time, _ in patients))
+    if not known:
+        reason = Reason.BEYOND_FOLLOW_UP if patients else Reason.NO_PATIENTS
+        assert (result.value, result.standard_error, result.reason) == (None, None, reason)
+        return
+    area, variance = twins.restricted_mean(patients, until)
+    assert result.value == pytest.approx(float(area), abs=1e-12)
+    assert result.standard_error == pytest.approx(math.sqrt(variance), abs=1e-12)
+
+
+@given(ANY.flatmap(lambda each: st.tuples(st.just(each), st.permutations(each))))
+def test_the_order_of_the_patients_does_not_change_a_digit(orders):
+    one, other = orders
+    assert kaplan_meier(*columns(one)).model_dump_json() == kaplan_meier(*columns(other)).model_dump_json()
+    assert restricted_mean(*columns(one), until=5) == restricted_mean(*columns(other), until=5)
+
+
+def test_the_order_of_many_patients_does_not_change_a_digit():
+    case = by_id("km_lung_all")["input"]
+    backwards = case["time"][::-1], case["event"][::-1]
+    assert kaplan_meier(case["time"], case["event"]) == kaplan_meier(*backwards)
+    assert restricted_mean(case["time"], case["event"], until=365) == restricted_mean(*backwards, until=365)
+
+
+def test_a_median_on_an_exact_half_is_the_midpoint_of_the_plateau():
+    assert kaplan_meier([100, 200, 300, 400], [1, 1, 1, 1]).median.value == 250
+    assert kaplan_meier([100, 200, 300, 400], [1, 1, 1, 1], median="lower").median.value == 200
+
+
+@pytest.mark.parametrize("n", range(2, 201, 2))
+def test_a_half_that_floats_miss_by_a_bit_is_still_a_half(n):
+    """Lifelines answers the next event for 24 of these 100 curves."""
+    times = range(1, n + 1)
+    assert kaplan_meier(times, [True] * n).median.value == n / 2 + 0.5
+    assert kaplan_meier(times, [True] * n, median="lower").median.value == n / 2
+
+
+def test_the_uncensored_times_1_to_6_have_the_median_3_5_or_3_and_never_the_4_of_lifelines():
+    from lifelines import KaplanMeierFitter
+
+    assert KaplanMeierFitter().fit([1, 2, 3, 4, 5, 6]).median_survival_time_ == 4
+    assert kaplan_meier([1, 2, 3, 4, 5, 6], [1] * 6).median.value == 3.5
+    assert kaplan_meier([1, 2, 3, 4, 5, 6], [1] * 6, median="lower").median.value == 3
+
+
+def test_a_plateau_to_the_end_of_follow_up_has_its_median_at_the_left_end():
+    case = by_id("km_half_then_all_censored")["input"]
+    assert kaplan_meier(case["time"], case["event"]).median.value == 40
+    assert kaplan_meier(case["time"], case["event"], plateau="midpoint_to_last").median.value == 60
+    assert kaplan_meier(case["time"], case["event"], median="lower", plateau="midpoint_to_last").median.value == 40
+
+
+def test_a_limit_that_lies_on_one_half_follows_the_same_rule():
+    """With level 1/10^9 the log-log limits are S itself, which is 1/2 from 2 to 3."""
+    limits = kaplan_meier([1, 2, 3, 4], [1, 1, 1, 1], level=1e-9).median.intervals[0]
+    assert (limits.low, limits.high) == (2.5, 2.5)
+
+
+def test_a_median_that_is_not_reached_still_has_a_lower_limit():
+    median = kaplan_meier([5, 8, 12, 30, 40], [1, 0, 0, 0, 0]).median
+    assert (median.value, median.reason) == (None, Reason.NOT_REACHED)
+    limits = median.intervals[0]
+    assert (limits.low, limits.high, limits.reason) == (5, None, Reason.NOT_REACHED)
+
+
+def test_nobody_at_all_has_no_curve():
+    result = kaplan_meier([], [])
+    assert (result.n, result.events, result.curve) == (0, 0, ())
+    assert (result.median.value, result.median.reason) == (None, Reason.NO_PATIENTS)
+    assert result.median.intervals[0].reason == Reason.NO_PATIENTS
+
+
+def test_without_an_event_there_is_no_median():
+    result = kaplan_meier([5, 8, 12], [0, 0, 0])
+    assert (result.n, result.events, result.curve) == (3, 0, ())
+    assert (result.median.value, result.median.reason) == (None, Reason.NO_EVENTS)
+    assert result.median.intervals[0].reason == Reason.NO_EVENTS
+    assert restricted_mean([5, 8, 12], [0, 0, 0], until=12).value == 12
+
+
+def test_one_patient_with_an_event_has_a_median_and_no_limits():
+    result = kaplan_meier([7], [True])
+    assert (result.median.value, result.median.reason) == (7, None)
+    limits = result.median.intervals[0]
+    assert (limits.low, limits.high, limits.reason) == (None, None, Reason.NOT_REACHED)
+    (point,) = result.curve
+    assert (point.survival, point.low, point.high, point.reason) == (0, None, None, Reason.NO_SURVIVORS)
+
+
+def test_an_event_at_time_zero_counts():
+    result = kaplan_meier([0, 0, 4], [True, False, True])
+    assert [(point.time, point.at_risk, point.events, point.censored) for point in result.curve] == [
+        (0, 3, 1, 1),
+        (4, 1, 1, 0),
+    ]
+
+
+def test_who_is_censored_at_the_time_of_an_event_was_still_at_risk():
+    (point,) = kaplan_meier([3, 3], [False, True]).curve
+    assert (point.at_risk, point.events, point.censored) == (2, 1, 1)
+
+
+def test_the_band_is_the_one_asked_for():
+    case = by_id("km_lung_all")["input"]
+    bands = {each: kaplan_meier(case["time"], case["event"], interval=each).curve[80] for each in
+             ("log-log", "log", "plain")}  # fmt: skip
+    assert len({point.low for point in bands.values()}) == 3
+    assert all(point.low < point.survival < point.high for point in bands.values())
+
+
+def test_beyond_follow_up_the_restricted_mean_is_known_only_when_the_curve_has_come_down_to_zero():
+    assert restricted_mean([2, 4], [1, 0], until=5).reason == Reason.BEYOND_FOLLOW_UP
+    ended = restricted_mean([2, 4], [1, 1], until=5)
+    assert (ended.value, ended.reason) == (3, None)
+    assert ended.standard_error == pytest.approx(math.sqrt(0.5))
+
+
+def test_the_standard_error_of_the_restricted_mean_is_not_the_spread_of_the_patients():
+    """Lifelines returns 13480.44 as the variance here, whose root is 116; R's standard error is 7.798859."""
+    case = by_id("km_lung_all")["input"]
+    result = restricted_mean(case["time"], case["event"], until=365)
+    assert (round(result.value, 6), round(result.standard_error, 6)) == (263.221866, 7.798859)
+
+
+@pytest.mark.parametrize(
+    ("durations", "events"), [([-1], [1]), ([math.nan], [1]), ([math.inf], [0]), ([1, 2], [1]), ([[1]], [[1]]), (1, 1)]
+)
+def test_what_are_no_durations_is_refused(durations, events):
+    for compute in (kaplan_meier, lambda *data: restricted_mean(*data, until=1)):
+        with pytest.raises(ValueError, match="`durations`"):
+            compute(durations, events)
+
+
+@pytest.mark.parametrize("wrong", [{"interval": "wald"}, {"median": "upper"}, {"plateau": "right"}, {"level": 95}])
+def test_an_unknown_convention_is_refused(wrong):
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}`"):
+        kaplan_meier([1], [1], **wrong)
+
+
+@pytest.mark.parametrize("until", [-1, math.nan, math.inf])
+def test_an_end_that_is_no_time_is_refused(until):
+    with pytest.raises(ValueError, match="`until`"):
+        restricted_mean([1], [1], until=until)
