@@ -20,11 +20,12 @@ from app.analyses.frame import (
     populations,
 )
 from app.derive.ck_normal import UNKNOWN
+from app.derive.exposure import first_new_drug_day
 from app.derive.segments import INCLUDED, any_where, first_reason
 from app.derive.study import DerivedStudy
 from app.estimate.results import CurvePoint, Median, RestrictedMean, Result, Survival
 from app.estimate.survival import kaplan_meier, restricted_mean
-from app.timeline.columns import Bools, Ints
+from app.timeline.columns import NO_TIME, Bools, Ints
 
 NAME = "ck-normal-time"
 
@@ -65,6 +66,11 @@ class NormalTime(Grouped):
     rmst: RestrictedMean = Field(description="Restricted mean of the time.")
     second_course: int = Field(
         description="Patients of the risk set with a second course before the spell ended; the strategy ignores it.",
+        examples=[0],
+    )
+    new_immunosuppressant: int = Field(
+        description="Patients of the risk set who began one of the protocol's immunosuppressants after day 0 and "
+        "before the spell ended; the strategy ignores it.",
         examples=[0],
     )
     time_to_first_normal: TimeToFirstNormal = Field(description="How long it took to become normal.")
@@ -120,6 +126,9 @@ def _normal_time(context: Context) -> NormalTime:
     in_set = np.array([reason == INCLUDED for reason in spells.reason], dtype=np.bool_)
     durations, relapsed = spells.duration[in_set], spells.relapsed[in_set]
     curve = _curve(context, durations, relapsed)
+    exposure = study.exposure
+    second_course = np.where(exposure.courses > 1, exposure.second_course_day - exposure.day0, NO_TIME)
+    new_drug = first_new_drug_day(study.cohort, exposure, context.protocol.ck_normal_time.immunosuppressants)
     return NormalTime(
         group=context.group,
         n=curve.n,
@@ -129,7 +138,8 @@ def _normal_time(context: Context) -> NormalTime:
         median=curve.median,
         curve=curve.curve,
         rmst=restricted_mean(durations, relapsed, until=context.protocol.ck_normal_time.rmst_until_days),
-        second_course=int((in_set & _second_course_before_end(study)).sum()),
+        second_course=int((in_set & _before_end(study, second_course)).sum()),
+        new_immunosuppressant=int((in_set & _before_end(study, new_drug)).sum()),
         time_to_first_normal=_first_normal(context),
         patients=_spells(context) if context.listed else None,
     )
@@ -164,11 +174,10 @@ def _curve(context: Context, durations: Ints, events: Bools) -> Survival:
     )
 
 
-def _second_course_before_end(study: DerivedStudy) -> Bools:
-    """Whether a second course began before the spell ended (its start is after day 0 by definition)."""
-    exposure, spells = study.exposure, study.spells
-    has_second = exposure.courses > 1
-    return has_second & (exposure.second_course_day - exposure.day0 <= spells.start + spells.duration)
+def _before_end(study: DerivedStudy, day: Ints) -> Bools:
+    """Whether a rescue on this day from day 0 (`NO_TIME` for none) came before the end of the spell, not on its day."""
+    before: Bools = (day != NO_TIME) & (day < study.spells.start + study.spells.duration)
+    return before
 
 
 def _first_normal_reasons(study: DerivedStudy) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def weekly_change(study: DerivedStudy, options: Options) -> WeeklyChanges:
             for scale in _scales(measure):
                 rows = _weeks(context, measure, scale, excluded)
                 results += rows
-                onsets.append(_onset(context, rows))
+                onsets += _onset(context, [row for row in rows if row.week > 0])
             flags += _flags(context, measure)
     rule = study.protocol.weekly_change
     return WeeklyChanges(
@@ -178,7 +178,10 @@ def _chain(test: TestResult, adjusted: float | None) -> dict[str, Reason]:
     return {"reason": Reason.CHAIN_BROKEN} if adjusted is None and test.p is not None and test.reason is None else {}
 
 
-def _onset(context: Context, rows: Sequence[WeekChange]) -> Onset:
+def _onset(context: Context, rows: Sequence[WeekChange]) -> list[Onset]:
+    """The onset over the weeks after treatment; without such weeks there is no such question."""
+    if not rows:
+        return []
     alpha = context.protocol.weekly_change.alpha
     week: int | None = None
     p = [row.tests[0].p_adjusted for row in rows]
@@ -189,15 +192,17 @@ def _onset(context: Context, rows: Sequence[WeekChange]) -> Onset:
     reason: Literal["last_week_not_significant", "last_week_without_p"] | None = None
     if week is None:
         reason = "last_week_without_p" if p[-1] is None else "last_week_not_significant"
-    return Onset(
-        group=context.group,
-        measure=rows[0].measure,
-        scale=rows[0].scale,
-        test=rows[-1].tests[0].method,
-        alpha=alpha,
-        week=week,
-        reason=reason,
-    )
+    return [
+        Onset(
+            group=context.group,
+            measure=rows[0].measure,
+            scale=rows[0].scale,
+            test=rows[-1].tests[0].method,
+            alpha=alpha,
+            week=week,
+            reason=reason,
+        )
+    ]
 
 
 def _reasons(study: DerivedStudy, column: Floats, measure: str, week: int) -> tuple[str, ...]:

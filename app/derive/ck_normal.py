@@ -75,6 +75,7 @@ def spells(records: Records, known: Ints, base: Ints, excluded: Sequence[tuple[s
         ("normal_at_baseline", at_baseline == NORMAL),
         ("baseline_normality_unknown", at_baseline == UNKNOWN),
         ("no_value_after_baseline", ~any_where(records.patient, size, after)),
+        ("normality_unknown", last < 0),
         ("never_normal", origin < 0),
     )
     return Spells(first_reason(checks, size), start, np.where(origin >= 0, end - start, 0), relapse >= 0)

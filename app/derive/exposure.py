@@ -71,6 +71,27 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     )
 
 
+def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...]) -> Ints:
+    """The first day, counted from day 0, on which a patient began one of these drugs anew; `NO_TIME` if none was.
+
+    New is a drug that begins after day 0 and was not given on or before it.
+    """
+    size, table = len(cohort), cohort.medications
+    names = np.array([str(drug).strip().casefold() for drug in table.drug], dtype=np.object_)
+    listed = {drug.strip().casefold() for drug in drugs}
+    rows = np.flatnonzero(
+        np.array([name in listed for name in names], dtype=np.bool_) & exposure.treated[table.patient]
+    )
+    start = table.start_day - exposure.day0[table.patient]
+    known = {(int(table.patient[i]), names[i]) for i in rows if start[i] <= 0}
+    first = np.full(size, NO_TIME, dtype=np.int64)
+    for i in rows:
+        patient = int(table.patient[i])
+        if start[i] > 0 and (patient, names[i]) not in known:
+            first[patient] = start[i] if first[patient] == NO_TIME else min(first[patient], start[i])
+    return first
+
+
 def _course_numbers(given: Infusions, product: Ints, gap: int) -> Ints:
     """1, 2, 3, ... along the courses of each patient and product."""
     order = np.lexsort((given.day, product, given.patient))

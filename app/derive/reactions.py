@@ -40,6 +40,7 @@ def reactions(cohort: Cohort, exposure: Exposure, rules: AdverseReactions) -> Re
         np.array([(word or "unknown") in counted for word in kept.related], dtype=np.bool_),
         np.array([word is True for word in kept.serious], dtype=np.bool_),
         {
+            "utc_day": 0 if cohort.zoned else int(kept.utc.sum()),
             "onset_unknown": int((kept.day == NO_TIME).sum()),
             "seriousness_unknown": int(sum(word is None for word in kept.serious)),
             "relation_unknown": int(sum(word is None or word == "unknown" for word in kept.related)),

@@ -32,12 +32,17 @@ class Records:
 
 
 def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
-    """The results of one analyte; of several on one day the latest, then the last issued, then the highest."""
+    """The results of one analyte; of several on one day the latest, then the last issued, then the least favourable.
+
+    Least favourable to a response is the highest CK after day 0, and the lowest on or before it, from which a fall is
+    harder to reach.
+    """
     labs = cohort.labs.of(code)
     flags: Counter[str] = Counter()
     kept = labs.where(_usable(labs, cohort, exposure, flags))
     limit = np.where(np.isnan(kept.upper_limit), np.inf, kept.upper_limit)
-    kept = kept.where(_one_a_day(kept, (kept.comparator, -limit, kept.value, kept.issued, kept.instant), flags))
+    worst = _before(kept, exposure) * kept.value
+    kept = kept.where(_one_a_day(kept, (kept.comparator, -limit, worst, kept.issued, kept.instant), flags))
     flags["no_upper_limit"] += int(np.isnan(kept.upper_limit).sum())
     return Records(
         len(cohort),
@@ -52,7 +57,9 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
 
 
 def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> Records:
-    """The scores of one instrument that fit the protocol's scale; of several on one day the latest, then the worst."""
+    """The scores of one instrument that fit the protocol's scale; of several on one day the latest, then the last
+    issued, then the least favourable to a response: the worst after day 0, and the best on or before it.
+    """
     scores = cohort.assessments.of(code)
     flags: Counter[str] = Counter()
     mismatch = (scores.score > scale.maximum) | (scores.score < scale.minimum)
@@ -60,7 +67,7 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
     flags["scale_mismatch"] += int((mismatch & exposure.treated[scores.patient]).sum())
     scores = scores.where(~mismatch)
     kept = scores.where(_usable(scores, cohort, exposure, flags))
-    worst = -kept.score if scale.better == "higher" else kept.score
+    worst = _before(kept, exposure) * (-kept.score if scale.better == "higher" else kept.score)
     kept = kept.where(_one_a_day(kept, (worst, kept.issued, kept.instant), flags))
     nothing = np.full(len(kept), np.nan)
     return Records(
@@ -101,6 +108,11 @@ def _usable(table: Labs | Assessments, cohort: Cohort, exposure: Exposure, flags
     flags["day_0_post_dose"] += int(post_dose.sum())
     flags["utc_day"] += 0 if cohort.zoned else int((table.utc & usable).sum())
     return usable
+
+
+def _before(table: Labs | Assessments, exposure: Exposure) -> Ints:
+    """-1 for the rows on or before day 0, where the values that favour a response are the opposite ones, else 1."""
+    return np.where(table.day <= exposure.day0[table.patient], -1, 1)
 
 
 def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[str]) -> Ints:

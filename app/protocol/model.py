@@ -187,11 +187,29 @@ class CkChange(Part):
     after_week: Week = Field(default=4, gt=0, description="Week that the change after ends at.", examples=[4])
 
 
+IMMUNOSUPPRESSANTS = (
+    "azathioprine",
+    "ciclosporin",
+    "cyclophosphamide",
+    "cyclosporine",
+    "methotrexate",
+    "mycophenolate mofetil",
+    "rituximab",
+    "tacrolimus",
+)
+"""Drugs used beside corticosteroids in inflammatory myopathy, by their international names (and one American)."""
+
+
 class CkNormalTime(Part):
     """How long CK stays normal once it is."""
 
     rmst_until_days: int = Field(
         default=365, ge=1, le=36500, description="Horizon of the restricted mean.", examples=[365]
+    )
+    immunosuppressants: tuple[Product, ...] = Field(
+        default=IMMUNOSUPPRESSANTS,
+        description="Drugs that are a rescue when they begin after day 0; compared without regard to case.",
+        examples=[["azathioprine", "methotrexate"]],
     )
     rescue: Literal["treatment_policy"] = Field(
         default="treatment_policy",
@@ -323,6 +341,9 @@ class Protocol(Part):
         needs += [("weekly_change.weeks", "CK", week) for week in self.weekly_change.weeks]
         needs += [("ck_change.before_week", "CK", self.ck_change.before_week)]
         needs += [("ck_change.after_week", "CK", self.ck_change.after_week)]
+        compared = self.weekly_change.weeks
+        if list(compared) != sorted(set(compared)) or 0 in compared:
+            yield "weekly_change.weeks: declare each week once, ascending, without week 0, which is the baseline."
         for where, measure, week in needs:
             if week is not None and week not in weeks:
                 yield f"{where}: this week is not among visits.weeks."

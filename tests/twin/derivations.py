@@ -321,7 +321,7 @@ def kept(patient: Patient, protocol: Protocol, measure: str) -> Kept:
     records = []
     for day in sorted(by_day):
         same_day = by_day[day]
-        chosen = max(same_day, key=lambda draw: _precedence(draw, scale))
+        chosen = max(same_day, key=lambda draw: _precedence(draw, scale, before=day <= 0))
         left_out["duplicate_draw"] += len(same_day) - 1
         limit = None if chosen.upper_limit is None else exact(chosen.upper_limit)
         records.append(Record(day, exact(chosen.value), limit, chosen))
@@ -344,10 +344,15 @@ def _post_dose_on_day_0(draw: Draw, treatment: Treatment) -> bool:
     return draw.instant > treatment.instant
 
 
-def _precedence(draw: Draw, scale: Scale | None) -> tuple[float, float, Fraction, float]:
-    """Of several draws of one day the greatest is kept: the later, issued later, worse, with the smaller limit."""
+def _precedence(draw: Draw, scale: Scale | None, *, before: bool) -> tuple[float, float, Fraction, float]:
+    """Of several draws of one day the greatest is kept: later, issued later, less favourable, with the smaller limit.
+
+    On or before day 0 a value is the less favourable to a response the better it is.
+    """
     worse = exact(draw.value)
     if scale is not None and scale.better == "higher":
+        worse = -worse
+    if before:
         worse = -worse
     smaller_limit = NEVER if draw.upper_limit is None else -draw.upper_limit
     return (earliest(draw.instant), earliest(draw.issued), worse, smaller_limit)
@@ -588,6 +593,8 @@ def normal_spell(patient: Patient, protocol: Protocol) -> Spell | str:
     after = _after_day_0(patient, protocol)
     if not after:
         return "no_value_after_baseline"
+    if all(state == "unknown" for _, state in after):
+        return "normality_unknown"
     normal_days = [day for day, state in after if state == "normal"]
     if not normal_days:
         return "never_normal"
