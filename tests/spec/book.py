@@ -1,0 +1,83 @@
+"""All rules in the order of the specification."""
+
+from dataclasses import dataclass
+
+from tests.spec import (
+    rules_baseline,
+    rules_ck_normal,
+    rules_conventions,
+    rules_laboratory,
+    rules_presets,
+    rules_reference,
+    rules_response,
+    rules_safety,
+    rules_visits,
+    rules_weekly,
+)
+from tests.spec.rule import Rule
+
+ROWS = (
+    # the table of the preset seed-2008
+    "day",
+    "treatment",
+    "course",
+    "baseline",
+    "visit week w",
+    "same day, several values",
+    "safety set",
+    "efficacy set",
+    "MMT responder",
+    "ADL responder",
+    "CK responder",
+    "response rate",
+    "weekly change",
+    "before/after CK",
+    "CK-normal time",
+    "rescue before the event",
+    "adverse reaction",
+    # below the table
+    "scales",
+    "reference cohort",
+    # the other preset that ships
+    "relative-20",
+    # the table of conventions
+    "KM median when S(t) = 0.5 over an interval",
+    "plateau at 0.5 that runs to the end of follow-up",
+    "CI of S(t) and of the median",
+    "signed-rank zeros",
+    "proportion CI",
+    "multiplicity",
+    # the facts of the laboratory
+    "units",
+    "LOINC",
+    "comparators",
+    "status",
+    "upper limit",
+    "nearest_same_laboratory",
+)
+"""The rows of the specification, by name. Each has at least one rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """Rules that are read together."""
+
+    title: str
+    rules: tuple[Rule, ...]
+
+
+SCALES, *RELATIVE_20 = rules_presets.RULES
+CHAPTERS = (
+    Chapter("Treatment and baseline", rules_baseline.RULES),
+    Chapter("Visits and populations", rules_visits.RULES),
+    Chapter("Response", rules_response.RULES),
+    Chapter("Change over the weeks", rules_weekly.RULES),
+    Chapter("Time with normal CK", rules_ck_normal.RULES),
+    Chapter("Adverse reactions", rules_safety.RULES),
+    Chapter("Scales", (SCALES,)),
+    Chapter("The reference cohort", rules_reference.RULES),
+    Chapter("The preset relative-20", tuple(RELATIVE_20)),
+    Chapter("Statistical conventions", rules_conventions.RULES),
+    Chapter("Laboratory facts", rules_laboratory.RULES),
+)
+RULES = tuple(rule for chapter in CHAPTERS for rule in chapter.rules)

@@ -1,0 +1,186 @@
+"""Write the definitions down for readers: `python -m tests.spec.render` renders every rule and case into
+docs/definitions.md.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from app.protocol.model import (
+    CkDecreaseOrNormal,
+    CkDecreaseOrNormalAtWeek,
+    PercentAboveBaseline,
+    PointsAboveBaseline,
+    Protocol,
+    ResponseRule,
+)
+from app.protocol.presets import PRESETS
+from tests.spec.book import CHAPTERS
+from tests.spec.rule import Case, listed
+from tests.spec.told import given, then
+
+TARGET = Path(__file__).parents[2] / "docs" / "definitions.md"
+
+INTRODUCTION = """\
+# Definitions: what the numbers mean
+
+This page says how every number is defined: each rule in words, then cases on either side of each of its
+boundaries, with what was given and what follows. It is generated from `tests/spec` (`make docs`), and every
+case on it is run against the service in every build.
+
+**Whose definitions these are.** They are ours. An open trial of immunoglobulin in inflammatory myopathy,
+published in 2008, gave the questions, but its own rules are not public. Those of the preset `seed-2008` were
+chosen to reproduce that trial's headline figures on a synthetic reference cohort, which comes with the service
+and in which no real person is described. They are not the trial's, and a figure computed with them is no
+re-analysis of it. A study declares its definitions as a protocol, from a preset or its own, before its data are
+looked at; every answer repeats the definitions and conventions that it used.
+
+**What is missing is said.** Whoever cannot be judged is left out of that one estimate and counted under a
+reason. A number that is not defined is null and comes with a reason. What was noticed without leaving anybody
+out is counted as a flag. Reasons and flags are written below as they stand in the answers, `like_this`.
+"""
+
+READING = """\
+## How to read the cases
+
+Days count from the first infusion. Unless a case says otherwise there is one infusion of IVIG, on day 0 and
+without a clock time; CK is in U/L with an upper limit of normal of 200; clock times are those of Japan
+(+09:00); MMT and ADL are scores in points; and the protocol is `seed-2008`. A value after &lt; or &gt; is known
+only to lie below or above that number. "Though not to a binary computer" marks an example that ordinary
+floating-point arithmetic gets wrong.
+"""
+
+
+def rendering() -> str:
+    """The whole document."""
+    return "\n".join([INTRODUCTION, *_contents(), "", *_parts(), "", READING, *_chapters()])
+
+
+def _contents() -> Iterator[str]:
+    yield "## Contents"
+    yield ""
+    yield "- [The parts of a protocol](#the-parts-of-a-protocol)"
+    yield "- [How to read the cases](#how-to-read-the-cases)"
+    for chapter in CHAPTERS:
+        names = " · ".join(rule.name for rule in chapter.rules)
+        listing = "" if len(chapter.rules) == 1 else f": {names}"
+        yield f"- [{chapter.title}](#{chapter.title.lower().replace(' ', '-')}){listing}"
+
+
+def _parts() -> Iterator[str]:
+    yield "## The parts of a protocol"
+    yield ""
+    yield "Each part has a default and can be declared otherwise. These are the protocols that come with the service."
+    yield ""
+    yield _row("part", *(f"`{name}`" for name in PRESETS))
+    yield _row(*["---"] * (1 + len(PRESETS)))
+    for part, of in PARTS.items():
+        yield _row(part, *(of(preset) for preset in PRESETS.values()))
+
+
+def _chapters() -> Iterator[str]:
+    for chapter in CHAPTERS:
+        yield f"## {chapter.title}"
+        yield ""
+        for rule in chapter.rules:
+            if len(chapter.rules) > 1:
+                yield f"### {rule.name}"
+                yield ""
+            yield rule.words
+            yield ""
+            yield _row("case", "given", "then")
+            yield _row("---", "---", "---")
+            yield from (_case(case) for case in rule.cases)
+            yield ""
+
+
+def _case(case: Case) -> str:
+    return _row(sentence(case), given(case), then(case))
+
+
+def sentence(case: Case) -> str:
+    """What a case says, with a capital."""
+    return case.says[0].upper() + case.says[1:]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _visits(protocol: Protocol) -> str:
+    if protocol.visits.rule == "contiguous":
+        return "windows meet half-way between the targets; a day half-way belongs to the later week"
+    return f"nearest within {protocol.visits.tolerance_days} days of day 7w; a tie goes to the later value"
+
+
+def _scales(protocol: Protocol) -> str:
+    return "; ".join(
+        f"{name} {s.minimum:g} to {s.maximum:g}, {s.better} is better" for name, s in protocol.scales.items()
+    )
+
+
+def _responder(measure: str) -> Callable[[Protocol], str]:
+    def said(protocol: Protocol) -> str:
+        declared = [each for each in protocol.responses if each.rule.measure == measure]
+        return "; ".join(f"{_rule(each.rule)}{'' if each.primary else ' (beside it)'}" for each in declared)
+
+    return said
+
+
+def _rule(rule: ResponseRule) -> str:
+    match rule:
+        case PointsAboveBaseline():
+            gain = f"at least {rule.points:g} points above baseline"
+            return f"{rule.value} value of days {rule.days[0]} to {rule.days[1]} {gain}"
+        case PercentAboveBaseline():
+            return f"at least {rule.percent:g} % above baseline at week {rule.week}"
+        case CkDecreaseOrNormal():
+            which = "any" if rule.value == "best" else "last"
+            fall = f"at most {rule.percent_of_baseline} % of the baseline or within its upper limit"
+            return f"{which} value of days {rule.days[0]} to {rule.days[1]} {fall}"
+        case CkDecreaseOrNormalAtWeek():
+            return (
+                f"at most {rule.percent_of_baseline} % of the baseline, or within its upper limit, at week {rule.week}"
+            )
+
+
+PARTS: dict[str, Callable[[Protocol], str]] = {
+    "products that are the treatment": lambda p: listed(p.treatment.products),
+    "greatest gap within a course": lambda p: f"{p.treatment.course_gap_days} days",
+    "baseline": lambda p: (
+        f"last value on or before day 0, flagged if older than {p.baseline.flag_older_than_days} days"
+    ),
+    "planned weeks beside week 0": lambda p: listed(p.visits.weeks),
+    "value of a week": _visits,
+    "scales": _scales,
+    "upper limit of a CK sent without one": lambda p: (
+        "none" if p.upper_limit == "own" else "nearest of the same laboratory"
+    ),
+    "MMT responder": _responder("MMT"),
+    "ADL responder": _responder("ADL"),
+    "CK responder": _responder("CK"),
+    "weekly change: measures": lambda p: listed(p.weekly_change.measures),
+    "weekly change: weeks": lambda p: listed(p.weekly_change.weeks),
+    "weekly change: alpha of the onset": lambda p: f"{p.weekly_change.alpha:g}",
+    "CK before and after: weeks": lambda p: f"{p.ck_change.before_week}, 0 and {p.ck_change.after_week}",
+    "time with normal CK: horizon of the restricted mean": lambda p: f"{p.ck_normal_time.rmst_until_days} days",
+    "time with normal CK: further treatment": lambda p: f"`{p.ck_normal_time.rescue}`",
+    "relations that make an event a reaction": lambda p: listed(
+        "yes" if each == "true" else each for each in p.adverse_reactions.related
+    ),
+    "median while exactly half are left": lambda p: f"`{p.conventions.median}`",
+    "exactly half left to the end": lambda p: f"`{p.conventions.plateau}`",
+    "interval of the curve and its median": lambda p: f"`{p.conventions.interval}`",
+    "zeros in the signed rank test": lambda p: f"`{p.conventions.zeros}`",
+    "interval of a proportion": lambda p: f"`{p.conventions.proportion}`",
+    "several weeks": lambda p: f"`{p.conventions.multiplicity}`",
+}
+
+
+def main() -> None:
+    """Write the document."""
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(rendering(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""The choices on which statistical packages disagree: each is named in every answer, and each can be asked for."""
+
+from tests.spec.rule import Case, Rounded, Rule, alike, changing, relapsing, staying_normal
+
+AML = (relapsing(9, 13, 18, 23, 31, 34, 48), staying_normal(13, 28, 45, 161))
+"""The maintained arm of R's `aml`: remission in weeks, read as days here."""
+PLATEAU = (relapsing(10, 20, 30, 40), staying_normal(50, 60, 70, 80))
+
+MEDIAN = Rule(
+    row="KM median when S(t) = 0.5 over an interval",
+    name="Median while exactly half are left",
+    words="`midpoint` (the default; R and SAS): midway between the time at which half are left and the next "
+    "event. `lower`: the first time with half or less left.",
+    cases=(
+        Case(
+            says="midpoint of 200 and 300",
+            groups=[relapsing(100, 200, 300, 400)],
+            expect={"time normal: median": 250, "named convention median": "midpoint"},
+        ),
+        Case(
+            says="lower end 200",
+            asked={"median": "lower"},
+            groups=[relapsing(100, 200, 300, 400)],
+            expect={"time normal: median": 200, "named convention median": "lower"},
+        ),
+        Case(
+            says="without an interval at one half both are the same time",
+            asked={"median": "lower"},
+            groups=[relapsing(100, 200, 300)],
+            expect={"time normal: median": 200},
+        ),
+        Case(
+            says="the protocol may choose for the study",
+            changes={"conventions": {"median": "lower"}},
+            groups=[relapsing(100, 200, 300, 400)],
+            expect={"time normal: median": 200, "named convention median": "lower"},
+        ),
+        Case(
+            says="what is asked for stands above what the protocol chose",
+            changes={"conventions": {"median": "lower"}},
+            asked={"median": "midpoint"},
+            groups=[relapsing(100, 200, 300, 400)],
+            expect={"time normal: median": 250, "named convention median": "midpoint"},
+        ),
+    ),
+)
+
+PLATEAU_RULE = Rule(
+    row="plateau at 0.5 that runs to the end of follow-up",
+    name="Exactly half left to the end of follow-up",
+    words="`left_end` (the default, as R prints it): the time at which half were left. `midpoint_to_last` (as "
+    "R's quantile does): midway between that and the last time of follow-up.",
+    cases=(
+        Case(
+            says="the left end of a half from day 40 to day 80",
+            groups=[*PLATEAU],
+            expect={"time normal: median": 40, "named convention plateau": "left_end"},
+        ),
+        Case(
+            says="the middle of a half from day 40 to day 80",
+            asked={"plateau": "midpoint_to_last"},
+            groups=[*PLATEAU],
+            expect={"time normal: median": 60, "named convention plateau": "midpoint_to_last"},
+        ),
+        Case(
+            says="where another event follows the plateau does not run to the end",
+            asked={"plateau": "midpoint_to_last"},
+            groups=[relapsing(10, 20, 30), staying_normal(80)],
+            expect={"time normal: median": 25},
+        ),
+    ),
+)
+
+SURVIVAL_INTERVAL = Rule(
+    row="CI of S(t) and of the median",
+    name="Interval of the curve and of its median",
+    words="Greenwood's variance on the scale `log-log` (the default), `log` or `plain`; the limits of the "
+    "median are read off the same band. The values are those of R.",
+    cases=(
+        Case(
+            says="log-log",
+            groups=[*AML],
+            expect={
+                "share still normal from 23 days on": (0.6136363636364, 0.2657520400013, 0.8352992432502),
+                "time normal: interval of the median": (13, None),
+                "time normal: method of the interval": "brookmeyer-crowley/log-log",
+                "named convention interval": "log-log",
+            },
+        ),
+        Case(
+            says="log",
+            asked={"interval": "log"},
+            groups=[*AML],
+            expect={
+                "share still normal from 23 days on": (0.6136363636364, 0.3768670595017, 0.9991576002285),
+                "time normal: interval of the median": (18, None),
+                "named convention interval": "log",
+            },
+        ),
+        Case(
+            says="plain",
+            asked={"interval": "plain"},
+            groups=[*AML],
+            expect={
+                "share still normal from 23 days on": (0.6136363636364, Rounded(0.314482), Rounded(0.91279)),
+                "time normal: interval of the median": (18, 48),
+                "named convention interval": "plain",
+            },
+        ),
+    ),
+)
+
+ZERO_CHANGES = (0, 0, 0, -3, 1, 2, 4, 5)
+
+ZEROS = Rule(
+    row="signed-rank zeros",
+    name="Zeros in the signed rank test",
+    words="`drop` (the default; R and SAS): differences of zero are left out before ranking. `pratt`: they are "
+    "ranked and then left out, so that the other ranks are higher.",
+    cases=(
+        Case(
+            says="dropped before ranking: 10 of 32 patterns of signs",
+            groups=[changing("MMT", 50, w1=ZERO_CHANGES)],
+            expect={
+                "MMT week 1: signed-rank p": 10 / 32,
+                "MMT week 1: signed-rank test": "wilcoxon_exact",
+                "MMT week 1: zeros": 3,
+                "named convention zeros": "drop",
+            },
+        ),
+        Case(
+            says="dropped after ranking: 8 of 32 patterns of signs",
+            asked={"zeros": "pratt"},
+            groups=[changing("MMT", 50, w1=ZERO_CHANGES)],
+            expect={
+                "MMT week 1: signed-rank p": 8 / 32,
+                "MMT week 1: signed-rank test": "wilcoxon_exact_pratt",
+                "MMT week 1: zeros": 3,
+                "named convention zeros": "pratt",
+            },
+        ),
+        Case(
+            says="without zeros the choice does not matter",
+            asked={"zeros": "pratt"},
+            groups=[changing("MMT", 50, w1=ZERO_CHANGES[3:])],
+            expect={"MMT week 1: signed-rank p": 10 / 32},
+        ),
+    ),
+)
+
+FOURTEEN = (
+    alike(14, "with MMT 50, then 60", mmt=[(0, 50), (28, 60)]),
+    alike(1, "with MMT 50, then 50", mmt=[(0, 50), (28, 50)]),
+)
+
+
+def _interval(method: str, low: float, high: float) -> Case:
+    return Case(
+        says=f"14 of 15 by {method}",
+        asked={"proportion": method},
+        groups=FOURTEEN,
+        expect={
+            "first interval of the MMT rate": (method, Rounded(low), Rounded(high)),
+            "named convention proportion": method,
+        },
+    )
+
+
+PROPORTION = Rule(
+    row="proportion CI",
+    name="Interval of a proportion",
+    words="`clopper-pearson` (exact, the default), `wilson` (score, without continuity correction), `jeffreys` "
+    "(equal-tailed posterior) or `mid-p`; Wilson's always stands beside the one chosen.",
+    cases=(
+        _interval("clopper-pearson", 0.6805, 0.9983),
+        _interval("wilson", 0.7018, 0.9881),
+        _interval("jeffreys", 0.7282, 0.9927),
+        _interval("mid-p", 0.7127, 0.9967),
+        Case(
+            says="Wilson's stands beside the one chosen",
+            asked={"proportion": "jeffreys"},
+            groups=FOURTEEN,
+            expect={"second interval of the MMT rate": ("wilson", Rounded(0.7018), Rounded(0.9881))},
+        ),
+    ),
+)
+
+WEEKS = changing(
+    "MMT",
+    50,
+    w1=(1, 2, -3, 4, 5, 6, 7, 8),
+    w2=(1, -2, 3, 4, 5, 6, 7, 8),
+    w4=(-1, 2, 3, 4, 5, 6, 7, 8),
+    w8=(1, 2, 3, 4, 5, 6, 7, 8),
+)
+"""p = 10, 6, 4 and 2 of 256."""
+
+
+def _adjusted(method: str, *p: float) -> Case:
+    return Case(
+        says=f"p of 10, 6, 4 and 2 in 256 by {method}",
+        asked={"multiplicity": method},
+        groups=[WEEKS],
+        expect={f"MMT week {week}: adjusted p": each / 256 for week, each in zip((1, 2, 4, 8), p, strict=True)}
+        | {"MMT week 1: adjustment": method, "named convention multiplicity": method},
+    )
+
+
+GAP = changing("MMT", 50, w1=(1, 2, 3, 4, 5, 6, 7, 8), w2=(1, 2, 3, 4, 5, 6, 7, 8), w8=(1, 2, 3, 4, 5, 6, 7, 8))
+
+MULTIPLICITY = Rule(
+    row="multiplicity",
+    name="Several weeks",
+    words="`holm` (the default) and `hochberg` adjust over the weeks that have a p. `fixed_sequence_backward` "
+    "tests the last week first, then the one before it, and stops at the first that is not significant. "
+    "`none` leaves every p as it is.",
+    cases=(
+        _adjusted("holm", 12, 12, 12, 8),
+        _adjusted("hochberg", 10, 10, 10, 8),
+        _adjusted("fixed_sequence_backward", 10, 6, 4, 2),
+        _adjusted("none", 10, 6, 4, 2),
+        Case(
+            says="in a fixed sequence a week cannot be more significant than a later one",
+            asked={"multiplicity": "fixed_sequence_backward"},
+            groups=[
+                changing(
+                    "MMT",
+                    50,
+                    w1=(1, 2, 3, 4, 5, 6, 7, 8),
+                    w2=(1, 2, 3, 4, 5, 6, 7, 8),
+                    w4=(1, 2, -3, 4, 5, 6, 7, 8),
+                    w8=(1, 2, 3, 4, 5, 6, 7, 8),
+                )
+            ],
+            expect={"MMT week 2: adjusted p": 10 / 256, "MMT week 8: adjusted p": 2 / 256, "onset of MMT": 1},
+        ),
+        Case(
+            says="in a fixed sequence a week without a p stops everything before it",
+            asked={"multiplicity": "fixed_sequence_backward"},
+            groups=[GAP],
+            expect={
+                "MMT week 8: adjusted p": 2 / 256,
+                "MMT week 2: adjusted p": "chain_broken",
+                "MMT week 1: adjusted p": "chain_broken",
+                "onset of MMT": 8,
+            },
+        ),
+        Case(
+            says="by Holm it does not",
+            groups=[GAP],
+            expect={
+                "MMT week 8: adjusted p": 6 / 256,
+                "MMT week 2: adjusted p": 6 / 256,
+                "MMT week 1: adjusted p": 6 / 256,
+            },
+        ),
+    ),
+)
+
+RULES = (MEDIAN, PLATEAU_RULE, SURVIVAL_INTERVAL, ZEROS, PROPORTION, MULTIPLICITY)

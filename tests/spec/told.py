@@ -1,0 +1,147 @@
+"""A case in the words of a reader: what was given, and what follows."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from app.analyses.frame import EXCLUSIONS
+from app.errors import SENTENCES, FaultCode
+from app.estimate.results import Reason
+from tests.spec.rule import FIRST_INFUSION, Case, Day, Event, Infusion, Patient, Recorded, Rounded, Value, listed
+
+CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
+FLAG = re.compile(r"(?<=flag )\w+|[a-z0-9]+(?:_[a-z0-9]+)+")
+NOTHING = {*EXCLUSIONS, *Reason, "last_week_not_significant", "last_week_without_p"}
+
+
+def given(case: Case) -> str:
+    """What was recorded, under which protocol, and what was asked."""
+    if case.reference:
+        return "the reference cohort"
+    parts = [group.told for group in case.groups] if case.groups else list(_recorded(case))
+    if case.time_zone:
+        parts.append(f"study in the time zone {case.time_zone}")
+    parts += [f"protocol: {name} = {_plain(value)}" for name, value in _leaves(case.changes or {})]
+    parts += [f"asked for: {name} = {_plain(value)}" for name, value in (case.asked or {}).items()]
+    return "; ".join(parts) or "one infusion"
+
+
+def then(case: Case) -> str:
+    """What the answers say."""
+    if case.refused:
+        code = FaultCode(case.refused)
+        return f"refused, `{code.value}`: {SENTENCES[code]}"
+    return "; ".join(f"{_coded(wanted)}: **{_answer(wanted, value)}**" for wanted, value in (case.expect or {}).items())
+
+
+def _answer(wanted: str, value: Any) -> str:
+    if value in NOTHING and not wanted.startswith("left out"):
+        return f"{'not evaluable' if 'responder' in wanted else 'none'} (`{value}`)"
+    return _said(value)
+
+
+def _recorded(patient: Patient) -> Iterable[str]:
+    if patient.first_infusion != FIRST_INFUSION:
+        yield f"first infusion in the calendar on {patient.first_infusion}"
+    if tuple(patient.infusions) != (0,):
+        yield "; ".join(_infusions(patient.infusions))
+    named = {"CK": patient.ck, "MMT": patient.mmt, "ADL": patient.adl} | dict(patient.others or {})
+    for code, values in named.items():
+        if values:
+            limit = "" if code != "CK" or patient.limit == Patient.limit else f" (upper limit {patient.limit:g})"
+            yield f"{code} {', '.join(_value(value) for value in values)}{limit}"
+    for each in patient.events:
+        yield _event(each)
+    if patient.immunosuppressant_from is not None:
+        yield f"azathioprine from {_day(patient.immunosuppressant_from)}"
+    if patient.ended is not None:
+        day, reason = patient.ended
+        yield f"{ {'died': 'died', 'withdrawn': 'withdrew', 'completed': 'completed'}[reason] } on {_day(day)}"
+
+
+def _infusions(infusions: Sequence[Infusion | Day]) -> Iterable[str]:
+    if not infusions:
+        yield "no infusion"
+    elif not any(isinstance(each, Infusion) for each in infusions):
+        yield f"IVIG on {'day' if len(infusions) == 1 else 'days'} {listed(infusions)}"
+    else:
+        yield from map(_infusion, infusions)
+
+
+def _infusion(given: Infusion | Day) -> str:
+    each = given if isinstance(given, Infusion) else Infusion(day=given)
+    course = f", sent as course {each.course}" if each.course else ""
+    status = f" ({each.status})" if each.status else ""
+    return f"{each.product} on {_day(each.day, each.at)}{course}{status}"
+
+
+def _value(recorded: Recorded) -> str:
+    value = recorded if isinstance(recorded, Value) else Value(day=recorded[0], value=recorded[1])
+    unit = {"U/L": "", None: " without a unit"}.get(value.unit, f" {value.unit}")
+    number = f"{_html(value.sign or '')}{value.value:g}{unit}" if value.value is not None else "without a value"
+    details = {
+        "no upper limit": value.limit is None and value.value is not None,
+        f"upper limit {value.limit}{unit}": isinstance(value.limit, float | int),
+        f"source {value.lab}": value.lab,
+        f"issued {(value.issued or '')[11:16]}": value.issued,
+        f"on a scale to {value.scale_max}": value.scale_max,
+        f"number {value.id}": value.id,
+        f"{value.status}": value.status,
+    }
+    said = ", ".join(detail for detail, present in details.items() if present)
+    return f"{number} on {_day(value.day, value.at)}{f' ({said})' if said else ''}"
+
+
+def _event(one: Event) -> str:
+    when = "of unknown onset" if one.day is None else f"on {_day(one.day, one.at)}"
+    relations = {True: "related: yes", False: "related: no", None: "relation not given"}
+    related = relations.get(one.related, f"relation {one.related}")
+    serious = {True: ", serious", False: "", None: ", seriousness not given"}[one.serious]
+    return f"{one.term} {when} ({related}{serious}{f', {one.status}' if one.status else ''})"
+
+
+def _day(day: Day, at: str | None = None) -> str:
+    named = f"day {day}" if isinstance(day, int) else day
+    if at is None:
+        return named
+    offset = "UTC" if at[5:] == "Z" else at[5:].strip()
+    return f"{named} at {at[:5]} {offset}".rstrip()
+
+
+def _leaves(changes: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"`{above}{name}`", value
+
+
+def _plain(value: Any) -> str:
+    text = listed(value) if isinstance(value, list) else str(value)
+    return f"`{text}`" if CODE.fullmatch(text) else text
+
+
+def _coded(phrase: str) -> str:
+    return FLAG.sub(lambda found: f"`{found.group()}`", _html(phrase))
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, Rounded):
+        return f"{value.value:.{value.decimals}f}"
+    if isinstance(value, tuple):
+        *words, low, high = value
+        if low is None and high is None:
+            return ", ".join([*(_said(word) for word in words), "none"])
+        limits = f"{'open' if low is None else _said(low)} to {'open' if high is None else _said(high)}"
+        return ", ".join([*(_said(word) for word in words), limits])
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    return f"`{value}`" if CODE.fullmatch(str(value)) else str(value)
+
+
+def _html(text: str) -> str:
+    return text.replace("<", "&lt;").replace(">", "&gt;")
