@@ -254,7 +254,7 @@ def test_eligibility_comes_before_the_same_day_rule():
         ([ck(0, 1.0, clock=1), ck(0, 2.0)], 1, 200),
         ([ck(0, 1.0, issued=5), ck(0, 2.0)], 1, 200),
         ([ck(0, 1.0, issued=5), ck(0, 2.0, issued=4, clock=1)], 2, 200),
-        ([ck(0, 1.0), ck(0, 2.0)], 2, 200),
+        ([ck(0, 1.0), ck(0, 2.0)], 1, 200),
         ([ck(0, 2.0), ck(0, 2.0, limit=100.0), ck(0, 2.0, limit=None)], 2, 100),
     ],
 )
@@ -266,9 +266,16 @@ def test_of_one_day_the_latest_then_the_later_issued_then_the_worse_is_kept(draw
         assert twin.kept(patient, SEED_2008, "CK").left_out["duplicate_draw"] == len(draws) - 1
 
 
-def test_of_one_day_the_worse_score_depends_on_the_direction():
-    assert twin.baseline(one(score("MMT", 0, 60.0), score("MMT", 0, 61.0)), SEED_2008, "MMT").value == 60
-    assert twin.baseline(one(score("HAQ", 0, 1.0), score("HAQ", 0, 2.0)), SEED_2008, "HAQ").value == 2
+@pytest.mark.parametrize(("code", "at_baseline", "afterwards"), [("MMT", 61, 60), ("HAQ", 1, 2), ("CK", 1, 2)])
+def test_of_one_day_the_value_least_favourable_to_a_response_is_kept(code, at_baseline, afterwards):
+    low, high = sorted([at_baseline, afterwards])
+    facts = [
+        ck(day, float(value)) if code == "CK" else score(code, day, float(value))
+        for day in (0, 7)
+        for value in (low, high)
+    ]
+    records = twin.kept(one(*facts), SEED_2008, code).records
+    assert [record.value for record in records] == [at_baseline, afterwards]
 
 
 def test_what_does_not_fit_the_scale_or_follows_death_is_left_out():
