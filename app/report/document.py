@@ -13,6 +13,8 @@ from app.estimate.results import Result
 
 _SHARED = {"populations"}
 """What the whole report says once and its single answers therefore leave out."""
+_LAST = ("excluded", "flags", "caveats")
+"""What stands after the results."""
 
 
 class Provenance(Result):
@@ -77,7 +79,7 @@ def report_model() -> type[BaseModel]:
 
 def frame(header: Header, answer: Answer) -> bytes:
     """A single answer as JSON."""
-    body = answer.model_dump(mode="json")
+    body = _ordered(answer)
     return _json({"analysis": body.pop("analysis"), **header.model_dump(mode="json"), **body})
 
 
@@ -88,11 +90,15 @@ def report_document(header: Header, report: Report) -> bytes:
             **header.model_dump(mode="json"),
             "populations": report.populations.model_dump(mode="json"),
             "flow": [step.model_dump(mode="json") for step in report.flow],
-            "analyses": {
-                name: answer.model_dump(mode="json", exclude=_SHARED) for name, answer in report.answers.items()
-            },
+            "analyses": {name: _ordered(answer, _SHARED) for name, answer in report.answers.items()},
         }
     )
+
+
+def _ordered(answer: Answer, without: set[str] | None = None) -> dict[str, Any]:
+    """The answer as JSON values, the results before what was left out and flagged."""
+    body = answer.model_dump(mode="json", exclude=without)
+    return body | {name: body.pop(name) for name in _LAST}
 
 
 def _json(document: dict[str, Any]) -> bytes:
