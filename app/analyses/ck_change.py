@@ -18,7 +18,8 @@ from app.analyses.frame import (
     populations,
     visits_definition,
 )
-from app.derive.segments import first_reason, pick
+from app.derive.exact import ln_ratio
+from app.derive.segments import first_reason
 from app.derive.study import DerivedStudy
 from app.estimate.paired_change import paired_change
 from app.estimate.ratio import geometric_mean_ratio, ratio_interval
@@ -101,16 +102,17 @@ def ck_change(study: DerivedStudy, options: Options) -> CkChange:
 
 def _compare(context: Context, excluded: list[Excluded]) -> BeforeAfter:
     study, weeks = context.study, context.protocol.ck_change
-    start, base, end = (pick(study.ck_ln, study.weeks("CK")[week]) for week in (weeks.before_week, 0, weeks.after_week))
-    complete = study.efficacy & ~np.isnan(start) & ~np.isnan(base) & ~np.isnan(end)
-    excluded += context.excluded(_reasons(study), "CK")
-    before, after = (base - start)[complete], (end - base)[complete]
+    start, base, end = (study.ck_at(week) for week in (weeks.before_week, 0, weeks.after_week))
+    difference = ln_ratio([end, start], [base, base])
+    complete = ~np.isnan(difference)
+    excluded += context.excluded(_reasons(study, difference), "CK")
+    before, after = ln_ratio([base], [start])[complete], ln_ratio([end], [base])[complete]
     return BeforeAfter(
         group=context.group,
         n=int(complete.sum()),
         before=_period((weeks.before_week, 0), before, context),
         after=_period((0, weeks.after_week), after, context),
-        difference=_difference(after - before, context),
+        difference=_difference(difference[complete], context),
     )
 
 
@@ -142,16 +144,14 @@ def _difference(difference: Floats, context: Context) -> ChangeOfChange:
     )
 
 
-def _reasons(study: DerivedStudy) -> tuple[str, ...]:
+def _reasons(study: DerivedStudy, difference: Floats) -> tuple[str, ...]:
     weeks, rows = study.protocol.ck_change, study.weeks("CK")
-    needed = [rows[week] for week in (weeks.before_week, 0, weeks.after_week)]
-    no_logarithm = np.any([np.isnan(pick(study.ck_ln, row)) for row in needed], axis=0)
     return first_reason(
         (
             *study.left_out,
             ("no_baseline", rows[0] < 0),
-            ("no_value_in_window", (needed[0] < 0) | (needed[2] < 0)),
-            ("zero_value", np.asarray(no_logarithm, dtype=np.bool_)),
+            ("no_value_in_window", (rows[weeks.before_week] < 0) | (rows[weeks.after_week] < 0)),
+            ("zero_value", np.isnan(difference)),
         ),
         len(study.cohort),
     )

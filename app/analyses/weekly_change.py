@@ -21,7 +21,8 @@ from app.analyses.frame import (
     populations,
     visits_definition,
 )
-from app.derive.segments import first_reason, pick
+from app.derive.exact import ln_ratio
+from app.derive.segments import first_reason
 from app.derive.study import DerivedStudy
 from app.estimate.multiplicity import adjust
 from app.estimate.paired_change import paired_change
@@ -116,22 +117,21 @@ def _scales(measure: str) -> tuple[Scale, ...]:
     return ("ln", "raw") if measure == "CK" else ("raw",)
 
 
-def _column(study: DerivedStudy, measure: str, scale: Scale) -> Floats:
-    if measure != "CK":
-        return study.records(measure).value
-    return study.ck_ln if scale == "ln" else study.ck_point
+def _difference(study: DerivedStudy, measure: str, scale: Scale, week: int) -> Floats:
+    if scale == "ln":
+        return ln_ratio([study.ck_at(week)], [study.ck_at(0)])
+    return study.difference(measure, week)
 
 
 def _weeks(context: Context, measure: str, scale: Scale, excluded: list[Excluded]) -> list[WeekChange]:
     study, weeks = context.study, context.protocol.weekly_change.weeks
-    column = _column(study, measure, scale)
     changes: list[Change] = []
     for week in weeks:
-        difference = study.difference(column, measure, week)
+        difference = _difference(study, measure, scale, week)
         changes.append(
             paired_change(difference[~np.isnan(difference)], level=context.level, zeros=context.conventions.zeros)
         )
-        reasons = _reasons(study, column, measure, week)
+        reasons = _reasons(study, difference, measure, week)
         excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
     adjusted = _adjusted(changes, context)
     return [
@@ -205,13 +205,13 @@ def _onset(context: Context, rows: Sequence[WeekChange]) -> list[Onset]:
     ]
 
 
-def _reasons(study: DerivedStudy, column: Floats, measure: str, week: int) -> tuple[str, ...]:
+def _reasons(study: DerivedStudy, difference: Floats, measure: str, week: int) -> tuple[str, ...]:
     records, rows = study.records(measure), study.weeks(measure)
     missing = (
         *study.left_out,
         ("no_baseline", rows[0] < 0),
         ("no_value_in_window", rows[week] < 0),
-        ("zero_value", np.isnan(pick(column, rows[0])) | np.isnan(pick(column, rows[week]))),
+        ("zero_value", np.isnan(difference)),
     )
     return first_reason(missing, records.size)
 

@@ -5,8 +5,11 @@ float comparison misclassifies 70 of 299 exact cases. Where floats are clearly a
 tie, the decimals that were written decide.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +42,34 @@ def at_most_zero(*terms: tuple[float, Floats | float]) -> Bools:
         )
         answer[i] = exact <= 0
     return answer
+
+
+def ln_ratio(over: Sequence[Floats], under: Sequence[Floats]) -> Floats:
+    """The natural logarithm of a ratio of products, row by row; NaN where a factor is NaN or not positive.
+
+    One quotient is formed before the logarithm is taken, so that equal ratios give equal numbers and stay tied, and a
+    ratio that is 1 in the decimals that were written gives exactly 0: a difference of logarithms would leave noise
+    there, which a signed-rank test would rank.
+    """
+    factors = [*over, *under]
+    usable = np.logical_and.reduce([factor > 0 for factor in factors])
+    quotient = np.multiply.reduce([np.where(usable, factor, 1.0) for factor in over]) / np.multiply.reduce(
+        [np.where(usable, factor, 1.0) for factor in under]
+    )
+    result: Floats = np.where(usable, np.log(quotient), np.nan)
+    for i in np.flatnonzero(np.abs(result) < _NEARLY):
+        if _product(over, i) == _product(under, i):
+            result[i] = 0.0
+    return result
+
+
+def difference(after: Floats, before: Floats) -> Floats:
+    """After minus before without the noise of binary subtraction: measured values have at most nine decimals."""
+    return np.round(after - before, 9) + 0.0
+
+
+def _product(factors: Sequence[Floats], row: np.signedinteger[Any]) -> Fraction:
+    return prod((_written(float(factor[row])) for factor in factors), start=Fraction(1))
 
 
 def _written(number: float) -> Fraction:

@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from app.derive.ck_normal import FirstNormal, Spells, borrow_limits, normality, spells, time_to_first_normal
+from app.derive.exact import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.reactions import Reactions, reactions
 from app.derive.records import Records, lab_records, score_records
@@ -77,12 +78,6 @@ class DerivedStudy:
         return normality(self.records("CK"))
 
     @cached_property
-    def ck_ln(self) -> Floats:
-        """Natural logarithm of each CK record: a value known only as `<x` counts as x/2, as `>x` as x; NaN for 0."""
-        value = self.ck_point
-        return np.log(np.where(value > 0, value, np.nan))
-
-    @cached_property
     def ck_point(self) -> Floats:
         """The number that each CK record counts as: itself, x/2 for `<x`, x for `>x`."""
         records = self.records("CK")
@@ -103,11 +98,15 @@ class DerivedStudy:
         scale = None if is_ck else self.protocol.scale(measure)
         return response(rule, Judged(records, self.weeks(measure), known, scale, self.left_out))
 
-    def difference(self, column: Floats, measure: str, week: int) -> Floats:
-        """A column of the measure's records at a week minus at baseline, NaN outside the efficacy set."""
+    def difference(self, measure: str, week: int) -> Floats:
+        """The value at a week minus the baseline, NaN outside the efficacy set."""
+        column = self.ck_point if measure == "CK" else self.records(measure).value
         rows = self.weeks(measure)
-        change = pick(column, rows[week]) - pick(column, rows[0])
-        return np.where(self.efficacy, change, np.nan)
+        return np.where(self.efficacy, difference(pick(column, rows[week]), pick(column, rows[0])), np.nan)
+
+    def ck_at(self, week: int) -> Floats:
+        """The number that the CK of a week counts as, NaN outside the efficacy set or where there is none."""
+        return np.where(self.efficacy, pick(self.ck_point, self.weeks("CK")[week]), np.nan)
 
     @cached_property
     def spells(self) -> Spells:

@@ -16,10 +16,10 @@ def event_rate(events: int, exposure: float, unit: str, *, level: float = 0.95) 
         return EventRate(
             events=events, exposure=0, unit=unit, rate=None, reason=Reason.NO_PATIENTS, intervals=(interval,)
         )
-    from scipy.special import gammaincinv
+    from scipy.special import gammainccinv, gammaincinv
 
     tail = (1 - level) / 2
     low = float(gammaincinv(events, tail)) / exposure if events else 0.0
-    high = float(gammaincinv(events + 1, 1 - tail)) / exposure
+    high = float(gammainccinv(events + 1, tail)) / exposure
     interval = Interval(of="rate", method="poisson_exact", level=level, low=low, high=high)
     return EventRate(events=events, exposure=exposure, unit=unit, rate=events / exposure, intervals=(interval,))

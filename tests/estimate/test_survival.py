@@ -146,6 +146,10 @@ def test_a_limit_that_lies_on_one_half_follows_the_same_rule():
     """With level 1/10^9 the log-log limits are S itself, which is 1/2 from 2 to 3."""
     limits = kaplan_meier([1, 2, 3, 4], [1, 1, 1, 1], level=1e-9).median.intervals[0]
     assert (limits.low, limits.high) == (2.5, 2.5)
+    case = by_id("km_half_then_all_censored")["input"]
+    for plateau, end in (("left_end", 40), ("midpoint_to_last", 60)):
+        limits = kaplan_meier(case["time"], case["event"], level=1e-9, plateau=plateau).median.intervals[0]
+        assert (limits.low, limits.high) == (end, end)
 
 
 def test_a_median_that_is_not_reached_still_has_a_lower_limit():
