@@ -1,0 +1,1 @@
+"""The only SQL: an append-only ledger of patient histories on SQLite or PostgreSQL."""

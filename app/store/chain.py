@@ -1,0 +1,182 @@
+"""Verifying a study: everything that the hash chain covers is computed again from the rows.
+
+An edit, a deletion or an exchange of any stored value shows, because it changes a leaf, a digest or a hash. Cutting
+off the latest revisions together with all that they did shows only to somebody who noted a later `head`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from app.errors import NotFound
+from app.store.assertions import SHELVES
+from app.store.erasure import erased_entry, readmitted_entry
+from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf
+from app.store.merge import Assertion, Changes
+from app.store.statements import Row, Statement
+from app.store.studies import fact_entry, protocol_entry
+from app.store.tables import erasures, leaves, patients, protocols, revisions, studies, study_facts
+
+
+def _all_of(table: Any, *names: str) -> Statement:  # noqa: ANN401 - a Table
+    columns = [table.c[name] for name in names]
+    return Statement(select(*columns).where(table.c.study == bindparam("study")), "study")
+
+
+_STUDY = Statement(
+    select(studies.c.key, studies.c.secret, studies.c.created_at).where(studies.c.id == bindparam("study")), "study"
+)
+_REVISIONS = Statement(
+    select(
+        revisions.c.number, revisions.c.received_at, revisions.c.client, revisions.c.format, revisions.c.counts,
+        revisions.c.patients, revisions.c.first_outcome, revisions.c.digest, revisions.c.previous_hash,
+        revisions.c.hash,
+    )
+    .where(revisions.c.study == bindparam("study"))
+    .order_by(revisions.c.number),
+    "study",
+)  # fmt: skip
+_LEAVES = _all_of(leaves, "number", "patient_key", "leaf")
+_PATIENTS = _all_of(patients, "id", "key", "salt", "first_revision")
+_FACTS = _all_of(study_facts, "name", "value", "added", "removed")
+_PROTOCOLS = _all_of(protocols, "id", "digest", "document", "added", "removed")
+_ERASURES = _all_of(erasures, "erased_revision", "first_revision", "readmitted_revision", "tombstone", "patient_key")
+
+_STUDY_ITSELF = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was recomputed, what could not be because it was erased, and what does not match; `head` is the latest
+    hash.
+    """
+
+    revisions: int
+    leaves: int
+    erased_leaves: int
+    faults: tuple[str, ...]
+    head: str
+
+
+def verify(connection: Connection, study_id: str) -> Verification:
+    """Recompute leaves, digests and hashes of a study from its rows; faults name revisions, never patients."""
+    found = _STUDY.row(connection, study_id)
+    if found is None:
+        raise NotFound("There is no study of this name.")
+    audit = _Audit(connection, study_id, *found)
+    audit.check_leaves()
+    audit.check_chain()
+    return Verification(len(audit.links), audit.leaf_count, audit.erased, tuple(audit.faults), audit.head.hex())
+
+
+@dataclass(slots=True)
+class _Audit:
+    connection: Connection
+    study: str
+    key: int
+    secret: bytes
+    created_at: int
+    leaves: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    links: list[Row] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    leaf_count: int = 0
+    erased: int = 0
+    head: bytes = NO_HASH
+
+    def check_leaves(self) -> None:
+        """Hold every leaf against the rows that it was made from."""
+        for number, patient, leaf in _LEAVES.rows(self.connection, self.key):
+            self.leaves.setdefault(patient, {})[number] = bytes(leaf)
+            self.leaf_count += 1
+        erased = _ERASURES.rows(self.connection, self.key)
+        self._compare(_STUDY_ITSELF, self._study_leaves(erased))
+        people = _PATIENTS.rows(self.connection, self.key)
+        for patient, key, salt, first in people:
+            self._compare(key, self._patient_leaves(patient, key, bytes(salt), first))
+        known = {_STUDY_ITSELF, *(key for _, key, _, _ in people)}
+        gone = {key: (first, until) for until, first, _, _, key in erased}
+        for key in sorted(set(self.leaves) - known):
+            if key in gone and all(gone[key][0] <= number < gone[key][1] for number in self.leaves[key]):
+                self.erased += len(self.leaves[key])
+            else:
+                self.faults.append(f"revision {min(self.leaves[key])}: a leaf belongs to nobody")
+
+    def check_chain(self) -> None:
+        """Hold every revision against its leaves and against the one before it."""
+        told: dict[int, list[tuple[int, bytes]]] = {}
+        for key, of_one in self.leaves.items():
+            for number, leaf in of_one.items():
+                told.setdefault(number, []).append((key, leaf))
+        self.links = _REVISIONS.rows(self.connection, self.key)
+        before = self.created_at
+        for expected, row in enumerate(self.links):
+            number, received_at, client, format, counts, held, first_outcome, digest, previous, hashed = row
+            link = Link(
+                self.study,
+                number,
+                received_at,
+                client,
+                format,
+                counts,
+                held,
+                first_outcome,
+                bytes(digest),
+                bytes(previous),
+            )
+            self._check(number == expected, number, "its number does not follow the one before")
+            self._check(link.previous_hash == self.head, number, "it does not follow the revision before")
+            self._check(
+                link.digest == revision_digest(told.get(number, ())), number, "its digest is not that of its leaves"
+            )
+            self._check(link.hash(bytes(self.secret)) == bytes(hashed), number, "its hash is not that of its content")
+            self._check(received_at >= before, number, "its time lies before that of the one before")
+            before, self.head = received_at, bytes(hashed)
+        if not self.links or self.links[0][1] != self.created_at:
+            self.faults.append("revision 0: it is missing or not as old as the study")
+        elif self.links[-1][5] != len(_PATIENTS.rows(self.connection, self.key)):
+            self.faults.append(f"revision {self.links[-1][0]}: the number of patients is another one")
+
+    def _check(self, holds: bool, number: int, otherwise: str) -> None:
+        if not holds:
+            self.faults.append(f"revision {number}: {otherwise}")
+
+    def _compare(self, key: int, expected: dict[int, bytes]) -> None:
+        stored = self.leaves.get(key, {})
+        for number in sorted(expected.keys() | stored.keys()):
+            self._check(expected.get(number) == stored.get(number), number, "a leaf is not that of its rows")
+
+    def _study_leaves(self, erased: list[Row]) -> dict[int, bytes]:
+        entries: dict[int, list[list[Any]]] = {}
+        for number, entry in self._study_entries(erased):
+            entries.setdefault(number, []).append(entry)
+        return {number: study_leaf(bytes(self.secret), number, told) for number, told in entries.items()}
+
+    def _study_entries(self, erased: list[Row]) -> Iterator[tuple[int, list[Any]]]:
+        for name, value, added, removed in _FACTS.rows(self.connection, self.key):
+            yield added, fact_entry("added", name, value)
+            if removed is not None:
+                yield removed, [*fact_entry("removed", name, value), added]
+        for protocol, digest, document, added, removed in _PROTOCOLS.rows(self.connection, self.key):
+            yield added, protocol_entry("added", protocol, digest, document)
+            if removed is not None:
+                yield removed, [*protocol_entry("removed", protocol, digest, document), added]
+        for number, first, readmitted, stone, key in erased:
+            yield number, erased_entry(bytes(stone), key, first)
+            if readmitted is not None:
+                yield readmitted, readmitted_entry(bytes(stone), number)
+
+    def _patient_leaves(self, patient: str, key: int, salt: bytes, first: int) -> dict[int, bytes]:
+        changes: dict[int, dict[str, Changes]] = {first: {}}
+
+        def of(number: int, kind: str) -> Changes:
+            return changes.setdefault(number, {}).setdefault(kind, Changes())
+
+        for kind, shelf in SHELVES.items():
+            for row in shelf.all_of(self.connection, key):
+                one = Assertion(shelf.plain(row.fact), row.added, row.removed)
+                of(one.added, kind).added.append(one)
+                if one.removed is not None and one.removed != one.added:
+                    of(one.removed, kind).removed.append(one)
+        return {number: patient_leaf(salt, number, patient, first, told) for number, told in changes.items()}

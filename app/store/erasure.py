@@ -1,0 +1,104 @@
+"""Erasing a person, and letting them in again (GDPR article 17).
+
+What goes: every fact, the salt and the identifier. What stays: the leaves of the hash chain, which without the salt
+say nothing, and a tombstone, by which the identifier is recognised when it comes again. The revisions that held the
+person can not be answered any more; those before and after can.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from app.errors import Erased, NotFound
+from app.store.assertions import SHELVES
+from app.store.draft import Draft
+from app.store.hashes import tombstone
+from app.store.merge import Counts
+from app.store.statements import Insertion, Statement
+from app.store.tables import erasures, patients
+from app.store.timelines import check_etag
+
+_INSERT = Insertion(erasures)
+_DELETE_PATIENT = Statement(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
+_READMIT = Statement(
+    erasures.update()
+    .where(
+        erasures.c.study == bindparam("of_study"),
+        erasures.c.tombstone == bindparam("stone"),
+        erasures.c.readmitted_revision.is_(None),
+    )
+    .values(readmitted_revision=bindparam("number")),
+    "number",
+    "of_study",
+    "stone",
+)
+_OPEN_ERASURE = Statement(
+    select(erasures.c.erased_revision).where(
+        erasures.c.study == bindparam("study"),
+        erasures.c.tombstone == bindparam("stone"),
+        erasures.c.readmitted_revision.is_(None),
+    ),
+    "study",
+    "stone",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A person was erased: revisions from `first_revision` up to, not including, `revision` cannot be answered any
+    more.
+    """
+
+    patient: str
+    revision: int
+    first_revision: int
+
+
+def erase(
+    connection: Connection,
+    study_id: str,
+    patient: str,
+    *,
+    client: str | None,
+    received_at: int,
+    if_match: str | None = None,
+) -> Erasure:
+    """Delete all that is known of a person, as one revision. Call `Database.scrub` after the transaction."""
+    draft = Draft(connection, study_id, received_at)
+    draft.summon([patient])
+    if draft.is_erased(patient):
+        raise Erased
+    person = draft.people.get(patient)
+    if person is None:
+        raise NotFound("The study has no patient of this name.")
+    if if_match is not None:
+        check_etag(connection, study_id, patient, if_match)
+    stone = tombstone(draft.secret, patient)
+    entry = erased_entry(stone, person.key, person.first_revision)
+    number = draft.seal([], Counts(), format="erasure", client=client, entries=[entry], erased=1)
+    draft.write()
+    for shelf in SHELVES.values():
+        shelf.delete.run(connection, person.key)
+    _DELETE_PATIENT.run(connection, person.key)
+    _INSERT.run(connection, [(draft.key, number, person.first_revision, None, stone, person.key)])
+    return Erasure(patient, number, person.first_revision)
+
+
+def readmission(draft: Draft, patient: str) -> list[list[Any]]:
+    """Mark that the revision in the making lets an erased person in again; what its leaf says of that."""
+    stone = tombstone(draft.secret, patient)
+    found = _OPEN_ERASURE.row(draft.connection, draft.key, stone)
+    _READMIT.run(draft.connection, draft.number, draft.key, stone)
+    draft.readmit(patient)
+    return [readmitted_entry(stone, row) for row in found or ()]
+
+
+def erased_entry(stone: bytes, key: int, first_revision: int) -> list[Any]:
+    """What the leaf of the study says of an erasure."""
+    return ["erased", stone.hex(), key, first_revision]
+
+
+def readmitted_entry(stone: bytes, erased_revision: int) -> list[Any]:
+    """What the leaf of the study says of a readmission."""
+    return ["readmitted", stone.hex(), erased_revision]

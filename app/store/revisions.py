@@ -1,0 +1,130 @@
+"""The revisions of a study: which one a request means, and the list of them."""
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, exists, select
+
+from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
+from app.store.statements import Row, Statement
+from app.store.studies import study_key
+from app.store.tables import erasures, revisions
+
+_AT = Statement(
+    select(revisions.c.number, revisions.c.received_at).where(
+        revisions.c.study == bindparam("study"), revisions.c.number == bindparam("revision")
+    ),
+    "study",
+    "revision",
+)
+_LATEST = Statement(
+    select(revisions.c.number, revisions.c.received_at)
+    .where(revisions.c.study == bindparam("study"))
+    .order_by(revisions.c.number.desc())
+    .limit(1),
+    "study",
+)
+_ERASED = Statement(
+    select(
+        exists().where(
+            erasures.c.study == bindparam("study"),
+            erasures.c.first_revision <= bindparam("revision"),
+            erasures.c.erased_revision > bindparam("revision"),
+        )
+    ),
+    "study",
+    "revision",
+)
+_LIST = Statement(
+    select(
+        revisions.c.number, revisions.c.received_at, revisions.c.client, revisions.c.format, revisions.c.digest,
+        revisions.c.counts, revisions.c.hash,
+        exists().where(
+            erasures.c.study == revisions.c.study,
+            erasures.c.first_revision <= revisions.c.number,
+            erasures.c.erased_revision > revisions.c.number,
+        ),
+    )
+    .where(revisions.c.study == bindparam("study"), revisions.c.number > bindparam("after"))
+    .order_by(revisions.c.number)
+    .limit(bindparam("limit")),
+    "study",
+    "after",
+    "limit",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionPoint:
+    """The revision that a request is answered from."""
+
+    number: int
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRecord:
+    """One accepted submission; `erased` says that it held a person who has been erased, so that it cannot be
+    replayed.
+    """
+
+    number: int
+    received_at: int
+    client: str | None
+    format: str
+    digest: str
+    counts: dict[str, int]
+    hash: str
+    erased: bool
+
+
+def resolve(
+    connection: Connection, study_id: str, *, revision: int | None = None, as_of: int | None = None, now: int
+) -> RevisionPoint:
+    """The revision of that number, or the last one received by `as_of`, or the latest one.
+
+    Raises `NotFound` where there is none, `InvalidDocument` for a time that is still to come and `Erased` where the
+    revision held a person who has been erased since.
+    """
+    if as_of is not None and as_of > now:
+        raise InvalidDocument(faults=[Fault("as_of", FaultCode.FUTURE_TIME)])
+    study = study_key(connection, study_id)
+    found = _find(connection, study, revision, as_of)
+    if found is None:
+        raise NotFound("The study has no such revision.")
+    if (_ERASED.row(connection, study, found[0]) or (False,))[0]:
+        raise Erased("A person whom this revision held has been erased.")
+    return RevisionPoint(found[0], found[1])
+
+
+def list_revisions(
+    connection: Connection, study_id: str, *, after: int | None = None, limit: int = 100
+) -> list[RevisionRecord]:
+    """Revisions in ascending order, those after the number `after`."""
+    rows = _LIST.rows(connection, study_key(connection, study_id), -1 if after is None else after, limit)
+    return [
+        RevisionRecord(number, at, client, format, digest.hex(), json.loads(counts), hashed.hex(), bool(erased))
+        for number, at, client, format, digest, counts, hashed, erased in rows
+    ]
+
+
+def _find(connection: Connection, study: int, revision: int | None, as_of: int | None) -> Row | None:
+    if revision is not None:
+        return _AT.row(connection, study, revision)
+    latest = _LATEST.row(connection, study)
+    if latest is None or as_of is None or latest[1] <= as_of:
+        return latest
+    return _last_received_by(connection, study, as_of, latest[0])
+
+
+def _last_received_by(connection: Connection, study: int, as_of: int, too_late: int) -> Row | None:
+    """Halve the numbers below `too_late`: times never go back, so that an index of them is not needed."""
+    found, lowest = None, 0
+    while lowest < too_late:
+        middle = (lowest + too_late) // 2
+        row = _AT.row(connection, study, middle)
+        if row is not None and row[1] <= as_of:
+            found, lowest = row, middle + 1
+        else:
+            too_late = middle
+    return found

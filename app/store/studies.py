@@ -1,0 +1,274 @@
+"""Studies and the protocols they were run by, each as it stood at any revision."""
+
+import json
+import secrets
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.errors import NotFound, PreconditionFailed
+from app.protocol.model import Protocol
+from app.store.assertions import LATEST, stands_at
+from app.store.draft import Draft
+from app.store.merge import Counts
+from app.store.statements import Insertion, Statement
+from app.store.tables import protocols, revisions, studies, study_facts
+
+_NAMES = ("name", "time_zone", "test")
+
+_KEY = Statement(select(studies.c.key).where(studies.c.id == bindparam("study")), "study")
+_FACTS = Statement(
+    select(study_facts.c.name, study_facts.c.value, study_facts.c.added).where(
+        study_facts.c.study == bindparam("study"), stands_at(study_facts)
+    ),
+    "study",
+    "revision",
+)
+TIME_ZONE = Statement(
+    select(study_facts.c.value).where(
+        study_facts.c.study == bindparam("study"), study_facts.c.name == "time_zone", stands_at(study_facts)
+    ),
+    "study",
+    "revision",
+)
+"""The time zone of a study at a revision, as JSON text."""
+
+_PROTOCOL = Statement(
+    select(protocols.c.id, protocols.c.document, protocols.c.digest, protocols.c.added).where(
+        protocols.c.study == bindparam("study"), stands_at(protocols)
+    ),
+    "study",
+    "revision",
+)
+_STUDY_AT = Statement(
+    select(
+        studies.c.id, studies.c.created_at, studies.c.key, revisions.c.number, revisions.c.received_at,
+        revisions.c.patients,
+    )
+    .join_from(studies, revisions, revisions.c.study == studies.c.key)
+    .where(studies.c.id == bindparam("study"), revisions.c.number <= bindparam("revision"))
+    .order_by(revisions.c.number.desc())
+    .limit(1),
+    "study",
+    "revision",
+)  # fmt: skip
+_LIST = Statement(
+    select(studies.c.id)
+    .where(studies.c.id > bindparam("after"), exists().where(revisions.c.study == studies.c.key))
+    .order_by(studies.c.id)
+    .limit(bindparam("limit")),
+    "after",
+    "limit",
+)
+_FIRST_OUTCOME = Statement(
+    select(revisions.c.first_outcome).where(
+        revisions.c.study == bindparam("study"), revisions.c.number == bindparam("revision")
+    ),
+    "study",
+    "revision",
+)
+
+_CREATION: Any = {"id": bindparam("id"), "created_at": bindparam("at"), "secret": bindparam("secret")}
+_CREATE = {
+    "sqlite": sqlite.insert(studies).values(_CREATION).on_conflict_do_nothing().inline(),
+    "postgresql": postgresql.insert(studies).values(_CREATION).on_conflict_do_nothing().inline(),
+}
+_CREATE_STUDY = {name: Statement(clause, "id", "at", "secret") for name, clause in _CREATE.items()}
+_INSERT_FACTS = Insertion(study_facts)
+_INSERT_PROTOCOL = Insertion(protocols)
+_CLOSE_FACT = Statement(
+    study_facts.update()
+    .where(
+        study_facts.c.study == bindparam("of"),
+        study_facts.c.name == bindparam("named"),
+        study_facts.c.removed.is_(None),
+    )
+    .values(removed=bindparam("ended")),
+    "ended",
+    "of",
+    "named",
+)
+_CLOSE_PROTOCOL = Statement(
+    protocols.update()
+    .where(protocols.c.study == bindparam("of"), protocols.c.removed.is_(None))
+    .values(removed=bindparam("ended")),
+    "ended",
+    "of",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDefinition:
+    """What a client says of a study."""
+
+    name: str
+    protocol: Protocol
+    time_zone: str | None = None
+    test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study as it stood at `revision`; `patients` is how many it held."""
+
+    id: str
+    name: str
+    time_zone: str | None
+    test: bool
+    protocol: Protocol
+    protocol_digest: str
+    revision: int
+    received_at: int
+    created_at: int
+    patients: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOutcome:
+    """What a PUT of a study or its protocol did; `revision` is `None` where it said nothing new."""
+
+    status: Literal["created", "changed", "unchanged"]
+    revision: int | None
+
+
+def put_study(
+    connection: Connection, study_id: str, definition: StudyDefinition, *, client: str | None, received_at: int
+) -> StudyOutcome:
+    """Create a study, which makes its revision 0, or change what it says of itself, which makes the next one."""
+    if _KEY.row(connection, study_id) is None:
+        # Two clients may create it at once: the second waits here for the first and then changes what that one made.
+        _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, secrets.token_bytes(32))
+    draft = Draft(connection, study_id, received_at)
+    stated = {name: json.dumps(getattr(definition, name)) for name in _NAMES}
+    entries = _state_facts(draft, stated) + _state_protocol(draft, definition.protocol)
+    return _conclude(draft, entries, "study", client)
+
+
+def put_protocol(
+    connection: Connection,
+    study_id: str,
+    protocol: Protocol,
+    *,
+    client: str | None,
+    received_at: int,
+    if_match: str | None = None,
+) -> StudyOutcome:
+    """Declare another protocol; `if_match`, where given, must name the digest of the one in force."""
+    draft = Draft(connection, study_id, received_at)
+    if if_match is not None:
+        named = {tag.strip() for tag in if_match.split(",")}
+        in_force = _PROTOCOL.row(connection, draft.key, LATEST)
+        if in_force is None or named.isdisjoint({"*", f'"{in_force[2]}"'}):
+            raise PreconditionFailed
+    return _conclude(draft, _state_protocol(draft, protocol), "protocol", client)
+
+
+def get_study(connection: Connection, study_id: str, revision: int | None = None) -> Study:
+    """A study as it stood at a revision (default: now)."""
+    found = _STUDY_AT.row(connection, study_id, LATEST if revision is None else revision)
+    if found is None or revision not in {None, found[3]}:
+        study_key(connection, study_id)
+        raise NotFound("The study has no revision of this number.")
+    name, created_at, key, number, received_at, patients = found
+    facts = {fact: json.loads(value) for fact, value, _ in _FACTS.rows(connection, key, number)}
+    document, digest, _ = _protocol_at(connection, key, number)
+    return Study(
+        id=name,
+        name=facts["name"],
+        time_zone=facts["time_zone"],
+        test=facts["test"],
+        protocol=_read(document),
+        protocol_digest=digest,
+        revision=number,
+        received_at=received_at,
+        created_at=created_at,
+        patients=patients,
+    )
+
+
+def list_studies(connection: Connection, *, after: str | None = None, limit: int = 100) -> list[Study]:
+    """Studies in code-point order of their identifiers, those after `after`."""
+    return [get_study(connection, study) for (study,) in _LIST.rows(connection, after or "", limit)]
+
+
+def protocol_changed_after_first_outcome(connection: Connection, study_id: str, revision: int) -> bool:
+    """Whether the protocol in force at a revision was declared after the study held its first outcome.
+
+    An outcome is a laboratory result or an assessment. That the first one has been erased since does not change the
+    answer.
+    """
+    key = study_key(connection, study_id)
+    row = _FIRST_OUTCOME.row(connection, key, revision)
+    if row is None:
+        raise NotFound("The study has no revision of this number.")
+    first: int | None = row[0]
+    return first is not None and _protocol_at(connection, key, revision)[2] > first
+
+
+def study_key(connection: Connection, study_id: str) -> int:
+    """The key by which the other tables know a study."""
+    found = _KEY.row(connection, study_id)
+    if found is None:
+        raise NotFound("There is no study of this name.")
+    key: int = found[0]
+    return key
+
+
+def fact_entry(verb: str, name: str, value: str) -> list[Any]:
+    """What the leaf of the study says of a fact of its own."""
+    return [verb, name, value]
+
+
+def protocol_entry(verb: str, protocol_id: str, digest: str, document: str) -> list[Any]:
+    """What the leaf of the study says of a protocol."""
+    return [verb, "protocol", protocol_id, digest, document]
+
+
+def _protocol_at(connection: Connection, key: int, revision: int) -> tuple[str, str, int]:
+    row = _PROTOCOL.row(connection, key, revision)
+    if row is None:
+        raise NotFound("The study has no revision of this number.")
+    return row[1], row[2], row[3]
+
+
+@lru_cache(maxsize=64)
+def _read(document: str) -> Protocol:
+    return Protocol.model_validate_json(document)
+
+
+def _state_facts(draft: Draft, stated: dict[str, str]) -> list[list[Any]]:
+    current = {name: (value, added) for name, value, added in _FACTS.rows(draft.connection, draft.key, LATEST)}
+    changed = [name for name in _NAMES if current.get(name, (None,))[0] != stated[name]]
+    entries: list[list[Any]] = []
+    for name in changed:
+        if name in current:
+            _CLOSE_FACT.run(draft.connection, draft.number, draft.key, name)
+            entries.append([*fact_entry("removed", name, current[name][0]), current[name][1]])
+        entries.append(fact_entry("added", name, stated[name]))
+    _INSERT_FACTS.run(draft.connection, [(None, draft.key, name, stated[name], draft.number, None) for name in changed])
+    return entries
+
+
+def _state_protocol(draft: Draft, protocol: Protocol) -> list[list[Any]]:
+    current = _PROTOCOL.row(draft.connection, draft.key, LATEST)
+    digest, document = protocol.digest, protocol.model_dump_json()
+    entries: list[list[Any]] = []
+    if current is not None and current[2] == digest:
+        return entries
+    if current is not None:
+        _CLOSE_PROTOCOL.run(draft.connection, draft.number, draft.key)
+        entries.append([*protocol_entry("removed", current[0], current[2], current[1]), current[3]])
+    _INSERT_PROTOCOL.run(draft.connection, [(None, draft.key, protocol.id, digest, document, draft.number, None)])
+    entries.append(protocol_entry("added", protocol.id, digest, document))
+    return entries
+
+
+def _conclude(draft: Draft, entries: list[list[Any]], format: str, client: str | None) -> StudyOutcome:
+    if not entries:
+        return StudyOutcome("unchanged", None)
+    number = draft.seal([], Counts(), format=format, client=client, entries=entries)
+    draft.write()
+    return StudyOutcome("created" if number == 0 else "changed", number)

@@ -1,0 +1,263 @@
+"""The tables. Everything that SQL knows of the shape of the data is written here, once.
+
+Times are 64-bit integers: microseconds since 1970-01-01T00:00Z or days since 1970-01-01. Text is ordered by code
+point on both databases: SQLite's default, `COLLATE "C"` on PostgreSQL. A fact is one row per assertion; `added` is
+the revision that stored it, `removed` the one from which it no longer stands. Rows are only ever added and closed;
+erasing a person is the one exception. The columns of a fact table after `removed` carry the names of its NamedTuple
+in `timeline.facts`.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.sqlite import REAL
+
+from app.timeline.history import (
+    AnyFact,
+    AssessmentFact,
+    AttributeFact,
+    EventFact,
+    InfusionFact,
+    LabFact,
+    MedicationFact,
+)
+
+SCHEMA_REVISION = "0001"
+"""The migration that these tables are the result of; a test holds it against the scripts in `alembic/`."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# STRICT tables on SQLite know five types, so each of ours names the one that it is stored as there.
+WHOLE = BigInteger().with_variant(Integer(), "sqlite")
+WORDS = Text(collation="C").with_variant(Text(), "sqlite")
+NUMBER: Any = Double().with_variant(REAL(), "sqlite")
+FLAG = Boolean(create_constraint=False).with_variant(Integer(), "sqlite")
+BYTES = LargeBinary()
+
+
+def _table(name: str, *parts: Any) -> Table:  # noqa: ANN401 - columns, constraints and indexes have no common type
+    return Table(name, metadata, *parts, sqlite_strict=True)
+
+
+def _clustered(name: str, *parts: Any) -> Table:  # noqa: ANN401
+    """A table that SQLite stores in the order of its primary key, so that one patient's facts lie together."""
+    return Table(name, metadata, *parts, sqlite_strict=True, sqlite_with_rowid=False)
+
+
+studies = _table(
+    "studies",
+    Column("key", WHOLE, primary_key=True),
+    Column("id", WORDS, nullable=False, unique=True),
+    Column("created_at", WHOLE, nullable=False),
+    Column("secret", BYTES, nullable=False),
+)
+"""`secret` keys the hash chain and the tombstones of the study."""
+
+study_facts = _table(
+    "study_facts",
+    Column("key", WHOLE, primary_key=True),
+    Column("study", WHOLE, ForeignKey(studies.c.key), nullable=False),
+    Column("name", WORDS, nullable=False),
+    Column("value", WORDS, nullable=False),
+    Column("added", WHOLE, nullable=False),
+    Column("removed", WHOLE),
+    CheckConstraint("removed > added", name="closed_later"),
+    Index("ux_study_facts_current", "study", "name", unique=True,
+          sqlite_where=text("removed IS NULL"), postgresql_where=text("removed IS NULL")),
+)  # fmt: skip
+"""Name, time zone and kind of a study; `value` is JSON text."""
+
+protocols = _table(
+    "protocols",
+    Column("key", WHOLE, primary_key=True),
+    Column("study", WHOLE, ForeignKey(studies.c.key), nullable=False),
+    Column("id", WORDS, nullable=False),
+    Column("digest", WORDS, nullable=False),
+    Column("document", WORDS, nullable=False),
+    Column("added", WHOLE, nullable=False),
+    Column("removed", WHOLE),
+    CheckConstraint("removed > added", name="closed_later"),
+    Index("ux_protocols_current", "study", unique=True,
+          sqlite_where=text("removed IS NULL"), postgresql_where=text("removed IS NULL")),
+)  # fmt: skip
+
+revisions = _clustered(
+    "revisions",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),
+    Column("received_at", WHOLE, nullable=False),
+    Column("client", WORDS),
+    Column("format", WORDS, nullable=False),
+    Column("counts", WORDS, nullable=False),
+    Column("patients", WHOLE, nullable=False),
+    Column("first_outcome", WHOLE),
+    Column("digest", BYTES, nullable=False),
+    Column("previous_hash", BYTES, nullable=False),
+    Column("hash", BYTES, nullable=False),
+)
+"""`patients` is how many the study held after this revision, `first_outcome` the revision that first held an outcome.
+"""
+
+leaves = _clustered(
+    "leaves",
+    Column("study", WHOLE, primary_key=True, autoincrement=False),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),
+    Column("patient_key", WHOLE, primary_key=True, autoincrement=False),
+    Column("leaf", BYTES, nullable=False),
+    ForeignKeyConstraint(["study", "number"], [revisions.c.study, revisions.c.number]),
+)
+"""What one revision did to one patient, keyed with their salt; `patient_key` is 0 for what it did to the study
+itself.
+"""
+
+patients = _table(
+    "patients",
+    Column("key", WHOLE, primary_key=True, autoincrement=False),
+    Column("study", WHOLE, ForeignKey(studies.c.key), nullable=False),
+    Column("id", WORDS, nullable=False),
+    Column("salt", BYTES, nullable=False),
+    Column("first_revision", WHOLE, nullable=False),
+    UniqueConstraint("study", "id"),
+)
+"""`key` says no more than when the patient was first stored, and none is ever given twice."""
+
+erasures = _table(
+    "erasures",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("erased_revision", WHOLE, primary_key=True, autoincrement=False),
+    Column("first_revision", WHOLE, nullable=False),
+    Column("readmitted_revision", WHOLE),
+    Column("tombstone", BYTES, nullable=False),
+    Column("patient_key", WHOLE, nullable=False),
+    CheckConstraint("first_revision < erased_revision", name="known_before"),
+    CheckConstraint("readmitted_revision > erased_revision", name="readmitted_later"),
+    Index(None, "study", "tombstone"),
+)
+
+
+def _fact_table(name: str, *content: Any) -> Table:  # noqa: ANN401
+    """A table of assertions: at most one of an identity stands at a time.
+
+    A revision may store several assertions of one identity; `ordinal` tells them apart.
+    """
+    return _clustered(
+        name,
+        Column("patient_key", WHOLE, ForeignKey(patients.c.key), primary_key=True, autoincrement=False),
+        Column("identity", WORDS, primary_key=True),
+        Column("added", WHOLE, primary_key=True, autoincrement=False),
+        Column("ordinal", WHOLE, primary_key=True, autoincrement=False, server_default=text("0")),
+        Column("removed", WHOLE),
+        Column("source", WORDS),
+        Column("id", WORDS),
+        Column("version", WHOLE),
+        Column("issued", WHOLE),
+        Column("status", WORDS, nullable=False),
+        *content,
+        CheckConstraint("removed >= added", name="closed_later"),
+        Index(f"ux_{name}_current", "patient_key", "identity", unique=True,
+              sqlite_where=text("removed IS NULL"), postgresql_where=text("removed IS NULL")),
+    )  # fmt: skip
+
+
+def _finite(column: str) -> CheckConstraint:
+    """Infinity and NaN fail the bounds on both databases."""
+    return CheckConstraint(f"{column} BETWEEN -1e308 AND 1e308", name=f"{column}_finite")
+
+
+def _moment(required: bool = True) -> tuple[Column[Any], ...]:
+    return (
+        Column("day", WHOLE, nullable=not required),
+        Column("instant", WHOLE),
+        Column("utc", FLAG, nullable=False),
+    )
+
+
+patient_attributes = _fact_table("patient_attributes", Column("value", WORDS, nullable=False))
+lab_results = _fact_table(
+    "lab_results",
+    Column("code", WORDS, nullable=False),
+    Column("time", WORDS, nullable=False),
+    *_moment(),
+    Column("value", NUMBER),
+    Column("upper_limit", NUMBER),
+    Column("lower_limit", NUMBER),
+    Column("comparator", WORDS),
+    Column("unit", WORDS),
+    Column("given_value", NUMBER),
+    Column("given_upper_limit", NUMBER),
+    Column("given_lower_limit", NUMBER),
+    Column("lab", WORDS),
+    _finite("value"),
+    _finite("upper_limit"),
+)
+assessments = _fact_table(
+    "assessments",
+    Column("code", WORDS, nullable=False),
+    Column("time", WORDS, nullable=False),
+    *_moment(),
+    Column("score", NUMBER),
+    Column("scale_max", NUMBER),
+    _finite("score"),
+)
+infusions = _fact_table(
+    "infusions",
+    Column("time", WORDS, nullable=False),
+    *_moment(),
+    Column("product", WORDS, nullable=False),
+    Column("dose", NUMBER),
+    Column("unit", WORDS),
+    Column("course", WHOLE),
+    _finite("dose"),
+)
+medications = _fact_table(
+    "medications",
+    Column("drug", WORDS, nullable=False),
+    Column("start_day", WHOLE, nullable=False),
+    Column("end_day", WHOLE),
+    Column("dose", NUMBER),
+    Column("unit", WORDS),
+    _finite("dose"),
+)
+adverse_events = _fact_table(
+    "adverse_events",
+    Column("onset", WORDS),
+    *_moment(required=False),
+    Column("term", WORDS, nullable=False),
+    Column("severity", WORDS),
+    Column("serious", FLAG),
+    Column("related", WORDS),
+)
+
+FACTS: dict[str, tuple[Table, type[AnyFact]]] = {
+    "attributes": (patient_attributes, AttributeFact),
+    "labs": (lab_results, LabFact),
+    "assessments": (assessments, AssessmentFact),
+    "infusions": (infusions, InfusionFact),
+    "medications": (medications, MedicationFact),
+    "events": (adverse_events, EventFact),
+}
+"""The kinds of `History.kinds()`: where each is stored and what it is read back as."""
