@@ -116,7 +116,7 @@ class ServiceError(Exception):
     ) -> None:
         super().__init__(detail or self.title())
         self.detail = detail
-        self.faults = tuple(sorted(set(faults)))
+        self.faults = tuple(sorted(set(faults), key=lambda fault: (fault.pointer, fault.code, fault.detail or "")))
         self.headers = dict(headers or {})
 
     @classmethod

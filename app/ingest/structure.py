@@ -1,0 +1,195 @@
+"""What is wrong with the structure of a document, in our words: Pydantic's errors as faults.
+
+An error of Pydantic holds the value, sometimes a part of it in its message, and in its location names of its own making
+(members of a union). A fault has a pointer that leads through the document as it was sent, a code, and nothing else.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import islice
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, FailFast, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from app.errors import Fault, FaultCode, pointer
+from app.timeline.model import IDENTIFIER_PATTERN
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+
+_OURS = frozenset(FaultCode)
+"""Types of errors that have the name of a code: some of Pydantic's, and those that our own validators raise."""
+
+_CODES: dict[str, FaultCode] = {
+    "extra_forbidden": FaultCode.UNKNOWN_FIELD,
+    "finite_number": FaultCode.NOT_FINITE,
+    "greater_than": FaultCode.OUT_OF_RANGE,
+    "greater_than_equal": FaultCode.OUT_OF_RANGE,
+    "less_than": FaultCode.OUT_OF_RANGE,
+    "less_than_equal": FaultCode.OUT_OF_RANGE,
+    "int_parsing_size": FaultCode.OUT_OF_RANGE,
+    "string_too_long": FaultCode.TOO_LONG,
+    "string_too_short": FaultCode.TOO_SHORT,
+    "literal_error": FaultCode.UNKNOWN_VALUE,
+    "union_tag_invalid": FaultCode.UNKNOWN_VALUE,
+    "union_tag_not_found": FaultCode.MISSING,
+    "value_error": FaultCode.UNKNOWN_VALUE,
+    "assertion_error": FaultCode.UNKNOWN_VALUE,
+}
+_LITERALS = {"code": FaultCode.UNKNOWN_CODE, "unit": FaultCode.UNKNOWN_UNIT}
+"""What an unlisted word is called in fields of these names."""
+
+Path = tuple[str | int, ...]
+
+
+class Found(NamedTuple):
+    """One fault with its place as a path; for an unknown field that is the object that has it."""
+
+    path: Path
+    code: FaultCode
+    detail: str | None = None
+
+    def fault(self) -> Fault:
+        """The fault with its place as a pointer."""
+        return Fault(pointer(*self.path), self.code, self.detail)
+
+
+@cache
+def known_names(model: type[BaseModel]) -> frozenset[str]:
+    """The keys that documents of this model may have, at any depth: a pointer passes through these only."""
+    return frozenset(_names(model.model_json_schema()))
+
+
+def _names(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            yield from properties
+        key = schema.get("propertyNames")
+        if isinstance(key, dict):
+            yield from key.get("enum", ())
+        for inner in schema.values():
+            yield from _names(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _names(inner)
+
+
+def structure(document: Any, model: type[BaseModel], at: Path = ()) -> Iterator[Found]:  # noqa: ANN401
+    """What is wrong with the structure of a document, the JSON of `model` read as plain Python.
+
+    The lists of a document are looked into element by element, because their own check ends at the first bad one.
+    """
+    names = known_names(model)
+    lists = _lists(model) if isinstance(document, dict) else {}
+    yield from _check(_without_elements(document, lists, names), model, names, at)
+    for name, kind in lists.items():
+        elements = document.get(name)
+        for i, element in enumerate(elements if isinstance(elements, list) else ()):
+            inside = (*at, name, i)
+            if _is_model(kind):
+                yield from structure(element, kind, inside)
+            else:
+                yield from _check(element, kind, names, inside)
+
+
+def _without_elements(document: Any, lists: Iterable[str], names: frozenset[str]) -> Any:  # noqa: ANN401
+    """The document with its lists emptied, and with one at most of the fields that it should not have."""
+    if not lists:
+        return document
+    unknown = islice((name for name in document if name not in names), 1)
+    return {
+        name: [] if name in lists and isinstance(document[name], list) else document[name]
+        for name in (*names.intersection(document), *unknown)
+    }
+
+
+@cache
+def _lists(model: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a model that are lists whose check ends early, here or further inside, and what each lists."""
+    kinds = {name: _element(field.annotation, field.metadata) for name, field in model.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def _element(annotation: Any, marks: Iterable[Any]) -> Any:  # noqa: ANN401
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _element(arguments[0], [mark for given in arguments[1:] for mark in getattr(given, "metadata", ())])
+    if get_origin(annotation) is tuple:
+        ends_early = FailFast(fail_fast=True) in marks or (_is_model(arguments[0]) and _lists(arguments[0]))
+        return arguments[0] if ends_early and arguments[1:] == (...,) else None
+    if get_origin(annotation) in {Union, UnionType}:
+        return next(filter(None, (_element(member, ()) for member in arguments)), None)
+    return None
+
+
+@cache
+def _checker(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401
+    return TypeAdapter(kind, config=None if _is_model(kind) else STRICT)
+
+
+def _is_model(kind: Any) -> bool:  # noqa: ANN401
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _check(document: Any, kind: Any, names: frozenset[str], at: Path) -> Iterator[Found]:  # noqa: ANN401
+    """What Pydantic finds in one part, which stands at `at`."""
+    try:
+        _checker(kind).validate_json(json.dumps(document))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        for each in _without_echoes({_found(detail, document, names) for detail in details}):
+            yield each._replace(path=at + each.path)
+
+
+def _found(error: ErrorDetails, document: Any, names: frozenset[str]) -> Found:  # noqa: ANN401
+    kind, location = error["type"], error["loc"]
+    context = error.get("ctx", {})
+    if location[-1:] == ("[key]",):
+        kind, location = "extra_forbidden", location[:-1]
+    missing = kind == "missing"
+    path, value = _walk(document, location[:-1] if missing or kind == "extra_forbidden" else location, names)
+    if missing and isinstance(location[-1], int):
+        return Found(path, FaultCode.TOO_SHORT)
+    if missing:
+        return Found((*path, location[-1]), FaultCode.MISSING)
+    if kind in _OURS:
+        return Found(path, FaultCode(kind), context.get("sentence"))
+    if kind == "string_pattern_mismatch":
+        return Found(path, FaultCode.BAD_IDENTIFIER if context["pattern"] == IDENTIFIER_PATTERN else FaultCode.BAD_TEXT)
+    if kind == "literal_error":
+        listed = _LITERALS.get(str(path[-1]), FaultCode.UNKNOWN_VALUE) if path else FaultCode.UNKNOWN_VALUE
+        return Found(path, listed if isinstance(value, str) else FaultCode.WRONG_TYPE)
+    if kind in {"union_tag_invalid", "union_tag_not_found"} and isinstance(value, dict):
+        tag = context["discriminator"].strip("'")
+        path = (*path, tag) if tag in names else path
+    return Found(path, _CODES.get(kind, FaultCode.WRONG_TYPE))
+
+
+def _walk(document: Any, location: Path, names: frozenset[str]) -> tuple[Path, Any]:  # noqa: ANN401
+    """The part of a location that leads through the document, and the value there.
+
+    Names of union members, which Pydantic puts in between, lead nowhere and are left out. At a key that is not one of
+    `names` the way ends, for it is the sender's own text.
+    """
+    path: Path = ()
+    for part in location:
+        if isinstance(document, dict) and part in document:
+            if part not in names:
+                break
+        elif not (isinstance(document, list) and isinstance(part, int) and part < len(document)):
+            continue
+        path, document = (*path, part), document[part]
+    return path, document
+
+
+def _without_echoes(found: Iterable[Found]) -> Iterator[Found]:
+    """Leave out the members of a union that a value was not meant for: one says no more than that its type is another,
+    while at the same place or below it another member says what is wrong.
+    """
+    found = list(found)
+    told = {each.path[:n] for each in found for n in range(len(each.path))}
+    told |= {each.path for each in found if each.code is not FaultCode.WRONG_TYPE}
+    return (each for each in found if each.code is not FaultCode.WRONG_TYPE or each.path not in told)
