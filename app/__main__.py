@@ -1,0 +1,145 @@
+"""The command line: `python -m app`, then serve (if nothing is named), migrate, demo or openapi."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from app import demo as demonstration
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.store.engine import Database
+
+UNREADY = (
+    "The tables of the database are not those of this version, or it cannot be reached. Run: python -m app migrate"
+)
+NO_ADDRESS = (
+    "MYORESPONSE_DATABASE_URL is no address of a database that can be used: sqlite:///file.db (not in memory) or "
+    "postgresql://user@host/name."
+)
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@cli.callback(invoke_without_command=True)
+def choose(context: typer.Context) -> None:
+    """Treatment response in inflammatory myopathy. The settings are environment variables MYORESPONSE_*."""
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@cli.command()
+def serve() -> None:
+    """Serve the API until stopped; what has begun is finished first."""
+    settings = read_settings()
+
+    from app.api import server
+    from app.api.security import objection_to_exposure
+
+    if objection := objection_to_exposure(settings):
+        stop(objection, 2)
+    with database_of(settings):
+        pass
+
+    from app.main import create_app
+
+    server.run(create_app(settings), settings)
+
+
+@cli.command()
+def migrate() -> None:
+    """Make or change the tables of the database so that they are those of this version."""
+    settings = read_settings()
+
+    from app.store import migrations
+
+    with explained():
+        migrations.upgrade(settings.database_url)
+
+
+@cli.command()
+def demo(
+    file: Annotated[Path, typer.Argument(help="A JSON array of timelines.")] = demonstration.TIMELINES,
+) -> None:
+    """Load the demonstration study; what is there already is not changed."""
+    from app.ingest.native import read_array
+    from app.protocol.presets import SEED_2008
+    from app.store import ledger, studies
+    from app.timeline.moments import latest_acceptable, microseconds
+
+    now = datetime.now(UTC)
+    items = read_array(file.read_bytes(), latest_acceptable(now))
+    histories = [item.history for item in items if item.history is not None]
+    definition = studies.StudyDefinition(demonstration.NAME, SEED_2008, test=True)
+    with database_of(read_settings()) as database, database.writing() as connection:
+        at = microseconds(now)
+        studies.put_study(connection, demonstration.STUDY, definition, client=None, received_at=at)
+        outcomes = ledger.submit_each(
+            connection, demonstration.STUDY, histories, format="native-json", client=None, received_at=at
+        )
+    stored = sum(isinstance(outcome, ledger.Outcome) and outcome.revision is not None for outcome in outcomes)
+    print(f"Study {demonstration.STUDY}: {len(items)} timelines read, {stored} stored.")
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the description of the API."""
+    from app.api.documentation import openapi_yaml
+    from app.main import create_app
+
+    sys.stdout.write(openapi_yaml(create_app(Settings.model_construct())))
+
+
+def read_settings() -> Settings:
+    """The settings; where one cannot be used, a line says which."""
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        named = [f"MYORESPONSE_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in invalid.errors()]
+        stop(f"Some settings cannot be used. {'; '.join(named)}.", 2)
+
+
+@contextmanager
+def database_of(settings: Settings) -> Iterator["Database"]:
+    """The database of the settings, if it has the tables of this version."""
+    from app.store.engine import Database
+
+    with explained():
+        database = Database(settings.database_url)
+        try:
+            if not database.ready():
+                stop(UNREADY, 3)
+            yield database
+        finally:
+            database.dispose()
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Say in a line what is wrong with the database; an address may hold a password, so it is never repeated."""
+    from sqlalchemy.exc import ArgumentError
+
+    from app.errors import ServiceError
+
+    try:
+        yield
+    except (ArgumentError, ValueError):
+        stop(NO_ADDRESS, 2)
+    except ServiceError as error:
+        stop(f"The database cannot be used: {error}.", 3)
+
+
+def stop(why: str, code: int) -> NoReturn:
+    """End with a line that says why."""
+    typer.echo(why, err=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    cli(prog_name="python -m app")

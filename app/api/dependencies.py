@@ -1,0 +1,181 @@
+"""What handlers are given: the parts of the running service, and what every request is checked for in the same way."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, cast
+
+from fastapi import Depends, FastAPI, Header, Path, Query, Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Header as HeaderParameter
+from fastapi.params import Path as PathParameter
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from app.api.documentation import JSON
+from app.api.service import Service
+from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
+from app.store.engine import Database
+from app.timeline.moments import CLOCK_SKEW, Moment, microseconds, read_time
+
+IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
+"""The identifiers of `timeline.model`, not of dots only: `.` and `..` mean something else in an address."""
+_JSON_TYPE = re.compile(r'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
+
+
+async def _service(request: Request) -> Service:
+    return cast(Service, request.state.service)
+
+
+async def _database(request: Request) -> Database:
+    return cast(Service, request.state.service).database
+
+
+async def _now() -> int:
+    return microseconds(datetime.now(UTC))
+
+
+def latest(now: int) -> int:
+    """The latest instant that a document received now may name."""
+    return now + CLOCK_SKEW // timedelta(microseconds=1)
+
+
+Parts = Annotated[Service, Depends(_service)]
+Store = Annotated[Database, Depends(_database)]
+Now = Annotated[int, Depends(_now)]
+"""Microseconds since 1970, read once for each request."""
+
+StudyId = Annotated[
+    str, Path(max_length=64, pattern=IDENTIFIER, description="Identifier of the study.", examples=["demo"])
+]
+PatientId = Annotated[
+    str, Path(max_length=64, pattern=IDENTIFIER, description="Pseudonym of the patient in the study.", examples=["P01"])
+]
+Limit = Annotated[int, Query(ge=1, le=500, description="Greatest number of items on a page.", examples=[100])]
+Cursor = Annotated[
+    str | None,
+    Query(
+        max_length=1_000, description="Where the page begins; only ever taken from `next`.", examples=["WzE2LCJQMTYiXQ"]
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="ETag of the version that this request is based on; 412 if there is a newer one.",
+        examples=['"0b5a9c1e7f"'],
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        description="ETag of the answer that the client has; 304 if it is still the same.",
+        examples=['"0b5a9c1e7f"'],
+    ),
+]
+OnlyIfAbsent = Annotated[
+    Literal["*"] | None, Header(alias="If-None-Match", description="`*`: only create, never replace.", examples=["*"])
+]
+Flag = Literal["true", "false"]
+
+
+@dataclass(frozen=True, slots=True)
+class AsItStood:
+    """Which revision is asked for: a number, or what had been received by an instant, or (neither) the latest."""
+
+    revision: int | None
+    as_of: int | None
+
+    @property
+    def latest(self) -> bool:
+        """Whether neither was given."""
+        return self.revision is None and self.as_of is None
+
+
+async def _as_it_stood(
+    now: Now,
+    revision: Annotated[
+        int | None,
+        Query(ge=0, le=2**53 - 1, description="Answer from the data and the protocol of this revision.", examples=[16]),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        Query(
+            max_length=40,
+            description="Answer from what had been received by this instant: RFC 3339 with an offset, not in the "
+            "future. The `+` of an offset is `%2B` in an address; a space in its place is read as `+`.",
+            examples=["2026-11-22T10:00:00Z"],
+        ),
+    ] = None,
+) -> AsItStood:
+    if revision is not None and as_of is not None:
+        raise InvalidDocument(
+            faults=[Fault("/query/as_of", FaultCode.CONTRADICTION, "Give `revision` or `as_of`, not both.")]
+        )
+    if as_of is None:
+        return AsItStood(revision, None)
+    moment = read_time(as_of.replace(" ", "+"), now)
+    if isinstance(moment, Moment) and moment.instant is not None:
+        return AsItStood(None, moment.instant)
+    code = moment if isinstance(moment, FaultCode) else FaultCode.NO_OFFSET
+    future = "An answer can be given as of a past instant only." if code is FaultCode.FUTURE_TIME else None
+    raise InvalidDocument(faults=[Fault("/query/as_of", code, future)])
+
+
+Point = Annotated[AsItStood, Depends(_as_it_stood)]
+
+
+async def only_known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the operation does not have, or one given twice: neither may be ignored."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    if not given:
+        return
+    known: frozenset[str] = request.app.state.parameters[request.scope["route"].endpoint]
+    faults = [Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER) for name in known if given.count(name) > 1]
+    if not known.issuperset(given):
+        takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
+        detail = f"This resource does not take a query parameter of this name. {takes}"
+        faults.append(Fault("/query", FaultCode.UNKNOWN_PARAMETER, detail))
+    if faults:
+        raise InvalidDocument(faults=faults)
+
+
+def known_parameters(app: FastAPI) -> dict[Callable[..., Any], frozenset[str]]:
+    """The query parameters of each operation, those that the API description lists, by its function."""
+    return {
+        route.endpoint: frozenset(
+            each.alias
+            for each in get_flat_params(route.dependant)
+            if not isinstance(each.field_info, PathParameter | HeaderParameter)
+        )
+        for route in (context.original_route for context in iter_route_contexts(app.routes))
+        if isinstance(route, APIRoute)
+    }
+
+
+def body_of(*media_types: str) -> Callable[[Request], Awaitable[bytes]]:
+    """A dependency that gives the bytes of the body, if it is of one of these media types and not encoded."""
+    accepted = {"Accept-Post": ", ".join(media_types), "Accept": ", ".join(media_types)}
+
+    async def read(request: Request) -> bytes:
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType(
+                "Send the body without a content coding.", headers=accepted | {"Accept-Encoding": "identity"}
+            )
+        if media_type(request) not in media_types:
+            raise UnsupportedMediaType(f"Content-Type must be {' or '.join(media_types)}.", headers=accepted)
+        return await request.body()
+
+    return read
+
+
+def media_type(request: Request) -> str | None:
+    """The media type of the body without its parameters; `None` where it is not one that any operation reads."""
+    given = request.headers.getlist("content-type")
+    if len(given) != 1:
+        return None
+    return JSON if _JSON_TYPE.fullmatch(given[0].strip()) else given[0].strip().lower()
+
+
+JsonBody = Annotated[bytes, Depends(body_of(JSON))]

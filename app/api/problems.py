@@ -1,0 +1,235 @@
+"""Every refusal as a problem document (RFC 9457), and nothing of what was submitted in any of them.
+
+A problem names its kind (`type`), and for each thing that is wrong a place (`pointer`) and a `code`. Clients decide
+by `type` and `code`; the sentences beside them are for people and may improve. An unexpected error answers 500 and
+tells the log its type and where it happened, never its text: the text of an exception may quote a patient's data.
+"""
+
+import json
+import logging
+import re
+import traceback
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from app import errors
+from app.errors import SENTENCES, Fault, FaultCode, ServiceError, pointer
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1
+log = logging.getLogger("myoresponse")
+
+
+_ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ServiceError)]
+KINDS: dict[str, type[ServiceError]] = {
+    kind.slug: kind for kind in sorted(_ALL, key=lambda kind: (kind.status, kind.slug))
+}
+"""Every kind of refusal by its slug."""
+
+
+class ProblemFault(BaseModel):
+    """One thing that is wrong."""
+
+    pointer: str = Field(
+        description="JSON pointer (RFC 6901) to the place in the document that was sent. For a part of the request "
+        "outside the document it begins with `/path/`, `/query/` or `/header/` and the name.",
+        examples=["/labs/3/unit"],
+    )
+    code: FaultCode = Field(
+        description="What is wrong:\n" + "\n".join(f"- `{code}`: {text}" for code, text in SENTENCES.items()),
+        examples=["unknown_unit"],
+    )
+    detail: str = Field(
+        description="The same for a person to read; it never repeats what was sent.",
+        examples=[SENTENCES[FaultCode.UNKNOWN_UNIT]],
+    )
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457). No member ever repeats what was sent."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(
+        description="The kind of problem; stable, to be compared as text. The address describes it.",
+        examples=["/problems/invalid"],
+        json_schema_extra={"enum": [f"/problems/{slug}" for slug in KINDS]},
+    )
+    title: str = Field(description="The kind in a sentence.", examples=[errors.InvalidDocument.title()])
+    status: int = Field(description="The HTTP status again.", examples=[422])
+    detail: str | None = Field(default=None, description="What is special to this occurrence.", examples=[None])
+    instance: str = Field(
+        description="Names this occurrence; the log line of the request carries it too.",
+        examples=["urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"],
+    )
+    errors: list[ProblemFault] = Field(
+        default=[],
+        description="All that is wrong, in order of place.",
+        examples=[[{"pointer": "/labs/3/unit", "code": "unknown_unit", "detail": SENTENCES[FaultCode.UNKNOWN_UNIT]}]],
+    )
+
+
+class ProblemKind(BaseModel):
+    """One kind of problem."""
+
+    type: str = Field(description="The kind, as in the `type` of a problem.", examples=["/problems/invalid"])
+    title: str = Field(description="The kind in a sentence.", examples=[errors.InvalidDocument.title()])
+    status: int = Field(description="The HTTP status that it comes with.", examples=[422])
+    description: str = Field(description="When it is given.", examples=[errors.InvalidDocument.title()])
+
+
+class ProblemCode(BaseModel):
+    """One code of `errors` in a problem."""
+
+    code: FaultCode = Field(description="The code.", examples=["unknown_unit"])
+    detail: str = Field(description="What it means.", examples=[SENTENCES[FaultCode.UNKNOWN_UNIT]])
+
+
+class ProblemKinds(BaseModel):
+    """All kinds of problems and all codes inside them."""
+
+    items: list[ProblemKind] = Field(
+        description="The kinds.",
+        examples=[[{"type": "/problems/invalid", "title": "...", "status": 422, "description": "..."}]],
+    )
+    codes: list[ProblemCode] = Field(
+        description="The codes.", examples=[[{"code": "unknown_unit", "detail": SENTENCES[FaultCode.UNKNOWN_UNIT]}]]
+    )
+
+
+def kind_of(kind: type[ServiceError]) -> ProblemKind:
+    """What there is to say of one kind of refusal."""
+    paragraphs = (kind.__doc__ or "").strip()
+    return ProblemKind(
+        type=f"/problems/{kind.slug}",
+        title=kind.title(),
+        status=kind.status,
+        description=re.sub(r"\s+", " ", paragraphs),
+    )
+
+
+def problem(error: ServiceError, instance: str | None = None) -> Problem:
+    """The problem document of a refusal."""
+    return Problem(
+        type=f"/problems/{error.slug}",
+        title=error.title(),
+        status=error.status,
+        detail=error.detail,
+        instance=instance or f"urn:uuid:{uuid.uuid4()}",
+        errors=[ProblemFault(pointer=fault.pointer, code=fault.code, detail=fault.sentence) for fault in error.faults],
+    )
+
+
+def refusal(scope: Scope, error: ServiceError) -> Response:
+    """The answer to a request that is refused."""
+    document = problem(error)
+    scope["myoresponse.instance"] = document.instance
+    root = scope.get("root_path", "")
+    headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
+    if error.status == errors.Busy.status:
+        headers.setdefault("Retry-After", str(RETRY_SECONDS))
+    body = json.dumps(document.model_dump(mode="json"), indent=2).encode() + b"\n"
+    return Response(body, error.status, headers, MEDIA_TYPE)
+
+
+def unexpected(scope: Scope, error: BaseException) -> Response:
+    """The answer to an error that nobody foresaw; the log learns its type and its place."""
+    answer = refusal(scope, ServiceError())
+    kind = str(error).replace(" ", ":") if isinstance(error, ServiceError) else type(error).__name__
+    log.error("event=failure type=%s at=%s instance=%s", kind, places(error), scope["myoresponse.instance"])
+    return answer
+
+
+def places(error: BaseException) -> str:
+    """Where an exception came from, innermost first, without any text that could hold data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "<".join(f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno}" for frame in reversed(frames))
+
+
+_CODES: dict[str, FaultCode] = {
+    "missing": FaultCode.MISSING,
+    "literal_error": FaultCode.UNKNOWN_VALUE,
+    "enum": FaultCode.UNKNOWN_VALUE,
+    "finite_number": FaultCode.NOT_FINITE,
+    "greater_than": FaultCode.OUT_OF_RANGE,
+    "greater_than_equal": FaultCode.OUT_OF_RANGE,
+    "less_than": FaultCode.OUT_OF_RANGE,
+    "less_than_equal": FaultCode.OUT_OF_RANGE,
+    "int_parsing_size": FaultCode.OUT_OF_RANGE,
+    "string_too_long": FaultCode.TOO_LONG,
+    "string_too_short": FaultCode.TOO_SHORT,
+    "string_pattern_mismatch": FaultCode.BAD_TEXT,
+    "extra_forbidden": FaultCode.UNKNOWN_PARAMETER,
+}
+
+
+def parameter_faults(found: RequestValidationError) -> Iterator[Fault]:
+    """What is wrong with the path, the query or a header; only identifiers stand in a path."""
+    for each in found.errors():
+        place, *inner = (str(part) for part in each["loc"])
+        if place == "path":
+            yield Fault(pointer(place, *inner[:1]), FaultCode.BAD_IDENTIFIER)
+        else:
+            yield Fault(pointer(place, *inner[:1]), _CODES.get(each["type"], FaultCode.WRONG_TYPE))
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    refused = cast(ServiceError, error)
+    return (
+        unexpected(request.scope, refused) if refused.status == ServiceError.status else refusal(request.scope, refused)
+    )
+
+
+async def _on_bad_parameter(request: Request, error: Exception) -> Response:
+    return refusal(request.scope, errors.InvalidDocument(faults=parameter_faults(cast(RequestValidationError, error))))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    status = cast(HTTPException, error).status_code
+    if status == errors.MethodNotAllowed.status:
+        allowed = {"Allow": ", ".join(allowed_methods(request))}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=allowed)
+        return refusal(request.scope, errors.MethodNotAllowed(headers=allowed))
+    kind = next((kind for kind in KINDS.values() if kind.status == status), ServiceError)
+    return refusal(request.scope, kind())
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """What may be asked of this address: Starlette names the methods of one route only, an address has one a method."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    methods = {"OPTIONS"}
+    for route in iter_route_contexts(request.app.routes):
+        if route.path_regex.match(path):
+            methods |= route.methods or {"GET"}  # files have no methods of their own
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def install(app: FastAPI) -> None:
+    """Make every refusal of the application a problem document."""
+    app.add_exception_handler(ServiceError, _on_refusal)
+    app.add_exception_handler(RequestValidationError, _on_bad_parameter)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+def examples(kinds: Iterable[type[ServiceError]]) -> dict[str, Any]:
+    """One example document a kind of refusal, for the description of the API."""
+    instance = "urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"
+    fault = {422: Fault("/labs/3/unit", FaultCode.UNKNOWN_UNIT), 400: Fault("", FaultCode.MALFORMED)}
+    return {
+        kind.slug: {
+            "summary": kind.title(),
+            "value": problem(kind(faults=[fault[kind.status]] if kind.status in fault else ()), instance).model_dump(
+                mode="json"
+            ),
+        }
+        for kind in kinds
+    }

@@ -1,0 +1,112 @@
+"""Protocols: the presets, and what a study has declared."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+from app.api.dependencies import IDENTIFIER, IfMatch, IfNoneMatch, JsonBody, Now, Point, Store, StudyId
+from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
+from app.api.replies import reply, tagged, written
+from app.errors import Erased, NotFound, PreconditionFailed
+from app.ingest.native import read_model
+from app.protocol.model import Protocol
+from app.protocol.presets import PRESETS
+from app.store import revisions, studies
+
+router = APIRouter(tags=["protocols"])
+
+PresetId = Literal["seed-2008", "relative-20"]
+ProtocolId = Annotated[
+    str, Path(max_length=64, pattern=IDENTIFIER, description="Name of the preset.", examples=["seed-2008"])
+]
+
+
+def _written_as(value: object) -> str:
+    return "preset" if isinstance(value, str) else "definitions"
+
+
+Declared = Annotated[
+    Annotated[PresetId, Tag("preset")] | Annotated[Protocol, Tag("definitions")], Discriminator(_written_as)
+]
+"""A protocol in a document: the name of a preset, or the definitions themselves."""
+
+
+def protocol_of(declared: PresetId | Protocol) -> Protocol:
+    """The definitions themselves."""
+    return PRESETS[declared] if isinstance(declared, str) else declared
+
+
+class Presets(BaseModel):
+    """The protocols that ship with the service."""
+
+    items: list[Protocol] = Field(description="The presets.", examples=[[{"id": "seed-2008"}]])
+    next: None = Field(description="There is one page.", examples=[None])
+
+
+def _sent(protocol: Protocol, status: int = 200) -> Response:
+    return reply(protocol.model_dump(mode="json"), status)
+
+
+@router.get(
+    "/v1/protocols",
+    operation_id="listProtocols",
+    summary="List the preset protocols",
+    responses={200: answers("The presets.", reference(Presets)), **refuses()},
+)
+async def list_protocols() -> Response:
+    """The protocols that ship with the service, with every definition written out."""
+    return reply({"items": [preset.model_dump(mode="json") for preset in PRESETS.values()], "next": None})
+
+
+@router.get(
+    "/v1/protocols/{protocol}",
+    operation_id="getProtocol",
+    summary="Read a preset protocol",
+    responses={200: answers("The preset.", reference(Protocol)), **refuses(NotFound)},
+)
+async def get_protocol(protocol: ProtocolId) -> Response:
+    """One preset, with every definition written out: a good beginning for a protocol of one's own."""
+    if protocol not in PRESETS:
+        raise NotFound
+    return _sent(PRESETS[protocol])
+
+
+@router.get(
+    "/v1/studies/{study}/protocol",
+    operation_id="getStudyProtocol",
+    summary="Read the protocol of a study",
+    responses={
+        200: answers("The protocol.", reference(Protocol), "ETag"),
+        304: NOT_MODIFIED,
+        **refuses(NotFound, Erased),
+    },
+)
+def get_study_protocol(
+    study: StudyId, store: Store, now: Now, at: Point, if_none_match: IfNoneMatch = None
+) -> Response:
+    """The definitions in force at a revision; the ETag is their digest."""
+    with store.reading() as connection:
+        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
+        found = studies.get_study(connection, study, point.number)
+    return tagged(written(found.protocol.model_dump(mode="json")), f'"{found.protocol_digest}"', if_none_match)
+
+
+@router.put(
+    "/v1/studies/{study}/protocol",
+    operation_id="putStudyProtocol",
+    summary="Declare the protocol of a study",
+    openapi_extra=reads({JSON: reference(Protocol)}, "Every definition; what is left out has the documented default."),
+    responses={
+        200: answers("The protocol that is now in force.", reference(Protocol)),
+        **refuses(NotFound, PreconditionFailed, reading=True),
+    },
+)
+def put_study_protocol(study: StudyId, store: Store, body: JsonBody, now: Now, if_match: IfMatch = None) -> Response:
+    """Declare other definitions. Past revisions keep theirs, and every answer says whether the protocol in force was
+    declared after the first outcome had arrived. The same protocol again changes nothing.
+    """
+    protocol = read_model(body, Protocol)
+    with store.writing() as connection:
+        studies.put_protocol(connection, study, protocol, client=None, received_at=now, if_match=if_match)
+    return _sent(protocol)

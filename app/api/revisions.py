@@ -1,0 +1,84 @@
+"""The ledger of accepted submissions."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from app.api.dependencies import Cursor, Limit, Parts, StudyId
+from app.api.documentation import answers, reference, refuses, specimen
+from app.api.replies import page
+from app.errors import MalformedDocument, NotFound
+from app.store import revisions
+from app.timeline.moments import instant_text
+
+router = APIRouter(tags=["revisions"])
+
+
+class Revision(BaseModel):
+    """One accepted submission."""
+
+    revision: int = Field(description="Its number; a study counts 1, 2, 3 and so on.", examples=[16])
+    received_at: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
+    client: str | None = Field(description="Who sent it; null while the service asks for no keys.", examples=[None])
+    format: str = Field(description="The format that it came in.", examples=["native-json"])
+    digest: str = Field(
+        description="Keyed digest of what was submitted: it can be checked, and cannot be reversed by trying values.",
+        examples=["9f2c6f0d1b7a4c55"],
+    )
+    counts: dict[str, int] = Field(
+        description="How many assertions were added, superseded others, changed nothing and so on.",
+        examples=[{"added": 101}],
+    )
+    hash: str = Field(
+        description="Hash over this revision and the hash before it: the history cannot be altered unnoticed.",
+        examples=["4be1f0c2d3a59687"],
+    )
+    erased: bool = Field(
+        description="Whether it can no longer be replayed, because a person in it was erased.", examples=[False]
+    )
+
+
+class RevisionPage(BaseModel):
+    """A page of revisions, oldest first."""
+
+    items: list[Revision] = Field(description="The revisions.", examples=[[specimen(Revision)]])
+    next: str | None = Field(
+        description="Address of the next page.", examples=["/v1/studies/demo/revisions?cursor=WzEwMF0"]
+    )
+
+
+def _shown(record: revisions.RevisionRecord) -> dict[str, Any]:
+    return {
+        "revision": record.number,
+        "received_at": instant_text(record.received_at),
+        "client": record.client,
+        "format": record.format,
+        "digest": record.digest,
+        "counts": record.counts,
+        "hash": record.hash,
+        "erased": record.erased,
+    }
+
+
+@router.get(
+    "/v1/studies/{study}/revisions",
+    operation_id="listRevisions",
+    summary="List the revisions of a study",
+    responses={
+        200: answers("A page of revisions.", reference(RevisionPage), "Link"),
+        **refuses(NotFound, MalformedDocument),
+    },
+)
+def list_revisions(
+    request: Request, study: StudyId, parts: Parts, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """Every submission that stored something, in the order in which they were accepted. A submission that changed
+    nothing makes no revision.
+    """
+    question = ("revisions", study)
+    after = parts.cursors.read(question, cursor)[0] if cursor else None
+    with parts.database.reading() as connection:
+        found = revisions.list_revisions(connection, study, after=after, limit=limit + 1)
+    following = parts.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
+    return page(request, [_shown(record) for record in found[:limit]], following)

@@ -1,0 +1,152 @@
+"""Who may ask: until the service asks for keys, only programs on this machine, and no web page of somebody else.
+
+A page that a browser on this machine shows can reach a loopback service in two ways: by a name of its own that it
+lets point here (DNS rebinding), and by posting across origins. The first is stopped by the Host header, the second by
+the Origin header.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable
+
+from fastapi import Response
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import refusal, unexpected
+from app.errors import AddressTooLong, BodyTimeout, ForeignOrigin, HeadersTooLarge, ServiceError, TooLarge
+from app.settings import Settings
+
+LONGEST_ADDRESS = 8_192
+LARGEST_HEADERS = 32_768
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+
+
+def objection_to_exposure(settings: Settings) -> str | None:
+    """Why the service must not listen where the settings say, or `None` where it may."""
+    if settings.listens_on_loopback or settings.allow_unauthenticated:
+        return None
+    return (
+        "This version does not ask for keys: whoever reaches it reads and changes everything, so it listens on "
+        "loopback only. Set MYORESPONSE_HOST=127.0.0.1, or, where something in front of it decides who may call, "
+        "MYORESPONSE_ALLOW_UNAUTHENTICATED=true."
+    )
+
+
+class Door:
+    """Lets a request in, or answers why not; answers for whatever goes wrong behind it."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self.host_names = frozenset(name.lower() for name in settings.host_names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            self.check(scope)
+            await self.app(scope, self.limited(receive), sending)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            answer = refusal(scope, error) if isinstance(error, ServiceError) else unexpected(scope, error)
+            if not started:
+                await answer(scope, receive, sending)
+
+    def check(self, scope: Scope) -> None:
+        """Refuse a request by its head alone."""
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_ADDRESS:
+            raise AddressTooLong
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
+            raise HeadersTooLarge
+        headers = Headers(scope=scope)
+        host = self.checked_host(headers.getlist("host"))
+        if scope["method"] not in SAFE_METHODS:
+            self.check_origin(headers.getlist("origin"), host)
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > self.settings.max_body_bytes:
+            raise TooLarge(headers={"Connection": "close"})
+
+    def checked_host(self, given: list[str]) -> str:
+        """The Host header, if it names this service; its port does not matter."""
+        found = _HOST.fullmatch(given[0].lower()) if len(given) == 1 else None
+        if found is None or found["name"] not in self.host_names:
+            raise ForeignOrigin("The Host header names no host of this service; see MYORESPONSE_ALLOWED_HOSTS.")
+        return found[0]
+
+    def check_origin(self, given: Iterable[str], host: str) -> None:
+        """Refuse a change that a page of a foreign origin asks for; programs send no Origin."""
+        own = {f"http://{host}", f"https://{host}"}
+        if not own.union(self.settings.origins).issuperset(given):
+            raise ForeignOrigin("The Origin header names no application that may write; see MYORESPONSE_CORS_ORIGINS.")
+
+    def limited(self, receive: Receive) -> Receive:
+        """The same messages: each waited for only so long while the body is incomplete, and only so many bytes of it.
+
+        FastAPI's own `max_body_size` would answer in plain text.
+        """
+        complete, size = False, 0
+
+        async def receiving() -> Message:
+            nonlocal complete, size
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout(self.settings.body_timeout_seconds):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTimeout(headers={"Connection": "close"}) from None
+            complete = not message.get("more_body", False)
+            size += len(message.get("body", b""))
+            if size > self.settings.max_body_bytes:
+                raise TooLarge(headers={"Connection": "close"})
+            return message
+
+        return receiving
+
+
+class CrossOrigin(CORSMiddleware):
+    """Cross-origin calls of the applications in the settings; a preflight that fails is a problem document like any
+    other.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        super().__init__(
+            app,
+            allow_origins=settings.origins,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
+            allow_headers=("If-Match", "If-None-Match"),
+            expose_headers=("ETag", "Link", "Location", "Retry-After"),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a preflight here, let everything else pass."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        if scope["type"] == "http" and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            await self.preflight(scope, headers)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def preflight(self, scope: Scope, headers: Headers) -> Response:
+        """The answer to a preflight."""
+        if "origin" not in headers:
+            return refusal(scope, ForeignOrigin("A preflight names its origin."))
+        answer = self.preflight_response(headers)
+        if answer.status_code < 400:
+            return Response(status_code=204, headers=dict(answer.headers) | {"content-length": "0"})
+        refused = refusal(scope, ForeignOrigin("The origin, the method or a header of this preflight is not allowed."))
+        refused.headers["Vary"] = answer.headers["Vary"]
+        return refused

@@ -1,0 +1,68 @@
+"""The server process: it listens, says what to try, and stops without dropping what it has begun."""
+
+import logging
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.settings import Settings
+
+GRACE_SECONDS = 25
+TO_TRY = """
+Try:
+  curl {at}/v1/studies/demo/analyses/response-rates
+  curl {at}/v1/studies/demo/analyses/ck-normal-time
+  curl {at}/v1/studies/demo/patients/P01/events -H 'Content-Type: application/json' -d '{{"patient": {{"id": "P01"}}, \
+"labs": [{{"code": "CK", "time": "2006-09-04T09:00:00+09:00", "value": 152, "unit": "U/L", "upper_limit": 163}}]}}'
+"""
+
+
+class Server(uvicorn.Server):
+    """The server, which prints what to try once it listens."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        if self.started:
+            sys.stdout.write(TO_TRY.format(at=self.address()))
+            sys.stdout.flush()
+
+    def address(self) -> str:
+        """Where it listens, with the port that the system chose where 0 was asked for."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        named = f"[{host}]" if ":" in host else host
+        return f"http://{named}:{port}{self._settings.root_path}"
+
+
+def log_to_stdout() -> None:
+    """Write the log lines of the service to the standard output, one line an event."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("time=%(asctime)s level=%(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    log = logging.getLogger("myoresponse")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def run(app: FastAPI, settings: Settings) -> None:
+    """Serve until stopped. The server's own access log is off: it would write addresses, and patients are named in
+    them.
+    """
+    log_to_stdout()
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    Server(config, settings).run()

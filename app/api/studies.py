@@ -1,0 +1,150 @@
+"""Studies: a name, a protocol and patients. Nothing is shared between two of them."""
+
+import hashlib
+from functools import cache
+from typing import Any
+from zoneinfo import available_timezones
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from app.api.dependencies import Cursor, IfNoneMatch, JsonBody, Limit, Now, Parts, Store, StudyId
+from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
+from app.api.protocols import Declared, protocol_of
+from app.api.replies import address, page, reply, tagged, written
+from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
+from app.ingest.native import read_model
+from app.protocol.presets import SEED_2008
+from app.store import studies
+from app.timeline.model import Document, Text
+from app.timeline.moments import instant_text
+
+router = APIRouter(tags=["studies"])
+
+
+class StudyDefinition(Document):
+    """What a client declares of a study."""
+
+    name: Text = Field(description="Name for people to read.", examples=["IVIG in steroid-resistant myositis"])
+    protocol: Declared = Field(description="Name of a preset, or the definitions themselves.", examples=["seed-2008"])
+    time_zone: str | None = Field(
+        default=None,
+        max_length=64,
+        description="IANA name of the zone whose calendar counts as the laboratory's day. Without it the date of a "
+        "time is the one that is written in it.",
+        examples=["Asia/Tokyo"],
+    )
+    test: bool = Field(default=False, description="Whether this is not about real patients.", examples=[False])
+
+
+class ProtocolName(BaseModel):
+    """Which protocol a study has."""
+
+    id: str = Field(description="Name of the protocol.", examples=["seed-2008"])
+    digest: str = Field(description="Digest of its definitions, as in every answer.", examples=[SEED_2008.digest])
+
+
+class StudySummary(BaseModel):
+    """A study as it stands."""
+
+    id: str = Field(description="Identifier in addresses.", examples=["demo"])
+    name: str = Field(description="Name for people to read.", examples=["IVIG in steroid-resistant myositis"])
+    protocol: ProtocolName = Field(
+        description="The protocol in force.", examples=[{"id": "seed-2008", "digest": "sha256:..."}]
+    )
+    time_zone: str | None = Field(description="Zone of the laboratory's day.", examples=["Asia/Tokyo"])
+    test: bool = Field(description="Whether this is not about real patients.", examples=[False])
+    revision: int = Field(description="The latest revision.", examples=[16])
+    patients: int = Field(description="Patients at that revision.", examples=[16])
+    created_at: str = Field(description="When the study was made.", examples=["2026-11-22T09:59:00Z"])
+    received_at: str = Field(description="When the latest revision was received.", examples=["2026-11-22T10:00:00Z"])
+
+
+class StudyPage(BaseModel):
+    """A page of studies, by identifier."""
+
+    items: list[StudySummary] = Field(description="The studies.", examples=[[specimen(StudySummary)]])
+    next: str | None = Field(description="Address of the next page.", examples=["/v1/studies?cursor=WyJkZW1vIl0"])
+
+
+def summary(study: studies.Study) -> dict[str, Any]:
+    """A study as the API shows it."""
+    return {
+        "id": study.id,
+        "name": study.name,
+        "protocol": {"id": study.protocol.id, "digest": study.protocol_digest},
+        "time_zone": study.time_zone,
+        "test": study.test,
+        "revision": study.revision,
+        "patients": study.patients,
+        "created_at": instant_text(study.created_at),
+        "received_at": instant_text(study.received_at),
+    }
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def check_zone(time_zone: str | None) -> None:
+    """Refuse a name that is no IANA time zone."""
+    if time_zone is not None and time_zone not in _zones():
+        raise InvalidDocument(faults=[Fault("/time_zone", FaultCode.UNKNOWN_VALUE)])
+
+
+@router.get(
+    "/v1/studies",
+    operation_id="listStudies",
+    summary="List the studies",
+    responses={200: answers("A page of studies.", reference(StudyPage), "Link"), **refuses(MalformedDocument)},
+)
+def list_studies(request: Request, parts: Parts, limit: Limit = 100, cursor: Cursor = None) -> Response:
+    """All studies in order of their identifiers."""
+    question = ("studies",)
+    after = parts.cursors.read(question, cursor)[0] if cursor else None
+    with parts.database.reading() as connection:
+        found = studies.list_studies(connection, after=after, limit=limit + 1)
+    following = parts.cursors.sign(question, [found[limit - 1].id]) if len(found) > limit else None
+    return page(request, [summary(each) for each in found[:limit]], following)
+
+
+@router.get(
+    "/v1/studies/{study}",
+    operation_id="getStudy",
+    summary="Read a study",
+    responses={
+        200: answers("The study.", reference(StudySummary), "ETag"),
+        304: NOT_MODIFIED,
+        **refuses(NotFound),
+    },
+)
+def get_study(study: StudyId, store: Store, if_none_match: IfNoneMatch = None) -> Response:
+    """The study as it stands; its ETag changes with every revision."""
+    with store.reading() as connection:
+        body = written(summary(studies.get_study(connection, study)))
+    return tagged(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', if_none_match)
+
+
+@router.put(
+    "/v1/studies/{study}",
+    operation_id="putStudy",
+    summary="Make or change a study",
+    openapi_extra=reads({JSON: reference(StudyDefinition)}, "What to declare of the study."),
+    responses={
+        200: answers("The study, which existed.", reference(StudySummary)),
+        201: answers("The study, which is new.", reference(StudySummary), "Location"),
+        **refuses(reading=True),
+    },
+)
+def put_study(request: Request, study: StudyId, store: Store, body: JsonBody, now: Now) -> Response:
+    """Declare a study; it may be sent again: the same content changes nothing. A change is a revision of its own."""
+    asked = read_model(body, StudyDefinition)
+    check_zone(asked.time_zone)
+    definition = studies.StudyDefinition(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test)
+    with store.writing() as connection:
+        outcome = studies.put_study(connection, study, definition, client=None, received_at=now)
+        made = studies.get_study(connection, study)
+    if outcome.status == "created":
+        return reply(summary(made), 201, {"Location": address(request, f"/v1/studies/{study}")})
+    return reply(summary(made))

@@ -1,0 +1,110 @@
+"""The application, put together: the one place that knows all parts."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypedDict
+
+import anyio.to_thread
+from fastapi import Depends, FastAPI
+
+from app import __version__
+from app.api import about, analyses, exchange, health, patients, problems, protocols, revisions, studies, timelines
+from app.api.dependencies import known_parameters, only_known_parameters
+from app.api.pages import Cursors
+from app.api.security import CrossOrigin, Door
+from app.api.service import Answers, Readiness, Scrubber, Service
+from app.api.warm import warm
+from app.settings import Settings
+from app.store.engine import Database
+
+THREADS = 8
+"""Requests served at a time, and connections to the database: a request never waits for a connection."""
+
+DESCRIPTION = """
+Did the treatment of inflammatory myopathy work, how soon, for how long, and how safely?
+
+**A study** has a **protocol** (the declared definitions) and patients, each with one **timeline**. Everything that is
+accepted makes a **revision**; an analysis reads exactly one, so that every answer can be given again as it was.
+
+- To send the same thing twice changes nothing. A correction supersedes; the order of arrival does not matter.
+- Refusals are problem documents (RFC 9457). `errors` names every fault at once by JSON pointer and code, and never
+  repeats a value that was sent. `GET /problems` lists all kinds and codes.
+- Answers carry a strong ETag for `If-None-Match`, and `Cache-Control: no-store`: what is about patients must not stay
+  in a browser's cache. A timeline is replaced with `If-Match`.
+- Lists come in pages: follow `next` until it is null. Its address begins at the root of the host.
+- Query parameters that an operation does not have are refused, not ignored.
+- HEAD is answered wherever GET is.
+"""
+TAGS = [
+    {"name": "studies", "description": "A study is a name, a protocol and patients; nothing is shared between two."},
+    {"name": "protocols", "description": "The declared definitions, and the presets that ship with the service."},
+    {
+        "name": "patients",
+        "description": "One timeline a patient: laboratory results, scores, infusions, adverse events.",
+    },
+    {"name": "analyses", "description": "The questions. What is undefined is null beside a reason, never an error."},
+    {"name": "revisions", "description": "The ledger of accepted submissions."},
+    {"name": "service", "description": "The service about itself."},
+]
+
+
+class State(TypedDict):
+    """What a request finds in `request.state`."""
+
+    service: Service
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+        database = Database(settings.database_url, pool_size=THREADS)
+        scrubber = Scrubber(database)
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        warming = threading.Thread(target=warm, name="warm", daemon=True)
+        warming.start()
+        yield {
+            "service": Service(
+                settings,
+                database,
+                Answers(settings.cache_answers),
+                Cursors(settings.cursor_key),
+                scrubber,
+                Readiness(database),
+            )
+        }
+        # A thread that still imports when the interpreter ends may end it with a crash.
+        await anyio.to_thread.run_sync(warming.join)
+        await anyio.to_thread.run_sync(scrubber.stop)
+        database.dispose()
+
+    return lifespan
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application with the settings of the environment, or with those given."""
+    settings = settings or Settings()
+    app = FastAPI(
+        title="MyoResponse",
+        summary="Treatment response in inflammatory myopathy, from patient timelines.",
+        description=DESCRIPTION.strip(),
+        version=__version__,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=TAGS,
+        servers=[{"url": settings.root_path or "/"}],
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(only_known_parameters)],
+        lifespan=_lifespan(settings),
+    )
+    for room in (health, studies, protocols, patients, timelines, analyses, revisions):
+        app.include_router(room.router)
+    about.install(app)
+    app.state.parameters = known_parameters(app)
+    problems.install(app)
+    app.add_middleware(Door, settings=settings)
+    app.add_middleware(CrossOrigin, settings=settings)
+    app.add_middleware(exchange.Exchange, root_path=settings.root_path)
+    return app

@@ -1,0 +1,101 @@
+"""What an operator decides, read once from the environment and passed on."""
+
+import re
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+
+
+class Settings(BaseSettings):
+    """The settings of one process; each is the environment variable `MYORESPONSE_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="MYORESPONSE_", frozen=True, extra="ignore")
+
+    database_url: str = Field(
+        default="sqlite:///myoresponse.db",
+        description="SQLAlchemy URL of the database: `sqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
+    )
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; loopback unless unauthenticated use is allowed."
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    allow_unauthenticated: bool = Field(
+        default=False,
+        description="Must be `true` before the service listens on anything but loopback: it does not ask for keys yet.",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Host names beyond loopback that a request may address, comma separated (what the proxy forwards).",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins of browser applications that may call the service, comma separated; no wildcard.",
+    )
+    root_path: str = Field(
+        default="", description="Path prefix that a reverse proxy strips, for example `/myoresponse`."
+    )
+    max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
+    body_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Longest wait for the next part of a request body."
+    )
+    cursor_key: str = Field(
+        default="",
+        description="Secret that signs the cursors of lists. Empty: a random one, so cursors end with the process. "
+        "Several processes behind one address need the same.",
+        repr=False,
+    )
+    cache_answers: int = Field(
+        default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
+    )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_must_be_exact(cls, listed: str) -> str:
+        if not all(_ORIGIN.fullmatch(origin) for origin in _names(listed)):
+            raise ValueError(
+                "each origin is written as https://host or https://host:port, without a path or a wildcard"
+            )
+        return listed
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix_must_be_a_path(cls, prefix: str) -> str:
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError("a prefix begins with a slash and does not end with one, as in /myoresponse")
+        return prefix
+
+    @cached_property
+    def listens_on_loopback(self) -> bool:
+        """Whether `host` is an address that only this machine can reach."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @cached_property
+    def host_names(self) -> frozenset[str]:
+        """The host names that a request may carry in its Host header."""
+        return frozenset({"127.0.0.1", "localhost", "[::1]", *_names(self.allowed_hosts)})
+
+    @cached_property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of browser applications that may call the service."""
+        return _names(self.cors_origins)
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The database file where the database is SQLite, else `None`."""
+        prefix = "sqlite:///"
+        return Path(self.database_url.removeprefix(prefix)) if self.database_url.startswith(prefix) else None
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.split(",") if name.strip())

@@ -1,0 +1,267 @@
+"""Questions and answers, now and as they were."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import pytest
+
+from app import SOFTWARE
+from app.analyses import QUESTIONS
+from app.protocol.presets import RELATIVE_20, SEED_2008
+from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[str]:
+    """The questions that were computed."""
+    from app.api import analyses
+
+    computed, compute = [], analyses.compute
+
+    def counting(name, *more):
+        computed.append(name)
+        return compute(name, *more)
+
+    monkeypatch.setattr(analyses, "compute", counting)
+    return computed
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_is_answered_with_what_it_was_computed_from(anywhere, name):
+    home = fill(anywhere, 4)
+    answer = anywhere.get(f"{home}/analyses/{name}")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert list(body)[:5] == ["analysis", "study", "revision", "as_of", "provenance"]
+    assert (body["analysis"], body["study"], body["populations"]["all"]) == (name, "trial", 4)
+    assert body["revision"] == anywhere.get(home).json()["revision"]
+    assert body["as_of"] == anywhere.get(home).json()["received_at"]
+    assert body["provenance"]["protocol"] == SEED_2008.digest
+    assert body["provenance"]["protocol_changed_after_first_outcome"] is False
+    assert body["provenance"]["software"] == SOFTWARE
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", [*QUESTIONS, None])
+def test_an_empty_study_is_answered_with_nulls_and_not_refused(anywhere, name):
+    home = make_study(anywhere)
+    answer = anywhere.get(f"{home}/analyses/{name}" if name else f"{home}/analyses")
+    assert answer.status_code == 200
+    assert answer.json()["populations"] == {"all": 0, "safety": 0, "efficacy": 0}
+
+
+def test_the_whole_report_holds_every_answer(anywhere):
+    home = fill(anywhere, 3)
+    report = anywhere.get(f"{home}/analyses").json()
+    assert list(report["analyses"]) == list(QUESTIONS)
+    assert report["flow"][0] == {"step": "all", "of": None, "n": 3, "reasons": []}
+    single = anywhere.get(f"{home}/analyses/response-rates").json()
+    assert report["analyses"]["response-rates"]["results"] == single["results"]
+    assert report["provenance"] == single["provenance"]
+
+
+def test_the_same_question_has_the_same_bytes_and_is_computed_once(anywhere, counted):
+    home = fill(anywhere, 2)
+    first = anywhere.get(f"{home}/analyses/ck-change")
+    second = anywhere.get(f"{home}/analyses/ck-change")
+    assert first.content == second.content
+    assert first.headers["etag"] == second.headers["etag"]
+    assert counted == ["ck-change"]
+
+
+def test_a_client_that_has_the_answer_is_told_so_before_anything_is_computed(serve, migrated_url, counted):
+    client = serve(migrated_url, cache_answers=0)
+    home = fill(client, 2)
+    address = f"{home}/analyses/ck-change"
+    tag = client.get(address).headers["etag"]
+    assert not tag.startswith("W/")
+    counted.clear()
+    kept = client.get(address, headers={"If-None-Match": tag})
+    assert (kept.status_code, kept.content, kept.headers["etag"]) == (304, b"", tag)
+    assert kept.headers["cache-control"] == "no-store"
+    assert counted == []
+    assert client.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
+    assert counted == ["ck-change"]
+
+
+def test_what_changes_the_answer_changes_its_etag(client):
+    home = fill(client, 2)
+    address = f"{home}/analyses/response-rates"
+    tags = [
+        client.get(address + query).headers["etag"]
+        for query in ("", "?level=0.9", "?by=sex", "?proportion=wilson", "?patients=true")
+    ]
+    tags.append(client.get(f"{home}/analyses/ck-change").headers["etag"])
+    tags.append(client.post(address, json={"protocol": "relative-20"}).headers["etag"])
+    revision = client.get(home).json()["revision"]
+    assert client.get(f"{address}?revision={revision}").headers["etag"] == tags[0]
+    client.post(f"{home}/patients/P00/events", json=events("P00", lab(3, 700)))
+    tags.append(client.get(address).headers["etag"])
+    assert len(set(tags)) == len(tags)
+    other = fill(client, 2, "other")
+    assert client.get(f"{other}/analyses/response-rates").headers["etag"] not in tags
+
+
+def test_answers_are_given_again_byte_for_byte_after_a_correction(anywhere):
+    home = fill(anywhere, 3)
+    addresses = [f"{home}/analyses"] + [f"{home}/analyses/{name}" for name in QUESTIONS]
+    before = {address: anywhere.get(address) for address in addresses}
+    then = anywhere.get(home).json()
+    time.sleep(0.002)
+    anywhere.post(f"{home}/patients/P00/events", json=events("P00", lab(7, 5000)))
+    anywhere.put(f"{home}/protocol", json=RELATIVE_20.model_dump(mode="json"))
+    for address, old in before.items():
+        assert anywhere.get(address).content != old.content
+        for query in (f"revision={then['revision']}", f"as_of={then['received_at']}"):
+            again = anywhere.get(f"{address}?{query}")
+            assert again.content == old.content
+            assert again.headers["etag"] == old.headers["etag"]
+    assert anywhere.get(addresses[1]).json()["provenance"]["protocol_changed_after_first_outcome"] is True
+
+
+def test_as_of_is_an_instant_with_an_offset_that_has_passed(client):
+    home = fill(client, 2)
+    address = f"{home}/analyses/ck-change"
+    received = client.get(home).json()["received_at"]
+    for written in (
+        received,
+        received.replace("Z", "+00:00"),
+        received.replace("Z", "%2B00:00"),
+        received.replace("Z", "-00:00"),
+    ):
+        assert client.get(f"{address}?as_of={written}").json()["populations"]["all"] == 2
+    for written, code in (
+        ("2999-01-01T00:00:00Z", "future_time"),
+        ("2026-01-01", "no_offset"),
+        ("2026-01-01T00:00:00", "no_offset"),
+        ("20260101", "bad_time"),
+        ("1767225600", "bad_time"),
+        ("2026-02-30T00:00:00Z", "bad_time"),
+        ("now", "bad_time"),
+        ("", "bad_time"),
+    ):
+        answer = client.get(f"{address}?as_of={quote(written)}")
+        assert answer.status_code == 422
+        assert codes(answer) == [("/query/as_of", code)]
+    assert client.get(f"{address}?as_of=1999-01-01T00:00:00Z").status_code == 404
+
+
+def test_options_are_refused_where_they_make_no_sense(client):
+    home = fill(client, 1)
+    for query, code in (
+        ("level=95", "out_of_range"),
+        ("level=0.3", "out_of_range"),
+        ("level=1", "out_of_range"),
+        ("level=nan", "not_finite"),
+        ("level=inf", "not_finite"),
+        ("level=high", "wrong_type"),
+        ("by=age", "unknown_value"),
+        ("median=mean", "unknown_value"),
+        ("patients=maybe", "wrong_type"),
+    ):
+        answer = client.get(f"{home}/analyses/response-rates?{query}")
+        assert (answer.status_code, codes(answer)) == (422, [(f"/query/{query.split('=')[0]}", code)])
+
+
+def test_the_level_and_the_conventions_can_be_chosen(client):
+    home = fill(client, 4)
+    body = client.get(f"{home}/analyses/response-rates?level=0.9&proportion=jeffreys").json()
+    assert (body["level"], body["conventions"]["proportion"]) == (0.9, "jeffreys")
+    assert {each["level"] for result in body["results"] for each in result["intervals"]} == {0.9}
+    groups = client.get(f"{home}/analyses/response-rates?by=sex").json()
+    assert {result["group"]["sex"] for result in groups["results"]} == {"female", "male"}
+
+
+def test_another_protocol_can_be_tried_and_is_not_kept(anywhere):
+    home = fill(anywhere, 3)
+    before = anywhere.get(home).json()
+    address = f"{home}/analyses/response-rates"
+    for protocol in ("relative-20", RELATIVE_20.model_dump(mode="json")):
+        tried = anywhere.post(address, json={"protocol": protocol})
+        assert tried.status_code == 200
+        provenance = tried.json()["provenance"]
+        assert provenance["protocol_id"] == "relative-20"
+        assert provenance["protocol_changed_after_first_outcome"] is True
+    same = anywhere.post(address, json={"protocol": "seed-2008"})
+    assert same.json() == anywhere.get(address).json()
+    assert anywhere.get(home).json() == before
+    assert codes(anywhere.post(address, json={"protocol": "x"})) == [("/protocol", "unknown_value")]
+    assert codes(anywhere.post(address, json={})) == [("/protocol", "missing")]
+
+
+def test_a_cohort_that_is_not_stored_is_answered_like_a_stored_one(anywhere):
+    home = fill(anywhere, 3)
+    timelines = [timeline(f"P{n:02}", ck=900 + 50 * n, sex="female" if n % 2 else "male") for n in range(3)]
+    asked = anywhere.post("/v1/analyses", json={"protocol": "seed-2008", "timelines": timelines})
+    assert asked.status_code == 200
+    unstored, stored = asked.json(), anywhere.get(f"{home}/analyses").json()
+    assert (unstored["study"], unstored["revision"], unstored["as_of"]) == (None, None, None)
+    assert unstored["provenance"] == {**stored["provenance"], "protocol_changed_after_first_outcome": None}
+    assert unstored["analyses"] == stored["analyses"]
+    assert anywhere.get("/v1/studies").json()["items"][1:] == []
+
+
+def test_faults_of_an_unstored_cohort_are_told_for_all_timelines(client):
+    wrong = [timeline("P1"), {"patient": {"id": "P2"}, "labs": [{**lab(0, 5), "unit": "mg"}]}, timeline("P1")]
+    answer = client.post("/v1/analyses", json={"protocol": "seed-2008", "timelines": wrong})
+    assert codes(answer) == [
+        ("/timelines/1/labs/0/unit", "unknown_unit"),
+        ("/timelines/2/patient/id", "conflicting_duplicate"),
+    ]
+    zone = client.post("/v1/analyses", json={"protocol": "seed-2008", "timelines": [], "time_zone": "Mars/Base"})
+    assert codes(zone) == [("/time_zone", "unknown_value")]
+    assert client.post("/v1/analyses", content=b"", headers=JSON).status_code == 400
+
+
+def test_answers_of_a_study_are_forgotten_when_a_person_is_erased(client, counted):
+    home = fill(client, 3)
+    first = client.get(home).json()["revision"] - 2
+    client.get(f"{home}/analyses/ck-change?revision={first}")
+    client.delete(f"{home}/patients/P02?erase=true")
+    client.get(f"{home}/analyses/ck-change?revision={first}")
+    assert counted == ["ck-change", "ck-change"]
+
+
+def test_an_answer_that_was_computed_while_somebody_was_erased_is_not_kept():
+    from app.api.service import Answers
+
+    answers = Answers(4)
+    before = answers.erasures("trial")
+    answers.drop("trial")
+    answers.keep("trial", "late", b"...", before)
+    assert answers.get("late") is None
+    answers.keep("trial", "fresh", b"...", answers.erasures("trial"))
+    assert answers.get("fresh") == b"..."
+
+
+def test_the_answers_kept_are_the_latest_asked_for():
+    from app.api.service import Answers
+
+    answers = Answers(2)
+    for key in ("a", "b"):
+        answers.keep("trial", key, key.encode(), 0)
+    assert answers.get("a") == b"a"
+    answers.keep("trial", "c", b"c", 0)
+    assert [answers.get(key) for key in ("a", "b", "c")] == [b"a", None, b"c"]
+
+
+def test_the_service_answers_others_while_an_analysis_is_computed(client, monkeypatch):
+    """An analysis runs in a thread of its own: the loop that serves everybody is never held."""
+    from app.api import analyses
+
+    home = fill(client, 1)
+    compute = analyses.compute
+
+    def slow(*arguments):
+        time.sleep(0.5)
+        return compute(*arguments)
+
+    monkeypatch.setattr(analyses, "compute", slow)
+    with ThreadPoolExecutor(1) as pool:
+        began = time.monotonic()
+        answer = pool.submit(client.get, f"{home}/analyses/ck-change")
+        time.sleep(0.05)
+        assert client.get("/livez").status_code == 200
+        assert time.monotonic() - began < 0.45
+        assert answer.result().status_code == 200

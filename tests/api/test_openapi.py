@@ -1,0 +1,249 @@
+"""The description of the API: complete, valid, and what is served."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from app.api.documentation import openapi, openapi_yaml
+from app.api.problems import KINDS
+from app.errors import FaultCode
+from app.main import create_app
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return openapi(create_app(Settings.model_construct()))
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def fields(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, schema in document["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            yield f"{name}.{field}", described
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    for choice in schema.get("anyOf", [schema]):
+        if "$ref" in choice:
+            return document["components"]["schemas"][choice["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def test_the_file_at_the_top_of_the_tree_is_what_is_served(client, document):
+    written = (ROOT / "openapi.yaml").read_text(encoding="utf-8")
+    assert written == openapi_yaml(create_app(Settings.model_construct())), "make openapi writes it anew"
+    assert client.get("/openapi.yaml").text == written
+    assert client.get("/openapi.json").json() == document == yaml.safe_load(written)
+
+
+def test_the_command_line_prints_the_same_bytes_whatever_the_order_of_hashing():
+    command = [sys.executable, "-m", "app", "openapi"]
+    printed = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": "1"}, capture_output=True, check=True
+    )
+    assert printed.stdout == (ROOT / "openapi.yaml").read_bytes()
+
+
+def test_it_is_a_valid_description(document):
+    validate(document)
+    assert document["openapi"] == "3.1.0"
+
+
+def test_every_operation_says_what_it_does(document):
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(set(names)) == len(names)
+    tags = {tag["name"] for tag in document["tags"]}
+    for name, operation in operations(document):
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert set(operation["tags"]) <= tags, name
+        assert any(status.startswith("2") for status in operation["responses"]), name
+
+
+def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(document):
+    """To rename one breaks every generated client: add, never change."""
+    assert {name: operation["operationId"] for name, operation in operations(document)} == {
+        "GET /livez": "getLiveness",
+        "GET /readyz": "getReadiness",
+        "GET /v1/studies": "listStudies",
+        "GET /v1/studies/{study}": "getStudy",
+        "PUT /v1/studies/{study}": "putStudy",
+        "GET /v1/protocols": "listProtocols",
+        "GET /v1/protocols/{protocol}": "getProtocol",
+        "GET /v1/studies/{study}/protocol": "getStudyProtocol",
+        "PUT /v1/studies/{study}/protocol": "putStudyProtocol",
+        "GET /v1/studies/{study}/patients": "listPatients",
+        "GET /v1/studies/{study}/patients/{patient}": "getTimeline",
+        "PUT /v1/studies/{study}/patients/{patient}": "putTimeline",
+        "DELETE /v1/studies/{study}/patients/{patient}": "erasePatient",
+        "POST /v1/studies/{study}/patients/{patient}/events": "postEvents",
+        "POST /v1/studies/{study}/timelines": "postTimelines",
+        "GET /v1/studies/{study}/analyses": "getReport",
+        "GET /v1/studies/{study}/analyses/response-rates": "getResponseRates",
+        "POST /v1/studies/{study}/analyses/response-rates": "askResponseRates",
+        "GET /v1/studies/{study}/analyses/weekly-change": "getWeeklyChange",
+        "POST /v1/studies/{study}/analyses/weekly-change": "askWeeklyChange",
+        "GET /v1/studies/{study}/analyses/ck-change": "getCkChange",
+        "POST /v1/studies/{study}/analyses/ck-change": "askCkChange",
+        "GET /v1/studies/{study}/analyses/ck-normal-time": "getCkNormalTime",
+        "POST /v1/studies/{study}/analyses/ck-normal-time": "askCkNormalTime",
+        "GET /v1/studies/{study}/analyses/adverse-reactions": "getAdverseReactions",
+        "POST /v1/studies/{study}/analyses/adverse-reactions": "askAdverseReactions",
+        "GET /v1/studies/{study}/analyses/baseline-table": "getBaselineTable",
+        "POST /v1/studies/{study}/analyses/baseline-table": "askBaselineTable",
+        "POST /v1/analyses": "askUnstored",
+        "GET /v1/studies/{study}/revisions": "listRevisions",
+        "GET /problems": "listProblems",
+        "GET /problems/{slug}": "getProblem",
+    }
+
+
+def test_every_response_is_described_and_every_refusal_has_the_one_shape(document):
+    shared = document["components"]["responses"]
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if status.startswith(("2", "3")):
+                assert response["description"], name
+                continue
+            refusal = shared[response["$ref"].rpartition("/")[2]]
+            assert refusal["description"], name
+            content = refusal["content"]["application/problem+json"]
+            assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+            for example in content["examples"].values():
+                assert example["value"]["status"] == int(status)
+    for method in ("put", "post"):
+        for path, item in document["paths"].items():
+            if method in item:
+                assert {"400", "408", "413", "415", "422"} <= set(item[method]["responses"]), path
+
+
+def test_every_parameter_has_a_description_and_an_example(document):
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"], (name, parameter)
+            assert parameter["schema"]["examples"], (name, parameter)
+            assert "anyOf" not in parameter["schema"], (name, parameter)
+
+
+def test_every_body_is_described_by_a_schema(document):
+    for name, operation in operations(document):
+        reads = name.startswith(("PUT", "POST"))
+        assert ("requestBody" in operation) == reads, name
+        if reads:
+            assert operation["requestBody"]["required"]
+            assert operation["requestBody"]["description"]
+            for content in operation["requestBody"]["content"].values():
+                inner = content["schema"].get("items", content["schema"])
+                assert "properties" in resolved(document, inner), name
+
+
+def test_every_field_has_a_description(document):
+    assert [name for name, field in fields(document) if not field.get("description")] == []
+
+
+def test_every_field_has_an_example_or_is_an_object_whose_fields_have_one(document):
+    bare = [
+        name
+        for name, field in fields(document)
+        if "examples" not in field and "properties" not in resolved(document, field) and "const" not in field
+    ]
+    assert bare == []
+
+
+def test_every_example_is_an_example_of_what_it_stands_beside(document):
+    wrong = []
+    for name, field in fields(document):
+        schema = {**field, "components": document["components"]}
+        for example in field.get("examples", []):
+            wrong += [f"{name}: {each.message}" for each in Draft202012Validator(schema).iter_errors(example)]
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            for example in parameter["schema"]["examples"]:
+                wrong += [
+                    f"{name}: {each.message}" for each in Draft202012Validator(parameter["schema"]).iter_errors(example)
+                ]
+    assert wrong == []
+
+
+def test_every_schema_says_what_it_is(document):
+    assert [name for name, schema in document["components"]["schemas"].items() if not schema.get("description")] == []
+    assert [
+        name for name in document["components"]["schemas"] if "__" in name or "Input" in name or "Output" in name
+    ] == []
+
+
+def test_every_kind_of_problem_and_every_code_is_enumerated(document):
+    schemas = document["components"]["schemas"]
+    assert schemas["Problem"]["properties"]["type"]["enum"] == [f"/problems/{slug}" for slug in KINDS]
+    assert schemas["FaultCode"]["enum"] == [str(code) for code in FaultCode]
+    for code in FaultCode:
+        assert f"`{code}`" in schemas["ProblemFault"]["properties"]["code"]["description"]
+
+
+def test_answers_are_what_the_description_says(client, document):
+    """One answer of each kind, validated against the schema that the description gives for it."""
+    from tests.api.examples import fill
+
+    home = fill(client, 3)
+    addresses = {
+        "/livez": "/livez",
+        "/readyz": "/readyz",
+        "/problems": "/problems",
+        "/problems/{slug}": "/problems/invalid",
+        "/v1/protocols": "/v1/protocols",
+        "/v1/protocols/{protocol}": "/v1/protocols/seed-2008",
+        "/v1/studies": "/v1/studies",
+    }
+    for template in document["paths"]:
+        if template not in addresses and "get" in document["paths"][template]:
+            addresses[template] = template.replace("{study}", "trial").replace("{patient}", "P01")
+    for template, address in addresses.items():
+        for query in ("", "?by=sex&patients=true") if "analyses" in template else ("",):
+            answer = client.get(address + query)
+            assert answer.status_code == 200, address
+            content = document["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]
+            schema = {**content["schema"], "components": document["components"]}
+            errors = [
+                f"{list(each.path)}: {each.message[:200]}"
+                for each in Draft202012Validator(schema).iter_errors(answer.json())
+            ]
+            assert errors == [], address
+    refused = client.get(f"{home}/patients?limit=0").json()
+    schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
+    assert list(Draft202012Validator(schema).iter_errors(refused)) == []
+
+
+def test_the_page_to_read_it_asks_for_nothing_from_elsewhere(client):
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    addresses = [part.split('"')[0] for mark in ('src="', 'href="', "url: '") for part in page.text.split(mark)[1:]]
+    assert len(addresses) >= 3
+    assert [address for address in addresses if not address.startswith("/")] == []
+    for address in ("/docs/files/swagger-ui-bundle.js", "/docs/files/swagger-ui.css", "/docs/files/favicon.png"):
+        assert client.get(address).status_code == 200
+        assert f'"{address}"' in page.text
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self' 'sha256-" in policy
+    assert "http" not in policy
+    assert client.get("/redoc").status_code == 404
+
+
+def test_the_file_is_json_in_another_notation(document):
+    assert yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8")) == json.loads(json.dumps(document))

@@ -1,0 +1,259 @@
+"""Every refusal is a problem document, and none repeats what was sent."""
+
+import json
+import logging
+import re
+
+import pytest
+
+from app.api.problems import KINDS, problem
+from app.errors import SENTENCES, Fault, FaultCode, InvalidDocument, ServiceError
+from tests.api.examples import JSON, NDJSON, codes, fill, make_study, timeline
+
+URN = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def check_shape(answer, status: int, kind: str) -> dict:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["link"].endswith(f'/problems/{kind}>; rel="describedby"')
+    document = answer.json()
+    assert list(document) == ["type", "title", "status", "detail", "instance", "errors"]
+    assert document["type"] == f"/problems/{kind}"
+    assert document["status"] == status
+    assert document["title"] == KINDS[kind].title()
+    assert URN.fullmatch(document["instance"])
+    for fault in document["errors"]:
+        assert list(fault) == ["pointer", "code", "detail"]
+        assert fault["code"] in set(FaultCode)
+        assert fault["detail"]
+    return document
+
+
+def test_each_kind_of_refusal_has_the_one_shape(client):
+    home = fill(client, 1)
+    tag = client.get(f"{home}/patients/P00").headers["etag"]
+    patient = f"{home}/patients/P00"
+    check_shape(client.post(f"{home}/timelines", content=b"{", headers=JSON), 400, "malformed")
+    check_shape(client.get("/livez", headers={"Host": "evil"}), 403, "foreign-origin")
+    check_shape(client.get("/nowhere"), 404, "not-found")
+    check_shape(client.get("/v1/studies/nobody"), 404, "not-found")
+    check_shape(client.get(f"{home}/patients/nobody"), 404, "not-found")
+    check_shape(client.get(f"{home}/analyses/nothing"), 404, "not-found")
+    check_shape(client.get("/v1/protocols/nothing"), 404, "not-found")
+    check_shape(client.get("/problems/nothing"), 404, "not-found")
+    check_shape(client.get("/docs/files/nothing.js"), 404, "not-found")
+    check_shape(client.delete(home), 405, "method-not-allowed")
+    check_shape(client.post("/docs/files/swagger-ui.css"), 405, "method-not-allowed")
+    check_shape(client.put(patient, json=timeline("P00"), headers={"If-Match": '"x"'}), 412, "precondition-failed")
+    check_shape(client.put(patient, json=timeline("P00", ck=5)), 428, "precondition-required")
+    check_shape(client.post(f"{home}/timelines", content=b"[]"), 415, "unsupported-media-type")
+    check_shape(client.post(f"{home}/timelines", content=b"3", headers=JSON), 422, "invalid")
+    check_shape(client.get(f"{patient}?nonsense=1"), 422, "invalid")
+    assert client.delete(f"{patient}?erase=true", headers={"If-Match": tag}).status_code == 204
+    check_shape(client.get(patient), 410, "erased")
+
+
+def test_all_faults_of_a_document_are_told_at_once_with_their_places(client):
+    home = make_study(client)
+    wrong = timeline("P00", colour="red")
+    wrong["labs"][2]["unit"] = "g/L"
+    wrong["labs"][4]["value"] = -1
+    wrong["assessments"][0]["score"] = "62"
+    answer = client.put(f"{home}/patients/P00", json=wrong)
+    check_shape(answer, 422, "invalid")
+    assert {("/labs/4/value", "out_of_range"), ("/assessments/0/score", "wrong_type"), ("", "unknown_field")} <= set(
+        codes(answer)
+    )
+    assert client.get(f"{home}/patients").json()["items"] == []
+
+
+def test_a_path_that_names_another_patient_than_the_document_is_refused(client):
+    home = make_study(client)
+    for method, path in (("PUT", f"{home}/patients/P01"), ("POST", f"{home}/patients/P01/events")):
+        answer = client.request(method, path, json=timeline("P02"))
+        assert codes(answer) == [("/patient/id", "path_mismatch")]
+    assert client.get(f"{home}/patients").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/studies", "GET, HEAD, OPTIONS"),
+        ("POST", "/v1/studies/trial", "GET, HEAD, OPTIONS, PUT"),
+        ("PATCH", "/v1/studies/trial/patients/P00", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("GET", "/v1/studies/trial/patients/P00/events", "OPTIONS, POST"),
+        ("HEAD", "/v1/studies/trial/patients/P00/events", "OPTIONS, POST"),
+        ("TRACE", "/livez", "GET, HEAD, OPTIONS"),
+        ("BREW", "/v1/analyses", "OPTIONS, POST"),
+        ("PUT", "/v1/studies/trial/analyses/ck-change", "GET, HEAD, OPTIONS, POST"),
+    ],
+)
+def test_a_method_that_an_address_does_not_have_is_405_and_allow_names_all_that_it_has(client, method, path, allowed):
+    answer = client.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allowed
+
+
+def test_options_tells_what_may_be_asked(client):
+    answer = client.options("/v1/studies/trial/protocol")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, "GET, HEAD, OPTIONS, PUT", b"")
+
+
+def test_head_is_get_without_the_body(client):
+    home = fill(client, 1)
+    for path in (
+        home,
+        f"{home}/patients",
+        f"{home}/patients/P00",
+        f"{home}/analyses/ck-change",
+        "/livez",
+        "/docs",
+        "/openapi.yaml",
+    ):
+        got, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers == got.headers
+    assert client.head(f"{home}/patients/nobody").status_code == 404
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_unexpected_error_answers_500_and_the_log_learns_its_type_and_place_but_not_its_text(
+    client, monkeypatch, caplog
+):
+    def fails(*_, **__):
+        raise ValueError("could not convert P-SECRET-4711")
+
+    monkeypatch.setattr("app.store.studies.list_studies", fails)
+    with caplog.at_level(logging.INFO):
+        answer = client.get("/v1/studies")
+    document = check_shape(answer, 500, "internal")
+    assert "SECRET" not in answer.text + caplog.text
+    [failure] = [record.getMessage() for record in caplog.records if "event=failure" in record.getMessage()]
+    assert "type=ValueError" in failure
+    assert "test_problems.py" in failure
+    assert f"instance={document['instance']}" in failure
+    assert "event=request method=GET route=/v1/studies status=500" in caplog.text
+
+
+def test_a_busy_database_is_503_and_says_when_to_come_again(client, monkeypatch):
+    from app.errors import Busy
+
+    def busy(*_, **__):
+        raise Busy
+
+    monkeypatch.setattr("app.store.studies.list_studies", busy)
+    answer = client.get("/v1/studies")
+    check_shape(answer, 503, "busy")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_every_kind_and_every_code_can_be_looked_up(client):
+    listed = client.get("/problems").json()
+    assert [each["type"] for each in listed["items"]] == [f"/problems/{slug}" for slug in KINDS]
+    assert {each["code"]: each["detail"] for each in listed["codes"]} == {
+        str(code): text for code, text in SENTENCES.items()
+    }
+    for kind in listed["items"]:
+        assert client.get(kind["type"]).json() == kind
+
+
+def test_a_problem_document_orders_its_errors_by_place():
+    document = problem(InvalidDocument(faults=[Fault("/b", FaultCode.MISSING), Fault("/a", FaultCode.MISSING)]))
+    assert [each.pointer for each in document.errors] == ["/a", "/b"]
+    assert problem(ServiceError()).status == 500
+
+
+PATIENT = '{"patient": {"id": "P00"}'
+WRONG = '{"patient": {"id": "CANARY 1"}}'
+CANARIES = [
+    ("PUT", "", JSON, '{"name": "CANARYa", "protocol": "CANARYb", "CANARYc": 1}'),
+    ("PUT", "", JSON, '{"name": "T", "protocol": "seed-2008", "time_zone": "CANARY/Zone"}'),
+    ("PUT", "", JSON, '{"name": "T", "protocol": {"id": "CANARY!", "CANARYf": {}}}'),
+    ("PUT", "", JSON, '{"name": "T", "protocol": {"id": "x", "scales": {"CANARY": {"maximum": 1}}}}'),
+    ("PUT", "", JSON, '{"name": "T", "protocol": {"id": "x", "responses": [{"rule": {"id": "CANARY"}}]}}'),
+    ("PUT", "", {**JSON, "Origin": "https://CANARY.example"}, "{}"),
+    ("PUT", "/protocol", JSON, '{"id": "x", "title": 1, "conventions": {"median": "CANARY"}}'),
+    ("PUT", "/patients/P00", JSON, '{"patient": {"id": "P00", "sex": "CANARY"}}'),
+    ("PUT", "/patients/P00", JSON, '{"patient": {"id": "CANARY"}}'),
+    ("PUT", "/patients/P00", JSON, '{"patient": {"id": "CANARY_1"}, "CANARY": {"CANARY": []}}'),
+    ("PUT", "/patients/P00", JSON, PATIENT + ', "labs": [{"code": "CANARY", "time": "CANARY", "unit": "CANARY"}]}'),
+    ("PUT", "/patients/P00", JSON, PATIENT + ', "ended": {"date": "2005-02-30", "reason": "CANARY"}}'),
+    ("PUT", "/patients/P00", {**JSON, "If-Match": '"CANARY"'}, PATIENT + "}"),
+    ("PUT", "/patients/P00", {**JSON, "If-None-Match": '"CANARY"'}, PATIENT + "}"),
+    ("POST", "/patients/P00/events", JSON, '{"CANARY": 1, "CANARY": 2}'),
+    ("POST", "/patients/P00/events", JSON, '{"patient": CANARY'),
+    ("POST", "/patients/CANARY_9/events", JSON, '{"patient": {"id": "CANARY_9"}}'),
+    ("POST", "/patients/CANARY/events", JSON, PATIENT + "}"),
+    ("POST", "/timelines", JSON, f'[{PATIENT}, "infusions": [{{"time": "2005-01-01CANARY", "product": "x"}}]}}]'),
+    ("POST", "/timelines?atomic=true", JSON, f"[{WRONG}, 3]"),
+    ("POST", "/timelines?atomic=CANARY", JSON, "[]"),
+    ("POST", "/timelines", NDJSON, WRONG + "\nCANARY\n"),
+    ("POST", "/timelines", {"Content-Type": "text/CANARY"}, "CANARY"),
+    ("POST", "/analyses/ck-change", JSON, '{"protocol": "CANARY"}'),
+    ("GET", "/patients/CANARY", {}, None),
+    ("GET", "/patients/CANARY_1", {}, None),
+    ("GET", "/patients?CANARY=1", {}, None),
+    ("GET", "/patients?cursor=CANARY", {}, None),
+    ("GET", "/patients?sex=CANARY&limit=CANARY", {}, None),
+    ("GET", "/analyses/CANARY", {}, None),
+    ("GET", "/analyses?as_of=CANARY", {}, None),
+    ("GET", "/analyses?level=CANARY&by=CANARY", {}, None),
+    ("DELETE", "/patients/P00?erase=CANARY", {}, None),
+    ("CANARY", "/patients/CANARY", {}, None),
+    ("GET", "", {"Host": "CANARY.example"}, None),
+    ("POST", "/../../analyses", JSON, f'{{"protocol": "seed-2008", "time_zone": "CANARY", "timelines": [{WRONG}]}}'),
+    ("GET", "/../CANARY", {}, None),
+    ("GET", "/../../../CANARY?CANARY=CANARY", {"X-Name": "CANARY"}, None),
+]
+
+
+def test_nothing_that_was_submitted_is_in_a_problem_or_in_the_log(client, caplog, capfd):
+    fill(client, 1)
+    with caplog.at_level(logging.DEBUG):
+        for method, path, headers, body in CANARIES:
+            answer = client.request(method, f"/v1/studies/trial{path}", headers=headers, content=body)
+            if answer.status_code == 200:  # a batch: each item has its own problem
+                assert all(item["status"] == "rejected" for item in answer.json()["items"])
+            else:
+                assert answer.status_code >= 400, (method, path, body)
+            shown = json.dumps(dict(answer.headers)) + answer.text
+            assert "canary" not in shown.lower(), (method, path, body, shown)
+    own = "\n".join(
+        record.getMessage() for record in caplog.records if record.name.startswith(("myoresponse", "sqlalchemy", "app"))
+    )
+    captured = capfd.readouterr()
+    assert "canary" not in (own + captured.out + captured.err).lower()
+    assert own.count("event=request") == len(CANARIES)
+
+
+def test_a_line_of_the_log_names_the_route_and_not_the_address(client, caplog):
+    home = fill(client, 1)
+    with caplog.at_level(logging.INFO, "myoresponse"):
+        client.get(f"{home}/patients/P00")
+        client.get(f"{home}/patients/P77")
+        client.get("/somewhere/else")
+    lines = [record.getMessage() for record in caplog.records]
+    assert [re.sub(r"ms=[\d.]+", "ms=_", re.sub(r" instance=\S+", " instance=_", line)) for line in lines] == [
+        "event=request method=GET route=/v1/studies/{study}/patients/{patient} status=200 ms=_",
+        "event=request method=GET route=/v1/studies/{study}/patients/{patient} status=404 ms=_ instance=_",
+        "event=request method=GET route=- status=404 ms=_ instance=_",
+    ]
+
+
+def test_what_the_store_could_not_explain_is_500_and_only_the_log_learns_which_error_it_was(
+    client, monkeypatch, caplog
+):
+    def fails(*_, **__):
+        raise ServiceError("DatabaseError SQLITE_CORRUPT")
+
+    monkeypatch.setattr("app.store.studies.list_studies", fails)
+    answer = client.get("/v1/studies")
+    assert check_shape(answer, 500, "internal")["detail"] is None
+    assert "event=failure type=DatabaseError:SQLITE_CORRUPT at=" in caplog.text
+
+
+def test_faults_at_one_place_with_and_without_a_detail_can_be_told_together():
+    faults = [Fault("/a", FaultCode.MISSING, "why"), Fault("/a", FaultCode.MISSING)]
+    assert [fault.detail for fault in InvalidDocument(faults=faults).faults] == [None, "why"]

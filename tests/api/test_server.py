@@ -1,0 +1,352 @@
+"""The service as a process: how it starts, what it writes, how it stops."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.api.examples import timeline
+
+ROOT = Path(__file__).parents[2]
+STOPPED = {0, -signal.SIGTERM}
+"""After its work is done the server ends by the signal that asked it to, as a shell expects."""
+
+
+class Process:
+    """A server on a port of its own; `lines` is what it has written so far."""
+
+    def __init__(self, command: list[str], variables: dict[str, str]) -> None:
+        pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=variables, **pipe)
+        self.lines: list[str] = []
+        self.reader = threading.Thread(target=lambda: self.lines.extend(iter(self.process.stdout.readline, "")))
+        self.reader.start()
+        self.port = int(self.wait_for(r"curl http://127\.0\.0\.1:(\d+)/\S*/events")[1])
+
+    def wait_for(self, pattern: str, count: int = 1) -> re.Match[str]:
+        """The last of so many matches in what the server writes."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (self.process.poll() is None or self.reader.is_alive()):
+            found = list(re.finditer(pattern, "".join(self.lines)))
+            if len(found) >= count:
+                return found[count - 1]
+            time.sleep(0.01)
+        raise AssertionError("".join(self.lines))
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        """One request over the wire."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        read = answer.read()
+        connection.close()
+        return answer.status, read
+
+    def raw(self, text: bytes) -> bytes:
+        """What comes back for bytes until the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(text)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def stop(self) -> str:
+        """Ask the server to stop; all that it wrote."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+        self.reader.join()
+        return "".join(self.lines)
+
+
+def environment(url: str, **settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MYORESPONSE_")}
+    named = {f"MYORESPONSE_{name}": value for name, value in settings.items()}
+    return kept | {"MYORESPONSE_DATABASE_URL": url, "MYORESPONSE_PORT": "0", "PYTHONUNBUFFERED": "1"} | named
+
+
+@contextmanager
+def running(url: str, *command: str, **settings: str) -> Iterator[Process]:
+    server = Process([sys.executable, *(command or ("-m", "app"))], environment(url, **settings))
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+        server.reader.join()
+        server.process.stdin.close()
+        server.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(migrated_file, tmp_path_factory) -> Iterator[Process]:
+    """A server that many tests ask, with the demonstration study and little patience for a body."""
+    url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('server') / 'demo.db')}"
+    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
+    with running(url, BODY_TIMEOUT_SECONDS="0.3") as server:
+        yield server
+
+
+def test_the_application_is_put_together_without_the_statistics_libraries():
+    program = "import app.main, sys; app.main.create_app(); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "app.analyses" in loaded
+    assert {"scipy.stats", "lifelines", "pandas", "matplotlib"} & set(loaded) == set()
+
+
+def test_the_process_is_alive_before_the_statistics_libraries_are_loaded_and_then_loads_them(sqlite_url):
+    program = textwrap.dedent("""
+        import sys, threading
+        import app.main
+        from app.api import server
+        from app.settings import Settings
+
+        load, begun = app.main.warm, threading.Event()
+
+        def told(): return [name in sys.modules for name in ("scipy.special", "lifelines")]
+
+        def warm():
+            input()
+            print("before", told(), flush=True)
+            load()
+            print("after", told(), flush=True)
+
+        app.main.warm = warm
+        server.run(app.main.create_app(), Settings())
+    """)
+    with running(sqlite_url, "-c", program) as server:
+        status, body = server.ask("GET", "/livez")
+        assert (status, json.loads(body)["status"]) == (200, "alive")
+        server.process.stdin.write("\n")
+        server.process.stdin.flush()
+        server.wait_for("after .*")
+        assert "before [False, False]\n" in server.lines
+        assert "after [True, True]\n" in server.lines
+
+
+def test_a_server_prints_what_to_try_and_each_of_it_works(server):
+    commands = [line.strip() for line in server.lines if line.startswith("  curl ")]
+    assert len(commands) == 3
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    direct = os.environ | {"no_proxy": "*"}
+    rates, ck, posted = [
+        subprocess.run(
+            ["sh", "-c", command.replace("curl", "curl -sf", 1)], env=direct, capture_output=True, text=True, check=True
+        ).stdout
+        for command in commands
+    ]
+    assert '"rate": 0.933333333333' in rates
+    assert '"value": 334.5' in ck
+    assert json.loads(posted)["status"] == "changed"
+
+
+def test_the_log_names_routes_and_never_a_patient(server):
+    before = len(server.lines)
+    assert server.ask("PUT", "/v1/studies/secret-study", {"name": "T", "protocol": "seed-2008"})[0] == 201
+    assert server.ask("PUT", "/v1/studies/secret-study/patients/SECRET-1", timeline("SECRET-1"))[0] == 201
+    assert server.ask("GET", "/v1/studies/secret-study/patients/SECRET-1?x=SECRET")[0] == 422
+    assert server.ask("GET", "/SECRET/%0Aevent=forged")[0] == 404
+    server.wait_for("route=- status=404")
+    lines = server.lines[before:]
+    assert len(lines) == 4
+    pattern = re.compile(
+        r"time=\S+ level=INFO event=request method=\w+ route=\S+ status=\d{3} ms=\d+\.\d"
+        r"( instance=urn:uuid:[0-9a-f-]{36})?\n"
+    )
+    assert [line for line in lines if not pattern.fullmatch(line)] == []
+    assert "secret" not in "".join(server.lines).lower()
+    assert "P01" not in "".join(line for line in server.lines if "event=" in line)
+
+
+def test_a_request_that_has_begun_is_finished_before_the_server_stops(sqlite_url):
+    with running(sqlite_url) as server:
+        server.ask("PUT", "/v1/studies/trial", {"name": "T", "protocol": "seed-2008"})
+        body = json.dumps(timeline("P1")).encode()
+        head = (
+            f"PUT /v1/studies/trial/patients/P1 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head + body[:100])
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection(("127.0.0.1", server.port), timeout=5)
+            connection.sendall(body[100:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 201")
+        output = server.stop()
+        assert server.process.returncode in STOPPED
+        assert "PUT route=/v1/studies/{study}/patients/{patient} status=201" in output
+
+
+def test_hostile_bytes_are_answered_and_closed(server):
+    post = b"POST /v1/studies/t/timelines HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    stalled = server.raw(post + b"Content-Length: 100\r\n\r\n[")
+    assert stalled.startswith(b"HTTP/1.1 408")
+    assert b"application/problem+json" in stalled
+    continued = server.raw(post + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n")
+    assert continued.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 408")
+    both = server.raw(post + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    assert both.startswith(b"HTTP/1.1 400")
+    close = b"Connection: close\r\n\r\n"
+    for hosts in (b"", b"Host: localhost\r\nHost: evil\r\n"):
+        answer = server.raw(b"GET /v1/studies HTTP/1.1\r\n" + hosts + close)
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403"))
+    dots = server.raw(b"GET /v1/studies/%2e%2e HTTP/1.1\r\nHost: localhost\r\n" + close)
+    assert dots.startswith(b"HTTP/1.1 422")
+    assert b"\r\nserver:" not in dots.lower()
+    head = server.raw(b"HEAD /livez HTTP/1.1\r\nHost: localhost\r\n" + close)
+    assert head.startswith(b"HTTP/1.1 200")
+    assert head.endswith(b"\r\n\r\n")
+    assert server.ask("GET", "/livez")[0] == 200
+    assert "Traceback" not in "".join(server.lines)
+
+
+def test_a_client_that_leaves_is_no_error(server):
+    begun = (
+        b"POST /v1/analyses HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+            connection.sendall(begun)
+            time.sleep(0.05)
+    server.wait_for("status=499", 5)
+    assert server.ask("GET", "/livez")[0] == 200
+    assert "Traceback" not in "".join(server.lines)
+    assert "event=failure" not in "".join(server.lines)
+
+
+def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    url = settings.pop("DATABASE_URL", "sqlite:////nowhere/x.db")
+    command_line = [sys.executable, "-m", "app", *command]
+    return subprocess.run(
+        command_line,
+        cwd=ROOT,
+        env=environment(url, **settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "says"),
+    [
+        ({"HOST": "0.0.0.0"}, 2, "MYORESPONSE_ALLOW_UNAUTHENTICATED=true"),  # noqa: S104 - refused
+        ({"PORT": "many"}, 2, "MYORESPONSE_PORT"),
+        ({"PORT": "70000", "MAX_BODY_BYTES": "-1"}, 2, "MYORESPONSE_MAX_BODY_BYTES"),
+        ({"CORS_ORIGINS": "*"}, 2, "MYORESPONSE_CORS_ORIGINS"),
+        ({"CORS_ORIGINS": "https://a.example,https://*.example"}, 2, "MYORESPONSE_CORS_ORIGINS"),
+        ({"CORS_ORIGINS": "https://a.example/"}, 2, "MYORESPONSE_CORS_ORIGINS"),
+        ({"CORS_ORIGINS": "null"}, 2, "MYORESPONSE_CORS_ORIGINS"),
+        ({"ROOT_PATH": "myo/"}, 2, "MYORESPONSE_ROOT_PATH"),
+        ({"DATABASE_URL": "mysql://user:hunter2@host/name"}, 2, "MYORESPONSE_DATABASE_URL"),
+        ({"DATABASE_URL": "hunter2"}, 2, "MYORESPONSE_DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:///:memory:"}, 2, "MYORESPONSE_DATABASE_URL"),
+        ({}, 3, "python -m app migrate"),
+        ({"DATABASE_URL": "postgresql://user:hunter2@127.0.0.1:1/name"}, 3, "python -m app migrate"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_a_line(settings, code, says):
+    ended = run("serve", **settings)
+    assert ended.returncode == code, ended.stderr
+    assert says in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert "hunter2" not in ended.stderr + ended.stdout
+
+
+def test_a_database_without_tables_is_not_served_and_is_after_migrating(tmp_path):
+    url = f"sqlite:///{tmp_path / 'fresh.db'}"
+    refused = run("serve", DATABASE_URL=url)
+    assert (refused.returncode, "python -m app migrate" in refused.stderr) == (3, True)
+    assert run("demo", DATABASE_URL=url).returncode == 3
+    assert run("migrate", DATABASE_URL=url).returncode == 0
+    assert run("migrate", DATABASE_URL=url).returncode == 0
+    with running(url) as server:
+        assert server.ask("GET", "/readyz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://user:hunter2@127.0.0.1:1/name", "hunter2", "sqlite:////nowhere/at/all/x.db"]
+)
+def test_a_migration_that_cannot_be_done_says_why_in_a_line(url):
+    ended = run("migrate", DATABASE_URL=url)
+    assert ended.returncode in {2, 3}
+    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
+def test_the_demonstration_study_is_loaded_once(serve, migrated_url):
+    first = run("demo", DATABASE_URL=migrated_url)
+    assert first.stdout == "Study demo: 16 timelines read, 16 stored.\n", first.stderr
+    assert run("demo", DATABASE_URL=migrated_url).stdout == "Study demo: 16 timelines read, 0 stored.\n"
+    client = serve(migrated_url)
+    study = client.get("/v1/studies/demo").json()
+    assert (study["revision"], study["patients"], study["test"]) == (16, 16, True)
+    rates = client.get("/v1/studies/demo/analyses/response-rates").json()["results"]
+    primary = {each["measure"]: (each["responders"], each["evaluable"]) for each in rates if each["primary"]}
+    assert primary == {"MMT": (14, 15), "ADL": (12, 15), "CK": (15, 15)}
+
+
+def test_readiness_follows_the_database_and_liveness_does_not(serve, tmp_path, monkeypatch):
+    from app.api.service import Readiness
+
+    monkeypatch.setattr(Readiness, "SECONDS", 0.0)
+    client = serve(f"sqlite:///{tmp_path / 'empty.db'}")
+    unready = client.get("/readyz")
+    assert (unready.status_code, unready.json()["type"]) == (503, "/problems/busy")
+    assert client.get("/livez").status_code == 200
+    from app.store import migrations
+
+    migrations.upgrade(f"sqlite:///{tmp_path / 'empty.db'}")
+    assert client.get("/readyz").json()["status"] == "ready"
+
+
+def test_readiness_is_looked_up_once_a_second(client, monkeypatch):
+    from app.store.engine import Database
+
+    asked = []
+    ready = Database.ready
+    monkeypatch.setattr(Database, "ready", lambda self: bool(asked.append(1)) or ready(self))
+    assert [client.get("/readyz").status_code for _ in range(5)] == [200] * 5
+    assert len(asked) <= 2
+
+
+def test_a_scrub_that_a_reader_kept_from_happening_is_done_later(monkeypatch):
+    from app.api.service import Scrubber
+
+    class Reluctant:
+        def __init__(self, refusals):
+            self.refusals, self.calls = refusals, 0
+
+        def scrub(self):
+            self.calls += 1
+            return self.calls > self.refusals
+
+    monkeypatch.setattr(Scrubber, "RETRY_SECONDS", 0.01)
+    willing, reluctant = Reluctant(0), Reluctant(3)
+    Scrubber(willing).scrub()
+    assert willing.calls == 1
+    scrubber = Scrubber(reluctant)
+    scrubber.scrub()
+    deadline = time.monotonic() + 5
+    while reluctant.calls < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    scrubber.stop()
+    assert reluctant.calls == 4

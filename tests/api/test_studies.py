@@ -1,0 +1,187 @@
+"""Studies, their protocols and the ledger of what they accepted."""
+
+import pytest
+
+from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
+from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
+
+DEFINITION = {
+    "name": "IVIG in steroid-resistant myositis",
+    "protocol": "seed-2008",
+    "time_zone": "Asia/Tokyo",
+    "test": True,
+}
+
+
+def test_a_study_is_made_by_declaring_it_and_may_be_declared_again(anywhere):
+    made = anywhere.put("/v1/studies/trial", json=DEFINITION)
+    assert made.status_code == 201
+    assert made.headers["location"] == "/v1/studies/trial"
+    study = made.json()
+    assert study["protocol"] == {"id": "seed-2008", "digest": SEED_2008.digest}
+    assert (study["name"], study["time_zone"], study["test"], study["patients"]) == (
+        DEFINITION["name"],
+        "Asia/Tokyo",
+        True,
+        0,
+    )
+    again = anywhere.put("/v1/studies/trial", json=DEFINITION)
+    assert (again.status_code, again.json()) == (200, study)
+    assert anywhere.get("/v1/studies/trial").json() == study
+
+
+def test_a_changed_declaration_is_a_revision(anywhere):
+    first = anywhere.put("/v1/studies/trial", json=DEFINITION).json()
+    changed = anywhere.put("/v1/studies/trial", json={**DEFINITION, "name": "Another name"}).json()
+    assert changed["name"] == "Another name"
+    assert changed["revision"] == first["revision"] + 1
+
+
+def test_the_etag_of_a_study_changes_with_what_it_holds(anywhere):
+    home = make_study(anywhere)
+    tag = anywhere.get(home).headers["etag"]
+    assert anywhere.get(home, headers={"If-None-Match": tag}).status_code == 304
+    anywhere.put(f"{home}/patients/P1", json=timeline("P1"))
+    fresh = anywhere.get(home, headers={"If-None-Match": tag})
+    assert fresh.status_code == 200
+    assert fresh.json()["patients"] == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "faults"),
+    [
+        ({}, [("/name", "missing"), ("/protocol", "missing")]),
+        ({"name": "", "protocol": "seed-2008"}, [("/name", "too_short")]),
+        ({"name": "T", "protocol": "nothing"}, [("/protocol", "unknown_value")]),
+        ({"name": "T", "protocol": 3}, [("/protocol", "wrong_type")]),
+        ({"name": "T", "protocol": None}, [("/protocol", "wrong_type")]),
+        ({"name": "T", "protocol": {"id": "x", "visits": {"weeks": [1, 1]}}}, [("/protocol/visits", "contradiction")]),
+        ({"name": "T", "protocol": {"title": "no id"}}, [("/protocol/id", "missing")]),
+        ({"name": "T", "protocol": "seed-2008", "time_zone": "Mars/Base"}, [("/time_zone", "unknown_value")]),
+        ({"name": "T", "protocol": "seed-2008", "time_zone": "../../etc/passwd"}, [("/time_zone", "unknown_value")]),
+        ({"name": "T", "protocol": "seed-2008", "time_zone": "Asia"}, [("/time_zone", "unknown_value")]),
+        ({"name": "T", "protocol": "seed-2008", "time_zone": "asia/tokyo"}, [("/time_zone", "unknown_value")]),
+        ({"name": "T", "protocol": "seed-2008", "test": "true"}, [("/test", "wrong_type")]),
+        ({"name": "T", "protocol": "seed-2008", "colour": 1}, [("", "unknown_field")]),
+    ],
+)
+def test_a_declaration_that_cannot_be_used_names_every_place(client, document, faults):
+    answer = client.put("/v1/studies/trial", json=document)
+    assert answer.status_code == 422
+    assert codes(answer) == faults
+    assert client.get("/v1/studies/trial").status_code == 404
+
+
+def test_a_protocol_of_one_s_own_is_written_out_in_full(anywhere):
+    own = {
+        "id": "mine",
+        "scales": {"MMT": {"maximum": 80, "better": "higher"}, "ADL": {"maximum": 50, "better": "higher"}},
+    }
+    home = make_study(anywhere, protocol=own)
+    stored = anywhere.get(f"{home}/protocol").json()
+    assert stored["scales"]["MMT"] == {"minimum": 0, "maximum": 80, "better": "higher"}
+    assert stored["treatment"]["products"] == ["IVIG"]
+    assert anywhere.put(f"{home}/protocol", json=stored).json() == stored
+
+
+def test_the_presets_can_be_read(client):
+    listed = client.get("/v1/protocols").json()
+    assert [each["id"] for each in listed["items"]] == list(PRESETS)
+    assert listed["next"] is None
+    assert client.get("/v1/protocols/relative-20").json() == RELATIVE_20.model_dump(mode="json")
+
+
+def test_a_protocol_is_versioned_like_any_fact(anywhere):
+    home = fill(anywhere, 1)
+    before = anywhere.get(home).json()["revision"]
+    old = anywhere.get(f"{home}/protocol")
+    assert old.headers["etag"] == f'"{SEED_2008.digest}"'
+    declared = anywhere.put(
+        f"{home}/protocol", json=RELATIVE_20.model_dump(mode="json"), headers={"If-Match": old.headers["etag"]}
+    )
+    assert declared.status_code == 200
+    new = anywhere.get(f"{home}/protocol", headers={"If-None-Match": old.headers["etag"]})
+    assert (new.status_code, new.json()["id"]) == (200, "relative-20")
+    assert anywhere.get(f"{home}/protocol?revision={before}").content == old.content
+    stale = anywhere.put(
+        f"{home}/protocol", json=SEED_2008.model_dump(mode="json"), headers={"If-Match": old.headers["etag"]}
+    )
+    assert stale.status_code == 412
+    assert anywhere.get(home).json()["revision"] == before + 1
+
+
+def test_studies_are_listed_in_pages(anywhere):
+    for name in ("c", "a", "b", "B", "a.1"):
+        make_study(anywhere, name)
+    seen, address = [], "/v1/studies?limit=2"
+    while address:
+        page = anywhere.get(address)
+        seen += [study["id"] for study in page.json()["items"]]
+        address = page.json()["next"]
+        assert page.headers.get("link") == (f'<{address}>; rel="next"' if address else None)
+    assert seen == ["B", "a", "a.1", "b", "c"]
+
+
+def test_nothing_of_one_study_is_seen_in_another(anywhere):
+    first, second = make_study(anywhere, "first"), make_study(anywhere, "second")
+    anywhere.put(f"{first}/patients/P1", json=timeline("P1"))
+    assert anywhere.get(f"{second}/patients").json()["items"] == []
+    assert anywhere.get(f"{second}/patients/P1").status_code == 404
+    assert anywhere.get(second).json()["revision"] == anywhere.get(first).json()["revision"] - 1
+    assert anywhere.put(f"{second}/patients/P1", json=timeline("P1", ck=500)).status_code == 201
+    assert anywhere.get(f"{first}/patients/P1").json()["labs"][1]["value"] == 1000
+
+
+def test_the_ledger_lists_what_was_accepted_and_nothing_else(anywhere):
+    home = fill(anywhere, 2)
+    anywhere.post(f"{home}/patients/P00/events", json=events("P00", lab(40, 150)))
+    length = anywhere.get(home).json()["revision"]
+    anywhere.post(f"{home}/patients/P00/events", json=events("P00", lab(40, 150)))
+    anywhere.post(f"{home}/patients/P00/events", json=events("P00", lab(40, -150)))
+    seen, address = [], f"{home}/revisions?limit=2"
+    while address:
+        page = anywhere.get(address).json()
+        seen += page["items"]
+        address = page["next"]
+    assert [each["revision"] for each in seen] == list(range(length + 1))
+    assert seen[-1]["counts"]["added"] == 1
+    assert not any(each["erased"] for each in seen)
+    assert len({each["hash"] for each in seen}) == length + 1
+    assert sorted(each["received_at"] for each in seen) == [each["received_at"] for each in seen]
+
+
+def test_a_cursor_belongs_to_one_list_of_one_study(client):
+    first, second = fill(client, 3, "first"), fill(client, 3, "second")
+    cursor = client.get(f"{first}/patients?limit=1").json()["next"].rpartition("cursor=")[2]
+    assert client.get(f"{first}/patients?limit=1&cursor={cursor}").status_code == 200
+    for address in (
+        f"{second}/patients?cursor={cursor}",
+        f"{first}/patients?sex=female&cursor={cursor}",
+        f"{first}/revisions?cursor={cursor}",
+        f"/v1/studies?cursor={cursor}",
+        f"{first}/patients?cursor={cursor[:-2]}AA",
+        f"{first}/patients?cursor=x{cursor}",
+        f"{first}/patients?cursor=",
+        f"{first}/patients?cursor=%00",
+        f"{first}/patients?cursor=WzEsIlAwMCJd",
+    ):
+        answer = client.get(address)
+        assert answer.status_code == 400, address
+        assert codes(answer) == [("/query/cursor", "malformed")]
+    assert codes(client.get(f"{first}/patients?revision=1&cursor={cursor}")) == [("/query/cursor", "contradiction")]
+
+
+def test_cursors_outlive_the_process_where_the_operator_gives_a_key(serve, sqlite_url):
+    home = fill(serve(sqlite_url, cursor_key="secret"), 3)
+    address = serve(sqlite_url, cursor_key="secret").get(f"{home}/patients?limit=1").json()["next"]
+    assert serve(sqlite_url, cursor_key="secret").get(address).status_code == 200
+    assert serve(sqlite_url, cursor_key="other").get(address).status_code == 400
+    assert serve(sqlite_url).get(address).status_code == 400
+
+
+def test_a_study_that_is_not_there_has_nothing(client):
+    for address in ("", "/protocol", "/patients", "/patients/P1", "/revisions", "/analyses", "/analyses/ck-change"):
+        assert client.get(f"/v1/studies/nobody{address}").status_code == 404
+    assert client.post("/v1/studies/nobody/timelines", content=b"[]", headers=JSON).status_code == 404
+    assert client.put("/v1/studies/nobody/patients/P1", json=timeline("P1")).status_code == 404
+    assert client.delete("/v1/studies/nobody/patients/P1?erase=true").status_code == 404
