@@ -1,0 +1,268 @@
+"""`python -m tests.bench`: every ratio in one run, printed and written to `docs/benchmarks.md`."""
+
+import json
+import os
+import platform
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from importlib.metadata import version
+from pathlib import Path
+
+from app.ingest.native import read_timeline
+
+from app.analyses import Options, report
+from app.protocol.presets import SEED_2008
+from app.report.document import Header, Provenance, report_document
+from app.store import ledger, studies, timelines
+from app.store.engine import Database
+from app.store.migrations import upgrade
+from app.timeline.moments import latest_acceptable, microseconds
+from tests.bench import pandas_report
+from tests.bench.cohort import results_only, timeline
+
+PATIENTS = 1_000
+REQUESTS = 300
+PAIRS = 5
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    """Measure, print, write."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [*whole_report(Path(folder)), *posting(Path(folder)), *cold_start(Path(folder))]
+    page = _page(rows)
+    print(page)
+    PAGE.write_text(page)
+
+
+def whole_report(folder: Path) -> list[tuple[str, str, str]]:
+    """The whole report of 1,000 patients x 100 results from SQLite against pandas groupby-apply on data in memory."""
+    documents = [timeline(number) for number in range(PATIENTS)]
+    url = f"sqlite:///{folder / 'report.db'}"
+    upgrade(url)
+    database = Database(url)
+    _load(database, documents)
+    data = pandas_report.frames(documents)
+    ours, theirs = _report(database), pandas_report.report(data)
+    _same_figures(ours, theirs)
+    pairs = [(_seconds(lambda: _report(database)), _seconds(lambda: pandas_report.report(data))) for _ in range(PAIRS)]
+    database.dispose()
+    ratio = statistics.median(mine / peer for mine, peer in pairs)
+    mine = statistics.median(pair[0] for pair in pairs)
+    return [
+        (
+            f"whole report, {PATIENTS:,} patients x 100 results, from SQLite ({mine:.2f} s)",
+            f"pandas {version('pandas')} groupby-apply + lifelines {version('lifelines')}, data already in memory",
+            f"{ratio:.4f} (1/{1 / ratio:.0f}); asked: under 1/20",
+        )
+    ]
+
+
+def posting(folder: Path) -> list[tuple[str, str, str]]:
+    """Server CPU of posting a 100-result timeline against a request that only parses it."""
+    url = f"sqlite:///{folder / 'post.db'}"
+    upgrade(url)
+    with _server(url) as (process, connection):
+        _put_study(connection)
+        costs: dict[str, list[float]] = {"parse": [], "rows": [], "series": [], "replay": []}
+        number = 0
+        for _ in range(PAIRS):
+            rows = [results_only(n, series=False) for n in range(number, number + REQUESTS)]
+            series = [results_only(n, series=True) for n in range(number + REQUESTS, number + 2 * REQUESTS)]
+            number += 2 * REQUESTS
+            costs["parse"].append(_cpu(process, connection, lambda _: "/bench/parse", rows))
+            costs["rows"].append(_cpu(process, connection, _events, rows))
+            costs["series"].append(_cpu(process, connection, _events, series))
+            costs["replay"].append(_cpu(process, connection, _events, rows))
+    median = {name: statistics.median(cost) for name, cost in costs.items()}
+    ratio = {
+        name: statistics.median(one / parse for one, parse in zip(costs[name], costs["parse"], strict=True))
+        for name in costs
+    }
+    rows_to_series = statistics.median(s / r for s, r in zip(costs["series"], costs["rows"], strict=True))
+    peer = f"request that only parses it ({median['parse']:.2f} ms of server CPU)"
+    return [
+        (f"POST of 100 new results as `labs` ({median['rows']:.2f} ms)", peer, f"{ratio['rows']:.2f}; asked: under 4"),
+        (
+            f"POST of 100 new results as `lab_series` ({median['series']:.2f} ms)",
+            peer,
+            f"{ratio['series']:.2f}; asked: under 2 (half of 4); {rows_to_series:.2f} of the `labs` form",
+        ),
+        (f"the same `labs` posted again ({median['replay']:.2f} ms)", peer, f"{ratio['replay']:.2f}"),
+    ]
+
+
+def cold_start(folder: Path) -> list[tuple[str, str, str]]:
+    """Start to the first answer of /livez, against the same process with the statistics imported before it serves."""
+    url = f"sqlite:///{folder / 'cold.db'}"
+    upgrade(url)
+    pairs = [(_start(url, eager=False), _start(url, eager=True)) for _ in range(PAIRS)]
+    ratio = statistics.median(lazy / eager for lazy, eager in pairs)
+    lazy = statistics.median(pair[0] for pair in pairs)
+    return [
+        (
+            f"start to first `/livez` ({lazy:.2f} s)",
+            "the same with scipy.stats and lifelines imported first",
+            f"{ratio:.2f}",
+        )
+    ]
+
+
+def _load(database: Database, documents: list[dict]) -> None:
+    latest = latest_acceptable(datetime.now(UTC))
+    now = microseconds(datetime.now(UTC))
+    with database.writing() as connection:
+        studies.put_study(
+            connection, "bench", studies.StudyDefinition(name="bench", protocol=SEED_2008), client=None, received_at=now
+        )
+    histories = [read_timeline(json.dumps(document).encode(), latest) for document in documents]
+    for first in range(0, len(histories), 100):
+        with database.writing() as connection:
+            ledger.submit_each(
+                connection, "bench", histories[first : first + 100], format="native", client=None, received_at=now
+            )
+
+
+def _report(database: Database) -> dict:
+    with database.reading() as connection:
+        study = studies.get_study(connection, "bench")
+        cohort = timelines.cohort(connection, "bench", study.revision)
+    provenance = Provenance(
+        protocol=study.protocol_digest,
+        protocol_id=study.protocol.id,
+        protocol_changed_after_first_outcome=False,
+        data=cohort.digest,
+        software="bench",
+    )
+    header = Header(study="bench", revision=study.revision, as_of=None, provenance=provenance)
+    return json.loads(report_document(header, report(cohort, study.protocol, Options())))
+
+
+def _same_figures(ours: dict, theirs: dict) -> None:
+    """Both sides must have done the same work."""
+    answers = ours["analyses"]
+    primary = {row["measure"]: row["responders"] for row in answers["response-rates"]["results"] if row["primary"]}
+    if primary != theirs["responders"]:
+        raise SystemExit(f"responders differ: {primary} {theirs['responders']}")
+    [spell] = answers["ck-normal-time"]["results"]
+    if (spell["n"], spell["events"]) != (theirs["spells"], theirs["events"]):
+        raise SystemExit("spells differ")
+    [change] = answers["ck-change"]["results"]
+    if change["n"] != theirs["change"]["n"] or abs(change["difference"]["mean"] - theirs["change"]["mean"]) > 1e-9:
+        raise SystemExit("ck-change differs")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _server(url: str) -> Iterator[tuple[int, HTTPConnection]]:
+    port = _free_port()
+    process = subprocess.Popen([sys.executable, "-m", "tests.bench.server", str(port), url], cwd=ROOT)
+    try:
+        _await(port)
+        time.sleep(5)  # the statistics load in the background; their cost is no request's
+        yield process.pid, HTTPConnection("127.0.0.1", port)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _put_study(connection: HTTPConnection) -> None:
+    body = json.dumps({"name": "bench", "protocol": "seed-2008"})
+    _request(connection, "PUT", "/v1/studies/bench", body.encode())
+
+
+def _events(body: bytes) -> str:
+    return f"/v1/studies/bench/patients/{json.loads(body)['patient']['id']}/events"
+
+
+def _cpu(process: int, connection: HTTPConnection, address: Callable[[bytes], str], bodies: list[bytes]) -> float:
+    """Server CPU in milliseconds a request."""
+    addresses = [address(body) for body in bodies]
+    before = _process_seconds(process)
+    for to, body in zip(addresses, bodies, strict=True):
+        _request(connection, "POST", to, body)
+    return (_process_seconds(process) - before) / len(bodies) * 1e3
+
+
+def _process_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _request(connection: HTTPConnection, method: str, to: str, body: bytes) -> None:
+    connection.request(method, to, body, {"content-type": "application/json"})
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status >= 300:
+        raise SystemExit(f"{method} {to}: {response.status} {answer[:300]!r}")
+
+
+def _start(url: str, *, eager: bool) -> float:
+    """Seconds from spawning the process to its first 200."""
+    port = _free_port()
+    first = "import scipy.stats, lifelines; " if eager else ""
+    code = f"import sys; sys.argv = ['server', '{port}', '{url}']; {first}from tests.bench.server import main; main()"
+    start = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    try:
+        _await(port)
+        return time.perf_counter() - start
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _await(port: int) -> None:
+    for _ in range(3000):
+        try:
+            connection = HTTPConnection("127.0.0.1", port, timeout=2)
+            connection.request("GET", "/livez")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            time.sleep(0.01)
+    raise SystemExit("the server did not start")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _page(rows: list[tuple[str, str, str]]) -> str:
+    packages = ("fastapi", "uvicorn", "pydantic", "sqlalchemy", "numpy", "scipy", "lifelines", "pandas")
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`. Each row is a ratio of two things measured in one run, the two sides taken in turn,",
+        f"the median of {PAIRS} pairs. Absolute times are this machine's and mean nothing elsewhere.",
+        "",
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} processors, "
+        f"SQLite {sqlite3.sqlite_version}, " + ", ".join(f"{package} {version(package)}" for package in packages) + ".",
+        "",
+        "| work | against | ratio |",
+        "| --- | --- | --- |",
+        *(f"| {work} | {peer} | {ratio} |" for work, peer, ratio in rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The README says what the service does."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from app.api.server import TO_TRY
+from app.settings import Settings
+from tests.journeys.conftest import load_demo, service
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+BLOCK = re.search(r"```console\n(\$ curl http.*?)```", README, re.DOTALL)[1]
+EXAMPLES = [part.split("\n", 1) for part in BLOCK.split("$ ") if part]
+
+
+@pytest.fixture
+def fresh_demo(tmp_path):
+    with service(f"sqlite:///{tmp_path / 'demo.db'}") as client:
+        load_demo(client)
+        yield client
+
+
+def curl(client, command):
+    words = shlex.split(command)
+    url, rest = words[1], words[2:]
+    options = dict(zip(rest[::2], rest[1::2], strict=True))
+    headers = dict([options["-H"].split(": ", 1)]) if "-H" in options else {}
+    method = "POST" if "-d" in options else "GET"
+    return client.request(method, url, headers=headers, content=options.get("-d"))
+
+
+def test_the_three_lines_print_what_the_readme_says(fresh_demo):
+    assert len(EXAMPLES) == 3
+    for command, printed in EXAMPLES:
+        answer = curl(fresh_demo, command)
+        assert answer.status_code == 200, answer.text
+        given = iter(answer.text.splitlines())
+        for line in printed.rstrip("\n").splitlines():
+            if line.strip() != "...":
+                assert line in given, f"{line!r} does not follow in the answer of {command}"
+
+
+def test_the_service_prints_the_lines_of_the_readme():
+    printed = TO_TRY.format(at="http://127.0.0.1:8000")
+    assert [command.strip() for command, _ in EXAMPLES] == [
+        line.strip() for line in printed.splitlines() if "curl" in line
+    ]
+
+
+def test_every_setting_is_in_the_readme():
+    missing = [name for name in Settings.model_fields if f"`MYORESPONSE_{name.upper()}`" not in README]
+    assert missing == []
+
+
+def test_every_command_is_in_the_readme():
+    for command in ("serve", "migrate", "demo", "openapi"):
+        assert f"`{command}`" in README
