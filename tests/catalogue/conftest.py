@@ -1,0 +1,47 @@
+"""One service for the whole catalogue in this process, and one over the wire."""
+
+import shutil
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from app.store import migrations
+from tests.api.test_server import Process, running
+from tests.catalogue.service import Trial
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory) -> Path:
+    """An SQLite file with the tables of this version."""
+    file = tmp_path_factory.mktemp("catalogue") / "x.db"
+    migrations.upgrade(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def client(tables) -> Iterator[TestClient]:
+    """The application, its limits as they are shipped."""
+    settings = Settings(database_url=f"sqlite:///{shutil.copy(tables, tables.with_name('here.db'))}")
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as running_client:
+        yield running_client
+
+
+@pytest.fixture
+def trial(client) -> Trial:
+    """A new study."""
+    return Trial(client, f"trial-{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def wire(tables) -> Iterator[Process]:
+    """A server process with little patience and small limits."""
+    url = f"sqlite:///{shutil.copy(tables, tables.with_name('wire.db'))}"
+    with running(url, BODY_TIMEOUT_SECONDS="0.5", MAX_BODY_BYTES="100000") as server:
+        yield server

@@ -1,0 +1,209 @@
+"""The first look at bytes: whether they are JSON that this service reads at all."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import InvalidDocument, MalformedDocument, TooLarge
+from app.ingest.native import first_pass
+from app.ingest.syntax import DEEPEST, MOST_CONTAINERS
+from tests.ingest.refusals import all_text, refusal, told
+
+NAMES = frozenset({"a", "b"})
+
+
+def first(body: bytes):
+    return refusal(first_pass, body, NAMES)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" \n",
+        b"NaN",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": -Infinity}',
+        b'{"a": nan}',
+        b'{"a": 1',
+        b'{"a": 1,}',
+        b"[1,]",
+        b"{'a': 1}",
+        b"{a: 1}",
+        b"{1: 1}",
+        b'// a\n{"a": 1}',
+        b'{"a": 1} /* b */',
+        b'{"a": 1} x',
+        b'{"a": 1}{"a": 1}',
+        b"[01]",
+        b"[+1]",
+        b"[.5]",
+        b"[1.]",
+        b"[1e]",
+        b"[0x10]",
+        b"[1_000]",
+        b"tru",
+        b"[True]",
+        b'["\t"]',
+        b'["\x00"]',
+        b'["\\x41"]',
+        b'["\xff"]',
+        b'["\xc0\xaf"]',
+        b'["\xed\xa0\x80"]',
+        b'["\\ud800"]',
+        b'["\\udc00"]',
+        b'["\\udc00\\ud800"]',
+        b'["\\ud800x"]',
+        b'{"\\ud800": 1}',
+        b"[1]\x00",
+        b"\xef\xbb\xbf{}",
+        '{"a": 1}'.encode("utf-16"),
+        '{"a": 1}'.encode("utf-16-le"),
+        '{"a": 1}'.encode("utf-32"),
+        '{"a": "\u00e4"}'.encode("latin-1"),
+        b"[" * 100_000,
+        b"[" + b"9" * 5_000 + b"]",
+    ],
+)
+def test_what_is_not_json_is_malformed(body):
+    error = first(body)
+    assert isinstance(error, MalformedDocument)
+    assert told(error) == [("", "malformed")]
+
+
+def test_the_place_is_all_that_is_said():
+    assert first(b'{"a": 1,\n "b": SECRET}').detail == "The fault is at line 2, byte 7."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": 1, "a": 1}',
+        b'{"b": [{"a": 1}, {"a": 1, "a": 2}]}',
+        b'{"\xc3\xa9": 1, "\\u00e9": 2}',
+        b'{"SECRET at line 9 column 9": 1, "SECRET at line 9 column 9": 2}',
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_and_not_repeated(body):
+    error = first(body)
+    assert isinstance(error, MalformedDocument)
+    assert told(error) == [("", "duplicate_key")]
+    assert "SECRET" not in all_text(error)
+    assert "line 9" not in all_text(error)
+
+
+def test_the_same_key_in_two_objects_is_none_twice():
+    first_pass(b'[{"a": 1, "b": {"a": 1}}, {"a": 1}]')
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_nesting_ends_at_32(opening):
+    def nested(levels: int) -> bytes:
+        return (opening * levels + "1" + ("]" if opening == "[" else "}") * levels).encode()
+
+    first_pass(nested(DEEPEST))
+    error = first(nested(DEEPEST + 1))
+    assert isinstance(error, MalformedDocument)
+    assert error.detail == "It is nested deeper than 32 levels."
+
+
+def test_an_empty_innermost_level_counts():
+    first_pass(b"[" * DEEPEST + b"]" * DEEPEST)
+    assert isinstance(first(b"[" * (DEEPEST + 1) + b"]" * (DEEPEST + 1)), MalformedDocument)
+
+
+def test_brackets_in_text_are_no_nesting():
+    first_pass(json.dumps({"a": "[" * 100, "b": "}{" * 100}).encode())
+    assert isinstance(first(json.dumps({"a": "]" * 100}).encode()[:-1] + b',"b":' + b"[" * 40 + b"]" * 40 + b"}"),
+                      MalformedDocument)  # fmt: skip
+
+
+def test_a_body_of_empty_containers_ends_somewhere():
+    assert isinstance(first(b"[" + b"[]," * MOST_CONTAINERS + b"[]]"), TooLarge)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1e400", "-1e400", "1E+400", "1e309", "123456789e305", "1" + "0" * 400, "-1" + "0" * 400, "1" + "0" * 400 + ".5",
+     "1e-400", "-1e-400", "0.0001E-320", "0." + "0" * 400 + "1", "1e99999999999999999999", "1e-99999999999999999999"],
+)  # fmt: skip
+@pytest.mark.parametrize("around", ['{"a": %s}', '{"a": [0, {"b": %s }]}', "%s", '{"a": [%s,1]}', '{"a":%s\n}'])
+def test_a_number_that_no_float_can_hold_is_named(number, around):
+    error = first((around % number).encode())
+    assert isinstance(error, InvalidDocument)
+    place = {"%s": "", '{"a": [0, {"b": %s }]}': "/a/1/b", '{"a": [%s,1]}': "/a/0"}.get(around, "/a")
+    assert told(error) == [(place, "not_finite")]
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["0", "-0", "0.0", "-0.0", "0e400", "0.000e-999", "1e308", "-1.7976931348623157e308", "5e-324", "1e-300", "1e5",
+     "1E+07", "123456789012345678901234567890", "1." + "0" * 400, "1e000000000000001"],
+)  # fmt: skip
+def test_a_number_that_a_float_can_hold_is_not(number):
+    first_pass(f'{{"a": [{number}, {number}], "b": {number}}}'.encode())
+
+
+def test_text_that_looks_like_such_a_number_is_text():
+    first_pass(json.dumps({"a": "1e400", "b": "x 0e000, 1e-999]" + "9" * 500}).encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b'{"a": "x\\u0000y"}', "/a"),
+        (b'{"a": ["", "\\u0000"]}', "/a/1"),
+        (b'{"a": {"\\u0000": 1}}', "/a"),
+        (b'"\\u0000"', ""),
+    ],
+)
+def test_a_nul_is_named(body, place):
+    error = first(body)
+    assert isinstance(error, InvalidDocument)
+    assert told(error) == [(place, "bad_text")]
+
+
+def test_an_escaped_backslash_before_u0000_is_no_nul():
+    first_pass(b'{"a": "\\\\u0000"}')
+
+
+def test_a_pointer_goes_through_known_keys_only():
+    body = b'{"a": {"SECRET": {"a": [1e400, "\\u0000"]}}, "SECRET": 1e400, "b": {"a": 1e400}}'
+    error = first(body)
+    assert told(error) == [("", "not_finite"), ("/a", "bad_text"), ("/a", "not_finite"), ("/b/a", "not_finite")]
+    assert "SECRET" not in all_text(error)
+
+
+def test_a_key_with_a_slash_is_escaped_in_a_pointer():
+    assert told(refusal(first_pass, b'{"m/~": 1e400}', frozenset({"m/~"}))) == [("/m~1~0", "not_finite")]
+
+
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_ordinary_json_passes(document):
+    first_pass(json.dumps(document).encode())
+    first_pass(json.dumps(document, ensure_ascii=False, indent=1).encode())
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_that_is_written_in_full_passes(number):
+    first_pass(json.dumps([number]).encode())
+
+
+@given(st.binary())
+def test_any_bytes_pass_or_are_refused(body):
+    try:
+        first_pass(body)
+    except (MalformedDocument, InvalidDocument):
+        return
+    json.loads(body)
