@@ -75,6 +75,8 @@ def demo(
 
     now = datetime.now(UTC)
     items = read_array(file.read_bytes(), latest_acceptable(now))
+    if unread := [item.index for item in items if item.error is not None]:
+        stop(f"Nothing was loaded: the timelines {unread} of the file are not acceptable.", 2)
     histories = [item.history for item in items if item.history is not None]
     definition = studies.StudyDefinition(demonstration.NAME, SEED_2008, test=True)
     with database_of(read_settings()) as database, database.writing() as connection:

@@ -25,7 +25,7 @@ from app.report.document import Header, Provenance, frame, frame_model, report_d
 from app.store import revisions, studies, timelines
 from app.timeline.columns import Cohort
 from app.timeline.facts import History, normalise
-from app.timeline.model import Document, Timeline
+from app.timeline.model import Document, Many, Timeline
 from app.timeline.moments import instant_text
 
 router = APIRouter(tags=["analyses"])
@@ -57,7 +57,7 @@ class Unstored(Document):
         description="IANA name of the zone of the laboratory's day.",
         examples=["Asia/Tokyo"],
     )
-    timelines: tuple[Timeline, ...] = Field(
+    timelines: Many[Timeline] = Field(
         description="The patients, each once.", examples=[[{"patient": {"id": "P01", "diagnosis": "polymyositis"}}]]
     )
 

@@ -11,14 +11,14 @@ from app.api.documentation import JSON, NDJSON, answers, reads, reference, refus
 from app.api.problems import Problem, problem
 from app.api.replies import reply
 from app.errors import Busy, Erased, NotFound, ServiceError
-from app.ingest.native import Item, read_array, read_ndjson, together
+from app.ingest import READERS
+from app.ingest.native import Item, together
 from app.store import ledger
 from app.store.engine import Database
 from app.timeline.model import Timeline
 
 router = APIRouter(tags=["patients"])
 
-READERS = {JSON: read_array, NDJSON: read_ndjson}
 FORMATS = {JSON: "native-json", NDJSON: "native-ndjson"}
 GROUP = 100
 """Timelines stored in one transaction; each has a revision of its own."""

@@ -315,8 +315,8 @@ class Protocol(Part):
 
     @model_validator(mode="after")
     def _parts_must_agree(self) -> Self:
-        for sentence in self._contradictions():
-            raise contradiction(sentence)
+        if sentences := list(self._contradictions()):
+            raise contradiction(" ".join(sentences))
         return self
 
     def scale(self, measure: str) -> Scale:

@@ -151,7 +151,7 @@ def in_canonical_unit(value: float, unit: Unit) -> float:
     """The value in the canonical unit of its quantity, by exact decimal arithmetic, rounded once at the end.
 
     A JSON number reaches us as the nearest binary float, whose shortest decimal form is what was written. The product
-    is formed from that form: 3.3 ukat/L is 198 U/L, not 197.99999999999997.
+    is formed from that form: 0.27 ukat/L is 16.2 U/L, not 16.200000000000003.
     """
     if unit.factor == 1:
         return value
