@@ -17,9 +17,8 @@ from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
 
-from app.ingest.native import read_timeline
-
 from app.analyses import Options, report
+from app.ingest.native import read_timeline
 from app.protocol.presets import SEED_2008
 from app.report.document import Header, Provenance, report_document
 from app.store import ledger, studies, timelines

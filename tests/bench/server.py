@@ -4,10 +4,10 @@ import sys
 from datetime import UTC, datetime
 
 import uvicorn
-from app.ingest.native import read_timeline
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.ingest.native import read_timeline
 from app.main import create_app
 from app.settings import Settings
 from app.timeline.moments import latest_acceptable
