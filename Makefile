@@ -33,10 +33,10 @@ openapi: $(VENV)/.base ## write the served API description to openapi.yaml
 	$(BIN)/python -m app openapi > openapi.yaml.new
 	mv openapi.yaml.new openapi.yaml
 
-bench: $(VENV)/.test ## measure the throughput and latency figures the README quotes
+bench: $(VENV)/.test ## measure the ratios of docs/benchmarks.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-docs: $(VENV)/.test ## render docs/definitions.md from the worked examples in tests/spec
+docs: $(VENV)/.test ## render docs/definitions.md from the cases in tests/spec
 	$(BIN)/python -m tests.spec.render
 
 # Pins already in the locks are kept; `make lock UPGRADE=--upgrade` moves all of them.

@@ -116,9 +116,8 @@ class Draft:
         self._leaves: list[tuple[int, int, int, bytes]] = []
         self._last_key = 0
         self._received_at = received_at
-        latest = HEAD.row(
-            connection, self.key
-        )  # a statement of its own: after the lock, so that it sees who came before
+        # A statement of its own: begun after the lock was given, it sees the revision of whoever held the lock before.
+        latest = HEAD.row(connection, self.key)
         self.head = Head(*latest) if latest else Head()
 
     @property

@@ -2,56 +2,71 @@
 
 SQLite is used in WAL mode with `synchronous=FULL`; without that an acknowledged commit can be lost with the power.
 The driver's own idea of when a transaction begins gives neither a snapshot nor a transactional migration, so the
-hooks below begin it. Writers take their place before they read (`BEGIN IMMEDIATE`): a reader that turns into a writer
-fails at once under contention.
+hooks in `drivers` begin it. Writers take their place before they read (`BEGIN IMMEDIATE`): a reader that turns into a
+writer fails at once under contention.
 """
 
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, Generic, TypeVar
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, Select, Text, create_engine, event, make_url, select, table
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import column
 
 from app.errors import Busy, ServiceError
-from app.store.tables import SCHEMA_REVISION, metadata
-
-SQLITE_PRAGMAS = (
-    "busy_timeout={wait}",
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "trusted_schema=OFF",
-    "secure_delete=ON",
+from app.store.drivers import (
+    begin_sqlite,
+    cut_log,
+    driver_error,
+    prepare_postgresql,
+    prepare_sqlite,
+    translated,
+    vacuum,
 )
-"""`busy_timeout` comes first: switching to WAL may have to wait for another process. Deleted content is overwritten."""
-
-POSTGRESQL_SESSION = """
-    SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1; SET lock_timeout = {wait};
-    SET idle_in_transaction_session_timeout = '60s';
-    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
-"""
-"""What could change a result is pinned, and a commit that was answered is on the disk."""
+from app.store.tables import SCHEMA_REVISION
 
 _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
-_SQLITE_BUSY = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_INTERRUPT,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PROTOCOL,
-}
+Result = TypeVar("Result")
+MOST_TOGETHER = 64
+"""How many pieces of work share a transaction at most."""
+
+
+class Task(Generic[Result]):
+    """A piece of work that waits for a transaction, and then its result or its refusal."""
+
+    def __init__(self, work: Callable[[Connection], Result]) -> None:
+        self._work = work
+        self._results: list[Result] = []
+        self._error: BaseException | None = None
+        self.done = threading.Event()
+
+    def do(self, connection: Connection) -> None:
+        """Do the work; a refusal is kept for whoever asked for it."""
+        self._results, self._error = [], None
+        try:
+            self._results.append(self._work(connection))
+        except ServiceError as refusal:
+            if isinstance(refusal, Busy):
+                raise
+            self._error = refusal
+
+    def fail(self, error: BaseException) -> None:
+        """The transaction of this task alone failed."""
+        self._error = error
+        self.done.set()
+
+    def outcome(self) -> Result:
+        """What the work returned or raised."""
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
 
 
 class Database:
@@ -62,6 +77,7 @@ class Database:
         self._sqlite = address.get_backend_name() == "sqlite"
         self._wait = wait_seconds
         self._one_writer = threading.Lock()
+        self._waiting: deque[Task[Any]] = deque()
         self.engine = _engine(address, pool_size, wait_seconds)
         if self._sqlite:
             self._reader, self._writer = self.engine, self.engine.execution_options(write=True)
@@ -72,20 +88,52 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One snapshot: what is read inside the block is one state of the database, whoever writes meanwhile."""
-        with _translated(), self._reader.connect() as connection, connection.begin():
+        with translated(), self._reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction: when the block has ended, COMMIT has returned; an exception undoes all of it."""
-        with _translated(), self._turn(), self._writer.connect() as connection:
-            transaction = connection.begin()
-            try:
-                yield connection
-                transaction.commit()
-            except BaseException as error:
-                _undo(connection, transaction, error)
+        with self._turn(), self._transaction() as connection:
+            yield connection
+
+    def together(self, work: Callable[[Connection], Result]) -> Result:
+        """Do `work` in a transaction that it shares with whoever waits at the same time; COMMIT has returned before.
+
+        On SQLite one barrier of the disk then serves all who wait. `work` may be done twice, and may refuse with a
+        `ServiceError` only before it has written: the others' work stands.
+        """
+        if not self._sqlite:
+            with self.writing() as connection:
+                return work(connection)
+        task = Task(work)
+        self._waiting.append(task)
+        try:
+            with self._turn():
+                if not task.done.is_set():  # or somebody else has done it while we waited for our turn
+                    self._do([self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))])
+        except Busy:
+            with suppress(ValueError):
+                self._waiting.remove(task)
                 raise
+            task.done.wait()  # it was taken at the last moment
+        return task.outcome()
+
+    def _do(self, tasks: Sequence["Task[Any]"]) -> None:
+        """Do the tasks in one transaction; where that fails, each in one of its own."""
+        try:
+            with self._transaction() as connection:
+                for task in tasks:
+                    task.do(connection)
+        except BaseException as error:
+            for task in tasks:
+                if len(tasks) == 1 or isinstance(error, Busy):
+                    task.fail(error)
+                else:
+                    self._do([task])
+        else:
+            for task in tasks:
+                task.done.set()
 
     def ready(self) -> bool:
         """Whether the database answers and its tables are those of this version."""
@@ -102,10 +150,10 @@ class Database:
         copied and the log is cut to nothing. `False` means that a reader still needs an older state: call again later.
         PostgreSQL frees the rows; its pages, its log and every backup are the operator's to age out.
         """
-        with _translated(), self._turn():
+        with translated(), self._turn():
             raw = self.engine.raw_connection()
             try:
-                return _cut_log(raw.driver_connection) if self._sqlite else _vacuum(raw.driver_connection)
+                return cut_log(raw.driver_connection) if self._sqlite else vacuum(raw.driver_connection)
             finally:
                 raw.invalidate()  # its settings were changed
                 raw.close()
@@ -113,6 +161,17 @@ class Database:
     def dispose(self) -> None:
         """Close the pooled connections."""
         self.engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with translated(), self._writer.connect() as connection:
+            transaction = connection.begin()
+            try:
+                yield connection
+                transaction.commit()
+            except BaseException as error:
+                _undo(connection, transaction, error)
+                raise
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -154,10 +213,10 @@ def _engine(address: URL, pool_size: int, wait_seconds: float) -> Engine:
     )
     if sqlite:
         _keep_private(address)
-        event.listen(engine, "connect", partial(_prepare_sqlite, round(wait_seconds * 1000)))
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "connect", partial(prepare_sqlite, round(wait_seconds * 1000)))
+        event.listen(engine, "begin", begin_sqlite)
     else:
-        event.listen(engine, "connect", partial(_prepare_postgresql, round(wait_seconds * 1000)))
+        event.listen(engine, "connect", partial(prepare_postgresql, round(wait_seconds * 1000)))
     return engine
 
 
@@ -167,69 +226,9 @@ def _keep_private(address: URL) -> None:
         os.close(os.open(address.database or "", os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-def _prepare_sqlite(wait: int, driver: sqlite3.Connection, _: object) -> None:
-    driver.isolation_level = None
-    for pragma in SQLITE_PRAGMAS:
-        driver.execute(f"PRAGMA {pragma.format(wait=wait)}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    driver: Any = connection.connection.driver_connection
-    driver.execute("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
-
-
-def _prepare_postgresql(wait: int, driver: psycopg.Connection[Any], _: object) -> None:
-    driver.execute(POSTGRESQL_SESSION.format(wait=wait).encode())
-    driver.commit()
-
-
-def _cut_log(driver: Any) -> bool:  # noqa: ANN401 - sqlite3.Connection behind the pool
-    driver.execute("PRAGMA busy_timeout=200")  # writers are waiting behind us
-    busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return not busy
-
-
-def _vacuum(driver: Any) -> bool:  # noqa: ANN401 - psycopg.Connection behind the pool
-    driver.autocommit = True
-    driver.execute("VACUUM " + ", ".join(sorted(metadata.tables)))
-    return True
-
-
 def _undo(connection: Connection, transaction: Any, error: BaseException) -> None:  # noqa: ANN401
     """Roll back; after an error of the database the connection is not trusted with another transaction."""
     with suppress(SQLAlchemyError, sqlite3.Error, psycopg.Error):
         transaction.rollback()
-    if _driver_error(error) is not None:
+    if driver_error(error) is not None:
         connection.invalidate()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Errors of pool and driver as ours: no SQL, no parameter and no row in their text."""
-    try:
-        yield
-    except PoolTimeout:
-        raise Busy from None
-    except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
-        _refuse(error)
-
-
-def _refuse(error: Exception) -> NoReturn:
-    cause = _driver_error(error)
-    if isinstance(cause, psycopg.Error):
-        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-            raise Busy from None
-        raise ServiceError(f"{type(cause).__name__} {cause.sqlstate}") from None
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", None)
-        if isinstance(code, int) and code & 0xFF in _SQLITE_BUSY:
-            raise Busy from None
-        raise ServiceError(f"{type(cause).__name__} {getattr(cause, 'sqlite_errorname', '')}") from None
-    raise error
-
-
-def _driver_error(error: BaseException) -> BaseException | None:
-    """The error of the driver, whether SQLAlchemy wrapped it or not."""
-    if isinstance(error, DBAPIError):
-        return error.orig
-    return error if isinstance(error, sqlite3.Error | psycopg.Error) else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
+from app.store.assertions import LATEST
 from app.store.statements import Row, Statement
 from app.store.studies import study_key
 from app.store.tables import erasures, revisions
@@ -110,7 +111,7 @@ def list_revisions(
 
 def _find(connection: Connection, study: int, revision: int | None, as_of: int | None) -> Row | None:
     if revision is not None:
-        return _AT.row(connection, study, revision)
+        return _AT.row(connection, study, revision) if 0 <= revision < LATEST else None
     latest = _LATEST.row(connection, study)
     if latest is None or as_of is None or latest[1] <= as_of:
         return latest

@@ -168,7 +168,7 @@ def put_protocol(
 
 def get_study(connection: Connection, study_id: str, revision: int | None = None) -> Study:
     """A study as it stood at a revision (default: now)."""
-    found = _STUDY_AT.row(connection, study_id, LATEST if revision is None else revision)
+    found = _STUDY_AT.row(connection, study_id, LATEST if revision is None else min(revision, LATEST))
     if found is None or revision not in {None, found[3]}:
         study_key(connection, study_id)
         raise NotFound("The study has no revision of this number.")
