@@ -94,11 +94,11 @@ def _placed(values: Row, places: tuple[int, ...] | None, fixed: Row) -> Row:
 
 def filled(values: Iterable[Any]) -> Iterator[Row]:
     """The values in tuples of the lengths of `CHUNKS`, so that a handful of statements serves lists of any length."""
-    rest = list(values)
-    while rest:
-        head, rest = rest[: CHUNKS[-1]], rest[CHUNKS[-1] :]
-        length = next(size for size in CHUNKS if size >= len(head))
-        yield (*head, *[head[-1]] * (length - len(head)))
+    listed_values = list(values)
+    for first in range(0, len(listed_values), CHUNKS[-1]):
+        chunk = listed_values[first : first + CHUNKS[-1]]
+        length = next(size for size in CHUNKS if size >= len(chunk))
+        yield (*chunk, *[chunk[-1]] * (length - len(chunk)))
 
 
 def listed(length: int) -> list[Any]:

@@ -1,0 +1,38 @@
+"""A ledger on each engine, and a study of its own for every test.
+
+Making a PostgreSQL database takes a second and studies share nothing, so the tests share one database for each engine;
+a test that is about the database itself asks for `database_url`.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from app.store import migrations
+from app.store.engine import Database
+from tests.postgres import fresh_database
+from tests.store.posts import begin_study
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A migrated database, once for each engine."""
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'ledger.db'}"
+        else:
+            url = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server_url")))
+        migrations.upgrade(url)
+        database = Database(url)
+        stack.callback(database.dispose)
+        yield database
+
+
+@pytest.fixture
+def study(database: Database) -> str:
+    """A study that has made its revision 0 and nothing else."""
+    return begin_study(database, f"trial-{next(_numbers):05d}")

@@ -1,0 +1,138 @@
+"""What the tests of the store post, and the shortest ways to post and to read it."""
+
+import itertools
+import json
+from typing import Any
+
+from app.protocol.presets import SEED_2008
+from app.store.engine import Database
+from app.store.ledger import Outcome, replace, submit
+from app.store.revisions import RevisionRecord, list_revisions
+from app.store.studies import StudyDefinition, put_study
+from app.store.timelines import cohort, document, timeline_etag
+from app.timeline.columns import Cohort
+from app.timeline.facts import History, normalise
+from app.timeline.model import Timeline
+
+LATEST = 4 * 10**15
+_clock = itertools.count(1_600_000_000_000_000, 1_000_000)
+
+
+def now() -> int:
+    """A second after the time before."""
+    return next(_clock)
+
+
+def ck(number: str = "k1", value: float | None = 1101, **more: Any) -> dict[str, Any]:
+    """A numbered CK result of laboratory A."""
+    return {"code": "CK", "time": "2005-03-16", "value": value, "unit": "U/L", "lab": "A", "id": number} | more
+
+
+def timeline(who: str, *labs: dict[str, Any], about: dict[str, Any] | None = None, **sections: Any) -> dict[str, Any]:
+    """A timeline document; `about` holds attributes of the patient."""
+    return {"patient": {"id": who} | (about or {}), "labs": list(labs)} | sections
+
+
+def history(written: dict[str, Any]) -> History:
+    """The facts of a document, by the same way as a post."""
+    return normalise(Timeline.model_validate_json(json.dumps(written)), LATEST)
+
+
+FULL: dict[str, Any] = {
+    "patient": {
+        "id": "P01",
+        "sex": "female",
+        "birth_year": 1953,
+        "diagnosis": "polymyositis",
+        "weight_kg": 49,
+        "steroid_resistant": True,
+    },
+    "labs": [
+        ck("acc-77", time="2005-03-16T09:48:00+09:00", upper_limit=163, status="final"),
+        {"code": "CK", "time": "2005-03-17T00:48:00Z", "value": 11.5, "unit": "ukat/L", "upper_limit": 3.1, "lab": "B"},
+    ],
+    "lab_series": [
+        {"code": "LDH", "unit": "U/L", "upper_limit": 229, "lab": "A", "times": ["2005-03-23"], "values": [1005.5]}
+    ],
+    "assessments": [{"code": "MMT", "time": "2005-03-16", "score": 62, "scale_max": 100, "version": 3}],
+    "infusions": [{"time": "2005-04-11", "product": "IVIG", "dose": 0.4, "unit": "g/kg", "course": 1}],
+    "medications": [{"drug": "prednisolone", "start": "2005-01-20", "end": None, "dose": 50, "unit": "mg/d"}],
+    "adverse_events": [
+        {
+            "id": "ae-1",
+            "onset": "2005-04-12",
+            "term": "headache",
+            "severity": "mild",
+            "serious": False,
+            "related": True,
+        },
+        {"term": "rash", "issued": "2005-04-15T08:00:00+09:00"},
+    ],
+    "ended": {"date": "2006-09-01", "reason": "completed"},
+}
+"""A timeline with every section and nearly every field."""
+
+
+def begin_study(database: Database, name: str, **more: Any) -> str:
+    """Create a study."""
+    definition = StudyDefinition("A trial", more.pop("protocol", SEED_2008), **more)
+    with database.writing() as connection:
+        put_study(connection, name, definition, client=None, received_at=now())
+    return name
+
+
+def post(database: Database, study: str, *written: dict[str, Any], at: int | None = None) -> Outcome:
+    """Submit documents as one; the outcome of the last."""
+    with database.writing() as connection:
+        done = submit(
+            connection,
+            study,
+            [history(one) for one in written],
+            format="native",
+            client="ehr",
+            received_at=now() if at is None else at,
+        )
+    return done.outcomes[-1]
+
+
+def put(database: Database, study: str, written: dict[str, Any], if_match: str | None = None, **more: Any) -> Outcome:
+    """Replace a timeline."""
+    with database.writing() as connection:
+        return replace(
+            connection,
+            study,
+            history(written),
+            if_match=if_match,
+            format="native",
+            client="ehr",
+            received_at=now(),
+            **more,
+        )
+
+
+def got(database: Database, study: str, patient: str, revision: int | None = None) -> dict[str, Any]:
+    """A timeline as it is read."""
+    with database.reading() as connection:
+        return document(connection, study, patient, revision)
+
+
+def etag(database: Database, study: str, patient: str) -> str:
+    """The version of a timeline as it is read."""
+    return timeline_etag(got(database, study, patient))
+
+
+def values(database: Database, study: str, patient: str, revision: int | None = None) -> list[float]:
+    """The values of a patient's results as they are read."""
+    return [lab["value"] for lab in got(database, study, patient, revision)["labs"]]
+
+
+def columns(database: Database, study: str, revision: int) -> Cohort:
+    """What analyses read."""
+    with database.reading() as connection:
+        return cohort(connection, study, revision)
+
+
+def revisions(database: Database, study: str) -> list[RevisionRecord]:
+    """The ledger as it is read."""
+    with database.reading() as connection:
+        return list_revisions(connection, study, limit=10_000)

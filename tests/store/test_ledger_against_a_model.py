@@ -1,0 +1,279 @@
+"""The ledger and a plain dictionary are told the same; they must tell the same, now and as of every revision."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from app.errors import Erased, NotFound, PreconditionFailed, PreconditionRequired
+from app.store.chain import verify
+from app.store.engine import Database
+from app.store.erasure import erase
+from app.store.ledger import submit, submit_each
+from app.store.revisions import resolve
+from tests.store.posts import begin_study, ck, columns, etag, got, history, now, put, revisions, timeline
+
+RANKS = {"preliminary": 0, "final": 1, "amended": 2, "corrected": 3, "entered-in-error": 4, "cancelled": 4}
+ISSUED = {None: None, 1: "2005-03-17T00:00:00Z"}
+
+PATIENTS = st.sampled_from(["Ada", "Bo"])
+ASSERTIONS = st.tuples(
+    st.sampled_from(["k1", "k2"]),
+    st.sampled_from([None, None, 1, 2]),
+    st.sampled_from([None, None, 1]),
+    st.sampled_from(["preliminary", "final", "final", "entered-in-error"]),
+    st.integers(1, 2),
+)
+"""So few that most of them meet again."""
+DOCUMENTS = st.lists(ASSERTIONS, max_size=3, unique_by=lambda one: one[:4])
+
+
+@dataclass
+class Fact:
+    """One identity: every assertion in the order of arrival, and the one that stands."""
+
+    ever: list[tuple] = field(default_factory=list)
+    current: tuple | None = None
+
+
+def rank(assertion: tuple) -> tuple:
+    _, version, issued, status, _ = assertion
+    return (-1 if version is None else version, -1 if issued is None else issued, RANKS[status])
+
+
+def written(patient: str, said: list[tuple]) -> dict[str, Any]:
+    labs = [
+        ck(number, value, version=version, issued=ISSUED[issued], status=status)
+        for number, version, issued, status, value in said
+    ]
+    return timeline(patient, *labs)
+
+
+@dataclass
+class Model:
+    """What the design says, as slowly and plainly as possible."""
+
+    people: dict[str, dict[str, Fact]] = field(default_factory=dict)
+    snapshots: list[dict] = field(default_factory=lambda: [{}])
+    first: dict[str, int] = field(default_factory=dict)
+    erased: set[str] = field(default_factory=set)
+    windows: list[tuple[int, int]] = field(default_factory=list)
+
+    def shown(self) -> dict:
+        return {
+            patient: {
+                number: fact.current
+                for number, fact in facts.items()
+                if fact.current is not None and RANKS[fact.current[3]] < 4
+            }
+            for patient, facts in self.people.items()
+        }
+
+    def merge(self, patient: str, said: list[tuple]) -> bool:
+        new = patient not in self.people
+        facts = self.people.setdefault(patient, {})
+        changed = new
+        for assertion in said:
+            fact = facts.setdefault(assertion[0], Fact())
+            if assertion in fact.ever:
+                continue
+            bar = fact.current or max(fact.ever, key=rank, default=assertion)
+            fact.ever.append(assertion)
+            changed = True
+            if rank(assertion) >= rank(bar):
+                fact.current = assertion
+        return self.conclude(patient, new, changed)
+
+    def replace(self, patient: str, said: list[tuple]) -> bool:
+        facts = self.people[patient]
+        changed = False
+        for assertion in said:
+            fact = facts.setdefault(assertion[0], Fact())
+            known = assertion in fact.ever
+            if fact.current == assertion:
+                continue
+            if not known:
+                fact.ever.append(assertion)
+            if fact.current is None or rank(assertion) >= rank(fact.current):
+                fact.current = assertion
+                changed = True
+            elif not known:
+                changed = True
+        for number, fact in facts.items():
+            left_out = number not in {assertion[0] for assertion in said}
+            if left_out and fact.current is not None and RANKS[fact.current[3]] < 4:
+                fact.current = None
+                changed = True
+        return self.conclude(patient, False, changed)
+
+    def conclude(self, patient: str, new: bool, changed: bool) -> bool:
+        if new:
+            self.first[patient] = len(self.snapshots)
+        if changed:
+            self.snapshots.append(self.shown())
+        return changed
+
+    def erase(self, patient: str) -> None:
+        self.windows.append((self.first.pop(patient), len(self.snapshots)))
+        del self.people[patient]
+        self.erased.add(patient)
+        self.snapshots.append(self.shown())
+
+
+class Ledger(RuleBasedStateMachine):
+    """A study and its model."""
+
+    database: Database
+    made = 0
+
+    @initialize()
+    def begin(self):
+        type(self).made += 1
+        self.study = begin_study(self.database, f"{type(self).__name__}-{self.made}")
+        self.model = Model()
+
+    @rule(patient=PATIENTS, said=DOCUMENTS)
+    def post(self, patient, said):
+        self.submit([(patient, said)])
+
+    @rule(said=st.lists(st.tuples(PATIENTS, DOCUMENTS), min_size=2, max_size=2, unique_by=lambda one: one[0]))
+    def post_several(self, said):
+        self.submit(said)
+
+    @rule(said=st.lists(st.tuples(PATIENTS, DOCUMENTS), min_size=2, max_size=4))
+    def stream(self, said):
+        with self.database.writing() as connection:
+            done = submit_each(
+                connection,
+                self.study,
+                [history(written(*one)) for one in said],
+                format="native",
+                client=None,
+                received_at=now(),
+            )
+        for (patient, assertions), outcome in zip(said, done, strict=True):
+            if patient in self.model.erased:
+                assert isinstance(outcome, Erased)
+            else:
+                number = len(self.model.snapshots)
+                assert outcome.revision == (number if self.model.merge(patient, assertions) else None)
+
+    def submit(self, said):
+        try:
+            with self.database.writing() as connection:
+                done = submit(
+                    connection,
+                    self.study,
+                    [history(written(*one)) for one in said],
+                    format="native",
+                    client=None,
+                    received_at=now(),
+                )
+        except Erased:
+            assert any(patient in self.model.erased for patient, _ in said)
+            return
+        known = set(self.model.people)
+        before = len(self.model.snapshots)
+        changed = [self.model.merge(patient, assertions) for patient, assertions in said]
+        if any(changed):  # several patients, one revision
+            del self.model.snapshots[before:-1]
+            self.model.first |= {patient: before for patient, _ in said if patient not in known}
+        assert [one.revision is not None for one in done.outcomes] == changed
+        assert done.revision == (before if any(changed) else None)
+
+    @rule(patient=PATIENTS, said=DOCUMENTS)
+    def replace(self, patient, said):
+        document = written(patient, said)
+        if patient in self.model.erased:
+            with pytest.raises(Erased):
+                put(self.database, self.study, document)
+        elif patient not in self.model.people:
+            with pytest.raises(PreconditionFailed):
+                put(self.database, self.study, document, '"no such"')
+            assert put(self.database, self.study, document).status == "created"
+            self.model.merge(patient, said)
+        else:
+            with pytest.raises(PreconditionRequired):
+                put(self.database, self.study, document)
+            with pytest.raises(PreconditionFailed):
+                put(self.database, self.study, document, '"another"')
+            outcome = put(self.database, self.study, document, etag(self.database, self.study, patient))
+            assert (outcome.revision is not None) == self.model.replace(patient, said)
+
+    @rule(patient=PATIENTS)
+    def put_what_was_got(self, patient):
+        if patient in self.model.people:
+            document = got(self.database, self.study, patient)
+            assert put(self.database, self.study, document, "*").revision is None
+
+    @rule(patient=PATIENTS)
+    def erase(self, patient):
+        if patient in self.model.people:
+            with self.database.writing() as connection:
+                erasure = erase(connection, self.study, patient, client=None, received_at=now())
+            self.model.erase(patient)
+            assert (erasure.first_revision, erasure.revision) == self.model.windows[-1]
+
+    @rule(patient=PATIENTS, said=DOCUMENTS)
+    def readmit(self, patient, said):
+        if patient in self.model.erased:
+            outcome = put(self.database, self.study, written(patient, said), readmit=True)
+            self.model.erased.discard(patient)
+            self.model.merge(patient, said)
+            assert outcome.status == "created"
+
+    @rule(data=st.data())
+    def read_the_past(self, data):
+        self.compare(data.draw(st.integers(0, len(self.model.snapshots) - 1)))
+
+    @invariant()
+    def the_present_is_the_same(self):
+        if hasattr(self, "model"):
+            assert len(revisions(self.database, self.study)) == len(self.model.snapshots)
+            self.compare(len(self.model.snapshots) - 1)
+
+    def teardown(self):
+        for number in range(len(self.model.snapshots)):
+            self.compare(number)
+        with self.database.reading() as connection:
+            verification = verify(connection, self.study)
+        assert verification.faults == ()
+        assert verification.revisions == len(self.model.snapshots)
+        assert (verification.erased_leaves > 0) == bool(self.model.windows)
+
+    def compare(self, number):
+        if any(first <= number < erased for first, erased in self.model.windows):
+            with pytest.raises(Erased), self.database.reading() as connection:
+                resolve(connection, self.study, revision=number, now=now())
+            return
+        with self.database.reading() as connection:
+            assert resolve(connection, self.study, revision=number, now=now()).number == number
+        snapshot = self.model.snapshots[number]
+        for patient in ("Ada", "Bo"):
+            if patient in snapshot:
+                assert self.read(patient, number) == snapshot[patient]
+            else:
+                with pytest.raises((NotFound, Erased)):
+                    got(self.database, self.study, patient, number)
+        cohort = columns(self.database, self.study, number)
+        assert [one.id for one in cohort.patients] == sorted(snapshot)
+        told = sorted(fact[4] for facts in snapshot.values() for fact in facts.values())
+        assert sorted(cohort.labs.value.tolist()) == told
+
+    def read(self, patient, number):
+        issued = {text: short for short, text in ISSUED.items()}
+        return {
+            lab["id"]: (lab["id"], lab.get("version"), issued[lab.get("issued")], lab["status"], lab["value"])
+            for lab in got(self.database, self.study, patient, number)["labs"]
+        }
+
+
+def test_the_ledger_says_what_a_dictionary_would(database):
+    engine = database.engine.dialect.name
+    machine = type(f"On{engine}", (Ledger,), {"database": database})
+    # A step asks PostgreSQL some thirty questions, each over a socket.
+    examples = settings().max_examples // (4 if engine == "sqlite" else 10)
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=30))

@@ -1,0 +1,98 @@
+"""The migrations make exactly the tables that the code was written against, and take them away again."""
+
+import os
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from app.errors import ServiceError
+from app.store import migrations
+from app.store.engine import Database
+from app.store.tables import FACTS, SCHEMA_REVISION, metadata
+from tests.store.posts import begin_study, ck, post, timeline, values
+
+SQLITE = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+POSTGRESQL = [
+    "SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name, ordinal_position "
+    "FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2",
+    "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
+    "WHERE connamespace = 'public'::regnamespace ORDER BY 1",
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+    "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1",
+]
+
+
+def schema(url):
+    """Everything that the database knows of its tables, without Alembic's own."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        queries = [SQLITE] if engine.dialect.name == "sqlite" else POSTGRESQL
+        rows = [tuple(row) for query in queries for row in connection.execute(text(query))]
+    if engine.dialect.name == "sqlite":  # the order of constraints inside CREATE TABLE means nothing
+        rows = [(*row[:3], sorted(part.strip(" ,\t") for part in row[3].splitlines() if part.strip())) for row in rows]
+    return [row for row in rows if "alembic" not in str(row)]
+
+
+def test_the_migrations_give_exactly_the_tables_of_the_code(database_url):
+    migrations.upgrade(database_url)
+    migrated = schema(database_url)
+    with create_engine(database_url, poolclass=NullPool).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    migrations.downgrade(database_url, "base")
+    assert schema(database_url) == []
+    metadata.create_all(create_engine(database_url, poolclass=NullPool))
+    assert schema(database_url) == migrated
+
+
+def test_up_down_and_up_again_is_up(database_url):
+    migrations.upgrade(database_url)
+    once = schema(database_url)
+    database = Database(database_url)
+    begin_study(database, "trial")
+    post(database, "trial", timeline("P1", ck()))
+    migrations.upgrade(database_url)
+    assert values(database, "trial", "P1") == [1101]
+    database.dispose()
+    migrations.downgrade(database_url, "base")
+    migrations.upgrade(database_url)
+    assert schema(database_url) == once
+
+
+def test_a_migration_is_applied_whole_or_not_at_all(database_url):
+    """The last table of the migration is in the way."""
+    engine = create_engine(database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE adverse_events (x INTEGER)"))
+    before = schema(database_url)
+    with pytest.raises(ServiceError):
+        migrations.upgrade(database_url)
+    assert schema(database_url) == before
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE adverse_events"))
+    migrations.upgrade(database_url)
+    assert schema(database_url) != before
+
+
+def test_the_process_may_be_started_anywhere(tmp_path):
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        migrations.upgrade("sqlite:///here.db")
+        assert schema("sqlite:///here.db") != []
+    finally:
+        os.chdir(before)
+
+
+def test_the_version_that_readiness_asks_for_is_the_newest_migration():
+    assert ScriptDirectory(str(migrations.SCRIPTS)).get_current_head() == SCHEMA_REVISION
+
+
+def test_the_columns_of_a_fact_are_the_fields_of_its_tuple():
+    for table, fact in FACTS.values():
+        names = [column.name for column in table.columns]
+        assert names == ["patient_key", "identity", "added", "ordinal", "removed", *fact._fields[1:]]
