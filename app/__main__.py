@@ -81,7 +81,8 @@ def demo(
     definition = studies.StudyDefinition(demonstration.NAME, SEED_2008, test=True)
     with database_of(read_settings()) as database, database.writing() as connection:
         at = microseconds(now)
-        studies.put_study(connection, demonstration.STUDY, definition, client=None, received_at=at)
+        if not studies.is_known(connection, demonstration.STUDY):
+            studies.put_study(connection, demonstration.STUDY, definition, client=None, received_at=at)
         outcomes = ledger.submit_each(
             connection, demonstration.STUDY, histories, format="native-json", client=None, received_at=at
         )

@@ -153,25 +153,11 @@ class MethodNotAllowed(ServiceError):
     slug = "method-not-allowed"
 
 
-class NotAcceptable(ServiceError):
-    """The answer cannot be given in a form that the client accepts."""
-
-    status = 406
-    slug = "not-acceptable"
-
-
 class BodyTimeout(ServiceError):
     """The request body did not arrive in time."""
 
     status = 408
     slug = "body-timeout"
-
-
-class Conflict(ServiceError):
-    """The request contradicts what is stored."""
-
-    status = 409
-    slug = "conflict"
 
 
 class Erased(ServiceError):

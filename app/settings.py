@@ -3,7 +3,6 @@
 import re
 from functools import cached_property
 from ipaddress import ip_address
-from pathlib import Path
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -89,12 +88,6 @@ class Settings(BaseSettings):
     def origins(self) -> tuple[str, ...]:
         """The origins of browser applications that may call the service."""
         return _names(self.cors_origins)
-
-    @property
-    def sqlite_file(self) -> Path | None:
-        """The database file where the database is SQLite, else `None`."""
-        prefix = "sqlite:///"
-        return Path(self.database_url.removeprefix(prefix)) if self.database_url.startswith(prefix) else None
 
 
 def _names(listed: str) -> tuple[str, ...]:

@@ -10,14 +10,13 @@ from app.analyses.frame import (
     Context,
     Contribution,
     Definition,
-    Flag,
+    Findings,
     Grouped,
     Options,
     Question,
-    caveats,
-    groups,
+    contexts,
     not_listed,
-    populations,
+    shared,
 )
 from app.derive.reactions import Reactions
 from app.derive.study import DerivedStudy
@@ -79,33 +78,19 @@ class AdverseReactionRates(Answer):
 
 def adverse_reactions(study: DerivedStudy, options: Options) -> AdverseReactionRates:
     """Adverse reactions over the safety set."""
-    conventions = options.conventions(study.protocol.conventions)
     results: list[Reaction] = []
-    flags: list[Flag] = []
-    excluded = []
-    for group, part in groups(study, options.by):
-        context = Context(part, group, options.level, conventions, options.patients)
+    found = Findings()
+    for context in contexts(study, options):
+        part = context.study
         results.append(_count(context))
-        excluded += context.excluded(["" if treated else "not_treated" for treated in part.safety], "adverse_events")
-        flags += context.flags(part.reactions.flags, "adverse_events")
-        flags += context.flags(part.exposure.flags, "infusions")
-    return AdverseReactionRates(
-        analysis=NAME,
-        populations=populations(study),
-        by=options.by,
-        level=options.level,
-        conventions=conventions,
-        definitions=(
-            Definition(
-                id="related_on_or_after_first_infusion",
-                parameters=study.protocol.adverse_reactions.model_dump(mode="json"),
-            ),
-        ),
-        results=tuple(results),
-        excluded=tuple(excluded),
-        flags=tuple(flags),
-        caveats=caveats("spontaneous_reports", "definitions_are_ours"),
-    )
+        found.excluded += context.excluded(context.untreated, "adverse_events")
+        counts = {**part.reactions.flags, "ended_before_treatment": part.ended_before_treatment}
+        found.flags += context.flags(counts, "adverse_events")
+        found.flags += context.flags(part.exposure.flags, "infusions")
+    rules = study.protocol.adverse_reactions.model_dump(mode="json")
+    definition = Definition(id="related_on_or_after_first_infusion", parameters=rules)
+    caveats = ("spontaneous_reports", "definitions_are_ours")
+    return AdverseReactionRates(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
 
 
 def _count(context: Context) -> Reaction:
@@ -159,9 +144,10 @@ def _by_term(found: Reactions) -> tuple[TermCount, ...]:
     who: dict[str, list[int]] = defaultdict(list)
     spelling: dict[str, str] = {}
     for patient, term in zip(found.events.patient[found.related], found.events.term[found.related], strict=True):
-        key = term.strip().casefold()
+        shown = term.strip()
+        key = shown.casefold()
         who[key].append(int(patient))
-        spelling[key] = min(spelling.get(key, term), term)
+        spelling[key] = min(spelling.get(key, shown), shown)
     counted = [TermCount(term=spelling[key], patients=len(set(had)), events=len(had)) for key, had in who.items()]
     return tuple(sorted(counted, key=lambda row: (-row.patients, -row.events, row.term)))
 

@@ -10,16 +10,12 @@ from pydantic import Field
 from app.analyses.frame import (
     Answer,
     Context,
-    Excluded,
-    Flag,
+    Findings,
     Grouped,
     Options,
     Question,
-    baseline_definition,
-    caveats,
-    groups,
-    populations,
-    visits_definition,
+    contexts,
+    shared,
 )
 from app.derive.doses import index_dose_per_kg, prednisolone
 from app.derive.study import DerivedStudy
@@ -77,33 +73,25 @@ class BaselineTable(Answer):
 
 def baseline_table(study: DerivedStudy, options: Options) -> BaselineTable:
     """The table over the safety set."""
-    conventions = options.conventions(study.protocol.conventions)
     results: list[TableRow] = []
     records: list[RecordCount] = []
-    excluded: list[Excluded] = []
-    flags: list[Flag] = []
-    for group, part in groups(study, options.by):
-        context = Context(part, group, options.level, conventions, options.patients)
-        results += _rows(context)
+    found = Findings()
+    measures = _measures(study)
+    for context in contexts(study, options):
+        part = context.study
+        results += _rows(context, measures)
         records += _records(context)
-        excluded += context.excluded(["" if treated else "not_treated" for treated in part.safety], "all")
-        flags += context.flags({"dose_not_convertible": prednisolone(part.cohort, part.exposure, 0).not_convertible})
-    return BaselineTable(
-        analysis=NAME,
-        populations=populations(study),
-        by=options.by,
-        level=options.level,
-        conventions=conventions,
-        definitions=(baseline_definition(study.protocol), visits_definition(study.protocol)),
-        records=tuple(records),
-        results=tuple(results),
-        excluded=tuple(excluded),
-        flags=tuple(flags),
-        caveats=caveats("definitions_are_ours"),
-    )
+        found.excluded += context.excluded(context.untreated, "all")
+        for measure in measures:
+            counts = {**part.records(measure).flags, "baseline_too_old": int(part.baseline_too_old(measure).sum())}
+            found.flags += context.flags(counts, measure)
+        not_convertible = prednisolone(part.cohort, part.exposure, 0).not_convertible
+        found.flags += context.flags({"dose_not_convertible": not_convertible}, "prednisolone")
+    caveats = ("definitions_are_ours",)
+    return BaselineTable(records=tuple(records), results=tuple(results), **shared(NAME, study, options, found, caveats))
 
 
-def _rows(context: Context) -> Iterator[TableRow]:
+def _rows(context: Context, measures: Sequence[str]) -> Iterator[TableRow]:
     study = context.study
     yield from _people(context)
     exposure = study.exposure
@@ -114,7 +102,6 @@ def _rows(context: Context) -> Iterator[TableRow]:
         context, "treatment", "index_course_dose", "g/kg", None, index_dose_per_kg(study.cohort, exposure)[treated]
     )
     weeks = sorted({0, *study.protocol.visits.weeks})
-    measures = _measures(study)
     for measure in measures:
         yield _number(context, "baseline", measure, _unit(measure), 0, study.at_week(measure, 0)[treated])
         if measure in LAB_CODES:
@@ -178,7 +165,7 @@ def _year(day: int) -> int:
 
 def _times_upper_limit(study: DerivedStudy, measure: str) -> Floats:
     records, rows = study.records(measure), study.weeks(measure)[0]
-    ratio = records.value / np.where(records.upper_limit > 0, records.upper_limit, np.nan)
+    ratio = records.point / np.where(records.upper_limit > 0, records.upper_limit, np.nan)
     return np.where(rows < 0, np.nan, ratio[np.maximum(rows, 0)]) if len(ratio) else np.full(len(rows), np.nan)
 
 

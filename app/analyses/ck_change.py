@@ -1,22 +1,23 @@
 """Whether ln(CK) fell more in the weeks after treatment than in the weeks before it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic import Field
 
 from app.analyses.frame import (
     Answer,
     Context,
+    Contribution,
     Definition,
-    Excluded,
+    Findings,
     Flag,
     Grouped,
     Options,
     Question,
-    baseline_definition,
-    caveats,
-    groups,
-    populations,
-    visits_definition,
+    contexts,
+    not_listed,
+    shared,
 )
 from app.derive.exact import ln_ratio
 from app.derive.segments import first_reason
@@ -57,6 +58,15 @@ class ChangeOfChange(Result):
     )
 
 
+class PatientChange(Contribution):
+    """The changes of ln(CK) of one patient."""
+
+    before: Number | None = Field(description="ln C(0) - ln C(before).", examples=[-0.09])
+    after: Number | None = Field(description="ln C(after) - ln C(0).", examples=[-1.5])
+    difference: Number | None = Field(description="After minus before.", examples=[-1.41])
+    reason: str | None = Field(description="Why there are none.", examples=[None, "no_value_in_window"])
+
+
 class BeforeAfter(Grouped):
     """The comparison in the patients who have all three values."""
 
@@ -64,6 +74,9 @@ class BeforeAfter(Grouped):
     before: Period = Field(description="The period before treatment.")
     after: Period = Field(description="The period after treatment.")
     difference: ChangeOfChange = Field(description="After minus before.")
+    patients: tuple[PatientChange, ...] | None = Field(
+        default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
+    )
 
 
 class CkChange(Answer):
@@ -74,45 +87,50 @@ class CkChange(Answer):
 
 def ck_change(study: DerivedStudy, options: Options) -> CkChange:
     """The before/after comparison at the protocol's weeks."""
-    conventions = options.conventions(study.protocol.conventions)
     results: list[BeforeAfter] = []
-    excluded: list[Excluded] = []
-    flags: list[Flag] = []
-    for group, part in groups(study, options.by):
-        context = Context(part, group, options.level, conventions, options.patients)
-        results.append(_compare(context, excluded))
-        flags += _flags(context)
-    return CkChange(
-        analysis=NAME,
-        populations=populations(study),
-        by=options.by,
-        level=options.level,
-        conventions=conventions,
-        definitions=(
-            baseline_definition(study.protocol),
-            visits_definition(study.protocol),
-            Definition(id="ln_ck_change_of_change", parameters=study.protocol.ck_change.model_dump(mode="json")),
-        ),
-        results=tuple(results),
-        excluded=tuple(excluded),
-        flags=tuple(flags),
-        caveats=caveats("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours"),
-    )
+    found = Findings()
+    for context in contexts(study, options):
+        results.append(_compare(context, found))
+        found.flags += _flags(context)
+    definition = Definition(id="ln_ck_change_of_change", parameters=study.protocol.ck_change.model_dump(mode="json"))
+    caveats = ("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours")
+    return CkChange(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
 
 
-def _compare(context: Context, excluded: list[Excluded]) -> BeforeAfter:
+def changes(study: DerivedStudy) -> Floats:
+    """The change of ln(CK) after treatment minus the change before it, NaN where a value is missing."""
+    weeks = study.protocol.ck_change
+    base = study.ck_at(0)
+    return ln_ratio([study.ck_at(weeks.after_week), study.ck_at(weeks.before_week)], [base, base])
+
+
+def _compare(context: Context, found: Findings) -> BeforeAfter:
     study, weeks = context.study, context.protocol.ck_change
     start, base, end = (study.ck_at(week) for week in (weeks.before_week, 0, weeks.after_week))
-    difference = ln_ratio([end, start], [base, base])
+    difference = changes(study)
     complete = ~np.isnan(difference)
-    excluded += context.excluded(_reasons(study, difference), "CK")
-    before, after = ln_ratio([base], [start])[complete], ln_ratio([end], [base])[complete]
+    reasons = change_reasons(study, difference)
+    found.excluded += context.excluded(reasons, "CK")
+    before, after = ln_ratio([base], [start]), ln_ratio([end], [base])
     return BeforeAfter(
         group=context.group,
         n=int(complete.sum()),
-        before=_period((weeks.before_week, 0), before, context),
-        after=_period((0, weeks.after_week), after, context),
+        before=_period((weeks.before_week, 0), before[complete], context),
+        after=_period((0, weeks.after_week), after[complete], context),
         difference=_difference(difference[complete], context),
+        patients=_listed(context, reasons, before, after, difference) if context.listed else None,
+    )
+
+
+def _listed(context: Context, reasons: Sequence[str], *changes: Floats) -> tuple[PatientChange, ...]:
+    rows = zip(context.ids, reasons, *changes, strict=True)
+    return tuple(
+        PatientChange(patient=patient, before=None, after=None, difference=None, reason=reason)
+        if reason
+        else PatientChange(
+            patient=patient, before=float(before), after=float(after), difference=float(difference), reason=None
+        )
+        for patient, reason, before, after, difference in rows
     )
 
 
@@ -144,7 +162,8 @@ def _difference(difference: Floats, context: Context) -> ChangeOfChange:
     )
 
 
-def _reasons(study: DerivedStudy, difference: Floats) -> tuple[str, ...]:
+def change_reasons(study: DerivedStudy, difference: Floats) -> tuple[str, ...]:
+    """Why a patient has no difference; empty for those who have one."""
     weeks, rows = study.protocol.ck_change, study.weeks("CK")
     return first_reason(
         (
@@ -159,11 +178,8 @@ def _reasons(study: DerivedStudy, difference: Floats) -> tuple[str, ...]:
 
 def _flags(context: Context) -> list[Flag]:
     study = context.study
-    records, rows, weeks = study.records("CK"), study.weeks("CK"), context.protocol.ck_change
-    used = np.concatenate([rows[week] for week in (weeks.before_week, 0, weeks.after_week)])
-    counts = dict(records.flags)
+    counts = dict(study.records("CK").flags)
     counts.pop("no_upper_limit", None)
-    counts["comparator"] = int((records.comparator[used[used >= 0]] != 0).sum())
     counts["baseline_too_old"] = int((study.baseline_too_old("CK") & study.efficacy).sum())
     return context.flags(counts, "CK")
 

@@ -8,16 +8,14 @@ from app.analyses.frame import (
     Context,
     Contribution,
     Definition,
-    Excluded,
+    Findings,
     Flag,
     Grouped,
     Options,
     Question,
-    baseline_definition,
-    caveats,
-    groups,
+    contexts,
     not_listed,
-    populations,
+    shared,
 )
 from app.derive.ck_normal import UNKNOWN
 from app.derive.exposure import first_new_drug_day
@@ -87,37 +85,18 @@ class CkNormalTimes(Answer):
 
 def ck_normal_time(study: DerivedStudy, options: Options) -> CkNormalTimes:
     """The first spell of normal CK of every patient."""
-    conventions = options.conventions(study.protocol.conventions)
     results: list[NormalTime] = []
-    excluded: list[Excluded] = []
-    flags: list[Flag] = []
-    for group, part in groups(study, options.by):
-        context = Context(part, group, options.level, conventions, options.patients)
+    found = Findings()
+    for context in contexts(study, options):
         results.append(_normal_time(context))
-        excluded += context.excluded(part.spells.reason, "CK", estimate="time_normal")
-        excluded += context.excluded(_first_normal_reasons(part), "CK", estimate="time_to_first_normal")
-        flags += _flags(context)
+        found.excluded += context.excluded(context.study.spells.reason, "CK", estimate="time_normal")
+        reasons = first_normal_reasons(context.study)
+        found.excluded += context.excluded(reasons, "CK", estimate="time_to_first_normal")
+        found.flags += _flags(context)
     rule = study.protocol.ck_normal_time
-    return CkNormalTimes(
-        analysis=NAME,
-        populations=populations(study),
-        by=options.by,
-        level=options.level,
-        conventions=conventions,
-        definitions=(
-            baseline_definition(study.protocol),
-            Definition(
-                id="first_normal_to_first_abnormal",
-                parameters={**rule.model_dump(mode="json"), "upper_limit": study.protocol.upper_limit},
-            ),
-        ),
-        results=tuple(results),
-        excluded=tuple(excluded),
-        flags=tuple(flags),
-        caveats=caveats(
-            "conditioned_on_normalising", "seen_at_visits_only", "uncontrolled_pre_post", "definitions_are_ours"
-        ),
-    )
+    definition = Definition(id="first_normal_to_first_abnormal", parameters=rule.model_dump(mode="json"))
+    caveats = ("conditioned_on_normalising", "seen_at_visits_only", "uncontrolled_pre_post", "definitions_are_ours")
+    return CkNormalTimes(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
 
 
 def _normal_time(context: Context) -> NormalTime:
@@ -180,7 +159,8 @@ def _before_end(study: DerivedStudy, day: Ints) -> Bools:
     return before
 
 
-def _first_normal_reasons(study: DerivedStudy) -> tuple[str, ...]:
+def first_normal_reasons(study: DerivedStudy) -> tuple[str, ...]:
+    """Why a patient is not in the estimate of the time to the first normal CK; empty for those who are."""
     records = study.records("CK")
     after = records.day > 0
     return first_reason(

@@ -1,7 +1,7 @@
 """What every answer carries beside its results: populations, who was left out and why, flags, caveats, conventions."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -49,8 +49,10 @@ FLAGS: dict[str, str] = {
     "near_ceiling": "Patients whose baseline lies so near the best end that the rule can hardly be met.",
     "comparator": "Values known only as a bound; in logarithms `<x` counts as x/2 and `>x` as x.",
     "undetermined": "CK values whose normality is unknown, by a comparator or for want of an upper limit.",
+    "other_product": "Infusions of products that the protocol does not name; they are no treatment.",
     "course_number_disagrees": "Patients with a course number that the gap rule contradicts; the gap rule decides.",
     "second_course": "Patients with a second course, an intercurrent event that `treatment_policy` ignores.",
+    "ended_before_treatment": "Patients said to have left the study before their first infusion.",
     "onset_unknown": "Adverse events without onset; they count.",
     "relation_unknown": "Adverse events of unknown relation; they count as the protocol says.",
     "seriousness_unknown": "Adverse events not said to be serious or not.",
@@ -63,7 +65,7 @@ CAVEATS: dict[str, str] = {
     "selection_on_baseline": "Patients enrolled because of their values before treatment fall back towards their "
     "mean; the before/after difference counts the error of the week-0 value twice.",
     "definitions_are_ours": "The definitions are those of the named protocol, not those of any published trial.",
-    "best_of_many": "The best of several values is biased upwards; the same rule on the last value stands beside it.",
+    "best_of_many": "The best of several values is biased upwards; compare the same rule on the last value.",
     "conditioned_on_normalising": "Only patients whose CK became normal are in the risk set: a group formed after "
     "treatment.",
     "seen_at_visits_only": "CK is known only at draws: a spell may have ended up to one visit gap earlier.",
@@ -86,7 +88,9 @@ class Populations(Result):
     all: int = Field(description="Patients of the study.", examples=[16])
     safety: int = Field(description="With at least one infusion started.", examples=[16])
     efficacy: int = Field(
-        description="Of the safety set, with at least one usable CK, MMT or ADL after day 0.", examples=[15]
+        description="Of the safety set, with at least one usable CK, MMT, ADL or other measure of the protocol after "
+        "day 0.",
+        examples=[15],
     )
 
 
@@ -200,13 +204,23 @@ class Options(Part):
     multiplicity: Multiplicity | None = Field(default=None, description="Adjustment over weeks.", examples=["holm"])
 
     patients: bool = Field(
-        default=False, description="List what each patient contributes beside every result.", examples=[False]
+        default=False,
+        description="List what each patient contributes beside the results (the baseline table has no such list).",
+        examples=[False],
     )
 
     def conventions(self, declared: Conventions) -> Conventions:
         """The protocol's conventions with those that were asked for put over them."""
         asked = {name: value for name in Conventions.model_fields if (value := getattr(self, name)) is not None}
         return declared.model_copy(update=asked)
+
+
+@dataclass(slots=True)
+class Findings:
+    """Who was left out and what was flagged, collected over the subgroups."""
+
+    excluded: list[Excluded] = field(default_factory=list)
+    flags: list[Flag] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +242,11 @@ class Context:
     def ids(self) -> list[str]:
         """The identifiers of the patients, in the order of every derived row."""
         return [row.id for row in self.study.cohort.patients]
+
+    @property
+    def untreated(self) -> list[str]:
+        """The reason of each patient who is not in the safety set, and the empty text of those who are."""
+        return ["" if treated else "not_treated" for treated in self.study.safety]
 
     def excluded(
         self,
@@ -257,18 +276,18 @@ class Context:
         ]
 
 
-def caveats(*codes: str) -> tuple[Caveat, ...]:
-    """Caveats by code."""
-    return tuple(Caveat(code=code, text=CAVEATS[code]) for code in codes)
-
-
-def groups(study: DerivedStudy, by: By | None) -> list[tuple[dict[str, str | None] | None, DerivedStudy]]:
-    """The study itself, or one study for each value of an attribute in code-point order, those without it last."""
+def contexts(study: DerivedStudy, options: Options) -> Iterator[Context]:
+    """The study itself, or one part for each value of an attribute in code-point order, those without it last."""
+    conventions = options.conventions(study.protocol.conventions)
+    by = options.by
     if by is None:
-        return [(None, study)]
+        yield Context(study, None, options.level, conventions, options.patients)
+        return
     values = [getattr(row, by) for row in study.cohort.patients]
     found = sorted({value for value in values if value is not None}) + ([None] if None in values else [])
-    return [({by: value}, DerivedStudy(study.cohort.select(_equal(values, value)), study.protocol)) for value in found]
+    for value in found:
+        part = DerivedStudy(study.cohort.select(_equal(values, value)), study.protocol)
+        yield Context(part, {by: value}, options.level, conventions, options.patients)
 
 
 def populations(study: DerivedStudy) -> Populations:
@@ -276,16 +295,39 @@ def populations(study: DerivedStudy) -> Populations:
     return Populations(all=len(study.cohort), safety=int(study.safety.sum()), efficacy=int(study.efficacy.sum()))
 
 
-def baseline_definition(protocol: Protocol) -> Definition:
-    """How the baseline is chosen."""
-    return Definition(id="last_on_or_before_day_0", parameters=protocol.baseline.model_dump(mode="json"))
+def shared(
+    name: str,
+    study: DerivedStudy,
+    options: Options,
+    found: Findings,
+    caveat_codes: Sequence[str],
+    definition: Definition | None = None,
+) -> dict[str, Any]:
+    """What every answer carries beside its results: the fields of `Answer`."""
+    own = () if definition is None else (definition,)
+    return {
+        "analysis": name,
+        "populations": populations(study),
+        "by": options.by,
+        "level": options.level,
+        "conventions": options.conventions(study.protocol.conventions),
+        "definitions": (*_common_definitions(study.protocol), *own),
+        "excluded": tuple(found.excluded),
+        "flags": tuple(found.flags),
+        "caveats": tuple(Caveat(code=code, text=CAVEATS[code]) for code in caveat_codes),
+    }
 
 
-def visits_definition(protocol: Protocol) -> Definition:
-    """How the value of a week is chosen."""
-    return Definition(
-        id=f"visits_{protocol.visits.rule}", parameters=protocol.visits.model_dump(mode="json", exclude={"rule"})
-    )
+def _common_definitions(protocol: Protocol) -> tuple[Definition, ...]:
+    """What all answers rest on: the treatment, the baseline, the visits, the scales, the upper limits."""
+    parts: list[tuple[str, dict[str, Any]]] = [
+        ("courses_by_gap", protocol.treatment.model_dump(mode="json")),
+        ("last_on_or_before_day_0", protocol.baseline.model_dump(mode="json")),
+        (f"visits_{protocol.visits.rule}", protocol.visits.model_dump(mode="json", exclude={"rule"})),
+        ("scales", {name: scale.model_dump(mode="json") for name, scale in sorted(protocol.scales.items())}),
+        (f"upper_limit_{protocol.upper_limit}", {}),
+    ]
+    return tuple(Definition(id=name, parameters=parameters) for name, parameters in parts)
 
 
 def _equal(values: Sequence[str | None], value: str | None) -> Bools:

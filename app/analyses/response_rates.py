@@ -7,17 +7,14 @@ from app.analyses.frame import (
     Context,
     Contribution,
     Definition,
-    Excluded,
+    Findings,
     Flag,
     Grouped,
     Options,
     Question,
-    baseline_definition,
-    caveats,
-    groups,
+    contexts,
     not_listed,
-    populations,
-    visits_definition,
+    shared,
 )
 from app.derive.response import Response as Verdicts
 from app.derive.study import DerivedStudy
@@ -59,36 +56,24 @@ class ResponseRates(Answer):
 
 def response_rates(study: DerivedStudy, options: Options) -> ResponseRates:
     """Every response definition of the protocol, in its order."""
-    conventions = options.conventions(study.protocol.conventions)
     results: list[ResponseRate] = []
-    excluded: list[Excluded] = []
-    flags: list[Flag] = []
-    for group, part in groups(study, options.by):
-        context = Context(part, group, options.level, conventions, options.patients)
-        results += [_rate(context, declared, excluded) for declared in study.protocol.responses]
-        flags += _flags(context)
-    return ResponseRates(
-        analysis=NAME,
-        populations=populations(study),
-        by=options.by,
-        level=options.level,
-        conventions=conventions,
-        definitions=(baseline_definition(study.protocol), visits_definition(study.protocol)),
-        results=tuple(results),
-        excluded=tuple(excluded),
-        flags=tuple(flags),
-        caveats=caveats("definitions_are_ours", "uncontrolled_pre_post", "best_of_many"),
-    )
+    found = Findings()
+    for context in contexts(study, options):
+        results += [_rate(context, declared, found) for declared in study.protocol.responses]
+        found.flags += _flags(context)
+    best = any(getattr(declared.rule, "value", None) == "best" for declared in study.protocol.responses)
+    caveats = ("definitions_are_ours", "uncontrolled_pre_post", *(["best_of_many"] if best else []))
+    return ResponseRates(results=tuple(results), **shared(NAME, study, options, found, caveats))
 
 
-def _rate(context: Context, declared: Response, excluded: list[Excluded]) -> ResponseRate:
+def _rate(context: Context, declared: Response, found: Findings) -> ResponseRate:
     rule = declared.rule
     verdict = context.study.response(rule)
     methods = dict.fromkeys((context.conventions.proportion, "wilson"))
     k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
     estimate = proportion(k, n, level=context.level, methods=tuple(methods))
     definition = Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"}))
-    excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
+    found.excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
     return ResponseRate(
         group=context.group,
         measure=rule.measure,
@@ -115,12 +100,11 @@ def _flags(context: Context) -> list[Flag]:
     flags: list[Flag] = []
     for measure in dict.fromkeys(response.rule.measure for response in context.protocol.responses):
         counts = dict(study.records(measure).flags)
-        if measure != "CK":
-            counts.pop("no_upper_limit", None)
         verdicts = [
             study.response(r.rule) for r in context.protocol.responses if r.rule.measure == measure and r.primary
         ]
-        counts["near_ceiling"] = sum(verdict.flags.get("near_ceiling", 0) for verdict in verdicts)
+        if measure != "CK":
+            counts["near_ceiling"] = sum(verdict.flags.get("near_ceiling", 0) for verdict in verdicts)
         counts["baseline_too_old"] = int((study.baseline_too_old(measure) & study.efficacy).sum())
         flags += context.flags(counts, measure)
     return flags

@@ -9,17 +9,16 @@ from pydantic import Field
 from app.analyses.frame import (
     Answer,
     Context,
+    Contribution,
     Definition,
-    Excluded,
+    Findings,
     Flag,
     Grouped,
     Options,
     Question,
-    baseline_definition,
-    caveats,
-    groups,
-    populations,
-    visits_definition,
+    contexts,
+    not_listed,
+    shared,
 )
 from app.derive.exact import ln_ratio
 from app.derive.segments import first_reason
@@ -32,6 +31,13 @@ from app.timeline.columns import Floats
 
 NAME = "weekly-change"
 Scale = Literal["ln", "raw"]
+
+
+class Difference(Contribution):
+    """The change of one patient."""
+
+    difference: Number | None = Field(description="Week minus baseline, on the scale of the row.", examples=[-0.46])
+    reason: str | None = Field(description="Why there is none.", examples=[None, "no_value_in_window"])
 
 
 class WeekChange(Grouped):
@@ -52,6 +58,9 @@ class WeekChange(Grouped):
     )
     reason: WhyNull = None
     tests: tuple[TestResult, ...] = Field(description="Signed-rank test, then paired t test.", examples=[[]])
+    patients: tuple[Difference, ...] | None = Field(
+        default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
+    )
     intervals: tuple[Interval, ...] = Field(description="Of the mean, the pseudomedian and the ratio.", examples=[[]])
 
 
@@ -80,36 +89,21 @@ class WeeklyChanges(Answer):
 
 def weekly_change(study: DerivedStudy, options: Options) -> WeeklyChanges:
     """Every measure and week that the protocol compares with the baseline."""
-    conventions = options.conventions(study.protocol.conventions)
     results: list[WeekChange] = []
     onsets: list[Onset] = []
-    excluded: list[Excluded] = []
-    flags: list[Flag] = []
-    for group, part in groups(study, options.by):
-        context = Context(part, group, options.level, conventions, options.patients)
-        for measure in study.protocol.weekly_change.measures:
+    found = Findings()
+    rule = study.protocol.weekly_change
+    for context in contexts(study, options):
+        for measure in rule.measures:
             for scale in _scales(measure):
-                rows = _weeks(context, measure, scale, excluded)
+                rows = _weeks(context, measure, scale, found)
                 results += rows
                 onsets += _onset(context, [row for row in rows if row.week > 0])
-            flags += _flags(context, measure)
-    rule = study.protocol.weekly_change
+            found.flags += _flags(context, measure)
+    definition = Definition(id="change_from_baseline", parameters=rule.model_dump(mode="json"))
+    caveats = ("definitions_are_ours", "uncontrolled_pre_post", "selection_on_baseline")
     return WeeklyChanges(
-        analysis=NAME,
-        populations=populations(study),
-        by=options.by,
-        level=options.level,
-        conventions=conventions,
-        definitions=(
-            baseline_definition(study.protocol),
-            visits_definition(study.protocol),
-            Definition(id="change_from_baseline", parameters=rule.model_dump(mode="json")),
-        ),
-        results=tuple(results),
-        onset=tuple(onsets),
-        excluded=tuple(excluded),
-        flags=tuple(flags),
-        caveats=caveats("definitions_are_ours", "uncontrolled_pre_post", "selection_on_baseline"),
+        results=tuple(results), onset=tuple(onsets), **shared(NAME, study, options, found, caveats, definition)
     )
 
 
@@ -123,16 +117,18 @@ def _difference(study: DerivedStudy, measure: str, scale: Scale, week: int) -> F
     return study.difference(measure, week)
 
 
-def _weeks(context: Context, measure: str, scale: Scale, excluded: list[Excluded]) -> list[WeekChange]:
+def _weeks(context: Context, measure: str, scale: Scale, found: Findings) -> list[WeekChange]:
     study, weeks = context.study, context.protocol.weekly_change.weeks
     changes: list[Change] = []
+    listed: list[tuple[Difference, ...] | None] = []
     for week in weeks:
         difference = _difference(study, measure, scale, week)
         changes.append(
             paired_change(difference[~np.isnan(difference)], level=context.level, zeros=context.conventions.zeros)
         )
         reasons = _reasons(study, difference, measure, week)
-        excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
+        found.excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
+        listed.append(_listed(context, difference, reasons) if context.listed else None)
     adjusted = _adjusted(changes, context)
     return [
         WeekChange(
@@ -148,9 +144,17 @@ def _weeks(context: Context, measure: str, scale: Scale, excluded: list[Excluded
             reason=change.reason,
             tests=tests,
             intervals=_intervals(change, scale),
+            patients=patients,
         )
-        for week, change, tests in zip(weeks, changes, adjusted, strict=True)
+        for week, change, tests, patients in zip(weeks, changes, adjusted, listed, strict=True)
     ]
+
+
+def _listed(context: Context, difference: Floats, reasons: Sequence[str]) -> tuple[Difference, ...]:
+    return tuple(
+        Difference(patient=patient, difference=None if reason else float(change), reason=reason or None)
+        for patient, change, reason in zip(context.ids, difference, reasons, strict=True)
+    )
 
 
 def _intervals(change: Change, scale: Scale) -> tuple[Interval, ...]:
@@ -220,10 +224,6 @@ def _flags(context: Context, measure: str) -> list[Flag]:
     records = context.study.records(measure)
     counts = dict(records.flags)
     counts.pop("no_upper_limit", None)
-    if measure == "CK":
-        rows = context.study.weeks(measure)
-        used = np.unique(np.concatenate([rows[week] for week in (0, *context.protocol.weekly_change.weeks)]))
-        counts["comparator"] = int((records.comparator[used[used >= 0]] != 0).sum())
     counts["baseline_too_old"] = int((context.study.baseline_too_old(measure) & context.study.efficacy).sum())
     return context.flags(counts, measure)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from app.analyses.ck_change import change_reasons, changes
+from app.analyses.ck_normal_time import first_normal_reasons
 from app.analyses.frame import Answer, Populations, populations
 from app.derive.segments import INCLUDED
 from app.derive.study import DerivedStudy
@@ -60,7 +62,9 @@ def flow(study: DerivedStudy) -> tuple[Step, ...]:
         if declared.primary:
             verdict = study.response(declared.rule)
             steps.append(_from_efficacy(study, f"response:{declared.rule.measure}", verdict.reason))
+    steps.append(_from_efficacy(study, "ck_change", change_reasons(study, changes(study))))
     steps.append(_from_efficacy(study, "ck_normal_time", study.spells.reason))
+    steps.append(_from_efficacy(study, "time_to_first_normal", first_normal_reasons(study)))
     return tuple(steps)
 
 

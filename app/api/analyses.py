@@ -17,7 +17,7 @@ from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference,
 from app.api.protocols import Declared, protocol_of
 from app.api.replies import matches, tagged
 from app.api.service import Service
-from app.api.studies import check_zone
+from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.ingest.native import read_model
 from app.protocol.model import Protocol
@@ -51,7 +51,7 @@ class Unstored(Document):
     """A whole cohort and how to read it; nothing of it is stored."""
 
     protocol: Declared = Field(description="Name of a preset, or the definitions themselves.", examples=["seed-2008"])
-    time_zone: str | None = Field(
+    time_zone: TimeZone | None = Field(
         default=None,
         max_length=64,
         description="IANA name of the zone of the laboratory's day.",
@@ -191,7 +191,6 @@ for _question in QUESTIONS.values():
 def ask_unstored(body: JsonBody, now: Now, options: Asked) -> Response:
     """The whole report on the timelines in the body. Nothing is stored."""
     asked = read_model(body, Unstored, latest(now))
-    check_zone(asked.time_zone)
     protocol = protocol_of(asked.protocol)
     cohort = Cohort.of_histories(_histories(asked, latest(now)), asked.time_zone)
     header = Header(study=None, revision=None, as_of=None, provenance=provenance(protocol, cohort, None))

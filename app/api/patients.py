@@ -69,7 +69,7 @@ class TimelineOutcome(BaseModel):
     patient: str = Field(description="The patient.", examples=["P01"])
     status: Literal["created", "changed", "unchanged", "stale"] = Field(
         description="`created`: the patient is new. `changed`: something was stored. `unchanged`: it had been stored "
-        "before. `stale`: it had been stored before and has been superseded since; nothing was changed.",
+        "before. `stale`: what stands is unchanged: it had been superseded before it came, known or not.",
         examples=["created"],
     )
     revision: int | None = Field(description="The revision that stored it; null where nothing was.", examples=[17])

@@ -7,6 +7,7 @@ the Origin header.
 
 import asyncio
 import re
+import time
 from collections.abc import Iterable
 
 from fastapi import Response
@@ -21,6 +22,7 @@ from app.settings import Settings
 
 LONGEST_ADDRESS = 8_192
 LARGEST_HEADERS = 32_768
+SLOWEST_BYTES_A_SECOND = 5_000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 
@@ -94,18 +96,23 @@ class Door:
             raise ForeignOrigin("The Origin header names no application that may write; see MYORESPONSE_CORS_ORIGINS.")
 
     def limited(self, receive: Receive) -> Receive:
-        """The same messages: each waited for only so long while the body is incomplete, and only so many bytes of it.
+        """The same messages: waited for only so long while the body is incomplete, and only so many bytes of it.
+
+        Each part must come in time, and the body as a whole at no less than a modem's pace, so that a client that
+        sends a byte now and then holds nothing for ever.
 
         FastAPI's own `max_body_size` would answer in plain text.
         """
         complete, size = False, 0
+        patience, began = self.settings.body_timeout_seconds, time.monotonic()
 
         async def receiving() -> Message:
             nonlocal complete, size
             if complete:
                 return await receive()
             try:
-                async with asyncio.timeout(self.settings.body_timeout_seconds):
+                left = began + patience + size / SLOWEST_BYTES_A_SECOND - time.monotonic()
+                async with asyncio.timeout(min(patience, max(left, 0))):
                     message = await receive()
             except TimeoutError:
                 raise BodyTimeout(headers={"Connection": "close"}) from None

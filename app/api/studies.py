@@ -2,17 +2,19 @@
 
 import hashlib
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
+from sqlalchemy import Connection
 
-from app.api.dependencies import Cursor, IfNoneMatch, JsonBody, Limit, Now, Parts, Store, StudyId
+from app.api.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, Parts, Store, StudyId
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.api.protocols import Declared, protocol_of
 from app.api.replies import address, page, reply, tagged, written
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
+from app.errors import MalformedDocument, NotFound, PreconditionFailed
 from app.ingest.native import read_model
 from app.protocol.presets import SEED_2008
 from app.store import studies
@@ -22,12 +24,27 @@ from app.timeline.moments import instant_text
 router = APIRouter(tags=["studies"])
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _known_zone(name: str) -> str:
+    if name not in _zones():
+        raise PydanticCustomError("unknown_value", "no IANA time zone")
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
+"""An IANA name; a fault of it is reported with all others of its document."""
+
+
 class StudyDefinition(Document):
     """What a client declares of a study."""
 
     name: Text = Field(description="Name for people to read.", examples=["IVIG in steroid-resistant myositis"])
     protocol: Declared = Field(description="Name of a preset, or the definitions themselves.", examples=["seed-2008"])
-    time_zone: str | None = Field(
+    time_zone: TimeZone | None = Field(
         default=None,
         max_length=64,
         description="IANA name of the zone whose calendar counts as the laboratory's day. Without it the date of a "
@@ -82,17 +99,6 @@ def summary(study: studies.Study) -> dict[str, Any]:
     }
 
 
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def check_zone(time_zone: str | None) -> None:
-    """Refuse a name that is no IANA time zone."""
-    if time_zone is not None and time_zone not in _zones():
-        raise InvalidDocument(faults=[Fault("/time_zone", FaultCode.UNKNOWN_VALUE)])
-
-
 @router.get(
     "/v1/studies",
     operation_id="listStudies",
@@ -123,7 +129,23 @@ def get_study(study: StudyId, store: Store, if_none_match: IfNoneMatch = None) -
     """The study as it stands; its ETag changes with every revision."""
     with store.reading() as connection:
         body = written(summary(studies.get_study(connection, study)))
-    return tagged(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', if_none_match)
+    return tagged(body, tag_of(body), if_none_match)
+
+
+def check_unchanged(connection: Connection, study: str, if_match: str | None) -> None:
+    """Refuse where If-Match names another version of the study than the one that stands (strong comparison)."""
+    if if_match is None:
+        return
+    named = {tag.strip() for tag in if_match.split(",")}
+    if not studies.is_known(connection, study):
+        raise PreconditionFailed("There is no study that If-Match could name.")
+    if "*" not in named and tag_of(written(summary(studies.get_study(connection, study)))) not in named:
+        raise PreconditionFailed
+
+
+def tag_of(body: bytes) -> str:
+    """The strong ETag of a document."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 @router.put(
@@ -134,15 +156,17 @@ def get_study(study: StudyId, store: Store, if_none_match: IfNoneMatch = None) -
     responses={
         200: answers("The study, which existed.", reference(StudySummary)),
         201: answers("The study, which is new.", reference(StudySummary), "Location"),
-        **refuses(reading=True),
+        **refuses(PreconditionFailed, reading=True),
     },
 )
-def put_study(request: Request, study: StudyId, store: Store, body: JsonBody, now: Now) -> Response:
+def put_study(
+    request: Request, study: StudyId, store: Store, body: JsonBody, now: Now, if_match: IfMatch = None
+) -> Response:
     """Declare a study; it may be sent again: the same content changes nothing. A change is a revision of its own."""
     asked = read_model(body, StudyDefinition)
-    check_zone(asked.time_zone)
     definition = studies.StudyDefinition(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test)
     with store.writing() as connection:
+        check_unchanged(connection, study, if_match)
         outcome = studies.put_study(connection, study, definition, client=None, received_at=now)
         made = studies.get_study(connection, study)
     if outcome.status == "created":

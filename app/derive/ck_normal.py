@@ -1,13 +1,13 @@
 """Whether a CK is normal, how long it took to become so, and how long it stayed so."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.derive.records import Records
 from app.derive.segments import any_where, first_reason, first_where, last_where, pick_int
-from app.timeline.columns import NO_TIME, Bools, Floats, Ints, Labs
+from app.timeline.columns import NO_TIME, Bools, Ints, Labs
 
 NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
 _BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4
@@ -91,34 +91,22 @@ def time_to_first_normal(records: Records, known: Ints, efficacy: Bools) -> Firs
     return FirstNormal(efficacy & (last >= 0), day, first >= 0)
 
 
-def borrow_limits(records: Records, labs: Labs, day0: Ints) -> tuple[Records, int]:
-    """Records with the limits that they lack taken from the same patient and laboratory, and how many were.
+def borrow_limits(records: Records, labs: Labs, day0: Ints) -> Records:
+    """Records with the limits that they lack taken from the same patient and laboratory; the flags say how many.
 
-    The limit nearest in time serves; of two equally near the earlier, then the smaller.
+    The limit nearest in time serves; of two equally near the earlier, then the smaller. `labs` are all results of CK.
     """
     limits = records.upper_limit.copy()
-    borrowed = 0
-    has = ~np.isnan(labs.upper_limit)
+    known = labs.where(~np.isnan(labs.upper_limit))
+    bounds = np.searchsorted(known.patient, np.arange(records.size + 1))
     for i in np.flatnonzero(np.isnan(limits)):
-        if records.lab[i] is None:
-            continue
         patient = records.patient[i]
-        same = has & (labs.patient == patient) & (labs.lab == records.lab[i])
-        days, known = labs.day[same] - day0[patient], labs.upper_limit[same]
-        if len(days):
-            limits[i] = known[np.lexsort((known, days, np.abs(days - records.day[i])))[0]]
-            borrowed += 1
-    return _with_limits(records, limits), borrowed
-
-
-def _with_limits(records: Records, limits: Floats) -> Records:
-    return Records(
-        records.size,
-        records.patient,
-        records.day,
-        records.value,
-        limits,
-        records.comparator,
-        records.lab,
-        records.flags,
-    )
+        own = slice(bounds[patient], bounds[patient + 1])
+        same = known.lab[own] == records.lab[i]
+        days, offered = (known.day[own] - day0[patient])[same], known.upper_limit[own][same]
+        if records.lab[i] is not None and len(days):
+            limits[i] = offered[np.lexsort((offered, days, np.abs(days - records.day[i])))[0]]
+    missing = int(np.isnan(limits).sum())
+    borrowed = int(np.isnan(records.upper_limit).sum()) - missing
+    flags = {**records.flags, "borrowed_upper_limit": borrowed, "no_upper_limit": missing}
+    return replace(records, upper_limit=limits, flags=flags)

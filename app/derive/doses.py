@@ -24,6 +24,8 @@ class Doses:
 def prednisolone(cohort: Cohort, exposure: Exposure, day: int) -> Doses:
     """The prednisolone dose on a day counted from day 0: the sum of the periods that cover it.
 
+    A period that ends on the day on which another begins gives way to it: that is how a change of dose is often sent.
+
     A patient with prednisolone at other times only had 0; one of whom no prednisolone was ever reported is unknown,
     and so is one whose dose that day has no daily unit.
     """
@@ -36,6 +38,8 @@ def prednisolone(cohort: Cohort, exposure: Exposure, day: int) -> Doses:
     )
     at = exposure.day0[periods.patient] + day
     covers = (periods.start_day <= at) & ((periods.end_day == NO_TIME) | (at <= periods.end_day))
+    begins = np.bincount(periods.patient[periods.start_day == at], minlength=len(cohort)) > 0
+    covers &= ~((periods.end_day == at) & (periods.start_day < at) & begins[periods.patient])
     total = np.full(len(cohort), np.nan)
     total[periods.patient] = 0.0
     np.add.at(total, periods.patient[covers], (periods.dose * factor)[covers])

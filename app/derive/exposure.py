@@ -36,11 +36,14 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     """Courses by the gap rule: infusions of one product with at most `course_gap_days` between them are one course.
 
     The course that holds the earliest infusion is the index course. A course number that was sent and disagrees with
-    the place of the course among those of its product is flagged; the gap rule decides.
+    the place of the course among those of its product is flagged; the gap rule decides. Names are compared
+    without regard to case; infusions of other products are counted.
     """
     size = len(cohort)
-    given = cohort.infusions.where(np.isin(cohort.infusions.product, np.array(treatment.products, dtype=np.object_)))
-    product = np.unique(given.product.astype(str), return_inverse=True)[1] if len(given) else given.day
+    named = np.array([_spelt(product) for product in cohort.infusions.product], dtype=np.object_)
+    counted = np.isin(named, np.array([_spelt(product) for product in treatment.products], dtype=np.object_))
+    given = cohort.infusions.where(counted)
+    product = np.unique(named[counted].astype(str), return_inverse=True)[1] if len(given) else given.day
     number = _course_numbers(given, product, treatment.course_gap_days)
     first = first_where(given.patient, size, np.ones(len(given), dtype=np.bool_))
     day0 = pick_int(given.day, first, NO_TIME)
@@ -54,6 +57,7 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     starts[np.unique(np.stack([given.patient, product, number]), axis=1, return_index=True)[1]] = True
     disagrees = any_where(given.patient, size, (given.course != 0) & (given.course != number))
     flags = Counter(
+        other_product=int((~counted).sum()),
         course_number_disagrees=int(disagrees.sum()),
         second_course=int((second >= 0).sum()),
         utc_day=0 if cohort.zoned else int(given.utc.sum()),
@@ -77,8 +81,8 @@ def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...
     New is a drug that begins after day 0 and was not given on or before it.
     """
     size, table = len(cohort), cohort.medications
-    names = np.array([str(drug).strip().casefold() for drug in table.drug], dtype=np.object_)
-    listed = {drug.strip().casefold() for drug in drugs}
+    names = np.array([_spelt(drug) for drug in table.drug], dtype=np.object_)
+    listed = {_spelt(drug) for drug in drugs}
     rows = np.flatnonzero(
         np.array([name in listed for name in names], dtype=np.bool_) & exposure.treated[table.patient]
     )
@@ -90,6 +94,11 @@ def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...
         if start[i] > 0 and (patient, names[i]) not in known:
             first[patient] = start[i] if first[patient] == NO_TIME else min(first[patient], start[i])
     return first
+
+
+def _spelt(name: str) -> str:
+    """A name as it is compared: IVIG, IVIg and ivig are one product."""
+    return name.strip().casefold()
 
 
 def _course_numbers(given: Infusions, product: Ints, gap: int) -> Ints:

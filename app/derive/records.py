@@ -8,7 +8,7 @@ import numpy as np
 
 from app.derive.exposure import Exposure
 from app.protocol.model import Scale
-from app.timeline.columns import NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
+from app.timeline.columns import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
 
 Order = tuple[Ints | Floats, ...]
 
@@ -30,6 +30,12 @@ class Records:
     lab: Words
     flags: Mapping[str, int]
 
+    @property
+    def point(self) -> Floats:
+        """The number that each value is calculated with: itself, x/2 for `<x` and `<=x`, x for `>x` and `>=x`."""
+        below = (self.comparator == COMPARATORS["<"]) | (self.comparator == COMPARATORS["<="])
+        return np.where(below, self.value / 2, self.value)
+
 
 def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
     """The results of one analyte; of several on one day the latest, then the last issued, then the least favourable.
@@ -44,6 +50,7 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
     worst = _before(kept, exposure) * kept.value
     kept = kept.where(_one_a_day(kept, (kept.comparator, -limit, worst, kept.issued, kept.instant), flags))
     flags["no_upper_limit"] += int(np.isnan(kept.upper_limit).sum())
+    flags["comparator"] += int((kept.comparator != 0).sum())
     return Records(
         len(cohort),
         kept.patient,

@@ -23,16 +23,12 @@ from app.timeline.columns import Bools, Floats, Ints
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Response:
-    """One row per patient: `reason` is empty where the rule could be judged, and then `responder` is its verdict."""
+    """One row per patient: `reason` is empty where the rule could judge (`evaluable`); `responder` is its verdict."""
 
     reason: tuple[str, ...]
+    evaluable: Bools
     responder: Bools
     flags: Mapping[str, int]
-
-    @property
-    def evaluable(self) -> Bools:
-        """The patients whom the rule could judge."""
-        return np.array([reason == INCLUDED for reason in self.reason], dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,15 +59,26 @@ def response(rule: ResponseRule, judged: Judged) -> Response:
         checks.append(("normal_at_baseline", pick_int(judged.known, base, 0) == NORMAL))
     else:
         checks.append(("at_scale_maximum", at_baseline == best_end))
-    if isinstance(rule, PercentAboveBaseline):
+    if not isinstance(rule, PointsAboveBaseline):
         checks.append(("zero_baseline", at_baseline == 0))
     checks.append(("no_value_in_window", ~any_where(judged.records.patient, size, chosen)))
     reason = first_reason(checks, size)
-    if isinstance(rule, PointsAboveBaseline) and judged.scale is not None:
-        near = at_most_zero((1, np.abs(best_end - at_baseline)), (-1, rule.points)) & (at_baseline != best_end)
-        flags["near_ceiling"] = int((near & np.array([not r for r in reason], dtype=np.bool_)).sum())
+    evaluable = np.array([each == INCLUDED for each in reason], dtype=np.bool_)
+    if not isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
+        flags["near_ceiling"] = int((_near_ceiling(rule, at_baseline, best_end) & evaluable).sum())
     responder = any_where(judged.records.patient, size, chosen & satisfied)
-    return Response(reason, responder & np.array([not r for r in reason], dtype=np.bool_), flags)
+    return Response(reason, evaluable, responder & evaluable, flags)
+
+
+def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline: Floats, best_end: float) -> Bools:
+    """Whether the way to the best end of the scale is no longer than the improvement that the rule asks for."""
+    room = np.abs(best_end - at_baseline)
+    if isinstance(rule, PointsAboveBaseline):
+        near = at_most_zero((1, room), (-1, rule.points))
+    else:
+        near = at_most_zero((100, room), (-rule.percent, at_baseline))
+    flagged: Bools = near & (at_baseline != best_end)
+    return flagged
 
 
 def _chosen(rule: ResponseRule, judged: Judged) -> Bools:

@@ -13,7 +13,7 @@ from app.derive.response import Judged, Response, response
 from app.derive.segments import any_where, pick
 from app.derive.visits import baseline_too_old, visit_rows
 from app.protocol.model import Protocol, ResponseRule
-from app.timeline.columns import Bools, Cohort, Floats, Ints
+from app.timeline.columns import NO_TIME, Bools, Cohort, Floats, Ints
 from app.timeline.vocabulary import LAB_CODES
 
 
@@ -39,10 +39,9 @@ class DerivedStudy:
 
     @cached_property
     def efficacy(self) -> Bools:
-        """Safety set with at least one usable CK, MMT or ADL after day 0."""
-        measures = ["CK", *sorted(self.protocol.scales)]
+        """Safety set with a usable value after day 0 of CK, MMT, ADL or another measure that is asked about."""
         after = np.zeros(len(self.cohort), dtype=np.bool_)
-        for measure in measures:
+        for measure in self.protocol.measures:
             records = self.records(measure)
             after |= any_where(records.patient, records.size, records.day > 0)
         return self.safety & after
@@ -69,20 +68,13 @@ class DerivedStudy:
         return self._weeks[measure]
 
     def at_week(self, measure: str, week: int) -> Floats:
-        """The value of each patient at a week, NaN where there is none."""
-        return pick(self.records(measure).value, self.weeks(measure)[week])
+        """The number that each patient's value at a week counts as, NaN where there is none."""
+        return pick(self.records(measure).point, self.weeks(measure)[week])
 
     @cached_property
     def ck_known(self) -> Ints:
         """Normality of each CK record."""
         return normality(self.records("CK"))
-
-    @cached_property
-    def ck_point(self) -> Floats:
-        """The number that each CK record counts as: itself, x/2 for `<x`, x for `>x`."""
-        records = self.records("CK")
-        below = (records.comparator == 1) | (records.comparator == 2)
-        return np.where(below, records.value / 2, records.value)
 
     def response(self, rule: ResponseRule) -> Response:
         """The verdict of one rule on every patient."""
@@ -100,13 +92,11 @@ class DerivedStudy:
 
     def difference(self, measure: str, week: int) -> Floats:
         """The value at a week minus the baseline, NaN outside the efficacy set."""
-        column = self.ck_point if measure == "CK" else self.records(measure).value
-        rows = self.weeks(measure)
-        return np.where(self.efficacy, difference(pick(column, rows[week]), pick(column, rows[0])), np.nan)
+        return np.where(self.efficacy, difference(self.at_week(measure, week), self.at_week(measure, 0)), np.nan)
 
     def ck_at(self, week: int) -> Floats:
-        """The number that the CK of a week counts as, NaN outside the efficacy set or where there is none."""
-        return np.where(self.efficacy, pick(self.ck_point, self.weeks("CK")[week]), np.nan)
+        """The CK of a week, NaN outside the efficacy set or where there is none."""
+        return np.where(self.efficacy, self.at_week("CK", week), np.nan)
 
     @cached_property
     def spells(self) -> Spells:
@@ -130,24 +120,30 @@ class DerivedStudy:
 
     @cached_property
     def follow_up_days(self) -> Ints:
-        """Days from day 0 to the last thing known of a treated patient, at least 1; 0 for the untreated."""
-        last = np.where(self.safety, self.exposure.day0, 0)
+        """Days from day 0 to the last thing known of a treated patient, both counted; 0 for the untreated.
+
+        The last thing is a laboratory result, a score, an infusion, an adverse event or the end of participation,
+        whichever is latest, so that no event counts that lies outside the time it is divided by.
+        """
+        last = np.where(self.safety, self.exposure.day0, NO_TIME)
         cohort = self.cohort
         for table in (cohort.labs, cohort.assessments, cohort.infusions, cohort.events):
             np.maximum.at(last, table.patient, table.day)
-        ended = [row.ended_day if row.ended_day is not None else -1 for row in cohort.patients]
-        has_end = np.array([day >= 0 for day in ended], dtype=np.bool_)
-        last = np.where(has_end, np.array(ended, dtype=np.int64), last)
-        return np.where(self.safety, np.maximum(last - self.exposure.day0, 0) + 1, 0)
+        last = np.maximum(last, self._ended)
+        return np.where(self.safety, last - self.exposure.day0 + 1, 0)
+
+    @cached_property
+    def ended_before_treatment(self) -> int:
+        """Treated patients whose participation is said to have ended before day 0."""
+        return int((self.safety & (self._ended != NO_TIME) & (self._ended < self.exposure.day0)).sum())
+
+    @cached_property
+    def _ended(self) -> Ints:
+        days = [NO_TIME if row.ended_day is None else row.ended_day for row in self.cohort.patients]
+        return np.array(days, dtype=np.int64)
 
     def _lab_records(self, code: str) -> Records:
         records = lab_records(self.cohort, self.exposure, code)
         if code != "CK" or self.protocol.upper_limit == "own":
             return records
-        borrowed, count = borrow_limits(records, self.cohort.labs.of("CK"), self.exposure.day0)
-        flags = {**records.flags, "borrowed_upper_limit": count}
-        flags["no_upper_limit"] = int(np.isnan(borrowed.upper_limit).sum())
-        return Records(
-            records.size, records.patient, records.day, records.value, borrowed.upper_limit, records.comparator,
-            records.lab, flags,
-        )  # fmt: skip
+        return borrow_limits(records, self.cohort.labs.of("CK"), self.exposure.day0)

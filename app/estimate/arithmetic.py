@@ -7,6 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+NOISE = 2.0**-53
+"""Half the distance between neighbouring floats, relative to their size."""
 LARGEST = 1e100
 """Beyond this, squares could overflow. No clinical value comes near."""
 
@@ -35,12 +37,22 @@ def normal_quantile(level: float) -> float:
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """Arithmetic mean of at least one value, from an exactly rounded sum."""
-    return math.fsum(values) / len(values)
+    """Arithmetic mean of at least one value, from an exactly rounded sum.
+
+    Values such as 0.1, 0.2 and -0.3 have the mean 0, though the floats that stand for them leave a rest: what is
+    smaller than the rounding of the values themselves is no mean.
+    """
+    mean = math.fsum(values) / len(values)
+    return mean if abs(mean) > NOISE * max(map(abs, values)) else 0.0
 
 
 def deviation_of(values: Sequence[float]) -> float:
-    """Standard deviation of at least two values, divisor n - 1, from an exactly rounded sum of squares."""
+    """Standard deviation of at least two values, divisor n - 1, from an exactly rounded sum of squares.
+
+    Equal values have none, whatever the rounding of their mean leaves.
+    """
+    if min(values) == max(values):
+        return 0.0
     mean = mean_of(values)
     return math.sqrt(math.fsum((x - mean) * (x - mean) for x in values) / (len(values) - 1))
 

@@ -7,7 +7,7 @@ The models follow `docs/definitions.md` row by row. A definition is echoed in ea
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -327,40 +327,59 @@ class Protocol(Part):
         return self.scales[measure]  # type: ignore[index]
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """CK, and every other measure that the protocol gives a scale to or asks about, each once."""
+        asked = (*sorted(self.scales), *self.weekly_change.measures, *(r.rule.measure for r in self.responses))
+        return tuple(dict.fromkeys(("CK", *asked)))
+
+    @property
     def digest(self) -> str:
         """`sha256:...` over the canonical JSON of the protocol: keys sorted, no spaces, defaults written out."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
     def _contradictions(self) -> Iterator[str]:
-        weeks = {0, *self.visits.weeks}
-        needs: list[tuple[str, Any, int | None]] = [
+        yield from self._undeclared()
+        for i, response in enumerate(self.responses):
+            yield from (f"responses.{i}: {sentence}" for sentence in self._objections(response.rule))
+        named = [response.rule.measure for response in self.responses if response.primary]
+        if len(set(named)) < len(named):
+            yield "responses: a measure has more than one primary definition."
+        weeks, measures = self.weekly_change.weeks, self.weekly_change.measures
+        if list(weeks) != sorted(set(weeks)) or 0 in weeks:
+            yield "weekly_change.weeks: declare each week once, ascending, without week 0, which is the baseline."
+        if len(set(measures)) < len(measures):
+            yield "weekly_change.measures: declare each measure once."
+
+    def _undeclared(self) -> Iterator[str]:
+        """Weeks that are no planned visit, and measures whose scale nobody declared."""
+        needs: list[tuple[str, str, int | None]] = [
             (f"responses.{i}", r.rule.measure, getattr(r.rule, "week", None)) for i, r in enumerate(self.responses)
         ]
         needs += [("weekly_change.measures", measure, None) for measure in self.weekly_change.measures]
         needs += [("weekly_change.weeks", "CK", week) for week in self.weekly_change.weeks]
         needs += [("ck_change.before_week", "CK", self.ck_change.before_week)]
         needs += [("ck_change.after_week", "CK", self.ck_change.after_week)]
-        compared = self.weekly_change.weeks
-        if list(compared) != sorted(set(compared)) or 0 in compared:
-            yield "weekly_change.weeks: declare each week once, ascending, without week 0, which is the baseline."
         for where, measure, week in needs:
-            if week is not None and week not in weeks:
+            if week is not None and week not in {0, *self.visits.weeks}:
                 yield f"{where}: this week is not among visits.weeks."
-            if measure in {"MMT", "ADL"} and measure not in self.scales:
+            if not self._has_scale(measure):
                 yield f"{where}: this measure needs its scale and direction in scales."
-        for i, response in enumerate(self.responses):
-            rule = response.rule
-            days = getattr(rule, "days", None)
-            if days is not None and not 1 <= days[0] <= days[1]:
-                yield f"responses.{i}: days must be an ascending pair after day 0."
-            if isinstance(rule, PointsAboveBaseline) and (
-                rule.measure in self.scales or rule.measure not in {"MMT", "ADL"}
-            ):
-                scale = self.scale(rule.measure)
-                if rule.points > scale.maximum - scale.minimum:
-                    yield f"responses.{i}: points exceed the range of the scale."
-        named = [(r.rule.measure, r.primary) for r in self.responses]
-        for measure in sorted({measure for measure, _ in named}):
-            if sum(1 for entry in named if entry == (measure, True)) > 1:
-                yield "responses: a measure has more than one primary definition."
+
+    def _objections(self, rule: ResponseRule) -> Iterator[str]:
+        """What speaks against one response rule on its own."""
+        if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
+            if not 1 <= rule.days[0] <= rule.days[1]:
+                yield "days must be an ascending pair after day 0."
+        elif rule.week <= 0:
+            yield "a response is judged at a week after treatment."
+        if rule.measure == "CK" or not self._has_scale(rule.measure):
+            return
+        scale = self.scale(rule.measure)
+        if isinstance(rule, PointsAboveBaseline) and rule.points > scale.maximum - scale.minimum:
+            yield "points exceed the range of the scale."
+        if isinstance(rule, PercentAboveBaseline) and scale.minimum < 0:
+            yield "a percentage of a baseline that may be negative has no meaning."
+
+    def _has_scale(self, measure: str) -> bool:
+        return measure not in {"MMT", "ADL"} or measure in self.scales

@@ -208,6 +208,11 @@ def protocol_changed_after_first_outcome(connection: Connection, study_id: str, 
     return first is not None and _protocol_at(connection, key, revision)[2] > first
 
 
+def is_known(connection: Connection, study_id: str) -> bool:
+    """Whether there is a study of this name."""
+    return _KEY.row(connection, study_id) is not None
+
+
 def study_key(connection: Connection, study_id: str) -> int:
     """The key by which the other tables know a study."""
     found = _KEY.row(connection, study_id)

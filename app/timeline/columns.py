@@ -34,9 +34,13 @@ COMPARATORS: dict[str | None, int] = {None: 0, "<": 1, "<=": 2, ">=": 3, ">": 4}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Columns of one length; `patient` is the row of the patient in `Cohort.patients`, ascending."""
+    """Columns of one length that cannot be written to; `patient` is the row in `Cohort.patients`, ascending."""
 
     patient: Ints
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            getattr(self, part.name).setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.patient)
@@ -234,7 +238,8 @@ class Cohort:
         """
         tables: tuple[Table, ...] = (self.labs, self.assessments, self.infusions, self.medications, self.events)
         bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
-        printed = [_printed(table) for table in tables]
+        unread = {"patient", "severity", *(["utc"] if self.zoned else [])}
+        printed = [_printed(table, unread) for table in tables]
         leaves = []
         for i, row in enumerate(self.patients):
             leaf = hashlib.sha256(repr(row[1:]).encode())
@@ -248,12 +253,12 @@ class Cohort:
         return "sha256:" + hashlib.sha256(b"".join([bytes([self.zoned]), *sorted(leaves)])).hexdigest()
 
 
-def _printed(table: Table) -> list[Any]:
+def _printed(table: Table, unread: set[str]) -> list[Any]:
     """Columns whose bytes are the content: numbers little-endian (NaN in one form), words as lists."""
     columns: list[Any] = []
     for part in fields(table):
         column = getattr(table, part.name)
-        if part.name == "patient":
+        if part.name in unread:
             continue
         if column.dtype == object:
             columns.append(column.tolist())
@@ -273,24 +278,27 @@ def _labs(c: list[Sequence[Any]], place: dict[str, int], zone: ZoneInfo | None) 
     patient, code, instant = _mapped(c[0], place), _mapped(c[1], cast(dict[Any, int], code_of)), _times(c[3])
     day, value, upper = _days(_ints(c[2]), instant, zone), _floats(c[5]), _floats(c[6])
     comparator, issued, lab = _mapped(c[7], COMPARATORS), _times(c[8]), _words(c[9])
-    order = np.lexsort((_rank(lab), comparator, upper, value, issued, instant, day, code, patient))
-    return Labs(patient, code, day, instant, _bools(c[4]), value, upper, comparator, issued, lab).where(order)
+    utc = _bools(c[4])
+    order = np.lexsort((utc, _rank(lab), comparator, upper, value, issued, instant, day, code, patient))
+    return Labs(patient, code, day, instant, utc, value, upper, comparator, issued, lab).where(order)
 
 
 def _assessments(c: list[Sequence[Any]], place: dict[str, int], zone: ZoneInfo | None) -> Assessments:
     code_of = {code: i for i, code in enumerate(ASSESSMENT_CODES)}
     patient, code, instant = _mapped(c[0], place), _mapped(c[1], cast(dict[Any, int], code_of)), _times(c[3])
     day, score, scale, issued = _days(_ints(c[2]), instant, zone), _floats(c[5]), _floats(c[6]), _times(c[7])
-    order = np.lexsort((scale, score, issued, instant, day, code, patient))
-    return Assessments(patient, code, day, instant, _bools(c[4]), score, scale, issued).where(order)
+    utc = _bools(c[4])
+    order = np.lexsort((utc, scale, score, issued, instant, day, code, patient))
+    return Assessments(patient, code, day, instant, utc, score, scale, issued).where(order)
 
 
 def _infusions(c: list[Sequence[Any]], place: dict[str, int], zone: ZoneInfo | None) -> Infusions:
     patient, product, instant = _mapped(c[0], place), _words(c[1]), _times(c[3])
     day, dose, unit = _days(_ints(c[2]), instant, zone), _floats(c[5]), _words(c[6])
     course = np.array([number or 0 for number in c[7]], dtype=np.int64)
-    order = np.lexsort((course, _rank(unit), dose, _rank(product), instant, day, patient))
-    return Infusions(patient, product, day, instant, _bools(c[4]), dose, unit, course).where(order)
+    utc = _bools(c[4])
+    order = np.lexsort((utc, course, _rank(unit), dose, _rank(product), instant, day, patient))
+    return Infusions(patient, product, day, instant, utc, dose, unit, course).where(order)
 
 
 def _medications(c: list[Sequence[Any]], place: dict[str, int]) -> Medications:
@@ -304,8 +312,9 @@ def _events(c: list[Sequence[Any]], place: dict[str, int], zone: ZoneInfo | None
     patient, instant = _mapped(c[0], place), _times(c[2])
     day, term = _days(_times(c[1]), instant, zone), _words(c[4])
     severity, serious, related = _words(c[5]), _words([None if s is None else bool(s) for s in c[6]]), _words(c[7])
-    order = np.lexsort((_rank(related), _rank(serious), _rank(severity), _rank(term), instant, day, patient))
-    return Events(patient, day, instant, _bools(c[3]), term, severity, serious, related).where(order)
+    utc = _bools(c[3])
+    order = np.lexsort((utc, _rank(severity), _rank(related), _rank(serious), _rank(term), instant, day, patient))
+    return Events(patient, day, instant, utc, term, severity, serious, related).where(order)
 
 
 def _days(day: Ints, instant: Ints, zone: ZoneInfo | None) -> Ints:

@@ -126,7 +126,9 @@ def test_values_by_visit_are_summarised_as_statistics_does(cohort, measure):
     treated = [p for p in patients if twin.course(p, SEED_2008).treated]
     for found in rows(cohort, section="visit", variable=measure):
         values = [
-            float(seen[found.week].value) for p in treated if found.week in (seen := twin.visits(p, SEED_2008, measure))
+            float(twin.stand_in(seen[found.week]))
+            for p in treated
+            if found.week in (seen := twin.visits(p, SEED_2008, measure))
         ]
         summary = found.summary
         assert (found.n, found.missing) == (len(values), len(treated) - len(values))

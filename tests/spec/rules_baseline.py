@@ -129,14 +129,23 @@ TREATMENT = Rule(
     row="treatment",
     name="Treatment",
     words="The protocol names the products whose infusions are the treatment. Infusions of anything else "
-    "neither treat a patient nor set day 0.",
+    "neither treat a patient nor set day 0; they are counted. Upper and lower case make no difference.",
     cases=(
         Case(says="an infusion of a named product is treatment", expect={"in the safety set": True}),
         Case(
             says="an infusion of a product that the protocol does not name is none",
             infusions=[infused(0, product="albumin")],
             ck=[(0, 1000), (7, 150)],
-            expect={"in the safety set": False, "CK responder": "not_treated"},
+            expect={
+                "in the safety set": False,
+                "CK responder": "not_treated",
+                "flag other_product of infusions": 1,
+            },
+        ),
+        Case(
+            says="upper and lower case make no other product",
+            infusions=[infused(0, product="IVIg"), infused(1, product="ivig")],
+            expect={"in the safety set": True, "flag other_product of infusions": 0},
         ),
         Case(
             says="a protocol may name another product",

@@ -89,6 +89,26 @@ RELATIVE = Rule(
             expect={"MMT responder": False},
         ),
         Case(
+            says="a baseline of 84 leaves less than 20 % of itself up to the maximum, which is flagged",
+            preset="relative-20",
+            mmt=[(0, 84), (28, 100)],
+            expect={"MMT responder": False, "flag near_ceiling of MMT": 1},
+        ),
+        Case(
+            says="a baseline of 83 leaves more",
+            preset="relative-20",
+            mmt=[(0, 83), (28, 100)],
+            expect={"MMT responder": True, "flag near_ceiling of MMT": 0},
+        ),
+        Case(
+            says="a week before treatment cannot be the week of a response",
+            preset="relative-20",
+            changes={
+                "responses": [{"rule": {"id": "percent_above_baseline", "measure": "MMT", "percent": 20, "week": -4}}]
+            },
+            refused="contradiction",
+        ),
+        Case(
             says="20 % more ADL is a response",
             preset="relative-20",
             adl=[(0, 30), (28, 36)],

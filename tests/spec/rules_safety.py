@@ -186,6 +186,25 @@ COUNTED = Rule(
             expect={"reactions: days of follow-up": 365},
         ),
         Case(
+            says="an event after the end of participation counts, and so does the time up to it",
+            ck=[(0, 1000), (7, 500)],
+            ended=(5, "completed"),
+            events=[event(399)],
+            expect={
+                "reactions: days of follow-up": 400,
+                "flag ended_before_treatment of adverse_events": 0,
+            },
+        ),
+        Case(
+            says="an end before the first infusion is flagged and ends nothing",
+            ck=[(0, 1000), (7, 500)],
+            ended=(-10, "withdrawn"),
+            expect={
+                "reactions: days of follow-up": 8,
+                "flag ended_before_treatment of adverse_events": 1,
+            },
+        ),
+        Case(
             says="while participation goes on it runs to the last thing that is known",
             ck=[(0, 1000), (7, 500)],
             expect={"reactions: days of follow-up": 8},

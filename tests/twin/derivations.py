@@ -447,9 +447,9 @@ def normality(patient: Patient, protocol: Protocol, record: Record) -> tuple[str
 
 
 def efficacy(patient: Patient, protocol: Protocol) -> bool:
-    """Treated, and any of CK, MMT and ADL has a record after day 0."""
+    """Treated, and any of CK, MMT, ADL and what else the protocol asks about has a record after day 0."""
     return course(patient, protocol).treated and any(
-        record.day > 0 for measure in EFFICACY_MEASURES for record in kept(patient, protocol, measure).records
+        record.day > 0 for measure in measures_of(protocol) for record in kept(patient, protocol, measure).records
     )
 
 
@@ -477,7 +477,7 @@ def response(patient: Patient, protocol: Protocol, rule: Rule) -> str:
         return "normal_at_baseline"
     if scale is not None and start.value == best_end(scale):
         return "at_scale_maximum"
-    if isinstance(rule, PercentAboveBaseline) and start.value == 0:
+    if not isinstance(rule, PointsAboveBaseline) and start.value == 0:
         return "zero_baseline"
     judged = _judged(patient, protocol, rule)
     if not judged:
@@ -487,12 +487,15 @@ def response(patient: Patient, protocol: Protocol, rule: Rule) -> str:
 
 
 def near_ceiling(patient: Patient, protocol: Protocol, rule: Rule) -> bool:
-    """Under the points rule: the baseline is not the best score but no further from it than the points asked for."""
+    """The baseline is not the best score but no further from it than the improvement asked for."""
     start = baseline(patient, protocol, rule.measure)
     scale = scale_of(protocol, rule.measure)
-    if not isinstance(rule, PointsAboveBaseline) or start is None or scale is None:
+    if start is None or scale is None:
         return False
-    return 0 < abs(best_end(scale) - start.value) <= exact(rule.points)
+    room = abs(best_end(scale) - start.value)
+    if isinstance(rule, PointsAboveBaseline):
+        return 0 < room <= exact(rule.points)
+    return 0 < 100 * room <= exact(rule.percent) * start.value
 
 
 def best_end(scale: Scale) -> Fraction:
