@@ -129,8 +129,34 @@ CK = Rule(
     words="A CK responder has, on any of days 1 to 59, a CK of at most 70 % of the baseline, or one within its "
     "own upper limit of normal. The comparison is made on the decimals that were written down. Whoever "
     "had a normal CK at baseline is not evaluable. The same rule on the last value of those days is "
-    "reported beside it.",
+    "reported beside it. A CK known only as a bound counts by what is certain, and is flagged: below x counts as x, "
+    "above x proves no fall, and from a baseline below x no fall can be proved. From a baseline of 0 there is none.",
     cases=(
+        Case(
+            says="below 70 is a fall to at most 70 from 100",
+            ck=[on(0, 100, limit=50), on(28, 70, sign="<", limit=50)],
+            expect={"CK responder": True, "flag comparator of CK": 1},
+        ),
+        Case(
+            says="above 69 proves no fall to at most 70 from 100",
+            ck=[on(0, 100, limit=50), on(28, 69, sign=">", limit=50)],
+            expect={"CK responder": False, "flag comparator of CK": 1},
+        ),
+        Case(
+            says="a baseline above 20000 proves a fall to 14000",
+            ck=[on(0, 20000, sign=">"), (28, 14000)],
+            expect={"CK responder": True, "flag comparator of CK": 1},
+        ),
+        Case(
+            says="it does not prove one to 14001",
+            ck=[on(0, 20000, sign=">"), (28, 14001)],
+            expect={"CK responder": False, "flag comparator of CK": 1},
+        ),
+        Case(
+            says="from a baseline of 0 no fall can be judged",
+            ck=[on(0, 0, limit=None), (28, 0)],
+            expect={"CK responder": "zero_baseline", "flag comparator of CK": 0},
+        ),
         Case(
             says="exactly 70 % of the baseline is a response", ck=[(0, 1000), (28, 700)], expect={"CK responder": True}
         ),
