@@ -304,6 +304,16 @@ def test_the_demonstration_study_is_loaded_once(serve, migrated_url):
     assert primary == {"MMT": (14, 15), "ADL": (12, 15), "CK": (15, 15)}
 
 
+def test_loading_the_demonstration_again_leaves_what_a_user_declared(serve, migrated_url):
+    run("demo", DATABASE_URL=migrated_url)
+    client = serve(migrated_url)
+    assert client.put("/v1/studies/demo", json={"name": "mine", "protocol": "relative-20"}).status_code == 200
+    run("demo", DATABASE_URL=migrated_url)
+
+    study = client.get("/v1/studies/demo").json()
+    assert (study["name"], study["protocol"]["id"], study["revision"]) == ("mine", "relative-20", 17)
+
+
 def test_readiness_follows_the_database_and_liveness_does_not(serve, tmp_path, monkeypatch):
     from app.api.service import Readiness
 
