@@ -243,6 +243,30 @@ def test_a_body_that_stops_arriving_is_given_up():
     assert (b"connection", b"close") in sent[0]["headers"]
 
 
+def test_a_body_that_trickles_in_is_given_up_as_well():
+    """Every byte comes in time, and the body would never end."""
+    sent: list[dict] = []
+
+    async def trickle():
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    async def reads_the_body(scope, receive, send):
+        while (await receive())["more_body"]:
+            pass
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1")],
+    }  # fmt: skip
+    door = Door(reads_the_body, Settings(body_timeout_seconds=0.1))
+    asyncio.run(asyncio.wait_for(door(scope, trickle, send), timeout=20))
+    assert sent[0]["status"] == BodyTimeout.status
+
+
 def test_waiting_for_the_end_of_the_connection_is_not_waiting_for_the_body():
     """A streamed answer listens for the client's leaving as long as it lasts."""
 
