@@ -1,5 +1,6 @@
 """The first analysis, done before anybody asks: it loads SciPy and lifelines, which takes two seconds."""
 
+import gc
 import json
 from functools import cache
 
@@ -15,8 +16,14 @@ _LATEST = 2**62
 
 @cache
 def warm() -> None:
-    """Answer every question about three invented patients whose CK becomes normal and does not stay so."""
+    """Answer every question about three invented patients whose CK becomes normal and does not stay so.
+
+    What is loaded by then stays: the collector is told so, or it would walk half a million objects of the libraries
+    again and again while timelines are stored.
+    """
     report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
+    gc.collect()
+    gc.freeze()
 
 
 def _patient(number: int) -> Timeline:

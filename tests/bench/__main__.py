@@ -89,7 +89,7 @@ def posting(folder: Path) -> list[tuple[str, str, str]]:
         for name in costs
     }
     rows_to_series = statistics.median(s / r for s, r in zip(costs["series"], costs["rows"], strict=True))
-    peer = f"request that only parses it ({median['parse']:.2f} ms of server CPU)"
+    peer = f"a request that goes the same way and only parses the `labs` form ({median['parse']:.2f} ms of server CPU)"
     return [
         (f"POST of 100 new results as `labs` ({median['rows']:.2f} ms)", peer, f"{ratio['rows']:.2f}; asked: under 4"),
         (

@@ -1,21 +1,19 @@
 """The service with one more address, which only parses: `python -m tests.bench.server PORT DATABASE_URL`."""
 
 import sys
-from datetime import UTC, datetime
 
 import uvicorn
-from starlette.requests import Request
-from starlette.responses import Response
+from fastapi import Response
 
+from app.api.dependencies import JsonBody, Now, latest
 from app.ingest.native import read_timeline
 from app.main import create_app
 from app.settings import Settings
-from app.timeline.moments import latest_acceptable
 
 
-async def parse_only(request: Request) -> Response:
-    """Read a timeline as any address does and forget it."""
-    read_timeline(await request.body(), latest_acceptable(datetime.now(UTC)))
+def parse_only(body: JsonBody, now: Now) -> Response:
+    """Go the way of every address that takes a timeline, read it, and forget it."""
+    read_timeline(body, latest(now))
     return Response(b'{"parsed": true}', media_type="application/json")
 
 
@@ -23,8 +21,8 @@ def main() -> None:
     """Serve on loopback until terminated."""
     port, url = int(sys.argv[1]), sys.argv[2]
     app = create_app(Settings(database_url=url, port=port))
-    app.add_route("/bench/parse", parse_only, methods=["POST"])
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    app.post("/bench/parse")(parse_only)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, proxy_headers=False)
 
 
 if __name__ == "__main__":
