@@ -225,8 +225,9 @@ def post_events(
     correction or a repetition, and a request may be sent again: what has been stored is not stored twice.
     """
     history = _of(patient, body, now)
-    with store.writing() as connection:
-        submission = ledger.submit(connection, study, [history], format=FORMAT, client=None, received_at=now)
+    submission = store.together(
+        lambda connection: ledger.submit(connection, study, [history], format=FORMAT, client=None, received_at=now)
+    )
     return _told(request, study, submission.outcomes[0])
 
 
