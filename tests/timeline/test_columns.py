@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.timeline.columns import (
-    NO_TIME,
-    AssessmentRow,
-    Cohort,
-    EventRow,
-    InfusionRow,
-    LabRow,
-    MedicationRow,
-    PatientRow,
-    patient_row,
-)
+from app.timeline.columns import NO_TIME, Cohort
 from app.timeline.moments import EPOCH_DAY, Moment, day_text, read_time
+from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow, patient_row
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.timeline.documents import LATEST, NOW, document, history, lab, series
 
@@ -322,3 +313,25 @@ def test_the_facts_of_a_timeline_and_plain_tuples_make_the_same_cohort():
 def test_attributes_are_read_back_from_their_json():
     attributes = {"weight_kg": "49", "ended": json.dumps({"date": "2004-02-29", "reason": "died"})}
     assert patient_row("P01", attributes) == PatientRow("P01", weight_kg=49.0, ended_day=12477, ended_reason="died")
+
+
+def test_z_and_a_zero_offset_arrive_in_any_order():
+    """The same instant and value, once with and once without the flag of a Z time."""
+    first = lab(id="1", time="2005-03-16T08:00:00Z")
+    second = lab(id="2", time="2005-03-16T08:00:00+00:00")
+
+    assert cohort(document(labs=[first, second])).digest == cohort(document(labs=[second, first])).digest
+
+
+def test_the_severity_of_an_event_is_read_by_no_analysis_and_keeps_the_digest():
+    mild, severe = (
+        cohort(document(adverse_events=[{"onset": "2005-04-12", "term": "rash", "severity": severity}]))
+        for severity in ("mild", "severe")
+    )
+
+    assert mild.digest == severe.digest
+
+
+def test_columns_cannot_be_written_to():
+    with pytest.raises(ValueError, match="read-only"):
+        cohort(document(labs=[lab()])).labs.value[0] = 9.0

@@ -1,0 +1,82 @@
+"""What answers carry beside their figures, and what each patient contributes to them."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.analyses import QUESTIONS, Options, answer
+from app.protocol.model import PointsAboveBaseline, Protocol, Response, WeeklyChange
+from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
+from app.timeline.columns import Cohort
+from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, PatientRow
+from tests.twin import derivations as twin
+from tests.twin.cohorts import cohorts, protocols
+
+DAY0 = 20_000
+
+
+def treated(scores=(), events=()):
+    infusions = [InfusionRow("A", "IVIG", DAY0, None, False, 0.4, "g/kg", None)]
+    return Cohort.assemble([PatientRow("A")], [], list(scores), infusions, [], list(events))
+
+
+@pytest.mark.parametrize("protocol", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_answer_names_the_treatment_baseline_visits_scales_and_limits(name, protocol):
+    named = {each.id: each.parameters for each in answer(name, treated(), protocol, Options()).definitions}
+
+    assert named["courses_by_gap"] == {"products": ["IVIG"], "course_gap_days": 14}
+    assert named["last_on_or_before_day_0"] == {"flag_older_than_days": 42}
+    assert f"visits_{protocol.visits.rule}" in named
+    assert set(named["scales"]) == {"MMT", "ADL"}
+    assert "upper_limit_own" in named
+
+
+@pytest.mark.parametrize(("protocol", "warned"), [(SEED_2008, True), (RELATIVE_20, False)])
+def test_only_a_best_value_is_warned_about(protocol, warned):
+    codes = [caveat.code for caveat in answer("response-rates", treated(), protocol, Options()).caveats]
+
+    assert ("best_of_many" in codes) is warned
+
+
+def test_a_protocol_about_another_instrument_finds_its_patients():
+    rule = PointsAboveBaseline(id="points_above_baseline", measure="MMT8", points=10, days=(1, 59), value="best")
+    protocol = Protocol(id="eight", responses=(Response(rule=rule),), weekly_change=WeeklyChange(measures=("MMT8",)))
+    scores = [
+        AssessmentRow("A", "MMT8", DAY0 + day, None, False, score, None, None)
+        for day, score in ((-1, 100.0), (28, 120.0))
+    ]
+    found = answer("response-rates", treated(scores), protocol, Options())
+
+    assert found.populations.efficacy == 1
+    assert [(row.responders, row.evaluable) for row in found.results] == [(1, 1)]
+
+
+def test_spellings_of_a_term_that_differ_in_case_and_blanks_are_one():
+    events = [
+        EventRow("A", DAY0 + 1, None, False, term, None, None, None) for term in (" headache", "Headache", "HEADACHE ")
+    ]
+    [row] = answer("adverse-reactions", treated(events=events), SEED_2008, Options()).results
+
+    assert [(each.term, each.patients, each.events) for each in row.by_term] == [("HEADACHE", 1, 3)]
+
+
+@given(st.tuples(cohorts(), protocols()))
+def test_the_patients_listed_are_those_of_the_twin(case):
+    slow, listed = twin.tally(*case), Options(patients=True)
+    for row in answer("weekly-change", *case, listed).results:
+        found = [(each.patient, each.difference) for each in row.patients if each.reason is None]
+        expected = slow.changes[row.measure, row.scale, row.week]
+        assert [who for who, _ in found] == [who for who, _ in expected]
+        assert [x for _, x in found] == pytest.approx([x for _, x in expected], abs=1e-9)
+        assert [each.patient for each in row.patients] == slow.all
+    [change] = answer("ck-change", *case, listed).results
+    found = [
+        (each.patient, each.before, each.after, each.difference) for each in change.patients if each.reason is None
+    ]
+    assert [row[0] for row in found] == [row[0] for row in slow.ck_change]
+    for row, expected in zip(found, slow.ck_change, strict=True):
+        assert row[1:] == pytest.approx(expected[1:], abs=1e-9)
+        assert math.isclose(row[3], row[2] - row[1], abs_tol=1e-9)
