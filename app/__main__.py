@@ -110,7 +110,8 @@ def read_settings() -> Settings:
 
 @contextmanager
 def database_of(settings: Settings) -> Iterator["Database"]:
-    """The database of the settings, if it has the tables of this version."""
+    """The database of the settings, if it has the tables of this version and its pseudonyms are those of the secret."""
+    from app.api.feeds import objection_to_secret
     from app.store.engine import Database
 
     with explained():
@@ -118,6 +119,10 @@ def database_of(settings: Settings) -> Iterator["Database"]:
         try:
             if not database.ready():
                 stop(UNREADY, 3)
+            with database.reading() as connection:
+                objection = objection_to_secret(connection, settings.secret)
+            if objection is not None:
+                stop(objection, 3)
             yield database
         finally:
             database.dispose()

@@ -46,6 +46,21 @@ class FaultCode(StrEnum):
     CONTRADICTION = "contradiction"
     MALFORMED = "malformed"
     DUPLICATE_KEY = "duplicate_key"
+    CODE_CONFLICT = "code_conflict"
+    NO_SUBJECT = "no_subject"
+    AMBIGUOUS_SUBJECT = "ambiguous_subject"
+    UNKNOWN_REFERENCE = "unknown_reference"
+    UNKNOWN_MODIFIER = "unknown_modifier"
+    AMBIGUOUS_TIME = "ambiguous_time"
+    VALUE_AND_REASON = "value_and_reason"
+    REPEATED_VALUE = "repeated_value"
+    UNSUPPORTED = "unsupported"
+    NOT_PRODUCTION = "not_production"
+    BAD_NUMBER = "bad_number"
+    RAGGED_ROW = "ragged_row"
+    UNKNOWN_COLUMN = "unknown_column"
+    REPEATED_COLUMN = "repeated_column"
+    UNKNOWN_ENCODING = "unknown_encoding"
 
 
 SENTENCES: dict[FaultCode, str] = {
@@ -79,15 +94,32 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_PARAMETER: "This resource does not take a query parameter of this name.",
     FaultCode.REPEATED_PARAMETER: "A query parameter may be given once.",
     FaultCode.CONTRADICTION: "This definition contradicts another part of the protocol.",
-    FaultCode.MALFORMED: "The text is not JSON as RFC 8259 defines it.",
+    FaultCode.MALFORMED: "The text does not follow the grammar of its format: JSON as RFC 8259 defines it, for one.",
     FaultCode.DUPLICATE_KEY: "An object has the same key twice.",
+    FaultCode.CODE_CONFLICT: "The codes contradict each other, or the text names another analyte: CK-MB is not CK.",
+    FaultCode.NO_SUBJECT: "Nothing here says which patient this is about.",
+    FaultCode.AMBIGUOUS_SUBJECT: "Several identifiers are given; the study declares no authority that decides.",
+    FaultCode.UNKNOWN_REFERENCE: "The reference leads to nothing in this submission or this study; none is fetched.",
+    FaultCode.UNKNOWN_MODIFIER: "A modifier that is not understood may change the meaning and cannot be ignored.",
+    FaultCode.AMBIGUOUS_TIME: "This local time does not exist on that day, or exists twice; send it with its offset.",
+    FaultCode.VALUE_AND_REASON: "A result has a value or the reason why it has none, not both.",
+    FaultCode.REPEATED_VALUE: "One value is expected here and several are given.",
+    FaultCode.UNSUPPORTED: "Content of this kind is not read here.",
+    FaultCode.NOT_PRODUCTION: "The message is marked as training or debugging; this is not a test study.",
+    FaultCode.BAD_NUMBER: "A number is written in digits with at most one decimal mark, the declared one.",
+    FaultCode.RAGGED_ROW: "The row has another number of cells than the header.",
+    FaultCode.UNKNOWN_COLUMN: "The header names a column that is not documented.",
+    FaultCode.REPEATED_COLUMN: "The header names a column twice.",
+    FaultCode.UNKNOWN_ENCODING: "The character set is not declared, not known, or not the one of these bytes.",
 }
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
-    """One thing that is wrong: a JSON pointer (RFC 6901) to the place and a code; `detail` adds to the code's
-    sentence.
+    """One thing that is wrong: its place and a code; `detail` says more than the sentence of the code.
+
+    The place is a JSON pointer (RFC 6901); in feeds it is what their users call it: `OBX[2]-5` in HL7 v2, an expression
+    in FHIR, `/7/value` for row 7 of a table.
     """
 
     pointer: str
@@ -158,6 +190,13 @@ class BodyTimeout(ServiceError):
 
     status = 408
     slug = "body-timeout"
+
+
+class Conflict(ServiceError):
+    """The request contradicts the state that the study or the service is in."""
+
+    status = 409
+    slug = "conflict"
 
 
 class Erased(ServiceError):

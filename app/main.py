@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from app import __version__
 from app.api import about, analyses, exchange, health, patients, problems, protocols, revisions, studies, timelines
 from app.api.dependencies import known_parameters, only_known_parameters
+from app.api.feeds import objection_to_secret
 from app.api.pages import Cursors
 from app.api.security import CrossOrigin, Door
 from app.api.service import Answers, Readiness, Scrubber, Service
@@ -61,6 +62,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         database = Database(settings.database_url, pool_size=THREADS)
         scrubber = Scrubber(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        await anyio.to_thread.run_sync(_check_secret, database, settings.secret)
         warming = threading.Thread(target=warm, name="warm", daemon=True)
         warming.start()
         yield {
@@ -79,6 +81,16 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         database.dispose()
 
     return lifespan
+
+
+def _check_secret(database: Database, secret: str | None) -> None:
+    """Refuse to start beside pseudonyms that cannot be made again."""
+    if not database.ready():
+        return  # tables of another version are told by /readyz
+    with database.reading() as connection:
+        objection = objection_to_secret(connection, secret)
+    if objection is not None:
+        raise RuntimeError(objection)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

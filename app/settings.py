@@ -3,11 +3,15 @@
 import re
 from functools import cached_property
 from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
+SHORTEST_SECRET = 32
+"""Characters of a secret; what a person would remember could be found by trying."""
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -49,6 +53,16 @@ class Settings(BaseSettings):
         "Several processes behind one address need the same.",
         repr=False,
     )
+    pseudonym_secret: str = Field(
+        default="",
+        description="Secret by which identifiers of feeds become pseudonyms, at least 32 characters. It is kept "
+        "outside the database: without it no person can be found again. Back it up apart from the data.",
+        repr=False,
+    )
+    pseudonym_secret_file: Path | None = Field(
+        default=None,
+        description="File that holds this secret, for example a mounted one; instead of the setting above.",
+    )
     cache_answers: int = Field(
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
     )
@@ -68,6 +82,25 @@ class Settings(BaseSettings):
         if not _PREFIX.fullmatch(prefix):
             raise ValueError("a prefix begins with a slash and does not end with one, as in /myoresponse")
         return prefix
+
+    @model_validator(mode="after")
+    def _one_secret_that_cannot_be_guessed(self) -> Self:
+        if self.pseudonym_secret and self.pseudonym_secret_file is not None:
+            raise ValueError("MYORESPONSE_PSEUDONYM_SECRET and MYORESPONSE_PSEUDONYM_SECRET_FILE exclude each other")
+        secret = self.secret
+        if secret is not None and len(secret) < SHORTEST_SECRET:
+            raise ValueError(f"the pseudonym secret must have at least {SHORTEST_SECRET} characters")
+        return self
+
+    @cached_property
+    def secret(self) -> str | None:
+        """The secret of the pseudonyms, if there is one."""
+        if self.pseudonym_secret_file is None:
+            return self.pseudonym_secret or None
+        try:
+            return self.pseudonym_secret_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeError):
+            raise ValueError("the file of the pseudonym secret cannot be read") from None
 
     @cached_property
     def listens_on_loopback(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Connection
 
@@ -18,7 +18,8 @@ from app.errors import MalformedDocument, NotFound, PreconditionFailed
 from app.ingest.native import read_model
 from app.protocol.presets import SEED_2008
 from app.store import studies
-from app.timeline.model import Document, Text
+from app.timeline.codes import Meaning
+from app.timeline.model import TEXT_PATTERN, Document, Text
 from app.timeline.moments import instant_text
 
 router = APIRouter(tags=["studies"])
@@ -39,6 +40,36 @@ TimeZone = Annotated[str, AfterValidator(_known_zone)]
 """An IANA name; a fault of it is reported with all others of its document."""
 
 
+LOCAL_CODE = r"^[^|\x00-\x1f\x7f-\x9f]{0,200}\|[^\x00-\x1f\x7f-\x9f]{1,100}$"
+Identifiers = Annotated[
+    studies.Identifiers,
+    Field(
+        description="What the identifiers in FHIR, HL7 v2 and CSV are. `medical_record`: numbers of a hospital, which "
+        "are never stored; each becomes a pseudonym by the secret of the service. `pseudonyms`: kept as they are.",
+        examples=["pseudonyms"],
+    ),
+]
+Authorities = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TEXT_PATTERN)], ...],
+    Field(
+        max_length=20,
+        description="The names under which feeds know the one authority whose identifiers say who a patient is: a FHIR "
+        "system, an assigning authority of HL7 v2. Identifiers of other authorities are passed over. Changing it "
+        "changes who is who: declare it before the first message.",
+        examples=[["urn:oid:1.2.392.200119.4.1", "WARD7"]],
+    ),
+]
+LocalCodes = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=LOCAL_CODE)], Meaning],
+    Field(
+        max_length=1_000,
+        description="Codes of feeds beside LOINC, ATC and our own: `system|code`, and what it means (a laboratory "
+        "code, a code of an assessment, or IVIG).",
+        examples=[{"L|CK": "CK"}],
+    ),
+]
+
+
 class StudyDefinition(Document):
     """What a client declares of a study."""
 
@@ -52,6 +83,9 @@ class StudyDefinition(Document):
         examples=["Asia/Tokyo"],
     )
     test: bool = Field(default=False, description="Whether this is not about real patients.", examples=[False])
+    identifiers: Identifiers = "medical_record"
+    authorities: Authorities = ()
+    local_codes: LocalCodes = Field(default_factory=dict)
 
 
 class ProtocolName(BaseModel):
@@ -71,6 +105,9 @@ class StudySummary(BaseModel):
     )
     time_zone: str | None = Field(description="Zone of the laboratory's day.", examples=["Asia/Tokyo"])
     test: bool = Field(description="Whether this is not about real patients.", examples=[False])
+    identifiers: Identifiers
+    authorities: Authorities
+    local_codes: LocalCodes
     revision: int = Field(description="The latest revision.", examples=[16])
     patients: int = Field(description="Patients at that revision.", examples=[16])
     created_at: str = Field(description="When the study was made.", examples=["2026-11-22T09:59:00Z"])
@@ -92,6 +129,9 @@ def summary(study: studies.Study) -> dict[str, Any]:
         "protocol": {"id": study.protocol.id, "digest": study.protocol_digest},
         "time_zone": study.time_zone,
         "test": study.test,
+        "identifiers": study.feeds.identifiers,
+        "authorities": study.feeds.authorities,
+        "local_codes": dict(sorted(study.feeds.local_codes.items())),
         "revision": study.revision,
         "patients": study.patients,
         "created_at": instant_text(study.created_at),
@@ -164,7 +204,8 @@ def put_study(
 ) -> Response:
     """Declare a study; it may be sent again: the same content changes nothing. A change is a revision of its own."""
     asked = read_model(body, StudyDefinition)
-    definition = studies.StudyDefinition(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test)
+    feeds = studies.FeedDefinition(asked.identifiers, asked.authorities, asked.local_codes)
+    definition = studies.StudyDefinition(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test, feeds)
     with store.writing() as connection:
         check_unchanged(connection, study, if_match)
         outcome = studies.put_study(connection, study, definition, client=None, received_at=now)

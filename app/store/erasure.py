@@ -16,11 +16,12 @@ from app.store.draft import Draft
 from app.store.hashes import tombstone
 from app.store.merge import Counts
 from app.store.statements import Insertion, Statement
-from app.store.tables import erasures, patients
+from app.store.tables import aliases, erasures, patients
 from app.store.timelines import check_etag
 
 _INSERT = Insertion(erasures)
 _DELETE_PATIENT = Statement(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
+_DELETE_ALIASES = Statement(aliases.delete().where(aliases.c.patient_key == bindparam("patient")), "patient")
 _READMIT = Statement(
     erasures.update()
     .where(
@@ -80,6 +81,7 @@ def erase(
     draft.write()
     for shelf in SHELVES.values():
         shelf.delete.run(connection, person.key)
+    _DELETE_ALIASES.run(connection, person.key)
     _DELETE_PATIENT.run(connection, person.key)
     _INSERT.run(connection, [(draft.key, number, person.first_revision, None, stone, person.key)])
     return Erasure(patient, number, person.first_revision)

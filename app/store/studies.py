@@ -2,7 +2,8 @@
 
 import json
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -18,6 +19,10 @@ from app.store.statements import Insertion, Statement
 from app.store.tables import protocols, revisions, studies, study_facts
 
 _NAMES = ("name", "time_zone", "test")
+_FEED_NAMES: dict[str, Any] = {"identifiers": "medical_record", "authorities": [], "local_codes": {}}
+"""What a study says of its feeds, and what it says where nothing is stored."""
+
+Identifiers = Literal["medical_record", "pseudonyms"]
 
 _KEY = Statement(select(studies.c.key).where(studies.c.id == bindparam("study")), "study")
 _FACTS = Statement(
@@ -101,6 +106,20 @@ _CLOSE_PROTOCOL = Statement(
 
 
 @dataclass(frozen=True, slots=True)
+class FeedDefinition:
+    """What a study says of the messages of hospitals.
+
+    `identifiers` says whether theirs are numbers of medical records, which are replaced, or pseudonyms already;
+    `authorities` are the names of the one authority whose identifiers say who a patient is; `local_codes` maps
+    `system|code` to our word.
+    """
+
+    identifiers: Identifiers = "medical_record"
+    authorities: tuple[str, ...] = ()
+    local_codes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StudyDefinition:
     """What a client says of a study."""
 
@@ -108,6 +127,7 @@ class StudyDefinition:
     protocol: Protocol
     time_zone: str | None = None
     test: bool = False
+    feeds: FeedDefinition = field(default_factory=FeedDefinition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +138,7 @@ class Study:
     name: str
     time_zone: str | None
     test: bool
+    feeds: FeedDefinition
     protocol: Protocol
     protocol_digest: str
     revision: int
@@ -143,6 +164,7 @@ def put_study(
         _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, secrets.token_bytes(32))
     draft = Draft(connection, study_id, received_at)
     stated = {name: json.dumps(getattr(definition, name)) for name in _NAMES}
+    stated |= {name: json.dumps(getattr(definition.feeds, name), sort_keys=True) for name in _FEED_NAMES}
     entries = _state_facts(draft, stated) + _state_protocol(draft, definition.protocol)
     return _conclude(draft, entries, "study", client)
 
@@ -180,6 +202,11 @@ def get_study(connection: Connection, study_id: str, revision: int | None = None
         name=facts["name"],
         time_zone=facts["time_zone"],
         test=facts["test"],
+        feeds=FeedDefinition(
+            facts.get("identifiers", _FEED_NAMES["identifiers"]),
+            tuple(facts.get("authorities", ())),
+            facts.get("local_codes", {}),
+        ),
         protocol=_read(document),
         protocol_digest=digest,
         revision=number,
@@ -246,7 +273,8 @@ def _read(document: str) -> Protocol:
 
 def _state_facts(draft: Draft, stated: dict[str, str]) -> list[list[Any]]:
     current = {name: (value, added) for name, value, added in _FACTS.rows(draft.connection, draft.key, LATEST)}
-    changed = [name for name in _NAMES if current.get(name, (None,))[0] != stated[name]]
+    unsaid = {name: json.dumps(value) for name, value in _FEED_NAMES.items()}
+    changed = [name for name in stated if current.get(name, (unsaid.get(name),))[0] != stated[name]]
     entries: list[list[Any]] = []
     for name in changed:
         if name in current:

@@ -38,7 +38,7 @@ from app.timeline.history import (
     MedicationFact,
 )
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The migration that these tables are the result of; a test holds it against the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -157,6 +157,25 @@ erasures = _table(
     CheckConstraint("readmitted_revision > erased_revision", name="readmitted_later"),
     Index(None, "study", "tombstone"),
 )
+
+aliases = _clustered(
+    "aliases",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("resource", WORDS, primary_key=True),
+    Column("alias", WORDS, primary_key=True),
+    Column("patient_key", WHOLE, ForeignKey(patients.c.key), nullable=False),
+    Column("kind", WORDS),
+    Column("identity", WORDS),
+    Index(None, "patient_key"),
+)
+"""Identifiers that clients gave to resources (`PUT /Observation/{id}`), and the patient or the fact that each names."""
+
+pseudonym_keys = _clustered(
+    "pseudonym_keys",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("fingerprint", WORDS, nullable=False),
+)
+"""By which key the pseudonyms of a study were made: a fingerprint, never the key."""
 
 
 def _fact_table(name: str, *content: Any) -> Table:  # noqa: ANN401

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from app.errors import FaultCode
 
@@ -106,6 +107,26 @@ def _clock(text: str) -> tuple[int, bool, bool]:
     if not _LEAST_OFFSET <= offset <= _GREATEST_OFFSET:
         raise _Unreadable(FaultCode.BAD_TIME)
     return since - offset, True, text.endswith("-00:00")
+
+
+def with_offset(local: str, zone: ZoneInfo) -> str | FaultCode:
+    """A local date-time without an offset (`2005-03-16T09:48:00`) with the offset that the zone had then.
+
+    An hour that the zone's clocks skipped does not exist, and one that they ran through twice names two instants:
+    neither can be read.
+    """
+    try:
+        at = datetime.fromisoformat(local)
+    except ValueError:
+        return FaultCode.BAD_TIME
+    first, second = (at.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    if first is None or first != second:
+        return FaultCode.AMBIGUOUS_TIME
+    minutes = first // timedelta(minutes=1)
+    if first != timedelta(minutes=minutes):  # a zone's local mean time of long ago has seconds, which no offset can say
+        return FaultCode.BAD_TIME
+    sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
+    return f"{local}{sign}{hours:02}:{rest:02}"
 
 
 def latest_acceptable(now: datetime) -> int:

@@ -113,17 +113,63 @@ LAB_CODE_OF: dict[str, LabCode] = {
 """Short name or LOINC code to short name. A LOINC code without its system is accepted in our own format only."""
 
 _SPELLINGS: tuple[tuple[Quantity, str, tuple[str, ...]], ...] = (
-    ("activity", "1", ("U/L", "IU/L", "[IU]/L", "[iU]/L", "mU/mL", "mIU/mL", "m[IU]/mL", "m[iU]/mL")),
-    ("activity", "1000", ("U/mL", "IU/mL", "[IU]/mL", "[iU]/mL")),
-    ("activity", "60", ("ukat/L", "\u00b5kat/L", "\u03bckat/L")),
-    ("activity", "0.06", ("nkat/L",)),
-    ("mass", "1", ("ug/L", "\u00b5g/L", "\u03bcg/L", "mcg/L", "ng/mL")),
+    (
+        "activity",
+        "1",
+        (
+            "U/L",
+            "U/l",
+            "u/L",
+            "u/l",
+            "IU/L",
+            "IU/l",
+            "iu/L",
+            "iu/l",
+            "[IU]/L",
+            "[iU]/L",
+            "[IU]/l",
+            "[iU]/l",
+            "unit/L",
+            "units/L",
+            "Unit/L",
+            "Units/L",
+            "mU/mL",
+            "mU/ml",
+            "mIU/mL",
+            "mIU/ml",
+            "m[IU]/mL",
+            "m[iU]/mL",
+        ),
+    ),
+    ("activity", "1000", ("U/mL", "U/ml", "IU/mL", "IU/ml", "[IU]/mL", "[iU]/mL")),
+    ("activity", "60", ("ukat/L", "ukat/l", "\u00b5kat/L", "\u00b5kat/l", "\u03bckat/L", "\u03bckat/l")),
+    ("activity", "0.06", ("nkat/L", "nkat/l")),
+    (
+        "mass",
+        "1",
+        (
+            "ug/L",
+            "ug/l",
+            "\u00b5g/L",
+            "\u00b5g/l",
+            "\u03bcg/L",
+            "\u03bcg/l",
+            "mcg/L",
+            "mcg/l",
+            "ng/mL",
+            "ng/ml",
+            "NG/ML",
+        ),
+    ),
 )
 UNITS: dict[str, Unit] = {
     spelling: Unit(spelling, quantity, Decimal(factor))
     for quantity, factor, spellings in _SPELLINGS
     for spelling in spellings
 }
+"""Every spelling that is read, each on purpose: what laboratories were seen to send for units per litre, and no rule.
+Upper and lower case differ: a spelling that is not here, `UKAT/L` say, is refused.
+"""
 
 INSTRUMENTS: dict[str, Instrument] = {
     instrument.code: instrument
