@@ -11,11 +11,11 @@ from fastapi import Depends, FastAPI
 from app import __version__
 from app.api import about, analyses, exchange, health, patients, problems, protocols, revisions, studies, timelines
 from app.api.dependencies import known_parameters, only_known_parameters
-from app.api.feeds import objection_to_secret
 from app.api.pages import Cursors
 from app.api.security import CrossOrigin, Door
 from app.api.service import Answers, Readiness, Scrubber, Service
 from app.api.warm import warm
+from app.intake.feeds import objection_to_secret
 from app.settings import Settings
 from app.store.engine import Database
 

@@ -1,15 +1,16 @@
 """What a study declares of its feeds, put together for a reader with the secret that the operator keeps."""
 
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from app.api.dependencies import latest
 from app.errors import Conflict
 from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
 from app.store import keys, studies
 from app.timeline.codes import CodeBook
+from app.timeline.moments import CLOCK_SKEW
 
 
 def feed_of(connection: Connection, study_id: str, secret: str | None, now: int) -> Feed:
@@ -29,7 +30,7 @@ def feed_of(connection: Connection, study_id: str, secret: str | None, now: int)
             )
         key = study_key(secret, study_id)
     return Feed(
-        latest=latest(now),
+        latest=now + CLOCK_SKEW // timedelta(microseconds=1),
         pseudonyms=Pseudonyms(key, declared.authorities),
         codes=CodeBook(declared.local_codes),
         zone=ZoneInfo(study.time_zone) if study.time_zone else None,

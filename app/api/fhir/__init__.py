@@ -1,0 +1,1 @@
+"""The FHIR R4 facade: what this service keeps, spoken of as resources."""

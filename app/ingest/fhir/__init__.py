@@ -1,0 +1,1 @@
+"""FHIR R4 resources and bundles, the few fields of them that say something that is kept."""

@@ -1,0 +1,1 @@
+"""From a message to its outcome: read by `ingest`, stored by `store`, whoever brought it (HTTP, MLLP, command line)."""
