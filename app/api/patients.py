@@ -24,6 +24,7 @@ from app.api.dependencies import (
 from app.api.documentation import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses
 from app.api.replies import address, page, reply, tagged, written
 from app.errors import (
+    Conflict,
     Erased,
     Fault,
     FaultCode,
@@ -237,7 +238,7 @@ def post_events(
     summary="Erase a person",
     status_code=204,
     response_description="The person is erased.",
-    responses=refuses(NotFound, Erased, PreconditionFailed),
+    responses=refuses(NotFound, Conflict, Erased, PreconditionFailed),
 )
 def erase_patient(
     study: StudyId,
@@ -256,6 +257,9 @@ def erase_patient(
     """Delete everything about a person from every revision, past ones included (GDPR article 17). What was answered
     from revisions that held the person is answered 410 from now on, and so is a later submission for that person,
     until a PUT with `readmit=true`.
+
+    A record into which others are merged (`merged_into`) is refused with 409: erase those first if they are of the same
+    person, or undo the merge. A merge that was undone stays in the record of the other person, with this identifier.
     """
     del erase
     with parts.database.writing() as connection:

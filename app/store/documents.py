@@ -48,7 +48,16 @@ def stated(attributes: Iterable[AttributeFact]) -> dict[str, Any]:
     return {name: _number(values[name]) for name in _ATTRIBUTES if name in values}
 
 
-_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "ended")
+def fact_document(kind: str, fact: Any) -> dict[str, Any]:  # noqa: ANN401 - a fact of that kind
+    """One fact of a kind of `History.kinds()` as a timeline shows it; an attribute by its name and value."""
+    return _WRITERS[kind](fact)
+
+
+_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into", "ended")
+
+
+def _attribute(fact: AttributeFact) -> dict[str, Any]:
+    return _given(name=fact.identity, value=_number(json.loads(fact.value)), **_sourced(fact))
 
 
 def _lab(fact: LabFact) -> dict[str, Any]:
@@ -130,3 +139,4 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Any], dict[str, Any]]], ...] = (
     ("medications", "medications", _medication),
     ("adverse_events", "events", _event),
 )
+_WRITERS = {"attributes": _attribute} | {kind: write for _, kind, write in _SECTIONS}

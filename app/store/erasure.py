@@ -5,19 +5,21 @@ say nothing, and a tombstone, by which the identifier is recognised when it come
 person can not be answered any more; those before and after can.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, exists, select
 
-from app.errors import Erased, NotFound
-from app.store.assertions import SHELVES
+from app.errors import Conflict, Erased, NotFound
+from app.store.assertions import SHELVES, shown
 from app.store.draft import Draft
 from app.store.hashes import tombstone
 from app.store.merge import Counts
 from app.store.statements import Insertion, Statement
-from app.store.tables import aliases, erasures, patients
+from app.store.tables import aliases, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
+from app.timeline.persons import MERGED_INTO
 
 _INSERT = Insertion(erasures)
 _DELETE_PATIENT = Statement(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
@@ -43,6 +45,22 @@ _OPEN_ERASURE = Statement(
     "study",
     "stone",
 )
+_IS_MERGED_INTO = Statement(
+    select(
+        exists().where(
+            patients.c.study == bindparam("study"),
+            patients.c.key != bindparam("itself"),
+            patient_attributes.c.patient_key == patients.c.key,
+            patient_attributes.c.identity == MERGED_INTO,
+            patient_attributes.c.value == bindparam("survivor"),
+            patient_attributes.c.removed.is_(None),
+            shown(patient_attributes),
+        )
+    ),
+    "study",
+    "itself",
+    "survivor",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,11 @@ def erase(
     received_at: int,
     if_match: str | None = None,
 ) -> Erasure:
-    """Delete all that is known of a person, as one revision. Call `Database.scrub` after the transaction."""
+    """Delete all that is known of a person, as one revision. Call `Database.scrub` after the transaction.
+
+    Raises `Conflict` where another record is merged into this one: what is left would be of the same person. A merge
+    that was undone is a part of the other record, and stays there with the identifier that it named.
+    """
     draft = Draft(connection, study_id, received_at)
     draft.summon([patient])
     if draft.is_erased(patient):
@@ -75,6 +97,11 @@ def erase(
         raise NotFound("The study has no patient of this name.")
     if if_match is not None:
         check_etag(connection, study_id, patient, if_match)
+    if _IS_MERGED_INTO.rows(connection, draft.key, person.key, json.dumps(patient))[0][0]:
+        raise Conflict(
+            "Another record is merged into this one. Erase that record first if it is of the same person, or undo the "
+            "merge."
+        )
     stone = tombstone(draft.secret, patient)
     entry = erased_entry(stone, person.key, person.first_revision)
     number = draft.seal([], Counts(), format="erasure", client=client, entries=[entry], erased=1)

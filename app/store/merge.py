@@ -5,11 +5,11 @@ by (version, issue time, status, arrival); an absent version or issue time is le
 changes nothing when it arrives again, so that a late retry of a result does not undo its correction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from app.timeline.history import Order, assertion_order
+from app.timeline.history import AttributeFact, Order, assertion_order
 from app.timeline.vocabulary import WITHDRAWN
 
 Fact = tuple[Any, ...]
@@ -113,20 +113,22 @@ def replace(
     """The facts that a timeline now consists of.
 
     A client that replaces has read what stands, so a late retry need not be feared: what was stored before may stand
-    again. Only an assertion that the source itself orders before the standing one stays behind it. What is left out
-    is withdrawn; what its source withdrew is not shown to the client and therefore not left out by it.
+    again. Only an assertion that the source itself orders before the standing one stays behind it; of the patient's
+    attributes a document shows no order, so that one that is put stands. What is left out is withdrawn; what its source
+    withdrew is not shown to the client and therefore not left out by it.
     """
     stated = set()
-    for fact in facts:
-        stated.add(fact[IDENTITY])
-        assertions = known.setdefault(fact[IDENTITY], [])
+    for given in facts:
+        stated.add(given[IDENTITY])
+        assertions = known.setdefault(given[IDENTITY], [])
         current = standing(assertions)
+        fact = _as_issued(given, assertions)
         if current is not None and current.fact == fact:
             tally.unchanged += 1
         elif current is None:
             _stand(assertions, fact, number, changes)
             tally.added += 1
-        elif order(fact) >= order(current.fact):
+        elif isinstance(fact, AttributeFact) or order(fact) >= order(current.fact):
             _supersede(assertions, current, fact, number, changes, tally)
         else:
             _pass_by(assertions, fact, number, changes, tally)
@@ -137,13 +139,27 @@ def replace(
             tally.withdrawn += 1
 
 
+def _as_issued(fact: Fact, assertions: Sequence[Assertion]) -> Fact:
+    """The fact with the issue time of what is known of it, where it is an attribute that came without one.
+
+    So what was read is the same when it is put again, and what is put now is older than what its source issues later.
+    """
+    if not isinstance(fact, AttributeFact) or fact.issued is not None or not assertions:
+        return fact
+    return fact._replace(issued=_greatest(assertions).fact[ISSUED])
+
+
+def _greatest(assertions: Sequence[Assertion]) -> Assertion:
+    """The assertion that stands or, where none does, the one that would."""
+    return standing(assertions) or max(assertions, key=lambda one: (order(one.fact), one.added, one.ordinal))
+
+
 def _assert(assertions: list[Assertion], fact: Fact, number: int, changes: Changes, tally: Tally) -> None:
     current = standing(assertions)
     if current is not None and current.fact == fact:
         tally.unchanged += 1
         return
-    greatest = current or max(assertions, key=lambda one: (order(one.fact), one.added, one.ordinal))
-    if order(fact) < order(greatest.fact) or any(one.fact == fact for one in assertions):
+    if order(fact) < order(_greatest(assertions).fact) or any(one.fact == fact for one in assertions):
         _pass_by(assertions, fact, number, changes, tally)
     elif current is None:
         _stand(assertions, fact, number, changes)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from app.timeline.history import History, standing
 from app.timeline.moments import DAY_MICROSECONDS, EPOCH
+from app.timeline.persons import people_of
 from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow, patient_row
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
@@ -182,6 +183,7 @@ class Cohort:
         """The cohort of histories that were never stored, each patient once.
 
         Of several assertions of one fact the one that stands counts, as in the ledger; a withdrawn fact does not.
+        Records that are merged are one patient.
         """
         people: list[PatientRow] = []
         labs: list[LabRow] = []
@@ -189,7 +191,7 @@ class Cohort:
         infusions: list[InfusionRow] = []
         medications: list[MedicationRow] = []
         events: list[EventRow] = []
-        for one in histories:
+        for one in people_of(histories):
             who = one.patient
             people.append(patient_row(who, {fact.identity: fact.value for fact in one.attributes}))
             labs += [

@@ -56,7 +56,7 @@ SECTIONS = {
     "medications": "medications",
     "events": "adverse_events",
 }
-PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant")
+PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into")
 MOST_FAULTS = 1000
 """How many faults of one document are listed; whoever sent more has one fault many times over."""
 
@@ -267,9 +267,14 @@ class Reading:
         return tuple(seen.values())
 
     def _read_patient(self, timeline: Timeline) -> None:
-        if not timeline.patient.id.strip("."):  # dots only mean something else in an address
-            self._fault(FaultCode.BAD_IDENTIFIER, "patient", "id")
-        year = timeline.patient.birth_year
+        patient = timeline.patient
+        for name in ("id", "merged_into"):
+            if not (getattr(patient, name) or "-").strip("."):  # dots only mean something else in an address
+                self._fault(FaultCode.BAD_IDENTIFIER, "patient", name)
+        if patient.merged_into == patient.id:
+            itself = "A record cannot be merged into itself."
+            self.faults.append(Fault(pointer("patient", "merged_into"), FaultCode.CONTRADICTION, itself))
+        year = patient.birth_year
         if year is None:
             return
         self._born = date(year, 1, 1).toordinal() - EPOCH_DAY

@@ -8,7 +8,10 @@ from app.timeline.vocabulary import STATUS_ORDER, WITHDRAWN
 
 
 class AttributeFact(NamedTuple):
-    """One attribute of the patient; `value` is JSON text. Attributes carry no version: arrival decides between two."""
+    """One attribute of the patient; `value` is JSON text.
+
+    Attributes carry no version: when they were issued decides between two, where that was sent, else arrival.
+    """
 
     identity: str
     source: str | None

@@ -93,6 +93,9 @@ class Patient(Document):
     diagnosis: Diagnosis | None = optional("Diagnosis as at the start of treatment.", "polymyositis")
     weight_kg: float | None = optional("Body weight in kg.", 49, gt=0, le=700)
     steroid_resistant: bool | None = optional("Whether corticosteroids had failed before.", True)
+    merged_into: Identifier | None = optional(
+        "This record is of the same person as that one; analyses read both as one.", "P07"
+    )
 
 
 class LabResult(Sourced):

@@ -1,37 +1,136 @@
-"""Versioned facts arrive in any order, and the study is the same."""
+"""Versioned facts arrive in any order, some of them twice, and the study is the same."""
 
+import json
 import random
 
+from app.analyses import Options, report
+from app.protocol.presets import SEED_2008
 from app.store.chain import verify
 from app.store.ledger import submit, submit_each
-from tests.store.posts import begin_study, ck, columns, got, history, now, timeline
+from app.store.studies import StudyDefinition, put_study
+from app.store.timelines import cohort, document
+from app.timeline.facts import AttributeFact, History
+from tests.store.posts import ck, history, now, timeline
 
-SAID = [
-    timeline("P1", ck("a", value=10 * version + 1, version=version, status=status), about={"sex": "female"})
-    for version, status in [(1, "preliminary"), (1, "final"), (2, "final"), (3, "entered-in-error"), (4, "corrected")]
-] + [
-    timeline("P2", ck("a", value=5, issued="2005-03-17T08:00:00Z")),
-    timeline("P2", ck("a", value=6, issued="2005-03-18T08:00:00Z"), ck("b", value=7)),
-    timeline("P2", ck("b", value=None, status="entered-in-error")),
-    timeline("P2", assessments=[{"code": "MMT", "time": "2005-03-16", "score": 60, "version": 1}]),
-    timeline("P2", assessments=[{"code": "MMT", "time": "2005-03-16", "score": 62, "version": 2}]),
+ORDERS = {"sqlite": 1000, "postgresql": 60}
+ANALYSED = 50
+"""One order in so many is analysed as well; the digest of the data is compared in all."""
+
+
+def at(day: int, hour: int = 9) -> str:
+    return f"2005-04-{day:02d}T{hour:02d}:00:00+09:00"
+
+
+def result(number: str, day: int, **more) -> dict:
+    return ck(number, time=at(day), upper_limit=163, **more)
+
+
+def said(who: str, *labs: dict, **sections) -> History:
+    return history(timeline(who, *labs, **sections))
+
+
+def merged(issued: int, status: str, survivor: str) -> History:
+    fact = AttributeFact("merged_into", None, None, None, issued, status, json.dumps(survivor))
+    return History("P3", (fact,))
+
+
+MESSAGES = [
+    # One accession in every status that a laboratory gives it, the issue time deciding.
+    *[
+        said("P1", result("acc-1", 1, value=value, status=status, issued=at(2, hour)))
+        for value, status, hour in [
+            (1000, "preliminary", 8),
+            (1010, "final", 9),
+            (1020, "amended", 10),
+            (1030, "corrected", 11),
+        ]
+    ],
+    # Versions decide before issue times, a status only where both are equal.
+    *[
+        said("P1", result("acc-2", 8, value=value, version=version, status=status, issued=at(20 - version)))
+        for value, version, status in [(700, 1, "preliminary"), (710, 1, "final"), (720, 2, "final"), (730, 3, "final")]
+    ],
+    # A correction whose original may come later, and a cancellation that a later version revives.
+    said("P1", result("acc-3", 15, value=160, status="corrected", issued=at(16))),
+    said("P1", result("acc-3", 15, value=610, status="final", issued=at(15, 12))),
+    said("P1", result("acc-4", 20, value=400, version=1)),
+    said("P1", result("acc-4", 20, value=None, version=2, status="cancelled")),
+    said("P1", result("acc-4", 20, value=150, version=3, status="final")),
+    # Entered in error for good, with and without a value; one number of two analytes.
+    said("P1", result("acc-5", 22, value=9999), result("acc-5", 22, value=461, code="LDH")),
+    said("P1", result("acc-5", 22, value=None, status="entered-in-error")),
+    said("P2", result("acc-6", 3, value=880, status="entered-in-error", issued=at(5))),
+    said("P2", result("acc-6", 3, value=880, issued=at(4))),
+    # The same accession from another message, beside results that only this one has.
+    said("P1", result("acc-1", 1, value=1030, status="corrected", issued=at(2, 11)), result("acc-7", 12, value=300)),
+    said("P2", result("acc-1", 1, value=900), result("acc-8", 9, value=500)),
+    said("P2", result("acc-8", 9, value=510, version=0), result("acc-9", 16, value=120)),
+    # Everything that is no laboratory result.
+    *[
+        said(
+            who,
+            about={"sex": "female", "birth_year": 1950 + n, "diagnosis": "polymyositis"},
+            infusions=[{"time": "2005-04-05", "product": "IVIG", "dose": 0.4, "unit": "g/kg"}],
+            assessments=[{"code": "MMT", "time": "2005-04-04", "score": 60}],
+        )
+        for n, who in enumerate(("P1", "P2"))
+    ],
+    said("P1", assessments=[{"code": "MMT", "time": "2005-04-20", "score": 60, "version": 1}]),
+    said("P1", assessments=[{"code": "MMT", "time": "2005-04-20", "score": 70, "version": 2}]),
+    said("P2", adverse_events=[{"id": "ae-1", "term": "headache", "onset": "2005-04-06"}]),
+    said("P2", adverse_events=[{"id": "ae-1", "term": "migraine", "onset": "2005-04-06", "issued": at(9)}]),
+    said("P2", adverse_events=[{"id": "ae-2", "term": "rash"}]),
+    said("P2", adverse_events=[{"id": "ae-2", "term": "rash", "status": "entered-in-error"}]),
+    # A record of the same person, merged, separated and merged again.
+    said("P3", result("acc-10", 18, value=140), result("acc-8", 9, value=512, version=1)),
+    merged(1_113_000_000_000_000, "final", "P1"),
+    merged(1_113_000_001_000_000, "entered-in-error", "P1"),
+    merged(1_113_000_002_000_000, "final", "P2"),
 ]
 
 
-def test_hundreds_of_orders_of_arrival_end_in_one_state(database, study):
-    orders = random.Random(20080118)
-    ends = set()
-    for n in range(150):
-        name = begin_study(database, f"{study}-{n}")
-        said = [history(one) for one in SAID * 2]
-        orders.shuffle(said)
-        with database.writing() as connection:
-            if n % 3:
-                for one in said:
-                    submit(connection, name, [one], format="native", client=None, received_at=now())
-            else:
-                submit_each(connection, name, said, format="native", client=None, received_at=now())
-        with database.reading() as connection:
-            assert verify(connection, name).faults == ()
-        ends.add((columns(database, name, 1000).digest, str(got(database, name, "P1")), str(got(database, name, "P2"))))
-    assert len(ends) == 1
+def stored(connection, study, messages, chance):
+    """Store the messages one by one, as one stream, or in groups of any size."""
+    way = chance.randrange(3)
+    circumstances = {"format": "native", "client": None, "received_at": now()}
+    while messages:
+        size = [1, len(messages), chance.randrange(1, 9)][way]
+        group, messages = messages[:size], messages[size:]
+        if way:
+            submit_each(connection, study, group, **circumstances)
+        else:
+            submit(connection, study, group, **circumstances)
+
+
+def analysed(data):
+    """All answers from what a study holds, as text."""
+    found = report(data, SEED_2008, Options())
+    answers = {name: answer.model_dump(mode="json") for name, answer in found.answers.items()}
+    return json.dumps([found.populations.model_dump(), answers])
+
+
+def test_any_order_of_arrival_ends_in_one_state(database, study):
+    """A thousand orders on SQLite and some dozens on PostgreSQL, each in a study of its own, all in one transaction."""
+    chance = random.Random(20080118)
+    ends, reports = set(), set()
+    with database.writing() as connection:
+        for n in range(ORDERS[database.engine.dialect.name]):
+            name = f"{study}-{n}"
+            put_study(connection, name, StudyDefinition("A trial", SEED_2008), client=None, received_at=now())
+            messages = MESSAGES + chance.sample(MESSAGES, len(MESSAGES) // 2)
+            chance.shuffle(messages)
+            stored(connection, name, messages, chance)
+            data = cohort(connection, name, 1000)
+            told = [json.dumps(document(connection, name, who)) for who in ("P1", "P2", "P3")]
+            ends.add((data.digest, *told))
+            if n % ANALYSED == 0:
+                reports.add(analysed(data))
+                assert verify(connection, name).faults == ()
+    assert len(ends) == len(reports) == 1
+    _, *told = ends.pop()
+    values = [{lab["id"]: lab["value"] for lab in json.loads(one)["labs"] if lab["code"] == "CK"} for one in told]
+    assert values == [
+        {"acc-1": 1030, "acc-2": 730, "acc-3": 160, "acc-4": 150, "acc-7": 300},
+        {"acc-1": 900, "acc-8": 510, "acc-9": 120},
+        {"acc-8": 512, "acc-10": 140},
+    ]

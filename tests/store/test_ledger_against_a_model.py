@@ -1,5 +1,6 @@
 """The ledger and a plain dictionary are told the same; they must tell the same, now and as of every revision."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,18 +9,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from app.errors import Erased, NotFound, PreconditionFailed, PreconditionRequired
+from app.errors import Conflict, Erased, NotFound, PreconditionFailed, PreconditionRequired
 from app.store.chain import verify
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.ledger import submit, submit_each
 from app.store.revisions import resolve
+from app.timeline.facts import AttributeFact, History
 from tests.store.posts import begin_study, ck, columns, etag, got, history, now, put, revisions, timeline
 
 RANKS = {"preliminary": 0, "final": 1, "amended": 2, "corrected": 3, "entered-in-error": 4, "cancelled": 4}
 ISSUED = {None: None, 1: "2005-03-17T00:00:00Z"}
+LINK = "merged_into"
 
-PATIENTS = st.sampled_from(["Ada", "Bo"])
+NAMES = ("Ada", "Bo", "Cy")
+PATIENTS = st.sampled_from(["Ada", "Ada", "Bo", "Bo", "Cy"])
 ASSERTIONS = st.tuples(
     st.sampled_from(["k1", "k2"]),
     st.sampled_from([None, None, 1, 2]),
@@ -29,6 +33,11 @@ ASSERTIONS = st.tuples(
 )
 """So few that most of them meet again."""
 DOCUMENTS = st.lists(ASSERTIONS, max_size=3, unique_by=lambda one: one[:4])
+LINKS = st.tuples(
+    st.just(LINK), st.none(), st.sampled_from([None, 1, 2]), st.sampled_from(["final", "final", "entered-in-error"]),
+    st.sampled_from([*NAMES, "Nobody"]),
+)  # fmt: skip
+"""A record merged into another, or a merge taken back; told like any assertion: attributes have no version."""
 
 
 @dataclass
@@ -48,8 +57,13 @@ def written(patient: str, said: list[tuple]) -> dict[str, Any]:
     labs = [
         ck(number, value, version=version, issued=ISSUED[issued], status=status)
         for number, version, issued, status, value in said
+        if number != LINK
     ]
-    return timeline(patient, *labs)
+    return timeline(patient, *labs, about={name: survivor for name, *_, survivor in said if name == LINK})
+
+
+def is_shown(assertion: tuple | None) -> bool:
+    return assertion is not None and RANKS[assertion[3]] < 4
 
 
 @dataclass
@@ -62,13 +76,9 @@ class Model:
     erased: set[str] = field(default_factory=set)
     windows: list[tuple[int, int]] = field(default_factory=list)
 
-    def shown(self) -> dict:
+    def standing(self) -> dict:
         return {
-            patient: {
-                number: fact.current
-                for number, fact in facts.items()
-                if fact.current is not None and RANKS[fact.current[3]] < 4
-            }
+            patient: {number: fact.current for number, fact in facts.items() if fact.current is not None}
             for patient, facts in self.people.items()
         }
 
@@ -90,21 +100,24 @@ class Model:
     def replace(self, patient: str, said: list[tuple]) -> bool:
         facts = self.people[patient]
         changed = False
-        for assertion in said:
-            fact = facts.setdefault(assertion[0], Fact())
+        for given in said:
+            fact = facts.setdefault(given[0], Fact())
+            assertion = given
+            if given[0] == LINK and fact.ever:  # a document cannot say when it was issued
+                assertion = (*given[:2], (fact.current or max(fact.ever, key=rank))[2], *given[3:])
             known = assertion in fact.ever
             if fact.current == assertion:
                 continue
             if not known:
                 fact.ever.append(assertion)
-            if fact.current is None or rank(assertion) >= rank(fact.current):
+            if fact.current is None or given[0] == LINK or rank(assertion) >= rank(fact.current):
                 fact.current = assertion
                 changed = True
             elif not known:
                 changed = True
         for number, fact in facts.items():
             left_out = number not in {assertion[0] for assertion in said}
-            if left_out and fact.current is not None and RANKS[fact.current[3]] < 4:
+            if left_out and is_shown(fact.current):
                 fact.current = None
                 changed = True
         return self.conclude(patient, False, changed)
@@ -113,14 +126,42 @@ class Model:
         if new:
             self.first[patient] = len(self.snapshots)
         if changed:
-            self.snapshots.append(self.shown())
+            self.snapshots.append(self.standing())
         return changed
 
     def erase(self, patient: str) -> None:
         self.windows.append((self.first.pop(patient), len(self.snapshots)))
         del self.people[patient]
         self.erased.add(patient)
-        self.snapshots.append(self.shown())
+        self.snapshots.append(self.standing())
+
+    def is_merged_into(self, patient: str) -> bool:
+        links = (facts[LINK].current for who, facts in self.people.items() if LINK in facts and who != patient)
+        return any(is_shown(link) and link[4] == patient for link in links)
+
+
+def analysed(snapshot: dict) -> dict[str, list[float]]:
+    """The values that analyses should read of each person: assertions of linked records are put together one by one."""
+
+    def survivor(record: str) -> str:
+        link = snapshot[record].get(LINK)
+        return link[4] if is_shown(link) and link[4] in snapshot else record
+
+    def end(record: str) -> str:
+        path = [record]
+        while (following := survivor(path[-1])) != path[-1]:
+            path.append(following)
+            if path.count(following) > 1:  # round in a circle: whoever is on it stays alone
+                return next(one for one in path if path.count(one) > 1)
+        return path[-1]
+
+    of_person: dict[str, dict[str, tuple]] = {}
+    for record in sorted(snapshot, key=lambda one: (end(one) != one, one)):
+        facts = of_person.setdefault(end(record), {})
+        for number, assertion in snapshot[record].items():
+            if number != LINK and (number not in facts or rank(assertion) > rank(facts[number])):
+                facts[number] = assertion
+    return {who: sorted(one[4] for one in facts.values() if is_shown(one)) for who, facts in of_person.items()}
 
 
 class Ledger(RuleBasedStateMachine):
@@ -161,13 +202,21 @@ class Ledger(RuleBasedStateMachine):
                 number = len(self.model.snapshots)
                 assert outcome.revision == (number if self.model.merge(patient, assertions) else None)
 
-    def submit(self, said):
+    @rule(patient=PATIENTS, link=LINKS)
+    def say_who_is_one_person(self, patient, link):
+        _, _, issued, status, survivor = link
+        if survivor == patient:  # no reader lets it pass
+            return
+        fact = AttributeFact(LINK, None, None, None, issued, status, json.dumps(survivor))
+        self.submit([(patient, [link])], [History(patient, (fact,))])
+
+    def submit(self, said, histories=None):
         try:
             with self.database.writing() as connection:
                 done = submit(
                     connection,
                     self.study,
-                    [history(written(*one)) for one in said],
+                    histories or [history(written(*one)) for one in said],
                     format="native",
                     client=None,
                     received_at=now(),
@@ -184,8 +233,10 @@ class Ledger(RuleBasedStateMachine):
         assert [one.revision is not None for one in done.outcomes] == changed
         assert done.revision == (before if any(changed) else None)
 
-    @rule(patient=PATIENTS, said=DOCUMENTS)
-    def replace(self, patient, said):
+    @rule(patient=PATIENTS, said=DOCUMENTS, survivor=st.sampled_from([None, *NAMES]))
+    def replace(self, patient, said, survivor):
+        if survivor not in {None, patient}:
+            said = [*said, (LINK, None, None, "final", survivor)]
         document = written(patient, said)
         if patient in self.model.erased:
             with pytest.raises(Erased):
@@ -211,7 +262,10 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(patient=PATIENTS)
     def erase(self, patient):
-        if patient in self.model.people:
+        if self.model.is_merged_into(patient) and patient in self.model.people:
+            with pytest.raises(Conflict), self.database.writing() as connection:
+                erase(connection, self.study, patient, client=None, received_at=now())
+        elif patient in self.model.people:
             with self.database.writing() as connection:
                 erasure = erase(connection, self.study, patient, client=None, received_at=now())
             self.model.erase(patient)
@@ -252,23 +306,25 @@ class Ledger(RuleBasedStateMachine):
         with self.database.reading() as connection:
             assert resolve(connection, self.study, revision=number, now=now()).number == number
         snapshot = self.model.snapshots[number]
-        for patient in ("Ada", "Bo"):
+        for patient in NAMES:
             if patient in snapshot:
-                assert self.read(patient, number) == snapshot[patient]
+                shown = {name: fact for name, fact in snapshot[patient].items() if is_shown(fact)}
+                link = shown.pop(LINK, None)
+                assert self.read(patient, number) == (shown, link and link[4])
             else:
                 with pytest.raises((NotFound, Erased)):
                     got(self.database, self.study, patient, number)
         cohort = columns(self.database, self.study, number)
-        assert [one.id for one in cohort.patients] == sorted(snapshot)
-        told = sorted(fact[4] for facts in snapshot.values() for fact in facts.values())
-        assert sorted(cohort.labs.value.tolist()) == told
+        read = {one.id: cohort.labs.value[cohort.labs.patient == i] for i, one in enumerate(cohort.patients)}
+        assert {who: sorted(values.tolist()) for who, values in read.items()} == analysed(snapshot)
 
     def read(self, patient, number):
         issued = {text: short for short, text in ISSUED.items()}
+        document = got(self.database, self.study, patient, number)
         return {
             lab["id"]: (lab["id"], lab.get("version"), issued[lab.get("issued")], lab["status"], lab["value"])
-            for lab in got(self.database, self.study, patient, number)["labs"]
-        }
+            for lab in document["labs"]
+        }, document["patient"].get(LINK)
 
 
 def test_the_ledger_says_what_a_dictionary_would(database):
