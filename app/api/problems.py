@@ -8,7 +8,6 @@ tells the log its type and where it happened, never its text: the text of an exc
 import json
 import logging
 import re
-import traceback
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
@@ -21,7 +20,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from app import errors
+from app.api.fhir import outcomes
 from app.errors import SENTENCES, Fault, FaultCode, ServiceError, pointer
+from app.log import places
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
@@ -129,13 +130,15 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
 
 
 def refusal(scope: Scope, error: ServiceError) -> Response:
-    """The answer to a request that is refused."""
-    document = problem(error)
-    scope["myoresponse.instance"] = document.instance
+    """The answer to a request that is refused; below `/fhir` it is an OperationOutcome."""
     root = scope.get("root_path", "")
     headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
     if error.status == errors.Busy.status:
         headers.setdefault("Retry-After", str(RETRY_SECONDS))
+    if outcomes.is_fhir(scope):
+        return outcomes.refusal(scope, error, headers)
+    document = problem(error)
+    scope["myoresponse.instance"] = document.instance
     body = json.dumps(document.model_dump(mode="json"), indent=2).encode() + b"\n"
     return Response(body, error.status, headers, MEDIA_TYPE)
 
@@ -146,12 +149,6 @@ def unexpected(scope: Scope, error: BaseException) -> Response:
     kind = str(error).replace(" ", ":") if isinstance(error, ServiceError) else type(error).__name__
     log.error("event=failure type=%s at=%s instance=%s", kind, places(error), scope["myoresponse.instance"])
     return answer
-
-
-def places(error: BaseException) -> str:
-    """Where an exception came from, innermost first, without any text that could hold data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return "<".join(f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno}" for frame in reversed(frames))
 
 
 _CODES: dict[str, FaultCode] = {

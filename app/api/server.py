@@ -1,12 +1,12 @@
 """The server process: it listens, says what to try, and stops without dropping what it has begun."""
 
-import logging
 import socket
 import sys
 
 import uvicorn
 from fastapi import FastAPI
 
+from app.log import log_to_stdout
 from app.settings import Settings
 
 GRACE_SECONDS = 25
@@ -38,16 +38,6 @@ class Server(uvicorn.Server):
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         named = f"[{host}]" if ":" in host else host
         return f"http://{named}:{port}{self._settings.root_path}"
-
-
-def log_to_stdout() -> None:
-    """Write the log lines of the service to the standard output, one line an event."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("time=%(asctime)s level=%(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
-    log = logging.getLogger("myoresponse")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
 
 
 def run(app: FastAPI, settings: Settings) -> None:

@@ -1,11 +1,10 @@
 """De-identification at the door: the numbers of a hospital become pseudonyms before anything is kept.
 
-A pseudonym is an HMAC-SHA256 of the identifier under a key of the study, cut to 128 bits and written in base 32.
-Without the key nobody can tell whose it is, not even by trying all numbers; with it the same person is the same subject
-in every format and on every day. The key is derived from one secret that stays outside the database.
+A pseudonym is an HMAC-SHA256 of the identifier under a key of the study, cut to 128 bits and written in hexadecimal
+digits. Without the key nobody can tell whose it is, not even by trying all numbers; with it the same person is the same
+subject in every format and on every day. The key is derived from one secret that stays outside the database.
 """
 
-import base64
 import hmac
 import re
 from collections.abc import Sequence
@@ -13,8 +12,11 @@ from typing import NamedTuple
 
 from app.errors import FaultCode
 from app.timeline.model import IDENTIFIER_PATTERN
+from app.timeline.resource import SUBJECT_SYSTEM
 
 _IDENTIFIER = re.compile(IDENTIFIER_PATTERN[:-1] + r"\Z")
+
+_HASHED = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 class Identifier(NamedTuple):
@@ -44,7 +46,14 @@ class Pseudonyms:
         return None if self._key is None else fingerprint(self._key)
 
     def patient(self, given: Sequence[Identifier]) -> str | FaultCode:
-        """The subject identifier of whom these identifiers of one person name, or why that cannot be said."""
+        """The subject identifier of whom these identifiers of one person name, or why that cannot be said.
+
+        A blank one names nobody: whoever has no number must not become one person with all others who have none.
+        """
+        given = [one for one in given if one.value.strip()]
+        ours = {one.value for one in given if one.authority == SUBJECT_SYSTEM and self._may_be_ours(one.value)}
+        if ours:  # what we answered comes back
+            return ours.pop() if len(ours) == 1 else FaultCode.AMBIGUOUS_SUBJECT
         chosen = {one for one in given if one.authority in self._authorities} if self._authorities else set(given)
         if not chosen and len(given) == 1 and given[0].authority is None:
             chosen = set(given)  # a table has no authorities: its one column of patients is of the one declared
@@ -55,24 +64,40 @@ class Pseudonyms:
         one = next(iter(chosen))
         if self._key is None:
             return self._kept(one.value)
-        return "s-" + self._hashed("patient", "" if self._authorities else one.authority or "", one.value)
+        return "s-" + _hashed(self._key, "patient", "" if self._authorities else one.authority or "", one.value)
 
     def number(self, source: str | None, value: str) -> str | FaultCode:
         """The number of a result or another fact, as it is kept."""
-        return self._kept(value) if self._key is None else self._hashed("number", source or "", value)
+        if not value.strip():
+            return FaultCode.BAD_IDENTIFIER
+        return self._kept(value) if self._key is None else _hashed(self._key, "number", source or "", value)
+
+    def may_be_kept(self, number: str) -> bool:
+        """Whether a number may be one that `number` has made."""
+        return isinstance(self._kept(number), str) if self._key is None else _HASHED.fullmatch(number) is not None
+
+    def may_be_subject(self, subject: str) -> bool:
+        """Whether a subject identifier may be one that `patient` has made."""
+        return self._key is None or (subject[:2] == "s-" and _HASHED.fullmatch(subject[2:]) is not None)
 
     def alias(self, kind: str, value: str) -> str:
         """An identifier that a client gave a resource, as it is kept to find the resource by it."""
-        return value if self._key is None else self._hashed(kind, "", value)
+        return value if self._key is None else _hashed(self._key, kind, "", value)
+
+    def _may_be_ours(self, subject: str) -> bool:
+        """Whether this may be a subject that `patient` has named: under our system, too, a number is not kept."""
+        if self._key is None:
+            return isinstance(self._kept(subject), str)
+        return subject.startswith("s-") and _HASHED.fullmatch(subject[2:]) is not None
 
     def _kept(self, value: str) -> str | FaultCode:
         return value if _IDENTIFIER.match(value) and value.strip(".") else FaultCode.BAD_IDENTIFIER
 
-    def _hashed(self, *parts: str) -> str:
-        # Each part is preceded by its length: no two lists of parts are written alike.
-        text = "".join(f"{len(part)}:{part}" for part in parts)
-        digest = hmac.digest(self._key or b"", text.encode("utf-8", "surrogatepass"), "sha256")
-        return base64.b32encode(digest[:16]).decode().rstrip("=").lower()
+
+def _hashed(key: bytes, purpose: str, source: str, value: str) -> str:
+    # Each part is preceded by its length: no two lists of parts are written alike.
+    text = f"{len(purpose)}:{purpose}{len(source)}:{source}{len(value)}:{value}"
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")[:16].hex()
 
 
 def study_key(secret: str, study: str) -> bytes:

@@ -8,6 +8,7 @@ isoenzyme vetoes the code.
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
+from unicodedata import normalize
 
 from app.errors import FaultCode
 from app.timeline.vocabulary import ANALYTES, AssessmentCode, LabCode
@@ -42,7 +43,8 @@ KNOWN: dict[tuple[str, str], str] = {
 """What needs no declaration: LOINC codes of the analytes, ATC J06BA02 (immunoglobulins for intravascular use), our own.
 """
 
-_OTHER_ISOENZYME = re.compile(r"(?<![a-z])(MB|MM|BB)(?![a-z])|C(?:P)?K(?:MB|MM|BB)(?![a-z])", re.IGNORECASE)
+_OTHER_ISOENZYME = re.compile(r"(?<![a-z])(MB|MM|BB)(?![a-z])|CP?K[^a-z]?MB|CP?K(MM|BB)(?![a-z])", re.IGNORECASE)
+"""Looked for after NFKC normalisation: Japanese systems write CK-MB in letters of full width."""
 
 
 class Coding(NamedTuple):
@@ -81,13 +83,15 @@ class CodeBook:
         for word, coding in zip(words, codings, strict=True):
             if word not in {meaning, None} or (word is None and SYSTEMS.get(coding.system or "") == LOINC):
                 return FaultCode.CODE_CONFLICT  # LOINC is complete: a code of it that is another is another test
-            if meaning == "CK" and coding.text and _OTHER_ISOENZYME.search(coding.text):
+            if meaning == "CK" and coding.text and _OTHER_ISOENZYME.search(normalize("NFKC", coding.text)):
                 return FaultCode.CODE_CONFLICT
         return meaning
 
     def _word(self, coding: Coding) -> str | None:
+        if coding.code is None:
+            return None
         declared = self._local.get(f"{coding.system or ''}|{coding.code}")
         if declared is not None:
             return declared
         system = SYSTEMS.get(coding.system or "")
-        return KNOWN.get((system, coding.code)) if system is not None and coding.code is not None else None
+        return KNOWN.get((system, coding.code)) if system is not None else None

@@ -3,6 +3,7 @@
 import pytest
 
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
+from app.store.tables import study_facts
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
 DEFINITION = {
@@ -37,6 +38,56 @@ def test_a_changed_declaration_is_a_revision(anywhere):
     assert changed["revision"] == first["revision"] + 1
 
 
+FEEDS = {
+    "identifiers": "pseudonyms",
+    "authorities": ["urn:oid:1.2.392.200119.4.1", "WARD7"],
+    "local_codes": {"L|CK": "CK", "http://ward.example|MMT": "MMT", "|IVG": "IVIG"},
+}
+
+
+def test_what_a_study_declares_of_its_feeds_is_kept_and_versioned(anywhere):
+    plain = anywhere.put("/v1/studies/trial", json=DEFINITION).json()
+    assert {name: plain[name] for name in FEEDS} == {
+        "identifiers": "medical_record",
+        "authorities": [],
+        "local_codes": {},
+    }
+    declared = anywhere.put("/v1/studies/trial", json=DEFINITION | FEEDS).json()
+    assert {name: declared[name] for name in FEEDS} == FEEDS
+    assert declared["revision"] == plain["revision"] + 1
+    turned = FEEDS | {"local_codes": dict(reversed(FEEDS["local_codes"].items()))}
+    assert anywhere.put("/v1/studies/trial", json=DEFINITION | turned).json() == declared
+    again = anywhere.put("/v1/studies/trial", json=DEFINITION).json()
+    assert (again["revision"], again["local_codes"]) == (plain["revision"] + 2, {})
+
+
+def test_a_local_code_may_only_mean_what_is_kept(client):
+    answer = client.put("/v1/studies/trial", json=DEFINITION | {"local_codes": {"L|KNOWN": "CK", "L|CKM": "CK-MB"}})
+    assert (answer.status_code, [place for place, _ in codes(answer)]) == (422, ["/local_codes"])
+    assert "CKM" not in answer.text
+    assert client.get("/v1/studies/trial").status_code == 404
+
+
+def test_the_order_of_authorities_is_kept(client):
+    turned = FEEDS | {"authorities": FEEDS["authorities"][::-1]}
+    first = client.put("/v1/studies/trial", json=DEFINITION | FEEDS).json()
+    second = client.put("/v1/studies/trial", json=DEFINITION | turned).json()
+    assert (second["authorities"], second["revision"]) == (turned["authorities"], first["revision"] + 1)
+
+
+def test_a_study_that_was_made_before_feeds_is_not_changed_by_declaring_it_again(anywhere):
+    """The rows of what it says of its feeds are taken away, as they were never there before."""
+    made = anywhere.put("/v1/studies/trial", json=DEFINITION).json()
+    with anywhere.app_state["service"].database.writing() as connection:
+        for name in FEEDS:
+            connection.execute(study_facts.delete().where(study_facts.c.name == name))
+    assert anywhere.get("/v1/studies/trial").json() == made
+    again = anywhere.put("/v1/studies/trial", json=DEFINITION)
+    assert (again.status_code, again.json()) == (200, made)
+    changed = anywhere.put("/v1/studies/trial", json=DEFINITION | FEEDS).json()
+    assert (changed["revision"], changed["authorities"]) == (made["revision"] + 1, FEEDS["authorities"])
+
+
 def test_the_etag_of_a_study_changes_with_what_it_holds(anywhere):
     home = make_study(anywhere)
     tag = anywhere.get(home).headers["etag"]
@@ -62,6 +113,11 @@ def test_the_etag_of_a_study_changes_with_what_it_holds(anywhere):
         ({"name": "T", "protocol": "seed-2008", "time_zone": "Asia"}, [("/time_zone", "unknown_value")]),
         ({"name": "T", "protocol": "seed-2008", "time_zone": "asia/tokyo"}, [("/time_zone", "unknown_value")]),
         ({"name": "T", "protocol": "seed-2008", "test": "true"}, [("/test", "wrong_type")]),
+        ({"name": "T", "protocol": "seed-2008", "identifiers": "mrn"}, [("/identifiers", "unknown_value")]),
+        ({"name": "T", "protocol": "seed-2008", "authorities": "WARD7"}, [("/authorities", "wrong_type")]),
+        ({"name": "T", "protocol": "seed-2008", "authorities": ["A", ""]}, [("/authorities/1", "too_short")]),
+        ({"name": "T", "protocol": "seed-2008", "local_codes": ["L|CK"]}, [("/local_codes", "wrong_type")]),
+        ({"name": "T", "protocol": "seed-2008", "local_codes": {"CK": "CK"}}, [("/local_codes", "unknown_field")]),
         ({"name": "T", "protocol": "seed-2008", "colour": 1}, [("", "unknown_field")]),
     ],
 )

@@ -1,6 +1,7 @@
 """A date stays a date, an offset is never dropped, and bare digits are never a time."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
@@ -17,6 +18,7 @@ from app.timeline.moments import (
     microseconds,
     read_day,
     read_time,
+    with_offset,
 )
 from tests.timeline.documents import LATEST, NOW
 
@@ -207,3 +209,79 @@ def test_any_text_is_a_moment_or_a_fault(text):
 @given(st.dates(date(1900, 1, 1), date(2026, 11, 23)))
 def test_a_date_survives_being_read_and_written(day):
     assert day_text(read_day(day.isoformat(), LATEST)) == day.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("zone", "local", "written"),
+    [
+        ("Asia/Tokyo", "2005-03-16T09:48:00", "2005-03-16T09:48:00+09:00"),
+        ("Asia/Tokyo", "1949-07-01T09:00:00", "1949-07-01T09:00:00+10:00"),  # summer time of 1948 to 1951
+        ("America/St_Johns", "2005-01-01T09:00:00", "2005-01-01T09:00:00-03:30"),
+        ("America/St_Johns", "2005-07-01T09:00:00", "2005-07-01T09:00:00-02:30"),
+        ("America/St_Johns", "2005-04-03T00:00:59", "2005-04-03T00:00:59-03:30"),
+        ("America/St_Johns", "2005-04-03T01:01:00", "2005-04-03T01:01:00-02:30"),
+        ("Europe/Berlin", "2024-03-31T01:59:59", "2024-03-31T01:59:59+01:00"),
+        ("Europe/Berlin", "2024-03-31T03:00:00", "2024-03-31T03:00:00+02:00"),
+        ("Asia/Kolkata", "2005-03-16T09:48:00.125", "2005-03-16T09:48:00.125+05:30"),
+        ("America/New_York", "1975-02-23T12:00:00", "1975-02-23T12:00:00-04:00"),  # the energy crisis: summer time
+        ("UTC", "2005-03-16T09:48:00", "2005-03-16T09:48:00+00:00"),
+    ],
+)
+def test_a_local_time_gets_the_offset_that_its_zone_had_then(zone, local, written):
+    assert with_offset(local, ZoneInfo(zone)) == written
+    assert isinstance(read_time(written, LATEST), Moment)
+
+
+@pytest.mark.parametrize(
+    ("zone", "local"),
+    [
+        ("Europe/Berlin", "2024-03-31T02:00:00"),  # skipped
+        ("Europe/Berlin", "2024-03-31T02:59:59"),
+        ("Europe/Berlin", "2024-10-27T02:00:00"),  # twice
+        ("Europe/Berlin", "2024-10-27T02:59:59.999999"),
+        ("America/St_Johns", "2005-04-03T00:01:00"),  # clocks changed a minute after midnight
+        ("America/St_Johns", "2005-10-29T23:01:00"),
+        ("America/St_Johns", "2005-10-30T00:00:59"),
+        ("Pacific/Apia", "2011-12-30T10:00:00"),  # a whole day was left out
+        ("Africa/Monrovia", "1972-01-07T00:30:00"),  # 44 minutes and 30 seconds
+    ],
+)
+def test_a_local_time_that_did_not_exist_or_existed_twice_is_not_read(zone, local):
+    assert with_offset(local, ZoneInfo(zone)) is FaultCode.AMBIGUOUS_TIME
+
+
+@pytest.mark.parametrize(
+    ("zone", "local"),
+    [("America/St_Johns", "1930-01-01T00:00:00"), ("Africa/Monrovia", "1970-01-01T00:00:00")],
+)
+def test_an_offset_with_seconds_cannot_be_written(zone, local):
+    assert with_offset(local, ZoneInfo(zone)) is FaultCode.BAD_TIME
+
+
+@pytest.mark.parametrize("local", ["", "now", "2005-02-29T09:00:00", "2005-03-16T24:00:00", "16/03/2005", "\ud800"])
+def test_what_is_no_local_time_is_not_read(local):
+    assert with_offset(local, ZoneInfo("Asia/Tokyo")) is FaultCode.BAD_TIME
+
+
+@pytest.mark.parametrize("text", ["2005-03-16", "20050316", "2005-03-16T09:48:00Z", "2005-03-16T09:48:00+09:00"])
+def test_an_offset_is_never_added_to_what_has_none_to_take(text):
+    """Whatever a caller asks for, the time that comes out is refused where it is read."""
+    assert read_time(with_offset(text, ZoneInfo("Asia/Tokyo")), LATEST) is FaultCode.BAD_TIME
+
+
+ZONES = st.sampled_from(["Asia/Tokyo", "America/St_Johns", "Europe/Berlin", "Australia/Lord_Howe", "UTC"])
+
+
+@given(st.datetimes(datetime(1950, 1, 1), datetime(2026, 1, 1)).map(lambda at: at.replace(microsecond=0)), ZONES)  # noqa: DTZ001
+def test_a_local_time_with_its_offset_is_one_instant_that_reads_so_on_the_clocks_of_its_zone(local, zone):
+    written = with_offset(local.isoformat(), ZoneInfo(zone))
+    if written is FaultCode.AMBIGUOUS_TIME:
+        return
+    back = datetime.fromisoformat(written).astimezone(ZoneInfo(zone))
+    assert back.replace(tzinfo=None) == local
+    assert instant(written) == microseconds(back)
+
+
+@given(st.text() | st.text("0123456789-+:.TZ ", max_size=30), ZONES)
+def test_any_text_in_any_zone_is_a_time_or_a_fault(text, zone):
+    assert isinstance(with_offset(text, ZoneInfo(zone)), str)

@@ -1,0 +1,153 @@
+"""The same person is the same subject, nobody can tell whose a pseudonym is, and no two are alike by accident."""
+
+import hashlib
+import hmac
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import FaultCode
+from app.ingest.pseudonyms import Identifier, Pseudonyms, fingerprint, study_key
+from app.timeline.model import IDENTIFIER_PATTERN
+
+SECRET = "x" * 32
+KEY = study_key(SECRET, "trial")
+HOSPITAL = ("urn:oid:1.2.392.200119.4.1", "WARD7")
+DECLARED = Pseudonyms(KEY, HOSPITAL)
+ANY = Pseudonyms(KEY)
+KEPT = Pseudonyms(None)
+
+
+def test_the_same_person_is_the_same_subject_in_every_format():
+    """By whatever name the declared authority goes, also in a table, which has no authorities."""
+    fhir, hl7, table = (Identifier(name, "MRN-00421") for name in (*HOSPITAL, None))
+    subject = DECLARED.patient([fhir])
+    assert subject == DECLARED.patient([hl7]) == DECLARED.patient([table]) == DECLARED.patient([fhir, hl7, hl7])
+
+
+def test_identifiers_of_other_authorities_are_passed_over():
+    mine, insurance = Identifier("WARD7", "00421"), Identifier("INSURANCE", "A-99")
+    assert DECLARED.patient([insurance, mine]) == DECLARED.patient([mine])
+    assert DECLARED.patient([insurance]) is FaultCode.AMBIGUOUS_SUBJECT
+    assert DECLARED.patient([insurance, Identifier(None, "00421")]) is FaultCode.AMBIGUOUS_SUBJECT
+    assert DECLARED.patient([Identifier("", "00421")]) is FaultCode.AMBIGUOUS_SUBJECT
+
+
+def test_a_subject_that_we_named_may_be_named_to_us():
+    ours = Identifier("urn:myoresponse:subject", DECLARED.patient([Identifier("WARD7", "1")]))
+    assert DECLARED.patient([ours]) == ANY.patient([ours, Identifier("X", "9")]) == ours.value
+    other = Identifier(ours.authority, f"s-{'0' * 32}")
+    assert DECLARED.patient([ours, other]) is FaultCode.AMBIGUOUS_SUBJECT
+
+
+def test_a_number_of_a_hospital_is_not_kept_under_our_name_for_subjects_either():
+    named = Identifier("urn:myoresponse:subject", "MRN-00421")
+    assert DECLARED.patient([named]) is FaultCode.AMBIGUOUS_SUBJECT
+    assert "00421" not in ANY.patient([named])
+    assert KEPT.patient([named]) == "MRN-00421"
+
+
+def test_two_numbers_of_the_declared_authority_are_two_persons():
+    assert DECLARED.patient([Identifier("WARD7", "1"), Identifier(HOSPITAL[0], "2")]) is FaultCode.AMBIGUOUS_SUBJECT
+
+
+def test_where_no_authority_is_declared_the_authority_is_part_of_who_it_is():
+    first, second = Identifier("A", "1"), Identifier("B", "1")
+    assert ANY.patient([first]) == ANY.patient([first, first])
+    assert ANY.patient([first]) != ANY.patient([second])
+    assert ANY.patient([first, second]) is FaultCode.AMBIGUOUS_SUBJECT
+    assert ANY.patient([Identifier(None, "1")]) == ANY.patient([Identifier("", "1")]) != ANY.patient([first])
+
+
+@pytest.mark.parametrize("pseudonyms", [DECLARED, ANY, KEPT])
+@pytest.mark.parametrize("given_", [[], [Identifier(None, "")], [Identifier("WARD7", " "), Identifier("WARD7", "\t")]])
+def test_who_has_no_number_is_nobody_and_not_one_person_with_all_who_have_none(pseudonyms, given_):
+    assert pseudonyms.patient(given_) is FaultCode.NO_SUBJECT
+
+
+def test_a_blank_identifier_beside_a_number_says_nothing():
+    assert DECLARED.patient([Identifier("WARD7", ""), Identifier("WARD7", "1")]) == DECLARED.patient(
+        [Identifier("WARD7", "1")]
+    )
+
+
+def test_a_person_has_unrelated_pseudonyms_in_two_studies_and_under_two_secrets():
+    person = [Identifier("WARD7", "00421")]
+    keys = [study_key(secret, study) for secret in (SECRET, "y" * 32) for study in ("trial", "Trial", "other")]
+    assert len({Pseudonyms(key, HOSPITAL).patient(person) for key in keys}) == 6
+    assert len({Pseudonyms(key).number("A", "acc-1") for key in keys}) == 6
+    assert len({Pseudonyms(key).alias("Observation", "1") for key in keys}) == 6
+    assert len({fingerprint(key) for key in keys}) == 6
+
+
+def test_a_pseudonym_is_the_keyed_hash_that_the_documentation_names():
+    """HMAC-SHA256 under a key that HMAC-SHA256 makes of the secret and the study, the first 128 bits in hexadecimal."""
+    key = hmac.new(SECRET.encode(), b"myoresponse pseudonyms of study trial", hashlib.sha256).digest()
+    digest = hmac.new(key, b"7:patient0:5:00421", hashlib.sha256).digest()
+    assert DECLARED.patient([Identifier("WARD7", "00421")]) == f"s-{digest.hex()[:32]}"
+
+
+def test_pseudonyms_of_yesterday_are_those_of_today():
+    assert DECLARED.patient([Identifier("WARD7", "MRN-00421")]) == "s-54d315ea7760c518fb909eb6f8723f02"
+    assert DECLARED.number("LAB-A", "acc-77") == "4daf76584de7d0e634fa86d4af16d3f5"
+
+
+def test_the_number_of_a_result_belongs_to_its_source():
+    assert ANY.number("A", "1") != ANY.number("B", "1") != ANY.number(None, "1")
+    assert ANY.number(None, "1") == ANY.number("", "1")
+    assert ANY.number("A", " ") is FaultCode.BAD_IDENTIFIER
+    assert ANY.number("A", "1") != ANY.alias("A", "1")
+
+
+def test_no_two_lists_of_parts_are_hashed_alike():
+    assert ANY.number("a", "b") != ANY.number("ab", "")
+    assert ANY.number("1:a", "b") != ANY.number("1", "a1:b")
+    assert ANY.patient([Identifier("a", "b")]) != ANY.patient([Identifier("ab", "b")])
+    assert ANY.patient([Identifier("3:abc", "d")]) != ANY.patient([Identifier("", "3:abcd")])
+
+
+PARTS = st.text("01a:", min_size=1, max_size=6)
+
+
+@given(PARTS, PARTS, PARTS, PARTS)
+def test_different_parts_give_different_pseudonyms(source, number, other_source, other_number):
+    alike = (source, number) == (other_source, other_number)
+    assert (ANY.number(source, number) == ANY.number(other_source, other_number)) is alike
+    people = [[Identifier(source, number)], [Identifier(other_source, other_number)]]
+    assert (ANY.patient(people[0]) == ANY.patient(people[1])) is alike
+
+
+ODD = st.text(st.characters(exclude_categories=[]), min_size=1).filter(str.strip)
+
+
+@given(ODD, ODD)
+def test_whatever_the_number_is_its_pseudonym_is_an_identifier_without_a_trace_of_it(authority, value):
+    for made in (
+        ANY.patient([Identifier(authority, value)]),
+        ANY.number(authority, value),
+        ANY.alias("Patient", value),
+    ):
+        assert re.fullmatch(IDENTIFIER_PATTERN, made)
+        assert len(made) in {32, 34}
+        assert len(value) < 5 or value not in made
+
+
+@pytest.mark.parametrize("value", ["P01", "a.b-C9", "x" * 64])
+def test_what_is_a_pseudonym_already_is_kept(value):
+    assert KEPT.patient([Identifier("WARD7", value)]) == value
+    assert KEPT.number("A", value) == KEPT.alias("Patient", value) == value
+    assert KEPT.fingerprint is None
+
+
+@pytest.mark.parametrize("value", ["a b", "a\n", "\u00e9", "x" * 65, "..", "a/b", "P01\n", "\ud800"])
+def test_a_pseudonym_that_is_no_identifier_is_refused(value):
+    assert KEPT.patient([Identifier("WARD7", value)]) is FaultCode.BAD_IDENTIFIER
+    assert KEPT.number(None, value) is FaultCode.BAD_IDENTIFIER
+
+
+def test_the_fingerprint_tells_keys_apart_and_is_no_pseudonym():
+    assert DECLARED.fingerprint == fingerprint(KEY)
+    assert re.fullmatch("[0-9a-f]{32}", fingerprint(KEY))
+    assert fingerprint(KEY) not in KEY.hex()
