@@ -1,0 +1,344 @@
+"""HL7 v2 over HTTP: what is stored, in whatever order and how often it comes, and what never is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url
+
+from app.api.documentation import openapi
+from app.main import create_app
+from app.settings import Settings
+from tests.api.examples import codes, make_study
+from tests.ingest.hl7v2_messages import DRAWN, MSH, OBR, OBX, PID, changed, message, obx, oru
+
+HL7V2 = {"Content-Type": "application/hl7-v2"}
+SECRET = "x" * 32
+PSEUDONYMS = {"identifiers": "pseudonyms", "local_codes": {"L|CK": "CK"}}
+ISSUED = {"P": "20050316120000+0900", "F": "20050317080000+0900", "C": "20050318080000+0900"}
+LATER = "20050319080000+0900"
+
+
+def send(client: Any, body: bytes, study: str = "trial", **headers: str) -> Any:
+    return client.post(f"/v1/studies/{study}/hl7v2", content=body, headers=HL7V2 | headers)
+
+
+def accepted(client: Any, *bodies: bytes) -> list[str]:
+    """Post messages that must be taken; the timeline's revision after each."""
+    for body in bodies:
+        answer = send(client, body)
+        assert answer.status_code == 200, answer.text
+        assert answer.text.split("\r")[1].startswith("MSA|AA|")
+
+
+def refused(client: Any, body: bytes) -> list[str]:
+    """Post a message that must be refused; MSA and ERR of its acknowledgement."""
+    answer = send(client, body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/hl7-v2"
+    return answer.text.split("\r")[1:-1]
+
+
+def timeline(client: Any, patient: str = "123") -> dict[str, Any]:
+    answer = client.get(f"/v1/studies/trial/patients/{patient}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def patients(client: Any) -> list[str]:
+    return [each["patient"]["id"] for each in client.get("/v1/studies/trial/patients").json()["items"]]
+
+
+def result(status: str, value: str = "1101", number: str = "4711") -> bytes:
+    """One statement about result 77, issued at a time that belongs to its status."""
+    order = changed(OBR, f22=ISSUED.get(status, LATER))
+    return oru(obx(f5=value, f11=status), obr=order, header=changed(MSH, f10=number))
+
+
+@pytest.fixture
+def trial(anywhere):
+    make_study(anywhere, **PSEUDONYMS)
+    return anywhere
+
+
+@pytest.fixture
+def trial_here(client):
+    """The same on SQLite only, for what does not depend on the storage."""
+    make_study(client, **PSEUDONYMS)
+    return client
+
+
+def test_a_message_is_stored_and_acknowledged(trial):
+    answer = send(trial, oru())
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/hl7-v2")
+    assert answer.text.split("\r")[1] == "MSA|AA|4711"
+    assert timeline(trial)["labs"] == [
+        {"code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163,
+         "lower_limit": 30, "id": "77", "source": "ELAB", "status": "final"}
+    ]  # fmt: skip
+    formats = [each["format"] for each in trial.get("/v1/studies/trial/revisions").json()["items"]]
+    assert sorted(formats) == ["hl7v2", "study"]
+
+
+def test_it_is_the_same_as_the_timeline_of_the_same_result(trial_here):
+    accepted(trial_here, oru())
+    lab = {"code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163,
+           "lower_limit": 30, "id": "77", "source": "ELAB", "status": "final"}  # fmt: skip
+    again = trial_here.post(
+        "/v1/studies/trial/patients/123/events",
+        json={"patient": {"id": "123", "sex": "female", "birth_year": 1953}, "labs": [lab]},
+    )
+    assert (again.json()["status"], again.json()["counts"]["unchanged"]) == ("unchanged", 3)
+
+
+def test_the_same_message_again_is_stored_once_and_answered_alike(trial):
+    """Row 106."""
+    first, second = send(trial, oru()), send(trial, oru())
+    assert first.content == second.content
+    assert trial.get("/v1/studies/trial").json()["revision"] == 1
+
+
+def test_the_same_result_from_another_message_changes_nothing(trial):
+    accepted(trial, oru(), oru(header=changed(MSH, f7="20060101000000+0900", f10="9999")))
+    assert trial.get("/v1/studies/trial").json()["revision"] == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2, 0, 1), (2, 0, 2, 1)])
+def test_a_correction_stands_in_whatever_order_it_arrives(trial, order):
+    said = [result("P", "1000", "1"), result("F", "1101", "2"), result("C", "1110", "3")]
+    accepted(trial, *[said[each] for each in order])
+    (lab,) = timeline(trial)["labs"]
+    assert (lab["value"], lab["status"]) == (1110, "corrected")
+
+
+@pytest.mark.parametrize("status", ["D", "W", "X"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_withdrawn_result_is_gone_whether_it_or_its_withdrawal_comes_first(trial_here, status, first):
+    said = [result("F"), result(status, "", "4712")]
+    accepted(trial_here, *(said if first else said[::-1]), said[0])
+    assert timeline(trial_here).get("labs", []) == []
+
+
+def test_the_null_value_takes_a_result_away(trial_here):
+    accepted(trial_here, oru(), oru(obx(f5='""'), header=changed(MSH, f10="4712")))
+    assert timeline(trial_here).get("labs", []) == []
+
+
+def test_a_result_that_was_announced_as_not_there_yet_stands_when_it_is(trial_here):
+    pending = oru(obx(f5='""', f11="I"), header=changed(MSH, f10="4710"))
+    accepted(trial_here, pending, oru(), pending)
+    assert timeline(trial_here)["labs"][0]["value"] == 1101
+
+
+def test_a_preliminary_result_after_the_final_one_changes_nothing_that_stands(trial_here):
+    accepted(trial_here, oru(obx(f11="F")), oru(obx(f5="9", f11="P"), header=changed(MSH, f10="2")))
+    assert timeline(trial_here)["labs"][0]["value"] == 1101
+
+
+def test_a_message_with_one_fault_stores_nothing(trial):
+    before = trial.get("/v1/studies/trial/revisions").text
+    told = refused(trial, oru(OBX, obx(f4="2", f6="furlongs"), obx(f4="3", f5="canary")))
+    assert told[0] == "MSA|AE|4711"
+    assert [line.split("|")[2:6] for line in told[1:]] == [
+        ["OBX^2^6", "103^Table value not found^HL70357", "E", "unknown_unit"],
+        ["OBX^3^5", "102^Data type error^HL70357", "E", "bad_number"],
+    ]
+    assert "canary" not in "".join(told)
+    assert trial.get("/v1/studies/trial/revisions").text == before
+    assert patients(trial) == []
+
+
+def test_what_is_no_message_is_rejected(trial_here):
+    assert refused(trial_here, b"hello")[0] == "MSA|AR"
+    assert refused(trial_here, oru(header=changed(MSH, f9="ADT^A01")))[0] == "MSA|AR|4711"
+
+
+def test_what_is_not_kept_is_counted_and_makes_no_patient(trial_here):
+    answer = send(trial_here, message(PID, OBR, obx(f3="1554-5^Glucose^LN", f5="high"), "NTE|1||fine"))
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|skipped: code 1, segment 1"
+    assert trial_here.get("/v1/studies/trial").json()["revision"] == 0
+
+
+def test_training_is_for_test_studies(client):
+    body = oru(header=changed(MSH, f11="T"))
+    make_study(client, **PSEUDONYMS)
+    assert refused(client, body)[0] == "MSA|AR|4711"
+    make_study(client, **PSEUDONYMS, test=True)
+    accepted(client, body)
+
+
+def test_times_without_an_offset_are_those_of_the_declared_zone(client):
+    body = oru(obr=changed(OBR, f7="200503160948"))
+    make_study(client, **PSEUDONYMS)
+    assert "no_offset" in refused(client, body)[1]
+    make_study(client, **PSEUDONYMS, time_zone="Asia/Tokyo")
+    accepted(client, body)
+    assert timeline(client)["labs"][0]["time"] == "2005-03-16T09:48:00+09:00"
+
+
+def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
+    accepted(trial_here, oru())
+    assert trial_here.delete("/v1/studies/trial/patients/123?erase=true").status_code == 204
+    told = refused(trial_here, oru())
+    assert told[0] == "MSA|AE|4711"
+    assert told[1].startswith("ERR||PID^1^3|")
+    assert told[1].endswith("The person has been erased, and with them what this address would answer.")
+
+
+def test_each_message_of_a_batch_is_for_itself(trial):
+    bodies = [oru(header=changed(MSH, f10=str(n)), pid=changed(PID, f3=f"P{n}")) for n in range(3)]
+    bodies[1] = bodies[1].replace(b"|U/L|", b"|furlongs|")
+    answer = send(trial, b"BHS|^~\\&|LIS|ELAB|MYO|TRIAL|20050317||||B1\r" + b"".join(bodies) + b"BTS|3\r")
+    assert answer.status_code == 422
+    lines = answer.text.split("\r")
+    assert lines[0].startswith("BHS|")
+    assert lines[0].endswith("|B1")
+    assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|0", "MSA|AE|1", "MSA|AA|2"]
+    assert lines[-2] == "BTS|3"
+    assert patients(trial) == ["P0", "P2"]
+    good = send(trial, b"BHS|^~\\&\r" + bodies[0] + bodies[2] + b"BTS|2\r")
+    assert good.status_code == 200
+
+
+def test_of_a_batch_that_was_cut_off_the_sender_learns_so(trial_here):
+    answer = send(trial_here, b"BHS|^~\\&|LIS|ELAB|MYO|TRIAL|20050317||||B1\r" + oru() + b"BTS|2\r")
+    assert answer.status_code == 422
+    lines = answer.text.split("\r")
+    assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|4711", "MSA|AE|B1"]
+    assert [line[:16] for line in lines if line.startswith("ERR")] == ["ERR||BTS^1^1|102"]
+    assert patients(trial_here) == ["123"]
+
+
+def test_whoever_wants_no_acknowledgement_gets_none(trial_here):
+    quiet = changed(MSH, f15="NE", f16="NE")
+    answer = send(trial_here, oru(header=quiet))
+    assert (answer.status_code, answer.content) == (204, b"")
+    answer = send(trial_here, oru(obx(f6="?"), header=quiet))
+    assert (answer.status_code, answer.content) == (422, b"")
+    assert send(trial_here, oru(header=changed(MSH, f15="AL"))).text.split("\r")[1] == "MSA|CA|4711"
+
+
+def adt(event: str, *segments: str, at: str = "20050401080000+0900") -> bytes:
+    return message(f"EVN|{event}|{at}", *segments, header=changed(MSH, f9=f"ADT^{event}"))
+
+
+def merged_into(client: Any, patient: str) -> Any:
+    return timeline(client, patient)["patient"].get("merged_into")
+
+
+MRG = "MRG|456^^^WARD7"
+OLD = changed(PID, f3="456^^^WARD7")
+
+
+@pytest.mark.parametrize("results_first", [True, False])
+def test_a_merge_is_a_link_that_can_be_undone(trial, results_first):
+    results = [oru(), oru(pid=OLD, obr=changed(OBR, f3="78^ELAB"))]
+    merge = adt("A40", PID, MRG)
+    accepted(trial, *([*results, merge] if results_first else [merge, *results]))
+    assert merged_into(trial, "456") == "123"
+    accepted(trial, adt("A37", PID, MRG, at="20050402080000+0900"), merge)
+    assert merged_into(trial, "456") is None
+    accepted(trial, adt("A40", PID, MRG, at="20050403080000+0900"))
+    assert merged_into(trial, "456") == "123"
+
+
+def test_an_unlink_that_names_two_patients_must_end_a_link_that_is_known(trial):
+    accepted(trial, oru(), adt("A40", PID, MRG))
+    before = trial.get("/v1/studies/trial/revisions").text
+    wrong_way_round = adt("A37", OLD, PID, at="20050402080000+0900")
+    assert refused(trial, wrong_way_round)[1].startswith(
+        "ERR||PID^2^3|204^Unknown key identifier^HL70357|E|unknown_reference|"
+    )
+    assert trial.get("/v1/studies/trial/revisions").text == before
+    right = adt("A37", PID, OLD, at="20050402080000+0900")
+    accepted(trial, right, right)
+    assert merged_into(trial, "456") is None
+
+
+def test_nothing_that_names_a_person_reaches_the_database(serve, sqlite_url):
+    """Nor the log, nor an answer: a study's identifiers are numbers of medical records unless it says otherwise."""
+    client = serve(sqlite_url, pseudonym_secret=SECRET)
+    make_study(client)
+    planted = ["MRN-7391-canary", "CANARYNAME", "Canary Street", "555-7391", "19530403", "canarynote", "canaryacc-77",
+               "canarysub", "canarydoctor", "MRN-7392-canary"]  # fmt: skip
+    mrn, name, street, phone, born, note, accession, sub_id, doctor, old = planted
+    body = message(
+        f"PID|1|{mrn}|{mrn}^^^WARD7^MR||{name}^JANE||{born}|F|||{street} 1^^Tokyo||{phone}|||||{mrn}",
+        f"NK1|1|{name}^JOHN",
+        f"PV1|1|O|WARD7||||{doctor}^Who",
+        f"ORC|RE|{accession}|{accession}",
+        f"OBR|1|{accession}^ward|{accession}^ELAB|CHEM|||{DRAWN}|||||||||{doctor}",
+        obx(f4=sub_id, f16=doctor),
+        obx(f3="1554-5^Glucose^LN", f5=note),
+        f"NTE|1|L|{note} {name}",
+        f"ZPI|{name}|{mrn}",
+    )
+    bad = body.replace(b"|U/L|", f"|{name}|".encode())
+    link = adt("A40", f"PID|1||{mrn}^^^WARD7||{name}", f"MRG|{old}^^^WARD7||||||{name}")
+    answers = [send(client, each) for each in (body, bad, link, body)]
+    assert [answer.status_code for answer in answers] == [200, 422, 200, 200]
+    assert len(patients(client)) == 2
+    told = "".join(answer.text for answer in answers) + client.get("/v1/studies/trial/patients").text
+    files = Path(make_url(sqlite_url).database).parent.glob("x.db*")
+    stored = b"".join(file.read_bytes() for file in files)
+    assert b"ELAB" in stored  # the control: what is kept is found by this search
+    assert [each for each in planted if each in told or each.encode() in stored] == []
+
+
+def test_without_a_secret_nothing_is_taken(client):
+    make_study(client)
+    answer = send(client, oru())
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/conflict"
+
+
+def test_an_unknown_study_takes_nothing(client):
+    assert send(client, oru(), "nowhere").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/hl7-v2",
+        "x-application/hl7-v2+er7",
+        "Application/HL7-v2; charset=ISO-8859-1",
+        "application/hl7-v2;charset=UTF-8",
+    ],
+)
+def test_either_media_type_is_read_whatever_its_character_set(trial_here, media_type):
+    answer = send(trial_here, oru(), **{"Content-Type": media_type})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == media_type.partition(";")[0].lower()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content-Type": "text/plain"}, {"Content-Type": "application/json"}, {"Content-Encoding": "gzip"}]
+)
+def test_other_bodies_are_refused_with_what_is_read(trial_here, headers):
+    answer = send(trial_here, oru(), **headers)
+    assert answer.status_code == 415
+    assert answer.headers["accept-post"] == "application/hl7-v2, x-application/hl7-v2+er7"
+
+
+def test_a_query_parameter_is_refused(trial_here):
+    answer = trial_here.post("/v1/studies/trial/hl7v2?atomic=true", content=oru(), headers=HL7V2)
+    assert answer.status_code == 422
+    assert codes(answer) == [("/query", "unknown_parameter")]
+
+
+def test_more_messages_than_one_body_may_hold_are_refused_together(trial_here, monkeypatch):
+    monkeypatch.setattr("app.intake.hl7v2.MOST_MESSAGES", 2)
+    assert refused(trial_here, oru() * 3)[1].split("|")[5] == "too_many"
+    assert patients(trial_here) == []
+    assert send(trial_here, oru() * 2).status_code == 200
+
+
+def test_the_description_shows_a_message_that_is_read_and_the_answer_to_one_that_is_not(trial_here):
+    paths = openapi(create_app(Settings.model_construct()))["paths"]
+    described = paths["/v1/studies/{study}/hl7v2"]["post"]
+    ((asked,), (stored,), (told,)) = (
+        part["content"]["application/hl7-v2"]["schema"]["examples"]
+        for part in (described["requestBody"], described["responses"]["200"], described["responses"]["422"])
+    )
+    assert send(trial_here, asked.encode()).text == stored
+    assert send(trial_here, asked.replace("U/L", "").encode()).text == told

@@ -1,0 +1,151 @@
+"""Numbers and times as HL7 v2 writes them: what is read, and what is refused because it may mean something else."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from app.errors import InvalidDocument
+from tests.ingest.hl7v2_messages import MSH, OBR, OBX, changed, faults, feed, lab, obx, oru, read, refusal
+
+TOKYO = feed(zone=ZoneInfo("Asia/Tokyo"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "value", "comparator"),
+    [
+        ("NM", "1101", 1101, None),
+        ("NM", "+7", 7, None),
+        ("NM", "007.50", 7.5, None),
+        ("NM", ".5", 0.5, None),
+        ("NM", "5.", 5, None),
+        ("NM", " 12 ", 12, None),
+        ("NM", "0", 0, None),
+        ("NM", "<5", 5, "<"),
+        ("NM", ">1000", 1000, ">"),
+        ("ST", ">1000", 1000, ">"),
+        ("ST", "<= 5", 5, "<="),
+        ("TX", "1101", 1101, None),
+        ("SN", "^182", 182, None),
+        ("SN", "=^182", 182, None),
+        ("SN", "<^5", 5, "<"),
+        ("SN", ">=^5", 5, ">="),
+        ("CWE", "1101", 1101, None),
+        ("CE", "^<5", 5, "<"),
+    ],
+)
+def test_values_that_are_read(kind, sent, value, comparator):
+    """Row 103."""
+    fact = lab(obx(f2=kind, f5=sent))
+    assert (fact.value, fact.comparator) == (value, comparator)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "code"),
+    [
+        ("NM", "1,234", "bad_number"),
+        ("NM", "1.2.3", "bad_number"),
+        ("NM", "1e3", "bad_number"),
+        ("NM", "NaN", "bad_number"),
+        ("NM", "inf", "bad_number"),
+        ("NM", "0x10", "bad_number"),
+        ("NM", "\u0661", "bad_number"),
+        ("NM", "1" * 400, "bad_number"),
+        ("NM", "11^01", "bad_number"),
+        ("NM", "11&01", "bad_number"),
+        ("ST", "<>5", "bad_number"),
+        ("ST", "see note", "bad_number"),
+        ("ST", "350 U/L", "bad_number"),
+        ("ST", "70-105", "bad_number"),
+        ("NM", "350~360", "repeated_value"),
+        ("SN", "^350~^360", "repeated_value"),
+        ("SN", "^70^-^105", "unsupported"),
+        ("SN", "^1^:^128", "unsupported"),
+        ("SN", "^3^+", "unsupported"),
+        ("SN", "<>^5", "unsupported"),
+        ("SN", "about^5", "unknown_value"),
+        ("SN", "182", "unknown_value"),
+        ("SN", "<", "bad_number"),
+        ("SN", ">^220&7", "bad_number"),
+        ("CWE", "2^mild^L", "bad_number"),
+        ("CWE", "12^1101", "bad_number"),
+        ("CE", "1101&7", "bad_number"),
+        ("CWE", "^1101^^^^^^^12", "bad_number"),
+        ("CWE", "LA6752-5^mild^LN", "bad_number"),
+        ("NM", "", "missing"),
+        ("NM", " ", "missing"),
+        ("NM", "-5", "out_of_range"),
+        ("NM", "10000001", "out_of_range"),
+    ],
+)
+def test_values_that_are_refused(kind, sent, code):
+    """Row 103."""
+    body = oru(obx(f2=kind, f5=sent), header=changed(MSH, f18="UNICODE UTF-8"))
+    assert faults(body) == [("OBX[1]-5", code)]
+    assert isinstance(refusal(body), InvalidDocument)
+
+
+@pytest.mark.parametrize("kind", ["FT", "ED", "RP", "DT", "CX", "NA", "nm"])
+def test_a_kind_of_value_that_is_not_read_is_counted(kind):
+    assert read(oru(obx(f2=kind, f5="anything"))).skipped == {"value": 1}
+
+
+def test_a_value_of_no_kind_is_refused():
+    assert faults(oru(obx(f2=""))) == [("OBX[1]-2", "missing")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "time"),
+    [
+        ("20050316", "2005-03-16"),
+        ("200503160948+0900", "2005-03-16T09:48:00+09:00"),
+        ("20050316094800+0900", "2005-03-16T09:48:00+09:00"),
+        ("20050316094801.5+0900", "2005-03-16T09:48:01.5+09:00"),
+        ("20050316094800.0000+0900", "2005-03-16T09:48:00+09:00"),
+        ("20050316004800-0000", "2005-03-16T00:48:00-00:00"),
+        ("20050316094800", "2005-03-16T09:48:00+09:00"),
+        ("200503160948^S", "2005-03-16T09:48:00+09:00"),
+        ("20050316+0900", "2005-03-16"),
+    ],
+)
+def test_times_that_are_read(sent, time):
+    assert lab(obx(f14=sent), TOKYO).time == time
+    assert lab(OBX, TOKYO, obr=changed(OBR, f7=sent)).time == time
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ("2005", "bad_time"),
+        ("200503", "bad_time"),
+        ("2005031609", "bad_time"),
+        ("2005031609+0900", "bad_time"),
+        ("200503162400+0900", "bad_time"),
+        ("200503160960+0900", "bad_time"),
+        ("20050316094860+0900", "bad_time"),
+        ("20050230", "bad_time"),
+        ("20051301094800+0900", "bad_time"),
+        ("200502300948", "bad_time"),
+        ("2005-03-16", "bad_time"),
+        ("20050316094800Z", "bad_time"),
+        ("20050316094800+09", "bad_time"),
+        ("20050316094800+2500", "bad_time"),
+        ("20050316094800\u22120900", "bad_time"),
+        ("today", "bad_time"),
+        ("20270316", "future_time"),
+        ("18990316", "out_of_range"),
+        ("19520316", "before_birth"),
+    ],
+)
+def test_times_that_are_refused(sent, code):
+    """Rows 37, 38, 47, 48, 50, as HL7 writes them."""
+    header = changed(MSH, f18="UNICODE UTF-8")
+    assert faults(oru(obx(f14=sent), header=header), TOKYO) == [("OBX[1]-14", code)]
+    assert faults(oru(obr=changed(OBR, f7=sent), header=header), TOKYO) == [("OBR[1]-7", code)]
+
+
+def test_a_time_without_an_offset_needs_the_zone_of_the_study():
+    """Row 52."""
+    assert faults(oru(obx(f14="20050316094800"))) == [("OBX[1]-14", "no_offset")]
+    berlin = feed(zone=ZoneInfo("Europe/Berlin"))
+    assert faults(oru(obx(f14="200503270230")), berlin) == [("OBX[1]-14", "ambiguous_time")]
+    assert faults(oru(obx(f14="200510300230")), berlin) == [("OBX[1]-14", "ambiguous_time")]
