@@ -25,7 +25,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     MPLCONFIGDIR=/tmp/matplotlib \
     MYORESPONSE_HOST=0.0.0.0 \
     MYORESPONSE_PORT=8000 \
-    MYORESPONSE_DATABASE_URL=sqlite:////data/myoresponse.db
+    MYORESPONSE_DATABASE_URL=sqlite:////data/myoresponse.db \
+    MYORESPONSE_DEAD_LETTERS=/data/dead-letters
 # Derivations work in chunks of columns. glibc would give each chunk's memory back to the system and fault it in again,
 # which makes large cohorts take about twice as long; these thresholds (64 MiB and 512 MiB) let it keep the memory.
 ENV MALLOC_MMAP_THRESHOLD_=67108864 \

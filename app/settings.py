@@ -2,7 +2,7 @@
 
 import re
 from functools import cached_property
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Self
 
@@ -44,6 +44,11 @@ class Settings(BaseSettings):
         default="", description="Path prefix that a reverse proxy strips, for example `/myoresponse`."
     )
     max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
+    max_stream_bytes: int = Field(
+        default=10_000_000_000,
+        ge=1_000,
+        description="Largest body of lines that is stored while it arrives; each line may have `max_body_bytes`.",
+    )
     body_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for the next part of a request body."
     )
@@ -66,6 +71,32 @@ class Settings(BaseSettings):
     cache_answers: int = Field(
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
     )
+    mllp_study: str = Field(default="", description="Study that messages over MLLP go to, unless `--study` names one.")
+    mllp_host: str = Field(
+        default="127.0.0.1", description="Address that `mllp` listens on; loopback until it is told who may send."
+    )
+    mllp_port: int = Field(default=2575, ge=0, le=65535, description="Port that `mllp` listens on, unless `--port`.")
+    mllp_certificate: Path | None = Field(
+        default=None, description="PEM file with our certificate and its chain; with it MLLP speaks TLS only."
+    )
+    mllp_key: Path | None = Field(default=None, description="PEM file with the key of this certificate, no password.")
+    mllp_client_ca: Path | None = Field(
+        default=None, description="PEM file with who signs senders' certificates; with it each sender must show one."
+    )
+    mllp_senders: str = Field(
+        default="", description="Networks that may send, comma separated: `10.20.0.0/16,192.0.2.7`. Empty: any."
+    )
+    mllp_max_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest message over MLLP.")
+    mllp_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Longest time from the first byte of a message over MLLP to its last."
+    )
+    mllp_idle_seconds: float = Field(
+        default=900.0, gt=0, description="Silence after which a connection over MLLP is closed."
+    )
+    mllp_connections: int = Field(default=32, ge=1, description="Most connections over MLLP at a time.")
+    dead_letters: Path = Field(
+        default=Path("dead-letters"), description="Directory of the messages over MLLP that were refused; patient data."
+    )
 
     @field_validator("cors_origins")
     @classmethod
@@ -82,6 +113,23 @@ class Settings(BaseSettings):
         if not _PREFIX.fullmatch(prefix):
             raise ValueError("a prefix begins with a slash and does not end with one, as in /myoresponse")
         return prefix
+
+    @field_validator("mllp_senders")
+    @classmethod
+    def _senders_must_be_networks(cls, listed: str) -> str:
+        try:
+            _networks(listed)
+        except ValueError:
+            raise ValueError("each network is written as 10.20.0.0/16, without host bits, or as an address") from None
+        return listed
+
+    @model_validator(mode="after")
+    def _a_certificate_with_its_key(self) -> Self:
+        if (self.mllp_certificate is None) != (self.mllp_key is None):
+            raise ValueError("MYORESPONSE_MLLP_CERTIFICATE and MYORESPONSE_MLLP_KEY go together")
+        if self.mllp_client_ca is not None and self.mllp_certificate is None:
+            raise ValueError("MYORESPONSE_MLLP_CLIENT_CA needs MYORESPONSE_MLLP_CERTIFICATE")
+        return self
 
     @model_validator(mode="after")
     def _one_secret_that_cannot_be_guessed(self) -> Self:
@@ -105,12 +153,17 @@ class Settings(BaseSettings):
     @cached_property
     def listens_on_loopback(self) -> bool:
         """Whether `host` is an address that only this machine can reach."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(self.host)
+
+    @cached_property
+    def mllp_listens_on_loopback(self) -> bool:
+        """Whether `mllp_host` is an address that only this machine can reach."""
+        return _is_loopback(self.mllp_host)
+
+    @cached_property
+    def sender_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks that may send over MLLP; any may where there are none."""
+        return _networks(self.mllp_senders)
 
     @cached_property
     def host_names(self) -> frozenset[str]:
@@ -121,6 +174,19 @@ class Settings(BaseSettings):
     def origins(self) -> tuple[str, ...]:
         """The origins of browser applications that may call the service."""
         return _names(self.cors_origins)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _networks(listed: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(name) for name in _names(listed))
 
 
 def _names(listed: str) -> tuple[str, ...]:

@@ -1,0 +1,185 @@
+"""The messages that were refused, kept as files until somebody has mended them.
+
+They are as they came, names and addresses included, and therefore stand outside the database in a directory that only
+the owner may enter. Beside each message is a note that says when and why it was refused; the note holds no value of the
+message. A letter is on the disk before the sender learns that it was refused: from then on we are the only ones who
+have it.
+"""
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.errors import Fault
+
+Refusal = Literal["AE", "AR"]
+
+
+class NotedFault(BaseModel):
+    """A fault as the note tells it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    place: str
+    code: str
+    sentence: str
+
+
+class Note(BaseModel):
+    """What is known of a letter besides its content.
+
+    `received` and `last_received` are UTC times, the same where the message came once (`times`). `code` is the answer
+    that the sender got, `None` where it got none. `whole` says that all of the message arrived.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    received: datetime
+    last_received: datetime
+    times: int = 1
+    study: str
+    sender: str
+    code: Refusal | None
+    faults: tuple[NotedFault, ...]
+    whole: bool = True
+
+    def refused_again(self, code: Refusal, faults: Iterable[Fault]) -> "Note":
+        """The note after the message, mended or not, was refused once more."""
+        return self.model_copy(update={"code": code, "faults": noted(faults)})
+
+
+def noted(faults: Iterable[Fault]) -> tuple[NotedFault, ...]:
+    """Faults as the note tells them."""
+    return tuple(NotedFault(place=each.pointer, code=each.code.value, sentence=each.sentence) for each in faults)
+
+
+class Letter:
+    """A letter by the file of its message."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._note = file.with_suffix(".json")
+
+    def message(self) -> bytes:
+        """The message as it stands in the file now."""
+        return self.file.read_bytes()
+
+    def note(self) -> Note | None:
+        """The note beside it; `None` where there is none that can be read."""
+        try:
+            return Note.model_validate_json(self._note.read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def is_cut_short(self) -> bool:
+        """Whether the file still holds only the part of a message that arrived."""
+        note = self.note()
+        return note is not None and not note.whole and self.file.stem.endswith(_digest(note.study, self.message()))
+
+    def write_note(self, note: Note) -> None:
+        """Put a note beside the message, instead of the one that is there."""
+        _write(self._note, note.model_dump_json(indent=2).encode() + b"\n")
+
+    def remove(self) -> None:
+        """Remove the letter for good."""
+        self.file.unlink()
+        self._note.unlink(missing_ok=True)
+        _settle(self.file.parent)
+
+
+class DeadLetters:
+    """The letters of one directory. Every method raises `OSError` where the files do not obey."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def prepare(self) -> None:
+        """Make the directory if need be, remove what a listener that was killed left half written, and try that
+        letters can be written. Half a letter was never answered; should another listener be writing it just now, its
+        sender sends again.
+
+        Raises `PermissionError` where others may look into a directory that was there already.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name == "posix" and stat.S_IMODE(self.directory.stat().st_mode) & 0o077:
+            raise PermissionError
+        for part in self.directory.glob(".*.part"):
+            part.unlink(missing_ok=True)
+        trial = self.directory / ".trial"
+        _write(trial, b"")
+        trial.unlink()
+
+    def keep(
+        self,
+        message: bytes,
+        *,
+        study: str,
+        sender: str,
+        code: Refusal | None,
+        faults: Iterable[Fault],
+        whole: bool = True,
+    ) -> Letter:
+        """Keep a message; when this has returned it is on the disk. One that is there already is counted, not kept
+        twice.
+        """
+        now = datetime.now(UTC)
+        digest = _digest(study, message)
+        note = Note(
+            received=now,
+            last_received=now,
+            study=study,
+            sender=sender,
+            code=code,
+            faults=noted(faults),
+            whole=whole,
+        )
+        known = next(self.directory.glob(f"*-{digest}.hl7"), None)
+        if known is not None:
+            letter = Letter(known)
+            first = letter.note() or note
+            letter.write_note(note.model_copy(update={"received": first.received, "times": first.times + 1}))
+            return letter
+        letter = Letter(self.directory / f"{now:%Y%m%dT%H%M%S.%fZ}-{digest}.hl7")
+        letter.write_note(note)  # before the message: whoever finds a message finds its note
+        _write(letter.file, message)
+        return letter
+
+    def all(self) -> Iterator[Letter]:
+        """The letters, oldest first; none where there is no directory."""
+        return map(Letter, sorted(self.directory.glob("*.hl7")))
+
+
+def _digest(study: str, message: bytes) -> str:
+    """What tells two letters apart; the same message may be refused in two studies."""
+    return hashlib.sha256(study.encode() + b"\0" + message).hexdigest()[:16]
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file for its owner only: after a loss of power it is there as a whole, or as it was before."""
+    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _settle(file.parent)
+
+
+def _settle(directory: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,82 @@
+"""MLLP: a message stands between a vertical tab (0x0B) and a file separator with a carriage return (0x1C 0x0D).
+
+There are no lengths and no checksums. What is between two frames belongs to no message and is ignored, within reason;
+what breaks a frame ends the conversation, because nobody can tell any more where a message ends and the next begins.
+"""
+
+from app.errors import FaultCode
+
+START = b"\x0b"
+END = b"\x1c\x0d"
+MOST_STRAY = 1_024
+"""Bytes between two frames, line ends aside, that are ignored before we give up on the sender."""
+_LINE_ENDS = b"\r\n"
+
+
+class BrokenFraming(Exception):
+    """The stream can no longer be cut into messages; `content` is what had arrived of the frame, if one had begun."""
+
+    def __init__(self, code: FaultCode, content: bytes = b"") -> None:
+        super().__init__(code)
+        self.code = code
+        self.content = content
+
+
+class Frames:
+    """The frames in a stream, however the network cuts it into parts. No more than one frame and a part are held."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._held = bytearray()
+        self._inside = False
+        self._searched = 0
+        self._stray = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether something stands after the last frame, so that the end of the next one must follow soon."""
+        return self._inside or self._stray > 0
+
+    def feed(self, part: bytes) -> None:
+        """Add what has arrived."""
+        self._held += part
+
+    def next(self) -> bytes | None:
+        """The next message, without its frame; `None` while it is incomplete.
+
+        Raises `BrokenFraming` where the message is longer than allowed (`TOO_LONG`), where another frame begins inside
+        of it (`MALFORMED`), or where too much stands outside of frames (`MALFORMED`, without content).
+        """
+        if not self._inside and not self._enter():
+            return None
+        end = self._held.find(END, self._searched)
+        if end > self._largest or (end < 0 and len(self._held) > self._largest + 1):
+            raise BrokenFraming(FaultCode.TOO_LONG, bytes(self._held[: self._largest]))
+        if end < 0:
+            self._searched = max(len(self._held) - 1, 0)
+            return None
+        message = bytes(self._held[:end])
+        if START in message:  # the sender began anew: was the first message over, or not? It has been told of neither.
+            raise BrokenFraming(FaultCode.MALFORMED, message)
+        del self._held[: end + len(END)]
+        self._inside, self._searched = False, 0
+        return message
+
+    def _enter(self) -> bool:
+        """Drop what stands before the next frame; whether that frame has begun."""
+        start = self._held.find(START)
+        outside = self._held if start < 0 else self._held[:start]
+        self._stray += len(outside.translate(None, _LINE_ENDS))
+        if self._stray > MOST_STRAY:
+            raise BrokenFraming(FaultCode.MALFORMED)
+        if start < 0:
+            self._held.clear()
+            return False
+        del self._held[: start + 1]
+        self._inside, self._searched, self._stray = True, 0, 0
+        return True
+
+
+def framed(message: bytes) -> bytes:
+    """The message in its frame."""
+    return START + message + END

@@ -1,0 +1,349 @@
+"""The commands `mllp` and `dead-letters` as processes: how they start, what they store, how they stop."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.protocol.presets import SEED_2008
+from app.store import migrations
+from app.store.engine import Database
+from app.store.revisions import list_revisions
+from app.store.studies import FeedDefinition, StudyDefinition, put_study
+from app.store.timelines import document
+from tests.mllp.conftest import WAIT, Sender
+
+ROOT = Path(__file__).parents[2]
+FEEDS = FeedDefinition(identifiers="pseudonyms", authorities=("HOSP",))
+
+
+def oru(control="M1", unit="U/L", value="1101", patient="P01"):
+    """An ORU^R01 with one CK."""
+    return (
+        f"MSH|^~\\&|LIS|LAB|MYO|WARD|20050316100000+0900||ORU^R01^ORU_R01|{control}|P|2.5.1\r"
+        f"PID|1||{patient}^^^HOSP||SECRETNAME^JANE||19530102|F\r"
+        f"OBR|1||A77^LAB|24336-0^CK^LN|||20050316094800+0900\r"
+        f"OBX|1|NM|2157-6^CK^LN||{value}|{unit}|0-163|H|||F|||20050316094800+0900\r"
+    ).encode()
+
+
+class Place:
+    """A migrated database with the study `ward7`, and a directory for dead letters."""
+
+    def __init__(self, folder):
+        self.letters = folder / "letters"
+        self.url = f"sqlite:///{folder / 'x.db'}"
+        migrations.upgrade(self.url)
+        self.define(FEEDS)
+
+    def define(self, feeds):
+        with self.database() as database, database.writing() as connection:
+            definition = StudyDefinition("Ward", SEED_2008, feeds=feeds)
+            put_study(connection, "ward7", definition, client=None, received_at=int(time.time() * 1e6))
+
+    @contextmanager
+    def database(self):
+        database = Database(self.url)
+        try:
+            yield database
+        finally:
+            database.dispose()
+
+    def stored(self):
+        """How many revisions the study has, and the CK values of P01."""
+        with self.database() as database, database.reading() as connection:
+            revisions = len(list_revisions(connection, "ward7", limit=99))
+            found = document(connection, "ward7", "P01") if revisions > 1 else {"labs": []}
+            return revisions, [lab["value"] for lab in found["labs"]]
+
+    def variables(self, **settings):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MYORESPONSE_")}
+        ours = {"DATABASE_URL": self.url, "DEAD_LETTERS": str(self.letters), "MLLP_STUDY": "ward7"} | settings
+        return kept | {"PYTHONUNBUFFERED": "1"} | {f"MYORESPONSE_{name}": value for name, value in ours.items()}
+
+    def run(self, *command, **settings):
+        """A command that ends by itself."""
+        return subprocess.run(
+            [sys.executable, "-m", "app", *map(str, command)],
+            cwd=ROOT,
+            env=self.variables(**settings),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+class Process:
+    """A listener as a process; `lines` is what it has written so far."""
+
+    def __init__(self, command, variables):
+        pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        self.process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=variables, **pipe)
+        self.lines, self._changed = [], threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.port = int(self.wait_for(r"MLLP on 127\.0\.0\.1:(\d+) for study ward7\n")[1])
+
+    def _read(self):
+        for line in iter(self.process.stdout.readline, ""):
+            with self._changed:
+                self.lines.append(line)
+                self._changed.notify_all()
+
+    def wait_for(self, pattern):
+        """The first match in what it writes."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: re.search(pattern, "".join(self.lines)), timeout=60)
+        assert found, "".join(self.lines)
+        return found
+
+    def ended(self):
+        """Its exit code and all that it wrote, after it was asked to end."""
+        code = self.process.wait(timeout=60)
+        self._reader.join()
+        return code, "".join(self.lines)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def start(place):
+    """Start a listener, by its command or by a program of the test's own."""
+    with ExitStack() as running:
+
+        def started(*command, **settings):
+            process = Process(command or ("-m", "app", "mllp", "--port", "0"), place.variables(**settings))
+            running.callback(process.close)
+            return process
+
+        yield started
+
+
+@contextmanager
+def sender_to(process):
+    sender = Sender(process.port)
+    try:
+        yield sender
+    finally:
+        sender.socket.close()
+
+
+def test_what_a_message_says_is_stored_before_it_is_acknowledged_and_sent_again_changes_nothing(start, place):
+    process = start()
+    answers = []
+    for _ in range(2):
+        with sender_to(process) as sender:
+            answers.append(sender.ask(oru()))
+            assert place.stored() == (2, [1101])
+    assert b"\rMSA|AA|M1" in answers[0]
+    assert [msa(answer) for answer in answers] == [msa(answers[0])] * 2
+    process.process.send_signal(signal.SIGTERM)
+    code, output = process.ended()
+    assert code == 0
+    assert len(re.findall(r"level=INFO event=message study=ward7 sender=127\.0\.0\.1 code=AA ms=", output)) == 2
+    assert "P01" not in output
+    assert "SECRETNAME" not in output
+    assert not list(place.letters.iterdir())
+
+
+def msa(answer):
+    """All of an acknowledgement after its header, which says when it was made."""
+    return answer.split(b"\r", 1)[1]
+
+
+def test_a_correction_that_its_source_orders_before_what_stands_is_told_in_the_log(start, place):
+    process = start()
+    released = oru().replace(
+        b"|||20050316094800+0900\rOBX", b"|||20050316094800+0900" + b"|" * 15 + b"20050317080000+0900\rOBX"
+    )
+    with sender_to(process) as sender:
+        for message in (released, oru("M2", value="900").replace(b"|||F|||", b"|||C|||")):
+            assert b"\rMSA|AA|M" in sender.ask(message)
+    process.wait_for(r"code=AA ms=[\d.]+\n(.*\n)*.*code=AA ms=[\d.]+ late=1\n")
+    assert place.stored()[1] == [1101]
+
+
+def test_a_refused_message_can_be_listed_mended_and_sent_again(start, place):
+    process = start()
+    with sender_to(process) as sender:
+        assert b"\rMSA|AE|M1" in sender.ask(oru(unit="furlong"))
+        assert b"\rMSA|AA|M2" in sender.ask(oru("M2", patient="P02"))
+    (file,) = place.letters.glob("*.hl7")
+    listed = place.run("dead-letters")
+    assert re.fullmatch(rf"{re.escape(str(file))}  \S+Z  ward7  AE  OBX\[1\]-6 unknown_unit\n", listed.stdout)
+
+    unmended = place.run("dead-letters", "--send", file)
+    assert (unmended.returncode, "refused again, AE: OBX[1]-6 unknown_unit: " in unmended.stdout) == (1, True)
+    assert "furlong" not in listed.stdout + unmended.stdout + unmended.stderr
+
+    file.write_text(file.read_text().replace("\r", "\n").replace("furlong", "U/L"))  # as an editor writes it
+    mended = place.run("dead-letters", "--send", file)
+    assert (mended.returncode, mended.stdout) == (0, f"{file}  accepted and removed\n"), mended.stderr
+    assert place.stored()[1] == [1101]
+    assert not list(place.letters.iterdir())
+    assert place.run("dead-letters").stdout == f"No dead letters in {place.letters}.\n"
+    assert "furlong" not in "".join(process.lines)
+
+
+def test_letters_are_accepted_as_they_are_once_the_study_knows_their_code(start, place):
+    with sender_to(start()) as sender:
+        assert b"\rMSA|AE|M1" in sender.ask(oru().replace(b"^^^HOSP", b"^^^CLINIC"))
+    files = list(place.letters.glob("*.hl7"))
+    assert place.run("dead-letters", "--send", *files).returncode == 1
+    place.define(FeedDefinition(identifiers="pseudonyms", authorities=("CLINIC",)))
+    assert place.run("dead-letters", "--send", *files).returncode == 0
+    assert place.stored()[1] == [1101]
+
+
+def test_messages_that_share_a_frame_are_stored_and_answered_each_for_itself(start, place):
+    with sender_to(start()) as sender:
+        sender.send(oru("M1", "furlong") + oru("M2", value="950"))
+        answers = [sender.answer(), sender.answer()]
+    assert [re.search(rb"MSA\|(A[AE]\|M\d)", answer)[1] for answer in answers] == [b"AE|M1", b"AA|M2"]
+    assert place.stored()[1] == [950]
+    (file,) = place.letters.glob("*.hl7")
+    assert b"furlong" in file.read_bytes()
+    assert b"M2" not in file.read_bytes()
+
+
+def test_a_batch_is_answered_as_one(start, place):
+    batch = (
+        b"BHS|^~\\&|LIS|LAB|MYO|WARD|20050316100000+0900||||B1\r" + oru("M1") + oru("M2", patient="P02") + b"BTS|2\r"
+    )
+    with sender_to(start()) as sender:
+        answer = sender.ask(batch)
+        assert answer.startswith(b"BHS|")
+        assert re.findall(rb"MSA\|(A[AER]\|M\d)", answer) == [b"AA|M1", b"AA|M2"]
+        assert b"\rMSA|AA|M3" in sender.ask(oru("M3"))
+
+
+def test_a_listener_that_is_told_to_stop_finishes_the_message_in_work(start, place):
+    program = textwrap.dedent("""
+        from app.intake import hl7v2
+        taking = hl7v2.take
+
+        def take(*arguments, **named):
+            print("taking", flush=True)
+            input()
+            return taking(*arguments, **named)
+
+        hl7v2.take = take
+        from app.__main__ import cli
+        cli(["mllp", "--port", "0"])
+    """)
+    process = start("-c", program)
+    with sender_to(process) as sender, sender_to(process) as idle:
+        sender.send(oru())
+        process.wait_for("taking\n")
+        process.process.send_signal(signal.SIGTERM)
+        assert idle.answer() is None
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", process.port), timeout=WAIT)
+        assert place.stored() == (1, [])
+        process.process.stdin.write("\n")
+        process.process.stdin.flush()
+        assert b"\rMSA|AA|M1" in sender.answer()
+        assert sender.answer() is None
+    assert process.ended()[0] == 0
+    assert place.stored() == (2, [1101])
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_listener_without_work_ends_at_once_and_in_peace(start, asked):
+    process = start()
+    process.process.send_signal(asked)
+    code, output = process.ended()
+    assert (code, output.splitlines()[1:]) == (0, [])
+
+
+def test_a_listener_that_is_killed_has_acknowledged_nothing_that_is_not_stored(start, place):
+    process = start()
+    acknowledged = []
+    with sender_to(process) as sender:
+        for value in range(1, 21):
+            sender.send(oru(f"M{value}", value=str(value)).replace(b"A77", b"A%d" % value))
+        while (answer := sender.answer()) is not None:
+            acknowledged.append(answer)
+            if len(acknowledged) == 5:
+                process.process.kill()
+    assert set(range(1, len(acknowledged) + 1)) <= set(place.stored()[1])
+    assert len(acknowledged) >= 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "says"),
+    [
+        ({"MLLP_HOST": "0.0.0.0"}, 2, "MYORESPONSE_MLLP_SENDERS"),  # noqa: S104 - refused
+        ({"MLLP_STUDY": ""}, 2, "--study"),
+        ({"MLLP_STUDY": "nowhere"}, 2, "no such study"),
+        ({"MLLP_SENDERS": "10.0.0.1/8"}, 2, "MYORESPONSE_MLLP_SENDERS"),
+        ({"MLLP_CERTIFICATE": "/nowhere", "MLLP_KEY": "/nowhere"}, 2, "MYORESPONSE_MLLP_CERTIFICATE"),
+        ({"MLLP_HOST": "localhost.invalid", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
+        ({"MLLP_HOST": "a..b", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
+        ({"DEAD_LETTERS": "/proc/nowhere"}, 2, "MYORESPONSE_DEAD_LETTERS"),
+        ({"DATABASE_URL": "sqlite:////nowhere/x.db"}, 3, "python -m app migrate"),
+    ],
+)
+def test_a_listener_that_cannot_start_says_why_in_a_line(place, settings, code, says):
+    ended = place.run("mllp", "--port", "0", **settings)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (code, 1), ended.stderr
+    assert says in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_listener_does_not_start_without_the_secret_that_its_study_needs(place):
+    place.define(FeedDefinition())
+    ended = place.run("mllp", "--port", "0")
+    assert (ended.returncode, "MYORESPONSE_PSEUDONYM_SECRET_FILE" in ended.stderr) == (2, True)
+
+
+def test_a_port_that_is_taken_is_said_in_a_line(place):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = place.run("mllp", "--port", taken.getsockname()[1])
+    assert (ended.returncode, "Address already in use" in ended.stderr) == (2, True), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_letters_that_cannot_be_sent_say_why_and_stay(place, tmp_path):
+    file = tmp_path / "found.hl7"
+    file.write_bytes(oru())
+    nameless = place.run("dead-letters", "--send", file, MLLP_STUDY="")
+    assert (nameless.returncode, "use --study" in nameless.stdout) == (1, True)
+    missing = place.run("dead-letters", "--send", tmp_path / "nothing.hl7")
+    assert (missing.returncode, "not sent: FileNotFoundError" in missing.stdout) == (1, True)
+    assert place.run("dead-letters", "--send").returncode == 2
+    assert file.exists()
+    assert place.run("dead-letters", "--send", "--study", "ward7", file, MLLP_STUDY="").returncode == 0
+    assert not file.exists()
+
+
+def test_a_message_that_did_not_arrive_whole_is_sent_only_after_it_was_mended(start, place):
+    with sender_to(start(MLLP_MAX_BYTES="1000")) as sender:
+        whole = oru() + b"NTE|1||" + b"x" * 1_000
+        assert sender.ask(whole) is None
+    (file,) = place.letters.glob("*.hl7")
+    cut = place.run("dead-letters", "--send", file)
+    assert (cut.returncode, "did not arrive whole" in cut.stdout) == (1, True)
+    file.write_bytes(whole)
+    assert place.run("dead-letters", "--send", file).returncode == 0
+    assert place.stored()[1] == [1101]

@@ -1,0 +1,169 @@
+"""Who may send: this machine, listed networks, and holders of a certificate that we trust."""
+
+import shutil
+import ssl
+import subprocess
+
+import pytest
+from pydantic import ValidationError
+
+from app.mllp.security import may_send, objection_to_exposure, tls_context
+from app.settings import Settings
+from tests.mllp.conftest import logged, reply
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened on
+
+
+def make_certificate(folder, name, signer=None):
+    """The files of a certificate for 127.0.0.1 and of its key, signed by itself or by another."""
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    signed = ["-CA", folder / f"{signer}.pem", "-CAkey", folder / f"{signer}.key"] if signer else []
+    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        ["openssl", *made.split(), "-subj", f"/CN={name}", "-keyout", key, "-out", certificate, *signed],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Certificates: `ours` for the listener, `theirs` for a sender, `foreign` that nobody trusts."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no program openssl to make certificates with")
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("ours", "theirs", "foreign"):
+        make_certificate(folder, name)
+    return folder
+
+
+def settings(folder, **more):
+    return Settings(mllp_certificate=folder / "ours.pem", mllp_key=folder / "ours.key", **more)
+
+
+def wrapping(folder, name=None, **more):
+    """How a sender begins TLS: it trusts our certificate and may show its own."""
+    context = ssl.create_default_context(cafile=folder / "ours.pem")
+    for key, value in more.items():
+        setattr(context, key, value)
+    if name is not None:
+        context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+    return lambda plain: context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def test_messages_travel_over_tls(listen, folder):
+    server = listen(context=tls_context(settings(folder)))
+    sender = server.sender(wrapping(folder))
+    assert sender.socket.version() == "TLSv1.3"
+    sender.send(b"1", b"2")
+    assert (sender.answer(), sender.answer()) == (b"AA 1", b"AA 2")
+    server.stop()
+    assert sender.answer() is None
+
+
+def test_a_message_in_clear_is_not_taken_where_tls_is_asked_for(listen, folder, caplog):
+    with logged(caplog) as log:
+        server = listen(context=tls_context(settings(folder)))
+        assert server.sender().ask(b"clear") is None
+        server.end()
+    assert log() == "event=turned-away sender=127.0.0.1 why=handshake"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+def test_an_old_version_of_tls_is_not_spoken(listen, folder):
+    server = listen(context=tls_context(settings(folder)))
+    with pytest.raises(ssl.SSLError):
+        server.sender(wrapping(folder, maximum_version=ssl.TLSVersion.TLSv1_1))
+
+
+def test_a_sender_that_never_begins_tls_is_left(listen, folder, caplog):
+    with logged(caplog) as log:
+        server = listen(context=tls_context(settings(folder)), patience=0.2)
+        assert server.sender().answer() is None
+        server.end()
+    assert log() == "event=turned-away sender=127.0.0.1 why=handshake"
+
+
+def test_only_a_sender_with_a_certificate_that_we_trust_is_heard(listen, folder):
+    """In TLS 1.3 a sender learns only after the handshake that it was refused."""
+    taken = []
+    context = tls_context(settings(folder, mllp_client_ca=folder / "theirs.pem"))
+    server = listen(lambda message: taken.append(message) or reply(message), context=context)
+    assert server.sender(wrapping(folder, "theirs")).ask(b"theirs") == b"AA theirs"
+    for name in ("foreign", None):
+        assert server.sender(wrapping(folder, name)).ask(b"foreign") is None
+    assert taken == [b"theirs"]
+
+
+def test_a_key_that_does_not_fit_or_asks_for_a_password_is_an_error_and_no_question(folder):
+    with pytest.raises(OSError, match="KEY_VALUES_MISMATCH"):
+        tls_context(Settings(mllp_certificate=folder / "ours.pem", mllp_key=folder / "theirs.key"))
+    locked = folder / "locked.key"
+    subprocess.run(
+        ["openssl", "ec", "-aes128", "-passout", "pass:x", "-in", folder / "ours.key", "-out", locked],
+        check=True,
+        capture_output=True,
+    )
+    with pytest.raises(OSError, match=r".*"):
+        tls_context(Settings(mllp_certificate=folder / "ours.pem", mllp_key=locked))
+
+
+def test_without_a_certificate_there_is_no_tls():
+    assert tls_context(Settings()) is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "address", "may"),
+    [
+        ("", "203.0.113.9", True),
+        ("10.0.0.0/8", "10.255.0.1", True),
+        ("10.0.0.0/8", "11.0.0.1", False),
+        ("10.0.0.0/8, 192.0.2.7", "192.0.2.7", True),
+        ("10.0.0.0/8, 192.0.2.7", "192.0.2.8", False),
+        ("10.0.0.0/8", "127.0.0.1", False),
+        ("2001:db8::/32", "2001:db8::5", True),
+        ("2001:db8::/32", "10.0.0.1", False),
+        ("fe80::/10", "fe80::1%eth0", True),
+    ],
+)
+def test_senders_are_let_in_by_their_network(listed, address, may):
+    assert may_send(Settings(mllp_senders=listed), address) == may
+
+
+@pytest.mark.parametrize(
+    ("more", "may"),
+    [
+        ({}, True),
+        ({"mllp_host": "localhost"}, True),
+        ({"mllp_host": "::1"}, True),
+        ({"mllp_host": EVERYWHERE}, False),
+        ({"mllp_host": "lab.example"}, False),
+        ({"mllp_host": EVERYWHERE, "mllp_senders": "10.0.0.0/8"}, True),
+        ({"mllp_host": EVERYWHERE, "allow_unauthenticated": True}, True),
+        ({"mllp_host": EVERYWHERE, "mllp_certificate": "a", "mllp_key": "b"}, False),
+        ({"mllp_host": EVERYWHERE, "mllp_certificate": "a", "mllp_key": "b", "mllp_client_ca": "c"}, True),
+    ],
+)
+def test_the_listener_leaves_loopback_only_where_it_is_told_who_may_send(more, may):
+    """A certificate of our own says nothing about senders."""
+    objection = objection_to_exposure(Settings(**more))
+    assert (objection is None) == may
+    assert may or "MYORESPONSE_MLLP_SENDERS" in objection
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mllp_senders": "10.0.0.1/8"},
+        {"mllp_senders": "lab.example"},
+        {"mllp_certificate": "a"},
+        {"mllp_key": "b"},
+        {"mllp_client_ca": "c"},
+        {"mllp_port": 70_000},
+        {"mllp_timeout_seconds": 0},
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        Settings(**wrong)
