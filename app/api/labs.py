@@ -1,0 +1,179 @@
+"""Tables of laboratory results as CSV, and the template to begin one with."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, Field
+
+from app.api.dependencies import Flag, Now, Parts, StudyId, body_of
+from app.api.documentation import answers, reads, reference, refuses, specimen
+from app.api.replies import reply
+from app.api.streaming import told
+from app.api.timelines import BatchItem
+from app.errors import Conflict, Erased, NotFound
+from app.ingest.table import DecimalMark, Delimiter, Dialect
+from app.intake.labs import take
+from app.intake.timelines import Status, counted
+from app.report.table import Cell, lines
+
+router = APIRouter(tags=["patients"])
+
+CSV = "text/csv"
+CsvBody = Annotated[bytes, Depends(body_of(CSV, f"{CSV}; charset=utf-8", f"{CSV};charset=utf-8"))]
+
+
+class LabRow(BaseModel):
+    """One row of a table of results. Its columns may stand in any order; those that are not required may be left out.
+
+    What a column means is said at the field of the same name of a timeline.
+    """
+
+    patient: str = Field(
+        description="Whom the result is of, as the study's `identifiers` declare: a number of a hospital, which "
+        "becomes a pseudonym, or a pseudonym.",
+        examples=["P01"],
+    )
+    time: str = Field(
+        description="When the sample was drawn: a date, or a date and time with its offset. Where the study declares a "
+        "`time_zone`, the offset may be left out.",
+        examples=["2005-03-16T09:48:00+09:00"],
+    )
+    code: str = Field(
+        description="Short name or LOINC code of the analyte; with `code_system`, a code of that system. A row with "
+        "another code is skipped.",
+        examples=["CK"],
+    )
+    value: str = Field(
+        description="The result in digits, with the declared decimal mark; `<`, `<=`, `>=` or `>` may stand before it. "
+        "A row without one is skipped, unless its status withdraws the result.",
+        examples=["1101"],
+    )
+    unit: str = Field(description="Unit of value and limits; never guessed.", examples=["U/L"])
+    comparator: str | None = Field(
+        default=None,
+        description="`<`, `<=`, `>=` or `>`, where it does not stand before the value.",
+        examples=["<"],
+    )
+    upper_limit: str | None = Field(default=None, description="Upper limit of normal of this result.", examples=["163"])
+    lower_limit: str | None = Field(default=None, description="Lower limit of normal of this result.", examples=["45"])
+    lab: str | None = Field(default=None, description="The laboratory that measured.", examples=["A"])
+    source: str | None = Field(
+        default=None, description="Who gave the number `id`; falls back to `lab`.", examples=["A"]
+    )
+    id: str | None = Field(
+        default=None, description="The sender's number of the result, for example an accession number.", examples=["77"]
+    )
+    version: str | None = Field(default=None, description="Version of the result at its source.", examples=["2"])
+    issued: str | None = Field(
+        default=None,
+        description="When the source released this version; written as `time`, and no date alone.",
+        examples=["2005-03-17T08:00:00+09:00"],
+    )
+    status: str | None = Field(default=None, description="`final` where absent.", examples=["final"])
+    code_system: str | None = Field(
+        default=None,
+        description="The system of the code: `http://loinc.org` or `LN`, or one that the study's `local_codes` name.",
+        examples=["http://loinc.org"],
+    )
+    code_text: str | None = Field(
+        default=None,
+        description="What the laboratory calls the test. It is not kept; one that names CK-MB vetoes a code of CK.",
+        examples=["Creatine kinase"],
+    )
+
+
+class LabsOutcome(BaseModel):
+    """What became of a table of results."""
+
+    items: list[BatchItem] = Field(
+        description="One outcome a patient, in the order of their first rows. Patients are named by their subject "
+        "identifiers. The rows that name nobody are one item whose patient is null. Pointers are line and column: "
+        "`/7/value`.",
+        examples=[[specimen(BatchItem)]],
+    )
+    counts: dict[Status, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    rows: int = Field(description="Rows of the table below its header.", examples=[412])
+    skipped: dict[Literal["code", "value"], int] = Field(
+        description="Rows that say nothing that is kept: another analyte (`code`), or no value (`value`).",
+        examples=[{"code": 3, "value": 1}],
+    )
+
+
+EXAMPLES: tuple[dict[str, Cell], ...] = (
+    {
+        "patient": "P01", "time": "2005-03-16T09:48:00+09:00", "code": "CK", "value": 1101, "unit": "U/L",
+        "upper_limit": 163, "lower_limit": 45, "lab": "A", "id": "acc-77", "issued": "2005-03-17T08:00:00+09:00",
+        "status": "final",
+    },
+    {
+        "patient": "P01", "time": "2005-03-23", "code": "2157-6", "value": 16.75, "unit": "ukat/L",
+        "upper_limit": 2.72, "lab": "B", "code_system": "http://loinc.org", "code_text": "Creatine kinase",
+    },
+    {
+        "patient": "P02", "time": "2005-03-16T10:05:00+09:00", "code": "LDH", "value": 100, "comparator": "<",
+        "unit": "U/L", "upper_limit": 225, "lab": "A",
+    },
+)  # fmt: skip
+"""Rows of the template: invented, and accepted as they stand."""
+
+
+@router.post(
+    "/v1/studies/{study}/labs",
+    operation_id="postLabs",
+    summary="Add a table of laboratory results",
+    openapi_extra=reads(
+        {CSV: {"type": "array", "items": reference(LabRow)}}, "A table in UTF-8: a header, then one result a row."
+    ),
+    responses={
+        200: answers("One outcome a patient.", reference(LabsOutcome)),
+        **refuses(NotFound, Conflict, Erased, reading=True),
+    },
+)
+def post_labs(
+    study: StudyId,
+    parts: Parts,
+    body: CsvBody,
+    now: Now,
+    delimiter: Annotated[
+        Literal[",", ";", "tab"], Query(description="What stands between cells.", examples=[";"])
+    ] = ",",
+    decimal: Annotated[DecimalMark, Query(description="The decimal mark of all numbers.", examples=[","])] = ".",
+    missing: Annotated[
+        str,
+        Query(
+            max_length=200,
+            description="Words of cells without content, separated by commas. Without them an empty cell only.",
+            examples=["NA,-"],
+        ),
+    ] = "",
+    atomic: Annotated[
+        Flag,
+        Query(description="`true`: the whole table is one revision, or nothing is stored.", examples=["true"]),
+    ] = "false",
+) -> Response:
+    """Merge results, as `events` does for one patient. All rows of a patient stand or fall together; without
+    `atomic=true` a patient who is rejected does not keep the others out. The table may be sent again. Nothing about the
+    dialect is guessed.
+    """
+    between: Delimiter = "\t" if delimiter == "tab" else delimiter
+    dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
+    secret = parts.settings.secret
+    taken = take(parts.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
+    outcomes = [told(item) for item in taken.items]
+    return reply({"items": outcomes, "counts": counted(taken.items), "rows": taken.rows, "skipped": taken.skipped})
+
+
+@router.get(
+    "/v1/templates/labs.csv",
+    operation_id="getLabsTemplate",
+    summary="Read a template for laboratory results",
+    responses={
+        200: answers("The template.", {"type": "array", "items": reference(LabRow)}, media_type=CSV),
+        **refuses(),
+    },
+)
+async def get_labs_template() -> Response:
+    """A table with every column and three invented results, to be filled in a spreadsheet and posted as it is."""
+    rows = ([example.get(column) for column in LabRow.model_fields] for example in EXAMPLES)
+    headers = {"Content-Disposition": 'attachment; filename="labs.csv"'}
+    return Response("".join(lines(tuple(LabRow.model_fields), rows)), headers=headers, media_type=CSV)
