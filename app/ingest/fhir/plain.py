@@ -1,0 +1,110 @@
+"""The form that nearly all results of a laboratory have, read in one go.
+
+An Observation with one coding, one identifier, a value in a UCUM unit and at most one range in the same unit is read
+here several times faster than by `observations`, which reads every form and finds every fault. Whatever is the least
+bit different, or might be at fault, is left to it: this reader says the same or nothing.
+"""
+
+from app.errors import FaultCode
+from app.ingest.feed import Place, Statement
+from app.ingest.fhir.places import result_places
+from app.ingest.fhir.resource import LONGEST_SOURCE, UCUM, Element, Message, Resource, Told, as_time
+from app.timeline.codes import Coding
+from app.timeline.model import GREATEST_VALUE
+from app.timeline.vocabulary import ANALYTES
+
+_USED = frozenset(
+    {"resourceType", "id", "identifier", "status", "code", "subject", "effectiveDateTime", "issued", "valueQuantity",
+     "referenceRange"}
+)  # fmt: skip
+_HARMLESS = frozenset({"meta", "text", "category", "encounter", "performer", "specimen", "interpretation", "note",
+                       "basedOn", "method", "device", "bodySite", "language", "extension"})  # fmt: skip
+_PLAIN = _USED | _HARMLESS
+_STATUSES = frozenset({"preliminary", "final", "amended", "corrected", "cancelled", "entered-in-error"})
+_LIMITS = frozenset({"low", "high"})
+_PLACES = {
+    (low, high): result_places(
+        "", ".effectiveDateTime", ".identifier[0]", ".valueQuantity.value", ".code",
+        ".referenceRange[0].low.value" if low else "", ".referenceRange[0].high.value" if high else "",
+    )
+    for low in (False, True)
+    for high in (False, True)
+}  # fmt: skip
+
+
+def plain_result(resource: Resource) -> Told | None:
+    """The result that an Observation states; `None` where it has another form or may have a fault."""
+    content, message = resource.content, resource.message
+    if message.may_modify or not _PLAIN.issuperset(content):
+        return None
+    try:
+        concept, quantity = content["code"], content["valueQuantity"]
+        [coding], [identifier] = concept["coding"], content["identifier"]
+        word = _analyte(message, coding, concept.get("text"))
+        system, number = identifier["system"], identifier["value"]
+        status, time, unit = content["status"], content["effectiveDateTime"], quantity["unit"]
+        if (
+            word is None
+            or "extension" in identifier
+            or not type(system) is type(number) is type(status) is type(time) is type(unit) is str
+        ):
+            return None
+        value = _value(quantity, unit)
+        low, high = _limits(content.get("referenceRange"), unit)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    if value is None or status not in _STATUSES or not number or len(system) > LONGEST_SOURCE:
+        return None
+    issued = content.get("issued")
+    if issued is not None:
+        issued = as_time(issued, message.feed.zone) if type(issued) is str else FaultCode.WRONG_TYPE
+    at, known = as_time(time, message.feed.zone), message.feed.pseudonyms.number(system, number)
+    if isinstance(issued, FaultCode) or isinstance(at, FaultCode) or isinstance(known, FaultCode):
+        return None
+    fields = {
+        "id": known,
+        "source": system,
+        "status": status,
+        "time": at,
+        "issued": issued,
+        "code": word,
+        "value": value,
+        "unit": unit,
+        "comparator": None,
+        "lower_limit": low,
+        "upper_limit": high,
+    }
+    places = _PLACES[low is not None, high is not None]
+    return Told((Statement("labs", fields, Place(resource.place, places)),))
+
+
+def _analyte(message: Message, coding: Element, text: str | None) -> str | None:
+    """Which analyte a code is; each is looked up once a message."""
+    key = coding["system"], coding["code"], coding.get("display"), text
+    if key not in message.analytes:
+        strings = all(type(part) is str for part in key[:2]) and all(part is None or type(part) is str for part in key)
+        meaning = message.feed.codes.meaning((Coding(*key[:3]),), text) if strings else None
+        message.analytes[key] = meaning if isinstance(meaning, str) and meaning in ANALYTES else None
+    return message.analytes[key]
+
+
+def _value(quantity: Element, unit: str) -> float | None:
+    """The number of a quantity in this UCUM unit; zero, too, is left to the reader of all forms."""
+    value: float = quantity["value"]
+    if not quantity["unit"] == quantity["code"] == unit or quantity["system"] != UCUM or "comparator" in quantity:
+        return None
+    return value if (type(value) is int or type(value) is float) and 0 < value <= GREATEST_VALUE else None
+
+
+def _limits(ranges: list[Element] | None, unit: str) -> tuple[float | None, float | None]:
+    """Lower and upper limit of the one range there is. Raises `ValueError` where it has another form."""
+    if ranges is None:
+        return None, None
+    [one] = ranges
+    low, high = one.get("low"), one.get("high")
+    if not _LIMITS.issuperset(one):
+        raise ValueError
+    limits = None if low is None else _value(low, unit), None if high is None else _value(high, unit)
+    if (low is None, high is None) != (limits[0] is None, limits[1] is None):
+        raise ValueError
+    return limits

@@ -1,0 +1,217 @@
+"""Who a FHIR resource is about: Patients, identifiers, references inside and outside of a message."""
+
+import json
+
+import pytest
+
+from app.ingest.fhir.entries import Reference
+from app.ingest.pseudonyms import Identifier, Pseudonyms
+from tests.ingest.fhir_messages import REMOVED, bundle, ck, faults, feed, ivig, person, post, rash, read, read_all, told
+
+KEY = b"k" * 32
+URN = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"
+OTHER_URN = "urn:uuid:88f151c0-a954-468a-88bd-5ae15c08e059"
+
+
+def about(reference, **more):
+    """A result of somebody."""
+    return ck(subject={"reference": reference}, **more)
+
+
+def pseudonym(*given, authorities=()):
+    """The subject identifier of a person with these identifiers."""
+    return Pseudonyms(KEY, authorities).patient([Identifier(*one) for one in given])
+
+
+def test_of_a_patient_only_sex_and_year_of_birth_are_kept():
+    entry = read(person(active=False, deceasedBoolean=True, link=[{"type": "seealso"}], maritalStatus={"text": "x"}))
+    [statement] = entry.statements
+    assert (entry.subject, statement.fields) == ("P01", {"sex": "female", "birth_year": 1953})
+    assert not {"Planted", "555-0100", "07-04"} & set(repr(entry).replace("'", " ").split())
+    history, wrong = told(entry)
+    assert (wrong, {fact.identity: fact.value for fact in history.attributes}) == (
+        (),
+        {"sex": '"female"', "birth_year": "1953"},
+    )
+
+
+@pytest.mark.parametrize(("birth", "year"), [("1953", 1953), ("1953-07", 1953), ("1953-07-04", 1953)])
+def test_a_birth_date_may_be_less_than_a_day(birth, year):
+    assert read(person(birthDate=birth)).statements[0].fields["birth_year"] == year
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "code"),
+    [
+        ({"birthDate": "53-07-04"}, ".birthDate", "bad_time"),
+        ({"birthDate": "1953-13"}, ".birthDate", "bad_time"),
+        ({"birthDate": "1953-02-30"}, ".birthDate", "bad_time"),
+        ({"birthDate": 1953}, ".birthDate", "wrong_type"),
+        ({"birthDate": "1653-02-03"}, ".birthDate", "out_of_range"),
+        ({"gender": "f"}, ".gender", "unknown_value"),
+        ({"gender": 2}, ".gender", "wrong_type"),
+        ({"identifier": "P01"}, ".identifier", "wrong_type"),
+        ({"identifier": REMOVED, "id": REMOVED}, ".identifier", "no_subject"),
+        ({"identifier": [{"system": "a", "value": "1"}, {"system": "b", "value": "2"}]}, ".identifier",
+         "ambiguous_subject"),
+        ({"modifierExtension": [{"url": "urn:x"}]}, ".modifierExtension", "unknown_modifier"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_patient_is_told_at_its_element(changes, place, code):
+    assert ("Patient" + place, code) in faults(person(**changes))
+
+
+def test_a_medical_record_number_becomes_a_pseudonym():
+    entry = read(person(), feed(key=KEY))
+    assert entry.subject == pseudonym(("urn:mrn", "P01"))
+    assert "P01" not in repr((entry.subject, entry.statements, entry.faults))
+
+
+def test_the_declared_authority_says_which_identifier_counts():
+    several = person(identifier=[{"system": "urn:ssn", "value": "9"}, {"system": "urn:mrn", "value": "7"}])
+    assert read(several, feed(key=KEY, authorities=["urn:mrn"])).subject == pseudonym(
+        ("urn:mrn", "7"), authorities=["urn:mrn"]
+    )
+    assert faults(several, feed(key=KEY)) == [("Patient.identifier", "ambiguous_subject")]
+
+
+def test_an_identifier_that_is_out_of_use_counts_only_alone():
+    old = {"system": "urn:mrn", "value": "6", "use": "old"}
+    assert read(person(identifier=[old, {"system": "urn:mrn", "value": "7"}])).subject == "7"
+    assert read(person(identifier=[old])).subject == "6"
+
+
+def test_a_patient_without_identifiers_is_told_by_the_id_unless_an_authority_is_declared():
+    nameless = person(identifier=REMOVED)
+    assert read(nameless).subject == "P01"
+    assert read(nameless, feed(authorities=["urn:mrn"])).subject == "P01"
+    assert read(nameless, feed(key=KEY)).subject == pseudonym(("urn:fhir:resource", "P01"))
+    assert faults(nameless, feed(key=KEY, authorities=["urn:mrn"])) == [("Patient.identifier", "no_subject")]
+
+
+@pytest.mark.parametrize("resource", [ck, ivig, rash])
+@pytest.mark.parametrize(
+    ("subject", "place", "code"),
+    [
+        (REMOVED, ".subject", "no_subject"),
+        ("Patient/P01", ".subject", "wrong_type"),
+        ({"display": "somebody"}, ".subject", "no_subject"),
+        ({"identifier": {"system": "urn:mrn"}}, ".subject.identifier", "no_subject"),
+        ({"reference": 1}, ".subject.reference", "wrong_type"),
+        ({"reference": "#p1"}, ".subject.reference", "unknown_reference"),
+        ({"reference": "#"}, ".subject.reference", "unknown_reference"),
+        ({"reference": URN}, ".subject.reference", "unknown_reference"),
+        ({"reference": "https://elsewhere.example/fhir/Patient/1"}, ".subject.reference", "unknown_reference"),
+        ({"reference": "file:///etc/passwd"}, ".subject.reference", "unknown_reference"),
+        ({"reference": "Patient?name=x"}, ".subject.reference", "unknown_reference"),
+        ({"reference": "Patient/"}, ".subject.reference", "unknown_reference"),
+        ({"reference": "Folk/1"}, ".subject.reference", "unknown_reference"),
+        ({"reference": "Group/1"}, ".subject.reference", "unsupported"),
+        ({"reference": "Patient/1", "type": "Device"}, ".subject.type", "unsupported"),
+        ({"reference": "Patient/1", "type": ["Device"]}, ".subject.type", "wrong_type"),
+    ],
+)
+def test_a_reference_that_leads_to_nobody_is_a_fault(resource, subject, place, code):
+    resource = resource(subject=subject)
+    assert (resource["resourceType"] + place, code) in faults(resource)
+
+
+def test_a_patient_whom_only_the_study_can_know_is_left_to_it():
+    entry = read(about("Patient/x1/_history/3"))
+    assert (entry.subject, entry.subject_place) == (Reference("x1"), "Observation.subject.reference")
+
+
+def test_an_identifier_comes_before_the_reference():
+    both = ck(subject={"reference": "https://elsewhere.example/Patient/1", "identifier": {"value": "P02"}})
+    assert read(both).subject == "P02"
+    entry = read(both, feed(key=KEY))
+    assert (entry.subject, entry.subject_place) == (pseudonym(("", "P02")), "Observation.subject.identifier")
+
+
+def test_an_identifier_of_another_authority_gives_way_to_the_reference():
+    foreign = ck(subject={"reference": "Patient/1", "identifier": {"system": "urn:insurer", "value": "8"}})
+    assert read(foreign, feed(key=KEY, authorities=["urn:mrn"])).subject == Reference("1")
+
+
+@pytest.mark.parametrize(
+    ("patient", "expected"),
+    [
+        (person(id="p1"), "P01"),
+        (person(id="#p1"), "P01"),
+        (person(id="p1", identifier=REMOVED), "no_subject"),
+        ({"resourceType": "Device", "id": "p1"}, "unsupported"),
+        (person(id="p1", modifierExtension=[]), "unknown_modifier"),
+        (person(id=["p1"]), "unknown_reference"),
+        ("p1", "unknown_reference"),
+    ],
+)
+def test_a_contained_patient_counts_by_its_identifiers(patient, expected):
+    resource = about("#p1", contained=[patient])
+    if expected == "P01":
+        assert read(resource).subject == "P01"
+    else:
+        assert faults(resource) == [("Observation.subject.reference", expected)]
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+@pytest.mark.parametrize(
+    ("url", "patient", "reference"),
+    [
+        (URN, person(), URN),
+        (URN, person(), "Patient/P01"),
+        (URN, person(id=REMOVED), URN),
+        ("https://a.example/fhir/Patient/P01", person(), "Patient/P01"),
+        ("https://a.example/fhir/Patient/P01", person(id=REMOVED), "Patient/P01"),
+        ("https://a.example/fhir/Patient/P01", person(), "https://a.example/fhir/Patient/P01"),
+        (None, person(), "Patient/P01"),
+        (None, person(), "Patient?identifier=urn:mrn|P01"),
+        (None, person(), "Patient?identifier=urn%3Amrn%7CP01"),
+    ],
+)
+def test_all_references_to_a_patient_of_the_bundle_give_the_subject_that_it_has(kind, url, patient, reference):
+    for to in (feed(), feed(key=KEY)):
+        entries = [post(about(reference)), post(patient, url), post(ivig(subject={"reference": reference}))]
+        subjects = {entry.subject for entry in read_all(bundle(*entries, type=kind), to).entries}
+        assert subjects == {to.pseudonyms.patient([Identifier("urn:mrn", "P01")])}
+
+
+def test_where_two_servers_have_a_patient_of_one_id_the_address_of_the_entry_decides():
+    patients = [
+        post(person(id="1", identifier=[{"system": "urn:mrn", "value": name}]), f"https://{name}.example/Patient/1")
+        for name in ("A", "B")
+    ]
+    of_b = post(about("Patient/1"), "https://B.example/Observation/1")
+    of_c = post(about("Patient/1"), "https://C.example/Observation/1")
+    of_nobody = post(about("Patient/1"), OTHER_URN)
+    entries = read_all(bundle(*patients, of_b, of_c, of_nobody)).entries[2:]
+    assert [entry.subject for entry in entries] == ["B", Reference("1"), None]
+    assert [fault.code for fault in entries[2].faults] == ["ambiguous_subject"]
+
+
+def test_a_reference_to_another_kind_in_the_bundle_is_refused():
+    medication = post({"resourceType": "Medication", "id": "m"}, URN)
+    [_, entry] = read_all(bundle(medication, post(about(URN)))).entries
+    assert [(fault.pointer, fault.code) for fault in entry.faults] == [
+        ("Bundle.entry[1].resource.subject.reference", "unsupported")
+    ]
+
+
+def test_a_reference_to_a_patient_without_a_subject_is_at_fault_itself():
+    nobody = post(person(id=REMOVED, identifier=REMOVED), URN)
+    entries = read_all(bundle(nobody, post(about(URN)))).entries
+    assert [(fault.pointer, fault.code) for entry in entries for fault in entry.faults] == [
+        ("Bundle.entry[0].resource.identifier", "no_subject"),
+        ("Bundle.entry[1].resource.subject.reference", "no_subject"),
+    ]
+
+
+def test_no_fault_repeats_what_was_sent():
+    canary = "canary86753"
+    wrong = [
+        person(id=canary + " ", identifier=[{"value": canary + " "}], gender=canary, birthDate=canary),
+        ck(id=canary + "_", status=canary, subject={"reference": canary}, valueQuantity={"value": 1, "unit": canary}),
+    ]
+    for resource in wrong:
+        found = told(read(resource))[1]
+        assert len(found) > 3
+        assert canary not in json.dumps([(fault.pointer, fault.code, fault.sentence) for fault in found])

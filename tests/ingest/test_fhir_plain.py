@@ -1,0 +1,121 @@
+"""The quick reader of plain results says what the reader of every form says, or nothing."""
+
+import json
+from copy import deepcopy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.ingest.fhir.observations import every_form
+from app.ingest.fhir.plain import plain_result
+from app.ingest.fhir.resource import Message, Resource
+from tests.ingest.fhir_messages import REMOVED, ck, concept, feed, person, quantity
+
+KEYED = feed(key=b"k" * 32, zone="Asia/Tokyo", codes={"urn:lab:a|CK": "CK", "urn:lab:a|MMT": "MMT"})
+RICH = ck(
+    issued="2005-03-17T08:00:00Z",
+    category=[concept("laboratory")],
+    interpretation=[concept("H")],
+    meta={"versionId": "1"},
+    code=concept("2157-6", display="Creatine kinase", text="CK"),
+)
+PLACES = [
+    ("status",), ("issued",), ("effectiveDateTime",), ("id",), ("code",), ("code", "text"), ("code", "coding"),
+    ("code", "coding", 0), ("code", "coding", 0, "system"), ("code", "coding", 0, "code"),
+    ("code", "coding", 0, "display"), ("identifier",), ("identifier", 0), ("identifier", 0, "system"),
+    ("identifier", 0, "value"), ("valueQuantity",), ("valueQuantity", "value"), ("valueQuantity", "unit"),
+    ("valueQuantity", "code"), ("valueQuantity", "system"), ("valueQuantity", "comparator"),
+    ("valueQuantity", "modifierExtension"), ("referenceRange",), ("referenceRange", 0), ("referenceRange", 0, "low"),
+    ("referenceRange", 0, "high"), ("referenceRange", 0, "high", "value"), ("referenceRange", 0, "high", "code"),
+    ("referenceRange", 0, "low", "unit"), ("referenceRange", 0, "type"), ("referenceRange", 0, "age"),
+    ("referenceRange", 0, "text"), ("component",), ("focus",), ("dataAbsentReason",), ("valueString",),
+    ("effectivePeriod",), ("modifierExtension",), ("implicitRules",), ("contained",), ("unheardOf",),
+]  # fmt: skip
+VALUES = st.sampled_from(
+    [
+        None, True, 0, 0.0, -1, 5, 163.5, 1e7, 1e8, 10**400, "", "x", "x" * 80, "final", "corrected", "unknown",
+        "bogus", "cancelled", "U/L", "ukat/L", "ng/mL", "IU/L", "2157-6", "1920-8", "13969-1", "MMT", "CK", "CK-MB",
+        "urn:lab:a", "http://loinc.org", "2005-03-16", "2005-03", "2005-03-16T09:48:00", "2005-03-16T09:48:60Z",
+        "2005-03-16T09:48:00.000Z", "45-163", "<", [], {}, [{}], [None], ["x"], {"value": 5}, quantity(45),
+        [quantity(45)], concept("1920-8"), [*concept("1920-8")["coding"]], [{"value": "7"}],
+        [{"value": "7", "system": "urn:b", "use": "official"}] * 2,
+    ]
+)  # fmt: skip
+
+
+def changed_at(changes):
+    """The rich result with other values at these places, as it is after it was sent."""
+    content = deepcopy(RICH)
+    for (*inside, last), value in changes:
+        target = content
+        try:
+            for step in inside:
+                target = target[step]
+            target[last] = deepcopy(value)
+        except (KeyError, IndexError, TypeError):
+            continue
+    return json.loads(json.dumps(content))
+
+
+def resource(content, to=KEYED):
+    """A resource that has not been read."""
+    return Resource(content, "Observation", Message(to, json.dumps(content).encode()))
+
+
+@given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), max_size=3))
+@settings(max_examples=1_500, deadline=None)
+def test_the_quick_reader_agrees_or_is_silent(changes):
+    content = changed_at(changes)
+    quick, thorough = resource(content), resource(content)
+    told = plain_result(quick)
+    assert quick.faults == []
+    if told is not None:
+        assert (told, []) == (every_form(thorough), thorough.faults)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_one_odd_value_at_any_place_changes_nothing_about_that(place):
+    for value in (None, 0, 5, "", "x", [], {}, [{}], "2005-03-16T09:48:00", "ukat/L", "unknown"):
+        content = changed_at([(place, value)])
+        told, thorough = plain_result(resource(content)), resource(content)
+        assert told is None or (told, []) == (every_form(thorough), thorough.faults)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        RICH,
+        ck(),
+        ck(referenceRange=REMOVED),
+        ck(referenceRange=[{"high": quantity(163)}]),
+        ck(status="corrected", effectiveDateTime="2005-03-16"),
+    ],
+)
+def test_what_laboratories_send_is_read_by_the_quick_reader(content):
+    assert plain_result(resource(content)) is not None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ck(valueQuantity=quantity(1101, comparator=">")),
+        ck(component=[{}]),
+        ck(focus=[{}]),
+        ck(contained=[person()]),
+        ck(code=concept("2160-0")),
+        ck(code=concept("MMT8", "urn:myoresponse:codes")),
+        ck(modifierExtension=[]),
+        ck(status="registered"),
+    ],
+)
+def test_what_is_different_is_left_to_the_reader_of_every_form(content):
+    assert plain_result(resource(content)) is None
+
+
+def test_a_modifier_whose_name_is_escaped_is_one():
+    body = json.dumps(ck(valueQuantity=quantity(5, modifierExtension=[]))).replace("modifierE", "modifier\\u0045")
+    escaped = Resource(json.loads(body), "Observation", Message(KEYED, body.encode()))
+    assert plain_result(escaped) is None
+    every_form(escaped)
+    assert [fault.pointer for fault in escaped.faults] == ["Observation.valueQuantity.modifierExtension"]
