@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_origin
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request
 from fastapi.dependencies.utils import get_flat_params
@@ -127,13 +127,19 @@ Point = Annotated[AsItStood, Depends(_as_it_stood)]
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Refuse a query parameter that the operation does not have, or one given twice: neither may be ignored."""
+    """Refuse a query parameter that the operation does not have, or one given twice that is not a list: neither may be
+    ignored.
+    """
     given = [name for name, _ in request.query_params.multi_items()]
     if not given:
         return
-    known: frozenset[str] = request.app.state.parameters[request.scope["route"].endpoint]
-    faults = [Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER) for name in known if given.count(name) > 1]
-    if not known.issuperset(given):
+    known: dict[str, bool] = request.app.state.parameters[request.scope["route"].endpoint]
+    faults = [
+        Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER)
+        for name, repeatable in known.items()
+        if not repeatable and given.count(name) > 1
+    ]
+    if not known.keys() >= set(given):
         takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
         detail = f"This resource does not take a query parameter of this name. {takes}"
         faults.append(Fault("/query", FaultCode.UNKNOWN_PARAMETER, detail))
@@ -141,14 +147,16 @@ async def only_known_parameters(request: Request) -> None:
         raise InvalidDocument(faults=faults)
 
 
-def known_parameters(app: FastAPI) -> dict[Callable[..., Any], frozenset[str]]:
-    """The query parameters of each operation, those that the API description lists, by its function."""
+def known_parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
+    """The query parameters of each operation, those that the API description lists, by its function; and whether each
+    may be given more than once, as one that is declared as a list may.
+    """
     return {
-        route.endpoint: frozenset(
-            each.alias
+        route.endpoint: {
+            each.alias: get_origin(each.field_info.annotation) is list
             for each in get_flat_params(route.dependant)
             if not isinstance(each.field_info, PathParameter | HeaderParameter)
-        )
+        }
         for route in (context.original_route for context in iter_route_contexts(app.routes))
         if isinstance(route, APIRoute)
     }

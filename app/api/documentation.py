@@ -25,6 +25,7 @@ _REFUSALS = "#/components/responses/"
 _LINE_BREAK = re.compile(r"(?<!\n)\n(?![\n-])")
 """A line break that only the width of the source made: neither a paragraph nor an item of a list begins after it."""
 _named: dict[str, type[BaseModel]] = {}
+_shared: dict[str, dict[str, Any]] = {}
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -94,6 +95,12 @@ def refuses(*kinds: type[ServiceError], reading: bool = False) -> Responses:
     return {kind.status: {"$ref": _REFUSALS + kind.__name__} for kind in chosen}
 
 
+def shared(name: str, documented: dict[str, Any]) -> dict[str, Any]:
+    """A reference to a response that several operations give, which the document will hold once."""
+    _shared[name] = documented
+    return {"$ref": _REFUSALS + name}
+
+
 def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
     headers = {errors.Busy: ("Retry-After",), errors.UnsupportedMediaType: ("Accept-Post",)}.get(kind, ())
     documented = answers(f"{kind.title()}.", reference(Problem), *headers, media_type=MEDIA_TYPE)
@@ -151,7 +158,7 @@ def _shared_refusals(paths: dict[str, Any]) -> dict[str, Any]:
             if "$ref" in response:
                 operation["responses"][status] = {"$ref": response["$ref"]}
                 used.add(response["$ref"].removeprefix(_REFUSALS))
-    return {name: _refusal(kinds[name]) for name in sorted(used)}
+    return {name: _shared.get(name) or _refusal(kinds[name]) for name in sorted(used)}
 
 
 def _never_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""Every refusal below `/fhir` as an OperationOutcome of FHIR R4, and what else an OperationOutcome is used to say.
+
+An issue has the type of issue that R4 knows, our own code for the fault beside it, and the place as an expression; like
+a problem document it never repeats what was sent. The problem documents of the other addresses say the same things.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from fastapi import Response
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.types import Scope
+
+from app import errors
+from app.errors import SENTENCES, Fault, FaultCode, ServiceError
+
+FHIR_JSON = "application/fhir+json"
+FAULT_SYSTEM = "urn:myoresponse:faults"
+"""The system of our fault codes in `issue.details.coding`."""
+SKIPPED_SYSTEM = "urn:myoresponse:skipped"
+"""The system of the reasons why something is not kept."""
+
+Severity = Literal["fatal", "error", "warning", "information"]
+
+ISSUE_TYPE_OF: dict[FaultCode, str] = {
+    FaultCode.MISSING: "required",
+    FaultCode.UNKNOWN_FIELD: "structure",
+    FaultCode.WRONG_TYPE: "structure",
+    FaultCode.NOT_FINITE: "value",
+    FaultCode.OUT_OF_RANGE: "value",
+    FaultCode.TOO_LONG: "too-long",
+    FaultCode.TOO_SHORT: "value",
+    FaultCode.TOO_MANY: "too-costly",
+    FaultCode.BAD_IDENTIFIER: "value",
+    FaultCode.BAD_TEXT: "value",
+    FaultCode.UNKNOWN_VALUE: "code-invalid",
+    FaultCode.UNKNOWN_CODE: "code-invalid",
+    FaultCode.UNKNOWN_UNIT: "code-invalid",
+    FaultCode.MASS_UNIT: "code-invalid",
+    FaultCode.UNIT_MISMATCH: "code-invalid",
+    FaultCode.BAD_TIME: "value",
+    FaultCode.NO_OFFSET: "value",
+    FaultCode.FUTURE_TIME: "business-rule",
+    FaultCode.REVERSED_PERIOD: "invariant",
+    FaultCode.REVERSED_LIMITS: "invariant",
+    FaultCode.OFF_SCALE: "business-rule",
+    FaultCode.SCALE_NOT_DECLARABLE: "business-rule",
+    FaultCode.LENGTH_MISMATCH: "structure",
+    FaultCode.BEFORE_BIRTH: "business-rule",
+    FaultCode.DOSE_WITHOUT_UNIT: "required",
+    FaultCode.CONFLICTING_DUPLICATE: "conflict",
+    FaultCode.PATH_MISMATCH: "value",
+    FaultCode.UNKNOWN_PARAMETER: "not-supported",
+    FaultCode.REPEATED_PARAMETER: "invalid",
+    FaultCode.CONTRADICTION: "invalid",
+    FaultCode.MALFORMED: "structure",
+    FaultCode.DUPLICATE_KEY: "structure",
+    FaultCode.CODE_CONFLICT: "code-invalid",
+    FaultCode.NO_SUBJECT: "required",
+    FaultCode.AMBIGUOUS_SUBJECT: "multiple-matches",
+    FaultCode.UNKNOWN_REFERENCE: "not-found",
+    FaultCode.UNKNOWN_MODIFIER: "extension",
+    FaultCode.AMBIGUOUS_TIME: "value",
+    FaultCode.VALUE_AND_REASON: "invariant",
+    FaultCode.REPEATED_VALUE: "structure",
+    FaultCode.UNSUPPORTED: "not-supported",
+    FaultCode.NOT_PRODUCTION: "business-rule",
+    FaultCode.BAD_NUMBER: "value",
+    FaultCode.RAGGED_ROW: "structure",
+    FaultCode.UNKNOWN_COLUMN: "structure",
+    FaultCode.REPEATED_COLUMN: "structure",
+    FaultCode.UNKNOWN_ENCODING: "structure",
+}
+"""The type of issue (R4 code system `issue-type`) for each fault."""
+
+_TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
+    errors.MalformedDocument: "structure",
+    errors.ForeignOrigin: "forbidden",
+    errors.NotFound: "not-found",
+    errors.MethodNotAllowed: "not-supported",
+    errors.BodyTimeout: "timeout",
+    errors.Conflict: "conflict",
+    errors.Erased: "deleted",
+    errors.PreconditionFailed: "conflict",
+    errors.TooLarge: "too-long",
+    errors.AddressTooLong: "too-long",
+    errors.UnsupportedMediaType: "not-supported",
+    errors.InvalidDocument: "invalid",
+    errors.PreconditionRequired: "required",
+    errors.HeadersTooLarge: "too-long",
+    errors.Busy: "transient",
+    ServiceError: "exception",
+}
+"""The same for a refusal that has no faults."""
+
+
+class OperationOutcomeCoding(BaseModel):
+    """A code of our own for what is wrong."""
+
+    system: str = Field(
+        description=f"`{FAULT_SYSTEM}` for faults, `{SKIPPED_SYSTEM}` for why something is not kept.",
+        examples=[FAULT_SYSTEM],
+    )
+    code: str = Field(description="The code; `GET /problems` lists those of faults.", examples=["unknown_unit"])
+
+
+class OperationOutcomeDetails(BaseModel):
+    """What is wrong, for programs and for people."""
+
+    coding: list[OperationOutcomeCoding] = Field(
+        default=[], description="Our code for it.", examples=[[{"system": FAULT_SYSTEM, "code": "unknown_unit"}]]
+    )
+    text: str = Field(
+        description="The same for a person to read; it never repeats what was sent.",
+        examples=[SENTENCES[FaultCode.UNKNOWN_UNIT]],
+    )
+
+
+class OperationOutcomeIssue(BaseModel):
+    """One thing to say about a request."""
+
+    severity: Severity = Field(description="`information` where nothing is wrong.", examples=["error"])
+    code: str = Field(description="Type of issue, of the R4 code system `issue-type`.", examples=["code-invalid"])
+    details: OperationOutcomeDetails = Field(
+        description="What it is.", examples=[{"text": SENTENCES[FaultCode.UNKNOWN_UNIT]}]
+    )
+    diagnostics: str | None = Field(
+        default=None,
+        description="Names this occurrence; the log line of the request carries it too.",
+        examples=["urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"],
+    )
+    expression: list[str] = Field(
+        default=[],
+        description="Where, as a FHIRPath of the simple kind; `http.` and the name for a part of the request outside "
+        "of the resource.",
+        examples=[["Bundle.entry[3].resource.valueQuantity.code"]],
+    )
+
+
+class OperationOutcome(BaseModel):
+    """What went wrong or is worth knowing, as FHIR R4 says it."""
+
+    resourceType: Literal["OperationOutcome"] = Field(description="Always this.", examples=["OperationOutcome"])  # noqa: N815 - FHIR
+    issue: list[OperationOutcomeIssue] = Field(
+        description="The issues, in order of place.",
+        examples=[[{"severity": "error", "code": "not-found", "details": {"text": errors.NotFound.title()}}]],
+    )
+
+
+def is_fhir(scope: Scope) -> bool:
+    """Whether a request asks the FHIR facade."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")).startswith("/fhir/")
+
+
+def outcome(issues: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """An OperationOutcome."""
+    return {"resourceType": "OperationOutcome", "issue": list(issues)}
+
+
+def issue(
+    severity: Severity, code: str, text: str, *, place: str = "", coding: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    """One issue; `coding` is the system and the code that say for programs what `text` says for people."""
+    details: dict[str, Any] = {"text": text}
+    if coding is not None:
+        details = {"coding": [{"system": coding[0], "code": coding[1]}], "text": text}
+    told: dict[str, Any] = {"severity": severity, "code": code, "details": details}
+    return told | {"expression": [place]} if place else told
+
+
+def refused(error: ServiceError, instance: str | None = None) -> dict[str, Any]:
+    """The OperationOutcome of a refusal: one issue for each fault, or one for the refusal itself."""
+    severity: Severity = "fatal" if error.status == ServiceError.status else "error"
+    issues = [_of_fault(fault, severity) for fault in error.faults]
+    if error.detail is not None and [fault.pointer for fault in error.faults] == [""]:
+        issues[0]["details"]["text"] = error.detail
+    elif not issues or error.detail is not None:
+        text = error.detail or f"{error.title()}."
+        issues.insert(0, issue(severity, _TYPE_OF_REFUSAL[type(error)], text))
+    if instance is not None:
+        issues[0]["diagnostics"] = instance
+    return outcome(issues)
+
+
+def refusal(scope: Scope, error: ServiceError, headers: Mapping[str, str]) -> Response:
+    """The answer to a request below `/fhir` that is refused."""
+    instance = f"urn:uuid:{uuid.uuid4()}"
+    scope["myoresponse.instance"] = instance
+    return Response(to_json(refused(error, instance), indent=2) + b"\n", error.status, headers, FHIR_JSON)
+
+
+def _of_fault(fault: Fault, severity: Severity) -> dict[str, Any]:
+    code = ISSUE_TYPE_OF[fault.code]
+    coding = FAULT_SYSTEM, str(fault.code)
+    return issue(severity, code, fault.sentence, place=_expression(fault.pointer), coding=coding)
+
+
+def _expression(place: str) -> str:
+    """A place as FHIR writes it: readers of FHIR name it so, a part of the request is `http.` and its name, and a JSON
+    pointer becomes a path.
+    """
+    if not place.startswith("/"):
+        return place
+    first, *rest = place[1:].split("/")
+    if first in {"query", "header", "path"}:
+        return ".".join(["http", *rest])
+    return first + "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in rest)

@@ -1,0 +1,211 @@
+"""Facts as FHIR R4 resources, as clients of the facade read them.
+
+What a client sent by FHIR comes back in the words in which it is kept: times and units as they were written, numbers as
+they were given, so that the same resource sent again says nothing new. What a timeline holds and R4 has no place for
+(the diagnosis, the course of an infusion) is not shown here; our own format shows all of it.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from app.timeline.codes import ATC, IVIG, LOINC, OWN_SYSTEM
+from app.timeline.history import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact
+from app.timeline.moments import instant_text
+from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, Found
+from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, UNITS
+
+LATE = "late"
+"""Tag of a version that never stood: what it says had been superseded before it came."""
+UCUM = "http://unitsofmeasure.org"
+_TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
+
+UCUM_CODES = frozenset(
+    {
+        "U/L", "U/l", "[IU]/L", "[iU]/L", "[IU]/l", "[iU]/l", "mU/mL", "mU/ml", "m[IU]/mL", "m[iU]/mL", "U/mL", "U/ml",
+        "[IU]/mL", "[iU]/mL", "ukat/L", "ukat/l", "nkat/L", "nkat/l", "ug/L", "ug/l", "ng/mL", "ng/ml",
+        "g/kg", "mg/kg", "g", "mg", "{score}",
+    }
+)  # fmt: skip
+"""Units that are UCUM codes as they were sent. A fact in another accepted spelling (`IU/L`, or `u/L`, which in UCUM is
+an atomic mass) is shown with that spelling as text only: a code beside it would make it another fact when it is sent
+back.
+"""
+
+ADMINISTRATION_STATUS = {
+    "preliminary": "in-progress",
+    "final": "completed",
+    "amended": "completed",
+    "corrected": "completed",
+    "entered-in-error": "entered-in-error",
+    "cancelled": "not-done",
+}
+"""What `MedicationAdministration.status` says for each of our statuses."""
+
+SERIOUSNESS = {True: "Serious", False: "Non-serious"}
+SEVERITIES = frozenset({"mild", "moderate", "severe"})
+"""The severities that the code system of R4 has; the others are codes of our own."""
+CAUSALITY = {
+    "definite": "Certain",
+    "probable": "Probably-Likely",
+    "possible": "Possible",
+    "unlikely": "Unlikely",
+    "unknown": "Unassessable-Unclassifiable",
+}
+"""Our words for a relation in the code system of R4; the others are codes of our own."""
+
+_WHY_NO_VALUE = {"entered-in-error": "error", "cancelled": "not-performed"}
+
+
+def resource_of(found: Found, named: str | None = None) -> dict[str, Any]:
+    """The resource of this version; `named` is the id that a client knows it by, where that is not our own.
+
+    There is none of a version that is `gone`.
+    """
+    meta: dict[str, Any] = {"versionId": found.version, "lastUpdated": instant_text(found.received_at)}
+    if found.late:
+        meta["tag"] = [{"system": OWN_SYSTEM, "code": LATE, "display": "superseded before it came"}]
+    head: dict[str, Any] = {"resourceType": found.type, "id": named or found.id, "meta": meta}
+    if found.fact is None:
+        return head | _patient(found)
+    return head | _WRITERS[found.kind](found.fact, {"reference": f"Patient/{found.patient}"})
+
+
+def _patient(found: Found) -> dict[str, Any]:
+    stated = {fact.identity: fact.value for fact in found.attributes}
+    return _given(
+        identifier=[{"system": SUBJECT_SYSTEM, "value": found.patient}],
+        gender=stated["sex"].strip('"') if "sex" in stated else None,
+        birthDate=stated.get("birth_year"),
+    )
+
+
+def _lab(fact: LabFact, subject: dict[str, Any]) -> dict[str, Any]:
+    analyte = ANALYTES[fact.code]
+    converted = fact.unit is not None and UNITS[fact.unit].factor != 1
+    value, lower, upper = (
+        (fact.given_value, fact.given_lower_limit, fact.given_upper_limit)
+        if converted
+        else (fact.value, fact.lower_limit, fact.upper_limit)
+    )
+    limits = _given(low=_quantity(lower, fact.unit), high=_quantity(upper, fact.unit))
+    coding = [
+        {"system": LOINC, "code": analyte.loinc, "display": analyte.name},
+        {"system": OWN_SYSTEM, "code": fact.code},
+    ]
+    return _observation(fact, "laboratory", {"coding": coding, "text": fact.code}, subject) | _given(
+        performer=None if fact.lab is None else [{"display": fact.lab}],
+        valueQuantity=_quantity(value, fact.unit, fact.comparator),
+        dataAbsentReason=_absent(value, fact.status),
+        referenceRange=[limits] if limits else None,
+    )
+
+
+def _assessment(fact: AssessmentFact, subject: dict[str, Any]) -> dict[str, Any]:
+    coding = {"system": OWN_SYSTEM, "code": fact.code, "display": INSTRUMENTS[fact.code].name}
+    scale = _quantity(fact.scale_max, "{score}")
+    return _observation(fact, "exam", {"coding": [coding], "text": fact.code}, subject) | _given(
+        valueQuantity=_quantity(fact.score, "{score}"),
+        dataAbsentReason=_absent(fact.score, fact.status),
+        referenceRange=None if scale is None else [{"high": scale, "text": "scale"}],
+    )
+
+
+def _observation(
+    fact: LabFact | AssessmentFact, category: str, code: dict[str, Any], subject: dict[str, Any]
+) -> dict[str, Any]:
+    return _given(
+        identifier=[_numbered(fact)],
+        status=fact.status,
+        category=[{"coding": [{"system": _TERMINOLOGY + "observation-category", "code": category}]}],
+        code=code,
+        subject=subject,
+        effectiveDateTime=fact.time,
+        issued=None if fact.issued is None else instant_text(fact.issued),
+    )
+
+
+def _infusion(fact: InfusionFact, subject: dict[str, Any]) -> dict[str, Any]:
+    medication: dict[str, Any] = {"text": fact.product}
+    if fact.product == IVIG:
+        medication["coding"] = [{"system": ATC, "code": "J06BA02"}, {"system": OWN_SYSTEM, "code": IVIG}]
+    dose = _quantity(fact.dose, fact.unit)
+    return _given(
+        identifier=[_numbered(fact)],
+        status=ADMINISTRATION_STATUS[fact.status],
+        medicationCodeableConcept=medication,
+        subject=subject,
+        effectiveDateTime=fact.time,
+        dosage=None if dose is None else {"dose": dose},
+    )
+
+
+def _event(fact: EventFact, subject: dict[str, Any]) -> dict[str, Any]:
+    return _given(
+        identifier=_numbered(fact),
+        actuality="actual",
+        event={"text": fact.term},
+        subject=subject,
+        date=fact.onset,
+        recordedDate=None if fact.issued is None else instant_text(fact.issued),
+        seriousness=None if fact.serious is None else _concept("adverse-event-seriousness", SERIOUSNESS[fact.serious]),
+        severity=None if fact.severity is None else _severity(fact.severity),
+        outcome=_concept("adverse-event-outcome", "fatal") if fact.severity == "fatal" else None,
+        suspectEntity=None if fact.related is None else [_suspect(fact.related)],
+    )
+
+
+def _severity(severity: str) -> dict[str, Any]:
+    return _concept("adverse-event-severity", severity) if severity in SEVERITIES else _own(severity)
+
+
+def _suspect(related: str) -> dict[str, Any]:
+    """The infusion as what is suspected of having caused the event."""
+    assessed = _concept("adverse-event-causality-assess", CAUSALITY[related]) if related in CAUSALITY else _own(related)
+    return {"instance": {"display": "infusion"}, "causality": [{"assessment": assessed}]}
+
+
+def _concept(system: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": _TERMINOLOGY + system, "code": code}]}
+
+
+def _own(code: str) -> dict[str, Any]:
+    return {"coding": [{"system": OWN_SYSTEM, "code": code}]}
+
+
+def _quantity(value: float | None, unit: str | None, comparator: str | None = None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    coded = unit in UCUM_CODES
+    return _given(
+        value=int(value) if value.is_integer() else value,
+        comparator=comparator,
+        unit=unit,
+        system=UCUM if coded else None,
+        code=unit if coded else None,
+    )
+
+
+def _absent(value: float | None, status: str) -> dict[str, Any] | None:
+    """Why there is no value; only what withdraws a result may have none."""
+    return _concept("data-absent-reason", _WHY_NO_VALUE.get(status, "unknown")) if value is None else None
+
+
+def _numbered(fact: AnyFact) -> dict[str, Any]:
+    """The number of a fact and who gave it, as an identifier that says of itself that it is the one that is kept.
+
+    A fact that has no number has an identifier without a value: a resource that has none at all would be numbered by
+    its id when it is sent back, and be another fact.
+    """
+    return _given(extension=[{"url": KEPT_NUMBER, "valueBoolean": True}], system=fact.source, value=fact.id)
+
+
+def _given(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+_WRITERS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
+    "labs": cast(Any, _lab),
+    "assessments": cast(Any, _assessment),
+    "infusions": cast(Any, _infusion),
+    "events": cast(Any, _event),
+}

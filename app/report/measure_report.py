@@ -1,0 +1,113 @@
+"""The rates of a study as a MeasureReport of FHIR R4: the counts and rates of the native answer, to the digit."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.analyses.adverse_reactions import AdverseReactionRates
+from app.analyses.frame import Answer
+from app.analyses.response_rates import ResponseRates
+from app.report.document import Header
+from app.timeline.codes import OWN_SYSTEM
+
+MEASURE = "urn:myoresponse:measure:"
+EXTENSION = "urn:myoresponse:extension:"
+DATA_SYSTEM = "urn:myoresponse:data"
+PROTOCOL_SYSTEM = "urn:myoresponse:protocol"
+_TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
+
+
+def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dict[str, Any]:
+    """The report of an answer of rates; `days` are the first and the last day that its data speak of.
+
+    Raises `TypeError` for an answer of another kind.
+    """
+    body = answer.model_dump(mode="json")
+    match answer:
+        case ResponseRates():
+            groups, notation = [_response(rate, body["populations"]) for rate in body["results"]], "increase"
+        case AdverseReactionRates():
+            groups, notation = [each for count in body["results"] for each in _reactions(count, body)], "decrease"
+        case _:
+            raise TypeError(f"{answer.analysis} is no answer of rates")
+    first, last = days
+    report: dict[str, Any] = {
+        "resourceType": "MeasureReport",
+        "id": answer.analysis,
+        "meta": {"versionId": str(header.revision), "lastUpdated": header.as_of},
+        "extension": [{"url": EXTENSION + "software", "valueString": header.provenance.software}],
+        "identifier": [
+            {"system": DATA_SYSTEM, "value": header.provenance.data},
+            {"system": PROTOCOL_SYSTEM, "value": header.provenance.protocol},
+        ],
+        "status": "complete",
+        "type": "summary",
+        "measure": MEASURE + answer.analysis,
+        "date": header.as_of,
+        "period": {"start": first, "end": last},
+        "improvementNotation": _concept(_TERMINOLOGY + "measure-improvement-notation", notation),
+    }
+    return report | ({"group": groups} if groups else {})
+
+
+def _response(rate: Mapping[str, Any], populations: Mapping[str, int]) -> dict[str, Any]:
+    definition = rate["definition"]
+    extensions = [
+        {"url": EXTENSION + "definition", "valueString": json.dumps(definition, sort_keys=True)},
+        {"url": EXTENSION + "primary", "valueBoolean": rate["primary"]},
+        *_intervals(rate),
+    ]
+    counts = {
+        "initial-population": populations["all"],
+        "denominator": rate["evaluable"],
+        "numerator": rate["responders"],
+    }
+    name = f"{rate['measure']} {definition['id']}"
+    return _group(extensions, rate["measure"], name, counts, rate["rate"])
+
+
+def _reactions(count: Mapping[str, Any], body: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Patients with a reaction, with any event and with a serious one; the native answer has a rate for the first."""
+    base = {"initial-population": body["populations"]["all"], "denominator": count["safety"]}
+    numerators = {
+        "patients_with_reaction": "patients with an adverse reaction",
+        "patients_with_event": "patients with an adverse event",
+        "patients_with_serious_event": "patients with a serious adverse event",
+    }
+    for name, text in numerators.items():
+        first = name == "patients_with_reaction"
+        extensions = _intervals(count) if first else []
+        yield _group(extensions, name, text, base | {"numerator": count[name]}, count["rate"] if first else None)
+
+
+def _group(
+    extensions: list[dict[str, Any]], code: str, text: str, counts: Mapping[str, int], rate: float | None
+) -> dict[str, Any]:
+    group: dict[str, Any] = {"extension": extensions} if extensions else {}
+    group["code"] = {"coding": [{"system": OWN_SYSTEM, "code": code}], "text": text}
+    group["population"] = [
+        {"code": _concept(_TERMINOLOGY + "measure-population", name), "count": count} for name, count in counts.items()
+    ]
+    if rate is not None:
+        group["measureScore"] = {"value": rate, "system": "http://unitsofmeasure.org", "code": "1"}
+    return group
+
+
+def _intervals(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The confidence intervals of a rate, or why it is not defined."""
+    if estimate["reason"] is not None:
+        return [{"url": EXTENSION + "reason", "valueCode": estimate["reason"]}]
+    return [
+        {
+            "url": EXTENSION + "interval",
+            "extension": [
+                {"url": "method", "valueCode": interval["method"]},
+                *[{"url": name, "valueDecimal": interval[name]} for name in ("level", "low", "high")],
+            ],
+        }
+        for interval in estimate["intervals"]
+    ]
+
+
+def _concept(system: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": system, "code": code}]}
