@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from fastapi import Response
 from starlette.datastructures import Headers
@@ -16,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.documentation import NDJSON
 from app.api.problems import refusal, unexpected
 from app.errors import AddressTooLong, BodyTimeout, ForeignOrigin, HeadersTooLarge, ServiceError, TooLarge
 from app.settings import Settings
@@ -23,6 +25,7 @@ from app.settings import Settings
 LONGEST_ADDRESS = 8_192
 LARGEST_HEADERS = 32_768
 SLOWEST_BYTES_A_SECOND = 5_000
+_ALLOWANCE = "myoresponse.allowance"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 
@@ -36,6 +39,23 @@ def objection_to_exposure(settings: Settings) -> str | None:
         "loopback only. Set MYORESPONSE_HOST=127.0.0.1, or, where something in front of it decides who may call, "
         "MYORESPONSE_ALLOW_UNAUTHENTICATED=true."
     )
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How large the body of a request may be, and whether it must keep a pace as a whole.
+
+    A handler that stores a body while it arrives widens it before it reads.
+    """
+
+    most: int
+    paced: bool = True
+
+
+def allow_stream(scope: Scope, most: int) -> None:
+    """Let the body of this request have `most` bytes and come as slowly as it likes, if it never stops for long."""
+    allowance: Allowance = scope[_ALLOWANCE]
+    allowance.most, allowance.paced = most, False
 
 
 class Door:
@@ -60,7 +80,8 @@ class Door:
 
         try:
             self.check(scope)
-            await self.app(scope, self.limited(receive), sending)
+            scope[_ALLOWANCE] = allowance = Allowance(self.settings.max_body_bytes)
+            await self.app(scope, self.limited(receive, allowance), sending)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -79,7 +100,10 @@ class Door:
         if scope["method"] not in SAFE_METHODS:
             self.check_origin(headers.getlist("origin"), host)
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length[:20]) > self.settings.max_body_bytes:
+        # What has lines may be stored while it arrives; where it is not, it is counted as it arrives.
+        lines = headers.get("content-type", "").strip().lower() == NDJSON
+        most = self.settings.max_stream_bytes if lines else self.settings.max_body_bytes
+        if length.isdecimal() and int(length[:20]) > most:
             raise TooLarge(headers={"Connection": "close"})
 
     def checked_host(self, given: list[str]) -> str:
@@ -95,11 +119,11 @@ class Door:
         if not own.union(self.settings.origins).issuperset(given):
             raise ForeignOrigin("The Origin header names no application that may write; see MYORESPONSE_CORS_ORIGINS.")
 
-    def limited(self, receive: Receive) -> Receive:
+    def limited(self, receive: Receive, allowance: Allowance) -> Receive:
         """The same messages: waited for only so long while the body is incomplete, and only so many bytes of it.
 
         Each part must come in time, and the body as a whole at no less than a modem's pace, so that a client that
-        sends a byte now and then holds nothing for ever.
+        sends a byte now and then holds nothing for ever. A stream holds a line at most; its pace is the sender's.
 
         FastAPI's own `max_body_size` would answer in plain text.
         """
@@ -111,14 +135,16 @@ class Door:
             if complete:
                 return await receive()
             try:
-                left = began + patience + size / SLOWEST_BYTES_A_SECOND - time.monotonic()
+                left = patience
+                if allowance.paced:
+                    left += began + size / SLOWEST_BYTES_A_SECOND - time.monotonic()
                 async with asyncio.timeout(min(patience, max(left, 0))):
                     message = await receive()
             except TimeoutError:
                 raise BodyTimeout(headers={"Connection": "close"}) from None
             complete = not message.get("more_body", False)
             size += len(message.get("body", b""))
-            if size > self.settings.max_body_bytes:
+            if size > allowance.most:
                 raise TooLarge(headers={"Connection": "close"})
             return message
 
@@ -135,8 +161,8 @@ class CrossOrigin(CORSMiddleware):
             app,
             allow_origins=settings.origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
-            allow_headers=("If-Match", "If-None-Match"),
-            expose_headers=("ETag", "Link", "Location", "Retry-After"),
+            allow_headers=("If-Match", "If-None-Exist", "If-None-Match", "Prefer"),
+            expose_headers=("ETag", "Last-Modified", "Link", "Location", "Retry-After"),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

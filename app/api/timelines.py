@@ -1,31 +1,44 @@
 """Many timelines in one request: a JSON array, or one document a line."""
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
+from starlette.types import Message
 
-from app.api.dependencies import Flag, Now, Store, StudyId, body_of, latest, media_type
+from app.api.dependencies import Flag, Now, Parts, StudyId, body_of, latest, media_type
 from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen
-from app.api.problems import Problem, problem
+from app.api.problems import Problem
 from app.api.replies import reply
-from app.errors import Busy, Erased, NotFound, ServiceError
+from app.api.streaming import StreamedOutcomes, told
+from app.errors import Erased, NotFound
 from app.ingest import READERS
-from app.ingest.native import Item, together
-from app.store import ledger
-from app.store.engine import Database
+from app.intake.timelines import Status, Stream, counted, store_each, store_together
+from app.store import studies
 from app.timeline.model import Timeline
 
 router = APIRouter(tags=["patients"])
 
 FORMATS = {JSON: "native-json", NDJSON: "native-ndjson"}
-GROUP = 100
-"""Timelines stored in one transaction; each has a revision of its own."""
+Atomic = Annotated[
+    Flag,
+    Query(description="`true`: all of them in one revision, or none if anything is wrong with any.", examples=["true"]),
+]
 
-Status = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]
-STATUSES: tuple[Status, ...] = get_args(Status)
-BatchBody = Annotated[bytes, Depends(body_of(JSON, NDJSON))]
+
+async def _batch_body(request: Request, atomic: Atomic = "false") -> bytes | None:
+    """The body; `None` where it is stored while it arrives, so that only its head is checked here."""
+    if media_type(request) == NDJSON and atomic == "false":
+        await body_of(JSON, NDJSON)(Request(request.scope, _nothing))
+        return None
+    return await body_of(JSON, NDJSON)(request)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+BatchBody = Annotated[bytes | None, Depends(_batch_body)]
 
 
 class BatchItem(BaseModel):
@@ -49,6 +62,27 @@ class BatchOutcome(BaseModel):
     counts: dict[Status, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
 
 
+class LineOutcome(BatchItem):
+    """What became of one line of many."""
+
+    line: int = Field(description="Its line in the body, from 1; blank lines have no outcome.", examples=[1])
+
+
+class StreamEnd(BaseModel):
+    """The last line of an answer that is complete."""
+
+    counts: dict[Status, int] = Field(description="Lines by status.", examples=[{"created": 15, "rejected": 1}])
+    lines: int = Field(description="Lines with an outcome, which is all that are not blank.", examples=[16])
+    digest: str = Field(
+        description="SHA-256 of the body as it was received: that of the file if all of it arrived (`sha256sum`).",
+        examples=["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+    )
+
+
+_OUTCOMES = answers("One outcome an item or a line.", reference(BatchOutcome))
+_OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), reference(StreamEnd)]}}
+
+
 @router.post(
     "/v1/studies/{study}/timelines",
     operation_id="postTimelines",
@@ -57,81 +91,24 @@ class BatchOutcome(BaseModel):
         {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: reference(Timeline)},
         "An array of timelines, or one timeline a line.",
     ),
-    responses={
-        200: answers("One outcome an item.", reference(BatchOutcome)),
-        **refuses(NotFound, Erased, reading=True),
-    },
+    responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
 )
 def post_timelines(
-    request: Request,
-    study: StudyId,
-    store: Store,
-    body: BatchBody,
-    now: Now,
-    atomic: Annotated[
-        Flag,
-        Query(
-            description="`true`: all of them in one revision, or none if anything is wrong with any.", examples=["true"]
-        ),
-    ] = "false",
+    request: Request, study: StudyId, parts: Parts, body: BatchBody, now: Now, atomic: Atomic = "false"
 ) -> Response:
     """Merge many timelines, as `events` does for one. Without `atomic=true` every item stands for itself: it is a
     revision of its own, and one that is rejected does not keep the others out. The request may be sent again.
+
+    Lines are stored while they arrive, however many there are, and answered as lines: one outcome each, in their
+    order, once it is stored, and at the end counts and a digest. A stream that breaks has no such end; what was
+    answered is stored, and what was not may be sent again. With `atomic=true` lines are answered like an array.
     """
     written = media_type(request) or JSON
-    items = list(READERS[written](body, latest(now)))
-    store_all = _together if atomic == "true" else _each
-    outcomes = store_all(store, study, items, FORMATS[written], now)
-    counts = {status: count for status in STATUSES if (count := sum(each["status"] == status for each in outcomes))}
-    return reply({"items": outcomes, "counts": counts})
-
-
-def _together(store: Database, study: str, items: Sequence[Item], written: str, now: int) -> list[dict[str, Any]]:
-    """All items in one revision; a problem of any is a problem of the request, its place prefixed with the item's
-    index.
-    """
-    if refused := together(items):
-        raise refused
-    histories = [item.history for item in items if item.history is not None]
-    with store.writing() as connection:
-        submission = ledger.submit(connection, study, histories, format=written, client=None, received_at=now)
-    return [_outcome(item, outcome) for item, outcome in zip(items, submission.outcomes, strict=True)]
-
-
-def _each(store: Database, study: str, items: Sequence[Item], written: str, now: int) -> list[dict[str, Any]]:
-    """Every item by itself. When the database is busy, what was stored is told, and the rest is skipped."""
-    good = [item for item in items if item.history is not None]
-    told: dict[int, dict[str, Any]] = {
-        item.index: _outcome(item, item.error) for item in items if item.error is not None
-    }
-    for group in _groups(good):
-        histories = [item.history for item in group if item.history is not None]
-        try:
-            with store.writing() as connection:
-                stored = ledger.submit_each(connection, study, histories, format=written, client=None, received_at=now)
-        except Busy as busy:
-            if not any(item.index in told for item in good):
-                raise
-            told |= {item.index: _outcome(item, busy, "skipped") for item in good if item.index not in told}
-            break
-        told |= {item.index: _outcome(item, outcome) for item, outcome in zip(group, stored, strict=True)}
-    return [told[item.index] for item in items]
-
-
-def _groups(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Groups for one transaction each; an empty batch still asks for the study."""
-    yield from (items[first : first + GROUP] for first in range(0, max(len(items), 1), GROUP))
-
-
-def _outcome(item: Item, became: ledger.Outcome | ServiceError, status: Status = "rejected") -> dict[str, Any]:
-    patient = item.history.patient if item.history is not None else None
-    if isinstance(became, ServiceError):
-        why = problem(became).model_dump(mode="json")
-        return {"index": item.index, "patient": patient, "status": status, "revision": None, "problem": why}
-    return {
-        "index": item.index,
-        "patient": patient,
-        "status": became.status,
-        "revision": became.revision,
-        "problem": None,
-    }
+    if body is None:
+        with parts.database.reading() as connection:
+            studies.study_key(connection, study)  # or a client would send all of it to learn that there is no study
+        return StreamedOutcomes(Stream(parts.database, study, FORMATS[written]), parts.settings)
+    items = READERS[written](body, latest(now))
+    store_all = store_together if atomic == "true" else store_each
+    outcomes = store_all(parts.database, study, items, FORMATS[written], now)
+    return reply({"items": [told(each) for each in outcomes], "counts": counted(outcomes)})

@@ -27,7 +27,7 @@ from app.timeline.model import (
     Timeline,
 )
 
-__all__ = ["Item", "first_pass", "read_array", "read_model", "read_ndjson", "read_timeline", "together"]
+__all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
 
 MOST_FACTS = 100_000
 """Facts of one patient in one document; who has more sends them in parts."""
@@ -106,6 +106,13 @@ def read_ndjson(body: bytes, latest: int) -> list[Item]:
     _check_count(body.count(b"\n"))
     lines = [line for line in body.split(b"\n") if line.strip()]
     return [_item(i, read_timeline, line, latest) for i, line in enumerate(lines)]
+
+
+def read_item(index: int, text: bytes | None, latest: int) -> Item:
+    """One timeline of a stream of lines; a line without its text was too long to be kept."""
+    if text is None:
+        return Item(index, None, TooLarge("The line is longer than a body may be."))
+    return _item(index, read_timeline, text, latest)
 
 
 def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) -> AnyModel:

@@ -1,0 +1,209 @@
+"""A body of lines that is stored while it arrives, and answered line by line while it is still being sent.
+
+Some clients read the answer while they send (curl), others send everything before they read (requests, httpx). So one
+task reads and stores, another sends, and neither waits for the other: outcomes that the client does not take yet wait
+on the disk. They name patients by their pseudonyms, places and codes; no value is among them.
+
+A stream that breaks has no last line, and its answer is cut off where it was: what was answered is stored.
+"""
+
+import asyncio
+import hashlib
+import logging
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import Response
+from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from app.api.documentation import NDJSON
+from app.api.problems import problem
+from app.api.security import allow_stream
+from app.errors import ServiceError
+from app.ingest.lines import Line, Lines
+from app.intake.timelines import GROUP, GROUP_BYTES, ItemOutcome, Stream, in_order
+from app.settings import Settings
+
+log = logging.getLogger("myoresponse")
+
+PAUSE_SECONDS = 0.2
+"""How long a line waits for others to share its transaction."""
+IN_MEMORY = 1_000_000
+"""Bytes of outcomes that wait in memory; more of them wait on the disk."""
+PART = 65_536
+
+
+def told(outcome: ItemOutcome) -> dict[str, Any]:
+    """An outcome as the API shows it."""
+    return {
+        "index": outcome.index,
+        "patient": outcome.patient,
+        "status": outcome.status,
+        "revision": outcome.revision,
+        "problem": None if outcome.error is None else problem(outcome.error).model_dump(mode="json"),
+    }
+
+
+class Spool:
+    """Bytes between a task that writes and one that reads; those that were read are forgotten once all of them were."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by close()
+        self._lock = threading.Lock()
+        self._read = self._written = 0
+
+    def write(self, content: bytes) -> None:
+        """Add what is to be read."""
+        with self._lock:
+            self._file.seek(self._written)
+            self._file.write(content)
+            self._written += len(content)
+
+    def read(self) -> bytes:
+        """The next bytes; none where all were read."""
+        with self._lock:
+            if self._read == self._written:
+                self._read = self._written = 0
+                self._file.seek(0)
+                self._file.truncate()
+                return b""
+            self._file.seek(self._read)
+            part = self._file.read(min(PART, self._written - self._read))
+            self._read += len(part)
+            return part
+
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._file.close()
+
+
+class Arrivals:
+    """The body of a request as groups of lines; `digest` is that of what was received so far."""
+
+    def __init__(self, receive: Receive, longest: int) -> None:
+        self.digest = hashlib.sha256()
+        self._receive = receive
+        self._lines = Lines(longest)
+
+    async def groups(self) -> AsyncIterator[list[Line]]:
+        """Groups of lines, the last of which may be empty: full ones, and smaller ones where the sender is slow.
+
+        Raises `ClientDisconnect` where the body ends before its end.
+        """
+        loop, arriving = asyncio.get_running_loop(), None
+        group: list[Line] = []
+        size, due, more = 0, 0.0, True
+        try:
+            while more:
+                arriving = arriving or asyncio.ensure_future(self._receive())
+                await asyncio.wait({arriving}, timeout=max(due - loop.time(), 0) if group else None)
+                complete: list[Line] = []
+                if arriving.done():
+                    message, arriving = arriving.result(), None
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    more = message.get("more_body", False)
+                    complete = self._read(message.get("body", b""), more)
+                for line in complete:
+                    due = due if group else loop.time() + PAUSE_SECONDS
+                    group.append(line)
+                    size += len(line.text or b"")
+                    if len(group) == GROUP or size >= GROUP_BYTES:
+                        yield group
+                        group, size = [], 0
+                if more and group and loop.time() >= due:
+                    yield group
+                    group, size = [], 0
+            yield group
+        finally:
+            if arriving is not None:
+                arriving.cancel()
+
+    def _read(self, part: bytes, more: bool) -> list[Line]:
+        self.digest.update(part)
+        complete = self._lines.feed(part)
+        return complete if more else complete + self._lines.end()
+
+
+class StreamedOutcomes(Response):
+    """Stores the lines of the body and answers with one outcome a line, then a line with counts and digest.
+
+    A refusal before the first outcome is a problem document like any other.
+    """
+
+    def __init__(self, stream: Stream, settings: Settings) -> None:
+        super().__init__(media_type=NDJSON)
+        del self.headers["content-length"]
+        self._stream = stream
+        self._settings = settings
+        self._spool = Spool()
+        self._news = asyncio.Event()
+        self._begun = self._ended = self._whole = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request."""
+        allow_stream(scope, self._settings.max_stream_bytes)
+        sending = asyncio.create_task(self._send(send))
+        try:
+            await self._store(receive)
+            await sending
+        except ServiceError as error:
+            if not self._begun:
+                raise
+            await self._break_off(error, sending)
+            raise ClientDisconnect from None  # the connection is closed without the end of the answer
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            self._spool.close()
+
+    async def _store(self, receive: Receive) -> None:
+        """Store what arrives; outcomes are there to be sent once their group has been committed."""
+        arrivals = Arrivals(receive, self._settings.max_body_bytes)
+        async for group in arrivals.groups():
+            if group or not self._begun:
+                await run_sync(self._store_group, group)
+                self._begun = True
+                self._news.set()
+        counts = self._stream.counts
+        digest = f"sha256:{arrivals.digest.hexdigest()}"
+        await run_sync(self._write, {"counts": in_order(counts), "lines": counts.total(), "digest": digest})
+        self._end(whole=True)
+
+    def _store_group(self, group: Sequence[Line]) -> None:
+        outcomes = self._stream.store(group)
+        self._write(*({**told(each), "line": line.number} for each, line in zip(outcomes, group, strict=True)))
+
+    def _write(self, *documents: dict[str, Any]) -> None:
+        self._spool.write(b"".join(to_json(document) + b"\n" for document in documents))
+
+    def _end(self, *, whole: bool) -> None:
+        self._ended, self._whole = True, whole
+        self._news.set()
+
+    async def _break_off(self, error: ServiceError, sending: asyncio.Task[None]) -> None:
+        """Say what was stored before the stream broke, to a client that still listens."""
+        log.warning("event=stream broken=%s lines=%d", error.slug, self._stream.told)
+        self._end(whole=False)
+        await asyncio.wait({sending}, timeout=self._settings.body_timeout_seconds)
+
+    async def _send(self, send: Send) -> None:
+        """Send the outcomes as the client takes them."""
+        ended = begun = False
+        while not ended:
+            await self._news.wait()
+            self._news.clear()
+            ended = self._ended  # what is read now was written before
+            if not begun:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                begun = True
+            while part := await run_sync(self._spool.read):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        if self._whole:
+            await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,201 @@
+"""Streams of lines on a real server: who waits for whom, and what a broken one leaves behind."""
+
+import hashlib
+import http.client
+import json
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.api.examples import NDJSON, timeline
+from tests.api.test_server import Process, running
+from tests.api.test_streaming import joined, many
+
+
+@pytest.fixture(scope="module")
+def server(migrated_file, tmp_path_factory) -> Iterator[Process]:
+    """A server with little patience and a study."""
+    url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('streams') / 'x.db')}"
+    with running(url, BODY_TIMEOUT_SECONDS="1.5", MAX_BODY_BYTES="1000000") as server:
+        yield server
+
+
+@pytest.fixture
+def home(server, request) -> str:
+    """A study of the test's own."""
+    home = f"/v1/studies/{abs(hash(request.node.name))}"
+    assert server.ask("PUT", home, {"name": "T", "protocol": "seed-2008"})[0] == 201
+    return home
+
+
+def stored(server: Process, home: str) -> list[str]:
+    status, body = server.ask("GET", f"{home}/patients?limit=500")
+    assert status == 200
+    return [item["patient"]["id"] for item in json.loads(body)["items"]]
+
+
+class Sender:
+    """A client that sends a chunked body in pieces and reads what comes meanwhile."""
+
+    def __init__(self, connection: socket.socket, home: str) -> None:
+        self.connection = connection
+        self.received = b""
+        head = f"POST {home}/timelines HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+        connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+
+    def send(self, part: bytes) -> None:
+        """One chunk; an empty one is the end."""
+        self.connection.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+
+    def outcomes(self, count: int) -> list[dict]:
+        """So many outcomes, waited for."""
+        while self.received.count(b"}\n") < count:
+            part = self.connection.recv(65536)
+            assert part, self.received
+            self.received += part
+        return self.read()
+
+    def rest(self) -> bytes:
+        """All that comes until the server closes the connection."""
+        while part := self.connection.recv(65536):
+            self.received += part
+        return self.received
+
+    def read(self) -> list[dict]:
+        """The lines received so far that are whole."""
+        lines = self.received.split(b"\r\n\r\n", 1)[-1].splitlines()
+        return [json.loads(line) for line in lines if line[:1] == b"{" and line[-1:] == b"}"]
+
+
+@contextmanager
+def sending(server: Process, home: str) -> Iterator[Sender]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        yield Sender(connection, home)
+
+
+def test_a_trickling_sender_gets_each_answer_while_it_sends(server, home):
+    with sending(server, home) as sender:
+        for n in range(3):
+            sender.send(many(1, n)[:30])
+            sender.send(many(1, n)[30:])
+            assert [each["status"] for each in sender.outcomes(n + 1)] == ["created"] * (n + 1)
+        assert stored(server, home) == ["P0000", "P0001", "P0002"]
+        sender.send(b"")
+        [*_, end] = sender.outcomes(4)
+        assert end["counts"] == {"created": 3}
+        assert end["digest"] == f"sha256:{hashlib.sha256(many(3)).hexdigest()}"
+
+
+@pytest.mark.parametrize(("count", "cut"), [(1, -20), (5, -1), (230, -20), (230, -1)])
+def test_a_broken_stream_stores_exactly_the_lines_that_were_acknowledged(server, home, count, cut):
+    """A cut before the line break leaves a whole document behind, of which nobody can know that it is whole."""
+    with sending(server, home) as sender:
+        sender.send(many(count) + many(1, 9000)[:cut])
+        told = sender.outcomes(count)
+        assert [each["status"] for each in told] == ["created"] * count
+    server.wait_for(r"POST route=/v1/studies/{study}/timelines status=200")
+    time.sleep(0.1)
+    assert stored(server, home) == [each["patient"] for each in told] == [f"P{n:04}" for n in range(count)]
+    assert server.ask("POST", f"{home}/timelines", [])[0] == 200
+
+
+def test_what_was_acknowledged_survives_the_death_of_the_server(sqlite_url):
+    with running(sqlite_url) as server:
+        server.ask("PUT", "/v1/studies/trial", {"name": "T", "protocol": "seed-2008"})
+        with sending(server, "/v1/studies/trial") as sender:
+            sender.send(many(1000))
+            sender.outcomes(150)
+            server.process.kill()
+            with suppress(ConnectionResetError):
+                sender.rest()
+    told = [each["patient"] for each in sender.read()]
+    with running(sqlite_url) as server:
+        kept = stored(server, "/v1/studies/trial")
+    assert told == [f"P{n:04}" for n in range(len(told))]
+    assert kept == [f"P{n:04}" for n in range(len(kept))]
+    assert 150 <= len(told) <= len(kept)
+
+
+def test_a_client_that_leaves_at_any_moment_leaves_a_prefix_of_its_lines_and_no_part_of_one(server, home):
+    for cut in (1, 40, 150, 5_000, 20_001, 33_333):
+        with sending(server, home) as sender:
+            sender.send(many(400)[:cut])
+        time.sleep(0.05)
+        kept = stored(server, home)
+        assert kept == [f"P{n:04}" for n in range(len(kept))]
+        assert len(kept) <= many(400)[:cut].count(b"\n")
+    assert "Traceback" not in "".join(server.lines)
+    assert "event=failure" not in "".join(server.lines)
+
+
+def test_a_stall_ends_the_stream_after_what_was_stored_was_told(server, home):
+    with sending(server, home) as sender:
+        sender.send(many(2) + b'{"pat')
+        began = time.monotonic()
+        received = sender.rest()
+        assert 1 < time.monotonic() - began < 10
+    assert [each["status"] for each in sender.read()] == ["created"] * 2
+    assert not received.endswith(b"0\r\n\r\n")
+    server.wait_for("event=stream broken=body-timeout lines=2")
+    assert stored(server, home) == ["P0000", "P0001"]
+
+
+def test_a_slow_but_steady_sender_is_not_cut_off(server, home):
+    with sending(server, home) as sender:
+        for n in range(4):
+            sender.send(many(1, n))
+            time.sleep(1)
+        sender.send(b"")
+        assert sender.outcomes(5)[-1]["counts"] == {"created": 4}
+
+
+def test_a_body_that_never_begins_is_a_timeout(server, home):
+    with sending(server, home) as sender:
+        assert sender.rest().startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_sends_all_before_it_reads_is_not_waited_for(server, home):
+    """Its outcomes fill every buffer on the way to it long before it has sent everything."""
+    bad = json.dumps({"patient": {"id": "P1"}, "labs": [{}] * 40}).encode() + b"\n"
+    body = bad * 600 + (b" " * 900_000 + b"\n") * 20 + many(1)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.connect()
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    connection.request("POST", f"{home}/timelines", body, NDJSON)
+    answer = connection.getresponse().read()
+    connection.close()
+    assert len(answer) > 5_000_000
+    end = json.loads(answer.rstrip(b"\n").rpartition(b"\n")[2])
+    assert end["counts"] == {"created": 1, "rejected": 600}
+    assert end["digest"] == f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def test_two_streams_into_one_study_are_both_stored(server, home):
+    ended = []
+
+    def send(first: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("POST", f"{home}/timelines", many(150, first), NDJSON)
+        ended.append(json.loads(connection.getresponse().read().splitlines()[-1]))
+        connection.close()
+
+    threads = [threading.Thread(target=send, args=(first,)) for first in (0, 150)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [end["counts"] for end in ended] == [{"created": 150}] * 2
+    assert len(stored(server, home)) == 300
+
+
+def test_a_patient_is_nowhere_in_the_log_of_a_stream(server, home):
+    with sending(server, home) as sender:
+        sender.send(joined(timeline("SECRET-1"), {"patient": {"id": "SECRET 2"}}) + b"SECRET-3")
+        sender.outcomes(2)
+        sender.rest()
+    assert "SECRET" not in "".join(server.lines)
