@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -97,6 +97,111 @@ def openapi() -> None:
     from app.main import create_app
 
     sys.stdout.write(openapi_yaml(create_app(Settings.model_construct())))
+
+
+@cli.command()
+def mllp(
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes one that is free.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Study that the messages go to.")] = None,
+) -> None:
+    """Take HL7 v2 messages over MLLP until stopped; what has arrived whole is stored and acknowledged first."""
+    settings = read_settings()
+
+    from app.log import log_to_stdout
+    from app.mllp import command
+    from app.mllp.security import objection_to_exposure
+
+    if objection := objection_to_exposure(settings):
+        stop(objection, 2)
+    into = study or settings.mllp_study or stop("Name the study: --study or MYORESPONSE_MLLP_STUDY.", 2)
+    log_to_stdout()
+    with database_of(settings) as database:
+        try:
+            command.listen(settings, database, into, settings.mllp_port if port is None else port)
+        except command.CannotListen as reason:
+            stop(str(reason), 2)
+
+
+@cli.command()
+def dead_letters(
+    files: Annotated[list[Path] | None, typer.Argument(help="Letters; to list, all if none is named.")] = None,
+    send: Annotated[bool, typer.Option("--send", help="Take these again, and remove what is accepted.")] = False,
+    study: Annotated[str | None, typer.Option(help="Study of files that have no note beside them.")] = None,
+) -> None:
+    """List the messages that were refused over MLLP, or send mended ones again."""
+    settings = read_settings()
+
+    from app.mllp import command
+    from app.mllp.dead_letters import DeadLetters, Letter
+
+    if not send:
+        letters = map(Letter, files) if files else DeadLetters(settings.dead_letters).all()
+        print("\n".join(command.listed(letters)) or f"No dead letters in {settings.dead_letters}.")
+        return
+    if not files:
+        stop("Name the files to send.", 2)
+    refused = 0
+    with database_of(settings) as database:
+        for each in command.sent(settings, database, files, study or settings.mllp_study or None):
+            print(f"{each.file}  {each.words}")
+            refused += not each.accepted
+    if refused:
+        stop(f"{refused} of {len(files)} were not accepted and are still there.", 1)
+
+
+@cli.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files of any format, of any size.")],
+    study: Annotated[str, typer.Option(help="Study that their content goes to.")],
+    format: Annotated[
+        Literal["auto", "timelines", "ndjson", "csv", "fhir", "hl7v2"],
+        typer.Option(help="Of all files; `auto` tells it by name and content."),
+    ] = "auto",
+    rejects: Annotated[
+        Path | None, typer.Option(help="New file for what is refused, to be mended; why is told in a file beside it.")
+    ] = None,
+    delimiter: Annotated[Literal[",", ";", "tab"], typer.Option(help="What stands between cells of a table.")] = ",",
+    decimal: Annotated[Literal[".", ","], typer.Option(help="The decimal mark of a table.")] = ".",
+    missing: Annotated[str, typer.Option(help="Words of a table's cells without content, comma separated.")] = "",
+) -> None:
+    """Store what is in files, as the API would; 1 where something was refused. It may be done again."""
+    settings = read_settings()
+
+    from app.errors import Conflict, NotFound
+    from app.ingest.table import Dialect
+    from app.transfer import command
+    from app.transfer.steps import Into
+
+    words = frozenset(word.strip() for word in missing.split(","))
+    dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
+    with database_of(settings) as database:
+        into = Into(database, study, settings.secret, settings.max_body_bytes, dialect)
+        try:
+            complete = command.import_files(files, None if format == "auto" else format, into, rejects)
+        except (command.Unusable, NotFound, Conflict) as reason:
+            stop(str(reason), 2)
+    raise typer.Exit(0 if complete else 1)
+
+
+@cli.command()
+def export(
+    study: Annotated[str, typer.Option(help="Study whose timelines are written.")],
+    format: Annotated[Literal["ndjson"], typer.Option(help="One timeline a line.")] = "ndjson",
+    output: Annotated[Path | None, typer.Option(help="File to write; the standard output if none is named.")] = None,
+) -> None:
+    """Write the timelines of a study as they stand now, as `import` reads them."""
+    settings = read_settings()
+
+    from app.errors import NotFound
+    from app.transfer import command
+
+    with database_of(settings) as database:
+        try:
+            command.export_to(database, study, output)
+        except NotFound as reason:
+            stop(str(reason), 2)
 
 
 def read_settings() -> Settings:

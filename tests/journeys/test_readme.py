@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,28 @@ def test_the_three_lines_print_what_the_readme_says(fresh_demo):
                 assert line in given, f"{line!r} does not follow in the answer of {command}"
 
 
+def test_the_lines_for_feeds_store_one_result_each(fresh_demo):
+    """Run by the shell as they are printed, but for the program, which writes down what it was asked."""
+    block = re.search(r"### Feeds.*?```console\n(.*?)```", README, re.DOTALL)[1]
+    script = "curl() { printf '%s\\0' \"$@\"; printf '\\n\\0'; }\n" + re.sub(
+        r"^\$ curl", "curl", block, flags=re.MULTILINE
+    )
+    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    for words in (line.split("\0") for line in told.split("\0\n\0") if line):
+        [url] = [word for word in words if word.startswith("localhost")]
+        media_type = words[words.index("-H") + 1].removeprefix("content-type: ")
+        answer = fresh_demo.request(
+            words[words.index("-X") + 1], f"http://{url}", headers={"content-type": media_type}, content=words[-1]
+        )
+        assert answer.status_code in {200, 201}, answer.text
+    kept = fresh_demo.get("/v1/studies/ward8/patients/P01").json()["labs"]
+    assert [(lab["id"], lab["value"], lab["time"], lab["upper_limit"]) for lab in kept] == [
+        ("77", 1101, "2005-03-16T09:48:00+09:00", 163),
+        ("78", 1005, "2005-03-23T11:33:00+09:00", 163),
+        ("79", 988, "2005-04-10T10:22:00+09:00", 163),
+    ]
+
+
 def test_the_service_prints_the_lines_of_the_readme():
     printed = TO_TRY.format(at="http://127.0.0.1:8000")
     assert [command.strip() for command, _ in EXAMPLES] == [
@@ -55,5 +78,5 @@ def test_every_setting_is_in_the_readme():
 
 
 def test_every_command_is_in_the_readme():
-    for command in ("serve", "migrate", "demo", "openapi"):
+    for command in ("serve", "migrate", "demo", "openapi", "import", "export", "mllp", "dead-letters"):
         assert f"`{command}`" in README

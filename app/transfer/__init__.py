@@ -1,0 +1,1 @@
+"""Files in and out: what the commands `import` and `export` do."""

@@ -1,0 +1,153 @@
+"""What an import refuses, in every format."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.ingest.hl7v2_messages import obx, oru
+from tests.ingest.tables import table
+from tests.journeys.command_line import CK, Place, timeline
+from tests.journeys.conftest import service
+
+SECRET = "x" * 32
+
+
+@pytest.fixture
+def here(tmp_path):
+    """A service on SQLite with an empty study, the command line on its database, and a directory."""
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    with service(url) as client:
+        yield Place(client, url, tmp_path)
+
+
+class TestRejects:
+    """What is refused can be mended and imported; why it was is told beside it, without a value."""
+
+    BAD = CK | {"time": "2005-03-17", "value": -7391.25}
+
+    def mended(self, place: Place, file: Path, study: str = "trial", *more: object) -> list[dict]:
+        """Import a file with rejects, mend them by taking the sign away, import those; why they were refused."""
+        rejects = place.folder / f"rejects{''.join(file.suffixes)}"
+        ended = place.run("import", file, "--study", study, "--rejects", rejects, *more)
+        assert ended.exit_code == 1, ended.output
+        told = rejects.with_name(rejects.name + ".faults.ndjson")
+        assert "7391" not in told.read_text() + ended.output
+        assert {each.stat().st_mode & 0o777 for each in (rejects, told)} == {0o600}
+        rejects.write_bytes(rejects.read_bytes().replace(b"-7391", b"7391"))
+        again = place.run("import", rejects, "--study", study, *more)
+        assert again.exit_code == 0, (rejects.read_text(), again.output)
+        return [json.loads(line) for line in told.read_text().splitlines()]
+
+    def places(self, told: list[dict]) -> list[tuple]:
+        return [(each["place"], *[(fault["pointer"], fault["code"]) for fault in each["faults"]]) for each in told]
+
+    def test_lines_and_elements(self, here):
+        documents = [timeline("P1", CK), timeline("P2", self.BAD), timeline("P3", CK), timeline("P4", CK, self.BAD)]
+        told = self.mended(here, here.write("a.ndjson", documents))
+        assert self.places(told) == [
+            ("line 2", ("/labs/0/value", "out_of_range")),
+            ("line 4", ("/labs/1/value", "out_of_range")),
+        ]
+        assert list(here.read("trial")) == ["P1", "P2", "P3", "P4"]
+        here.study("two")
+        told = self.mended(here, here.write("a.json", json.dumps(documents, indent=2)), "two")
+        assert [place for place, *_ in self.places(told)] == ["item 2", "item 4"]
+        assert here.digest("two") == here.digest("trial")
+
+    def test_rows_of_a_patient(self, here):
+        rows = [
+            {"patient": patient, "time": f"2005-03-{day:02}", "value": value}
+            for day, (patient, value) in enumerate(
+                [("P1", "5"), ("P2", "6"), ("P3", "-7391"), ("P1", "7"), ("P3", "8"), ("P2", "-7391")], 1
+            )
+        ]
+        here.study("whole")
+        here.run("import", here.write("good.csv", table(*rows).replace(b"-7391", b"7391")), "--study", "whole")
+        told = self.mended(here, here.write("a.csv", b"\xef\xbb\xbf" + table(*rows).replace(b"\n", b"\r\n")))
+        assert self.places(told) == [
+            ("line 3, 7", ("/7/value", "out_of_range")),
+            ("line 4, 6", ("/4/value", "out_of_range")),
+        ]
+        assert here.digest("trial") == here.digest("whole")
+
+    def test_resources_and_entries(self, here):
+        def observation(patient: str, value: float) -> dict:
+            return {
+                "resourceType": "Observation",
+                "status": "final",
+                "code": {"coding": [{"system": "http://loinc.org", "code": "2157-6"}]},
+                "subject": {"identifier": {"system": "w", "value": patient}},
+                "effectiveDateTime": CK["time"],
+                "valueQuantity": {"value": value, "unit": "U/L", "system": "http://unitsofmeasure.org", "code": "U/L"},
+            }
+
+        resources = [
+            observation("P1", 5),
+            observation("P2", -7391),
+            {"resourceType": "Device"},
+            {"resourceType": "Observation", "status": "final", "code": {"text": "glucose"}},
+        ]
+        ended = here.run("import", here.write("b.fhir.ndjson", resources[:1] + resources[2:]), "--study", "trial")
+        assert ended.stdout == "1 file: 1 created; left alone: 1 code, 1 resource.\n"
+        told = self.mended(here, here.write("a.fhir.ndjson", resources))
+        assert [place for place, *_ in self.places(told)] == ["line 2"]
+        here.study("two")
+        batch = {
+            "resourceType": "Bundle",
+            "type": "batch",
+            "entry": [
+                {"resource": each, "request": {"method": "POST", "url": "Observation"}} for each in resources[:2]
+            ],
+        }
+        told = self.mended(here, here.write("a.json", json.dumps(batch, indent=1)), "two")
+        assert [place for place, *_ in self.places(told)] == ["item 1, entry[1]"]
+        assert here.digest("two") == here.digest("trial")
+
+    def test_messages(self, here):
+        def message(patient: str, value: str) -> bytes:
+            return oru(obx(f5=value), pid=f"PID|1||{patient}^^^w||DOE^JANE||19530401")
+
+        three = message("P1", "5") + message("P2", "-7391") + message("P3", "6")
+        batch = b"FHS|^~\\&|\rBHS|^~\\&|\r" + three + b"BTS|3\rFTS|1\r"
+        for number, content in enumerate((three, batch, three.replace(b"\r", b"\r\n"), b"\x0b" + three + b"\x1c\r")):
+            here.study(f"s{number}")
+            here.folder = here.folder / "deeper"
+            here.folder.mkdir()
+            told = self.mended(here, here.write("a.hl7", content), f"s{number}")
+            assert [place for place, *_ in self.places(told)] == ["message 2"]
+            assert sorted(here.read(f"s{number}")) == ["P1", "P2", "P3"]
+
+    def test_nothing_refused_leaves_no_file_and_nothing_is_overwritten(self, here):
+        file, rejects = here.write("a.ndjson", [timeline("P1", CK)]), here.folder / "r.ndjson"
+        assert here.run("import", file, "--study", "trial", "--rejects", rejects).exit_code == 0
+        assert not rejects.exists()
+        refused = here.run("import", file, "--study", "trial", "--rejects", file)
+        assert refused.exit_code == 2
+        assert "is not overwritten" in refused.stderr
+        assert file.read_bytes()
+
+    def test_files_that_cannot_share_rejects_are_told_before_anything_is_stored(self, here):
+        lines, rows = here.write("a.ndjson", [timeline("P1", CK)]), here.write("a.csv", table({"patient": "P2"}))
+        others = here.write("b.csv", table({"patient": "P3", "lab": "A"}))
+        for pair in ((lines, rows), (rows, others)):
+            assert here.run("import", *pair, "--study", "trial", "--rejects", here.folder / "r").exit_code == 2
+        assert here.read("trial") == {}
+        assert here.run("import", lines, rows, others, "--study", "trial").exit_code == 0
+        assert list(here.read("trial")) == ["P1", "P2", "P3"]
+
+    def test_a_table_without_its_header_is_refused_as_a_whole_and_once(self, here):
+        headless = here.write("a.csv", b"P1,CK,2005-03-16,5,U/L\n" * 10)
+        ended = here.run("import", headless, "--study", "trial", "--rejects", here.folder / "r.csv")
+        assert (ended.exit_code, ended.stdout.splitlines()[0]) == (1, "1 file: 1 rejected.")
+        assert not (here.folder / "r.csv").exists()
+        assert here.run("import", here.write("e.csv", b""), "--study", "trial").exit_code == 1
+
+    def test_a_hospital_number_is_replaced_and_in_no_reason(self, here):
+        here.study("ward", identifiers="medical_record")
+        file = here.write("a.csv", table({"patient": "MRN-1"}, {"patient": "MRN-2", "value": "many"}))
+        assert here.run("import", file, "--study", "ward").exit_code == 2
+        ended = here.run("import", file, "--study", "ward", "--rejects", here.folder / "r.csv", PSEUDONYM_SECRET=SECRET)
+        assert ended.exit_code == 1
+        assert (here.folder / "r.csv").read_bytes() == table({"patient": "MRN-2", "value": "many"}) + b"\n"
+        assert "MRN" not in ended.output + (here.folder / "r.csv.faults.ndjson").read_text() + str(here.read("ward"))
