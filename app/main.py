@@ -9,8 +9,23 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI
 
 from app import __version__
-from app.api import about, analyses, exchange, health, patients, problems, protocols, revisions, studies, timelines
+from app.api import (
+    about,
+    analyses,
+    exchange,
+    health,
+    history,
+    hl7v2,
+    labs,
+    patients,
+    problems,
+    protocols,
+    revisions,
+    studies,
+    timelines,
+)
 from app.api.dependencies import known_parameters, only_known_parameters
+from app.api.fhir import reading, writing
 from app.api.pages import Cursors
 from app.api.security import CrossOrigin, Door
 from app.api.service import Answers, Readiness, Scrubber, Service
@@ -44,6 +59,7 @@ TAGS = [
         "name": "patients",
         "description": "One timeline a patient: laboratory results, scores, infusions, adverse events.",
     },
+    {"name": "fhir", "description": "The same as resources of FHIR R4; refusals are OperationOutcomes."},
     {"name": "analyses", "description": "The questions. What is undefined is null beside a reason, never an error."},
     {"name": "revisions", "description": "The ledger of accepted submissions."},
     {"name": "service", "description": "The service about itself."},
@@ -90,6 +106,7 @@ def _check_secret(database: Database, secret: str | None) -> None:
     with database.reading() as connection:
         objection = objection_to_secret(connection, secret)
     if objection is not None:
+        database.dispose()
         raise RuntimeError(objection)
 
 
@@ -111,7 +128,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dependencies=[Depends(only_known_parameters)],
         lifespan=_lifespan(settings),
     )
-    for room in (health, studies, protocols, patients, timelines, analyses, revisions):
+    rooms = (
+        health,
+        studies,
+        protocols,
+        patients,
+        history,
+        timelines,
+        labs,
+        hl7v2,
+        analyses,
+        revisions,
+        reading,
+        writing,
+    )
+    for room in rooms:
         app.include_router(room.router)
     about.install(app)
     app.state.parameters = known_parameters(app)
