@@ -4,7 +4,7 @@ How many CK results each set holds is written here as its publishers have it; 40
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from tests.journeys.conftest import service
 from tests.real import sources, wire
-from tests.real.sources import Source
+from tests.real.sources import Source, Subject
 
 STUDY = "real"
 STORED = {"mimic": 138, "cdisc": 925, "eicu": 55, "nhanes": 2935}
@@ -43,30 +43,40 @@ def as_json(client: TestClient, source: Source) -> int:
 
 
 def as_fhir(client: TestClient, source: Source) -> int:
-    """A FHIR transaction a patient."""
+    """FHIR transactions of up to a hundred patients; a result that is nobody's comes by itself."""
     refused = 0
-    for subject in source.subjects:
-        if subject.results:
-            body = wire.dumped(wire.bundle(source, subject))
-            answer = post(client, f"/fhir/{STUDY}", body, "application/fhir+json", 422)
-            if answer.status_code == 422:
-                assert not subject.id, answer.text
-                refused += ck_among(source, subject)
+    for group in groups(source):
+        body = wire.dumped(wire.bundle(source, group))
+        answer = post(client, f"/fhir/{STUDY}", body, "application/fhir+json", 422)
+        refused += refused_among(answer, source, group)
     return refused
 
 
 def as_hl7v2(client: TestClient, source: Source) -> int:
-    """An ORU^R01 a patient."""
+    """Batches of up to a hundred ORU^R01, one a patient; a result that is nobody's comes by itself."""
     refused = 0
-    for subject in source.subjects:
-        if subject.results:
-            body = wire.message(source, subject)
-            answer = post(client, f"/v1/studies/{STUDY}/hl7v2", body, "application/hl7-v2", 422)
-            if answer.status_code == 422:
-                assert not subject.id, answer.text
-                refused += ck_among(source, subject)
+    for group in groups(source):
+        body = wire.batch([wire.message(source, subject) for subject in group])
+        answer = post(client, f"/v1/studies/{STUDY}/hl7v2", body, "application/hl7-v2", 422)
+        refused += refused_among(answer, source, group)
     post(client, f"/v1/studies/{STUDY}/timelines", wire.dumped(wire.anchors(source)), "application/json")
     return refused
+
+
+def groups(source: Source) -> Iterator[list[Subject]]:
+    """The patients by the hundred, and each record of nobody."""
+    known = [subject for subject in source.subjects if subject.results and subject.id]
+    yield from (known[first : first + 100] for first in range(0, len(known), 100))
+    yield from ([subject] for subject in source.subjects if subject.results and not subject.id)
+
+
+def refused_among(answer: Any, source: Source, group: list[Subject]) -> int:
+    """How many CK results were refused: none, or all of a record of nobody."""
+    if answer.status_code != 422:
+        return 0
+    [nobody] = group
+    assert not nobody.id, answer.text
+    return ck_among(source, nobody)
 
 
 def as_csv(client: TestClient, source: Source) -> int:
@@ -86,7 +96,7 @@ def as_csv(client: TestClient, source: Source) -> int:
     return refused
 
 
-def ck_among(source: Source, subject: sources.Subject) -> int:
+def ck_among(source: Source, subject: Subject) -> int:
     """How many results of a patient are CK."""
     return sum(source.local_codes.get(f"{one.system}|{one.code}") == "CK" for one in subject.results)
 

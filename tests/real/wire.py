@@ -64,23 +64,29 @@ def _lab(source: Source, result: Result) -> dict[str, Any]:
     }
 
 
-def bundle(source: Source, subject: Subject) -> dict[str, Any]:
-    """A FHIR transaction of one patient: the patient, the infusion, all observations."""
-    whom = {"reference": f"Patient/{subject.id}"} if subject.id else None
-    entries = [_observation(source, result, whom) for result in subject.results]
-    if subject.id:
-        entries += [
-            {"resourceType": "Patient", "id": subject.id, "gender": subject.sex,
-             "birthDate": str(subject.birth_year) if subject.birth_year else None},
-            {"resourceType": "MedicationAdministration", "status": "completed", "subject": whom,
-             "medicationCodeableConcept": {"coding": [{"system": "http://www.whocc.no/atc", "code": "J06BA02"}]},
-             "effectiveDateTime": anchor(subject)},
-        ]  # fmt: skip
+def bundle(source: Source, subjects: list[Subject]) -> dict[str, Any]:
+    """A FHIR transaction: patients, their infusions, all observations."""
+    entries = [entry for subject in subjects for entry in _resources(source, subject)]
     return {
         "resourceType": "Bundle",
         "type": "transaction",
         "entry": [{"resource": _stated(entry), "request": _request(entry)} for entry in entries],
     }
+
+
+def _resources(source: Source, subject: Subject) -> list[dict[str, Any]]:
+    whom = {"reference": f"Patient/{subject.id}"} if subject.id else None
+    results = [_observation(source, result, whom) for result in subject.results]
+    if whom is None:
+        return results
+    return [
+        *results,
+        {"resourceType": "Patient", "id": subject.id, "gender": subject.sex,
+         "birthDate": str(subject.birth_year) if subject.birth_year else None},
+        {"resourceType": "MedicationAdministration", "status": "completed", "subject": whom,
+         "medicationCodeableConcept": {"coding": [{"system": "http://www.whocc.no/atc", "code": "J06BA02"}]},
+         "effectiveDateTime": anchor(subject)},
+    ]  # fmt: skip
 
 
 def _request(resource: dict[str, Any]) -> dict[str, str]:
@@ -123,6 +129,15 @@ def message(source: Source, subject: Subject) -> bytes:
     for order, result in enumerate(subject.results, 1):
         lines += _order(source, result, order)
     return "\r".join([*lines, ""]).encode()
+
+
+def batch(messages: list[bytes]) -> bytes:
+    """A batch file; one message goes without."""
+    if len(messages) == 1:
+        return messages[0]
+    return b"\r".join(
+        [rb"BHS|^~\&|LAB|REAL", *(each.rstrip(b"\r") for each in messages), b"BTS|%d" % len(messages), b""]
+    )
 
 
 def _order(source: Source, result: Result, order: int) -> list[str]:
