@@ -3,17 +3,14 @@
 import json
 import os
 import platform
-import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
-from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,21 +23,19 @@ from app.store.engine import Database
 from app.store.migrations import upgrade
 from app.timeline.moments import latest_acceptable, microseconds
 from tests.bench import pandas_report
+from tests.bench.bulk import bulk, stream_memory
 from tests.bench.cohort import results_only, timeline
+from tests.bench.fhir import fhir_bundle
+from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
 
 PATIENTS = 1_000
 REQUESTS = 300
 PAIRS = 5
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def main() -> None:
     """Measure, print, write."""
-    # Theirs begin with what this module has.
-    from tests.bench.bulk import bulk, stream_memory
-    from tests.bench.fhir import fhir_bundle
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = [
@@ -83,18 +78,18 @@ def posting(folder: Path) -> list[tuple[str, str, str]]:
     """Server CPU of posting a 100-result timeline against a request that only parses it."""
     url = f"sqlite:///{folder / 'post.db'}"
     upgrade(url)
-    with _server(url) as (process, connection):
-        _put_study(connection)
+    with server(url) as (process, connection):
+        put_study(connection)
         costs: dict[str, list[float]] = {"parse": [], "rows": [], "series": [], "replay": []}
         number = 0
         for _ in range(PAIRS):
             rows = [results_only(n, series=False) for n in range(number, number + REQUESTS)]
             series = [results_only(n, series=True) for n in range(number + REQUESTS, number + 2 * REQUESTS)]
             number += 2 * REQUESTS
-            costs["parse"].append(_cpu(process, connection, lambda _: "/bench/parse", rows))
-            costs["rows"].append(_cpu(process, connection, _events, rows))
-            costs["series"].append(_cpu(process, connection, _events, series))
-            costs["replay"].append(_cpu(process, connection, _events, rows))
+            costs["parse"].append(cpu(process, connection, lambda _: "/bench/parse", rows))
+            costs["rows"].append(cpu(process, connection, _events, rows))
+            costs["series"].append(cpu(process, connection, _events, series))
+            costs["replay"].append(cpu(process, connection, _events, rows))
     median = {name: statistics.median(cost) for name, cost in costs.items()}
     ratio = {
         name: statistics.median(one / parse for one, parse in zip(costs[name], costs["parse"], strict=True))
@@ -179,81 +174,23 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-@contextmanager
-def _server(url: str) -> Iterator[tuple[int, HTTPConnection]]:
-    port = _free_port()
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.server", str(port), url], cwd=ROOT)
-    try:
-        _await(port)
-        time.sleep(5)  # the statistics load in the background; their cost is no request's
-        yield process.pid, HTTPConnection("127.0.0.1", port)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _put_study(connection: HTTPConnection) -> None:
-    body = json.dumps({"name": "bench", "protocol": "seed-2008"})
-    _request(connection, "PUT", "/v1/studies/bench", body.encode())
-
-
 def _events(body: bytes) -> str:
     return f"/v1/studies/bench/patients/{json.loads(body)['patient']['id']}/events"
 
 
-def _cpu(process: int, connection: HTTPConnection, address: Callable[[bytes], str], bodies: list[bytes]) -> float:
-    """Server CPU in milliseconds a request."""
-    addresses = [address(body) for body in bodies]
-    before = _process_seconds(process)
-    for to, body in zip(addresses, bodies, strict=True):
-        _request(connection, "POST", to, body)
-    return (_process_seconds(process) - before) / len(bodies) * 1e3
-
-
-def _process_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _request(connection: HTTPConnection, method: str, to: str, body: bytes) -> None:
-    connection.request(method, to, body, {"content-type": "application/json"})
-    response = connection.getresponse()
-    answer = response.read()
-    if response.status >= 300:
-        raise SystemExit(f"{method} {to}: {response.status} {answer[:300]!r}")
-
-
 def _start(url: str, *, eager: bool) -> float:
     """Seconds from spawning the process to its first 200."""
-    port = _free_port()
+    port = free_port()
     first = "import scipy.stats, lifelines; " if eager else ""
     code = f"import sys; sys.argv = ['server', '{port}', '{url}']; {first}from tests.bench.server import main; main()"
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:
-        _await(port)
+        await_first_answer(port)
         return time.perf_counter() - start
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _await(port: int) -> None:
-    for _ in range(3000):
-        try:
-            connection = HTTPConnection("127.0.0.1", port, timeout=2)
-            connection.request("GET", "/livez")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.01)
-    raise SystemExit("the server did not start")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _page(rows: list[tuple[str, str, str]]) -> str:

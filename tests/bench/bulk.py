@@ -17,10 +17,11 @@ from pathlib import Path
 from app.intake.timelines import GROUP
 from app.store.drivers import SQLITE_PRAGMAS
 from app.store.migrations import upgrade
-from tests.bench.__main__ import PAIRS, _put_study, _server
 from tests.bench.cohort import results_only
+from tests.bench.loopback import put_study, server
 
 PATIENTS = 1_000
+PAIRS = 5
 RESULTS = 100
 """Results of one patient, which is one line."""
 GIGABYTE = 1_000_000_000
@@ -34,8 +35,8 @@ def bulk(folder: Path) -> list[Row]:
     url = f"sqlite:///{folder / 'bulk.db'}"
     upgrade(url)
     plain, lean = [], []
-    with _server(url) as (_, connection):
-        _put_study(connection)
+    with server(url) as (_, connection):
+        put_study(connection)
         for pair in range(PAIRS):
             numbers = range(pair * PATIENTS, (pair + 1) * PATIENTS)
             ours = _post(connection, [b"".join(results_only(n, series=True) + b"\n" for n in numbers)])
@@ -57,8 +58,8 @@ def stream_memory(folder: Path, size: int = GIGABYTE) -> list[Row]:
     """How much the server grows while a client sends so many bytes before it reads the first outcome."""
     url = f"sqlite:///{folder / 'stream.db'}"
     upgrade(url)
-    with _server(url) as (process, connection):
-        _put_study(connection)
+    with server(url) as (process, connection):
+        put_study(connection)
         _post(connection, [results_only(0, series=True)])
         rest = _memory(process, "VmRSS")
         Path(f"/proc/{process}/clear_refs").write_text("5")  # the greatest size is noted from now on
