@@ -137,7 +137,7 @@ def _merge(
     about: dict[str, Any], stated_at: dict[str, Place], fields: Mapping[str, Any], place: Place
 ) -> Iterable[Fault]:
     for name, value in fields.items():
-        if value is None:
+        if value is None or (name, value) == ("sex", "unknown"):  # not to know is no news: it would hide what is known
             continue
         if about.setdefault(name, value) != value:
             yield Fault(place.of(name), FaultCode.CONFLICTING_DUPLICATE)

@@ -76,10 +76,6 @@ class Pseudonyms:
         """Whether a number may be one that `number` has made."""
         return isinstance(self._kept(number), str) if self._key is None else _HASHED.fullmatch(number) is not None
 
-    def may_be_subject(self, subject: str) -> bool:
-        """Whether a subject identifier may be one that `patient` has made."""
-        return self._key is None or (subject[:2] == "s-" and _HASHED.fullmatch(subject[2:]) is not None)
-
     def alias(self, kind: str, value: str) -> str:
         """An identifier that a client gave a resource, as it is kept to find the resource by it."""
         return value if self._key is None else _hashed(self._key, kind, "", value)

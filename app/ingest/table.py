@@ -54,7 +54,7 @@ _NUMBERS: dict[DecimalMark, re.Pattern[str]] = {
 }
 _LIKE_THE_OTHER = re.compile(r"-?\d+[.,](?!\d{3}$)\d+", re.ASCII)
 """A number in the other dialect. `1,234` is none of them: it may be a thousand, and nobody should be led astray."""
-_ROUNDED = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
+_COMPUTED = re.compile(r"\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+", re.IGNORECASE)
 _ERROR = re.compile(r"#(?!\d).*")
 _NOBODY = frozenset({"na", "n.a.", "n/a", "nan", "nil", "none", "null", "unknown"})
 """What databases and people write where there is no number."""
@@ -338,16 +338,18 @@ def _not_a_number(written: str) -> Trouble | None:
     """Why a cell cannot be the number of a patient or a result, though it would make a pseudonym like any other.
 
     Different numbers that a spreadsheet has rounded look alike, and so do all that are unknown: they would become one
-    patient. One number in two kinds of characters would become two.
+    patient. One number with decimals and without, or in two kinds of characters, would become two.
     """
-    if _ROUNDED.fullmatch(written):
-        why = "This looks like a number that a spreadsheet has rounded; format its column as text before saving."
+    if _COMPUTED.fullmatch(written):
+        why = "This looks like a number that a program has rounded or given decimals; keep its column as text."
         return Trouble(FaultCode.BAD_IDENTIFIER, why)
     nobody = _ERROR.match(written) is not None or written.lower() in _NOBODY
     if nobody or (written and not any(map(str.isalnum, written))):
         why = "This looks like a word for a number that is not there; declare it in `missing` if it is."
         return Trouble(FaultCode.BAD_IDENTIFIER, why)
-    if normalize("NFKC", written) != written or any(category(each) == "Cf" for each in written):
+    if not written.isascii() and (
+        normalize("NFKC", written) != written or any(category(each) == "Cf" for each in written)
+    ):
         why = "There are invisible characters in it, or letters or digits of another width."
         return Trouble(FaultCode.BAD_IDENTIFIER, why)
     return None

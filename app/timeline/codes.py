@@ -27,6 +27,7 @@ SYSTEMS: dict[str, str] = {
     LOINC: LOINC,
     "urn:oid:2.16.840.1.113883.6.1": LOINC,
     "LN": LOINC,
+    "LOINC": LOINC,  # no code of table 0396, and still what some senders write
     ATC: ATC,
     "urn:oid:2.16.840.1.113883.6.73": ATC,
     "ATC": ATC,

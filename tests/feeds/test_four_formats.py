@@ -158,7 +158,7 @@ def place(migrated, tmp_path_factory) -> Iterator[tuple[Database, Iterator[int]]
 @settings(max_examples=25)
 def test_whatever_a_laboratory_says_is_the_same_in_every_format(place, results):
     database, numbers = place
-    person = Person("4711", "Suzuki", "unknown", "1960-02-29", results)
+    person = Person("4711", "Suzuki", "other", "1960-02-29", results)
     held = {}
     for sender, send in SENDERS.items():
         post = Post(database, f"study-{next(numbers)}", "pseudonyms").open()

@@ -16,6 +16,8 @@ MSH = r"MSH|^~\&|LIS|ELAB|MYO|TRIAL|20050317080000+0900||ORU^R01^ORU_R01|4711|P|
 PID = "PID|1||123^^^WARD7||DOE^JANE||19530401|F"
 DRAWN = "20050316094800+0900"
 OBR = f"OBR|1||77^ELAB|CHEM^Chemistry^L|||{DRAWN}"
+UNTIMED = "OBR|1||77^ELAB|CHEM^Chemistry^L"
+"""The same order without the time of its specimen."""
 CK = "2157-6^Creatine kinase^LN"
 OBX = f"OBX|1|NM|{CK}||1101|U/L|30-163|H|||F"
 

@@ -88,7 +88,7 @@ def test_who_it_is_is_never_guessed(given, declared, code):
 
 @pytest.mark.parametrize(
     ("sent", "sex"),
-    [("F", "female"), ("M", "male"), ("O", "other"), ("A", "other"), ("X", "other"), ("U", "unknown"), ("N", "unknown"),
+    [("F", "female"), ("M", "male"), ("O", "other"), ("A", "other"), ("X", "other"), ("U", None), ("N", None),
      ("", None), ('""', None), ("F^Female^HL70001", "female")],
 )  # fmt: skip
 def test_the_sex_of_a_patient(sent, sex):

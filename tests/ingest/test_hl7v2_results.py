@@ -9,6 +9,7 @@ from tests.ingest.hl7v2_messages import (
     OBR,
     OBX,
     PID,
+    UNTIMED,
     changed,
     faults,
     feed,
@@ -143,16 +144,17 @@ def test_content_that_cannot_be_read_does_not_keep_a_withdrawn_result_standing(s
 
 
 def test_a_fault_that_is_not_about_content_refuses_a_withdrawal_too():
-    assert faults(oru(obx(f11="D", f14="2005"))) == [("OBX[1]-14", "bad_time")]
+    assert faults(oru(obx(f11="D", f14="2005"), obr=UNTIMED)) == [("OBX[1]-14", "bad_time")]
 
 
 def test_the_time_of_the_specimen_is_looked_for_in_three_places():
     early, later, last = "20050301", "20050302", "20050303"
     spm = f"SPM|1|||BLD|||||||||||||{last}^20050304"
-    assert lab(obx(f14=early), obr=changed(OBR, f7=later)).time == "2005-03-01"
-    assert history(message(PID, changed(OBR, f7=later), OBX, spm)).labs[0].time == "2005-03-02"
-    assert history(message(PID, changed(OBR, f7=" "), OBX, spm)).labs[0].time == "2005-03-03"
+    timed = obx(f14=early)
+    assert history(message(PID, changed(OBR, f7=later), timed, spm)).labs[0].time == "2005-03-02"
+    assert history(message(PID, changed(OBR, f7=" "), timed, spm)).labs[0].time == "2005-03-03"
     assert history(message(PID, changed(OBR, f7='""'), OBX, spm, spm)).labs[0].time == "2005-03-03"
+    assert lab(timed, obr=UNTIMED).time == "2005-03-01"
 
 
 def test_a_result_without_a_time_of_its_specimen_is_refused():
@@ -299,9 +301,10 @@ def test_a_reference_range_that_is_none_is_refused(sent, code):
 
 
 def test_a_score_is_a_result_like_any_other():
-    scored = obx(f3="MMT8^Muscle test^99MYO", f5="62", f6="{score}", f7="0-150", f14="20050316")
+    scored = obx(f3="MMT8^Muscle test^99MYO", f5="62", f6="{score}", f7="0-150")
+    by_day = changed(OBR, f7="20050316")
     item = {"code": "MMT8", "time": "2005-03-16", "score": 62, "id": "77", "source": "ELAB", "status": "final"}
-    assert history(oru(scored)).assessments == of_document(document(assessments=[item])).assessments
+    assert history(oru(scored, obr=by_day)).assessments == of_document(document(assessments=[item])).assessments
     assert faults(oru(scored.replace("|62|", "|<62|"))) == [("OBX[1]-5", "unsupported")]
     assert faults(oru(scored.replace("|62|", "|151|"))) == [("OBX[1]-5", "off_scale")]
     assert history(oru(changed(scored, f5="", f11="X"))).assessments[0].status == "cancelled"
@@ -315,7 +318,8 @@ def test_every_fault_of_a_message_is_told_where_it_stands():
         changed(OBR, f1="2", f3="78", f7="2005"),
         obx(f5="x"),
         obx(f6="x"),
-        obx(f14=DRAWN, f5="x"),
+        changed(OBR, f1="3", f3="79"),
+        obx(f5="x"),
     )
     assert set(faults(body)) == {
         ("PID-7", "bad_time"),

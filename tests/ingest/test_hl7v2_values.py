@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.errors import InvalidDocument
-from tests.ingest.hl7v2_messages import MSH, OBR, OBX, changed, faults, feed, lab, obx, oru, read, refusal
+from tests.ingest.hl7v2_messages import MSH, OBR, OBX, UNTIMED, changed, faults, feed, lab, obx, oru, read, refusal
 
 TOKYO = feed(zone=ZoneInfo("Asia/Tokyo"))
 
@@ -108,7 +108,7 @@ def test_a_value_of_no_kind_is_refused():
     ],
 )
 def test_times_that_are_read(sent, time):
-    assert lab(obx(f14=sent), TOKYO).time == time
+    assert lab(obx(f14=sent), TOKYO, obr=UNTIMED).time == time
     assert lab(OBX, TOKYO, obr=changed(OBR, f7=sent)).time == time
 
 
@@ -139,13 +139,13 @@ def test_times_that_are_read(sent, time):
 def test_times_that_are_refused(sent, code):
     """Rows 37, 38, 47, 48, 50, as HL7 writes them."""
     header = changed(MSH, f18="UNICODE UTF-8")
-    assert faults(oru(obx(f14=sent), header=header), TOKYO) == [("OBX[1]-14", code)]
+    assert faults(oru(obx(f14=sent), obr=UNTIMED, header=header), TOKYO) == [("OBX[1]-14", code)]
     assert faults(oru(obr=changed(OBR, f7=sent), header=header), TOKYO) == [("OBR[1]-7", code)]
 
 
 def test_a_time_without_an_offset_needs_the_zone_of_the_study():
     """Row 52."""
-    assert faults(oru(obx(f14="20050316094800"))) == [("OBX[1]-14", "no_offset")]
+    assert faults(oru(obx(f14="20050316094800"), obr=UNTIMED)) == [("OBX[1]-14", "no_offset")]
     berlin = feed(zone=ZoneInfo("Europe/Berlin"))
-    assert faults(oru(obx(f14="200503270230")), berlin) == [("OBX[1]-14", "ambiguous_time")]
-    assert faults(oru(obx(f14="200510300230")), berlin) == [("OBX[1]-14", "ambiguous_time")]
+    assert faults(oru(obx(f14="200503270230"), obr=UNTIMED), berlin) == [("OBX[1]-14", "ambiguous_time")]
+    assert faults(oru(obx(f14="200510300230"), obr=UNTIMED), berlin) == [("OBX[1]-14", "ambiguous_time")]

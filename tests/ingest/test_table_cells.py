@@ -222,13 +222,13 @@ def test_a_row_without_its_code_or_time_is_refused():
     assert faults({"time": ""}) == [("/2/time", "missing")]
 
 
-ROUNDED = ["1.23457E+11", "1,23457E+11", "1E+12", "1.2e+15"]
+COMPUTED = ["1.23457E+11", "1,23457E+11", "1E+12", "1.2e+15", "77.0", "77,00"]
 NOBODY = ["NA", "n/a", "NULL", "unknown", "-", ".", "?", "#N/A", "#REF!", "#NV", "####"]
 OF_ANOTHER_LOOK = ["\uff17\uff17", "7\u200b7", "\u20607", "7\u00ad7"]
 
 
 @pytest.mark.parametrize("column", ["patient", "id"])
-@pytest.mark.parametrize("number", [*ROUNDED, *NOBODY, *OF_ANOTHER_LOOK])
+@pytest.mark.parametrize("number", [*COMPUTED, *NOBODY, *OF_ANOTHER_LOOK])
 def test_what_many_numbers_look_like_or_one_number_does_not_makes_no_pseudonym(column, number):
     """As a pseudonym nobody would see that three patients have become one, or one patient two."""
     of_a_hospital = Feed(LATEST, Pseudonyms(b"k" * 32))

@@ -17,16 +17,21 @@ _HEADER = re.compile(rb"(?:MSH|FHS|BHS)([!-/:-@\[-`{-~])(?:(?!\1)[!-/:-@\[-`{-~]
 
 @dataclass(slots=True)
 class Batch:
-    """Messages, each as its lines. `header` and `trailer` are the lines BHS and BTS, where there are any."""
+    """Messages, each as its lines. `header` and `trailer` are the lines BHS and BTS, where there are any; `cut_off`
+    says that it is the last one of a file (FHS) without an end (FTS).
+    """
 
     header: bytes | None = None
     messages: list[list[bytes]] = field(default_factory=list)
     trailer: bytes | None = None
+    cut_off: bool = False
 
     def faults(self) -> list[Fault]:
         """Whether all messages of the batch are here; the others of one that was cut off must be sent again."""
-        if self.header is None:
-            return []
+        found = [] if self.header is None else self._miscounted()
+        return found or ([Fault("FTS", FaultCode.MISSING)] if self.cut_off else [])
+
+    def _miscounted(self) -> list[Fault]:
         if self.trailer is None:
             return [Fault("BTS", FaultCode.MISSING)]
         counted = self.trailer[4:].split(self.trailer[3:4] or b"|")[0].strip()
@@ -47,7 +52,7 @@ class Body:
 def body_of(body: bytes) -> Body:
     """The batches of a body. Lines before the first header are a message, too, if not one that can be read."""
     batches = [Batch()]
-    around = False
+    around = file_is_open = False
     open_message: list[bytes] | None = None
     separator = b""
     for line in lines_of(body):
@@ -56,6 +61,7 @@ def body_of(body: bytes) -> Body:
             separator = line[3:4] or separator
         if name in _AROUND:
             around, open_message = True, None
+            file_is_open = name == b"FHS" or (file_is_open and name != b"FTS")
             if name == b"BHS":
                 batches.append(Batch(line))
             elif name == b"BTS":
@@ -68,6 +74,8 @@ def body_of(body: bytes) -> Body:
         else:
             open_message.append(line)
     found = [batch for batch in batches if batch.header is not None or batch.messages]
+    if found:
+        found[-1].cut_off = file_is_open
     return Body(found, around or sum(len(batch.messages) for batch in found) > 1)
 
 

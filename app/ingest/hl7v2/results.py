@@ -225,17 +225,20 @@ def _withdrawable(statement: Statement, feed: Feed) -> Statement:
 
 
 def _time(obx: Segment, order: Order, feed: Feed) -> tuple[str, str]:
-    """When the specimen was taken, and where that stands: OBX-14, else OBR-7, else SPM-17."""
+    """When the specimen was taken, and where that stands: OBR-7, else SPM-17, else OBX-14.
+
+    The last is the same by the standard, but many analysers write there when they measured.
+    """
     drawn = {spm.text(17): spm for spm in order.specimens if spm.text(17)}
-    if obx.text(14):
-        place, text = obx.place(14), obx.text(14)
-    elif order.obr is not None and order.obr.text(7):
+    if order.obr is not None and order.obr.text(7):
         place, text = order.obr.place(7), order.obr.text(7)
     elif drawn:
         text, spm = next(iter(drawn.items()))
         place = spm.place(17)
         if len(drawn) > 1:
             raise _Refused(place, FaultCode.REPEATED_VALUE)
+    elif obx.text(14):
+        place, text = obx.place(14), obx.text(14)
     else:
         raise _Refused(obx.place(14), FaultCode.MISSING)
     return place, _read(text, place, feed)
