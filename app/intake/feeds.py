@@ -17,7 +17,7 @@ def feed_of(connection: Connection, study_id: str, secret: str | None, now: int)
     """The feed of a study for a message that is received now.
 
     Raises `NotFound` for an unknown study, and `Conflict` where its identifiers are to be replaced and there is no
-    secret to do it with.
+    secret to do it with, or another one than before: nobody would be found, and that must not look like an answer.
     """
     study = studies.get_study(connection, study_id)
     declared = study.feeds
@@ -29,6 +29,8 @@ def feed_of(connection: Connection, study_id: str, secret: str | None, now: int)
                 "replace them with: set MYORESPONSE_PSEUDONYM_SECRET_FILE, or declare them as pseudonyms."
             )
         key = study_key(secret, study_id)
+        if keys.made_with(connection, study_id) not in {None, fingerprint(key)}:
+            raise Conflict(keys.MADE_OTHERWISE)
     return Feed(
         latest=now + CLOCK_SKEW // timedelta(microseconds=1),
         pseudonyms=Pseudonyms(key, declared.authorities),

@@ -35,6 +35,7 @@ from app.intake.fhir_plans import Plan, Planning, request_of
 from app.store import aliases, ledger, resources
 from app.store.engine import Database
 from app.store.ledger import Outcome
+from app.store.resources import Identities
 from app.timeline.facts import MOST_FAULTS
 from app.timeline.resource import Found
 
@@ -111,11 +112,16 @@ def update(
     body: bytes,
     *,
     if_match: str | None = None,
+    only_new: bool = False,
     secret: str | None,
     now: int,
     client: str | None = None,
 ) -> Result:
-    """Store a resource under the identifier that the address names: ours, or one that the client chose."""
+    """Store a resource under the identifier that the address names: ours, or one that the client chose.
+
+    Raises `PreconditionFailed` where `if_match` names another version, or where there is a resource and it must be
+    `only_new`; else what `take_entries` raises.
+    """
     feed = _feed(database, study_id, secret, now)
     read = read_resource(body, feed, resource)
     if read.id != logical_id and not read.faults:
@@ -123,7 +129,8 @@ def update(
         raise MalformedDocument(faults=[Fault(f"{read.place}.id", code)])
     request = Request("PUT", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
     based_on = _version_in(body)
-    return _take_one(database, study_id, feed, replace(read, request=request), client, now, based_on)
+    entry = replace(read, request=request)
+    return _take_one(database, study_id, feed, entry, client, now, based_on=based_on, only_new=only_new)
 
 
 def withdraw(
@@ -152,15 +159,18 @@ def take_entries(
     client: str | None,
     received_at: int,
     based_on: str | None = None,
+    only_new: bool = False,
+    identities: Identities | None = None,
 ) -> list[Result]:
     """Store entries as one revision, or nothing of any; the results in the order of the entries.
 
-    `based_on` is the version that an update by our own identifier says it was read in. Raises `InvalidDocument` with
+    `based_on` is the version that an update by our own identifier says it was read in; `identities` is given where
+    several submissions share a transaction. Raises `InvalidDocument` with
     the faults of all, `NotFound` where a DELETE names nothing, `PreconditionFailed`, `Conflict` where an update rests
     on an older version, and `Erased` where one of the persons has been erased. Only a `Conflict` comes after something
     was written; after the others the transaction is as it was.
     """
-    planning = Planning(connection, study_id, feed, received_at, based_on)
+    planning = Planning(connection, study_id, feed, received_at, based_on, only_new, identities)
     plans = planning.plans(entries)
     storing = [plan for plan in plans if plan.history is not None]
     outcomes: dict[int, Outcome] = {}
@@ -178,6 +188,7 @@ def take_entries(
         if found is not None and plan.alias is not None and (found.type, plan.alias) not in named:
             named.add((found.type, plan.alias))
             _name(connection, study_id, found, plan.alias)
+        _name_parts(connection, study_id, plan, planning, named)
         results.append(Result(plan.entry, became, found))
     return results
 
@@ -200,7 +211,10 @@ def take_each(
         group = entries[first : first + GROUP]
         try:
             with database.writing() as connection:
-                results += [_alone(connection, study_id, feed, entry, client, received_at) for entry in group]
+                identities = Identities(connection)
+                results += [
+                    _alone(connection, study_id, feed, entry, client, received_at, identities) for entry in group
+                ]
         except Busy as busy:
             if not results:
                 raise
@@ -228,19 +242,31 @@ def _take_one(
     entry: Entry,
     client: str | None,
     now: int,
+    *,
     based_on: str | None = None,
+    only_new: bool = False,
 ) -> Result:
     with database.writing() as connection:
-        return take_entries(connection, study_id, feed, [entry], client=client, received_at=now, based_on=based_on)[0]
+        return take_entries(
+            connection, study_id, feed, [entry], client=client, received_at=now, based_on=based_on, only_new=only_new
+        )[0]
 
 
 def _alone(
-    connection: Connection, study_id: str, feed: Feed, entry: Entry, client: str | None, received_at: int
+    connection: Connection,
+    study_id: str,
+    feed: Feed,
+    entry: Entry,
+    client: str | None,
+    received_at: int,
+    identities: Identities,
 ) -> Result:
     if request_of(entry).method == "GET" or any(fault == _unserved(entry) for fault in entry.faults):
         return Result(entry, "refused", error=MethodNotAllowed("In a bundle only POST, PUT and DELETE are served."))
     try:
-        return take_entries(connection, study_id, feed, [entry], client=client, received_at=received_at)[0]
+        return take_entries(
+            connection, study_id, feed, [entry], client=client, received_at=received_at, identities=identities
+        )[0]
     except Busy:
         raise
     except ServiceError as refusal:
@@ -288,6 +314,18 @@ def _name(connection: Connection, study_id: str, found: Found, alias: str) -> No
     )
 
 
+def _name_parts(
+    connection: Connection, study_id: str, plan: Plan, planning: Planning, named: set[tuple[str, str]]
+) -> None:
+    """Remember which facts belong to a panel that a client has named, beside the first of them."""
+    resource = plan.entry.resource or ""
+    for alias, kind, identity in plan.parts:
+        if (resource, alias) not in named:
+            named.add((resource, alias))
+            key = planning.key_of(plan.patient or "")
+            aliases.remember(connection, study_id, resource, alias, patient_key=key, kind=kind, identity=identity)
+
+
 def _became(plan: Plan, outcome: Outcome | None, planning: Planning) -> Became:
     if plan.patient is None:
         return "skipped"
@@ -295,7 +333,8 @@ def _became(plan: Plan, outcome: Outcome | None, planning: Planning) -> Became:
         return "deleted"
     if outcome is None:
         return "unchanged"
-    is_new = outcome.counts.added > 0 if plan.kind is not None else plan.patient in planning.newcomers
+    added = outcome.counts.added > 0 and not plan.known
+    is_new = added if plan.kind is not None else plan.patient in planning.newcomers
     if is_new:
         return "created"
     return "updated" if outcome.counts.added or outcome.counts.superseded else "unchanged"

@@ -23,6 +23,7 @@ from app.ingest.fhir.patients import RESOURCE_IDS
 from app.ingest.fhir.resource import as_source
 from app.ingest.pseudonyms import Identifier
 from app.intake.fhir_contradictions import Target, contradictions, name_given
+from app.intake.fhir_names import Names
 from app.intake.fhir_versions import check_version, is_older, ordered_like
 from app.store import aliases, resources
 from app.store.aliases import Alias
@@ -56,8 +57,8 @@ class Plan:
     `history` is what it submits, `None` where it stores nothing. The answer tells of the fact of `patient` that `kind`
     and `identity` name, or of the patient where these are `None`; without a patient there is nothing to tell. `alias`
     is a new name of that resource, to be remembered, and so are the names, kinds and identities in `parts`: those of
-    the other facts that a panel under a client's name states. `outdated`: the client read an older version than what
-    stands.
+    the other facts that a panel under a client's name states. `known`: it updates a fact that stands; `outdated`: the
+    client read an older version than what stands.
     """
 
     entry: Entry
@@ -67,6 +68,7 @@ class Plan:
     identity: str | None = None
     alias: str | None = None
     parts: tuple[tuple[str, str, str], ...] = ()
+    known: bool = False
     outdated: bool = False
 
 
@@ -96,17 +98,15 @@ class Planning:
     _born: dict[str, Statement] = field(default_factory=dict)
     _patients: set[str] = field(default_factory=set)
     _draft: Draft = field(init=False)
+    _names: Names = field(init=False)
 
     def __post_init__(self) -> None:
         """Lock the study: what is looked up from here on is still so when the entries are stored."""
         self._draft = Draft(self.connection, self.study_id, self.received_at)
-        self.identities = self.identities or resources.Identities(self.connection)
+        self._names = Names(self.connection, self.study_id, self.feed.pseudonyms, self.identities)
 
     def plans(self, entries: Sequence[Entry]) -> list[Plan]:
-        """One plan an entry.
-
-        Raises `InvalidDocument` with the faults of all entries, or the first other objection to one of them.
-        """
+        """One plan an entry. Raises `InvalidDocument` with the faults of all, or the first other objection to one."""
         people = [self._whose_patient(entry) if entry.resource == "Patient" else None for entry in entries]
         self._patients.update(patient for patient in people if patient is not None)
         plans = []
@@ -162,11 +162,9 @@ class Planning:
 
     def _subject_of_patient(self, entry: Entry, request: Request) -> str | None:
         """The subject that a Patient is: whom its address names, else whom its identifiers name."""
-        named = self._aim(request) if request.method == "PUT" else None
+        named = self._names.aim(request) if request.method == "PUT" else None
         stated = entry.subject if isinstance(entry.subject, str) else None
         faults = list(entry.faults)
-        if stated is not None and not self._may_be(stated):
-            faults.append(Fault(entry.subject_place or entry.place, FaultCode.UNKNOWN_REFERENCE))
         if stated is None and not faults:
             faults.append(Fault(entry.subject_place or entry.place, FaultCode.NO_SUBJECT))
         if named is not None and stated is not None and stated != named.patient:
@@ -188,15 +186,15 @@ class Planning:
         standing = resources.find_patient(self.connection, self.study_id, patient) if known else None
         self._check_standing(request, standing)
         history = self._history(entry, patient, entry.statements)
-        alias = self._new_name(entry, None if standing is None else patient, patient)
+        alias = self._new_name(entry, patient)
         outdated = self._is_outdated(request, standing)
         return Plan(entry, history, patient, alias=alias, outdated=outdated)
 
     # Facts
 
     def _of_fact(self, entry: Entry, request: Request) -> Plan:
-        named = self._aim(request) if request.method == "PUT" else None
-        standing = None if named is None else self._standing(named)
+        named = self._names.aim(request) if request.method == "PUT" else None
+        standing = None if named is None else self._names.standing(named)
         self._check_standing(request, standing)
         patient = self._subject(entry)
         if patient is None:
@@ -214,27 +212,30 @@ class Planning:
                 self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, ANOTHER_RESOURCE))
             parts = self._parts(request, history, str(named.identity))
             outdated = self._is_outdated(request, standing)
-            return Plan(entry, history, patient, named.kind, named.identity, parts=parts, outdated=outdated)
+            known = standing is not None and not standing.removed
+            return Plan(
+                entry, history, patient, named.kind, named.identity, parts=parts, known=known, outdated=outdated
+            )
         match = self._existing(entry, request, patient) if request.if_none_exist is not None else None
         if match is not None:
             return Plan(entry, patient=match.patient, kind=match.kind, identity=match.identity)
         kind = _KIND_OF[statements[0].section]
         identity = getattr(history, kind)[0].identity
         parts = self._parts(request, history, identity)
-        return Plan(entry, history, patient, kind, identity, alias=self._new_name(entry, None, None), parts=parts)
+        return Plan(entry, history, patient, kind, identity, alias=self._new_name(entry, None), parts=parts)
 
     def _withdrawal(self, entry: Entry, request: Request) -> Plan:
         if request.resource not in KINDS_OF:
             return Plan(replace(entry, skipped="resource"))
         if request.resource == "Patient":
             raise MethodNotAllowed(ERASE_INSTEAD)
-        named = self._aim(request)
-        standing = None if named is None else self._standing(named)
+        named = self._names.aim(request)
+        standing = None if named is None else self._names.standing(named)
         if named is None or standing is None or standing.fact is None:
             raise NotFound
         check_version(request.if_match, standing)
         facts: dict[str, Any] = {}
-        for found in (standing, *map(self._standing, self._named_parts(request))):
+        for found in (standing, *map(self._names.standing, self._names.parts(request))):
             if found is not None and found.fact is not None and not found.withdrawn:
                 facts[found.kind] = (*facts.get(found.kind, ()), found.fact._replace(status="entered-in-error"))
         history = History(named.patient, **facts) if facts else None
@@ -245,8 +246,8 @@ class Planning:
 
         A status that says nothing yet corrects nothing: it may be an older message that comes late.
         """
-        named = self._aim(request) if request.method == "PUT" and entry.skipped != "status" else None
-        standing = None if named is None else self._standing(named)
+        named = self._names.aim(request) if request.method == "PUT" and entry.skipped != "status" else None
+        standing = None if named is None else self._names.standing(named)
         if standing is not None and not standing.withdrawn:
             self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, NOT_KEPT))
 
@@ -255,21 +256,7 @@ class Planning:
         facts = [(kind, one.identity) for kind, of_kind in history.kinds() for one in of_kind if one.identity != main]
         if request.method != "PUT" or not facts:
             return ()
-        known = self._named_parts(request)
-        fresh = [one for one in facts if one not in {(part.kind, part.identity) for part in known}]
-        return tuple((self._part(request, len(known) + i), *one) for i, one in enumerate(fresh))
-
-    def _named_parts(self, request: Request) -> list[Alias]:
-        """The facts beside the first one of a panel that its client has named."""
-        found: list[Alias] = []
-        while (one := aliases.named(self.connection, self.study_id, request.resource or "",
-                                    self._part(request, len(found)))) is not None:  # fmt: skip
-            found.append(one)
-        return found
-
-    def _part(self, request: Request, number: int) -> str:
-        """The name of a part of a resource; no identifier of a resource has a `#`."""
-        return self.feed.pseudonyms.alias(request.resource or "", f"{request.id}#{number}")
+        return self._names.new_parts(request, facts)
 
     def _existing(self, entry: Entry, request: Request, patient: str) -> Alias | None:
         """What a conditional create finds.
@@ -317,44 +304,19 @@ class Planning:
 
     # Both
 
-    def _aim(self, request: Request) -> Alias | None:
-        """The stored resource that a request names: by an alias, or by the identifier that we gave it."""
-        if request.id is None or request.resource not in KINDS_OF:
-            return None
-        alias = self.feed.pseudonyms.alias(request.resource, request.id)
-        named = aliases.named(self.connection, self.study_id, request.resource, alias)
-        if named is not None:
-            return named
-        kind: Any = request.resource
-        found = resources.find(self.connection, self.study_id, kind, request.id, self.identities)
-        if found is None:
-            return None
-        if found.fact is None:
-            return Alias(found.patient, found.patient_key, None, None)
-        return Alias(found.patient, found.patient_key, found.kind, found.fact.identity)
-
-    def _standing(self, named: Alias) -> Found | None:
-        if named.kind is None or named.identity is None:
-            return resources.find_patient(self.connection, self.study_id, named.patient)
-        return resources.find_fact(self.connection, self.study_id, named.patient_key, named.kind, named.identity)
-
     def _subject(self, entry: Entry) -> str | None:
         """Whom an entry is about; a reference leads to a Patient of this submission or of the study only."""
         if not isinstance(entry.subject, Reference):
             if entry.subject is None:
                 self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.NO_SUBJECT))
-            elif not self._may_be(entry.subject):
-                self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.UNKNOWN_REFERENCE))
             return entry.subject
         name = entry.subject.id
         if name in self._promised:
             return self._promised[name]
-        alias = self.feed.pseudonyms.alias("Patient", name)
-        named = aliases.named(self.connection, self.study_id, "Patient", alias)
+        named = self._names.named("Patient", name)
         if named is not None:
-            if named.patient != name and self._knows(name):
+            if named.patient != name and self._has(name):
                 self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.AMBIGUOUS_SUBJECT))
-            self.newcomers.discard(name)
             return named.patient
         if self._knows(name):
             return name
@@ -365,14 +327,10 @@ class Planning:
         self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.UNKNOWN_REFERENCE))
         return None
 
-    def _may_be(self, subject: str) -> bool:
-        """Whether a subject identifier is a pseudonym, or else one that the study has: where the numbers of hospitals
-        are replaced, nobody brings one in by calling it ours.
-        """
-        if self.feed.pseudonyms.may_be_subject(subject) or subject in self._patients or self._knows(subject):
-            return True
-        self.newcomers.discard(subject)
-        return False
+    def _has(self, patient: str) -> bool:
+        """Whether the study had this patient before."""
+        self._draft.summon([patient])
+        return patient in self._draft.people
 
     def _knows(self, patient: str) -> bool:
         """Whether the study had this patient before. Raises `Erased` for a person who has been erased."""
@@ -395,23 +353,19 @@ class Planning:
             return None
         return history if entry.resource == "Patient" else replace(history, attributes=())
 
-    def _new_name(self, entry: Entry, known: str | None, own_name: str | None) -> str | None:
-        """The identifier to remember a resource by, if it is a new one; `own_name` is the patient that it names."""
-        name = name_given(entry)
-        if name is None or name == own_name or entry.resource is None:
-            return None
-        alias = self.feed.pseudonyms.alias(entry.resource, name)
-        named = aliases.named(self.connection, self.study_id, entry.resource, alias)
-        if own_name is not None and (named is not None and named.patient != own_name or self._is_somebody(name)):
-            self._faults.append(Fault(entry.place + ".id", FaultCode.CONFLICTING_DUPLICATE))
-        return alias if named is None else None
+    def _new_name(self, entry: Entry, patient: str | None) -> str | None:
+        """The identifier to remember a resource by, if it is a new one; `patient` is the one that it names.
 
-    def _is_somebody(self, name: str) -> bool:
-        """Whether a name for a patient is the subject identifier of another one: it would lead to the wrong person."""
-        if name in self._patients or self._knows(name):
-            return True
-        self.newcomers.discard(name)
-        return False
+        A name that leads to another patient, or is the subject identifier of one, would give their results to this one.
+        """
+        name = name_given(entry)
+        if name is None or name == patient or entry.resource is None:
+            return None
+        named = self._names.named(entry.resource, name)
+        taken = named is not None and named.patient != patient
+        if patient is not None and (taken or name in self._patients or self._has(name)):
+            self._faults.append(Fault(entry.place + ".id", FaultCode.CONFLICTING_DUPLICATE))
+        return self._names.of(entry.resource, name) if named is None else None
 
     def _is_outdated(self, request: Request, standing: Found | None) -> bool:
         """Whether an update says that it rests on an older version of a resource that goes by our own identifier."""

@@ -93,7 +93,9 @@ revision of the study from its first page to its last; `meta.versionId` is the r
 _DOCUMENTED = {
     "Patient": "Kept: gender, and the year of birthDate. A patient is found by identifier; where the study says that "
     "identifiers are numbers of medical records they are replaced by pseudonyms before anything is stored, and the "
-    "pseudonym is shown with the system `urn:myoresponse:subject`. A patient is not deleted here.",
+    "pseudonym is shown with the system `urn:myoresponse:subject`. A record that was merged into another one is shown "
+    "with a link `replaced-by`; a search for one of them does not find the results of the other. A patient is not "
+    "deleted here.",
     "Observation": "Kept: laboratory results and assessments by code (concept map `codes`), also as components of a "
     "panel; value in an accepted unit, comparator, referenceRange as the limits of normal of this result, effective "
     "time, issued, status (concept map `observation-statuses`), identifier. Without identifier the id of the resource "

@@ -11,6 +11,7 @@ from typing import Any, cast
 from app.timeline.codes import ATC, IVIG, LOINC, OWN_SYSTEM
 from app.timeline.history import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact
 from app.timeline.moments import instant_text
+from app.timeline.persons import MERGED_INTO
 from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, Found
 from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, UNITS
 
@@ -76,7 +77,13 @@ def _patient(found: Found) -> dict[str, Any]:
         identifier=[{"system": SUBJECT_SYSTEM, "value": found.patient}],
         gender=stated["sex"].strip('"') if "sex" in stated else None,
         birthDate=stated.get("birth_year"),
+        link=[_link(stated[MERGED_INTO].strip('"'))] if MERGED_INTO in stated else None,
     )
+
+
+def _link(survivor: str) -> dict[str, Any]:
+    """That a record was merged: its results stay its own here, and analyses read both records as one person."""
+    return {"other": {"reference": f"Patient/{survivor}"}, "type": "replaced-by"}
 
 
 def _lab(fact: LabFact, subject: dict[str, Any]) -> dict[str, Any]:

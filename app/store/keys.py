@@ -7,6 +7,7 @@ from app.store.statements import Insertion, Statement
 from app.store.studies import study_key
 from app.store.tables import pseudonym_keys, studies
 
+MADE_OTHERWISE = "The pseudonyms of this study were made with another secret than the one in the settings."
 _OF_STUDY = Statement(select(pseudonym_keys.c.fingerprint).where(pseudonym_keys.c.study == bindparam("study")), "study")
 _ALL = Statement(
     select(studies.c.id, pseudonym_keys.c.fingerprint)
@@ -14,6 +15,12 @@ _ALL = Statement(
     .order_by(studies.c.id)
 )
 _INSERT = Insertion(pseudonym_keys)
+
+
+def made_with(connection: Connection, study_id: str) -> str | None:
+    """The fingerprint of the key that the study's pseudonyms were made by; `None` where it holds none."""
+    known = _OF_STUDY.row(connection, study_key(connection, study_id))
+    return None if known is None else str(known[0])
 
 
 def remember(connection: Connection, study_id: str, fingerprint: str) -> None:
@@ -26,7 +33,7 @@ def remember(connection: Connection, study_id: str, fingerprint: str) -> None:
     if known is None:
         _INSERT.run(connection, [(key, fingerprint)])
     elif known[0] != fingerprint:
-        raise Conflict("The pseudonyms of this study were made with another secret than the one in the settings.")
+        raise Conflict(MADE_OTHERWISE)
 
 
 def fingerprints(connection: Connection) -> dict[str, str]:

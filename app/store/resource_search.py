@@ -272,9 +272,7 @@ def _compared(low: ColumnElement[Any], high: ColumnElement[Any], bound: Bound) -
 def _place(question: _Question, name: str) -> _Place | None:
     """Where the fact with this identifier stands; nowhere if its person has been erased."""
     try:
-        found = locate(
-            question.connection, question.study_id, question.criteria.resource, name, question.identities
-        )
+        found = locate(question.connection, question.study_id, question.criteria.resource, name, question.identities)
     except Erased:
         return None
     return None if found is None else _Place(*found)

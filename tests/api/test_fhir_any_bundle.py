@@ -3,6 +3,7 @@
 import itertools
 import shutil
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def _places(part: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @given(data=st.data())
 def test_whatever_stands_in_a_bundle_is_answered_and_never_half_stored(shared, data):
     facade = shared()
-    sent = whole() | {"type": data.draw(st.sampled_from(["transaction", "batch", "collection"]))}
+    sent = deepcopy(whole()) | {"type": data.draw(st.sampled_from(["transaction", "batch", "collection"]))}
     sent["entry"] += [
         entry(ck(id="x", number="acc-9"), "PUT", "Observation/x", ifMatch='W/"1"'),
         entry(ldh(), ifNoneExist="identifier=urn:oid:1.2.3.4|acc-77"),

@@ -141,12 +141,31 @@ def test_another_analyte_of_the_same_accession_is_not_lost_to_a_conditional_crea
     assert trial.labs() == [("CK", 1101), ("LDH", 300)]
 
 
-def test_a_conditional_create_that_finds_several_is_refused(trial):
-    trial.post(ck())
-    trial.post(ck(subject=about("MRN-2")))
-    answer = trial.post(ck(subject=about("MRN-3")), If_None_Exist="identifier=urn:oid:1.2.3.4|acc-77")
+def test_another_patients_result_is_not_lost_to_a_conditional_create(trial):
+    """Two laboratories give one number to two patients; to answer with the other's would lose one."""
+    condition = {"If_None_Exist": "identifier=urn:oid:1.2.3.4|acc-77"}
+    sent = (ck(100), ck(200, subject=about("MRN-2")), ck(200, subject=about("MRN-2")))
+    assert [trial.post(each, **condition).status_code for each in sent] == [201, 201, 200]
+    assert trial.labs() == [("CK", 100), ("CK", 200)]
+
+
+def test_a_conditional_create_that_finds_several_is_refused(open_trial):
+    for lab in ("lab-a", "lab-b"):
+        open_trial.post(ck(identifier=named("77", lab)))
+    answer = open_trial.post(ck(identifier=named("77", "lab-c")), If_None_Exist="identifier=77")
     assert answer.status_code == 412
-    assert len(trial.timelines()) == 2
+    assert open_trial.facts() == 2
+
+
+@pytest.mark.parametrize(
+    "before", ["?", "Observation?", "/Observation?", "http://127.0.0.1:8000/fhir/trial/Observation?"]
+)
+def test_a_condition_may_be_written_with_the_address_of_its_search(trial, before):
+    """The HAPI client writes the full address into If-None-Exist."""
+    condition = {"If_None_Exist": before + "identifier=urn%3Aoid%3A1.2.3.4%7Cacc-77"}
+    assert [trial.post(ck(), **condition).status_code for _ in range(2)] == [201, 200]
+    of_another = {"If_None_Exist": "Patient?identifier=urn:oid:1.2.3.4|acc-77"}
+    assert trial.post(ck(), **of_another).status_code == 422
 
 
 def test_a_conditional_create_of_a_patient_an_infusion_or_an_event_finds_it(trial):

@@ -79,8 +79,12 @@ class FactSearch(PageSearch):
 
     patient: str | None = _text("patient", "Patients, comma separated: `P01` or `Patient/P01`.", "P01")
     subject: str | None = _text("subject", "The same as `patient`.", "Patient/P01")
+    subject_patient: str | None = _text("subject:Patient", "The same as `patient`.", "P01")
     patient_identifier: str | None = _text(
         "patient.identifier", "Identifiers of the patient as `system|value`, comma separated.", "urn:oid:1.2.3.9|1234"
+    )
+    subject_identifier: str | None = _text(
+        "subject.identifier", "The same as `patient.identifier`.", "urn:oid:1.2.3.9|1234"
     )
 
 

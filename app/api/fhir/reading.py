@@ -1,5 +1,6 @@
 """Reading by FHIR R4: single resources, their versions, and searches."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from email.utils import format_datetime
@@ -42,7 +43,20 @@ MOST_FIELDS = 100
 WITHDRAWN = "The resource has been withdrawn; `_history` shows what it was."
 
 Shown = Annotated[Presentation, Query()]
-FormBody = Annotated[bytes, Depends(body_of(FORM))]
+
+
+async def _form(request: Request) -> bytes:
+    """The bytes of a form; that it is UTF-8 may be said beside its media type, as some clients do."""
+    given = request.headers.getlist("content-type")
+    coded = "content-encoding" in request.headers
+    if len(given) == 1 and not coded and _FORM.fullmatch(given[0].strip()) is not None:
+        return await request.body()
+    return await _plain_form(request)
+
+
+_FORM = re.compile(rf'{re.escape(FORM)} *; *charset="?utf-8"?', re.IGNORECASE)
+_plain_form = body_of(FORM)
+FormBody = Annotated[bytes, Depends(_form)]
 LogicalId = Annotated[
     str,
     Path(
@@ -183,7 +197,10 @@ for _type in SEARCHES:
 
 
 def _searcher(resource: ResourceType, model: type[PageSearch]) -> Callable[..., Response]:
-    def search_by_form(request: Request, study: StudyId, parts: Parts, body: FormBody, now: Now) -> Response:
+    def search_by_form(
+        request: Request, study: StudyId, parts: Parts, body: FormBody, now: Now, presentation: Shown
+    ) -> Response:
+        del presentation
         return _page(request, parts, study, resource, _of_form(body, model), now)
 
     return search_by_form

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from app.api.fhir.parameters import TIMES, PageSearch
 from app.api.fhir.periods import bound
-from app.errors import Fault, FaultCode, InvalidDocument
+from app.errors import Conflict, Fault, FaultCode, InvalidDocument
 from app.ingest.feed import Feed
 from app.ingest.fhir.resource import as_source
 from app.ingest.pseudonyms import Identifier
@@ -27,7 +27,7 @@ MOST_VALUES = 50
 """Values behind one parameter."""
 MOST_TIMES = 10
 """How often a parameter that asks for a time may be given."""
-IDENTIFYING = ("identifier", "patient_identifier")
+IDENTIFYING = ("identifier", "patient_identifier", "subject_identifier")
 """Fields whose values are numbers of a hospital: no address that we make repeats them."""
 _COMMA = re.compile(r"(?<!\\),")
 _BAR = re.compile(r"(?<!\\)\|")
@@ -57,7 +57,7 @@ class Searched:
 
     @cached_property
     def feed(self) -> Feed:
-        """The feed of the study. Raises `Conflict` where numbers are replaced and there is no secret."""
+        """The feed of the study. Raises `Conflict` where numbers are replaced and there is no secret, or another."""
         return feed_of(self.connection, self.study_id, self.secret, self.now)
 
     @cached_property
@@ -65,10 +65,13 @@ class Searched:
         """The study as it stands."""
         return get_study(self.connection, self.study_id)
 
-    @property
+    @cached_property
     def can_replace(self) -> bool:
         """Whether the numbers of feeds can be looked up."""
-        return self.secret is not None or self.study.feeds.identifiers == "pseudonyms"
+        try:
+            return self.feed is not None
+        except Conflict:
+            return False
 
     def knows(self, subject: str) -> bool:
         """Whether the study has a patient of this subject identifier."""
@@ -77,14 +80,16 @@ class Searched:
     def subject(self, reference: str) -> str | None:
         """The subject identifier of the patient whom a reference (`P01`, `Patient/P01`) leads to."""
         name = reference.rpartition("Patient/")[2]
+        if self.knows(name):
+            return name
         found = self.alias("Patient", name)
-        if found is not None:
-            return found.patient
-        return name if self.knows(name) else None
+        return None if found is None else found.patient
 
     def alias(self, resource: ResourceType, name: str) -> aliases.Alias | None:
-        """What a client's own id of a resource names."""
-        if not self.can_replace:
+        """What a client's own id of a resource names; nothing where it is a patient's identifier with us, for that is
+        how our own answers refer to this patient.
+        """
+        if (resource == "Patient" and self.knows(name)) or not self.can_replace:
             return None
         return aliases.named(self.connection, self.study_id, resource, self.feed.pseudonyms.alias(resource, name))
 
@@ -117,7 +122,8 @@ def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -
     )
 
 
-_LISTED = ("ids", "identifier", "patient", "subject", "patient_identifier", "code", "status")
+_REFERRING = ("patient", "subject", "subject_patient")
+_LISTED = ("ids", "code", "status", *_REFERRING, *IDENTIFYING)
 
 
 def alias_of(asked: PageSearch, name: str) -> str:
@@ -167,12 +173,15 @@ def _statuses(resource: ResourceType, words: list[str] | None, faults: list[Faul
 def _people(searched: Searched, names: dict[str, list[str] | None]) -> set[str] | None:
     """The subject identifiers of the patients that are named, who must meet every parameter that names any."""
     people: set[str] | None = None
-    for name in ("patient", "subject"):
+    for name in _REFERRING:
         named = names[name]
         if named is not None:
             people = _both(people, {who for each in named if (who := searched.subject(each)) is not None})
-    identified = names["patient_identifier"]
-    return people if identified is None else _both(people, _identified(searched, identified))
+    for name in ("patient_identifier", "subject_identifier"):
+        identified = names[name]
+        if identified is not None:
+            people = _both(people, _identified(searched, identified))
+    return people
 
 
 def _both(one: set[str] | None, other: set[str] | None) -> set[str] | None:
@@ -182,12 +191,15 @@ def _both(one: set[str] | None, other: set[str] | None) -> set[str] | None:
 
 
 def _identified(searched: Searched, values: Iterable[str]) -> set[str]:
-    """The subject identifiers of those whom a hospital knows by these identifiers, or we by our own."""
+    """The subject identifiers of those whom a hospital knows by these identifiers, or we by our own.
+
+    Raises `Conflict` where a hospital's identifier is named and cannot be replaced.
+    """
     found = set()
     for token in map(_token, values):
         if token.system in {None, SUBJECT_SYSTEM} and searched.knows(token.code):
             found.add(token.code)
-        if token.system != SUBJECT_SYSTEM and token.code and searched.can_replace:
+        if token.system != SUBJECT_SYSTEM and token.code and (token.system is not None or searched.can_replace):
             subject = searched.feed.pseudonyms.patient([Identifier(token.system or "", token.code)])
             found.update(set() if isinstance(subject, FaultCode) else {subject})
     return found

@@ -24,7 +24,7 @@ from app.store.resource_search import Criteria, count, search
 from app.timeline.resource import ResourceType
 
 _CRITERIA = TypeAdapter(Criteria)
-_REWRITTEN = frozenset({"patient", "subject", "patient_identifier", "ids", "cursor", "format", "pretty"})
+_REWRITTEN = frozenset({"patient", "subject", "subject_patient", "ids", "cursor", "format", "pretty"})
 """Fields that the address of a page does not repeat as they were sent."""
 _BESIDE_A_CURSOR = frozenset({"cursor", "format", "pretty"})
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic_core import to_json
 
-from app.api.dependencies import IfMatch, Now, Parts, StudyId
+from app.api.dependencies import IfMatch, Now, OnlyIfAbsent, Parts, StudyId
 from app.api.documentation import JSON, Responses
 from app.api.fhir.described import FhirBundle, FhirResource, answers_fhir, reads_fhir, refuses_fhir
 from app.api.fhir.outcomes import FHIR_JSON, SKIPPED_SYSTEM, issue, outcome, refused
@@ -37,6 +37,7 @@ from app.errors import (
 from app.ingest.feed import Skipped
 from app.ingest.fhir.entries import Kept
 from app.ingest.fhir.patients import identifier_searched
+from app.ingest.pseudonyms import Identifier
 from app.intake import fhir
 from app.intake.fhir import Became, Result, Taken
 from app.intake.fhir_plans import ERASE_INSTEAD
@@ -101,7 +102,8 @@ IfNoneExist = Annotated[
         max_length=1_000,
         description="`identifier=system|value`: create only if no resource has this identifier; one that has is "
         "answered with 200 and nothing is stored, several with 412. A laboratory gives one accession number to many "
-        "results, so the code in the body is part of what is looked for.",
+        "results, and another laboratory to another patient, so the patient and the code in the body are part of what "
+        "is looked for. The address of the search may stand before it (`Observation?identifier=...`).",
         examples=["identifier=urn:oid:1.2.3.4|acc-77"],
     ),
 ]
@@ -138,7 +140,8 @@ def post_bundle(
     prefer: Prefer = None,
 ) -> Response:
     """Store a bundle. A `transaction` is one revision or, if anything is wrong with any entry, nothing; so is a
-    `collection`, whose entries are all merged. Each entry of a `batch` stands for itself.
+    `collection`, whose entries are all merged. Each entry of a `batch` stands for itself. Two entries must not give
+    one identifier to two resources, nor one delete what another one puts.
 
     POST, PUT and DELETE are served, in any order of the entries. GET and PATCH are not: they refuse a transaction, and
     in a batch they are answered 405. What is not kept (other resources, other codes) is no error: its entry is answered
@@ -162,7 +165,7 @@ def _create(resource: Kept) -> Callable[..., Response]:
         prefer: Prefer = None,
     ) -> Response:
         del presentation
-        wanted = None if if_none_exist is None else identifier_searched(if_none_exist.removeprefix("?"))
+        wanted = None if if_none_exist is None else _condition(if_none_exist, resource)
         if if_none_exist is not None and wanted is None:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED)])
         result = fhir.create(
@@ -183,11 +186,20 @@ def _update(resource: Kept) -> Callable[..., Response]:
         now: Now,
         presentation: Format,
         if_match: IfMatch = None,
+        if_none_match: OnlyIfAbsent = None,
         prefer: Prefer = None,
     ) -> Response:
         del presentation
         result = fhir.update(
-            parts.database, study, resource, logical_id, body, if_match=if_match, secret=parts.settings.secret, now=now
+            parts.database,
+            study,
+            resource,
+            logical_id,
+            body,
+            if_match=if_match,
+            only_new=if_none_match is not None,
+            secret=parts.settings.secret,
+            now=now,
         )
         return _answer(request, study, result, prefer, logical_id)
 
@@ -221,11 +233,14 @@ _UPDATED = (
     "can be read and referred to from then on. Patient, code and the sender's identifier of a resource cannot be "
     "changed; a resource without an identifier takes over that of what it updates. If-Match with the ETag of the "
     "version that was read refuses to overwrite a newer one, and so does a lower `meta.versionId` of a resource that "
-    "goes by this service's identifier. Of two versions with `issued` the later one stands, whatever their order."
+    "goes by this service's identifier; `If-None-Match: *` refuses to overwrite any. What is not kept is refused where "
+    "it would take the place of what is: the old result would stand in silence. Of two versions with `issued` the "
+    "later one stands, whatever their order."
 )
 _WITHDRAWN = (
-    "Withdraw a resource, as if it came again as entered in error: analyses do not see it, its history stays. For "
-    "AdverseEvent this is the one way, as R4 has no status for it. To do it again changes nothing."
+    "Withdraw a resource, as if it came again as entered in error: analyses do not see it, its history stays. A panel "
+    "is withdrawn as a whole under the identifier that its client gave it. For AdverseEvent this is the one way, as R4 "
+    "has no status for it. To do it again changes nothing."
 )
 for _type in TYPES:
     router.add_api_route(
@@ -267,6 +282,14 @@ def refuse_to_delete_a_patient(request: Request) -> Response:
     """Erasing a person cannot be undone and is asked for in so many words, at an address of its own."""
     allowed = [method for method in allowed_methods(request) if method != "DELETE"]
     raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed)})
+
+
+def _condition(searched: str, resource: Kept) -> Identifier | None:
+    """The identifier that If-None-Exist searches for; some clients write the search with its address before it."""
+    address_of, mark, query = searched.partition("?")
+    if mark and (not address_of or address_of.rpartition("/")[2] == resource):
+        return identifier_searched(query)
+    return identifier_searched(searched)
 
 
 def _wanted(prefer: str | None, usual: Return) -> Return:
