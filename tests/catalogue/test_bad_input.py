@@ -611,9 +611,7 @@ ROWS_OF_TIMES = [
         drawn("no_offset", "2005-10-30T01:30:00"),
         Tried(with_an_offset_every_hour_is_one_hour),
     ),
-    row(
-        52, "HL7 v2 time without a zone", NotApplicable("HL7 v2 is read by a later reader; this version reads no ER7.")
-    ),
+    row(52, "HL7 v2 time without a zone", NotApplicable("No time of our own format; see test_bad_feed_times.")),
 ]
 
 
