@@ -1,4 +1,4 @@
-"""Feeds: the identifiers that clients gave to resources, and by which key pseudonyms were made."""
+"""Feeds: names that clients gave to resources, those of erased patients, and by which key pseudonyms were made."""
 
 import sqlalchemy as sa
 
@@ -21,6 +21,11 @@ def key(name: str) -> sa.Column[int]:
     return sa.Column(name, whole, nullable=False, autoincrement=False)
 
 
+def octets(name: str) -> sa.Column[bytes]:
+    """A tombstone."""
+    return sa.Column(name, sa.LargeBinary(), nullable=False)
+
+
 def upgrade() -> None:
     """Make the tables."""
     op.create_table(
@@ -39,6 +44,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_aliases_patient_key"), "aliases", ["patient_key"])
     op.create_table(
+        "erased_names",
+        key("study"),
+        octets("name"),
+        octets("person"),
+        sa.PrimaryKeyConstraint("study", "name", name=op.f("pk_erased_names")),
+        sa.ForeignKeyConstraint(["study"], ["studies.key"], name=op.f("fk_erased_names_study_studies")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "pseudonym_keys",
         key("study"),
         words("fingerprint"),
@@ -52,4 +67,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take them away; pseudonyms stay, without a note of the key by which they were made."""
     op.drop_table("pseudonym_keys")
+    op.drop_table("erased_names")
     op.drop_table("aliases")

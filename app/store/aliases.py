@@ -7,11 +7,13 @@ replaced, this one is too. Erasing a patient takes the aliases along.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, exists, select
 
+from app.errors import Erased
+from app.store.hashes import name_tombstone
 from app.store.statements import Insertion, Statement
 from app.store.studies import study_key
-from app.store.tables import FACTS, aliases, patients
+from app.store.tables import FACTS, aliases, erased_names, patients, studies
 
 _NAMED = Statement(
     select(patients.c.id, aliases.c.patient_key, aliases.c.kind, aliases.c.identity)
@@ -24,6 +26,19 @@ _NAMED = Statement(
     "study",
     "resource",
     "alias",
+)
+_SECRET = Statement(
+    select(studies.c.secret, exists().where(erased_names.c.study == studies.c.key)).where(
+        studies.c.key == bindparam("study")
+    ),
+    "study",
+)
+_ERASED = Statement(
+    select(erased_names.c.name).where(
+        erased_names.c.study == bindparam("study"), erased_names.c.name == bindparam("stone")
+    ),
+    "study",
+    "stone",
 )
 _INSERT = Insertion(aliases)
 
@@ -59,9 +74,20 @@ class Alias(NamedTuple):
 
 
 def named(connection: Connection, study_id: str, resource: str, alias: str) -> Alias | None:
-    """What an alias of this type of resource names in a study, if anything."""
-    found = _NAMED.row(connection, study_key(connection, study_id), resource, alias)
+    """What an alias of this type of resource names in a study, if anything.
+
+    Raises `Erased` where it was the name of a patient who has been erased and not been let in again.
+    """
+    study = study_key(connection, study_id)
+    found = _NAMED.row(connection, study, resource, alias)
+    if found is None and resource == "Patient" and _is_erased(connection, study, alias):
+        raise Erased
     return None if found is None else Alias(*found)
+
+
+def _is_erased(connection: Connection, study: int, alias: str) -> bool:
+    secret, any_erased = _SECRET.row(connection, study) or (b"", False)
+    return any_erased and _ERASED.row(connection, study, name_tombstone(bytes(secret), alias)) is not None
 
 
 def remember(

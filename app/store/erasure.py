@@ -14,16 +14,33 @@ from sqlalchemy import Connection, bindparam, exists, select
 from app.errors import Conflict, Erased, NotFound
 from app.store.assertions import SHELVES, shown
 from app.store.draft import Draft
-from app.store.hashes import tombstone
+from app.store.hashes import name_tombstone, tombstone
 from app.store.merge import Counts
 from app.store.statements import Insertion, Statement
-from app.store.tables import aliases, erasures, patient_attributes, patients
+from app.store.tables import aliases, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
 from app.timeline.persons import MERGED_INTO
 
 _INSERT = Insertion(erasures)
 _DELETE_PATIENT = Statement(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
 _DELETE_ALIASES = Statement(aliases.delete().where(aliases.c.patient_key == bindparam("patient")), "patient")
+_NAMES = Statement(
+    select(aliases.c.alias).where(aliases.c.patient_key == bindparam("patient"), aliases.c.resource == "Patient"),
+    "patient",
+)
+_INSERT_NAMES = Insertion(erased_names)
+_FORGET_NAME = Statement(
+    erased_names.delete().where(erased_names.c.study == bindparam("study"), erased_names.c.name == bindparam("stone")),
+    "study",
+    "stone",
+)
+_FORGET_NAMES = Statement(
+    erased_names.delete().where(
+        erased_names.c.study == bindparam("study"), erased_names.c.person == bindparam("stone")
+    ),
+    "study",
+    "stone",
+)
 _READMIT = Statement(
     erasures.update()
     .where(
@@ -108,10 +125,19 @@ def erase(
     draft.write()
     for shelf in SHELVES.values():
         shelf.delete.run(connection, person.key)
+    _bury_names(draft, person.key, stone)
     _DELETE_ALIASES.run(connection, person.key)
     _DELETE_PATIENT.run(connection, person.key)
     _INSERT.run(connection, [(draft.key, number, person.first_revision, None, stone, person.key)])
     return Erasure(patient, number, person.first_revision)
+
+
+def _bury_names(draft: Draft, patient_key: int, person: bytes) -> None:
+    """Remember the names that clients gave the patient, so that none of them makes the person anew."""
+    names = [name_tombstone(draft.secret, name) for (name,) in _NAMES.rows(draft.connection, patient_key)]
+    for name in names:
+        _FORGET_NAME.run(draft.connection, draft.key, name)  # of whoever had the name before, and was erased too
+    _INSERT_NAMES.run(draft.connection, [(draft.key, name, person) for name in names])
 
 
 def readmission(draft: Draft, patient: str) -> list[list[Any]]:
@@ -119,6 +145,7 @@ def readmission(draft: Draft, patient: str) -> list[list[Any]]:
     stone = tombstone(draft.secret, patient)
     found = _OPEN_ERASURE.row(draft.connection, draft.key, stone)
     _READMIT.run(draft.connection, draft.number, draft.key, stone)
+    _FORGET_NAMES.run(draft.connection, draft.key, stone)
     draft.readmit(patient)
     return [readmitted_entry(stone, row) for row in found or ()]
 

@@ -80,6 +80,11 @@ def tombstone(secret: bytes, patient: str) -> bytes:
     return _keyed(secret, ["erased", patient])
 
 
+def name_tombstone(secret: bytes, name: str) -> bytes:
+    """The same of a name that a client had given an erased patient."""
+    return _keyed(secret, ["erased name", name])
+
+
 def _keyed(key: bytes, content: Any) -> bytes:  # noqa: ANN401 - JSON
     return hmac.digest(key, _canonical(content).encode("ascii"), "sha256")
 

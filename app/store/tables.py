@@ -170,6 +170,16 @@ aliases = _clustered(
 )
 """Identifiers that clients gave to resources (`PUT /Observation/{id}`), and the patient or the fact that each names."""
 
+erased_names = _clustered(
+    "erased_names",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("name", BYTES, primary_key=True),
+    Column("person", BYTES, nullable=False),
+)
+"""The names of erased patients, each as a tombstone beside that of the person: a reference by one of them must not make
+the person anew.
+"""
+
 pseudonym_keys = _clustered(
     "pseudonym_keys",
     Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),

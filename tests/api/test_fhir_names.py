@@ -283,3 +283,29 @@ def test_a_reference_inside_of_a_bundle_goes_before_a_name_that_the_study_knows(
     sent = bundle({"fullUrl": URN, **entry(patient("MRN-2", id="pat-9"))}, entry(ck(subject=BY_URN)))
     assert statuses(trial.post(sent)) == ["201", "201"]
     assert trial.client.get("/fhir/trial/Observation?patient=pat-1").json()["total"] == 0
+
+
+def test_a_name_of_an_erased_patient_does_not_make_the_person_anew(trial_anywhere):
+    trial = trial_anywhere
+    assert trial.put(patient(id="ehr-1")).status_code == 201
+    assert trial.post(ck(subject=of("ehr-1"))).status_code == 201
+    [subject] = [timeline["patient"]["id"] for timeline in trial.timelines()]
+    assert trial.client.delete(f"{trial.home}/patients/{subject}?erase=true").status_code == 204
+    assert trial.client.get("/fhir/trial/Patient/ehr-1").status_code == 410
+    assert trial.post(ck(subject=of("ehr-1"))).status_code == 410
+    assert trial.put({"resourceType": "Patient", "id": "ehr-1", "gender": "female"}).status_code == 410
+    assert trial.timelines() == []
+    again = trial.client.put(f"{trial.home}/patients/{subject}?readmit=true", json={"patient": {"id": subject}})
+    assert again.status_code == 201, again.text
+    assert trial.put(patient(id="ehr-1")).status_code == 200
+    assert trial.post(ck(subject=of("ehr-1"))).status_code == 201
+
+
+def test_a_name_that_leads_to_somebody_else_than_the_identifier_beside_it_is_refused(trial):
+    trial.put(patient(id="ehr-1"))
+    trial.put(patient("MRN-2", id="ehr-2"))
+    in_one_message = bundle(
+        {"fullUrl": URN, **entry(patient("MRN-3"))}, entry(ck(number="acc-9", subject={**BY_URN, **about("MRN-1")}))
+    )
+    assert trial.post(in_one_message).status_code == 422
+    assert trial.post(ck(subject={**BY_URN, **about("MRN-1")})).status_code == 201  # what leads nowhere says nothing

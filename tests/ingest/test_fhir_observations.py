@@ -233,6 +233,10 @@ def test_a_time_is_kept_as_our_own_format_writes_it(sent, time):
     assert only(ck(**sent)).time == time
 
 
+def test_a_second_60_that_is_no_leap_second_is_no_time():
+    assert faults(ck(effectiveDateTime="2016-06-15T12:34:60Z")) == [("Observation.effectiveDateTime", "bad_time")]
+
+
 def test_a_time_without_an_offset_is_that_of_the_clock_of_the_study():
     local = ck(effectiveDateTime="2005-03-16T09:48:00.0")
     assert only(local, feed(zone="Asia/Tokyo")).time == "2005-03-16T09:48:00+09:00"

@@ -76,7 +76,7 @@ def test_these_are_all_units():
     assert len(UNITS) == 47
 
 
-@pytest.mark.parametrize("spelling", ["UKAT/L", "KAT/L", "UNIT/L", "U",  "", "mg/dL", "kat/L", "U/L ", "%"])
+@pytest.mark.parametrize("spelling", ["UKAT/L", "KAT/L", "UNIT/L", "U", "", "mg/dL", "kat/L", "U/L ", "%"])
 def test_a_unit_is_case_sensitive_and_never_guessed(spelling):
     assert spelling not in UNITS
 

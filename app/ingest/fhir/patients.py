@@ -111,6 +111,9 @@ class References:
         if identifier is not None:
             named = self._identified(resource, identifier)
             if reference is None or not isinstance(named, FaultCode):
+                leads = None if reference is None else self._referred(reference, resource, base)
+                if isinstance(leads, str) and not isinstance(leads, FaultCode) and leads != named:
+                    return self._told(resource, FaultCode.AMBIGUOUS_SUBJECT, ".subject")
                 return self._told(resource, named, ".subject.identifier")
         if reference is None:
             return self._told(resource, FaultCode.NO_SUBJECT, ".subject")

@@ -76,7 +76,9 @@ def _asked(method: str, url: str, condition: str | None, match: str | None) -> R
         return "url"
     if condition is None:
         return Request(known, url, resource, own, None, match)
-    identifier = identifier_searched(condition)
+    before, mark, query = condition.partition("?")
+    searched = query if mark and before.rpartition("/")[2] in {"", resource} else condition
+    identifier = identifier_searched(searched)
     if identifier is None or known != "POST":
         return "ifNoneExist"
     return Request(known, url, resource, own, identifier, match)

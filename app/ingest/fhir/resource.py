@@ -281,6 +281,8 @@ def as_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
         return text
     until, seconds, fraction, offset = shape.groups()
     if seconds == "60":
+        if until[14:16] not in {"59", "29", "14"}:  # a leap second ends an hour of UTC, and zones are off by quarters
+            return text
         seconds, fraction = "59", None
     if fraction is None or not fraction.strip(".0"):
         fraction = ""
