@@ -106,18 +106,21 @@ class References:
         kind = resource.text(subject, "type", ".subject")
         if kind is not None and kind not in _TYPES:
             return self._told(resource, FaultCode.UNSUPPORTED, ".subject.type")
+        return self._told(resource, *self._whom(resource, subject, base))
+
+    def _whom(self, resource: Resource, subject: Element, base: str | None) -> tuple[str | Reference | FaultCode, str]:
+        """Whom the identifier names, else whom the reference leads to; where both lead to somebody it must be one."""
         reference = resource.text(subject, "reference", ".subject")
         identifier = resource.element(subject, "identifier", ".subject")
-        if identifier is not None:
-            named = self._identified(resource, identifier)
-            if reference is None or not isinstance(named, FaultCode):
-                leads = None if reference is None else self._referred(reference, resource, base)
-                if isinstance(leads, str) and not isinstance(leads, FaultCode) and leads != named:
-                    return self._told(resource, FaultCode.AMBIGUOUS_SUBJECT, ".subject")
-                return self._told(resource, named, ".subject.identifier")
-        if reference is None:
-            return self._told(resource, FaultCode.NO_SUBJECT, ".subject")
-        return self._told(resource, self._referred(reference, resource, base), ".subject.reference")
+        leads = None if reference is None else self._referred(reference, resource, base)
+        if identifier is None:
+            return (FaultCode.NO_SUBJECT, ".subject") if leads is None else (leads, ".subject.reference")
+        named = self._identified(resource, identifier)
+        if leads is not None and isinstance(named, FaultCode):
+            return leads, ".subject.reference"
+        if isinstance(leads, str) and not isinstance(leads, FaultCode) and leads != named:
+            return FaultCode.AMBIGUOUS_SUBJECT, ".subject"
+        return named, ".subject.identifier"
 
     def _told(
         self, resource: Resource, who: str | Reference | FaultCode, at: str
