@@ -1,4 +1,4 @@
-"""The command line: `python -m app`, then serve (if nothing is named), migrate, demo or openapi."""
+"""The command line: `python -m app`, then serve (if nothing is named) or another command; `--help` lists them."""
 
 import sys
 from collections.abc import Iterator

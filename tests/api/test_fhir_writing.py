@@ -363,4 +363,4 @@ def test_an_erased_person_is_gone_for_fhir_too(trial):
     ):
         assert (answer.status_code, issues(answer)) == (410, [("error", "deleted", "")])
     gone = trial.post(ck(subject={"reference": "Patient/pat-1"}))
-    assert gone.status_code == 422, "the alias went with the person"
+    assert gone.status_code == 410, "a name that a client had given the person makes nobody anew"
