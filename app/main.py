@@ -24,7 +24,7 @@ from app.api import (
     studies,
     timelines,
 )
-from app.api.dependencies import known_parameters, only_known_parameters
+from app.api.dependencies import only_known_parameters
 from app.api.fhir import reading, writing
 from app.api.pages import Cursors
 from app.api.security import CrossOrigin, Door
@@ -145,7 +145,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for room in rooms:
         app.include_router(room.router)
     about.install(app)
-    app.state.parameters = known_parameters(app)
     problems.install(app)
     app.add_middleware(Door, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)

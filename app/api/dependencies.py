@@ -133,7 +133,7 @@ async def only_known_parameters(request: Request) -> None:
     given = [name for name, _ in request.query_params.multi_items()]
     if not given:
         return
-    known: dict[str, bool] = request.app.state.parameters[request.scope["route"].endpoint]
+    known = _parameters(request.app)[request.scope["route"].endpoint]
     faults = [
         Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER)
         for name, repeatable in known.items()
@@ -145,6 +145,14 @@ async def only_known_parameters(request: Request) -> None:
         faults.append(Fault("/query", FaultCode.UNKNOWN_PARAMETER, detail))
     if faults:
         raise InvalidDocument(faults=faults)
+
+
+def _parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
+    """The same as `known_parameters`, put together at the first request that has one: a start need not wait for it."""
+    known: dict[Callable[..., Any], dict[str, bool]] | None = getattr(app.state, "parameters", None)
+    if known is None:
+        known = app.state.parameters = known_parameters(app)
+    return known
 
 
 def known_parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
