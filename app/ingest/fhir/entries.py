@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple
 from app.errors import Fault
 from app.ingest.feed import Skipped, Statement
 from app.ingest.pseudonyms import Identifier
+from app.timeline.resource import ResourceType
 
-Kept = Literal["Patient", "Observation", "MedicationAdministration", "AdverseEvent"]
+Kept = ResourceType
 Method = Literal["POST", "PUT", "DELETE", "GET"]
 BundleType = Literal["transaction", "batch", "collection"]
 
