@@ -12,7 +12,8 @@ from app.derive.records import Records, lab_records, score_records
 from app.derive.response import Judged, Response, response
 from app.derive.segments import any_where, pick
 from app.derive.visits import baseline_too_old, visit_rows
-from app.protocol.model import Protocol, ResponseRule
+from app.protocol.model import Protocol
+from app.protocol.response import ResponseRule
 from app.timeline.columns import NO_TIME, Bools, Cohort, Floats, Ints
 from app.timeline.vocabulary import LAB_CODES
 

@@ -7,28 +7,14 @@ The models follow `docs/definitions.md` row by row. A definition is echoed in ea
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-from app.timeline.vocabulary import INSTRUMENTS, AssessmentCode, Direction
-
-Measure = Literal["CK"] | AssessmentCode
-Week = Annotated[int, Field(ge=-520, le=520)]
-Day = Annotated[int, Field(ge=-3650, le=3650)]
-Product = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-
-
-class Part(BaseModel):
-    """What all parts of a protocol share: strict, frozen, nothing unknown."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def contradiction(sentence: str) -> PydanticCustomError:
-    """The error for a definition that contradicts another; `sentence` says which, without a submitted value."""
-    return PydanticCustomError("contradiction", "{sentence}", {"sentence": sentence})
+from app.protocol.conventions import Conventions
+from app.protocol.parts import Measure, Part, Product, Week, contradiction
+from app.protocol.response import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, Response, ResponseRule
+from app.timeline.vocabulary import INSTRUMENTS, Direction
 
 
 class Treatment(Part):
@@ -99,73 +85,6 @@ class Scale(Part):
         return self
 
 
-class PointsAboveBaseline(Part):
-    """Responder: at least `points` better than the baseline at the best (or last) value of the days named.
-
-    Better is up on a scale whose higher end is better, else down.
-    """
-
-    id: Literal["points_above_baseline"] = Field(description="Name of the rule.", examples=["points_above_baseline"])
-    measure: AssessmentCode = Field(description="Measure that it is applied to.", examples=["MMT"])
-    points: float = Field(gt=0, description="Least improvement in points of the scale.", examples=[5])
-    days: tuple[Day, Day] = Field(description="First and last day after the first infusion.", examples=[[1, 59]])
-    value: Literal["best", "last"] = Field(description="Which value of these days is judged.", examples=["best"])
-
-
-class PercentAboveBaseline(Part):
-    """Responder: at least `percent` of the baseline better than the baseline at the visit of one week."""
-
-    id: Literal["percent_above_baseline"] = Field(description="Name of the rule.", examples=["percent_above_baseline"])
-    measure: AssessmentCode = Field(description="Measure that it is applied to.", examples=["MMT"])
-    percent: float = Field(gt=0, le=1000, description="Least improvement in per cent of the baseline.", examples=[20])
-    week: Week = Field(description="Week whose visit is judged.", examples=[4])
-
-
-class CkDecreaseOrNormal(Part):
-    """Responder: CK at most `percent_of_baseline` of the baseline, or normal, on the days named."""
-
-    id: Literal["ck_decrease_or_normal"] = Field(description="Name of the rule.", examples=["ck_decrease_or_normal"])
-    measure: Literal["CK"] = Field(default="CK", description="Measure that it is applied to.", examples=["CK"])
-    percent_of_baseline: int = Field(
-        ge=1, le=100, description="Greatest CK of a responder in per cent of the baseline.", examples=[70]
-    )
-    days: tuple[Day, Day] = Field(description="First and last day after the first infusion.", examples=[[1, 59]])
-    value: Literal["best", "last"] = Field(
-        description="`best`: any value of these days may satisfy it; `last`: the last one must.", examples=["best"]
-    )
-
-
-class CkDecreaseOrNormalAtWeek(Part):
-    """Responder: CK at most `percent_of_baseline` of the baseline, or normal, at the visit of one week."""
-
-    id: Literal["ck_decrease_or_normal_at_week"] = Field(
-        description="Name of the rule.", examples=["ck_decrease_or_normal_at_week"]
-    )
-    measure: Literal["CK"] = Field(default="CK", description="Measure that it is applied to.", examples=["CK"])
-    percent_of_baseline: int = Field(
-        ge=1, le=100, description="Greatest CK of a responder in per cent of the baseline.", examples=[70]
-    )
-    week: Week = Field(description="Week whose visit is judged.", examples=[4])
-
-
-ResponseRule = Annotated[
-    PointsAboveBaseline | PercentAboveBaseline | CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek,
-    Field(discriminator="id"),
-]
-
-
-class Response(Part):
-    """One declared response definition; the primary one of a measure is the one that a report leads with."""
-
-    rule: ResponseRule = Field(
-        description="The rule and its parameters.",
-        examples=[{"id": "points_above_baseline", "measure": "MMT", "points": 5, "days": [1, 59], "value": "best"}],
-    )
-    primary: bool = Field(
-        default=True, description="Whether this is the pre-declared main rule of its measure.", examples=[True]
-    )
-
-
 class WeeklyChange(Part):
     """Change from baseline, week by week."""
 
@@ -228,40 +147,6 @@ class AdverseReactions(Part):
             description="Relations that count; an absent one is `unknown`.",
             examples=[["definite", "probable", "possible", "unknown", "true"]],
         )
-    )
-
-
-ProportionInterval = Literal["clopper-pearson", "wilson", "jeffreys", "mid-p"]
-MedianConvention = Literal["midpoint", "lower"]
-PlateauConvention = Literal["left_end", "midpoint_to_last"]
-SurvivalInterval = Literal["log-log", "log", "plain"]
-Zeros = Literal["drop", "pratt"]
-Multiplicity = Literal["holm", "hochberg", "fixed_sequence_backward", "none"]
-
-
-class Conventions(Part):
-    """Choices on which statistical packages disagree; every answer names the ones that it used."""
-
-    median: MedianConvention = Field(
-        default="midpoint", description="Median when the curve is exactly 0.5 over an interval.", examples=["midpoint"]
-    )
-    plateau: PlateauConvention = Field(
-        default="left_end",
-        description="Median when the curve stays at 0.5 to the end of follow-up.",
-        examples=["left_end"],
-    )
-    interval: SurvivalInterval = Field(
-        default="log-log",
-        description="Scale of the intervals of the survival curve and its median.",
-        examples=["log-log"],
-    )
-    zeros: Zeros = Field(default="drop", description="Zero differences in the signed-rank test.", examples=["drop"])
-    proportion: ProportionInterval = Field(
-        default="clopper-pearson", description="First interval of a proportion; Wilson stands beside it.",
-        examples=["clopper-pearson"],
-    )  # fmt: skip
-    multiplicity: Multiplicity = Field(
-        default="holm", description="Adjustment over the weeks of a measure.", examples=["holm"]
     )
 
 

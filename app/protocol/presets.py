@@ -1,14 +1,12 @@
 """The protocols that ship with the service."""
 
-from app.protocol.model import (
+from app.protocol.model import Protocol, Scale, Visits
+from app.protocol.response import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
-    Protocol,
     Response,
-    Scale,
-    Visits,
 )
 
 _SCALES = {"MMT": Scale(maximum=100, better="higher"), "ADL": Scale(maximum=50, better="higher")}

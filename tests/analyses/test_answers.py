@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, Options, answer
-from app.protocol.model import PointsAboveBaseline, Protocol, Response, WeeklyChange
+from app.protocol.model import Protocol, WeeklyChange
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
+from app.protocol.response import PointsAboveBaseline, Response
 from app.timeline.columns import Cohort
 from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, PatientRow
 from tests.twin import derivations as twin

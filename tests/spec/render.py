@@ -5,15 +5,15 @@ docs/definitions.md.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from app.protocol.model import (
+from app.protocol.model import Protocol
+from app.protocol.presets import PRESETS
+from app.protocol.response import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
-    Protocol,
     ResponseRule,
 )
-from app.protocol.presets import PRESETS
 from tests.spec.book import CHAPTERS
 from tests.spec.rule import Case, listed
 from tests.spec.told import given, then

@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from app.analyses.frame import EXCLUSIONS, FLAGS
-from app.protocol.model import Conventions
+from app.analyses.codes import EXCLUSIONS, FLAGS
+from app.protocol.conventions import Conventions
 from app.protocol.presets import PRESETS
 from app.timeline.vocabulary import STATUSES, Comparator, Relation
 from tests.spec.book import ROWS, RULES

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.analyses.frame import EXCLUSIONS
+from app.analyses.codes import EXCLUSIONS
 from app.errors import SENTENCES, FaultCode
 from app.estimate.results import Reason
 from tests.spec.rule import FIRST_INFUSION, Case, Day, Event, Infusion, Patient, Recorded, Rounded, Value, listed

@@ -35,13 +35,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from app.protocol.model import (
+from app.protocol.model import Protocol, Scale
+from app.protocol.response import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
-    Protocol,
-    Scale,
 )
 from app.timeline.columns import COMPARATORS, NO_TIME, Cohort
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
