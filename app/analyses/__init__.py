@@ -25,6 +25,8 @@ QUESTIONS: dict[str, Question] = {
         baseline_table.QUESTION,
     )
 }
+REPORTED = tuple(question for question in QUESTIONS.values() if question.in_report)
+"""The questions that the whole report answers."""
 
 
 def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> Answer:
@@ -33,9 +35,9 @@ def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> A
 
 
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
-    """The answers to all questions, with the flow of patients."""
+    """The answers to the questions of the whole report, with the flow of patients."""
     study = DerivedStudy(cohort, protocol)
-    return report_of(study, {name: question.ask(study, options) for name, question in QUESTIONS.items()})
+    return report_of(study, {question.name: question.ask(study, options) for question in REPORTED})
 
 
-__all__ = ["QUESTIONS", "Answer", "Options", "Question", "Report", "answer", "report"]
+__all__ = ["QUESTIONS", "REPORTED", "Answer", "Options", "Question", "Report", "answer", "report"]

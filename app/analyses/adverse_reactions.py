@@ -153,5 +153,9 @@ def _by_term(found: Reactions) -> tuple[TermCount, ...]:
 
 
 QUESTION = Question(
-    NAME, "How many patients had an adverse reaction, and to what?", AdverseReactionRates, adverse_reactions
+    NAME,
+    "How many patients had an adverse reaction, and to what?",
+    AdverseReactionRates,
+    adverse_reactions,
+    in_report=True,
 )

@@ -204,4 +204,6 @@ def _category(
     )
 
 
-QUESTION = Question(NAME, "Who are the patients, and what was recorded of them?", BaselineTable, baseline_table)
+QUESTION = Question(
+    NAME, "Who are the patients, and what was recorded of them?", BaselineTable, baseline_table, in_report=True
+)

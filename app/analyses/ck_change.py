@@ -184,4 +184,4 @@ def _flags(context: Context) -> list[Flag]:
     return context.flags(counts, "CK")
 
 
-QUESTION = Question(NAME, "Did ln(CK) fall more after treatment than before it?", CkChange, ck_change)
+QUESTION = Question(NAME, "Did ln(CK) fall more after treatment than before it?", CkChange, ck_change, in_report=True)

@@ -182,4 +182,4 @@ def _flags(context: Context) -> list[Flag]:
     return context.flags(counts, "CK")
 
 
-QUESTION = Question(NAME, "For how long does CK stay normal?", CkNormalTimes, ck_normal_time)
+QUESTION = Question(NAME, "For how long does CK stay normal?", CkNormalTimes, ck_normal_time, in_report=True)

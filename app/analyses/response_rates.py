@@ -20,7 +20,7 @@ from app.derive.response import Response as Verdicts
 from app.derive.study import DerivedStudy
 from app.estimate.proportion import proportion
 from app.estimate.results import Interval, Number, WhyNull
-from app.protocol.model import Response
+from app.protocol.response import Response
 
 NAME = "response-rates"
 
@@ -110,4 +110,6 @@ def _flags(context: Context) -> list[Flag]:
     return flags
 
 
-QUESTION = Question(NAME, "How many patients responded, by each declared rule?", ResponseRates, response_rates)
+QUESTION = Question(
+    NAME, "How many patients responded, by each declared rule?", ResponseRates, response_rates, in_report=True
+)

@@ -228,4 +228,6 @@ def _flags(context: Context, measure: str) -> list[Flag]:
     return context.flags(counts, measure)
 
 
-QUESTION = Question(NAME, "How much did each measure change from baseline, week by week?", WeeklyChanges, weekly_change)
+QUESTION = Question(
+    NAME, "How much did each measure change from baseline, week by week?", WeeklyChanges, weekly_change, in_report=True
+)

@@ -1,9 +1,10 @@
-"""The questions: each by GET with the study's protocol, by POST with another one, and all of them in one report."""
+"""The questions: each by GET with the study's protocol, by POST with another one, and the whole report."""
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -32,8 +33,14 @@ router = APIRouter(tags=["analyses"])
 WHOLE = "analyses"
 
 
+@cache
+def as_parameters(options_type: type[Options]) -> type[Options]:
+    """The options of a question as query parameters, where everything is text."""
+    return type("AskedOptions", (options_type,), {"model_config": ConfigDict(strict=False, extra="ignore")})
+
+
 class AskedOptions(Options):
-    """The options as query parameters, where everything is text."""
+    """The options of the whole report as query parameters."""
 
     model_config = ConfigDict(strict=False, extra="ignore")
 
@@ -129,24 +136,38 @@ def provenance(protocol: Protocol, cohort: Cohort, changed: bool | None) -> Prov
     )
 
 
-def _asker(name: str) -> Callable[..., Response]:
+def _asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
     def asker(
-        study: StudyId, parts: Parts, now: Now, at: Point, options: Asked, if_none_match: IfNoneMatch = None
+        study: StudyId,
+        parts: Parts,
+        now: Now,
+        at: Point,
+        options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
+        if_none_match: IfNoneMatch = None,
     ) -> Response:
         return inquire(parts, Inquiry(name, study, at, options), now, if_none_match)
 
     return asker
 
 
-def _what_if_asker(name: str) -> Callable[..., Response]:
-    def asker(study: StudyId, parts: Parts, body: JsonBody, now: Now, at: Point, options: Asked) -> Response:
+def _what_if_asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
+    def asker(
+        study: StudyId,
+        parts: Parts,
+        body: JsonBody,
+        now: Now,
+        at: Point,
+        options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
+    ) -> Response:
         protocol = protocol_of(read_model(body, WhatIf).protocol)
         return inquire(parts, Inquiry(name, study, at, options, protocol), now, None)
 
     return asker
 
 
-def _offer(name: str, operation: str, title: str, answered: dict[str, Any]) -> None:
+def _offer(
+    name: str, operation: str, title: str, answered: dict[str, Any], options_type: type[Options] = Options
+) -> None:
     """One question at its address, by GET and (a single one) by POST."""
     path = f"/v1/studies/{{study}}/{name}" if name == WHOLE else f"/v1/studies/{{study}}/{WHOLE}/{name}"
     router.get(
@@ -156,7 +177,7 @@ def _offer(name: str, operation: str, title: str, answered: dict[str, Any]) -> N
         description=f"{title} From the study's data and protocol at one revision, the latest unless another is named. "
         "The same revision, protocol, options and version of the software give the same bytes and the same ETag.",
         responses={200: answers("The answer.", answered, "ETag"), 304: NOT_MODIFIED, **refuses(NotFound, Erased)},
-    )(_asker(name))
+    )(_asker(name, options_type))
     if name == WHOLE:
         return
     router.post(
@@ -166,22 +187,28 @@ def _offer(name: str, operation: str, title: str, answered: dict[str, Any]) -> N
         description=f"{title} From the study's data at one revision, with the protocol in the body. Nothing is stored.",
         openapi_extra=reads({JSON: reference(WhatIf)}, "The definitions to answer by."),
         responses={200: answers("The answer.", answered, "ETag"), **refuses(NotFound, Erased, reading=True)},
-    )(_what_if_asker(name))
+    )(_what_if_asker(name, options_type))
 
 
 def _camel(question: Question) -> str:
     return "".join(word.capitalize() for word in question.name.split("-"))
 
 
-_offer(WHOLE, "Report", "What do all questions answer, and who was left out on the way?", reference(report_model()))
+_offer(WHOLE, "Report", "What does the whole report say, and who was left out on the way?", reference(report_model()))
 for _question in QUESTIONS.values():
-    _offer(_question.name, _camel(_question), _question.title, reference(frame_model(_question.answer_type)))
+    _offer(
+        _question.name,
+        _camel(_question),
+        _question.title,
+        reference(frame_model(_question.answer_type)),
+        _question.options_type,
+    )
 
 
 @router.post(
     "/v1/analyses",
     operation_id="askUnstored",
-    summary="What do all questions answer for data that are not stored?",
+    summary="What does the whole report say of data that are not stored?",
     openapi_extra=reads({JSON: reference(Unstored)}, "The protocol and the whole cohort."),
     responses={
         200: answers("The whole report; study and revision are null.", reference(report_model())),

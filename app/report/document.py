@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
-from app.analyses import QUESTIONS, Answer, Report
+from app.analyses import REPORTED, Answer, Report
 from app.analyses.frame import Populations
 from app.analyses.whole import Step
 from app.estimate.results import Result
@@ -63,8 +63,7 @@ def _part_model(answer_type: type[Answer]) -> type[BaseModel]:
 def report_model() -> type[BaseModel]:
     """The model of the whole report as it is sent, for the documentation."""
     parts: dict[str, Any] = {
-        name: (_part_model(question.answer_type), Field(description=question.title))
-        for name, question in QUESTIONS.items()
+        question.name: (_part_model(question.answer_type), Field(description=question.title)) for question in REPORTED
     }
     analyses = create_model("Analyses", __base__=Result, __doc__="Every answer by name.", **parts)
     return create_model(
