@@ -49,6 +49,8 @@ class Reason(StrEnum):
     NOT_REACHED = "not_reached", "The curve, or its confidence limit, does not fall to one half during follow-up."
     NO_SURVIVORS = "no_survivors", "The curve is 0 from here on, where it has no confidence limits."
     BEYOND_FOLLOW_UP = "beyond_follow_up", "Follow-up ends earlier while the curve is still above 0."
+    NOT_DECLARED = "not_declared", "The protocol does not declare this definition."
+    TOO_LARGE = "too_large", "More patients or values than this number is computed for within reasonable time."
     CHAIN_BROKEN = "chain_broken", "A later week has no p value, so the fixed sequence stops before this one."
 
     @classmethod
