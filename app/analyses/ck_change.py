@@ -148,7 +148,11 @@ def _period(weeks: tuple[int, int], change: Floats, context: Context) -> Period:
 
 def _difference(difference: Floats, context: Context) -> ChangeOfChange:
     estimate: Change = paired_change(
-        difference, level=context.level, zeros=context.conventions.zeros, t_name="one_sample_t"
+        difference,
+        level=context.level,
+        zeros=context.conventions.zeros,
+        signed_rank_p=context.conventions.signed_rank_p,
+        t_name="one_sample_t",
     )
     rank, t = estimate.tests
     return ChangeOfChange(

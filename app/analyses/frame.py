@@ -16,11 +16,13 @@ from app.protocol.conventions import (
     Multiplicity,
     PlateauConvention,
     ProportionInterval,
+    SignedRankP,
     SurvivalInterval,
     Zeros,
 )
 from app.protocol.model import Protocol
 from app.protocol.parts import Part
+from app.protocol.profiles import PROFILES, ProfileName, under_profile
 from app.timeline.columns import Bools
 
 By = Literal["diagnosis", "sex"]
@@ -120,6 +122,25 @@ class Caveat(Result):
     text: str = Field(description="The same in a sentence.", examples=[CAVEATS["uncontrolled_pre_post"]])
 
 
+class AppliedProfile(Result):
+    """The package whose documented defaults are in force, switch by switch."""
+
+    name: ProfileName = Field(description="The package.", examples=["R"])
+    set: tuple[str, ...] = Field(
+        description="Conventions that are the package's defaults here; one that was asked for beside the profile is "
+        "not among them.",
+        examples=[["median", "interval"]],
+    )
+    unverified: tuple[str, ...] = Field(
+        description="Of these, the ones that could be checked neither against the package nor its documentation.",
+        examples=[[]],
+    )
+    not_offered: tuple[str, ...] = Field(
+        description="Conventions that the package has no default for; they are as the protocol declares them.",
+        examples=[[]],
+    )
+
+
 class Answer(Result):
     """The part of an answer that the question decides; the study, revision and provenance are added when it is sent."""
 
@@ -128,6 +149,12 @@ class Answer(Result):
     by: str | None = Field(description="What subgroups were formed by; null for none.", examples=[None, "diagnosis"])
     level: float = Field(description="Confidence level of every interval.", examples=[0.95])
     conventions: Conventions = Field(description="The statistical conventions in force.")
+    profile: AppliedProfile | None = Field(
+        default=None,
+        exclude_if=lambda profile: profile is None,
+        description="The package whose defaults they are, where `profile` was asked for.",
+        examples=[None],
+    )
     definitions: tuple[Definition, ...] = Field(description="The definitions that all results share.", examples=[[]])
     excluded: tuple[Excluded, ...] = Field(description="Who was left out, counted by reason.", examples=[[]])
     flags: tuple[Flag, ...] = Field(description="What was noticed, counted.", examples=[[]])
@@ -155,7 +182,15 @@ class Options(Part):
         default=None, description="First interval of a proportion.", examples=["clopper-pearson"]
     )
     multiplicity: Multiplicity | None = Field(default=None, description="Adjustment over weeks.", examples=["holm"])
-
+    signed_rank_p: SignedRankP | None = Field(
+        default=None, description="Where the p of the signed-rank test comes from.", examples=["exact"]
+    )
+    profile: ProfileName | None = Field(
+        default=None,
+        description="Set every switch to the default that this package documents; a convention that is asked for "
+        "beside it stands above it.",
+        examples=["R"],
+    )
     patients: bool = Field(
         default=False,
         description="List what each patient contributes beside the results (the baseline table has no such list).",
@@ -163,9 +198,23 @@ class Options(Part):
     )
 
     def conventions(self, declared: Conventions) -> Conventions:
-        """The protocol's conventions with those that were asked for put over them."""
+        """The protocol's conventions, over them those of the profile, over them those that were asked for."""
+        if self.profile is not None:
+            declared = under_profile(declared, self.profile)
         asked = {name: value for name in Conventions.model_fields if (value := getattr(self, name)) is not None}
         return declared.model_copy(update=asked)
+
+    def applied_profile(self) -> AppliedProfile | None:
+        """What the profile has set, where one was asked for."""
+        if self.profile is None:
+            return None
+        settings = {name: s for name, s in PROFILES[self.profile].items() if getattr(self, name) is None}
+        return AppliedProfile(
+            name=self.profile,
+            set=tuple(settings),
+            unverified=tuple(name for name, setting in settings.items() if not setting.checked),
+            not_offered=tuple(name for name in Conventions.model_fields if name not in PROFILES[self.profile]),
+        )
 
 
 @dataclass(slots=True)
@@ -264,6 +313,7 @@ def shared(
         "by": options.by,
         "level": options.level,
         "conventions": options.conventions(study.protocol.conventions),
+        "profile": options.applied_profile(),
         "definitions": (*_common_definitions(study.protocol), *own),
         "excluded": tuple(found.excluded),
         "flags": tuple(found.flags),

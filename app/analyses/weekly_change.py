@@ -124,7 +124,12 @@ def _weeks(context: Context, measure: str, scale: Scale, found: Findings) -> lis
     for week in weeks:
         difference = _difference(study, measure, scale, week)
         changes.append(
-            paired_change(difference[~np.isnan(difference)], level=context.level, zeros=context.conventions.zeros)
+            paired_change(
+                difference[~np.isnan(difference)],
+                level=context.level,
+                zeros=context.conventions.zeros,
+                signed_rank_p=context.conventions.signed_rank_p,
+            )
         )
         reasons = _reasons(study, difference, measure, week)
         found.excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)

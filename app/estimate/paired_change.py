@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from app.estimate.arithmetic import check_level, deviation_of, mean_of, quantile_of, sorted_values
 from app.estimate.hodges_lehmann import hodges_lehmann
 from app.estimate.results import Change, Interval, Reason, TestResult
-from app.estimate.signed_rank import Zeros, rounded, signed_rank_test
+from app.estimate.signed_rank import SignedRankP, Zeros, rounded, signed_rank_test
 
 
 def paired_change(
@@ -16,6 +16,7 @@ def paired_change(
     *,
     level: float = 0.95,
     zeros: Zeros = "drop",
+    signed_rank_p: SignedRankP = "exact",
     t_name: Literal["paired_t", "one_sample_t"] = "paired_t",
 ) -> Change:
     """Describe and test finite differences (after minus before), one a patient, in their own unit.
@@ -33,7 +34,7 @@ def paired_change(
         mean=mean_of(ordered) if ordered else None,
         median=quantile_of(ordered, 0.5) if ordered else None,
         sd=spread,
-        tests=(signed_rank_test(ordered, zeros), _t_test(ordered, spread, missing, t_name)),
+        tests=(signed_rank_test(ordered, zeros, signed_rank_p), _t_test(ordered, spread, missing, t_name)),
         intervals=(_t_interval(ordered, spread, missing, level), hodges_lehmann(ordered, level=level, zeros=zeros)),
         reason=None if len(ordered) > 1 else missing,
     )

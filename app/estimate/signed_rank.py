@@ -16,6 +16,7 @@ from app.estimate.arithmetic import sorted_values
 from app.estimate.results import Reason, TestResult
 
 Zeros = Literal["drop", "pratt"]
+SignedRankP = Literal["exact", "exact_unless_tied", "normal_corrected", "normal"]
 
 LARGEST_EXACT = 50
 """Up to so many differences that are not zero, distributions are exact: 2^50 sign patterns fit 64-bit counts."""
@@ -29,10 +30,14 @@ class SignedRanks:
     positive: NDArray[np.bool_]
     n_zero: int
 
-    @property
-    def exact(self) -> bool:
-        """Tell whether there are few enough of them to count every pattern of signs."""
-        return self.doubled.size <= LARGEST_EXACT
+    def exact(self, p: SignedRankP = "exact") -> bool:
+        """Tell whether every pattern of signs is counted: they must be few enough, and `p` must ask for it."""
+        size = self.doubled.size
+        if not size:
+            return True  # one pattern, and a normal distribution without variance is none
+        if p == "exact_unless_tied":
+            return size < LARGEST_EXACT and not self.n_zero and np.unique(self.doubled).size == size
+        return p == "exact" and size <= LARGEST_EXACT
 
 
 def rounded(differences: ArrayLike) -> NDArray[np.float64]:
@@ -59,21 +64,24 @@ def signed_ranks(differences: NDArray[np.float64], zeros: Zeros) -> SignedRanks:
     return SignedRanks(doubled=doubled[kept].astype(np.int64), positive=ranked[kept] > 0, n_zero=n_zero)
 
 
-def signed_rank_test(differences: ArrayLike, zeros: Zeros = "drop") -> TestResult:
+def signed_rank_test(differences: ArrayLike, zeros: Zeros = "drop", p: SignedRankP = "exact") -> TestResult:
     """Two-sided test that differences are symmetric about 0; the statistic is V, the sum of the positive ranks.
 
     Up to 50 non-zero differences p is exact (`wilcoxon_exact`): twice the smaller tail, at most 1, over all 2^n
     patterns of signs of the midranks, as in R `exactRankTests::wilcox.exact`. Beyond, it comes from the normal
     distribution with tie and continuity correction (`wilcoxon_normal_corrected`, R `wilcox.test(exact = FALSE)`).
+    `p` may ask for that distribution in any case, without continuity correction too (`wilcoxon_normal`, R
+    `correct = FALSE`), or, as R does by default, where there are ties, zeros or 50 differences (`exact_unless_tied`).
     With `zeros="pratt"` the method ends in `_pratt`. When every difference is zero p is 1; without any it is null.
     """
     values = rounded(differences)
     ranks = signed_ranks(values, zeros)
-    method = ("wilcoxon_exact" if ranks.exact else "wilcoxon_normal_corrected") + ("_pratt" if zeros == "pratt" else "")
+    exact, corrected = ranks.exact(p), p != "normal"
+    method = "wilcoxon_exact" if exact else "wilcoxon_normal_corrected" if corrected else "wilcoxon_normal"
     return TestResult(
-        method=method,
+        method=method + ("_pratt" if zeros == "pratt" else ""),
         statistic=int(ranks.doubled[ranks.positive].sum()) / 2 if values.size else None,
-        p=(_exact_p(ranks) if ranks.exact else _normal_p(ranks)) if values.size else None,
+        p=(_exact_p(ranks) if exact else _normal_p(ranks, corrected=corrected)) if values.size else None,
         n_used=ranks.doubled.size,
         n_zero=ranks.n_zero,
         reason=None if values.size else Reason.NO_PATIENTS,
@@ -87,11 +95,11 @@ def _exact_p(ranks: SignedRanks) -> float:
     return min(1.0, 2 * tail / (1 << ranks.doubled.size))
 
 
-def _normal_p(ranks: SignedRanks) -> float:
+def _normal_p(ranks: SignedRanks, *, corrected: bool) -> float:
     """The variance over the patterns of signs is a quarter of the sum of squared midranks, ties and zeros included."""
     variance = float(np.sum(ranks.doubled.astype(np.float64) ** 2)) / 16
     distance = abs(float(ranks.doubled[ranks.positive].sum()) / 2 - float(ranks.doubled.sum()) / 4)
-    return math.erfc(max(0.0, distance - 0.5) / math.sqrt(2 * variance))
+    return math.erfc(max(0.0, distance - (0.5 if corrected else 0)) / math.sqrt(2 * variance))
 
 
 def sign_patterns(ranks: NDArray[np.int64]) -> NDArray[np.int64]:

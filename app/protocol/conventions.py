@@ -11,6 +11,7 @@ MedianConvention = Literal["midpoint", "lower"]
 PlateauConvention = Literal["left_end", "midpoint_to_last"]
 SurvivalInterval = Literal["log-log", "log", "plain"]
 Zeros = Literal["drop", "pratt"]
+SignedRankP = Literal["exact", "exact_unless_tied", "normal_corrected", "normal"]
 Multiplicity = Literal["holm", "hochberg", "fixed_sequence_backward", "none"]
 
 
@@ -31,6 +32,14 @@ class Conventions(Part):
         examples=["log-log"],
     )
     zeros: Zeros = Field(default="drop", description="Zero differences in the signed-rank test.", examples=["drop"])
+    signed_rank_p: SignedRankP = Field(
+        default="exact",
+        description="p of the signed-rank test. `exact`: exact up to 50 differences that are not zero, then as "
+        "`normal_corrected`. `exact_unless_tied`: exact below 50 differences without ties and zeros, else as "
+        "`normal_corrected`. `normal_corrected`, `normal`: from the normal distribution with correction for ties, with "
+        "and without continuity correction.",
+        examples=["exact"],
+    )
     proportion: ProportionInterval = Field(
         default="clopper-pearson", description="First interval of a proportion; Wilson stands beside it.",
         examples=["clopper-pearson"],

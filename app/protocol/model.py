@@ -150,6 +150,11 @@ class AdverseReactions(Part):
     )
 
 
+_ADDED_LATER = (("conventions", "signed_rank_p"),)
+"""Fields that the first version did not have: at their default they are left out of the digest, so that a protocol
+that was stored without them keeps the digest that it was declared by."""
+
+
 class Protocol(Part):
     """The declared definitions of a study."""
 
@@ -220,7 +225,11 @@ class Protocol(Part):
     @property
     def digest(self) -> str:
         """`sha256:...` over the canonical JSON of the protocol: keys sorted, no spaces, defaults written out."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        document = self.model_dump(mode="json")
+        for part, name in _ADDED_LATER:
+            if document[part][name] == type(getattr(self, part)).model_fields[name].default:
+                del document[part][name]
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
     def _contradictions(self) -> Iterator[str]:

@@ -45,8 +45,10 @@ ROWS = (
     "plateau at 0.5 that runs to the end of follow-up",
     "CI of S(t) and of the median",
     "signed-rank zeros",
+    "signed-rank p",
     "proportion CI",
     "multiplicity",
+    "profile",
     # the facts of the laboratory
     "units",
     "LOINC",

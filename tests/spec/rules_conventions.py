@@ -148,6 +148,102 @@ ZEROS = Rule(
     ),
 )
 
+TIED_CHANGES = (1, 1, 2, 3, -1, 4, 5, 6, 7, 8, 9, 10, 11, 12, -2)
+"""V = 114.5; R 4.2.2, wilcox.test(exact = FALSE), p = 0.0025848 with and 0.0023527 without continuity correction."""
+UNTIED_CHANGES = (1, -2, 3, 4, 5, 6, 7)
+
+
+def _tied(method: str, test: str, p: float) -> Case:
+    return Case(
+        says=f"15 differences with ties by {method}",
+        asked={"signed_rank_p": method},
+        groups=[changing("MMT", 50, w1=TIED_CHANGES)],
+        expect={
+            "MMT week 1: signed-rank p": Rounded(p),
+            "MMT week 1: signed-rank test": test,
+            "named convention signed_rank_p": method,
+        },
+    )
+
+
+SIGNED_RANK_P = Rule(
+    row="signed-rank p",
+    name="p of the signed rank test",
+    words="`exact` (the default): over all patterns of signs, ties and all, up to 50 differences that are not zero, "
+    "then as `normal_corrected`. `exact_unless_tied` (R's default): exact below 50 differences where none are tied or "
+    "zero, else as `normal_corrected`. `normal_corrected` and `normal`: from the normal distribution with correction "
+    "for ties, with and without continuity correction.",
+    cases=(
+        _tied("exact", "wilcoxon_exact", 0.001038),
+        _tied("exact_unless_tied", "wilcoxon_normal_corrected", 0.002585),
+        _tied("normal_corrected", "wilcoxon_normal_corrected", 0.002585),
+        _tied("normal", "wilcoxon_normal", 0.002353),
+        Case(
+            says="without ties and zeros exact_unless_tied is exact",
+            asked={"signed_rank_p": "exact_unless_tied"},
+            groups=[changing("MMT", 50, w1=UNTIED_CHANGES)],
+            expect={"MMT week 1: signed-rank p": 6 / 128, "MMT week 1: signed-rank test": "wilcoxon_exact"},
+        ),
+        Case(
+            says="one zero among them is enough for the normal distribution",
+            asked={"signed_rank_p": "exact_unless_tied"},
+            groups=[changing("MMT", 50, w1=(*UNTIED_CHANGES, 0))],
+            expect={"MMT week 1: signed-rank test": "wilcoxon_normal_corrected"},
+        ),
+        Case(
+            says="what differs by zero only has p = 1 by any of them",
+            asked={"signed_rank_p": "normal"},
+            groups=[changing("MMT", 50, w1=(0, 0, 0))],
+            expect={"MMT week 1: signed-rank p": 1},
+        ),
+    ),
+)
+
+PROFILE = Rule(
+    row="profile",
+    name="Conventions of a package",
+    words="`profile=R`, `SAS` or `lifelines` sets every switch that the package has to the default that it documents; "
+    "the others stay as declared, and a convention that is asked for beside the profile stands above it. Never is a "
+    "fault of a package imitated. The answer lists what was set, what could not be checked against the package or its "
+    "documentation (`unverified`), and what the package does not offer.",
+    cases=(
+        Case(
+            says="R takes the logarithm for the interval and the normal distribution where ranks are tied",
+            asked={"profile": "R"},
+            groups=[changing("MMT", 50, w1=TIED_CHANGES)],
+            expect={
+                "MMT week 1: signed-rank p": Rounded(0.002585),
+                "named convention interval": "log",
+                "named convention median": "midpoint",
+            },
+        ),
+        Case(
+            says="lifelines takes the first time with half or less left",
+            asked={"profile": "lifelines"},
+            groups=[relapsing(100, 200, 300, 400)],
+            expect={"time normal: median": 200, "named convention multiplicity": "holm"},
+        ),
+        Case(
+            says="even where lifelines itself misses it: 4 for the times 1 to 6",
+            asked={"profile": "lifelines"},
+            groups=[relapsing(1, 2, 3, 4, 5, 6)],
+            expect={"time normal: median": 3},
+        ),
+        Case(
+            says="SAS takes the midpoint and adjusts nothing by itself",
+            asked={"profile": "SAS"},
+            groups=[relapsing(100, 200, 300, 400)],
+            expect={"time normal: median": 250, "named convention multiplicity": "none"},
+        ),
+        Case(
+            says="a convention beside the profile stands above it",
+            asked={"profile": "R", "interval": "plain"},
+            groups=[relapsing(100, 200, 300, 400)],
+            expect={"time normal: median": 250, "named convention interval": "plain"},
+        ),
+    ),
+)
+
 FOURTEEN = (
     alike(14, "with MMT 50, then 60", mmt=[(0, 50), (28, 60)]),
     alike(1, "with MMT 50, then 50", mmt=[(0, 50), (28, 50)]),
@@ -257,4 +353,4 @@ MULTIPLICITY = Rule(
     ),
 )
 
-RULES = (MEDIAN, PLATEAU_RULE, SURVIVAL_INTERVAL, ZEROS, PROPORTION, MULTIPLICITY)
+RULES = (MEDIAN, PLATEAU_RULE, SURVIVAL_INTERVAL, ZEROS, SIGNED_RANK_P, PROPORTION, MULTIPLICITY, PROFILE)
