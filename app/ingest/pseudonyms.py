@@ -8,6 +8,7 @@ subject in every format and on every day. The key is derived from one secret tha
 import hmac
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 from app.errors import FaultCode
@@ -38,6 +39,7 @@ class Pseudonyms:
 
     def __init__(self, key: bytes | None, authorities: Sequence[str] = ()) -> None:
         self._key = key
+        self._hash = None if key is None else _KeyedHash(key)
         self._authorities = frozenset(authorities)
 
     @property
@@ -62,15 +64,15 @@ class Pseudonyms:
         if len({one.value for one in chosen} if self._authorities else chosen) > 1:
             return FaultCode.AMBIGUOUS_SUBJECT
         one = next(iter(chosen))
-        if self._key is None:
+        if self._hash is None:
             return self._kept(one.value)
-        return "s-" + _hashed(self._key, "patient", "" if self._authorities else one.authority or "", one.value)
+        return "s-" + self._hash.of("patient", "" if self._authorities else one.authority or "", one.value)
 
     def number(self, source: str | None, value: str) -> str | FaultCode:
         """The number of a result or another fact, as it is kept."""
         if not value.strip():
             return FaultCode.BAD_IDENTIFIER
-        return self._kept(value) if self._key is None else _hashed(self._key, "number", source or "", value)
+        return self._kept(value) if self._hash is None else self._hash.of("number", source or "", value)
 
     def may_be_kept(self, number: str) -> bool:
         """Whether a number may be one that `number` has made."""
@@ -78,7 +80,7 @@ class Pseudonyms:
 
     def alias(self, kind: str, value: str) -> str:
         """An identifier that a client gave a resource, as it is kept to find the resource by it."""
-        return value if self._key is None else _hashed(self._key, kind, "", value)
+        return value if self._hash is None else self._hash.of(kind, "", value)
 
     def _may_be_ours(self, subject: str) -> bool:
         """Whether this may be a subject that `patient` has named: under our system, too, a number is not kept."""
@@ -90,10 +92,19 @@ class Pseudonyms:
         return value if _IDENTIFIER.match(value) and value.strip(".") else FaultCode.BAD_IDENTIFIER
 
 
-def _hashed(key: bytes, purpose: str, source: str, value: str) -> str:
-    # Each part is preceded by its length: no two lists of parts are written alike.
-    text = f"{len(purpose)}:{purpose}{len(source)}:{source}{len(value)}:{value}"
-    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")[:16].hex()
+class _KeyedHash:
+    """HMAC-SHA256 under one key, which is hashed once and then copied: half the work for a text as short as these."""
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = hmac.new(key, digestmod=sha256)
+
+    def of(self, purpose: str, source: str, value: str) -> str:
+        """The first 128 bits of the hash of three texts, in hexadecimal digits."""
+        # Each part is preceded by its length: no two lists of parts are written alike.
+        text = f"{len(purpose)}:{purpose}{len(source)}:{source}{len(value)}:{value}"
+        hashed = self._keyed.copy()
+        hashed.update(text.encode("utf-8", "surrogatepass"))
+        return hashed.hexdigest()[:32]
 
 
 def study_key(secret: str, study: str) -> bytes:

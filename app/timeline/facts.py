@@ -126,37 +126,34 @@ class Reading:
             if value is not None:
                 yield AttributeFact(name, None, None, None, None, "final", _json(value))
 
-    def lab(self, result: LabResult, index: int) -> LabFact | None:
-        """One result of `labs`."""
-        code, time, value, number, status = (
-            LAB_CODE_OF[result.code],
-            result.time,
-            result.value,
-            result.id,
-            result.status,
-        )
+    def lab(self, result: LabResult | dict[str, Any], index: int) -> LabFact | None:
+        """One result of `labs`; of one that a reader of feeds has checked itself, its fields."""
+        fields = result if isinstance(result, dict) else vars(result)
+        code, time, spelling, value = LAB_CODE_OF[fields["code"]], fields["time"], fields["unit"], fields["value"]
         moment = self._moment(time, "labs", index, "time")
-        unit = None
-        if result.unit is not None:
-            unit = self._unit(result.unit, code, "labs", index, "unit")
-        elif value is not None:
-            self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
-        if status is None:
-            status = "final"
+        unit = _UNIT_OF.get((code, spelling))
+        if unit is None:
+            if spelling is not None:
+                self._unit(spelling, code, "labs", index, "unit")
+            elif value is not None:
+                self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
+        status = fields["status"] or "final"
         if value is None and status not in WITHDRAWN:
             self._fault(FaultCode.MISSING, "labs", index, "value")
-        upper, lower = result.upper_limit, result.lower_limit
+        upper, lower = fields["upper_limit"], fields["lower_limit"]
         if lower is not None and upper is not None and lower > upper:
             self._fault(FaultCode.REVERSED_LIMITS, "labs", index, "lower_limit")
-        issued = None if result.issued is None else self._issued(result.issued, "labs", index)
-        if moment is None or (unit is None and result.unit is not None):
+        issued = fields["issued"]
+        if issued is not None:
+            issued = self._issued(issued, "labs", index)
+        if moment is None or (unit is None and spelling is not None):
             return None
-        lab, source = result.lab, result.source
+        lab, source = fields.get("lab"), fields["source"]
         if source is None:
             source = lab
         return _lab_fact(
-            code, time, moment, unit, (value, upper, lower), result.comparator, lab, source, number, result.version,
-            issued, status,
+            code, time, moment, unit, (value, upper, lower), fields["comparator"], lab, source, fields["id"],
+            fields.get("version"), issued, status,
         )  # fmt: skip
 
     def series(self, series: LabSeries, index: int) -> list[LabFact | None]:

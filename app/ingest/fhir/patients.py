@@ -140,6 +140,10 @@ class References:
     def _referred(self, reference: str, resource: Resource, base: str | None) -> str | Reference | FaultCode:
         if reference.startswith("#"):
             return self._contained(resource, reference[1:])
+        return self.led_to(reference, base)
+
+    def led_to(self, reference: str, base: str | None) -> str | Reference | FaultCode:
+        """Whom a reference out of its resource leads to, for an entry that stands at the address `base`."""
         known = self._subjects.get((reference, base))
         if known is None:
             known = self._subjects[reference, base] = self._resolved(reference, base)

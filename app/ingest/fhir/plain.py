@@ -6,12 +6,12 @@ bit different, or might be at fault, is left to it: this reader says the same or
 """
 
 from app.errors import FaultCode
-from app.ingest.feed import Place, Statement
+from app.ingest.feed import Checked, Place, Statement
 from app.ingest.fhir.places import result_places
 from app.ingest.fhir.resource import LONGEST_SOURCE, UCUM, Element, Message, Resource, Told, as_time
 from app.timeline.codes import Coding
 from app.timeline.model import GREATEST_VALUE
-from app.timeline.vocabulary import ANALYTES
+from app.timeline.vocabulary import ANALYTES, UNITS
 
 _USED = frozenset(
     {"resourceType", "id", "identifier", "status", "code", "subject", "effectiveDateTime", "issued", "valueQuantity",
@@ -34,7 +34,12 @@ _PLACES = {
 
 def plain_result(resource: Resource) -> Told | None:
     """The result that an Observation states; `None` where it has another form or may have a fault."""
-    content, message = resource.content, resource.message
+    statement = plain_statement(resource.content, resource.place, resource.message)
+    return None if statement is None else Told((statement,))
+
+
+def plain_statement(content: Element, place: str, message: Message) -> Statement | None:
+    """The one statement of an Observation that stands at `place`; `None` where it is not plain."""
     if message.may_modify or not _PLAIN.issuperset(content):
         return None
     try:
@@ -46,54 +51,62 @@ def plain_result(resource: Resource) -> Told | None:
         if (
             word is None
             or "extension" in identifier
-            or not type(system) is type(number) is type(status) is type(time) is type(unit) is str
+            or not type(system) is type(number) is type(time) is str
+            or status not in _STATUSES
+            or unit not in UNITS
         ):
             return None
         value = _value(quantity, unit)
         low, high = _limits(content.get("referenceRange"), unit)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    if value is None or status not in _STATUSES or not number or len(system) > LONGEST_SOURCE:
+    if not number or not (0 < len(system) <= LONGEST_SOURCE and system.isprintable()):
         return None
-    issued = content.get("issued")
+    issued, zone = content.get("issued"), message.feed.zone
     if issued is not None:
-        issued = as_time(issued, message.feed.zone) if type(issued) is str else FaultCode.WRONG_TYPE
-    at, known = as_time(time, message.feed.zone), message.feed.pseudonyms.number(system, number)
-    if isinstance(issued, FaultCode) or isinstance(at, FaultCode) or isinstance(known, FaultCode):
+        issued = as_time(issued, zone) if type(issued) is str else FaultCode.WRONG_TYPE
+    at, known = as_time(time, zone), message.feed.pseudonyms.number(system, number)
+    if type(issued) is FaultCode or type(at) is FaultCode or type(known) is FaultCode:
         return None
-    fields = {
-        "id": known,
-        "source": system,
-        "status": status,
-        "time": at,
-        "issued": issued,
-        "code": word,
-        "value": value,
-        "unit": unit,
-        "comparator": None,
-        "lower_limit": low,
-        "upper_limit": high,
-    }
-    places = _PLACES[low is not None, high is not None]
-    return Told((Statement("labs", fields, Place(resource.place, places)),))
+    fields = Checked(
+        id=known,
+        source=system,
+        status=status,
+        time=at,
+        issued=issued,
+        code=word,
+        value=value,
+        unit=unit,
+        comparator=None,
+        lower_limit=low,
+        upper_limit=high,
+    )
+    return Statement("labs", fields, Place(place, _PLACES[low is not None, high is not None]))
 
 
 def _analyte(message: Message, coding: Element, text: str | None) -> str | None:
     """Which analyte a code is; each is looked up once a message."""
     key = coding["system"], coding["code"], coding.get("display"), text
-    if key not in message.analytes:
+    try:
+        return message.analytes[key]
+    except KeyError:
         strings = all(type(part) is str for part in key[:2]) and all(part is None or type(part) is str for part in key)
         meaning = message.feed.codes.meaning((Coding(*key[:3]),), text) if strings else None
-        message.analytes[key] = meaning if isinstance(meaning, str) and meaning in ANALYTES else None
-    return message.analytes[key]
+        word = message.analytes[key] = meaning if isinstance(meaning, str) and meaning in ANALYTES else None
+        return word
 
 
-def _value(quantity: Element, unit: str) -> float | None:
-    """The number of a quantity in this UCUM unit; zero, too, is left to the reader of all forms."""
-    value: float = quantity["value"]
+def _value(quantity: Element, unit: str) -> float:
+    """The number of a quantity in this UCUM unit, as a float; zero, too, is left to the reader of all forms.
+
+    Raises `ValueError` where the quantity has another form.
+    """
+    value = quantity["value"]
     if not quantity["unit"] == quantity["code"] == unit or quantity["system"] != UCUM or "comparator" in quantity:
-        return None
-    return value if (type(value) is int or type(value) is float) and 0 < value <= GREATEST_VALUE else None
+        raise ValueError
+    if (type(value) is int or type(value) is float) and 0 < value <= GREATEST_VALUE:
+        return float(value)
+    raise ValueError
 
 
 def _limits(ranges: list[Element] | None, unit: str) -> tuple[float | None, float | None]:
@@ -101,10 +114,7 @@ def _limits(ranges: list[Element] | None, unit: str) -> tuple[float | None, floa
     if ranges is None:
         return None, None
     [one] = ranges
-    low, high = one.get("low"), one.get("high")
     if not _LIMITS.issuperset(one):
         raise ValueError
-    limits = None if low is None else _value(low, unit), None if high is None else _value(high, unit)
-    if (low is None, high is None) != (limits[0] is None, limits[1] is None):
-        raise ValueError
-    return limits
+    low, high = one.get("low"), one.get("high")
+    return None if low is None else _value(low, unit), None if high is None else _value(high, unit)

@@ -15,6 +15,7 @@ from app.ingest.fhir.adverse_events import adverse_event
 from app.ingest.fhir.entries import Bundle, BundleType, Entry, Kept, Request
 from app.ingest.fhir.observations import observation
 from app.ingest.fhir.patients import References, base_of, patient
+from app.ingest.fhir.plain_entries import plain_entry
 from app.ingest.fhir.requests import check_agreement, read_request
 from app.ingest.fhir.resource import Element, Message, Resource, Told
 from app.ingest.fhir.resource_types import R4_TYPES
@@ -72,7 +73,11 @@ def read_bundle(body: bytes, feed: Feed) -> Bundle:
     if len(listed) > MOST_ENTRIES:
         raise TooLarge(f"A bundle may hold {MOST_ENTRIES} entries.")
     references = _references(listed, bundle.message)
-    return Bundle(kind, tuple(_entry(each, i, kind, references, bundle.message) for i, each in enumerate(listed)))
+    entries = [
+        plain_entry(each, i, kind, references, bundle.message) or every_entry(each, i, kind, references, bundle.message)
+        for i, each in enumerate(listed)
+    ]
+    return Bundle(kind, tuple(entries))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -111,8 +116,8 @@ def _alone(content: Element, message: Message) -> Entry:
     return _read(resource, 0, References(message))
 
 
-def _entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
-    """An entry of a bundle: its request, and its resource where it brings one."""
+def every_entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
+    """An entry of a bundle of any form: its request, and its resource where it brings one."""
     place = f"Bundle.entry[{index}]"
     if not isinstance(each, dict):
         return Entry(index, place, None, faults=(Fault(place, FaultCode.WRONG_TYPE),))

@@ -23,7 +23,7 @@ def read_request(entry: Resource) -> Request | None:
         return None
     method, url = entry.text(given, "method", ".request"), entry.text(given, "url", ".request")
     if len(given) == 2 and method is not None and url is not None:
-        asked = _asked(method, url, None, None)  # as most entries of most bundles have it
+        asked = asked_for(method, url)  # as most entries of most bundles have it
         if isinstance(asked, Request):
             return asked
     for name in ("method", "url"):
@@ -34,7 +34,7 @@ def read_request(entry: Resource) -> Request | None:
     condition, match = entry.text(given, "ifNoneExist", ".request"), entry.text(given, "ifMatch", ".request")
     if method != "GET" and given.get("ifNoneMatch") is not None:
         entry.fault(".request.ifNoneMatch", FaultCode.UNSUPPORTED)
-    asked = _asked(method, url, condition, match)
+    asked = asked_for(method, url, condition, match)
     if isinstance(asked, Request):
         return asked
     entry.fault(".request." + asked, FaultCode.UNSUPPORTED)
@@ -57,7 +57,7 @@ def check_agreement(entry: Resource, request: Request, content: Element | None) 
 
 
 @lru_cache(maxsize=256)
-def _asked(method: str, url: str, condition: str | None, match: str | None) -> Request | str:
+def asked_for(method: str, url: str, condition: str | None = None, match: str | None = None) -> Request | str:
     """The request, or the element of it that is not served. Most entries of most bundles ask for the same."""
     known = _METHODS.get(method)
     if known is None:

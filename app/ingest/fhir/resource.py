@@ -61,7 +61,9 @@ class Message:
     @cached_property
     def may_modify(self) -> bool:
         """Whether there may be a modifier extension anywhere; a name may be written with escapes."""
-        return b"modifierExtension" in self.body or b"\\u" in self.body
+        if b"modifierExtension" in self.body:
+            return True
+        return b"\\" in self.body and b"\\u" in self.body  # to look for one byte first is a hundred times faster
 
     @cached_property
     def loses_numbers(self) -> bool:
@@ -216,7 +218,7 @@ class Resource:
     def check_id(self) -> None:
         """The resource's own id, where it has one, must be one."""
         value = self.text(self.content, "id")
-        if value is not None and _ID.fullmatch(value) is None:
+        if value is not None and not is_id(value):
             self.fault(".id", FaultCode.BAD_IDENTIFIER)
 
     def named(self, identifiers: Iterator[tuple[str, Element]]) -> Named:
@@ -262,6 +264,11 @@ class Resource:
             self.fault(at, number)
             return Named(source, None, at)
         return Named(source, number, at)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text may be the id of a resource."""
+    return _ID.fullmatch(text) is not None
 
 
 def _is_kept(identifier: Element) -> bool:
