@@ -51,7 +51,42 @@ class Reason(StrEnum):
     BEYOND_FOLLOW_UP = "beyond_follow_up", "Follow-up ends earlier while the curve is still above 0."
     NOT_DECLARED = "not_declared", "The protocol does not declare this definition."
     TOO_LARGE = "too_large", "More patients or values than this number is computed for within reasonable time."
+    SEPARATED = (
+        "separated",
+        "The groups had their events one after the other, so that no finite hazard ratio fits them best.",
+    )
+    NO_EVENTS_IN_REFERENCE = (
+        "no_events_in_reference",
+        "Nobody in the group that the others are compared with had the event: any ratio to it would be infinite.",
+    )
+    NEVER_COMPARED = "never_compared", "No two groups were at risk together when some had the event and some had not."
+    TOO_FEW_EVENTS = "too_few_events", "Too few events at different times to see whether the hazard ratio changes."
+    REFERENCE_GROUP = "reference_group", "This is the group that the others are compared with."
+    NOT_COMPARED = "not_compared", "Patients without the attribute are shown beside the groups and compared with none."
     CHAIN_BROKEN = "chain_broken", "A later week has no p value, so the fixed sequence stops before this one."
+
+    ZERO_DENOMINATOR = "zero_denominator", "The ratio would divide by zero: it has no value or no upper limit."
+    NO_STANDARD_ERROR = (
+        "no_standard_error",
+        "Counts of none or of all leave this method without a standard error, and so without an interval.",
+    )
+    NO_INFORMATION = "no_information", "With these totals only one table is possible: it says nothing of a difference."
+    NO_GROUPS = "no_groups", "No subgroups were asked for: `by` names what they are formed by."
+    ONE_GROUP = "one_group", "Fewer than two groups have patients: there is nothing to compare with."
+    NO_SUCH_GROUP = "no_such_group", "No patient is in the group that was named as the reference."
+    NOT_CONVERGED = "not_converged", "The search for the best fitting model did not end at one."
+    EXTRA_NOT_INSTALLED = (
+        "extra_not_installed",
+        "The service was installed without the optional package that this needs (`myoresponse[mixed-model]`).",
+    )
+
+    TOO_FEW_REPEATED = "too_few_repeated", "Fewer than two patients have two values before treatment."
+    ONE_PATIENT = "one_patient", "All of them belong to one patient: nothing tells how patients differ."
+    CONSTANT_VALUES = "constant_values", "All values are equal: there is no variance to divide."
+    TOO_FEW_RESAMPLES = "too_few_resamples", "Too few resamples for this level, or too few with an answer."
+    NOT_KNOWN_HERE = "not_known_here", "Only the frame around this answer knows it."
+    NO_MAIN_ESTIMATE = "no_main_estimate", "The main estimate, which this would be compared with, is null."
+    OTHER_UNIT = "other_unit", "The two numbers are not in one unit, so that their difference says nothing."
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.estimate.multiplicity import PROCEDURES, adjust
+from app.estimate.changes.multiplicity import PROCEDURES, adjust
 from tests.estimate import twins
 
 P = st.sampled_from([0.0, 0.01, 0.02, 0.04, 0.05, 0.5, 1.0]) | st.floats(0, 1)

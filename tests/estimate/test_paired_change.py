@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.estimate.hodges_lehmann import hodges_lehmann, walsh_average
-from app.estimate.paired_change import paired_change
+from app.estimate.changes.hodges_lehmann import hodges_lehmann, walsh_average
+from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.signed_rank import LARGEST_EXACT, rounded, signed_rank_test
 from app.estimate.results import Reason
-from app.estimate.signed_rank import LARGEST_EXACT, rounded, signed_rank_test
 from tests.estimate import twins
 
 TIED = st.lists(st.integers(-4, 4), max_size=9)
@@ -212,7 +212,7 @@ def test_the_normal_limits_meet_the_exact_ones_where_they_take_over(n):
 def test_the_normal_p_is_close_to_the_exact_one_where_it_takes_over(zeros, monkeypatch):
     differences = [0, 0, 0] + [(-1) ** (i % 3 == 0) * (i // 2 + 1) for i in range(48)]
     exact = signed_rank_test(differences, zeros)
-    monkeypatch.setattr("app.estimate.signed_rank.LARGEST_EXACT", 47)
+    monkeypatch.setattr("app.estimate.changes.signed_rank.LARGEST_EXACT", 47)
     normal = signed_rank_test(differences, zeros)
     assert (exact.method + "|" + normal.method).replace("_pratt", "") == "wilcoxon_exact|wilcoxon_normal_corrected"
     assert normal.p == pytest.approx(exact.p, rel=0.05)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.estimate.proportion import METHODS, proportion
+from app.estimate.rates.proportion import METHODS, proportion
 from app.estimate.results import Reason
 from tests.estimate.twins import tail_at_least
 

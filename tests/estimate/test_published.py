@@ -3,11 +3,11 @@
 import pytest
 
 from app.estimate.arithmetic import normal_quantile
-from app.estimate.multiplicity import adjust
-from app.estimate.paired_change import paired_change
-from app.estimate.proportion import proportion
-from app.estimate.rate import event_rate
-from app.estimate.survival import kaplan_meier, restricted_mean
+from app.estimate.changes.multiplicity import adjust
+from app.estimate.changes.paired_change import paired_change
+from app.estimate.rates.proportion import proportion
+from app.estimate.rates.rate import event_rate
+from app.estimate.times.survival import kaplan_meier, restricted_mean
 from tests.estimate.reference import by_id
 
 PERCENT = [

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import app.estimate
-from app.estimate.paired_change import paired_change
-from app.estimate.proportion import proportion
-from app.estimate.ratio import geometric_mean_ratio, ratio_interval
+from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
+from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, Survival, TestResult
 from app.estimate.summary import summarise
-from app.estimate.survival import kaplan_meier, restricted_mean
+from app.estimate.times.survival import kaplan_meier, restricted_mean
 
 MODELS = [each for each in Result.__subclasses__() if each.__module__ == Result.__module__]
 NUMBERS = st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6), max_size=8)

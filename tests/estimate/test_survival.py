@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.estimate.arithmetic import normal_quantile
 from app.estimate.results import Reason
-from app.estimate.survival import HALF_TOLERANCE, kaplan_meier, restricted_mean
+from app.estimate.times.survival import HALF_TOLERANCE, kaplan_meier, restricted_mean
 from tests.estimate import twins
 from tests.estimate.reference import by_id
 

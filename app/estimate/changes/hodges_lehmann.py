@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from app.estimate.arithmetic import check_level, normal_quantile
+from app.estimate.changes.selection import kth_sum
+from app.estimate.changes.signed_rank import LARGEST_EXACT, Zeros, rounded, sign_patterns
 from app.estimate.results import Interval, Reason
-from app.estimate.signed_rank import LARGEST_EXACT, Zeros, rounded, sign_patterns
-
-FEW = 16
-"""Once so few sums a difference are left, they are sorted rather than searched."""
 
 
 def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95, zeros: Zeros = "drop") -> Interval:
@@ -73,34 +71,6 @@ def _rank_of_limit(n: int, level: float) -> int | None:
 def walsh_average(ordered: NDArray[np.float64], k: int) -> float:
     """The k-th smallest (from 1) of the n(n + 1)/2 means of pairs of ascending values, without forming them all.
 
-    Row i of the triangle holds the sums of value i with itself and every later one, in ascending order. Each round
-    takes as pivot the weighted median of the medians of what is left of the rows, counts the sums below and up to it,
-    and drops the side that k is not on (Johnson and Mizoguchi 1978); the few that remain are sorted. Memory is O(n) and
-    time O(n log^2 n). Sums that differ by a few units in the last place of the largest value count as equal.
+    Row i of the triangle holds the sums of value i with itself and every later one, in ascending order.
     """
-    rows = np.arange(ordered.size)
-    first, end = rows, np.full(ordered.size, ordered.size)  # row i still holds columns first[i] .. end[i] - 1
-    slack = 4 * np.spacing(np.max(np.abs(ordered)))
-    while np.sum(end - first) > FEW * ordered.size:
-        pivot = _pivot(ordered, first, end)
-        below = np.clip(np.searchsorted(ordered, pivot - ordered - slack, side="left"), first, end)
-        up_to = np.clip(np.searchsorted(ordered, pivot - ordered + slack, side="right"), first, end)
-        if k <= np.sum(below - rows):
-            end = below
-        elif k > np.sum(up_to - rows):
-            first = up_to
-        else:
-            return pivot / 2
-    left = end - first
-    columns = np.arange(np.sum(left)) - np.repeat(np.cumsum(left) - left - first, left)
-    sums = np.sort(np.repeat(ordered, left) + ordered[columns])
-    return float(sums[k - 1 - np.sum(first - rows)]) / 2
-
-
-def _pivot(ordered: NDArray[np.float64], first: NDArray[np.int64], end: NDArray[np.int64]) -> float:
-    """The middle of the rows' middles, each row weighing as much as it still holds: a quarter lies on either side."""
-    held = np.flatnonzero(end > first)
-    middles = ordered[held] + ordered[(first[held] + end[held]) // 2]
-    order = np.argsort(middles, kind="stable")
-    weight = np.cumsum((end - first)[held][order])
-    return float(middles[order][np.searchsorted(weight, (weight[-1] + 1) // 2)])
+    return kth_sum(ordered, ordered, np.arange(ordered.size), k) / 2

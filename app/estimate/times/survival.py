@@ -90,12 +90,23 @@ def kaplan_meier(
         raise ValueError("`median` must be midpoint or lower, `plateau` left_end or midpoint_to_last.")
     times, observed = _by_time(durations, events)
     curve = tuple(_curve_point(step, z, interval) for step in _product_limit(times, observed))
-    rule = HalfRule(median, plateau)
     last_time = float(times[-1]) if times.size else 0.0
+    return Survival(
+        n=times.size,
+        events=int(np.count_nonzero(observed)),
+        median=median_of(curve, HalfRule(median, plateau), times.size, last_time, level, interval, unit),
+        curve=curve,
+    )
+
+
+def median_of(
+    curve: Sequence[CurvePoint], rule: HalfRule, n: int, last_time: float, level: float, interval: Band, unit: str = "d"
+) -> Median:
+    """The median of a curve of `n` patients, the last of whom was followed to `last_time`, with its limits."""
     low = rule.crossing([(point.time, point.low) for point in curve if point.low is not None], last_time)
     high = rule.crossing([(point.time, point.high) for point in curve if point.high is not None], last_time)
     value = rule.crossing([(point.time, point.survival) for point in curve], last_time)
-    missing = _why_no_median(times, curve)
+    missing = _why_no_median(n, curve)
     limits = Interval(
         of="median",
         method=f"brookmeyer-crowley/{interval}",
@@ -104,18 +115,13 @@ def kaplan_meier(
         high=high,
         reason=missing if None in (low, high) else None,
     )
-    return Survival(
-        n=times.size,
-        events=int(np.count_nonzero(observed)),
-        median=Median(
-            value=value,
-            unit=unit,
-            convention=median,
-            plateau=plateau,
-            reason=missing if value is None else None,
-            intervals=(limits,),
-        ),
-        curve=curve,
+    return Median(
+        value=value,
+        unit=unit,
+        convention=rule.median,
+        plateau=rule.plateau,
+        reason=missing if value is None else None,
+        intervals=(limits,),
     )
 
 
@@ -211,7 +217,7 @@ TRANSFORMS: dict[str, Callable[[float, float], tuple[float, float]]] = {
 }
 
 
-def _why_no_median(times: NDArray[np.float64], curve: Sequence[CurvePoint]) -> Reason:
-    if not times.size:
+def _why_no_median(n: int, curve: Sequence[CurvePoint]) -> Reason:
+    if not n:
         return Reason.NO_PATIENTS
     return Reason.NOT_REACHED if curve else Reason.NO_EVENTS

@@ -6,9 +6,9 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from app.estimate.arithmetic import check_level, deviation_of, mean_of, quantile_of, sorted_values
-from app.estimate.hodges_lehmann import hodges_lehmann
+from app.estimate.changes.hodges_lehmann import hodges_lehmann
+from app.estimate.changes.signed_rank import SignedRankP, Zeros, rounded, signed_rank_test
 from app.estimate.results import Change, Interval, Reason, TestResult
-from app.estimate.signed_rank import SignedRankP, Zeros, rounded, signed_rank_test
 
 
 def paired_change(

@@ -1,0 +1,1 @@
+"""Differences within and between patients."""

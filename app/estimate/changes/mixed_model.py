@@ -1,0 +1,229 @@
+"""A mixed model for repeated measures: one random intercept a patient, fitted by restricted maximum likelihood.
+
+statsmodels fits it, an optional dependency. The model assumes that any two visits of a patient correlate alike
+(compound symmetry) and that values are missing at random; its intervals and p values are those of Wald's z, without the
+small-sample correction of Kenward and Roger: for few patients they are too narrow.
+"""
+
+import importlib.util
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from app.estimate.arithmetic import check_level, normal_quantile
+from app.estimate.results import Interval, Number, Reason, Result, TestResult, WhyNull
+
+LARGEST = 1_000
+"""Patients up to which a model is fitted: one fit takes about a millisecond each."""
+SINGULAR = 1e-4
+"""A variance between patients of less than this share of the residual variance is none."""
+
+_one_at_a_time = Lock()  # the filters of warnings belong to the whole process
+
+
+class FixedEffect(Result):
+    """One coefficient of the model."""
+
+    term: str = Field(
+        description="`intercept`: the mean at week 0; `week`: the change to a week; `group`: how far the first group "
+        "lies above the second at week 0; `group_by_week`: by how much more the first group changes than the second.",
+        examples=["week"],
+    )
+    week: int | None = Field(description="The week; null where none is meant.", examples=[4])
+    estimate: Number | None = Field(description="The coefficient.", examples=[-1.4])
+    standard_error: Number | None = Field(description="Its standard error.", examples=[0.1])
+    interval: Interval = Field(description="Its Wald interval.")
+    test: TestResult = Field(description="Wald's z, the coefficient over its standard error.")
+
+
+class MixedModel(Result):
+    """A random-intercept model of values at visits."""
+
+    patients: int = Field(description="Patients with at least one value.", examples=[15])
+    values: int = Field(description="Values.", examples=[75])
+    effects: tuple[FixedEffect, ...] = Field(description="The fixed effects.", examples=[[]])
+    variance_between: Number | None = Field(description="Variance of the random intercepts.", examples=[4.464803])
+    variance_within: Number | None = Field(description="Residual variance.", examples=[2.078466])
+    log_likelihood: Number | None = Field(description="Restricted log-likelihood.", examples=[-221.5988])
+    converged: bool | None = Field(description="Whether the search ended; null where none was made.", examples=[True])
+    singular: bool | None = Field(
+        description="Whether there is no variance between patients beyond the residual one; null without a fit.",
+        examples=[False],
+    )
+    reason: WhyNull = None
+
+
+def mixed_model(
+    values: NDArray[np.float64], weeks: Sequence[int], *, group: NDArray[np.bool_] | None = None, level: float = 0.95
+) -> MixedModel:
+    """Model values (one row a patient, one column a week, the first of them week 0; NaN where missing) on the weeks.
+
+    Each week is a category of its own and week 0 the reference; with `group`, which says who is in the first of two
+    groups, the group and its interaction with the weeks enter too. A week without a value, or without one in either
+    group, leaves the model; without week 0, with fewer than two patients, values or patients seen twice than the
+    model needs, or without any variation, all is null. As R `lme4::lmer(y ~ week + (1 | id), REML = TRUE)`.
+    """
+    check_level(level)
+    if values.shape[1:] != (len(weeks),) or weeks[0] != 0:
+        raise ValueError("`values` must have one column a week, the first of them week 0.")
+    seen = ~np.isnan(values)
+    present = seen.any(axis=1)
+    terms = _terms(seen, weeks, group)
+    design = _Design.of(values[present], seen[present], weeks, terms, None if group is None else group[present])
+    reason = _objection(design)
+    fit = None if reason else _fitted(design)
+    if reason is None and fit is None:
+        reason = Reason.NOT_CONVERGED
+    return _answer(design, fit, reason, level)
+
+
+Term = tuple[str, int | None]
+
+
+def _terms(seen: NDArray[np.bool_], weeks: Sequence[int], group: NDArray[np.bool_] | None) -> list[Term]:
+    """The coefficients that the weeks with values (of both groups) can tell, those of one kind side by side."""
+    sides = [seen] if group is None else [seen[group], seen[~group]]
+    known = [week for column, week in enumerate(weeks) if all(side[:, column].any() for side in sides)]
+    if 0 not in known:
+        return []
+    later = [week for week in known if week]
+    terms: list[Term] = [("intercept", None), *(("week", week) for week in later)]
+    return terms if group is None else [*terms, ("group", None), *(("group_by_week", week) for week in later)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Design:
+    """The values of the known weeks in one column, with what each coefficient multiplies and whose value it is."""
+
+    terms: list[Term]
+    y: NDArray[np.float64]
+    x: NDArray[np.float64]
+    who: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        values: NDArray[np.float64],
+        seen: NDArray[np.bool_],
+        weeks: Sequence[int],
+        terms: list[Term],
+        group: NDArray[np.bool_] | None,
+    ) -> "_Design":
+        """Patients are taken in the order of their values, so that no result depends on that of their names."""
+        named = {0} | {week for _, week in terms if week is not None}
+        columns = [column for column, week in enumerate(weeks) if week in named and terms]
+        side = np.zeros(len(values)) if group is None else group.astype(np.float64)
+        keys = [np.where(seen[:, column], values[:, column], np.inf) for column in reversed(columns)]
+        order = np.lexsort((*keys, side)) if len(values) else np.array([], dtype=np.int64)
+        rows, places = np.nonzero(seen[order][:, columns])
+        y = values[order][:, columns][rows, places]
+        week = np.array([weeks[column] for column in columns], dtype=np.int64)[places]
+        in_first = side[order][rows]
+        x = np.empty((len(y), len(terms)))
+        for k, (kind, at) in enumerate(terms):
+            x[:, k] = (in_first if kind.startswith("group") else 1.0) * (1.0 if at is None else week == at)
+        return cls(terms, y, x, rows)
+
+    @property
+    def patients(self) -> int:
+        """Patients with a value."""
+        return len(np.unique(self.who))
+
+
+def _objection(design: _Design) -> Reason | None:
+    """Why there is no model to fit."""
+    if not design.terms:
+        return Reason.NO_PATIENTS
+    repeated = int((np.bincount(design.who) > 1).sum())
+    if design.patients < 2 or not repeated or len(design.y) <= len(design.terms) + 1:
+        return Reason.TOO_FEW_VALUES
+    if design.patients > LARGEST:
+        return Reason.TOO_LARGE
+    coefficients, *_ = np.linalg.lstsq(design.x, design.y, rcond=None)
+    rest = design.y - design.x @ coefficients
+    if float(np.max(np.abs(rest))) <= 1e-9 * max(1.0, float(np.max(np.abs(design.y)))):
+        return Reason.CONSTANT_DIFFERENCES
+    return None if importlib.util.find_spec("statsmodels") else Reason.EXTRA_NOT_INSTALLED
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What the search ended at."""
+
+    coefficients: NDArray[np.float64]
+    between: float
+    within: float
+    log_likelihood: float
+
+
+def _fitted(design: _Design) -> _Fit | None:
+    """The fit, or none where the search did not end at a model."""
+    from numpy.linalg import LinAlgError
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = MixedLM(design.y, design.x, groups=design.who).fit(reml=True)
+        except (LinAlgError, ValueError):
+            return None
+    fit = _Fit(found.fe_params, float(found.cov_re[0, 0]), float(found.scale), float(found.llf))
+    finite = np.all(np.isfinite([*fit.coefficients, fit.between, fit.within, fit.log_likelihood]))
+    return fit if found.converged and finite and fit.within > 0 and fit.between >= 0 else None
+
+
+def _standard_errors(design: _Design, fit: _Fit) -> NDArray[np.float64]:
+    """Of generalised least squares with these variances, as R takes them; statsmodels lets the variances' own error in.
+
+    The inverse covariance of a patient's n values is that of independent ones less a share of their sum.
+    """
+    count = np.bincount(design.who)
+    sums = np.zeros((len(count), design.x.shape[1]))
+    np.add.at(sums, design.who, design.x)
+    share = fit.between / (fit.within + count * fit.between)
+    information = (design.x.T @ design.x - sums.T @ (share[:, None] * sums)) / fit.within
+    errors: NDArray[np.float64] = np.sqrt(np.diag(np.linalg.inv(information)))
+    return errors
+
+
+def _answer(design: _Design, fit: _Fit | None, reason: Reason | None, level: float) -> MixedModel:
+    told: list[tuple[float, float] | None] = [None] * len(design.terms)
+    if fit is not None:
+        told = list(zip(fit.coefficients.tolist(), _standard_errors(design, fit).tolist(), strict=True))
+    return MixedModel(
+        patients=design.patients,
+        values=len(design.y),
+        effects=tuple(
+            _effect(term, each, reason, level, len(design.y)) for term, each in zip(design.terms, told, strict=True)
+        ),
+        variance_between=None if fit is None else fit.between,
+        variance_within=None if fit is None else fit.within,
+        log_likelihood=None if fit is None else fit.log_likelihood,
+        converged=True if fit is not None else False if reason is Reason.NOT_CONVERGED else None,
+        singular=None if fit is None else fit.between < SINGULAR * fit.within,
+        reason=reason,
+    )
+
+
+def _effect(term: Term, told: tuple[float, float] | None, reason: Reason | None, level: float, n: int) -> FixedEffect:
+    kind, week = term
+    estimate, error = told or (None, None)
+    low = high = z = p = None
+    if estimate is not None and error:
+        half_width = normal_quantile(level) * error
+        low, high, z = estimate - half_width, estimate + half_width, estimate / error
+        p = math.erfc(abs(z) / math.sqrt(2))
+    return FixedEffect(
+        term=kind,
+        week=week,
+        estimate=estimate,
+        standard_error=error,
+        interval=Interval(of="coefficient", method="wald_z", level=level, low=low, high=high, reason=reason),
+        test=TestResult(method="wald_z", statistic=z, p=p, n_used=n, n_zero=0, reason=reason),
+    )

@@ -1,0 +1,1 @@
+"""Counts: proportions, tables of counts, events over exposure."""

@@ -1,0 +1,243 @@
+"""Time to an event that is seen at visits only: the event lies in (L, R], after one visit and not after the next.
+
+Intervals are open on the left and closed on the right, as in R's `survfit(Surv(L, R, type = "interval2") ~ 1)`: an
+event found at a visit may have happened on that day, and had not at the visit before. lifelines'
+`fit_interval_censoring` takes them as closed on both sides, and lets neighbours that only touch share an event there.
+
+The estimate says how much probability lies in which interval, and nothing about where in it: S(t) is known between the
+intervals only, and the median is an interval. R puts each mass in the middle of its interval, so that its median is the
+middle of ours.
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field
+
+from app.estimate.arithmetic import LARGEST, check_level
+from app.estimate.results import Interval, Number, Reason, Result, WhyNull
+from app.estimate.times.survival import HalfRule
+from app.estimate.times.turnbull import (
+    ACCEPTED,
+    LARGEST_SUPPORT,
+    Fit,
+    Floats,
+    Intersections,
+    Sample,
+    distinct,
+    intersections,
+    maximise,
+    median_interval,
+)
+from app.estimate.times.turnbull_bootstrap import Limits, percentile_limits
+
+SEED = 1976
+"""Where resampling starts unless another seed is asked for."""
+LARGEST_SAMPLE = 200_000
+"""With more distinct intervals than this there is no estimate; 100,000 patients seen on whole days have fewer."""
+
+
+class Mass(Result):
+    """How likely the event is in one interval (left, right], and what is known before it."""
+
+    left: Number = Field(description="The event is later than this time.", examples=[28])
+    right: Number | None = Field(
+        description="The event is at this time at the latest; null where the interval is open.", examples=[35, None]
+    )
+    mass: Number = Field(description="Probability of the event in this interval.", examples=[0.166666666667])
+    survival: Number = Field(
+        description="S(t) from the end of the interval before (or time 0) up to `left`: it falls by `mass` somewhere "
+        "in the interval, and nothing says where.",
+        examples=[0.833333333333],
+    )
+
+
+class ResampledInterval(Interval):
+    """A percentile interval from resampling the patients."""
+
+    resamples: int = Field(description="How often the patients were drawn with replacement.", examples=[200])
+    seed: int = Field(description="Where the random numbers started.", examples=[SEED])
+    not_reached: int | None = Field(
+        description="Resamples whose median is beyond follow-up; null where none were drawn.", examples=[3]
+    )
+
+
+RESAMPLED_MEDIAN = {
+    "of": "median",
+    "method": "bootstrap_percentile",
+    "level": 0.95,
+    "low": 56,
+    "high": 182,
+    "reason": None,
+    "resamples": 200,
+    "seed": SEED,
+    "not_reached": 0,
+}
+
+
+class IntervalMedian(Result):
+    """The interval (left, right] in which the median lies."""
+
+    left: Number | None = Field(description="The median is later than this time.", examples=[84])
+    right: Number | None = Field(
+        description="The median is at this time at the latest; null where it is not reached.", examples=[112]
+    )
+    unit: str = Field(description="Unit of every time here.", examples=["d"])
+    convention: str = Field(
+        description="When S(t) is exactly one half between two masses, `lower` answers the interval of the first and "
+        "`midpoint` the middle between the two: half-way between their left ends to half-way between their right ends.",
+        examples=["midpoint", "lower"],
+    )
+    plateau: str = Field(
+        description="When S(t) stays at exactly one half to the end of follow-up, `left_end` answers the interval in "
+        "which it came to one half and `midpoint_to_last` the middle between that and the last time.",
+        examples=["left_end", "midpoint_to_last"],
+    )
+    reason: WhyNull = None
+    intervals: tuple[ResampledInterval, ...] = Field(
+        description="Confidence interval of the median from the left ends of the resampled medians to the right ends; "
+        "none when no resamples were asked for.",
+        examples=[[RESAMPLED_MEDIAN]],
+    )
+
+
+class IntervalCensored(Result):
+    """The nonparametric maximum likelihood estimate of an interval-censored time."""
+
+    n: int = Field(description="Patients.", examples=[13])
+    events: int = Field(description="Patients whose event was seen: their interval has an end.", examples=[8])
+    median: IntervalMedian = Field(description="Median time to the event, an interval.")
+    masses: tuple[Mass, ...] = Field(
+        description="Where the probability is; S(t) is constant between these intervals and unknown inside them.",
+        examples=[[{"left": 28, "right": 35, "mass": 0.166666666667, "survival": 0.833333333333}]],
+    )
+    log_likelihood: Number | None = Field(description="Its logarithm at the estimate.", examples=[-8.50121623689])
+    excess: Number | None = Field(
+        description="Largest excess over the Kuhn-Tucker bound, to nine decimals; 0 at the exact optimum. Times `n` it "
+        f"bounds what the log-likelihood lacks. Above {ACCEPTED:g} there is no estimate.",
+        examples=[2.2e-16],
+    )
+    reason: WhyNull = None
+
+
+def interval_censored(
+    left: ArrayLike,
+    right: ArrayLike,
+    *,
+    level: float = 0.95,
+    median: Literal["midpoint", "lower"] = "midpoint",
+    plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
+    resamples: int = 200,
+    seed: int = SEED,
+    unit: str = "d",
+) -> IntervalCensored:
+    """The masses and the median of times (in `unit`) in (left, right], one a patient; infinity is right-censored.
+
+    0 <= left < right. A time that is known exactly is no interval; on a grid of whole days it is (day - 1, day].
+
+    The median is the interval in which S(t) crosses one half. When S is exactly one half (within 1e-8) after one mass
+    and before the next, the rules of `kaplan_meier` hold for the left and for the right ends, each on its own. A median
+    in the open last interval is not reached: its left end is known, its right end is null.
+    """
+    check_level(level)
+    lefts, rights = _checked(left, right)
+    rule = HalfRule(median, plateau)
+    events = int(np.isfinite(rights).sum())
+
+    def none(reason: Reason, excess: float | None = None) -> IntervalCensored:
+        limits = _interval(Limits(None, None, None, reason), level, resamples, seed)
+        return IntervalCensored(
+            n=len(lefts),
+            events=events,
+            median=_median((None, None), rule, unit, reason, limits),
+            masses=(),
+            log_likelihood=None,
+            excess=excess,
+            reason=reason,
+        )
+
+    if not len(lefts):
+        return none(Reason.NO_PATIENTS)
+    sample = distinct(lefts, rights)
+    if len(sample.count) > LARGEST_SAMPLE:
+        return none(Reason.TOO_LARGE)
+    part = intersections(sample.begin, sample.end, len(sample.points))
+    fit = maximise(part, sample.count.astype(np.float64))
+    if not fit.excess <= ACCEPTED:
+        too_large = len(part.left) > LARGEST_SUPPORT
+        return none(Reason.TOO_LARGE if too_large else Reason.NOT_CONVERGED, fit.excess)
+    low, high = median_interval(sample.points, part, fit.mass, rule)
+    reached = math.isfinite(high)
+    missing = None if reached else Reason.NOT_REACHED if events else Reason.NO_EVENTS
+    limits = percentile_limits(sample, part, fit.mass, rule, level, resamples, seed)
+    return IntervalCensored(
+        n=len(lefts),
+        events=events,
+        median=_median(
+            (low, high if reached else None), rule, unit, missing, _interval(limits, level, resamples, seed)
+        ),
+        masses=_masses(sample, part, fit),
+        log_likelihood=fit.log_likelihood,
+        excess=round(fit.excess, 9),
+    )
+
+
+def _checked(left: ArrayLike, right: ArrayLike) -> tuple[Floats, Floats]:
+    lefts, rights = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if lefts.ndim != 1 or lefts.shape != rights.shape:
+        raise ValueError("`left` and `right` must be one-dimensional and equally long.")
+    if not np.all((lefts >= 0) & (lefts < rights) & (lefts <= LARGEST) & ((rights <= LARGEST) | np.isinf(rights))):
+        raise ValueError("`left` must be finite, not negative and below `right`.")
+    return lefts + 0.0, rights
+
+
+def _masses(sample: Sample, part: Intersections, fit: Fit) -> tuple[Mass, ...]:
+    carrying = np.flatnonzero(fit.mass > 0)
+    masses = fit.mass[carrying]
+    rows = zip(
+        sample.points[part.left[carrying]].tolist(),
+        sample.points[part.right[carrying]].tolist(),
+        masses.tolist(),
+        np.concatenate(([1.0], 1 - np.cumsum(masses)[:-1])).tolist(),
+        strict=True,
+    )
+    return tuple(
+        Mass(left=left, right=right if math.isfinite(right) else None, mass=mass, survival=survival)
+        for left, right, mass, survival in rows
+    )
+
+
+def _median(
+    bounds: tuple[float | None, float | None],
+    rule: HalfRule,
+    unit: str,
+    reason: Reason | None,
+    intervals: tuple[ResampledInterval, ...],
+) -> IntervalMedian:
+    return IntervalMedian(
+        left=bounds[0],
+        right=bounds[1],
+        unit=unit,
+        convention=rule.median,
+        plateau=rule.plateau,
+        reason=reason,
+        intervals=intervals,
+    )
+
+
+def _interval(limits: Limits, level: float, resamples: int, seed: int) -> tuple[ResampledInterval, ...]:
+    """The limits as an answer; none where no resamples were asked for."""
+    interval = ResampledInterval(
+        of="median",
+        method="bootstrap_percentile",
+        level=level,
+        low=limits.low,
+        high=limits.high,
+        reason=limits.reason,
+        resamples=resamples,
+        seed=seed,
+        not_reached=limits.not_reached,
+    )
+    return (interval,) if resamples else ()
