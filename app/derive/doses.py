@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.derive.exposure import Exposure
-from app.timeline.columns import NO_TIME, Cohort, Floats
+from app.timeline.columns import NO_TIME, Cohort, Floats, Infusions
 from app.timeline.vocabulary import DAILY_MILLIGRAMS
 
 _GRAMS = {"g/kg": 1.0, "mg/kg": 1e-3, "g": 1.0, "mg": 1e-3}
@@ -49,11 +49,26 @@ def prednisolone(cohort: Cohort, exposure: Exposure, day: int) -> Doses:
 def index_dose_per_kg(cohort: Cohort, exposure: Exposure) -> Floats:
     """Immunoglobulin of the index course in g per kg of body weight, NaN where a dose or the weight is missing."""
     given = exposure.given.where(exposure.index)
-    weight = np.array([np.nan if row.weight_kg is None else row.weight_kg for row in cohort.patients], dtype=np.float64)
-    grams = np.array([_GRAMS.get(unit, np.nan) for unit in given.unit], dtype=np.float64)
-    absolute = np.array([unit in {"g", "mg"} for unit in given.unit], dtype=np.bool_)
-    per_kg = given.dose * grams / np.where(absolute, weight[given.patient], 1.0)
     total = np.full(len(cohort), np.nan)
     total[given.patient] = 0.0
-    np.add.at(total, given.patient, per_kg)
+    np.add.at(total, given.patient, infusion_doses(cohort, given).per_kg)
     return total
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InfusionDoses:
+    """Immunoglobulin of each infusion in g and in g per kg of body weight, NaN where a dose, or a weight that it needs,
+    is unknown.
+    """
+
+    grams: Floats
+    per_kg: Floats
+
+
+def infusion_doses(cohort: Cohort, given: Infusions) -> InfusionDoses:
+    """The doses of some infusions of a cohort; a weight is needed between a dose per kg and one in g."""
+    weight = np.array([np.nan if row.weight_kg is None else row.weight_kg for row in cohort.patients], dtype=np.float64)
+    own = weight[given.patient]
+    written = given.dose * np.array([_GRAMS.get(unit, np.nan) for unit in given.unit], dtype=np.float64)
+    absolute = np.array([unit in {"g", "mg"} for unit in given.unit], dtype=np.bool_)
+    return InfusionDoses(written * np.where(absolute, 1.0, own), written / np.where(absolute, own, 1.0))

@@ -8,16 +8,17 @@ tie, the decimals that were written decide.
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import reduce
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from app.timeline.columns import Bools, Floats
+from app.timeline.columns import Bools, Floats, Ints
 
 _NEARLY = 1e-12
 """Well above the rounding error of a sum of three products of doubles, relative to their size."""
-_EXACT = 2.0**50
+EXACT = 2.0**50
 """Sums of whole numbers below this are exact as they stand."""
 
 
@@ -31,11 +32,11 @@ def at_most_zero(*terms: tuple[float, Floats | float]) -> Bools:
     total = np.add.reduce(products)
     size = np.add.reduce([np.abs(product) for product in products])
     answer: Bools = total <= 0
-    whole = np.logical_and.reduce([product == np.rint(product) for product in products]) & (size < _EXACT)
+    whole = np.logical_and.reduce([product == np.rint(product) for product in products]) & (size < EXACT)
     for i in np.flatnonzero((np.abs(total) <= _NEARLY * size) & ~whole):
         exact = sum(
             (
-                _written(coefficient) * _written(float(column[i]))
+                written(coefficient) * written(float(column[i]))
                 for (coefficient, _), column in zip(terms, columns, strict=True)
             ),
             Fraction(0),
@@ -44,19 +45,99 @@ def at_most_zero(*terms: tuple[float, Floats | float]) -> Bools:
     return answer
 
 
+def sign_of_sum(*terms: tuple[Floats | float, ...]) -> Ints:
+    """The sign (-1, 0 or 1) of a sum of products, row by row, in exact decimal arithmetic; 0 where a factor is NaN.
+
+    Each term holds the factors of one product, columns or numbers.
+    """
+    shape = np.broadcast_shapes(*(np.shape(factor) for term in terms for factor in term))
+    products = [reduce(np.multiply, term) for term in terms]
+    total = np.broadcast_to(np.add.reduce(np.broadcast_arrays(*products)), shape)
+    size = np.broadcast_to(np.add.reduce(np.broadcast_arrays(*map(np.abs, products))), shape)
+    sign: Ints = np.sign(np.where(np.isnan(total), 0, total)).astype(np.int64)
+    rows = np.nonzero((np.abs(total) <= _NEARLY * size) & np.isfinite(total))
+    if rows[0].size:
+        near = [[np.asarray(factor) if np.ndim(factor) == 0 else np.broadcast_to(factor, shape)[rows]
+                 for factor in term] for term in terms]  # fmt: skip
+        sign[rows] = _exact_sign(near, len(rows[0]))
+    return sign
+
+
+_DECIMALS = 6
+_WHOLE = 2.0**62
+"""Whole numbers below this add up exactly in 64 bits."""
+
+
+def _exact_sign(terms: Sequence[Sequence[Floats]], size: int) -> Ints:
+    """The sign of each row of a sum of products: by whole numbers where the decimals are few, else by fractions."""
+    short = np.ones(size, dtype=np.bool_)
+    for term in terms:
+        for factor in term:
+            short &= _has_decimals(factor, _DECIMALS)
+    few = np.flatnonzero(short)
+    sign = np.zeros(size, dtype=np.int64)
+    left = np.flatnonzero(~short)
+    if few.size:
+        total, fits = _whole_sum([[_at(factor, few) for factor in term] for term in terms], few.size)
+        sign[few] = np.sign(total)
+        left = np.concatenate([left, few[~fits]])
+    for row in left:
+        exact = Fraction(0)
+        for term in terms:
+            exact += prod((written(float(_at(factor, row))) for factor in term), start=Fraction(1))
+        sign[row] = (exact > 0) - (exact < 0)
+    return sign
+
+
+def _whole_sum(terms: Sequence[Sequence[Floats]], size: int) -> tuple[Ints, Bools]:
+    """A sum of products of numbers with few decimals in units of its last decimal, and where it fits into 64 bits."""
+    places = [[_decimals(factor) for factor in term] for term in terms]
+    most = max(map(sum, places))
+    total, greatest = np.zeros(size, dtype=np.int64), np.zeros(size)
+    for term, of_term in zip(terms, places, strict=True):
+        scaled = [np.rint(factor * 10.0**k) for factor, k in zip(term, of_term, strict=True)]
+        product = reduce(np.multiply, scaled) * 10.0 ** (most - sum(of_term))
+        greatest += np.abs(product)
+        whole = np.full(size, 10 ** min(most - sum(of_term), 18), dtype=np.int64)
+        for factor in scaled:
+            whole *= factor.astype(np.int64)
+        total += whole
+    return total, greatest < _WHOLE
+
+
+def _at(factor: Floats, rows: Ints | np.signedinteger[Any]) -> Floats:
+    """Some rows of a column; a number stays what it is."""
+    at: Floats = factor if factor.ndim == 0 else factor[rows]
+    return at
+
+
+def _has_decimals(column: Floats, decimals: int) -> Bools:
+    """Whether each number, as it was written, has at most so many decimals (and at most 15 digits in all)."""
+    scaled = np.rint(column * 10.0**decimals)
+    few: Bools = (np.abs(scaled) < 1e15) & (scaled / 10.0**decimals == column)
+    return few
+
+
+def _decimals(column: Floats) -> int:
+    """The fewest decimals with which all numbers of a column can be written."""
+    return next(k for k in range(_DECIMALS + 1) if k == _DECIMALS or _has_decimals(column, k).all())
+
+
 def ln_ratio(over: Sequence[Floats], under: Sequence[Floats]) -> Floats:
     """The natural logarithm of a ratio of products, row by row; NaN where a factor is NaN or not positive.
 
     One quotient is formed before the logarithm is taken, so that equal ratios give equal numbers and stay tied, and a
     ratio that is 1 in the decimals that were written gives exactly 0: a difference of logarithms would leave noise
-    there, which a signed-rank test would rank.
+    there, which a signed-rank test would rank. Only a quotient that no float can hold is taken logarithm by logarithm.
     """
     factors = [*over, *under]
     usable = np.logical_and.reduce([factor > 0 for factor in factors])
-    quotient = np.multiply.reduce([np.where(usable, factor, 1.0) for factor in over]) / np.multiply.reduce(
-        [np.where(usable, factor, 1.0) for factor in under]
-    )
-    result: Floats = np.where(usable, np.log(quotient), np.nan)
+    above, below = ([np.where(usable, factor, 1.0) for factor in each] for each in (over, under))
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        quotient = np.multiply.reduce(above) / np.multiply.reduce(below)
+    held = (quotient > 0) & np.isfinite(quotient)
+    apart = np.add.reduce(np.log(above)) - np.add.reduce(np.log(below))
+    result: Floats = np.where(usable, np.log(quotient, out=apart, where=held), np.nan)
     for i in np.flatnonzero(np.abs(result) < _NEARLY):
         if _product(over, i) == _product(under, i):
             result[i] = 0.0
@@ -69,9 +150,9 @@ def difference(after: Floats, before: Floats) -> Floats:
 
 
 def _product(factors: Sequence[Floats], row: np.signedinteger[Any]) -> Fraction:
-    return prod((_written(float(factor[row])) for factor in factors), start=Fraction(1))
+    return prod((written(float(factor[row])) for factor in factors), start=Fraction(1))
 
 
-def _written(number: float) -> Fraction:
+def written(number: float) -> Fraction:
     """The decimal number that a float was read from: its shortest decimal form."""
     return Fraction(Decimal(repr(float(number))))

@@ -17,8 +17,8 @@ class Exposure:
 
     `day0` is the date of the first infusion of the index course (days since 1970-01-01; `NO_TIME` if never treated) and
     `instant0` its time where one was sent. `second_course_day` is the first day of the next course, an intercurrent
-    event. `infusions` counts all infusions of the protocol's products and `index` marks the rows of `given` in the
-    index course.
+    event. `infusions` counts all infusions of the protocol's products. For each row of `given`, `index` says whether it
+    is in the index course, `product` numbers the products and `number` the courses of a patient and product.
     """
 
     day0: Ints
@@ -29,6 +29,8 @@ class Exposure:
     second_course_day: Ints
     given: Infusions
     index: Bools
+    product: Ints
+    number: Ints
     flags: Mapping[str, int]
 
 
@@ -71,6 +73,8 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
         second_course_day=pick_int(given.day, second, NO_TIME),
         given=given,
         index=in_index,
+        product=product,
+        number=number,
         flags=flags,
     )
 

@@ -22,18 +22,25 @@ class Reactions:
     flags: Mapping[str, int]
 
 
-def reactions(cohort: Cohort, exposure: Exposure, rules: AdverseReactions) -> Reactions:
-    """Events with onset on or after the first infusion.
+def after_treatment(cohort: Cohort, exposure: Exposure) -> Bools:
+    """Which events of the columns have their onset on or after the first infusion of their patient.
 
     Days are compared; on day 0 an event with a clock time earlier than that of the infusion came before it. An event
-    without onset counts and is flagged. An absent relation is `unknown`.
+    without onset counts.
     """
     events = cohort.events
     unknown = events.day == NO_TIME
     day0, instant0 = (exposure.day0[events.patient], exposure.instant0[events.patient])
     timed = (events.instant != NO_TIME) & (instant0 != NO_TIME)
     before = ~unknown & ((events.day < day0) | (events.day == day0) & timed & (events.instant < instant0))
-    kept = events.where(exposure.treated[events.patient] & ~before)
+    after: Bools = exposure.treated[events.patient] & ~before
+    return after
+
+
+def reactions(cohort: Cohort, exposure: Exposure, rules: AdverseReactions) -> Reactions:
+    """Events after treatment, those without onset flagged. An absent relation is `unknown`."""
+    after = after_treatment(cohort, exposure)
+    kept = cohort.events.where(after)
     counted = set(rules.related)
     return Reactions(
         kept,
@@ -44,6 +51,6 @@ def reactions(cohort: Cohort, exposure: Exposure, rules: AdverseReactions) -> Re
             "onset_unknown": int((kept.day == NO_TIME).sum()),
             "seriousness_unknown": int(sum(word is None for word in kept.serious)),
             "relation_unknown": int(sum(word is None or word == "unknown" for word in kept.related)),
-            "before_treatment": int((exposure.treated[events.patient] & before).sum()),
+            "before_treatment": int((exposure.treated[cohort.events.patient] & ~after).sum()),
         },
     )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,7 +18,8 @@ class Records:
     """Values of one measure sorted by patient and day, at most one a day.
 
     `day` counts from day 0. `upper_limit` is NaN where unknown and `comparator` 0 where the value is exact (see
-    `columns.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked.
+    `columns.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked. `row` is the
+    place of each value among the rows of its code in the cohort's columns; it is empty where they are not all of there.
     """
 
     size: int
@@ -29,6 +30,7 @@ class Records:
     comparator: Ints
     lab: Words
     flags: Mapping[str, int]
+    row: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def point(self) -> Floats:
@@ -45,10 +47,12 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
     """
     labs = cohort.labs.of(code)
     flags: Counter[str] = Counter()
-    kept = labs.where(_usable(labs, cohort, exposure, flags))
+    usable = np.flatnonzero(_usable(labs, cohort, exposure, flags))
+    kept = labs.where(usable)
     limit = np.where(np.isnan(kept.upper_limit), np.inf, kept.upper_limit)
     worst = _before(kept, exposure) * kept.value
-    kept = kept.where(_one_a_day(kept, (kept.comparator, -limit, worst, kept.issued, kept.instant), flags))
+    chosen = _one_a_day(kept, (kept.comparator, -limit, worst, kept.issued, kept.instant), flags)
+    kept = kept.where(chosen)
     flags["no_upper_limit"] += int(np.isnan(kept.upper_limit).sum())
     flags["comparator"] += int((kept.comparator != 0).sum())
     return Records(
@@ -60,6 +64,7 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
         kept.comparator,
         kept.lab,
         flags,
+        usable[chosen],
     )
 
 
@@ -69,13 +74,15 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
     """
     scores = cohort.assessments.of(code)
     flags: Counter[str] = Counter()
-    mismatch = (scores.score > scale.maximum) | (scores.score < scale.minimum)
-    mismatch |= ~np.isnan(scores.scale_max) & (scores.scale_max != scale.maximum)
+    mismatch = ~on_scale(scores, scale)
     flags["scale_mismatch"] += int((mismatch & exposure.treated[scores.patient]).sum())
-    scores = scores.where(~mismatch)
-    kept = scores.where(_usable(scores, cohort, exposure, flags))
+    fitting = np.flatnonzero(~mismatch)
+    scores = scores.where(fitting)
+    usable = np.flatnonzero(_usable(scores, cohort, exposure, flags))
+    kept = scores.where(usable)
     worst = _before(kept, exposure) * (-kept.score if scale.better == "higher" else kept.score)
-    kept = kept.where(_one_a_day(kept, (worst, kept.issued, kept.instant), flags))
+    chosen = _one_a_day(kept, (worst, kept.issued, kept.instant), flags)
+    kept = kept.where(chosen)
     nothing = np.full(len(kept), np.nan)
     return Records(
         len(cohort),
@@ -86,7 +93,26 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
         np.zeros(len(kept), dtype=np.int64),
         np.full(len(kept), None, dtype=np.object_),
         flags,
+        fitting[usable[chosen]],
     )
+
+
+def on_scale(scores: Assessments, scale: Scale) -> Bools:
+    """Whether each score fits a scale."""
+    mismatch = (scores.score > scale.maximum) | (scores.score < scale.minimum)
+    mismatch |= ~np.isnan(scores.scale_max) & (scores.scale_max != scale.maximum)
+    return ~mismatch
+
+
+def after_death(table: Labs | Assessments, cohort: Cohort) -> Bools:
+    """Whether each row is dated after its patient's day of death."""
+    died = np.array(
+        [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],
+        dtype=np.int64,
+    )
+    death = died[table.patient] if len(cohort) else table.day
+    late: Bools = (death != NO_TIME) & (table.day > death)
+    return late
 
 
 def post_dose_on_day_0(day: Ints, instant: Ints, day0: Ints, instant0: Ints) -> Bools:
@@ -102,12 +128,7 @@ def post_dose_on_day_0(day: Ints, instant: Ints, day0: Ints, instant0: Ints) -> 
 def _usable(table: Labs | Assessments, cohort: Cohort, exposure: Exposure, flags: Counter[str]) -> Bools:
     """The rows of treated patients, not after death, not taken on day 0 after the dose."""
     treated = exposure.treated[table.patient]
-    died = np.array(
-        [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],
-        dtype=np.int64,
-    )
-    death = died[table.patient] if len(cohort) else table.day
-    late = treated & (death != NO_TIME) & (table.day > death)
+    late = treated & after_death(table, cohort)
     day0, instant0 = (exposure.day0[table.patient], exposure.instant0[table.patient])
     post_dose = treated & ~late & post_dose_on_day_0(table.day, table.instant, day0, instant0)
     usable: Bools = treated & ~late & ~post_dose

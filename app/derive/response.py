@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck_normal import NORMAL
+from app.derive.ck.ck_normal import NORMAL
 from app.derive.exact import at_most_zero
 from app.derive.records import Records
 from app.derive.segments import INCLUDED, any_where, first_reason, last_where, pick, pick_int

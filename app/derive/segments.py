@@ -54,14 +54,14 @@ def nearest_where(patient: Ints, size: int, chosen: Bools, day: Ints, target: in
 def pick(column: Floats, rows: Ints) -> Floats:
     """The value at each row, NaN where there is no row."""
     if len(column) == 0:
-        return np.full(len(rows), np.nan)
+        return np.full(rows.shape, np.nan)
     return np.where(rows == NONE, np.nan, column[np.maximum(rows, 0)])
 
 
 def pick_int(column: Ints, rows: Ints, missing: int) -> Ints:
     """The whole number at each row, `missing` where there is no row."""
     if len(column) == 0:
-        return np.full(len(rows), missing, dtype=np.int64)
+        return np.full(rows.shape, missing, dtype=np.int64)
     return np.where(rows == NONE, missing, column[np.maximum(rows, 0)])
 
 

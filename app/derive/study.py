@@ -4,14 +4,23 @@ from functools import cached_property
 
 import numpy as np
 
-from app.derive.ck_normal import FirstNormal, Spells, borrow_limits, normality, spells, time_to_first_normal
+from app.derive.ck.ck_intervals import FirstNormalIntervals, SpellIntervals, first_normal_intervals, spell_intervals
+from app.derive.ck.ck_normal import FirstNormal, Spells, borrow_limits, normality, spells, time_to_first_normal
+from app.derive.ck.ck_rescue import Outcomes, Rescues, outcomes, rescues
+from app.derive.ck.ck_sustained import DaysNormal, Sustained, days_normal, sustained
+from app.derive.courses.courses import Courses, courses
 from app.derive.exact import difference
 from app.derive.exposure import Exposure, exposure
+from app.derive.improvement.core_set import CoreSetCourse, core_set_course
+from app.derive.intercurrent import Intercurrent, intercurrent, until_rescue
 from app.derive.reactions import Reactions, reactions
 from app.derive.records import Records, lab_records, score_records
 from app.derive.response import Judged, Response, response
+from app.derive.run_in import RunIn, run_in
 from app.derive.segments import any_where, pick
 from app.derive.visits import baseline_too_old, visit_rows
+from app.protocol.ck_normal import RescueStrategy
+from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
 from app.protocol.response import ResponseRule
 from app.timeline.columns import NO_TIME, Bools, Cohort, Floats, Ints
@@ -32,6 +41,11 @@ class DerivedStudy:
     def exposure(self) -> Exposure:
         """Day 0 and courses."""
         return exposure(self.cohort, self.protocol.treatment)
+
+    @cached_property
+    def courses(self) -> Courses:
+        """Every course of every patient, one row a course."""
+        return courses(self.cohort, self.exposure)
 
     @cached_property
     def safety(self) -> Bools:
@@ -99,6 +113,13 @@ class DerivedStudy:
         """The CK of a week, NaN outside the efficacy set or where there is none."""
         return np.where(self.efficacy, self.at_week("CK", week), np.nan)
 
+    def core_set(self, declared: Composite) -> CoreSetCourse:
+        """The six core set measures of every patient, at baseline and at the weeks that a definition judges."""
+        weeks = judged_weeks(declared, self.protocol.visits.weeks)
+        return core_set_course(
+            declared.core_set, weeks, lambda code: (self.records(code), self.weeks(code)), self.protocol.scale
+        )
+
     @cached_property
     def spells(self) -> Spells:
         """The first spell of normal CK."""
@@ -110,9 +131,53 @@ class DerivedStudy:
         return time_to_first_normal(self.records("CK"), self.ck_known, self.efficacy)
 
     @cached_property
+    def spell_intervals(self) -> SpellIntervals:
+        """Between which draws the first spell of normal CK began and ended."""
+        return spell_intervals(self.records("CK"), self.ck_known, self.spells)
+
+    @cached_property
+    def first_normal_intervals(self) -> FirstNormalIntervals:
+        """Between which draws CK first became normal."""
+        return first_normal_intervals(self.records("CK"), self.ck_known, self.first_normal)
+
+    @cached_property
+    def rescues(self) -> Rescues:
+        """The first further treatment, and death."""
+        return rescues(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+
+    def outcomes(self, strategy: RescueStrategy) -> Outcomes:
+        """What ended the first spell of normal CK under one strategy for rescue."""
+        return outcomes(self.spells, self.rescues, strategy)
+
+    @cached_property
+    def sustained(self) -> Sustained:
+        """Normality and relapse that a second CK confirms."""
+        return sustained(self.records("CK"), self.ck_known)
+
+    @cached_property
+    def days_normal(self) -> DaysNormal:
+        """For how many of the days followed CK was normal."""
+        return days_normal(self.records("CK"), self.ck_known, self.weeks("CK")[0])
+
+    @cached_property
     def reactions(self) -> Reactions:
         """Adverse events on or after treatment."""
         return reactions(self.cohort, self.exposure, self.protocol.adverse_reactions)
+
+    @cached_property
+    def intercurrent(self) -> Intercurrent:
+        """Events after day 0 that change what a later value means."""
+        return intercurrent(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+
+    @cached_property
+    def before_rescue(self) -> "DerivedStudy":
+        """The same study without the values after the day of a patient's first rescue."""
+        return DerivedStudy(until_rescue(self.cohort, self.exposure, self.intercurrent), self.protocol)
+
+    @cached_property
+    def run_in(self) -> RunIn:
+        """The logarithms of all CK values on or before day 0."""
+        return run_in(self.records("CK"), self.weeks("CK")[0], logarithm=True)
 
     def baseline_too_old(self, measure: str) -> Bools:
         """Whether the baseline of a measure is older than the protocol likes."""

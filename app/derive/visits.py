@@ -27,15 +27,15 @@ def visit_rows(records: Records, visits: Visits) -> dict[int, Ints]:
     taken[base[base >= 0]] = True
     rows = {0: base}
     for week in visits.weeks:
-        low, high = _window(week, visits)
+        low, high = window(week, visits)
         side = records.day > 0 if week > 0 else records.day < 0
         chosen = side & ~taken & (records.day >= low) & (records.day <= high)
         rows[week] = nearest_where(records.patient, records.size, chosen, records.day, 7 * week)
     return rows
 
 
-def _window(week: int, visits: Visits) -> tuple[int, int]:
-    """First and last day of the window of a week."""
+def window(week: int, visits: Visits) -> tuple[int, int]:
+    """First and last day of the window of a week, counted from day 0."""
     target = 7 * week
     if visits.rule == "nearest_within":
         return target - visits.tolerance_days, target + visits.tolerance_days

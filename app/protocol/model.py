@@ -7,13 +7,17 @@ The models follow `docs/definitions.md` row by row. A definition is echoed in ea
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Literal, Self
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from app.protocol.ck_normal import CkNormalTime
 from app.protocol.conventions import Conventions
+from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, objections
 from app.protocol.parts import Measure, Part, Product, Week, contradiction
 from app.protocol.response import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, Response, ResponseRule
+from app.protocol.specification import SpecificationGrid, grid_objections
 from app.timeline.vocabulary import INSTRUMENTS, Direction
 
 
@@ -106,35 +110,8 @@ class CkChange(Part):
     after_week: Week = Field(default=4, gt=0, description="Week that the change after ends at.", examples=[4])
 
 
-IMMUNOSUPPRESSANTS = (
-    "azathioprine",
-    "ciclosporin",
-    "cyclophosphamide",
-    "cyclosporine",
-    "methotrexate",
-    "mycophenolate mofetil",
-    "rituximab",
-    "tacrolimus",
-)
-"""Drugs used beside corticosteroids in inflammatory myopathy, by their international names (and one American)."""
-
-
-class CkNormalTime(Part):
-    """How long CK stays normal once it is."""
-
-    rmst_until_days: int = Field(
-        default=365, ge=1, le=36500, description="Horizon of the restricted mean.", examples=[365]
-    )
-    immunosuppressants: tuple[Product, ...] = Field(
-        default=IMMUNOSUPPRESSANTS,
-        description="Drugs that are a rescue when they begin after day 0; compared without regard to case.",
-        examples=[["azathioprine", "methotrexate"]],
-    )
-    rescue: Literal["treatment_policy"] = Field(
-        default="treatment_policy",
-        description="What a second course or new treatment does to the time: nothing, it is ignored and reported.",
-        examples=["treatment_policy"],
-    )
+RiskDay = Annotated[int, Field(ge=0, le=365)]
+RiskWindow = tuple[RiskDay, RiskDay]
 
 
 class AdverseReactions(Part):
@@ -148,6 +125,27 @@ class AdverseReactions(Part):
             examples=[["definite", "probable", "possible", "unknown", "true"]],
         )
     )
+    risk_windows: tuple[RiskWindow, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=10,
+        exclude_if=lambda windows: windows is None,
+        description="First and last day after an infusion of each window in which reactions are counted; without it "
+        "days 0-1 and 2-14. The day of the infusion is day 0.",
+        examples=[[[0, 1], [2, 14]]],
+    )
+
+    @model_validator(mode="after")
+    def _windows_must_not_overlap(self) -> Self:
+        windows = self.risk_windows or ()
+        if any(last < first for first, last in windows):
+            raise contradiction("adverse_reactions.risk_windows: a window ends before it begins.")
+        for (_, last), (first, _) in pairwise(windows):
+            if first <= last:
+                raise contradiction(
+                    "adverse_reactions.risk_windows: two windows overlap or are not in ascending order."
+                )
+        return self
 
 
 _ADDED_LATER = (("conventions", "signed_rank_p"),)
@@ -199,6 +197,25 @@ class Protocol(Part):
         description="The adverse reactions.",
         examples=[{"related": ["possible", "definite"]}],
     )
+    specification_grid: SpecificationGrid | None = Field(
+        default=None,
+        exclude_if=lambda part: part is None,
+        description="The alternative definitions of response and remission that are compared; without it a default "
+        "grid is formed from the scales, visits and primary rules.",
+        examples=[None],
+    )
+    improvement_score: ImprovementScore | None = Field(
+        default=None,
+        exclude_if=lambda part: part is None,
+        description="The ACR/EULAR 2016 Total Improvement Score, where it is asked for.",
+        examples=[{"core_set": {"population": "adult", "muscle_strength": "MMT8", "function": "HAQ"}}],
+    )
+    definition_of_improvement: DefinitionOfImprovement | None = Field(
+        default=None,
+        exclude_if=lambda part: part is None,
+        description="The IMACS 2004 definition of improvement, where it is asked for.",
+        examples=[{"core_set": {"population": "adult", "muscle_strength": "MMT8", "function": "HAQ"}}],
+    )
     conventions: Conventions = Field(
         default=Conventions(), description="The statistical conventions.", examples=[{"median": "midpoint"}]
     )
@@ -219,7 +236,12 @@ class Protocol(Part):
     @property
     def measures(self) -> tuple[str, ...]:
         """CK, and every other measure that the protocol gives a scale to or asks about, each once."""
-        asked = (*sorted(self.scales), *self.weekly_change.measures, *(r.rule.measure for r in self.responses))
+        ruled = (response.rule.measure for response in self.responses)
+        asked: tuple[str, ...] = (*sorted(self.scales), *self.weekly_change.measures, *ruled)
+        if self.specification_grid is not None:
+            asked += tuple(each.measure for each in self.specification_grid.measures)
+        for _, composite in self._composites():
+            asked += composite.core_set.measures
         return tuple(dict.fromkeys(("CK", *asked)))
 
     @property
@@ -236,6 +258,10 @@ class Protocol(Part):
         yield from self._undeclared()
         for i, response in enumerate(self.responses):
             yield from (f"responses.{i}: {sentence}" for sentence in self._objections(response.rule))
+        if self.specification_grid is not None:
+            yield from grid_objections(self.specification_grid, self)
+        for name, composite in self._composites():
+            yield from objections(name, composite, self.visits.weeks, self.scales)
         named = [response.rule.measure for response in self.responses if response.primary]
         if len(set(named)) < len(named):
             yield "responses: a measure has more than one primary definition."
@@ -244,6 +270,13 @@ class Protocol(Part):
             yield "weekly_change.weeks: declare each week once, ascending, without week 0, which is the baseline."
         if len(set(measures)) < len(measures):
             yield "weekly_change.measures: declare each measure once."
+
+    def _composites(self) -> Iterator[tuple[str, ImprovementScore | DefinitionOfImprovement]]:
+        """The declared definitions that judge a core set of measures, by name."""
+        if self.improvement_score is not None:
+            yield "improvement_score", self.improvement_score
+        if self.definition_of_improvement is not None:
+            yield "definition_of_improvement", self.definition_of_improvement
 
     def _undeclared(self) -> Iterator[str]:
         """Weeks that are no planned visit, and measures whose scale nobody declared."""

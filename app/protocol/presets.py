@@ -1,6 +1,7 @@
 """The protocols that ship with the service."""
 
-from app.protocol.model import Protocol, Scale, Visits
+from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
+from app.protocol.model import Protocol, Scale, Visits, WeeklyChange
 from app.protocol.response import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
@@ -44,4 +45,46 @@ RELATIVE_20 = Protocol(
     ),
 )
 
-PRESETS: dict[str, Protocol] = {preset.id: preset for preset in (SEED_2008, RELATIVE_20)}
+_TRIAL_VISITS = Visits(weeks=(-4, 4, 8, 12, 16, 24, 40, 52), tolerance_days=10)
+"""Every four weeks to the usual primary endpoint at week 16, then to a year: windows that do not meet."""
+_TRIAL_WEEKS = (4, 8, 12, 16, 24, 40, 52)
+_ADULT = CoreSet(population="adult", muscle_strength="MMT8", function="HAQ")
+_JUVENILE = CoreSet(population="juvenile", muscle_strength="MMT8", function="CHAQ")
+
+
+def _changes(core_set: CoreSet) -> WeeklyChange:
+    """The change of CK and of the five scores of a core set at every visit of a trial."""
+    scores = (core_set.physician_global, core_set.patient_global, core_set.muscle_strength, core_set.function)
+    return WeeklyChange(measures=("CK", *scores, core_set.extramuscular), weeks=_TRIAL_WEEKS)
+
+
+ACR_EULAR_2016_ADULT = Protocol(
+    id="acr-eular-2016-adult",
+    title="ACR/EULAR 2016 Total Improvement Score for adults: minimal, moderate and major at 20, 40 and 60; the ranges "
+    "of the enzymes are unverified",
+    visits=_TRIAL_VISITS,
+    weekly_change=_changes(_ADULT),
+    improvement_score=ImprovementScore(core_set=_ADULT),
+)
+
+ACR_EULAR_2016_JUVENILE = Protocol(
+    id="acr-eular-2016-juvenile",
+    title="ACR/EULAR 2016 Total Improvement Score for children: minimal, moderate and major at 30, 45 and 70; the "
+    "ranges of the enzymes are unverified",
+    visits=_TRIAL_VISITS,
+    weekly_change=_changes(_JUVENILE),
+    improvement_score=ImprovementScore(core_set=_JUVENILE),
+)
+
+IMACS_2004 = Protocol(
+    id="imacs-2004",
+    title="IMACS preliminary definition of improvement: three of six measures improved by 20 %, no more than two worse "
+    "by 25 %, muscle strength not among these",
+    visits=_TRIAL_VISITS,
+    weekly_change=_changes(_ADULT),
+    definition_of_improvement=DefinitionOfImprovement(core_set=_ADULT),
+)
+
+PRESETS: dict[str, Protocol] = {
+    preset.id: preset for preset in (SEED_2008, RELATIVE_20, ACR_EULAR_2016_ADULT, ACR_EULAR_2016_JUVENILE, IMACS_2004)
+}

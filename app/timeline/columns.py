@@ -240,7 +240,7 @@ class Cohort:
         """
         tables: tuple[Table, ...] = (self.labs, self.assessments, self.infusions, self.medications, self.events)
         bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
-        unread = {"patient", "severity", *(["utc"] if self.zoned else [])}
+        unread = {"patient", *(["utc"] if self.zoned else [])}
         printed = [_printed(table, unread) for table in tables]
         leaves = []
         for i, row in enumerate(self.patients):

@@ -52,6 +52,15 @@ def test_a_zero_has_no_logarithm():
     assert np.isnan(ln_ratio([np.array([0.0, 1.0])], [np.array([1.0, 0.0])])).all()
 
 
+def test_a_ratio_that_no_float_can_hold_has_its_logarithm():
+    """4.9e-324 is the smallest number that a float can hold, and a sender may write it."""
+    least, large = np.array([5e-324]), np.array([1e6])
+
+    assert ln_ratio([large], [least])[0] == pytest.approx(math.log(1e6) - math.log(5e-324))
+    assert ln_ratio([least, least], [large, large])[0] == pytest.approx(2 * (math.log(5e-324) - math.log(1e6)))
+    assert ln_ratio([least], [least])[0] == 0
+
+
 @given(HUNDREDTHS, HUNDREDTHS, st.integers(0, 1000))
 def test_equal_differences_are_equal_numbers(low, gain, shift):
     """62.3 to 67.3 is the same gain as 0.3 to 5.3."""

@@ -80,6 +80,7 @@ class Event:
     term: str
     serious: bool | None
     related: str | None
+    severity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Patient:
     draws: list[Draw]
     infusions: list[Infusion]
     events: list[Event]
+    donors: list[Draw] | None = None
+    """Draws whose limit may be borrowed, where they are others than `draws`."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,14 @@ def patients_of(cohort: Cohort) -> list[Patient]:
     events = cohort.events
     for i in range(len(events)):
         patients[int(events.patient[i])].events.append(
-            Event(_time(events.day[i]), _time(events.instant[i]), events.term[i], events.serious[i], events.related[i])
+            Event(
+                _time(events.day[i]),
+                _time(events.instant[i]),
+                events.term[i],
+                events.serious[i],
+                events.related[i],
+                events.severity[i],
+            )
         )
     return patients
 
@@ -292,8 +302,8 @@ def course(patient: Patient, protocol: Protocol) -> Treatment:
 
 
 def scale_of(protocol: Protocol, measure: str) -> Scale | None:
-    """The scale of an instrument; `None` for CK and for a sum score that the protocol does not declare."""
-    if measure == "CK" or (measure in ("MMT", "ADL") and measure not in protocol.scales):
+    """The scale of an instrument; `None` for an analyte and for a sum score that the protocol does not declare."""
+    if measure in LAB_CODES or (measure in ("MMT", "ADL") and measure not in protocol.scales):
         return None
     return protocol.scale(measure)
 
@@ -411,7 +421,8 @@ def _in_window(day: int, week: int, protocol: Protocol) -> bool:
 
 def limit_donors(patient: Patient) -> list[Draw]:
     """The CK draws whose limit another may borrow: all that carry one, even those that serve nothing themselves."""
-    return [draw for draw in patient.draws if draw.measure == "CK" and draw.upper_limit is not None]
+    draws = patient.draws if patient.donors is None else patient.donors
+    return [draw for draw in draws if draw.measure == "CK" and draw.upper_limit is not None]
 
 
 def limit_of(patient: Patient, protocol: Protocol, record: Record) -> tuple[Fraction | None, bool]:
@@ -663,6 +674,8 @@ def _on_treatment(event: Event, treatment: Treatment) -> bool:
 def measures_of(protocol: Protocol) -> list[str]:
     """Every measure that the protocol reads, the three of the efficacy set first."""
     named = [*EFFICACY_MEASURES, *protocol.weekly_change.measures, *(r.rule.measure for r in protocol.responses)]
+    if protocol.specification_grid is not None:
+        named += [each.measure for each in protocol.specification_grid.measures]
     return list(dict.fromkeys(named))
 
 

@@ -1,0 +1,1 @@
+"""When CK is normal, from which draw to which."""

@@ -1,0 +1,1 @@
+"""Each course of treatment, and the days after its infusions."""

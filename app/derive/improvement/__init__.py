@@ -1,0 +1,1 @@
+"""The core set measures and the composite responses made of them."""

@@ -1,0 +1,98 @@
+"""What was known of a measure before treatment: all values up to the dose, and the slopes before and after it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.derive.records import Records
+from app.derive.segments import count_where
+from app.derive.visits import window
+from app.protocol.model import CkChange, Visits
+from app.timeline.columns import Bools, Floats, Ints
+
+SLOPE_DAYS = 28
+"""Slopes are told per four weeks, the period that the before/after comparison is about."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunIn:
+    """The run-in values: every usable value on or before day 0, one a day, the baseline being the last of them.
+
+    `patient`, `value` and `is_baseline` have one row for each value; `value` is its natural logarithm where so asked.
+    `mean` and `earlier_mean`, the latter without the baseline, have one row for each patient, NaN where there is
+    nothing to average. `zero_values` had no logarithm and are left out.
+    """
+
+    patient: Ints
+    value: Floats
+    is_baseline: Bools
+    mean: Floats
+    earlier_mean: Floats
+    zero_values: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slopes:
+    """Change of ln(CK) per 28 days of each patient before and after treatment, NaN with fewer than two values."""
+
+    before: Floats
+    after: Floats
+    first_day: int
+    last_day: int
+
+
+def run_in(records: Records, base: Ints, *, logarithm: bool) -> RunIn:
+    """The run-in values of one measure; `base` are the baseline rows.
+
+    There is no limit on their age: the protocol flags old baselines, and an old value before a recent one is part of
+    what a patient usually has.
+    """
+    before = records.day <= 0
+    usable = before & (records.point > 0) if logarithm else before
+    is_baseline = np.zeros(len(records.day), dtype=np.bool_)
+    is_baseline[base[base >= 0]] = True
+    patient, point = records.patient[usable], records.point[usable]
+    value = np.log(point) if logarithm else point
+    earlier = ~is_baseline[usable]
+    return RunIn(
+        patient=patient,
+        value=value,
+        is_baseline=~earlier,
+        mean=_means(patient, value, records.size),
+        earlier_mean=_means(patient[earlier], value[earlier], records.size),
+        zero_values=int((before & ~usable).sum()),
+    )
+
+
+def slopes(records: Records, base: Ints, visits: Visits, weeks: CkChange) -> Slopes:
+    """Least-squares slopes of ln(CK) against the day.
+
+    Before: from the first day of the window of `before_week` to day 0. After: to the last day of the window of
+    `after_week`. The baseline belongs to both, as it does in the before/after comparison, of which this is the same
+    contrast where a patient has one value in each window, but for the exact days.
+    """
+    first, last = window(weeks.before_week, visits)[0], window(weeks.after_week, visits)[1]
+    is_baseline = np.zeros(len(records.day), dtype=np.bool_)
+    is_baseline[base[base >= 0]] = True
+    usable, day = records.point > 0, records.day
+    before = usable & (is_baseline | (day >= first) & (day <= 0))
+    after = usable & (is_baseline | (day > 0) & (day <= last))
+    return Slopes(_slope(records, before), _slope(records, after), first, last)
+
+
+def _slope(records: Records, chosen: Bools) -> Floats:
+    """Least-squares slope per 28 days of each patient's chosen values; all lie on different days."""
+    patient, size = records.patient[chosen], records.size
+    day, value = records.day[chosen].astype(np.float64), np.log(records.point[chosen])
+    from_mean = day - _means(patient, day, size)[patient]
+    squares = np.bincount(patient, from_mean**2, size)
+    products = np.bincount(patient, from_mean * (value - _means(patient, value, size)[patient]), size)
+    enough = count_where(records.patient, size, chosen) >= 2
+    slope: Floats = SLOPE_DAYS * np.divide(products, squares, out=np.full(size, np.nan), where=enough)
+    return slope
+
+
+def _means(patient: Ints, value: Floats, size: int) -> Floats:
+    count = np.bincount(patient, minlength=size)
+    mean: Floats = np.divide(np.bincount(patient, value, size), count, out=np.full(size, np.nan), where=count > 0)
+    return mean

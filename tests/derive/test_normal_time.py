@@ -1,0 +1,104 @@
+"""Rescue, sustained normality and days normal argue with their twins."""
+
+import pytest
+from hypothesis import given, settings
+
+from app.analyses import Options, answer
+from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
+from app.derive.ck.ck_rescue import CAUSES
+from app.derive.segments import INCLUDED
+from app.derive.study import DerivedStudy
+from app.protocol.presets import SEED_2008
+from app.timeline.columns import NO_TIME
+from tests.twin import derivations as twin
+from tests.twin import normal_time as slow
+from tests.twin.cohorts import changed, cohorts, protocols
+
+OWN_LIMITS = protocols().filter(lambda protocol: protocol.upper_limit == "own")
+STRATEGIES = ("treatment_policy", "composite", "hypothetical", "competing")
+
+
+def missing(day):
+    return None if day == NO_TIME else int(day)
+
+
+@settings(max_examples=60)
+@given(slow.cohorts_with_rescue(), OWN_LIMITS)
+def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, protocol):
+    study, patients = DerivedStudy(cohort, protocol), twin.patients_of(cohort)
+    names = (None, *CAUSES)
+    for strategy in STRATEGIES:
+        outcomes = study.outcomes(strategy)
+        ignored = study.outcomes("treatment_policy")
+        for i, patient in enumerate(patients):
+            expected = slow.outcome(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
+            found = (int(outcomes.duration[i]), names[outcomes.cause[i]])
+            assert (expected is None) == (study.spells.reason[i] != INCLUDED)
+            if expected is not None:
+                assert found == expected
+                before = (int(ignored.duration[i]), names[ignored.cause[i]])
+                assert found == before or outcomes.cut[i]
+
+
+@settings(max_examples=60)
+@given(cohorts(), OWN_LIMITS)
+def test_sustained_normality_and_days_normal_are_those_of_the_twin(cohort, protocol):
+    study = DerivedStudy(cohort, protocol)
+    sustained, days = study.sustained, study.days_normal
+    for i, patient in enumerate(twin.patients_of(cohort)):
+        if not study.safety[i]:
+            continue
+        found = tuple(missing(column[i]) for column in (sustained.start, sustained.end, sustained.last))
+        assert found == slow.confirmed(patient, protocol)
+        told = (int(days.days[i]) / 2, int(days.carried_forward[i]) / 2, int(days.midpoint[i]) / 2)
+        assert (told if days.days[i] else None) == slow.days_normal(patient, protocol)
+
+
+@settings(max_examples=10)
+@given(slow.cohorts_with_rescue())
+def test_the_strategies_stand_side_by_side_and_the_one_in_force_is_the_answer(cohort):
+    whole = answer("ck-normal-time", cohort, SEED_2008, Options()).results[0]
+    for strategy in STRATEGIES:
+        options = NormalTimeOptions(rescue=strategy)
+        asked = answer("ck-normal-time", cohort, SEED_2008, options)
+        declared = answer("ck-normal-time", cohort, changed(SEED_2008, ck_normal_time={"rescue": strategy}), Options())
+        (one,), (other,) = asked.results, declared.results
+        row = next(each for each in one.strategies if each.strategy == strategy)
+        assert (row.in_force, row.n, row.events, row.rmst) == (True, one.n, one.events, one.rmst)
+        assert row.medians[0] == one.median
+        assert (one.median, one.curve, one.rmst, one.events) == (other.median, other.curve, other.rmst, other.events)
+        assert asked.definitions == declared.definitions
+        assert [each.strategy for each in one.strategies if each.declared] == ["treatment_policy"]
+        assert [each.strategy for each in other.strategies if each.declared] == [strategy]
+        same = {"in_force": None, "declared": None}
+        assert [each.model_copy(update=same) for each in one.strategies] == [
+            each.model_copy(update=same) for each in whole.strategies
+        ]
+        assert {each.n for each in one.strategies} == {one.n}
+
+
+@settings(max_examples=20)
+@given(slow.cohorts_with_rescue())
+def test_under_competing_every_patient_of_the_risk_set_has_one_end_or_none(cohort):
+    (row,) = answer("ck-normal-time", cohort, SEED_2008, NormalTimeOptions(rescue="competing", patients=True)).results
+    competing = row.strategies[-1]
+    ends = [patient.ended_by for patient in row.patients if patient.reason is None]
+    assert [each.cause for each in competing.incidence] == list(CAUSES)
+    assert [each.events for each in competing.incidence] == [ends.count(cause) for cause in CAUSES]
+    assert (competing.by_rescue, competing.by_death) == (ends.count("rescue"), ends.count("death"))
+    assert row.follow_up.censored == ends.count(None)
+    composite = row.strategies[1]
+    assert composite.events == len(ends) - ends.count(None)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_empty_study_has_nulls_under_every_strategy(strategy):
+    from app.timeline.columns import Cohort
+
+    empty = Cohort.assemble([], [], [], [], [], [])
+    (row,) = answer("ck-normal-time", empty, SEED_2008, NormalTimeOptions(rescue=strategy)).results
+    assert [each.rmst.reason for each in row.strategies] == ["no_patients"] * 4
+    assert row.strategies[-1].incidence[0].reason == "no_patients"
+    assert row.follow_up.median.reason == "no_patients"
+    assert row.sustained.time_to_sustained.median.reason == "no_patients"
+    assert [each.reason for each in row.proportion_of_time_normal.by_rule] == ["no_patients"] * 2

@@ -1,0 +1,142 @@
+"""Caveats and sensitivity a second time: plain Python, one patient at a time, everything computed anew.
+
+Built on `derivations.py`; what patients took besides is read from the cohort's columns, here once more.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from statistics import fmean
+
+from app.protocol.model import Protocol
+from app.timeline.columns import NO_TIME, Cohort
+from tests.twin import derivations as twin
+
+PER_DAY = {"mg/d": Fraction(1), "g/d": Fraction(1000), "mg/wk": Fraction(1, 7)}
+
+
+# --- regression to the mean -------------------------------------------------------------------------------------------
+
+
+def icc(groups: list[list[float]]) -> float | None:
+    """One-way random effects, unbalanced, straight from the sums of squares; not truncated."""
+    groups = [group for group in groups if group]
+    if sum(len(group) > 1 for group in groups) < 2:
+        return None
+    k, total = len(groups), sum(map(len, groups))
+    grand = fmean(x for group in groups for x in group)
+    between = sum(len(group) * (fmean(group) - grand) ** 2 for group in groups) / (k - 1)
+    within = sum((x - fmean(group)) ** 2 for group in groups for x in group) / (total - k)
+    n0 = (total - sum(len(group) ** 2 for group in groups) / total) / (k - 1)
+    whole = between + (n0 - 1) * within
+    return (between - within) / whole if whole > 1e-12 else None
+
+
+def expected_change(groups: list[list[float]], baselines: list[float], earlier: list[list[float]]) -> float | None:
+    """(1 - ICC)(mean of the patients' means before the baseline - mean baseline)."""
+    correlation = icc(groups)
+    if correlation is None or not baselines:
+        return None
+    mean = fmean(fmean(values) for values in earlier if values)
+    return (1 - max(0.0, correlation)) * (mean - fmean(baselines))
+
+
+def run_in_values(patient: twin.Patient, protocol: Protocol) -> tuple[list[float], list[float], float | None]:
+    """ln(CK) of all values up to day 0, of those before the baseline, and of the baseline."""
+    start = twin.baseline(patient, protocol, "CK")
+    before = [record for record in twin.kept(patient, protocol, "CK").records if record.day <= 0]
+    logs = [(twin.ln_value(record), record is start or record == start) for record in before]
+    everything = [value for value, _ in logs if value is not None]
+    earlier = [value for value, is_start in logs if value is not None and not is_start]
+    return everything, earlier, twin.ln_value(start) if start else None
+
+
+def slope(points: list[tuple[int, float]]) -> float | None:
+    """Least squares, per 28 days."""
+    if len(points) < 2:
+        return None
+    day, value = fmean(d for d, _ in points), fmean(v for _, v in points)
+    return 28 * sum((d - day) * (v - value) for d, v in points) / sum((d - day) ** 2 for d, _ in points)
+
+
+# --- intercurrent events ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drug:
+    """A drug over days counted from day 0; `last` is None while it goes on, `daily` None without a daily unit."""
+
+    name: str
+    first: int
+    last: int | None
+    daily: Fraction | None
+
+
+def drugs(cohort: Cohort, place: int, date: int) -> list[Drug]:
+    """What a patient took, in days from the date of day 0."""
+    table = cohort.medications
+    return [
+        Drug(
+            str(table.drug[i]).strip().casefold(),
+            int(table.start_day[i]) - date,
+            None if int(table.end_day[i]) == NO_TIME else int(table.end_day[i]) - date,
+            twin.exact(table.dose[i]) * PER_DAY[table.unit[i]] if table.unit[i] in PER_DAY else None,
+        )
+        for i in range(len(table))
+        if int(table.patient[i]) == place
+    ]
+
+
+def prednisolone(taken: list[Drug], day: int) -> Fraction | None:
+    """The dose on a day; a period that ends as another begins gives way to it."""
+    periods = [drug for drug in taken if drug.name == "prednisolone"]
+    begins = any(period.first == day for period in periods)
+    covering = [
+        period
+        for period in periods
+        if period.first <= day
+        and (period.last is None or day <= period.last)
+        and not (begins and period.last == day and period.first < day)
+    ]
+    if not periods or any(period.daily is None for period in covering):
+        return None
+    return sum((period.daily for period in covering if period.daily is not None), Fraction(0))
+
+
+def steroid_change(taken: list[Drug], sign: int) -> int | None:
+    """The first day after day 0 with more (1) or less (-1) than on day 0, day by day."""
+    start = prednisolone(taken, 0)
+    if start is None:
+        return None
+    last = max([drug.first for drug in taken] + [drug.last or 0 for drug in taken], default=0)
+    for day in range(1, last + 3):
+        dose = prednisolone(taken, day)
+        if dose is not None and abs(dose - start) > Fraction(1, 10**6) and (dose > start) == (sign > 0):
+            return day
+    return None
+
+
+# --- influence --------------------------------------------------------------------------------------------------------
+
+
+def without_each(values: list[float]) -> list[list[float]]:
+    """The values without each of them."""
+    return [values[:i] + values[i + 1 :] for i in range(len(values))]
+
+
+def t_p(values: list[float]) -> float | None:
+    """Two-sided p of Student's t by numerical integration of its density."""
+    n = len(values)
+    if n < 2 or max(values) - min(values) <= 1e-9 * max(map(abs, values)):
+        return None
+    mean = fmean(values)
+    spread = math.sqrt(sum((x - mean) ** 2 for x in values) / (n - 1))
+    t, df = abs(mean) / (spread / math.sqrt(n)), n - 1
+    steps = 4000
+    # With t = tan(u) sqrt(df) the density becomes cos(u)^(df - 1), which Simpson's rule integrates exactly enough.
+    low, high = math.atan(t / math.sqrt(df)), math.pi / 2
+    width = (high - low) / steps
+    weights = [1, *([4, 2] * (steps // 2))[: steps - 1], 1]
+    area = sum(w * max(0.0, math.cos(low + i * width)) ** (df - 1) for i, w in enumerate(weights)) * width / 3
+    whole = math.sqrt(math.pi) * math.exp(math.lgamma(df / 2) - math.lgamma((df + 1) / 2))
+    return 2 * area / whole
