@@ -22,8 +22,8 @@ from app.analyses.frame import (
 from app.derive.exact import ln_ratio
 from app.derive.segments import first_reason
 from app.derive.study import DerivedStudy
-from app.estimate.paired_change import paired_change
-from app.estimate.ratio import geometric_mean_ratio, ratio_interval
+from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
 from app.estimate.results import Change, Interval, Number, Result, TestResult, WhyNull
 from app.timeline.columns import Floats
 

@@ -18,7 +18,7 @@ from app.analyses.frame import (
 )
 from app.derive.response import Response as Verdicts
 from app.derive.study import DerivedStudy
-from app.estimate.proportion import proportion
+from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, WhyNull
 from app.protocol.response import Response
 

@@ -23,9 +23,9 @@ from app.analyses.frame import (
 from app.derive.exact import ln_ratio
 from app.derive.segments import first_reason
 from app.derive.study import DerivedStudy
-from app.estimate.multiplicity import adjust
-from app.estimate.paired_change import paired_change
-from app.estimate.ratio import geometric_mean_ratio, ratio_interval
+from app.estimate.changes.multiplicity import adjust
+from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
 from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
 from app.timeline.columns import Floats
 
@@ -95,7 +95,7 @@ def weekly_change(study: DerivedStudy, options: Options) -> WeeklyChanges:
     rule = study.protocol.weekly_change
     for context in contexts(study, options):
         for measure in rule.measures:
-            for scale in _scales(measure):
+            for scale in scales_of(measure):
                 rows = _weeks(context, measure, scale, found)
                 results += rows
                 onsets += _onset(context, [row for row in rows if row.week > 0])
@@ -107,11 +107,12 @@ def weekly_change(study: DerivedStudy, options: Options) -> WeeklyChanges:
     )
 
 
-def _scales(measure: str) -> tuple[Scale, ...]:
+def scales_of(measure: str) -> tuple[Scale, ...]:
     return ("ln", "raw") if measure == "CK" else ("raw",)
 
 
-def _difference(study: DerivedStudy, measure: str, scale: Scale, week: int) -> Floats:
+def differences(study: DerivedStudy, measure: str, scale: Scale, week: int) -> Floats:
+    """Week minus baseline of each patient, on a scale, NaN where a value is missing."""
     if scale == "ln":
         return ln_ratio([study.ck_at(week)], [study.ck_at(0)])
     return study.difference(measure, week)
@@ -122,7 +123,7 @@ def _weeks(context: Context, measure: str, scale: Scale, found: Findings) -> lis
     changes: list[Change] = []
     listed: list[tuple[Difference, ...] | None] = []
     for week in weeks:
-        difference = _difference(study, measure, scale, week)
+        difference = differences(study, measure, scale, week)
         changes.append(
             paired_change(
                 difference[~np.isnan(difference)],
@@ -131,7 +132,7 @@ def _weeks(context: Context, measure: str, scale: Scale, found: Findings) -> lis
                 signed_rank_p=context.conventions.signed_rank_p,
             )
         )
-        reasons = _reasons(study, difference, measure, week)
+        reasons = difference_reasons(study, difference, measure, week)
         found.excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
         listed.append(_listed(context, difference, reasons) if context.listed else None)
     adjusted = _adjusted(changes, context)
@@ -214,7 +215,7 @@ def _onset(context: Context, rows: Sequence[WeekChange]) -> list[Onset]:
     ]
 
 
-def _reasons(study: DerivedStudy, difference: Floats, measure: str, week: int) -> tuple[str, ...]:
+def difference_reasons(study: DerivedStudy, difference: Floats, measure: str, week: int) -> tuple[str, ...]:
     records, rows = study.records(measure), study.weeks(measure)
     missing = (
         *study.left_out,

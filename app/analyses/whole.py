@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from app.analyses.ck_change import change_reasons, changes
-from app.analyses.ck_normal_time import first_normal_reasons
+from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
 from app.analyses.frame import Answer, Populations, populations
 from app.derive.segments import INCLUDED
 from app.derive.study import DerivedStudy

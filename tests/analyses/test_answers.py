@@ -26,12 +26,15 @@ def treated(scores=(), events=()):
 @pytest.mark.parametrize("protocol", PRESETS.values(), ids=PRESETS)
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_answer_names_the_treatment_baseline_visits_scales_and_limits(name, protocol):
-    named = {each.id: each.parameters for each in answer(name, treated(), protocol, Options()).definitions}
+    named = {
+        each.id: each.parameters
+        for each in answer(name, treated(), protocol, QUESTIONS[name].options_type()).definitions
+    }
 
     assert named["courses_by_gap"] == {"products": ["IVIG"], "course_gap_days": 14}
     assert named["last_on_or_before_day_0"] == {"flag_older_than_days": 42}
     assert f"visits_{protocol.visits.rule}" in named
-    assert set(named["scales"]) == {"MMT", "ADL"}
+    assert set(named["scales"]) == set(protocol.scales)
     assert "upper_limit_own" in named
 
 

@@ -7,9 +7,9 @@ import pytest
 from lifelines import KaplanMeierFitter
 
 from app.analyses import Options
-from app.estimate.paired_change import paired_change
-from app.estimate.proportion import proportion
-from app.estimate.survival import kaplan_meier
+from app.estimate.changes.paired_change import paired_change
+from app.estimate.rates.proportion import proportion
+from app.estimate.times.survival import kaplan_meier
 from app.protocol.conventions import Conventions
 from app.protocol.presets import SEED_2008
 from app.protocol.profiles import PROFILES, ProfileName

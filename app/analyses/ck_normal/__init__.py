@@ -1,0 +1,1 @@
+"""For how long CK stays normal: between visits, under rescue, in subgroups."""

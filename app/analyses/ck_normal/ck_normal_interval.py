@@ -1,0 +1,272 @@
+"""For how long CK stays normal, told from what was seen: it became abnormal between two draws, not at one."""
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Contribution,
+    Definition,
+    Findings,
+    Flag,
+    Grouped,
+    Options,
+    Question,
+    contexts,
+    not_listed,
+    shared,
+)
+from app.derive.ck.ck_normal import UNKNOWN
+from app.derive.study import DerivedStudy
+from app.estimate.arithmetic import quantile_of
+from app.estimate.results import Median, Number, Reason, Result, WhyNull
+from app.estimate.times.interval_censored import SEED, IntervalCensored, interval_censored
+from app.estimate.times.survival import kaplan_meier
+from app.timeline.columns import NO_TIME, Bools, Ints
+
+NAME = "ck-normal-interval"
+
+
+class IntervalOptions(Options):
+    """The common options, and how often and from where to resample."""
+
+    resamples: int = Field(
+        default=200,
+        ge=0,
+        le=2000,
+        description="How often the patients are drawn with replacement for the interval of the median; 0: never.",
+        examples=[200],
+    )
+    seed: int = Field(default=SEED, ge=0, le=2**32 - 1, description="Where the random numbers start.", examples=[SEED])
+
+
+class RightEndpoint(Result):
+    """Kaplan-Meier medians of the times up to the draw at which the event was found, as papers print them."""
+
+    midpoint: Median = Field(description="Median, the middle of a stretch at exactly one half.")
+    lower: Median = Field(description="Median, the first time at which no more than one half are left.")
+
+
+class Bounds(Result):
+    """Kaplan-Meier medians if every spell had been as short, or as long, as its draws allow."""
+
+    shortest: Median = Field(
+        description="Every spell from its first normal CK to its last normal CK, where it ends with the same outcome."
+    )
+    longest: Median = Field(
+        description="Every spell from the last abnormal CK before it (or day 0) to the first abnormal CK after it (or "
+        "to the last CK of known normality)."
+    )
+
+
+class Gaps(Result):
+    """How far apart draws of known normality are."""
+
+    n: int = Field(description="Gaps.", examples=[41])
+    median: Number | None = Field(description="Median days between two draws.", examples=[28])
+    smallest: int | None = Field(description="Smallest gap.", examples=[7])
+    largest: int | None = Field(description="Largest gap.", examples=[91])
+    reason: WhyNull = None
+
+
+class VisitGaps(Result):
+    """What the draws can tell about the time at all."""
+
+    within_spells: Gaps = Field(
+        description="Days between neighbouring CKs of known normality from the first normal one to the end of a spell."
+    )
+    of_relapses: Gaps = Field(description="Days between the last normal and the first abnormal CK, one a relapse.")
+    before_spells: Gaps = Field(
+        description="Days between the last abnormal CK (or day 0) and the first normal one, one a spell."
+    )
+
+
+class TimeToFirstNormalInterval(Result):
+    """Days from the first infusion to the first normal CK, which came between two draws."""
+
+    estimate: IntervalCensored = Field(description="From the interval of each patient.")
+    right_endpoint: RightEndpoint = Field(description="From the day of the first normal CK.")
+
+
+class SeenInterval(Contribution):
+    """Between which draws CK of one patient became normal and abnormal again.
+
+    An event is in (after, by]: after the first and at the second of two days at the latest. The second is null where
+    the event was not seen.
+    """
+
+    normal_after: int | None = Field(description="Day after which CK first became normal.", examples=[14])
+    normal_by: int | None = Field(description="Day of the first normal CK after day 0.", examples=[21])
+    normal_reason: str | None = Field(
+        description="Why the patient is not in the time to the first normal CK.", examples=[None]
+    )
+    left: int | None = Field(
+        description="Days from the first normal CK to the last one before CK was abnormal again.", examples=[28]
+    )
+    right: int | None = Field(
+        description="Days from the first normal CK to the abnormal one; null while CK stays normal.", examples=[41]
+    )
+    longest: int | None = Field(
+        description="Days from the last abnormal CK before the spell (or day 0) to the one after it: the spell was "
+        "shorter, and longer than `left`; null while CK stays normal.",
+        examples=[48],
+    )
+    reason: str | None = Field(description="Why the patient is not in the risk set.", examples=[None, "never_normal"])
+
+
+class NormalInterval(Grouped):
+    """The time with normal CK, from the first normal CK after treatment to between two draws."""
+
+    estimate: IntervalCensored = Field(description="From the interval of each patient of the risk set.")
+    right_endpoint: RightEndpoint = Field(description="From the day of the first abnormal CK.")
+    bounds: Bounds = Field(description="What the draws leave open.")
+    visit_gaps: VisitGaps = Field(description="How far apart the draws are.")
+    time_to_first_normal: TimeToFirstNormalInterval = Field(description="How long it took to become normal.")
+    patients: tuple[SeenInterval, ...] | None = Field(
+        default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
+    )
+
+
+class CkNormalIntervals(Answer):
+    """The time for which CK stays normal, interval-censored."""
+
+    results: tuple[NormalInterval, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+
+
+def ck_normal_interval(study: DerivedStudy, asked: Options) -> CkNormalIntervals:
+    """The first spell of normal CK of every patient, known up to the draws about its end."""
+    options = asked if isinstance(asked, IntervalOptions) else IntervalOptions.model_validate(dict(asked))
+    results: list[NormalInterval] = []
+    found = Findings()
+    for context in contexts(study, options):
+        results.append(_normal_interval(context, options))
+        found.excluded += context.excluded(context.study.spells.reason, "CK", estimate="time_normal")
+        reasons = first_normal_reasons(context.study)
+        found.excluded += context.excluded(reasons, "CK", estimate="time_to_first_normal")
+        found.flags += _flags(context)
+    definition = Definition(
+        id="last_normal_to_first_abnormal",
+        parameters={"rescue": "treatment_policy", "resamples": options.resamples, "seed": options.seed},
+    )
+    caveats = (
+        "conditioned_on_normalising",
+        "start_seen_late",
+        "visits_not_random",
+        "resampling_is_approximate",
+        "uncontrolled_pre_post",
+        "definitions_are_ours",
+        *(() if study.protocol.ck_normal_time.rescue == "treatment_policy" else ("rescue_ignored",)),
+    )
+    return CkNormalIntervals(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
+
+
+def _normal_interval(context: Context, options: IntervalOptions) -> NormalInterval:
+    spells = context.study.spell_intervals
+    chosen = spells.in_set
+    ended = spells.ended[chosen]
+    return NormalInterval(
+        group=context.group,
+        estimate=_estimate(context, options, spells.left[chosen], spells.right[chosen]),
+        right_endpoint=_right_endpoint(context, spells.seen[chosen], ended),
+        bounds=Bounds(
+            shortest=_median(context, spells.left[chosen], ended),
+            longest=_median(context, spells.seen_longest[chosen], ended),
+        ),
+        visit_gaps=VisitGaps(
+            within_spells=_gaps(spells.gaps),
+            of_relapses=_gaps((spells.right - spells.left)[chosen & spells.ended]),
+            before_spells=_gaps((spells.start - spells.start_after)[chosen]),
+        ),
+        time_to_first_normal=_first_normal(context, options),
+        patients=_listed(context) if context.listed else None,
+    )
+
+
+def _first_normal(context: Context, options: IntervalOptions) -> TimeToFirstNormalInterval:
+    first = context.study.first_normal_intervals
+    left, right = first.left[first.evaluable], first.right[first.evaluable]
+    reached = right != NO_TIME
+    return TimeToFirstNormalInterval(
+        estimate=_estimate(context, options, left, right),
+        right_endpoint=_right_endpoint(context, np.where(reached, right, left), reached),
+    )
+
+
+def _estimate(context: Context, options: IntervalOptions, left: Ints, right: Ints) -> IntervalCensored:
+    return interval_censored(
+        left,
+        np.where(right == NO_TIME, np.inf, right),
+        level=context.level,
+        median=context.conventions.median,
+        plateau=context.conventions.plateau,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+
+
+def _right_endpoint(context: Context, durations: Ints, events: Bools) -> RightEndpoint:
+    return RightEndpoint(
+        midpoint=_median(context, durations, events, "midpoint"), lower=_median(context, durations, events, "lower")
+    )
+
+
+def _median(context: Context, durations: Ints, events: Bools, convention: str | None = None) -> Median:
+    conventions = context.conventions
+    if convention is not None:
+        conventions = conventions.model_copy(update={"median": convention})
+    return kaplan_meier(
+        durations,
+        events,
+        level=context.level,
+        interval=conventions.interval,
+        median=conventions.median,
+        plateau=conventions.plateau,
+    ).median
+
+
+def _gaps(days: Ints) -> Gaps:
+    ordered = np.sort(days).tolist()
+    if not ordered:
+        return Gaps(n=0, median=None, smallest=None, largest=None, reason=Reason.NO_PATIENTS)
+    return Gaps(n=len(ordered), median=quantile_of(ordered, 0.5), smallest=ordered[0], largest=ordered[-1])
+
+
+def _listed(context: Context) -> tuple[SeenInterval, ...]:
+    study = context.study
+    spells, first = study.spell_intervals, study.first_normal_intervals
+
+    def days(values: Ints, known: Bools) -> list[int | None]:
+        return [int(value) if is_known else None for value, is_known in zip(values, known, strict=True)]
+
+    columns = zip(
+        context.ids,
+        days(first.left, first.evaluable),
+        days(first.right, first.evaluable & (first.right != NO_TIME)),
+        (reason or None for reason in first_normal_reasons(study)),
+        days(spells.left, spells.in_set),
+        days(spells.right, spells.ended),
+        days(spells.longest, spells.ended),
+        (reason or None for reason in study.spells.reason),
+        strict=True,
+    )
+    names = ("patient", "normal_after", "normal_by", "normal_reason", "left", "right", "longest", "reason")
+    return tuple(SeenInterval.model_validate(dict(zip(names, row, strict=True))) for row in columns)
+
+
+def _flags(context: Context) -> list[Flag]:
+    study = context.study
+    counts = dict(study.records("CK").flags)
+    counts["undetermined"] = int((study.ck_known == UNKNOWN).sum())
+    counts["baseline_too_old"] = int((study.baseline_too_old("CK") & study.efficacy).sum())
+    return context.flags(counts, "CK")
+
+
+QUESTION = Question(
+    NAME,
+    "Between which draws does CK stop being normal?",
+    CkNormalIntervals,
+    ck_normal_interval,
+    options_type=IntervalOptions,
+)

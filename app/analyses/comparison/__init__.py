@@ -1,0 +1,1 @@
+"""Two groups, two endpoints, two studies, and one model over all visits."""

@@ -1,0 +1,1 @@
+"""What speaks against the figures, and what they depend on."""

@@ -1,0 +1,95 @@
+"""What speaks against reading the figures of one treated group as the effect of the treatment, counted in the data."""
+
+from pydantic import Field
+
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Definition,
+    Findings,
+    Grouped,
+    Options,
+    Question,
+    contexts,
+    shared,
+)
+from app.analyses.honesty.notices import SENTENCES, Notice
+from app.analyses.honesty.notices_data import data_notices
+from app.analyses.honesty.notices_design import design_notices
+from app.derive.study import DerivedStudy
+from app.estimate.results import Number, Result, WhyNull
+
+NAME = "caveats"
+
+
+class Evidence(Result):
+    """A number that a caveat rests on."""
+
+    name: str = Field(description="What it is.", examples=["share"])
+    value: Number | None = Field(description="The number; null where it is not known.", examples=[0.013])
+
+
+class CountedCaveat(Grouped):
+    """One caveat, whether it applies to these data, and what was counted."""
+
+    code: str = Field(
+        description="Stable code: one of " + ", ".join(f"`{code}`" for code in SENTENCES) + ".",
+        examples=["selection_on_baseline"],
+    )
+    measure: str | None = Field(
+        default=None,
+        exclude_if=lambda measure: measure is None,
+        description="The measure, where one is meant.",
+        examples=["MMT"],
+    )
+    applies: bool | None = Field(
+        description="Whether it applies; null where the data do not tell, for the `reason`.", examples=[True]
+    )
+    count: int | None = Field(description="Patients (values, tests, rules) that raise it.", examples=[8])
+    of: int | None = Field(description="Those in whom it could be told.", examples=[15])
+    unknown: int = Field(description="Patients in whom it could not be told.", examples=[1])
+    definition: Definition = Field(description="The code and the parameters that it was judged with.")
+    evidence: tuple[Evidence, ...] = Field(description="Further numbers that it rests on.", examples=[[]])
+    text: str = Field(
+        description="The same in a sentence.",
+        examples=[SENTENCES["selection_on_baseline"].format(count=8, of=15)],
+    )
+    reason: WhyNull = None
+
+
+class Caveats(Answer):
+    """Reasons for caution, counted."""
+
+    results: tuple[CountedCaveat, ...] = Field(
+        description="One entry a caveat (and measure, and subgroup), whether it applies or not.", examples=[[]]
+    )
+
+
+def caveats(study: DerivedStudy, options: Options) -> Caveats:
+    """Every caveat of this service, raised or not."""
+    results: list[CountedCaveat] = []
+    for context in contexts(study, options):
+        found = [*design_notices(context), *data_notices(context)]
+        order = list(SENTENCES)
+        results += [_told(context, notice) for notice in sorted(found, key=lambda each: order.index(each.code))]
+    general = ("uncontrolled_pre_post", "definitions_are_ours")
+    return Caveats(results=tuple(results), **shared(NAME, study, options, Findings(), general))
+
+
+def _told(context: Context, notice: Notice) -> CountedCaveat:
+    return CountedCaveat(
+        group=context.group,
+        code=notice.code,
+        measure=notice.measure,
+        applies=notice.applies,
+        count=notice.count,
+        of=notice.of,
+        unknown=notice.unknown,
+        definition=Definition(id=notice.code, parameters=dict(notice.parameters)),
+        evidence=tuple(Evidence(name=name, value=value) for name, value in notice.evidence.items()),
+        text=notice.text,
+        reason=notice.reason,
+    )
+
+
+QUESTION = Question(NAME, "What speaks against reading these figures as the effect of the treatment?", Caveats, caveats)

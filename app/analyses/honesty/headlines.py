@@ -1,0 +1,157 @@
+"""The figures that a report leads with, one value a patient: what sensitivity analyses vary."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from app.analyses.ck_change import change_reasons, changes
+from app.analyses.frame import Context, Definition
+from app.derive.exact import ln_ratio
+from app.derive.segments import INCLUDED, first_reason
+from app.derive.study import DerivedStudy
+from app.derive.visits import window
+from app.protocol.response import CkDecreaseOrNormalAtWeek, PercentAboveBaseline, Response, ResponseRule
+from app.timeline.columns import Bools, Floats, Ints
+
+Kind = Literal["rate", "mean", "median"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Headline:
+    """One figure and what each patient contributes to it: 1 or 0, a difference, or a duration; NaN for nothing.
+
+    `until` is the last day, counted from day 0, on which something could still bear on the patient's value. `events`
+    says of durations whether they ended in the event.
+    """
+
+    analysis: str
+    measure: str
+    kind: Kind
+    definition: Definition
+    values: Floats
+    reasons: Sequence[str]
+    until: Ints
+    scale: Literal["ln", "raw"] | None = None
+    week: int | None = None
+    events: Bools | None = None
+    rule: ResponseRule | None = None
+
+    @property
+    def included(self) -> Bools:
+        """Who contributes."""
+        known: Bools = ~np.isnan(self.values)
+        return known
+
+    def keeping(self, kept: Bools) -> "Headline":
+        """The same figure of some of the patients."""
+        return replace(self, values=np.where(kept, self.values, np.nan))
+
+    def valued(self, values: Floats) -> "Headline":
+        """The same figure from other values."""
+        return replace(self, values=values)
+
+
+def headlines(context: Context) -> list[Headline]:
+    """Each primary response rate, the change of each measure at the last week compared, D, and the time with normal
+    CK.
+    """
+    study = context.study
+    found = [response_headline(study, each) for each in context.protocol.responses if each.primary]
+    week = last_week(study)
+    if week is not None:
+        found += [week_headline(study, measure, week) for measure in context.protocol.weekly_change.measures]
+    return [*found, change_headline(study), time_headline(study)]
+
+
+def last_week(study: DerivedStudy) -> int | None:
+    """The last week after treatment that the protocol compares with the baseline."""
+    return max((week for week in study.protocol.weekly_change.weeks if week > 0), default=None)
+
+
+def response_headline(study: DerivedStudy, declared: Response) -> Headline:
+    """Whether each patient responded by a rule."""
+    rule = declared.rule
+    verdict = study.response(rule)
+    until = last_day(study, rule)
+    return Headline(
+        analysis="response-rates",
+        measure=rule.measure,
+        kind="rate",
+        definition=Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"})),
+        values=np.where(verdict.evaluable, verdict.responder.astype(np.float64), np.nan),
+        reasons=verdict.reason,
+        until=np.full(len(study.cohort), until),
+        rule=rule,
+    )
+
+
+def last_day(study: DerivedStudy, rule: ResponseRule) -> int:
+    """The last day that a response rule looks at."""
+    if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
+        return window(rule.week, study.protocol.visits)[1]
+    return rule.days[1]
+
+
+def week_headline(study: DerivedStudy, measure: str, week: int) -> Headline:
+    """The change of a measure from baseline to a week; of CK that of its logarithm."""
+    is_ck = measure == "CK"
+    values = ln_ratio([study.ck_at(week)], [study.ck_at(0)]) if is_ck else study.difference(measure, week)
+    rows = study.weeks(measure)
+    missing = (
+        *study.left_out,
+        ("no_baseline", rows[0] < 0),
+        ("no_value_in_window", rows[week] < 0),
+        ("zero_value", np.isnan(values)),
+    )
+    return Headline(
+        analysis="weekly-change",
+        measure=measure,
+        kind="mean",
+        definition=Definition(
+            id="change_from_baseline", parameters=study.protocol.weekly_change.model_dump(mode="json")
+        ),
+        values=values,
+        reasons=first_reason(missing, len(study.cohort)),
+        until=np.full(len(study.cohort), window(week, study.protocol.visits)[1]),
+        scale="ln" if is_ck else "raw",
+        week=week,
+    )
+
+
+def change_headline(study: DerivedStudy) -> Headline:
+    """The change of ln(CK) after treatment minus the change before it."""
+    values, weeks = changes(study), study.protocol.ck_change
+    return Headline(
+        analysis="ck-change",
+        measure="CK",
+        kind="mean",
+        definition=Definition(id="ln_ck_change_of_change", parameters=weeks.model_dump(mode="json")),
+        values=values,
+        reasons=change_reasons(study, values),
+        until=np.full(len(study.cohort), window(weeks.after_week, study.protocol.visits)[1]),
+        scale="ln",
+        week=weeks.after_week,
+    )
+
+
+def time_headline(study: DerivedStudy) -> Headline:
+    """The time for which CK stayed normal, under `treatment_policy`; a rescue bears on it until the day before it
+    ended. The other strategies stand side by side in `ck-normal-time`.
+    """
+    spells, rule = study.spells, study.protocol.ck_normal_time
+    inside = np.array([reason == INCLUDED for reason in spells.reason], dtype=np.bool_)
+    return Headline(
+        analysis="ck-normal-time",
+        measure="CK",
+        kind="median",
+        definition=Definition(
+            id="first_normal_to_first_abnormal",
+            parameters=rule.model_dump(mode="json") | {"rescue": "treatment_policy"},
+        ),
+        values=np.where(inside, spells.duration.astype(np.float64), np.nan),
+        reasons=spells.reason,
+        until=np.where(inside, spells.start + spells.duration - 1, -1),
+        events=spells.relapsed,
+    )

@@ -1,0 +1,152 @@
+"""The same headline under another choice: the variants of the sensitivity table."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.analyses.frame import Definition
+from app.analyses.honesty.headlines import Headline, response_headline, week_headline
+from app.derive.exact import difference, ln_ratio
+from app.derive.intercurrent import RESCUE
+from app.derive.run_in import SLOPE_DAYS, run_in, slopes
+from app.derive.segments import any_where, pick
+from app.derive.study import DerivedStudy
+from app.protocol.response import Response
+from app.timeline.columns import Bools, Floats, Ints
+
+VARIANTS: dict[str, str] = {
+    "main": "As the protocol declares it; the time with normal CK under `treatment_policy`.",
+    "baseline_run_in_mean": "The baseline is the mean of all values on or before day 0, of CK the geometric mean; free "
+    "of regression to the mean where patients with one earlier value were chosen by its rise.",
+    "baseline_earlier_mean": "The baseline is that mean without the last value; free of regression to the mean where "
+    "patients were chosen by the last value alone.",
+    "slopes": "Slope of ln(CK) after treatment minus the slope before it, both per 28 days by least squares.",
+    "complete_cases": "Patients with a value at baseline and at every declared week; otherwise all available ones.",
+    "without_rescue": "Patients with a second course, a new immunosuppressant or more prednisolone before the end of "
+    "the window, or of the spell, are left out.",
+    "while_on_treatment": "Values after the day of a second course, a new immunosuppressant or more prednisolone do "
+    "not count; the last one up to it serves the week.",
+    "without_comparators": "Patients of whom a value was sent as `<x` or `>x` are left out of logarithms.",
+}
+"""What each variant does, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variant:
+    """A headline under a variant; it is `comparable` with the main one where both have one unit."""
+
+    definition: Definition
+    headline: Headline
+    comparable: bool = True
+
+
+def variants(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+    """Every variant that applies to a headline, the main one first."""
+    yield Variant(Definition(id="main", parameters={}), main)
+    makers: dict[str, tuple[Callable[[DerivedStudy, Headline], Iterator[Variant]], ...]] = {
+        "response-rates": (_without_rescue, _while_on_treatment),
+        "weekly-change": (
+            _other_baselines,
+            _complete_cases,
+            _without_rescue,
+            _while_on_treatment,
+            _without_comparators,
+        ),
+        "ck-change": (_slopes, _without_rescue, _while_on_treatment, _without_comparators),
+        "ck-normal-time": (_without_rescue,),
+    }
+    for make in makers[main.analysis]:
+        yield from make(study, main)
+
+
+def _other_baselines(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+    """The last value before day 0 was perhaps why a patient was treated that day; a mean of several is less extreme."""
+    if main.week is None:
+        return
+    is_ck = main.scale == "ln"
+    records, rows = study.records(main.measure), study.weeks(main.measure)
+    before = run_in(records, rows[0], logarithm=is_ck)
+    after = pick(records.point, rows[main.week])
+    level = np.log(np.where(after > 0, after, np.nan)) if is_ck else after
+    for name, mean in (("baseline_run_in_mean", before.mean), ("baseline_earlier_mean", before.earlier_mean)):
+        # Only whoever is in the main estimate: the difference is then that of the baseline and of nobody.
+        values = np.where(main.included, level - mean, np.nan)
+        definition = Definition(id=name, parameters={"mean": "geometric" if is_ck else "arithmetic"})
+        yield Variant(definition, main.valued(np.where(main.included & _unmoved(values), 0.0, values)))
+
+
+def _unmoved(values: Floats) -> Bools:
+    """Differences that are nothing but rounding: a signed-rank test would rank them."""
+    small: Bools = np.abs(values) < 1e-12
+    return small
+
+
+def _slopes(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+    weeks = study.protocol.ck_change
+    found = slopes(study.records("CK"), study.weeks("CK")[0], study.protocol.visits, weeks)
+    values = np.where(study.efficacy, found.after - found.before, np.nan)
+    days = {"before_days": [found.first_day, 0], "after_days": [0, found.last_day], "per_days": SLOPE_DAYS}
+    values = np.where(_unmoved(values), 0.0, values)
+    same_unit = 7 * weeks.after_week == -7 * weeks.before_week == SLOPE_DAYS
+    yield Variant(Definition(id="slopes", parameters=days), main.valued(values), comparable=same_unit)
+
+
+def _complete_cases(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+    weeks = study.protocol.weekly_change.weeks
+    values = [week_headline(study, main.measure, week).values for week in weeks]
+    complete: Bools = np.logical_and.reduce([~np.isnan(each) for each in values])
+    yield Variant(Definition(id="complete_cases", parameters={"weeks": list(weeks)}), main.keeping(complete))
+
+
+def _without_rescue(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+    rescued = study.intercurrent.within(main.until, *RESCUE)
+    yield Variant(_about_rescue("without_rescue", main), main.keeping(~rescued))
+
+
+def _while_on_treatment(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+    rescued = study.intercurrent.within(main.until, *RESCUE)
+    definition = _about_rescue("while_on_treatment", main)
+    before = study.before_rescue
+    if main.rule is not None:
+        judged = response_headline(before, Response(rule=main.rule))
+        yield Variant(definition, main.valued(np.where(rescued, judged.values, main.values)))
+        return
+    last = _last_point(before, main.measure, main.until)
+    base = study.at_week(main.measure, 0)
+    if main.analysis == "ck-change":
+        earlier = study.ck_at(study.protocol.ck_change.before_week)
+        values = ln_ratio([last, earlier], [base, base])
+    else:
+        values = ln_ratio([last], [base]) if main.scale == "ln" else difference(last, base)
+    values = np.where(study.efficacy, values, np.nan)
+    yield Variant(definition, main.valued(np.where(rescued, values, main.values)))
+
+
+def _last_point(before: DerivedStudy, measure: str, until: Ints) -> Floats:
+    """The last value after day 0 and not after a day, NaN where there is none."""
+    records = before.records(measure)
+    chosen = (records.day > 0) & (records.day <= until[records.patient])
+    rows = np.full(records.size, -1, dtype=np.int64)
+    rows[records.patient[chosen]] = np.flatnonzero(chosen)
+    return pick(records.point, rows)
+
+
+def _without_comparators(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+    if main.scale != "ln" or main.week is None:
+        return
+    weeks = (0, main.week) if main.analysis == "weekly-change" else (study.protocol.ck_change.before_week, 0, main.week)
+    records = study.records("CK")
+    bound = np.zeros(len(study.cohort), dtype=np.bool_)
+    for week in weeks:
+        used = study.weeks("CK")[week]
+        chosen = np.zeros(len(records.day), dtype=np.bool_)
+        chosen[used[used >= 0]] = True
+        bound |= any_where(records.patient, records.size, chosen & (records.comparator != 0))
+    yield Variant(Definition(id="without_comparators", parameters={"weeks": list(weeks)}), main.keeping(~bound))
+
+
+def _about_rescue(name: str, main: Headline) -> Definition:
+    """The window is one for all but where each patient's spell sets it."""
+    window = {} if main.kind == "median" or not len(main.until) else {"days": [0, int(main.until.max())]}
+    return Definition(id=name, parameters={"events": list(RESCUE), **window})

@@ -1,0 +1,1 @@
+"""The composite responses of the core set measures."""

@@ -1,0 +1,131 @@
+"""What the answers about the core set measures share: counts with their bounds, who is left out, flags."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.frame import Context, Excluded, Flag
+from app.derive.improvement.core_set import CoreSetCourse, Followed, at_best_end, enzyme_names
+from app.derive.improvement.relative_change import Verdict
+from app.derive.segments import first_reason
+from app.estimate.rates.proportion import proportion
+from app.estimate.results import Interval, Number, Result, WhyNull
+from app.protocol.improvement import Composite
+from app.timeline.columns import Bools
+
+MEASURE = "CORE_SET"
+"""Stands for the six measures together where an answer names one."""
+
+
+class Share(Result):
+    """How many of some patients: for certain, and at most, where missing measures leave it open."""
+
+    patients: int = Field(description="Patients who have it for certain.", examples=[9])
+    possible: int = Field(description="These, and the patients who might have it.", examples=[11])
+    of: int = Field(description="Patients with any core set measure.", examples=[15])
+    rate: Number | None = Field(description="patients / of, a fraction.", examples=[0.6])
+    reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(description="Intervals of the rate.", examples=[[]])
+
+
+class MeasureAt(Result):
+    """One core set measure of one patient at one visit; what all these parts have in common."""
+
+    measure: str = Field(description="Which of the six.", examples=["enzyme"])
+    instrument: str | None = Field(
+        description="What was recorded; null where no enzyme is followed.", examples=["CK", "HAQ"]
+    )
+    baseline: Number | None = Field(
+        description="Value at baseline; null where missing or known as a bound only.", examples=[3000]
+    )
+    value: Number | None = Field(description="Value at the visit, likewise.", examples=[1500])
+
+
+def share(context: Context, verdict: Verdict, among: Bools) -> Share:
+    """The patients of a verdict (one entry a patient) among some of them."""
+    k, n = int((verdict.surely & among).sum()), int(among.sum())
+    estimate = proportion(k, n, level=context.level, methods=methods(context))
+    return Share(
+        patients=k,
+        possible=int((verdict.possibly & among).sum()),
+        of=n,
+        rate=estimate.rate,
+        reason=estimate.reason,
+        intervals=estimate.intervals,
+    )
+
+
+def methods(context: Context) -> tuple[str, ...]:
+    """The methods of the intervals: the convention in force, and Wilson beside it."""
+    return tuple(dict.fromkeys((context.conventions.proportion, "wilson")))
+
+
+def visit_reasons(context: Context, course: CoreSetCourse) -> list[tuple[str, ...]]:
+    """For each week why a patient was not seen, and the empty text for those who were."""
+    checks = (("not_treated", ~context.study.safety), ("no_baseline", ~course.at_baseline))
+    missed = ~course.attended
+    return [
+        first_reason((*checks, ("no_value_in_window", missed[:, column])), len(missed))
+        for column in range(len(course.weeks))
+    ]
+
+
+def left_out(context: Context, course: CoreSetCourse) -> list[Excluded]:
+    """The patients without any measure at each week, counted by reason."""
+    reasons = zip(course.weeks, visit_reasons(context, course), strict=True)
+    return [row for week, each in reasons for row in context.excluded(each, MEASURE, week)]
+
+
+def flags(
+    context: Context, declared: Composite, course: CoreSetCourse, no_room: Callable[[Followed], Bools]
+) -> list[Flag]:
+    """What was noticed about each instrument and enzyme.
+
+    `no_room` tells in which patients even the best score of an instrument would count for nothing.
+    """
+    study, found = context.study, list[Flag]()
+    instruments, seen = codes(declared), course.attended.any(axis=1)
+    for measure in declared.core_set.measures:
+        counts = dict(study.records(measure).flags)
+        counts["baseline_too_old"] = int((study.baseline_too_old(measure) & study.efficacy).sum())
+        followed = [each for each in course.measures if instruments.get(each.name) == measure]
+        for each in followed:
+            stuck = no_room(at_best_end(each, context.protocol.scale(measure)))[:, 0]
+            counts["near_ceiling"] = int((stuck & seen).sum())
+        found += context.flags(counts, measure)
+    return found
+
+
+def codes(declared: Composite) -> dict[str, str]:
+    """The instrument of each core set measure that is a score."""
+    core_set = declared.core_set
+    return {name: getattr(core_set, name) for name in type(core_set).model_fields
+            if name not in {"population", "enzymes"}}  # fmt: skip
+
+
+def recorded(declared: Composite, course: CoreSetCourse) -> Callable[[int, int], list[dict[str, Any]]]:
+    """What was recorded of a patient at a week, given by their numbers: the fields of `MeasureAt` and a `reason`."""
+    enzymes, instruments = enzyme_names(declared.core_set, course.enzyme), codes(declared)
+
+    def told(patient: int, column: int) -> list[dict[str, Any]]:
+        rows = []
+        for each in course.measures:
+            before, after = float(each.before.low[patient, 0]), float(each.after.low[patient, column])
+            known = bool(each.before.exact[patient, 0]), bool(each.after.exact[patient, column])
+            reason = "no_baseline" if np.isnan(before) else "no_value_in_window" if np.isnan(after) else None
+            if each.name == "enzyme" and course.undecided[patient]:
+                reason = "enzyme_undecided"
+            rows.append(
+                {
+                    "measure": each.name,
+                    "instrument": enzymes[patient] if each.name == "enzyme" else instruments[each.name],
+                    "baseline": before if known[0] else None,
+                    "value": after if known[1] else None,
+                    "reason": reason,
+                }
+            )
+        return rows
+
+    return told

@@ -1,0 +1,152 @@
+"""How many patients improved by the IMACS 2004 definition, visit by visit."""
+
+from typing import Any
+
+from pydantic import Field
+
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Contribution,
+    Definition,
+    Findings,
+    Grouped,
+    Options,
+    Question,
+    contexts,
+    not_listed,
+    shared,
+)
+from app.analyses.improvement.core_set import MeasureAt, flags, left_out, methods, recorded, visit_reasons
+from app.derive.improvement.core_set import CoreSetCourse
+from app.derive.improvement.definition_of_improvement import Judgement
+from app.derive.improvement.definition_of_improvement import definition_of_improvement as judge
+from app.derive.improvement.relative_change import improved
+from app.derive.study import DerivedStudy
+from app.estimate.rates.proportion import proportion
+from app.estimate.results import Interval, Number, Reason, WhyNull
+from app.protocol.improvement import DefinitionOfImprovement, judged_weeks
+
+NAME = "definition-of-improvement"
+
+
+class MeasureVerdict(MeasureAt):
+    """Whether one core set measure improved and whether it is worse, relative to its baseline."""
+
+    improved: bool | None = Field(description="Null where it cannot be told.", examples=[True])
+    worse: bool | None = Field(description="Null where it cannot be told.", examples=[False])
+    reason: str | None = Field(
+        description="Why it is missing: `no_baseline`, `no_value_in_window`, `enzyme_undecided`.",
+        examples=[None, "no_baseline"],
+    )
+
+
+class PatientVerdict(Contribution):
+    """The verdict on one patient at one visit."""
+
+    improved: bool | None = Field(description="Null where a missing measure could change it.", examples=[True])
+    reason: str | None = Field(description="Why the visit is not judged.", examples=[None, "no_value_in_window"])
+    measures: tuple[MeasureVerdict, ...] = Field(description="The six measures.", examples=[[]])
+
+
+class VisitVerdicts(Grouped):
+    """The patients who improved at one visit."""
+
+    week: int = Field(description="The week.", examples=[16])
+    evaluable: int = Field(description="Patients of whom nothing is missing.", examples=[15])
+    bounded: int = Field(description="Patients of whom a measure is missing or known as a bound.", examples=[2])
+    improved: int = Field(description="Evaluable patients who improved.", examples=[9])
+    rate: Number | None = Field(description="improved / evaluable, a fraction.", examples=[0.6])
+    reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(description="Intervals of the rate.", examples=[[]])
+    improved_at_least: int = Field(
+        description="With the bounded patients: who improved whatever the missing measures were.", examples=[10]
+    )
+    improved_at_most: int = Field(description="And who improved or might have.", examples=[11])
+    patients: tuple[PatientVerdict, ...] | None = Field(
+        default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
+    )
+
+
+class DefinitionOfImprovementAnswer(Answer):
+    """Who improved by the IMACS definition, visit by visit."""
+
+    reason: WhyNull = Field(
+        description="`not_declared` where the protocol has no `definition_of_improvement`.",
+        examples=[None, "not_declared"],
+    )
+    results: tuple[VisitVerdicts, ...] = Field(description="One entry a week (and subgroup).", examples=[[]])
+
+
+def definition_of_improvement(study: DerivedStudy, options: Options) -> DefinitionOfImprovementAnswer:
+    """The declared definition at every judged week."""
+    declared = study.protocol.definition_of_improvement
+    found = Findings()
+    if declared is None:
+        common = shared(NAME, study, options, found, ())
+        return DefinitionOfImprovementAnswer(reason=Reason.NOT_DECLARED, results=(), **common)
+    results: list[VisitVerdicts] = []
+    parameters: dict[str, Any] = declared.model_dump(mode="json")
+    parameters["weeks"] = list(judged_weeks(declared, study.protocol.visits.weeks))
+    definition = Definition(id="imacs_definition_of_improvement", parameters=parameters)
+    for context in contexts(study, options):
+        course = context.study.core_set(declared)
+        results += _visits(context, declared, course)
+        found.excluded += left_out(context, course)
+        found.flags += flags(
+            context, declared, course, lambda best: ~improved(best, declared.improved_percent).possibly
+        )
+    caveats = ("incomplete_visits", "response_seen_at_visits", "uncontrolled_pre_post")
+    common = shared(NAME, study, options, found, caveats, definition)
+    return DefinitionOfImprovementAnswer(reason=None, results=tuple(results), **common)
+
+
+def _visits(context: Context, declared: DefinitionOfImprovement, course: CoreSetCourse) -> list[VisitVerdicts]:
+    judgement = judge(declared, course)
+    listed = _listed(context, declared, course, judgement) if context.listed else None
+    rows = []
+    for column, week in enumerate(judgement.weeks):
+        complete, surely = judgement.complete[:, column], judgement.improved.surely[:, column]
+        k, n = int((surely & complete).sum()), int(complete.sum())
+        estimate = proportion(k, n, level=context.level, methods=methods(context))
+        rows.append(
+            VisitVerdicts(
+                group=context.group,
+                week=week,
+                evaluable=n,
+                bounded=int(judgement.attended[:, column].sum()) - n,
+                improved=k,
+                rate=estimate.rate,
+                reason=estimate.reason,
+                intervals=estimate.intervals,
+                improved_at_least=int(surely.sum()),
+                improved_at_most=int(judgement.improved.possibly[:, column].sum()),
+                patients=None if listed is None else listed[column],
+            )
+        )
+    return rows
+
+
+def _listed(
+    context: Context, declared: DefinitionOfImprovement, course: CoreSetCourse, judgement: Judgement
+) -> list[tuple[PatientVerdict, ...]]:
+    told = recorded(declared, course)
+    found = []
+    for column, reasons in enumerate(visit_reasons(context, course)):
+        rows = []
+        for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True)):
+            at = (i, column)
+            measures = () if reason else tuple(
+                MeasureVerdict(**row, improved=better.told(at), worse=worse.told(at))
+                for row, (_, better, worse) in zip(told(i, column), judgement.by_measure, strict=True)
+            )  # fmt: skip
+            verdict = None if reason else judgement.improved.told(at)
+            rows.append(PatientVerdict(patient=patient, improved=verdict, reason=reason or None, measures=measures))
+        found.append(tuple(rows))
+    return found
+
+
+QUESTION = Question(
+    NAME, "How many patients improved, by the IMACS definition?", DefinitionOfImprovementAnswer,
+    definition_of_improvement,
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""What more patients would show, and what to collect."""

@@ -1,0 +1,187 @@
+"""Which patients and values to collect, so that more patients can be judged by each endpoint."""
+
+import math
+from collections.abc import Iterable
+from datetime import date
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Contribution,
+    Definition,
+    Findings,
+    Grouped,
+    Options,
+    Question,
+    contexts,
+    shared,
+)
+from app.derive.collectable import Endpoint, EndpointName, Lacking, Need, Purpose, endpoints
+from app.derive.study import DerivedStudy
+from app.estimate.results import Result
+from app.timeline.columns import NO_TIME, Ints
+from app.timeline.moments import EPOCH_DAY
+
+NAME = "what-is-missing"
+
+
+class MissingOptions(Options):
+    """Which endpoint is asked about."""
+
+    endpoint: EndpointName | None = Field(
+        default=None, description="Only this endpoint; every one where it is left out.", examples=["ck_change"]
+    )
+
+
+class ForEndpoint(Result):
+    """An endpoint for which something is missing."""
+
+    endpoint: EndpointName = Field(description="The endpoint.", examples=["weekly_change"])
+    measure: str = Field(description="Its measure.", examples=["CK"])
+    week: int | None = Field(description="Its week, where it has one.", examples=[4])
+
+
+class EndpointGap(ForEndpoint, Grouped):
+    """How complete one endpoint is."""
+
+    safety: int = Field(description="Treated patients.", examples=[16])
+    evaluable: int = Field(description="Of these, patients whom the endpoint can judge.", examples=[14])
+    out_of_reach: int = Field(
+        description="Of these, patients whom no further value makes evaluable: CK normal or a score at its best end at "
+        "baseline, CK never normal, a value of 0, death before the days in question.",
+        examples=[0],
+    )
+    collectable: int = Field(description="Of these, patients who lack what is listed under `collect`.", examples=[2])
+    undecided: int = Field(
+        description="Of these, patients who lack nothing that could be named: a value known only as a bound leaves "
+        "something open.",
+        examples=[0],
+    )
+
+
+class Collect(Contribution):
+    """Something to find or to draw for one patient, and every endpoint that lacks it."""
+
+    measure: str = Field(description="The analyte or instrument.", examples=["CK"])
+    what: Lacking = Field(
+        description="`value`: a result or score; `upper_limit`: the upper limit of normal of results that are there.",
+        examples=["value"],
+    )
+    purpose: Purpose = Field(
+        description="`baseline`, a `window` of days after treatment, or the `normality` of results.",
+        examples=["window"],
+    )
+    first_day: int | None = Field(description="First day from the first infusion; null for any earlier.", examples=[25])
+    last_day: int | None = Field(description="Last day; null for any later.", examples=[31])
+    first_date: date | None = Field(description="The same as a date.", examples=["2005-05-06"])
+    last_date: date | None = Field(description="The same as a date.", examples=["2005-05-12"])
+    past: bool = Field(
+        description="Whether the patient was seen after the last of these days: then it can be found in records only.",
+        examples=[True],
+    )
+    endpoints: tuple[ForEndpoint, ...] = Field(description="What lacks it.", examples=[[]])
+
+
+class WhatIsMissing(Answer):
+    """What to collect."""
+
+    results: tuple[EndpointGap, ...] = Field(description="How complete each endpoint is.", examples=[[]])
+    collect: tuple[Collect, ...] = Field(
+        description="What to collect: what serves most endpoints first, then by patient, measure and day.",
+        examples=[[]],
+    )
+
+
+def what_is_missing(study: DerivedStudy, options: MissingOptions) -> WhatIsMissing:
+    """Every endpoint of the protocol; `collect` is one list for all subgroups."""
+    results: list[EndpointGap] = []
+    collect: list[Collect] = []
+    found = Findings()
+    for context in contexts(study, options):
+        asked = [each for each in endpoints(context.study) if options.endpoint in (None, each.name)]
+        results += [_gap(context, each) for each in asked]
+        collect += _collect(context, asked)
+        found.excluded += context.excluded(context.untreated, "all")
+    collect.sort(key=_order)
+    definition = Definition(id="collectable", parameters={"endpoint": options.endpoint})
+    return WhatIsMissing(
+        results=tuple(results),
+        collect=tuple(collect),
+        **shared(NAME, study, options, found, ("definitions_are_ours",), definition),
+    )
+
+
+def _order(row: Collect) -> tuple[object, ...]:
+    days = [math.inf if day is None else day for day in (row.first_day, row.last_day)]
+    return -len(row.endpoints), row.patient, row.measure, row.what, row.purpose, *days
+
+
+def _gap(context: Context, endpoint: Endpoint) -> EndpointGap:
+    safety = context.study.safety
+    lacking = np.zeros(len(safety), dtype=np.bool_)
+    for need in endpoint.needs:
+        lacking |= need.patients
+    evaluable, out_of_reach = endpoint.evaluable & safety, endpoint.out_of_reach & safety
+    return EndpointGap(
+        group=context.group,
+        endpoint=endpoint.name,
+        measure=endpoint.measure,
+        week=endpoint.week,
+        safety=int(safety.sum()),
+        evaluable=int(evaluable.sum()),
+        out_of_reach=int(out_of_reach.sum()),
+        collectable=int(lacking.sum()),
+        undecided=int((safety & ~evaluable & ~out_of_reach & ~lacking).sum()),
+    )
+
+
+Key = tuple[int, str, Lacking, Purpose, int, int]
+
+
+def _collect(context: Context, asked: Iterable[Endpoint]) -> list[Collect]:
+    """One row for each thing to collect, with every endpoint that lacks it."""
+    wanted: dict[Key, list[ForEndpoint]] = {}
+    for endpoint in asked:
+        lacks = ForEndpoint(endpoint=endpoint.name, measure=endpoint.measure, week=endpoint.week)
+        for need in endpoint.needs:
+            for key in _keys(need):
+                wanted.setdefault(key, []).append(lacks)
+    exposure, seen = context.study.exposure, context.study.follow_up_days
+    return [
+        Collect(
+            patient=context.ids[patient],
+            measure=measure,
+            what=what,
+            purpose=purpose,
+            first_day=_day(first),
+            last_day=_day(last),
+            first_date=_date(first, exposure.day0[patient]),
+            last_date=_date(last, exposure.day0[patient]),
+            past=last != NO_TIME and bool(seen[patient] - 1 > last),
+            endpoints=tuple(dict.fromkeys(lacking)),
+        )
+        for (patient, measure, what, purpose, first, last), lacking in wanted.items()
+    ]
+
+
+def _keys(need: Need) -> Iterable[Key]:
+    rows: Ints = np.flatnonzero(need.patients)
+    days = zip(rows.tolist(), need.first[rows].tolist(), need.last[rows].tolist(), strict=True)
+    return ((patient, need.measure, need.what, need.purpose, first, last) for patient, first, last in days)
+
+
+def _day(day: int) -> int | None:
+    return None if day == NO_TIME else day
+
+
+def _date(day: int, day0: np.int64) -> date | None:
+    return None if day == NO_TIME else date.fromordinal(int(day0) + day + EPOCH_DAY)
+
+
+QUESTION = Question(
+    NAME, "Which values are to be collected, so that more patients can be judged?", WhatIsMissing, what_is_missing,
+    MissingOptions,
+)  # fmt: skip

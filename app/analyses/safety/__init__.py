@@ -1,0 +1,1 @@
+"""Adverse events by every denominator, and the courses that they belong to."""

@@ -1,0 +1,316 @@
+"""How often adverse events came by every denominator, how soon after an infusion, and how severe they were."""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Contribution,
+    Definition,
+    Findings,
+    Grouped,
+    Options,
+    Question,
+    contexts,
+    not_listed,
+    shared,
+)
+from app.analyses.safety.severities import SeverityCount, TermDetail, by_severity, by_term
+from app.derive.courses.risk_windows import UNKNOWN, RiskWindows, risk_windows
+from app.derive.study import DerivedStudy
+from app.estimate.rates.clustered import Amounts, Counts, clustered_rate, clustered_rate_ratio
+from app.estimate.rates.proportion import proportion
+from app.estimate.rates.rate import event_rate
+from app.estimate.rates.rate_ratio import RateRatio, rate_ratio
+from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
+from app.protocol.model import AdverseReactions
+from app.timeline.columns import NO_TIME, Bools, Events, Floats, Ints
+
+NAME = "safety"
+DEFAULT_WINDOWS = ((0, 1), (2, 14))
+_DAYS_A_YEAR = 365.25
+_MILLIGRAM = 3
+"""Grams are added up to the milligram: sums of tenths leave noise beyond."""
+
+
+class SafetyOptions(Options):
+    """The common options, and which events count."""
+
+    events: Literal["related", "all"] = Field(
+        default="related",
+        description="`related`: adverse reactions, by the relations that the protocol counts; `all`: every adverse "
+        "event on or after the first infusion.",
+        examples=["related"],
+    )
+
+
+class SafetyRate(Grouped):
+    """Events per unit of one exposure."""
+
+    of: Literal["events", "serious_events"] = Field(description="Which events.", examples=["events"])
+    per: EventRate = Field(description="The rate; its interval takes events for independent of each other.")
+    patients: int = Field(description="Patients whose exposure is known.", examples=[16])
+    clustered: Interval = Field(description="Interval of the rate that lets patients differ in their rates.")
+
+
+class WindowRate(Grouped):
+    """Events in one window after an infusion."""
+
+    first_day: int | None = Field(
+        description="First day after an infusion, 0 its own day; null for the time outside all windows.", examples=[0]
+    )
+    last_day: int | None = Field(description="Last day after an infusion.", examples=[1])
+    patients_with_event: int = Field(description="Patients with an event in it.", examples=[3])
+    per: EventRate = Field(description="Events per day in the window.")
+    clustered: Interval = Field(description="Interval of the rate that lets patients differ in their rates.")
+    ratio: RateRatio | None = Field(
+        description="Against the rate outside all windows: exact interval, then the one that lets patients differ; "
+        "null outside."
+    )
+
+
+class PatientSafety(Contribution):
+    """One treated patient."""
+
+    events: int = Field(description="Events.", examples=[1])
+    serious_events: int = Field(description="Of these, serious.", examples=[0])
+    infusions: int = Field(description="Infusions.", examples=[5])
+    courses: int = Field(description="Courses.", examples=[1])
+    grams: Number | None = Field(
+        description="Immunoglobulin in g; null where a dose or the weight is unknown.", examples=[120]
+    )
+    follow_up_days: int = Field(description="Days from day 0 to the last thing known.", examples=[365])
+    days_in_windows: tuple[int, ...] = Field(
+        description="Days in each risk window and, last, outside all.", examples=[[6, 13, 346]]
+    )
+    events_in_windows: tuple[int, ...] = Field(description="Events likewise.", examples=[[1, 0, 0]])
+
+
+class SafetyCount(Grouped):
+    """Patients with events, over the safety set."""
+
+    safety: int = Field(description="Patients with at least one infusion started.", examples=[16])
+    patients_with_event: int = Field(description="Patients with an event.", examples=[7])
+    rate: Number | None = Field(description="patients_with_event / safety, a fraction.", examples=[0.4375])
+    reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(description="Intervals of that fraction.", examples=[[]])
+    events: int = Field(description="Events.", examples=[9])
+    patients_with_serious_event: int = Field(description="Patients with a serious event.", examples=[0])
+    serious_events: int = Field(description="Serious events.", examples=[0])
+    onset_unknown: int = Field(description="Events without onset: they are in no risk window.", examples=[0])
+    until_first: EventRate = Field(
+        description="Patients with an event per year until the first one of each; who has events without onset only "
+        "is left out."
+    )
+    by_severity: tuple[SeverityCount, ...] = Field(
+        description="By severity, worst first; each patient once.", examples=[[]]
+    )
+    by_term: tuple[TermDetail, ...] = Field(description="By term, most patients first.", examples=[[]])
+    patients: tuple[PatientSafety, ...] | None = Field(
+        default=None, exclude_if=not_listed, description="Each treated patient, where `patients=true`.", examples=[[]]
+    )
+
+
+class Safety(Answer):
+    """Adverse events: who, how often by every denominator, when after an infusion, how severe."""
+
+    results: tuple[SafetyCount, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    rates: tuple[SafetyRate, ...] = Field(
+        description="One entry an exposure, then the same of serious events.", examples=[[]]
+    )
+    risk_windows: tuple[WindowRate, ...] = Field(
+        description="One entry a window, then the time outside all.", examples=[[]]
+    )
+
+
+class _Counted(Result):
+    """What a subgroup gives."""
+
+    count: SafetyCount
+    rates: tuple[SafetyRate, ...]
+    windows: tuple[WindowRate, ...]
+
+
+def safety(study: DerivedStudy, options: SafetyOptions) -> Safety:
+    """Every rate over the safety set."""
+    found = Findings()
+    rules = study.protocol.adverse_reactions
+    counted = [_counted(context, options, found) for context in contexts(study, options)]
+    name = "related_on_or_after_first_infusion" if options.events == "related" else "any_on_or_after_first_infusion"
+    parameters = {"risk_windows": [list(each) for each in windows_of(rules)]}
+    if options.events == "related":
+        parameters = rules.model_dump(mode="json") | parameters
+    definition = Definition(id=name, parameters=parameters)
+    caveats = ("spontaneous_reports", "events_not_independent", "definitions_are_ours")
+    return Safety(
+        results=tuple(each.count for each in counted),
+        rates=tuple(rate for each in counted for rate in each.rates),
+        risk_windows=tuple(window for each in counted for window in each.windows),
+        **shared(NAME, study, options, found, caveats, definition),
+    )
+
+
+def windows_of(rules: AdverseReactions) -> tuple[tuple[int, int], ...]:
+    """The declared risk windows, or the default ones."""
+    return rules.risk_windows or DEFAULT_WINDOWS
+
+
+def _counted(context: Context, options: SafetyOptions, found: Findings) -> _Counted:
+    study = context.study
+    reactions = study.reactions
+    chosen = reactions.related if options.events == "related" else np.ones(len(reactions.events), dtype=np.bool_)
+    events, serious = reactions.events.where(chosen), reactions.serious[chosen]
+    windows = windows_of(context.protocol.adverse_reactions)
+    at_risk = risk_windows(study.exposure, study.follow_up_days, events, windows)
+    grams = _grams(study)
+    found.excluded += context.excluded(context.untreated, "adverse_events")
+    unknown = study.safety & np.isnan(grams)
+    found.excluded += context.excluded(
+        ["dose_unknown" if each else "" for each in unknown], "adverse_events", estimate="per_gram"
+    )
+    counts = {**reactions.flags, "ended_before_treatment": study.ended_before_treatment}
+    found.flags += context.flags(counts, "adverse_events")
+    found.flags += context.flags(study.exposure.flags, "infusions")
+    return _Counted(
+        count=_count(context, events, serious, grams, at_risk),
+        rates=_rates(context, events, serious, grams),
+        windows=_windows(context, events, at_risk, windows),
+    )
+
+
+def _count(context: Context, events: Events, serious: Bools, grams: Floats, at_risk: RiskWindows) -> SafetyCount:
+    study = context.study
+    with_event = len(np.unique(events.patient))
+    methods = dict.fromkeys((context.conventions.proportion, "wilson"))
+    estimate = proportion(with_event, int(study.safety.sum()), level=context.level, methods=tuple(methods))
+    return SafetyCount(
+        group=context.group,
+        safety=estimate.n,
+        patients_with_event=with_event,
+        rate=estimate.rate,
+        reason=estimate.reason,
+        intervals=estimate.intervals,
+        events=len(events),
+        patients_with_serious_event=len(np.unique(events.patient[serious])),
+        serious_events=int(serious.sum()),
+        onset_unknown=int((at_risk.window == UNKNOWN).sum()),
+        until_first=_until_first(context, events),
+        by_severity=by_severity(events),
+        by_term=by_term(events),
+        patients=_listed(context, events, serious, grams, at_risk) if context.listed else None,
+    )
+
+
+def _until_first(context: Context, events: Events) -> EventRate:
+    """Exposure-adjusted incidence: time stops at the first event; days are counted as in follow-up."""
+    study, size = context.study, len(context.study.cohort)
+    known = events.where(events.day != NO_TIME)
+    days = study.follow_up_days.copy()
+    np.minimum.at(days, known.patient, known.day - study.exposure.day0[known.patient] + 1)
+    with_event, dated = (np.bincount(each.patient, minlength=size) > 0 for each in (events, known))
+    kept = ~with_event | dated
+    return event_rate(int(dated.sum()), int(days[kept].sum()) / _DAYS_A_YEAR, "patient-year", level=context.level)
+
+
+def _rates(context: Context, events: Events, serious: Bools, grams: Floats) -> tuple[SafetyRate, ...]:
+    study, size = context.study, len(context.study.cohort)
+    exposures: dict[str, Amounts] = {
+        "patient": study.safety.astype(np.int64),
+        "infusion": study.exposure.infusions,
+        "course": study.exposure.courses,
+        "gram": grams,
+        "patient-year": study.follow_up_days,
+    }
+    kinds: tuple[tuple[Literal["events", "serious_events"], Ints], ...] = (
+        ("events", events.patient),
+        ("serious_events", events.patient[serious]),
+    )
+    return tuple(
+        _rate(context, of, np.bincount(patients, minlength=size), exposure, unit)
+        for of, patients in kinds
+        for unit, exposure in exposures.items()
+    )
+
+
+def _rate(
+    context: Context, of: Literal["events", "serious_events"], events: Counts, exposure: Amounts, unit: str
+) -> SafetyRate:
+    known = context.study.safety & ~np.isnan(exposure)
+    events, exposure = events[known], exposure[known]
+    total: float = int(exposure.sum()) if exposure.dtype == np.int64 else round(float(exposure.sum()), _MILLIGRAM)
+    if unit == "patient-year":
+        total, exposure = total / _DAYS_A_YEAR, exposure / _DAYS_A_YEAR
+    return SafetyRate(
+        group=context.group,
+        of=of,
+        per=event_rate(int(events.sum()), total, unit, level=context.level),
+        patients=int(known.sum()),
+        clustered=clustered_rate(events, exposure, level=context.level),
+    )
+
+
+def _windows(
+    context: Context, events: Events, at_risk: RiskWindows, windows: tuple[tuple[int, int], ...]
+) -> tuple[WindowRate, ...]:
+    days, counts = at_risk.days, at_risk.events
+    totals = [(int(count.sum()), int(time.sum())) for count, time in zip(counts, days, strict=True)]
+    rows: list[WindowRate] = []
+    for number, (first, last) in enumerate((*windows, (None, None))):
+        ratio = None
+        if first is not None:
+            exact = rate_ratio(*totals[number], *totals[-1], level=context.level)
+            clustered = clustered_rate_ratio(counts[number], days[number], counts[-1], days[-1], level=context.level)
+            ratio = exact.model_copy(update={"intervals": (*exact.intervals, clustered)})
+        rows.append(
+            WindowRate(
+                group=context.group,
+                first_day=first,
+                last_day=last,
+                patients_with_event=int((counts[number] > 0).sum()),
+                per=event_rate(*totals[number], "patient-day", level=context.level),
+                clustered=clustered_rate(counts[number], days[number], level=context.level),
+                ratio=ratio,
+            )
+        )
+    return tuple(rows)
+
+
+def _grams(study: DerivedStudy) -> Floats:
+    """Immunoglobulin of all courses of each patient in g, NaN where it is unknown or there was none."""
+    total = np.full(len(study.cohort), np.nan)
+    total[study.safety] = 0.0
+    np.add.at(total, study.courses.patient, study.courses.grams)
+    return np.round(total, _MILLIGRAM)
+
+
+def _listed(
+    context: Context, events: Events, serious: Bools, grams: Floats, at_risk: RiskWindows
+) -> tuple[PatientSafety, ...]:
+    study, size = context.study, len(context.study.cohort)
+    counts = np.bincount(events.patient, minlength=size), np.bincount(events.patient[serious], minlength=size)
+    return tuple(
+        PatientSafety(
+            patient=context.ids[i],
+            events=int(counts[0][i]),
+            serious_events=int(counts[1][i]),
+            infusions=int(study.exposure.infusions[i]),
+            courses=int(study.exposure.courses[i]),
+            grams=None if np.isnan(grams[i]) else float(grams[i]),
+            follow_up_days=int(study.follow_up_days[i]),
+            days_in_windows=tuple(at_risk.days[:, i].tolist()),
+            events_in_windows=tuple(at_risk.events[:, i].tolist()),
+        )
+        for i in np.flatnonzero(study.safety).tolist()
+    )
+
+
+QUESTION = Question(
+    NAME,
+    "How often did adverse events come by every denominator, how soon after an infusion, and how severe were they?",
+    Safety,
+    safety,
+    options_type=SafetyOptions,
+)

@@ -1,0 +1,161 @@
+"""How many treated patients had an adverse reaction, and to what."""
+
+from collections import defaultdict
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Contribution,
+    Definition,
+    Findings,
+    Grouped,
+    Options,
+    Question,
+    contexts,
+    not_listed,
+    shared,
+)
+from app.derive.reactions import Reactions
+from app.derive.study import DerivedStudy
+from app.estimate.rates.proportion import proportion
+from app.estimate.rates.rate import event_rate
+from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
+from app.timeline.columns import Bools
+
+NAME = "adverse-reactions"
+_DAYS_A_YEAR = 365.25
+
+
+class TermCount(Result):
+    """Reactions of one term."""
+
+    term: str = Field(
+        description="The term as sent; spellings that differ in case only are one.", examples=["Headache"]
+    )
+    patients: int = Field(description="Patients who had it.", examples=[2])
+    events: int = Field(description="How often.", examples=[2])
+
+
+class PatientEvents(Contribution):
+    """The events of one treated patient."""
+
+    events: int = Field(description="Events on or after the first infusion.", examples=[1])
+    reactions: int = Field(description="Of these, related.", examples=[1])
+    serious_events: int = Field(description="Of these, serious.", examples=[0])
+
+
+class Reaction(Grouped):
+    """Adverse reactions over the safety set."""
+
+    safety: int = Field(description="Patients with at least one infusion started.", examples=[16])
+    patients_with_reaction: int = Field(description="Patients with at least one related event.", examples=[7])
+    rate: Number | None = Field(description="patients_with_reaction / safety, a fraction.", examples=[0.4375])
+    reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(description="Intervals of the rate.", examples=[[]])
+    patients_with_event: int = Field(description="Patients with any event, related or not.", examples=[8])
+    events: int = Field(description="Events on or after the first infusion.", examples=[10])
+    related_events: int = Field(description="Of these, related.", examples=[9])
+    patients_with_serious_event: int = Field(description="Patients with a serious event, related or not.", examples=[0])
+    serious_events: int = Field(description="Serious events, related or not.", examples=[0])
+    serious_reactions: int = Field(description="Serious events that are related.", examples=[0])
+    by_term: tuple[TermCount, ...] = Field(description="Reactions by term, most patients first.", examples=[[]])
+    per_infusion: EventRate = Field(description="Reactions per infusion given.")
+    per_course: EventRate = Field(description="Reactions per course given.")
+    per_patient_year: EventRate = Field(description="Reactions per year of follow-up from the first infusion.")
+    patients: tuple[PatientEvents, ...] | None = Field(
+        default=None, exclude_if=not_listed, description="Each treated patient, where `patients=true`.", examples=[[]]
+    )
+
+
+class AdverseReactionRates(Answer):
+    """Adverse reactions: who, how often, to what."""
+
+    results: tuple[Reaction, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+
+
+def adverse_reactions(study: DerivedStudy, options: Options) -> AdverseReactionRates:
+    """Adverse reactions over the safety set."""
+    results: list[Reaction] = []
+    found = Findings()
+    for context in contexts(study, options):
+        part = context.study
+        results.append(_count(context))
+        found.excluded += context.excluded(context.untreated, "adverse_events")
+        counts = {**part.reactions.flags, "ended_before_treatment": part.ended_before_treatment}
+        found.flags += context.flags(counts, "adverse_events")
+        found.flags += context.flags(part.exposure.flags, "infusions")
+    rules = study.protocol.adverse_reactions.model_dump(mode="json")
+    definition = Definition(id="related_on_or_after_first_infusion", parameters=rules)
+    caveats = ("spontaneous_reports", "definitions_are_ours")
+    return AdverseReactionRates(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
+
+
+def _count(context: Context) -> Reaction:
+    study, found = context.study, context.study.reactions
+    everyone = np.ones(len(found.events), dtype=np.bool_)
+    safety, with_reaction = int(study.safety.sum()), _patients(found, found.related)
+    methods = dict.fromkeys((context.conventions.proportion, "wilson"))
+    estimate = proportion(with_reaction, safety, level=context.level, methods=tuple(methods))
+    related = int(found.related.sum())
+    exposure, level = study.exposure, context.level
+    years = int(study.follow_up_days.sum()) / _DAYS_A_YEAR
+    return Reaction(
+        group=context.group,
+        safety=safety,
+        patients_with_reaction=with_reaction,
+        rate=estimate.rate,
+        reason=estimate.reason,
+        intervals=estimate.intervals,
+        patients_with_event=_patients(found, everyone),
+        events=len(found.events),
+        related_events=related,
+        patients_with_serious_event=_patients(found, found.serious),
+        serious_events=int(found.serious.sum()),
+        serious_reactions=int((found.serious & found.related).sum()),
+        by_term=_by_term(found),
+        per_infusion=event_rate(related, int(exposure.infusions.sum()), "infusion", level=level),
+        per_course=event_rate(related, int(exposure.courses.sum()), "course", level=level),
+        per_patient_year=event_rate(related, years, "patient-year", level=level),
+        patients=_listed(context) if context.listed else None,
+    )
+
+
+def _listed(context: Context) -> tuple[PatientEvents, ...]:
+    found, size = context.study.reactions, len(context.study.cohort)
+    patient = found.events.patient
+    counts = (np.bincount(rows, minlength=size) for rows in (patient, patient[found.related], patient[found.serious]))
+    rows = zip(context.ids, context.study.safety, *counts, strict=True)
+    return tuple(
+        PatientEvents(patient=who, events=int(events), reactions=int(reactions), serious_events=int(serious))
+        for who, treated, events, reactions, serious in rows
+        if treated
+    )
+
+
+def _patients(found: Reactions, chosen: Bools) -> int:
+    return len(np.unique(found.events.patient[chosen]))
+
+
+def _by_term(found: Reactions) -> tuple[TermCount, ...]:
+    """Terms that differ in case only are one, shown in their spelling that comes first in code-point order."""
+    who: dict[str, list[int]] = defaultdict(list)
+    spelling: dict[str, str] = {}
+    for patient, term in zip(found.events.patient[found.related], found.events.term[found.related], strict=True):
+        shown = term.strip()
+        key = shown.casefold()
+        who[key].append(int(patient))
+        spelling[key] = min(spelling.get(key, shown), shown)
+    counted = [TermCount(term=spelling[key], patients=len(set(had)), events=len(had)) for key, had in who.items()]
+    return tuple(sorted(counted, key=lambda row: (-row.patients, -row.events, row.term)))
+
+
+QUESTION = Question(
+    NAME,
+    "How many patients had an adverse reaction, and to what?",
+    AdverseReactionRates,
+    adverse_reactions,
+    in_report=True,
+)

@@ -1,0 +1,1 @@
+"""Response and remission under every definition of a grid."""

@@ -1,0 +1,330 @@
+"""The rate of response and of remission under every definition of the grid, the declared one marked."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from app.analyses.frame import (
+    Answer,
+    Context,
+    Contribution,
+    Definition,
+    Findings,
+    Grouped,
+    Options,
+    Question,
+    contexts,
+    not_listed,
+    shared,
+)
+from app.analyses.specification.specification_table import Alike, Table, table
+from app.derive.specifications import SpecificationVerdicts
+from app.derive.study import DerivedStudy
+from app.estimate.arithmetic import quantile_of
+from app.estimate.rates.proportion import proportion
+from app.estimate.results import Interval, Number, Proportion, Reason, Result, WhyNull
+from app.protocol.parts import Part
+from app.protocol.specification import (
+    AnalysisSet,
+    BaselineRule,
+    DaysWindow,
+    Kind,
+    MeasureGrid,
+    Missing,
+    SpecificationGrid,
+    specification_of,
+)
+from app.protocol.specification_default import default_grid, primary_rule
+from app.timeline.vocabulary import AssessmentCode
+
+NAME = "specification-curve"
+KINDS: tuple[Kind, ...] = ("response", "remission")
+ONE_CHOICE = [{"id": "days", "parameters": {"days": [1, 59], "value": "best"}}]
+
+
+class CurveOptions(Options):
+    """The common options, and which measure is asked about."""
+
+    measure: Literal["CK", AssessmentCode] | None = Field(
+        default=None, description="Answer for this measure of the grid only.", examples=["MMT"]
+    )
+
+
+class SpecificationRow(Grouped):
+    """One definition, or several that count the same patients and say the same of each of them."""
+
+    measure: str = Field(description="The measure.", examples=["MMT"])
+    kind: Kind = Field(description="What the criterion calls it.", examples=["response"])
+    criterion: Definition = Field(description="The threshold of response or the criterion of remission.")
+    window: Definition = Field(description="Which value is judged.")
+    baseline: BaselineRule = Field(
+        description="What stands for the time before treatment.", examples=["last_on_or_before_day_0"]
+    )
+    analysis_set: AnalysisSet = Field(description="Whose rate it is.", examples=["efficacy"])
+    missing: Missing = Field(
+        description="What becomes of patients of the set who cannot be judged.", examples=["left_out"]
+    )
+    declared: bool = Field(description="Whether this is the pre-declared main rule of the measure.", examples=[True])
+    responders: int = Field(description="Patients who satisfy the criterion.", examples=[14])
+    evaluable: int = Field(description="Patients counted.", examples=[15])
+    rate: Number | None = Field(description="responders / evaluable, a fraction.", examples=[0.933333333333])
+    reason: WhyNull = None
+    interval: Interval = Field(description="Interval of the rate by the proportion convention.")
+    specifications: int = Field(description="How many definitions of the grid this row stands for.", examples=[2])
+    same_as: tuple[tuple[int, int, int, int, int], ...] = Field(
+        description="The other definitions of the row: criterion, window, baseline, analysis set and missing, each by "
+        "its place (from 0) in the `choices` of the curve of this measure and kind.",
+        examples=[[[0, 0, 0, 1, 0]]],
+    )
+
+
+class GridChoices(Result):
+    """The choices of each dimension, in the order of the grid; a declared one that it lacks stands at the end."""
+
+    criterion: tuple[Definition, ...] = Field(
+        description="Criteria.", examples=[[{"id": "points_better", "parameters": {"points": 5}}]]
+    )
+    window: tuple[Definition, ...] = Field(description="Windows.", examples=[ONE_CHOICE])
+    baseline: tuple[BaselineRule, ...] = Field(description="Baselines.", examples=[["last_on_or_before_day_0"]])
+    analysis_set: tuple[AnalysisSet, ...] = Field(description="Sets of patients.", examples=[["efficacy", "safety"]])
+    missing: tuple[Missing, ...] = Field(
+        description="Rules for missing values.", examples=[["left_out", "non_responder"]]
+    )
+
+
+class DeclaredPlace(Result):
+    """Where the declared definition lies among all definitions that have a rate; those of equal rows count each."""
+
+    rank: int | None = Field(description="Its row, counted from 1 in ascending order of the rate.", examples=[31])
+    in_grid: bool | None = Field(
+        description="Whether the grid holds it; otherwise it was added to the grid.", examples=[True]
+    )
+    rate: Number | None = Field(description="Its rate.", examples=[0.933333333333])
+    below: int | None = Field(description="Definitions with a lower rate.", examples=[310])
+    equal: int | None = Field(description="Definitions with its rate, itself among them.", examples=[24])
+    above: int | None = Field(description="Definitions with a higher rate.", examples=[50])
+    percentile: Number | None = Field(
+        description="Share of definitions with a lower rate, and half of those with its own.", examples=[0.838541666667]
+    )
+    reason: WhyNull = None
+
+
+class ChoiceMade(Result):
+    """In which rows a choice is made: one line of marks below the curve."""
+
+    dimension: str = Field(description="A field of `choices`.", examples=["window"])
+    choice: int = Field(description="Place of the choice in it, from 0.", examples=[0])
+    ranks: tuple[int, ...] = Field(description="Rows in which it is made, from 1.", examples=[[1, 2, 5]])
+
+
+class CurvePicture(Result):
+    """One figure: the rates in ascending order with their limits, and below them which choices each is made of.
+
+    The lists have one entry for each row that has a rate, in its order.
+    """
+
+    rate: tuple[Number, ...] = Field(description="Rates.", examples=[[0.8, 0.933333333333]])
+    low: tuple[Number | None, ...] = Field(description="Lower limits.", examples=[[0.51911, 0.680515433422]])
+    high: tuple[Number | None, ...] = Field(description="Upper limits.", examples=[[0.95669, 0.998313569759]])
+    specifications: tuple[int, ...] = Field(description="Definitions that a row stands for.", examples=[[4, 2]])
+    declared: int | None = Field(description="The declared row, from 1; null where none has a rate.", examples=[2])
+    choices: tuple[ChoiceMade, ...] = Field(description="The lines of marks.", examples=[[]])
+
+
+class RespondedIn(Contribution):
+    """How robustly one patient responds."""
+
+    evaluable_in: int = Field(description="Definitions that count the patient.", examples=[384])
+    responded_in: int = Field(description="Definitions by which the patient responds.", examples=[360])
+
+
+class MeasureCurve(Grouped):
+    """All definitions of one measure and kind together."""
+
+    measure: str = Field(description="The measure.", examples=["MMT"])
+    kind: Kind = Field(description="Response or remission.", examples=["response"])
+    specifications: int = Field(description="Definitions, a declared one that was added among them.", examples=[384])
+    distinct: int = Field(description="Rows: definitions that differ for some patient.", examples=[97])
+    minimum: Number | None = Field(description="Lowest rate.", examples=[0.4])
+    median: Number | None = Field(description="Median of the rates of all definitions.", examples=[0.8])
+    maximum: Number | None = Field(description="Highest rate.", examples=[1])
+    reason: WhyNull = None
+    declared: DeclaredPlace = Field(description="Where the declared definition lies.")
+    choices: GridChoices = Field(description="What the definitions are made of.")
+    picture: CurvePicture = Field(description="The data of one figure.")
+    patients: tuple[RespondedIn, ...] | None = Field(
+        default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
+    )
+
+
+class SpecificationCurve(Answer):
+    """Response and remission under every definition of the grid."""
+
+    grid_declared: bool = Field(
+        description="Whether the protocol declares the grid; otherwise it is the default one.", examples=[False]
+    )
+    grid: SpecificationGrid = Field(description="The grid, in full.")
+    results: tuple[SpecificationRow, ...] = Field(
+        description="The table: by measure and kind, in ascending order of the rate. Empty for a measure that the grid "
+        "does not name.",
+        examples=[[]],
+    )
+    curves: tuple[MeasureCurve, ...] = Field(description="One entry a measure and kind (and subgroup).", examples=[[]])
+
+
+def specification_curve(study: DerivedStudy, options: CurveOptions) -> SpecificationCurve:
+    """Every definition of the protocol's grid, or of the default one."""
+    declared_grid = study.protocol.specification_grid
+    grid = declared_grid or default_grid(study.protocol)
+    rows: list[SpecificationRow] = []
+    curves: list[MeasureCurve] = []
+    found = Findings()
+    asked = [own for own in grid.measures if options.measure in (None, own.measure)]
+    for context in contexts(study, options):
+        for own in asked:
+            _note(context, own.measure, found)
+            verdicts = SpecificationVerdicts(context.study, own, grid.look_back_days)
+            for made in _tables(context, verdicts):
+                estimates = [_estimate(context, row) for row in made.rows]
+                rows += _rows(context, own.measure, made, estimates)
+                curves.append(_curve(context, own.measure, made, estimates))
+    caveats = ["definitions_are_ours", "many_definitions", "uncontrolled_pre_post"]
+    caveats += ["best_of_many"] if any(_takes_the_best(own) for own in asked) else []
+    return SpecificationCurve(
+        grid_declared=declared_grid is not None,
+        grid=grid,
+        results=tuple(rows),
+        curves=tuple(curves),
+        **shared(NAME, study, options, found, caveats),
+    )
+
+
+def _tables(context: Context, verdicts: SpecificationVerdicts) -> Iterator[Table]:
+    """The table of responses, then that of remissions where the grid has any; only a response is declared."""
+    rule = primary_rule(context.protocol, verdicts.grid.measure)
+    yield table(verdicts, "response", None if rule is None else specification_of(rule))
+    if verdicts.grid.remissions:
+        yield table(verdicts, "remission", None)
+
+
+def _estimate(context: Context, row: Alike) -> Proportion:
+    methods = (context.conventions.proportion,)
+    return proportion(row.responders, row.evaluable, level=context.level, methods=methods)
+
+
+def _rows(context: Context, measure: str, made: Table, estimates: list[Proportion]) -> Iterator[SpecificationRow]:
+    for row, estimate in zip(made.rows, estimates, strict=True):
+        shown, *others = row.specifications
+        yield SpecificationRow(
+            group=context.group,
+            measure=measure,
+            kind=made.kind,
+            criterion=_definition(shown.criterion),
+            window=_definition(shown.window),
+            baseline=shown.baseline,
+            analysis_set=shown.analysis_set,
+            missing=shown.missing,
+            declared=row.declared,
+            responders=row.responders,
+            evaluable=row.evaluable,
+            rate=estimate.rate,
+            reason=estimate.reason,
+            interval=estimate.intervals[0],
+            specifications=len(row.specifications),
+            same_as=tuple(made.indices(each) for each in others),  # type: ignore[misc]
+        )
+
+
+def _curve(context: Context, measure: str, made: Table, estimates: list[Proportion]) -> MeasureCurve:
+    rates = made.rates
+    criteria, windows, baselines, sets, missing = made.choices
+    return MeasureCurve(
+        group=context.group,
+        measure=measure,
+        kind=made.kind,
+        specifications=sum(len(row.specifications) for row in made.rows),
+        distinct=len(made.rows),
+        minimum=rates[0] if rates else None,
+        median=quantile_of(rates, 0.5) if rates else None,
+        maximum=rates[-1] if rates else None,
+        reason=None if rates else Reason.NO_PATIENTS,
+        declared=_place(made, rates),
+        choices=GridChoices(
+            criterion=tuple(_definition(each) for each in criteria),  # type: ignore[arg-type]
+            window=tuple(_definition(each) for each in windows),  # type: ignore[arg-type]
+            baseline=baselines,  # type: ignore[arg-type]
+            analysis_set=sets,  # type: ignore[arg-type]
+            missing=missing,  # type: ignore[arg-type]
+        ),
+        picture=_picture(made, estimates),
+        patients=_patients(context, made) if context.listed else None,
+    )
+
+
+def _place(made: Table, rates: list[float]) -> DeclaredPlace:
+    place = made.declared
+    rate = None if place is None else made.rows[place].rate
+    if place is None or rate is None:
+        rank = None if place is None else place + 1
+        reason = Reason.NOT_DECLARED if place is None else Reason.NO_PATIENTS
+        nothing = dict.fromkeys(("rate", "below", "equal", "above", "percentile"))
+        return DeclaredPlace(rank=rank, in_grid=made.in_grid, reason=reason, **nothing)
+    below, equal = sum(each < rate for each in rates), rates.count(rate)
+    return DeclaredPlace(
+        rank=place + 1,
+        in_grid=made.in_grid,
+        rate=rate,
+        below=below,
+        equal=equal,
+        above=len(rates) - below - equal,
+        percentile=(below + equal / 2) / len(rates),
+    )
+
+
+def _picture(made: Table, estimates: list[Proportion]) -> CurvePicture:
+    with_rate = [each for each in estimates if each.rate is not None]
+    limits = [each.intervals[0] for each in with_rate]
+    last, place = len(with_rate), made.declared
+    marks = ((of, choice, [i + 1 for i in places if i < last]) for of, choice, places in made.used())
+    return CurvePicture(
+        rate=tuple(each.rate for each in with_rate if each.rate is not None),
+        low=tuple(each.low for each in limits),
+        high=tuple(each.high for each in limits),
+        specifications=tuple(len(row.specifications) for row in made.rows[:last]),
+        declared=None if place is None or place >= last else place + 1,
+        choices=tuple(ChoiceMade(dimension=of, choice=choice, ranks=tuple(ranks)) for of, choice, ranks in marks),
+    )
+
+
+def _patients(context: Context, made: Table) -> tuple[RespondedIn, ...]:
+    listed = zip(context.ids, made.counted.tolist(), made.responded.tolist(), strict=True)
+    return tuple(RespondedIn(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed)
+
+
+def _note(context: Context, measure: str, found: Findings) -> None:
+    """Who the declared rule leaves out, and what was flagged in the values of the measure."""
+    study, rule = context.study, primary_rule(context.protocol, measure)
+    if rule is not None:
+        definition = Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"}))
+        found.excluded += context.excluded(study.response(rule).reason, measure, definition=definition)
+    too_old = int((study.baseline_too_old(measure) & study.efficacy).sum())
+    found.flags += context.flags({**study.records(measure).flags, "baseline_too_old": too_old}, measure)
+
+
+def _definition(choice: Part) -> Definition:
+    parameters = choice.model_dump(mode="json", exclude={"id"})
+    return Definition(id=str(getattr(choice, "id")), parameters=parameters)  # noqa: B009
+
+
+def _takes_the_best(grid: MeasureGrid) -> bool:
+    return any(isinstance(window, DaysWindow) and window.value == "best" for window in grid.windows)
+
+
+QUESTION = Question(
+    NAME,
+    "What are the rates of response and remission under every definition of the grid?",
+    SpecificationCurve,
+    specification_curve,
+    options_type=CurveOptions,
+)

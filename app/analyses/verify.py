@@ -1,0 +1,242 @@
+"""Which method reproduces a figure that a paper prints, if any does.
+
+A printed interval is compared with every method in use at the level that was stated and, where none fits, at the other
+usual levels. What is not reproduced may be a misprint, another denominator or a method that is not tried here; the
+answer says what was tried and never what was meant.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel, StringConstraints, model_validator
+
+from app.estimate.rates.printed import Agreement, agreement, of_difference, of_proportion, of_rate
+from app.estimate.results import Number, Result
+from app.protocol.parts import Part, contradiction
+
+USUAL_LEVELS = (0.95, 0.9, 0.99, 0.8)
+_LARGEST = 10_000_000
+
+Printed = Annotated[str, StringConstraints(pattern=r"^-?\d{1,9}(\.\d{1,9})?$")]
+"""A number as it is printed, as text: its decimals count, and a JSON number would lose the last zero of 42.0."""
+Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+Size = Annotated[int, Field(ge=1, le=_LARGEST)]
+Unit = Literal["percent", "fraction"]
+Kind = Literal["proportion", "rate", "difference"]
+Verdict = Literal["reproduced", "but_for_the_last_digit", "not_reproduced", "no_interval"]
+
+
+class PrintedInterval(Part):
+    """A confidence interval as it is printed."""
+
+    low: Printed = Field(description="Lower limit, as text.", examples=["19.6"])
+    high: Printed = Field(description="Upper limit, as text.", examples=["64.6"])
+    level: float = Field(default=0.95, ge=0.5, le=0.9999, description="Its confidence level.", examples=[0.95])
+
+
+class PrintedProportion(Part):
+    """k of n patients."""
+
+    kind: Literal["proportion"] = Field(description="What is printed.", examples=["proportion"])
+    k: Count = Field(description="Patients who have it.", examples=[8])
+    n: Size = Field(description="Patients in whom it can be told.", examples=[19])
+    printed_in: Unit = Field(description="Unit of the printed figures.", examples=["percent"])
+    value: Printed | None = Field(default=None, description="The printed rate, as text.", examples=["42.0"])
+    interval: PrintedInterval | None = Field(default=None, description="The printed interval.")
+
+    @model_validator(mode="after")
+    def _must_agree(self) -> "PrintedProportion":
+        if self.k > self.n:
+            raise contradiction("k: must not exceed n.")
+        return self
+
+
+class PrintedRate(Part):
+    """Events per unit of exposure."""
+
+    kind: Literal["rate"] = Field(description="What is printed.", examples=["rate"])
+    events: Count = Field(description="Events counted.", examples=[10])
+    exposure: float = Field(gt=0, le=1e12, description="Exposure: patient-years, infusions.", examples=[156.88])
+    per: float = Field(default=1, gt=0, le=1e9, description="The rate is printed per so many units.", examples=[100])
+    value: Printed | None = Field(default=None, description="The printed rate, as text.", examples=["6.37"])
+    interval: PrintedInterval | None = Field(default=None, description="The printed interval.")
+
+
+class PrintedDifference(Part):
+    """k1 of n1 against k2 of n2: the difference of the two rates."""
+
+    kind: Literal["difference"] = Field(description="What is printed.", examples=["difference"])
+    k1: Count = Field(description="Patients of the first group who have it.", examples=[37])
+    n1: Size = Field(description="Patients of the first group.", examples=[47])
+    k2: Count = Field(description="Patients of the second group who have it.", examples=[21])
+    n2: Size = Field(description="Patients of the second group.", examples=[48])
+    printed_in: Unit = Field(description="Unit of the printed figures.", examples=["percent"])
+    value: Printed | None = Field(default=None, description="The printed difference, as text.", examples=["34.97"])
+    interval: PrintedInterval | None = Field(default=None, description="The printed interval.")
+
+    @model_validator(mode="after")
+    def _must_agree(self) -> "PrintedDifference":
+        if self.k1 > self.n1 or self.k2 > self.n2:
+            raise contradiction("k1, k2: must not exceed n1, n2.")
+        return self
+
+
+Figure = PrintedProportion | PrintedRate | PrintedDifference
+
+
+class PublishedFigure(RootModel[Annotated[Figure, Field(discriminator="kind")]]):
+    """A figure of a paper with the counts behind it."""
+
+
+class CheckedValue(Result):
+    """The printed rate or difference beside what the counts give."""
+
+    printed: str = Field(description="As printed.", examples=["42.0"])
+    computed: Number = Field(description="From the counts, in the printed unit.", examples=[42.1052631579])
+    agreement: Agreement = Field(
+        description="`agrees`: it rounds to the printed figure; `last_digit`: less than one and a half units of the "
+        "last printed digit away; `differs`.",
+        examples=["last_digit"],
+    )
+
+
+class Candidate(Result):
+    """The interval of one method at one level."""
+
+    method: str = Field(description="The method.", examples=["clopper-pearson"])
+    level: Number = Field(description="Its confidence level.", examples=[0.95])
+    low: Number = Field(description="Lower limit, in the printed unit.", examples=[20.2507])
+    high: Number = Field(description="Upper limit, in the printed unit.", examples=[66.5008])
+    low_agreement: Agreement = Field(description="Whether it is the printed lower limit.", examples=["differs"])
+    high_agreement: Agreement = Field(description="Whether it is the printed upper limit.", examples=["differs"])
+
+
+class Verification(Result):
+    """What reproduces the printed figure."""
+
+    kind: Kind = Field(description="What was printed.", examples=["proportion"])
+    value: CheckedValue | None = Field(description="The printed rate or difference; null where none was sent.")
+    verdict: Verdict = Field(
+        description="Of the interval: `reproduced` by a method, reproduced `but_for_the_last_digit`, `not_reproduced` "
+        "by any, or `no_interval` was sent.",
+        examples=["not_reproduced"],
+    )
+    reproduced_by: tuple[str, ...] = Field(description="The methods that reproduce the interval.", examples=[[]])
+    level: Number | None = Field(
+        description="The level at which they do: the stated one, or another where none does at that.", examples=[None]
+    )
+    text: str = Field(description="The same in a sentence.", examples=["No method that was tried reproduces it."])
+    candidates: tuple[Candidate, ...] = Field(
+        description="Every method at the stated level, the nearest first.", examples=[[]]
+    )
+
+
+def verify(figure: Figure) -> Verification:
+    """Hold a printed figure against the counts behind it; the methods are those of `app.estimate.rates.printed`."""
+    value, scale = _computed(figure)
+    printed = figure.interval
+    checked = None if figure.value is None else CheckedValue(
+        printed=figure.value, computed=value * scale, agreement=agreement(value * scale, figure.value)
+    )  # fmt: skip
+    if printed is None:
+        return Verification(
+            kind=figure.kind,
+            value=checked,
+            verdict="no_interval",
+            reproduced_by=(),
+            level=None,
+            text="No interval was sent.",
+            candidates=(),
+        )
+    stated = _candidates(figure, printed, printed.level, scale)
+    found, level = _best(figure, printed, scale, stated)
+    verdict: Verdict = "not_reproduced"
+    if found:
+        verdict = "reproduced" if _worst(found[0]) == 0 else "but_for_the_last_digit"
+    return Verification(
+        kind=figure.kind,
+        value=checked,
+        verdict=verdict,
+        reproduced_by=tuple(each.method for each in found),
+        level=level,
+        text=_sentence(verdict, [each.method for each in found], level, printed.level),
+        candidates=tuple(stated),
+    )
+
+
+def _computed(figure: Figure) -> tuple[float, float]:
+    """The rate or difference, and what it is multiplied with to be in the printed unit."""
+    match figure:
+        case PrintedProportion():
+            return figure.k / figure.n, 100.0 if figure.printed_in == "percent" else 1.0
+        case PrintedRate():
+            return figure.events / figure.exposure, figure.per
+        case PrintedDifference():
+            scale = 100.0 if figure.printed_in == "percent" else 1.0
+            return figure.k1 / figure.n1 - figure.k2 / figure.n2, scale
+
+
+def _limits(figure: Figure, level: float) -> tuple[Mapping[str, tuple[float, float]], tuple[float, float]]:
+    """Every method's interval, and the range outside of which a limit may have been printed as the end of the range."""
+    match figure:
+        case PrintedProportion():
+            return of_proportion(figure.k, figure.n, level), (0.0, 1.0)
+        case PrintedRate():
+            return of_rate(figure.events, figure.exposure, level), (0.0, float("inf"))
+        case PrintedDifference():
+            return of_difference((figure.k1, figure.n1), (figure.k2, figure.n2), level), (-1.0, 1.0)
+
+
+def _candidates(figure: Figure, printed: PrintedInterval, level: float, scale: float) -> list[Candidate]:
+    limits, (least, most) = _limits(figure, level)
+    rows = [
+        Candidate(
+            method=method,
+            level=level,
+            low=low * scale,
+            high=high * scale,
+            low_agreement=_either(low * scale, max(low, least) * scale, printed.low),
+            high_agreement=_either(high * scale, min(high, most) * scale, printed.high),
+        )
+        for method, (low, high) in limits.items()
+    ]
+    wanted = float(printed.low), float(printed.high)
+    return sorted(rows, key=lambda row: (_worst(row), abs(row.low - wanted[0]) + abs(row.high - wanted[1]), row.method))
+
+
+def _either(limit: float, within: float, printed: str) -> Agreement:
+    """The better of a limit and the same limit cut off at the end of its range, which some print."""
+    return min(agreement(limit, printed), agreement(within, printed), key=_ORDER.index)
+
+
+_ORDER: tuple[Agreement, ...] = ("agrees", "last_digit", "differs")
+
+
+def _worst(row: Candidate) -> int:
+    return max(_ORDER.index(row.low_agreement), _ORDER.index(row.high_agreement))
+
+
+def _best(
+    figure: Figure, printed: PrintedInterval, scale: float, stated: list[Candidate]
+) -> tuple[list[Candidate], float | None]:
+    """The methods that fit best at the stated level, else at another usual one."""
+    others = [level for level in USUAL_LEVELS if level != printed.level]
+    for wanted in (0, 1):
+        found = [row for row in stated if _worst(row) == wanted]
+        if found:
+            return found, printed.level
+        if wanted == 0:
+            for level in others:
+                found = [row for row in _candidates(figure, printed, level, scale) if _worst(row) == 0]
+                if found:
+                    return found, level
+    return [], None
+
+
+def _sentence(verdict: Verdict, methods: list[str], level: float | None, stated: float) -> str:
+    if level is None:
+        return "No method that was tried reproduces the interval from these counts."
+    sentence = f"The interval is that of {', '.join(methods)}"
+    if level != stated:
+        sentence += f" at level {level:g}, not {stated:g}"
+    return sentence + (" but for the last digit." if verdict == "but_for_the_last_digit" else ".")

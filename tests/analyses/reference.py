@@ -1,0 +1,16 @@
+"""The synthetic reference cohort that comes with the service, as the analyses read it."""
+
+from datetime import UTC, datetime
+from functools import cache
+
+from app.demo import TIMELINES
+from app.ingest.native import read_array
+from app.timeline.columns import Cohort
+from app.timeline.moments import latest_acceptable
+
+
+@cache
+def reference_cohort() -> Cohort:
+    """Its 16 patients."""
+    items = read_array(TIMELINES.read_bytes(), latest_acceptable(datetime(2020, 1, 1, tzinfo=UTC)))
+    return Cohort.of_histories([item.history for item in items])
