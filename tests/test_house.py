@@ -68,6 +68,7 @@ def test_an_import_in_the_wrong_direction_is_noticed(tmp_path):
         "ingest": "starlette",
         "store": "app.ingest",
         "api": "lifelines",
+        "report": "pyarrow",
     }
     house = copy_of_the_house(tmp_path)
     for room, module in intrusions.items():

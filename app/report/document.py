@@ -76,10 +76,11 @@ def report_model() -> type[BaseModel]:
     )
 
 
-def frame(header: Header, answer: Answer) -> bytes:
-    """A single answer as JSON."""
+def frame(header: Header, answer: Answer, **beside: Result) -> bytes:
+    """A single answer as JSON; `beside` are further parts that stand between the header and the answer."""
     body = _ordered(answer)
-    return _json({"analysis": body.pop("analysis"), **header.model_dump(mode="json"), **body})
+    more = {name: part.model_dump(mode="json") for name, part in beside.items()}
+    return _json({"analysis": body.pop("analysis"), **header.model_dump(mode="json"), **more, **body})
 
 
 def report_document(header: Header, report: Report) -> bytes:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.analyses.adverse_reactions import AdverseReactionRates
 from app.analyses.frame import Answer
 from app.analyses.response_rates import ResponseRates
+from app.analyses.safety.adverse_reactions import AdverseReactionRates
 from app.report.document import Header
 from app.timeline.codes import OWN_SYSTEM
 

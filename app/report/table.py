@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
@@ -18,18 +19,27 @@ def lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[st
     A text that begins like a formula gets a `'` before it; a number is digits, a decimal point and its sign, never an
     exponent, and stays a number.
     """
+    written = ([_written(cell) for cell in row] for row in rows)
+    return _records(itertools.chain([[_written(name) for name in columns]], written))
+
+
+def lines_of_columns(columns: Sequence[str], values: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    """The same table from its columns, all of one length; what a column holds many times is written once."""
+    written = []
+    for column in values:
+        known = {cell: _written(cell) for cell in set(column)}
+        written.append([known[cell] for cell in column])
+    return _records(itertools.chain([[_written(name) for name in columns]], zip(*written, strict=True)))
+
+
+def _records(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     record = io.StringIO(newline="")
     writer = csv.writer(record)
-    for row in _with_header(columns, rows):
-        writer.writerow([_written(cell) for cell in row])
+    for row in rows:
+        writer.writerow(row)
         yield record.getvalue()
         record.seek(0)
         record.truncate()
-
-
-def _with_header(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[Sequence[Cell]]:
-    yield columns
-    yield from rows
 
 
 def _written(cell: Cell) -> str:
@@ -41,4 +51,12 @@ def _written(cell: Cell) -> str:
         case str():
             return f"'{cell}" if cell.startswith(_FORMULA) else cell
         case _:
-            return format(Decimal(repr(cell)), "f").removesuffix(".0")
+            return digits(cell)
+
+
+def digits(number: float) -> str:
+    """A number in digits, a decimal point and its sign, never with an exponent; `float` reads the same number again.
+
+    There is one zero, without a sign.
+    """
+    return format(Decimal(repr(number or 0)), "f").removesuffix(".0")

@@ -151,7 +151,9 @@ def _read_as_one(
     Which assertion of a fact stands is decided anew over all records of a person, those that withdraw it included.
     """
     records = {one for survivor, merged in linked.items() for one in (survivor, *merged)}
-    asserted = {kind: _asserted(connection, kind, revision, {keys[one]: one for one in records}) for kind in SECTIONS}
+    asserted = {
+        kind: standing_facts(connection, kind, revision, {keys[one]: one for one in records}) for kind in SECTIONS
+    }
     for kind, found in rows.items():
         rows[kind] = [row for row in found if row[0] not in records]
     for survivor, merged in linked.items():
@@ -169,7 +171,7 @@ def _record(patient: str, stated_of: dict[str, str], asserted: dict[str, dict[st
     return History(patient, attributes, **facts)
 
 
-def _asserted(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
+def standing_facts(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
     """What stands of the facts of these patients (by key), withdrawals included, by their identifiers."""
     make: Any = FACTS[kind][1]
     found: dict[str, list[Any]] = {}
@@ -179,7 +181,7 @@ def _asserted(connection: Connection, kind: str, revision: int, names: dict[int,
     return found
 
 
-_READ_BY_ANALYSES: dict[str, tuple[str, ...]] = {
+READ_BY_ANALYSES: dict[str, tuple[str, ...]] = {
     "attributes": ("identity", "value"),
     "labs": ("code", "day", "instant", "utc", "value", "upper_limit", "comparator", "issued", "lab"),
     "assessments": ("code", "day", "instant", "utc", "score", "scale_max", "issued"),
@@ -189,14 +191,14 @@ _READ_BY_ANALYSES: dict[str, tuple[str, ...]] = {
 }
 """The columns of `LabRow`, `AssessmentRow`, ... after the patient, in their order."""
 
-_READ = {kind: attrgetter(*names) for kind, names in _READ_BY_ANALYSES.items()}
+_READ = {kind: attrgetter(*names) for kind, names in READ_BY_ANALYSES.items()}
 _REQUIRED = {"labs": "value", "assessments": "score"}
 
 
 def _cohort_of(kind: str) -> Statement:
     table, _ = FACTS[kind]
     clause = (
-        select(patients.c.id, *[table.c[name] for name in _READ_BY_ANALYSES[kind]])
+        select(patients.c.id, *[table.c[name] for name in READ_BY_ANALYSES[kind]])
         .join_from(patients, table, table.c.patient_key == patients.c.key)
         .where(patients.c.study == bindparam("study"), stands_at(table), shown(table))
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.report.table import lines
+from app.report.table import lines, lines_of_columns
 
 
 def written(*rows, columns=("a", "b")) -> str:
@@ -32,7 +32,8 @@ def test_any_other_text_stays_as_it_is(text):
 @pytest.mark.parametrize(
     ("number", "digits"),
     [
-        (-1.5, "-1.5"), (-3, "-3"), (0, "0"), (0.0, "0"), (1101.0, "1101"), (16.75, "16.75"), (1e-07, "0.0000001"),
+        (-1.5, "-1.5"), (-3, "-3"), (0, "0"), (0.0, "0"), (-0.0, "0"), (1101.0, "1101"),
+        (16.75, "16.75"), (1e-07, "0.0000001"),
         (1e7, "10000000"), (1e22, "10000000000000000000000"), (0.1 + 0.2, "0.30000000000000004"),
     ],
 )  # fmt: skip
@@ -58,3 +59,13 @@ def test_what_is_written_can_be_read_again_and_no_cell_is_a_formula(rows):
         [cell.removeprefix("'") for cell in row] for row in rows
     ]
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in read for cell in row)
+
+
+@given(
+    st.lists(st.tuples(st.text(st.characters(codec="utf-8"), max_size=3), st.floats(-9, 9) | st.integers(-9, 9))),
+    st.lists(st.tuples(st.booleans() | st.none(), st.text(max_size=2) | st.none())),
+)
+def test_columns_are_written_as_the_rows_that_they_make(numbers, words):
+    for rows in (numbers, words):
+        columns = list(zip(*rows, strict=True)) if rows else [(), ()]
+        assert list(lines_of_columns(("a", "=b"), columns)) == list(lines(("a", "=b"), rows))

@@ -1,0 +1,57 @@
+"""A dataset as a Parquet file, typed and described; the only module that knows pyarrow.
+
+The same dataset gives the same bytes: nothing in the file tells when or where it was written.
+"""
+
+import io
+from typing import Any
+
+from app.report.datasets.variables import Dataset
+from app.report.document import Header
+
+
+def as_parquet(dataset: Dataset, header: Header) -> bytes:
+    """The dataset as Parquet.
+
+    Each field has the label of its variable (and its unit) as metadata; the metadata of the file say what the dataset
+    was computed from.
+    """
+    import pyarrow  # noqa: PLC0415 - it takes a third of a second, which a start need not wait for
+    from pyarrow import parquet  # noqa: PLC0415
+
+    types: dict[str, Any] = {
+        "text": pyarrow.string(),
+        "integer": pyarrow.int64(),
+        "number": pyarrow.float64(),
+        "date": pyarrow.date32(),
+    }
+    variables = dataset.description.variables
+    fields = [
+        pyarrow.field(each.name, types[each.type], metadata=_given(label=each.label, unit=each.unit))
+        for each in variables
+    ]
+    schema = pyarrow.schema(fields, metadata=_about(dataset, header))
+    arrays = [pyarrow.array(column, types[each.type]) for each, column in zip(variables, dataset.columns, strict=True)]
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table(arrays, schema=schema), file, compression="zstd")
+    return file.getvalue()
+
+
+def _about(dataset: Dataset, header: Header) -> dict[str, str]:
+    provenance, description = header.provenance, dataset.description
+    return _given(
+        dataset=description.name,
+        label=description.label,
+        structure=description.structure,
+        study=header.study,
+        revision=None if header.revision is None else str(header.revision),
+        as_of=header.as_of,
+        protocol_id=provenance.protocol_id,
+        protocol=provenance.protocol,
+        data=provenance.data,
+        software=provenance.software,
+    )
+
+
+def _given(**texts: str | None) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if text is not None}

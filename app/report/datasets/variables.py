@@ -1,0 +1,112 @@
+"""What a dataset is: its variables, each described, and one column for each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from pydantic import Field
+
+from app.estimate.results import Result
+
+Datum = str | int | float | date | None
+"""What a cell of a dataset may hold; `None` is a missing value."""
+Column = Sequence[Datum]
+
+VariableType = Literal["text", "integer", "number", "date"]
+
+
+class Variable(Result):
+    """One variable of a dataset."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,31}$",
+        description="Its name; in the datasets with names of CDISC ADaM at most eight characters.",
+        examples=["AVAL"],
+    )
+    label: str = Field(max_length=40, description="Its label, at most 40 characters.", examples=["Analysis Value"])
+    type: VariableType = Field(
+        description="`text`, `integer`, `number` or `date`. In CSV a date is written as ISO 8601 and a missing value "
+        "is an empty cell; in Parquet they are `string`, `int64`, `double`, `date32` and null.",
+        examples=["number"],
+    )
+    unit: str | None = Field(default=None, description="Its unit; null where it has none.", examples=["d", None])
+    codelist: tuple[str, ...] | None = Field(
+        default=None, description="All values that it can have; null where they are not a list.", examples=[["Y", "N"]]
+    )
+    standard: Literal["adam", "ours"] = Field(
+        description="`adam`: name and meaning are those of the CDISC ADaM Implementation Guide. `ours`: the variable "
+        "is defined here.",
+        examples=["adam"],
+    )
+    meaning: str = Field(
+        description="What it says.", examples=["The value that analyses calculate with, in the unit of PARAM."]
+    )
+    derivation: str = Field(description="How it comes about.", examples=["The value as sent, in the canonical unit."])
+
+
+class DatasetDescription(Result):
+    """A dataset and its variables."""
+
+    name: str = Field(description="Its name in the address.", examples=["adsl"])
+    label: str = Field(max_length=40, description="Its label.", examples=["Subject-Level Analysis Dataset"])
+    structure: str = Field(description="What one row is.", examples=["One row a patient."])
+    standard: str = Field(
+        description="The class of datasets in CDISC ADaM that it follows, or what else it is like.",
+        examples=["ADaM subject-level analysis dataset (ADSL)"],
+    )
+    key: tuple[str, ...] = Field(
+        description="Variables whose values together no two rows share.", examples=[["STUDYID", "USUBJID"]]
+    )
+    variables: tuple[Variable, ...] = Field(description="Its variables in the order of the columns.", examples=[[]])
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A described dataset with its columns, in the order of the variables and all of one length."""
+
+    description: DatasetDescription
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, description: DatasetDescription, columns: Mapping[str, Column]) -> "Dataset":
+        """The dataset of columns by name. Raises `ValueError` where they are not those that are described."""
+        names = [variable.name for variable in description.variables]
+        if sorted(names) != sorted(columns) or len({len(column) for column in columns.values()}) > 1:
+            raise ValueError(f"{description.name}: the columns are not those that are described")
+        return cls(description, tuple(columns[name] for name in names))
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
+def adam(
+    name: str,
+    label: str,
+    type: VariableType,
+    meaning: str,
+    derivation: str,
+    *,
+    unit: str | None = None,
+    codelist: Sequence[str] | None = None,
+) -> Variable:
+    """A variable whose name and meaning are those of CDISC ADaM."""
+    listed = None if codelist is None else tuple(codelist)
+    return Variable(name=name, label=label, type=type, unit=unit, codelist=listed, standard="adam", meaning=meaning,
+                    derivation=derivation)  # fmt: skip
+
+
+def ours(
+    name: str,
+    label: str,
+    type: VariableType,
+    meaning: str,
+    derivation: str,
+    *,
+    unit: str | None = None,
+    codelist: Sequence[str] | None = None,
+) -> Variable:
+    """A variable that is defined here."""
+    listed = None if codelist is None else tuple(codelist)
+    return Variable(name=name, label=label, type=type, unit=unit, codelist=listed, standard="ours", meaning=meaning,
+                    derivation=derivation)  # fmt: skip

@@ -1,0 +1,77 @@
+"""Exported files read again as a statistician would: CSV with the csv module, Parquet with pyarrow."""
+
+import csv
+import io
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import numpy as np
+from pyarrow import parquet
+
+from app.report.datasets import Dataset, as_csv, dataset, describe
+from app.report.datasets.parquet import as_parquet
+from app.report.document import Header, Provenance
+from app.timeline.columns import Cohort
+from app.timeline.sources import Sources
+
+Row = dict[str, Any]
+HEADER = Header(
+    study="trial",
+    revision=3,
+    as_of="2026-11-22T10:00:00Z",
+    provenance=Provenance(
+        protocol="sha256:p",
+        protocol_id="p",
+        protocol_changed_after_first_outcome=None,
+        data="sha256:d",
+        software="s 1",
+    ),
+)
+_READ = {"text": str, "integer": int, "number": float, "date": date.fromisoformat}
+
+
+def of_csv(text: str, types: Mapping[str, str]) -> list[Row]:
+    """The rows of a table; an empty cell is missing."""
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    return [{name: _READ[types[name]](cell) if cell else None for name, cell in row.items()} for row in rows]
+
+
+def of_parquet(content: bytes) -> list[Row]:
+    """The rows of a file."""
+    return parquet.read_table(io.BytesIO(content)).to_pylist()
+
+
+def types_of(variables: Any) -> dict[str, str]:
+    """The type of each variable, from models or from JSON."""
+    pairs = [(each["name"], each["type"]) if isinstance(each, dict) else (each.name, each.type) for each in variables]
+    return dict(pairs)
+
+
+def numbered(cohort: Cohort) -> Sources:
+    """Addresses of a cohort that was never stored: the kind and the place of each row."""
+
+    def words(kind: str) -> Any:
+        column = np.empty(len(getattr(cohort, kind)), dtype=np.object_)
+        column[:] = [f"{kind}/{i}" for i in range(len(column))]
+        return column
+
+    kinds = {kind: words(kind) for kind in ("labs", "assessments", "infusions", "medications", "events")}
+    return Sources(**kinds, records=tuple((row.id,) for row in cohort.patients))
+
+
+def made(name: str, cohort: Cohort, protocol: Any) -> Dataset:
+    return dataset(name, HEADER, cohort, protocol, numbered(cohort))
+
+
+def exported(cohort: Cohort, protocol: Any, reader: str) -> dict[str, list[Row]]:
+    """Every dataset but the results, written and read again."""
+    types = {each.name: types_of(each.variables) for each in describe(protocol)}
+    tables = {}
+    for name in ("adsl", "adeff", "adtte", "adae"):
+        one = made(name, cohort, protocol)
+        if reader == "csv":
+            tables[name] = of_csv("".join(as_csv(one)), types[name])
+        else:
+            tables[name] = of_parquet(as_parquet(one, HEADER))
+    return tables
