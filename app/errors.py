@@ -185,6 +185,13 @@ class MethodNotAllowed(ServiceError):
     slug = "method-not-allowed"
 
 
+class NotAcceptable(ServiceError):
+    """What is at this address cannot be given in any of the media types that Accept names."""
+
+    status = 406
+    slug = "not-acceptable"
+
+
 class BodyTimeout(ServiceError):
     """The request body did not arrive in time."""
 

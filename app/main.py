@@ -12,17 +12,21 @@ from app import __version__
 from app.api import (
     about,
     analyses,
+    comparisons,
+    datasets,
     exchange,
     health,
     history,
     hl7v2,
     labs,
     patients,
+    planning,
     problems,
     protocols,
     revisions,
     studies,
     timelines,
+    verify,
 )
 from app.api.dependencies import only_known_parameters
 from app.api.fhir import reading, writing
@@ -61,6 +65,7 @@ TAGS = [
     },
     {"name": "fhir", "description": "The same as resources of FHIR R4; refusals are OperationOutcomes."},
     {"name": "analyses", "description": "The questions. What is undefined is null beside a reason, never an error."},
+    {"name": "planning", "description": "How many patients or events a study needs, from assumed figures."},
     {"name": "revisions", "description": "The ledger of accepted submissions."},
     {"name": "service", "description": "The service about itself."},
 ]
@@ -138,6 +143,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         labs,
         hl7v2,
         analyses,
+        comparisons,
+        datasets,
+        verify,
+        planning,
         revisions,
         reading,
         writing,

@@ -165,6 +165,7 @@ _CODES: dict[str, FaultCode] = {
     "string_too_short": FaultCode.TOO_SHORT,
     "string_pattern_mismatch": FaultCode.BAD_TEXT,
     "extra_forbidden": FaultCode.UNKNOWN_PARAMETER,
+    "contradiction": FaultCode.CONTRADICTION,
 }
 
 
@@ -175,7 +176,8 @@ def parameter_faults(found: RequestValidationError) -> Iterator[Fault]:
         if place == "path":
             yield Fault(pointer(place, *inner[:1]), FaultCode.BAD_IDENTIFIER)
         else:
-            yield Fault(pointer(place, *inner[:1]), _CODES.get(each["type"], FaultCode.WRONG_TYPE))
+            code = _CODES.get(each["type"], FaultCode.WRONG_TYPE)
+            yield Fault(pointer(place, *inner[:1]), code, each["msg"] if code is FaultCode.CONTRADICTION else None)
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:

@@ -80,6 +80,7 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.ForeignOrigin: "forbidden",
     errors.NotFound: "not-found",
     errors.MethodNotAllowed: "not-supported",
+    errors.NotAcceptable: "not-supported",
     errors.BodyTimeout: "timeout",
     errors.Conflict: "conflict",
     errors.Erased: "deleted",

@@ -1,0 +1,165 @@
+"""Two studies against each other: the patients of one and of another, judged by the same definitions."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import ConfigDict, Field, create_model
+from sqlalchemy import Connection
+
+from app import SOFTWARE
+from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
+from app.api.analyses import provenance
+from app.api.dependencies import IDENTIFIER, AsItStood, IfNoneMatch, Now, Parts, Point, StudyId
+from app.api.documentation import NOT_MODIFIED, answers, reference, refuses
+from app.api.replies import matches, tagged
+from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
+from app.protocol.model import Protocol
+from app.report.document import Header, frame, frame_model
+from app.store import revisions, studies, timelines
+from app.timeline.columns import Cohort
+from app.timeline.moments import instant_text
+
+router = APIRouter(tags=["analyses"])
+
+
+class OtherStudy(Header):
+    """The other study: as it stood when, from what, and the protocol that it declares itself."""
+
+    declared_protocol: str = Field(
+        description="Digest of the protocol that the other study declares; the first study's was applied.",
+        examples=["sha256:6f29e5f4..."],
+    )
+
+
+class AskedBetween(BetweenStudies):
+    """The options of a comparison of two studies as query parameters."""
+
+    model_config = ConfigDict(strict=False, extra="ignore")
+
+
+OtherStudyId = Annotated[
+    str, Path(max_length=64, pattern=IDENTIFIER, description="Identifier of the other study.", examples=["history"])
+]
+OtherRevision = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=2**53 - 1,
+        description="Read the other study at this revision; without it, as it stood at `as_of`, or as it stands now.",
+        examples=[12],
+    ),
+]
+
+DESCRIPTION = (
+    "The rates, ratios and changes of one study against those of another, both judged by the first study's protocol. "
+    "`revision` and `as_of` say at which revision the first study is read, `other_revision` says it of the other. The "
+    "same revisions, protocol, options and version of the software give the same bytes and the same ETag."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A study as it stood at one revision."""
+
+    declared: studies.Study
+    as_of: str
+
+    @classmethod
+    def of(cls, connection: Connection, study: str, at: AsItStood, now: int) -> "Place":
+        """The study at the revision that is asked for."""
+        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
+        return cls(studies.get_study(connection, study, point.number), instant_text(point.received_at))
+
+    @property
+    def identity(self) -> tuple[str, int, str, str]:
+        """What an answer about it depends on."""
+        return self.declared.id, self.declared.revision, self.as_of, self.declared.protocol_digest
+
+    def cohort(self, connection: Connection) -> Cohort:
+        """Its patients."""
+        return timelines.cohort(connection, self.declared.id, self.declared.revision)
+
+
+@router.get(
+    "/v1/studies/{study}/comparisons/{other}",
+    operation_id="compareStudies",
+    summary="Do two studies respond differently?",
+    description=DESCRIPTION,
+    responses={
+        200: answers(
+            "The comparison.",
+            reference(
+                create_model(
+                    "StudyComparisonDocument",
+                    __base__=frame_model(StudyComparison),
+                    __doc__="Two studies side by side, the first against the other.",
+                    other=(OtherStudy, Field(description="The other study.")),
+                )
+            ),
+            "ETag",
+        ),
+        304: NOT_MODIFIED,
+        **refuses(NotFound, Erased),
+    },
+)
+def compare_studies(
+    study: StudyId,
+    other: OtherStudyId,
+    parts: Parts,
+    now: Now,
+    at: Point,
+    asked: Annotated[AskedBetween, Query()],
+    other_revision: OtherRevision = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Both studies in one snapshot of the database. Nothing is kept: an answer about two studies would outlive an
+    erasure in one of them.
+    """
+    if study == other:
+        raise InvalidDocument(
+            faults=[Fault("/path/other", FaultCode.CONTRADICTION, "A study is not compared with itself.")]
+        )
+    other_at = AsItStood(other_revision, at.as_of if other_revision is None else None)
+    with parts.database.reading() as connection:
+        places = [Place.of(connection, study, at, now), Place.of(connection, other, other_at, now)]
+        tag = _tag(places, asked)
+        if matches(if_none_match, tag):
+            return tagged(b"", tag, if_none_match)
+        cohorts = [place.cohort(connection) for place in places]
+        changed = studies.protocol_changed_after_first_outcome(connection, study, places[0].declared.revision)
+        other_changed = studies.protocol_changed_after_first_outcome(connection, other, places[1].declared.revision)
+    protocol = places[0].declared.protocol
+    same = places[1].declared.protocol_digest == places[0].declared.protocol_digest
+    if not same:  # the other study's patients are judged by definitions that it did not declare
+        other_changed = len(cohorts[1].labs) + len(cohorts[1].assessments) > 0
+    answer = study_comparison(
+        NamedCohort(places[0].declared.id, cohorts[0]),
+        NamedCohort(places[1].declared.id, cohorts[1]),
+        protocol,
+        asked,
+        same_protocol=same,
+    )
+    header = Header(**_header(places[0], cohorts[0], protocol, changed))
+    beside = OtherStudy(
+        **_header(places[1], cohorts[1], protocol, other_changed),
+        declared_protocol=places[1].declared.protocol_digest,
+    )
+    return tagged(frame(header, answer, other=beside), tag, None)
+
+
+def _header(place: Place, cohort: Cohort, protocol: Protocol, changed: bool) -> dict[str, Any]:
+    return {
+        "study": place.declared.id,
+        "revision": place.declared.revision,
+        "as_of": place.as_of,
+        "provenance": provenance(protocol, cohort, changed),
+    }
+
+
+def _tag(places: list[Place], asked: BetweenStudies) -> str:
+    options = asked.model_dump(mode="json")
+    parts = ["comparisons", *(place.identity for place in places), options, SOFTWARE]
+    return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'

@@ -1,0 +1,169 @@
+"""The datasets for statisticians: what each holds, and each as CSV or Parquet."""
+
+import hashlib
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import Field
+
+from app import SOFTWARE
+from app.api.analyses import provenance
+from app.api.dependencies import IDENTIFIER, AsItStood, IfNoneMatch, Now, Parts, Point, StudyId
+from app.api.documentation import NOT_MODIFIED, answers, reference, refuses, specimen
+from app.api.negotiation import preferred
+from app.api.replies import address, matches, tagged, written
+from app.api.service import Service
+from app.errors import Erased, NotAcceptable, NotFound
+from app.estimate.results import Result
+from app.report.datasets import NAMES, DatasetDescription, as_csv, dataset, describe
+from app.report.datasets.parquet import as_parquet
+from app.report.datasets.variables import Variable
+from app.report.document import Header
+from app.store import revisions, sources, studies, timelines
+from app.timeline.moments import instant_text
+
+router = APIRouter(tags=["analyses"])
+
+CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
+SUFFIXES = {"csv": CSV, "parquet": PARQUET}
+
+
+class OfferedDataset(DatasetDescription):
+    """A dataset, its variables, and where it is."""
+
+    csv: str = Field(description="Its address as CSV.", examples=["/v1/studies/demo/datasets/adsl.csv"])
+    parquet: str = Field(description="Its address as Parquet.", examples=["/v1/studies/demo/datasets/adsl.parquet"])
+    variables: tuple[Variable, ...] = Field(
+        description="Its variables in the order of the columns.", examples=[[specimen(Variable)]]
+    )
+
+
+class Datasets(Result):
+    """The datasets of a study and what is in them."""
+
+    study: str = Field(description="The study.", examples=["demo"])
+    revision: int = Field(description="The revision whose protocol decides on the variables.", examples=[16])
+    as_of: str = Field(description="When that revision was received.", examples=["2026-11-22T10:00:00Z"])
+    protocol_id: str = Field(description="Name of the protocol.", examples=["seed-2008"])
+    protocol: str = Field(description="Digest of the protocol.", examples=["sha256:6f29e5f4..."])
+    software: str = Field(description="Name and version of the service.", examples=["myoresponse 0.1.0"])
+    items: tuple[OfferedDataset, ...] = Field(description="The datasets.", examples=[[]])
+
+
+def _tag(*parts: str | int) -> str:
+    return f'"{hashlib.sha256(json.dumps([*parts, SOFTWARE]).encode()).hexdigest()[:32]}"'
+
+
+@router.get(
+    "/v1/studies/{study}/datasets",
+    operation_id="listDatasets",
+    summary="List the datasets for statisticians",
+    responses={
+        200: answers("The datasets with their variables.", reference(Datasets), "ETag"),
+        304: NOT_MODIFIED,
+        **refuses(NotFound, Erased),
+    },
+)
+def list_datasets(
+    request: Request, study: StudyId, parts: Parts, now: Now, at: Point, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Every dataset with each variable: name, label, type, unit, meaning, derivation, and whether it is one of CDISC
+    ADaM or ours. The response rules and measures of the study's protocol have variables of their own.
+    """
+    with parts.database.reading() as connection:
+        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
+        protocol = studies.get_study(connection, study, point.number).protocol
+    home = address(request, f"/v1/studies/{study}/datasets")
+    items = tuple(
+        OfferedDataset(**dict(each), csv=f"{home}/{each.name}.csv", parquet=f"{home}/{each.name}.parquet")
+        for each in describe(protocol)
+    )
+    found = Datasets(
+        study=study,
+        revision=point.number,
+        as_of=instant_text(point.received_at),
+        protocol_id=protocol.id,
+        protocol=protocol.digest,
+        software=SOFTWARE,
+        items=items,
+    )
+    tag = _tag("datasets", home, point.number, point.received_at, protocol.digest)
+    return tagged(written(found.model_dump(mode="json")), tag, if_none_match)
+
+
+_READ = answers("The dataset.", {"type": "string"}, "ETag", media_type=CSV)
+_READ["content"][PARQUET] = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.get(
+    "/v1/studies/{study}/datasets/{name}",
+    operation_id="getDataset",
+    summary="Read a dataset for statisticians",
+    responses={200: _READ, 304: NOT_MODIFIED, **refuses(NotFound, Erased, NotAcceptable)},
+)
+def get_dataset(
+    request: Request,
+    study: StudyId,
+    name: Annotated[
+        str,
+        Path(
+            max_length=64,
+            pattern=IDENTIFIER,
+            description=f"One of {', '.join(f'`{each}`' for each in NAMES)}; with the suffix `.csv` or `.parquet`, or "
+            "the format is the one that Accept asks for, CSV where it asks for none.",
+            examples=["adsl.csv"],
+        ),
+    ],
+    parts: Parts,
+    now: Now,
+    at: Point,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """A dataset of the study under its protocol, at one revision. The same revision, protocol and version of the
+    software give the same bytes and the same ETag. Each row names the facts that it was made from. In CSV a text that
+    begins like a formula has a `'` before it; numbers are written so that they are read again exactly.
+    """
+    stem, media_type = _asked(name, request)
+    found = _made(parts, study, at, stem, media_type, now, if_none_match)
+    found.headers["Vary"] = "Accept"
+    return found
+
+
+def _asked(name: str, request: Request) -> tuple[str, str]:
+    """The dataset and the media type that a request names."""
+    stem, dot, suffix = name.partition(".")
+    if stem not in NAMES or (dot and suffix not in SUFFIXES):
+        raise NotFound("There is no dataset of this name.")
+    if dot:
+        return stem, SUFFIXES[suffix]
+    media_type = preferred(request.headers.getlist("accept"), tuple(SUFFIXES.values()))
+    if media_type is None:
+        raise NotAcceptable(f"A dataset is {CSV} or {PARQUET}.", headers={"Vary": "Accept"})
+    return stem, media_type
+
+
+def _made(
+    parts: Service, study: str, at: AsItStood, name: str, media_type: str, now: int, if_none_match: str | None
+) -> Response:
+    with parts.database.reading() as connection:
+        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
+        protocol = studies.get_study(connection, study, point.number).protocol
+        tag = _tag("dataset", name, media_type, study, point.number, point.received_at, protocol.digest)
+        if matches(if_none_match, tag):
+            return Response(status_code=304, headers={"ETag": tag})
+        cohort = timelines.cohort(connection, study, point.number)
+        changed = studies.protocol_changed_after_first_outcome(connection, study, point.number)
+        facts = sources.sources(connection, study, point.number, cohort)
+    header = Header(
+        study=study,
+        revision=point.number,
+        as_of=instant_text(point.received_at),
+        provenance=provenance(protocol, cohort, changed),
+    )
+    made = dataset(name, header, cohort, protocol, facts)
+    suffix = "csv" if media_type == CSV else "parquet"
+    body = "".join(as_csv(made)).encode() if media_type == CSV else as_parquet(made, header)
+    file = f"{study}-{name}-revision-{point.number}.{suffix}"
+    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{file}"'}
+    return Response(body, headers=headers, media_type=media_type)
