@@ -4,13 +4,20 @@ from dataclasses import dataclass
 
 from tests.spec import (
     rules_baseline,
+    rules_ck_interval,
     rules_ck_normal,
+    rules_ck_rescue,
     rules_conventions,
+    rules_core_set,
+    rules_courses,
+    rules_honesty,
+    rules_improvement,
     rules_laboratory,
     rules_presets,
     rules_reference,
     rules_response,
     rules_safety,
+    rules_specifications,
     rules_visits,
     rules_weekly,
 )
@@ -56,6 +63,23 @@ ROWS = (
     "status",
     "upper limit",
     "nearest_same_laboratory",
+    # what speaks against the figures
+    "caveats",
+    "sensitivity",
+    # composite definitions of improvement
+    "acr-eular-2016-adult",
+    "acr-eular-2016-juvenile",
+    "imacs-2004",
+    # every definition side by side
+    "specification curve",
+    "baseline rules",
+    "missing values",
+    "remission",
+    # repeated courses and safety
+    "repeated courses",
+    "dose in grams",
+    "risk windows",
+    "severity",
 )
 """The rows of the specification, by name. Each has at least one rule."""
 
@@ -74,12 +98,16 @@ CHAPTERS = (
     Chapter("Visits and populations", rules_visits.RULES),
     Chapter("Response", rules_response.RULES),
     Chapter("Change over the weeks", rules_weekly.RULES),
-    Chapter("Time with normal CK", rules_ck_normal.RULES),
+    Chapter("Time with normal CK", rules_ck_normal.RULES + rules_ck_rescue.RULES + rules_ck_interval.RULES),
     Chapter("Adverse reactions", rules_safety.RULES),
     Chapter("Scales", (SCALES,)),
     Chapter("The reference cohort", rules_reference.RULES),
     Chapter("The preset relative-20", tuple(RELATIVE_20)),
     Chapter("Statistical conventions", rules_conventions.RULES),
     Chapter("Laboratory facts", rules_laboratory.RULES),
+    Chapter("Caveats and sensitivity", rules_honesty.RULES),
+    Chapter("Composite definitions of improvement", rules_improvement.RULES + rules_core_set.RULES),
+    Chapter("Every definition side by side", rules_specifications.RULES),
+    Chapter("Repeated courses and safety", rules_courses.RULES),
 )
 RULES = tuple(rule for chapter in CHAPTERS for rule in chapter.rules)

@@ -144,6 +144,66 @@ def _left_out_of_rate(answers: Answers, reason: str, measure: str) -> int:
     return sum(1 for verdict in verdicts if verdict["reason"] == reason)
 
 
+# Every definition
+
+
+def _defined(answers: Answers, measure: str, kind: str = "response") -> list[dict[str, Any]]:
+    rows = answers["specification-curve"]["results"]
+    return [row for row in rows if (row["measure"], row["kind"]) == (measure, kind)]
+
+
+def _of(row: dict[str, Any]) -> str:
+    return f"{row['responders']} of {row['evaluable']}"
+
+
+@phrase(r"the grid was declared")
+def _grid_declared(answers: Answers) -> bool:
+    return answers["specification-curve"]["grid_declared"]
+
+
+@phrase(rf"declared {MEASURE} definition")
+def _declared_definition(answers: Answers, measure: str) -> str:
+    (row,) = [row for row in _defined(answers, measure) if row["declared"]]
+    return _of(row)
+
+
+@phrase(rf"{MEASURE} response (definitions|rows)")
+def _definitions(answers: Answers, measure: str, counted: str) -> int:
+    rows = _defined(answers, measure)
+    return len(rows) if counted == "rows" else sum(row["specifications"] for row in rows)
+
+
+@phrase(rf"{MEASURE} by definition: (.+)")
+def _by_definition(answers: Answers, measure: str, names: str) -> str:
+    """The first row that is, or stands for, a definition with choices of these names."""
+    found = (each for each in answers["specification-curve"]["curves"] if each["measure"] == measure)
+    choices = list(next(found)["choices"].values())
+    for row in _defined(answers, measure):
+        own = [row["criterion"]["id"], row["window"]["id"], row["baseline"], row["analysis_set"], row["missing"]]
+        others = [[own[i] for own, i in zip(choices, same, strict=True)] for same in row["same_as"]]
+        named = [[each["id"] if isinstance(each, dict) else each for each in other] for other in (own, *others)]
+        if names.split(", ") in named:
+            return _of(row)
+    raise LookupError(names)
+
+
+@phrase(rf"{MEASURE} remission(, sustained)?")
+def _remission(answers: Answers, measure: str, sustained: str | None) -> str:
+    """By the first criterion of remission, or the sustained one; missing values left out."""
+    (curve,) = [
+        each
+        for each in answers["specification-curve"]["curves"]
+        if (each["measure"], each["kind"]) == (measure, "remission")
+    ]
+    wanted = 1 if sustained else 0
+    for row in _defined(answers, measure, "remission"):
+        first = curve["choices"]["criterion"].index(row["criterion"]), row["missing"]
+        others = [(same[0], curve["choices"]["missing"][same[4]]) for same in row["same_as"]]
+        if (wanted, "left_out") in (first, *others):
+            return _of(row)
+    raise LookupError(measure)
+
+
 # Weekly change, before and after
 
 
@@ -238,7 +298,8 @@ def _spell(answers: Answers) -> str:
     (patient,) = _times(answers)["patients"]
     if patient["reason"]:
         return patient["reason"]
-    end = "then abnormal" if patient["event"] else "censored"
+    ends = {"abnormal": "then abnormal", "rescue": "then rescued", "death": "then died"}
+    end = ends.get(patient["ended_by"], "censored")
     return f"from day {patient['start']}, {patient['duration']} days, {end}"
 
 
@@ -254,12 +315,65 @@ def _time(answers: Answers, which: str, part: str) -> Any:
         "normal at baseline": lambda: row["normal_at_baseline"],
         "second course": lambda: row["second_course"],
         "new immunosuppressant": lambda: row["new_immunosuppressant"],
+        "rescue before normal": lambda: row["rescue_before_normal"],
         "median": lambda: _or_why(median["value"], median["reason"]),
         "interval of the median": lambda: (limits["low"], limits["high"]),
         "method of the interval": lambda: limits["method"],
         "restricted mean": lambda: _or_why(row["rmst"]["value"], row["rmst"]["reason"]),
         "standard error of the restricted mean": lambda: _or_why(row["rmst"]["standard_error"], row["rmst"]["reason"]),
     }[part]()
+
+
+@phrase(r"time normal under (\w+): (.+)")
+def _under(answers: Answers, strategy: str, part: str) -> Any:
+    row = next(each for each in _times(answers)["strategies"] if each["strategy"] == strategy)
+    if part.startswith("incidence of "):
+        found = next(each for each in row["incidence"] if each["cause"] == part.removeprefix("incidence of "))
+        return _or_why(found["value"], found["reason"])
+    midpoint, lower = row["medians"]
+    return {
+        "events": lambda: row["events"],
+        "by rescue": lambda: row["by_rescue"],
+        "by death": lambda: row["by_death"],
+        "median": lambda: _or_why(midpoint["value"], midpoint["reason"]),
+        "lower median": lambda: _or_why(lower["value"], lower["reason"]),
+        "restricted mean": lambda: _or_why(row["rmst"]["value"], row["rmst"]["reason"]),
+    }[part]()
+
+
+@phrase(r"sustained normality from day")
+def _sustained_from(answers: Answers) -> int | None:
+    (patient,) = _times(answers)["patients"]
+    return patient["sustained_from"]
+
+
+@phrase(r"(sustained|confirmed relapse|follow-up): (patients|events|censored|median)")
+def _confirmed(answers: Answers, which: str, part: str) -> Any:
+    sustained = _times(answers)["sustained"]
+    row = {
+        "sustained": sustained["time_to_sustained"] | {"n": sustained["patients"]},
+        "confirmed relapse": sustained["time_to_confirmed_relapse"],
+        "follow-up": _times(answers)["follow_up"],
+    }[which]
+    if part == "median":
+        return _or_why(row["median"]["value"], row["median"]["reason"])
+    return row["n" if part == "patients" else part]
+
+
+@phrase(r"days normal (carried forward|by midpoint)")
+def _days_normal(answers: Answers, rule: str) -> str:
+    (patient,) = _times(answers)["patients"]
+    normal = patient["days_normal" if rule == "carried forward" else "days_normal_midpoint"]
+    return "none" if normal is None else f"{normal:g} of {patient['days_followed']:g}"
+
+
+@phrase(r"proportion(?: (carried forward|by midpoint))?: (pooled|mean|too few draws)")
+def _proportion(answers: Answers, rule: str | None, part: str) -> Any:
+    whole = _times(answers)["proportion_of_time_normal"]
+    if part == "too few draws":
+        return whole["too_few_draws"]
+    row = whole["by_rule"][["carried forward", "by midpoint"].index(rule or "")]
+    return row["pooled"] if part == "pooled" else row["per_patient"]["mean"]
 
 
 @phrase(r"share still normal from (\d+) days on")
@@ -273,6 +387,41 @@ def _left_out_of_time(answers: Answers, which: str) -> str | None:
     name = which.replace(" ", "_")
     excluded = answers["ck-normal-time"]["excluded"]
     return next((row["reason"] for row in excluded if row["estimate"] == name), None)
+
+
+# Caveats and sensitivity
+
+
+@phrase(r"caveat (\w+)(?: of (\w+))?: (applies|count|unknown|(?:icc|share))")
+def _counted_caveat(answers: Answers, code: str, measure: str | None, part: str) -> Any:
+    rows = answers["caveats"]["results"]
+    row = next(row for row in rows if row["code"] == code and measure in (None, row.get("measure")))
+    evidence = {each["name"]: each["value"] for each in row["evidence"]}
+    return {
+        "applies": lambda: _or_why(row["applies"], row["reason"]),
+        "count": lambda: f"{row['count']} of {row['of']}",
+        "unknown": lambda: row["unknown"],
+    }.get(part, lambda: evidence[part])()
+
+
+@phrase(r"(\w+) in (response|week 8|before/after|time normal)(?: of (\w+))?: (patients|estimate|difference)")
+def _variant(answers: Answers, variant: str, which: str, measure: str | None, part: str) -> Any:
+    names = {"response": "response-rates", "week 8": "weekly-change", "before/after": "ck-change"}
+    rows = answers["sensitivity"]["results"]
+    wanted = (names.get(which, "ck-normal-time"), measure or "CK", variant)
+    row = next(row for row in rows if (row["analysis"], row["measure"], row["variant"]["id"]) == wanted)
+    return row["n"] if part == "patients" else _or_why(row[part], row["reason"])
+
+
+@phrase(r"without one patient, (response|week 8)(?: of (\w+))?: (estimate|signed-rank p|depends on one patient)")
+def _without_one(answers: Answers, which: str, measure: str | None, part: str) -> Any:
+    name = {"response": "response-rates", "week 8": "weekly-change"}[which]
+    rows = answers["sensitivity"]["leave_one_out"]
+    row = next(row for row in rows if (row["analysis"], row["measure"]) == (name, measure or "CK"))
+    if part == "depends on one patient":
+        return row["tests"][0]["significance_depends_on_one_patient"]
+    found = row["estimate"] if part == "estimate" else row["tests"][0]
+    return _or_why(_limits(found), found["reason"])
 
 
 # Adverse reactions
@@ -290,3 +439,87 @@ def _reactions(answers: Answers, part: str) -> Any:
         "days of follow-up": lambda: row["per_patient_year"]["exposure"] * 365.25,
     }
     return special[part]() if part in special else row[part.replace(" ", "_")]
+
+
+# Repeated courses and safety
+
+
+def _courses_answer(answers: Answers) -> dict[str, Any]:
+    (row,) = answers["courses"]["results"]
+    return row
+
+
+@phrase(r"courses given")
+def _courses_given(answers: Answers) -> int:
+    return _courses_answer(answers)["courses"]
+
+
+@phrase(r"course (\d+): (.+)")
+def _course(answers: Answers, number: str, part: str) -> Any:
+    row = next(each for each in _courses_answer(answers)["courses_listed"] if each["course"] == int(number))
+    verdict = next(each for each in row["verdicts"] if each["measure"] == "CK")
+    special = {
+        "CK responder": lambda: _or_why(verdict["responder"], verdict["reason"]),
+        "CK baseline": lambda: verdict["baseline"],
+        "day of the CK baseline": lambda: verdict["baseline_day"],
+        "baseline after the previous course": lambda: verdict["baseline_after_previous_course"],
+    }
+    return special[part]() if part in special else row[part.replace(" ", "_")]
+
+
+@phrase(r"values of day 0 of a course after its infusion began")
+def _post_dose_of_courses(answers: Answers) -> int:
+    flags = answers["courses"]["flags"]
+    return next(row["count"] for row in flags if (row["code"], row["measure"]) == ("day_0_post_dose", "CK"))
+
+
+def _course_rate(answers: Answers, course: int | None) -> dict[str, Any]:
+    rates = answers["courses"]["rates"]
+    return next(row for row in rates if (row["measure"], row["course"]) == ("CK", course))
+
+
+@phrase(r"CK responses (?:over all courses|in course (\d+))")
+def _course_responses(answers: Answers, course: str | None) -> str:
+    row = _course_rate(answers, None if course is None else int(course))
+    return f"{row['responders']} of {row['evaluable']}"
+
+
+@phrase(r"effective number of courses")
+def _effective_courses(answers: Answers) -> float | str:
+    found = _course_rate(answers, None)["clustered"]
+    return _or_why(found["effective_n"], found["reason"])
+
+
+@phrase(r"safety: (grams|events per (\w+)|.+)")
+def _safety(answers: Answers, part: str, unit: str | None) -> Any:
+    per = {row["per"]["unit"]: row["per"] for row in answers["safety"]["rates"] if row["of"] == "events"}
+    if part == "grams":
+        return per["gram"]["exposure"]
+    if unit is not None:
+        return _or_why(per[unit]["rate"], per[unit]["reason"])
+    (row,) = answers["safety"]["results"]
+    return row[part.replace(" ", "_")]
+
+
+@phrase(r"left out per gram")
+def _left_out_per_gram(answers: Answers) -> str | None:
+    excluded = answers["safety"]["excluded"]
+    return next((row["reason"] for row in excluded if row.get("estimate") == "per_gram"), None)
+
+
+@phrase(r"risk window of the event")
+def _risk_window(answers: Answers) -> str | None:
+    rows = [row for row in answers["safety"]["risk_windows"] if row["per"]["events"]]
+    names = ["outside" if row["first_day"] is None else f"{row['first_day']}-{row['last_day']}" for row in rows]
+    return names[0] if names else None
+
+
+@phrase(r"days in risk windows")
+def _days_in_windows(answers: Answers) -> str:
+    return ", ".join(f"{row['per']['exposure']:g}" for row in answers["safety"]["risk_windows"])
+
+
+@phrase(r"severity of the patient")
+def _worst_severity(answers: Answers) -> str | None:
+    (row,) = answers["safety"]["results"]
+    return next(each["severity"] for each in row["by_severity"] if each["patients"])

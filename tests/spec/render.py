@@ -5,6 +5,7 @@ docs/definitions.md.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from app.protocol.improvement import CoreSet
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
 from app.protocol.response import (
@@ -113,15 +114,14 @@ def _visits(protocol: Protocol) -> str:
 
 
 def _scales(protocol: Protocol) -> str:
-    return "; ".join(
-        f"{name} {s.minimum:g} to {s.maximum:g}, {s.better} is better" for name, s in protocol.scales.items()
-    )
+    scales = [f"{name} {s.minimum:g} to {s.maximum:g}, {s.better} is better" for name, s in protocol.scales.items()]
+    return "; ".join(scales) or "none"
 
 
 def _responder(measure: str) -> Callable[[Protocol], str]:
     def said(protocol: Protocol) -> str:
         declared = [each for each in protocol.responses if each.rule.measure == measure]
-        return "; ".join(f"{_rule(each.rule)}{'' if each.primary else ' (beside it)'}" for each in declared)
+        return "; ".join(f"{_rule(each.rule)}{'' if each.primary else ' (beside it)'}" for each in declared) or "none"
 
     return said
 
@@ -141,6 +141,29 @@ def _rule(rule: ResponseRule) -> str:
             return (
                 f"at most {rule.percent_of_baseline} % of the baseline, or within its upper limit, at week {rule.week}"
             )
+
+
+def _core_set(core_set: CoreSet) -> str:
+    return f"{core_set.population}, {core_set.muscle_strength}, {core_set.function}, {listed(core_set.enzymes)}"
+
+
+def _improvement_score(protocol: Protocol) -> str:
+    declared = protocol.improvement_score
+    if declared is None:
+        return "none"
+    levels = listed(f"{level} {least}" for level, least in declared.thresholds.items())
+    ranges = listed(f"{each.enzyme} {each.upper_limits:g} ({each.source})" for each in declared.enzyme_ranges)
+    return f"{_core_set(declared.core_set)}; {levels}; ranges in upper limits: {ranges}"
+
+
+def _definition_of_improvement(protocol: Protocol) -> str:
+    declared = protocol.definition_of_improvement
+    if declared is None:
+        return "none"
+    return (
+        f"{_core_set(declared.core_set)}; {declared.improved_measures} better by {declared.improved_percent:g} %, "
+        f"at most {declared.worse_measures} worse by {declared.worse_percent:g} %"
+    )
 
 
 PARTS: dict[str, Callable[[Protocol], str]] = {
@@ -167,6 +190,8 @@ PARTS: dict[str, Callable[[Protocol], str]] = {
     "relations that make an event a reaction": lambda p: listed(
         "yes" if each == "true" else each for each in p.adverse_reactions.related
     ),
+    "total improvement score": _improvement_score,
+    "definition of improvement": _definition_of_improvement,
     "median while exactly half are left": lambda p: f"`{p.conventions.median}`",
     "exactly half left to the end": lambda p: f"`{p.conventions.plateau}`",
     "interval of the curve and its median": lambda p: f"`{p.conventions.interval}`",

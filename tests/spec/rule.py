@@ -47,6 +47,8 @@ class Infusion:
     product: str = "IVIG"
     course: int | None = None
     status: str | None = None
+    dose: float | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,7 @@ class Event:
     related: str | bool | None = "possible"
     serious: bool | None = False
     status: str | None = None
+    severity: str | None = None
 
 
 Recorded = Value | tuple[Day, float]
@@ -67,7 +70,7 @@ Recorded = Value | tuple[Day, float]
 @dataclass(frozen=True, kw_only=True)
 class Patient:
     """What was recorded of one patient. `others` holds results and scores of further codes, `limit` the usual upper
-    limit.
+    limit, `prednisolone` periods as (first day, last day or None, mg/d).
     """
 
     ck: Sequence[Recorded] = ()
@@ -77,7 +80,9 @@ class Patient:
     infusions: Sequence[Infusion | Day] = (0,)
     events: Sequence[Event] = ()
     immunosuppressant_from: Day | None = None
+    prednisolone: Sequence[tuple[Day, Day | None, float]] = ()
     ended: tuple[Day, str] | None = None
+    weight: float | None = None
     limit: float | None = UPPER_LIMIT
     first_infusion: str = FIRST_INFUSION
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from app.analyses import Options, answer
+from app.analyses import QUESTIONS, Options, answer
 from app.demo import TIMELINES
 from app.errors import InvalidDocument
 from app.ingest.native import read_model, read_timeline
@@ -32,7 +32,8 @@ class Answers:
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         if name not in self._found:
-            found = answer(name, self.cohort, self.protocol, self.options)
+            options = QUESTIONS[name].options_type(**dict(self.options))
+            found = answer(name, self.cohort, self.protocol, options)
             self._found[name] = json.loads(found.model_dump_json())
         return self._found[name]
 
@@ -87,11 +88,18 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
     ]
     infusions = [each if isinstance(each, Infusion) else Infusion(day=each) for each in patient.infusions]
     made: dict[str, Any] = {
-        "patient": {"id": identifier},
+        "patient": _said(id=identifier, weight_kg=patient.weight),
         "labs": labs,
         "assessments": scores,
         "infusions": [
-            _said(time=_time(patient, i.day, i.at), product=i.product, course=i.course, status=i.status)
+            _said(
+                time=_time(patient, i.day, i.at),
+                product=i.product,
+                course=i.course,
+                status=i.status,
+                dose=i.dose,
+                unit=i.unit,
+            )
             for i in infusions
         ],
         "adverse_events": [
@@ -101,6 +109,7 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
                 term=e.term,
                 related=e.related,
                 serious=e.serious,
+                severity=e.severity,
                 status=e.status,
             )
             for number, e in enumerate(patient.events, 1)
@@ -109,6 +118,10 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
     if patient.immunosuppressant_from is not None:
         start = _time(patient, patient.immunosuppressant_from, None)
         made["medications"] = [{"drug": "azathioprine", "start": start, "dose": 100, "unit": "mg/d"}]
+    for first, last, dose in patient.prednisolone:
+        start, end = _time(patient, first, None), None if last is None else _time(patient, last, None)
+        period = _said(drug="prednisolone", start=start, end=end, dose=dose, unit="mg/d")
+        made["medications"] = [*made.get("medications", []), period]
     if patient.ended is not None:
         made["ended"] = {"date": _time(patient, patient.ended[0], None), "reason": patient.ended[1]}
     return made

@@ -1,5 +1,6 @@
 """A case in the words of a reader: what was given, and what follows."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -54,6 +55,10 @@ def _recorded(patient: Patient) -> Iterable[str]:
         yield _event(each)
     if patient.immunosuppressant_from is not None:
         yield f"azathioprine from {_day(patient.immunosuppressant_from)}"
+    for first, last, dose in patient.prednisolone:
+        yield f"prednisolone {dose:g} mg/d from {_day(first)}{'' if last is None else f' to {_day(last)}'}"
+    if patient.weight is not None:
+        yield f"body weight {patient.weight:g} kg"
     if patient.ended is not None:
         day, reason = patient.ended
         yield f"{ {'died': 'died', 'withdrawn': 'withdrew', 'completed': 'completed'}[reason] } on {_day(day)}"
@@ -72,7 +77,8 @@ def _infusion(given: Infusion | Day) -> str:
     each = given if isinstance(given, Infusion) else Infusion(day=given)
     course = f", sent as course {each.course}" if each.course else ""
     status = f" ({each.status})" if each.status else ""
-    return f"{each.product} on {_day(each.day, each.at)}{course}{status}"
+    dose = "" if each.dose is None else f"{each.dose:g} {each.unit} of "
+    return f"{dose}{each.product} on {_day(each.day, each.at)}{course}{status}"
 
 
 def _value(recorded: Recorded) -> str:
@@ -97,7 +103,8 @@ def _event(one: Event) -> str:
     relations = {True: "related: yes", False: "related: no", None: "relation not given"}
     related = relations.get(one.related, f"relation {one.related}")
     serious = {True: ", serious", False: "", None: ", seriousness not given"}[one.serious]
-    return f"{one.term} {when} ({related}{serious}{f', {one.status}' if one.status else ''})"
+    severity = "" if one.severity is None else f", {one.severity}"
+    return f"{one.term} {when} ({related}{serious}{severity}{f', {one.status}' if one.status else ''})"
 
 
 def _day(day: Day, at: str | None = None) -> str:
@@ -117,7 +124,9 @@ def _leaves(changes: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, 
 
 
 def _plain(value: Any) -> str:
-    text = listed(value) if isinstance(value, list) else str(value)
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        return f"`{json.dumps(value)}`"
+    text = str(value) if not isinstance(value, list) else listed(value) if value else "none"
     return f"`{text}`" if CODE.fullmatch(text) else text
 
 

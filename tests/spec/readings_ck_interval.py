@@ -1,0 +1,59 @@
+"""What can be read out of the answer about the interval in which CK stops being normal."""
+
+from typing import Any
+
+from tests.spec.readings import phrase
+from tests.spec.scene import Answers
+
+MEDIAN = "interval-censored: median"
+
+
+def _intervals(answers: Answers) -> dict[str, Any]:
+    (row,) = answers["ck-normal-interval"]["results"]
+    return row
+
+
+@phrase(r"CK became (normal|abnormal again)")
+def _became(answers: Answers, which: str) -> tuple[int, int | None] | str:
+    (patient,) = _intervals(answers)["patients"]
+    if which == "normal":
+        return patient["normal_reason"] or (patient["normal_after"], patient["normal_by"])
+    return patient["reason"] or (patient["left"], patient["right"])
+
+
+@phrase(r"CK stayed normal for less than")
+def _longest(answers: Answers) -> int | None:
+    (patient,) = _intervals(answers)["patients"]
+    return patient["longest"]
+
+
+@phrase(r"draws: (median )?(within spells|of relapses|before spells)")
+def _draws(answers: Answers, median: str | None, which: str) -> Any:
+    gaps = _intervals(answers)["visit_gaps"][which.replace(" ", "_")]
+    return gaps["median"] if median else (gaps["smallest"], gaps["largest"])
+
+
+@phrase(r"interval-censored: mass from (\d+) (?:to (\d+)|on)")
+def _mass(answers: Answers, left: str, right: str | None) -> float:
+    rows = _intervals(answers)["estimate"]["masses"]
+    wanted = (int(left), None if right is None else int(right))
+    return next(row["mass"] for row in rows if (row["left"], row["right"]) == wanted)
+
+
+@phrase(r"interval-censored: (median|limits of the median)")
+def _interval_median(answers: Answers, part: str) -> tuple[float, float | None] | str:
+    median = _intervals(answers)["estimate"]["median"]
+    if part == "median":
+        return median["reason"] if median["left"] is None else (median["left"], median["right"])
+    (limits,) = median["intervals"]
+    return limits["reason"] if limits["low"] is None else (limits["low"], limits["high"])
+
+
+@phrase(r"Kaplan-Meier by the day of the abnormal CK(, lower)?")
+def _right_endpoint(answers: Answers, lower: str | None) -> float:
+    return _intervals(answers)["right_endpoint"]["lower" if lower else "midpoint"]["value"]
+
+
+@phrase(r"(shortest|longest) possible median")
+def _bound(answers: Answers, which: str) -> float:
+    return _intervals(answers)["bounds"][which]["value"]

@@ -1,0 +1,279 @@
+"""Courses that are judged each by itself, and adverse events by how soon they come after an infusion."""
+
+from tests.spec.rule import Case, Rule, alike, event, infused, on
+
+SECOND_AT_TEN = [0, infused(30, at="10:00")]
+DAILY = [0, 1, 2, 3, 4]
+
+ANCHORS = Rule(
+    row="repeated courses",
+    name="A baseline and a response for each course",
+    words="Each course is judged by itself: its day 0 is its own first infusion, its baseline the last value on or "
+    "before that day, also when the course before lies earlier still. Whether the baseline was taken after the first "
+    "infusion of the course before is said.",
+    cases=(
+        Case(
+            says="a value between two courses is the baseline of the second",
+            infusions=[0, 60],
+            ck=[(0, 1000), (28, 300), (58, 900), (74, 600)],
+            expect={
+                "courses given": 2,
+                "course 1: CK baseline": 1000.0,
+                "course 1: baseline after the previous course": None,
+                "course 2: CK baseline": 900.0,
+                "course 2: day of the CK baseline": -2,
+                "course 2: baseline after the previous course": True,
+                "course 2: CK responder": True,
+            },
+        ),
+        Case(
+            says="without one the second course starts from the value before the first",
+            infusions=[0, 30],
+            ck=[(0, 1000), (44, 600)],
+            expect={
+                "course 2: CK baseline": 1000.0,
+                "course 2: day of the CK baseline": -30,
+                "course 2: baseline after the previous course": False,
+                "course 2: CK responder": True,
+            },
+        ),
+        Case(
+            says="infusions 14 days apart are one course",
+            infusions=[0, 14],
+            ck=[(0, 1000), (28, 600)],
+            expect={"courses given": 1, "course 1: infusions": 2, "course 1: CK responder": True},
+        ),
+        Case(
+            says="infusions 15 days apart are two",
+            infusions=[0, 15],
+            ck=[(0, 1000), (28, 600)],
+            expect={"courses given": 2, "course 1: infusions": 1, "course 1: CK responder": "no_value_after_baseline"},
+        ),
+        Case(
+            says="a value of day 0 of a later course taken after its infusion began is no baseline and is counted",
+            infusions=SECOND_AT_TEN,
+            ck=[(0, 1000), on(30, 500, at="10:01"), (44, 600)],
+            expect={"course 2: CK baseline": 1000.0, "values of day 0 of a course after its infusion began": 1},
+        ),
+        Case(
+            says="taken before it is the baseline",
+            infusions=SECOND_AT_TEN,
+            ck=[(0, 1000), on(30, 500, at="09:59"), (44, 600)],
+            expect={"course 2: CK baseline": 500.0, "values of day 0 of a course after its infusion began": 0},
+        ),
+    ),
+)
+
+TRUNCATED = Rule(
+    row="repeated courses",
+    name="A course ends where the next begins",
+    words="A value after the first infusion of the next course serves that course and no longer the one before. On the "
+    "day of that infusion it is before it, unless both have a clock time and the value is the later.",
+    cases=(
+        Case(
+            says="a value on the day of the next course still serves the course before",
+            infusions=[0, 30],
+            ck=[(0, 1000), (30, 600)],
+            expect={"course 1: CK responder": True, "course 2: CK baseline": 600.0},
+        ),
+        Case(
+            says="a value on the day after it serves the next course only",
+            infusions=[0, 30],
+            ck=[(0, 1000), (31, 600)],
+            expect={"course 1: CK responder": "no_value_after_baseline", "course 2: CK responder": True},
+        ),
+        Case(
+            says="a value an hour before the next course serves the course before",
+            infusions=SECOND_AT_TEN,
+            ck=[(0, 1000), on(30, 600, at="09:00")],
+            expect={"course 1: CK responder": True},
+        ),
+        Case(
+            says="a value an hour into the next course serves it no longer",
+            infusions=SECOND_AT_TEN,
+            ck=[(0, 1000), on(30, 600, at="11:00")],
+            expect={"course 1: CK responder": "no_value_after_baseline"},
+        ),
+    ),
+)
+
+CLUSTERED = Rule(
+    row="repeated courses",
+    name="Courses of one patient are no independent patients",
+    words="The rate over all courses is responses over courses. Beside the exact interval, which takes each course for "
+    "another patient's, stands that of Korn and Graubard, in which patients are what varies: exact for the "
+    "effective number of courses, which is never more than there are. Where none or all responded, each patient "
+    "counts as one.",
+    cases=(
+        Case(
+            says="two patients with two courses each count as two",
+            groups=[alike(2, "who respond to both of two courses", infusions=[0, 60],
+                          ck=[(0, 1000), (28, 500), (60, 1000), (88, 500)])],
+            expect={"CK responses over all courses": "4 of 4", "effective number of courses": 2.0},
+        ),
+        Case(
+            says="patients who always respond and patients who never do tell as much as one course each, or less",
+            groups=[
+                alike(2, "who respond to both of two courses", infusions=[0, 60],
+                      ck=[(0, 1000), (28, 500), (60, 1000), (88, 500)]),
+                alike(2, "who respond to none of two", infusions=[0, 60],
+                      ck=[(0, 1000), (28, 1000), (60, 1000), (88, 1000)]),
+            ],
+            expect={
+                "CK responses over all courses": "4 of 8",
+                "CK responses in course 2": "2 of 4",
+                # 8 / 7 x 0.25 / (4/3 x 4 / 8^2) = 24/7, times the square of t(7) / t(3) = 2.364624252 / 3.182446305
+                "effective number of courses": 1.892846127,
+            },
+        ),
+        Case(
+            says="one patient alone tells nothing of how patients differ",
+            infusions=[0, 60],
+            ck=[(0, 1000), (28, 500), (60, 1000), (88, 1000)],
+            expect={"CK responses over all courses": "1 of 2", "effective number of courses": "one_patient"},
+        ),
+    ),
+)  # fmt: skip
+
+GRAMS = Rule(
+    row="dose in grams",
+    name="Reactions per gram",
+    words="Grams are as written, or the dose per kg times the body weight. Whoever has an infusion of unknown dose, or "
+    "a dose per kg and no weight, is left out of the rate per gram, events and all, and counted.",
+    cases=(
+        Case(
+            says="a dose per kg needs the body weight",
+            infusions=[infused(0, dose=0.4, unit="g/kg"), infused(1, dose=400.0, unit="mg/kg")],
+            weight=50,
+            events=[event(1)],
+            expect={"safety: grams": 40.0, "safety: events per gram": 1 / 40, "left out per gram": None,
+                    "course 1: grams per kg": 0.8},
+        ),
+        Case(
+            says="without it nobody knows the grams",
+            infusions=[infused(0, dose=0.4, unit="g/kg")],
+            events=[event(1)],
+            expect={"safety: grams": 0.0, "safety: events per gram": "no_patients", "left out per gram": "dose_unknown",
+                    "course 1: grams per kg": 0.4},
+        ),
+        Case(
+            says="a dose in grams needs none",
+            infusions=[infused(0, dose=20, unit="g"), infused(1, dose=5000, unit="mg")],
+            events=[event(1)],
+            expect={"safety: grams": 25.0, "safety: events per gram": 1 / 25, "left out per gram": None,
+                    "course 1: grams per kg": None},
+        ),
+        Case(
+            says="one infusion of unknown dose is enough to leave a patient out",
+            infusions=[infused(0, dose=20, unit="g"), infused(1)],
+            events=[event(1)],
+            expect={"safety: grams": 0.0, "safety: events per infusion": 0.5, "left out per gram": "dose_unknown"},
+        ),
+    ),
+)  # fmt: skip
+
+WINDOWS = Rule(
+    row="risk windows",
+    name="How soon after an infusion",
+    words="The day of an infusion is day 0 of its windows, which are days 0-1 and 2-14 unless others are declared. "
+    "Each day of follow-up counts once: near several infusions it belongs to the window with the smaller distance, and "
+    "outside all windows to the time that they are compared with. On the day of an infusion an event with a clock time "
+    "earlier than it came before it. An event without onset is in no window.",
+    cases=(
+        *(
+            Case(
+                says=f"an event {day} {'day' if day == 1 else 'days'} after an infusion is {where}",
+                events=[event(day)],
+                ck=[(29, 400)],
+                expect={"risk window of the event": window, "days in risk windows": "2, 13, 15"},
+            )
+            for day, where, window in (
+                (0, "within days 0 and 1", "0-1"),
+                (1, "within days 0 and 1", "0-1"),
+                (2, "within days 2 to 14", "2-14"),
+                (14, "within days 2 to 14", "2-14"),
+                (15, "outside", "outside"),
+            )
+        ),
+        Case(
+            says="an event of unknown onset is in no window",
+            events=[event(None)],
+            ck=[(29, 400)],
+            expect={"risk window of the event": None, "safety: onset unknown": 1},
+        ),
+        Case(
+            says="a day after the last of five daily infusions, five days after the first",
+            infusions=DAILY,
+            events=[event(5)],
+            ck=[(29, 400)],
+            expect={"risk window of the event": "0-1", "days in risk windows": "6, 13, 11"},
+        ),
+        Case(
+            says="two days after the last of them",
+            infusions=DAILY,
+            events=[event(6)],
+            ck=[(29, 400)],
+            expect={"risk window of the event": "2-14", "days in risk windows": "6, 13, 11"},
+        ),
+        Case(
+            says="an event an hour before the infusion of its day is fifteen days after the one before",
+            infusions=[0, infused(15, at="10:00")],
+            events=[event(15, at="09:00")],
+            expect={"risk window of the event": "outside"},
+        ),
+        Case(
+            says="an event an hour after it is in its window",
+            infusions=[0, infused(15, at="10:00")],
+            events=[event(15, at="11:00")],
+            expect={"risk window of the event": "0-1"},
+        ),
+        Case(
+            says="follow-up ends within a window",
+            ck=[(5, 400)],
+            expect={"days in risk windows": "2, 4, 0"},
+        ),
+        Case(
+            says="windows may be declared, with time between them",
+            events=[event(2)],
+            ck=[(29, 400)],
+            changes={"adverse_reactions": {"risk_windows": [[0, 0], [3, 5]]}},
+            expect={"risk window of the event": "outside", "days in risk windows": "1, 3, 26"},
+        ),
+        Case(
+            says="windows that overlap are refused",
+            changes={"adverse_reactions": {"risk_windows": [[0, 2], [2, 14]]}},
+            refused="contradiction",
+        ),
+        Case(
+            says="a window that ends before it begins is refused",
+            changes={"adverse_reactions": {"risk_windows": [[3, 2]]}},
+            refused="contradiction",
+        ),
+    ),
+)
+
+SEVERITY = Rule(
+    row="severity",
+    name="Each patient at the worst severity",
+    words="By severity, and by term and severity, a patient counts once, at the worst that is known: fatal, "
+    "life-threatening, severe, moderate, mild, unknown. Events are counted all.",
+    cases=(
+        Case(
+            says="mild and severe is severe",
+            events=[event(1, severity="mild"), event(2, severity="severe")],
+            expect={"severity of the patient": "severe", "safety: events": 2},
+        ),
+        Case(
+            says="mild and unknown is mild",
+            events=[event(1, severity="mild"), event(2)],
+            expect={"severity of the patient": "mild", "safety: events": 2},
+        ),
+        Case(
+            says="unknown alone is unknown",
+            events=[event(1)],
+            expect={"severity of the patient": None, "safety: events": 1},
+        ),
+    ),
+)
+
+RULES = (ANCHORS, TRUNCATED, CLUSTERED, GRAMS, WINDOWS, SEVERITY)
