@@ -26,6 +26,9 @@ from tests.bench import pandas_report
 from tests.bench.bulk import bulk, stream_memory
 from tests.bench.cohort import results_only, timeline
 from tests.bench.fhir import fhir_bundle
+from tests.bench.growth import growth
+from tests.bench.improvement import improvement_score
+from tests.bench.interval_censored import interval_medians
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
 
 PATIENTS = 1_000
@@ -40,6 +43,9 @@ def main() -> None:
         folder = Path(name)
         rows = [
             *whole_report(folder),
+            *growth(),
+            *interval_medians(),
+            *improvement_score(),
             *posting(folder),
             *fhir_bundle(),
             *bulk(folder),
