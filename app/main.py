@@ -32,7 +32,7 @@ from app.api.dependencies import only_known_parameters
 from app.api.fhir import reading, writing
 from app.api.pages import Cursors
 from app.api.security import CrossOrigin, Door
-from app.api.service import Answers, Readiness, Scrubber, Service
+from app.api.service import Answers, Counter, Readiness, Scrubber, Service
 from app.api.warm import warm
 from app.intake.feeds import objection_to_secret
 from app.settings import Settings
@@ -94,6 +94,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 Cursors(settings.cursor_key),
                 scrubber,
                 Readiness(database),
+                Counter(),
             )
         }
         # A thread that still imports when the interpreter ends may end it with a crash.

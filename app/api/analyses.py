@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from app import SOFTWARE
 from app.analyses import QUESTIONS, Options, Question, report
 from app.analyses import answer as ask
-from app.api.dependencies import AsItStood, IfNoneMatch, JsonBody, Now, Parts, Point, StudyId, latest
+from app.api.dependencies import COMPUTES, AsItStood, IfNoneMatch, JsonBody, Now, Parts, Point, StudyId, latest
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.api.protocols import Declared, protocol_of
 from app.api.replies import matches, tagged
@@ -29,7 +29,7 @@ from app.timeline.facts import History, normalise
 from app.timeline.model import Document, Many, Timeline
 from app.timeline.moments import instant_text
 
-router = APIRouter(tags=["analyses"])
+router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 WHOLE = "analyses"
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from app import SOFTWARE
 from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
 from app.api.analyses import provenance
-from app.api.dependencies import IDENTIFIER, AsItStood, IfNoneMatch, Now, Parts, Point, StudyId
+from app.api.dependencies import COMPUTES, IDENTIFIER, AsItStood, IfNoneMatch, Now, Parts, Point, StudyId
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses
 from app.api.replies import matches, tagged
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
@@ -22,7 +22,7 @@ from app.store import revisions, studies, timelines
 from app.timeline.columns import Cohort
 from app.timeline.moments import instant_text
 
-router = APIRouter(tags=["analyses"])
+router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 
 
 class OtherStudy(Header):

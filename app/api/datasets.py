@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app import SOFTWARE
 from app.api.analyses import provenance
-from app.api.dependencies import IDENTIFIER, AsItStood, IfNoneMatch, Now, Parts, Point, StudyId
+from app.api.dependencies import COMPUTES, IDENTIFIER, AsItStood, IfNoneMatch, Now, Parts, Point, StudyId
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.api.negotiation import preferred
 from app.api.replies import address, matches, tagged, written
@@ -23,7 +23,7 @@ from app.report.document import Header
 from app.store import revisions, sources, studies, timelines
 from app.timeline.moments import instant_text
 
-router = APIRouter(tags=["analyses"])
+router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 SUFFIXES = {"csv": CSV, "parquet": PARQUET}

@@ -1,7 +1,7 @@
 """What handlers are given: the parts of the running service, and what every request is checked for in the same way."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast, get_origin
@@ -41,6 +41,15 @@ def latest(now: int) -> int:
 
 
 Parts = Annotated[Service, Depends(_service)]
+
+
+async def _counter(request: Request) -> AsyncIterator[None]:
+    async with cast(Service, request.state.service).counter.place():
+        yield
+
+
+COMPUTES = Depends(_counter, scope="function")
+"""For an operation whose answer takes computing; its place is free again before the answer is sent."""
 Store = Annotated[Database, Depends(_database)]
 Now = Annotated[int, Depends(_now)]
 """Microseconds since 1970, read once for each request."""

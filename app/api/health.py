@@ -38,10 +38,10 @@ async def livez() -> Response:
     summary="Can the service serve?",
     responses={200: answers("It can.", reference(Health)), **refuses()},
 )
-def readyz(parts: Parts) -> Response:
+async def readyz(parts: Parts) -> Response:
     """Answers 503 unless the database can be reached and has the tables of this version. Looked up once a second at
     most.
     """
-    if not parts.readiness.ready():
+    if not await parts.readiness.told():
         raise Busy("The database cannot be reached, or its tables are not those of this version.")
     return reply({"status": "ready", "software": SOFTWARE})

@@ -162,7 +162,7 @@ class CrossOrigin(CORSMiddleware):
             allow_origins=settings.origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
             allow_headers=("If-Match", "If-None-Exist", "If-None-Match", "Prefer"),
-            expose_headers=("ETag", "Last-Modified", "Link", "Location", "Retry-After"),
+            expose_headers=("Content-Disposition", "ETag", "Last-Modified", "Link", "Location", "Retry-After"),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

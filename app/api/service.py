@@ -4,9 +4,15 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import anyio
+import anyio.to_thread
+
 from app.api.pages import Cursors
+from app.errors import Busy
 from app.settings import Settings
 from app.store.engine import Database
 
@@ -15,6 +21,9 @@ log = logging.getLogger("myoresponse")
 
 class Answers:
     """The answers to questions that were asked lately; those of a study are dropped when a person is erased from it."""
+
+    LARGEST = 1_000_000
+    """Bytes of an answer that is kept: one that lists every patient may have a hundred times as many."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -38,6 +47,8 @@ class Answers:
         """Keep an answer, unless somebody was erased from the study since its data were read."""
         with self._lock:
             if self._erasures.get(study, 0) != erasures:
+                return
+            if len(answer) > self.LARGEST:
                 return
             self._kept[key] = (study, answer)
             while len(self._kept) > self._size:
@@ -85,6 +96,32 @@ class Scrubber:
             log.warning("event=scrub status=due")
 
 
+class Counter:
+    """Where requests wait whose answers take computing: so many are served at a time, and no more than so many wait.
+
+    They wait without a thread, so that everything else is served beside them.
+    """
+
+    AT_A_TIME = 4
+    """Half of the threads that serve requests."""
+    MOST_WAITING = 64
+
+    def __init__(self) -> None:
+        self._places = anyio.Semaphore(self.AT_A_TIME)
+
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return self._places.statistics().tasks_waiting
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait for a place and leave it free afterwards. Raises `Busy` where too many wait already."""
+        if self.waiting() >= self.MOST_WAITING:
+            raise Busy("Too many questions wait for their answers.")
+        async with self._places:
+            yield
+
+
 class Readiness:
     """Whether the database can serve, looked up once a second at most: many probes cost no more than one."""
 
@@ -95,6 +132,11 @@ class Readiness:
         self._lock = threading.Lock()
         self._ready = False
         self._until = 0.0
+        self._thread = anyio.CapacityLimiter(1)
+
+    async def told(self) -> bool:
+        """The same in a thread of its own: a probe must not wait until a question is answered."""
+        return await anyio.to_thread.run_sync(self.ready, limiter=self._thread)
 
     def ready(self) -> bool:
         """Whether the database can be reached and has the tables of this version."""
@@ -115,3 +157,4 @@ class Service:
     cursors: Cursors
     scrubber: Scrubber
     readiness: Readiness
+    counter: Counter

@@ -1,5 +1,6 @@
 """Questions and answers, now and as they were."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -8,6 +9,8 @@ import pytest
 
 from app import SOFTWARE
 from app.analyses import QUESTIONS, REPORTED
+from app.api import analyses
+from app.api.service import Answers, Counter
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
@@ -15,8 +18,6 @@ from tests.api.examples import JSON, codes, events, fill, lab, make_study, timel
 @pytest.fixture
 def counted(monkeypatch) -> list[str]:
     """The questions that were computed."""
-    from app.api import analyses
-
     computed, compute = [], analyses.compute
 
     def counting(name, *more):
@@ -224,8 +225,6 @@ def test_answers_of_a_study_are_forgotten_when_a_person_is_erased(client, counte
 
 
 def test_an_answer_that_was_computed_while_somebody_was_erased_is_not_kept():
-    from app.api.service import Answers
-
     answers = Answers(4)
     before = answers.erasures("trial")
     answers.drop("trial")
@@ -236,8 +235,6 @@ def test_an_answer_that_was_computed_while_somebody_was_erased_is_not_kept():
 
 
 def test_the_answers_kept_are_the_latest_asked_for():
-    from app.api.service import Answers
-
     answers = Answers(2)
     for key in ("a", "b"):
         answers.keep("trial", key, key.encode(), 0)
@@ -246,10 +243,53 @@ def test_the_answers_kept_are_the_latest_asked_for():
     assert [answers.get(key) for key in ("a", "b", "c")] == [b"a", None, b"c"]
 
 
+def test_an_answer_that_lists_every_patient_of_a_large_study_is_not_kept():
+    answers = Answers(2)
+    answers.keep("trial", "most", b"." * Answers.LARGEST, 0)
+    answers.keep("trial", "more", b"." * (Answers.LARGEST + 1), 0)
+
+    assert answers.get("most") is not None
+    assert answers.get("more") is None
+
+
+def test_everything_else_is_answered_while_questions_wait_for_their_turn(client, monkeypatch):
+    """As many questions as may be computed at a time hold their places; as many as may wait do; the next is refused."""
+    home = fill(client, 2)
+    served, go_on = threading.Semaphore(0), threading.Event()
+    compute = analyses.compute
+
+    def slow(name, *more):
+        served.release()
+        go_on.wait(30)
+        return compute(name, *more)
+
+    monkeypatch.setattr(analyses, "compute", slow)
+    monkeypatch.setattr(Counter, "MOST_WAITING", 3)
+    seeds = iter(range(100))
+
+    def ask():
+        return client.get(f"{home}/analyses/ck-normal-interval?resamples=0&seed={next(seeds)}").status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(ask) for _ in range(Counter.AT_A_TIME)]
+        for _ in asked:
+            assert served.acquire(timeout=30)
+        waiting = [pool.submit(ask) for _ in range(3)]
+        places = client.app_state["service"].counter
+        deadline = time.monotonic() + 30
+        while places.waiting() < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        refused = client.get(f"{home}/analyses/ck-change")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert client.get("/readyz").status_code == 200
+        assert client.get(f"{home}/patients").status_code == 200
+        assert not any(each.done() for each in (*asked, *waiting))
+        go_on.set()
+        assert [each.result(30) for each in (*asked, *waiting)] == [200] * (Counter.AT_A_TIME + 3)
+
+
 def test_the_service_answers_others_while_an_analysis_is_computed(client, monkeypatch):
     """An analysis runs in a thread of its own: the loop that serves everybody is never held."""
-    from app.api import analyses
-
     home = fill(client, 1)
     compute = analyses.compute
 

@@ -155,12 +155,14 @@ def test_a_server_prints_what_to_try_and_each_of_it_works(server):
 
 
 def test_the_log_names_routes_and_never_a_patient(server):
+    server.ask("GET", "/until-here")
+    server.wait_for("route=- status=404")
     before = len(server.lines)
     assert server.ask("PUT", "/v1/studies/secret-study", {"name": "T", "protocol": "seed-2008"})[0] == 201
     assert server.ask("PUT", "/v1/studies/secret-study/patients/SECRET-1", timeline("SECRET-1"))[0] == 201
     assert server.ask("GET", "/v1/studies/secret-study/patients/SECRET-1?x=SECRET")[0] == 422
     assert server.ask("GET", "/SECRET/%0Aevent=forged")[0] == 404
-    server.wait_for("route=- status=404")
+    server.wait_for("route=- status=404", count=2)
     lines = server.lines[before:]
     assert len(lines) == 4
     pattern = re.compile(
