@@ -1,8 +1,9 @@
 """Describe the distribution of one number over patients."""
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from app.estimate.arithmetic import deviation_of, mean_of, quantile_of, sorted_values
+from app.estimate.arithmetic import LARGEST, deviation_of, mean_of, quantile_of, sorted_values
 from app.estimate.results import Reason, Summary
 
 
@@ -10,8 +11,11 @@ def summarise(values: ArrayLike) -> Summary:
     """Number, mean, standard deviation, median and quartiles of some finite values, in their own unit.
 
     Quartiles are of type 7 (R `quantile`, the default there). Without values everything is null, for one value only
-    the standard deviation is.
+    the standard deviation is. Values whose squares no float can hold have no summary.
     """
+    if np.max(np.abs(np.asarray(values, dtype=np.float64)), initial=0) > LARGEST:
+        size = np.size(values)
+        return Summary(n=size, mean=None, sd=None, median=None, q1=None, q3=None, reason=Reason.OUT_OF_RANGE)
     ordered = sorted_values(values).tolist()
     if not ordered:
         return Summary(n=0, mean=None, sd=None, median=None, q1=None, q3=None, reason=Reason.NO_PATIENTS)

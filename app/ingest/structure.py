@@ -187,9 +187,16 @@ def _walk(document: Any, location: Path, names: frozenset[str]) -> tuple[Path, A
 
 def _without_echoes(found: Iterable[Found]) -> Iterator[Found]:
     """Leave out the members of a union that a value was not meant for: one says no more than that its type is another,
-    while at the same place or below it another member says what is wrong.
+    while at the same place or below it another member says what is wrong. A list is not too short either that only
+    lacks its faulty elements.
     """
     found = list(found)
     told = {each.path[:n] for each in found for n in range(len(each.path))}
     told |= {each.path for each in found if each.code is not FaultCode.WRONG_TYPE}
-    return (each for each in found if each.code is not FaultCode.WRONG_TYPE or each.path not in told)
+    inside = {each.path[:n] for each in found for n in range(len(each.path))}
+    return (
+        each
+        for each in found
+        if (each.code is not FaultCode.WRONG_TYPE or each.path not in told)
+        and (each.code is not FaultCode.TOO_SHORT or each.path not in inside)
+    )

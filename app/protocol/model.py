@@ -21,6 +21,11 @@ from app.protocol.specification import SpecificationGrid, grid_objections
 from app.timeline.vocabulary import INSTRUMENTS, Direction
 
 
+MOST_WEEKS, MOST_RESPONSES = 60, 60
+"""Of one protocol; an answer may list every patient for each of them."""
+LEAST_RANGE = 0.01
+
+
 class Treatment(Part):
     """Which infusions are the treatment, and what one course of it is."""
 
@@ -50,6 +55,7 @@ class Visits(Part):
     weeks: tuple[Week, ...] = Field(
         default=(-4, 1, 2, 4, 8),
         min_length=1,
+        max_length=MOST_WEEKS,
         description="Planned weeks other than week 0.",
         examples=[[-4, 1, 2, 4, 8]],
     )
@@ -78,14 +84,14 @@ class Visits(Part):
 class Scale(Part):
     """The range of an instrument and which end is better."""
 
-    minimum: float = Field(default=0, description="Least score.", examples=[0])
-    maximum: float = Field(description="Greatest score.", examples=[100])
+    minimum: float = Field(default=0, ge=-10_000, le=10_000, description="Least score.", examples=[0])
+    maximum: float = Field(ge=-10_000, le=10_000, description="Greatest score.", examples=[100])
     better: Direction = Field(description="Which end of the scale is better; never guessed.", examples=["higher"])
 
     @model_validator(mode="after")
     def _range_must_not_be_empty(self) -> Self:
-        if self.maximum <= self.minimum:
-            raise contradiction("scales: the greatest score must lie above the least.")
+        if self.maximum - self.minimum < LEAST_RANGE:
+            raise contradiction("scales: the greatest score must lie above the least, by a hundredth or more.")
         return self
 
 
@@ -96,7 +102,11 @@ class WeeklyChange(Part):
         default=("CK", "MMT", "ADL"), min_length=1, description="Measures compared.", examples=[["CK", "MMT", "ADL"]]
     )
     weeks: tuple[Week, ...] = Field(
-        default=(1, 2, 4, 8), min_length=1, description="Weeks compared with the baseline.", examples=[[1, 2, 4, 8]]
+        default=(1, 2, 4, 8),
+        min_length=1,
+        max_length=MOST_WEEKS,
+        description="Weeks compared with the baseline.",
+        examples=[[1, 2, 4, 8]],
     )
     alpha: float = Field(
         default=0.05, gt=0, lt=1, description="Level of the adjusted tests that name the onset.", examples=[0.05]
@@ -178,6 +188,7 @@ class Protocol(Part):
     )
     responses: tuple[Response, ...] = Field(
         default=(),
+        max_length=MOST_RESPONSES,
         description="The response definitions.",
         examples=[
             [{"rule": {"id": "points_above_baseline", "measure": "MMT", "points": 5, "days": [1, 59], "value": "best"}}]
@@ -262,6 +273,9 @@ class Protocol(Part):
             yield from grid_objections(self.specification_grid, self)
         for name, composite in self._composites():
             yield from objections(name, composite, self.visits.weeks, self.scales)
+        rules = [response.rule for response in self.responses]
+        if len(set(rules)) < len(rules):
+            yield "responses: declare each rule once."
         named = [response.rule.measure for response in self.responses if response.primary]
         if len(set(named)) < len(named):
             yield "responses: a measure has more than one primary definition."
@@ -307,6 +321,8 @@ class Protocol(Part):
             yield "points exceed the range of the scale."
         if isinstance(rule, PercentAboveBaseline) and scale.minimum < 0:
             yield "a percentage of a baseline that may be negative has no meaning."
+        if isinstance(rule, PercentAboveBaseline) and scale.better == "lower" and rule.percent > 100:
+            yield "no score falls by more than 100 per cent."
 
     def _has_scale(self, measure: str) -> bool:
         return measure not in {"MMT", "ADL"} or measure in self.scales

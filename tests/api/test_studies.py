@@ -98,6 +98,31 @@ def test_the_etag_of_a_study_changes_with_what_it_holds(anywhere):
     assert fresh.json()["patients"] == 1
 
 
+HAQ_RULE = {"id": "percent_above_baseline", "measure": "HAQ", "percent": 101, "week": 4}
+MMT_RULE = {"id": "points_above_baseline", "measure": "MMT8", "points": 9, "days": [1, 59], "value": "best"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "place", "named"),
+    [
+        ({"responses": [{"rule": HAQ_RULE}]}, "/protocol", "responses.0: no score falls by more than 100 per cent"),
+        ({"responses": [{"rule": MMT_RULE, "primary": False}] * 2}, "/protocol", "responses: declare each rule once"),
+        ({"scales": {"MMT": {"maximum": 5e-324, "better": "higher"}}}, "/protocol/scales/MMT", "scales: the greatest"),
+        ({"scales": {"MMT": {"maximum": 10, "better": "up"}}}, "/protocol/scales/MMT/better", None),
+        ({"scales": {"MMT": {"maximum": 10}}}, "/protocol/scales/MMT/better", None),
+        ({"visits": {"weeks": list(range(1, 62)), "tolerance_days": 0}}, "/protocol/visits/weeks", None),
+        ({"weekly_change": {"measures": ["XYZ"]}}, "/protocol/weekly_change/measures/0", None),
+    ],
+)
+def test_a_protocol_that_contradicts_itself_is_refused_and_the_definition_is_named(client, parts, place, named):
+    parts = {"weekly_change": {"measures": ["CK"]}} | parts
+    answer = client.put("/v1/studies/trial", json={"name": "T", "protocol": {"id": "x"} | parts})
+
+    [fault] = answer.json()["errors"]
+    assert (answer.status_code, fault["pointer"]) == (422, place)
+    assert named is None or (fault["code"] == "contradiction" and named in fault["detail"])
+
+
 @pytest.mark.parametrize(
     ("document", "faults"),
     [

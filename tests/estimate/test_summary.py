@@ -63,6 +63,14 @@ def test_a_sum_that_floats_would_lose_is_kept():
     assert summarise([1e15, 0.9, -1e15]).mean == pytest.approx(0.3, rel=1e-15)
 
 
+def test_values_whose_squares_no_float_can_hold_have_no_summary():
+    """5 g in a patient of 1e-101 kg is 5e101 g/kg."""
+    found = summarise([1.0, 5e101])
+
+    assert (found.n, found.mean, found.sd, found.reason) == (2, None, None, "out_of_range")
+    assert summarise([1.0, 1e100]).mean == 5e99
+
+
 def test_what_is_no_number_is_refused():
     with pytest.raises(ValueError, match="finite"):
         summarise([1.0, math.nan])

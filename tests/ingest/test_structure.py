@@ -94,6 +94,7 @@ def of(model: type[BaseModel], document: object) -> list[tuple[str, str]]:
         ({"pair": [1, 2, 3]}, [("/pair", "too_long")]),
         ({"pair": [1, "2"]}, [("/pair/1", "wrong_type")]),
         ({"few": []}, [("/few", "too_short")]),
+        ({"few": ["x"]}, [("/few/0", "wrong_type")]),
         ({"few": [1] * 4}, [("/few", "too_long")]),
         ({"few": {}}, [("/few", "wrong_type")]),
         ({"free": {"MMT": "1"}}, [("/free/MMT", "wrong_type")]),
