@@ -45,7 +45,7 @@ Scale = Literal["ln", "raw"]
 class PlanningOptions(Options):
     """What a plan aims at."""
 
-    power: float = Field(default=0.8, gt=0.5, lt=1, description="Power of the tests planned.", examples=[0.8])
+    power: float = Field(default=0.8, gt=0.5, le=0.9999, description="Power of the tests planned.", examples=[0.8])
     half_width: float = Field(
         default=0.1,
         gt=0,

@@ -42,13 +42,13 @@ class ProportionPlan(Part):
 class ChangePlan(Part):
     """A paired change: what so many patients can detect, or how many a difference needs."""
 
-    sd: float = Field(gt=0, le=1e9, description="Assumed standard deviation of the differences.", examples=[0.55])
+    sd: float = Field(ge=1e-9, le=1e9, description="Assumed standard deviation of the differences.", examples=[0.55])
     n: int | None = Field(default=None, ge=1, le=LARGEST_PLAN, description="Patients.", examples=[15])
     difference: float | None = Field(
         default=None, ge=-1e9, le=1e9, description="True mean difference, in the unit of `sd`.", examples=[0.4]
     )
-    power: float = Field(default=0.8, gt=0.5, lt=1, description="Power of the test.", examples=[0.8])
-    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="Two-sided level of the test.", examples=[0.05])
+    power: float = Field(default=0.8, gt=0.5, le=0.9999, description="Power of the test.", examples=[0.8])
+    alpha: float = Field(default=0.05, ge=1e-6, lt=0.5, description="Two-sided level of the test.", examples=[0.05])
 
     @model_validator(mode="after")
     def _must_ask(self) -> Self:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -21,7 +22,6 @@ from app.analyses.frame import (
 )
 from app.derive.collectable import Endpoint, EndpointName, Lacking, Need, Purpose, endpoints
 from app.derive.study import DerivedStudy
-from app.estimate.results import Result
 from app.timeline.columns import NO_TIME, Ints
 from app.timeline.moments import EPOCH_DAY
 
@@ -34,19 +34,17 @@ class MissingOptions(Options):
     endpoint: EndpointName | None = Field(
         default=None, description="Only this endpoint; every one where it is left out.", examples=["ck_change"]
     )
+    limit: int = Field(
+        default=1_000, ge=0, le=10_000, description="How many things to collect are listed at most.", examples=[1_000]
+    )
 
 
-class ForEndpoint(Result):
-    """An endpoint for which something is missing."""
+class EndpointGap(Grouped):
+    """How complete one endpoint is."""
 
     endpoint: EndpointName = Field(description="The endpoint.", examples=["weekly_change"])
     measure: str = Field(description="Its measure.", examples=["CK"])
     week: int | None = Field(description="Its week, where it has one.", examples=[4])
-
-
-class EndpointGap(ForEndpoint, Grouped):
-    """How complete one endpoint is."""
-
     safety: int = Field(description="Treated patients.", examples=[16])
     evaluable: int = Field(description="Of these, patients whom the endpoint can judge.", examples=[14])
     out_of_reach: int = Field(
@@ -82,15 +80,19 @@ class Collect(Contribution):
         description="Whether the patient was seen after the last of these days: then it can be found in records only.",
         examples=[True],
     )
-    endpoints: tuple[ForEndpoint, ...] = Field(description="What lacks it.", examples=[[]])
+    endpoints: tuple[int, ...] = Field(
+        description="What lacks it: the places in `results`, from 0.", examples=[[2, 15]]
+    )
 
 
 class WhatIsMissing(Answer):
     """What to collect."""
 
     results: tuple[EndpointGap, ...] = Field(description="How complete each endpoint is.", examples=[[]])
+    to_collect: int = Field(description="How many things there are to collect.", examples=[18])
     collect: tuple[Collect, ...] = Field(
-        description="What to collect: what serves most endpoints first, then by patient, measure and day.",
+        description="The first of them, at most `limit`: what serves most endpoints first, then by patient, measure "
+        "and day.",
         examples=[[]],
     )
 
@@ -98,25 +100,55 @@ class WhatIsMissing(Answer):
 def what_is_missing(study: DerivedStudy, options: MissingOptions) -> WhatIsMissing:
     """Every endpoint of the protocol; `collect` is one list for all subgroups."""
     results: list[EndpointGap] = []
-    collect: list[Collect] = []
+    wanted: list[Wanted] = []
     found = Findings()
     for context in contexts(study, options):
         asked = [each for each in endpoints(context.study) if options.endpoint in (None, each.name)]
+        wanted += _wanted(context, asked, len(results))
         results += [_gap(context, each) for each in asked]
-        collect += _collect(context, asked)
         found.excluded += context.excluded(context.untreated, "all")
-    collect.sort(key=_order)
+    wanted.sort(key=_order)
     definition = Definition(id="collectable", parameters={"endpoint": options.endpoint})
     return WhatIsMissing(
         results=tuple(results),
-        collect=tuple(collect),
+        to_collect=len(wanted),
+        collect=tuple(map(_told, wanted[: options.limit])),
         **shared(NAME, study, options, found, ("definitions_are_ours",), definition),
     )
 
 
-def _order(row: Collect) -> tuple[object, ...]:
-    days = [math.inf if day is None else day for day in (row.first_day, row.last_day)]
+class Wanted(NamedTuple):
+    """One thing to collect, before it is told; `NO_TIME` is an open end of its days."""
+
+    patient: str
+    measure: str
+    what: Lacking
+    purpose: Purpose
+    first: int
+    last: int
+    day0: int
+    followed: int
+    endpoints: tuple[int, ...]
+
+
+def _order(row: Wanted) -> tuple[object, ...]:
+    days = [math.inf if day == NO_TIME else day for day in (row.first, row.last)]
     return -len(row.endpoints), row.patient, row.measure, row.what, row.purpose, *days
+
+
+def _told(row: Wanted) -> Collect:
+    return Collect(
+        patient=row.patient,
+        measure=row.measure,
+        what=row.what,
+        purpose=row.purpose,
+        first_day=_day(row.first),
+        last_day=_day(row.last),
+        first_date=_date(row.first, row.day0),
+        last_date=_date(row.last, row.day0),
+        past=row.last != NO_TIME and row.followed - 1 > row.last,
+        endpoints=row.endpoints,
+    )
 
 
 def _gap(context: Context, endpoint: Endpoint) -> EndpointGap:
@@ -141,29 +173,17 @@ def _gap(context: Context, endpoint: Endpoint) -> EndpointGap:
 Key = tuple[int, str, Lacking, Purpose, int, int]
 
 
-def _collect(context: Context, asked: Iterable[Endpoint]) -> list[Collect]:
-    """One row for each thing to collect, with every endpoint that lacks it."""
-    wanted: dict[Key, list[ForEndpoint]] = {}
-    for endpoint in asked:
-        lacks = ForEndpoint(endpoint=endpoint.name, measure=endpoint.measure, week=endpoint.week)
-        for need in endpoint.needs:
-            for key in _keys(need):
-                wanted.setdefault(key, []).append(lacks)
-    exposure, seen = context.study.exposure, context.study.follow_up_days
+def _wanted(context: Context, asked: Iterable[Endpoint], place: int) -> list[Wanted]:
+    """One row for each thing to collect, with every endpoint that lacks it, counted from `place`."""
+    lacking: dict[Key, list[int]] = {}
+    for i, endpoint in enumerate(asked, place):
+        for key in dict.fromkeys(key for need in endpoint.needs for key in _keys(need)):
+            lacking.setdefault(key, []).append(i)
+    ids, day0 = context.ids, context.study.exposure.day0.tolist()
+    followed = context.study.follow_up_days.tolist()
     return [
-        Collect(
-            patient=context.ids[patient],
-            measure=measure,
-            what=what,
-            purpose=purpose,
-            first_day=_day(first),
-            last_day=_day(last),
-            first_date=_date(first, exposure.day0[patient]),
-            last_date=_date(last, exposure.day0[patient]),
-            past=last != NO_TIME and bool(seen[patient] - 1 > last),
-            endpoints=tuple(dict.fromkeys(lacking)),
-        )
-        for (patient, measure, what, purpose, first, last), lacking in wanted.items()
+        Wanted(ids[patient], measure, what, purpose, first, last, day0[patient], followed[patient], tuple(places))
+        for (patient, measure, what, purpose, first, last), places in lacking.items()
     ]
 
 
@@ -177,8 +197,8 @@ def _day(day: int) -> int | None:
     return None if day == NO_TIME else day
 
 
-def _date(day: int, day0: np.int64) -> date | None:
-    return None if day == NO_TIME else date.fromordinal(int(day0) + day + EPOCH_DAY)
+def _date(day: int, day0: int) -> date | None:
+    return None if day == NO_TIME else date.fromordinal(day0 + day + EPOCH_DAY)
 
 
 QUESTION = Question(

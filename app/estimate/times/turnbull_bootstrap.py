@@ -20,7 +20,7 @@ from app.estimate.times.turnbull import (
     stabbing,
 )
 
-LARGEST = 2_000_000
+LARGEST = 1_000_000
 """Distinct intervals times resamples beyond which nothing is drawn: some seconds of work."""
 ENOUGH = 1e-8
 """The largest excess at which the search for the estimate of a resample ends."""
