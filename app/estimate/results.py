@@ -75,10 +75,6 @@ class Reason(StrEnum):
     ONE_GROUP = "one_group", "Fewer than two groups have patients: there is nothing to compare with."
     NO_SUCH_GROUP = "no_such_group", "No patient is in the group that was named as the reference."
     NOT_CONVERGED = "not_converged", "The search for the best fitting model did not end at one."
-    EXTRA_NOT_INSTALLED = (
-        "extra_not_installed",
-        "The service was installed without the optional package that this needs (`myoresponse[mixed-model]`).",
-    )
 
     TOO_FEW_REPEATED = "too_few_repeated", "Fewer than two patients have two values before treatment."
     ONE_PATIENT = "one_patient", "All of them belong to one patient: nothing tells how patients differ."
@@ -87,6 +83,7 @@ class Reason(StrEnum):
     NOT_KNOWN_HERE = "not_known_here", "Only the frame around this answer knows it."
     NO_MAIN_ESTIMATE = "no_main_estimate", "The main estimate, which this would be compared with, is null."
     OTHER_UNIT = "other_unit", "The two numbers are not in one unit, so that their difference says nothing."
+    UNDECIDED = "undecided", "Missing measures leave open how many patients have it."
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -1,30 +1,21 @@
 """A mixed model for repeated measures: one random intercept a patient, fitted by restricted maximum likelihood.
 
-statsmodels fits it, an optional dependency. The model assumes that any two visits of a patient correlate alike
-(compound symmetry) and that values are missing at random; its intervals and p values are those of Wald's z, without the
-small-sample correction of Kenward and Roger: for few patients they are too narrow.
+The model assumes that any two visits of a patient correlate alike (compound symmetry) and that values are missing at
+random; its intervals and p values are those of Wald's z, without the small-sample correction of Kenward and Roger: for
+few patients they are too narrow. Its likelihood is that of `app.estimate.changes.restricted_likelihood`.
 """
 
-import importlib.util
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from app.estimate.arithmetic import check_level, normal_quantile
+from app.estimate.changes.restricted_likelihood import Likelihood, Maximum
 from app.estimate.results import Interval, Number, Reason, Result, TestResult, WhyNull
-
-LARGEST = 1_000
-"""Patients up to which a model is fitted: one fit takes about a millisecond each."""
-SINGULAR = 1e-4
-"""A variance between patients of less than this share of the residual variance is none."""
-
-_one_at_a_time = Lock()  # the filters of warnings belong to the whole process
 
 
 class FixedEffect(Result):
@@ -51,10 +42,13 @@ class MixedModel(Result):
     variance_between: Number | None = Field(description="Variance of the random intercepts.", examples=[4.464803])
     variance_within: Number | None = Field(description="Residual variance.", examples=[2.078466])
     log_likelihood: Number | None = Field(description="Restricted log-likelihood.", examples=[-221.5988])
-    converged: bool | None = Field(description="Whether the search ended; null where none was made.", examples=[True])
+    converged: bool | None = Field(
+        description="Whether the maximum was found; false only where the variance between patients is more than "
+        "10^10 times the residual one, null where none was looked for.",
+        examples=[True],
+    )
     singular: bool | None = Field(
-        description="Whether there is no variance between patients beyond the residual one; null without a fit.",
-        examples=[False],
+        description="Whether the best variance between patients is 0; null without a fit.", examples=[False]
     )
     reason: WhyNull = None
 
@@ -66,8 +60,8 @@ def mixed_model(
 
     Each week is a category of its own and week 0 the reference; with `group`, which says who is in the first of two
     groups, the group and its interaction with the weeks enter too. A week without a value, or without one in either
-    group, leaves the model; without week 0, with fewer than two patients, values or patients seen twice than the
-    model needs, or without any variation, all is null. As R `lme4::lmer(y ~ week + (1 | id), REML = TRUE)`.
+    group, leaves the model; without week 0, with too few patients or repeated values to tell the two variances apart,
+    or where all patients change alike, all is null. As R `lme4::lmer(y ~ week + (1 | id), REML = TRUE)`.
     """
     check_level(level)
     if values.shape[1:] != (len(weeks),) or weeks[0] != 0:
@@ -76,11 +70,7 @@ def mixed_model(
     present = seen.any(axis=1)
     terms = _terms(seen, weeks, group)
     design = _Design.of(values[present], seen[present], weeks, terms, None if group is None else group[present])
-    reason = _objection(design)
-    fit = None if reason else _fitted(design)
-    if reason is None and fit is None:
-        reason = Reason.NOT_CONVERGED
-    return _answer(design, fit, reason, level)
+    return _answer(design, _fitted(design), level)
 
 
 Term = tuple[str, int | None]
@@ -136,66 +126,23 @@ class _Design:
         return len(np.unique(self.who))
 
 
-def _objection(design: _Design) -> Reason | None:
-    """Why there is no model to fit."""
+def _fitted(design: _Design) -> Maximum | Reason:
+    """The best fit, or why there is none."""
     if not design.terms:
         return Reason.NO_PATIENTS
-    repeated = int((np.bincount(design.who) > 1).sum())
-    if design.patients < 2 or not repeated or len(design.y) <= len(design.terms) + 1:
+    likelihood = Likelihood.of(design.y, design.x, design.who)
+    if likelihood.degrees_within < 1:  # one is enough: it takes two patients, who can then differ as well
         return Reason.TOO_FEW_VALUES
-    if design.patients > LARGEST:
-        return Reason.TOO_LARGE
-    coefficients, *_ = np.linalg.lstsq(design.x, design.y, rcond=None)
-    rest = design.y - design.x @ coefficients
-    if float(np.max(np.abs(rest))) <= 1e-9 * max(1.0, float(np.max(np.abs(design.y)))):
+    if likelihood.constant_within:
         return Reason.CONSTANT_DIFFERENCES
-    return None if importlib.util.find_spec("statsmodels") else Reason.EXTRA_NOT_INSTALLED
+    return likelihood.maximum() or Reason.NOT_CONVERGED
 
 
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """What the search ended at."""
-
-    coefficients: NDArray[np.float64]
-    between: float
-    within: float
-    log_likelihood: float
-
-
-def _fitted(design: _Design) -> _Fit | None:
-    """The fit, or none where the search did not end at a model."""
-    from numpy.linalg import LinAlgError
-    from statsmodels.regression.mixed_linear_model import MixedLM
-
-    with _one_at_a_time, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            found = MixedLM(design.y, design.x, groups=design.who).fit(reml=True)
-        except (LinAlgError, ValueError):
-            return None
-    fit = _Fit(found.fe_params, float(found.cov_re[0, 0]), float(found.scale), float(found.llf))
-    finite = np.all(np.isfinite([*fit.coefficients, fit.between, fit.within, fit.log_likelihood]))
-    return fit if found.converged and finite and fit.within > 0 and fit.between >= 0 else None
-
-
-def _standard_errors(design: _Design, fit: _Fit) -> NDArray[np.float64]:
-    """Of generalised least squares with these variances, as R takes them; statsmodels lets the variances' own error in.
-
-    The inverse covariance of a patient's n values is that of independent ones less a share of their sum.
-    """
-    count = np.bincount(design.who)
-    sums = np.zeros((len(count), design.x.shape[1]))
-    np.add.at(sums, design.who, design.x)
-    share = fit.between / (fit.within + count * fit.between)
-    information = (design.x.T @ design.x - sums.T @ (share[:, None] * sums)) / fit.within
-    errors: NDArray[np.float64] = np.sqrt(np.diag(np.linalg.inv(information)))
-    return errors
-
-
-def _answer(design: _Design, fit: _Fit | None, reason: Reason | None, level: float) -> MixedModel:
+def _answer(design: _Design, found: Maximum | Reason, level: float) -> MixedModel:
+    fit, reason = (None, found) if isinstance(found, Reason) else (found, None)
     told: list[tuple[float, float] | None] = [None] * len(design.terms)
     if fit is not None:
-        told = list(zip(fit.coefficients.tolist(), _standard_errors(design, fit).tolist(), strict=True))
+        told = list(zip(fit.coefficients.tolist(), fit.standard_errors.tolist(), strict=True))
     return MixedModel(
         patients=design.patients,
         values=len(design.y),
@@ -206,7 +153,7 @@ def _answer(design: _Design, fit: _Fit | None, reason: Reason | None, level: flo
         variance_within=None if fit is None else fit.within,
         log_likelihood=None if fit is None else fit.log_likelihood,
         converged=True if fit is not None else False if reason is Reason.NOT_CONVERGED else None,
-        singular=None if fit is None else fit.between < SINGULAR * fit.within,
+        singular=None if fit is None else fit.between == 0,
         reason=reason,
     )
 
