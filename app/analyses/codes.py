@@ -31,7 +31,8 @@ FLAGS: dict[str, str] = {
     "undetermined": "CK values whose normality is unknown, by a comparator or for want of an upper limit.",
     "other_product": "Infusions of products that the protocol does not name; they are no treatment.",
     "course_number_disagrees": "Patients with a course number that the gap rule contradicts; the gap rule decides.",
-    "second_course": "Patients with a second course, an intercurrent event that `treatment_policy` ignores.",
+    "second_course": "Patients with a second course, one that began after day 0: an intercurrent event that "
+    "`treatment_policy` ignores.",
     "ended_before_treatment": "Patients said to have left the study before their first infusion.",
     "onset_unknown": "Adverse events without onset; they count.",
     "relation_unknown": "Adverse events of unknown relation; they count as the protocol says.",
@@ -64,7 +65,8 @@ CAVEATS: dict[str, str] = {
     "enzyme_ranges_unverified": "The range by which the fall of an enzyme is divided is a parameter of the protocol "
     "without a verified source; the enzyme moves the score by at most 7.5 points.",
     "incomplete_visits": "A visit that lacks a core set measure has bounds and no verdict of its own where they "
-    "disagree: rates are of complete visits, the counts that the bounds allow stand beside them.",
+    "disagree: a rate is of complete visits, and the counts that the bounds allow stand beside it; or it is of all "
+    "patients seen, and null between two bounds where they disagree.",
     "response_seen_at_visits": "A response or worsening is seen at visits only: it may have begun up to one visit gap "
     "earlier.",
     "events_not_independent": "An exact Poisson interval takes the events of a patient for independent of each other, "

@@ -6,6 +6,7 @@ answer says what was tried and never what was meant.
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel, StringConstraints, model_validator
@@ -17,7 +18,7 @@ from app.protocol.parts import Part, contradiction
 USUAL_LEVELS = (0.95, 0.9, 0.99, 0.8)
 _LARGEST = 10_000_000
 
-Printed = Annotated[str, StringConstraints(pattern=r"^-?\d{1,9}(\.\d{1,9})?$")]
+Printed = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,9})?$")]
 """A number as it is printed, as text: its decimals count, and a JSON number would lose the last zero of 42.0."""
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
 Size = Annotated[int, Field(ge=1, le=_LARGEST)]
@@ -32,6 +33,12 @@ class PrintedInterval(Part):
     low: Printed = Field(description="Lower limit, as text.", examples=["19.6"])
     high: Printed = Field(description="Upper limit, as text.", examples=["64.6"])
     level: float = Field(default=0.95, ge=0.5, le=0.9999, description="Its confidence level.", examples=[0.95])
+
+    @model_validator(mode="after")
+    def _must_agree(self) -> "PrintedInterval":
+        if Decimal(self.low) > Decimal(self.high):
+            raise contradiction("interval: low must not exceed high.")
+        return self
 
 
 class PrintedProportion(Part):
@@ -56,8 +63,8 @@ class PrintedRate(Part):
 
     kind: Literal["rate"] = Field(description="What is printed.", examples=["rate"])
     events: Count = Field(description="Events counted.", examples=[10])
-    exposure: float = Field(gt=0, le=1e12, description="Exposure: patient-years, infusions.", examples=[156.88])
-    per: float = Field(default=1, gt=0, le=1e9, description="The rate is printed per so many units.", examples=[100])
+    exposure: float = Field(ge=1e-6, le=1e12, description="Exposure: patient-years, infusions.", examples=[156.88])
+    per: float = Field(default=1, ge=1e-6, le=1e9, description="The rate is printed per so many units.", examples=[100])
     value: Printed | None = Field(default=None, description="The printed rate, as text.", examples=["6.37"])
     interval: PrintedInterval | None = Field(default=None, description="The printed interval.")
 

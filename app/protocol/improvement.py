@@ -119,7 +119,8 @@ class Worsening(Part):
     """When a visit is worse than the baseline; worsening is confirmed when two visits in a row are.
 
     Worse: physician global and muscle strength both, or extramuscular activity, or so many of the core set measures.
-    In a row: visits at which any core set measure was recorded; a missed visit neither confirms nor refutes.
+    In a row: visits at which any core set measure was recorded that has a baseline; any other visit counts as missed
+    and neither confirms nor refutes.
     Operational form of the IMACS definition (Oddis 2005, doi 10.1002/art.21291) as the ProDERM trial used it.
     """
 

@@ -16,6 +16,7 @@ from app.demo import TIMELINES
 from app.derive.visits import window
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.results import Reason
+from app.protocol.model import CkChange
 from app.protocol.presets import PRESETS, SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.facts import normalise
@@ -23,7 +24,7 @@ from app.timeline.model import Timeline
 from app.timeline.rows import InfusionRow, LabRow, PatientRow
 from tests.twin import derivations as twin
 from tests.twin import honesty as slow
-from tests.twin.cohorts import Rows, cohorts, protocols, rows
+from tests.twin.cohorts import Rows, changed, cohorts, protocols, rows
 
 DAY0 = 20_000
 STUDIES = st.tuples(cohorts(), protocols())
@@ -222,7 +223,7 @@ def test_rescued_patients_are_those_whom_the_twin_counts(case):
         day = slow.steroid_change(taken, -1)
         tapered += day is not None and day <= last
     kept = [d for who, *_, d in tally.ck_change if who not in rescued]
-    one = row(found, "ck-change", "CK", "without_rescue")
+    one = row(found, "ck-change", "CK", "without_further_treatment")
     assert (one.n, one.estimate) == (len(kept), pytest.approx(fmean(kept), abs=1e-9) if kept else None)
     taper = caveat(counted, "steroid_taper")
     assert (taper.count, taper.of, taper.unknown) == (tapered, known, len(tally.safety) - known)
@@ -336,10 +337,45 @@ def test_what_cannot_be_told_is_null_and_says_why(name):
     }
     assert "NaN" not in json.dumps(told)
     for one in found.results:
-        assert one.estimate is not None or one.reason is not None
-        assert one.difference is not None or one.reason is not None
+        assert (one.estimate is None) == (one.reason is not None)
+        assert (one.difference is None) == (one.difference_reason is not None)
     for one in found.leave_one_out:
         assert one.estimate.low is not None or one.estimate.reason is not None
+
+
+def test_a_reason_stands_beside_the_null_that_it_explains_and_not_beside_an_estimate():
+    """The slopes are per 28 days, the second of the two changes is over 56; one patient has a mean and no spread."""
+    protocol = changed(SEED_2008, ck_change=CkChange(before_week=-4, after_week=8))
+    cohort = of_ck([(-28, 900), (0, 1000), (14, 700), (56, 500)], [(-28, 800), (0, 900), (14, 500), (56, 400)])
+    found = answer("sensitivity", cohort, protocol, Options())
+    slopes = row(found, "ck-change", "CK", "slopes")
+    assert (slopes.reason, slopes.difference, slopes.difference_reason) == (None, None, Reason.OTHER_UNIT)
+    assert slopes.estimate is not None
+
+    found = answer("sensitivity", of_ck([(0, 1000), (56, 500)]), SEED_2008, Options())
+    main = row(found, "weekly-change", "CK", "main")
+    assert (main.n, main.reason, main.difference, main.difference_reason) == (1, None, 0, None)
+    assert main.interval.reason == Reason.TOO_FEW_VALUES
+    earlier = row(found, "weekly-change", "CK", "baseline_earlier_mean")
+    assert (earlier.estimate, earlier.reason, earlier.difference_reason) == (None, *[Reason.NO_PATIENTS] * 2)
+
+    found = answer("sensitivity", of_ck([(0, 1000), (14, 500)]), SEED_2008, Options())
+    slopes = row(found, "ck-change", "CK", "slopes")
+    assert (slopes.reason, slopes.difference_reason) == (Reason.NO_PATIENTS, Reason.NO_PATIENTS)
+
+
+def test_where_the_main_estimate_is_null_a_variant_has_an_estimate_and_no_difference():
+    """Slopes need no value in the window of week -4."""
+    found = answer("sensitivity", of_ck([(-20, 900), (0, 1000), (14, 700), (28, 500)]), SEED_2008, Options())
+    slopes = row(found, "ck-change", "CK", "slopes")
+    assert (slopes.estimate is None, slopes.reason) == (False, None)
+    assert (slopes.difference, slopes.difference_reason) == (None, Reason.NO_MAIN_ESTIMATE)
+
+
+def test_nobody_is_left_out_of_the_time_with_normal_ck_for_what_came_after_it_began(reference):
+    """The longer a spell lasts, the more likely is a rescue within it; `ck-normal-time` has strategies for that."""
+    found = answer("sensitivity", reference, SEED_2008, Options()).results
+    assert [each.variant.id for each in found if each.analysis == "ck-normal-time"] == ["main"]
 
 
 def test_constant_changes_have_a_mean_and_no_t():

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.analyses import Options, answer
-from app.estimate.rates.proportion import proportion
-from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRange, ImprovementScore
+from app.estimate.rates.proportion import METHODS, proportion
+from app.estimate.times.survival import kaplan_meier
+from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRange, ImprovementScore, judged_weeks
 from app.protocol.model import Protocol, Scale
 from app.protocol.presets import ACR_EULAR_2016_ADULT, IMACS_2004, SEED_2008
 from app.timeline.columns import Cohort
@@ -19,10 +20,12 @@ from tests.derive.core_sets import cohort, visit
 from tests.twin import derivations as twin
 from tests.twin import improvement_score as slow
 from tests.twin.cohorts import changed
-from tests.twin.core_set_cohorts import CASES
+from tests.twin.core_set_cohorts import CASES, WEEKS
 
 ILL, WELL = visit(5, 5, 100, 1, 1000, 5), visit(0, 0, 150, 0, 100, 0)
 BETTER = {**ILL, "PHYSICIAN_GLOBAL": 0.9}
+ONLY_PHYSICIAN = {"PHYSICIAN_GLOBAL": 0}
+"""Scores 20 and leaves 80 open: surely a minimal improvement, perhaps a major one."""
 HALF = {code: value for code, value in WELL.items() if code not in {"CK", "EXTRAMUSCULAR"}}
 
 
@@ -62,21 +65,85 @@ def test_a_rate_is_of_the_scored_and_its_intervals_are_those_of_a_proportion():
 
 
 def test_a_bounded_visit_counts_on_both_sides_where_its_bounds_disagree():
-    only_physician = {"PHYSICIAN_GLOBAL": 0}
-    found = at(ask(cohort({0: ILL, 4: only_physician})), 4)
+    found = at(ask(cohort({0: ILL, 4: ONLY_PHYSICIAN})), 4)
     assert [(each.responders_at_least, each.responders_at_most) for each in found.levels] == [(1, 1), (0, 1), (0, 1)]
     assert [each.rate for each in found.levels] == [None] * 3
     assert {each.reason for each in found.levels} == {"no_patients"}
+
+
+def test_a_share_that_missing_measures_leave_open_has_bounds_and_no_rate():
+    """One patient is well, one ill, of the third it cannot be told whether it is better than minimal."""
+    [course] = ask(cohort({0: ILL, 4: WELL}, {0: ILL, 4: ILL}, {0: ILL, 4: ONLY_PHYSICIAN})).courses
+    minimal, moderate, _ = (level.best for level in course.levels)
+    assert (minimal.rate, minimal.reason, minimal.intervals) == (2 / 3, None, proportion(2, 3).intervals)
+    assert (minimal.rate_at_least, minimal.rate_at_most) == (2 / 3, 2 / 3)
+    exact = proportion(2, 3).intervals[0]
+    assert minimal.interval_of_bounds == exact.model_copy(update={"method": "clopper-pearson/bounds"})
+
+    assert (moderate.patients, moderate.possible, moderate.of) == (1, 2, 3)
+    assert (moderate.rate, moderate.reason) == (None, "undecided")
+    assert {(each.low, each.high, each.reason) for each in moderate.intervals} == {(None, None, "undecided")}
+    assert [each.method for each in moderate.intervals] == ["clopper-pearson", "wilson"]
+    assert (moderate.rate_at_least, moderate.rate_at_most) == (1 / 3, 2 / 3)
+    low, high = proportion(1, 3).intervals[0].low, proportion(2, 3).intervals[0].high
+    assert moderate.interval_of_bounds.model_dump() == {
+        "of": "rate", "method": "clopper-pearson/bounds", "level": 0.95, "low": low, "high": high, "reason": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_limits_rise_with_the_count_so_that_the_interval_of_the_bounds_holds_those_of_every_count_between(method):
+    for n in (1, 2, 7, 30):
+        found = [proportion(k, n, methods=(method,)).intervals[0] for k in range(n + 1)]
+        for limits in ([each.low for each in found], [each.high for each in found]):
+            assert limits == sorted(limits)
+
+
+def test_a_share_of_nobody_has_neither_rate_nor_bounds():
+    [course] = ask(cohort()).courses
+    share = course.confirmed_worsening
+    assert (share.of, share.rate, share.rate_at_least, share.rate_at_most) == (0, None, None, None)
+    assert (share.reason, share.interval_of_bounds.reason) == ("no_patients", "no_patients")
+    assert (share.interval_of_bounds.low, share.interval_of_bounds.high) == (None, None)
+
+
+def test_a_first_response_that_may_have_been_earlier_has_two_curves():
+    """At week 4 the first patient may have had a moderate improvement, at week 8 it did; the second was never judged
+    whole, and may have had it at week 8.
+    """
+    found = ask(
+        cohort({0: ILL, 4: ONLY_PHYSICIAN, 8: WELL}, {0: ILL, 4: ILL, 8: ONLY_PHYSICIAN}, {0: ILL, 4: ILL, 8: ILL}),
+        patients=True,
+    )
+    [course] = found.courses
+    first = course.levels[1].time_to_first
+    assert [(each.time, each.at_risk, each.events) for each in first.at_latest.curve] == [(56, 3, 1)]
+    assert [(each.time, each.at_risk, each.events) for each in first.at_earliest.curve] == [(28, 3, 1), (56, 2, 1)]
+    assert (first.at_latest.median.value, first.at_latest.median.reason) == (None, "not_reached")
+    assert first.at_earliest.median.value == 56
+    assert first.undecided == 2
+    assert [each.first_day["moderate"] for each in course.patients] == [56, None, None]
+    assert [each.first_day_at_earliest["moderate"] for each in course.patients] == [28, 56, None]
+
+
+def test_the_best_category_is_named_only_where_the_bounds_agree():
+    course = ask(
+        cohort({0: ILL, 4: ONLY_PHYSICIAN}, {0: ILL, 4: WELL, 8: ONLY_PHYSICIAN}, {0: ILL, 4: ILL}, {0: ILL}),
+        patients=True,
+    ).courses[0]
+    assert [each.best_category for each in course.patients] == [None, "major", "none", None]
+    assert [each.first_day["minimal"] for each in course.patients] == [28, 28, None, None]
 
 
 def test_the_first_response_is_dated_and_those_without_one_are_censored_at_their_last_visit():
     found = ask(cohort({0: ILL, 4: ILL, 8: WELL}, {0: ILL, 4: WELL, 8: WELL}, {0: ILL, 4: ILL, 16: ILL}), patients=True)
     [course] = found.courses
     minimal = course.levels[0]
-    assert [(point.time, point.at_risk, point.events) for point in minimal.time_to_first.curve] == [
-        (28, 3, 1), (56, 2, 1),
-    ]  # fmt: skip
-    assert minimal.time_to_first.median.value == 56
+    first = minimal.time_to_first.at_latest
+    assert [(point.time, point.at_risk, point.events) for point in first.curve] == [(28, 3, 1), (56, 2, 1)]
+    assert first.median.value == 56
+    assert minimal.time_to_first.at_earliest == first
+    assert minimal.time_to_first.undecided == 0
     assert [each.first_day["minimal"] for each in course.patients] == [56, 28, None]
     assert [each.best_category for each in course.patients] == ["major", "major", "none"]
     assert (minimal.best.patients, minimal.sustained.patients, minimal.at_last_visit.patients) == (2, 1, 2)
@@ -93,7 +160,7 @@ def test_the_day_of_a_visit_is_the_last_of_its_measures():
             ((0, 1000.0), (31, 100.0))]  # fmt: skip
     infusions = [InfusionRow("P", "IVIG", day0, None, False, 0.4, "g/kg", None)]
     found = ask(Cohort.assemble([PatientRow("P")], labs, rows, infusions, [], []))
-    assert [point.time for point in found.courses[0].levels[2].time_to_first.curve] == [31]
+    assert [point.time for point in found.courses[0].levels[2].time_to_first.at_latest.curve] == [31]
 
 
 def test_a_protocol_with_a_published_range_raises_no_caveat():
@@ -149,12 +216,35 @@ def test_the_counts_are_those_of_the_twin_in_any_order(case, shuffled):
         assert row.worse.possible == sum(True in each.worse for each in attended)
         left_out = sum(each.count for each in found.excluded if each.week == row.week)
         assert row.evaluable + row.bounded + left_out == len(patients)
+    _the_course_is_that_of_the_twin(found.courses[0], patients, protocol)
     order = list(range(len(data)))
     shuffled.shuffle(order)
     renamed = _renamed(data, order)
     for name in ("improvement-score", "definition-of-improvement"):
         before, after = (json.loads(ask(each, protocol, name).model_dump_json()) for each in (data, renamed))
         assert before == after
+
+
+def _the_course_is_that_of_the_twin(course, patients, protocol):
+    declared, definition = protocol.improvement_score, protocol.definition_of_improvement
+    visits = [
+        [slow.seen_at(patient, protocol, declared, definition, week) for week in judged_weeks(declared, WEEKS)]
+        for patient in patients
+    ]
+    levels = slow.LEVELS[declared.core_set.population]
+    assert [each.best_category for each in course.patients] == [slow.best_category(each, levels) for each in visits]
+    for level in course.levels:
+        expected = [found for each in visits if (found := slow.response(each, levels[level.level])) is not None]
+        for name in ("best", "sustained", "at_last_visit"):
+            share, verdicts = getattr(level, name), [getattr(each, name) for each in expected]
+            counts = sum(each == {True} for each in verdicts), sum(True in each for each in verdicts), len(verdicts)
+            assert (share.patients, share.possible, share.of) == counts
+            assert (share.rate is None) == (share.reason is not None) == (counts[0] < counts[1] or not verdicts)
+        first = level.time_to_first
+        for found, days in ((first.at_latest, [each.latest for each in expected]),
+                            (first.at_earliest, [each.earliest for each in expected])):  # fmt: skip
+            assert found == kaplan_meier([day for day, _ in days], [event for _, event in days])
+        assert first.undecided == sum(each.latest != each.earliest for each in expected)
 
 
 def _renamed(data: Cohort, order: list[int]) -> Cohort:

@@ -90,6 +90,16 @@ def test_a_rate_without_an_interval_is_checked_alone():
 
 
 @pytest.mark.parametrize(
+    ("low", "high"),
+    [("64.6", "19.6"), ("0", "-0.1"), ("0.3", "0.299999999"), ("123456789.000000002", "123456789.000000001")],
+)
+def test_an_interval_whose_lower_limit_lies_above_its_upper_one_is_refused(low, high):
+    with pytest.raises(ValidationError, match=r"interval: low must not exceed high\."):
+        proportion_of(8, 19, low, high)
+    assert proportion_of(8, 19, low, low).verdict == "not_reproduced"
+
+
+@pytest.mark.parametrize(
     ("computed", "printed", "agrees"),
     [
         (43.75, "43.8", "agrees"),

@@ -23,6 +23,7 @@ def test_a_figure_that_nothing_reproduces_is_said_to_be_one(client):
         ({"value": "42 %"}, "/value", "bad_text"),
         ({"printed_in": "per mille"}, "/printed_in", "unknown_value"),
         ({"interval": {"low": "19.6"}}, "/interval/high", "missing"),
+        ({"interval": {"low": "64.6", "high": "19.6"}}, "/interval", "contradiction"),
         ({"kind": "median"}, "/kind", "unknown_value"),
         ({"m": 1}, "", "unknown_field"),
     ],

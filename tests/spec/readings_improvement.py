@@ -66,7 +66,7 @@ def _responders(answers: Answers, level: str, week: str) -> str:
 def _not_worsened(answers: Answers, level: str, week: str) -> str:
     visit = _visit(answers, "improvement-score", week)
     row = next(each for each in visit["levels"] if each["level"] == level)
-    return f"{row['not_worsened']['patients']} of {row['not_worsened']['of']}"
+    return _share(row["not_worsened"])
 
 
 @phrase(r"(minimal|moderate|major) response: (best|sustained|at last visit|median days)")
@@ -74,10 +74,23 @@ def _course(answers: Answers, level: str, part: str) -> Any:
     (course,) = answers["improvement-score"]["courses"]
     row = next(each for each in course["levels"] if each["level"] == level)
     if part == "median days":
-        median = row["time_to_first"]["median"]
-        return median["reason"] if median["value"] is None else median["value"]
-    share = row[part.replace(" ", "_")]
-    return f"{share['patients']} of {share['of']}"
+        medians = [row["time_to_first"][end]["median"] for end in ("at_earliest", "at_latest")]
+        told = tuple(each["reason"] if each["value"] is None else each["value"] for each in medians)
+        return told[0] if told[0] == told[1] else told
+    return _share(row[part.replace(" ", "_")])
+
+
+def _share(share: dict[str, Any]) -> str:
+    """A count, or its bounds where the answer gives no rate for it."""
+    to = f" to {share['possible']}" if share["reason"] == "undecided" else ""
+    return f"{share['patients']}{to} of {share['of']}"
+
+
+@phrase(r"best level by the last visit")
+def _best_category(answers: Answers) -> Any:
+    (course,) = answers["improvement-score"]["courses"]
+    (patient,) = course["patients"]
+    return _told(patient["best_category"])
 
 
 @phrase(r"(improvement-score|definition-of-improvement) is answered")

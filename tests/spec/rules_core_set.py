@@ -17,7 +17,8 @@ WORSENING = Rule(
     words="A score cannot fall below 0, so that a rule of worsening goes beside it. A visit is worse than the baseline "
     "when physician global is worse by 2 cm and muscle strength by 20 per cent of its baseline; or extramuscular "
     "activity by 2 cm; or three of the six measures by 30 per cent. Worsening is confirmed by a second visit in a row; "
-    "a visit at which nothing was recorded is no visit. What is missing leaves open whether a visit is worse.",
+    "a visit at which none was recorded of the measures that have a baseline is no visit. What is missing leaves open "
+    "whether a visit is worse.",
     cases=(
         _worse("extramuscular activity worse by 2 cm", WORSE, True),
         _worse("by less than 2 cm", (5, 5, 100, 1, 1000, 6.9), False),
@@ -69,6 +70,22 @@ WORSENING = Rule(
             WORSE,
             expect={"worsening confirmed by week 12": True},
         ),
+        case(
+            "nor is one at which only a measure without a baseline was recorded",
+            (None, *ILL[1:]),
+            (None, *WORSE[1:]),
+            (0, *(None,) * 5),
+            (None, *WORSE[1:]),
+            expect={"worsening confirmed by week 12": True},
+        ),
+        case(
+            "one at which a measure with a baseline was recorded leaves it open",
+            ILL,
+            WORSE,
+            (0, *(None,) * 5),
+            WORSE,
+            expect={"worse, week 8": UNKNOWN, "worsening confirmed by week 12": UNKNOWN},
+        ),
         Case(
             says="responders whose worsening was confirmed are counted apart",
             preset=ADULT,
@@ -85,13 +102,18 @@ WORSENING = Rule(
     ),
 )
 
-WELL, BETTER = (0, 0, 150, 0, 100, 0), (3, *ILL[1:])
+WELL = (0, 0, 150, 0, 100, 0)
+OPEN = (0, *(None,) * 5)
+"""At least 20 and at most 100."""
 OVER_TIME = Rule(
     row=ADULT,
     name="Preset `acr-eular-2016-adult`: over the visits",
     words="Best response: the level was reached at any visit. Sustained: at two visits in a row. The time to the first "
     "response runs from the first infusion to the first visit that reaches the level, and is censored at the last "
-    "visit; a response is seen at visits only.",
+    "visit; a response is seen at visits only. Where missing measures leave open whether a patient reached a level, "
+    "there is no rate and there are two: that of those who did for certain, and that of these and of those who may "
+    "have; the time to the first response is told twice, to the first visit that may have reached it and to the "
+    "first that did for certain.",
     cases=(
         Case(
             says="a response at one visit is a best response and not a sustained one",
@@ -107,6 +129,39 @@ OVER_TIME = Rule(
                 "minimal response: at last visit": "1 of 3",
                 "minimal response: median days": 56,
             },
+        ),
+        Case(
+            says="a visit that may have reached a level leaves a rate open, and the day",
+            preset=ADULT,
+            groups=(
+                patients("well from week 8 on", ILL, ILL, WELL, WELL),
+                patients("perhaps well at week 4, well at week 8", ILL, OPEN, WELL, ILL),
+                patients("perhaps well at week 12", ILL, ILL, ILL, OPEN),
+                patients("never better", ILL, ILL, ILL, ILL),
+                patients("never better either", ILL, ILL, ILL, ILL),
+            ),
+            expect={
+                "minimal response: best": "3 of 5",
+                "minimal response: median days": 84,
+                "major response: best": "2 to 3 of 5",
+                "major response: sustained": "1 to 2 of 5",
+                "major response: at last visit": "1 to 2 of 5",
+                "major response: median days": (84, "not_reached"),
+            },
+        ),
+        case(
+            "the best level is named where the bounds agree on it",
+            ILL,
+            OPEN,
+            WELL,
+            expect={"best level by the last visit": "major"},
+        ),
+        case(
+            "and not where they do not",
+            ILL,
+            OPEN,
+            ILL,
+            expect={"best level by the last visit": UNKNOWN},
         ),
         case(
             "17.5 is no minimal response",

@@ -7,6 +7,8 @@ from tests.spec.rule import Case, Rule, alike, changing, infused, on
 
 STEADY = (-30, None, 30)
 """Prednisolone 30 mg/d all the time."""
+_BOTH: dict[str, Any] = {"treatment": {"products": ["IVIG", "SCIG"]}}
+SCIG = infused(0, product="SCIG")
 
 
 def _changed(day: int, dose: float) -> list[tuple[int, int | None, float]]:
@@ -112,6 +114,8 @@ BESIDE = Rule(
         _raised("azathioprine that was taken before", "new_immunosuppressant", False, immunosuppressant_from=-9),
         _raised("a second course on day 59", "second_course", True, infusions=[0, 59]),
         _raised("a second course on day 60", "second_course", False, infusions=[0, 60]),
+        _raised("SCIG from day 0 beside IVIG", "second_course", False, changes=_BOTH, infusions=[0, SCIG]),
+        _raised("SCIG from day 0, and a later course", "second_course", True, changes=_BOTH, infusions=[0, SCIG, 40]),
         _raised("death on day 59", "death", True, ended=(59, "died")),
         _raised("death on day 60", "death", False, ended=(60, "died")),
         _raised("withdrawal is no death", "death", False, ended=(59, "withdrawn")),
@@ -183,9 +187,10 @@ VARIANTS = Rule(
     name="Sensitivity",
     words="Every headline again under another choice: the (geometric) mean of all values up to day 0 as baseline, or "
     "of those before the last; slopes per 28 days instead of two changes; patients with every week only; without "
-    "patients who had a rescue (second course, new immunosuppressant, more prednisolone) by the end of the window; "
-    "with the last value up to the rescue; without values known as a bound only. A value of the day of the rescue is "
-    "before it.",
+    "patients who had further treatment (second course, new immunosuppressant, more prednisolone) by the end of the "
+    "window; with the last value up to it; without values known as a bound only. A value of the day of the further "
+    "treatment is before it. Of the time with normal CK only the main figure stands here: its end is no fixed day, "
+    "and who stays normal for longer has more time for further treatment; `ck-normal-time` has strategies for that.",
     cases=(
         Case(
             says="three baselines of one patient",
@@ -230,32 +235,34 @@ VARIANTS = Rule(
                     "complete_cases in week 8: estimate": math.log(1 / 2)},
         ),
         Case(
-            says="more prednisolone on the last day of the window is a rescue",
+            says="more prednisolone on the last day of the window is further treatment",
             ck=FALLING,
             prednisolone=_changed(59, 40),
-            expect={"without_rescue in week 8: patients": 0, "without_rescue in response: patients": 0},
+            expect={"without_further_treatment in week 8: patients": 0,
+                    "without_further_treatment in response: patients": 0},
         ),
         Case(
             says="more prednisolone a day later is none",
             ck=FALLING,
             prednisolone=_changed(60, 40),
-            expect={"without_rescue in week 8: patients": 1, "without_rescue in response: patients": 1},
+            expect={"without_further_treatment in week 8: patients": 1,
+                    "without_further_treatment in response: patients": 1},
         ),
         Case(
-            says="less prednisolone is no rescue",
+            says="less prednisolone is none either",
             ck=FALLING,
             prednisolone=_changed(10, 20),
-            expect={"without_rescue in week 8: patients": 1},
+            expect={"without_further_treatment in week 8: patients": 1},
         ),
         Case(
-            says="while on treatment the last value before the rescue stands for the week",
+            says="while on treatment the last value before more prednisolone stands for the week",
             ck=FALLING,
             prednisolone=_changed(55, 40),
             expect={"main in week 8: estimate": math.log(1 / 10),
                     "while_on_treatment in week 8: estimate": math.log(1 / 2)},
         ),
         Case(
-            says="a value of the day of the rescue is before it",
+            says="a value of the day of the increase is before it",
             ck=FALLING,
             prednisolone=_changed(56, 40),
             expect={"while_on_treatment in week 8: estimate": math.log(1 / 10)},
@@ -265,19 +272,7 @@ VARIANTS = Rule(
             ck=[(0, 1000), (28, 900), (56, 100)],
             infusions=[0, infused(30)],
             expect={"main in response: estimate": 1, "while_on_treatment in response: estimate": 0,
-                    "without_rescue in response: patients": 0},
-        ),
-        Case(
-            says="a rescue on the day on which CK was abnormal again did not come before it",
-            ck=[(0, 1000), (7, 150), (100, 150), (200, 400)],
-            immunosuppressant_from=200,
-            expect={"without_rescue in time normal: patients": 1},
-        ),
-        Case(
-            says="a rescue a day before did",
-            ck=[(0, 1000), (7, 150), (100, 150), (200, 400)],
-            immunosuppressant_from=199,
-            expect={"without_rescue in time normal: patients": 0},
+                    "without_further_treatment in response: patients": 0},
         ),
         Case(
             says="a bound at baseline is left out of logarithms",

@@ -34,24 +34,29 @@ LEVELS = {
 class Pair:
     """One measure at baseline and at a visit: all the pairs of numbers that they might be; none where one is missing.
 
-    `span` is the range of the measure in the unit of these numbers, `better` its better end.
+    `span` is the range of the measure in the unit of these numbers, `better` its better end, `day` that of the visit.
     """
 
     name: str
     better: str
     span: Fraction
     pairs: list[tuple[Fraction, Fraction]]
+    day: int | None
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One visit: the bounds of its score, or `None` where nothing was seen; whether it is worse, and improved."""
+    """One visit: the bounds of its score, or `None` where nothing was seen; whether it is worse, and improved.
+
+    `day` is that of the last measure, the first on which the score is known.
+    """
 
     lower: Fraction | None
     upper: Fraction | None
     worse: set[bool]
     improved: set[bool]
     enzyme: str | None
+    day: int | None
 
 
 def might_be(patient: Patient, protocol: Protocol, record: Record | None) -> list[Fraction]:
@@ -99,13 +104,14 @@ def pairs_at(patient: Patient, protocol: Protocol, core_set: CoreSet, ranges: di
         scale, seen = protocol.scale(code), visits(patient, protocol, code)
         both = [(seen[0].value, seen[week].value)] if 0 in seen and week in seen else []
         span = Fraction(repr(scale.maximum)) - Fraction(repr(scale.minimum))
-        found.append(Pair(name, scale.better, span, both))
+        found.append(Pair(name, scale.better, span, both, seen[week].day if both else None))
     seen = {code: visits(patient, protocol, code) for code in core_set.enzymes}
     enzyme = followed_enzyme({code: might_be(patient, protocol, of_code.get(0)) for code, of_code in seen.items()})
     both = []
     if enzyme is not None:
         both = list(product(*(might_be(patient, protocol, seen[enzyme].get(each)) for each in (0, week))))
-    found.append(Pair("enzyme", "lower", ranges.get(enzyme or "", Fraction(1)), both))
+    day = seen[enzyme][week].day if enzyme is not None and both else None
+    found.append(Pair("enzyme", "lower", ranges.get(enzyme or "", Fraction(1)), both, day))
     return found, enzyme
 
 
@@ -196,7 +202,7 @@ def seen_at(
     ranges = {each.enzyme: exact(each.upper_limits) for each in score.enzyme_ranges}
     measures, enzyme = pairs_at(patient, protocol, score.core_set, ranges, week)
     if not any(pair.pairs for pair in measures):
-        return Seen(None, None, {False}, {False}, enzyme)
+        return Seen(None, None, {False}, {False}, enzyme, None)
     possible = [scores_of(pair) for pair in measures]
     return Seen(
         sum(map(min, possible), Fraction(0)),
@@ -204,6 +210,7 @@ def seen_at(
         is_worse(score.worsening, measures),
         is_improved(definition, measures),
         enzyme,
+        max(pair.day for pair in measures if pair.day is not None),
     )
 
 
@@ -216,3 +223,45 @@ def confirmed(course: list[Seen]) -> list[set[bool]]:
             any(a and b for a, b in pairwise(one)) for one in product(*attended)
         })  # fmt: skip
     return found
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a patient with any visit may have reached of a level, over the visits that were attended.
+
+    `earliest` and `latest` are the day of the first visit that might reach it and of the first that must, and whether
+    there is such a visit; else the day of the last visit.
+    """
+
+    best: set[bool]
+    sustained: set[bool]
+    at_last_visit: set[bool]
+    earliest: tuple[int, bool]
+    latest: tuple[int, bool]
+
+
+def response(course: list[Seen], threshold: int) -> Response | None:
+    """Every visit is tried out with each verdict that its bounds leave open; None without a visit."""
+    attended = [seen for seen in course if seen.lower is not None]
+    if not attended:
+        return None
+    verdicts = [{seen.lower >= threshold, seen.upper >= threshold} for seen in attended]
+    trials = list(product(*verdicts))
+    days = [seen.day for seen in attended]
+    first = [[day for day, verdict in zip(days, verdicts, strict=True) if wanted(verdict)]
+             for wanted in (lambda verdict: True in verdict, lambda verdict: verdict == {True})]  # fmt: skip
+    return Response(
+        {any(one) for one in trials},
+        {any(a and b for a, b in pairwise(one)) for one in trials},
+        {one[-1] for one in trials},
+        *((min(each), True) if each else (days[-1], False) for each in first),
+    )
+
+
+def best_category(course: list[Seen], levels: dict[str, int]) -> str | None:
+    """The highest level of any visit, if the bounds leave one; None without a visit or where they leave several."""
+    attended = [(seen.lower, seen.upper) for seen in course if seen.lower is not None]
+    found = {
+        [*["none"], *(name for name, least in levels.items() if max(one) >= least)][-1] for one in product(*attended)
+    }
+    return found.pop() if attended and len(found) == 1 else None

@@ -137,8 +137,9 @@ def change_headline(study: DerivedStudy) -> Headline:
 
 
 def time_headline(study: DerivedStudy) -> Headline:
-    """The time for which CK stayed normal, under `treatment_policy`; a rescue bears on it until the day before it
-    ended. The other strategies stand side by side in `ck-normal-time`.
+    """The time for which CK stayed normal, under `treatment_policy`.
+
+    The other strategies for a rescue stand side by side in `ck-normal-time`.
     """
     spells, rule = study.spells, study.protocol.ck_normal_time
     inside = np.array([reason == INCLUDED for reason in spells.reason], dtype=np.bool_)

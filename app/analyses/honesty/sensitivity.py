@@ -25,7 +25,7 @@ from app.estimate.changes.paired_change import paired_change
 from app.estimate.influence import Influence, InfluenceOnTest, influence_on_change, influence_on_rate
 from app.estimate.influence_on_median import influence_on_median
 from app.estimate.rates.proportion import proportion
-from app.estimate.results import Interval, Number, Reason, TestResult, WhyNull
+from app.estimate.results import Interval, Number, Reason, TestResult
 from app.estimate.times.survival import kaplan_meier
 from app.timeline.columns import Bools
 
@@ -54,7 +54,12 @@ class SensitivityRow(OfHeadline):
     difference: Number | None = Field(
         description="The figure minus the main one; null where either is, or where their units differ.", examples=[0]
     )
-    reason: WhyNull = None
+    reason: Reason | None = Field(
+        description="Why the estimate is null; null where it is not.", examples=[None, "no_patients"]
+    )
+    difference_reason: Reason | None = Field(
+        description="Why the difference is null; null where it is not.", examples=[None, "other_unit"]
+    )
     interval: Interval = Field(description="Its interval.")
     tests: tuple[TestResult, ...] = Field(
         description="Of differences the signed-rank test and the t test, not adjusted.", examples=[[]]
@@ -123,7 +128,8 @@ def _rows(context: Context, main: Headline) -> list[SensitivityRow]:
                 n=int(variant.headline.included.sum()),
                 estimate=estimate,
                 difference=estimate - reference if known else None,  # type: ignore[operator]
-                reason=reason or _why_no_difference(variant, reference),
+                reason=reason,
+                difference_reason=reason or _why_no_difference(variant, reference),
                 interval=interval,
                 tests=tests,
             )
@@ -151,7 +157,10 @@ def _about(context: Context, main: Headline) -> dict[str, Any]:
 def _estimate(
     context: Context, headline: Headline
 ) -> tuple[float | None, Reason | None, Interval, tuple[TestResult, ...]]:
-    """Estimate, why it or its spread is null, interval and tests, by the methods of the question itself."""
+    """Estimate, why it is null, interval and tests, by the methods of the question itself.
+
+    Why there is no spread stands in the interval and the tests.
+    """
     kept, conventions = headline.included, context.conventions
     values = headline.values[kept]
     if headline.kind == "rate":
@@ -170,7 +179,7 @@ def _estimate(
     change = paired_change(
         values, level=context.level, zeros=conventions.zeros, signed_rank_p=conventions.signed_rank_p
     )
-    return change.mean, change.reason, change.intervals[0], change.tests
+    return change.mean, change.reason if change.mean is None else None, change.intervals[0], change.tests
 
 
 def _leave_one_out(context: Context, main: Headline) -> LeaveOneOut:

@@ -23,8 +23,8 @@ VARIANTS: dict[str, str] = {
     "patients were chosen by the last value alone.",
     "slopes": "Slope of ln(CK) after treatment minus the slope before it, both per 28 days by least squares.",
     "complete_cases": "Patients with a value at baseline and at every declared week; otherwise all available ones.",
-    "without_rescue": "Patients with a second course, a new immunosuppressant or more prednisolone before the end of "
-    "the window, or of the spell, are left out.",
+    "without_further_treatment": "Patients with a second course, a new immunosuppressant or more prednisolone by "
+    "the end of the window are left out.",
     "while_on_treatment": "Values after the day of a second course, a new immunosuppressant or more prednisolone do "
     "not count; the last one up to it serves the week.",
     "without_comparators": "Patients of whom a value was sent as `<x` or `>x` are left out of logarithms.",
@@ -45,16 +45,17 @@ def variants(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
     """Every variant that applies to a headline, the main one first."""
     yield Variant(Definition(id="main", parameters={}), main)
     makers: dict[str, tuple[Callable[[DerivedStudy, Headline], Iterator[Variant]], ...]] = {
-        "response-rates": (_without_rescue, _while_on_treatment),
+        "response-rates": (_without_further_treatment, _while_on_treatment),
         "weekly-change": (
             _other_baselines,
             _complete_cases,
-            _without_rescue,
+            _without_further_treatment,
             _while_on_treatment,
             _without_comparators,
         ),
-        "ck-change": (_slopes, _without_rescue, _while_on_treatment, _without_comparators),
-        "ck-normal-time": (_without_rescue,),
+        "ck-change": (_slopes, _without_further_treatment, _while_on_treatment, _without_comparators),
+        # Who stays normal for longer has more time for further treatment: to leave them out selects on the outcome.
+        "ck-normal-time": (),
     }
     for make in makers[main.analysis]:
         yield from make(study, main)
@@ -99,18 +100,18 @@ def _complete_cases(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
     yield Variant(Definition(id="complete_cases", parameters={"weeks": list(weeks)}), main.keeping(complete))
 
 
-def _without_rescue(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
-    rescued = study.intercurrent.within(main.until, *RESCUE)
-    yield Variant(_about_rescue("without_rescue", main), main.keeping(~rescued))
+def _without_further_treatment(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+    treated_further = study.intercurrent.within(main.until, *RESCUE)
+    yield Variant(_about_further_treatment("without_further_treatment", main), main.keeping(~treated_further))
 
 
 def _while_on_treatment(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
-    rescued = study.intercurrent.within(main.until, *RESCUE)
-    definition = _about_rescue("while_on_treatment", main)
+    treated_further = study.intercurrent.within(main.until, *RESCUE)
+    definition = _about_further_treatment("while_on_treatment", main)
     before = study.before_rescue
     if main.rule is not None:
         judged = response_headline(before, Response(rule=main.rule))
-        yield Variant(definition, main.valued(np.where(rescued, judged.values, main.values)))
+        yield Variant(definition, main.valued(np.where(treated_further, judged.values, main.values)))
         return
     last = _last_point(before, main.measure, main.until)
     base = study.at_week(main.measure, 0)
@@ -120,7 +121,7 @@ def _while_on_treatment(study: DerivedStudy, main: Headline) -> Iterator[Variant
     else:
         values = ln_ratio([last], [base]) if main.scale == "ln" else difference(last, base)
     values = np.where(study.efficacy, values, np.nan)
-    yield Variant(definition, main.valued(np.where(rescued, values, main.values)))
+    yield Variant(definition, main.valued(np.where(treated_further, values, main.values)))
 
 
 def _last_point(before: DerivedStudy, measure: str, until: Ints) -> Floats:
@@ -146,7 +147,7 @@ def _without_comparators(study: DerivedStudy, main: Headline) -> Iterator[Varian
     yield Variant(Definition(id="without_comparators", parameters={"weeks": list(weeks)}), main.keeping(~bound))
 
 
-def _about_rescue(name: str, main: Headline) -> Definition:
-    """The window is one for all but where each patient's spell sets it."""
-    window = {} if main.kind == "median" or not len(main.until) else {"days": [0, int(main.until.max())]}
+def _about_further_treatment(name: str, main: Headline) -> Definition:
+    """What counts as further treatment, and the window, one for all patients."""
+    window = {"days": [0, int(main.until.max())]} if len(main.until) else {}
     return Definition(id=name, parameters={"events": list(RESCUE), **window})

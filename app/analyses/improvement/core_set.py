@@ -11,7 +11,7 @@ from app.derive.improvement.core_set import CoreSetCourse, Followed, at_best_end
 from app.derive.improvement.relative_change import Verdict
 from app.derive.segments import first_reason
 from app.estimate.rates.proportion import proportion
-from app.estimate.results import Interval, Number, Result, WhyNull
+from app.estimate.results import Interval, Number, Reason, Result, WhyNull
 from app.protocol.improvement import Composite
 from app.timeline.columns import Bools
 
@@ -20,14 +20,29 @@ MEASURE = "CORE_SET"
 
 
 class Share(Result):
-    """How many of some patients: for certain, and at most, where missing measures leave it open."""
+    """How many of some patients: for certain, and at most, where missing measures leave it open.
+
+    The interval of the bounds holds the rate at its level or above, whatever the missing measures were: limits rise
+    with the count, so that those of the true count lie within.
+    """
 
     patients: int = Field(description="Patients who have it for certain.", examples=[9])
     possible: int = Field(description="These, and the patients who might have it.", examples=[11])
-    of: int = Field(description="Patients with any core set measure.", examples=[15])
-    rate: Number | None = Field(description="patients / of, a fraction.", examples=[0.6])
+    of: int = Field(
+        description="Patients of whom any core set measure was recorded that has a baseline.", examples=[15]
+    )
+    rate: Number | None = Field(
+        description="patients / of, a fraction; null (`undecided`) where `possible` is more than `patients`.",
+        examples=[None, 0.6],
+    )
     reason: WhyNull = None
-    intervals: tuple[Interval, ...] = Field(description="Intervals of the rate.", examples=[[]])
+    intervals: tuple[Interval, ...] = Field(description="Intervals of the rate, null where it is.", examples=[[]])
+    rate_at_least: Number | None = Field(description="patients / of, whatever was missing.", examples=[0.6])
+    rate_at_most: Number | None = Field(description="possible / of.", examples=[0.733333333333])
+    interval_of_bounds: Interval = Field(
+        description="From the lower limit of the rate at least to the upper limit of the rate at most, by the method "
+        "in force."
+    )
 
 
 class MeasureAt(Result):
@@ -45,16 +60,28 @@ class MeasureAt(Result):
 
 def share(context: Context, verdict: Verdict, among: Bools) -> Share:
     """The patients of a verdict (one entry a patient) among some of them."""
-    k, n = int((verdict.surely & among).sum()), int(among.sum())
-    estimate = proportion(k, n, level=context.level, methods=methods(context))
-    return Share(
-        patients=k,
-        possible=int((verdict.possibly & among).sum()),
-        of=n,
-        rate=estimate.rate,
-        reason=estimate.reason,
-        intervals=estimate.intervals,
+    n = int(among.sum())
+    least, most = (
+        proportion(int((each & among).sum()), n, level=context.level, methods=methods(context))
+        for each in (verdict.surely, verdict.possibly)
     )
+    undecided = least.k < most.k
+    low, high = least.intervals[0], most.intervals[0]
+    return Share(
+        patients=least.k,
+        possible=most.k,
+        of=n,
+        rate=None if undecided else least.rate,
+        reason=Reason.UNDECIDED if undecided else least.reason,
+        intervals=tuple(map(_left_open, least.intervals)) if undecided else least.intervals,
+        rate_at_least=least.rate,
+        rate_at_most=most.rate,
+        interval_of_bounds=low.model_copy(update={"method": f"{low.method}/bounds", "high": high.high}),
+    )
+
+
+def _left_open(interval: Interval) -> Interval:
+    return interval.model_copy(update={"low": None, "high": None, "reason": Reason.UNDECIDED})
 
 
 def methods(context: Context) -> tuple[str, ...]:

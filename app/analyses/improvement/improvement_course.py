@@ -13,6 +13,27 @@ from app.estimate.results import Number, Result, Summary, Survival
 from app.estimate.summary import summarise
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.improvement import ImprovementScore
+from app.timeline.columns import Bools, Floats, Ints
+
+
+class TimeToFirst(Result):
+    """Kaplan-Meier of the days from day 0 to the first visit that reaches a level, censored at the last visit, twice.
+
+    One counts every visit whose bounds leave the level open, the other none. They are two readings of the same visits
+    and no limits of the curve that complete visits would give: who responds earlier also leaves the risk set earlier.
+    """
+
+    undecided: int = Field(
+        description="Patients of whom the bounds leave open whether or when they first reached it; where 0 the two are "
+        "one.",
+        examples=[2],
+    )
+    at_earliest: Survival = Field(
+        description="To the first visit whose score, or its upper bound, reaches the level: every open visit counts."
+    )
+    at_latest: Survival = Field(
+        description="To the first visit whose score, or its lower bound, reaches it: no open visit counts."
+    )
 
 
 class LevelCourse(Result):
@@ -22,13 +43,11 @@ class LevelCourse(Result):
     threshold: int = Field(description="Its least score.", examples=[20])
     best: Share = Field(description="Patients who reached it at any visit (best response).")
     sustained: Share = Field(
-        description="Patients who reached it at two visits in a row; a visit without any core set measure is no visit."
+        description="Patients who reached it at two visits in a row; a visit at which no core set measure was recorded "
+        "that has a baseline is no visit."
     )
     at_last_visit: Share = Field(description="Patients who had it at their last visit.")
-    time_to_first: Survival = Field(
-        description="Kaplan-Meier: days from day 0 to the first visit whose score, or its lower bound, reaches the "
-        "level; censored at the last visit."
-    )
+    time_to_first: TimeToFirst = Field(description="Time to the first visit that reached it.")
 
 
 class PatientCourse(Contribution):
@@ -36,10 +55,14 @@ class PatientCourse(Contribution):
 
     best_score: Number | None = Field(description="Highest score of a complete visit.", examples=[65])
     best_category: str | None = Field(
-        description="Highest level that was reached for certain, `none`; null without a visit.", examples=["major"]
+        description="Highest level that was reached, or `none`; null without a visit and where the bounds disagree.",
+        examples=["major"],
     )
     first_day: dict[str, int | None] = Field(
         description="Day of the first visit that reached each level for certain.", examples=[{"minimal": 28}]
+    )
+    first_day_at_earliest: dict[str, int | None] = Field(
+        description="Day of the first visit that reached each level or may have.", examples=[{"minimal": 28}]
     )
 
 
@@ -83,43 +106,71 @@ def _level(
 ) -> LevelCourse:
     reached = Verdict(scores.surely(threshold), scores.possibly(threshold))
     attended, seen = scores.attended, scores.ever_attended
-    ever = reached.ever
     sustained = Verdict(twice_running(attended, reached.surely), twice_running(attended, reached.possibly)).ever
     last = Verdict(at_last_visit(attended, reached.surely), at_last_visit(attended, reached.possibly))
-    day = course.day
-    first = day[np.arange(len(day)), np.argmax(reached.surely, axis=1)]
-    conventions = context.conventions
     return LevelCourse(
         level=level,
         threshold=threshold,
-        best=share(context, ever, seen),
+        best=share(context, reached.ever, seen),
         sustained=share(context, sustained, seen),
         at_last_visit=share(context, last, seen),
-        time_to_first=kaplan_meier(
-            np.where(ever.surely, first, day.max(axis=1))[seen],
-            ever.surely[seen],
-            level=context.level,
-            interval=conventions.interval,
-            median=conventions.median,
-            plateau=conventions.plateau,
-        ),
+        time_to_first=_time_to_first(context, reached, course.day[seen], seen),
+    )
+
+
+def _time_to_first(context: Context, reached: Verdict, day: Ints, seen: Bools) -> TimeToFirst:
+    """`day` (visits of the patients seen) is `NO_TIME` where a visit was missed."""
+    earliest, latest = (_first(holds[seen], day) for holds in (reached.possibly, reached.surely))
+    undecided = (earliest[0] != latest[0]) | (earliest[1] != latest[1])
+    return TimeToFirst(
+        undecided=int(undecided.sum()), at_earliest=_curve(context, *earliest), at_latest=_curve(context, *latest)
+    )
+
+
+def _first(holds: Bools, day: Ints) -> tuple[Ints, Bools]:
+    """The day of the first visit at which something holds, else that of the last visit; whether there is one."""
+    ever: Bools = np.logical_or.reduce(holds, axis=1)
+    first = day[np.arange(len(day)), np.argmax(holds, axis=1)]
+    return np.where(ever, first, day.max(axis=1)), ever
+
+
+def _curve(context: Context, days: Ints, events: Bools) -> Survival:
+    conventions = context.conventions
+    return kaplan_meier(
+        days,
+        events,
+        level=context.level,
+        interval=conventions.interval,
+        median=conventions.median,
+        plateau=conventions.plateau,
     )
 
 
 def _patients(
     context: Context, declared: ImprovementScore, course: CoreSetCourse, scores: ImprovementScores
 ) -> tuple[PatientCourse, ...]:
-    day, rows = course.day, []
+    rows = []
     for i, patient in enumerate(context.ids):
         known = scores.lower[i, scores.complete[i]]
-        reached = {level: np.flatnonzero(scores.lower[i] >= least) for level, least in declared.thresholds.items()}
-        best = [level for level, visits in reached.items() if visits.size]
+        surely, possibly = (_first_days(declared, course.day[i], bound[i]) for bound in (scores.lower, scores.upper))
+        agreed = _best(surely) == _best(possibly) and scores.attended[i].any()
         rows.append(
             PatientCourse(
                 patient=patient,
                 best_score=float(known.max()) if known.size else None,
-                best_category=(best[-1] if best else "none") if scores.attended[i].any() else None,
-                first_day={level: int(day[i, visits[0]]) if visits.size else None for level, visits in reached.items()},
+                best_category=_best(surely) if agreed else None,
+                first_day=surely,
+                first_day_at_earliest=possibly,
             )
         )
     return tuple(rows)
+
+
+def _first_days(declared: ImprovementScore, day: Ints, bound: Floats) -> dict[str, int | None]:
+    """The day of the first visit of one patient at which a bound of the score reaches each level."""
+    reached = {level: np.flatnonzero(bound >= least) for level, least in declared.thresholds.items()}
+    return {level: int(day[visits[0]]) if visits.size else None for level, visits in reached.items()}
+
+
+def _best(first_days: dict[str, int | None]) -> str:
+    return ["none", *(level for level, day in first_days.items() if day is not None)][-1]

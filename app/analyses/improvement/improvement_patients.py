@@ -98,7 +98,7 @@ def _not_seen(patient: str, reason: str) -> PatientScore:
 def _contribution(scored: MeasureScore, at: tuple[int, int]) -> dict[str, Any]:
     low, high, change = float(scored.lower[at]), float(scored.upper[at]), float(scored.percent[at])
     return {
-        "percent": None if np.isnan(change) else change,
+        "percent": change if np.isfinite(change) else None,
         "score": low if low == high else None,
         "lower_bound": low,
         "upper_bound": high,
