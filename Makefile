@@ -17,7 +17,7 @@ run: $(VENV)/.base ## migrate the local database, load the demo study and serve 
 	$(BIN)/python -m app serve
 
 test: $(VENV)/.test ## run the whole test suite, on SQLite and on a real PostgreSQL
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.test ## check style, format, types and the directions between rooms
 	$(BIN)/ruff check .

@@ -16,9 +16,11 @@ class Exposure:
     """One row per patient.
 
     `day0` is the date of the first infusion of the index course (days since 1970-01-01; `NO_TIME` if never treated) and
-    `instant0` its time where one was sent. `second_course_day` is the first day of the next course, an intercurrent
-    event. `infusions` counts all infusions of the protocol's products. For each row of `given`, `index` says whether it
-    is in the index course, `product` numbers the products and `number` the courses of a patient and product.
+    `instant0` its time where one was sent. `second_course_day` is the day on which the first course after day 0 began,
+    an intercurrent event (`NO_TIME` if none did); a course of another product that begins on day 0 is part of the
+    treatment. `infusions` counts all infusions of the protocol's products. For each row of `given`, `index` says
+    whether it is in the index course, `further` whether it begins a course after day 0, `product` numbers the products
+    and `number` the courses of a patient and product.
     """
 
     day0: Ints
@@ -29,9 +31,15 @@ class Exposure:
     second_course_day: Ints
     given: Infusions
     index: Bools
+    further: Bools
     product: Ints
     number: Ints
     flags: Mapping[str, int]
+
+    @property
+    def second_course(self) -> Ints:
+        """The day on which the first course after day 0 began, counted from day 0; `NO_TIME` if none did."""
+        return np.where(self.second_course_day == NO_TIME, NO_TIME, self.second_course_day - self.day0)
 
 
 def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
@@ -54,9 +62,10 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     if len(given):
         mine = row0[given.patient]
         in_index = (product == product[mine]) & (number == number[mine])
-    second = first_where(given.patient, size, ~in_index)
     starts = np.zeros(len(given), dtype=np.bool_)
     starts[np.unique(np.stack([given.patient, product, number]), axis=1, return_index=True)[1]] = True
+    further = starts & (given.day > day0[given.patient])
+    second = first_where(given.patient, size, further)
     disagrees = any_where(given.patient, size, (given.course != 0) & (given.course != number))
     flags = Counter(
         other_product=int((~counted).sum()),
@@ -73,6 +82,7 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
         second_course_day=pick_int(given.day, second, NO_TIME),
         given=given,
         index=in_index,
+        further=further,
         product=product,
         number=number,
         flags=flags,

@@ -67,7 +67,7 @@ def intercurrent(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[s
     died = [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients]
     death = np.array(died, dtype=np.int64)
     return Intercurrent(
-        second_course=np.where(exposure.courses > 1, exposure.second_course_day - exposure.day0, NO_TIME),
+        second_course=exposure.second_course,
         new_immunosuppressant=first_new_drug_day(cohort, exposure, immunosuppressants),
         steroid_increase=_first_day(steps, after & (change > 0), len(cohort)),
         steroid_taper=_first_day(steps, after & (change < 0), len(cohort)),

@@ -50,8 +50,8 @@ class Seen:
     """What a window shows of each patient.
 
     `best` is the best value judged, NaN where there is none (of a CK, the lowest that is no bound from below). For a
-    CK `normal` and `sustained` say whether one judged is normal, and followed by another normal one; `known` whether
-    the normality of one judged is known.
+    CK `normal` and `sustained` say whether one judged is normal, and whether the next of known normality is normal too;
+    `known` whether the normality of one judged is known.
     """
 
     present: Bools
@@ -192,8 +192,12 @@ class SpecificationVerdicts:
 
     @cached_property
     def _sustained(self) -> Bools:
-        """Whether a CK is normal and so is the next one of its patient; the last of all is not confirmed."""
-        patient, normal = self._records.patient, self._known == NORMAL
-        sustained = np.zeros(len(normal), dtype=np.bool_)
-        sustained[:-1] = normal[:-1] & normal[1:] & (patient[:-1] == patient[1:])
+        """Whether a CK is normal and so is the next one of its patient whose normality is known.
+
+        The last of all is not confirmed.
+        """
+        rows = np.flatnonzero(self._known != UNKNOWN)
+        patient, normal = self._records.patient[rows], self._known[rows] == NORMAL
+        sustained = np.zeros(len(self._known), dtype=np.bool_)
+        sustained[rows[:-1]] = normal[:-1] & normal[1:] & (patient[:-1] == patient[1:])
         return sustained

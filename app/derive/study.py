@@ -1,11 +1,21 @@
 """Everything derived from one cohort under one protocol, each part once and only when a question asks for it."""
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from app.derive.ck.ck_intervals import FirstNormalIntervals, SpellIntervals, first_normal_intervals, spell_intervals
-from app.derive.ck.ck_normal import FirstNormal, Spells, borrow_limits, normality, spells, time_to_first_normal
+from app.derive.ck.ck_normal import (
+    NORMAL,
+    UNKNOWN,
+    FirstNormal,
+    Spells,
+    borrow_limits,
+    normality,
+    spells,
+    time_to_first_normal,
+)
 from app.derive.ck.ck_rescue import Outcomes, Rescues, outcomes, rescues
 from app.derive.ck.ck_sustained import DaysNormal, Sustained, days_normal, sustained
 from app.derive.courses.courses import Courses, courses
@@ -17,7 +27,7 @@ from app.derive.reactions import Reactions, reactions
 from app.derive.records import Records, lab_records, score_records
 from app.derive.response import Judged, Response, response
 from app.derive.run_in import RunIn, run_in
-from app.derive.segments import any_where, pick
+from app.derive.segments import any_where, pick, pick_int
 from app.derive.visits import baseline_too_old, visit_rows
 from app.protocol.ck_normal import RescueStrategy
 from app.protocol.improvement import Composite, judged_weeks
@@ -131,14 +141,25 @@ class DerivedStudy:
         return time_to_first_normal(self.records("CK"), self.ck_known, self.efficacy)
 
     @cached_property
+    def normal_at_baseline(self) -> Bools:
+        """Patients whose CK at baseline is known to be normal."""
+        normal: Bools = pick_int(self.ck_known, self.weeks("CK")[0], UNKNOWN) == NORMAL
+        return normal
+
+    @cached_property
+    def became_normal(self) -> FirstNormal:
+        """Days to the first normal CK, without the patients whose CK was normal before: it cannot become so."""
+        return replace(self.first_normal, evaluable=self.first_normal.evaluable & ~self.normal_at_baseline)
+
+    @cached_property
     def spell_intervals(self) -> SpellIntervals:
         """Between which draws the first spell of normal CK began and ended."""
         return spell_intervals(self.records("CK"), self.ck_known, self.spells)
 
     @cached_property
     def first_normal_intervals(self) -> FirstNormalIntervals:
-        """Between which draws CK first became normal."""
-        return first_normal_intervals(self.records("CK"), self.ck_known, self.first_normal)
+        """Between which draws CK first became normal, of patients in whom it was not before."""
+        return first_normal_intervals(self.records("CK"), self.ck_known, self.became_normal)
 
     @cached_property
     def rescues(self) -> Rescues:

@@ -38,6 +38,7 @@ class CkNormalTime(Part):
         description="What a further treatment (a second course or a new immunosuppressant, begun after day 0) and "
         "death do to the time. `treatment_policy`: nothing, they are ignored and reported. `composite`: they end it, "
         "as an abnormal CK does. `hypothetical`: the time is censored on the day of the further treatment. "
-        "`competing`: they forestall the abnormal CK, whose cumulative incidence is estimated beside theirs.",
+        "`competing`: they forestall the abnormal CK, whose cumulative incidence is estimated beside theirs. Either "
+        "counts up to the last CK of known normality, at which everybody else is censored.",
         examples=["treatment_policy"],
     )

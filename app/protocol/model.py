@@ -20,7 +20,6 @@ from app.protocol.response import CkDecreaseOrNormal, PercentAboveBaseline, Poin
 from app.protocol.specification import SpecificationGrid, grid_objections
 from app.timeline.vocabulary import INSTRUMENTS, Direction
 
-
 MOST_WEEKS, MOST_RESPONSES = 60, 60
 """Of one protocol; an answer may list every patient for each of them."""
 LEAST_RANGE = 0.01

@@ -47,7 +47,7 @@ class CkPercentOfBaseline(Part):
 
 
 class CkNormal(Part):
-    """Remission: CK within its own upper limit; `sustained` asks the next CK after it to be normal as well."""
+    """Remission: CK within its own upper limit; `sustained` asks the next one of known normality to be normal too."""
 
     id: Literal["ck_normal"] = Field(description="Name of the criterion.", examples=["ck_normal"])
     sustained: bool = Field(

@@ -135,3 +135,39 @@ def test_the_groups_are_those_of_the_time_with_normal_ck(people):
         usual = answer("ck-normal-time", people, SEED_2008, options).results
         shown = {str(row.group): (row.n, row.events, row.median, row.rmst) for row in found.groups}
         assert shown == {str(row.group): (row.n, row.events, row.median, row.rmst) for row in usual}
+
+
+def test_a_rescue_after_the_last_ck_is_no_event_in_any_group():
+    """Ten women and ten men last seen on day 107; one of the women is rescued on day 300."""
+    base = cohort(*[("female", 100, False)] * 10, *[("male", 100, k < 5) for k in range(10)])
+    given = [InfusionRow(p.id, "IVIG", FIRST_DATE, None, False, 0.4, "g/kg", None) for p in base.patients]
+    late = [*given, InfusionRow("P00", "IVIG", FIRST_DATE + 300, None, False, 0.4, "g/kg", None)]
+    labs = [
+        LabRow(f"P{p:02}", "CK", int(d), None, False, float(v), 200.0, None, None, None)
+        for p, d, v in zip(base.labs.patient, base.labs.day, base.labs.value, strict=True)
+    ]
+    options = NormalTimeOptions(by="sex", rescue="composite")
+    one, other = (
+        answer(NAME, Cohort.assemble(base.patients, labs, [], infusions, [], []), SEED_2008, options)
+        for infusions in (late, given)
+    )
+    assert one.results == other.results
+    assert [row.events for row in of(one).groups] == [0, 5]
+
+
+def test_who_was_normal_at_baseline_is_left_out_of_the_time_to_becoming_normal():
+    labs = [
+        LabRow(who, "CK", FIRST_DATE + day, None, False, value, 200.0, None, None, None)
+        for who, before in (("P00", 200.0), ("P01", 201.0))
+        for day, value in ((0, before), (7, 150.0))
+    ]
+    given = [InfusionRow(who, "IVIG", FIRST_DATE, None, False, 0.4, "g/kg", None) for who in ("P00", "P01")]
+    people = Cohort.assemble([PatientRow("P00"), PatientRow("P01")], labs, [], given, [], [])
+    found = answer(NAME, people, SEED_2008, Options())
+    (row,) = of(found, "time_to_first_normal").groups
+    assert (row.n, row.events) == (1, 1)
+    reasons = {(each.estimate, each.reason): each.count for each in found.excluded}
+    assert reasons["time_to_first_normal", "normal_at_baseline"] == 1
+    (usual,) = answer("ck-normal-time", people, SEED_2008, Options()).results
+    first = usual.time_to_first_normal
+    assert (first.n, first.normal_at_baseline, first.events) == (2, 1, 2)

@@ -11,6 +11,7 @@ from app.analyses import Options, report
 from app.derive.exact import ln_ratio
 from app.derive.segments import INCLUDED
 from app.derive.study import DerivedStudy
+from app.timeline.columns import NO_TIME
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 
@@ -33,8 +34,10 @@ def test_populations_and_courses_are_those_of_the_twin(case):
 
     assert ids(study, study.safety) == slow.safety
     assert ids(study, study.efficacy) == slow.efficacy
-    second = exposure.courses > 1
+    second = exposure.second_course != NO_TIME
     days = (exposure.second_course_day - exposure.day0)[second]
+    assert (days == exposure.second_course[second]).all()
+    assert (exposure.second_course_day[~second] == NO_TIME).all()
     assert list(zip(ids(study, second), days.tolist(), strict=True)) == slow.second_course
     assert exposure.flags["second_course"] == len(slow.second_course)
     assert exposure.flags["course_number_disagrees"] == len(slow.course_disagrees)

@@ -34,10 +34,22 @@ def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, prot
             expected = slow.outcome(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
             found = (int(outcomes.duration[i]), names[outcomes.cause[i]])
             assert (expected is None) == (study.spells.reason[i] != INCLUDED)
+            late = (bool(outcomes.rescue_after_last_ck[i]), bool(outcomes.death_after_last_ck[i]))
+            assert late == slow.after_last_ck(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
             if expected is not None:
                 assert found == expected
                 before = (int(ignored.duration[i]), names[ignored.cause[i]])
                 assert found == before or outcomes.cut[i]
+
+
+@settings(max_examples=30)
+@given(slow.cohorts_with_rescue())
+def test_no_strategy_follows_a_patient_beyond_the_last_ck_of_known_normality(cohort):
+    """Else the patients with a late rescue or death would be all that is left at risk at late times."""
+    study = DerivedStudy(cohort, SEED_2008)
+    longest = study.outcomes("treatment_policy").duration
+    for strategy in STRATEGIES:
+        assert (study.outcomes(strategy).duration <= longest).all()
 
 
 @settings(max_examples=60)

@@ -111,6 +111,8 @@ def check_times(tables, row):
         assert each["events"] == sum(cause == code for _, cause in competing)
         curve = recompute.cumulative_incidence(competing, code)
         assert [(point["time"], point["incidence"]) for point in each["curve"]] == [(t, near(f)) for t, f in curve]
+    marked = [each for each in tables["adtte"] if each["PARAMCD"] == "TTNORM" and each["NORMBLFL"] == "Y"]
+    assert row["time_to_first_normal"]["normal_at_baseline"] == len(marked)
     for told, observed in ((row, stays), (row["time_to_first_normal"], becomes)):
         assert (told["n"], told["events"]) == (len(observed), sum(event for _, event in observed))
         assert told["median"]["value"] == near(recompute.median(observed))

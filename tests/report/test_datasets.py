@@ -290,12 +290,34 @@ def test_a_rescue_or_death_that_came_first_is_told_by_strategy_and_leads_to_its_
     second = [infusion(0), infusion(1), infusion(30), infusion(31)]
     assert {row[-1] for row in told(PatientRow("P1"), drugs, second)[1:]} == {"infusions/2"}
     died = PatientRow("P1", ended_day=DAY + 40, ended_reason="died")
-    assert told(died, of=labs[:2]) == [
-        ("CKNORM", 0, 1, "labs/1"),
+    assert told(died, of=[*labs[:2], ck(40, 100)]) == [
+        ("CKNORM", 30, 1, "labs/2"),
         ("CKNORMC", 30, 0, "P1/ended"),
-        ("CKNORMH", 0, 1, "labs/1"),
+        ("CKNORMH", 30, 1, "labs/2"),
         ("CKNORMK", 30, 3, "P1/ended"),
     ]
+    assert {row[1:] for row in told(died, drugs, second, labs[:2])} == {(0, 1, "labs/1")}  # told after the last CK
+
+
+def test_a_course_of_another_product_that_began_on_day_0_is_not_the_fact_of_a_rescue():
+    """SCIG goes on with the course of day 0 on the day on which the second course begins."""
+    protocol = changed(SEED_2008, treatment={"products": ("IVIG", "SCIG", "XIG")})
+    scig = [infusion(day, product="SCIG") for day in (0, 13, 20)]
+    given = [*scig, infusion(0), infusion(20, product="XIG")]
+    people = cohort([ck(0, 500), ck(10, 100), ck(60, 164)], [], given)
+    found = {row["PARAMCD"]: row for row in rows("adtte", people, protocol)}
+    assert (found["CKNORMC"]["AVAL"], found["CKNORMC"]["SRCID"]) == (10, "infusions/4")
+    [subject] = rows("adsl", people, protocol)
+    assert (subject["COURSEN"], subject["CRS2SDT"]) == (3, date(2005, 5, 1))
+    [subject] = rows("adsl", cohort([ck(0, 500)], [], [infusion(0), scig[0]]), protocol)
+    assert (subject["COURSEN"], subject["CRS2SDT"]) == (2, None)
+
+
+def test_who_was_normal_before_is_marked_in_the_time_to_the_first_normal_ck():
+    found = only(rows("adtte", cohort([ck(0, 100), ck(10, 163)])), PARAMCD="TTNORM")
+    assert (found["AVAL"], found["CNSR"], found["NORMBLFL"]) == (10, 0, "Y")
+    for before in ([ck(0, 500)], [ck(0, 100, limit=None)], []):
+        assert {row["NORMBLFL"] for row in rows("adtte", cohort([*before, ck(10, 163)]))} == {None}
 
 
 def test_an_event_says_whether_it_counts_and_an_unknown_onset_does():

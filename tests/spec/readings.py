@@ -335,6 +335,8 @@ def _under(answers: Answers, strategy: str, part: str) -> Any:
         "events": lambda: row["events"],
         "by rescue": lambda: row["by_rescue"],
         "by death": lambda: row["by_death"],
+        "rescue after the last CK": lambda: row["rescue_after_last_ck"],
+        "death after the last CK": lambda: row["death_after_last_ck"],
         "median": lambda: _or_why(midpoint["value"], midpoint["reason"]),
         "lower median": lambda: _or_why(lower["value"], lower["reason"]),
         "restricted mean": lambda: _or_why(row["rmst"]["value"], row["rmst"]["reason"]),
@@ -404,13 +406,14 @@ def _counted_caveat(answers: Answers, code: str, measure: str | None, part: str)
     }.get(part, lambda: evidence[part])()
 
 
-@phrase(r"(\w+) in (response|week 8|before/after|time normal)(?: of (\w+))?: (patients|estimate|difference)")
+@phrase(r"(\w+) in (response|week 8|before/after)(?: of (\w+))?: (patients|estimate|difference)")
 def _variant(answers: Answers, variant: str, which: str, measure: str | None, part: str) -> Any:
     names = {"response": "response-rates", "week 8": "weekly-change", "before/after": "ck-change"}
     rows = answers["sensitivity"]["results"]
-    wanted = (names.get(which, "ck-normal-time"), measure or "CK", variant)
+    wanted = (names[which], measure or "CK", variant)
     row = next(row for row in rows if (row["analysis"], row["measure"], row["variant"]["id"]) == wanted)
-    return row["n"] if part == "patients" else _or_why(row[part], row["reason"])
+    reason = {"estimate": "reason", "difference": "difference_reason"}
+    return row["n"] if part == "patients" else _or_why(row[part], row[reason[part]])
 
 
 @phrase(r"without one patient, (response|week 8)(?: of (\w+))?: (estimate|signed-rank p|depends on one patient)")

@@ -21,6 +21,17 @@ def _became(answers: Answers, which: str) -> tuple[int, int | None] | str:
     return patient["reason"] or (patient["left"], patient["right"])
 
 
+@phrase(r"interval-censored time to first normal: patients")
+def _first_normal_patients(answers: Answers) -> int:
+    return _intervals(answers)["time_to_first_normal"]["estimate"]["n"]
+
+
+@phrase(r"compared time to first normal: patients")
+def _compared(answers: Answers) -> int:
+    (found,) = (each for each in answers["ck-normal-groups"]["results"] if each["estimate"] == "time_to_first_normal")
+    return sum(group["n"] for group in found["groups"])
+
+
 @phrase(r"CK stayed normal for less than")
 def _longest(answers: Answers) -> int | None:
     (patient,) = _intervals(answers)["patients"]

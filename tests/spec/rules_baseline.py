@@ -173,7 +173,8 @@ COURSE = Rule(
     row="course",
     name="Course",
     words="Infusions of the same product with no more than 14 days from each to the next are one course; the "
-    "first course is the index. A second course is an intercurrent event, and is counted. A course number "
+    "first course is the index. A second course, the first that begins after day 0, is an intercurrent event and is "
+    "counted; a course of another product that begins on day 0 is part of the treatment. A course number "
     "that came with an infusion never overrules the gap: where it disagrees it is flagged.",
     cases=(
         Case(
@@ -202,6 +203,18 @@ COURSE = Rule(
             changes={"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[0, infused(5, product="SCIG")],
             expect={"courses": 2, "flag second_course": 1},
+        ),
+        Case(
+            says="one that begins on day 0 is part of the treatment and no second course",
+            changes={"treatment": {"products": ["IVIG", "SCIG"]}},
+            infusions=[0, infused(0, product="SCIG"), infused(14, product="SCIG")],
+            expect={"courses": 2, "flag second_course": 0},
+        ),
+        Case(
+            says="and hides none that follows",
+            changes={"treatment": {"products": ["IVIG", "SCIG"]}},
+            infusions=[0, infused(0, product="SCIG"), 15],
+            expect={"courses": 3, "flag second_course": 1},
         ),
         Case(
             says="day 0 belongs to the first course, not to a later one",

@@ -19,7 +19,9 @@ INTERVALS = Rule(
     name="Between two draws",
     words="CK is seen at draws only: it became abnormal after the last normal CK of a spell and at the first abnormal "
     "one at the latest. Days count from the first normal CK after day 0; a CK of unknown normality counts for nothing. "
-    "The spell may have begun as early as just after the last abnormal CK before it, but not before day 0.",
+    "The spell may have begun as early as just after the last abnormal CK before it, but not before day 0. A CK that "
+    "was normal at baseline cannot become normal: these patients are left out of the time to the first normal CK here, "
+    "and where subgroups are compared in it.",
     cases=(
         Case(
             says="after the last normal CK, up to and with the first abnormal one",
@@ -65,6 +67,30 @@ INTERVALS = Rule(
             says="who never becomes normal may do so after the last CK",
             ck=[(0, 1000), (21, 300), (62, 250)],
             expect={"CK became normal": (62, None), "CK became abnormal again": "never_normal"},
+        ),
+        Case(
+            says="who was normal at baseline does not become normal between day 0 and the next CK",
+            ck=[(0, 200), (7, 150)],
+            expect={
+                "CK became normal": "normal_at_baseline",
+                "interval-censored time to first normal: patients": 0,
+                "compared time to first normal: patients": 0,
+                "time to first normal: patients": 1,
+            },
+        ),
+        Case(
+            says="who was just above the limit does",
+            ck=[(0, 201), (7, 150)],
+            expect={
+                "CK became normal": (0, 7),
+                "interval-censored time to first normal: patients": 1,
+                "compared time to first normal: patients": 1,
+            },
+        ),
+        Case(
+            says="whose baseline leaves it open may have",
+            ck=[on(0, 150, limit=None), (7, 150)],
+            expect={"CK became normal": (0, 7)},
         ),
         Case(
             says="days between draws of known normality: 7, 28 and 13 in the spell",

@@ -217,7 +217,8 @@ FIRST_NORMAL = Rule(
     row="CK-normal time",
     name="Time to the first normal CK",
     words="Beside it stands the time from day 0 to the first normal CK, over the efficacy set with a CK of "
-    "known normality after day 0, censored at the last such CK.",
+    "known normality after day 0, censored at the last such CK. Patients whose CK was normal before are in it and "
+    "counted.",
     cases=(
         Case(
             says="days from the first infusion to the first normal CK",
@@ -272,7 +273,22 @@ FIRST_NORMAL = Rule(
         Case(
             says="who was normal at baseline is in this time, and reaches it at the first normal CK after day 0",
             ck=[(0, 150), (7, 150)],
-            expect={"time to first normal: events": 1, "time to first normal: median": 7},
+            expect={
+                "time to first normal: events": 1,
+                "time to first normal: median": 7,
+                "time to first normal: normal at baseline": 1,
+            },
+        ),
+        Case(
+            says="only patients who are in it are counted so",
+            ck=[(0, 150)],
+            mmt=[(7, 60)],
+            expect={"time normal: normal at baseline": 1, "time to first normal: normal at baseline": 0},
+        ),
+        Case(
+            says="an unknown baseline is not counted as a normal one",
+            ck=[on(0, 150, limit=None), (7, 150)],
+            expect={"time to first normal: normal at baseline": 0},
         ),
     ),
 )

@@ -18,8 +18,10 @@ STRATEGIES = Rule(
     "last CK where that came first, and leaves death to the last CK. `competing` lets them forestall the abnormal "
     "CK, and gives the cumulative incidence of each (Aalen-Johansen). A rescue is a second course or a new "
     "immunosuppressant that begins after day 0. On the day of the abnormal CK it comes after it, on the day of death "
-    "before it. Where CK never became abnormal, rescue and death count on their own day even after the last CK. What "
-    "began on or before the day of the first normal CK acts at 0 days.",
+    "before it. Where CK never became abnormal, a rescue or death counts up to and with the day of the last CK of "
+    "known normality, at which everybody else is censored; one after it is counted beside the estimate and changes "
+    "nothing: else the patients who had one would be all that is left at late times. What began on or before the day "
+    "of the first normal CK acts at 0 days.",
     cases=(
         Case(
             says="the composite event is on the day of the rescue",
@@ -50,18 +52,68 @@ STRATEGIES = Rule(
             expect={"normal CK": "from day 21, 24 days, censored", "time normal under hypothetical: by rescue": 1},
         ),
         Case(
-            says="a rescue after the last CK is an event on its own day",
+            says="a rescue on the day of the last CK is an event on that day",
             changes=RESCUE,
-            infusions=[0, 90],
+            infusions=[0, 62],
             ck=STAYING,
-            expect={"normal CK": "from day 21, 69 days, then rescued"},
+            expect={
+                "normal CK": "from day 21, 41 days, then rescued",
+                "time normal under composite: rescue after the last CK": 0,
+                "time normal under hypothetical: by rescue": 1,
+                "time normal: second course": 1,
+            },
         ),
         Case(
-            says="and leaves the hypothetical time censored at the last CK",
+            says="a rescue on the day after the last CK is none, and is told beside",
+            changes=RESCUE,
+            infusions=[0, 63],
+            ck=STAYING,
+            expect={
+                "normal CK": "from day 21, 41 days, censored",
+                "time normal under composite: by rescue": 0,
+                "time normal under composite: rescue after the last CK": 1,
+                "time normal under treatment_policy: rescue after the last CK": 1,
+                "time normal: second course": 0,
+            },
+        ),
+        Case(
+            says="the last CK is the last of known normality",
+            changes=RESCUE,
+            infusions=[0, 63],
+            ck=[*STAYING, on(90, 180, limit=None)],
+            expect={
+                "normal CK": "from day 21, 41 days, censored",
+                "time normal under composite: rescue after the last CK": 1,
+            },
+        ),
+        Case(
+            says="so does the hypothetical time stay censored at the last CK",
             changes=HYPOTHETICAL,
             infusions=[0, 90],
             ck=STAYING,
             expect={"normal CK": "from day 21, 41 days, censored", "time normal under hypothetical: by rescue": 0},
+        ),
+        Case(
+            says="a rescue after the abnormal CK is no rescue after the last CK",
+            changes=RESCUE,
+            infusions=[0, 90],
+            ck=SPELL,
+            expect={"time normal under composite: rescue after the last CK": 0},
+        ),
+        Case(
+            says="ten patients last seen on day 100, of whom one is rescued on day 300: no event is seen, and nobody "
+            "is at risk on day 300",
+            changes=RESCUE,
+            groups=[
+                alike(9, "with CK normal to day 100", ck=[(0, 1000), (30, 150), (100, 150)]),
+                alike(1, "the same, rescued on day 300", ck=[(0, 1000), (30, 150), (100, 150)], infusions=[0, 300]),
+            ],
+            expect={
+                "time normal under composite: events": 0,
+                "time normal under composite: median": "no_events",
+                "time normal under composite: rescue after the last CK": 1,
+                "time normal under competing: by rescue": 0,
+            },
         ),
         Case(
             says="a rescue before the first normal CK acts at 0 days",
@@ -92,6 +144,13 @@ STRATEGIES = Rule(
             expect={"courses": 2, "normal CK": "from day 21, 41 days, then abnormal"},
         ),
         Case(
+            says="and hides no later course",
+            changes=RESCUE | {"treatment": {"products": ["IVIG", "SCIG"]}},
+            infusions=[0, infused(0, product="SCIG"), 45],
+            ck=SPELL,
+            expect={"courses": 3, "normal CK": "from day 21, 24 days, then rescued", "time normal: second course": 1},
+        ),
+        Case(
             says="a course of another product that begins on day 1 is a rescue",
             changes=RESCUE | {"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[0, infused(1, product="SCIG")],
@@ -102,15 +161,48 @@ STRATEGIES = Rule(
             says="death before an abnormal CK is a composite event",
             changes=RESCUE,
             ck=STAYING,
+            ended=(62, "died"),
+            expect={
+                "normal CK": "from day 21, 41 days, then died",
+                "time normal under composite: by death": 1,
+                "time normal under composite: death after the last CK": 0,
+            },
+        ),
+        Case(
+            says="death after the last CK is told beside, and the time is censored at that CK",
+            changes=RESCUE,
+            ck=STAYING,
+            ended=(63, "died"),
+            expect={
+                "normal CK": "from day 21, 41 days, censored",
+                "time normal under composite: by death": 0,
+                "time normal under composite: death after the last CK": 1,
+                "time normal under competing: death after the last CK": 1,
+            },
+        ),
+        Case(
+            says="who was rescued before is not counted beside for a later death, where the rescue counts",
+            changes=RESCUE,
+            ck=STAYING,
+            immunosuppressant_from=50,
             ended=(80, "died"),
-            expect={"normal CK": "from day 21, 59 days, then died", "time normal under composite: by death": 1},
+            expect={
+                "normal CK": "from day 21, 29 days, then rescued",
+                "time normal under composite: death after the last CK": 0,
+                "time normal under hypothetical: death after the last CK": 0,
+                "time normal under treatment_policy: death after the last CK": 1,
+            },
         ),
         Case(
             says="the end of participation for another reason is none",
             changes=RESCUE,
             ck=STAYING,
-            ended=(80, "withdrawn"),
-            expect={"normal CK": "from day 21, 41 days, censored", "time normal under composite: by death": 0},
+            ended=(62, "withdrawn"),
+            expect={
+                "normal CK": "from day 21, 41 days, censored",
+                "time normal under composite: by death": 0,
+                "time normal under composite: death after the last CK": 0,
+            },
         ),
         Case(
             says="death on the day of the abnormal CK comes after it",
@@ -123,16 +215,16 @@ STRATEGIES = Rule(
             says="death leaves the hypothetical time at the last CK",
             changes=HYPOTHETICAL,
             ck=STAYING,
-            ended=(80, "died"),
+            ended=(62, "died"),
             expect={"normal CK": "from day 21, 41 days, censored"},
         ),
         Case(
             says="a rescue on the day of death comes before it",
             changes=COMPETING,
             ck=STAYING,
-            immunosuppressant_from=80,
-            ended=(80, "died"),
-            expect={"normal CK": "from day 21, 59 days, then rescued"},
+            immunosuppressant_from=62,
+            ended=(62, "died"),
+            expect={"normal CK": "from day 21, 41 days, then rescued"},
         ),
         Case(
             says="of four, one relapses, one is rescued, one dies and one is followed on: a quarter each, and "
@@ -145,7 +237,7 @@ STRATEGIES = Rule(
                     ck=[(0, 1000), (7, 150), (80, 150)],
                     infusions=[0, 17],
                 ),
-                alike(1, "who died after 20 days", ck=[(0, 1000), (7, 150)], ended=(27, "died")),
+                alike(1, "who died after 20 days", ck=[(0, 1000), (7, 150), (27, 150)], ended=(27, "died")),
                 alike(1, "with CK abnormal again after 30 days", ck=[(0, 1000), (7, 150), (37, 400)]),
                 alike(1, "with CK normal to the last draw after 60 days", ck=[(0, 1000), (7, 150), (67, 150)]),
             ],

@@ -208,10 +208,10 @@ _REMISSIONS = [{"id": "ck_normal"}, {"id": "ck_normal", "sustained": True}]
 REMISSION = Rule(
     row="remission",
     name="Remission",
-    words="Remission of CK is a normal value in the window, for `sustained` one whose next CK is normal too; a last "
-    "value that no later one confirms is not sustained. Where the normality of no value in the window is known, it "
-    "cannot be judged. Remission of a score is the best end of its scale, or no more than `within_points` from it. No "
-    "remission is declared, so none is marked.",
+    words="Remission of CK is a normal value in the window, for `sustained` one whose next CK of known normality is "
+    "normal too; a last value that no later one confirms is not sustained. Where the normality of no value in the "
+    "window is known, it cannot be judged. Remission of a score is the best end of its scale, or no more than "
+    "`within_points` from it. No remission is declared, so none is marked.",
     cases=(
         Case(
             says="normal once",
@@ -224,6 +224,18 @@ REMISSION = Rule(
             changes=_grid("CK", remissions=_REMISSIONS),
             ck=[(0, 1000), (28, 150), (56, 200)],
             expect={"CK remission": "1 of 1", "CK remission, sustained": "1 of 1"},
+        ),
+        Case(
+            says="a CK of unknown normality between two normal ones does not part them",
+            changes=_grid("CK", remissions=_REMISSIONS),
+            ck=[(0, 1000), (28, 150), on(42, 150, limit=None), (56, 200)],
+            expect={"CK remission": "1 of 1", "CK remission, sustained": "1 of 1"},
+        ),
+        Case(
+            says="nor does it join one to an abnormal one",
+            changes=_grid("CK", remissions=_REMISSIONS),
+            ck=[(0, 1000), (28, 150), on(42, 150, limit=None), (56, 300), (70, 150)],
+            expect={"CK remission": "1 of 1", "CK remission, sustained": "0 of 1"},
         ),
         Case(
             says="normal at the last draw of all",

@@ -269,7 +269,7 @@ def _number(number: object) -> float | None:
 
 
 def course(patient: Patient, protocol: Protocol) -> Treatment:
-    """Day 0, the courses of all treatment products in order of their start, and the second of them."""
+    """Day 0, the courses of all treatment products in order of their start, and the first that began after day 0."""
     given = [i for i in patient.infusions if i.product in protocol.treatment.products]
     if not given:
         return Treatment(treated=False)
@@ -294,7 +294,7 @@ def course(patient: Patient, protocol: Protocol) -> Treatment:
         courses.append(Course(product, group[0].date, group[-1].date, len(group), number))
         disagreeing += sum(1 for i in group if i.course is not None and i.course != number)
     first = groups[0][0]
-    second = courses[1].first - first.date if len(courses) > 1 else None
+    second = next((course.first - first.date for course in courses if course.first > first.date), None)
     return Treatment(True, first.date, first.instant, courses, second, disagreeing)
 
 

@@ -68,10 +68,23 @@ def outcome(
         day, why = min([last, *stops], key=lambda each: (each[0], each[1] is None))
         return max(day - spell.origin, 0), why
     happened = [(end, 0, "abnormal")] if spell.event else []
-    happened += [] if rescue is None else [(rescue, 1, "rescue")]
-    happened += [] if death is None else [(death, 2, "death")]
+    happened += [] if rescue is None or rescue > end else [(rescue, 1, "rescue")]
+    happened += [] if death is None or death > end else [(death, 2, "death")]
     day, _, why = min(happened, default=(end, 3, None))
     return max(day - spell.origin, 0), why
+
+
+def after_last_ck(patient: twin.Patient, protocol: Protocol, rescue: int | None, strategy: str) -> tuple[bool, bool]:
+    """Whether a rescue, and death, came after the last CK of known normality at which the time was censored."""
+    found = outcome(patient, protocol, rescue, strategy)
+    if found is None or found[1] is not None:
+        return False, False
+    last = known_after_day_0(patient, protocol)[-1][0]
+    if strategy == "hypothetical" and rescue is not None and rescue <= last:
+        return False, False
+    died = patient.ended_reason == "died"
+    death = patient.ended_date - twin.course(patient, protocol).date if died else None
+    return rescue is not None and rescue > last, death is not None and death > last
 
 
 def known_after_day_0(patient: twin.Patient, protocol: Protocol) -> list[tuple[int, str]]:

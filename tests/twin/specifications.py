@@ -6,7 +6,6 @@ Nothing here is shared with `app.derive`; what a record, a visit and a normal CK
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 
 from app.protocol.model import Protocol, Scale
 from app.protocol.specification import (
@@ -139,8 +138,9 @@ def _satisfies(of: Known, criterion: Criterion, start: Before, record: Record) -
     x = record.value
     if isinstance(criterion, CkNormal):
         if criterion.sustained:
-            pairs = [(a.day, b.day) for a, b in pairwise(of.records) if a == record]
-            return any(of.normality[a] == of.normality[b] == "normal" for a, b in pairs)
+            known = [each.day for each in of.records if of.normality[each.day] != "unknown"]
+            following = [of.normality[day] for day in known if day > record.day]
+            return of.normality[record.day] == "normal" and following[:1] == ["normal"]
         return of.normality[record.day] == "normal"
     if isinstance(criterion, CkPercentOfBaseline):
         if criterion.or_normal and of.normality[record.day] == "normal":

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.analyses.ck_normal.ck_normal_time import (
     NormalTimeOptions,
-    first_normal_reasons,
+    became_normal_reasons,
     normality_flags,
     strategy_asked,
 )
@@ -57,7 +57,7 @@ class GroupComparison(Result):
 
     estimate: Estimate = Field(
         description="`time_normal`: from the first normal CK to the first later abnormal one. `time_to_first_normal`: "
-        "from day 0 to the first normal CK.",
+        "from day 0 to the first normal CK, of patients whose CK was not normal before.",
         examples=["time_normal"],
     )
     groups: tuple[GroupTime, ...] = Field(
@@ -107,7 +107,7 @@ def ck_normal_groups(study: DerivedStudy, options: Options) -> CkNormalGroups:
     first = [_time_to_first_normal(context) for context in parts]
     for context in parts:
         found.excluded += context.excluded(context.study.spells.reason, "CK", estimate="time_normal")
-        reasons = first_normal_reasons(context.study)
+        reasons = became_normal_reasons(context.study)
         found.excluded += context.excluded(reasons, "CK", estimate="time_to_first_normal")
         found.flags += normality_flags(context)
     parameters = rule.model_copy(update={"rescue": strategy}).model_dump(mode="json")
@@ -128,7 +128,7 @@ def _time_normal(context: Context, strategy: RescueStrategy) -> Group:
 
 
 def _time_to_first_normal(context: Context) -> Group:
-    first, asked = context.study.first_normal, context.conventions
+    first, asked = context.study.became_normal, context.conventions
     durations, events = first.time[first.evaluable], first.reached[first.evaluable]
     curve = kaplan_meier(
         durations,

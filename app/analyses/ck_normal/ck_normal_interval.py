@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
+from app.analyses.ck_normal.ck_normal_time import became_normal_reasons
 from app.analyses.frame import (
     Answer,
     Context,
@@ -84,7 +84,7 @@ class VisitGaps(Result):
 
 
 class TimeToFirstNormalInterval(Result):
-    """Days from the first infusion to the first normal CK, which came between two draws."""
+    """Days from the first infusion until CK became normal, between two draws, where it was not normal before."""
 
     estimate: IntervalCensored = Field(description="From the interval of each patient.")
     right_endpoint: RightEndpoint = Field(description="From the day of the first normal CK.")
@@ -143,7 +143,7 @@ def ck_normal_interval(study: DerivedStudy, asked: Options) -> CkNormalIntervals
     for context in contexts(study, options):
         results.append(_normal_interval(context, options))
         found.excluded += context.excluded(context.study.spells.reason, "CK", estimate="time_normal")
-        reasons = first_normal_reasons(context.study)
+        reasons = became_normal_reasons(context.study)
         found.excluded += context.excluded(reasons, "CK", estimate="time_to_first_normal")
         found.flags += _flags(context)
     definition = Definition(
@@ -244,7 +244,7 @@ def _listed(context: Context) -> tuple[SeenInterval, ...]:
         context.ids,
         days(first.left, first.evaluable),
         days(first.right, first.evaluable & (first.right != NO_TIME)),
-        (reason or None for reason in first_normal_reasons(study)),
+        (reason or None for reason in became_normal_reasons(study)),
         days(spells.left, spells.in_set),
         days(spells.right, spells.ended),
         days(spells.longest, spells.ended),

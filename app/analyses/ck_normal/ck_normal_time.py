@@ -1,6 +1,5 @@
-"""For how long CK stays normal once it is, and how long it takes to become so."""
+"""For how long CK stays normal once it is, and how long it takes from day 0 to the first normal CK."""
 
-import numpy as np
 from pydantic import Field
 
 from app.analyses.ck_normal.normal_shares import (
@@ -26,7 +25,7 @@ from app.analyses.frame import (
     shared,
 )
 from app.derive.ck.ck_normal import UNKNOWN
-from app.derive.ck.ck_rescue import CAUSES, CENSORED
+from app.derive.ck.ck_rescue import CAUSES, CENSORED, before_end
 from app.derive.exposure import first_new_drug_day
 from app.derive.segments import any_where, first_reason
 from app.derive.study import DerivedStudy
@@ -50,12 +49,17 @@ class NormalTimeOptions(Options):
 
 
 class TimeToFirstNormal(Result):
-    """Days from the first infusion to the first normal CK."""
+    """Days from the first infusion to the first normal CK after it, whether or not CK was normal before."""
 
     n: int = Field(description="Efficacy set with a CK of known normality after day 0.", examples=[15])
-    events: int = Field(description="Patients whose CK became normal.", examples=[13])
-    median: Median = Field(description="Median time to the first normal CK.")
-    curve: tuple[CurvePoint, ...] = Field(description="Share not yet normal.", examples=[[]])
+    normal_at_baseline: int = Field(
+        description="Of these, patients whose CK was normal before: in them nothing became normal. "
+        "`ck-normal-interval` and `ck-normal-groups` leave them out.",
+        examples=[0],
+    )
+    events: int = Field(description="Patients with a normal CK after day 0.", examples=[13])
+    median: Median = Field(description="Median time to the first normal CK after day 0.")
+    curve: tuple[CurvePoint, ...] = Field(description="Share without a normal CK since day 0.", examples=[[]])
 
 
 class FollowUp(Result):
@@ -126,11 +130,13 @@ class NormalTime(Grouped):
     )
     rmst: RestrictedMean = Field(description="Restricted mean of the time, under the strategy in force.")
     second_course: int = Field(
-        description="Patients of the risk set with a second course before the spell ended.", examples=[0]
+        description="Patients of the risk set with a second course, begun after day 0 and before the spell ended or "
+        "was last seen.",
+        examples=[0],
     )
     new_immunosuppressant: int = Field(
         description="Patients of the risk set who began one of the protocol's immunosuppressants after day 0 and "
-        "before the spell ended.",
+        "before the spell ended or was last seen.",
         examples=[0],
     )
     rescue_before_normal: int = Field(
@@ -146,7 +152,7 @@ class NormalTime(Grouped):
     proportion_of_time_normal: ProportionNormal = Field(
         description="For how much of the time followed CK was normal, whatever treatment followed."
     )
-    time_to_first_normal: TimeToFirstNormal = Field(description="How long it took to become normal.")
+    time_to_first_normal: TimeToFirstNormal = Field(description="Days to the first normal CK after day 0.")
     patients: tuple[Spell, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
@@ -187,7 +193,6 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
     by_strategy = times_by_strategy(context)
     times = by_strategy[strategy]
     in_set, curve = times.in_set, times.curve
-    second_course = np.where(exposure.courses > 1, exposure.second_course_day - exposure.day0, NO_TIME)
     new_drug = first_new_drug_day(study.cohort, exposure, context.protocol.ck_normal_time.immunosuppressants)
     rescue_day = study.rescues.treated
     return NormalTime(
@@ -199,8 +204,8 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         median=curve.median,
         curve=curve.curve,
         rmst=times.mean,
-        second_course=int((in_set & _before_end(study, second_course)).sum()),
-        new_immunosuppressant=int((in_set & _before_end(study, new_drug)).sum()),
+        second_course=int(before_end(spells, exposure.second_course).sum()),
+        new_immunosuppressant=int(before_end(spells, new_drug).sum()),
         rescue_before_normal=int((in_set & (rescue_day != NO_TIME) & (rescue_day <= spells.start)).sum()),
         time_to_first_normal=_first_normal(context),
         strategies=strategies(context, by_strategy, strategy),
@@ -243,7 +248,13 @@ def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
 def _first_normal(context: Context) -> TimeToFirstNormal:
     first = context.study.first_normal
     curve = _curve(context, first.time[first.evaluable], first.reached[first.evaluable])
-    return TimeToFirstNormal(n=curve.n, events=curve.events, median=curve.median, curve=curve.curve)
+    return TimeToFirstNormal(
+        n=curve.n,
+        normal_at_baseline=int((first.evaluable & context.study.normal_at_baseline).sum()),
+        events=curve.events,
+        median=curve.median,
+        curve=curve.curve,
+    )
 
 
 def _curve(context: Context, durations: Ints, events: Bools) -> Survival:
@@ -258,19 +269,22 @@ def _curve(context: Context, durations: Ints, events: Bools) -> Survival:
     )
 
 
-def _before_end(study: DerivedStudy, day: Ints) -> Bools:
-    """Whether a rescue on this day from day 0 (`NO_TIME` for none) came before the end of the spell, not on its day."""
-    before: Bools = (day != NO_TIME) & (day < study.spells.start + study.spells.duration)
-    return before
-
-
 def first_normal_reasons(study: DerivedStudy) -> tuple[str, ...]:
     """Why a patient is not in the estimate of the time to the first normal CK; empty for those who are."""
+    return _first_normal_reasons(study, study.left_out)
+
+
+def became_normal_reasons(study: DerivedStudy) -> tuple[str, ...]:
+    """The same where patients whose CK was normal before are left out: it cannot become normal."""
+    return _first_normal_reasons(study, (*study.left_out, ("normal_at_baseline", study.normal_at_baseline)))
+
+
+def _first_normal_reasons(study: DerivedStudy, before: tuple[tuple[str, Bools], ...]) -> tuple[str, ...]:
     records = study.records("CK")
     after = records.day > 0
     return first_reason(
         (
-            *study.left_out,
+            *before,
             ("no_value_after_baseline", ~any_where(records.patient, records.size, after)),
             ("normality_unknown", ~any_where(records.patient, records.size, after & (study.ck_known != UNKNOWN))),
         ),

@@ -30,6 +30,14 @@ class Strategy(Result):
         description="Patients whose time the rescue ended, or under `hypothetical` censored.", examples=[0]
     )
     by_death: int = Field(description="Patients whose time death ended.", examples=[0])
+    rescue_after_last_ck: int = Field(
+        description="Patients censored at their last CK of known normality whose rescue came after it and is not "
+        "counted: nobody is followed beyond that CK.",
+        examples=[1],
+    )
+    death_after_last_ck: int = Field(
+        description="Patients censored at their last CK of known normality who died after it, likewise.", examples=[0]
+    )
     medians: tuple[Median, ...] = Field(
         description="The median by both conventions, first `midpoint`, then `lower`.", examples=[[]]
     )
@@ -100,6 +108,8 @@ def _row(context: Context, times: Times, declared: RescueStrategy, in_force: Res
         events=times.curve.events,
         by_rescue=int((cut & ~died).sum()),
         by_death=int((cut & died).sum()),
+        rescue_after_last_ck=int(times.outcomes.rescue_after_last_ck.sum()),
+        death_after_last_ck=int(times.outcomes.death_after_last_ck.sum()),
         medians=_medians(context, times),
         rmst=times.mean,
         incidence=_incidence(context, times) if times.strategy == "competing" else (),

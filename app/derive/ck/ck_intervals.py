@@ -48,7 +48,7 @@ class SpellIntervals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstNormalIntervals:
-    """One row per patient, of those who are `evaluable`; days from day 0.
+    """One row per patient, of those who are `evaluable`; days from day 0. A CK that was normal before is none of them.
 
     CK became normal in (`left`, `right`]: after the last abnormal CK after day 0 (or day 0), and at the first normal
     one at the latest; `right` is `NO_TIME` if there is none.
@@ -88,7 +88,10 @@ def spell_intervals(records: Records, known: Ints, spells: Spells) -> SpellInter
 
 
 def first_normal_intervals(records: Records, known: Ints, first: FirstNormal) -> FirstNormalIntervals:
-    """The intervals in which CK first became normal; `known` is `normality(records)`."""
+    """The intervals in which CK first became normal; `known` is `normality(records)`.
+
+    `first` says who is evaluable: not who was known to be normal before, for then nothing became normal after day 0.
+    """
     patient, day, size = records.patient, records.day, records.size
     before = last_where(patient, size, (known == ABNORMAL) & (day > 0) & (day < first.time[patient]))
     left = np.where(first.reached, np.maximum(pick_int(day, before, 0), 0), first.time)

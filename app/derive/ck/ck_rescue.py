@@ -6,6 +6,7 @@ import numpy as np
 
 from app.derive.ck.ck_normal import Spells
 from app.derive.exposure import Exposure, first_new_drug_day
+from app.derive.segments import INCLUDED
 from app.protocol.ck_normal import RescueStrategy
 from app.timeline.columns import NO_TIME, Bools, Cohort, Ints
 
@@ -30,53 +31,63 @@ class Outcomes:
     """One row per patient: how long the time with normal CK lasted (0 outside the risk set) and what ended it.
 
     `cause` is `CENSORED`, or 1 + the place in `CAUSES`. `cut` marks the patients whose time another strategy than
-    `treatment_policy` ended or censored because of a rescue or death.
+    `treatment_policy` ended or censored because of a rescue or death. `rescue_after_last_ck` and `death_after_last_ck`
+    mark those whose time was censored at their last CK of known normality, and who had one or the other later.
     """
 
     duration: Ints
     cause: Ints
     cut: Bools
+    rescue_after_last_ck: Bools
+    death_after_last_ck: Bools
 
 
 def rescues(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, ...]) -> Rescues:
     """The first rescue and the death of each patient."""
-    second = np.where(exposure.courses > 1, exposure.second_course_day - exposure.day0, NO_TIME)
-    second = np.where(second > 0, second, NO_TIME)
     drug = first_new_drug_day(cohort, exposure, immunosuppressants)
     died = np.array(
         [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],
         dtype=np.int64,
     )
     known = exposure.treated & (died != NO_TIME)
-    return Rescues(_earlier(second, drug), np.where(known, died - exposure.day0, NO_TIME))
+    return Rescues(_earlier(exposure.second_course, drug), np.where(known, died - exposure.day0, NO_TIME))
+
+
+def before_end(spells: Spells, day: Ints) -> Bools:
+    """Whether something of this day from day 0 (`NO_TIME` for none) came while the time with normal CK was observed.
+
+    On the day of the abnormal CK it comes after it: the CK was the reason. Where CK never became abnormal the time is
+    observed up to and with the day of the last CK of known normality.
+    """
+    end = spells.start + spells.duration
+    before: Bools = _in_set(spells) & (day != NO_TIME) & np.where(spells.relapsed, day < end, day <= end)
+    return before
 
 
 def outcomes(spells: Spells, rescued: Rescues, strategy: RescueStrategy) -> Outcomes:
     """The time with normal CK of each patient under one strategy.
 
-    A rescue or death counts when it came before the abnormal CK; on one day the abnormal CK came first (it was the
-    reason), and a rescue before death. Where CK never became abnormal, both count on their day even after the last CK:
-    treatment and death are known without a draw. A rescue on or before the first normal CK acts at 0 days.
-    `hypothetical` censors on the day of the rescue, or at the last CK where that came first, and leaves death to the
-    last CK.
+    A rescue or death counts only while the time is observed (`before_end`), so that one rule censors everybody: were
+    patients followed to a late rescue or death and all others to their last CK, those would be all that is left at risk
+    at late times. Later ones are marked. Of one day a rescue comes before death. A rescue on or before the first normal
+    CK acts at 0 days. `hypothetical` censors on the day of the rescue and leaves death to the last CK.
     """
-    in_set = np.array([not reason for reason in spells.reason], dtype=np.bool_)
+    cause = np.where(_in_set(spells) & spells.relapsed, ABNORMAL, CENSORED)
+    counted = before_end(spells, rescued.treated), before_end(spells, rescued.died)
+    by_rescue = counted[0] & ~(counted[1] & (rescued.died < rescued.treated))
+    by_death = counted[1] & ~by_rescue
+    duration, cut = spells.duration, np.zeros(len(cause), dtype=np.bool_)
+    if strategy != "treatment_policy":
+        duration = np.where(by_rescue, np.maximum(rescued.treated - spells.start, 0), duration)
+        cut = by_rescue if strategy == "hypothetical" else by_rescue | by_death
+        cause = np.where(cut, CENSORED if strategy == "hypothetical" else np.where(by_rescue, RESCUED, DIED), cause)
+    last = _in_set(spells) & (cause == CENSORED) & ~cut
     end = spells.start + spells.duration
-    cause = np.where(in_set & spells.relapsed, ABNORMAL, CENSORED)
-    if strategy == "treatment_policy":
-        return Outcomes(spells.duration, cause, np.zeros(len(end), dtype=np.bool_))
-    forestalled = [
-        in_set & (day != NO_TIME) & (~spells.relapsed | (day < end)) for day in (rescued.treated, rescued.died)
-    ]
-    by_rescue = forestalled[0] & ~(forestalled[1] & (rescued.died < rescued.treated))
-    by_death = forestalled[1] & ~by_rescue
-    to_rescue = np.maximum(rescued.treated - spells.start, 0)
-    if strategy == "hypothetical":
-        cut = by_rescue & (to_rescue < spells.duration)
-        return Outcomes(np.where(cut, to_rescue, spells.duration), np.where(cut, CENSORED, cause), cut)
-    duration = np.where(by_rescue, to_rescue, np.where(by_death, rescued.died - spells.start, spells.duration))
-    cause = np.where(by_rescue, RESCUED, np.where(by_death, DIED, cause))
-    return Outcomes(np.maximum(duration, 0), cause, by_rescue | by_death)
+    return Outcomes(duration, cause, cut, last & (rescued.treated > end), last & (rescued.died > end))
+
+
+def _in_set(spells: Spells) -> Bools:
+    return np.array([reason == INCLUDED for reason in spells.reason], dtype=np.bool_)
 
 
 def _earlier(one: Ints, other: Ints) -> Ints:

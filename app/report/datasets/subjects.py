@@ -56,8 +56,8 @@ _PEOPLE: tuple[Variable, ...] = (
          "Of all courses of the protocol's products."),
     ours("CRS1EDT", "End Date of the Index Course", "date", "Day of the last infusion of the index course.",
          "Courses by the protocol's gap rule."),
-    ours("CRS2SDT", "Start Date of the Second Course", "date", "Day of the first infusion after the index course.",
-         "Courses by the protocol's gap rule."),
+    ours("CRS2SDT", "Start Date of the Second Course", "date", "Day on which the first course after day 0 began.",
+         "Courses by the protocol's gap rule; one of another product that began on day 0 is part of the treatment."),
     ours("INFUSN", "Number of Infusions", "integer", "Infusions of the protocol's products.", "A count."),
     ours("COURSEN", "Number of Courses", "integer", "Courses of the protocol's products.",
          "Courses by the protocol's gap rule."),
@@ -171,13 +171,12 @@ def _treatment(origin: Origin) -> dict[str, Column]:
     study, size = origin.study, len(origin.study.cohort)
     exposure, given = study.exposure, study.exposure.given
     first = first_where(given.patient, size, np.ones(len(given), dtype=np.bool_)).tolist()
-    second = np.where(exposure.courses > 1, exposure.second_course_day, NO_TIME)
     return {
         "TRT01P": [" or ".join(study.protocol.treatment.products)] * size,
         "TRT01A": [None if row < 0 else given.product[row] for row in first],
         "TRTEDT": dates(_last_day(given.patient, given.day, size)),
         "CRS1EDT": dates(_last_day(given.patient[exposure.index], given.day[exposure.index], size)),
-        "CRS2SDT": dates(second),
+        "CRS2SDT": dates(exposure.second_course_day),
         "INFUSN": exposure.infusions.tolist(),
         "COURSEN": exposure.courses.tolist(),
         "CRS1DOSE": numbers(index_dose_per_kg(study.cohort, exposure)),

@@ -1,4 +1,4 @@
-"""`adtte`: for how long CK stays normal, and how long it takes to become so."""
+"""`adtte`: for how long CK stays normal, and how long it takes from day 0 to the first normal CK."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from app.derive.ck.ck_rescue import ABNORMAL, CENSORED, DIED, RESCUED
 from app.derive.segments import INCLUDED, first_where
 from app.derive.study import DerivedStudy
 from app.protocol.ck_normal import RescueStrategy
-from app.report.datasets.cells import dates, since
+from app.report.datasets.cells import dates, since, yes
 from app.report.datasets.parameters import (
     EFFFL,
     IDENTIFIERS,
     SAFFL,
     TRTSDT,
+    YES,
     Origin,
     fact_address,
 )
-from app.report.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam
+from app.report.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam, ours
 from app.timeline.columns import NO_TIME, Bools, Ints, Words
 from app.timeline.sources import end_address
 from app.timeline.vocabulary import LAB_CODES
@@ -57,7 +58,7 @@ DESCRIPTION = DatasetDescription(
              "CK was abnormal before, whatever treatment followed. CKNORMC, CKNORMH and CKNORMK: the same where a "
              "second course, a new immunosuppressant or death came first, under the strategies `composite`, "
              "`hypothetical` and `competing`. TTNORM: from day 0 to the first normal CK after it, for the efficacy "
-             "set.",
+             "set, patients with NORMBLFL among them.",
              codelist=tuple(_TEXTS)),
         adam("PARAM", "Parameter", "text", "The same in words.", "One text for each PARAMCD.",
              codelist=tuple(_TEXTS.values())),
@@ -66,7 +67,7 @@ DESCRIPTION = DatasetDescription(
              "Day of the first normal CK after day 0; TTNORM: TRTSDT."),
         adam("ADT", "Analysis Date", "date", "The day of the event or of censoring.",
              "Day of the event, else of the last CK whose normality is known; CKNORMC, CKNORMH and CKNORMK: day of the "
-             "rescue or death that came first, or STARTDT where it came before that."),
+             "rescue or death that came first and not after that CK, or STARTDT where it came before that."),
         adam("AVAL", "Analysis Value", "integer", "The time.", "ADT minus STARTDT; nothing is added.", unit="d"),
         adam("CNSR", "Censor", "integer", "Whether the time is censored.",
              "0 at the event, 1 where it was not seen. CKNORMH: 2 where the rescue censored. CKNORMK: 2 where the "
@@ -75,6 +76,10 @@ DESCRIPTION = DatasetDescription(
              codelist=(_ABNORMAL, _RESCUE, _DEATH, _NORMAL, _LAST)),
         adam("CNSDTDSC", "Censor Date Description", "text", "What the date of censoring is.",
              "Empty where CNSR is 0, else EVNTDESC.", codelist=(_RESCUE, _DEATH, _LAST)),
+        ours("NORMBLFL", "Baseline CK Normal Flag", "text", "Whether CK was normal before treatment.",
+             "TTNORM: Y where the baseline CK is known to be within its upper limit: nothing became normal then, and a "
+             "time to becoming normal leaves the row out. Empty for the other times, whose patients were abnormal.",
+             codelist=YES),
         fact_address("SRCID", "Address of the Source Fact of ADT",
                      "The CK of ADT, the infusion or medication of the rescue, or `RECORD/ended` of the records of a "
                      "patient who died."),
@@ -152,6 +157,7 @@ def _columns(origin: Origin, time: _Time) -> dict[str, Column]:
         "AVAL": (time.end - time.start).tolist(),
         "CNSR": [codes[cause] for cause in causes],
         "EVNTDESC": [words[cause] for cause in causes],
+        "NORMBLFL": yes(origin.study.normal_at_baseline[time.patient]),
         "CNSDTDSC": [words[cause] if codes[cause] else None for cause in causes],
     }
 
@@ -180,7 +186,7 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
     """The address of the infusion or medication that was the first rescue of each patient who had one."""
     study = origin.study
     exposure, table, day = study.exposure, study.cohort.medications, study.rescues.treated
-    second = _infusion_facts(origin, ~exposure.index)
+    second = _infusion_facts(origin, exposure.further)
     listed = {drug.strip().casefold() for drug in study.protocol.ck_normal_time.immunosuppressants}
     drugs = [name.strip().casefold() for name in table.drug]
     starts = since(table.start_day, exposure.day0[table.patient])
@@ -190,7 +196,7 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
         patient = int(table.patient[row])
         if drugs[row] in listed and (patient, drugs[row]) not in before:
             found.setdefault(patient, origin.sources.medications[row])
-    by_course = (day != NO_TIME) & (since(exposure.second_course_day, exposure.day0) == day)
+    by_course = (day != NO_TIME) & (exposure.second_course == day)
     return found | {int(i): second[i] for i in np.flatnonzero(by_course)}
 
 
