@@ -52,6 +52,19 @@ def test_an_empty_study_is_answered_with_nulls_and_not_refused(anywhere, name):
     assert answer.json()["populations"] == {"all": 0, "safety": 0, "efficacy": 0}
 
 
+@pytest.mark.parametrize("preset", ["seed-2008", "acr-eular-2016-adult"])
+def test_numbers_that_nobody_can_measure_are_answered_and_not_stumbled_over(client, preset):
+    """A weight of 1e-101 kg and upper limits of 1e-300 U/L are accepted; what comes of them may be null."""
+    client.put("/v1/studies/trial", json={"name": "T", "protocol": preset})
+    labs = [lab(day, value) | {"upper_limit": 1e-300} for day, value in ((-7, 1e7), (28, 1.0), (56, 5e-324))]
+    infusions = [{"time": "2005-04-11", "product": "IVIG", "dose": 5, "unit": "g"}]
+    document = {"patient": {"id": "A", "weight_kg": 1e-101}, "labs": labs, "infusions": infusions}
+    assert client.post("/v1/studies/trial/patients/A/events", json=document).status_code == 201
+
+    for name in ("", *(f"/{name}" for name in QUESTIONS)):
+        assert client.get(f"/v1/studies/trial/analyses{name}?patients=true").status_code == 200, name
+
+
 def test_the_whole_report_holds_the_answers_that_a_trial_reports(anywhere):
     home = fill(anywhere, 3)
     report = anywhere.get(f"{home}/analyses").json()

@@ -86,7 +86,7 @@ def measure_score(followed: Followed, span: Floats) -> MeasureScore:
     before, after, known = followed.before, followed.after, followed.known
     if followed.better == "higher":
         before, after = after, before
-    percent = 100 * (before.low / before.unit - after.high / after.unit) / span
+    percent = _percent(before.low, before.unit, after.high, after.unit, span)
     attained = ~(before.low_open | after.high_open)
     least = _passed(bands.cuts, percent, (before.low, before.unit, after.high, after.unit, span), attained)
     lower = np.where(known, scores[least], 0)
@@ -94,10 +94,17 @@ def measure_score(followed: Followed, span: Floats) -> MeasureScore:
     bounded = np.flatnonzero(known & ~(before.exact & after.exact))
     if bounded.size:
         ends = [_taken(each, bounded, known.shape) for each in (before.high, before.unit, after.low, after.unit, span)]
-        greatest = 100 * (ends[0] / ends[1] - ends[2] / ends[3]) / ends[4]
+        greatest = _percent(*ends)
         upper.ravel()[bounded] = scores[_passed(bands.cuts, greatest, ends, np.ones(1, dtype=np.bool_))]
         percent.ravel()[bounded] = np.nan
     return MeasureScore(followed.name, known, lower, upper, percent)
+
+
+def _percent(better: Floats, unit_of_better: Floats, worse: Floats, unit_of_worse: Floats, span: Floats) -> Floats:
+    """The change in per cent of the range; infinite where an upper limit is so small that no float holds it."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        change: Floats = 100 * (better / unit_of_better - worse / unit_of_worse) / span
+    return change
 
 
 def _passed(cuts: Sequence[int], percent: Floats, ends: Sequence[Floats], attained: Bools) -> Ints:
