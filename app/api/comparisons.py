@@ -83,6 +83,28 @@ class Place:
         return timelines.cohort(connection, self.declared.id, self.declared.revision)
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is read of one study."""
+
+    place: Place
+    cohort: Cohort
+    changed: bool | None
+    """Whether its protocol was declared after its first outcome had arrived."""
+
+    @classmethod
+    def of(cls, connection: Connection, place: Place) -> "Side":
+        """Its patients and what is known of its protocol."""
+        study, revision = place.declared.id, place.declared.revision
+        changed = studies.protocol_changed_after_first_outcome(connection, study, revision)
+        return cls(place, place.cohort(connection), changed)
+
+    @property
+    def named(self) -> NamedCohort:
+        """Its patients under its name."""
+        return NamedCohort(self.place.declared.id, self.cohort)
+
+
 @router.get(
     "/v1/studies/{study}/comparisons/{other}",
     operation_id="compareStudies",
@@ -124,33 +146,29 @@ def compare_studies(
         )
     other_at = AsItStood(other_revision, at.as_of if other_revision is None else None)
     with parts.database.reading() as connection:
-        places = [Place.of(connection, study, at, now), Place.of(connection, other, other_at, now)]
-        tag = _tag(places, asked)
+        first = Place.of(connection, study, at, now)
+        second = Place.of(connection, other, other_at, now)
+        tag = _tag([first, second], asked)
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)
-        cohorts = [place.cohort(connection) for place in places]
-        changed = studies.protocol_changed_after_first_outcome(connection, study, places[0].declared.revision)
-        other_changed = studies.protocol_changed_after_first_outcome(connection, other, places[1].declared.revision)
-    protocol = places[0].declared.protocol
-    same = places[1].declared.protocol_digest == places[0].declared.protocol_digest
+        sides = Side.of(connection, first), Side.of(connection, second)
+    return tagged(_compared(*sides, asked), tag, None)
+
+
+def _compared(first: Side, second: Side, asked: BetweenStudies) -> bytes:
+    """The answer, with what both studies were read from."""
+    protocol, digest = first.place.declared.protocol, second.place.declared.protocol_digest
+    same = digest == first.place.declared.protocol_digest
+    changed = second.changed
     if not same:  # the other study's patients are judged by definitions that it did not declare
-        other_changed = len(cohorts[1].labs) + len(cohorts[1].assessments) > 0
-    answer = study_comparison(
-        NamedCohort(places[0].declared.id, cohorts[0]),
-        NamedCohort(places[1].declared.id, cohorts[1]),
-        protocol,
-        asked,
-        same_protocol=same,
-    )
-    header = Header(**_header(places[0], cohorts[0], protocol, changed))
-    beside = OtherStudy(
-        **_header(places[1], cohorts[1], protocol, other_changed),
-        declared_protocol=places[1].declared.protocol_digest,
-    )
-    return tagged(frame(header, answer, other=beside), tag, None)
+        changed = len(second.cohort.labs) + len(second.cohort.assessments) > 0
+    answer = study_comparison(first.named, second.named, protocol, asked, same_protocol=same)
+    header = Header(**_header(first.place, first.cohort, protocol, first.changed))
+    beside = OtherStudy(**_header(second.place, second.cohort, protocol, changed), declared_protocol=digest)
+    return frame(header, answer, other=beside)
 
 
-def _header(place: Place, cohort: Cohort, protocol: Protocol, changed: bool) -> dict[str, Any]:
+def _header(place: Place, cohort: Cohort, protocol: Protocol, changed: bool | None) -> dict[str, Any]:
     return {
         "study": place.declared.id,
         "revision": place.declared.revision,
