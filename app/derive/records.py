@@ -144,11 +144,20 @@ def _before(table: Labs | Assessments, exposure: Exposure) -> Ints:
 
 
 def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[str]) -> Ints:
-    """The row of each patient and day that comes last by `preference` (least significant first)."""
-    order = np.lexsort((*preference, table.day, table.patient))
-    patient, day = table.patient[order], table.day[order]
+    """The row of each patient and day that comes last by `preference` (least significant first).
+
+    The rows of a cohort stand by patient and day, so that only the days with several are sorted.
+    """
+    patient, day = table.patient, table.day
+    same = (patient[1:] == patient[:-1]) & (day[1:] == day[:-1])
+    shared = np.zeros(len(patient), dtype=np.bool_)
+    shared[1:] |= same
+    shared[:-1] |= same
+    rows = np.flatnonzero(shared)
+    order = rows[np.lexsort((*(column[rows] for column in preference), day[rows], patient[rows]))]
     last = np.ones(len(order), dtype=np.bool_)
-    last[:-1] = (patient[1:] != patient[:-1]) | (day[1:] != day[:-1])
+    last[:-1] = (patient[order[1:]] != patient[order[:-1]]) | (day[order[1:]] != day[order[:-1]])
     flags["duplicate_draw"] += int((~last).sum())
-    chosen: Ints = order[last]
-    return chosen
+    kept = ~shared
+    kept[order[last]] = True
+    return np.flatnonzero(kept)

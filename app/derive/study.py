@@ -44,6 +44,7 @@ class DerivedStudy:
         self.cohort = cohort
         self.protocol = protocol
         self._records: dict[str, Records] = {}
+        self._points: dict[str, Floats] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
         self._responses: dict[ResponseRule, Response] = {}
 
@@ -94,7 +95,9 @@ class DerivedStudy:
 
     def at_week(self, measure: str, week: int) -> Floats:
         """The number that each patient's value at a week counts as, NaN where there is none."""
-        return pick(self.records(measure).point, self.weeks(measure)[week])
+        if measure not in self._points:
+            self._points[measure] = self.records(measure).point
+        return pick(self._points[measure], self.weeks(measure)[week])
 
     @cached_property
     def ck_known(self) -> Ints:

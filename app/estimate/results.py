@@ -107,7 +107,8 @@ def is_none(value: object) -> bool:
 class Result(BaseModel):
     """A result never changes once it is computed and has no field that is not declared."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when first used: an answer brings dozens of models, and a start uses none of them.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Interval(Result):

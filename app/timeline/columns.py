@@ -47,7 +47,10 @@ class Table:
         return len(self.patient)
 
     def where(self, keep: Bools | Ints) -> Self:
-        """The rows that a mask or an index array picks, in that order."""
+        """The rows that a mask or an index array picks, in that order; the table itself where that is all of them."""
+        every = keep.all() if keep.dtype == np.bool_ else np.array_equal(keep, np.arange(len(self)))
+        if len(keep) == len(self) and every:
+            return self
         return type(self)(**{part.name: getattr(self, part.name)[keep] for part in fields(self)})
 
     def of_patients(self, chosen: Ints, size: int) -> Self:
