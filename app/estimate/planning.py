@@ -168,7 +168,8 @@ def _expected_limits(n: int, rate: float, level: float) -> tuple[float, float]:
     tail = (1 - level) / 2
     low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
     high = np.where(k < n, betainccinv(k + 1, np.maximum(n - k, 1), tail), 1.0)
-    return tuple(float(np.sum(weight * limit) / np.sum(weight)) for limit in (low, high))  # type: ignore[return-value]
+    total = np.sum(weight)
+    return float(np.sum(weight * low) / total), float(np.sum(weight * high) / total)
 
 
 def _power(n: int, effect: float, alpha: float) -> float:

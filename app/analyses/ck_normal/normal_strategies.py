@@ -1,7 +1,7 @@
 """The time with normal CK under each strategy for a rescue, side by side."""
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import TypedDict, get_args
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,7 @@ from app.estimate.results import Median, RestrictedMean, Result, Survival
 from app.estimate.times.competing import Incidence, cumulative_incidence, event_free, restricted_mean_event_free
 from app.estimate.times.survival import HalfRule, kaplan_meier, median_of, restricted_mean
 from app.protocol.ck_normal import RescueStrategy
+from app.protocol.conventions import MedianConvention, PlateauConvention, SurvivalInterval
 from app.timeline.columns import Bools
 
 STRATEGIES: tuple[RescueStrategy, ...] = get_args(RescueStrategy)
@@ -116,18 +117,32 @@ def _row(context: Context, times: Times, declared: RescueStrategy, in_force: Res
     )
 
 
+class CurveConventions(TypedDict):
+    """What every curve is estimated by, whatever ends the time."""
+
+    level: float
+    interval: SurvivalInterval
+    median: MedianConvention
+    plateau: PlateauConvention
+
+
 def _estimates(
     context: Context, strategy: RescueStrategy, outcomes: Outcomes, in_set: Bools
 ) -> tuple[Survival, RestrictedMean]:
     duration, cause = outcomes.duration[in_set], outcomes.cause[in_set]
     until, asked = context.protocol.ck_normal_time.rmst_until_days, context.conventions
-    how = {"level": context.level, "interval": asked.interval, "median": asked.median, "plateau": asked.plateau}
+    how: CurveConventions = {
+        "level": context.level,
+        "interval": asked.interval,
+        "median": asked.median,
+        "plateau": asked.plateau,
+    }
     if strategy == "treatment_policy":
-        curve = kaplan_meier(duration, cause != CENSORED, **how)  # type: ignore[arg-type]
+        curve = kaplan_meier(duration, cause != CENSORED, **how)
         return curve, restricted_mean(duration, cause != CENSORED, until=until)
     known = len(CAUSES) if strategy == "competing" else 1
     cause = cause if strategy == "competing" else (cause != CENSORED).astype(np.int64)
-    curve = event_free(duration, cause, causes_known=known, **how)  # type: ignore[arg-type]
+    curve = event_free(duration, cause, causes_known=known, **how)
     return curve, restricted_mean_event_free(duration, cause, causes_known=known, until=until)
 
 

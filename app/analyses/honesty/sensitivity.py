@@ -119,7 +119,9 @@ def _rows(context: Context, main: Headline) -> list[SensitivityRow]:
         same = np.array_equal(variant.headline.values, main.values, equal_nan=True)
         estimate, reason, interval, tests = as_declared if same else _estimate(context, variant.headline)
         reference = rows[0].estimate if rows else estimate
-        known = estimate is not None and reference is not None and variant.comparable
+        difference = None
+        if estimate is not None and reference is not None and variant.comparable:
+            difference = estimate - reference
         rows.append(
             SensitivityRow(
                 **_about(context, main),
@@ -127,7 +129,7 @@ def _rows(context: Context, main: Headline) -> list[SensitivityRow]:
                 of=main.kind,
                 n=int(variant.headline.included.sum()),
                 estimate=estimate,
-                difference=estimate - reference if known else None,  # type: ignore[operator]
+                difference=difference,
                 reason=reason,
                 difference_reason=reason or _why_no_difference(variant, reference),
                 interval=interval,
