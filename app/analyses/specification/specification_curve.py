@@ -232,7 +232,7 @@ def _rows(context: Context, measure: str, made: Table, estimates: list[Proportio
             reason=estimate.reason,
             interval=estimate.intervals[0],
             specifications=len(row.specifications),
-            same_as=tuple(made.indices(each) for each in others),  # type: ignore[misc]
+            same_as=tuple(made.indices(each) for each in others),
         )
 
 
@@ -251,11 +251,11 @@ def _curve(context: Context, measure: str, made: Table, estimates: list[Proporti
         reason=None if rates else Reason.NO_PATIENTS,
         declared=_place(made, rates),
         choices=GridChoices(
-            criterion=tuple(_definition(each) for each in criteria),  # type: ignore[arg-type]
-            window=tuple(_definition(each) for each in windows),  # type: ignore[arg-type]
-            baseline=baselines,  # type: ignore[arg-type]
-            analysis_set=sets,  # type: ignore[arg-type]
-            missing=missing,  # type: ignore[arg-type]
+            criterion=tuple(_definition(each) for each in criteria),
+            window=tuple(_definition(each) for each in windows),
+            baseline=baselines,
+            analysis_set=sets,
+            missing=missing,
         ),
         picture=_picture(made, estimates),
         patients=_patients(context, made) if context.listed else None,

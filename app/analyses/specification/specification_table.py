@@ -1,16 +1,40 @@
 """The definitions of one measure and kind, collapsed where they are one: the rows of the table, and their order."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from app.derive.specifications import SpecificationVerdicts, Verdicts
-from app.protocol.specification import Kind, MeasureGrid, Specification
+from app.protocol.specification import (
+    AnalysisSet,
+    BaselineRule,
+    Criterion,
+    Kind,
+    MeasureGrid,
+    Missing,
+    Specification,
+    Window,
+)
 from app.timeline.columns import Ints
 
-DIMENSIONS = ("criterion", "window", "baseline", "analysis_set", "missing")
+Indices = tuple[int, int, int, int, int]
+Choice = TypeVar("Choice")
+
+
+class Choices(NamedTuple):
+    """The choices of each dimension of a definition."""
+
+    criterion: tuple[Criterion, ...]
+    window: tuple[Window, ...]
+    baseline: tuple[BaselineRule, ...]
+    analysis_set: tuple[AnalysisSet, ...]
+    missing: tuple[Missing, ...]
+
+
+DIMENSIONS = Choices._fields
 
 
 @dataclass(slots=True)
@@ -43,7 +67,7 @@ class Table:
 
     kind: Kind
     rows: tuple[Alike, ...]
-    choices: tuple[tuple[object, ...], ...]
+    choices: Choices
     in_grid: bool | None
     counted: Ints
     responded: Ints
@@ -58,10 +82,14 @@ class Table:
         """The place of the declared row."""
         return next((place for place, row in enumerate(self.rows) if row.declared), None)
 
-    def indices(self, specification: Specification) -> tuple[int, ...]:
+    def indices(self, specification: Specification) -> Indices:
         """The place of each choice of a definition among the choices of its dimension."""
-        return tuple(
-            choices.index(getattr(specification, name)) for name, choices in zip(DIMENSIONS, self.choices, strict=True)
+        return (
+            self.choices.criterion.index(specification.criterion),
+            self.choices.window.index(specification.window),
+            self.choices.baseline.index(specification.baseline),
+            self.choices.analysis_set.index(specification.analysis_set),
+            self.choices.missing.index(specification.missing),
         )
 
     def used(self) -> Iterator[tuple[str, int, list[int]]]:
@@ -107,11 +135,18 @@ def _all(
         yield declared, verdicts.verdicts(declared)
 
 
-def _choices(grid: MeasureGrid, kind: Kind, added: Specification | None) -> tuple[tuple[object, ...], ...]:
-    of_grid: Sequence[tuple[object, ...]] = (
-        grid.criteria(kind), grid.windows, grid.baselines, grid.analysis_sets, grid.missing
-    )  # fmt: skip
+def _choices(grid: MeasureGrid, kind: Kind, added: Specification | None) -> Choices:
+    of_grid = Choices(grid.criteria(kind), grid.windows, grid.baselines, grid.analysis_sets, grid.missing)
     if added is None:
-        return tuple(of_grid)
-    own = [getattr(added, name) for name in DIMENSIONS]
-    return tuple(choices if each in choices else (*choices, each) for choices, each in zip(of_grid, own, strict=True))
+        return of_grid
+    return Choices(
+        _with(added.criterion, of_grid.criterion),
+        _with(added.window, of_grid.window),
+        _with(added.baseline, of_grid.baseline),
+        _with(added.analysis_set, of_grid.analysis_set),
+        _with(added.missing, of_grid.missing),
+    )
+
+
+def _with(own: Choice, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    return choices if own in choices else (*choices, own)
