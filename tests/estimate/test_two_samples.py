@@ -89,10 +89,22 @@ def test_every_difference_is_found_at_its_place(first, second, data):
     rows, columns = np.sort(np.array(first, dtype=float)), np.sort(np.array(second, dtype=float))
     k = data.draw(st.integers(1, rows.size * columns.size))
     few = data.draw(st.sampled_from([1, selection.FEW]))  # one left a row, so that the search goes on to the end
+    sampled = data.draw(st.sampled_from([1, 2, selection.SAMPLED]))  # samples that say little about where k lies
     expected = np.sort(np.add.outer(rows, columns), axis=None)[k - 1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "FEW", few)
+        patch.setattr(selection, "SAMPLED", sampled)
         assert kth_sum(rows, columns, np.zeros(rows.size, dtype=np.int64), k) == expected
+
+
+def test_the_search_ends_where_its_samples_always_mislead():
+    rows = np.concatenate([np.zeros(999), [1e6]])
+    columns = np.concatenate([np.arange(500) / 1000, 1e3 + np.arange(500)])
+    expected = np.sort(np.add.outer(rows, columns), axis=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "_around", lambda *_: [-1.0, 2e6])
+        for k in (1, 250_000, 499_500, 499_501, 999_999, 1_000_000):
+            assert kth_sum(rows, columns, np.zeros(rows.size, dtype=np.int64), k) == expected[k - 1]
 
 
 def test_a_shift_of_middling_samples_is_the_median_of_all_differences():

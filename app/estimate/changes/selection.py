@@ -3,39 +3,64 @@
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 FEW = 16
 """Once so few sums a row are left, they are sorted rather than searched."""
+SAMPLED = 128
+"""A round looks at so many rows, and at so many sums of each."""
+MARGIN = 0.005
+"""A sample of that size places a sum within about this share of all: its pivots stand so far on either side."""
 
 
-def kth_sum(rows: NDArray[np.float64], columns: NDArray[np.float64], start: NDArray[np.int64], k: int) -> float:
+def kth_sum(rows: Floats, columns: Floats, start: Ints, k: int) -> float:
     """The k-th smallest (from 1) of the sums of each row with the columns from its `start` on; both are ascending.
 
-    Each round takes as pivot the weighted median of the medians of what is left of the rows, counts the sums below and
-    up to it, and drops the side that k is not on (Johnson and Mizoguchi 1978); the few that remain are sorted. Memory
-    is O(n) and time O(n log^2 n). Sums that differ by a few units in the last place of the largest value count as
-    equal.
+    Each round counts the sums below two pivots that a regular sample of what is left places closely on either side of
+    the k-th, and drops the sides that k is not on: a few rounds leave what can be sorted. Where a round does not leave
+    half, the next takes the weighted median of the rows' medians, which drops a quarter whatever the values are
+    (Johnson and Mizoguchi 1978). Memory is O(n), time at worst O(n log^2 n). Sums that differ by a few units in the
+    last place of the largest value count as equal.
     """
     first, end = start, np.full(rows.size, columns.size)  # of row i the columns first[i] .. end[i] - 1 are left
     slack = 4 * np.spacing(max(np.max(np.abs(rows)), np.max(np.abs(columns))))
-    while np.sum(end - first) > FEW * rows.size:
-        pivot = _pivot(rows, columns, first, end)
-        below = np.clip(np.searchsorted(columns, pivot - rows - slack, side="left"), first, end)
-        up_to = np.clip(np.searchsorted(columns, pivot - rows + slack, side="right"), first, end)
-        if k <= np.sum(below - start):
-            end = below
-        elif k > np.sum(up_to - start):
+    left, narrowed = int(np.sum(end - first)), True
+    while left > FEW * rows.size:
+        share = (k - np.sum(first - start)) / left
+        for pivot in _around(rows, columns, first, end, share) if narrowed else [_middle(rows, columns, first, end)]:
+            below = np.clip(np.searchsorted(columns, pivot - rows - slack, side="left"), first, end)
+            if k <= np.sum(below - start):
+                end = below
+                continue
+            up_to = np.clip(np.searchsorted(columns, pivot - rows + slack, side="right"), first, end)
+            if k <= np.sum(up_to - start):
+                return pivot
             first = up_to
-        else:
-            return pivot
-    left = end - first
-    kept = np.arange(np.sum(left)) - np.repeat(np.cumsum(left) - left - first, left)
-    sums = np.sort(np.repeat(rows, left) + columns[kept])
+        before, left = left, int(np.sum(end - first))
+        narrowed = left <= before / 2
+    held = end - first
+    kept = np.arange(left) - np.repeat(np.cumsum(held) - held - first, held)
+    sums = np.sort(np.repeat(rows, held) + columns[kept])
     return float(sums[k - 1 - np.sum(first - start)])
 
 
-def _pivot(
-    rows: NDArray[np.float64], columns: NDArray[np.float64], first: NDArray[np.int64], end: NDArray[np.int64]
-) -> float:
+def _around(rows: Floats, columns: Floats, first: Ints, end: Ints, share: float) -> list[float]:
+    """Two sums between which the one at this share of all that are left will lie, told by a regular sample."""
+    held = np.flatnonzero(end > first)
+    step = max(1, held.size // SAMPLED)
+    some = held[step // 2 :: step]
+    left = (end - first)[some]
+    places = first[some, None] + (left[:, None] * (np.arange(SAMPLED) + 0.5) / SAMPLED).astype(np.int64)
+    sums = (rows[some, None] + columns[places]).ravel()
+    order = np.argsort(sums)
+    weight = np.cumsum(np.repeat(left, SAMPLED)[order])
+    wanted = np.clip([share - MARGIN, share + MARGIN], 0, 1) * weight[-1]
+    pivots: list[float] = sums[order[np.searchsorted(weight, wanted)]].tolist()
+    return pivots
+
+
+def _middle(rows: Floats, columns: Floats, first: Ints, end: Ints) -> float:
     """The middle of the rows' middles, each row weighing as much as it still holds: a quarter lies on either side."""
     held = np.flatnonzero(end > first)
     middles = rows[held] + columns[(first[held] + end[held]) // 2]
