@@ -50,7 +50,8 @@ class Judged:
 def response(rule: ResponseRule, judged: Judged) -> Response:
     """The verdict of one rule on every patient."""
     chosen = _chosen(rule, judged)
-    satisfied, best_end = _satisfied(rule, judged)
+    seen = judged.records.patient[chosen]
+    satisfied, best_end = _satisfied(rule, judged, chosen)
     size, base = judged.records.size, judged.base
     at_baseline = pick(judged.records.value, base)
     checks: list[tuple[str, Bools]] = [*judged.excluded, ("no_baseline", base < 0)]
@@ -61,12 +62,12 @@ def response(rule: ResponseRule, judged: Judged) -> Response:
         checks.append(("at_scale_maximum", at_baseline == best_end))
     if not isinstance(rule, PointsAboveBaseline):
         checks.append(("zero_baseline", at_baseline == 0))
-    checks.append(("no_value_in_window", ~any_where(judged.records.patient, size, chosen)))
+    checks.append(("no_value_in_window", np.bincount(seen, minlength=size) == 0))
     reason = first_reason(checks, size)
     evaluable = np.array([each == INCLUDED for each in reason], dtype=np.bool_)
     if not isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
         flags["near_ceiling"] = int((_near_ceiling(rule, at_baseline, best_end) & evaluable).sum())
-    responder = any_where(judged.records.patient, size, chosen & satisfied)
+    responder = any_where(seen, size, satisfied)
     return Response(reason, evaluable, responder & evaluable, flags)
 
 
@@ -81,40 +82,38 @@ def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline:
     return flagged
 
 
-def _chosen(rule: ResponseRule, judged: Judged) -> Bools:
-    """The records that a rule looks at: those of a visit, or all or the last of a window of days."""
+def _chosen(rule: ResponseRule, judged: Judged) -> Ints:
+    """The rows that a rule looks at: those of a visit, or all or the last of a window of days."""
     records = judged.records
-    chosen = np.zeros(len(records.day), dtype=np.bool_)
     if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
         rows = judged.weeks[rule.week]
     else:
         window = (records.day >= rule.days[0]) & (records.day <= rule.days[1])
         if rule.value == "best":
-            return window
+            return np.flatnonzero(window)
         rows = last_where(records.patient, records.size, window)
-    chosen[rows[rows >= 0]] = True
-    return chosen
+    return rows[rows >= 0]
 
 
-def _satisfied(rule: ResponseRule, judged: Judged) -> tuple[Bools, float]:
-    """Whether each record satisfies a rule against its patient's baseline, and the best score of the scale."""
+def _satisfied(rule: ResponseRule, judged: Judged, rows: Ints) -> tuple[Bools, float]:
+    """Whether each of these rows satisfies a rule against its patient's baseline, and the best score of the scale."""
     records = judged.records
-    base = judged.base[records.patient]
+    value, base = records.value[rows], judged.base[records.patient[rows]]
     before = pick(records.value, base)
     if isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
-        low_enough = at_most_zero((100, records.value), (-rule.percent_of_baseline, before))
+        low_enough = at_most_zero((100, value), (-rule.percent_of_baseline, before))
         # A bound from above is the least favourable value it allows; a bound from below proves no fall, and a baseline
         # known only from above proves none either.
-        unproven = (records.comparator >= 3) | np.isin(pick_int(records.comparator, base, 0), (1, 2))
-        return (judged.known == NORMAL) | low_enough & ~unproven, np.nan
+        unproven = (records.comparator[rows] >= 3) | np.isin(pick_int(records.comparator, base, 0), (1, 2))
+        return (judged.known[rows] == NORMAL) | low_enough & ~unproven, np.nan
     if judged.scale is None:
         raise ValueError("a score is judged by the scale that the protocol declares")
     sign = 1 if judged.scale.better == "higher" else -1
     best_end = judged.scale.maximum if sign == 1 else judged.scale.minimum
     if isinstance(rule, PercentAboveBaseline):
         hundred = 100 * sign
-        return at_most_zero((rule.percent, before), (-hundred, records.value), (hundred, before)), best_end
-    return at_most_zero((rule.points, _ones(before)), (sign, before), (-sign, records.value)), best_end
+        return at_most_zero((rule.percent, before), (-hundred, value), (hundred, before)), best_end
+    return at_most_zero((rule.points, _ones(before)), (sign, before), (-sign, value)), best_end
 
 
 def _ones(like: Floats) -> Floats:
