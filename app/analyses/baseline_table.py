@@ -18,6 +18,7 @@ from app.analyses.frame import (
     shared,
 )
 from app.derive.doses import index_dose_per_kg, prednisolone
+from app.derive.segments import pick
 from app.derive.study import DerivedStudy
 from app.estimate.results import Number, Result, Summary
 from app.estimate.summary import summarise
@@ -164,9 +165,8 @@ def _year(day: int) -> int:
 
 
 def _times_upper_limit(study: DerivedStudy, measure: str) -> Floats:
-    records, rows = study.records(measure), study.weeks(measure)[0]
-    ratio = records.point / np.where(records.upper_limit > 0, records.upper_limit, np.nan)
-    return np.where(rows < 0, np.nan, ratio[np.maximum(rows, 0)]) if len(ratio) else np.full(len(rows), np.nan)
+    limit = pick(study.records(measure).upper_limit, study.weeks(measure)[0])
+    return study.at_week(measure, 0) / np.where(limit > 0, limit, np.nan)
 
 
 def _number(

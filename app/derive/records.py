@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.derive.exposure import Exposure
+from app.derive.segments import pick, pick_int
 from app.protocol.model import Scale
 from app.timeline.columns import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
 
@@ -35,8 +36,16 @@ class Records:
     @property
     def point(self) -> Floats:
         """The number that each value is calculated with: itself, x/2 for `<x` and `<=x`, x for `>x` and `>=x`."""
-        below = (self.comparator == COMPARATORS["<"]) | (self.comparator == COMPARATORS["<="])
-        return np.where(below, self.value / 2, self.value)
+        return _counted_as(self.value, self.comparator)
+
+    def at(self, rows: Ints) -> Floats:
+        """The same of each row that is asked for, NaN where there is no row."""
+        return _counted_as(pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None]))
+
+
+def _counted_as(value: Floats, comparator: Ints) -> Floats:
+    below = (comparator == COMPARATORS["<"]) | (comparator == COMPARATORS["<="])
+    return np.where(below, value / 2, value)
 
 
 def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:

@@ -1,5 +1,6 @@
 """Everything derived from one cohort under one protocol, each part once and only when a question asks for it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 
@@ -23,11 +24,12 @@ from app.derive.exact import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.improvement.core_set import CoreSetCourse, core_set_course
 from app.derive.intercurrent import Intercurrent, intercurrent, until_rescue
+from app.derive.parts import Derived, Part, joined, parts
 from app.derive.reactions import Reactions, reactions
 from app.derive.records import Records, lab_records, score_records
 from app.derive.response import Judged, Response, response
 from app.derive.run_in import RunIn, run_in
-from app.derive.segments import any_where, pick, pick_int
+from app.derive.segments import any_where, pick_int
 from app.derive.visits import baseline_too_old, visit_rows
 from app.protocol.ck_normal import RescueStrategy
 from app.protocol.improvement import Composite, judged_weeks
@@ -44,7 +46,6 @@ class DerivedStudy:
         self.cohort = cohort
         self.protocol = protocol
         self._records: dict[str, Records] = {}
-        self._points: dict[str, Floats] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
         self._responses: dict[ResponseRule, Response] = {}
 
@@ -95,9 +96,7 @@ class DerivedStudy:
 
     def at_week(self, measure: str, week: int) -> Floats:
         """The number that each patient's value at a week counts as, NaN where there is none."""
-        if measure not in self._points:
-            self._points[measure] = self.records(measure).point
-        return pick(self._points[measure], self.weeks(measure)[week])
+        return self.records(measure).at(self.weeks(measure)[week])
 
     @cached_property
     def ck_known(self) -> Ints:
@@ -118,6 +117,11 @@ class DerivedStudy:
         scale = None if is_ck else self.protocol.scale(measure)
         return response(rule, Judged(records, self.weeks(measure), known, scale, self.left_out))
 
+    def _of_ck(self, derive: Callable[[Part, Records, Ints, Ints], Derived]) -> Derived:
+        """What is derived of CK records, their normality and their patients' baselines, part by part."""
+        records, known, base = self.records("CK"), self.ck_known, self.weeks("CK")[0]
+        return joined(derive(part, part.records(records), known[part.rows], part.own(base)) for part in parts(records))
+
     def difference(self, measure: str, week: int) -> Floats:
         """The value at a week minus the baseline, NaN outside the efficacy set."""
         return np.where(self.efficacy, difference(self.at_week(measure, week), self.at_week(measure, 0)), np.nan)
@@ -136,12 +140,14 @@ class DerivedStudy:
     @cached_property
     def spells(self) -> Spells:
         """The first spell of normal CK."""
-        return spells(self.records("CK"), self.ck_known, self.weeks("CK")[0], self.left_out)
+        return self._of_ck(lambda part, records, known, base: spells(records, known, base, part.marks(self.left_out)))
 
     @cached_property
     def first_normal(self) -> FirstNormal:
         """Days to the first normal CK."""
-        return time_to_first_normal(self.records("CK"), self.ck_known, self.efficacy)
+        return self._of_ck(
+            lambda part, records, known, _: time_to_first_normal(records, known, self.efficacy[part.patients])
+        )
 
     @cached_property
     def normal_at_baseline(self) -> Bools:
@@ -176,12 +182,12 @@ class DerivedStudy:
     @cached_property
     def sustained(self) -> Sustained:
         """Normality and relapse that a second CK confirms."""
-        return sustained(self.records("CK"), self.ck_known)
+        return self._of_ck(lambda _part, records, known, _base: sustained(records, known))
 
     @cached_property
     def days_normal(self) -> DaysNormal:
         """For how many of the days followed CK was normal."""
-        return days_normal(self.records("CK"), self.ck_known, self.weeks("CK")[0])
+        return self._of_ck(lambda _part, records, known, base: days_normal(records, known, base))
 
     @cached_property
     def reactions(self) -> Reactions:

@@ -5,7 +5,6 @@ from pydantic import Field
 
 from app.analyses.frame import Context, Contribution, Grouped, not_listed
 from app.derive.exact import ln_ratio
-from app.derive.segments import pick
 from app.derive.study import DerivedStudy
 from app.estimate.changes.regression_to_the_mean import (
     RESAMPLES,
@@ -60,7 +59,7 @@ def observed_change(study: DerivedStudy) -> Floats:
 
 def _listed(context: Context, found: RegressionToTheMean, change: Floats) -> tuple[PatientRegression, ...]:
     study = context.study
-    base = pick(study.records("CK").point, study.weeks("CK")[0])
+    base = study.at_week("CK", 0)
     expected = expected_changes(found, np.log(np.where(base > 0, base, np.nan)))
     own = np.full(len(change), np.nan) if expected is None else expected
     return tuple(

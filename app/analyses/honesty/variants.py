@@ -10,7 +10,7 @@ from app.analyses.honesty.headlines import Headline, response_headline, week_hea
 from app.derive.exact import difference, ln_ratio
 from app.derive.intercurrent import RESCUE
 from app.derive.run_in import SLOPE_DAYS, run_in, slopes
-from app.derive.segments import any_where, pick
+from app.derive.segments import any_where
 from app.derive.study import DerivedStudy
 from app.protocol.response import Response
 from app.timeline.columns import Bools, Floats, Ints
@@ -68,7 +68,7 @@ def _other_baselines(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
     is_ck = main.scale == "ln"
     records, rows = study.records(main.measure), study.weeks(main.measure)
     before = run_in(records, rows[0], logarithm=is_ck)
-    after = pick(records.point, rows[main.week])
+    after = study.at_week(main.measure, main.week)
     level = np.log(np.where(after > 0, after, np.nan)) if is_ck else after
     for name, mean in (("baseline_run_in_mean", before.mean), ("baseline_earlier_mean", before.earlier_mean)):
         # Only whoever is in the main estimate: the difference is then that of the baseline and of nobody.
@@ -130,7 +130,7 @@ def _last_point(before: DerivedStudy, measure: str, until: Ints) -> Floats:
     chosen = (records.day > 0) & (records.day <= until[records.patient])
     rows = np.full(records.size, -1, dtype=np.int64)
     rows[records.patient[chosen]] = np.flatnonzero(chosen)
-    return pick(records.point, rows)
+    return records.at(rows)
 
 
 def _without_comparators(study: DerivedStudy, main: Headline) -> Iterator[Variant]:

@@ -24,7 +24,6 @@ from app.analyses.frame import (
 from app.analyses.safety.course_list import CourseOfPatient, listed_courses
 from app.analyses.weekly_change import difference_reasons, differences, scales_of
 from app.derive.courses.course_study import CourseStudy
-from app.derive.segments import pick
 from app.derive.study import DerivedStudy
 from app.estimate.arithmetic import deviation_of, mean_of, quantile_of, sorted_values
 from app.estimate.changes.ratio import geometric_mean_ratio
@@ -241,7 +240,7 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Place
 
 def _baseline(context: Context, view: CourseStudy, measure: str, place: _Place) -> CourseBaseline:
     records, rows = view.records(measure), view.weeks(measure)[0]
-    values = pick(records.point, rows)[place.rows]
+    values = records.at(rows)[place.rows]
     return CourseBaseline(
         **place.named(context),
         measure=measure,

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.derive.ck.ck_normal import UNKNOWN, borrow_limits, normality
 from app.derive.records import Records, post_dose_on_day_0
-from app.derive.segments import first_reason, pick, pick_int
+from app.derive.segments import first_reason, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.report.datasets.cells import since
@@ -71,7 +71,7 @@ def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
         for each in rows.values():
             chosen[judged.row[each[each >= 0]]] = True
         baseline[judged.row[rows[0][rows[0] >= 0]]] = True
-        base = pick(judged.point, rows[0])
+        base = judged.at(rows[0])
         base_known = pick_int(normality(judged), rows[0], UNKNOWN)
         in_reach = np.array([not reason for reason in first_reason(left_out, len(table))], dtype=np.bool_)
         week = _weeks(study, everything.day, in_reach & ~baseline)

@@ -1,0 +1,70 @@
+"""The patients of a study some at a time, so that what is worked on stays in the cache of the processor.
+
+What is derived of a patient rests on that patient's rows alone: a study derived in parts is the study derived at once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain, pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+
+from app.derive.records import Records
+from app.derive.segments import NONE
+from app.timeline.columns import Bools, Ints
+
+Derived = TypeVar("Derived")
+
+ROWS_AT_ONCE = 1 << 16
+"""Half a megabyte a column, so that the few columns of a derivation lie in the cache together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Neighbouring patients and the rows that are theirs; the patients of a part are numbered from 0."""
+
+    patients: slice
+    rows: slice
+
+    def records(self, whole: Records) -> Records:
+        """Their records; what was left out is told of the whole only."""
+        size = self.patients.stop - self.patients.start
+        if size == whole.size:
+            return whole
+        columns = (each.name for each in fields(whole) if isinstance(getattr(whole, each.name), np.ndarray))
+        mine: dict[str, Any] = {name: getattr(whole, name)[self.rows] for name in columns}
+        mine["patient"] = mine["patient"] - self.patients.start
+        return replace(whole, size=size, flags={}, **mine)
+
+    def own(self, rows: Ints) -> Ints:
+        """Their rows, of which each patient has one or none, counted from the first row of the part."""
+        mine = rows[self.patients]
+        return np.where(mine == NONE, NONE, mine - self.rows.start)
+
+    def marks(self, whole: Sequence[tuple[str, Bools]]) -> list[tuple[str, Bools]]:
+        """Named marks of their patients."""
+        return [(name, mask[self.patients]) for name, mask in whole]
+
+
+def parts(records: Records) -> Iterator[Part]:
+    """All patients in order, in parts of about `ROWS_AT_ONCE` rows; one part where there are no more."""
+    ends = np.searchsorted(records.patient, np.arange(1, records.size + 1))  # how many rows up to and with each patient
+    cuts = np.flatnonzero(np.diff(ends // ROWS_AT_ONCE)) + 1
+    for first, stop in pairwise([0, *cuts.tolist(), records.size]):
+        yield Part(slice(first, stop), slice(*(int(ends[each - 1]) if each else 0 for each in (first, stop))))
+
+
+def joined(found: Iterable[Derived]) -> Derived:
+    """What was derived of each part as if of the whole: every field is one column or tuple, a row a patient."""
+    every = list(found)
+    if len(every) == 1:
+        return every[0]
+    kind: Any = type(every[0])
+    columns: list[Any] = []
+    for field in fields(kind):
+        values = [getattr(each, field.name) for each in every]
+        array = isinstance(values[0], np.ndarray)
+        columns.append(np.concatenate(values) if array else tuple(chain.from_iterable(values)))
+    one: Derived = kind(*columns)
+    return one

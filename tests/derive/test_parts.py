@@ -1,0 +1,59 @@
+"""A study that is derived some patients at a time is the study derived at once."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.derive import parts as module
+from app.derive.parts import parts
+from app.derive.records import Records
+from app.derive.study import DerivedStudy
+from tests.twin.cohorts import cohorts, protocols
+
+OF_EACH_PATIENT = ("spells", "first_normal", "sustained", "days_normal")
+
+
+def derived(case, rows_at_once):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ROWS_AT_ONCE", rows_at_once)
+        study = DerivedStudy(*case)
+        return {name: getattr(study, name) for name in OF_EACH_PATIENT}
+
+
+def columns(found):
+    return {
+        (name, field.name): np.asarray(getattr(each, field.name)).tolist()
+        for name, each in found.items()
+        for field in fields(each)
+    }
+
+
+@given(st.tuples(cohorts(), protocols()), st.integers(1, 9))
+def test_what_is_derived_does_not_depend_on_the_size_of_the_parts(case, rows_at_once):
+    assert columns(derived(case, rows_at_once)) == columns(derived(case, 10**6))
+
+
+@given(st.lists(st.integers(0, 5), max_size=12), st.integers(1, 9))
+def test_every_patient_and_every_row_is_in_exactly_one_part(rows_of_each, rows_at_once):
+    patient = np.repeat(np.arange(len(rows_of_each)), rows_of_each)
+    nothing = np.zeros(len(patient))
+    records = Records(len(rows_of_each), patient, patient, nothing, nothing, patient, nothing.astype(object), {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ROWS_AT_ONCE", rows_at_once)
+        found = list(parts(records))
+    assert [i for part in found for i in range(len(rows_of_each))[part.patients]] == list(range(len(rows_of_each)))
+    assert [i for part in found for i in range(len(patient))[part.rows]] == list(range(len(patient)))
+    for part in found:
+        mine = part.records(records)
+        assert mine.size == part.patients.stop - part.patients.start
+        assert (mine.patient + part.patients.start == patient[part.rows]).all()
+        assert len(mine.day) <= rows_at_once + max(rows_of_each, default=0)
+
+
+def test_a_study_without_patients_is_one_empty_part():
+    nobody = np.zeros(0, dtype=np.int64)
+    records = Records(0, nobody, nobody, nobody.astype(float), nobody.astype(float), nobody, nobody.astype(object), {})
+    assert [part.patients for part in parts(records)] == [slice(0, 0)]
