@@ -7,7 +7,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FEW = 16
-"""Once so few sums a row are left, they are sorted rather than searched."""
+"""Once so few sums a row are left, they are formed."""
 SAMPLED = 128
 """A round looks at so many rows, and at so many sums of each."""
 MARGIN = 0.005
@@ -18,7 +18,7 @@ def kth_sum(rows: Floats, columns: Floats, start: Ints, k: int) -> float:
     """The k-th smallest (from 1) of the sums of each row with the columns from its `start` on; both are ascending.
 
     Each round counts the sums below two pivots that a regular sample of what is left places closely on either side of
-    the k-th, and drops the sides that k is not on: a few rounds leave what can be sorted. Where a round does not leave
+    the k-th, and drops the sides that k is not on: a few rounds leave what can be held. Where a round does not leave
     half, the next takes the weighted median of the rows' medians, which drops a quarter whatever the values are
     (Johnson and Mizoguchi 1978). Memory is O(n), time at worst O(n log^2 n). Sums that differ by a few units in the
     last place of the largest value count as equal.
@@ -41,8 +41,8 @@ def kth_sum(rows: Floats, columns: Floats, start: Ints, k: int) -> float:
         narrowed = left <= before / 2
     held = end - first
     kept = np.arange(left) - np.repeat(np.cumsum(held) - held - first, held)
-    sums = np.sort(np.repeat(rows, held) + columns[kept])
-    return float(sums[k - 1 - np.sum(first - start)])
+    place = k - 1 - int(np.sum(first - start))
+    return float(np.partition(np.repeat(rows, held) + columns[kept], place)[place])
 
 
 def _around(rows: Floats, columns: Floats, first: Ints, end: Ints, share: float) -> list[float]:
