@@ -1,6 +1,6 @@
 """What a laboratory result means: its unit, its code, its bound, its status, its upper limit of normal."""
 
-from tests.spec.rule import Case, Rule, alike, on
+from tests.spec.rule import Case, Rule, alike, infused, on
 
 
 def _unit(unit: str, value: float, activity: float) -> Case:
@@ -262,7 +262,7 @@ BORROWED_LIMIT = Rule(
     row="nearest_same_laboratory",
     name="Borrowed upper limit",
     words="A protocol may let a CK without a limit borrow one: that patient's limit at that laboratory nearest "
-    "in time; of two equally near the earlier. Such values are flagged.",
+    "in time, counted in days; of two equally near the earlier. Such values are flagged.",
     cases=(
         Case(
             says="by default nothing is borrowed",
@@ -324,6 +324,17 @@ BORROWED_LIMIT = Rule(
             says="of two equally near the earlier serves, also where it is the higher",
             changes=NEAREST,
             ck=[on(0, 1000, lab="A", limit=200), on(7, 180, lab="A", limit=None), on(14, 900, lab="A", limit=100)],
+            expect={"first normal CK on day": 7},
+        ),
+        Case(
+            says="of two on one day the earlier by the clock serves, also where it is the higher",
+            changes=NEAREST,
+            ck=[
+                on(0, 1000, at="08:00", lab="A", limit=200),
+                on(0, 1000, at="16:00", lab="A", limit=100),
+                on(7, 180, lab="A", limit=None),
+            ],
+            infusions=[infused(0, at="18:00")],
             expect={"first normal CK on day": 7},
         ),
     ),

@@ -94,7 +94,8 @@ def time_to_first_normal(records: Records, known: Ints, efficacy: Bools) -> Firs
 def borrow_limits(records: Records, labs: Labs, day0: Ints) -> Records:
     """Records with the limits that they lack taken from the same patient and laboratory; the flags say how many.
 
-    The limit nearest in time serves; of two equally near the earlier, then the smaller. `labs` are all results of CK.
+    The limit nearest in time serves; of two equally near the earlier, then the smaller; one without a clock
+    time comes first on its day. `labs` are all results of CK.
     """
     limits = records.upper_limit.copy()
     known = labs.where(~np.isnan(labs.upper_limit))
@@ -105,7 +106,8 @@ def borrow_limits(records: Records, labs: Labs, day0: Ints) -> Records:
         same = known.lab[own] == records.lab[i]
         days, offered = (known.day[own] - day0[patient])[same], known.upper_limit[own][same]
         if records.lab[i] is not None and len(days):
-            limits[i] = offered[np.lexsort((offered, days, np.abs(days - records.day[i])))[0]]
+            at = known.instant[own][same]
+            limits[i] = offered[np.lexsort((offered, at, days, np.abs(days - records.day[i])))[0]]
     missing = int(np.isnan(limits).sum())
     borrowed = int(np.isnan(records.upper_limit).sum()) - missing
     flags = {**records.flags, "borrowed_upper_limit": borrowed, "no_upper_limit": missing}
