@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.analyses.frame import Answer
+from app.analyses.improvement.definition_of_improvement import DefinitionOfImprovementAnswer
+from app.analyses.improvement.improvement_score import ImprovementScoreAnswer
 from app.analyses.response_rates import ResponseRates
 from app.analyses.safety.adverse_reactions import AdverseReactionRates
 from app.report.document import Header
@@ -28,6 +30,10 @@ def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dic
             groups, notation = [_response(rate, body["populations"]) for rate in body["results"]], "increase"
         case AdverseReactionRates():
             groups, notation = [each for count in body["results"] for each in _reactions(count, body)], "decrease"
+        case ImprovementScoreAnswer():
+            groups, notation = [each for visit in body["results"] for each in _levels(visit, body)], "increase"
+        case DefinitionOfImprovementAnswer():
+            groups, notation = [_improved(visit, body) for visit in body["results"]], "increase"
         case _:
             raise TypeError(f"{answer.analysis} is no answer of rates")
     first, last = days
@@ -35,7 +41,10 @@ def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dic
         "resourceType": "MeasureReport",
         "id": answer.analysis,
         "meta": {"versionId": str(header.revision), "lastUpdated": header.as_of},
-        "extension": [{"url": EXTENSION + "software", "valueString": header.provenance.software}],
+        "extension": [
+            {"url": EXTENSION + "software", "valueString": header.provenance.software},
+            *([{"url": EXTENSION + "reason", "valueCode": body["reason"]}] if body.get("reason") else []),
+        ],
         "identifier": [
             {"system": DATA_SYSTEM, "value": header.provenance.data},
             {"system": PROTOCOL_SYSTEM, "value": header.provenance.protocol},
@@ -78,6 +87,41 @@ def _reactions(count: Mapping[str, Any], body: Mapping[str, Any]) -> Iterable[di
         first = name == "patients_with_reaction"
         extensions = _intervals(count) if first else []
         yield _group(extensions, name, text, base | {"numerator": count[name]}, count["rate"] if first else None)
+
+
+def _levels(visit: Mapping[str, Any], body: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """The patients who reach each level of the improvement score at one visit."""
+    for level in visit["levels"]:
+        text = f"week {visit['week']}: a score of at least {level['threshold']} ({level['level']})"
+        bounds = level["responders_at_least"], level["responders_at_most"]
+        yield _of_visit(visit, body, level["level"], text, level, level["responders"], bounds)
+
+
+def _improved(visit: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The patients who improved by the IMACS definition at one visit."""
+    text = f"week {visit['week']}: improved"
+    bounds = visit["improved_at_least"], visit["improved_at_most"]
+    return _of_visit(visit, body, "improved", text, visit, visit["improved"], bounds)
+
+
+def _of_visit(
+    visit: Mapping[str, Any],
+    body: Mapping[str, Any],
+    code: str,
+    text: str,
+    estimate: Mapping[str, Any],
+    numerator: int,
+    bounds: tuple[int, int],
+) -> dict[str, Any]:
+    """A rate among the patients of whom no measure is missing; `bounds` count the others as well."""
+    numbers = {"week": visit["week"], "numerator-at-least": bounds[0], "numerator-at-most": bounds[1]}
+    extensions = [{"url": EXTENSION + name, "valueInteger": number} for name, number in numbers.items()]
+    counts = {
+        "initial-population": body["populations"]["all"],
+        "denominator": visit["evaluable"],
+        "numerator": numerator,
+    }
+    return _group([*extensions, *_intervals(estimate)], code, text, counts, estimate["rate"])
 
 
 def _group(

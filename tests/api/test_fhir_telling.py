@@ -1,5 +1,6 @@
 """What the FHIR facade says of a study: its capability statement and its rates as MeasureReports."""
 
+import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
 from tests.api.conftest import BASE
@@ -77,6 +78,76 @@ def test_a_report_of_adverse_reactions_counts_who_had_one(client):
     assert counts == [[2, 2, 1], [2, 2, 1], [2, 2, 0]]
     assert report["group"][0]["measureScore"]["value"] == 0.5
     assert report["period"]["end"] >= "2005-04-12"
+
+
+CORE_SET = ("PHYSICIAN_GLOBAL", "PATIENT_GLOBAL", "MMT8", "HAQ", "EXTRAMUSCULAR")
+BEFORE, HALF = (6, 6, 100, 2, 6), (3, 3, 125, 1, 3)
+
+
+def improving(patient, *later):
+    """A patient at baseline and, of as many measures as are given, four weeks later."""
+    visits = (("2005-04-10", 2000, BEFORE), ("2005-05-09", 1000, later))
+    return timeline(
+        patient,
+        labs=[lab(0, ck, time=day) for day, ck, _ in visits],
+        assessments=[
+            {"code": code, "time": day, "score": score}
+            for day, _, scores in visits
+            for code, score in zip(CORE_SET, scores, strict=False)
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("analysis", "rates"),
+    [
+        ("improvement-score", lambda visit: [(level["level"], level) for level in visit["levels"]]),
+        ("definition-of-improvement", lambda visit: [("improved", visit)]),
+    ],
+)
+def test_a_report_of_improvement_has_a_group_for_each_rate_of_each_visit(client, analysis, rates):
+    home = make_study(client, protocol="acr-eular-2016-adult" if analysis == "improvement-score" else "imacs-2004")
+    for patient in (improving("P01", *HALF), improving("P02", *BEFORE), improving("P03", *HALF[:4])):
+        assert client.put(f"{home}/patients/{patient['patient']['id']}", json=patient).status_code == 201
+    native = client.get(f"{home}/analyses/{analysis}").json()
+    report = got(client, f"MeasureReport/{analysis}")
+    told = [
+        (
+            group["code"]["coding"][0]["code"],
+            *(each["count"] for each in group["population"]),
+            group.get("measureScore", {}).get("value"),
+            {each["url"].rpartition(":")[2]: each.get("valueInteger") for each in group["extension"]},
+            len([each for each in group["extension"] if each["url"].endswith(":interval")]),
+        )
+        for group in report["group"]
+    ]
+    assert told == [
+        (
+            name,
+            native["populations"]["all"],
+            visit["evaluable"],
+            rate.get("responders", rate.get("improved")),
+            rate["rate"],
+            {
+                "week": visit["week"],
+                "numerator-at-least": rate.get("responders_at_least", rate.get("improved_at_least")),
+                "numerator-at-most": rate.get("responders_at_most", rate.get("improved_at_most")),
+                **({"reason": None} if rate["reason"] else {"interval": None}),
+            },
+            0 if rate["reason"] else len(rate["intervals"]),
+        )
+        for visit in native["results"]
+        for name, rate in rates(visit)
+    ]
+    at_week_4 = [each for each in told if each[5]["week"] == 4]
+    assert at_week_4[0][:5] == (at_week_4[0][0], 3, 2, 1, 0.5)
+
+
+def test_a_report_of_a_score_that_the_protocol_does_not_declare_says_so(client):
+    fill(client, 1)
+    report = got(client, "MeasureReport/improvement-score")
+    assert "group" not in report
+    assert {"url": "urn:myoresponse:extension:reason", "valueCode": "not_declared"} in report["extension"]
 
 
 def test_a_report_is_the_same_bytes_until_the_study_changes(client):

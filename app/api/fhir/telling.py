@@ -23,7 +23,7 @@ from app.timeline.columns import NO_TIME, Cohort
 from app.timeline.moments import DAY_MICROSECONDS, day_text, instant_text
 
 router = APIRouter(tags=["fhir"])
-MEASURED = ("response-rates", "adverse-reactions")
+MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")
 """The analyses that are rates."""
 Analysis = Annotated[
     str, Path(max_length=64, pattern=IDENTIFIER, description="Name of the analysis.", examples=["response-rates"])
@@ -96,8 +96,8 @@ def read_measure_report(
     presentation: Annotated[Presentation, Query()],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Response rates or rates of adverse reactions: the counts and rates of the native analysis at one revision, with
-    the study's protocol. The same revision gives the same bytes.
+    """Response rates, rates of adverse reactions or of improvement: the counts and rates of the native analysis at one
+    revision, with the study's protocol. The same revision gives the same bytes.
     """
     del presentation
     if analysis not in MEASURED:
