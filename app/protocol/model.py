@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -78,6 +78,10 @@ class Visits(Part):
             if any(gap <= 2 * self.tolerance_days for gap in gaps):
                 raise contradiction("visits.tolerance_days: the windows of two declared weeks overlap.")
         return self
+
+
+Scaled = Literal["MMT", "ADL"]
+"""The instruments whose scale differs between centres, so that the protocol declares it."""
 
 
 class Scale(Part):
@@ -176,7 +180,7 @@ class Protocol(Part):
     treatment: Treatment = Field(default=Treatment(), description="The treatment.", examples=[{"products": ["IVIG"]}])
     baseline: Baseline = Field(default=Baseline(), description="The baseline.", examples=[{"flag_older_than_days": 42}])
     visits: Visits = Field(default=Visits(), description="The visit windows.", examples=[{"weeks": [-4, 1, 2, 4, 8]}])
-    scales: dict[Literal["MMT", "ADL"], Scale] = Field(
+    scales: dict[Scaled, Scale] = Field(
         default={}, description="Scales of the sum scores.", examples=[{"MMT": {"maximum": 100, "better": "higher"}}]
     )
     upper_limit: Literal["own", "nearest_same_laboratory"] = Field(
@@ -324,4 +328,4 @@ class Protocol(Part):
             yield "no score falls by more than 100 per cent."
 
     def _has_scale(self, measure: str) -> bool:
-        return measure not in {"MMT", "ADL"} or measure in self.scales
+        return measure not in get_args(Scaled) or measure in self.scales

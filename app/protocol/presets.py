@@ -1,7 +1,7 @@
 """The protocols that ship with the service."""
 
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
-from app.protocol.model import Protocol, Scale, Visits, WeeklyChange
+from app.protocol.model import Protocol, Scale, Scaled, Visits, WeeklyChange
 from app.protocol.response import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
@@ -10,7 +10,7 @@ from app.protocol.response import (
     Response,
 )
 
-_SCALES = {"MMT": Scale(maximum=100, better="higher"), "ADL": Scale(maximum=50, better="higher")}
+_SCALES: dict[Scaled, Scale] = {"MMT": Scale(maximum=100, better="higher"), "ADL": Scale(maximum=50, better="higher")}
 _EIGHT_WEEKS = (1, 59)
 """Day 59 is week 8 with its three days of tolerance."""
 
@@ -18,7 +18,7 @@ SEED_2008 = Protocol(
     id="seed-2008",
     title="Our definitions, chosen to give the headline figures of an open IVIG trial of 2008 on the reference cohort; "
     "the trial's own are not public",
-    scales=_SCALES,  # type: ignore[arg-type]
+    scales=_SCALES,
     responses=tuple(
         Response(rule=rule, primary=rule.value == "best")
         for value in ("best", "last")
@@ -34,7 +34,7 @@ RELATIVE_20 = Protocol(
     id="relative-20",
     title="MMT and ADL at least 20 % above baseline, CK at least 30 % below it or normal, each at week 4; "
     "contiguous windows",
-    scales=_SCALES,  # type: ignore[arg-type]
+    scales=_SCALES,
     visits=Visits(rule="contiguous"),
     responses=(
         Response(rule=PercentAboveBaseline(id="percent_above_baseline", measure="MMT", percent=20, week=4)),
