@@ -1,7 +1,9 @@
 """The datasets for statisticians: what each holds, and each as CSV or Parquet."""
 
 import hashlib
+import io
 import json
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -16,7 +18,7 @@ from app.api.replies import address, matches, tagged, written
 from app.api.service import Service
 from app.errors import Erased, NotAcceptable, NotFound
 from app.estimate.results import Result
-from app.report.datasets import NAMES, DatasetDescription, as_csv, dataset, describe
+from app.report.datasets import NAMES, Dataset, DatasetDescription, as_csv, dataset, describe
 from app.report.datasets.parquet import as_parquet
 from app.report.datasets.variables import Variable
 from app.report.document import Header
@@ -163,7 +165,13 @@ def _made(
     )
     made = dataset(name, header, cohort, protocol, facts)
     suffix = "csv" if media_type == CSV else "parquet"
-    body = "".join(as_csv(made)).encode() if media_type == CSV else as_parquet(made, header)
+    body = _csv(made) if media_type == CSV else as_parquet(made, header)
     file = f"{study}-{name}-revision-{point.number}.{suffix}"
     headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{file}"'}
     return Response(body, headers=headers, media_type=media_type)
+
+
+def _csv(made: Iterable[Dataset]) -> bytes:
+    file = io.BytesIO()
+    file.writelines(map(str.encode, as_csv(made)))
+    return file.getvalue()

@@ -49,10 +49,18 @@ class Part:
 
 def parts(records: Records) -> Iterator[Part]:
     """All patients in order, in parts of about `ROWS_AT_ONCE` rows; one part where there are no more."""
-    ends = np.searchsorted(records.patient, np.arange(1, records.size + 1))  # how many rows up to and with each patient
-    cuts = np.flatnonzero(np.diff(ends // ROWS_AT_ONCE)) + 1
-    for first, stop in pairwise([0, *cuts.tolist(), records.size]):
+    ends = np.searchsorted(records.patient, np.arange(1, records.size + 1))
+    for first, stop in neighbours(ends, ROWS_AT_ONCE):
         yield Part(slice(first, stop), slice(*(int(ends[each - 1]) if each else 0 for each in (first, stop))))
+
+
+def neighbours(ends: Ints, rows: int) -> Iterator[tuple[int, int]]:
+    """The first patient and the one after the last of parts of about so many rows; at least one part.
+
+    `ends` tells of each patient how many rows there are up to and with theirs.
+    """
+    cuts = np.flatnonzero(np.diff(ends // rows)) + 1
+    return pairwise([0, *cuts.tolist(), len(ends)])
 
 
 def joined(found: Iterable[Derived]) -> Derived:

@@ -62,6 +62,16 @@ class Table:
         columns = {part.name: getattr(kept, part.name) for part in fields(self)}
         return type(self)(**columns | {"patient": moved[moved >= 0]})
 
+    def between(self, first: int, stop: int) -> Self:
+        """The rows of the patients from number `first` on and before number `stop`, who are numbered from 0."""
+        rows = self.rows_between(first, stop)
+        columns = {part.name: getattr(self, part.name)[rows] for part in fields(self)}
+        return type(self)(**columns | {"patient": columns["patient"] - first})
+
+    def rows_between(self, first: int, stop: int) -> slice:
+        """Where the rows of these patients are."""
+        return slice(*np.searchsorted(self.patient, [first, stop]).tolist())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labs(Table):
@@ -231,6 +241,18 @@ class Cohort:
             self.infusions.of_patients(rows, size),
             self.medications.of_patients(rows, size),
             self.events.of_patients(rows, size),
+            self.zoned,
+        )
+
+    def between(self, first: int, stop: int) -> "Cohort":
+        """The cohort of the patients from number `first` on and before number `stop`."""
+        return Cohort(
+            self.patients[first:stop],
+            self.labs.between(first, stop),
+            self.assessments.between(first, stop),
+            self.infusions.between(first, stop),
+            self.medications.between(first, stop),
+            self.events.between(first, stop),
             self.zoned,
         )
 

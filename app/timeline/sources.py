@@ -57,6 +57,11 @@ class Sources:
     events: Words
     records: tuple[tuple[str, ...], ...]
 
+    def between(self, cohort: Cohort, first: int, stop: int) -> "Sources":
+        """Those of the patients from number `first` on and before number `stop` of the cohort that these are of."""
+        columns = {kind: getattr(self, kind)[getattr(cohort, kind).rows_between(first, stop)] for kind in KINDS}
+        return Sources(**columns, records=self.records[first:stop])
+
 
 def patient_address(record: str) -> str:
     """The address of what a record says of the patient."""

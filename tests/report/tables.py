@@ -60,8 +60,8 @@ def numbered(cohort: Cohort) -> Sources:
     return Sources(**kinds, records=tuple((row.id,) for row in cohort.patients))
 
 
-def made(name: str, cohort: Cohort, protocol: Any) -> Dataset:
-    return dataset(name, HEADER, cohort, protocol, numbered(cohort))
+def made(name: str, cohort: Cohort, protocol: Any) -> list[Dataset]:
+    return list(dataset(name, HEADER, cohort, protocol, numbered(cohort)))
 
 
 def exported(cohort: Cohort, protocol: Any, reader: str) -> dict[str, list[Row]]:

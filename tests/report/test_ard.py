@@ -127,7 +127,7 @@ def test_a_number_that_is_not_defined_is_a_row_with_its_reason(reference):
 
 def test_subgroups_are_groups():
     found = ard(HEADER, report(demo(), SEED_2008, Options(by="diagnosis")))
-    told = of_csv("".join(as_csv(found)), TYPES)
+    told = of_csv("".join(as_csv([found])), TYPES)
     mine = [row for row in told if row["analysis"] == "adverse-reactions" and row["stat_name"] == "safety"]
     patients = Counter(row.diagnosis for row in demo().patients)
     assert [(row["group1"], row["group1_level"], row["stat"]) for row in mine] == [

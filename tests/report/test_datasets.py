@@ -16,6 +16,7 @@ from pyarrow import parquet
 from app.derive.study import DerivedStudy
 from app.protocol.model import Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
+from app.report import datasets
 from app.report.datasets import NAMES, as_csv, describe
 from app.report.datasets.cells import adam_days
 from app.report.datasets.measured import REASONS
@@ -368,10 +369,32 @@ def test_what_is_described_is_what_is_there(cohort, protocol):
 def test_both_formats_hold_the_same_and_the_same_bytes_every_time(cohort, protocol):
     for name in NAMES[:-1]:
         one = made(name, cohort, protocol)
-        types = types_of(one.description.variables)
+        types = types_of(one[0].description.variables)
         content = as_parquet(one, HEADER)
         assert of_csv("".join(as_csv(one)), types) == of_parquet(content)
         assert as_parquet(made(name, cohort, protocol), HEADER) == content
+
+
+@FEWER
+@given(cohorts(4), protocols(), st.integers(1, 12))
+def test_a_dataset_does_not_depend_on_the_size_of_its_pieces(cohort, protocol, rows_at_once):
+    for name in NAMES[:-1]:
+        [whole] = made(name, cohort, protocol)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(datasets, "ROWS_AT_ONCE", rows_at_once)
+            pieces = made(name, cohort, protocol)
+        assert list(as_csv(pieces)) == list(as_csv([whole]))
+        assert of_parquet(as_parquet(pieces, HEADER)) == of_parquet(as_parquet([whole], HEADER))
+
+
+def test_the_patients_of_a_large_dataset_are_made_a_piece_at_a_time(monkeypatch):
+    people = [PatientRow(who) for who in ("P1", "P2", "P3")]
+    of = cohort([ck(day, who=who) for who in ("P1", "P3") for day in range(4)], infusions=[], people=people)
+    monkeypatch.setattr(datasets, "ROWS_AT_ONCE", 5)
+    pieces = made("adsl", of, SEED_2008)
+    assert [piece.columns[1] for piece in pieces] == [["trial/P1", "trial/P2"], ["trial/P3"]]
+    monkeypatch.setattr(datasets, "ROWS_AT_ONCE", 12)
+    assert [len(piece) for piece in made("adsl", of, SEED_2008)] == [3]
 
 
 @FEWER
@@ -434,11 +457,11 @@ def test_a_parquet_file_says_what_it_holds_and_what_it_was_made_from():
 def test_a_study_without_patients_or_infusions_has_every_column(name, protocol):
     for of in (Cohort.assemble([], [], [], [], [], []), cohort([ck(0)], [score(0, 50)], infusions=())):
         one = made(name, of, protocol)
-        types = types_of(one.description.variables)
+        types = types_of(one[0].description.variables)
         text = "".join(as_csv(one))
         assert text.split("\r\n")[0] == ",".join(types)
         assert of_csv(text, types) == of_parquet(as_parquet(one, HEADER))
-        assert list(of_parquet(as_parquet(one, HEADER))[0] if len(one) else types) == list(types)
+        assert list(of_parquet(as_parquet(one, HEADER))[0] if len(one[0]) else types) == list(types)
     assert len(rows("adeff", cohort([ck(0)], infusions=()))) == 2
 
 

@@ -5,11 +5,15 @@ from the answers. What is computed from the files by other means must therefore 
 so.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+
+import numpy as np
 
 from app.analyses import Options
 from app.analyses import report as whole_report
+from app.derive.parts import neighbours
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.report.datasets import events, results, subjects, times, visits
@@ -20,6 +24,8 @@ from app.report.table import Cell, lines_of_columns
 from app.timeline.columns import Cohort
 from app.timeline.sources import Sources
 
+ROWS_AT_ONCE = 20_000
+"""So many values and patients make a piece of a dataset: some seventy megabytes of cells."""
 NAMES = ("adsl", "adeff", "adtte", "adae", "ard")
 
 
@@ -34,18 +40,28 @@ def describe(protocol: Protocol) -> tuple[DatasetDescription, ...]:
     )
 
 
-def dataset(name: str, header: Header, cohort: Cohort, protocol: Protocol, sources: Sources) -> Dataset:
-    """One dataset; raises `KeyError` for a name that is not in `NAMES`."""
+def dataset(name: str, header: Header, cohort: Cohort, protocol: Protocol, sources: Sources) -> Iterator[Dataset]:
+    """One dataset in pieces of some patients each, so that the rows of all need not be held; at least one piece.
+
+    Raises `KeyError` for a name that is not in `NAMES`.
+    """
     if name == "ard":
-        return results.ard(header, whole_report(cohort, protocol, Options()))
+        yield results.ard(header, whole_report(cohort, protocol, Options()))
+        return
     make = {"adsl": subjects.adsl, "adeff": visits.adeff, "adtte": times.adtte, "adae": events.adae}[name]
-    return make(Origin(header.study or "", DerivedStudy(cohort, protocol), sources))
+    numbers = np.arange(1, len(cohort) + 1)
+    values = sum(np.searchsorted(table.patient, numbers) for table in (cohort.labs, cohort.assessments))
+    for first, stop in neighbours(values + numbers, ROWS_AT_ONCE):
+        study = DerivedStudy(cohort.between(first, stop), protocol)
+        yield make(Origin(header.study or "", study, sources.between(cohort, first, stop)))
 
 
-def as_csv(made: Dataset) -> Iterator[str]:
+def as_csv(pieces: Iterable[Dataset]) -> Iterator[str]:
     """A dataset as the lines of a CSV table: dates in ISO 8601, a missing value as an empty cell."""
-    names = [variable.name for variable in made.description.variables]
-    return lines_of_columns(names, map(_cells, made.columns))
+    for number, piece in enumerate(pieces):
+        names = [variable.name for variable in piece.description.variables]
+        lines = lines_of_columns(names, map(_cells, piece.columns))
+        yield from itertools.islice(lines, 1 if number else 0, None)
 
 
 def _cells(column: Column) -> Sequence[Cell]:

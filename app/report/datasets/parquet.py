@@ -4,14 +4,16 @@ The same dataset gives the same bytes: nothing in the file tells when or where i
 """
 
 import io
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
-from app.report.datasets.variables import Dataset
+from app.report.datasets.variables import Dataset, DatasetDescription
 from app.report.document import Header
 
 
-def as_parquet(dataset: Dataset, header: Header) -> bytes:
-    """The dataset as Parquet.
+def as_parquet(pieces: Iterable[Dataset], header: Header) -> bytes:
+    """A dataset as Parquet, each of its pieces (at least one) a row group.
 
     Each field has the label of its variable (and its unit) as metadata; the metadata of the file say what the dataset
     was computed from.
@@ -25,20 +27,25 @@ def as_parquet(dataset: Dataset, header: Header) -> bytes:
         "number": pyarrow.float64(),
         "date": pyarrow.date32(),
     }
-    variables = dataset.description.variables
+    remaining = iter(pieces)
+    first = next(remaining)
+    variables = first.description.variables
     fields = [
         pyarrow.field(each.name, types[each.type], metadata=_given(label=each.label, unit=each.unit))
         for each in variables
     ]
-    schema = pyarrow.schema(fields, metadata=_about(dataset, header))
-    arrays = [pyarrow.array(column, types[each.type]) for each, column in zip(variables, dataset.columns, strict=True)]
+    schema = pyarrow.schema(fields, metadata=_about(first.description, header))
     file = io.BytesIO()
-    parquet.write_table(pyarrow.table(arrays, schema=schema), file, compression="zstd")
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for piece in chain([first], remaining):
+            typed = zip(variables, piece.columns, strict=True)
+            arrays = [pyarrow.array(column, types[each.type]) for each, column in typed]
+            writer.write_table(pyarrow.table(arrays, schema=schema))
     return file.getvalue()
 
 
-def _about(dataset: Dataset, header: Header) -> dict[str, str]:
-    provenance, description = header.provenance, dataset.description
+def _about(description: DatasetDescription, header: Header) -> dict[str, str]:
+    provenance = header.provenance
     return _given(
         dataset=description.name,
         label=description.label,
