@@ -7,7 +7,7 @@ missing number is NaN, a missing time is `NO_TIME`; both stay inside: results ne
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Self, cast
@@ -146,6 +146,9 @@ class Events(Table):
     related: Words
 
 
+_TABLES = ("labs", "assessments", "infusions", "medications", "events")
+
+
 @dataclass(frozen=True)
 class Cohort:
     """All that analyses read of a study at one revision."""
@@ -232,29 +235,14 @@ class Cohort:
 
     def select(self, chosen: Bools) -> "Cohort":
         """The cohort of the patients that a mask over `patients` picks."""
-        rows = np.flatnonzero(chosen)
-        size = len(self)
-        return Cohort(
-            tuple(self.patients[i] for i in rows),
-            self.labs.of_patients(rows, size),
-            self.assessments.of_patients(rows, size),
-            self.infusions.of_patients(rows, size),
-            self.medications.of_patients(rows, size),
-            self.events.of_patients(rows, size),
-            self.zoned,
-        )
+        rows, size = np.flatnonzero(chosen), len(self)
+        tables = {name: getattr(self, name).of_patients(rows, size) for name in _TABLES}
+        return replace(self, patients=tuple(self.patients[i] for i in rows), **tables)
 
     def between(self, first: int, stop: int) -> "Cohort":
         """The cohort of the patients from number `first` on and before number `stop`."""
-        return Cohort(
-            self.patients[first:stop],
-            self.labs.between(first, stop),
-            self.assessments.between(first, stop),
-            self.infusions.between(first, stop),
-            self.medications.between(first, stop),
-            self.events.between(first, stop),
-            self.zoned,
-        )
+        tables = {name: getattr(self, name).between(first, stop) for name in _TABLES}
+        return replace(self, patients=self.patients[first:stop], **tables)
 
     @cached_property
     def digest(self) -> str:
@@ -263,7 +251,7 @@ class Cohort:
         Identifiers of patients and facts, sources, formats and revisions do not enter, nor does the order of arrival.
         Each patient's facts are hashed in their total order, then the sorted hashes of the patients.
         """
-        tables: tuple[Table, ...] = (self.labs, self.assessments, self.infusions, self.medications, self.events)
+        tables: list[Table] = [getattr(self, name) for name in _TABLES]
         bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
         unread = {"patient", *(["utc"] if self.zoned else [])}
         printed = [_printed(table, unread) for table in tables]
