@@ -112,7 +112,7 @@ class WeeklyChange(Part):
         examples=[[1, 2, 4, 8]],
     )
     alpha: float = Field(
-        default=0.05, gt=0, lt=1, description="Level of the adjusted tests that name the onset.", examples=[0.05]
+        default=0.05, ge=1e-6, lt=0.5, description="Level of the adjusted tests that name the onset.", examples=[0.05]
     )
 
 

@@ -3,13 +3,15 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from app.analyses import QUESTIONS, Options, answer
 from app.analyses.planning.forecast import PlanningOptions
 from app.estimate.planning import detectable_change, proportion_precision, size_for_half_width
+from app.protocol.model import WeeklyChange
 from app.protocol.presets import SEED_2008
 from tests.analyses.reference import reference_cohort
-from tests.twin.cohorts import cohorts, protocols
+from tests.twin.cohorts import changed, cohorts, protocols
 
 
 def asked(name, **options):
@@ -49,6 +51,20 @@ def test_the_events_planned_are_the_relapses():
     assert median.events == normal.events == 8
     assert [each.events for each in median.forecast] == [8, 16, 32]
     assert median.for_ratio.n == 14
+
+
+@pytest.mark.parametrize("power", [0.5001, 0.999])
+@pytest.mark.parametrize("alpha", [1e-6, 0.499999])
+def test_the_least_and_the_greatest_alpha_that_a_protocol_can_declare_are_planned_with(alpha, power):
+    protocol = changed(SEED_2008, weekly_change=WeeklyChange(alpha=alpha))
+    found = answer("planning", reference_cohort(), protocol, PlanningOptions(power=power))
+    assert all(each.difference > 0 for row in found.changes for each in row.detectable)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 9e-7, 0.5, 0.9, 1.0])
+def test_an_alpha_that_no_test_is_made_at_is_refused(alpha):
+    with pytest.raises(ValidationError):
+        WeeklyChange(alpha=alpha)
 
 
 @given(st.tuples(cohorts(), protocols()))
