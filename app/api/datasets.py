@@ -77,8 +77,11 @@ def list_datasets(
         point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
         protocol = studies.get_study(connection, study, point.number).protocol
     home = address(request, f"/v1/studies/{study}/datasets")
+    as_then = "" if at.latest else f"?revision={point.number}"
     items = tuple(
-        OfferedDataset(**dict(each), csv=f"{home}/{each.name}.csv", parquet=f"{home}/{each.name}.parquet")
+        OfferedDataset(
+            **dict(each), csv=f"{home}/{each.name}.csv{as_then}", parquet=f"{home}/{each.name}.parquet{as_then}"
+        )
         for each in describe(protocol)
     )
     found = Datasets(
@@ -90,7 +93,7 @@ def list_datasets(
         software=SOFTWARE,
         items=items,
     )
-    tag = _tag("datasets", home, point.number, point.received_at, protocol.digest)
+    tag = _tag("datasets", home, as_then, point.number, point.received_at, protocol.digest)
     return tagged(written(found.model_dump(mode="json")), tag, if_none_match)
 
 

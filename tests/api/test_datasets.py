@@ -115,6 +115,17 @@ def test_datasets_are_given_again_byte_for_byte_after_a_correction(anywhere, suf
     assert len(tags) == 2 * len(NAMES)
 
 
+def test_the_datasets_of_a_past_revision_are_listed_with_their_addresses_as_they_were(client):
+    home = fill(client, 2)
+    client.put(f"{home}/protocol", json=RELATIVE_20.model_dump(mode="json"))
+    for query, then in (("", ""), ("?revision=1", "?revision=1")):
+        for each in client.get(f"{home}/datasets{query}").json()["items"]:
+            assert each["csv"].endswith(f"{each['name']}.csv{then}")
+            header = client.get(each["csv"]).text.splitlines()[0]
+            assert header == ",".join(variable["name"] for variable in each["variables"])
+            assert client.get(each["parquet"]).status_code == 200
+
+
 def test_every_row_leads_back_to_facts_that_the_api_shows(anywhere):
     home = fill(anywhere, 3)
     numbered = {"id": "acc-1", "source": "A/B"}
