@@ -50,6 +50,13 @@ def gap(found, **wanted):
     return row
 
 
+def test_an_endpoint_that_the_protocol_does_not_declare_is_not_complete_but_not_declared():
+    study = cohort([lab(-1, 1000.0)])
+    found = missing(study, endpoint="improvement_score")
+    assert (found.reason, found.results, found.to_collect) == ("not_declared", (), 0)
+    assert [missing(study, endpoint=each).reason for each in (None, "weekly_change")] == [None, None]
+
+
 def test_a_week_without_a_value_lacks_one_in_its_window():
     """Week 4 is day 25 to 31; CK is known before, at and after it."""
     labs = [lab(day, 1000.0) for day in (-28, -1, 7, 14, 56)]

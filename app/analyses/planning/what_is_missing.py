@@ -22,6 +22,7 @@ from app.analyses.frame import (
 )
 from app.derive.collectable import Endpoint, EndpointName, Lacking, Need, Purpose, endpoints
 from app.derive.study import DerivedStudy
+from app.estimate.results import Reason, WhyNull
 from app.timeline.columns import NO_TIME, Ints
 from app.timeline.moments import EPOCH_DAY
 
@@ -88,6 +89,11 @@ class Collect(Contribution):
 class WhatIsMissing(Answer):
     """What to collect."""
 
+    reason: WhyNull = Field(
+        description="`not_declared` where the protocol does not declare the endpoint asked for; there is nothing to "
+        "tell of it then.",
+        examples=[None, "not_declared"],
+    )
     results: tuple[EndpointGap, ...] = Field(description="How complete each endpoint is.", examples=[[]])
     to_collect: int = Field(description="How many things there are to collect.", examples=[18])
     collect: tuple[Collect, ...] = Field(
@@ -109,7 +115,9 @@ def what_is_missing(study: DerivedStudy, options: MissingOptions) -> WhatIsMissi
         found.excluded += context.excluded(context.untreated, "all")
     wanted.sort(key=_order)
     definition = Definition(id="collectable", parameters={"endpoint": options.endpoint})
+    declared = {each.name for each in endpoints(study)}
     return WhatIsMissing(
+        reason=None if options.endpoint in {None, *declared} else Reason.NOT_DECLARED,
         results=tuple(results),
         to_collect=len(wanted),
         collect=tuple(map(_told, wanted[: options.limit])),
