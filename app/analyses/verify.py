@@ -5,11 +5,13 @@ usual levels. What is not reproduced may be a misprint, another denominator or a
 answer says what was tried and never what was meant.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, RootModel, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, RootModel, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.estimate.rates.printed import Agreement, agreement, of_difference, of_proportion, of_rate
 from app.estimate.results import Number, Result
@@ -18,7 +20,19 @@ from app.protocol.parts import Part, contradiction
 USUAL_LEVELS = (0.95, 0.9, 0.99, 0.8)
 _LARGEST = 10_000_000
 
-Printed = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,9})?$")]
+_PRINTED = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+def _printed(text: str) -> str:
+    if _PRINTED.fullmatch(text) is None:
+        sentence = "Digits, with at most one point among them: no comma, no sign of per cent, no exponent."
+        raise PydanticCustomError("bad_number", "{sentence}", {"sentence": sentence})
+    return text
+
+
+Printed = Annotated[
+    str, AfterValidator(_printed), WithJsonSchema({"type": "string", "pattern": f"^{_PRINTED.pattern}$"})
+]
 """A number as it is printed, as text: its decimals count, and a JSON number would lose the last zero of 42.0."""
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
 Size = Annotated[int, Field(ge=1, le=_LARGEST)]
