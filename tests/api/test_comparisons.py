@@ -45,6 +45,12 @@ def test_groups_are_not_stratified_by_what_forms_them(client):
     assert client.get(f"{home}/analyses/comparisons?by=sex&stratify=diagnosis").status_code == 200
 
 
+@pytest.mark.parametrize("query", ["reference=polymyositis", "stratify=sex", "reference=female&stratify=diagnosis"])
+def test_a_reference_or_strata_without_groups_are_refused(client, query):
+    answer = client.get(f"{fill(client, 2)}/analyses/comparisons?{query}")
+    assert (answer.status_code, codes(answer)) == (422, [("/query", "contradiction")])
+
+
 def test_a_question_of_groups_can_be_asked_with_another_protocol(client):
     home = fill(client, 4)
     body = client.post(f"{home}/analyses/comparisons?by=sex", json={"protocol": "relative-20"}).json()

@@ -53,7 +53,9 @@ class ComparisonOptions(Options):
     )
 
     @model_validator(mode="after")
-    def _strata_must_not_be_the_groups(self) -> Self:
+    def _groups_must_be_formed(self) -> Self:
+        if self.by is None and (self.reference is not None or self.stratify is not None):
+            raise contradiction("by: a reference or strata need groups, which by= forms.")
         if self.stratify is not None and self.stratify == self.by:
             raise contradiction("stratify: groups cannot be compared within what forms them.")
         return self

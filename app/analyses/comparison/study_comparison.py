@@ -16,8 +16,8 @@ from app.analyses.comparison.compared import (
     left_out,
     noticed,
 )
-from app.analyses.comparison.comparisons import ComparisonOptions, caveats_of, change_definition
-from app.analyses.frame import Answer, By, Context, Findings, Populations, populations, shared
+from app.analyses.comparison.comparisons import caveats_of, change_definition
+from app.analyses.frame import Answer, By, Context, Findings, Options, Populations, populations, shared
 from app.derive.study import DerivedStudy
 from app.protocol.conventions import Multiplicity, ProportionInterval
 from app.protocol.model import Protocol
@@ -41,11 +41,9 @@ class BetweenStudies(Part):
     )
     multiplicity: Multiplicity | None = Field(default=None, description="Adjustment over weeks.", examples=["holm"])
 
-    def options(self) -> ComparisonOptions:
-        """The same for the comparison of groups, whose groups are the studies."""
-        return ComparisonOptions(
-            level=self.level, stratify=self.stratify, proportion=self.proportion, multiplicity=self.multiplicity
-        )
+    def options(self) -> Options:
+        """The ones that every question has."""
+        return Options(level=self.level, proportion=self.proportion, multiplicity=self.multiplicity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def study_comparison(
     conventions = options.conventions(protocol.conventions)
     studies = [(named.name, DerivedStudy(named.cohort, protocol)) for named in (first, other)]
     sides = [Side(name, study, np.ones(len(study.cohort), dtype=np.bool_)) for name, study in studies]
-    compared = compare([Pair(*sides)], Manner(options.level, conventions, options.stratify))
+    compared = compare([Pair(*sides)], Manner(options.level, conventions, asked.stratify))
     found = Findings()
     for side in sides:
         context = Context(side.study, {"study": side.label}, options.level, conventions)
@@ -88,7 +86,7 @@ def study_comparison(
     common = shared(NAME, studies[0][1], options, found, caveats, change_definition(protocol))
     return StudyComparison(
         other_populations=populations(studies[1][1]),
-        stratified_by=options.stratify,
+        stratified_by=asked.stratify,
         results=tuple(compared.responses),
         changes=tuple(compared.changes),
         forest=compared.forest(),
