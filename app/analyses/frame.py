@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from app.analyses.codes import CAVEATS, EXCLUSIONS, FLAGS
 from app.derive.study import DerivedStudy
@@ -161,6 +161,15 @@ class Answer(Result):
     caveats: tuple[Caveat, ...] = Field(description="Reasons for caution.", examples=[[]])
 
 
+def _true_or_false(value: object) -> object:
+    """`true` or `false` of a query, and no other word for them."""
+    return {"true": True, "false": False}.get(value, _NO_FLAG) if isinstance(value, str) else value
+
+
+_NO_FLAG = object()
+TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
+
+
 class Options(Part):
     """What a question may be asked with; a convention that is left out is the protocol's."""
 
@@ -191,9 +200,11 @@ class Options(Part):
         "beside it stands above it.",
         examples=["R"],
     )
-    patients: bool = Field(
+    patients: TrueOrFalse = Field(
         default=False,
-        description="List what each patient contributes beside the results (the baseline table has no such list).",
+        description="List what each patient contributes beside the results. These have no such list: "
+        "`baseline-table`, `ck-normal-groups`, `caveats`, `comparisons`, `repeated-measures`, `planning` and "
+        "`what-is-missing`, which lists patients in any case.",
         examples=[False],
     )
 

@@ -173,6 +173,8 @@ def test_options_are_refused_where_they_make_no_sense(client):
         ("by=age", "unknown_value"),
         ("median=mean", "unknown_value"),
         ("patients=maybe", "wrong_type"),
+        ("patients=1", "wrong_type"),
+        ("patients=True", "wrong_type"),
     ):
         answer = client.get(f"{home}/analyses/response-rates?{query}")
         assert (answer.status_code, codes(answer)) == (422, [(f"/query/{query.split('=')[0]}", code)])
