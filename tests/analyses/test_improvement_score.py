@@ -184,6 +184,12 @@ def test_the_answer_echoes_the_table_and_the_parameters():
     assert "10.1093/rheumatology/kex226" in definition.parameters["table_source"]
 
 
+def test_whatever_is_null_of_a_patient_has_a_reason():
+    found = ask(cohort({0: ILL, 4: HALF}), patients=True).results[0].patients[0]
+    assert (found.score, found.reason) == (None, "undecided")
+    assert {each.reason for each in found.measures if each.score is None} == {"no_value_in_window"}
+
+
 def test_only_the_declared_weeks_are_judged():
     declared = ACR_EULAR_2016_ADULT.improvement_score
     protocol = changed(

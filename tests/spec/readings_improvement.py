@@ -101,7 +101,7 @@ def _answered(answers: Answers, question: str) -> Any:
 @phrase(r"improved by the IMACS definition, week (\d+)")
 def _improved(answers: Answers, week: str) -> Any:
     (patient,) = _visit(answers, "definition-of-improvement", week)["patients"]
-    return patient["reason"] or _told(patient["improved"])
+    return UNKNOWN if patient["reason"] == "undecided" else patient["reason"] or patient["improved"]
 
 
 @phrase(r"patients improved by the IMACS definition, week (\d+)")

@@ -142,6 +142,8 @@ def recorded(declared: Composite, course: CoreSetCourse) -> Callable[[int, int],
             before, after = float(each.before.low[patient, 0]), float(each.after.low[patient, column])
             known = bool(each.before.exact[patient, 0]), bool(each.after.exact[patient, column])
             reason = "no_baseline" if np.isnan(before) else "no_value_in_window" if np.isnan(after) else None
+            if reason is None and not all(known):
+                reason = "bound_only"
             if each.name == "enzyme" and course.undecided[patient]:
                 reason = "enzyme_undecided"
             rows.append(

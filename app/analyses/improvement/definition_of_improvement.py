@@ -36,7 +36,7 @@ class MeasureVerdict(MeasureAt):
     improved: bool | None = Field(description="Null where it cannot be told.", examples=[True])
     worse: bool | None = Field(description="Null where it cannot be told.", examples=[False])
     reason: str | None = Field(
-        description="Why it is missing: `no_baseline`, `no_value_in_window`, `enzyme_undecided`.",
+        description="Why it is missing: `no_baseline`, `no_value_in_window`, `bound_only`, `enzyme_undecided`.",
         examples=[None, "no_baseline"],
     )
 
@@ -45,7 +45,10 @@ class PatientVerdict(Contribution):
     """The verdict on one patient at one visit."""
 
     improved: bool | None = Field(description="Null where a missing measure could change it.", examples=[True])
-    reason: str | None = Field(description="Why the visit is not judged.", examples=[None, "no_value_in_window"])
+    reason: str | None = Field(
+        description="Why there is no verdict: the visit is not judged, or it is `undecided` by what is missing.",
+        examples=[None, "no_value_in_window"],
+    )
     measures: tuple[MeasureVerdict, ...] = Field(description="The six measures.", examples=[[]])
 
 
@@ -141,7 +144,8 @@ def _listed(
                 for row, (_, better, worse) in zip(told(i, column), judgement.by_measure, strict=True)
             )  # fmt: skip
             verdict = None if reason else judgement.improved.told(at)
-            rows.append(PatientVerdict(patient=patient, improved=verdict, reason=reason or None, measures=measures))
+            why = reason or (Reason.UNDECIDED if verdict is None else None)
+            rows.append(PatientVerdict(patient=patient, improved=verdict, reason=why, measures=measures))
         found.append(tuple(rows))
     return found
 

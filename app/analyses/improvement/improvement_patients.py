@@ -10,7 +10,7 @@ from app.analyses.improvement.core_set import MeasureAt, recorded, visit_reasons
 from app.derive.improvement.core_set import CoreSetCourse
 from app.derive.improvement.improvement_score import ImprovementScores, MeasureScore
 from app.derive.improvement.worsening import WorseningCourse
-from app.estimate.results import Number
+from app.estimate.results import Number, Reason
 from app.protocol.improvement import ImprovementScore
 from app.timeline.columns import Words
 
@@ -26,7 +26,8 @@ class MeasureContribution(MeasureAt):
     upper_bound: Number = Field(description="Its greatest possible score.", examples=[7.5])
     reason: str | None = Field(
         description="Why there is none: `no_baseline`, `no_value_in_window` (for an enzyme also where a result has no "
-        "upper limit of normal), `enzyme_undecided` (bounds hide which enzyme was the most abnormal).",
+        "upper limit of normal), `bound_only` (a value is known as a bound only), `enzyme_undecided` (bounds hide "
+        "which enzyme was the most abnormal).",
         examples=[None, "no_baseline"],
     )
 
@@ -46,7 +47,10 @@ class PatientScore(Contribution):
     confirmed_worsening: bool | None = Field(
         description="Whether worsening was confirmed by this visit or an earlier one.", examples=[False]
     )
-    reason: str | None = Field(description="Why the visit is not judged.", examples=[None, "no_value_in_window"])
+    reason: str | None = Field(
+        description="Why there is no score: the visit is not judged, or it is `undecided` by what is missing.",
+        examples=[None, "no_value_in_window"],
+    )
     measures: tuple[MeasureContribution, ...] = Field(description="The six measures.", examples=[[]])
 
 
@@ -78,7 +82,7 @@ def patient_scores(
                     category=categories[i, column],
                     worse=worsening.worse.told((i, column)),
                     confirmed_worsening=worsening.confirmed.told((i, column)),
-                    reason=None,
+                    reason=None if low == high else Reason.UNDECIDED,
                     measures=tuple(
                         MeasureContribution(**row, **_contribution(each, (i, column))) for row, each in measures
                     ),
