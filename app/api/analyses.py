@@ -224,6 +224,9 @@ def ask_unstored(body: JsonBody, now: Now, options: Asked) -> Response:
     return Response(compute(WHOLE, header, cohort, protocol, options), media_type=JSON)
 
 
+_TWICE = "The document holds two timelines of one patient."
+
+
 def _histories(asked: Unstored, latest_instant: int) -> list[History]:
     """The facts of every timeline; what is wrong with any is reported for all."""
     faults: list[Fault] = []
@@ -235,7 +238,7 @@ def _histories(asked: Unstored, latest_instant: int) -> list[History]:
             faults += [Fault(f"/timelines/{index}{each.pointer}", each.code, each.detail) for each in invalid.faults]
             continue
         if histories.setdefault(history.patient, history) is not history:
-            faults.append(Fault(f"/timelines/{index}/patient/id", FaultCode.CONFLICTING_DUPLICATE))
+            faults.append(Fault(f"/timelines/{index}/patient/id", FaultCode.CONFLICTING_DUPLICATE, _TWICE))
     if faults:
         raise InvalidDocument(faults=faults)
     return list(histories.values())

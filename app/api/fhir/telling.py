@@ -22,7 +22,7 @@ from app.store import revisions, studies, timelines
 from app.timeline.columns import NO_TIME, Cohort
 from app.timeline.moments import DAY_MICROSECONDS, day_text, instant_text
 
-router = APIRouter(tags=["fhir"])
+router = APIRouter()
 MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")
 """The analyses that are rates."""
 Analysis = Annotated[
