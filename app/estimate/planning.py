@@ -173,13 +173,19 @@ def _expected_limits(n: int, rate: float, level: float) -> tuple[float, float]:
 
 
 def _power(n: int, effect: float, alpha: float) -> float:
-    """Power of the two-sided t test on n differences whose mean is `effect` deviations, both tails counted."""
-    from scipy.special import nctdtr, stdtrit
+    """Power of the two-sided t test on n differences whose mean is `effect` deviations, both tails counted.
+
+    Where SciPy has no value of the noncentral t distribution the shift is so large that a normal deviate beside it
+    tells nothing: t is then the shift over the observed deviation, whose square has a chi-squared distribution.
+    """
+    from scipy.special import chdtr, nctdtr, stdtrit
 
     shift, critical = effect * math.sqrt(n), -float(stdtrit(n - 1, alpha / 2))
     upper = float(nctdtr(n - 1, shift, critical))
     lower = float(nctdtr(n - 1, -shift, critical))  # P(T < -c) with shift d is P(T > c) with shift -d
-    return (1 - upper if math.isfinite(upper) else 1.0) + (1 - lower if math.isfinite(lower) else 0.0)
+    if not math.isfinite(upper):
+        return float(chdtr(n - 1, (n - 1) * (shift / critical) ** 2))
+    return 1 - upper + (1 - lower if math.isfinite(lower) else 0.0)
 
 
 def _check_size(n: int, least: int) -> None:

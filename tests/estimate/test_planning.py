@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, chi2
+from scipy.stats import binom, chi2, norm, t
 from statsmodels.stats.power import TTestPower
 
 from app.estimate import planning
@@ -55,6 +56,19 @@ def test_size_and_difference_are_those_of_statsmodels(n, effect, alpha, power):
     assert found / 2 == pytest.approx(theirs.solve_power(None, n, alpha, power), rel=1e-6)
     size = theirs.solve_power(effect, None, alpha, power)
     assert size_for_change(effect * 3, 3.0, alpha=alpha, power=power).n == math.ceil(float(size))
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 1e-5])
+@pytest.mark.parametrize("power", [0.51, 0.8, 0.9999])
+def test_power_is_what_is_asked_for_where_scipy_has_no_noncentral_t(alpha, power):
+    """The power is averaged over the deviations that two differences may have: their square is chi-squared."""
+    difference = detectable_change(2, 1.0, alpha=alpha, power=power).difference
+    shares = (np.arange(200_000) + 0.5) / 200_000
+    deviation = np.sqrt(chi2.ppf(shares, 1))
+    found = norm.cdf(difference * math.sqrt(2) - t.isf(alpha / 2, 1) * deviation).mean()
+    assert found == pytest.approx(power, abs=1e-4)
+    assert size_for_change(difference * (1 + 1e-9), 1.0, alpha=alpha, power=power).n == 2
+    assert size_for_change(difference * 0.999, 1.0, alpha=alpha, power=power).n == 3
 
 
 def test_a_paired_size_of_r():
