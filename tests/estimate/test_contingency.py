@@ -3,6 +3,7 @@
 import math
 from fractions import Fraction
 from itertools import product
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -200,6 +201,13 @@ def test_one_stratum_has_the_plain_difference(counts):
     assert mantel_haenszel([counts]).difference.estimate == pytest.approx(k1 / n1 - k2 / n2, abs=1e-15)
 
 
+def test_no_limit_of_a_difference_within_strata_lies_beyond_one():
+    interval = mantel_haenszel([(2, 2, 0, 1), (1, 2, 0, 2)]).difference.intervals[0]
+    assert (interval.low, interval.high) == (pytest.approx(0.208, abs=1e-3), 1.0)
+    turned = mantel_haenszel([(0, 1, 2, 2), (0, 2, 1, 2)]).difference.intervals[0]
+    assert (turned.low, turned.high) == (-1.0, pytest.approx(-0.208, abs=1e-3))
+
+
 @pytest.mark.parametrize(
     ("sizes", "second", "difference"),
     [([(3, 2)], ["1/4"], "1/3"), ([(2, 2), (1, 3)], ["1/2", "1/5"], "1/4"), ([(1, 1), (2, 1)], ["1/3", "2/3"], "-1/6")],
@@ -208,7 +216,8 @@ def test_the_variance_of_the_difference_is_right_on_average(sizes, second, diffe
     """Over all outcomes, weighted by how likely they are, Sato's estimate P + Q equals the variance of the weighted
     sum, exactly. The figures are recovered from the answers; outcomes without a variance have P = Q = 0.
     """
-    delta, z = Fraction(difference), 1.959963984540054
+    delta, level = Fraction(difference), 0.05  # so narrow that no limit towards 0 is cut
+    z = NormalDist().inv_cdf((1 + level) / 2)
     rates = [(Fraction(p) + delta, Fraction(p)) for p in second]
     true = sum(
         (Fraction(m * m * n) * p * (1 - p) + Fraction(n * n * m) * q * (1 - q)) / (n + m) ** 2
@@ -223,9 +232,9 @@ def test_the_variance_of_the_difference_is_right_on_average(sizes, second, diffe
             for (k1, n, k2, m), (p, q) in zip(strata, rates, strict=True)
             for k, size, rate in ((k1, n, p), (k2, m, q))
         )
-        effect = mantel_haenszel(strata).difference
-        low = effect.intervals[0].low
-        variance = 0.0 if low is None else ((effect.estimate - low) / z) ** 2 * float(weight) ** 2
+        effect = mantel_haenszel(strata, level=level).difference
+        limit = effect.intervals[0].low if effect.estimate > 0 else effect.intervals[0].high
+        variance = 0.0 if limit is None else ((effect.estimate - limit) / z) ** 2 * float(weight) ** 2
         p_term = sum(
             Fraction(n * n * k2 - m * m * k1, (n + m) ** 2) + Fraction(n * m * (m - n), 2 * (n + m) ** 2)
             for k1, n, k2, m in strata

@@ -29,10 +29,11 @@ def mantel_haenszel(strata: Sequence[Counts], *, level: float = 0.95) -> Stratif
     """Mantel-Haenszel odds ratio and difference over strata of k1, n1, k2, n2, with the CMH test.
 
     The odds ratio has the interval of Robins, Breslow and Greenland (1986), as R `mantelhaen.test`; the difference
-    that of Sato (1989), which holds for many small strata as for few large ones (R `metafor::rma.mh`). The test comes
-    without and with continuity correction; the correction is 1/2, and none where the sum deviates by less, as in R.
-    A stratum without patients of one group is counted and left out; one in which all or none responded adds nothing
-    to the odds ratio and the test, but its weight to the difference.
+    that of Sato (1989), which holds for many small strata as for few large ones (R `metafor::rma.mh`), cut at -1 and
+    1, beyond which no difference of rates can lie. The test comes without and with continuity correction; the
+    correction is 1/2, and none where the sum deviates by less, as in R. A stratum without patients of one group is
+    counted and left out; one in which all or none responded adds nothing to the odds ratio and the test, but its weight
+    to the difference.
     """
     check_level(level)
     if not all(0 <= k1 <= n1 and 0 <= k2 <= n2 for k1, n1, k2, n2 in strata):
@@ -93,7 +94,8 @@ def _difference(strata: Sequence[Counts], level: float) -> EffectEstimate:
         unknown = unknown_effect("difference", ("sato",), level, Reason.NO_STANDARD_ERROR)
         return unknown.model_copy(update={"estimate": estimate, "reason": None})
     spread = normal_quantile(level) * math.sqrt(variance)
-    interval = Interval(of="difference", method="sato", level=level, low=estimate - spread, high=estimate + spread)
+    low, high = max(-1.0, estimate - spread), min(1.0, estimate + spread)
+    interval = Interval(of="difference", method="sato", level=level, low=low, high=high)
     return EffectEstimate(estimate=estimate, intervals=(interval,))
 
 
