@@ -150,6 +150,13 @@ def test_the_cubes_of_byar_come_near_the_exact_limits():
     assert of_rate(0, 10, 0.95)["poisson_exact"] == pytest.approx((0, 0.368888), abs=1e-6)
 
 
+def test_no_events_have_a_one_sided_limit_too():
+    """The rule of three: Hanley and Lippman-Hand (JAMA 1983;249:1743-5)."""
+    assert of_rate(0, 10, 0.95)["poisson_exact-one-sided"] == pytest.approx((0, 0.299573), abs=1e-6)
+    assert of_rate(0, 10, 0.9)["poisson_exact-one-sided"][1] == of_rate(0, 10, 0.8)["poisson_exact"][1]
+    assert "poisson_exact-one-sided" not in of_rate(1, 10, 0.95)
+
+
 @pytest.mark.parametrize(
     "figure",
     [

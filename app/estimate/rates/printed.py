@@ -72,7 +72,8 @@ def of_rate(events: int, exposure: float, level: float) -> dict[str, Limits]:
     """Intervals of events/exposure with exposure > 0, per unit of exposure.
 
     `poisson_exact` is Garwood's (R `poisson.test`); `byar` his approximation by cubes; `log-wald` is Wald's on the
-    logarithm, left out without events; `wald` is rate +- z sqrt(events)/exposure.
+    logarithm, left out without events; `wald` is rate +- z sqrt(events)/exposure. `poisson_exact-one-sided` gives no
+    events the whole 1 - level on one side (at 0.95 nearly 3/exposure, the rule of three).
     """
     z = normal_quantile(level)
     [exact] = event_rate(events, exposure, "", level=level).intervals
@@ -82,6 +83,8 @@ def of_rate(events: int, exposure: float, level: float) -> dict[str, Limits]:
     if events:
         rate, factor = events / exposure, math.exp(z / math.sqrt(events))
         found["log-wald"] = rate / factor, rate * factor
+    else:
+        found["poisson_exact-one-sided"] = 0.0, -math.log1p(-level) / exposure
     spread = z * math.sqrt(events) / exposure
     found["wald"] = events / exposure - spread, events / exposure + spread
     return found
