@@ -137,6 +137,7 @@ SHOWN = Rule(
         _raised("six patients", "few_pairs of MMT", False, groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 6))]),
         _raised("six patients of whom one did not change", "few_pairs of MMT", True,
                 groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 0))]),
+        _raised("without a pair nothing can be told", "few_pairs of MMT", "no_patients", mmt=[(0, 50)]),
         _raised("six changes of one sign reach p = 0.03 together and 0.06 without one",
                 "significance_depends_on_one_patient", True, count="1 of 1",
                 groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 6))]),

@@ -123,12 +123,13 @@ def _few_pairs(context: Context) -> Iterator[Notice]:
         least = 2.0 ** (1 - count)
         yield Notice(
             "few_pairs",
-            applies=least > alpha,
+            applies=least > alpha if known.any() else None,
             count=count,
             of=int(known.sum()),
             measure=measure,
             evidence={"least_p": min(1.0, least)},
             parameters={"week": week, "alpha": alpha},
+            reason=None if known.any() else Reason.NO_PATIENTS,
         )
 
 
