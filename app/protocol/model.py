@@ -300,8 +300,9 @@ class Protocol(Part):
         needs: list[tuple[str, str, int | None]] = [
             (f"responses.{i}", r.rule.measure, getattr(r.rule, "week", None)) for i, r in enumerate(self.responses)
         ]
-        needs += [("weekly_change.measures", measure, None) for measure in self.weekly_change.measures]
-        needs += [("weekly_change.weeks", "CK", week) for week in self.weekly_change.weeks]
+        compared = self.weekly_change
+        needs += [(f"weekly_change.measures.{i}", measure, None) for i, measure in enumerate(compared.measures)]
+        needs += [(f"weekly_change.weeks.{i}", "CK", week) for i, week in enumerate(compared.weeks)]
         needs += [("ck_change.before_week", "CK", self.ck_change.before_week)]
         needs += [("ck_change.after_week", "CK", self.ck_change.after_week)]
         for where, measure, week in needs:

@@ -112,6 +112,8 @@ MMT_RULE = {"id": "points_above_baseline", "measure": "MMT8", "points": 9, "days
         ({"scales": {"MMT": {"maximum": 10}}}, "/protocol/scales/MMT/better", None),
         ({"visits": {"weeks": list(range(1, 62)), "tolerance_days": 0}}, "/protocol/visits/weeks", None),
         ({"weekly_change": {"measures": ["XYZ"]}}, "/protocol/weekly_change/measures/0", None),
+        ({"weekly_change": {"measures": ["CK", "ADL"]}}, "/protocol", "weekly_change.measures.1: this measure needs"),
+        ({"weekly_change": {"measures": ["CK"], "weeks": [1, 3]}}, "/protocol", "weekly_change.weeks.1: this week is"),
     ],
 )
 def test_a_protocol_that_contradicts_itself_is_refused_and_the_definition_is_named(client, parts, place, named):
