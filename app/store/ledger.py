@@ -77,6 +77,7 @@ def submit(
     if any(draft.is_erased(history.patient) for history in histories):
         raise Erased
     _refuse_conflicts(histories)
+    _recall(draft, histories)
     outcomes = [_merge(draft, history) for history in histories]
     if all(outcome.revision is None for outcome in outcomes):
         return Submission(None, tuple(outcomes))
@@ -166,6 +167,16 @@ def _check_present(draft: Draft, patient: str, if_match: str | None, if_none_mat
     if if_match is None:
         raise PreconditionRequired
     check_etag(draft.connection, draft.study, patient, if_match)
+
+
+def _recall(draft: Draft, histories: Sequence[History]) -> None:
+    """Look up what is known of all facts of a patient at once: in several histories it would be once for each."""
+    facts: dict[tuple[str, str], list[Any]] = {}
+    for history in histories:
+        for kind, of_kind in history.kinds() if history.patient in draft.people else ():
+            facts.setdefault((history.patient, kind), []).extend(of_kind)
+    for (patient, kind), of_kind in facts.items():
+        draft.recall(draft.people[patient], kind, of_kind)
 
 
 def _merge(draft: Draft, history: History, rule: Callable[..., None] = merge.merge) -> Outcome:

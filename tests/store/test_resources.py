@@ -12,7 +12,8 @@ from app.store import resources
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.resource_search import Bound, Criteria, Number, count, search
-from app.timeline.resource import Found, logical_id
+from app.store.studies import study_key
+from app.timeline.resource import Found, ResourceKey, logical_id
 from tests.store.posts import FULL, begin_study, ck, etag, now, post, put, timeline
 
 DAY = 86_400_000_000
@@ -60,7 +61,8 @@ def test_a_fact_is_found_by_its_identifier_as_it_stands(database, study, k1):
     assert found.id == k1 == logical_id(found.patient_key, "labs", found.fact.identity)
     assert not found.withdrawn
     with database.reading() as connection:
-        assert resources.find_fact(connection, study, found.patient_key, "labs", found.fact.identity) == found
+        key = ResourceKey("P01", "labs", found.fact.identity)
+        assert resources.standing(connection, study_key(connection, study), [key]) == {key: found}
 
 
 def test_every_version_is_told_newest_first_with_those_that_came_late(database, study, k1):

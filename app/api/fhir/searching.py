@@ -16,7 +16,7 @@ from app.ingest.fhir.resource import as_source
 from app.ingest.pseudonyms import Identifier
 from app.intake.feeds import feed_of
 from app.report.fhir import ADMINISTRATION_STATUS
-from app.store import aliases, resources
+from app.store import client_ids, resources
 from app.store.resource_search import Bound, Criteria, Number
 from app.store.studies import Study, get_study, study_key
 from app.timeline.codes import KNOWN, SYSTEMS
@@ -85,13 +85,13 @@ class Searched:
         found = self.alias("Patient", name)
         return None if found is None else found.patient
 
-    def alias(self, resource: ResourceType, name: str) -> aliases.Alias | None:
+    def alias(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
         """What a client's own id of a resource names; nothing where it is a patient's identifier with us, for that is
         how our own answers refer to this patient.
         """
         if (resource == "Patient" and self.knows(name)) or not self.can_replace:
             return None
-        return aliases.named(self.connection, self.study_id, resource, self.feed.pseudonyms.alias(resource, name))
+        return client_ids.find(self.connection, self.study_id, resource, self.feed.pseudonyms.alias(resource, name))
 
 
 def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -> Criteria:
@@ -230,7 +230,7 @@ def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> se
     return found
 
 
-def logical_id_of(alias: aliases.Alias) -> str:
+def logical_id_of(alias: client_ids.ClientId) -> str:
     """Our own identifier of the resource that an alias names."""
     if alias.kind is None or alias.identity is None:
         return alias.patient
