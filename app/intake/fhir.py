@@ -186,9 +186,9 @@ def take_entries(
     draft = Draft(connection, study_id, received_at)  # locks the study: what is looked up is so when it is stored
     stored = _look_up(draft, feed, entries, identities or Identities(connection))
     resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
-    outcomes = _store(connection, study_id, feed, resolved, client, received_at)
+    outcomes = _store(draft, feed, resolved, client)
     keys = [each.key for each in resolved if each.key is not None]
-    now_stored = resources.standing(connection, draft.key, keys)
+    now_stored = resources.standing(connection, draft.key, _patients(draft), keys)
     results = []
     for each, outcome in zip(resolved, outcomes, strict=True):
         disposition = _disposition(each, outcome)
@@ -210,21 +210,24 @@ def _look_up(draft: Draft, feed: Feed, entries: Sequence[Entry], identities: Ide
     named = client_ids.find_all(connection, study, names.client_ids)
     named |= _look_up_parts(draft, feed, entries, named)
     own_ids, erased_own_ids = resources.find_named(connection, study, names.own_ids, identities)
-    draft.summon(names.patients | {found.patient for found in named.values()})
-    unknown = {name for resource, name in names.client_ids - named.keys() if resource == "Patient"}
-    stored = Stored(
-        patients=frozenset(draft.people),
-        erased=frozenset(patient for patient in names.patients if draft.is_erased(patient)),
-        client_ids={name: ResourceKey(found.patient, found.kind, found.identity) for name, found in named.items()},
-        erased_client_ids=client_ids.erased_among(connection, study, draft.secret, unknown),
-        own_ids=own_ids,
-        erased_own_ids=erased_own_ids,
+    leads = {name: ResourceKey(found.patient, found.kind, found.identity) for name, found in named.items()}
+    draft.summon({*names.patients, *[key.patient for key in (*leads.values(), *own_ids.values())]})
+    patients = _patients(draft)
+    unknown = [name for resource, name in names.client_ids - leads.keys() if resource == "Patient"]
+    return Stored(
+        frozenset(draft.people),
+        frozenset(patient for patient in names.patients if draft.is_erased(patient)),
+        leads,
+        client_ids.erased_among(connection, study, draft.secret, unknown),
+        own_ids,
+        erased_own_ids,
+        resources.standing(connection, study, patients, resources_in(entries, draft.people, leads, own_ids)),
+        resources.numbered(connection, patients, numbers_in(entries, leads, feed.pseudonyms)),
     )
-    return replace(
-        stored,
-        resources=resources.standing(connection, study, resources_in(entries, stored)),
-        numbered=resources.numbered(connection, study, numbers_in(entries, stored, feed.pseudonyms)),
-    )
+
+
+def _patients(draft: Draft) -> list[resources.Patient]:
+    return [(patient.id, patient.key, patient.first_revision) for patient in draft.people.values()]
 
 
 def _look_up_parts(
@@ -333,24 +336,15 @@ def _unserved(entry: Entry) -> Fault:
     return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED)
 
 
-def _store(
-    connection: Transaction,
-    study_id: str,
-    feed: Feed,
-    resolved: Sequence[ResolvedEntry],
-    client: str | None,
-    received_at: int,
-) -> list[Outcome | None]:
+def _store(draft: Draft, feed: Feed, resolved: Sequence[ResolvedEntry], client: str | None) -> list[Outcome | None]:
     """Submit the histories of the entries as one revision; `None` for an entry that submits nothing."""
     storing = [each for each in resolved if each.history is not None]
     if not storing:
         return [None] * len(resolved)
-    remember_key(connection, study_id, feed)
+    remember_key(draft.connection, draft.study, feed)
     histories = [each.history for each in storing if each.history is not None]
     try:
-        submission = ledger.submit(
-            connection, study_id, histories, format=FORMAT, client=client, received_at=received_at
-        )
+        submission = ledger.submit_to(draft, histories, format=FORMAT, client=client)
     except Erased:
         raise Erased("A person whom this is about has been erased.") from None
     except InvalidDocument as refused:

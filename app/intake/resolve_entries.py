@@ -7,7 +7,7 @@ Entries are not processed one after the other, so there is no last one that coul
 do not contradict each other is seen to by the ledger; contradictions between the names of resources are found here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -161,19 +161,24 @@ def may_be_panel(entry: Entry) -> bool:
     return request.method == "DELETE" or (request.method == "PUT" and len(entry.statements) > 1)
 
 
-def resources_in(entries: Sequence[Entry], stored: Stored) -> set[ResourceKey]:
-    """The resources whose present state decides about the entries: facts that names lead to, and patients who are sent.
-
-    `stored` holds what the names lead to already.
+def resources_in(
+    entries: Sequence[Entry], patients: Iterable[str], *named: Mapping[Name, ResourceKey]
+) -> set[ResourceKey]:
+    """The resources whose present state decides about the entries: facts that names lead to (`named`), and patients
+    where any is sent; `patients` are those whom the study has.
     """
-    facts = {key for named in (stored.client_ids, stored.own_ids) for key in named.values() if key.kind is not None}
-    if all(entry.resource != "Patient" for entry in entries):
-        return facts
-    return facts | {ResourceKey(patient) for patient in stored.patients}
+    wanted = {key for names in named for key in names.values() if key.kind is not None}
+    if any(entry.resource == "Patient" for entry in entries):
+        wanted |= {ResourceKey(patient) for patient in patients}
+    return wanted
 
 
-def numbers_in(entries: Sequence[Entry], stored: Stored, pseudonyms: Pseudonyms) -> set[FactNumber]:
+def numbers_in(
+    entries: Sequence[Entry], client_ids: Mapping[Name, ResourceKey], pseudonyms: Pseudonyms
+) -> set[FactNumber]:
     """The numbers that conditional creates of facts name, of each patient whom their subject may mean."""
+    if all(request_of(entry).if_none_exist is None for entry in entries):
+        return set()
     sent: dict[str | None, set[str]] = {}
     for entry in entries:
         if entry.resource == "Patient" and isinstance(entry.subject, str):
@@ -185,7 +190,7 @@ def numbers_in(entries: Sequence[Entry], stored: Stored, pseudonyms: Pseudonyms)
             continue
         meant = {entry.subject} if isinstance(entry.subject, str) else {entry.subject.id}
         if isinstance(entry.subject, Reference):
-            key = stored.client_ids.get(("Patient", pseudonyms.alias("Patient", entry.subject.id)))
+            key = client_ids.get(("Patient", pseudonyms.alias("Patient", entry.subject.id)))
             meant |= sent.get(entry.subject.id, set()) | ({key.patient} if key else set())
         numbers |= {(patient, entry.resource, number) for patient in meant}
     return numbers

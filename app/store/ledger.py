@@ -72,12 +72,17 @@ def submit(
     has been erased, and `InvalidDocument` where two histories state one fact differently and nothing says which of
     them stands.
     """
-    draft = Draft(connection, study_id, received_at)
+    return submit_to(Draft(connection, study_id, received_at), histories, format=format, client=client)
+
+
+def submit_to(draft: Draft, histories: Sequence[History], *, format: str, client: str | None) -> Submission:
+    """Do what `submit` does in a draft that was begun before, to look up what decides about the histories."""
     draft.summon(history.patient for history in histories)
     if any(draft.is_erased(history.patient) for history in histories):
         raise Erased
     _refuse_conflicts(histories)
-    _recall(draft, histories)
+    if len(histories) > 1:
+        _recall(draft, histories)
     outcomes = [_merge(draft, history) for history in histories]
     if all(outcome.revision is None for outcome in outcomes):
         return Submission(None, tuple(outcomes))

@@ -148,18 +148,19 @@ def find(
     return _newest(history(connection, study_id, resource, logical_id, identities))
 
 
-def standing(connection: Transaction, study: int, wanted: Iterable[ResourceKey]) -> dict[ResourceKey, Found]:
-    """Resources of a study (by its key) as they stand; those that it does not have are left out."""
+def standing(
+    connection: Transaction, study: int, patients: Iterable[Patient], wanted: Iterable[ResourceKey]
+) -> dict[ResourceKey, Found]:
+    """Resources as they stand, of these patients of a study (by its key); those that it does not have are left out."""
     keys = set(wanted)
     if not keys:
         return {}
-    people = {one[0]: one for one in _find_patients(connection, study, "id", {key.patient for key in keys})}
-    facts = [key for key in keys if key.kind is not None and key.patient in people]
-    others = [key for key in keys if key.kind is None and key.patient in people]
+    people = {patient[0]: patient for patient in patients}
+    facts = [key for key in keys if key.kind is not None]
+    others = [key for key in keys if key.kind is None]
     versions = _versions_of_facts(connection, study, people, facts) if facts else {}
     versions |= _versions_of_patients(connection, study, people, others) if others else {}
-    newest = {key: _newest(known) for key, known in versions.items()}
-    return {key: found for key, found in newest.items() if found is not None}
+    return {key: found for key, known in versions.items() if (found := _newest(known)) is not None}
 
 
 def find_named(
@@ -194,12 +195,14 @@ def find_named(
     return found, {text for (_, text), name in read.items() if name.patient_key in gone}
 
 
-def numbered(connection: Transaction, study: int, wanted: Iterable[FactNumber]) -> dict[FactNumber, list[NumberedFact]]:
-    """The facts that have these numbers, each with its source, in the order of what they are kept by."""
+def numbered(
+    connection: Transaction, patients: Iterable[Patient], wanted: Iterable[FactNumber]
+) -> dict[FactNumber, list[NumberedFact]]:
+    """The facts of these patients that have these numbers, each with its source; in the order of their identities."""
     found: dict[FactNumber, list[NumberedFact]] = {one: [] for one in wanted}
     if not found:
         return {}
-    people = {who: key for who, key, _ in _find_patients(connection, study, "id", {who for who, _, _ in found})}
+    people = {who: key for who, key, _ in patients}
     names = {key: who for who, key in people.items()}
     asked: dict[str, list[tuple[int, str, str]]] = {}
     for who, resource, number in found:

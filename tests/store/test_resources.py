@@ -62,7 +62,8 @@ def test_a_fact_is_found_by_its_identifier_as_it_stands(database, study, k1):
     assert not found.withdrawn
     with database.reading() as connection:
         key = ResourceKey("P01", "labs", found.fact.identity)
-        assert resources.standing(connection, study_key(connection, study), [key]) == {key: found}
+        patients = [("P01", found.patient_key, 1)]
+        assert resources.standing(connection, study_key(connection, study), patients, [key]) == {key: found}
 
 
 def test_every_version_is_told_newest_first_with_those_that_came_late(database, study, k1):
