@@ -260,7 +260,7 @@ def take_each(
 ) -> list[EntryResult]:
     """Store entries each by itself, as a revision of its own; the refusal of one does not keep the others out.
 
-    When the database is busy, what was stored is told and the rest is refused as `Busy`: it may be sent again.
+    When the database is busy, the rest is refused as `Busy`: it may be sent again.
     """
     results: list[EntryResult] = []
     for first in range(0, max(len(entries), 1), GROUP):

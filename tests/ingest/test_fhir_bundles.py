@@ -13,7 +13,7 @@ from app.errors import InvalidDocument, MalformedDocument, ServiceError, TooLarg
 from app.ingest.feed import histories
 from app.ingest.fhir import MOST_ENTRIES, read_bundle, read_line, read_resource
 from app.ingest.fhir.entries import Kept, Request
-from app.ingest.fhir.resource_types import R4_TYPES
+from app.ingest.fhir.resource import R4_TYPES
 from app.ingest.native import read_timeline
 from app.ingest.pseudonyms import Identifier
 from tests.ingest.fhir_messages import (
