@@ -1,8 +1,8 @@
-"""FHIR R4 messages: what their entries ask for becomes one submission to the ledger, or one for each of them.
+"""FHIR R4 messages: their entries are stored as one submission to the ledger, or as one for each of them.
 
-A transaction and a collection are one revision or nothing. The entries of a batch stand each for itself. What an entry
-is about (whose patient, which stored resource) is found out under the lock of the study, in the transaction that
-stores, so that two clients who create the same resource at once make one.
+A transaction and a collection are one revision or nothing. The entries of a batch stand each for itself. What entries
+name is looked up under the lock of the study, in the transaction that stores, so that two clients who create the same
+resource at once make one. Then `resolve_entries` decides without the database.
 
 FHIR has an order in which the entries of a transaction are processed. Here none is needed: which assertion stands does
 not depend on the order in which they come, and where it would, the transaction contradicts itself and is refused.
@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.ingest.feed import Feed
 from app.ingest.fhir import read_bundle, read_resource
-from app.ingest.fhir.entries import BundleType, Entry, Kept, Request
+from app.ingest.fhir.entries import BundleType, Entry, Request
 from app.ingest.pseudonyms import Identifier
 from app.intake.feeds import feed_of, remember_key
 from app.intake.resolve_entries import (
@@ -48,7 +48,7 @@ from app.store.engine import Database, Transaction
 from app.store.ledger import Outcome
 from app.store.resources import Identities
 from app.timeline.facts import MOST_FAULTS
-from app.timeline.resource import Found, ResourceKey
+from app.timeline.resource import Found, ResourceKey, ResourceType
 
 FORMAT = "fhir-r4"
 GROUP = 100
@@ -102,7 +102,7 @@ def take_bundle(
 def create(
     database: Database,
     study_id: str,
-    resource: Kept,
+    resource: ResourceType,
     body: bytes,
     *,
     if_none_exist: Identifier | None = None,
@@ -120,7 +120,7 @@ def create(
 def update(
     database: Database,
     study_id: str,
-    resource: Kept,
+    resource: ResourceType,
     logical_id: str,
     body: bytes,
     *,
@@ -149,7 +149,7 @@ def update(
 def withdraw(
     database: Database,
     study_id: str,
-    resource: Kept,
+    resource: ResourceType,
     logical_id: str,
     *,
     if_match: str | None = None,
@@ -178,10 +178,10 @@ def take_entries(
     """Store entries as one revision, or nothing of any; the results in the order of the entries.
 
     `based_on` is the version that an update by our own identifier says it was read in; `identities` is given where
-    several submissions share a transaction. Raises `InvalidDocument` with
-    the faults of all, `NotFound` where a DELETE names nothing, `PreconditionFailed`, `Conflict` where an update rests
-    on an older version, and `Erased` where one of the persons has been erased. Only a `Conflict` comes after something
-    was written; after the others the transaction is as it was.
+    several submissions share a transaction. Raises `InvalidDocument` with the faults of all, `NotFound` where a DELETE
+    names nothing, `PreconditionFailed`, `Conflict` where an update rests on an older version, and `Erased` where one of
+    the persons has been erased. Only a `Conflict` comes after something was written; after the others the transaction
+    is as it was.
     """
     draft = Draft(connection, study_id, received_at)  # locks the study: what is looked up is so when it is stored
     stored = _look_up(draft, feed, entries, identities or Identities(connection))

@@ -1,4 +1,4 @@
-"""Writing by FHIR: bundles and single resources come in, what became of them goes out.
+"""Writing by FHIR: bundles and single resources are stored, and the answer says of each whether it was.
 
 A location, an ETag and a body always carry the identifier that this service gave a resource; only where the client has
 just named it in the address of a PUT does the body repeat that name. Addresses are never made of a client's names.
@@ -35,7 +35,6 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.ingest.feed import Skipped
-from app.ingest.fhir.entries import Kept
 from app.ingest.fhir.patients import identifier_searched
 from app.ingest.pseudonyms import Identifier
 from app.intake import fhir
@@ -43,13 +42,13 @@ from app.intake.fhir import BundleResult, Disposition, EntryResult
 from app.intake.resolve_entries import ERASE_INSTEAD
 from app.report.fhir import resource_of
 from app.timeline.moments import EPOCH, instant_text
-from app.timeline.resource import Found
+from app.timeline.resource import Found, ResourceType
 
 router = APIRouter(tags=["fhir"])
 
 Return = Literal["minimal", "representation", "OperationOutcome"]
-TYPES: tuple[Kept, ...] = get_args(Kept)
-WITHDRAWN_BY_DELETE: tuple[Kept, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
+TYPES: tuple[ResourceType, ...] = get_args(ResourceType)
+WITHDRAWN_BY_DELETE: tuple[ResourceType, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
 _MEDIA_TYPE = re.compile(
     r'application/(fhir\+)?json(?: *; *(?:charset="?utf-8"?|fhirVersion="?4\.0(?:\.1)?"?))*', re.IGNORECASE
 )
@@ -153,7 +152,7 @@ def post_bundle(
     return _fhir(_answer_to_bundle(taken, _wanted(prefer, "minimal")))
 
 
-def _create(resource: Kept) -> Callable[..., Response]:
+def _create(resource: ResourceType) -> Callable[..., Response]:
     def create(
         request: Request,
         study: StudyId,
@@ -176,7 +175,7 @@ def _create(resource: Kept) -> Callable[..., Response]:
     return create
 
 
-def _update(resource: Kept) -> Callable[..., Response]:
+def _update(resource: ResourceType) -> Callable[..., Response]:
     def update(
         request: Request,
         study: StudyId,
@@ -206,7 +205,7 @@ def _update(resource: Kept) -> Callable[..., Response]:
     return update
 
 
-def _withdraw(resource: Kept) -> Callable[..., Response]:
+def _withdraw(resource: ResourceType) -> Callable[..., Response]:
     def withdraw(
         study: StudyId,
         logical_id: LogicalId,
@@ -284,7 +283,7 @@ def refuse_to_delete_a_patient(request: Request) -> Response:
     raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed)})
 
 
-def _condition(searched: str, resource: Kept) -> Identifier | None:
+def _condition(searched: str, resource: ResourceType) -> Identifier | None:
     """The identifier that If-None-Exist searches for; some clients write the search with its address before it."""
     address_of, mark, query = searched.partition("?")
     if mark and (not address_of or address_of.rpartition("/")[2] == resource):

@@ -12,13 +12,14 @@ from app.errors import Fault, FaultCode, InvalidDocument, TooLarge
 from app.ingest.feed import Feed, Statement, history_of
 from app.ingest.fhir.administrations import administration
 from app.ingest.fhir.adverse_events import adverse_event
-from app.ingest.fhir.entries import Bundle, BundleType, Entry, Kept, Request
+from app.ingest.fhir.entries import Bundle, BundleType, Entry, Request
 from app.ingest.fhir.observations import observation
 from app.ingest.fhir.patients import References, base_of, patient
 from app.ingest.fhir.requests import check_agreement, read_request
 from app.ingest.fhir.resource import R4_TYPES, Element, Message, ReadResult, Resource
 from app.ingest.syntax import check_syntax
 from app.timeline.facts import MOST_FAULTS
+from app.timeline.resource import ResourceType
 
 MOST_ENTRIES = 10_000
 """Entries of one bundle; who has more sends several."""
@@ -27,7 +28,7 @@ _READERS = {"Patient": patient, "Observation": observation, "AdverseEvent": adve
 _BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
 
 
-def read_resource(body: bytes, feed: Feed, resource: Kept) -> Entry:
+def read_resource(body: bytes, feed: Feed, resource: ResourceType) -> Entry:
     """One resource of the type to whose address it was sent.
 
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` where there is no resource at all.
