@@ -30,9 +30,9 @@ from app.ingest.fhir.entries import BundleType, Entry, Request
 from app.ingest.pseudonyms import Identifier
 from app.intake.feeds import feed_of, remember_key
 from app.intake.resolve_entries import (
-    Name,
     ResolvedEntry,
-    Stored,
+    StoredState,
+    TypedId,
     may_be_panel,
     names_in,
     numbers_in,
@@ -200,7 +200,7 @@ def take_entries(
     return results
 
 
-def _look_up(draft: Draft, feed: Feed, entries: Sequence[Entry], identities: Identities) -> Stored:
+def _look_up(draft: Draft, feed: Feed, entries: Sequence[Entry], identities: Identities) -> StoredState:
     """All that decides about these entries: first what their names lead to, then how that stands.
 
     The number of statements does not grow with the entries, but with every few hundred of them.
@@ -214,7 +214,7 @@ def _look_up(draft: Draft, feed: Feed, entries: Sequence[Entry], identities: Ide
     draft.summon({*names.patients, *[key.patient for key in (*leads.values(), *own_ids.values())]})
     patients = _patients(draft)
     unknown = [name for resource, name in names.client_ids - leads.keys() if resource == "Patient"]
-    return Stored(
+    return StoredState(
         frozenset(draft.people),
         frozenset(patient for patient in names.patients if draft.is_erased(patient)),
         leads,
@@ -231,8 +231,8 @@ def _patients(draft: Draft) -> list[resources.Patient]:
 
 
 def _look_up_parts(
-    draft: Draft, feed: Feed, entries: Sequence[Entry], named: Mapping[Name, ClientId]
-) -> dict[Name, ClientId]:
+    draft: Draft, feed: Feed, entries: Sequence[Entry], named: Mapping[TypedId, ClientId]
+) -> dict[TypedId, ClientId]:
     """The parts of panels of which `named` has the first one, `PARTS` of each at once."""
     requests = [entry.request for entry in entries if entry.request is not None and may_be_panel(entry)]
     found = dict(named)
@@ -244,7 +244,7 @@ def _look_up_parts(
     return found
 
 
-def _part(feed: Feed, request: Request, number: int) -> Name:
+def _part(feed: Feed, request: Request, number: int) -> TypedId:
     resource = request.resource or ""
     return resource, feed.pseudonyms.alias(resource, part_name(request, number))
 
@@ -364,7 +364,7 @@ def _new_client_ids(
     resolved: Sequence[ResolvedEntry], results: Sequence[EntryResult]
 ) -> list[tuple[str, str, ClientId]]:
     """What the new identifiers of clients name, each after its type of resource; the first entry to use one decides."""
-    named: dict[Name, ClientId] = {}
+    named: dict[TypedId, ClientId] = {}
     for each, result in zip(resolved, results, strict=True):
         found = result.stored
         if found is None or each.key is None:

@@ -1,7 +1,8 @@
 """What each entry of a FHIR message comes to: whose it is, which stored resource it names, and what it submits.
 
-Nothing is read from the database here. `names_in` says what some entries name, the caller looks it up (`Stored`), and
-`resolve` decides. The names of a client lead to patients and facts, which `resources_in` lists for a second look-up.
+Nothing is read from the database here. `names_in` says what some entries name, the caller looks it up, and `resolve`
+decides by what was found (`StoredState`). The names lead to patients and facts, whose present state is looked up in a
+second round (`resources_in`, `numbers_in`).
 
 Entries are not processed one after the other, so there is no last one that could win. That the assertions of one fact
 do not contradict each other is seen to by the ledger; contradictions between the names of resources are found here.
@@ -54,23 +55,23 @@ _NOT_IN_FHIR = ("lab", "course")
 _LONGEST_VERSION = 18
 """Digits of a part of a version of ours: revisions are numbers of 64 bits, and a longer text is not one of them."""
 
-Name = tuple[str, str]
+TypedId = tuple[str, str]
 """A type of resource and an identifier: one of ours, or a client's as it is kept (`Pseudonyms.alias`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class WantedNames:
     """What some entries name: subject identifiers of patients, identifiers that clients chose, and those of facts that
     this service gave.
     """
 
     patients: Set[str]
-    client_ids: Set[Name]
-    own_ids: Set[Name]
+    client_ids: Set[TypedId]
+    own_ids: Set[TypedId]
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredState:
     """What a study holds of all that some entries name.
 
     `patients` are the subject identifiers of those whom the study has, `erased` those of persons who have been erased.
@@ -80,9 +81,9 @@ class Stored:
 
     patients: Set[str] = frozenset()
     erased: Set[str] = frozenset()
-    client_ids: Mapping[Name, ResourceKey] = field(default_factory=dict)
+    client_ids: Mapping[TypedId, ResourceKey] = field(default_factory=dict)
     erased_client_ids: Set[str] = frozenset()
-    own_ids: Mapping[Name, ResourceKey] = field(default_factory=dict)
+    own_ids: Mapping[TypedId, ResourceKey] = field(default_factory=dict)
     erased_own_ids: Set[str] = frozenset()
     resources: Mapping[ResourceKey, Found] = field(default_factory=dict)
     numbered: Mapping[FactNumber, Sequence[NumberedFact]] = field(default_factory=dict)
@@ -121,11 +122,11 @@ def part_name(request: Request, number: int) -> str:
     return f"{request.id}#{number}"
 
 
-def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> Names:
+def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> WantedNames:
     """All that is to be looked up before the entries can be resolved."""
     patients: set[str] = set()
-    client_ids: set[Name] = set()
-    own_ids: set[Name] = set()
+    client_ids: set[TypedId] = set()
+    own_ids: set[TypedId] = set()
 
     def add_patient(name: str) -> None:
         patients.add(name)
@@ -150,7 +151,7 @@ def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> Names:
         if request.if_none_exist is not None and entry.resource == "Patient":
             wanted = pseudonyms.patient([request.if_none_exist])
             patients |= set() if isinstance(wanted, FaultCode) else {wanted}
-    return Names(patients, client_ids, own_ids)
+    return WantedNames(patients, client_ids, own_ids)
 
 
 def may_be_panel(entry: Entry) -> bool:
@@ -162,7 +163,7 @@ def may_be_panel(entry: Entry) -> bool:
 
 
 def resources_in(
-    entries: Sequence[Entry], patients: Iterable[str], *named: Mapping[Name, ResourceKey]
+    entries: Sequence[Entry], patients: Iterable[str], *named: Mapping[TypedId, ResourceKey]
 ) -> set[ResourceKey]:
     """The resources whose present state decides about the entries: facts that names lead to (`named`), and patients
     where any is sent; `patients` are those whom the study has.
@@ -174,7 +175,7 @@ def resources_in(
 
 
 def numbers_in(
-    entries: Sequence[Entry], client_ids: Mapping[Name, ResourceKey], pseudonyms: Pseudonyms
+    entries: Sequence[Entry], client_ids: Mapping[TypedId, ResourceKey], pseudonyms: Pseudonyms
 ) -> set[FactNumber]:
     """The numbers that conditional creates of facts name, of each patient whom their subject may mean."""
     if all(request_of(entry).if_none_exist is None for entry in entries):
@@ -197,7 +198,7 @@ def numbers_in(
 
 
 def resolve(
-    entries: Sequence[Entry], stored: Stored, feed: Feed, *, based_on: str | None = None, only_new: bool = False
+    entries: Sequence[Entry], stored: StoredState, feed: Feed, *, based_on: str | None = None, only_new: bool = False
 ) -> list[ResolvedEntry]:
     """What each entry of one submission comes to.
 
@@ -215,7 +216,7 @@ class EntryResolver:
     they say of the year of birth, by the patient.
     """
 
-    stored: Stored
+    stored: StoredState
     feed: Feed
     based_on: str | None
     only_new: bool
@@ -400,8 +401,8 @@ class EntryResolver:
             self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, NOT_KEPT))
 
     def _new_parts(self, request: Request, history: History, main: ResourceKey) -> tuple[tuple[str, ResourceKey], ...]:
-        """Names, as they are to be kept, for the facts beside the `main` one that a panel states which its client has
-        named, and that are no parts of it yet.
+        """The names to keep for facts of a panel under a client's name, beside the `main` one, that are no parts of it
+        yet.
         """
         if request.method != "PUT":
             return ()

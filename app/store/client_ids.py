@@ -20,9 +20,6 @@ from app.store.tables import aliases, erased_names, patients, studies
 _SECRET = Statement(select(studies.c.secret).where(studies.c.key == bindparam("study")), "study")
 _INSERT = Insertion(aliases)
 
-Names = Iterable[tuple[str, str]]
-"""Identifiers of clients, each with the type of resource before it."""
-
 
 @cache
 def _named(length: int) -> Statement:
@@ -69,8 +66,8 @@ def find(connection: Transaction, study_id: str, resource: str, name: str) -> Cl
     return found
 
 
-def find_all(connection: Transaction, study: int, names: Names) -> dict[tuple[str, str], ClientId]:
-    """What each of these identifiers names in a study (by its key); those that name nothing are left out."""
+def find_all(connection: Transaction, study: int, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ClientId]:
+    """What each of these identifiers, with its type of resource before it, names in a study (by its key)."""
     by_type: dict[str, list[str]] = {}
     for resource, name in sorted(set(names)):
         by_type.setdefault(resource, []).append(name)

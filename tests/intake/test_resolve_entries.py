@@ -8,7 +8,7 @@ from app.errors import Erased, FaultCode, InvalidDocument, MethodNotAllowed, Not
 from app.ingest.feed import history_of
 from app.intake.resolve_entries import (
     ResolvedEntry,
-    Stored,
+    StoredState,
     names_in,
     numbers_in,
     resolve,
@@ -55,9 +55,9 @@ def key_of(found: Found) -> ResourceKey:
     return ResourceKey(found.patient, found.kind, None if found.fact is None else found.fact.identity)
 
 
-def holding(*found: Found, names: dict[tuple[str, str], ResourceKey] | None = None, **more: Any) -> Stored:
+def holding(*found: Found, names: dict[tuple[str, str], ResourceKey] | None = None, **more: Any) -> StoredState:
     """A study that has P01 and these facts, each by our identifier, and these names of clients."""
-    return Stored(
+    return StoredState(
         **{
             "patients": {"P01"},
             "own_ids": {("Observation", each.id): key_of(each) for each in found},
@@ -68,13 +68,13 @@ def holding(*found: Found, names: dict[tuple[str, str], ResourceKey] | None = No
     )
 
 
-def one(listed: Any, stored: Stored, **more: Any) -> ResolvedEntry:
+def one(listed: Any, stored: StoredState, **more: Any) -> ResolvedEntry:
     """What the only entry comes to."""
     [resolved] = resolve(entries(listed), stored, feed(), **more)
     return resolved
 
 
-def refused(stored: Stored, *listed: Any) -> list[tuple[str, FaultCode]]:
+def refused(stored: StoredState, *listed: Any) -> list[tuple[str, FaultCode]]:
     """The faults of entries that are refused."""
     with pytest.raises(InvalidDocument) as refusal:
         resolve(entries(*listed), stored, feed())
@@ -132,14 +132,14 @@ def test_a_conditional_create_looks_for_the_number_of_each_patient_whom_its_subj
 
 
 def test_a_result_of_a_patient_whom_nobody_knows_is_a_new_resource_of_theirs():
-    resolved = one(post(ck()), Stored())
+    resolved = one(post(ck()), StoredState())
     assert resolved.key == ResourceKey("P01", "labs", "#acc-77|CK|urn:lab:a")
     assert resolved.history.labs[0].identity == resolved.key.identity
     assert (resolved.client_id, resolved.parts, resolved.known) == (None, (), False)
 
 
 def test_a_put_under_a_new_name_gives_the_resource_that_name():
-    assert one(put(ck(), "mine"), Stored()).client_id == "mine"
+    assert one(put(ck(), "mine"), StoredState()).client_id == "mine"
 
 
 def test_a_put_under_a_known_name_updates_what_it_names():
@@ -213,17 +213,17 @@ def panel(name: str) -> dict:
 
 
 def test_a_panel_names_its_first_fact_and_its_parts():
-    resolved = one(panel("panel"), Stored())
+    resolved = one(panel("panel"), StoredState())
     assert resolved.client_id == "panel"
     assert resolved.key.identity.startswith("#acc-77|CK|")
     assert [(name, key.identity.split("|")[1]) for name, key in resolved.parts] == [("panel#0", "LDH")]
 
 
 def test_the_parts_that_a_panel_has_already_are_not_named_again():
-    first = one(panel("panel"), Stored())
+    first = one(panel("panel"), StoredState())
     [(_, part)] = first.parts
     names = {("Observation", "panel"): first.key, ("Observation", "panel#0"): part}
-    assert one(panel("panel"), Stored(client_ids=names, patients={"P01"})).parts == ()
+    assert one(panel("panel"), StoredState(client_ids=names, patients={"P01"})).parts == ()
 
 
 def test_a_panel_is_withdrawn_with_its_parts():
@@ -258,7 +258,7 @@ def test_what_is_not_kept_cannot_replace_what_stands():
 
 def test_a_reference_leads_to_the_patient_of_the_bundle_before_the_one_of_the_study():
     sent = person(id="p-1", identifier=[{"system": "urn:mrn", "value": "M-1"}])
-    stored = Stored(client_ids={("Patient", "p-1"): P01}, patients={"P01"})
+    stored = StoredState(client_ids={("Patient", "p-1"): P01}, patients={"P01"})
     result = post(ck(subject={"reference": "Patient/p-1"}), "http://lab.example/fhir/Observation/ck-1")
     listed = entries(post(sent, "http://other.example/fhir/Patient/p-1"), result)
     assert [each.key.patient for each in resolve(listed, stored, feed())] == ["M-1", "M-1"]
@@ -266,7 +266,7 @@ def test_a_reference_leads_to_the_patient_of_the_bundle_before_the_one_of_the_st
 
 
 def test_a_name_that_means_two_patients_means_none():
-    stored = Stored(client_ids={("Patient", "P02"): P01}, patients={"P01", "P02"})
+    stored = StoredState(client_ids={("Patient", "P02"): P01}, patients={"P01", "P02"})
     assert refused(stored, post(ck(subject={"reference": "Patient/P02"}))) == [
         ("Bundle.entry[0].resource.subject.reference", FaultCode.AMBIGUOUS_SUBJECT)
     ]
@@ -276,20 +276,20 @@ def test_where_identifiers_are_replaced_a_reference_leads_to_a_known_patient_onl
     replaced = feed(key=b"k" * 32)
     listed = read_all(bundle(post(ck())), replaced).entries
     with pytest.raises(InvalidDocument) as refusal:
-        resolve(listed, Stored(), replaced)
+        resolve(listed, StoredState(), replaced)
     assert [fault.code for fault in refusal.value.faults] == [FaultCode.UNKNOWN_REFERENCE]
-    assert resolve(listed, Stored(patients={"P01"}), replaced)[0].key.patient == "P01"
+    assert resolve(listed, StoredState(patients={"P01"}), replaced)[0].key.patient == "P01"
 
 
 @pytest.mark.parametrize(
     ("listed", "stored"),
     [
-        (post(ck()), Stored(erased={"P01"})),
-        (post(ck()), Stored(erased_client_ids={"P01"})),
-        (post(person()), Stored(erased={"P01"})),
-        (put(person(), "P01"), Stored(erased={"P01"})),
-        (put(ck(), logical_id(KEY, "labs", "x")), Stored(erased_own_ids={logical_id(KEY, "labs", "x")})),
-        (delete(logical_id(KEY, "labs", "x")), Stored(erased_own_ids={logical_id(KEY, "labs", "x")})),
+        (post(ck()), StoredState(erased={"P01"})),
+        (post(ck()), StoredState(erased_client_ids={"P01"})),
+        (post(person()), StoredState(erased={"P01"})),
+        (put(person(), "P01"), StoredState(erased={"P01"})),
+        (put(ck(), logical_id(KEY, "labs", "x")), StoredState(erased_own_ids={logical_id(KEY, "labs", "x")})),
+        (delete(logical_id(KEY, "labs", "x")), StoredState(erased_own_ids={logical_id(KEY, "labs", "x")})),
     ],
 )
 def test_nothing_is_stored_about_a_person_who_has_been_erased(listed, stored):
@@ -299,12 +299,12 @@ def test_nothing_is_stored_about_a_person_who_has_been_erased(listed, stored):
 
 def test_the_address_of_an_erased_patient_is_refused_before_any_entry_is():
     with pytest.raises(Erased) as refusal:
-        resolve(entries(delete("nothing"), put(person())), Stored(erased={"P01"}), feed())
+        resolve(entries(delete("nothing"), put(person())), StoredState(erased={"P01"}), feed())
     assert refusal.value.detail is None
 
 
 def test_a_patient_keeps_the_subject_identifier_that_the_study_gave():
-    stored = Stored(client_ids={("Patient", "ehr-1"): P01}, patients={"P01"})
+    stored = StoredState(client_ids={("Patient", "ehr-1"): P01}, patients={"P01"})
     own = person(id="ehr-1", identifier=[{"system": "urn:myoresponse:subject", "value": "P01"}])
     assert one(put(own), stored).key == P01
     assert one(put(person(id="ehr-1", identifier=[])), stored).key == P01
@@ -314,12 +314,12 @@ def test_a_patient_keeps_the_subject_identifier_that_the_study_gave():
 
 
 def test_a_patient_is_known_if_the_study_has_them():
-    assert one(post(person()), Stored(patients={"P01"})).known
-    assert not one(post(person()), Stored()).known
+    assert one(post(person()), StoredState(patients={"P01"})).known
+    assert not one(post(person()), StoredState()).known
 
 
 def test_a_name_that_is_the_subject_identifier_of_another_patient_is_refused():
-    stored = Stored(patients={"P01", "P02"})
+    stored = StoredState(patients={"P01", "P02"})
     named = {"resource": person(id="P02", identifier=[{"system": "urn:mrn", "value": "P01"}])}
     [entry] = entries(named, type="collection")
     with pytest.raises(InvalidDocument) as refusal:
@@ -331,7 +331,7 @@ def test_a_name_that_is_the_subject_identifier_of_another_patient_is_refused():
 
 def test_the_year_of_birth_of_one_entry_forbids_the_time_of_another():
     listed = post(person(birthDate="2007")), post(ck())
-    assert refused(Stored(), *listed) == [("Bundle.entry[1].resource.effectiveDateTime", FaultCode.BEFORE_BIRTH)]
+    assert refused(StoredState(), *listed) == [("Bundle.entry[1].resource.effectiveDateTime", FaultCode.BEFORE_BIRTH)]
 
 
 # Together
@@ -339,7 +339,7 @@ def test_the_year_of_birth_of_one_entry_forbids_the_time_of_another():
 
 def test_two_entries_must_not_give_one_name_to_two_resources():
     listed = put(ck(), "mine"), put(ck(code=concept("2532-0")), "mine")
-    assert refused(Stored(), *listed) == [("Bundle.entry[1].resource.id", FaultCode.CONFLICTING_DUPLICATE)]
+    assert refused(StoredState(), *listed) == [("Bundle.entry[1].resource.id", FaultCode.CONFLICTING_DUPLICATE)]
 
 
 def test_an_entry_must_not_delete_what_another_one_stores():
@@ -350,9 +350,9 @@ def test_an_entry_must_not_delete_what_another_one_stores():
 
 def test_all_faults_are_found_and_the_first_other_objection_goes_before_them():
     wrong = post(ck(valueQuantity=quantity(5, "furlong")))
-    assert [pointer for pointer, _ in refused(Stored(), wrong, wrong)] == [
+    assert [pointer for pointer, _ in refused(StoredState(), wrong, wrong)] == [
         "Bundle.entry[0].resource.valueQuantity.code",
         "Bundle.entry[1].resource.valueQuantity.code",
     ]
     with pytest.raises(NotFound, match=r"Bundle.entry\[1\]"):
-        resolve(entries(wrong, delete("nothing")), Stored(), feed())
+        resolve(entries(wrong, delete("nothing")), StoredState(), feed())
