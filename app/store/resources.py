@@ -134,20 +134,6 @@ class Identities:
                 self._by_digest[key, kind][digest_of(kind, identity)] = identity
 
 
-def find(
-    connection: Transaction,
-    study_id: str,
-    resource: ResourceType,
-    logical_id: str,
-    identities: Identities | None = None,
-) -> Found | None:
-    """A resource as it stands by its identifier; `None` where the study has none of that identifier.
-
-    Raises `Erased` for the facts of a person who has been erased. Who looks up many gives `identities`.
-    """
-    return _newest(history(connection, study_id, resource, logical_id, identities))
-
-
 def standing(
     connection: Transaction, study: int, patients: Iterable[Patient], wanted: Iterable[ResourceKey]
 ) -> dict[ResourceKey, Found]:

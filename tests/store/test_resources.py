@@ -21,8 +21,7 @@ _studies = itertools.count(1)
 
 
 def find(database: Database, study: str, name: str, resource: Any = "Observation") -> Found | None:
-    with database.reading() as connection:
-        return resources.find(connection, study, resource, name)
+    return next((version for version in history(database, study, name, resource) if not version.late), None)
 
 
 def history(database: Database, study: str, name: str, resource: Any = "Observation") -> list[Found]:
