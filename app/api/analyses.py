@@ -1,33 +1,27 @@
 """The questions: each by GET with the study's protocol, by POST with another one, and the whole report."""
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
 
-from app import SOFTWARE
 from app.analyses import QUESTIONS, Options, Question, report
 from app.analyses import answer as ask
-from app.api.dependencies import COMPUTES, AsItStood, IfNoneMatch, JsonBody, Now, Parts, Point, StudyId, latest
+from app.api.dependencies import COMPUTES, At, IfNoneMatch, JsonBody, Now, Parts, StudyId, latest
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
+from app.api.inquiries import Inquiry, inquire, provenance
 from app.api.protocols import Declared, protocol_of
-from app.api.replies import matches, tagged
 from app.api.service import Service
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.ingest.native import read_model
 from app.protocol.model import Protocol
-from app.report.document import Header, Provenance, frame, frame_model, report_document, report_model
-from app.store import revisions, studies, timelines
+from app.report.document import Header, frame, frame_model, report_document, report_model
 from app.timeline.columns import Cohort
 from app.timeline.facts import History, normalise
 from app.timeline.model import Document, Many, Timeline
-from app.timeline.moments import instant_text
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 WHOLE = "analyses"
@@ -69,27 +63,6 @@ class Unstored(Document):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Inquiry:
-    """One question to a study as it stood, with the study's protocol or another."""
-
-    name: str
-    study: str
-    at: AsItStood
-    options: Options
-    instead: Protocol | None = None
-
-    def tag(self, point: revisions.RevisionPoint, protocol_digest: str) -> str:
-        """The ETag: the same revision, protocol, options and software give the same bytes.
-
-        The instant of the revision is in it for the case that a database was put back and revisions were counted
-        anew.
-        """
-        options = self.options.model_dump(mode="json")
-        parts = [self.name, self.study, point.number, point.received_at, protocol_digest, options, SOFTWARE]
-        return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
-
-
 def compute(name: str, header: Header, cohort: Cohort, protocol: Protocol, options: Options) -> bytes:
     """The answer to one question, or the whole report."""
     if name == WHOLE:
@@ -97,55 +70,22 @@ def compute(name: str, header: Header, cohort: Cohort, protocol: Protocol, optio
     return frame(header, ask(name, cohort, protocol, options))
 
 
-def inquire(parts: Service, inquiry: Inquiry, now: int, if_none_match: str | None) -> Response:
-    """Answer from the client's copy, from ours, or by computing."""
-    erasures = parts.answers.erasures(inquiry.study)
-    with parts.database.reading() as connection:
-        point = revisions.resolve(
-            connection, inquiry.study, revision=inquiry.at.revision, as_of=inquiry.at.as_of, now=now
-        )
-        declared = studies.get_study(connection, inquiry.study, point.number)
-        protocol = inquiry.instead or declared.protocol
-        tag = inquiry.tag(point, protocol.digest)
-        body = b"" if matches(if_none_match, tag) else parts.answers.get(tag)
-        if body is not None:
-            return tagged(body, tag, if_none_match)
-        cohort = timelines.cohort(connection, inquiry.study, point.number)
-        changed = studies.protocol_changed_after_first_outcome(connection, inquiry.study, point.number)
-    if protocol.digest != declared.protocol_digest:  # declared now, by the question
-        changed = len(cohort.labs) + len(cohort.assessments) > 0
-    header = Header(
-        study=inquiry.study,
-        revision=point.number,
-        as_of=instant_text(point.received_at),
-        provenance=provenance(protocol, cohort, changed),
-    )
-    body = compute(inquiry.name, header, cohort, protocol, inquiry.options)
-    parts.answers.keep(inquiry.study, tag, body, erasures)
-    return tagged(body, tag, None)
+def _inquire(parts: Service, inquiry: Inquiry, if_none_match: str | None) -> Response:
+    def answer(header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
+        return compute(inquiry.name, header, cohort, protocol, inquiry.options)
 
-
-def provenance(protocol: Protocol, cohort: Cohort, changed: bool | None) -> Provenance:
-    """What an answer is computed from."""
-    return Provenance(
-        protocol=protocol.digest,
-        protocol_id=protocol.id,
-        protocol_changed_after_first_outcome=changed,
-        data=cohort.digest,
-        software=SOFTWARE,
-    )
+    return inquire(parts, inquiry, answer, if_none_match)
 
 
 def _asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
     def asker(
         study: StudyId,
         parts: Parts,
-        now: Now,
-        at: Point,
+        at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        return inquire(parts, Inquiry(name, study, at, options), now, if_none_match)
+        return _inquire(parts, Inquiry(name, study, at, options), if_none_match)
 
     return asker
 
@@ -155,12 +95,11 @@ def _what_if_asker(name: str, options_type: type[Options]) -> Callable[..., Resp
         study: StudyId,
         parts: Parts,
         body: JsonBody,
-        now: Now,
-        at: Point,
+        at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
     ) -> Response:
         protocol = protocol_of(read_model(body, WhatIf).protocol)
-        return inquire(parts, Inquiry(name, study, at, options, protocol), now, None)
+        return _inquire(parts, Inquiry(name, study, at, options, protocol), None)
 
     return asker
 

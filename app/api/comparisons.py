@@ -1,26 +1,19 @@
 """Two studies against each other: the patients of one and of another, judged by the same definitions."""
 
-import hashlib
-import json
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import ConfigDict, Field, create_model
-from sqlalchemy import Connection
 
-from app import SOFTWARE
 from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
-from app.api.analyses import provenance
-from app.api.dependencies import COMPUTES, IDENTIFIER, AsItStood, IfNoneMatch, Now, Parts, Point, StudyId
+from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, Parts, StudyId
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses
-from app.api.replies import matches, tagged
+from app.api.inquiries import header
+from app.api.replies import etag_from, matches, tagged
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
-from app.protocol.model import Protocol
 from app.report.document import Header, frame, frame_model
-from app.store import revisions, studies, timelines
-from app.timeline.columns import Cohort
-from app.timeline.moments import instant_text
+from app.store.revisions import AsOf
+from app.store.snapshot import StudyAt, study_at
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 
@@ -60,51 +53,6 @@ DESCRIPTION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A study as it stood at one revision."""
-
-    declared: studies.Study
-    as_of: str
-
-    @classmethod
-    def of(cls, connection: Connection, study: str, at: AsItStood, now: int) -> "Place":
-        """The study at the revision that is asked for."""
-        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
-        return cls(studies.get_study(connection, study, point.number), instant_text(point.received_at))
-
-    @property
-    def identity(self) -> tuple[str, int, str, str]:
-        """What an answer about it depends on."""
-        return self.declared.id, self.declared.revision, self.as_of, self.declared.protocol_digest
-
-    def cohort(self, connection: Connection) -> Cohort:
-        """Its patients."""
-        return timelines.cohort(connection, self.declared.id, self.declared.revision)
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What is read of one study."""
-
-    place: Place
-    cohort: Cohort
-    changed: bool | None
-    """Whether its protocol was declared after its first outcome had arrived."""
-
-    @classmethod
-    def of(cls, connection: Connection, place: Place) -> "Side":
-        """Its patients and what is known of its protocol."""
-        study, revision = place.declared.id, place.declared.revision
-        changed = studies.protocol_changed_after_first_outcome(connection, study, revision)
-        return cls(place, place.cohort(connection), changed)
-
-    @property
-    def named(self) -> NamedCohort:
-        """Its patients under its name."""
-        return NamedCohort(self.place.declared.id, self.cohort)
-
-
 @router.get(
     "/v1/studies/{study}/comparisons/{other}",
     operation_id="compareStudies",
@@ -131,8 +79,7 @@ def compare_studies(
     study: StudyId,
     other: OtherStudyId,
     parts: Parts,
-    now: Now,
-    at: Point,
+    at: At,
     asked: Annotated[AskedBetween, Query()],
     other_revision: OtherRevision = None,
     if_none_match: IfNoneMatch = None,
@@ -144,40 +91,27 @@ def compare_studies(
         raise InvalidDocument(
             faults=[Fault("/path/other", FaultCode.CONTRADICTION, "A study is not compared with itself.")]
         )
-    other_at = AsItStood(other_revision, at.as_of if other_revision is None else None)
-    with parts.database.reading() as connection:
-        first = Place.of(connection, study, at, now)
-        second = Place.of(connection, other, other_at, now)
-        tag = _tag([first, second], asked)
+    other_at = AsOf(other_revision, at.received_by if other_revision is None else None)
+    with study_at(parts.database, study, at) as first:
+        second = first.beside(other, other_at)
+        tag = etag_from("comparisons", _read(first), _read(second), asked.model_dump(mode="json"))
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)
-        sides = Side.of(connection, first), Side.of(connection, second)
-    return tagged(_compared(*sides, asked), tag, None)
+        cohort, changed = first.cohort(), first.protocol_changed_after_first_outcome()
+        other_cohort, other_changed = second.cohort(), second.protocol_changed_after_first_outcome()
+    digest = second.declared.protocol_digest
+    answer = study_comparison(
+        NamedCohort(first.id, cohort), NamedCohort(second.id, other_cohort), first.protocol, asked,
+        same_protocol=digest == first.declared.protocol_digest,
+    )  # fmt: skip
+    beside = header(second, other_cohort, first.protocol, changed=other_changed)
+    body = frame(
+        header(first, cohort, first.protocol, changed=changed),
+        answer,
+        other=OtherStudy(**dict(beside), declared_protocol=digest),
+    )
+    return tagged(body, tag, None)
 
 
-def _compared(first: Side, second: Side, asked: BetweenStudies) -> bytes:
-    """The answer, with what both studies were read from."""
-    protocol, digest = first.place.declared.protocol, second.place.declared.protocol_digest
-    same = digest == first.place.declared.protocol_digest
-    changed = second.changed
-    if not same:  # the other study's patients are judged by definitions that it did not declare
-        changed = len(second.cohort.labs) + len(second.cohort.assessments) > 0
-    answer = study_comparison(first.named, second.named, protocol, asked, same_protocol=same)
-    header = Header(**_header(first.place, first.cohort, protocol, first.changed))
-    beside = OtherStudy(**_header(second.place, second.cohort, protocol, changed), declared_protocol=digest)
-    return frame(header, answer, other=beside)
-
-
-def _header(place: Place, cohort: Cohort, protocol: Protocol, changed: bool | None) -> dict[str, Any]:
-    return {
-        "study": place.declared.id,
-        "revision": place.declared.revision,
-        "as_of": place.as_of,
-        "provenance": provenance(protocol, cohort, changed),
-    }
-
-
-def _tag(places: list[Place], asked: BetweenStudies) -> str:
-    options = asked.model_dump(mode="json")
-    parts = ["comparisons", *(place.identity for place in places), options, SOFTWARE]
-    return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
+def _read(one: StudyAt) -> tuple[str, int, str, str]:
+    return one.id, one.revision, one.as_of, one.declared.protocol_digest

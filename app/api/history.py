@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.dependencies import Cursor, Limit, Now, Parts, PatientId, Point, StudyId
+from app.api.dependencies import At, Cursor, Limit, Parts, PatientId, StudyId
 from app.api.documentation import answers, reference, refuses, specimen
 from app.api.replies import page
-from app.errors import Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
-from app.store import history, revisions
+from app.errors import Erased, MalformedDocument, NotFound
 from app.store.history import Circumstance, Reason, Version, Wanted
+from app.store.snapshot import study_at
 from app.timeline.model import (
     IDENTIFIER_PATTERN,
     AdverseEvent,
@@ -128,8 +128,7 @@ def list_history(
     study: StudyId,
     patient: PatientId,
     parts: Parts,
-    now: Now,
-    at: Point,
+    at: At,
     limit: Limit = 100,
     cursor: Cursor = None,
     kind: Annotated[Kind | None, Query(description="Only facts of this kind.", examples=["lab_result"])] = None,
@@ -153,16 +152,8 @@ def list_history(
     whatever is posted meanwhile.
     """
     question = ("history", study, patient, kind, code, number)
-    revision, offset = at.revision, 0
-    if cursor is not None:
-        if not at.latest:
-            fault = Fault("/query/cursor", FaultCode.CONTRADICTION, "A cursor names its revision; do not name another.")
-            raise InvalidDocument(faults=[fault])
-        revision, offset = parts.cursors.read(question, cursor)
-    with parts.database.reading() as connection:
-        point = revisions.resolve(connection, study, revision=revision, as_of=at.as_of, now=now)
-        found = history.versions(
-            connection, study, patient, point.number, Wanted(kind, code, number), offset=offset, limit=limit + 1
-        )
-    following = parts.cursors.sign(question, [point.number, offset + limit]) if len(found) > limit else None
+    at, offset = parts.cursors.walk(question, at, cursor, start=0)
+    with study_at(parts.database, study, at) as read:
+        found = read.history(patient, Wanted(kind, code, number), offset=offset, limit=limit + 1)
+    following = parts.cursors.sign(question, [read.revision, offset + limit]) if len(found) > limit else None
     return page(request, [_shown(version) for version in found[:limit]], following)

@@ -12,7 +12,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from app.errors import Fault, FaultCode, MalformedDocument
+from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.store.revisions import AsOf
 
 PINNED = frozenset({"cursor", "revision", "as_of"})
 """What a cursor says already, so that the address of the next page does not."""
@@ -44,6 +45,18 @@ class Cursors:
             raise MalformedDocument("Begin the walk again without a cursor.", [fault])
         position: list[Any] = json.loads(written)
         return position
+
+    def walk(
+        self, question: Sequence[str | None], at: AsOf, cursor: str | None, *, start: str | int | None
+    ) -> tuple[AsOf, Any]:
+        """At which revision a list is read, and where its page begins: what the cursor says, or `at` and `start`."""
+        if cursor is None:
+            return at, start
+        if not at.latest:
+            fault = Fault("/query/cursor", FaultCode.CONTRADICTION, "A cursor names its revision; do not name another.")
+            raise InvalidDocument(faults=[fault])
+        revision, position = self.read(question, cursor)
+        return AsOf(revision), position
 
     def _signature(self, question: Sequence[str | None], written: bytes) -> bytes:
         asked = json.dumps(question, separators=(",", ":")).encode()

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.dependencies import (
+    At,
     Cursor,
     Flag,
     IfMatch,
@@ -16,7 +17,6 @@ from app.api.dependencies import (
     OnlyIfAbsent,
     Parts,
     PatientId,
-    Point,
     Store,
     StudyId,
     latest,
@@ -35,7 +35,9 @@ from app.errors import (
     PreconditionRequired,
 )
 from app.ingest.native import read_timeline
-from app.store import erasure, ledger, revisions, timelines
+from app.store import erasure, ledger
+from app.store.snapshot import study_at
+from app.store.timelines import timeline_etag
 from app.timeline.facts import History
 from app.timeline.model import Patient, Timeline
 from app.timeline.vocabulary import Diagnosis, Sex
@@ -126,8 +128,7 @@ def list_patients(
     request: Request,
     study: StudyId,
     parts: Parts,
-    now: Now,
-    at: Point,
+    at: At,
     limit: Limit = 100,
     cursor: Cursor = None,
     sex: Annotated[Sex | None, Query(description="Only patients of this sex.", examples=["female"])] = None,
@@ -139,19 +140,11 @@ def list_patients(
     whatever is posted meanwhile.
     """
     question = ("patients", study, sex, diagnosis)
-    revision, after = at.revision, None
-    if cursor is not None:
-        if not at.latest:
-            fault = Fault("/query/cursor", FaultCode.CONTRADICTION, "A cursor names its revision; do not name another.")
-            raise InvalidDocument(faults=[fault])
-        revision, after = parts.cursors.read(question, cursor)
-    with parts.database.reading() as connection:
-        point = revisions.resolve(connection, study, revision=revision, as_of=at.as_of, now=now)
-        found = timelines.list_patients(
-            connection, study, point.number, after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis
-        )
+    at, after = parts.cursors.walk(question, at, cursor, start=None)
+    with study_at(parts.database, study, at) as listed:
+        found = listed.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
     items = [{"patient": {"id": each.id, **each.attributes}, "counts": each.counts} for each in found[:limit]]
-    following = parts.cursors.sign(question, [point.number, found[limit - 1].id]) if len(found) > limit else None
+    following = parts.cursors.sign(question, [listed.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)
 
 
@@ -166,15 +159,14 @@ def list_patients(
     },
 )
 def get_timeline(
-    study: StudyId, patient: PatientId, store: Store, now: Now, at: Point, if_none_match: IfNoneMatch = None
+    study: StudyId, patient: PatientId, store: Store, at: At, if_none_match: IfNoneMatch = None
 ) -> Response:
     """All facts of one patient at a revision, each with its source and number. To send the document back by PUT
     changes nothing; the ETag is what PUT asks for in If-Match.
     """
-    with store.reading() as connection:
-        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
-        document = timelines.document(connection, study, patient, point.number)
-    return tagged(written(document), timelines.timeline_etag(document), if_none_match)
+    with study_at(store, study, at) as found:
+        document = found.timeline(patient)
+    return tagged(written(document), timeline_etag(document), if_none_match)
 
 
 @router.put(
@@ -204,9 +196,9 @@ def put_timeline(
     change is lost; `If-None-Match: *` only ever makes. The same content again changes nothing.
     """
     history = _of(patient, body, now)
-    with store.writing() as connection:
+    with store.writing() as transaction:
         outcome = ledger.replace(
-            connection, study, history, if_match=if_match, if_none_match=if_none_match is not None,
+            transaction, study, history, if_match=if_match, if_none_match=if_none_match is not None,
             readmit=readmit == "true", format=FORMAT, client=None, received_at=now,
         )  # fmt: skip
     return _told(request, study, outcome)
@@ -227,7 +219,7 @@ def post_events(
     """
     history = _of(patient, body, now)
     submission = store.together(
-        lambda connection: ledger.submit(connection, study, [history], format=FORMAT, client=None, received_at=now)
+        lambda transaction: ledger.submit(transaction, study, [history], format=FORMAT, client=None, received_at=now)
     )
     return _told(request, study, submission.outcomes[0])
 
@@ -262,8 +254,8 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the record of the other person, with this identifier.
     """
     del erase
-    with parts.database.writing() as connection:
-        erasure.erase(connection, study, patient, client=None, received_at=now, if_match=if_match)
+    with parts.database.writing() as transaction:
+        erasure.erase(transaction, study, patient, client=None, received_at=now, if_match=if_match)
     parts.answers.drop(study)
     parts.scrubber.scrub()
     return Response(status_code=204)

@@ -1,5 +1,7 @@
 """Answers as bytes: JSON that a person can read, too, with an ETag where a client may ask again."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -7,6 +9,7 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from pydantic_core import to_json
 
+from app import SOFTWARE
 from app.api.documentation import JSON
 from app.api.pages import PINNED
 
@@ -21,11 +24,21 @@ def reply(document: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(written(document), status, headers, JSON)
 
 
-def tagged(body: bytes, tag: str, if_none_match: str | None) -> Response:
+def tagged(body: bytes, tag: str, if_none_match: str | None, media_type: str = JSON) -> Response:
     """An answer with its ETag, or 304 where the client has it."""
     if matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
-    return Response(body, headers={"ETag": tag}, media_type=JSON)
+    return Response(body, headers={"ETag": tag}, media_type=media_type)
+
+
+def etag_from(*origin: Any) -> str:  # noqa: ANN401 - whatever JSON can say
+    """The strong ETag of an answer that is computed from these: the same ones and software give the same bytes."""
+    return f'"{hashlib.sha256(json.dumps([*origin, SOFTWARE]).encode()).hexdigest()[:32]}"'
+
+
+def etag_of(body: bytes) -> str:
+    """The strong ETag of a document by its bytes."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:

@@ -9,7 +9,8 @@ from app.api.dependencies import Cursor, Limit, Parts, StudyId
 from app.api.documentation import answers, reference, refuses, specimen
 from app.api.replies import page
 from app.errors import MalformedDocument, NotFound
-from app.store import revisions
+from app.store.revisions import RevisionRecord
+from app.store.snapshot import study_at
 from app.timeline.moments import instant_text
 
 router = APIRouter(tags=["revisions"])
@@ -48,7 +49,7 @@ class RevisionPage(BaseModel):
     )
 
 
-def _shown(record: revisions.RevisionRecord) -> dict[str, Any]:
+def _shown(record: RevisionRecord) -> dict[str, Any]:
     return {
         "revision": record.number,
         "received_at": instant_text(record.received_at),
@@ -78,7 +79,7 @@ def list_revisions(
     """
     question = ("revisions", study)
     after = parts.cursors.read(question, cursor)[0] if cursor else None
-    with parts.database.reading() as connection:
-        found = revisions.list_revisions(connection, study, after=after, limit=limit + 1)
+    with study_at(parts.database, study) as listed:
+        found = listed.revisions(after=after, limit=limit + 1)
     following = parts.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
     return page(request, [_shown(record) for record in found[:limit]], following)

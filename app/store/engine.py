@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, Select, Text, create_engine, event, make_url, select, table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.sql import column
 
 from app.errors import Busy, ServiceError
@@ -36,6 +36,8 @@ _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("a
 Result = TypeVar("Result")
 MOST_TOGETHER = 64
 """How many pieces of work share a transaction at most."""
+Transaction = Connection
+"""An open transaction; only the store runs statements in it."""
 
 
 class Task(Generic[Result]):
@@ -70,15 +72,18 @@ class Task(Generic[Result]):
 
 
 class Database:
-    """A database by its URL; one object serves all threads of a process."""
+    """A database by its URL; one object serves all threads of a process. Raises `ValueError` for a URL of no use."""
 
     def __init__(self, url: str, *, pool_size: int = 8, wait_seconds: float = 5.0) -> None:
-        address = _address(url)
+        try:
+            address = _address(url)
+            self.engine = _engine(address, pool_size, wait_seconds)
+        except ArgumentError:
+            raise ValueError("this is no address of a database that can be used") from None
         self._sqlite = address.get_backend_name() == "sqlite"
         self._wait = wait_seconds
         self._one_writer = threading.Lock()
         self._waiting: deque[Task[Any]] = deque()
-        self.engine = _engine(address, pool_size, wait_seconds)
         if self._sqlite:
             self._reader, self._writer = self.engine, self.engine.execution_options(write=True)
         else:

@@ -33,7 +33,7 @@ from app.api.service import Service
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
 from app.report.bundles import history
 from app.report.fhir import resource_of
-from app.store import resources
+from app.store.snapshot import study_at
 from app.timeline.moments import EPOCH
 from app.timeline.resource import Found, ResourceType
 
@@ -129,9 +129,9 @@ def _historian(resource: ResourceType) -> Callable[..., Response]:
 
 def _versions(parts: Service, study: str, resource: ResourceType, name: str, now: int) -> list[Found]:
     """The versions of a resource that is called by our identifier or by a client's own, newest first."""
-    with parts.database.reading() as connection:
-        alias = Searched(connection, study, parts.settings.secret, now).alias(resource, name)
-        versions = resources.history(connection, study, resource, name if alias is None else logical_id_of(alias))
+    with study_at(parts.database, study) as found:
+        alias = Searched(found, parts.settings.secret, now).alias(resource, name)
+        versions = found.versions(resource, name if alias is None else logical_id_of(alias))
     if not versions:
         raise NotFound
     return versions

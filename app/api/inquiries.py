@@ -1,0 +1,75 @@
+"""Answers that are computed from a study at one revision: from the client's copy, from ours, or by computing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Response
+
+from app import SOFTWARE
+from app.analyses import Options
+from app.api.documentation import JSON
+from app.api.replies import etag_from, matches, tagged
+from app.api.service import Service
+from app.protocol.model import Protocol
+from app.report.document import Header, Provenance
+from app.store.revisions import AsOf
+from app.store.snapshot import StudyAt, study_at
+from app.timeline.columns import Cohort
+
+Compute = Callable[[Header, Cohort, Protocol], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """One question to a study as it stood, with the study's protocol or another."""
+
+    name: str
+    study: str
+    at: AsOf
+    options: Options
+    instead: Protocol | None = None
+
+    def etag(self, found: StudyAt, protocol: Protocol) -> str:
+        """The ETag: the same revision, protocol, options and software give the same bytes."""
+        *read, _ = found.tag
+        return etag_from(self.name, *read, protocol.digest, self.options.model_dump(mode="json"))
+
+
+def inquire(
+    parts: Service, inquiry: Inquiry, compute: Compute, if_none_match: str | None, media_type: str = JSON
+) -> Response:
+    """Answer from the client's copy, from ours, or by computing."""
+    erasures = parts.answers.erasures(inquiry.study)
+    with study_at(parts.database, inquiry.study, inquiry.at) as found:
+        protocol = inquiry.instead or found.protocol
+        tag = inquiry.etag(found, protocol)
+        body = b"" if matches(if_none_match, tag) else parts.answers.get(tag)
+        if body is not None:
+            return tagged(body, tag, if_none_match, media_type)
+        cohort, changed = found.cohort(), found.protocol_changed_after_first_outcome()
+    body = compute(header(found, cohort, protocol, changed=changed), cohort, protocol)
+    parts.answers.keep(inquiry.study, tag, body, erasures)
+    return tagged(body, tag, None, media_type)
+
+
+def header(found: StudyAt, cohort: Cohort, protocol: Protocol, *, changed: bool) -> Header:
+    """Which study, as it stood when, and from what; `changed` is about the study's own protocol.
+
+    Another one is declared only now, by the question: after the first outcome, if there is any.
+    """
+    if protocol.digest != found.declared.protocol_digest:
+        changed = len(cohort.labs) + len(cohort.assessments) > 0
+    return Header(
+        study=found.id, revision=found.revision, as_of=found.as_of, provenance=provenance(protocol, cohort, changed)
+    )
+
+
+def provenance(protocol: Protocol, cohort: Cohort, changed: bool | None) -> Provenance:
+    """What an answer is computed from."""
+    return Provenance(
+        protocol=protocol.digest,
+        protocol_id=protocol.id,
+        protocol_changed_after_first_outcome=changed,
+        data=cohort.digest,
+        software=SOFTWARE,
+    )
