@@ -236,13 +236,11 @@ def database_of(settings: Settings) -> Iterator["Database"]:
 @contextmanager
 def explained() -> Iterator[None]:
     """Say in a line what is wrong with the database; an address may hold a password, so it is never repeated."""
-    from sqlalchemy.exc import ArgumentError
-
     from app.errors import ServiceError
 
     try:
         yield
-    except (ArgumentError, ValueError):
+    except ValueError:
         stop(NO_ADDRESS, 2)
     except ServiceError as error:
         stop(f"The database cannot be used: {error}.", 3)
