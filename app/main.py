@@ -29,7 +29,7 @@ from app.api import (
     verify,
 )
 from app.api.dependencies import only_known_parameters
-from app.api.fhir import reading, writing
+from app.api.fhir import outcomes, reading, writing
 from app.api.pages import Cursors
 from app.api.security import CrossOrigin, Door
 from app.api.service import Answers, Counter, Readiness, Scrubber, Service
@@ -155,7 +155,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for room in rooms:
         app.include_router(room.router)
     about.install(app)
-    problems.install(app)
+    problems.install(app, below={"/fhir/": outcomes.refusal})
     app.add_middleware(Door, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)
     app.add_middleware(exchange.Exchange, root_path=settings.root_path)
