@@ -14,6 +14,7 @@ from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.report.document import Header, frame, frame_model
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
+from app.timeline.columns import Cohort
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 
@@ -51,6 +52,10 @@ DESCRIPTION = (
     "`revision` and `as_of` say at which revision the first study is read, `other_revision` says it of the other. The "
     "same revisions, protocol, options and version of the software give the same bytes and the same ETag."
 )
+
+
+Side = tuple[StudyAt, Cohort, bool]
+"""A study, its patients, and whether its protocol was declared after its first outcome had arrived."""
 
 
 @router.get(
@@ -97,20 +102,24 @@ def compare_studies(
         tag = etag_from("comparisons", _read(first), _read(second), asked.model_dump(mode="json"))
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)
-        cohort, changed = first.cohort(), first.protocol_changed_after_first_outcome()
-        other_cohort, other_changed = second.cohort(), second.protocol_changed_after_first_outcome()
-    digest = second.declared.protocol_digest
-    answer = study_comparison(
-        NamedCohort(first.id, cohort), NamedCohort(second.id, other_cohort), first.protocol, asked,
-        same_protocol=digest == first.declared.protocol_digest,
-    )  # fmt: skip
-    beside = header(second, other_cohort, first.protocol, changed=other_changed)
-    body = frame(
-        header(first, cohort, first.protocol, changed=changed),
-        answer,
-        other=OtherStudy(**dict(beside), declared_protocol=digest),
-    )
-    return tagged(body, tag, None)
+        sides = _side(first), _side(second)
+    return tagged(_compared(*sides, asked), tag, None)
+
+
+def _side(one: StudyAt) -> Side:
+    return one, one.cohort(), one.protocol_changed_after_first_outcome()
+
+
+def _compared(of_first: Side, of_second: Side, asked: BetweenStudies) -> bytes:
+    """The answer, with what both studies were read from."""
+    (first, cohort, changed), (second, other_cohort, other_changed) = of_first, of_second
+    protocol, digest = first.protocol, second.declared.protocol_digest
+    same = digest == first.declared.protocol_digest
+    names = NamedCohort(first.id, cohort), NamedCohort(second.id, other_cohort)
+    answer = study_comparison(*names, protocol, asked, same_protocol=same)
+    beside = header(second, other_cohort, protocol, changed=other_changed)
+    other = OtherStudy(**dict(beside), declared_protocol=digest)
+    return frame(header(first, cohort, protocol, changed=changed), answer, other=other)
 
 
 def _read(one: StudyAt) -> tuple[str, int, str, str]:

@@ -16,6 +16,7 @@ from app.api.replies import address, etag_from, matches, tagged, written
 from app.api.service import Service
 from app.errors import Erased, NotAcceptable, NotFound
 from app.estimate.results import Result
+from app.protocol.model import Protocol
 from app.report.datasets import NAMES, Dataset, DatasetDescription, as_csv, dataset, describe
 from app.report.datasets.parquet import as_parquet
 from app.report.datasets.variables import Variable
@@ -70,12 +71,6 @@ def list_datasets(
         protocol = found.protocol
     home = address(request, f"/v1/studies/{study}/datasets")
     as_then = "" if at.latest else f"?revision={found.revision}"
-    items = tuple(
-        OfferedDataset(
-            **dict(each), csv=f"{home}/{each.name}.csv{as_then}", parquet=f"{home}/{each.name}.parquet{as_then}"
-        )
-        for each in describe(protocol)
-    )
     listed = Datasets(
         study=study,
         revision=found.revision,
@@ -83,10 +78,19 @@ def list_datasets(
         protocol_id=protocol.id,
         protocol=protocol.digest,
         software=SOFTWARE,
-        items=items,
+        items=_offered(protocol, home, as_then),
     )
     tag = etag_from("datasets", home, as_then, *found.tag[1:])
     return tagged(written(listed.model_dump(mode="json")), tag, if_none_match)
+
+
+def _offered(protocol: Protocol, home: str, as_then: str) -> tuple[OfferedDataset, ...]:
+    return tuple(
+        OfferedDataset(
+            **dict(each), csv=f"{home}/{each.name}.csv{as_then}", parquet=f"{home}/{each.name}.parquet{as_then}"
+        )
+        for each in describe(protocol)
+    )
 
 
 _READ = answers("The dataset.", {"type": "string"}, "ETag", media_type=CSV)
