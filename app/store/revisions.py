@@ -111,7 +111,8 @@ def resolve(
     found = _find(connection, study, at)
     if found is None:
         raise NotFound("The study has no such revision.")
-    if not though_erased and (_ERASED.row(connection, study, found[0]) or (False,))[0]:
+    # The latest revision holds nobody who has been erased: an erasure is a revision of its own.
+    if not (at.latest or though_erased) and (_ERASED.row(connection, study, found[0]) or (False,))[0]:
         raise Erased("A person whom this revision held has been erased.")
     return RevisionPoint(found[0], found[1])
 
