@@ -9,11 +9,11 @@ from pydantic import ConfigDict, Field
 
 from app.analyses import QUESTIONS, Options, Question, report
 from app.analyses import answer as ask
-from app.api.dependencies import COMPUTES, At, IfNoneMatch, JsonBody, Now, Parts, StudyId, latest
+from app.api.dependencies import COMPUTES, At, IfNoneMatch, JsonBody, Now, State, StudyId, latest
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.api.inquiries import Inquiry, inquire, provenance
 from app.api.protocols import Declared, protocol_of
-from app.api.service import Service
+from app.api.service import AppState
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.ingest.native import read_model
@@ -70,22 +70,22 @@ def compute(name: str, header: Header, cohort: Cohort, protocol: Protocol, optio
     return frame(header, ask(name, cohort, protocol, options))
 
 
-def _inquire(parts: Service, inquiry: Inquiry, if_none_match: str | None) -> Response:
+def _inquire(state: AppState, inquiry: Inquiry, if_none_match: str | None) -> Response:
     def answer(header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
         return compute(inquiry.name, header, cohort, protocol, inquiry.options)
 
-    return inquire(parts, inquiry, answer, if_none_match)
+    return inquire(state, inquiry, answer, if_none_match)
 
 
 def _asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
     def asker(
         study: StudyId,
-        parts: Parts,
+        state: State,
         at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        return _inquire(parts, Inquiry(name, study, at, options), if_none_match)
+        return _inquire(state, Inquiry(name, study, at, options), if_none_match)
 
     return asker
 
@@ -93,13 +93,13 @@ def _asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
 def _what_if_asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
     def asker(
         study: StudyId,
-        parts: Parts,
+        state: State,
         body: JsonBody,
         at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
     ) -> Response:
         protocol = protocol_of(read_model(body, WhatIf).protocol)
-        return _inquire(parts, Inquiry(name, study, at, options, protocol), None)
+        return _inquire(state, Inquiry(name, study, at, options, protocol), None)
 
     return asker
 

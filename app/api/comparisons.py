@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import ConfigDict, Field, create_model
 
 from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
-from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, Parts, StudyId
+from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses
 from app.api.inquiries import header
 from app.api.replies import etag_from, matches, tagged
@@ -83,7 +83,7 @@ Side = tuple[StudyAt, Cohort, bool]
 def compare_studies(
     study: StudyId,
     other: OtherStudyId,
-    parts: Parts,
+    state: State,
     at: At,
     asked: Annotated[AskedBetween, Query()],
     other_revision: OtherRevision = None,
@@ -97,7 +97,7 @@ def compare_studies(
             faults=[Fault("/path/other", FaultCode.CONTRADICTION, "A study is not compared with itself.")]
         )
     other_at = AsOf(other_revision, at.received_by if other_revision is None else None)
-    with study_at(parts.database, study, at) as first:
+    with study_at(state.database, study, at) as first:
         second = first.beside(other, other_at)
         tag = etag_from("comparisons", _read(first), _read(second), asked.model_dump(mode="json"))
         if matches(if_none_match, tag):

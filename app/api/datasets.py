@@ -8,12 +8,12 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from app import SOFTWARE
-from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, Parts, StudyId
+from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.api.inquiries import header
 from app.api.negotiation import preferred
 from app.api.replies import address, etag_from, matches, tagged, written
-from app.api.service import Service
+from app.api.service import AppState
 from app.errors import Erased, NotAcceptable, NotFound
 from app.estimate.results import Result
 from app.protocol.model import Protocol
@@ -62,12 +62,12 @@ class Datasets(Result):
     },
 )
 def list_datasets(
-    request: Request, study: StudyId, parts: Parts, at: At, if_none_match: IfNoneMatch = None
+    request: Request, study: StudyId, state: State, at: At, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Every dataset with each variable: name, label, type, unit, meaning, derivation, and whether it is one of CDISC
     ADaM or ours. The response rules and measures of the study's protocol have variables of their own.
     """
-    with study_at(parts.database, study, at) as found:
+    with study_at(state.database, study, at) as found:
         protocol = found.protocol
     home = address(request, f"/v1/studies/{study}/datasets")
     as_then = "" if at.latest else f"?revision={found.revision}"
@@ -116,7 +116,7 @@ def get_dataset(
             examples=["adsl.csv"],
         ),
     ],
-    parts: Parts,
+    state: State,
     at: At,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -125,7 +125,7 @@ def get_dataset(
     begins like a formula has a `'` before it; numbers are written so that they are read again exactly.
     """
     stem, media_type = _asked(name, request)
-    answer = _made(parts, study, at, stem, media_type, if_none_match)
+    answer = _made(state, study, at, stem, media_type, if_none_match)
     answer.headers["Vary"] = "Accept"
     return answer
 
@@ -143,8 +143,8 @@ def _asked(name: str, request: Request) -> tuple[str, str]:
     return stem, media_type
 
 
-def _made(parts: Service, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None) -> Response:
-    with study_at(parts.database, study, at) as found:
+def _made(state: AppState, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None) -> Response:
+    with study_at(state.database, study, at) as found:
         tag = etag_from("dataset", name, media_type, *found.tag)
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)

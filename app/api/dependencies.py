@@ -1,4 +1,4 @@
-"""What handlers are given: the parts of the running service, and what every request is checked for in the same way."""
+"""What handlers are given: the state of the running application, and the checks that all requests share."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +12,7 @@ from fastapi.params import Path as PathParameter
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from app.api.documentation import JSON
-from app.api.service import Service
+from app.api.service import AppState
 from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
 from app.store.engine import Database
 from app.store.revisions import AsOf
@@ -23,12 +23,12 @@ IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
 _JSON_TYPE = re.compile(r'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
 
 
-async def _service(request: Request) -> Service:
-    return cast(Service, request.state.service)
+async def _state(request: Request) -> AppState:
+    return cast(AppState, request.state.app_state)
 
 
 async def _database(request: Request) -> Database:
-    return cast(Service, request.state.service).database
+    return cast(AppState, request.state.app_state).database
 
 
 async def _now() -> int:
@@ -40,15 +40,15 @@ def latest(now: int) -> int:
     return now + CLOCK_SKEW // timedelta(microseconds=1)
 
 
-Parts = Annotated[Service, Depends(_service)]
+State = Annotated[AppState, Depends(_state)]
 
 
-async def _counter(request: Request) -> AsyncIterator[None]:
-    async with cast(Service, request.state.service).counter.place():
+async def _place(request: Request) -> AsyncIterator[None]:
+    async with cast(AppState, request.state.app_state).limiter.place():
         yield
 
 
-COMPUTES = Depends(_counter, scope="function")
+COMPUTES = Depends(_place, scope="function")
 """For an operation whose answer takes computing; its place is free again before the answer is sent."""
 Store = Annotated[Database, Depends(_database)]
 Now = Annotated[int, Depends(_now)]

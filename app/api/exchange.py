@@ -28,7 +28,7 @@ HEADERS = {
 }
 
 
-class Exchange:
+class AccessLog:
     """The outermost layer; `root_path` is the prefix that a proxy in front strips."""
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from app import SOFTWARE
-from app.api.dependencies import Parts
+from app.api.dependencies import State
 from app.api.documentation import answers, reference, refuses
 from app.api.replies import reply
 from app.errors import Busy
@@ -38,10 +38,10 @@ async def livez() -> Response:
     summary="Can the service serve?",
     responses={200: answers("It can.", reference(Health)), **refuses()},
 )
-async def readyz(parts: Parts) -> Response:
+async def readyz(state: State) -> Response:
     """Answers 503 unless the database can be reached and has the tables of this version. Looked up once a second at
     most.
     """
-    if not await parts.readiness.told():
+    if not await state.readiness.is_ready():
         raise Busy("The database cannot be reached, or its tables are not those of this version.")
     return reply({"status": "ready", "software": SOFTWARE})

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.dependencies import At, Cursor, Limit, Parts, PatientId, StudyId
+from app.api.dependencies import At, Cursor, Limit, PatientId, State, StudyId
 from app.api.documentation import answers, reference, refuses, specimen
 from app.api.replies import page
 from app.errors import Erased, MalformedDocument, NotFound
@@ -127,7 +127,7 @@ def list_history(
     request: Request,
     study: StudyId,
     patient: PatientId,
-    parts: Parts,
+    state: State,
     at: At,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -152,8 +152,8 @@ def list_history(
     whatever is posted meanwhile.
     """
     question = ("history", study, patient, kind, code, number)
-    at, offset = parts.cursors.walk(question, at, cursor, start=0)
-    with study_at(parts.database, study, at) as read:
+    at, offset = state.cursors.walk(question, at, cursor, start=0)
+    with study_at(state.database, study, at) as read:
         found = read.history(patient, Wanted(kind, code, number), offset=offset, limit=limit + 1)
-    following = parts.cursors.sign(question, [read.revision, offset + limit]) if len(found) > limit else None
+    following = state.cursors.sign(question, [read.revision, offset + limit]) if len(found) > limit else None
     return page(request, [_shown(version) for version in found[:limit]], following)

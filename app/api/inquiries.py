@@ -9,7 +9,7 @@ from app import SOFTWARE
 from app.analyses import Options
 from app.api.documentation import JSON
 from app.api.replies import etag_from, matches, tagged
-from app.api.service import Service
+from app.api.service import AppState
 from app.protocol.model import Protocol
 from app.report.document import Header, Provenance
 from app.store.revisions import AsOf
@@ -36,19 +36,19 @@ class Inquiry:
 
 
 def inquire(
-    parts: Service, inquiry: Inquiry, compute: Compute, if_none_match: str | None, media_type: str = JSON
+    state: AppState, inquiry: Inquiry, compute: Compute, if_none_match: str | None, media_type: str = JSON
 ) -> Response:
     """Answer from the client's copy, from ours, or by computing."""
-    erasures = parts.answers.erasures(inquiry.study)
-    with study_at(parts.database, inquiry.study, inquiry.at) as found:
+    erasures = state.answers.erasures(inquiry.study)
+    with study_at(state.database, inquiry.study, inquiry.at) as found:
         protocol = inquiry.instead or found.protocol
         tag = inquiry.etag(found, protocol)
-        body = b"" if matches(if_none_match, tag) else parts.answers.get(tag)
+        body = b"" if matches(if_none_match, tag) else state.answers.get(tag)
         if body is not None:
             return tagged(body, tag, if_none_match, media_type)
         cohort, changed = found.cohort(), found.protocol_changed_after_first_outcome()
     body = compute(header(found, cohort, protocol, changed=changed), cohort, protocol)
-    parts.answers.keep(inquiry.study, tag, body, erasures)
+    state.answers.keep(inquiry.study, tag, body, erasures)
     return tagged(body, tag, None, media_type)
 
 

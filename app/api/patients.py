@@ -15,8 +15,8 @@ from app.api.dependencies import (
     Limit,
     Now,
     OnlyIfAbsent,
-    Parts,
     PatientId,
+    State,
     Store,
     StudyId,
     latest,
@@ -127,7 +127,7 @@ _WRITTEN: Responses = {
 def list_patients(
     request: Request,
     study: StudyId,
-    parts: Parts,
+    state: State,
     at: At,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -140,11 +140,11 @@ def list_patients(
     whatever is posted meanwhile.
     """
     question = ("patients", study, sex, diagnosis)
-    at, after = parts.cursors.walk(question, at, cursor, start=None)
-    with study_at(parts.database, study, at) as listed:
+    at, after = state.cursors.walk(question, at, cursor, start=None)
+    with study_at(state.database, study, at) as listed:
         found = listed.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
     items = [{"patient": {"id": each.id, **each.attributes}, "counts": each.counts} for each in found[:limit]]
-    following = parts.cursors.sign(question, [listed.revision, found[limit - 1].id]) if len(found) > limit else None
+    following = state.cursors.sign(question, [listed.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)
 
 
@@ -235,7 +235,7 @@ def post_events(
 def erase_patient(
     study: StudyId,
     patient: PatientId,
-    parts: Parts,
+    state: State,
     now: Now,
     erase: Annotated[
         Literal["true"],
@@ -254,8 +254,8 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the record of the other person, with this identifier.
     """
     del erase
-    with parts.database.writing() as transaction:
+    with state.database.writing() as transaction:
         erasure.erase(transaction, study, patient, client=None, received_at=now, if_match=if_match)
-    parts.answers.drop(study)
-    parts.scrubber.scrub()
+    state.answers.drop(study)
+    state.scrubber.scrub()
     return Response(status_code=204)

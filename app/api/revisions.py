@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.dependencies import Cursor, Limit, Parts, StudyId
+from app.api.dependencies import Cursor, Limit, State, StudyId
 from app.api.documentation import answers, reference, refuses, specimen
 from app.api.replies import page
 from app.errors import MalformedDocument, NotFound
@@ -72,14 +72,14 @@ def _shown(record: RevisionRecord) -> dict[str, Any]:
     },
 )
 def list_revisions(
-    request: Request, study: StudyId, parts: Parts, limit: Limit = 100, cursor: Cursor = None
+    request: Request, study: StudyId, state: State, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """Every submission that stored something, in the order in which they were accepted. A submission that changed
     nothing makes no revision.
     """
     question = ("revisions", study)
-    after = parts.cursors.read(question, cursor)[0] if cursor else None
-    with study_at(parts.database, study) as listed:
+    after = state.cursors.read(question, cursor)[0] if cursor else None
+    with study_at(state.database, study) as listed:
         found = listed.revisions(after=after, limit=limit + 1)
-    following = parts.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
+    following = state.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
     return page(request, [_shown(record) for record in found[:limit]], following)

@@ -58,8 +58,8 @@ def allow_stream(scope: Scope, most: int) -> None:
     allowance.most, allowance.paced = most, False
 
 
-class Door:
-    """Lets a request in, or answers why not; answers for whatever goes wrong behind it."""
+class RequestGuard:
+    """Refuses a request that may not come in, and answers for every error of the application behind it."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""The parts of the running service that outlive a request."""
+"""The state of the running application: what outlives a request."""
 
 import logging
 import threading
@@ -96,8 +96,8 @@ class Scrubber:
             log.warning("event=scrub status=due")
 
 
-class Counter:
-    """Where requests wait whose answers take computing: so many are served at a time, and no more than so many wait.
+class ComputeLimiter:
+    """Limits how many requests compute their answers at a time, and how many may wait for that.
 
     They wait without a thread, so that everything else is served beside them.
     """
@@ -134,8 +134,8 @@ class Readiness:
         self._until = 0.0
         self._thread = anyio.CapacityLimiter(1)
 
-    async def told(self) -> bool:
-        """The same in a thread of its own: a probe must not wait until a question is answered."""
+    async def is_ready(self) -> bool:
+        """`ready`, asked in a thread of its own: a probe must not wait until a question is answered."""
         return await anyio.to_thread.run_sync(self.ready, limiter=self._thread)
 
     def ready(self) -> bool:
@@ -148,7 +148,7 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class AppState:
     """What handlers work with."""
 
     settings: Settings
@@ -157,4 +157,4 @@ class Service:
     cursors: Cursors
     scrubber: Scrubber
     readiness: Readiness
-    counter: Counter
+    limiter: ComputeLimiter

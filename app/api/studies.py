@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from app.api.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, Parts, Store, StudyId
+from app.api.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.api.protocols import Declared, protocol_of
 from app.api.replies import address, etag_of, page, reply, tagged, written
@@ -145,13 +145,13 @@ def summary(study: studies.Study) -> dict[str, Any]:
     summary="List the studies",
     responses={200: answers("A page of studies.", reference(StudyPage), "Link"), **refuses(MalformedDocument)},
 )
-def list_studies(request: Request, parts: Parts, limit: Limit = 100, cursor: Cursor = None) -> Response:
+def list_studies(request: Request, state: State, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """All studies in order of their identifiers."""
     question = ("studies",)
-    after = parts.cursors.read(question, cursor)[0] if cursor else None
-    with parts.database.reading() as transaction:
+    after = state.cursors.read(question, cursor)[0] if cursor else None
+    with state.database.reading() as transaction:
         found = studies.list_studies(transaction, after=after, limit=limit + 1)
-    following = parts.cursors.sign(question, [found[limit - 1].id]) if len(found) > limit else None
+    following = state.cursors.sign(question, [found[limit - 1].id]) if len(found) > limit else None
     return page(request, [summary(each) for each in found[:limit]], following)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.analyses import Options, answer
-from app.api.dependencies import IDENTIFIER, At, IfNoneMatch, Parts, Store, StudyId
+from app.api.dependencies import IDENTIFIER, At, IfNoneMatch, State, Store, StudyId
 from app.api.documentation import NOT_MODIFIED
 from app.api.fhir.described import FhirResource, answers_fhir, refuses_fhir
 from app.api.fhir.outcomes import FHIR_JSON
@@ -92,7 +92,7 @@ def _parameters(model: type[PageSearch]) -> list[SearchParameter]:
 def read_measure_report(
     study: StudyId,
     analysis: Analysis,
-    parts: Parts,
+    state: State,
     at: At,
     presentation: Annotated[Presentation, Query()],
     if_none_match: IfNoneMatch = None,
@@ -104,7 +104,7 @@ def read_measure_report(
     if analysis not in MEASURED:
         raise NotFound
     inquiry = Inquiry(f"MeasureReport/{analysis}", study, at, Options())
-    return inquire(parts, inquiry, partial(_measured, analysis), if_none_match, FHIR_JSON)
+    return inquire(state, inquiry, partial(_measured, analysis), if_none_match, FHIR_JSON)
 
 
 def _measured(analysis: str, header: Header, cohort: Cohort, protocol: Protocol) -> bytes:

@@ -15,7 +15,7 @@ from app.api.fhir.parameters import PageSearch
 from app.api.fhir.searching import IDENTIFYING, Searched, alias_of, criteria_of
 from app.api.pages import Cursors
 from app.api.replies import address
-from app.api.service import Service
+from app.api.service import AppState
 from app.errors import Fault, FaultCode, InvalidDocument
 from app.report.bundles import searchset
 from app.store.resource_search import Criteria
@@ -53,19 +53,19 @@ def base_of(request: Request, study: str) -> str:
 
 
 def answer(
-    request: Request, parts: Service, study: str, resource: ResourceType, asked: PageSearch, now: int
+    request: Request, state: AppState, study: str, resource: ResourceType, asked: PageSearch, now: int
 ) -> dict[str, Any]:
     """The page of a search that is asked for, as a bundle."""
-    going_on = None if asked.cursor is None else _continued(parts.cursors, study, resource, asked)
-    with study_at(parts.database, study, AS_IT_STANDS if going_on is None else AsOf(going_on.revision)) as searched:
-        walk = going_on or _begun(Searched(searched, parts.settings.secret, now), resource, asked)
+    going_on = None if asked.cursor is None else _continued(state.cursors, study, resource, asked)
+    with study_at(state.database, study, AS_IT_STANDS if going_on is None else AsOf(going_on.revision)) as searched:
+        walk = going_on or _begun(Searched(searched, state.settings.secret, now), resource, asked)
         found = searched.search(walk.criteria, after=walk.after, limit=walk.page + 1)
         total = _total(searched, walk, asked, len(found))
     here = f"{base_of(request, study)}/{resource}"
     walk = replace(walk, total=total)
-    links = {"self": _address(here, _said(walk, asked), walk.cursor(parts.cursors, study))}
+    links = {"self": _address(here, _said(walk, asked), walk.cursor(state.cursors, study))}
     if len(found) > walk.page > 0:
-        links["next"] = _address(here, None, replace(walk, after=found[walk.page - 1].id).cursor(parts.cursors, study))
+        links["next"] = _address(here, None, replace(walk, after=found[walk.page - 1].id).cursor(state.cursors, study))
     return searchset(
         base_of(request, study), found[: walk.page], links=links, total=total, revision=searched.revision,
         received_at=searched.received_at,
