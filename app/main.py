@@ -30,7 +30,7 @@ from app.api import (
 )
 from app.api.dependencies import only_known_parameters
 from app.api.fhir import outcomes, reading, writing
-from app.api.pages import Cursors
+from app.api.responses import Cursors
 from app.api.security import CrossOrigin, RequestGuard
 from app.api.service import Answers, AppState, ComputeLimiter, Readiness, Scrubber
 from app.api.warm import warm

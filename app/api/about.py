@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from app.api.dependencies import IDENTIFIER
 from app.api.documentation import answers, openapi, openapi_yaml, reference, refuses
 from app.api.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of
-from app.api.replies import address, reply
+from app.api.responses import address, reply
 from app.errors import SENTENCES, NotFound
 
 router = APIRouter(tags=["service"])

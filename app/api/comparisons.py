@@ -9,7 +9,7 @@ from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort
 from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses
 from app.api.inquiries import header
-from app.api.replies import etag_from, matches, tagged
+from app.api.responses import etag_from, matches, tagged
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.report.document import Header, frame, frame_model
 from app.store.revisions import AsOf

@@ -11,8 +11,7 @@ from app import SOFTWARE
 from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.api.inquiries import header
-from app.api.negotiation import preferred
-from app.api.replies import address, etag_from, matches, tagged, written
+from app.api.responses import address, etag_from, matches, preferred, tagged, written
 from app.api.service import AppState
 from app.errors import Erased, NotAcceptable, NotFound
 from app.estimate.results import Result

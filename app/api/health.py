@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from app import SOFTWARE
 from app.api.dependencies import State
 from app.api.documentation import answers, reference, refuses
-from app.api.replies import reply
+from app.api.responses import reply
 from app.errors import Busy
 
 router = APIRouter(tags=["service"])

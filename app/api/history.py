@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.api.dependencies import At, Cursor, Limit, PatientId, State, StudyId
 from app.api.documentation import answers, reference, refuses, specimen
-from app.api.replies import page
+from app.api.responses import page
 from app.errors import Erased, MalformedDocument, NotFound
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at

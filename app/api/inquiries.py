@@ -8,7 +8,7 @@ from fastapi import Response
 from app import SOFTWARE
 from app.analyses import Options
 from app.api.documentation import JSON
-from app.api.replies import etag_from, matches, tagged
+from app.api.responses import etag_from, matches, tagged
 from app.api.service import AppState
 from app.protocol.model import Protocol
 from app.report.document import Header, Provenance

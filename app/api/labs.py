@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.api.dependencies import Flag, Now, State, StudyId, body_of
 from app.api.documentation import answers, reads, reference, refuses, specimen
-from app.api.replies import reply
+from app.api.responses import reply
 from app.api.streaming import told
 from app.api.timelines import BatchItem
 from app.errors import Conflict, Erased, NotFound

@@ -22,7 +22,7 @@ from app.api.dependencies import (
     latest,
 )
 from app.api.documentation import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses
-from app.api.replies import address, page, reply, tagged, written
+from app.api.responses import address, page, reply, tagged, written
 from app.errors import (
     Conflict,
     Erased,

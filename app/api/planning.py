@@ -17,7 +17,7 @@ from app.analyses.planning.plans import (
     plan_proportion,
 )
 from app.api.documentation import answers, reference, refuses
-from app.api.replies import reply
+from app.api.responses import reply
 
 router = APIRouter(tags=["planning"])
 _AS_TEXT = ConfigDict(strict=False, extra="ignore")

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 
 from app.api.dependencies import IDENTIFIER, At, IfMatch, IfNoneMatch, JsonBody, Now, Store, StudyId
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
-from app.api.replies import reply, tagged, written
+from app.api.responses import reply, tagged, written
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.ingest.native import read_model
 from app.protocol.model import Protocol

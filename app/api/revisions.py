@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from app.api.dependencies import Cursor, Limit, State, StudyId
 from app.api.documentation import answers, reference, refuses, specimen
-from app.api.replies import page
+from app.api.responses import page
 from app.errors import MalformedDocument, NotFound
 from app.store.revisions import RevisionRecord
 from app.store.snapshot import study_at

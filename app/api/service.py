@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import anyio
 import anyio.to_thread
 
-from app.api.pages import Cursors
+from app.api.responses import Cursors
 from app.errors import Busy
 from app.settings import Settings
 from app.store.engine import Database

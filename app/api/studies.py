@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from app.api.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.api.protocols import Declared, protocol_of
-from app.api.replies import address, etag_of, page, reply, tagged, written
+from app.api.responses import address, etag_of, page, reply, tagged, written
 from app.errors import MalformedDocument, NotFound, PreconditionFailed
 from app.ingest.native import read_model
 from app.protocol.presets import SEED_2008

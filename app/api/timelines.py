@@ -9,7 +9,7 @@ from starlette.types import Message
 from app.api.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
 from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen
 from app.api.problems import Problem
-from app.api.replies import reply
+from app.api.responses import reply
 from app.api.streaming import StreamedOutcomes, told
 from app.errors import Erased, NotFound
 from app.ingest import READERS

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from app.analyses.verify import PublishedFigure, Verification, verify
 from app.api.dependencies import JsonBody
 from app.api.documentation import JSON, answers, reads, reference, refuses
-from app.api.replies import reply
+from app.api.responses import reply
 from app.ingest.native import read_model
 
 router = APIRouter(tags=["analyses"])

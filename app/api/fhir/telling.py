@@ -13,7 +13,7 @@ from app.api.fhir.outcomes import FHIR_JSON
 from app.api.fhir.parameters import SEARCHES, PageSearch, Presentation
 from app.api.fhir.walks import base_of
 from app.api.inquiries import Inquiry, inquire
-from app.api.replies import written
+from app.api.responses import written
 from app.errors import Erased, NotFound
 from app.ingest.fhir import administrations, observations
 from app.protocol.model import Protocol

@@ -22,7 +22,7 @@ from app.api.fhir.outcomes import FHIR_JSON, SKIPPED_SYSTEM, issue, outcome, ref
 from app.api.fhir.parameters import Presentation
 from app.api.fhir.reading import LogicalId
 from app.api.problems import allowed_methods
-from app.api.replies import address
+from app.api.responses import address
 from app.errors import (
     Conflict,
     Erased,
