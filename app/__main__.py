@@ -40,7 +40,7 @@ def serve() -> None:
     settings = read_settings()
 
     from app.api import server
-    from app.api.security import objection_to_exposure
+    from app.api.middleware import objection_to_exposure
 
     if objection := objection_to_exposure(settings):
         stop(objection, 2)

@@ -14,7 +14,6 @@ from app.api import (
     analyses,
     comparisons,
     datasets,
-    exchange,
     health,
     history,
     hl7v2,
@@ -30,8 +29,8 @@ from app.api import (
 )
 from app.api.dependencies import only_known_parameters
 from app.api.fhir import outcomes, reading, writing
+from app.api.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.api.responses import Cursors
-from app.api.security import CrossOrigin, RequestGuard
 from app.api.service import Answers, AppState, ComputeLimiter, Readiness, Scrubber
 from app.api.warm import warm
 from app.intake.feeds import objection_to_secret
@@ -158,5 +157,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, below={"/fhir/": outcomes.refusal})
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)
-    app.add_middleware(exchange.AccessLog, root_path=settings.root_path)
+    app.add_middleware(AccessLog, root_path=settings.root_path)
     return app

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.api.security import RequestGuard, objection_to_exposure
+from app.api.middleware import RequestGuard, objection_to_exposure
 from app.errors import BodyTimeout
 from app.settings import Settings
 from tests.api.examples import JSON, codes, fill, make_study, timeline
