@@ -31,8 +31,7 @@ from app.api.dependencies import only_known_parameters
 from app.api.fhir import outcomes, reading, writing
 from app.api.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.api.responses import Cursors
-from app.api.service import Answers, AppState, ComputeLimiter, Readiness, Scrubber
-from app.api.warm import warm
+from app.api.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
 from app.intake.feeds import objection_to_secret
 from app.settings import Settings
 from app.store.engine import Database

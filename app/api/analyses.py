@@ -13,7 +13,7 @@ from app.api.dependencies import COMPUTES, At, IfNoneMatch, JsonBody, Now, State
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.api.inquiries import Inquiry, inquire, provenance
 from app.api.protocols import Declared, protocol_of
-from app.api.service import AppState
+from app.api.state import AppState
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.ingest.native import read_model

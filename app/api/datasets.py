@@ -12,7 +12,7 @@ from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, S
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.api.inquiries import header
 from app.api.responses import address, etag_from, matches, preferred, tagged, written
-from app.api.service import AppState
+from app.api.state import AppState
 from app.errors import Erased, NotAcceptable, NotFound
 from app.estimate.results import Result
 from app.protocol.model import Protocol

@@ -12,7 +12,7 @@ from fastapi.params import Path as PathParameter
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from app.api.documentation import JSON
-from app.api.service import AppState
+from app.api.state import AppState
 from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
 from app.store.engine import Database
 from app.store.revisions import AsOf

@@ -9,7 +9,7 @@ from app import SOFTWARE
 from app.analyses import Options
 from app.api.documentation import JSON
 from app.api.responses import etag_from, matches, tagged
-from app.api.service import AppState
+from app.api.state import AppState
 from app.protocol.model import Protocol
 from app.report.document import Header, Provenance
 from app.store.revisions import AsOf

@@ -29,7 +29,7 @@ from app.api.fhir.parameters import (
 from app.api.fhir.searching import Searched, logical_id_of
 from app.api.fhir.walks import answer, base_of
 from app.api.responses import matches, written
-from app.api.service import AppState
+from app.api.state import AppState
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
 from app.report.bundles import history
 from app.report.fhir import resource_of

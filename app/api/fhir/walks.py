@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from app.api.fhir.parameters import PageSearch
 from app.api.fhir.searching import IDENTIFYING, Searched, alias_of, criteria_of
 from app.api.responses import Cursors, address
-from app.api.service import AppState
+from app.api.state import AppState
 from app.errors import Fault, FaultCode, InvalidDocument
 from app.report.bundles import searchset
 from app.store.resource_search import Criteria
