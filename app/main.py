@@ -14,7 +14,6 @@ from app.api import (
     analyses,
     comparisons,
     datasets,
-    health,
     history,
     hl7v2,
     labs,
@@ -133,7 +132,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan(settings),
     )
     rooms = (
-        health,
         studies,
         protocols,
         patients,
@@ -150,6 +148,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         reading,
         writing,
     )
+    app.include_router(about.health)
     for room in rooms:
         app.include_router(room.router)
     about.install(app)
