@@ -12,19 +12,18 @@ from app import __version__
 from app.api import (
     about,
     analyses,
+    calculators,
     comparisons,
     datasets,
     history,
     hl7v2,
     labs,
     patients,
-    planning,
     problems,
     protocols,
     revisions,
     studies,
     timelines,
-    verify,
 )
 from app.api.dependencies import only_known_parameters
 from app.api.fhir import outcomes, reading, writing
@@ -142,8 +141,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         analyses,
         comparisons,
         datasets,
-        verify,
-        planning,
+        calculators,
         revisions,
         reading,
         writing,
