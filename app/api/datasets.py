@@ -79,7 +79,7 @@ def list_datasets(
         software=SOFTWARE,
         items=_offered(protocol, home, as_then),
     )
-    tag = etag_from("datasets", home, as_then, *found.tag[1:])
+    tag = etag_from("datasets", home, as_then, *found.tag()[1:])
     return tagged(written(listed.model_dump(mode="json")), tag, if_none_match)
 
 
@@ -144,7 +144,7 @@ def _asked(name: str, request: Request) -> tuple[str, str]:
 
 def _made(state: AppState, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None) -> Response:
     with study_at(state.database, study, at) as found:
-        tag = etag_from("dataset", name, media_type, *found.tag)
+        tag = etag_from("dataset", name, media_type, *found.tag())
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)
         cohort, changed = found.cohort(), found.protocol_changed_after_first_outcome()

@@ -29,11 +29,6 @@ class Inquiry:
     options: Options
     instead: Protocol | None = None
 
-    def etag(self, found: StudyAt, protocol: Protocol) -> str:
-        """The ETag: the same revision, protocol, options and software give the same bytes."""
-        *read, _ = found.tag
-        return etag_from(self.name, *read, protocol.digest, self.options.model_dump(mode="json"))
-
 
 def inquire(
     state: AppState, inquiry: Inquiry, compute: Compute, if_none_match: str | None, media_type: str = JSON
@@ -42,7 +37,7 @@ def inquire(
     erasures = state.answers.erasures(inquiry.study)
     with study_at(state.database, inquiry.study, inquiry.at) as found:
         protocol = inquiry.instead or found.protocol
-        tag = inquiry.etag(found, protocol)
+        tag = etag_from(inquiry.name, *found.tag(protocol), inquiry.options.model_dump(mode="json"))
         body = b"" if matches(if_none_match, tag) else state.answers.get(tag)
         if body is not None:
             return tagged(body, tag, if_none_match, media_type)

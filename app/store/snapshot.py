@@ -1,4 +1,4 @@
-"""A study as it stood at one revision: all that is read of it, in one transaction, for those who know no SQL."""
+"""A study as it stood at one revision: all that is read of it, in one transaction, for callers that know no SQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,13 +73,13 @@ class StudyAt:
         """The protocol in force."""
         return self.declared.protocol
 
-    @property
-    def tag(self) -> tuple[str, int, int, str]:
-        """What an ETag is made of: an answer from the same study, revision and protocol is the same.
+    def tag(self, protocol: Protocol | None = None) -> tuple[str, int, int, str]:
+        """What an ETag is made of: an answer from the same study, revision and protocol (default: the study's own) is
+        the same.
 
         The instant of the revision is in it for the case that a database was put back and revisions were counted anew.
         """
-        return self.id, self.revision, self.received_at, self.protocol.digest
+        return self.id, self.revision, self.received_at, (protocol or self.protocol).digest
 
     def protocol_changed_after_first_outcome(self) -> bool:
         """Whether the protocol in force was declared after the study held its first outcome."""

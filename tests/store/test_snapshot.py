@@ -32,7 +32,7 @@ def read(found):
     resources = found.search(observations, limit=10)
     return (
         found.declared,
-        found.tag,
+        found.tag(),
         found.as_of,
         found.cohort().digest,
         found.protocol_changed_after_first_outcome(),
@@ -78,7 +78,8 @@ def test_it_says_what_the_store_says_of_its_revision(database, filled):
     for at in (AsOf(1), AsOf(received_by=received)):
         with study_at(database, filled, at) as found:
             assert (found.id, found.revision, found.received_at) == (filled, 1, received)
-            assert found.tag == (filled, 1, received, SEED_2008.digest)
+            assert found.tag() == (filled, 1, received, SEED_2008.digest)
+            assert found.tag(PRESETS["relative-20"]) == (*found.tag()[:3], PRESETS["relative-20"].digest)
             assert found.protocol == found.declared.protocol == SEED_2008
             assert found.declared.patients == 1
             assert found.timeline("P1") == got(database, filled, "P1", 1)
