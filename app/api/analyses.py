@@ -14,7 +14,7 @@ from app.analyses import answer as ask
 from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
 from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, JsonBody, Now, State, StudyId, latest
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
-from app.api.inquiries import Inquiry, header, inquire, provenance
+from app.api.inquiries import Inquiry, declared_after_first_outcome, header, inquire, provenance
 from app.api.protocols import Declared, protocol_of
 from app.api.responses import etag_from, matches, tagged
 from app.api.state import AppState
@@ -225,7 +225,7 @@ DESCRIPTION = (
 
 
 Side = tuple[StudyAt, Cohort, bool]
-"""A study, its patients, and whether its protocol was declared after its first outcome had arrived."""
+"""A study, its patients, and whether the protocol that judges them was declared after its first outcome had arrived."""
 
 
 @router.get(
@@ -272,12 +272,13 @@ def compare_studies(
         tag = etag_from("comparisons", _read(first), _read(second), asked.model_dump(mode="json"))
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)
-        sides = _side(first), _side(second)
+        sides = _side(first, first.protocol), _side(second, first.protocol)
     return tagged(_compared(*sides, asked), tag, None)
 
 
-def _side(one: StudyAt) -> Side:
-    return one, one.cohort(), one.protocol_changed_after_first_outcome()
+def _side(one: StudyAt, protocol: Protocol) -> Side:
+    cohort = one.cohort()
+    return one, cohort, declared_after_first_outcome(one, cohort, protocol)
 
 
 def _compared(of_first: Side, of_second: Side, asked: BetweenStudies) -> bytes:

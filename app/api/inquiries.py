@@ -41,19 +41,25 @@ def inquire(
         body = b"" if matches(if_none_match, tag) else state.answers.get(tag)
         if body is not None:
             return tagged(body, tag, if_none_match, media_type)
-        cohort, changed = found.cohort(), found.protocol_changed_after_first_outcome()
+        cohort = found.cohort()
+        changed = declared_after_first_outcome(found, cohort, protocol)
     body = compute(header(found, cohort, protocol, changed=changed), cohort, protocol)
     state.answers.keep(inquiry.study, tag, body, erasures)
     return tagged(body, tag, None, media_type)
 
 
-def header(found: StudyAt, cohort: Cohort, protocol: Protocol, *, changed: bool) -> Header:
-    """Which study, as it stood when, and from what; `changed` is about the study's own protocol.
+def declared_after_first_outcome(found: StudyAt, cohort: Cohort, protocol: Protocol) -> bool:
+    """Whether a protocol was declared after the study's first outcome had arrived.
 
-    Another one is declared only now, by the question: after the first outcome, if there is any.
+    Another one than the study's own is declared only now, by the question: after the first outcome, if there is any.
     """
-    if protocol.digest != found.declared.protocol_digest:
-        changed = len(cohort.labs) + len(cohort.assessments) > 0
+    if protocol.digest == found.declared.protocol_digest:
+        return found.protocol_changed_after_first_outcome()
+    return len(cohort.labs) + len(cohort.assessments) > 0
+
+
+def header(found: StudyAt, cohort: Cohort, protocol: Protocol, *, changed: bool) -> Header:
+    """Which study, as it stood when, and from what."""
     return Header(
         study=found.id, revision=found.revision, as_of=found.as_of, provenance=provenance(protocol, cohort, changed)
     )
