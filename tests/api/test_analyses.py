@@ -290,7 +290,7 @@ def test_everything_else_is_answered_while_questions_wait_for_their_turn(client,
         for _ in asked:
             assert served.acquire(timeout=30)
         waiting = [pool.submit(ask) for _ in range(3)]
-        places = client.app_state["service"].counter
+        places = client.app_state["app_state"].limiter
         deadline = time.monotonic() + 30
         while places.waiting() < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
