@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
-from app.api.dependencies import Flag, Now, Parts, StudyId, body_of
+from app.api.dependencies import Flag, Now, State, StudyId, body_of
 from app.api.documentation import answers, reads, reference, refuses, specimen
-from app.api.replies import reply
+from app.api.responses import reply
 from app.api.streaming import told
 from app.api.timelines import BatchItem
 from app.errors import Conflict, Erased, NotFound
@@ -131,7 +131,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
 )
 def post_labs(
     study: StudyId,
-    parts: Parts,
+    state: State,
     body: CsvBody,
     now: Now,
     delimiter: Annotated[
@@ -157,8 +157,8 @@ def post_labs(
     """
     between: Delimiter = "\t" if delimiter == "tab" else delimiter
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
-    secret = parts.settings.secret
-    taken = take(parts.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
+    secret = state.settings.secret
+    taken = take(state.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
     outcomes = [told(item) for item in taken.items]
     return reply({"items": outcomes, "counts": counted(taken.items), "rows": taken.rows, "skipped": taken.skipped})
 

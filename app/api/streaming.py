@@ -22,8 +22,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api.documentation import NDJSON
+from app.api.middleware import allow_stream
 from app.api.problems import problem
-from app.api.security import allow_stream
 from app.errors import ServiceError
 from app.ingest.lines import Line, Lines
 from app.intake.timelines import GROUP, GROUP_BYTES, ItemOutcome, Stream, in_order

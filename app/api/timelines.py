@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.types import Message
 
-from app.api.dependencies import Flag, Now, Parts, StudyId, body_of, latest, media_type
+from app.api.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
 from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen
 from app.api.problems import Problem
-from app.api.replies import reply
+from app.api.responses import reply
 from app.api.streaming import StreamedOutcomes, told
 from app.errors import Erased, NotFound
 from app.ingest import READERS
@@ -94,7 +94,7 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
     responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
 )
 def post_timelines(
-    request: Request, study: StudyId, parts: Parts, body: BatchBody, now: Now, atomic: Atomic = "false"
+    request: Request, study: StudyId, state: State, body: BatchBody, now: Now, atomic: Atomic = "false"
 ) -> Response:
     """Merge many timelines, as `events` does for one. Without `atomic=true` every item stands for itself: it is a
     revision of its own, and one that is rejected does not keep the others out. The request may be sent again.
@@ -105,10 +105,10 @@ def post_timelines(
     """
     written = media_type(request) or JSON
     if body is None:
-        with parts.database.reading() as connection:
+        with state.database.reading() as connection:
             studies.study_key(connection, study)  # or a client would send all of it to learn that there is no study
-        return StreamedOutcomes(Stream(parts.database, study, FORMATS[written]), parts.settings)
+        return StreamedOutcomes(Stream(state.database, study, FORMATS[written]), state.settings)
     items = READERS[written](body, latest(now))
     store_all = store_together if atomic == "true" else store_each
-    outcomes = store_all(parts.database, study, items, FORMATS[written], now)
+    outcomes = store_all(state.database, study, items, FORMATS[written], now)
     return reply({"items": [told(each) for each in outcomes], "counts": counted(outcomes)})

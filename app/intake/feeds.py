@@ -3,23 +3,26 @@
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
-
 from app.errors import Conflict
 from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
 from app.store import keys, studies
+from app.store.engine import Transaction
 from app.timeline.codes import CodeBook
 from app.timeline.moments import CLOCK_SKEW
 
 
-def feed_of(connection: Connection, study_id: str, secret: str | None, now: int) -> Feed:
-    """The feed of a study for a message that is received now.
+def feed_of(connection: Transaction, study_id: str, secret: str | None, now: int) -> Feed:
+    """The feed of a study for a message that is received now. Raises `NotFound` for an unknown study and `Conflict`."""
+    return feed(studies.get_study(connection, study_id), keys.made_with(connection, study_id), secret, now)
 
-    Raises `NotFound` for an unknown study, and `Conflict` where its identifiers are to be replaced and there is no
-    secret to do it with, or another one than before: nobody would be found, and that must not look like an answer.
+
+def feed(study: studies.Study, made_with: str | None, secret: str | None, now: int) -> Feed:
+    """The feed of a study whose pseudonyms were made by the key with the fingerprint `made_with`.
+
+    Raises `Conflict` where its identifiers are to be replaced and there is no secret to do it with, or another one than
+    before: nobody would be found, and that must not look like an answer.
     """
-    study = studies.get_study(connection, study_id)
     declared = study.feeds
     key = None
     if declared.identifiers == "medical_record":
@@ -28,8 +31,8 @@ def feed_of(connection: Connection, study_id: str, secret: str | None, now: int)
                 "Identifiers of this study's feeds are numbers of medical records, and the service has no secret to "
                 "replace them with: set MYORESPONSE_PSEUDONYM_SECRET_FILE, or declare them as pseudonyms."
             )
-        key = study_key(secret, study_id)
-        if keys.made_with(connection, study_id) not in {None, fingerprint(key)}:
+        key = study_key(secret, study.id)
+        if made_with not in {None, fingerprint(key)}:
             raise Conflict(keys.MADE_OTHERWISE)
     return Feed(
         latest=now + CLOCK_SKEW // timedelta(microseconds=1),
@@ -40,13 +43,13 @@ def feed_of(connection: Connection, study_id: str, secret: str | None, now: int)
     )
 
 
-def remember_key(connection: Connection, study_id: str, feed: Feed) -> None:
+def remember_key(connection: Transaction, study_id: str, feed: Feed) -> None:
     """Note by which key pseudonyms are made, in the transaction that stores them."""
     if feed.pseudonyms.fingerprint is not None:
         keys.remember(connection, study_id, feed.pseudonyms.fingerprint)
 
 
-def objection_to_secret(connection: Connection, secret: str | None) -> str | None:
+def objection_to_secret(connection: Transaction, secret: str | None) -> str | None:
     """Why the service must not start with this secret on this database, or `None` where it may."""
     for study, made_with in keys.fingerprints(connection).items():
         if secret is None:

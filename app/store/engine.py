@@ -14,8 +14,20 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Select, Text, Transaction, create_engine, event, make_url, select, table
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    RootTransaction,
+    Select,
+    Text,
+    create_engine,
+    event,
+    make_url,
+    select,
+    table,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column
 
 from app.errors import Busy, NotInstalled, ServiceError
@@ -33,6 +45,8 @@ _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("a
 Result = TypeVar("Result")
 MOST_TOGETHER = 64
 """How many pieces of work share a transaction at most."""
+Transaction = Connection
+"""An open transaction; only the store runs statements in it."""
 
 
 class Task(Generic[Result]):
@@ -67,15 +81,18 @@ class Task(Generic[Result]):
 
 
 class Database:
-    """A database by its URL; one object serves all threads of a process."""
+    """A database by its URL; one object serves all threads of a process. Raises `ValueError` for a URL of no use."""
 
     def __init__(self, url: str, *, pool_size: int = 8, wait_seconds: float = 5.0) -> None:
-        address = _address(url)
+        try:
+            address = _address(url)
+            self.engine = _engine(address, pool_size, wait_seconds)
+        except ArgumentError:
+            raise ValueError("this is no address of a database that can be used") from None
         self._sqlite = address.get_backend_name() == "sqlite"
         self._wait = wait_seconds
         self._one_writer = threading.Lock()
         self._waiting: deque[Task[Any]] = deque()
-        self.engine = _engine(address, pool_size, wait_seconds)
         self._driver = self.engine.dialect.loaded_dbapi
         if self._sqlite:
             self._reader, self._writer = self.engine, self.engine.execution_options(write=True)
@@ -171,7 +188,7 @@ class Database:
                 self._undo(connection, transaction, error)
                 raise
 
-    def _undo(self, connection: Connection, transaction: Transaction, error: BaseException) -> None:
+    def _undo(self, connection: Connection, transaction: RootTransaction, error: BaseException) -> None:
         """Roll back; after an error of the database the connection is not trusted with another transaction."""
         with suppress(SQLAlchemyError, self._driver.Error):
             transaction.rollback()

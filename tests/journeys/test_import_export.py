@@ -19,6 +19,7 @@ from app.ingest.lines import Lines
 from app.intake import timelines
 from app.store import ledger
 from app.store.engine import Database
+from app.store.snapshot import StudyAt
 from app.transfer import exports, files
 from app.transfer.imports import import_file
 from app.transfer.steps import Into
@@ -117,7 +118,7 @@ class TestThereAndBackAgain:
     def test_an_export_is_there_when_it_is_complete_and_for_its_owner_only(self, here, monkeypatch):
         here.run("import", TIMELINES, "--study", "trial")
         file = here.folder / "all.ndjson"
-        monkeypatch.setattr(exports.timelines, "document", lambda *_: 1 / 0)
+        monkeypatch.setattr(StudyAt, "timeline", lambda *_: 1 / 0)
         assert here.run("export", "--study", "trial", "--output", file).exit_code == 1
         assert not file.exists()
         monkeypatch.undo()

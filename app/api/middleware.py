@@ -1,4 +1,12 @@
-"""Who may ask: until the service asks for keys, only programs on this machine, and no web page of somebody else.
+"""What happens around every request: its line in the log, the headers of its answer, HEAD as GET without a body, and
+who may ask. Until the service asks for keys, that is programs on this machine, and no web page of somebody else.
+
+The log line holds the method, the template of the route, the status and the time taken. An address as it was sent is
+never written down: identifiers of patients are part of it.
+
+Every answer is `Cache-Control: no-store` unless it says otherwise, and only documents about the service itself do:
+what is about patients must not stay on the disk of a reader. An ETag is for programs that keep an answer themselves;
+they send If-None-Match and are spared the body.
 
 A page that a browser on this machine shows can reach a loopback service in two ways: by a name of its own that it
 lets point here (DNS rebinding), and by posting across origins. The first is stopped by the Host header, the second by
@@ -6,13 +14,15 @@ the Origin header.
 """
 
 import asyncio
+import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Response
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +38,15 @@ SLOWEST_BYTES_A_SECOND = 5_000
 _ALLOWANCE = "myoresponse.allowance"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+log = logging.getLogger("myoresponse")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def objection_to_exposure(settings: Settings) -> str | None:
@@ -58,8 +77,8 @@ def allow_stream(scope: Scope, most: int) -> None:
     allowance.most, allowance.paced = most, False
 
 
-class Door:
-    """Lets a request in, or answers why not; answers for whatever goes wrong behind it."""
+class RequestGuard:
+    """Refuses a request that may not come in, and answers for every error of the application behind it."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
@@ -183,3 +202,50 @@ class CrossOrigin(CORSMiddleware):
         refused = refusal(scope, ForeignOrigin("The origin, the method or a header of this preflight is not allowed."))
         refused.headers["Vary"] = answer.headers["Vary"]
         return refused
+
+
+class AccessLog:
+    """The outermost layer; `root_path` is the prefix that a proxy in front strips."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self.app = app
+        self.root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request and write its line."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        asked: str = scope["method"]
+        inner = dict(scope, root_path=self.root_path, method="GET" if asked == "HEAD" else asked)
+        status = 499  # the client was gone before there was an answer
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            elif asked == "HEAD" and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self.app(inner, receive, sending)
+        finally:
+            _write_line(inner, asked, status, time.perf_counter() - began)
+
+
+def _write_line(scope: MutableMapping[str, Any], method: str, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", "-")
+    instance = scope.get("myoresponse.instance")
+    log.info(
+        "event=request method=%s route=%s status=%d ms=%.1f%s",
+        method if method in METHODS else "-",
+        route,
+        status,
+        seconds * 1000,
+        f" instance={instance}" if instance else "",
+    )

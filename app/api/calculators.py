@@ -1,4 +1,4 @@
-"""Plans: precision and sample size from assumed figures, without a study."""
+"""Answers without a study: which method reproduces a printed figure, and plans from assumed figures."""
 
 from typing import Annotated
 
@@ -16,11 +16,30 @@ from app.analyses.planning.plans import (
     plan_median,
     plan_proportion,
 )
-from app.api.documentation import answers, reference, refuses
-from app.api.replies import reply
+from app.analyses.verify import PublishedFigure, Verification, verify
+from app.api.dependencies import JsonBody
+from app.api.documentation import JSON, answers, reads, reference, refuses
+from app.api.responses import reply
+from app.ingest.native import read_model
 
-router = APIRouter(tags=["planning"])
+router = APIRouter()
 _AS_TEXT = ConfigDict(strict=False, extra="ignore")
+
+
+@router.post(
+    "/v1/verify",
+    operation_id="verifyPublishedFigure",
+    tags=["analyses"],
+    summary="Which method reproduces a printed interval or rate?",
+    openapi_extra=reads({JSON: reference(PublishedFigure)}, "The counts, and the figures as they are printed."),
+    responses={
+        200: answers("What reproduces it, or that nothing does.", reference(Verification)),
+        **refuses(reading=True),
+    },
+)
+def verify_published_figure(body: JsonBody) -> Response:
+    """Every method in use at the stated level and, where none fits, at the other usual levels. Nothing is stored."""
+    return reply(verify(read_model(body, PublishedFigure).root).model_dump(mode="json"))
 
 
 class AskedProportion(ProportionPlan):
@@ -44,6 +63,7 @@ class AskedMedian(MedianPlan):
 @router.get(
     "/v1/planning/proportion",
     operation_id="planProportion",
+    tags=["planning"],
     summary="How precisely will so many patients show a rate, or how many does a narrow interval need?",
     responses={200: answers("The plan.", reference(PlannedProportion)), **refuses()},
 )
@@ -55,6 +75,7 @@ def plan_a_proportion(plan: Annotated[AskedProportion, Query()]) -> Response:
 @router.get(
     "/v1/planning/paired-change",
     operation_id="planPairedChange",
+    tags=["planning"],
     summary="What change can so many patients show, or how many does a change need?",
     responses={200: answers("The plan.", reference(PlannedPairedChange)), **refuses()},
 )
@@ -66,6 +87,7 @@ def plan_a_paired_change(plan: Annotated[AskedChange, Query()]) -> Response:
 @router.get(
     "/v1/planning/median-time",
     operation_id="planMedianTime",
+    tags=["planning"],
     summary="How close are the limits of a median after so many events, or how many events do close limits need?",
     responses={200: answers("The plan.", reference(PlannedMedianTime)), **refuses()},
 )

@@ -1,22 +1,32 @@
-"""The parts of the running service that outlive a request."""
+"""The state of the running application: what outlives a request; and the first analysis, done before anybody asks."""
 
+import gc
+import json
 import logging
 import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import anyio
 import anyio.to_thread
 from cachetools import LRUCache
 
-from app.api.pages import Cursors
+from app.analyses import Options, report
+from app.api.responses import Cursors
 from app.errors import Busy
+from app.protocol.presets import SEED_2008
 from app.settings import Settings
 from app.store.engine import Database
+from app.timeline.columns import Cohort
+from app.timeline.facts import normalise
+from app.timeline.model import Timeline
 
 log = logging.getLogger("myoresponse")
+_DAYS = ["2005-03-14", "2005-04-11", "2005-04-18", "2005-04-25", "2005-05-09", "2005-06-06", "2005-08-01", "2005-10-01"]
+_LATEST = 2**62
 
 
 class Answers:
@@ -94,8 +104,8 @@ class Scrubber:
             log.warning("event=scrub status=due")
 
 
-class Counter:
-    """Where requests wait whose answers take computing: so many are served at a time, and no more than so many wait.
+class ComputeLimiter:
+    """Limits how many requests compute their answers at a time, and how many may wait for that.
 
     They wait without a thread, so that everything else is served beside them.
     """
@@ -132,8 +142,8 @@ class Readiness:
         self._until = 0.0
         self._thread = anyio.CapacityLimiter(1)
 
-    async def told(self) -> bool:
-        """The same in a thread of its own: a probe must not wait until a question is answered."""
+    async def is_ready(self) -> bool:
+        """`ready`, asked in a thread of its own: a probe must not wait until a question is answered."""
         return await anyio.to_thread.run_sync(self.ready, limiter=self._thread)
 
     def ready(self) -> bool:
@@ -146,7 +156,7 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class AppState:
     """What handlers work with."""
 
     settings: Settings
@@ -155,4 +165,30 @@ class Service:
     cursors: Cursors
     scrubber: Scrubber
     readiness: Readiness
-    counter: Counter
+    limiter: ComputeLimiter
+
+
+@cache
+def warm() -> None:
+    """Answer every question about three invented patients whose CK becomes normal and does not stay so.
+
+    What is loaded by then stays: the collector is told so, or it would walk half a million objects of the libraries
+    again and again while timelines are stored.
+    """
+    report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
+    gc.collect()
+    gc.freeze()
+
+
+def _patient(number: int) -> Timeline:
+    ck = [900, 1000, 700, 500, 300 + number, 150, 140, 400]
+    document = {
+        "patient": {"id": f"W{number}"},
+        "lab_series": [{"code": "CK", "unit": "U/L", "upper_limit": 200, "times": _DAYS, "values": ck}],
+        "assessments": [
+            {"code": "MMT", "time": day, "score": 60 + number + 2 * visit} for visit, day in enumerate(_DAYS)
+        ],
+        "infusions": [{"time": "2005-04-11", "product": "IVIG"}],
+        "adverse_events": [{"onset": "2005-04-12", "term": "headache"}],
+    }
+    return Timeline.model_validate_json(json.dumps(document))
