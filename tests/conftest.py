@@ -8,12 +8,15 @@ import pytest
 from hypothesis import settings
 
 from tests.postgres import WHEEL, bundled_binaries, fresh_database, running_server
+from tests.repetition import PROFILE
 
 # The same examples on every machine and in every run, so that a red build is about the change and never about luck.
-settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, print_blob=True)
-# New examples on each run: HYPOTHESIS_PROFILE=thorough make test
-settings.register_profile("thorough", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.register_profile("daily", max_examples=100, derandomize=True, deadline=None, print_blob=True)
+# What `repeats` cuts in daily use is run in full: make thorough
+settings.register_profile("thorough", settings.get_profile("daily"))
+# New examples on each run: HYPOTHESIS_PROFILE=search make test
+settings.register_profile("search", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
+settings.load_profile(PROFILE)
 
 
 @pytest.fixture(scope="session")
