@@ -1,6 +1,7 @@
 """What every test may ask for: a database of its own, and property tests that repeat exactly."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,12 @@ settings.register_profile("thorough", settings.get_profile("daily"))
 # New examples on each run: HYPOTHESIS_PROFILE=search make test
 settings.register_profile("search", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
 settings.load_profile(PROFILE)
+
+# Thousands of commits wait for the disk, though none has to outlive the session: the files of the tests are in memory
+# where there is room for them. The 64 MB that a container has by default are not enough.
+MEMORY, ROOM = Path("/dev/shm"), 2 * 1024**3
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session")
