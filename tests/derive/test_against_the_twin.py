@@ -129,6 +129,7 @@ def test_spells_of_normal_ck_are_those_of_the_twin(case):
     assert int((study.ck_known == -1).sum()) == slow.unknown_normality
 
 
+@pytest.mark.slow
 @settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_answers_count_what_the_twin_counts(case):

@@ -66,6 +66,7 @@ def deviations_of_two():
     return np.sqrt(chi2.ppf(shares, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1e-6, 1e-5])
 @pytest.mark.parametrize("power", [0.51, 0.8, 0.9999])
 def test_power_is_what_is_asked_for_where_scipy_has_no_noncentral_t(alpha, power):

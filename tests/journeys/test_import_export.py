@@ -226,6 +226,7 @@ class TestSize:
         assert whole.status_code == 200, whole.text
         assert here.digest("whole") == here.digest("trial")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cutter", [Lines, Elements, files.Messages])
     def test_no_more_than_a_part_of_a_file_is_in_memory(self, tmp_path, cutter):
         pieces = {Lines: b'{"a": 1}\n', Elements: b'{"a": "]"}, ', files.Messages: b"MSH|^~\\&|a\rPID|1\r"}
@@ -256,6 +257,7 @@ class TestSize:
             assert (ended.exit_code, list(here.read(name[2:]))) == (1, ["P1", "P3"]), ended.output
 
 
+@pytest.mark.slow
 class TestBesideTheService:
     """Importing while the service runs on the same file."""
 

@@ -17,6 +17,8 @@ from app.demo import TIMELINES
 from tests.journeys.conftest import service
 from tests.repetition import repeats
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PLACE = re.compile(r'\n  "(revision|as_of)": .*')
 REMOTE = {
@@ -152,7 +154,6 @@ with service(sys.argv[1]) as client:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("locale", "zone", "hash_seed"),
     [("C", "UTC", "0"), ("tr_TR.UTF-8", "Pacific/Chatham", "1"), ("C.UTF-8", "America/St_Johns", "2")],

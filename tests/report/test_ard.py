@@ -45,6 +45,7 @@ def document(cohort, protocol):
     return json.loads(report_document(HEADER, report(cohort, protocol, Options())))
 
 
+@pytest.mark.slow
 @settings(max_examples=repeats(8, thorough=20))
 @given(cohorts(5), protocols())
 def test_every_number_of_the_report_is_a_row_and_no_other_is(cohort, protocol):

@@ -3,6 +3,8 @@
 import json
 import random
 
+import pytest
+
 from app.analyses import Options, report
 from app.protocol.presets import SEED_2008
 from app.store.chain import verify
@@ -110,6 +112,7 @@ def analysed(data):
     return json.dumps([found.populations.model_dump(), answers])
 
 
+@pytest.mark.slow
 def test_any_order_of_arrival_ends_in_one_state(database, study):
     """Many orders on SQLite and some on PostgreSQL, each in a study of its own, all in one transaction."""
     chance = random.Random(20080118)
