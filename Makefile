@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 # The suite starts some fifty Python processes: without kept bytecode each of them compiles every module again.
 check test thorough: export PYTHONDONTWRITEBYTECODE :=
 
-check: $(VENV)/.test ## run the quick tests on SQLite, in about a minute
+check: $(VENV)/.test ## run the quick tests, on SQLite alone
 	$(PYTEST) -m "not slow and not postgresql" $(ARGS)
 
 test: $(VENV)/.test ## run the whole test suite, on SQLite and on a real PostgreSQL
