@@ -58,6 +58,7 @@ def test_imports_go_one_way_through_the_rooms():
     assert broken_contracts(ROOT) == ""
 
 
+@pytest.mark.slow
 def test_an_import_in_the_wrong_direction_is_noticed(tmp_path):
     intrusions = {
         "timeline": "app.protocol",
@@ -82,6 +83,7 @@ def test_an_import_in_the_wrong_direction_is_noticed(tmp_path):
     assert unnoticed == {}
 
 
+@pytest.mark.slow
 def test_a_room_without_a_place_in_the_house_is_noticed(tmp_path):
     house = copy_of_the_house(tmp_path)
     (house / "app" / "annex.py").touch()

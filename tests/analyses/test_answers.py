@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, Options, answer
@@ -12,6 +12,7 @@ from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
 from app.protocol.response import PointsAboveBaseline, Response
 from app.timeline.columns import Cohort
 from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, PatientRow
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 
@@ -67,6 +68,7 @@ def test_spellings_of_a_term_that_differ_in_case_and_blanks_are_one():
     assert [(each.term, each.patients, each.events) for each in row.by_term] == [("HEADACHE", 1, 3)]
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(st.tuples(cohorts(), protocols()))
 def test_the_patients_listed_are_those_of_the_twin(case):
     slow, listed = twin.tally(*case), Options(patients=True)

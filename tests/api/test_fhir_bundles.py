@@ -114,6 +114,7 @@ def test_a_correction_and_its_original_may_stand_in_one_transaction_in_any_order
     assert trial.labs() == [("CK", 120)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_the_order_of_entries_decides_nothing(trial, order):
     """FHIR processes DELETE first; a client may as well send it last, and a late original beside it."""

@@ -20,6 +20,8 @@ import pytest
 
 from tests.api.examples import timeline
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STOPPED = {0, -signal.SIGTERM}
 """After its work is done the server ends by the signal that asked it to, as a shell expects."""

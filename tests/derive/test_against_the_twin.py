@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, report
@@ -12,6 +12,7 @@ from app.derive.exact import ln_ratio
 from app.derive.segments import INCLUDED
 from app.derive.study import DerivedStudy
 from app.timeline.columns import NO_TIME
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 
@@ -27,6 +28,7 @@ def renamed(reason):
     return REASONS_OF_THE_TWIN.get(reason, reason)
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_populations_and_courses_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
@@ -48,6 +50,7 @@ def test_populations_and_courses_are_those_of_the_twin(case):
         assert (count, courses) == (sum(course.infusions for course in slow_courses), len(slow_courses))
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_records_baselines_and_visits_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
@@ -67,6 +70,7 @@ def test_records_baselines_and_visits_are_those_of_the_twin(case):
             assert seen == {week: record.day for week, record in twin.visits(patient, case[1], measure).items()}
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES)
 def test_responders_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
@@ -81,6 +85,7 @@ def test_responders_are_those_of_the_twin(case):
         assert verdict.flags.get("near_ceiling", 0) == len(evaluable & set(near))
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_weekly_differences_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
@@ -94,6 +99,7 @@ def test_weekly_differences_are_those_of_the_twin(case):
         assert difference[known] == pytest.approx([change for _, change in expected], rel=1e-12, abs=1e-9)
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES)
 def test_spells_of_normal_ck_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
@@ -123,6 +129,8 @@ def test_spells_of_normal_ck_are_those_of_the_twin(case):
     assert int((study.ck_known == -1).sum()) == slow.unknown_normality
 
 
+@pytest.mark.slow
+@settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_answers_count_what_the_twin_counts(case):
     slow, answers = twin.tally(*case), report(*case, Options()).answers
@@ -148,6 +156,7 @@ def test_answers_count_what_the_twin_counts(case):
         assert row.n == len(slow.changes[row.measure, row.scale, row.week])
 
 
+@settings(max_examples=repeats(20, thorough=100))
 @given(STUDIES)
 def test_those_included_and_those_left_out_add_up_to_everybody(case):
     answers = report(*case, Options()).answers
@@ -169,6 +178,7 @@ def test_those_included_and_those_left_out_add_up_to_everybody(case):
         assert n + sum(e.count for e in answers["ck-normal-time"].excluded if e.estimate == name) == everybody
 
 
+@settings(max_examples=repeats(10, thorough=100))
 @given(STUDIES)
 def test_subgroups_partition_the_responders(case):
     whole, parts = (report(*case, Options(by=by)).answers["response-rates"] for by in (None, "diagnosis"))

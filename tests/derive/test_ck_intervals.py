@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from app.derive.study import DerivedStudy
 from app.timeline.columns import NO_TIME
+from tests.repetition import repeats
 from tests.twin import ck_intervals as twin
 from tests.twin.cohorts import cohorts, protocols
 
@@ -16,7 +17,7 @@ def seen(day):
 
 
 @given(STUDIES)
-@settings(max_examples=60)
+@settings(max_examples=repeats(30, thorough=60))
 def test_the_ends_of_a_spell_are_those_of_the_twin(case):
     spells, slow = DerivedStudy(*case).spell_intervals, twin.spells(*case)
     assert spells.in_set.tolist() == [each is not None for each in slow]
@@ -31,7 +32,7 @@ def test_the_ends_of_a_spell_are_those_of_the_twin(case):
 
 
 @given(STUDIES)
-@settings(max_examples=60)
+@settings(max_examples=repeats(30, thorough=60))
 def test_the_way_to_the_first_normal_ck_is_that_of_the_twin(case):
     first, slow = DerivedStudy(*case).first_normal_intervals, twin.first_normals(*case)
     assert first.evaluable.tolist() == [each is not None for each in slow]

@@ -19,6 +19,7 @@ from app.derive.study import DerivedStudy
 from app.protocol.improvement import TABLE, THRESHOLDS
 from app.protocol.presets import ACR_EULAR_2016_ADULT, ACR_EULAR_2016_JUVENILE, IMACS_2004
 from tests.derive.core_sets import cohort, visit
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import improvement_score as slow
 from tests.twin.core_set_cohorts import CASES
@@ -196,7 +197,7 @@ def possible(verdict: Verdict, at: tuple[int, int]) -> set[bool]:
     return {False, True} if told is None else {told}
 
 
-@settings(max_examples=60)
+@settings(max_examples=repeats(25, thorough=60))
 @given(CASES)
 def test_scores_worsening_and_improvement_are_those_of_the_twin(case):
     cohort_, protocol = case

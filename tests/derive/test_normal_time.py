@@ -10,6 +10,7 @@ from app.derive.segments import INCLUDED
 from app.derive.study import DerivedStudy
 from app.protocol.presets import SEED_2008
 from app.timeline.columns import NO_TIME
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import normal_time as slow
 from tests.twin.cohorts import changed, cohorts, protocols
@@ -22,7 +23,7 @@ def missing(day):
     return None if day == NO_TIME else int(day)
 
 
-@settings(max_examples=60)
+@settings(max_examples=repeats(30, thorough=60))
 @given(slow.cohorts_with_rescue(), OWN_LIMITS)
 def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, protocol):
     study, patients = DerivedStudy(cohort, protocol), twin.patients_of(cohort)
@@ -52,7 +53,7 @@ def test_no_strategy_follows_a_patient_beyond_the_last_ck_of_known_normality(coh
         assert (study.outcomes(strategy).duration <= longest).all()
 
 
-@settings(max_examples=60)
+@settings(max_examples=repeats(30, thorough=60))
 @given(cohorts(), OWN_LIMITS)
 def test_sustained_normality_and_days_normal_are_those_of_the_twin(cohort, protocol):
     study = DerivedStudy(cohort, protocol)

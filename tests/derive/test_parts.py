@@ -4,13 +4,14 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.derive import parts as module
 from app.derive.parts import parts
 from app.derive.records import Records
 from app.derive.study import DerivedStudy
+from tests.repetition import repeats
 from tests.twin.cohorts import cohorts, protocols
 
 OF_EACH_PATIENT = ("spells", "first_normal", "sustained", "days_normal")
@@ -31,6 +32,7 @@ def columns(found):
     }
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(st.tuples(cohorts(), protocols()), st.integers(1, 9))
 def test_what_is_derived_does_not_depend_on_the_size_of_the_parts(case, rows_at_once):
     assert columns(derived(case, rows_at_once)) == columns(derived(case, 10**6))

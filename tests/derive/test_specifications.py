@@ -27,6 +27,7 @@ from app.protocol.specification import (
 )
 from app.timeline.columns import COMPARATORS, Cohort
 from app.timeline.rows import InfusionRow, LabRow, PatientRow
+from tests.repetition import repeats
 from tests.twin import specifications as twin
 from tests.twin.cohorts import PROTOCOLS, changed, cohorts
 
@@ -76,6 +77,7 @@ def named(study, chosen):
     return [row.id for row, it in zip(study.cohort.patients, chosen, strict=True) if it]
 
 
+@settings(max_examples=repeats(12, thorough=100))
 @given(
     cohorts(8),
     st.sampled_from([SEED_2008, RELATIVE_20, LOWER, BORROWED]),

@@ -93,6 +93,7 @@ def agree(entry, kind, to):
     return quick is not None
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), max_size=3), st.sampled_from(KINDS), st.sampled_from(FEEDS))
 @settings(max_examples=1_500, deadline=None)
 def test_the_quick_reader_of_entries_agrees_or_is_silent(changes, kind, to):

@@ -26,6 +26,7 @@ from app.report.datasets.variables import Dataset
 from app.timeline.columns import NO_TIME, Cohort
 from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+from tests.repetition import repeats
 from tests.report.tables import HEADER, exported, made, of_csv, of_parquet, types_of
 from tests.twin.cohorts import PROTOCOLS, changed, cohorts, protocols
 from tests.twin.cohorts import rows as twin_rows
@@ -33,7 +34,7 @@ from tests.twin.cohorts import rows as twin_rows
 DAY = 12_884
 """2005-04-11."""
 HOUR = 3_600_000_000
-FEWER = settings(max_examples=settings.default.max_examples // 4)
+FEWER = settings(max_examples=repeats(10, thorough=25))
 """Four datasets are made, written and read again in each example."""
 
 

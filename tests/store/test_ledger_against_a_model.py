@@ -327,6 +327,7 @@ class Ledger(RuleBasedStateMachine):
         }, document["patient"].get(LINK)
 
 
+@pytest.mark.slow
 def test_the_ledger_says_what_a_dictionary_would(database):
     engine = database.engine.dialect.name
     machine = type(f"On{engine}", (Ledger,), {"database": database})
