@@ -1,13 +1,19 @@
-"""What every answer carries beside its results: populations, who was left out and why, flags, caveats, conventions."""
+"""How a question becomes an answer: it is asked of each (sub)group, and the part that all answers share is added.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+The shared part says how many patients there are, who was left out and why, what was flagged, and by which conventions
+and definitions the results were computed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from app.analyses.codes import CAVEATS, EXCLUSIONS, FLAGS
+from app.analyses.codes import CAVEATS
+from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result
 from app.protocol.conventions import (
@@ -23,9 +29,11 @@ from app.protocol.conventions import (
 from app.protocol.model import Protocol
 from app.protocol.parts import Part
 from app.protocol.profiles import PROFILES, ProfileName, under_profile
+from app.protocol.response import ResponseRule
 from app.timeline.columns import Bools
 
 By = Literal["diagnosis", "sex"]
+OwnOptions = TypeVar("OwnOptions", bound="Options")
 
 
 class Definition(Result):
@@ -35,6 +43,11 @@ class Definition(Result):
     parameters: dict[str, Any] = Field(
         description="Its parameters.", examples=[{"points": 5, "days": [1, 59], "value": "best"}]
     )
+
+    @classmethod
+    def of_rule(cls, rule: ResponseRule) -> Self:
+        """A response rule; its measure stands beside it in every answer."""
+        return cls(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"}))
 
 
 class Populations(Result):
@@ -80,7 +93,7 @@ class Excluded(Grouped):
     """Patients left out of one estimate for one reason; with those included they add up to all of the group."""
 
     reason: str = Field(
-        description="Why: one of " + ", ".join(f"`{code}`" for code in EXCLUSIONS) + ".", examples=["no_baseline"]
+        description="Why: one of " + ", ".join(f"`{code}`" for code in ExclusionReason) + ".", examples=["no_baseline"]
     )
     measure: str = Field(description="The measure whose estimate lacks them.", examples=["CK"])
     week: int | None = Field(
@@ -104,7 +117,7 @@ class Flag(Grouped):
     """Something that was noticed and counted, and did not leave a patient out by itself."""
 
     code: str = Field(
-        description="What: one of " + ", ".join(f"`{code}`" for code in FLAGS) + ".", examples=["duplicate_draw"]
+        description="What: one of " + ", ".join(f"`{code}`" for code in FlagCode) + ".", examples=["duplicate_draw"]
     )
     measure: str | None = Field(
         default=None,
@@ -228,23 +241,53 @@ class Options(Part):
         )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """Who was left out and what was flagged, collected over the subgroups."""
+    """What a question finds in one (sub)group.
 
-    excluded: list[Excluded] = field(default_factory=list)
-    flags: list[Flag] = field(default_factory=list)
+    `results` holds the rows of each list of the answer by the name of its field. `caveats` and `fields` (such as a
+    count) are those of the whole answer that depend on what was found.
+    """
+
+    results: Mapping[str, Sequence[Result]] = field(default_factory=dict)
+    excluded: Sequence[Excluded] = ()
+    flags: Sequence[Flag] = ()
+    caveats: Sequence[str] = ()
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer says once, whatever the subgroups: its caveats, its definition, and `fields` of its own."""
+
+    caveats: Sequence[str] = ()
+    definition: Definition | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+class CurveConventions(TypedDict):
+    """The parameters that every estimate of a survival curve takes."""
+
+    level: float
+    interval: SurvivalInterval
+    median: MedianConvention
+    plateau: PlateauConvention
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One (sub)cohort to answer a question on."""
+    """One (sub)group to answer a question on, the `whole` study it belongs to, and what the question was asked with."""
 
     study: DerivedStudy
-    group: dict[str, str | None] | None
-    level: float
+    whole: DerivedStudy
+    options: Options
     conventions: Conventions
-    listed: bool = False
+    group: dict[str, str | None] | None = None
+
+    @classmethod
+    def of(cls, study: DerivedStudy, options: Options, group: dict[str, str | None] | None = None) -> Self:
+        """A study with the conventions that are asked for, else its protocol's."""
+        return cls(study, study, options, options.conventions(study.protocol.conventions), group)
 
     @property
     def protocol(self) -> Protocol:
@@ -252,55 +295,117 @@ class Context:
         return self.study.protocol
 
     @property
+    def level(self) -> float:
+        """The confidence level of every interval."""
+        return self.options.level
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is asked what each patient contributes."""
+        return self.options.patients
+
+    def options_as(self, kind: type[OwnOptions]) -> OwnOptions:
+        """The options of a question that takes more than the common ones; the whole report gives the common ones."""
+        return self.options if isinstance(self.options, kind) else kind(**dict(self.options))
+
+    @property
+    def curve(self) -> CurveConventions:
+        """The conventions of survival curves."""
+        asked = self.conventions
+        return {"level": self.level, "interval": asked.interval, "median": asked.median, "plateau": asked.plateau}
+
+    @property
+    def proportion_methods(self) -> tuple[str, ...]:
+        """The methods of the intervals of a proportion: the convention in force, and Wilson beside it."""
+        return tuple(dict.fromkeys((self.conventions.proportion, "wilson")))
+
+    @property
     def ids(self) -> list[str]:
         """The identifiers of the patients, in the order of every derived row."""
         return [row.id for row in self.study.cohort.patients]
 
     @property
-    def untreated(self) -> list[str]:
-        """The reason of each patient who is not in the safety set, and the empty text of those who are."""
-        return ["" if treated else "not_treated" for treated in self.study.safety]
+    def untreated(self) -> list[ExclusionReason | None]:
+        """The reason of each patient who is not in the safety set."""
+        return [None if treated else ExclusionReason.NOT_TREATED for treated in self.study.safety]
+
+    def subgroups(self) -> "Iterator[Context]":
+        """The study itself, or one part for each value of an attribute in code-point order, those without it last."""
+        by = self.options.by
+        if by is None:
+            yield self
+            return
+        for value, rows in groups_by(self.study, by).items():
+            yield replace(self, study=DerivedStudy(self.study.cohort.select(rows), self.protocol), group={by: value})
 
     def excluded(
         self,
-        reasons: Sequence[str],
+        reasons: Sequence[ExclusionReason | None],
         measure: str,
         week: int | None = None,
         definition: Definition | None = None,
         estimate: str | None = None,
     ) -> list[Excluded]:
-        """The patients with a reason, counted, in the order of `EXCLUSIONS`; an empty reason is a patient included."""
-        about = Excluded(
-            group=self.group,
-            reason="",
-            measure=measure,
-            week=week,
-            definition=definition,
-            estimate=estimate,
-            count=0,
-        )
-        counts = {code: reasons.count(code) for code in EXCLUSIONS}
-        return [about.model_copy(update={"reason": code, "count": count}) for code, count in counts.items() if count]
+        """The patients with a reason, counted, in the order of `ExclusionReason`; None is a patient included.
 
-    def flags(self, counts: Mapping[str, int], measure: str | None = None) -> list[Flag]:
-        """Counts as flags, in the order of `FLAGS`."""
+        Raises `ValueError` for a reason that is not one of these.
+        """
+        counts = Counter(reasons)
+        _refuse_unknown(counts, {None, *ExclusionReason})
         return [
-            Flag(group=self.group, code=code, measure=measure, count=counts[code]) for code in FLAGS if code in counts
+            Excluded(
+                group=self.group,
+                reason=code,
+                measure=measure,
+                week=week,
+                definition=definition,
+                estimate=estimate,
+                count=counts[code],
+            )
+            for code in ExclusionReason
+            if code in counts
         ]
 
+    def flags(self, counts: Mapping[FlagCode, int], measure: str) -> list[Flag]:
+        """Counts as flags, in the order of `FlagCode`; raises `ValueError` for a code that is not one of these."""
+        _refuse_unknown(counts, {*FlagCode})
+        return [
+            Flag(group=self.group, code=code, measure=measure, count=counts[code])
+            for code in FlagCode
+            if code in counts
+        ]
 
-def contexts(study: DerivedStudy, options: Options) -> Iterator[Context]:
-    """The study itself, or one part for each value of an attribute in code-point order, those without it last."""
-    conventions = options.conventions(study.protocol.conventions)
-    by = options.by
-    if by is None:
-        yield Context(study, None, options.level, conventions, options.patients)
-        return
-    values = [getattr(row, by) for row in study.cohort.patients]
+    def flags_of(
+        self, measure: str, more: Mapping[FlagCode, int] | None = None, *, upper_limits: bool = True
+    ) -> list[Flag]:
+        """What was noticed of a measure: its records, the old baselines of the efficacy set, and `more`.
+
+        Results without an upper limit are not flagged for a question that needs none (`upper_limits` is false).
+        """
+        study = self.study
+        too_old = int((study.baseline_too_old(measure) & study.efficacy).sum())
+        counts = {**study.records(measure).flags, FlagCode.BASELINE_TOO_OLD: too_old, **(more or {})}
+        if not upper_limits:
+            counts.pop(FlagCode.NO_UPPER_LIMIT, None)
+        return self.flags(counts, measure)
+
+
+def _refuse_unknown(codes: Iterable[str | None], known: set[Any]) -> None:
+    """A code without a place in the answers must not disappear from them."""
+    if unknown := {*codes} - known:
+        raise ValueError(f"no answer has the code {', '.join(map(str, unknown))}")
+
+
+def values_of(study: DerivedStudy, by: By) -> list[str | None]:
+    """The value of an attribute of each patient."""
+    return [getattr(row, by) for row in study.cohort.patients]
+
+
+def groups_by(study: DerivedStudy, by: By) -> dict[str | None, Bools]:
+    """Who has each value of an attribute: the values in code-point order, last None for those who have none."""
+    values = values_of(study, by)
     found = sorted({value for value in values if value is not None}) + ([None] if None in values else [])
-    for value in found:
-        part = DerivedStudy(study.cohort.select(_equal(values, value)), study.protocol)
-        yield Context(part, {by: value}, options.level, conventions, options.patients)
+    return {each: np.array([value == each for value in values], dtype=np.bool_) for each in found}
 
 
 def populations(study: DerivedStudy) -> Populations:
@@ -308,27 +413,21 @@ def populations(study: DerivedStudy) -> Populations:
     return Populations(all=len(study.cohort), safety=int(study.safety.sum()), efficacy=int(study.efficacy.sum()))
 
 
-def shared(
-    name: str,
-    study: DerivedStudy,
-    options: Options,
-    found: Findings,
-    caveat_codes: Sequence[str],
-    definition: Definition | None = None,
-) -> dict[str, Any]:
+def shared_part(name: str, whole: Context, found: Sequence[Findings], basis: Basis) -> dict[str, Any]:
     """What every answer carries beside its results: the fields of `Answer`."""
-    own = () if definition is None else (definition,)
+    own = () if basis.definition is None else (basis.definition,)
+    caveats = (*basis.caveats, *(code for each in found for code in each.caveats))
     return {
         "analysis": name,
-        "populations": populations(study),
-        "by": options.by,
-        "level": options.level,
-        "conventions": options.conventions(study.protocol.conventions),
-        "profile": options.applied_profile(),
-        "definitions": (*_common_definitions(study.protocol), *own),
-        "excluded": tuple(found.excluded),
-        "flags": tuple(found.flags),
-        "caveats": tuple(Caveat(code=code, text=CAVEATS[code]) for code in caveat_codes),
+        "populations": populations(whole.study),
+        "by": whole.options.by,
+        "level": whole.level,
+        "conventions": whole.conventions,
+        "profile": whole.options.applied_profile(),
+        "definitions": (*_common_definitions(whole.protocol), *own),
+        "excluded": tuple(row for each in found for row in each.excluded),
+        "flags": tuple(row for each in found for row in each.flags),
+        "caveats": tuple(Caveat(code=code, text=CAVEATS[code]) for code in caveats),
     }
 
 
@@ -344,21 +443,35 @@ def _common_definitions(protocol: Protocol) -> tuple[Definition, ...]:
     return tuple(Definition(id=name, parameters=parameters) for name, parameters in parts)
 
 
-def _equal(values: Sequence[str | None], value: str | None) -> Bools:
-    return np.array([each == value for each in values], dtype=np.bool_)
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """One question: its name in the address, what it asks, the type of its answer and how it is answered.
 
-    `options_type` names the options that it takes beside the common ones. The whole report answers the questions that
-    are `in_report`; the others are asked for by name.
+    `find` answers it on one (sub)group, and `basis` gives what the answer says once. A question that `compares_groups`
+    is asked of the whole study once and forms the subgroups itself. `options_type` names the options that it takes
+    beside the common ones. The whole report answers the questions that are `in_report`; the others are asked for by
+    name.
     """
 
     name: str
     title: str
     answer_type: type[Answer]
-    ask: Callable[[DerivedStudy, Any], Answer]
+    find: Callable[[Context], Findings]
+    basis: Callable[[Context], Basis]
     options_type: type[Options] = Options
     in_report: bool = False
+    compares_groups: bool = False
+
+    def ask(self, study: DerivedStudy, options: Options) -> Answer:
+        """The answer: the rows of the groups one after the other, and the shared part."""
+        whole = Context.of(study, options)
+        found = [self.find(each) for each in ([whole] if self.compares_groups else whole.subgroups())]
+        basis = self.basis(whole)
+        parts = shared_part(self.name, whole, found, basis) | dict(basis.fields)
+        for each in found:
+            parts |= each.fields
+        rows: dict[str, Any] = {name: [] for name in self.answer_type.model_fields if name not in parts}
+        for each in found:
+            for name, own in each.results.items():
+                rows[name] += own
+        return self.answer_type(**parts, **rows)

@@ -8,7 +8,7 @@ from pydantic import Field
 from app.analyses.ck_change import change_reasons, changes
 from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
 from app.analyses.frame import Answer, Populations, populations
-from app.derive.segments import INCLUDED
+from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result
 
@@ -50,12 +50,17 @@ def flow(study: DerivedStudy) -> tuple[Step, ...]:
     counts = populations(study)
     steps = [
         Step(step="all", of=None, n=counts.all, reasons=()),
-        Step(step="safety", of="all", n=counts.safety, reasons=_left_out("not_treated", counts.all - counts.safety)),
+        Step(
+            step="safety",
+            of="all",
+            n=counts.safety,
+            reasons=_left_out(ExclusionReason.NOT_TREATED, counts.all - counts.safety),
+        ),
         Step(
             step="efficacy",
             of="safety",
             n=counts.efficacy,
-            reasons=_left_out("no_value_after_baseline", counts.safety - counts.efficacy),
+            reasons=_left_out(ExclusionReason.NO_VALUE_AFTER_BASELINE, counts.safety - counts.efficacy),
         ),
     ]
     for declared in study.protocol.responses:
@@ -68,16 +73,16 @@ def flow(study: DerivedStudy) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _from_efficacy(study: DerivedStudy, name: str, reasons: Sequence[str]) -> Step:
+def _from_efficacy(study: DerivedStudy, name: str, reasons: Sequence[ExclusionReason | None]) -> Step:
     kept = [reason for reason, inside in zip(reasons, study.efficacy, strict=True) if inside]
-    found = dict.fromkeys(sorted(reason for reason in kept if reason != INCLUDED))
+    found = sorted({reason for reason in kept if reason is not None})
     return Step(
         step=name,
         of="efficacy",
-        n=kept.count(INCLUDED),
+        n=kept.count(None),
         reasons=tuple(LeftOut(reason=reason, count=kept.count(reason)) for reason in found),
     )
 
 
-def _left_out(reason: str, count: int) -> tuple[LeftOut, ...]:
+def _left_out(reason: ExclusionReason, count: int) -> tuple[LeftOut, ...]:
     return (LeftOut(reason=reason, count=count),) if count else ()

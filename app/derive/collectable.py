@@ -5,7 +5,7 @@ best end, death before the days in question) and of one who was not treated; eve
 values that could be found or still be drawn.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,7 +14,8 @@ import numpy as np
 from app.derive.ck.ck_normal import UNKNOWN
 from app.derive.exact import ln_ratio
 from app.derive.improvement.core_set import CoreSetCourse, enzyme_names
-from app.derive.segments import any_where, first_where, last_where, pick_int
+from app.derive.reasons import ExclusionReason
+from app.derive.segments import any_where, first_where, included, last_where, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.improvement import CoreSet, ImprovementScore
@@ -24,7 +25,15 @@ from app.timeline.columns import NO_TIME, Bools, Ints
 Lacking = Literal["value", "upper_limit"]
 Purpose = Literal["baseline", "window", "normality"]
 EndpointName = Literal["response", "weekly_change", "ck_change", "ck_normal_time", "improvement_score"]
-OUT_OF_REACH = frozenset({"normal_at_baseline", "at_scale_maximum", "zero_baseline", "never_normal", "zero_value"})
+OUT_OF_REACH = frozenset(
+    {
+        ExclusionReason.NORMAL_AT_BASELINE,
+        ExclusionReason.AT_SCALE_MAXIMUM,
+        ExclusionReason.ZERO_BASELINE,
+        ExclusionReason.NEVER_NORMAL,
+        ExclusionReason.ZERO_VALUE,
+    }
+)
 """Reasons that no further value would change."""
 
 
@@ -100,7 +109,7 @@ def _while_alive(endpoint: Endpoint, died: Ints) -> Endpoint:
 
 def _response(study: DerivedStudy, rule: ResponseRule) -> Endpoint:
     verdict, records = study.response(rule), study.records(rule.measure)
-    out_of_reach = np.array([reason in OUT_OF_REACH for reason in verdict.reason], dtype=np.bool_)
+    out_of_reach = _out_of_reach(verdict.reason)
     open_ = study.safety & ~verdict.evaluable & ~out_of_reach
     if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
         first, last = rule.days
@@ -110,6 +119,10 @@ def _response(study: DerivedStudy, rule: ResponseRule) -> Endpoint:
         seen = study.weeks(rule.measure)[rule.week] >= 0
     needs = (_baseline(study, rule.measure, open_), _value(study, rule.measure, open_ & ~seen, first, last))
     return Endpoint("response", rule.measure, None, verdict.evaluable, out_of_reach, _felt(needs))
+
+
+def _out_of_reach(reasons: Sequence[ExclusionReason | None]) -> Bools:
+    return np.array([reason in OUT_OF_REACH for reason in reasons], dtype=np.bool_)
 
 
 def _weekly(study: DerivedStudy, measure: str, week: int) -> Endpoint:
@@ -141,8 +154,8 @@ def _ck_change(study: DerivedStudy) -> Endpoint:
 
 
 def _normal_time(study: DerivedStudy) -> Endpoint:
-    records, reason = study.records("CK"), np.array(study.spells.reason, dtype=np.object_)
-    evaluable, out_of_reach = reason == "", np.isin(reason, list(OUT_OF_REACH))
+    records, reasons = study.records("CK"), study.spells.reason
+    evaluable, out_of_reach = included(reasons), _out_of_reach(reasons)
     open_ = study.safety & ~evaluable & ~out_of_reach
     after = records.day > 0
     unknown = study.ck_known == UNKNOWN

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from app.derive.records import Records
-from app.derive.segments import NONE
+from app.derive.segments import NONE, Code
 from app.timeline.columns import Bools, Ints
 
 Derived = TypeVar("Derived")
@@ -42,7 +42,7 @@ class Part:
         mine = rows[self.patients]
         return np.where(mine == NONE, NONE, mine - self.rows.start)
 
-    def marks(self, whole: Sequence[tuple[str, Bools]]) -> list[tuple[str, Bools]]:
+    def marks(self, whole: Sequence[tuple[Code, Bools]]) -> list[tuple[Code, Bools]]:
         """Named marks of their patients."""
         return [(name, mask[self.patients]) for name, mask in whole]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.derive.exposure import Exposure
+from app.derive.reasons import FlagCode
 from app.protocol.model import AdverseReactions
 from app.timeline.columns import NO_TIME, Bools, Cohort, Events
 
@@ -19,7 +20,7 @@ class Reactions:
     events: Events
     related: Bools
     serious: Bools
-    flags: Mapping[str, int]
+    flags: Mapping[FlagCode, int]
 
 
 def after_treatment(cohort: Cohort, exposure: Exposure) -> Bools:
@@ -47,10 +48,10 @@ def reactions(cohort: Cohort, exposure: Exposure, rules: AdverseReactions) -> Re
         np.array([(word or "unknown") in counted for word in kept.related], dtype=np.bool_),
         np.array([word is True for word in kept.serious], dtype=np.bool_),
         {
-            "utc_day": 0 if cohort.zoned else int(kept.utc.sum()),
-            "onset_unknown": int((kept.day == NO_TIME).sum()),
-            "seriousness_unknown": int(sum(word is None for word in kept.serious)),
-            "relation_unknown": int(sum(word is None or word == "unknown" for word in kept.related)),
-            "before_treatment": int((exposure.treated[cohort.events.patient] & ~after).sum()),
+            FlagCode.UTC_DAY: 0 if cohort.zoned else int(kept.utc.sum()),
+            FlagCode.ONSET_UNKNOWN: int((kept.day == NO_TIME).sum()),
+            FlagCode.SERIOUSNESS_UNKNOWN: int(sum(word is None for word in kept.serious)),
+            FlagCode.RELATION_UNKNOWN: int(sum(word is None or word == "unknown" for word in kept.related)),
+            FlagCode.BEFORE_TREATMENT: int((exposure.treated[cohort.events.patient] & ~after).sum()),
         },
     )

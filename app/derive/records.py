@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.derive.exposure import Exposure
+from app.derive.reasons import FlagCode
 from app.derive.segments import pick, pick_int
 from app.protocol.model import Scale
 from app.timeline.columns import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
@@ -30,7 +31,7 @@ class Records:
     upper_limit: Floats
     comparator: Ints
     lab: Words
-    flags: Mapping[str, int]
+    flags: Mapping[FlagCode, int]
     row: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
@@ -55,15 +56,15 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
     harder to reach.
     """
     labs = cohort.labs.of(code)
-    flags: Counter[str] = Counter()
+    flags: Counter[FlagCode] = Counter()
     usable = np.flatnonzero(_usable(labs, cohort, exposure, flags))
     kept = labs.where(usable)
     limit = np.where(np.isnan(kept.upper_limit), np.inf, kept.upper_limit)
     worst = _before(kept, exposure) * kept.value
     chosen = _one_a_day(kept, (kept.comparator, -limit, worst, kept.issued, kept.instant), flags)
     kept = kept.where(chosen)
-    flags["no_upper_limit"] += int(np.isnan(kept.upper_limit).sum())
-    flags["comparator"] += int((kept.comparator != 0).sum())
+    flags[FlagCode.NO_UPPER_LIMIT] += int(np.isnan(kept.upper_limit).sum())
+    flags[FlagCode.COMPARATOR] += int((kept.comparator != 0).sum())
     return Records(
         len(cohort),
         kept.patient,
@@ -82,9 +83,9 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
     issued, then the least favourable to a response: the worst after day 0, and the best on or before it.
     """
     scores = cohort.assessments.of(code)
-    flags: Counter[str] = Counter()
+    flags: Counter[FlagCode] = Counter()
     mismatch = ~on_scale(scores, scale)
-    flags["scale_mismatch"] += int((mismatch & exposure.treated[scores.patient]).sum())
+    flags[FlagCode.SCALE_MISMATCH] += int((mismatch & exposure.treated[scores.patient]).sum())
     fitting = np.flatnonzero(~mismatch)
     scores = scores.where(fitting)
     usable = np.flatnonzero(_usable(scores, cohort, exposure, flags))
@@ -134,16 +135,16 @@ def post_dose_on_day_0(day: Ints, instant: Ints, day0: Ints, instant0: Ints) -> 
     return post_dose
 
 
-def _usable(table: Labs | Assessments, cohort: Cohort, exposure: Exposure, flags: Counter[str]) -> Bools:
+def _usable(table: Labs | Assessments, cohort: Cohort, exposure: Exposure, flags: Counter[FlagCode]) -> Bools:
     """The rows of treated patients, not after death, not taken on day 0 after the dose."""
     treated = exposure.treated[table.patient]
     late = treated & after_death(table, cohort)
     day0, instant0 = (exposure.day0[table.patient], exposure.instant0[table.patient])
     post_dose = treated & ~late & post_dose_on_day_0(table.day, table.instant, day0, instant0)
     usable: Bools = treated & ~late & ~post_dose
-    flags["after_death"] += int(late.sum())
-    flags["day_0_post_dose"] += int(post_dose.sum())
-    flags["utc_day"] += 0 if cohort.zoned else int((table.utc & usable).sum())
+    flags[FlagCode.AFTER_DEATH] += int(late.sum())
+    flags[FlagCode.DAY_0_POST_DOSE] += int(post_dose.sum())
+    flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int((table.utc & usable).sum())
     return usable
 
 
@@ -152,7 +153,7 @@ def _before(table: Labs | Assessments, exposure: Exposure) -> Ints:
     return np.where(table.day <= exposure.day0[table.patient], -1, 1)
 
 
-def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[str]) -> Ints:
+def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[FlagCode]) -> Ints:
     """The row of each patient and day that comes last by `preference` (least significant first).
 
     The rows of a cohort stand by patient and day, so that only the days with several are sorted.
@@ -166,7 +167,7 @@ def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[str]
     order = rows[np.lexsort((*(column[rows] for column in preference), day[rows], patient[rows]))]
     last = np.ones(len(order), dtype=np.bool_)
     last[:-1] = (patient[order[1:]] != patient[order[:-1]]) | (day[order[1:]] != day[order[:-1]])
-    flags["duplicate_draw"] += int((~last).sum())
+    flags[FlagCode.DUPLICATE_DRAW] += int((~last).sum())
     kept = ~shared
     kept[order[last]] = True
     return np.flatnonzero(kept)

@@ -1,6 +1,5 @@
 """Who responded, by each declared rule, and who could not be judged and why."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,8 +7,9 @@ import numpy as np
 
 from app.derive.ck.ck_normal import NORMAL
 from app.derive.exact import at_most_zero
+from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.records import Records
-from app.derive.segments import INCLUDED, any_where, first_reason, last_where, pick, pick_int
+from app.derive.segments import any_where, first_reason, included, last_where, pick, pick_int
 from app.protocol.model import Scale
 from app.protocol.response import (
     CkDecreaseOrNormal,
@@ -23,12 +23,12 @@ from app.timeline.columns import Bools, Floats, Ints
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Response:
-    """One row per patient: `reason` is empty where the rule could judge (`evaluable`); `responder` is its verdict."""
+    """One row per patient: `reason` is None where the rule could judge (`evaluable`); `responder` is its verdict."""
 
-    reason: tuple[str, ...]
+    reason: tuple[ExclusionReason | None, ...]
     evaluable: Bools
     responder: Bools
-    flags: Mapping[str, int]
+    flags: Mapping[FlagCode, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Judged:
     weeks: Mapping[int, Ints]
     known: Ints
     scale: Scale | None
-    excluded: Sequence[tuple[str, Bools]]
+    excluded: Sequence[tuple[ExclusionReason, Bools]]
 
     @property
     def base(self) -> Ints:
@@ -54,19 +54,19 @@ def response(rule: ResponseRule, judged: Judged) -> Response:
     satisfied, best_end = _satisfied(rule, judged, chosen)
     size, base = judged.records.size, judged.base
     at_baseline = pick(judged.records.value, base)
-    checks: list[tuple[str, Bools]] = [*judged.excluded, ("no_baseline", base < 0)]
-    flags: Counter[str] = Counter()
+    checks = [*judged.excluded, (ExclusionReason.NO_BASELINE, base < 0)]
+    flags: dict[FlagCode, int] = {}
     if judged.scale is None:
-        checks.append(("normal_at_baseline", pick_int(judged.known, base, 0) == NORMAL))
+        checks.append((ExclusionReason.NORMAL_AT_BASELINE, pick_int(judged.known, base, 0) == NORMAL))
     else:
-        checks.append(("at_scale_maximum", at_baseline == best_end))
+        checks.append((ExclusionReason.AT_SCALE_MAXIMUM, at_baseline == best_end))
     if not isinstance(rule, PointsAboveBaseline):
-        checks.append(("zero_baseline", at_baseline == 0))
-    checks.append(("no_value_in_window", np.bincount(seen, minlength=size) == 0))
+        checks.append((ExclusionReason.ZERO_BASELINE, at_baseline == 0))
+    checks.append((ExclusionReason.NO_VALUE_IN_WINDOW, np.bincount(seen, minlength=size) == 0))
     reason = first_reason(checks, size)
-    evaluable = np.array([each == INCLUDED for each in reason], dtype=np.bool_)
+    evaluable = included(reason)
     if not isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
-        flags["near_ceiling"] = int((_near_ceiling(rule, at_baseline, best_end) & evaluable).sum())
+        flags[FlagCode.NEAR_CEILING] = int((_near_ceiling(rule, at_baseline, best_end) & evaluable).sum())
     responder = any_where(seen, size, satisfied)
     return Response(reason, evaluable, responder & evaluable, flags)
 

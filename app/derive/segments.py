@@ -6,14 +6,14 @@ and answers an array of length `size`. A row number of -1 says that the patient 
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from app.timeline.columns import Bools, Floats, Ints
 
 NONE = -1
-INCLUDED = ""
-"""The reason of a patient whom nothing leaves out."""
+Code = TypeVar("Code", bound=str)
 
 
 def first_where(patient: Ints, size: int, chosen: Bools) -> Ints:
@@ -65,10 +65,15 @@ def pick_int(column: Ints, rows: Ints, missing: int) -> Ints:
     return np.where(rows == NONE, missing, column[np.maximum(rows, 0)])
 
 
-def first_reason(checks: Sequence[tuple[str, Bools]], size: int) -> tuple[str, ...]:
-    """For each patient the first reason whose mask holds, or `INCLUDED`."""
-    names = (INCLUDED, *(name for name, _ in checks))
+def first_reason(checks: Sequence[tuple[Code, Bools]], size: int) -> tuple[Code | None, ...]:
+    """For each patient the first reason whose mask holds; None for those whom nothing leaves out."""
+    names = (None, *(name for name, _ in checks))
     chosen = np.zeros(size, dtype=np.int64)
     for place in range(len(checks), 0, -1):
         chosen[checks[place - 1][1]] = place
     return tuple(names[i] for i in chosen)
+
+
+def included(reasons: Sequence[str | None]) -> Bools:
+    """Which patients nothing leaves out."""
+    return np.array([reason is None for reason in reasons], dtype=np.bool_)

@@ -26,6 +26,7 @@ from app.derive.improvement.core_set import CoreSetCourse, core_set_course
 from app.derive.intercurrent import Intercurrent, intercurrent, until_rescue
 from app.derive.parts import Derived, Part, joined, parts
 from app.derive.reactions import Reactions, reactions
+from app.derive.reasons import ExclusionReason
 from app.derive.records import Records, lab_records, score_records
 from app.derive.response import Judged, Response, response
 from app.derive.run_in import RunIn, run_in
@@ -74,9 +75,12 @@ class DerivedStudy:
         return self.safety & after
 
     @cached_property
-    def left_out(self) -> tuple[tuple[str, Bools], ...]:
+    def left_out(self) -> tuple[tuple[ExclusionReason, Bools], ...]:
         """Why a patient is not in the efficacy set."""
-        return ("not_treated", ~self.safety), ("no_value_after_baseline", self.safety & ~self.efficacy)
+        return (
+            (ExclusionReason.NOT_TREATED, ~self.safety),
+            (ExclusionReason.NO_VALUE_AFTER_BASELINE, self.safety & ~self.efficacy),
+        )
 
     def records(self, measure: str) -> Records:
         """The usable values of an analyte or instrument."""

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from app.analyses import Options, report
 from app.derive.exact import ln_ratio
-from app.derive.segments import INCLUDED
 from app.derive.study import DerivedStudy
 from app.timeline.columns import NO_TIME
 from tests.twin import derivations as twin
@@ -98,7 +97,7 @@ def test_weekly_differences_are_those_of_the_twin(case):
 def test_spells_of_normal_ck_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
     spells, first = study.spells, study.first_normal
-    inside = [reason == INCLUDED for reason in spells.reason]
+    inside = [reason is None for reason in spells.reason]
     found = [
         (who, twin.Spell(int(start), int(duration), bool(event)))
         for who, start, duration, event, kept in zip(
@@ -107,7 +106,7 @@ def test_spells_of_normal_ck_are_those_of_the_twin(case):
         if kept
     ]
     assert found == slow.spells
-    reasons = Counter(reason for reason in spells.reason if reason != INCLUDED)
+    reasons = Counter(reason for reason in spells.reason if reason is not None)
     treated = [who for who, reason in zip(slow.all, spells.reason, strict=True) if reason != "not_treated"]
     assert treated == slow.safety
     expected = Counter(slow.spell_reasons)

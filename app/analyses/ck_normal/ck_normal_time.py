@@ -1,5 +1,7 @@
 """For how long CK stays normal once it is, and how long it takes from day 0 to the first normal CK."""
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from app.analyses.ck_normal.normal_shares import (
@@ -12,29 +14,28 @@ from app.analyses.ck_normal.normal_shares import (
 from app.analyses.ck_normal.normal_strategies import Strategy, Times, is_event, strategies, times_by_strategy
 from app.analyses.frame import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
+    Excluded,
     Findings,
     Flag,
     Grouped,
     Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
 from app.derive.ck.ck_normal import UNKNOWN
 from app.derive.ck.ck_rescue import CAUSES, CENSORED, before_end
 from app.derive.exposure import first_new_drug_day
+from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.segments import any_where, first_reason
 from app.derive.study import DerivedStudy
-from app.estimate.results import CurvePoint, Median, Number, RestrictedMean, Result, Survival
+from app.estimate.results import CurvePoint, Median, Number, RestrictedMean, Result
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.ck_normal import RescueStrategy
-from app.timeline.columns import NO_TIME, Bools, Ints
-
-NAME = "ck-normal-time"
+from app.timeline.columns import NO_TIME, Bools
 
 
 class NormalTimeOptions(Options):
@@ -164,27 +165,29 @@ class CkNormalTimes(Answer):
     results: tuple[NormalTime, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
 
 
-def ck_normal_time(study: DerivedStudy, options: Options) -> CkNormalTimes:
+def ck_normal_time(context: Context) -> Findings:
     """The first spell of normal CK of every patient."""
-    results: list[NormalTime] = []
-    found = Findings()
-    rule = study.protocol.ck_normal_time
-    strategy = strategy_asked(options) or rule.rescue
-    for context in contexts(study, options):
-        results.append(_normal_time(context, strategy))
-        found.excluded += context.excluded(context.study.spells.reason, "CK", estimate="time_normal")
-        reasons = first_normal_reasons(context.study)
-        found.excluded += context.excluded(reasons, "CK", estimate="time_to_first_normal")
-        found.flags += normality_flags(context)
-    parameters = rule.model_copy(update={"rescue": strategy}).model_dump(mode="json")
-    definition = Definition(id="first_normal_to_first_abnormal", parameters=parameters)
+    return Findings(
+        {"results": [_normal_time(context, strategy_in_force(context))]},
+        normality_excluded(context, first_normal_reasons(context.study)),
+        normality_flags(context),
+    )
+
+
+def strategy_in_force(context: Context) -> RescueStrategy:
+    """The strategy that was asked for, else the protocol's."""
+    return context.options_as(NormalTimeOptions).rescue or context.protocol.ck_normal_time.rescue
+
+
+def normal_time_definition(context: Context) -> Definition:
+    """The time with normal CK under the strategy in force."""
+    rule = context.protocol.ck_normal_time.model_copy(update={"rescue": strategy_in_force(context)})
+    return Definition(id="first_normal_to_first_abnormal", parameters=rule.model_dump(mode="json"))
+
+
+def _basis(whole: Context) -> Basis:
     caveats = ("conditioned_on_normalising", "seen_at_visits_only", "uncontrolled_pre_post", "definitions_are_ours")
-    return CkNormalTimes(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
-
-
-def strategy_asked(options: Options) -> RescueStrategy | None:
-    """The strategy that was asked for; the whole report takes none."""
-    return options.rescue if isinstance(options, NormalTimeOptions) else None
+    return Basis(caveats, normal_time_definition(whole))
 
 
 def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
@@ -199,8 +202,8 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         group=context.group,
         n=curve.n,
         events=curve.events,
-        never_normal=spells.reason.count("never_normal"),
-        normal_at_baseline=spells.reason.count("normal_at_baseline"),
+        never_normal=spells.reason.count(ExclusionReason.NEVER_NORMAL),
+        normal_at_baseline=spells.reason.count(ExclusionReason.NORMAL_AT_BASELINE),
         median=curve.median,
         curve=curve.curve,
         rmst=times.mean,
@@ -235,7 +238,7 @@ def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
             duration=int(outcomes.duration[i]) if times.in_set[i] else None,
             event=bool(event[i]) if times.in_set[i] else None,
             ended_by=names[outcomes.cause[i]],
-            reason=spells.reason[i] or None,
+            reason=spells.reason[i],
             sustained_from=int(sustained[i]) if study.efficacy[i] and sustained[i] != NO_TIME else None,
             days_followed=int(days.days[i]) / 2 if told[i] else None,
             days_normal=int(days.carried_forward[i]) / 2 if told[i] else None,
@@ -247,7 +250,7 @@ def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
 
 def _first_normal(context: Context) -> TimeToFirstNormal:
     first = context.study.first_normal
-    curve = _curve(context, first.time[first.evaluable], first.reached[first.evaluable])
+    curve = kaplan_meier(first.time[first.evaluable], first.reached[first.evaluable], **context.curve)
     return TimeToFirstNormal(
         n=curve.n,
         normal_at_baseline=int((first.evaluable & context.study.normal_at_baseline).sum()),
@@ -257,56 +260,58 @@ def _first_normal(context: Context) -> TimeToFirstNormal:
     )
 
 
-def _curve(context: Context, durations: Ints, events: Bools) -> Survival:
-    conventions = context.conventions
-    return kaplan_meier(
-        durations,
-        events,
-        level=context.level,
-        interval=conventions.interval,
-        median=conventions.median,
-        plateau=conventions.plateau,
-    )
-
-
-def first_normal_reasons(study: DerivedStudy) -> tuple[str, ...]:
-    """Why a patient is not in the estimate of the time to the first normal CK; empty for those who are."""
+def first_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, ...]:
+    """Why a patient is not in the estimate of the time to the first normal CK."""
     return _first_normal_reasons(study, study.left_out)
 
 
-def became_normal_reasons(study: DerivedStudy) -> tuple[str, ...]:
+def became_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, ...]:
     """The same where patients whose CK was normal before are left out: it cannot become normal."""
-    return _first_normal_reasons(study, (*study.left_out, ("normal_at_baseline", study.normal_at_baseline)))
+    before = (ExclusionReason.NORMAL_AT_BASELINE, study.normal_at_baseline)
+    return _first_normal_reasons(study, (*study.left_out, before))
 
 
-def _first_normal_reasons(study: DerivedStudy, before: tuple[tuple[str, Bools], ...]) -> tuple[str, ...]:
+def _first_normal_reasons(
+    study: DerivedStudy, before: Sequence[tuple[ExclusionReason, Bools]]
+) -> tuple[ExclusionReason | None, ...]:
     records = study.records("CK")
     after = records.day > 0
-    return first_reason(
-        (
-            *before,
-            ("no_value_after_baseline", ~any_where(records.patient, records.size, after)),
-            ("normality_unknown", ~any_where(records.patient, records.size, after & (study.ck_known != UNKNOWN))),
-        ),
-        records.size,
+    unseen, unknown = (
+        ~any_where(records.patient, records.size, chosen) for chosen in (after, after & (study.ck_known != UNKNOWN))
     )
+    checks = (
+        *before,
+        (ExclusionReason.NO_VALUE_AFTER_BASELINE, unseen),
+        (ExclusionReason.NORMALITY_UNKNOWN, unknown),
+    )
+    return first_reason(checks, records.size)
+
+
+def normality_excluded(context: Context, first_normal: Sequence[ExclusionReason | None]) -> list[Excluded]:
+    """Who is not in the time with normal CK, then who is not in the time to the first normal CK."""
+    return [
+        *context.excluded(context.study.spells.reason, "CK", estimate="time_normal"),
+        *context.excluded(first_normal, "CK", estimate="time_to_first_normal"),
+    ]
+
+
+def undetermined(study: DerivedStudy) -> dict[FlagCode, int]:
+    """How many CKs are of unknown normality."""
+    return {FlagCode.UNDETERMINED: int((study.ck_known == UNKNOWN).sum())}
 
 
 def normality_flags(context: Context) -> list[Flag]:
     """What was noticed of the CKs whose normality counts."""
-    records = context.study.records("CK")
-    counts = dict(records.flags)
-    counts["undetermined"] = int((context.study.ck_known == UNKNOWN).sum())
-    counts["second_course"] = context.study.exposure.flags["second_course"]
-    counts["baseline_too_old"] = int((context.study.baseline_too_old("CK") & context.study.efficacy).sum())
-    return context.flags(counts, "CK")
+    second_course = {FlagCode.SECOND_COURSE: context.study.exposure.flags[FlagCode.SECOND_COURSE]}
+    return context.flags_of("CK", undetermined(context.study) | second_course)
 
 
 QUESTION = Question(
-    NAME,
+    "ck-normal-time",
     "For how long does CK stay normal?",
     CkNormalTimes,
     ck_normal_time,
+    _basis,
     options_type=NormalTimeOptions,
     in_report=True,
 )

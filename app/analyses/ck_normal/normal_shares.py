@@ -87,16 +87,7 @@ def proportion_normal(context: Context) -> ProportionNormal:
 
 def product_limit(context: Context, durations: Ints, events: Bools) -> Survival:
     """The Kaplan-Meier curve under the conventions in force."""
-    asked = context.conventions
-    return event_free(
-        durations,
-        events,
-        causes_known=1,
-        level=context.level,
-        interval=asked.interval,
-        median=asked.median,
-        plateau=asked.plateau,
-    )
+    return event_free(durations, events, causes_known=1, **context.curve)
 
 
 def _confirmed(context: Context, durations: Ints, events: Bools, chosen: Bools) -> ConfirmedTime:

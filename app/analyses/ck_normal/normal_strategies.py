@@ -1,19 +1,18 @@
 """The time with normal CK under each strategy for a rescue, side by side."""
 
 from dataclasses import dataclass
-from typing import TypedDict, get_args
+from typing import get_args
 
 import numpy as np
 from pydantic import Field
 
 from app.analyses.frame import Context
 from app.derive.ck.ck_rescue import ABNORMAL, CAUSES, CENSORED, DIED, Outcomes
-from app.derive.segments import INCLUDED
+from app.derive.segments import included
 from app.estimate.results import Median, RestrictedMean, Result, Survival
 from app.estimate.times.competing import Incidence, cumulative_incidence, event_free, restricted_mean_event_free
 from app.estimate.times.survival import HalfRule, kaplan_meier, median_of, restricted_mean
 from app.protocol.ck_normal import RescueStrategy
-from app.protocol.conventions import MedianConvention, PlateauConvention, SurvivalInterval
 from app.timeline.columns import Bools
 
 STRATEGIES: tuple[RescueStrategy, ...] = get_args(RescueStrategy)
@@ -70,7 +69,7 @@ class Times:
 
 def in_risk_set(context: Context) -> Bools:
     """Whether each patient is in the risk set of the time with normal CK."""
-    return np.array([reason == INCLUDED for reason in context.study.spells.reason], dtype=np.bool_)
+    return included(context.study.spells.reason)
 
 
 def times_of(context: Context, strategy: RescueStrategy) -> Times:
@@ -117,32 +116,17 @@ def _row(context: Context, times: Times, declared: RescueStrategy, in_force: Res
     )
 
 
-class CurveConventions(TypedDict):
-    """What every curve is estimated by, whatever ends the time."""
-
-    level: float
-    interval: SurvivalInterval
-    median: MedianConvention
-    plateau: PlateauConvention
-
-
 def _estimates(
     context: Context, strategy: RescueStrategy, outcomes: Outcomes, in_set: Bools
 ) -> tuple[Survival, RestrictedMean]:
     duration, cause = outcomes.duration[in_set], outcomes.cause[in_set]
-    until, asked = context.protocol.ck_normal_time.rmst_until_days, context.conventions
-    how: CurveConventions = {
-        "level": context.level,
-        "interval": asked.interval,
-        "median": asked.median,
-        "plateau": asked.plateau,
-    }
+    until = context.protocol.ck_normal_time.rmst_until_days
     if strategy == "treatment_policy":
-        curve = kaplan_meier(duration, cause != CENSORED, **how)
+        curve = kaplan_meier(duration, cause != CENSORED, **context.curve)
         return curve, restricted_mean(duration, cause != CENSORED, until=until)
     known = len(CAUSES) if strategy == "competing" else 1
     cause = cause if strategy == "competing" else (cause != CENSORED).astype(np.int64)
-    curve = event_free(duration, cause, causes_known=known, **how)
+    curve = event_free(duration, cause, causes_known=known, **context.curve)
     return curve, restricted_mean_event_free(duration, cause, causes_known=known, until=until)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.frame import Context, Definition, Excluded, Flag
+from app.analyses.response_rates import response_flags, takes_the_best
 from app.analyses.weekly_change import Scale, difference_reasons, differences, scales_of
 from app.derive.study import DerivedStudy
 from app.estimate.changes.multiplicity import adjust
@@ -20,6 +21,7 @@ from app.estimate.rates.proportion import proportion
 from app.estimate.rates.two_proportions import two_proportions
 from app.estimate.results import Interval, Number, Proportion, Reason, Result, TestResult, WhyNull
 from app.protocol.conventions import Conventions
+from app.protocol.model import Protocol
 from app.protocol.response import Response
 from app.timeline.columns import Bools, Floats
 
@@ -132,6 +134,13 @@ class Compared:
         sizes += [n for row in self.changes for n in (row.n, row.against_n)]
         return any(n < SMALL for n in sizes)
 
+    @property
+    def caveats(self) -> list[str]:
+        """What to be careful about where groups are compared at all."""
+        if not self.responses and not self.changes:
+            return []
+        return ["not_randomised", "many_comparisons", *(["small_counts"] if self.small else [])]
+
     def forest(self) -> tuple[ForestRow, ...]:
         """Every comparison as lines to draw."""
         return (*(line for row in self.responses for line in _response_lines(row)), *map(_change_line, self.changes))
@@ -149,12 +158,6 @@ def compare(pairs: Sequence[Pair], manner: Manner) -> Compared:
     return found
 
 
-def definition_of(declared: Response) -> Definition:
-    """A response rule as answers echo it."""
-    rule = declared.rule
-    return Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"}))
-
-
 def _responses(pair: Pair, declared: Response, manner: Manner) -> ResponseComparison:
     first, second = (_judged(side, declared, side.members) for side in (pair.first, pair.second))
     methods = tuple(dict.fromkeys((manner.conventions.proportion, "wilson")))
@@ -165,7 +168,7 @@ def _responses(pair: Pair, declared: Response, manner: Manner) -> ResponseCompar
         group=pair.first.label or "",
         against=pair.second.label,
         measure=declared.rule.measure,
-        definition=definition_of(declared),
+        definition=Definition.of_rule(declared.rule),
         first=rates[0],
         second=rates[1],
         difference=contrast.difference,
@@ -246,7 +249,7 @@ def left_out(context: Context, members: Bools) -> list[Excluded]:
         if declared.primary:
             reasons = study.response(declared.rule).reason
             found += context.excluded(
-                [reasons[i] for i in inside], declared.rule.measure, definition=definition_of(declared)
+                [reasons[i] for i in inside], declared.rule.measure, definition=Definition.of_rule(declared.rule)
             )
     for measure, scale, week in _compared_changes(study):
         reasons = difference_reasons(study, differences(study, measure, scale, week), measure, week)
@@ -265,17 +268,14 @@ def _compared_changes(study: DerivedStudy) -> Iterator[tuple[str, Scale, int]]:
 
 def noticed(context: Context) -> list[Flag]:
     """What was flagged among the records that the comparisons rest on."""
-    study, protocol = context.study, context.protocol
-    flags: list[Flag] = []
-    primary = [declared.rule for declared in protocol.responses if declared.primary]
-    for measure in dict.fromkeys((*(rule.measure for rule in primary), *protocol.weekly_change.measures)):
-        counts = dict(study.records(measure).flags)
-        verdicts = [study.response(rule) for rule in primary if rule.measure == measure]
-        if measure != "CK":
-            counts["near_ceiling"] = sum(verdict.flags.get("near_ceiling", 0) for verdict in verdicts)
-        counts["baseline_too_old"] = int((study.baseline_too_old(measure) & study.efficacy).sum())
-        flags += context.flags(counts, measure)
-    return flags
+    primary = [declared.rule for declared in context.protocol.responses if declared.primary]
+    measures = (*(rule.measure for rule in primary), *context.protocol.weekly_change.measures)
+    return response_flags(context, dict.fromkeys(measures), primary)
+
+
+def caveats_of(protocol: Protocol) -> list[str]:
+    """What to be careful about in any comparison of responses."""
+    return ["definitions_are_ours", *(["best_of_many"] if takes_the_best(protocol) else [])]
 
 
 def _response_lines(row: ResponseComparison) -> Iterator[ForestRow]:

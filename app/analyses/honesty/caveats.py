@@ -2,24 +2,11 @@
 
 from pydantic import Field
 
-from app.analyses.frame import (
-    Answer,
-    Context,
-    Definition,
-    Findings,
-    Grouped,
-    Options,
-    Question,
-    contexts,
-    shared,
-)
+from app.analyses.frame import Answer, Basis, Context, Definition, Findings, Grouped, Question
 from app.analyses.honesty.notices import SENTENCES, Notice
 from app.analyses.honesty.notices_data import data_notices
 from app.analyses.honesty.notices_design import design_notices
-from app.derive.study import DerivedStudy
 from app.estimate.results import Number, Result, WhyNull
-
-NAME = "caveats"
 
 
 class Evidence(Result):
@@ -65,18 +52,14 @@ class Caveats(Answer):
     )
 
 
-def caveats(study: DerivedStudy, options: Options) -> Caveats:
+def caveats(context: Context) -> Findings:
     """Every caveat of this service, raised or not."""
-    results: list[CountedCaveat] = []
-    for context in contexts(study, options):
-        found = [*design_notices(context), *data_notices(context)]
-        order = list(SENTENCES)
-        results += [_told(context, notice) for notice in sorted(found, key=lambda each: order.index(each.code))]
-    general = ("uncontrolled_pre_post", "definitions_are_ours")
-    return Caveats(results=tuple(results), **shared(NAME, study, options, Findings(), general))
+    found, order = [*design_notices(context), *data_notices(context)], list(SENTENCES)
+    found.sort(key=lambda each: order.index(each.code))
+    return Findings({"results": [_counted(context, each) for each in found]})
 
 
-def _told(context: Context, notice: Notice) -> CountedCaveat:
+def _counted(context: Context, notice: Notice) -> CountedCaveat:
     return CountedCaveat(
         group=context.group,
         code=notice.code,
@@ -92,4 +75,10 @@ def _told(context: Context, notice: Notice) -> CountedCaveat:
     )
 
 
-QUESTION = Question(NAME, "What speaks against reading these figures as the effect of the treatment?", Caveats, caveats)
+QUESTION = Question(
+    "caveats",
+    "What speaks against reading these figures as the effect of the treatment?",
+    Caveats,
+    caveats,
+    lambda _: Basis(("uncontrolled_pre_post", "definitions_are_ours")),
+)

@@ -8,8 +8,9 @@ import numpy as np
 
 from app.analyses.ck_change import change_reasons, changes
 from app.analyses.frame import Context, Definition
-from app.derive.exact import ln_ratio
-from app.derive.segments import INCLUDED, first_reason
+from app.analyses.weekly_change import change_definition, difference_reasons, differences, scales_of
+from app.derive.reasons import ExclusionReason
+from app.derive.segments import included
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.response import CkDecreaseOrNormalAtWeek, PercentAboveBaseline, Response, ResponseRule
@@ -31,7 +32,7 @@ class Headline:
     kind: Kind
     definition: Definition
     values: Floats
-    reasons: Sequence[str]
+    reasons: Sequence[ExclusionReason | None]
     until: Ints
     scale: Literal["ln", "raw"] | None = None
     week: int | None = None
@@ -79,7 +80,7 @@ def response_headline(study: DerivedStudy, declared: Response) -> Headline:
         analysis="response-rates",
         measure=rule.measure,
         kind="rate",
-        definition=Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"})),
+        definition=Definition.of_rule(rule),
         values=np.where(verdict.evaluable, verdict.responder.astype(np.float64), np.nan),
         reasons=verdict.reason,
         until=np.full(len(study.cohort), until),
@@ -96,26 +97,17 @@ def last_day(study: DerivedStudy, rule: ResponseRule) -> int:
 
 def week_headline(study: DerivedStudy, measure: str, week: int) -> Headline:
     """The change of a measure from baseline to a week; of CK that of its logarithm."""
-    is_ck = measure == "CK"
-    values = ln_ratio([study.ck_at(week)], [study.ck_at(0)]) if is_ck else study.difference(measure, week)
-    rows = study.weeks(measure)
-    missing = (
-        *study.left_out,
-        ("no_baseline", rows[0] < 0),
-        ("no_value_in_window", rows[week] < 0),
-        ("zero_value", np.isnan(values)),
-    )
+    scale = scales_of(measure)[0]
+    values = differences(study, measure, scale, week)
     return Headline(
         analysis="weekly-change",
         measure=measure,
         kind="mean",
-        definition=Definition(
-            id="change_from_baseline", parameters=study.protocol.weekly_change.model_dump(mode="json")
-        ),
+        definition=change_definition(study.protocol),
         values=values,
-        reasons=first_reason(missing, len(study.cohort)),
+        reasons=difference_reasons(study, values, measure, week),
         until=np.full(len(study.cohort), window(week, study.protocol.visits)[1]),
-        scale="ln" if is_ck else "raw",
+        scale=scale,
         week=week,
     )
 
@@ -142,7 +134,7 @@ def time_headline(study: DerivedStudy) -> Headline:
     The other strategies for a rescue stand side by side in `ck-normal-time`.
     """
     spells, rule = study.spells, study.protocol.ck_normal_time
-    inside = np.array([reason == INCLUDED for reason in spells.reason], dtype=np.bool_)
+    inside = included(spells.reason)
     return Headline(
         analysis="ck-normal-time",
         measure="CK",

@@ -9,8 +9,9 @@ from app.analyses.honesty.headlines import headlines, last_week
 from app.analyses.honesty.notices import Notice, counted
 from app.derive.ck.ck_normal import NORMAL
 from app.derive.intercurrent import Event
+from app.derive.reasons import ExclusionReason
 from app.derive.records import Records
-from app.derive.segments import INCLUDED, any_where, count_where, last_where, pick_int
+from app.derive.segments import any_where, count_where, included, last_where, pick_int
 from app.derive.visits import window
 from app.estimate.summary import summarise
 from app.timeline.columns import Bools, Ints
@@ -103,7 +104,7 @@ def _several(records: Records, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
 def _between_visits(context: Context) -> Notice:
     """The gap in which CK became abnormal again: from the last normal draw of the spell to the abnormal one."""
     study, records, spells = context.study, context.study.records("CK"), context.study.spells
-    inside = np.array([reason == INCLUDED for reason in spells.reason], dtype=np.bool_)
+    inside = included(spells.reason)
     ended = inside & spells.relapsed
     end = spells.start + spells.duration
     in_spell = (study.ck_known == NORMAL) & (records.day > 0) & (records.day < end[records.patient])
@@ -119,6 +120,5 @@ def _between_visits(context: Context) -> Notice:
 
 def _never_normal(context: Context) -> Notice:
     reasons = context.study.spells.reason
-    never = np.array([reason == "never_normal" for reason in reasons], dtype=np.bool_)
-    inside = np.array([reason == INCLUDED for reason in reasons], dtype=np.bool_)
-    return counted("conditioned_on_normalising", never, never | inside)
+    never = np.array([reason == ExclusionReason.NEVER_NORMAL for reason in reasons], dtype=np.bool_)
+    return counted("conditioned_on_normalising", never, never | included(reasons))

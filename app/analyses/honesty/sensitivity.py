@@ -7,20 +7,18 @@ from pydantic import Field
 
 from app.analyses.frame import (
     Answer,
+    Basis,
     Context,
     Definition,
+    Excluded,
     Findings,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
 from app.analyses.honesty.headlines import Headline, headlines
 from app.analyses.honesty.regression import Regression, regression
 from app.analyses.honesty.variants import VARIANTS, Variant, variants
-from app.derive.study import DerivedStudy
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.influence import Influence, InfluenceOnTest, influence_on_change, influence_on_rate
 from app.estimate.influence_on_median import influence_on_median
@@ -28,8 +26,6 @@ from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, TestResult
 from app.estimate.times.survival import kaplan_meier
 from app.timeline.columns import Bools
-
-NAME = "sensitivity"
 
 
 class OfHeadline(Grouped):
@@ -91,24 +87,17 @@ class Sensitivity(Answer):
     regression_to_the_mean: tuple[Regression, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
 
 
-def sensitivity(study: DerivedStudy, options: Options) -> Sensitivity:
+def sensitivity(context: Context) -> Findings:
     """Every headline under every variant that applies to it."""
     rows: list[SensitivityRow] = []
-    left_out: list[LeaveOneOut] = []
-    regressions: list[Regression] = []
-    found = Findings()
-    for context in contexts(study, options):
-        for main in headlines(context):
-            rows += _rows(context, main)
-            left_out.append(_leave_one_out(context, main))
-            found.excluded += context.excluded(main.reasons, main.measure, main.week, main.definition, main.analysis)
-        regressions.append(regression(context))
-    caveats = ("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours")
-    return Sensitivity(
-        results=tuple(rows),
-        leave_one_out=tuple(left_out),
-        regression_to_the_mean=tuple(regressions),
-        **shared(NAME, study, options, found, caveats),
+    without_one: list[LeaveOneOut] = []
+    excluded: list[Excluded] = []
+    for main in headlines(context):
+        rows += _rows(context, main)
+        without_one.append(_leave_one_out(context, main))
+        excluded += context.excluded(main.reasons, main.measure, main.week, main.definition, main.analysis)
+    return Findings(
+        {"results": rows, "leave_one_out": without_one, "regression_to_the_mean": [regression(context)]}, excluded
     )
 
 
@@ -169,14 +158,7 @@ def _estimate(
         rate = proportion(int(values.sum()), len(values), level=context.level, methods=(conventions.proportion,))
         return rate.rate, rate.reason, rate.intervals[0], ()
     if headline.events is not None:
-        median = kaplan_meier(
-            values,
-            headline.events[kept],
-            level=context.level,
-            interval=conventions.interval,
-            median=conventions.median,
-            plateau=conventions.plateau,
-        ).median
+        median = kaplan_meier(values, headline.events[kept], **context.curve).median
         return median.value, median.reason, median.intervals[0], ()
     change = paired_change(
         values, level=context.level, zeros=conventions.zeros, signed_rank_p=conventions.signed_rank_p
@@ -212,6 +194,9 @@ def _named(context: Context, kept: Bools, position: int | None) -> str | None:
 
 
 QUESTION = Question(
-    NAME, "How far do the figures depend on a choice, on one patient, on regression to the mean?", Sensitivity,
+    "sensitivity",
+    "How far do the figures depend on a choice, on one patient, on regression to the mean?",
+    Sensitivity,
     sensitivity,
-)  # fmt: skip
+    lambda _: Basis(("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours")),
+)

@@ -9,6 +9,7 @@ from pydantic import Field
 from app.analyses.frame import Context, Excluded, Flag
 from app.derive.improvement.core_set import CoreSetCourse, Followed, at_best_end, enzyme_names
 from app.derive.improvement.relative_change import Verdict
+from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.segments import first_reason
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, WhyNull
@@ -62,7 +63,7 @@ def share(context: Context, verdict: Verdict, among: Bools) -> Share:
     """The patients of a verdict (one entry a patient) among some of them."""
     n = int(among.sum())
     least, most = (
-        proportion(int((each & among).sum()), n, level=context.level, methods=methods(context))
+        proportion(int((each & among).sum()), n, level=context.level, methods=context.proportion_methods)
         for each in (verdict.surely, verdict.possibly)
     )
     undecided = least.k < most.k
@@ -84,17 +85,15 @@ def _left_open(interval: Interval) -> Interval:
     return interval.model_copy(update={"low": None, "high": None, "reason": Reason.UNDECIDED})
 
 
-def methods(context: Context) -> tuple[str, ...]:
-    """The methods of the intervals: the convention in force, and Wilson beside it."""
-    return tuple(dict.fromkeys((context.conventions.proportion, "wilson")))
-
-
-def visit_reasons(context: Context, course: CoreSetCourse) -> list[tuple[str, ...]]:
-    """For each week why a patient was not seen, and the empty text for those who were."""
-    checks = (("not_treated", ~context.study.safety), ("no_baseline", ~course.at_baseline))
+def visit_reasons(context: Context, course: CoreSetCourse) -> list[tuple[ExclusionReason | None, ...]]:
+    """For each week why a patient was not seen."""
+    checks = (
+        (ExclusionReason.NOT_TREATED, ~context.study.safety),
+        (ExclusionReason.NO_BASELINE, ~course.at_baseline),
+    )
     missed = ~course.attended
     return [
-        first_reason((*checks, ("no_value_in_window", missed[:, column])), len(missed))
+        first_reason((*checks, (ExclusionReason.NO_VALUE_IN_WINDOW, missed[:, column])), len(missed))
         for column in range(len(course.weeks))
     ]
 
@@ -112,16 +111,15 @@ def flags(
 
     `no_room` tells in which patients even the best score of an instrument would count for nothing.
     """
-    study, found = context.study, list[Flag]()
+    found: list[Flag] = []
     instruments, seen = codes(declared), course.attended.any(axis=1)
     for measure in declared.core_set.measures:
-        counts = dict(study.records(measure).flags)
-        counts["baseline_too_old"] = int((study.baseline_too_old(measure) & study.efficacy).sum())
+        near: dict[FlagCode, int] = {}
         followed = [each for each in course.measures if instruments.get(each.name) == measure]
         for each in followed:
             stuck = no_room(at_best_end(each, context.protocol.scale(measure)))[:, 0]
-            counts["near_ceiling"] = int((stuck & seen).sum())
-        found += context.flags(counts, measure)
+            near[FlagCode.NEAR_CEILING] = int((stuck & seen).sum())
+        found += context.flags_of(measure, near)
     return found
 
 
@@ -141,9 +139,11 @@ def recorded(declared: Composite, course: CoreSetCourse) -> Callable[[int, int],
         for each in course.measures:
             before, after = float(each.before.low[patient, 0]), float(each.after.low[patient, column])
             known = bool(each.before.exact[patient, 0]), bool(each.after.exact[patient, column])
-            reason = "no_baseline" if np.isnan(before) else "no_value_in_window" if np.isnan(after) else None
-            if reason is None and not all(known):
-                reason = "bound_only"
+            reason: str | None = "bound_only" if not all(known) else None
+            if np.isnan(after):
+                reason = ExclusionReason.NO_VALUE_IN_WINDOW
+            if np.isnan(before):
+                reason = ExclusionReason.NO_BASELINE
             if each.name == "enzyme" and course.undecided[patient]:
                 reason = "enzyme_undecided"
             rows.append(

@@ -123,7 +123,9 @@ def _time_to_first(context: Context, reached: Verdict, day: Ints, seen: Bools) -
     earliest, latest = (_first(holds[seen], day) for holds in (reached.possibly, reached.surely))
     undecided = (earliest[0] != latest[0]) | (earliest[1] != latest[1])
     return TimeToFirst(
-        undecided=int(undecided.sum()), at_earliest=_curve(context, *earliest), at_latest=_curve(context, *latest)
+        undecided=int(undecided.sum()),
+        at_earliest=kaplan_meier(*earliest, **context.curve),
+        at_latest=kaplan_meier(*latest, **context.curve),
     )
 
 
@@ -132,18 +134,6 @@ def _first(holds: Bools, day: Ints) -> tuple[Ints, Bools]:
     ever: Bools = np.logical_or.reduce(holds, axis=1)
     first = day[np.arange(len(day)), np.argmax(holds, axis=1)]
     return np.where(ever, first, day.max(axis=1)), ever
-
-
-def _curve(context: Context, days: Ints, events: Bools) -> Survival:
-    conventions = context.conventions
-    return kaplan_meier(
-        days,
-        events,
-        level=context.level,
-        interval=conventions.interval,
-        median=conventions.median,
-        plateau=conventions.plateau,
-    )
 
 
 def _patients(

@@ -7,31 +7,26 @@ from pydantic import Field
 
 from app.analyses.frame import (
     Answer,
+    Basis,
     Context,
     Definition,
     Findings,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.analyses.improvement.core_set import Share, flags, left_out, methods, share
+from app.analyses.improvement.core_set import Share, flags, left_out, share
 from app.analyses.improvement.improvement_course import ImprovementCourse, course_of
 from app.analyses.improvement.improvement_patients import PatientScore, patient_scores
 from app.derive.improvement.core_set import CoreSetCourse
 from app.derive.improvement.improvement_score import ImprovementScores, improvement_scores, measure_score
 from app.derive.improvement.relative_change import Verdict
 from app.derive.improvement.worsening import WorseningCourse, worsening_course
-from app.derive.study import DerivedStudy
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.improvement import TABLE, TABLE_SOURCE, ImprovementScore, judged_weeks
 from app.protocol.model import Protocol
-
-NAME = "improvement-score"
 
 
 class LevelRate(Grouped):
@@ -79,29 +74,33 @@ class ImprovementScoreAnswer(Answer):
     courses: tuple[ImprovementCourse, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
 
 
-def improvement_score(study: DerivedStudy, options: Options) -> ImprovementScoreAnswer:
+def improvement_score(context: Context) -> Findings:
     """The declared score at every judged week, its levels, and the rule of worsening beside it."""
-    declared = study.protocol.improvement_score
-    found = Findings()
+    declared = context.protocol.improvement_score
     if declared is None:
-        common = shared(NAME, study, options, found, ())
-        return ImprovementScoreAnswer(reason=Reason.NOT_DECLARED, results=(), courses=(), **common)
-    results: list[VisitScores] = []
-    courses: list[ImprovementCourse] = []
-    definition = _definition(declared, study.protocol)
-    for context in contexts(study, options):
-        course = context.study.core_set(declared)
-        scores = improvement_scores(declared, course)
-        worsening = worsening_course(declared.worsening, course)
-        results += _visits(context, declared, course, scores, worsening)
-        courses.append(course_of(context, declared, course, scores, worsening))
-        found.excluded += left_out(context, course)
-        found.flags += flags(
-            context,
-            declared,
-            course,
-            lambda best: measure_score(best, np.full((len(best.before.low), 1), best.span)).upper == 0,
-        )
+        return Findings()
+    course = context.study.core_set(declared)
+    scores, worsening = improvement_scores(declared, course), worsening_course(declared.worsening, course)
+    noticed = flags(
+        context,
+        declared,
+        course,
+        lambda best: measure_score(best, np.full((len(best.before.low), 1), best.span)).upper == 0,
+    )
+    return Findings(
+        {
+            "results": _visits(context, declared, course, scores, worsening),
+            "courses": [course_of(context, declared, course, scores, worsening)],
+        },
+        left_out(context, course),
+        noticed,
+    )
+
+
+def _basis(whole: Context) -> Basis:
+    declared = whole.protocol.improvement_score
+    if declared is None:
+        return Basis(fields={"reason": Reason.NOT_DECLARED})
     unverified = any(declared.range_of(each).source == "unverified" for each in declared.core_set.enzymes)
     caveats = (
         *(["enzyme_ranges_unverified"] if unverified else []),
@@ -109,8 +108,7 @@ def improvement_score(study: DerivedStudy, options: Options) -> ImprovementScore
         "response_seen_at_visits",
         "uncontrolled_pre_post",
     )
-    common = shared(NAME, study, options, found, caveats, definition)
-    return ImprovementScoreAnswer(reason=None, results=tuple(results), courses=tuple(courses), **common)
+    return Basis(caveats, _definition(declared, whole.protocol), {"reason": None})
 
 
 def _definition(declared: ImprovementScore, protocol: Protocol) -> Definition:
@@ -164,7 +162,7 @@ def _level(
     reached = Verdict(scores.surely(threshold)[:, column], scores.possibly(threshold)[:, column])
     complete = scores.complete[:, column]
     k = int((reached.surely & complete).sum())
-    estimate = proportion(k, int(complete.sum()), level=context.level, methods=methods(context))
+    estimate = proportion(k, int(complete.sum()), level=context.level, methods=context.proportion_methods)
     stayed = reached & ~worsening.confirmed.at_week(column)
     return LevelRate(
         group=context.group,
@@ -180,5 +178,10 @@ def _level(
     )
 
 
-QUESTION = Question(NAME, "How much did the patients improve, by the total improvement score?", ImprovementScoreAnswer,
-                    improvement_score)  # fmt: skip
+QUESTION = Question(
+    "improvement-score",
+    "How much did the patients improve, by the total improvement score?",
+    ImprovementScoreAnswer,
+    improvement_score,
+    _basis,
+)

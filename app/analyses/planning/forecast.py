@@ -8,18 +8,18 @@ from pydantic import Field
 from app.analyses.ck_change import changes
 from app.analyses.frame import (
     Answer,
+    Basis,
     Context,
     Definition,
+    Excluded,
     Findings,
     Grouped,
     Options,
     Question,
-    contexts,
-    shared,
 )
 from app.analyses.weekly_change import differences
-from app.derive.segments import INCLUDED
-from app.derive.study import DerivedStudy
+from app.derive.response import Response as Verdicts
+from app.derive.segments import included
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.planning import (
     LARGEST_PLAN,
@@ -38,7 +38,6 @@ from app.estimate.planning import (
 from app.estimate.results import Number, Reason, Result, WhyNull
 from app.timeline.columns import Floats
 
-NAME = "planning"
 Scale = Literal["ln", "raw"]
 
 
@@ -122,59 +121,52 @@ class Planning(Answer):
     medians: tuple[PlannedMedian, ...] = Field(description="The median time with normal CK.", examples=[[]])
 
 
-def planning(study: DerivedStudy, options: PlanningOptions) -> Planning:
+def planning(context: Context) -> Findings:
     """Every primary rate, every change at every declared week, the before/after difference and the median time."""
-    found = Findings()
+    options, study = context.options_as(PlanningOptions), context.study
     rates: list[PlannedRate] = []
-    planned: list[PlannedChange] = []
-    medians: list[PlannedMedian] = []
-    for context in contexts(study, options):
-        rates += _rates(context, options, found)
-        planned += _changes(context, options)
-        medians.append(_median(context, options))
-        found.excluded += context.excluded(context.study.spells.reason, "CK", estimate="time_normal")
+    excluded: list[Excluded] = []
+    for rule in (each.rule for each in context.protocol.responses if each.primary):
+        verdict, definition = study.response(rule), Definition.of_rule(rule)
+        rates.append(_rate(context, options, rule.measure, definition, verdict))
+        excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
+    excluded += context.excluded(study.spells.reason, "CK", estimate="time_normal")
+    return Findings(
+        {"results": rates, "changes": _changes(context, options), "medians": [_median(context, options)]}, excluded
+    )
+
+
+def _basis(whole: Context) -> Basis:
+    options = whole.options_as(PlanningOptions)
     aims = Plan(
         power=options.power,
-        alpha=study.protocol.weekly_change.alpha,
+        alpha=whole.protocol.weekly_change.alpha,
         half_width=options.half_width,
         ratio=options.ratio,
     )
     definition = Definition(id="planned_from_observed", parameters=aims.model_dump(mode="json"))
-    caveats = ("planned_from_observed", "definitions_are_ours")
-    return Planning(
-        aims=aims,
-        results=tuple(rates),
-        changes=tuple(planned),
-        medians=tuple(medians),
-        **shared(NAME, study, options, found, caveats, definition),
+    return Basis(("planned_from_observed", "definitions_are_ours"), definition, {"aims": aims})
+
+
+def _rate(
+    context: Context, options: PlanningOptions, measure: str, definition: Definition, verdict: Verdicts
+) -> PlannedRate:
+    k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
+    return PlannedRate(
+        group=context.group,
+        measure=measure,
+        definition=definition,
+        responders=k,
+        evaluable=n,
+        assumed=k / n if n else None,
+        reason=None if n else Reason.NO_PATIENTS,
+        forecast=tuple(
+            proportion_precision(size, k / n, level=context.level) for size in _sizes(n) if size <= LARGEST_PLAN
+        ),
+        for_half_width=size_for_half_width(options.half_width, k / n, level=context.level)
+        if n
+        else PlannedSize(n=None, reason=Reason.NO_PATIENTS),
     )
-
-
-def _rates(context: Context, options: PlanningOptions, found: Findings) -> list[PlannedRate]:
-    rows: list[PlannedRate] = []
-    for rule in (each.rule for each in context.protocol.responses if each.primary):
-        verdict = context.study.response(rule)
-        k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
-        definition = Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"}))
-        found.excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
-        rows.append(
-            PlannedRate(
-                group=context.group,
-                measure=rule.measure,
-                definition=definition,
-                responders=k,
-                evaluable=n,
-                assumed=k / n if n else None,
-                reason=None if n else Reason.NO_PATIENTS,
-                forecast=tuple(
-                    proportion_precision(size, k / n, level=context.level) for size in _sizes(n) if size <= LARGEST_PLAN
-                ),
-                for_half_width=size_for_half_width(options.half_width, k / n, level=context.level)
-                if n
-                else PlannedSize(n=None, reason=Reason.NO_PATIENTS),
-            )
-        )
-    return rows
 
 
 def _changes(context: Context, options: PlanningOptions) -> list[PlannedChange]:
@@ -216,9 +208,7 @@ def _change(
 
 def _median(context: Context, options: PlanningOptions) -> PlannedMedian:
     spells = context.study.spells
-    events = sum(
-        bool(relapsed) for relapsed, why in zip(spells.relapsed, spells.reason, strict=True) if why == INCLUDED
-    )
+    events = int((spells.relapsed & included(spells.reason)).sum())
     return PlannedMedian(
         group=context.group,
         events=events,
@@ -234,5 +224,10 @@ def _sizes(n: int) -> list[int]:
 
 
 QUESTION = Question(
-    NAME, "What would more patients show, if what was observed is true?", Planning, planning, PlanningOptions
+    "planning",
+    "What would more patients show, if what was observed is true?",
+    Planning,
+    planning,
+    _basis,
+    options_type=PlanningOptions,
 )

@@ -10,23 +10,20 @@ from pydantic import Field
 
 from app.analyses.frame import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
+    Excluded,
     Findings,
     Grouped,
     Options,
     Question,
-    contexts,
-    shared,
 )
 from app.derive.collectable import Endpoint, EndpointName, Lacking, Need, Purpose, endpoints
-from app.derive.study import DerivedStudy
 from app.estimate.results import Reason, WhyNull
 from app.timeline.columns import NO_TIME, Ints
 from app.timeline.moments import EPOCH_DAY
-
-NAME = "what-is-missing"
 
 
 class MissingOptions(Options):
@@ -103,30 +100,31 @@ class WhatIsMissing(Answer):
     )
 
 
-def what_is_missing(study: DerivedStudy, options: MissingOptions) -> WhatIsMissing:
+def what_is_missing(whole: Context) -> Findings:
     """Every endpoint of the protocol; `collect` is one list for all subgroups."""
-    results: list[EndpointGap] = []
+    options = whole.options_as(MissingOptions)
+    gaps: list[EndpointGap] = []
     wanted: list[Wanted] = []
-    found = Findings()
-    for context in contexts(study, options):
+    excluded: list[Excluded] = []
+    for context in whole.subgroups():
         asked = [each for each in endpoints(context.study) if options.endpoint in (None, each.name)]
-        wanted += _wanted(context, asked, len(results))
-        results += [_gap(context, each) for each in asked]
-        found.excluded += context.excluded(context.untreated, "all")
+        wanted += _wanted(context, asked, len(gaps))
+        gaps += [_gap(context, each) for each in asked]
+        excluded += context.excluded(context.untreated, "all")
     wanted.sort(key=_order)
-    definition = Definition(id="collectable", parameters={"endpoint": options.endpoint})
-    declared = {each.name for each in endpoints(study)}
-    return WhatIsMissing(
-        reason=None if options.endpoint in {None, *declared} else Reason.NOT_DECLARED,
-        results=tuple(results),
-        to_collect=len(wanted),
-        collect=tuple(map(_told, wanted[: options.limit])),
-        **shared(NAME, study, options, found, ("definitions_are_ours",), definition),
-    )
+    collect = [_collect(row) for row in wanted[: options.limit]]
+    return Findings({"results": gaps, "collect": collect}, excluded, fields={"to_collect": len(wanted)})
+
+
+def _basis(whole: Context) -> Basis:
+    endpoint = whole.options_as(MissingOptions).endpoint
+    reason = None if endpoint in {None, *(each.name for each in endpoints(whole.study))} else Reason.NOT_DECLARED
+    definition = Definition(id="collectable", parameters={"endpoint": endpoint})
+    return Basis(("definitions_are_ours",), definition, {"reason": reason})
 
 
 class Wanted(NamedTuple):
-    """One thing to collect, before it is told; `NO_TIME` is an open end of its days."""
+    """One thing to collect, as it is sorted; `NO_TIME` is an open end of its days."""
 
     patient: str
     measure: str
@@ -144,7 +142,7 @@ def _order(row: Wanted) -> tuple[object, ...]:
     return -len(row.endpoints), row.patient, row.measure, row.what, row.purpose, *days
 
 
-def _told(row: Wanted) -> Collect:
+def _collect(row: Wanted) -> Collect:
     return Collect(
         patient=row.patient,
         measure=row.measure,
@@ -210,6 +208,11 @@ def _date(day: int, day0: int) -> date | None:
 
 
 QUESTION = Question(
-    NAME, "Which values are to be collected, so that more patients can be judged?", WhatIsMissing, what_is_missing,
-    MissingOptions,
-)  # fmt: skip
+    "what-is-missing",
+    "Which values are to be collected, so that more patients can be judged?",
+    WhatIsMissing,
+    what_is_missing,
+    _basis,
+    options_type=MissingOptions,
+    compares_groups=True,
+)

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from app.analyses.frame import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
@@ -14,22 +15,21 @@ from app.analyses.frame import (
     Grouped,
     Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
+from app.analyses.safety.adverse_reactions import event_flags
 from app.analyses.safety.severities import SeverityCount, TermDetail, by_severity, by_term
 from app.derive.courses.risk_windows import UNKNOWN, RiskWindows, risk_windows
+from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.rates.clustered import Amounts, Counts, clustered_rate, clustered_rate_ratio
 from app.estimate.rates.proportion import proportion
 from app.estimate.rates.rate import event_rate
 from app.estimate.rates.rate_ratio import RateRatio, rate_ratio
-from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
+from app.estimate.results import EventRate, Interval, Number, WhyNull
 from app.protocol.model import AdverseReactions
 from app.timeline.columns import NO_TIME, Bools, Events, Floats, Ints
 
-NAME = "safety"
 DEFAULT_WINDOWS = ((0, 1), (2, 14))
 _DAYS_A_YEAR = 365.25
 _MILLIGRAM = 3
@@ -126,31 +126,39 @@ class Safety(Answer):
     )
 
 
-class _Counted(Result):
-    """What a subgroup gives."""
-
-    count: SafetyCount
-    rates: tuple[SafetyRate, ...]
-    windows: tuple[WindowRate, ...]
-
-
-def safety(study: DerivedStudy, options: SafetyOptions) -> Safety:
+def safety(context: Context) -> Findings:
     """Every rate over the safety set."""
-    found = Findings()
-    rules = study.protocol.adverse_reactions
-    counted = [_counted(context, options, found) for context in contexts(study, options)]
-    name = "related_on_or_after_first_infusion" if options.events == "related" else "any_on_or_after_first_infusion"
-    parameters = {"risk_windows": [list(each) for each in windows_of(rules)]}
-    if options.events == "related":
-        parameters = rules.model_dump(mode="json") | parameters
-    definition = Definition(id=name, parameters=parameters)
-    caveats = ("spontaneous_reports", "events_not_independent", "definitions_are_ours")
-    return Safety(
-        results=tuple(each.count for each in counted),
-        rates=tuple(rate for each in counted for rate in each.rates),
-        risk_windows=tuple(window for each in counted for window in each.windows),
-        **shared(NAME, study, options, found, caveats, definition),
+    study, options = context.study, context.options_as(SafetyOptions)
+    reactions = study.reactions
+    chosen = reactions.related if options.events == "related" else np.ones(len(reactions.events), dtype=np.bool_)
+    events, serious = reactions.events.where(chosen), reactions.serious[chosen]
+    windows = windows_of(context.protocol.adverse_reactions)
+    at_risk = risk_windows(study.exposure, study.follow_up_days, events, windows)
+    grams = _grams(study)
+    unknown = [ExclusionReason.DOSE_UNKNOWN if each else None for each in study.safety & np.isnan(grams)]
+    return Findings(
+        {
+            "results": [_count(context, events, serious, grams, at_risk)],
+            "rates": _rates(context, events, serious, grams),
+            "risk_windows": _windows(context, events, at_risk, windows),
+        },
+        [
+            *context.excluded(context.untreated, "adverse_events"),
+            *context.excluded(unknown, "adverse_events", estimate="per_gram"),
+        ],
+        event_flags(context),
     )
+
+
+def _basis(whole: Context) -> Basis:
+    related = whole.options_as(SafetyOptions).events == "related"
+    rules = whole.protocol.adverse_reactions
+    parameters = {"risk_windows": [list(each) for each in windows_of(rules)]}
+    definition = Definition(
+        id="related_on_or_after_first_infusion" if related else "any_on_or_after_first_infusion",
+        parameters=rules.model_dump(mode="json") | parameters if related else parameters,
+    )
+    return Basis(("spontaneous_reports", "events_not_independent", "definitions_are_ours"), definition)
 
 
 def windows_of(rules: AdverseReactions) -> tuple[tuple[int, int], ...]:
@@ -158,34 +166,11 @@ def windows_of(rules: AdverseReactions) -> tuple[tuple[int, int], ...]:
     return rules.risk_windows or DEFAULT_WINDOWS
 
 
-def _counted(context: Context, options: SafetyOptions, found: Findings) -> _Counted:
-    study = context.study
-    reactions = study.reactions
-    chosen = reactions.related if options.events == "related" else np.ones(len(reactions.events), dtype=np.bool_)
-    events, serious = reactions.events.where(chosen), reactions.serious[chosen]
-    windows = windows_of(context.protocol.adverse_reactions)
-    at_risk = risk_windows(study.exposure, study.follow_up_days, events, windows)
-    grams = _grams(study)
-    found.excluded += context.excluded(context.untreated, "adverse_events")
-    unknown = study.safety & np.isnan(grams)
-    found.excluded += context.excluded(
-        ["dose_unknown" if each else "" for each in unknown], "adverse_events", estimate="per_gram"
-    )
-    counts = {**reactions.flags, "ended_before_treatment": study.ended_before_treatment}
-    found.flags += context.flags(counts, "adverse_events")
-    found.flags += context.flags(study.exposure.flags, "infusions")
-    return _Counted(
-        count=_count(context, events, serious, grams, at_risk),
-        rates=_rates(context, events, serious, grams),
-        windows=_windows(context, events, at_risk, windows),
-    )
-
-
 def _count(context: Context, events: Events, serious: Bools, grams: Floats, at_risk: RiskWindows) -> SafetyCount:
     study = context.study
     with_event = len(np.unique(events.patient))
-    methods = dict.fromkeys((context.conventions.proportion, "wilson"))
-    estimate = proportion(with_event, int(study.safety.sum()), level=context.level, methods=tuple(methods))
+    treated = int(study.safety.sum())
+    estimate = proportion(with_event, treated, level=context.level, methods=context.proportion_methods)
     return SafetyCount(
         group=context.group,
         safety=estimate.n,
@@ -308,9 +293,10 @@ def _listed(
 
 
 QUESTION = Question(
-    NAME,
+    "safety",
     "How often did adverse events come by every denominator, how soon after an infusion, and how severe were they?",
     Safety,
     safety,
+    _basis,
     options_type=SafetyOptions,
 )

@@ -80,7 +80,7 @@ def _verdicts(view: CourseStudy, declared: Response) -> Iterator[CourseVerdict]:
         yield CourseVerdict(
             measure=measure,
             responder=None if reason else bool(verdict.responder[i]),
-            reason=reason or None,
+            reason=reason,
             baseline=float(values[i]) if known else None,
             baseline_day=int(days[i]) if known else None,
             baseline_after_previous_course=bool(after[i]) if later[i] else None,

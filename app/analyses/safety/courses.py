@@ -10,21 +10,19 @@ from pydantic import Field
 
 from app.analyses.frame import (
     Answer,
+    Basis,
     Context,
     Definition,
     Findings,
     Flag,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
 from app.analyses.safety.course_list import CourseOfPatient, listed_courses
 from app.analyses.weekly_change import difference_reasons, differences, scales_of
 from app.derive.courses.course_study import CourseStudy
-from app.derive.study import DerivedStudy
+from app.derive.reasons import ExclusionReason, FlagCode
 from app.estimate.arithmetic import deviation_of, mean_of, quantile_of, sorted_values
 from app.estimate.changes.ratio import geometric_mean_ratio
 from app.estimate.rates.clustered import ClusteredProportion, clustered_proportion
@@ -34,7 +32,6 @@ from app.estimate.summary import summarise
 from app.protocol.response import Response
 from app.timeline.columns import Bools, Floats
 
-NAME = "courses"
 LAST_PLACE = 3
 """Third and later courses are shown together."""
 
@@ -156,36 +153,32 @@ class _Place:
         return {"group": context.group, "course": self.course, "and_later": self.and_later}
 
 
-def courses(study: DerivedStudy, options: Options) -> RepeatedCourses:
+def courses(context: Context) -> Findings:
     """Every primary rule, baseline and declared week, course by course."""
-    found = Findings()
-    counts: list[CourseCount] = []
-    rates: list[CourseRate] = []
-    baselines: list[CourseBaseline] = []
-    changes: list[CourseChange] = []
-    weekly = study.protocol.weekly_change
-    for context in contexts(study, options):
-        view = CourseStudy(context.study)
-        places = list(_places(view))
-        counts.append(_count(context, view))
-        found.excluded += context.excluded(context.untreated, "courses")
-        found.flags += _flags(context, view)
-        declared = [each for each in study.protocol.responses if each.primary]
-        rates += [_rate(context, view, each, place) for each in declared for place in places]
-        baselines += [_baseline(context, view, each, place) for each in study.protocol.measures for place in places]
-        for measure in weekly.measures:
-            for week in weekly.weeks:
-                changes += _changes(context, view, measure, week, places)
-    parameters = {"truncated_at_next_course": True, "response_rules": "primary"}
-    definition = Definition(id="each_course_from_its_own_day_0", parameters=parameters)
-    caveats = ("later_courses_selected", "courses_not_independent", "uncontrolled_pre_post", "definitions_are_ours")
-    return RepeatedCourses(
-        results=tuple(counts),
-        rates=tuple(rates),
-        baselines=tuple(baselines),
-        changes=tuple(changes),
-        **shared(NAME, study, options, found, caveats, definition),
+    view, protocol = CourseStudy(context.study), context.protocol
+    places, weekly = list(_places(view)), protocol.weekly_change
+    declared = [each for each in protocol.responses if each.primary]
+    return Findings(
+        {
+            "results": [_count(context, view)],
+            "rates": [_rate(context, view, each, place) for each in declared for place in places],
+            "baselines": [_baseline(context, view, each, place) for each in protocol.measures for place in places],
+            "changes": [
+                change
+                for measure in weekly.measures
+                for week in weekly.weeks
+                for change in _changes(context, view, measure, week, places)
+            ],
+        },
+        context.excluded(context.untreated, "courses"),
+        _flags(context, view),
     )
+
+
+def _basis(_: Context) -> Basis:
+    parameters = {"truncated_at_next_course": True, "response_rules": "primary"}
+    caveats = ("later_courses_selected", "courses_not_independent", "uncontrolled_pre_post", "definitions_are_ours")
+    return Basis(caveats, Definition(id="each_course_from_its_own_day_0", parameters=parameters))
 
 
 def _places(view: CourseStudy) -> Iterator[_Place]:
@@ -222,12 +215,11 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Place
     evaluable, responder = verdict.evaluable & place.rows, verdict.responder & place.rows
     size, owner = len(context.study.cohort), view.courses.patient
     k, n = (np.bincount(owner[chosen], minlength=size) for chosen in (responder, evaluable))
-    methods = tuple(dict.fromkeys((context.conventions.proportion, "wilson")))
-    estimate = proportion(int(k.sum()), int(n.sum()), level=context.level, methods=methods)
+    estimate = proportion(int(k.sum()), int(n.sum()), level=context.level, methods=context.proportion_methods)
     return CourseRate(
         **place.named(context),
         measure=rule.measure,
-        definition=Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"})),
+        definition=Definition.of_rule(rule),
         responders=estimate.k,
         evaluable=estimate.n,
         rate=estimate.rate,
@@ -275,8 +267,9 @@ def _changes(
         )
 
 
-def _left_out(reasons: Sequence[str], place: _Place) -> tuple[LeftOutCourses, ...]:
-    counts = Counter(reasons[i] for i in np.flatnonzero(place.rows).tolist() if reasons[i])
+def _left_out(reasons: Sequence[ExclusionReason | None], place: _Place) -> tuple[LeftOutCourses, ...]:
+    found = (reasons[i] for i in np.flatnonzero(place.rows).tolist())
+    counts = Counter(reason for reason in found if reason is not None)
     return tuple(LeftOutCourses(reason=reason, count=counts[reason]) for reason in sorted(counts))
 
 
@@ -284,12 +277,18 @@ def _flags(context: Context, view: CourseStudy) -> list[Flag]:
     """What concerns courses: values of their first days, and old baselines. A value may concern two courses."""
     flags = context.flags(context.study.exposure.flags, "infusions")
     for measure in context.protocol.measures:
-        post_dose = view.records(measure).flags["day_0_post_dose"]
-        too_old = int(view.baseline_too_old(measure).sum())
-        flags += context.flags({"day_0_post_dose": post_dose, "baseline_too_old": too_old}, measure)
+        counts = {
+            FlagCode.DAY_0_POST_DOSE: view.records(measure).flags[FlagCode.DAY_0_POST_DOSE],
+            FlagCode.BASELINE_TOO_OLD: int(view.baseline_too_old(measure).sum()),
+        }
+        flags += context.flags(counts, measure)
     return flags
 
 
 QUESTION = Question(
-    NAME, "How many courses did patients have, and how did they do after each?", RepeatedCourses, courses
+    "courses",
+    "How many courses did patients have, and how did they do after each?",
+    RepeatedCourses,
+    courses,
+    _basis,
 )

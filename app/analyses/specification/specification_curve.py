@@ -7,20 +7,20 @@ from pydantic import Field
 
 from app.analyses.frame import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
+    Excluded,
     Findings,
+    Flag,
     Grouped,
     Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
 from app.analyses.specification.specification_table import Alike, Table, table
 from app.derive.specifications import SpecificationVerdicts
-from app.derive.study import DerivedStudy
 from app.estimate.arithmetic import quantile_of
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Proportion, Reason, Result, WhyNull
@@ -38,7 +38,6 @@ from app.protocol.specification import (
 from app.protocol.specification_default import default_grid, primary_rule
 from app.timeline.vocabulary import AssessmentCode
 
-NAME = "specification-curve"
 KINDS: tuple[Kind, ...] = ("response", "remission")
 ONE_CHOICE = [{"id": "days", "parameters": {"days": [1, 59], "value": "best"}}]
 
@@ -173,31 +172,40 @@ class SpecificationCurve(Answer):
     curves: tuple[MeasureCurve, ...] = Field(description="One entry a measure and kind (and subgroup).", examples=[[]])
 
 
-def specification_curve(study: DerivedStudy, options: CurveOptions) -> SpecificationCurve:
+def specification_curve(context: Context) -> Findings:
     """Every definition of the protocol's grid, or of the default one."""
-    declared_grid = study.protocol.specification_grid
-    grid = declared_grid or default_grid(study.protocol)
     rows: list[SpecificationRow] = []
     curves: list[MeasureCurve] = []
-    found = Findings()
-    asked = [own for own in grid.measures if options.measure in (None, own.measure)]
-    for context in contexts(study, options):
-        for own in asked:
-            _note(context, own.measure, found)
-            verdicts = SpecificationVerdicts(context.study, own, grid.look_back_days)
-            for made in _tables(context, verdicts):
-                estimates = [_estimate(context, row) for row in made.rows]
-                rows += _rows(context, own.measure, made, estimates)
-                curves.append(_curve(context, own.measure, made, estimates))
-    caveats = ["definitions_are_ours", "many_definitions", "uncontrolled_pre_post"]
-    caveats += ["best_of_many"] if any(_takes_the_best(own) for own in asked) else []
-    return SpecificationCurve(
-        grid_declared=declared_grid is not None,
-        grid=grid,
-        results=tuple(rows),
-        curves=tuple(curves),
-        **shared(NAME, study, options, found, caveats),
-    )
+    excluded: list[Excluded] = []
+    flags: list[Flag] = []
+    grid = _grid(context)
+    for own in _asked(context):
+        if (rule := primary_rule(context.protocol, own.measure)) is not None:
+            reasons = context.study.response(rule).reason
+            excluded += context.excluded(reasons, own.measure, definition=Definition.of_rule(rule))
+        flags += context.flags_of(own.measure)
+        for made in _tables(context, SpecificationVerdicts(context.study, own, grid.look_back_days)):
+            estimates = [_estimate(context, row) for row in made.rows]
+            rows += _rows(context, own.measure, made, estimates)
+            curves.append(_curve(context, own.measure, made, estimates))
+    return Findings({"results": rows, "curves": curves}, excluded, flags)
+
+
+def _basis(whole: Context) -> Basis:
+    best = ["best_of_many"] if any(_takes_the_best(own) for own in _asked(whole)) else []
+    caveats = ("definitions_are_ours", "many_definitions", "uncontrolled_pre_post", *best)
+    declared = whole.protocol.specification_grid is not None
+    return Basis(caveats, fields={"grid_declared": declared, "grid": _grid(whole)})
+
+
+def _grid(context: Context) -> SpecificationGrid:
+    return context.protocol.specification_grid or default_grid(context.protocol)
+
+
+def _asked(context: Context) -> list[MeasureGrid]:
+    """The grids of the measures that are asked about."""
+    measure = context.options_as(CurveOptions).measure
+    return [own for own in _grid(context).measures if measure in (None, own.measure)]
 
 
 def _tables(context: Context, verdicts: SpecificationVerdicts) -> Iterator[Table]:
@@ -302,16 +310,6 @@ def _patients(context: Context, made: Table) -> tuple[RespondedIn, ...]:
     return tuple(RespondedIn(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed)
 
 
-def _note(context: Context, measure: str, found: Findings) -> None:
-    """Who the declared rule leaves out, and what was flagged in the values of the measure."""
-    study, rule = context.study, primary_rule(context.protocol, measure)
-    if rule is not None:
-        definition = Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"}))
-        found.excluded += context.excluded(study.response(rule).reason, measure, definition=definition)
-    too_old = int((study.baseline_too_old(measure) & study.efficacy).sum())
-    found.flags += context.flags({**study.records(measure).flags, "baseline_too_old": too_old}, measure)
-
-
 def _definition(choice: Part) -> Definition:
     parameters = choice.model_dump(mode="json", exclude={"id"})
     return Definition(id=str(getattr(choice, "id")), parameters=parameters)  # noqa: B009
@@ -322,9 +320,10 @@ def _takes_the_best(grid: MeasureGrid) -> bool:
 
 
 QUESTION = Question(
-    NAME,
+    "specification-curve",
     "What are the rates of response and remission under every definition of the grid?",
     SpecificationCurve,
     specification_curve,
+    _basis,
     options_type=CurveOptions,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.derive.ck.ck_normal import ABNORMAL, NORMAL, UNKNOWN, FirstNormal, Spells
 from app.derive.records import Records
-from app.derive.segments import INCLUDED, first_where, last_where, pick_int
+from app.derive.segments import first_where, included, last_where, pick_int
 from app.timeline.columns import NO_TIME, Bools, Ints
 
 
@@ -62,7 +62,7 @@ class FirstNormalIntervals:
 def spell_intervals(records: Records, known: Ints, spells: Spells) -> SpellIntervals:
     """The intervals of the first normal spell of each patient; `known` is `normality(records)`."""
     patient, day, size = records.patient, records.day, records.size
-    in_set = np.array([reason == INCLUDED for reason in spells.reason], dtype=np.bool_)
+    in_set = included(spells.reason)
     start = np.where(in_set, spells.start, 0)
     inside = in_set[patient]
     relapse = first_where(patient, size, inside & (known == ABNORMAL) & (day > start[patient]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.records import Records
 from app.derive.segments import any_where, first_reason, first_where, last_where, pick_int
 from app.timeline.columns import NO_TIME, Bools, Ints, Labs
@@ -17,12 +18,12 @@ _BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4
 class Spells:
     """One row per patient: the first spell of normal CK after treatment.
 
-    `reason` is empty for the patients in the risk set, else why not. `start` is the day of the first normal CK after
-    day 0 (`NO_TIME` if there is none), `duration` the days from it to the first later abnormal CK (`relapsed`) or to
-    the last CK whose normality is known.
+    `reason` says why a patient is not in the risk set; None for those who are. `start` is the day of the first normal
+    CK after day 0 (`NO_TIME` if there is none), `duration` the days from it to the first later abnormal CK (`relapsed`)
+    or to the last CK whose normality is known.
     """
 
-    reason: tuple[str, ...]
+    reason: tuple[ExclusionReason | None, ...]
     start: Ints
     duration: Ints
     relapsed: Bools
@@ -52,7 +53,7 @@ def normality(records: Records) -> Ints:
     return np.where(normal, NORMAL, np.where(abnormal, ABNORMAL, UNKNOWN))
 
 
-def spells(records: Records, known: Ints, base: Ints, excluded: Sequence[tuple[str, Bools]]) -> Spells:
+def spells(records: Records, known: Ints, base: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]) -> Spells:
     """The first normal spell of each patient whose baseline CK was abnormal.
 
     `known` is `normality(records)`, `base` the baseline rows, `excluded` the reasons with their masks that come before
@@ -71,12 +72,12 @@ def spells(records: Records, known: Ints, base: Ints, excluded: Sequence[tuple[s
     at_baseline = pick_int(known, base, UNKNOWN)
     checks = (
         *excluded,
-        ("no_baseline", base < 0),
-        ("normal_at_baseline", at_baseline == NORMAL),
-        ("baseline_normality_unknown", at_baseline == UNKNOWN),
-        ("no_value_after_baseline", ~any_where(records.patient, size, after)),
-        ("normality_unknown", last < 0),
-        ("never_normal", origin < 0),
+        (ExclusionReason.NO_BASELINE, base < 0),
+        (ExclusionReason.NORMAL_AT_BASELINE, at_baseline == NORMAL),
+        (ExclusionReason.BASELINE_NORMALITY_UNKNOWN, at_baseline == UNKNOWN),
+        (ExclusionReason.NO_VALUE_AFTER_BASELINE, ~any_where(records.patient, size, after)),
+        (ExclusionReason.NORMALITY_UNKNOWN, last < 0),
+        (ExclusionReason.NEVER_NORMAL, origin < 0),
     )
     return Spells(first_reason(checks, size), start, np.where(origin >= 0, end - start, 0), relapse >= 0)
 
@@ -110,5 +111,5 @@ def borrow_limits(records: Records, labs: Labs, day0: Ints) -> Records:
             limits[i] = offered[np.lexsort((offered, at, days, np.abs(days - records.day[i])))[0]]
     missing = int(np.isnan(limits).sum())
     borrowed = int(np.isnan(records.upper_limit).sum()) - missing
-    flags = {**records.flags, "borrowed_upper_limit": borrowed, "no_upper_limit": missing}
+    flags = {**records.flags, FlagCode.BORROWED_UPPER_LIMIT: borrowed, FlagCode.NO_UPPER_LIMIT: missing}
     return replace(records, upper_limit=limits, flags=flags)

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.derive.ck.ck_normal import Spells
 from app.derive.exposure import Exposure, first_new_drug_day
-from app.derive.segments import INCLUDED
+from app.derive.segments import included
 from app.protocol.ck_normal import RescueStrategy
 from app.timeline.columns import NO_TIME, Bools, Cohort, Ints
 
@@ -87,7 +87,7 @@ def outcomes(spells: Spells, rescued: Rescues, strategy: RescueStrategy) -> Outc
 
 
 def _in_set(spells: Spells) -> Bools:
-    return np.array([reason == INCLUDED for reason in spells.reason], dtype=np.bool_)
+    return included(spells.reason)
 
 
 def _earlier(one: Ints, other: Ints) -> Ints:

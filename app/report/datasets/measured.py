@@ -6,7 +6,7 @@ import numpy as np
 
 from app.derive.ck.ck_normal import UNKNOWN, borrow_limits, normality
 from app.derive.records import Records, post_dose_on_day_0
-from app.derive.segments import first_reason, pick_int
+from app.derive.segments import first_reason, included, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.report.datasets.cells import since
@@ -52,7 +52,7 @@ class Measured:
     week: Ints
     base: Floats
     base_known: Ints
-    reason: tuple[str, ...]
+    reason: tuple[str | None, ...]
 
 
 def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
@@ -73,7 +73,7 @@ def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
         baseline[judged.row[rows[0][rows[0] >= 0]]] = True
         base = judged.at(rows[0])
         base_known = pick_int(normality(judged), rows[0], UNKNOWN)
-        in_reach = np.array([not reason for reason in first_reason(left_out, len(table))], dtype=np.bool_)
+        in_reach = included(first_reason(left_out, len(table)))
         week = _weeks(study, everything.day, in_reach & ~baseline)
         week[baseline] = 0
     reasons = (

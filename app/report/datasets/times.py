@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.derive.ck.ck_rescue import ABNORMAL, CENSORED, DIED, RESCUED
-from app.derive.segments import INCLUDED, first_where
+from app.derive.segments import first_where, included
 from app.derive.study import DerivedStudy
 from app.protocol.ck_normal import RescueStrategy
 from app.report.datasets.cells import dates, since, yes
@@ -125,7 +125,7 @@ def adtte(origin: Origin) -> Dataset:
 
 def _times(study: DerivedStudy) -> Iterator[_Time]:
     spells, first = study.spells, study.first_normal
-    patient = np.flatnonzero([reason == INCLUDED for reason in spells.reason])
+    patient = np.flatnonzero(included(spells.reason))
     for name, strategy in STAYS.items():
         outcome = study.outcomes(strategy)
         cause = outcome.cause
