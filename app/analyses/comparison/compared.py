@@ -35,7 +35,7 @@ ForestKind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Arm:
     """Some patients of a study; `label` is null for all patients besides those of one group."""
 
     label: str | None
@@ -44,15 +44,15 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class GroupPair:
     """Two groups without a patient in common."""
 
-    first: Side
-    second: Side
+    first: Arm
+    second: Arm
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class ComparisonSettings:
     """How groups are compared; `stratify` names the attribute whose values are strata."""
 
     level: float
@@ -146,24 +146,24 @@ class Compared:
         return (*(line for row in self.responses for line in _response_lines(row)), *map(_change_line, self.changes))
 
 
-def compare(pairs: Sequence[Pair], manner: Manner) -> Compared:
+def compare(pairs: Sequence[GroupPair], settings: ComparisonSettings) -> Compared:
     """Every primary response and every weekly change of the protocol, pair by pair."""
     found = Compared()
     for pair in pairs:
         protocol = pair.first.study.protocol
-        found.responses += [_responses(pair, declared, manner) for declared in protocol.responses if declared.primary]
+        found.responses += [_responses(pair, declared, settings) for declared in protocol.responses if declared.primary]
         for measure in protocol.weekly_change.measures:
             for scale in scales_of(measure):
-                found.changes += _changes(pair, measure, scale, manner)
+                found.changes += _changes(pair, measure, scale, settings)
     return found
 
 
-def _responses(pair: Pair, declared: Response, manner: Manner) -> ResponseComparison:
-    first, second = (_judged(side, declared, side.members) for side in (pair.first, pair.second))
-    methods = tuple(dict.fromkeys((manner.conventions.proportion, "wilson")))
-    rates = [proportion(k, n, level=manner.level, methods=methods) for k, n in (first, second)]
-    contrast = two_proportions((*first, *second), level=manner.level)
-    fisher = fisher_exact(*first, *second, level=manner.level)
+def _responses(pair: GroupPair, declared: Response, settings: ComparisonSettings) -> ResponseComparison:
+    first, second = (_judged(arm, declared, arm.members) for arm in (pair.first, pair.second))
+    methods = tuple(dict.fromkeys((settings.conventions.proportion, "wilson")))
+    rates = [proportion(k, n, level=settings.level, methods=methods) for k, n in (first, second)]
+    contrast = two_proportions((*first, *second), level=settings.level)
+    fisher = fisher_exact(*first, *second, level=settings.level)
     return ResponseComparison(
         group=pair.first.label or "",
         against=pair.second.label,
@@ -175,43 +175,43 @@ def _responses(pair: Pair, declared: Response, manner: Manner) -> ResponseCompar
         ratio=contrast.ratio,
         odds_ratio=fisher.odds_ratio,
         test=fisher.test,
-        stratified=_stratified(pair, declared, manner),
+        stratified=_stratified(pair, declared, settings),
     )
 
 
-def _judged(side: Side, declared: Response, members: Bools) -> tuple[int, int]:
-    """Responders and evaluable patients among some of a side's."""
-    verdict = side.study.response(declared.rule)
+def _judged(arm: Arm, declared: Response, members: Bools) -> tuple[int, int]:
+    """Responders and evaluable patients among some of an arm's."""
+    verdict = arm.study.response(declared.rule)
     return int((verdict.responder & members).sum()), int((verdict.evaluable & members).sum())
 
 
-def _stratified(pair: Pair, declared: Response, manner: Manner) -> Stratified | None:
+def _stratified(pair: GroupPair, declared: Response, settings: ComparisonSettings) -> Stratified | None:
     """The strata are the values of the attribute; patients who have none are a stratum of their own."""
-    if manner.stratify is None:
+    if settings.stratify is None:
         return None
     values = [
-        np.array([getattr(row, manner.stratify) for row in side.study.cohort.patients], dtype=np.object_)
-        for side in (pair.first, pair.second)
+        np.array([getattr(row, settings.stratify) for row in arm.study.cohort.patients], dtype=np.object_)
+        for arm in (pair.first, pair.second)
     ]
     strata = {value for each in values for value in each.tolist()}
     counts = []
     for stratum in strata:
-        sides = zip((pair.first, pair.second), values, strict=True)
+        arms = zip((pair.first, pair.second), values, strict=True)
         first, second = (
-            _judged(side, declared, side.members & np.equal(value, stratum).astype(np.bool_)) for side, value in sides
+            _judged(arm, declared, arm.members & np.equal(value, stratum).astype(np.bool_)) for arm, value in arms
         )
         counts.append((*first, *second))
-    return mantel_haenszel(counts, level=manner.level)
+    return mantel_haenszel(counts, level=settings.level)
 
 
-def _changes(pair: Pair, measure: str, scale: Scale, manner: Manner) -> list[ChangeComparison]:
+def _changes(pair: GroupPair, measure: str, scale: Scale, settings: ComparisonSettings) -> list[ChangeComparison]:
     weeks = pair.first.study.protocol.weekly_change.weeks
     shifts = [
         two_samples(_known(pair.first, measure, scale, week), _known(pair.second, measure, scale, week),
-                    level=manner.level)
+                    level=settings.level)
         for week in weeks
     ]  # fmt: skip
-    adjusted = adjust([shift.test.p for shift in shifts], manner.conventions.multiplicity)
+    adjusted = adjust([shift.test.p for shift in shifts], settings.conventions.multiplicity)
     return [
         ChangeComparison(
             group=pair.first.label or "",
@@ -223,20 +223,20 @@ def _changes(pair: Pair, measure: str, scale: Scale, manner: Manner) -> list[Cha
             against_n=shift.n_second,
             shift=shift.shift,
             ratio=ratio_interval(shift.shift, "ratio") if scale == "ln" else None,
-            test=_adjusted(shift, p, manner),
+            test=_adjusted(shift, p, settings),
         )
         for week, shift, p in zip(weeks, shifts, adjusted, strict=True)
     ]
 
 
-def _known(side: Side, measure: str, scale: Scale, week: int) -> Floats:
-    difference = differences(side.study, measure, scale, week)
-    return difference[side.members & ~np.isnan(difference)]
+def _known(arm: Arm, measure: str, scale: Scale, week: int) -> Floats:
+    difference = differences(arm.study, measure, scale, week)
+    return difference[arm.members & ~np.isnan(difference)]
 
 
-def _adjusted(shift: Shift, p: float | None, manner: Manner) -> TestResult:
+def _adjusted(shift: Shift, p: float | None, settings: ComparisonSettings) -> TestResult:
     broken = p is None and shift.test.p is not None
-    update = {"p_adjusted": p, "adjustment": manner.conventions.multiplicity}
+    update = {"p_adjusted": p, "adjustment": settings.conventions.multiplicity}
     return shift.test.model_copy(update=update | ({"reason": Reason.CHAIN_BROKEN} if broken else {}))
 
 

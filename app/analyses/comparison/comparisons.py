@@ -14,12 +14,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from app.analyses.comparison.compared import (
+    Arm,
     ChangeComparison,
+    ComparisonSettings,
     ForestRow,
-    Manner,
-    Pair,
+    GroupPair,
     ResponseComparison,
-    Side,
     caveats_of,
     compare,
     left_out,
@@ -123,7 +123,7 @@ def comparisons(whole: Context) -> Findings:
     values = [None] * len(study.cohort) if options.by is None else values_of(study, options.by)
     groups = sorted({value for value in values if value not in UNKNOWN})
     pairs, reason = _pairs(study, values, groups, options)
-    compared = compare(pairs, Manner(whole.level, whole.conventions, options.stratify))
+    compared = compare(pairs, ComparisonSettings(whole.level, whole.conventions, options.stratify))
     return Findings(
         {
             "results": compared.responses,
@@ -145,22 +145,22 @@ def comparisons(whole: Context) -> Findings:
 
 def _pairs(
     study: DerivedStudy, values: Sequence[str | None], groups: Sequence[str], options: ComparisonOptions
-) -> tuple[list[Pair], Reason | None]:
+) -> tuple[list[GroupPair], Reason | None]:
     """Which groups are compared, and why none are."""
     if options.by is None:
         return [], Reason.NO_GROUPS
     if len(groups) < 2:
         return [], Reason.ONE_GROUP
     known = np.array([value not in UNKNOWN for value in values], dtype=np.bool_)
-    sides = {label: Side(label, study, np.array([value == label for value in values])) for label in groups}
+    arms = {label: Arm(label, study, np.array([value == label for value in values])) for label in groups}
     reference = options.reference
     if reference is not None:
-        against = sides.get(reference)
-        others = [side for label, side in sides.items() if label != reference]
-        return ([Pair(side, against) for side in others], None) if against else ([], Reason.NO_SUCH_GROUP)
+        against = arms.get(reference)
+        others = [arm for label, arm in arms.items() if label != reference]
+        return ([GroupPair(arm, against) for arm in others], None) if against else ([], Reason.NO_SUCH_GROUP)
     if len(groups) == 2:
-        return [Pair(sides[groups[0]], sides[groups[1]])], None
-    return [Pair(side, Side(None, study, known & ~side.members)) for side in sides.values()], None
+        return [GroupPair(arms[groups[0]], arms[groups[1]])], None
+    return [GroupPair(arm, Arm(None, study, known & ~arm.members)) for arm in arms.values()], None
 
 
 def _excluded(whole: Context) -> list[Excluded]:

@@ -6,12 +6,12 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.comparison.compared import (
+    Arm,
     ChangeComparison,
+    ComparisonSettings,
     ForestRow,
-    Manner,
-    Pair,
+    GroupPair,
     ResponseComparison,
-    Side,
     caveats_of,
     compare,
     left_out,
@@ -75,15 +75,15 @@ def study_comparison(
         Context.of(DerivedStudy(named.cohort, protocol), asked.options(), {"study": named.name})
         for named in (first, other)
     ]
-    sides = [
-        Side(named.name, context.study, np.ones(len(named.cohort), dtype=np.bool_))
+    arms = [
+        Arm(named.name, context.study, np.ones(len(named.cohort), dtype=np.bool_))
         for named, context in zip((first, other), contexts, strict=True)
     ]
     whole = contexts[0]
-    compared = compare([Pair(*sides)], Manner(whole.level, whole.conventions, asked.stratify))
+    compared = compare([GroupPair(*arms)], ComparisonSettings(whole.level, whole.conventions, asked.stratify))
     found = [
-        Findings(excluded=left_out(context, side.members), flags=noticed(context))
-        for context, side in zip(contexts, sides, strict=True)
+        Findings(excluded=left_out(context, arm.members), flags=noticed(context))
+        for context, arm in zip(contexts, arms, strict=True)
     ]
     caveats = [*caveats_of(protocol), *compared.caveats, "patients_may_overlap"]
     basis = Basis([*caveats, *([] if same_protocol else ["other_protocol"])], change_definition(protocol))

@@ -3,9 +3,9 @@
 from pydantic import Field
 
 from app.analyses.frame import Answer, Basis, Context, Definition, Findings, Grouped, Question
-from app.analyses.honesty.notices import SENTENCES, Notice
-from app.analyses.honesty.notices_data import data_notices
-from app.analyses.honesty.notices_design import design_notices
+from app.analyses.honesty.notices import SENTENCES, CaveatFinding
+from app.analyses.honesty.notices_data import data_findings
+from app.analyses.honesty.notices_design import design_findings
 from app.estimate.results import Number, Result, WhyNull
 
 
@@ -54,24 +54,24 @@ class Caveats(Answer):
 
 def caveats(context: Context) -> Findings:
     """Every caveat of this service, raised or not."""
-    found, order = [*design_notices(context), *data_notices(context)], list(SENTENCES)
+    found, order = [*design_findings(context), *data_findings(context)], list(SENTENCES)
     found.sort(key=lambda each: order.index(each.code))
     return Findings({"results": [_counted(context, each) for each in found]})
 
 
-def _counted(context: Context, notice: Notice) -> CountedCaveat:
+def _counted(context: Context, finding: CaveatFinding) -> CountedCaveat:
     return CountedCaveat(
         group=context.group,
-        code=notice.code,
-        measure=notice.measure,
-        applies=notice.applies,
-        count=notice.count,
-        of=notice.of,
-        unknown=notice.unknown,
-        definition=Definition(id=notice.code, parameters=dict(notice.parameters)),
-        evidence=tuple(Evidence(name=name, value=value) for name, value in notice.evidence.items()),
-        text=notice.text,
-        reason=notice.reason,
+        code=finding.code,
+        measure=finding.measure,
+        applies=finding.applies,
+        count=finding.count,
+        of=finding.of,
+        unknown=finding.unknown,
+        definition=Definition(id=finding.code, parameters=dict(finding.parameters)),
+        evidence=tuple(Evidence(name=name, value=value) for name, value in finding.evidence.items()),
+        text=finding.text,
+        reason=finding.reason,
     )
 
 

@@ -20,7 +20,7 @@ Kind = Literal["rate", "mean", "median"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Headline:
+class KeyResult:
     """One figure and what each patient contributes to it: 1 or 0, a difference, or a duration; NaN for nothing.
 
     `until` is the last day, counted from day 0, on which something could still bear on the patient's value. `events`
@@ -45,25 +45,25 @@ class Headline:
         known: Bools = ~np.isnan(self.values)
         return known
 
-    def keeping(self, kept: Bools) -> "Headline":
+    def keeping(self, kept: Bools) -> "KeyResult":
         """The same figure of some of the patients."""
         return replace(self, values=np.where(kept, self.values, np.nan))
 
-    def valued(self, values: Floats) -> "Headline":
+    def valued(self, values: Floats) -> "KeyResult":
         """The same figure from other values."""
         return replace(self, values=values)
 
 
-def headlines(context: Context) -> list[Headline]:
+def key_results(context: Context) -> list[KeyResult]:
     """Each primary response rate, the change of each measure at the last week compared, D, and the time with normal
     CK.
     """
     study = context.study
-    found = [response_headline(study, each) for each in context.protocol.responses if each.primary]
+    found = [response_result(study, each) for each in context.protocol.responses if each.primary]
     week = last_week(study)
     if week is not None:
-        found += [week_headline(study, measure, week) for measure in context.protocol.weekly_change.measures]
-    return [*found, change_headline(study), time_headline(study)]
+        found += [week_result(study, measure, week) for measure in context.protocol.weekly_change.measures]
+    return [*found, change_result(study), time_result(study)]
 
 
 def last_week(study: DerivedStudy) -> int | None:
@@ -71,12 +71,12 @@ def last_week(study: DerivedStudy) -> int | None:
     return max((week for week in study.protocol.weekly_change.weeks if week > 0), default=None)
 
 
-def response_headline(study: DerivedStudy, declared: Response) -> Headline:
+def response_result(study: DerivedStudy, declared: Response) -> KeyResult:
     """Whether each patient responded by a rule."""
     rule = declared.rule
     verdict = study.response(rule)
     until = last_day(study, rule)
-    return Headline(
+    return KeyResult(
         analysis="response-rates",
         measure=rule.measure,
         kind="rate",
@@ -95,11 +95,11 @@ def last_day(study: DerivedStudy, rule: ResponseRule) -> int:
     return rule.days[1]
 
 
-def week_headline(study: DerivedStudy, measure: str, week: int) -> Headline:
+def week_result(study: DerivedStudy, measure: str, week: int) -> KeyResult:
     """The change of a measure from baseline to a week; of CK that of its logarithm."""
     scale = scales_of(measure)[0]
     values = differences(study, measure, scale, week)
-    return Headline(
+    return KeyResult(
         analysis="weekly-change",
         measure=measure,
         kind="mean",
@@ -112,10 +112,10 @@ def week_headline(study: DerivedStudy, measure: str, week: int) -> Headline:
     )
 
 
-def change_headline(study: DerivedStudy) -> Headline:
+def change_result(study: DerivedStudy) -> KeyResult:
     """The change of ln(CK) after treatment minus the change before it."""
     values, weeks = changes(study), study.protocol.ck_change
-    return Headline(
+    return KeyResult(
         analysis="ck-change",
         measure="CK",
         kind="mean",
@@ -128,14 +128,14 @@ def change_headline(study: DerivedStudy) -> Headline:
     )
 
 
-def time_headline(study: DerivedStudy) -> Headline:
+def time_result(study: DerivedStudy) -> KeyResult:
     """The time for which CK stayed normal, under `treatment_policy`.
 
     The other strategies for a rescue stand side by side in `ck-normal-time`.
     """
     spells, rule = study.spells, study.protocol.ck_normal_time
     inside = included(spells.reason)
-    return Headline(
+    return KeyResult(
         analysis="ck-normal-time",
         measure="CK",
         kind="median",

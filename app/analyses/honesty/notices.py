@@ -52,7 +52,7 @@ SENTENCES: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class CaveatFinding:
     """What was counted for one caveat: `count` of `of`, and `unknown` in whom it could not be told.
 
     `applies` is null where `reason` says why.
@@ -86,10 +86,10 @@ def counted(
     unknown: int = 0,
     evidence: Mapping[str, float | None] | None = None,
     parameters: Mapping[str, object] | None = None,
-) -> Notice:
+) -> CaveatFinding:
     """A caveat that applies as soon as one of those `among` whom it can be told has what is `found`."""
     count, of = int(np.count_nonzero(found & among)), int(np.count_nonzero(among))
-    return Notice(
+    return CaveatFinding(
         code=code,
         applies=count > 0 if of else None,
         count=count,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from app.analyses.frame import Context
-from app.analyses.honesty.headlines import headlines, last_week
-from app.analyses.honesty.notices import Notice, counted
+from app.analyses.honesty.headlines import key_results, last_week
+from app.analyses.honesty.notices import CaveatFinding, counted
 from app.derive.ck.ck_normal import NORMAL
 from app.derive.intercurrent import Event
 from app.derive.reasons import ExclusionReason
@@ -19,7 +19,7 @@ from app.timeline.columns import Bools, Ints
 EVENTS: tuple[Event, ...] = ("steroid_taper", "steroid_increase", "new_immunosuppressant", "second_course", "death")
 
 
-def data_notices(context: Context) -> Iterator[Notice]:
+def data_findings(context: Context) -> Iterator[CaveatFinding]:
     """The caveats about the data, in the order of their sentences."""
     yield from _intercurrent(context)
     yield from _short_follow_up(context)
@@ -32,11 +32,11 @@ def data_notices(context: Context) -> Iterator[Notice]:
 
 def last_endpoint_day(context: Context) -> int:
     """The last day that any endpoint with a window looks at."""
-    windowed = [main.until for main in headlines(context) if main.kind != "median"]
+    windowed = [main.until for main in key_results(context) if main.kind != "median"]
     return max((int(until.max()) for until in windowed if len(until)), default=0)
 
 
-def _intercurrent(context: Context) -> Iterator[Notice]:
+def _intercurrent(context: Context) -> Iterator[CaveatFinding]:
     study, until = context.study, last_endpoint_day(context)
     events = study.intercurrent
     for event in EVENTS:
@@ -50,7 +50,7 @@ def _intercurrent(context: Context) -> Iterator[Notice]:
         )
 
 
-def _short_follow_up(context: Context) -> Iterator[Notice]:
+def _short_follow_up(context: Context) -> Iterator[CaveatFinding]:
     study, week = context.study, last_week(context.study)
     if week is None:
         return
@@ -66,7 +66,7 @@ def _short_follow_up(context: Context) -> Iterator[Notice]:
     )
 
 
-def _missing(context: Context) -> Iterator[Notice]:
+def _missing(context: Context) -> Iterator[CaveatFinding]:
     """Values that the weekly comparison would need of the efficacy set: the baseline and every week compared."""
     study, weeks = context.study, (0, *context.protocol.weekly_change.weeks)
     for measure in context.protocol.weekly_change.measures:
@@ -75,7 +75,7 @@ def _missing(context: Context) -> Iterator[Notice]:
         yield counted("missing_data", absent, planned, measure=measure, parameters={"weeks": list(weeks)})
 
 
-def _laboratory(context: Context) -> Iterator[Notice]:
+def _laboratory(context: Context) -> Iterator[CaveatFinding]:
     records = context.study.records("CK")
     has = any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
     named = np.array([lab is not None for lab in records.lab], dtype=np.bool_)
@@ -101,7 +101,7 @@ def _several(records: Records, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
     return kinds > 1, kinds > 0
 
 
-def _between_visits(context: Context) -> Notice:
+def _between_visits(context: Context) -> CaveatFinding:
     """The gap in which CK became abnormal again: from the last normal draw of the spell to the abnormal one."""
     study, records, spells = context.study, context.study.records("CK"), context.study.spells
     inside = included(spells.reason)
@@ -118,7 +118,7 @@ def _between_visits(context: Context) -> Notice:
     )
 
 
-def _never_normal(context: Context) -> Notice:
+def _never_normal(context: Context) -> CaveatFinding:
     reasons = context.study.spells.reason
     never = np.array([reason == ExclusionReason.NEVER_NORMAL for reason in reasons], dtype=np.bool_)
     return counted("conditioned_on_normalising", never, never | included(reasons))

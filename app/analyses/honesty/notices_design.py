@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from app.analyses.frame import Context
-from app.analyses.honesty.headlines import headlines, last_week, week_headline
-from app.analyses.honesty.notices import Notice, counted
+from app.analyses.honesty.headlines import key_results, last_week, week_result
+from app.analyses.honesty.notices import CaveatFinding, counted
 from app.analyses.honesty.regression import regression
 from app.derive.ck.ck_normal import ABNORMAL, UNKNOWN
 from app.derive.exact import at_most_zero
@@ -24,7 +24,7 @@ NEAR = 10
 STRENGTH = ("MMT", "MMT8", "MMT8_UNILATERAL", "MMT26")
 
 
-def design_notices(context: Context) -> Iterator[Notice]:
+def design_findings(context: Context) -> Iterator[CaveatFinding]:
     """The caveats about the design, in the order of their sentences."""
     study = context.study
     everybody = study.safety
@@ -39,10 +39,10 @@ def design_notices(context: Context) -> Iterator[Notice]:
     yield from _few_pairs(context)
     yield _one_patient(context)
     yield _best_of_many(context)
-    yield Notice("definitions_changed", None, None, None, reason=Reason.NOT_KNOWN_HERE)
+    yield CaveatFinding("definitions_changed", None, None, None, reason=Reason.NOT_KNOWN_HERE)
 
 
-def _selection_on_baseline(context: Context) -> Notice:
+def _selection_on_baseline(context: Context) -> CaveatFinding:
     """More than half, which is what chance gives where baselines were not chosen."""
     study, week = context.study, context.protocol.ck_change.before_week
     base, before = study.at_week("CK", 0), study.at_week("CK", week)
@@ -52,7 +52,7 @@ def _selection_on_baseline(context: Context) -> Notice:
     return replace(found, applies=applies, unknown=int((study.safety & ~known).sum()))
 
 
-def _selected_high(context: Context) -> Notice:
+def _selected_high(context: Context) -> CaveatFinding:
     study = context.study
     normality = pick_int(study.ck_known, study.weeks("CK")[0], UNKNOWN)
     known = normality != UNKNOWN
@@ -61,7 +61,7 @@ def _selected_high(context: Context) -> Notice:
     return replace(found, applies=applies, unknown=int((study.safety & ~known).sum()))
 
 
-def _regression(context: Context) -> Notice:
+def _regression(context: Context) -> CaveatFinding:
     found = regression(context, resamples=0)
     estimate = found.estimates[0]
     share = estimate.share
@@ -72,7 +72,7 @@ def _regression(context: Context) -> Notice:
         "remainder": estimate.remainder,
         "share": share,
     }
-    return Notice(
+    return CaveatFinding(
         code="regression_to_the_mean",
         applies=None if share is None else share >= SHARE,
         count=found.n,
@@ -83,7 +83,7 @@ def _regression(context: Context) -> Notice:
     )
 
 
-def _ends_of_scale(context: Context, measure: str) -> Iterator[Notice]:
+def _ends_of_scale(context: Context, measure: str) -> Iterator[CaveatFinding]:
     study, scale = context.study, context.protocol.scale(measure)
     score = pick(study.records(measure).value, study.weeks(measure)[0])
     known = study.efficacy & ~np.isnan(score)
@@ -96,13 +96,13 @@ def _ends_of_scale(context: Context, measure: str) -> Iterator[Notice]:
         yield counted(code, near, known, measure=measure, unknown=unknown, parameters={"percent_of_scale": NEAR})
 
 
-def _discordance(context: Context) -> Iterator[Notice]:
+def _discordance(context: Context) -> Iterator[CaveatFinding]:
     """Whether the main rule of CK and that of muscle strength agree in the patients whom both can judge."""
     main: dict[str, Response] = {each.rule.measure: each for each in context.protocol.responses if each.primary}
     strength = next((measure for measure in STRENGTH if measure in main), None)
     codes = ("ck_response_without_strength", "strength_response_without_ck")
     if strength is None or "CK" not in main:
-        yield from (Notice(code, None, None, None, reason=Reason.NOT_DECLARED) for code in codes)
+        yield from (CaveatFinding(code, None, None, None, reason=Reason.NOT_DECLARED) for code in codes)
         return
     ck, muscle = (context.study.response(main[measure].rule) for measure in ("CK", strength))
     both = ck.evaluable & muscle.evaluable
@@ -111,17 +111,17 @@ def _discordance(context: Context) -> Iterator[Notice]:
         yield counted(code, found, both, measure=strength, unknown=unknown)
 
 
-def _few_pairs(context: Context) -> Iterator[Notice]:
+def _few_pairs(context: Context) -> Iterator[CaveatFinding]:
     """n differences that are not zero have 2^n patterns of signs, and so no two-sided p below 2/2^n: 6 for 0.05."""
     week, alpha = last_week(context.study), context.protocol.weekly_change.alpha
     if week is None:
         return
     for measure in context.protocol.weekly_change.measures:
-        values = week_headline(context.study, measure, week).values
+        values = week_result(context.study, measure, week).values
         known = ~np.isnan(values)
         count = int((values[known] != 0).sum())
         least = 2.0 ** (1 - count)
-        yield Notice(
+        yield CaveatFinding(
             "few_pairs",
             applies=least > alpha if known.any() else None,
             count=count,
@@ -133,10 +133,10 @@ def _few_pairs(context: Context) -> Iterator[Notice]:
         )
 
 
-def _one_patient(context: Context) -> Notice:
+def _one_patient(context: Context) -> CaveatFinding:
     """The signed-rank test decides; where there are too many patients for leaving each out, the t test."""
     verdicts: list[bool] = []
-    for main in headlines(context):
+    for main in key_results(context):
         if main.kind == "mean":
             tests = influence_on_change(
                 main.values[main.included],
@@ -146,7 +146,7 @@ def _one_patient(context: Context) -> Notice:
             ).tests
             told = [test.significance_depends_on_one_patient for test in tests]
             verdicts += [verdict for verdict in told if verdict is not None][:1]
-    return Notice(
+    return CaveatFinding(
         "significance_depends_on_one_patient",
         applies=any(verdicts) if verdicts else None,
         count=sum(verdicts),
@@ -156,8 +156,8 @@ def _one_patient(context: Context) -> Notice:
     )
 
 
-def _best_of_many(context: Context) -> Notice:
+def _best_of_many(context: Context) -> CaveatFinding:
     rules = [each.rule for each in context.protocol.responses if each.primary]
     best = sum(getattr(rule, "value", None) == "best" for rule in rules)
     reason = None if rules else Reason.NOT_DECLARED
-    return Notice("best_of_many", best > 0 if rules else None, best, len(rules), reason=reason)
+    return CaveatFinding("best_of_many", best > 0 if rules else None, best, len(rules), reason=reason)

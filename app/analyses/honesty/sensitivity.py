@@ -1,4 +1,4 @@
-"""How far the headline figures depend on a choice, on a patient, and on regression to the mean."""
+"""How far the key results depend on a choice, on a patient, and on regression to the mean."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ from app.analyses.frame import (
     Question,
     not_listed,
 )
-from app.analyses.honesty.headlines import Headline, headlines
+from app.analyses.honesty.headlines import KeyResult, key_results
 from app.analyses.honesty.regression import Regression, regression
-from app.analyses.honesty.variants import VARIANTS, Variant, variants
+from app.analyses.honesty.variants import SENSITIVITY_CASES, SensitivityCase, sensitivity_cases
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.influence import Influence, InfluenceOnTest, influence_on_change, influence_on_rate
 from app.estimate.influence_on_median import influence_on_median
@@ -28,8 +28,8 @@ from app.estimate.times.survival import kaplan_meier
 from app.timeline.columns import Bools
 
 
-class OfHeadline(Grouped):
-    """Which headline a row is about."""
+class OfKeyResult(Grouped):
+    """Which key result a row is about."""
 
     analysis: str = Field(description="The question that gives the figure.", examples=["ck-change"])
     measure: str = Field(description="The measure.", examples=["CK"])
@@ -38,11 +38,11 @@ class OfHeadline(Grouped):
     definition: Definition = Field(description="The declared definition of the figure.")
 
 
-class SensitivityRow(OfHeadline):
+class SensitivityRow(OfKeyResult):
     """One headline under one variant."""
 
     variant: Definition = Field(
-        description="What was done: " + " ".join(f"`{name}`: {words}" for name, words in VARIANTS.items())
+        description="What was done: " + " ".join(f"`{name}`: {words}" for name, words in SENSITIVITY_CASES.items())
     )
     of: str = Field(description="What the estimate is: a rate, a mean difference, a median time.", examples=["mean"])
     n: int = Field(description="Patients of this row.", examples=[15])
@@ -62,7 +62,7 @@ class SensitivityRow(OfHeadline):
     )
 
 
-class LeaveOneOut(OfHeadline):
+class LeaveOneOut(OfKeyResult):
     """One headline without each patient in turn."""
 
     n: int = Field(description="Patients of the main row.", examples=[15])
@@ -88,11 +88,11 @@ class Sensitivity(Answer):
 
 
 def sensitivity(context: Context) -> Findings:
-    """Every headline under every variant that applies to it."""
+    """Every key result under every case that applies to it."""
     rows: list[SensitivityRow] = []
     without_one: list[LeaveOneOut] = []
     excluded: list[Excluded] = []
-    for main in headlines(context):
+    for main in key_results(context):
         rows += _rows(context, main)
         without_one.append(_leave_one_out(context, main))
         excluded += context.excluded(main.reasons, main.measure, main.week, main.definition, main.analysis)
@@ -101,26 +101,26 @@ def sensitivity(context: Context) -> Findings:
     )
 
 
-def _rows(context: Context, main: Headline) -> list[SensitivityRow]:
+def _rows(context: Context, main: KeyResult) -> list[SensitivityRow]:
     rows: list[SensitivityRow] = []
     as_declared = _estimate(context, main)
-    for variant in variants(context.study, main):
-        same = np.array_equal(variant.headline.values, main.values, equal_nan=True)
-        estimate, reason, interval, tests = as_declared if same else _estimate(context, variant.headline)
+    for case in sensitivity_cases(context.study, main):
+        same = np.array_equal(case.result.values, main.values, equal_nan=True)
+        estimate, reason, interval, tests = as_declared if same else _estimate(context, case.result)
         reference = rows[0].estimate if rows else estimate
         difference = None
-        if estimate is not None and reference is not None and variant.comparable:
+        if estimate is not None and reference is not None and case.comparable:
             difference = estimate - reference
         rows.append(
             SensitivityRow(
                 **_about(context, main),
-                variant=variant.definition,
+                variant=case.definition,
                 of=main.kind,
-                n=int(variant.headline.included.sum()),
+                n=int(case.result.included.sum()),
                 estimate=estimate,
                 difference=difference,
                 reason=reason,
-                difference_reason=reason or _why_no_difference(variant, reference),
+                difference_reason=reason or _why_no_difference(case, reference),
                 interval=interval,
                 tests=tests,
             )
@@ -128,13 +128,13 @@ def _rows(context: Context, main: Headline) -> list[SensitivityRow]:
     return rows
 
 
-def _why_no_difference(variant: Variant, reference: float | None) -> Reason | None:
+def _why_no_difference(case: SensitivityCase, reference: float | None) -> Reason | None:
     if reference is None:
         return Reason.NO_MAIN_ESTIMATE
-    return None if variant.comparable else Reason.OTHER_UNIT
+    return None if case.comparable else Reason.OTHER_UNIT
 
 
-def _about(context: Context, main: Headline) -> dict[str, Any]:
+def _about(context: Context, main: KeyResult) -> dict[str, Any]:
     return {
         "group": context.group,
         "analysis": main.analysis,
@@ -146,19 +146,19 @@ def _about(context: Context, main: Headline) -> dict[str, Any]:
 
 
 def _estimate(
-    context: Context, headline: Headline
+    context: Context, result: KeyResult
 ) -> tuple[float | None, Reason | None, Interval, tuple[TestResult, ...]]:
     """Estimate, why it is null, interval and tests, by the methods of the question itself.
 
     Why there is no spread stands in the interval and the tests.
     """
-    kept, conventions = headline.included, context.conventions
-    values = headline.values[kept]
-    if headline.kind == "rate":
+    kept, conventions = result.included, context.conventions
+    values = result.values[kept]
+    if result.kind == "rate":
         rate = proportion(int(values.sum()), len(values), level=context.level, methods=(conventions.proportion,))
         return rate.rate, rate.reason, rate.intervals[0], ()
-    if headline.events is not None:
-        median = kaplan_meier(values, headline.events[kept], **context.curve).median
+    if result.events is not None:
+        median = kaplan_meier(values, result.events[kept], **context.curve).median
         return median.value, median.reason, median.intervals[0], ()
     change = paired_change(
         values, level=context.level, zeros=conventions.zeros, signed_rank_p=conventions.signed_rank_p
@@ -166,7 +166,7 @@ def _estimate(
     return change.mean, change.reason if change.mean is None else None, change.intervals[0], change.tests
 
 
-def _leave_one_out(context: Context, main: Headline) -> LeaveOneOut:
+def _leave_one_out(context: Context, main: KeyResult) -> LeaveOneOut:
     kept, conventions = main.included, context.conventions
     values = main.values[kept]
     if main.kind == "rate":

@@ -1,4 +1,4 @@
-"""The same headline under another choice: the variants of the sensitivity table."""
+"""The same key result under another choice: the cases of the sensitivity table."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.analyses.frame import Definition
-from app.analyses.honesty.headlines import Headline, response_headline, week_headline
+from app.analyses.honesty.headlines import KeyResult, response_result, week_result
 from app.derive.exact import difference, ln_ratio
 from app.derive.intercurrent import RESCUE
 from app.derive.run_in import SLOPE_DAYS, run_in, slopes
@@ -15,7 +15,7 @@ from app.derive.study import DerivedStudy
 from app.protocol.response import Response
 from app.timeline.columns import Bools, Floats, Ints
 
-VARIANTS: dict[str, str] = {
+SENSITIVITY_CASES: dict[str, str] = {
     "main": "As the protocol declares it; the time with normal CK under `treatment_policy`.",
     "baseline_run_in_mean": "The baseline is the mean of all values on or before day 0, of CK the geometric mean; free "
     "of regression to the mean where patients with one earlier value were chosen by its rise.",
@@ -29,22 +29,22 @@ VARIANTS: dict[str, str] = {
     "not count; the last one up to it serves the week.",
     "without_comparators": "Patients of whom a value was sent as `<x` or `>x` are left out of logarithms.",
 }
-"""What each variant does, in a sentence."""
+"""What each case does, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Variant:
-    """A headline under a variant; it is `comparable` with the main one where both have one unit."""
+class SensitivityCase:
+    """A key result under another choice; it is `comparable` with the main one where both have one unit."""
 
     definition: Definition
-    headline: Headline
+    result: KeyResult
     comparable: bool = True
 
 
-def variants(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
-    """Every variant that applies to a headline, the main one first."""
-    yield Variant(Definition(id="main", parameters={}), main)
-    makers: dict[str, tuple[Callable[[DerivedStudy, Headline], Iterator[Variant]], ...]] = {
+def sensitivity_cases(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
+    """Every case that applies to a key result, the main one first."""
+    yield SensitivityCase(Definition(id="main", parameters={}), main)
+    makers: dict[str, tuple[Callable[[DerivedStudy, KeyResult], Iterator[SensitivityCase]], ...]] = {
         "response-rates": (_without_further_treatment, _while_on_treatment),
         "weekly-change": (
             _other_baselines,
@@ -61,7 +61,7 @@ def variants(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
         yield from make(study, main)
 
 
-def _other_baselines(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+def _other_baselines(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     """The last value before day 0 was perhaps why a patient was treated that day; a mean of several is less extreme."""
     if main.week is None:
         return
@@ -74,7 +74,7 @@ def _other_baselines(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
         # Only whoever is in the main estimate: the difference is then that of the baseline and of nobody.
         values = np.where(main.included, level - mean, np.nan)
         definition = Definition(id=name, parameters={"mean": "geometric" if is_ck else "arithmetic"})
-        yield Variant(definition, main.valued(np.where(main.included & _unmoved(values), 0.0, values)))
+        yield SensitivityCase(definition, main.valued(np.where(main.included & _unmoved(values), 0.0, values)))
 
 
 def _unmoved(values: Floats) -> Bools:
@@ -83,35 +83,35 @@ def _unmoved(values: Floats) -> Bools:
     return small
 
 
-def _slopes(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+def _slopes(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     weeks = study.protocol.ck_change
     found = slopes(study.records("CK"), study.weeks("CK")[0], study.protocol.visits, weeks)
     values = np.where(study.efficacy, found.after - found.before, np.nan)
     days = {"before_days": [found.first_day, 0], "after_days": [0, found.last_day], "per_days": SLOPE_DAYS}
     values = np.where(_unmoved(values), 0.0, values)
     same_unit = 7 * weeks.after_week == -7 * weeks.before_week == SLOPE_DAYS
-    yield Variant(Definition(id="slopes", parameters=days), main.valued(values), comparable=same_unit)
+    yield SensitivityCase(Definition(id="slopes", parameters=days), main.valued(values), comparable=same_unit)
 
 
-def _complete_cases(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+def _complete_cases(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     weeks = study.protocol.weekly_change.weeks
-    values = [week_headline(study, main.measure, week).values for week in weeks]
+    values = [week_result(study, main.measure, week).values for week in weeks]
     complete: Bools = np.logical_and.reduce([~np.isnan(each) for each in values])
-    yield Variant(Definition(id="complete_cases", parameters={"weeks": list(weeks)}), main.keeping(complete))
+    yield SensitivityCase(Definition(id="complete_cases", parameters={"weeks": list(weeks)}), main.keeping(complete))
 
 
-def _without_further_treatment(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+def _without_further_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     treated_further = study.intercurrent.within(main.until, *RESCUE)
-    yield Variant(_about_further_treatment("without_further_treatment", main), main.keeping(~treated_further))
+    yield SensitivityCase(_about_further_treatment("without_further_treatment", main), main.keeping(~treated_further))
 
 
-def _while_on_treatment(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+def _while_on_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     treated_further = study.intercurrent.within(main.until, *RESCUE)
     definition = _about_further_treatment("while_on_treatment", main)
     before = study.before_rescue
     if main.rule is not None:
-        judged = response_headline(before, Response(rule=main.rule))
-        yield Variant(definition, main.valued(np.where(treated_further, judged.values, main.values)))
+        judged = response_result(before, Response(rule=main.rule))
+        yield SensitivityCase(definition, main.valued(np.where(treated_further, judged.values, main.values)))
         return
     last = _last_point(before, main.measure, main.until)
     base = study.at_week(main.measure, 0)
@@ -121,7 +121,7 @@ def _while_on_treatment(study: DerivedStudy, main: Headline) -> Iterator[Variant
     else:
         values = ln_ratio([last], [base]) if main.scale == "ln" else difference(last, base)
     values = np.where(study.efficacy, values, np.nan)
-    yield Variant(definition, main.valued(np.where(treated_further, values, main.values)))
+    yield SensitivityCase(definition, main.valued(np.where(treated_further, values, main.values)))
 
 
 def _last_point(before: DerivedStudy, measure: str, until: Ints) -> Floats:
@@ -133,7 +133,7 @@ def _last_point(before: DerivedStudy, measure: str, until: Ints) -> Floats:
     return records.at(rows)
 
 
-def _without_comparators(study: DerivedStudy, main: Headline) -> Iterator[Variant]:
+def _without_comparators(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     if main.scale != "ln" or main.week is None:
         return
     weeks = (0, main.week) if main.analysis == "weekly-change" else (study.protocol.ck_change.before_week, 0, main.week)
@@ -144,10 +144,10 @@ def _without_comparators(study: DerivedStudy, main: Headline) -> Iterator[Varian
         chosen = np.zeros(len(records.day), dtype=np.bool_)
         chosen[used[used >= 0]] = True
         bound |= any_where(records.patient, records.size, chosen & (records.comparator != 0))
-    yield Variant(Definition(id="without_comparators", parameters={"weeks": list(weeks)}), main.keeping(~bound))
+    yield SensitivityCase(Definition(id="without_comparators", parameters={"weeks": list(weeks)}), main.keeping(~bound))
 
 
-def _about_further_treatment(name: str, main: Headline) -> Definition:
+def _about_further_treatment(name: str, main: KeyResult) -> Definition:
     """What counts as further treatment, and the window, one for all patients."""
     window = {"days": [0, int(main.until.max())]} if len(main.until) else {}
     return Definition(id=name, parameters={"events": list(RESCUE), **window})
