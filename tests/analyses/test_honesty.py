@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer
-from app.analyses.honesty.notices import SENTENCES
+from app.analyses.honesty.notices_data import SENTENCES
 from app.analyses.honesty.variants import SENSITIVITY_CASES
 from app.demo import TIMELINES
 from app.derive.visits import window

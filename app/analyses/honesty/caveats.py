@@ -3,9 +3,7 @@
 from pydantic import Field
 
 from app.analyses.frame import Answer, Basis, Context, Definition, Findings, Grouped, Question
-from app.analyses.honesty.notices import SENTENCES, CaveatFinding
-from app.analyses.honesty.notices_data import data_findings
-from app.analyses.honesty.notices_design import design_findings
+from app.analyses.honesty.notices_data import SENTENCES, CaveatFinding, data_findings, design_findings
 from app.estimate.results import Number, Result, WhyNull
 
 

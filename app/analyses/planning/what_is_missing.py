@@ -104,7 +104,7 @@ def what_is_missing(whole: Context) -> Findings:
     """Every endpoint of the protocol; `collect` is one list for all subgroups."""
     options = whole.options_as(MissingOptions)
     gaps: list[EndpointGap] = []
-    wanted: list[Wanted] = []
+    wanted: list[MissingValueRow] = []
     excluded: list[Excluded] = []
     for context in whole.subgroups():
         asked = [each for each in endpoints(context.study) if options.endpoint in (None, each.name)]
@@ -123,7 +123,7 @@ def _basis(whole: Context) -> Basis:
     return Basis(("definitions_are_ours",), definition, {"reason": reason})
 
 
-class Wanted(NamedTuple):
+class MissingValueRow(NamedTuple):
     """One thing to collect, as it is sorted; `NO_TIME` is an open end of its days."""
 
     patient: str
@@ -137,12 +137,12 @@ class Wanted(NamedTuple):
     endpoints: tuple[int, ...]
 
 
-def _order(row: Wanted) -> tuple[object, ...]:
+def _order(row: MissingValueRow) -> tuple[object, ...]:
     days = [math.inf if day == NO_TIME else day for day in (row.first, row.last)]
     return -len(row.endpoints), row.patient, row.measure, row.what, row.purpose, *days
 
 
-def _collect(row: Wanted) -> Collect:
+def _collect(row: MissingValueRow) -> Collect:
     return Collect(
         patient=row.patient,
         measure=row.measure,
@@ -179,7 +179,7 @@ def _gap(context: Context, endpoint: Endpoint) -> EndpointGap:
 Key = tuple[int, str, Lacking, Purpose, int, int]
 
 
-def _wanted(context: Context, asked: Iterable[Endpoint], place: int) -> list[Wanted]:
+def _wanted(context: Context, asked: Iterable[Endpoint], place: int) -> list[MissingValueRow]:
     """One row for each thing to collect, with every endpoint that lacks it, counted from `place`."""
     lacking: dict[Key, list[int]] = {}
     for i, endpoint in enumerate(asked, place):
@@ -188,7 +188,9 @@ def _wanted(context: Context, asked: Iterable[Endpoint], place: int) -> list[Wan
     ids, day0 = context.ids, context.study.exposure.day0.tolist()
     followed = context.study.follow_up_days.tolist()
     return [
-        Wanted(ids[patient], measure, what, purpose, first, last, day0[patient], followed[patient], tuple(places))
+        MissingValueRow(
+            ids[patient], measure, what, purpose, first, last, day0[patient], followed[patient], tuple(places)
+        )
         for (patient, measure, what, purpose, first, last), places in lacking.items()
     ]
 

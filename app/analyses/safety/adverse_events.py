@@ -1,6 +1,8 @@
 """How often adverse events came by every denominator, how soon after an infusion, and how severe they were."""
 
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import Field
@@ -18,7 +20,6 @@ from app.analyses.frame import (
     not_listed,
 )
 from app.analyses.safety.adverse_reactions import event_flags
-from app.analyses.safety.severities import SeverityCount, TermDetail, by_severity, by_term
 from app.derive.courses.risk_windows import UNKNOWN, RiskWindows, risk_windows
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
@@ -26,14 +27,90 @@ from app.estimate.rates.clustered import Amounts, Counts, clustered_rate, cluste
 from app.estimate.rates.proportion import proportion
 from app.estimate.rates.rate import event_rate
 from app.estimate.rates.rate_ratio import RateRatio, rate_ratio
-from app.estimate.results import EventRate, Interval, Number, WhyNull
+from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
 from app.protocol.model import AdverseReactions
 from app.timeline.columns import NO_TIME, Bools, Events, Floats, Ints
+from app.timeline.vocabulary import Severity
 
 DEFAULT_WINDOWS = ((0, 1), (2, 14))
 _DAYS_A_YEAR = 365.25
 _MILLIGRAM = 3
 """Grams are added up to the milligram: sums of tenths leave noise beyond."""
+
+SEVERITIES: tuple[str | None, ...] = (*reversed(get_args(Severity)), None)
+"""Worst first; an unknown severity is the worst only of patients of whom no other is known."""
+_RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
+
+
+class SeverityCount(Result):
+    """Events of one severity."""
+
+    severity: str | None = Field(description="The severity; null where it was not sent.", examples=["mild", None])
+    patients: int = Field(description="Patients for whom it is the worst that is known.", examples=[5])
+    events: int = Field(description="Events of this severity.", examples=[7])
+
+
+class TermDetail(Result):
+    """Events of one term."""
+
+    term: str = Field(
+        description="The term as sent; spellings that differ in case only are one.", examples=["Headache"]
+    )
+    patients: int = Field(description="Patients who had it.", examples=[2])
+    events: int = Field(description="How often.", examples=[2])
+    patients_with_serious_event: int = Field(description="Patients in whom it was serious.", examples=[0])
+    serious_events: int = Field(description="How often it was serious.", examples=[0])
+    by_severity: tuple[SeverityCount, ...] = Field(
+        description="The same by severity, worst first; each patient once.",
+        examples=[[{"severity": "mild", "patients": 2, "events": 2}]],
+    )
+
+
+def by_severity(events: Events) -> tuple[SeverityCount, ...]:
+    """Every severity, worst first, with the patients whose worst it is."""
+    return _counted(zip(events.patient.tolist(), events.severity, strict=True), every=True)
+
+
+def by_term(events: Events) -> tuple[TermDetail, ...]:
+    """Every term, the one of most patients first; spellings that differ in case only are one, shown in the spelling
+    that comes first in code-point order.
+    """
+    had: dict[str, list[tuple[int, str | None, bool]]] = defaultdict(list)
+    spelling: dict[str, str] = {}
+    rows = zip(events.patient.tolist(), events.severity, events.serious, events.term, strict=True)
+    for patient, severity, serious, term in rows:
+        shown = term.strip()
+        key = shown.casefold()
+        had[key].append((patient, severity, serious is True))
+        spelling[key] = min(spelling.get(key, shown), shown)
+    details = [_detail(spelling[key], each) for key, each in had.items()]
+    return tuple(sorted(details, key=lambda row: (-row.patients, -row.events, row.term)))
+
+
+def _detail(term: str, rows: list[tuple[int, str | None, bool]]) -> TermDetail:
+    serious = [patient for patient, _, is_serious in rows if is_serious]
+    return TermDetail(
+        term=term,
+        patients=len({patient for patient, _, _ in rows}),
+        events=len(rows),
+        patients_with_serious_event=len(set(serious)),
+        serious_events=len(serious),
+        by_severity=_counted([(patient, severity) for patient, severity, _ in rows], every=False),
+    )
+
+
+def _counted(rows: Iterable[tuple[int, str | None]], *, every: bool) -> tuple[SeverityCount, ...]:
+    worst: dict[int, int] = {}
+    events = dict.fromkeys(SEVERITIES, 0)
+    for patient, severity in rows:
+        events[severity] += 1
+        worst[patient] = min(worst.get(patient, len(SEVERITIES)), _RANK[severity])
+    patients = list(worst.values())
+    return tuple(
+        SeverityCount(severity=severity, patients=patients.count(rank), events=events[severity])
+        for rank, severity in enumerate(SEVERITIES)
+        if every or events[severity]
+    )
 
 
 class SafetyOptions(Options):

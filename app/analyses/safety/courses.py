@@ -12,6 +12,7 @@ from app.analyses.frame import (
     Answer,
     Basis,
     Context,
+    Contribution,
     Definition,
     Findings,
     Flag,
@@ -19,10 +20,10 @@ from app.analyses.frame import (
     Question,
     not_listed,
 )
-from app.analyses.safety.course_list import CourseOfPatient, listed_courses
 from app.analyses.weekly_change import difference_reasons, differences, scales_of
 from app.derive.courses.course_study import CourseStudy
 from app.derive.reasons import ExclusionReason, FlagCode
+from app.derive.segments import NONE, pick, pick_int
 from app.estimate.arithmetic import deviation_of, mean_of, quantile_of, sorted_values
 from app.estimate.changes.ratio import geometric_mean_ratio
 from app.estimate.rates.clustered import ClusteredProportion, clustered_proportion
@@ -34,6 +35,85 @@ from app.timeline.columns import Bools, Floats
 
 LAST_PLACE = 3
 """Third and later courses are shown together."""
+
+
+class CourseVerdict(Result):
+    """Whether a patient responded to a course, by one primary rule."""
+
+    measure: str = Field(description="The measure.", examples=["MMT"])
+    responder: bool | None = Field(description="The verdict; null where the rule could not judge.", examples=[True])
+    reason: str | None = Field(description="Why it could not.", examples=[None, "no_baseline"])
+    baseline: Number | None = Field(
+        description="The baseline, in U/L or points; null where there is none.", examples=[62]
+    )
+    baseline_day: int | None = Field(
+        description="Its day, counted from the first infusion of the course.", examples=[-1]
+    )
+    baseline_after_previous_course: bool | None = Field(
+        description="Whether it was taken after the first infusion of the course before; null for a first course or "
+        "without a baseline.",
+        examples=[None, True],
+    )
+
+
+class CourseOfPatient(Contribution):
+    """One course of one patient; its days count from the patient's first infusion."""
+
+    course: int = Field(description="First, second, ... course of the patient.", examples=[1])
+    product: str = Field(description="The product, as sent with the first infusion of the course.", examples=["IVIG"])
+    first_day: int = Field(description="Day of the first infusion.", examples=[0])
+    last_day: int = Field(description="Day of the last infusion.", examples=[4])
+    infusions: int = Field(description="Infusions.", examples=[5])
+    grams: Number | None = Field(description="Sum in g; null where a dose or the weight is unknown.", examples=[120])
+    grams_per_kg: Number | None = Field(description="Sum in g per kg of body weight, likewise.", examples=[2])
+    verdicts: tuple[CourseVerdict, ...] = Field(description="One entry a primary rule.", examples=[[]])
+
+
+def listed_courses(context: Context, view: CourseStudy) -> tuple[CourseOfPatient, ...]:
+    """Every course, by patient and then in the order in which they began."""
+    courses, exposure = view.courses, context.study.exposure
+    ids = context.ids
+    begins = np.full(len(courses), len(exposure.given), dtype=np.int64)
+    np.minimum.at(begins, courses.infused, np.arange(len(exposure.given)))
+    first = courses.first_day - exposure.day0[courses.patient]
+    declared = [each for each in context.protocol.responses if each.primary]
+    verdicts = [list(_verdicts(view, each)) for each in declared]
+    return tuple(
+        CourseOfPatient(
+            patient=ids[int(courses.patient[i])],
+            course=int(courses.place[i]),
+            product=str(exposure.given.product[begins[i]]),
+            first_day=int(first[i]),
+            last_day=int(first[i] + courses.last_day[i] - courses.first_day[i]),
+            infusions=int(courses.infusions[i]),
+            grams=_known(courses.grams[i]),
+            grams_per_kg=_known(courses.grams_per_kg[i]),
+            verdicts=tuple(each[i] for each in verdicts),
+        )
+        for i in range(len(courses))
+    )
+
+
+def _verdicts(view: CourseStudy, declared: Response) -> Iterator[CourseVerdict]:
+    measure = declared.rule.measure
+    verdict, rows, records = view.response(declared.rule), view.weeks(measure)[0], view.records(measure)
+    values, days = pick(records.value, rows), pick_int(records.day, rows, 0)
+    later = (rows != NONE) & (view.courses.previous != NONE)
+    after = view.baseline_after_previous(measure)
+    for i, reason in enumerate(verdict.reason):
+        known = rows[i] != NONE
+        yield CourseVerdict(
+            measure=measure,
+            responder=None if reason else bool(verdict.responder[i]),
+            reason=reason,
+            baseline=float(values[i]) if known else None,
+            baseline_day=int(days[i]) if known else None,
+            baseline_after_previous_course=bool(after[i]) if later[i] else None,
+        )
+
+
+def _known(amount: float) -> float | None:
+    return None if np.isnan(amount) else float(amount)
 
 
 class PatientsByCourses(Result):
@@ -141,7 +221,7 @@ class RepeatedCourses(Answer):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Place:
+class _CoursePlace:
     """The courses of one place; none is named for all."""
 
     course: int | None
@@ -181,13 +261,13 @@ def _basis(_: Context) -> Basis:
     return Basis(caveats, Definition(id="each_course_from_its_own_day_0", parameters=parameters))
 
 
-def _places(view: CourseStudy) -> Iterator[_Place]:
+def _places(view: CourseStudy) -> Iterator[_CoursePlace]:
     """All courses, then the first, the second, and the third with all later ones, as far as anybody had them."""
     place = view.courses.place
-    yield _Place(None, True, np.ones(len(place), dtype=np.bool_))
+    yield _CoursePlace(None, True, np.ones(len(place), dtype=np.bool_))
     for number in range(1, min(LAST_PLACE, int(place.max(initial=1))) + 1):
         later = number == LAST_PLACE
-        yield _Place(number, later, place >= number if later else place == number)
+        yield _CoursePlace(number, later, place >= number if later else place == number)
 
 
 def _count(context: Context, view: CourseStudy) -> CourseCount:
@@ -209,7 +289,7 @@ def _count(context: Context, view: CourseStudy) -> CourseCount:
     )
 
 
-def _rate(context: Context, view: CourseStudy, declared: Response, place: _Place) -> CourseRate:
+def _rate(context: Context, view: CourseStudy, declared: Response, place: _CoursePlace) -> CourseRate:
     rule = declared.rule
     verdict = view.response(rule)
     evaluable, responder = verdict.evaluable & place.rows, verdict.responder & place.rows
@@ -230,7 +310,7 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Place
     )
 
 
-def _baseline(context: Context, view: CourseStudy, measure: str, place: _Place) -> CourseBaseline:
+def _baseline(context: Context, view: CourseStudy, measure: str, place: _CoursePlace) -> CourseBaseline:
     records, rows = view.records(measure), view.weeks(measure)[0]
     values = records.at(rows)[place.rows]
     return CourseBaseline(
@@ -243,7 +323,7 @@ def _baseline(context: Context, view: CourseStudy, measure: str, place: _Place) 
 
 
 def _changes(
-    context: Context, view: CourseStudy, measure: str, week: int, places: Sequence[_Place]
+    context: Context, view: CourseStudy, measure: str, week: int, places: Sequence[_CoursePlace]
 ) -> Iterator[CourseChange]:
     scale = scales_of(measure)[0]
     difference = differences(view, measure, scale, week)
@@ -267,7 +347,7 @@ def _changes(
         )
 
 
-def _left_out(reasons: Sequence[ExclusionReason | None], place: _Place) -> tuple[LeftOutCourses, ...]:
+def _left_out(reasons: Sequence[ExclusionReason | None], place: _CoursePlace) -> tuple[LeftOutCourses, ...]:
     found = (reasons[i] for i in np.flatnonzero(place.rows).tolist())
     counts = Counter(reason for reason in found if reason is not None)
     return tuple(LeftOutCourses(reason=reason, count=counts[reason]) for reason in sorted(counts))

@@ -1,8 +1,11 @@
 """The rate of response and of remission under every definition of the grid, the declared one marked."""
 
+import hashlib
 from collections.abc import Iterator
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeVar
 
+import numpy as np
 from pydantic import Field
 
 from app.analyses.frame import (
@@ -19,8 +22,7 @@ from app.analyses.frame import (
     Question,
     not_listed,
 )
-from app.analyses.specification.specification_table import Alike, Table, table
-from app.derive.specifications import SpecificationVerdicts
+from app.derive.specifications import SpecificationVerdicts, Verdicts
 from app.estimate.arithmetic import quantile_of
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Proportion, Reason, Result, WhyNull
@@ -28,18 +30,155 @@ from app.protocol.parts import Part
 from app.protocol.specification import (
     AnalysisSet,
     BaselineRule,
+    Criterion,
     DaysWindow,
     Kind,
     MeasureGrid,
     Missing,
+    Specification,
     SpecificationGrid,
+    Window,
     specification_of,
 )
 from app.protocol.specification_default import default_grid, primary_rule
+from app.timeline.columns import Ints
 from app.timeline.vocabulary import AssessmentCode
 
 KINDS: tuple[Kind, ...] = ("response", "remission")
 ONE_CHOICE = [{"id": "days", "parameters": {"days": [1, 59], "value": "best"}}]
+
+Indices = tuple[int, int, int, int, int]
+Choice = TypeVar("Choice")
+
+
+class Choices(NamedTuple):
+    """The choices of each dimension of a definition."""
+
+    criterion: tuple[Criterion, ...]
+    window: tuple[Window, ...]
+    baseline: tuple[BaselineRule, ...]
+    analysis_set: tuple[AnalysisSet, ...]
+    missing: tuple[Missing, ...]
+
+
+DIMENSIONS = Choices._fields
+
+
+@dataclass(slots=True)
+class Alike:
+    """Definitions that count the same patients and say the same of each: one row of the table."""
+
+    responders: int
+    evaluable: int
+    declared: bool = False
+    specifications: list[Specification] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float | None:
+        """responders / evaluable."""
+        return self.responders / self.evaluable if self.evaluable else None
+
+    def join(self, specification: Specification, *, declared: bool) -> None:
+        """One more definition; the declared one stands for all."""
+        self.specifications.insert(0 if declared else len(self.specifications), specification)
+        self.declared |= declared
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpecificationTable:
+    """The rows in ascending order of their rate, those without a rate last, and the choices that they are made of.
+
+    `counted` and `responded` say in how many definitions each patient is counted and responds. `in_grid` tells whether
+    the grid itself holds the declared definition, and is None where none is declared.
+    """
+
+    kind: Kind
+    rows: tuple[Alike, ...]
+    choices: Choices
+    in_grid: bool | None
+    counted: Ints
+    responded: Ints
+
+    @property
+    def rates(self) -> list[float]:
+        """The rate of every definition that has one, ascending; as often as there are definitions with it."""
+        return [row.rate for row in self.rows if row.rate is not None for _ in row.specifications]
+
+    @property
+    def declared(self) -> int | None:
+        """The place of the declared row."""
+        return next((place for place, row in enumerate(self.rows) if row.declared), None)
+
+    def indices(self, specification: Specification) -> Indices:
+        """The place of each choice of a definition among the choices of its dimension."""
+        return (
+            self.choices.criterion.index(specification.criterion),
+            self.choices.window.index(specification.window),
+            self.choices.baseline.index(specification.baseline),
+            self.choices.analysis_set.index(specification.analysis_set),
+            self.choices.missing.index(specification.missing),
+        )
+
+    def used(self) -> Iterator[tuple[str, int, list[int]]]:
+        """Each dimension and choice with the places of the rows in which some definition makes it."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for place, row in enumerate(self.rows):
+            made = {pair for each in row.specifications for pair in enumerate(self.indices(each))}
+            for pair in sorted(made):
+                found.setdefault(pair, []).append(place)
+        yield from ((DIMENSIONS[of], choice, found[of, choice]) for of, choice in sorted(found))
+
+
+def specification_table(
+    verdicts: SpecificationVerdicts, kind: Kind, declared: Specification | None
+) -> SpecificationTable:
+    """Every definition of one kind; a declared one that the grid does not hold is added to it.
+
+    Definitions are one where they count the same patients and call the same ones responders. Rows of equal rate stand
+    in the order in which the grid first makes them.
+    """
+    found: dict[bytes, Alike] = {}
+    size = len(verdicts.study.cohort)
+    counted, responded = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    for specification, verdict in _all(verdicts, kind, declared):
+        key = hashlib.sha256(np.packbits([verdict.evaluable, verdict.responder]).tobytes()).digest()
+        k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
+        is_declared = specification == declared
+        found.setdefault(key, Alike(k, n)).join(specification, declared=is_declared)
+        counted += verdict.evaluable
+        responded += verdict.responder
+    in_grid = declared in set(verdicts.grid.specifications(kind))
+    rows = sorted(found.values(), key=lambda row: (row.rate is None, row.rate or 0.0))
+    choices = _choices(verdicts.grid, kind, None if in_grid else declared)
+    return SpecificationTable(kind, tuple(rows), choices, None if declared is None else in_grid, counted, responded)
+
+
+def _all(
+    verdicts: SpecificationVerdicts, kind: Kind, declared: Specification | None
+) -> Iterator[tuple[Specification, Verdicts]]:
+    missed = declared is not None
+    for specification, verdict in verdicts.each(kind):
+        missed &= specification != declared
+        yield specification, verdict
+    if missed and declared is not None:
+        yield declared, verdicts.verdicts(declared)
+
+
+def _choices(grid: MeasureGrid, kind: Kind, added: Specification | None) -> Choices:
+    of_grid = Choices(grid.criteria(kind), grid.windows, grid.baselines, grid.analysis_sets, grid.missing)
+    if added is None:
+        return of_grid
+    return Choices(
+        _with(added.criterion, of_grid.criterion),
+        _with(added.window, of_grid.window),
+        _with(added.baseline, of_grid.baseline),
+        _with(added.analysis_set, of_grid.analysis_set),
+        _with(added.missing, of_grid.missing),
+    )
+
+
+def _with(own: Choice, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    return choices if own in choices else (*choices, own)
 
 
 class CurveOptions(Options):
@@ -208,12 +347,12 @@ def _asked(context: Context) -> list[MeasureGrid]:
     return [own for own in _grid(context).measures if measure in (None, own.measure)]
 
 
-def _tables(context: Context, verdicts: SpecificationVerdicts) -> Iterator[Table]:
+def _tables(context: Context, verdicts: SpecificationVerdicts) -> Iterator[SpecificationTable]:
     """The table of responses, then that of remissions where the grid has any; only a response is declared."""
     rule = primary_rule(context.protocol, verdicts.grid.measure)
-    yield table(verdicts, "response", None if rule is None else specification_of(rule))
+    yield specification_table(verdicts, "response", None if rule is None else specification_of(rule))
     if verdicts.grid.remissions:
-        yield table(verdicts, "remission", None)
+        yield specification_table(verdicts, "remission", None)
 
 
 def _estimate(context: Context, row: Alike) -> Proportion:
@@ -221,7 +360,9 @@ def _estimate(context: Context, row: Alike) -> Proportion:
     return proportion(row.responders, row.evaluable, level=context.level, methods=methods)
 
 
-def _rows(context: Context, measure: str, made: Table, estimates: list[Proportion]) -> Iterator[SpecificationRow]:
+def _rows(
+    context: Context, measure: str, made: SpecificationTable, estimates: list[Proportion]
+) -> Iterator[SpecificationRow]:
     for row, estimate in zip(made.rows, estimates, strict=True):
         shown, *others = row.specifications
         yield SpecificationRow(
@@ -244,7 +385,7 @@ def _rows(context: Context, measure: str, made: Table, estimates: list[Proportio
         )
 
 
-def _curve(context: Context, measure: str, made: Table, estimates: list[Proportion]) -> MeasureCurve:
+def _curve(context: Context, measure: str, made: SpecificationTable, estimates: list[Proportion]) -> MeasureCurve:
     rates = made.rates
     criteria, windows, baselines, sets, missing = made.choices
     return MeasureCurve(
@@ -270,7 +411,7 @@ def _curve(context: Context, measure: str, made: Table, estimates: list[Proporti
     )
 
 
-def _place(made: Table, rates: list[float]) -> DeclaredPlace:
+def _place(made: SpecificationTable, rates: list[float]) -> DeclaredPlace:
     place = made.declared
     rate = None if place is None else made.rows[place].rate
     if place is None or rate is None:
@@ -290,7 +431,7 @@ def _place(made: Table, rates: list[float]) -> DeclaredPlace:
     )
 
 
-def _picture(made: Table, estimates: list[Proportion]) -> CurvePicture:
+def _picture(made: SpecificationTable, estimates: list[Proportion]) -> CurvePicture:
     with_rate = [each for each in estimates if each.rate is not None]
     limits = [each.intervals[0] for each in with_rate]
     last, place = len(with_rate), made.declared
@@ -305,7 +446,7 @@ def _picture(made: Table, estimates: list[Proportion]) -> CurvePicture:
     )
 
 
-def _patients(context: Context, made: Table) -> tuple[RespondedIn, ...]:
+def _patients(context: Context, made: SpecificationTable) -> tuple[RespondedIn, ...]:
     listed = zip(context.ids, made.counted.tolist(), made.responded.tolist(), strict=True)
     return tuple(RespondedIn(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed)
 
