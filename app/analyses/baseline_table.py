@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import Answer, Basis, Context, Findings, Grouped, Question
+from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Question
 from app.derive.doses import index_dose_per_kg, prednisolone
 from app.derive.reasons import FlagCode
 from app.derive.segments import pick

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, Options, answer
-from app.analyses.frame import Context, Findings
+from app.analyses.answer import Context, Findings
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol, WeeklyChange

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer
-from app.analyses.honesty.notices_data import SENTENCES
-from app.analyses.honesty.variants import SENSITIVITY_CASES
+from app.analyses.sensitivity.caveat_findings import SENTENCES
+from app.analyses.sensitivity.sensitivity_cases import SENSITIVITY_CASES
 from app.demo import TIMELINES
 from app.derive.visits import window
 from app.estimate.changes.paired_change import paired_change

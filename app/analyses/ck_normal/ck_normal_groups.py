@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Question
 from app.analyses.ck_normal.ck_normal_time import (
     NormalTimeOptions,
     became_normal_reasons,
@@ -15,9 +16,8 @@ from app.analyses.ck_normal.ck_normal_time import (
     normality_flags,
     strategy_in_force,
 )
-from app.analyses.ck_normal.normal_strategies import times_of
+from app.analyses.ck_normal.intercurrent_strategies import times_of
 from app.analyses.comparison.comparisons import UNKNOWN
-from app.analyses.frame import Answer, Basis, Context, Findings, Grouped, Question
 from app.derive.ck.ck_rescue import ABNORMAL, CENSORED
 from app.estimate.results import Median, Number, Reason, RestrictedMean, Result, Survival, TestResult, WhyNull
 from app.estimate.times.group_survival import HazardRatio, LogRank, MeanDifference, cox, log_rank, mean_difference

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
-from app.analyses.ck_normal.ck_normal_time import became_normal_reasons, normality_excluded, undetermined
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,
@@ -18,6 +17,7 @@ from app.analyses.frame import (
     Question,
     not_listed,
 )
+from app.analyses.ck_normal.ck_normal_time import became_normal_reasons, normality_excluded, undetermined
 from app.estimate.arithmetic import quantile_of
 from app.estimate.results import Median, Number, Reason, Result, WhyNull
 from app.estimate.times.interval_censored import SEED, IntervalCensored, interval_censored

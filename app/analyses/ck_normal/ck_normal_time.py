@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from app.analyses.ck_normal.normal_strategies import Strategy, Times, is_event, strategies, times_by_strategy
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,
@@ -20,6 +19,7 @@ from app.analyses.frame import (
     Question,
     not_listed,
 )
+from app.analyses.ck_normal.intercurrent_strategies import Strategy, Times, is_event, strategies, times_by_strategy
 from app.derive.ck.ck_normal import UNKNOWN
 from app.derive.ck.ck_rescue import CAUSES, CENSORED, before_end
 from app.derive.exposure import first_new_drug_day

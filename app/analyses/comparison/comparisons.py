@@ -13,19 +13,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from app.analyses.comparison.compared import (
-    Arm,
-    ChangeComparison,
-    ComparisonSettings,
-    ForestRow,
-    GroupPair,
-    ResponseComparison,
-    caveats_of,
-    compare,
-    left_out,
-    noticed,
-)
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     By,
@@ -37,6 +25,18 @@ from app.analyses.frame import (
     Question,
     groups_by,
     values_of,
+)
+from app.analyses.comparison.two_groups import (
+    Arm,
+    ChangeComparison,
+    ComparisonSettings,
+    ForestRow,
+    GroupPair,
+    ResponseComparison,
+    caveats_of,
+    compare,
+    left_out,
+    noticed,
 )
 from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from app.analyses.comparison.comparisons import UNKNOWN
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,
@@ -23,6 +22,7 @@ from app.analyses.frame import (
     Question,
     values_of,
 )
+from app.analyses.comparison.comparisons import UNKNOWN
 from app.derive.reasons import ExclusionReason
 from app.derive.segments import first_reason
 from app.derive.study import DerivedStudy

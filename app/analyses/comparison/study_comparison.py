@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from app.analyses.comparison.compared import (
+from app.analyses.answer import Answer, Basis, By, Context, Findings, Options, Populations, populations, shared_part
+from app.analyses.comparison.two_groups import (
     Arm,
     ChangeComparison,
     ComparisonSettings,
@@ -17,7 +18,6 @@ from app.analyses.comparison.compared import (
     left_out,
     noticed,
 )
-from app.analyses.frame import Answer, Basis, By, Context, Findings, Options, Populations, populations, shared_part
 from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy
 from app.protocol.conventions import Multiplicity, ProportionInterval

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,
@@ -15,7 +15,7 @@ from app.analyses.frame import (
     Question,
     not_listed,
 )
-from app.analyses.improvement.core_set import MeasureAt, flags, left_out, recorded, visit_reasons
+from app.analyses.improvement.core_set_answers import MeasureAt, flags, left_out, recorded, visit_reasons
 from app.derive.improvement.core_set import CoreSetCourse
 from app.derive.improvement.definition_of_improvement import Judgement
 from app.derive.improvement.definition_of_improvement import definition_of_improvement as judge

@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import Context, Contribution, Grouped, not_listed
-from app.analyses.improvement.core_set import Share, share
+from app.analyses.answer import Context, Contribution, Grouped, not_listed
+from app.analyses.improvement.core_set_answers import Share, share
 from app.derive.improvement.core_set import CoreSetCourse
 from app.derive.improvement.improvement_score import ImprovementScores
 from app.derive.improvement.relative_change import Verdict

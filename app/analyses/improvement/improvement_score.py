@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,
@@ -16,7 +16,7 @@ from app.analyses.frame import (
     Question,
     not_listed,
 )
-from app.analyses.improvement.core_set import MeasureAt, Share, flags, left_out, recorded, share, visit_reasons
+from app.analyses.improvement.core_set_answers import MeasureAt, Share, flags, left_out, recorded, share, visit_reasons
 from app.analyses.improvement.improvement_course import ImprovementCourse, course_of
 from app.derive.improvement.core_set import CoreSetCourse
 from app.derive.improvement.improvement_score import ImprovementScores, MeasureScore, improvement_scores, measure_score

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,

@@ -5,8 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from app.analyses.ck_change import changes
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,
@@ -17,6 +16,7 @@ from app.analyses.frame import (
     Options,
     Question,
 )
+from app.analyses.ck_change import changes
 from app.analyses.weekly_change import differences
 from app.derive.response import Response as Verdicts
 from app.derive.segments import included

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from app.analyses.frame import Context
-from app.analyses.honesty.headlines import key_results, last_week, week_result
-from app.analyses.honesty.regression import regression
+from app.analyses.answer import Context
+from app.analyses.sensitivity.key_results import key_results, last_week, week_result
+from app.analyses.sensitivity.regression_to_the_mean import regression
 from app.derive.ck.ck_normal import ABNORMAL, NORMAL, UNKNOWN
 from app.derive.exact import at_most_zero
 from app.derive.intercurrent import Event

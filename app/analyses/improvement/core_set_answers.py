@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import Context, Excluded, Flag
+from app.analyses.answer import Context, Excluded, Flag
 from app.derive.improvement.core_set import CoreSetCourse, Followed, at_best_end, enzyme_names
 from app.derive.improvement.relative_change import Verdict
 from app.derive.reasons import ExclusionReason, FlagCode

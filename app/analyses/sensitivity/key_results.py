@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from app.analyses.answer import Context, Definition
 from app.analyses.ck_change import change_reasons, changes
-from app.analyses.frame import Context, Definition
 from app.analyses.weekly_change import change_definition, difference_reasons, differences, scales_of
 from app.derive.reasons import ExclusionReason
 from app.derive.segments import included

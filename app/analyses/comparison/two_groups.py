@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import Context, Definition, Excluded, Flag
+from app.analyses.answer import Context, Definition, Excluded, Flag
 from app.analyses.response_rates import response_flags, takes_the_best
 from app.analyses.weekly_change import Scale, difference_reasons, differences, scales_of
 from app.derive.study import DerivedStudy

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from app.analyses.frame import Answer, Basis, Context, Definition, Findings, Grouped, Question
-from app.analyses.honesty.notices_data import SENTENCES, CaveatFinding, data_findings, design_findings
+from app.analyses.answer import Answer, Basis, Context, Definition, Findings, Grouped, Question
+from app.analyses.sensitivity.caveat_findings import SENTENCES, CaveatFinding, data_findings, design_findings
 from app.estimate.results import Number, Result, WhyNull
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.analyses.frame import Definition
-from app.analyses.honesty.headlines import KeyResult, response_result, week_result
+from app.analyses.answer import Definition
+from app.analyses.sensitivity.key_results import KeyResult, response_result, week_result
 from app.derive.exact import difference, ln_ratio
 from app.derive.intercurrent import RESCUE
 from app.derive.run_in import SLOPE_DAYS, run_in, slopes

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from app.analyses.answer import Answer, Populations, populations
 from app.analyses.ck_change import change_reasons, changes
 from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
-from app.analyses.frame import Answer, Populations, populations
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import Context
+from app.analyses.answer import Context
 from app.derive.ck.ck_rescue import ABNORMAL, CAUSES, CENSORED, DIED, Outcomes
 from app.derive.segments import included
 from app.estimate.results import Median, RestrictedMean, Result, Survival

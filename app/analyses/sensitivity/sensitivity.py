@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
     Basis,
     Context,
@@ -16,9 +16,9 @@ from app.analyses.frame import (
     Question,
     not_listed,
 )
-from app.analyses.honesty.headlines import KeyResult, key_results
-from app.analyses.honesty.regression import Regression, regression
-from app.analyses.honesty.variants import SENSITIVITY_CASES, SensitivityCase, sensitivity_cases
+from app.analyses.sensitivity.key_results import KeyResult, key_results
+from app.analyses.sensitivity.regression_to_the_mean import Regression, regression
+from app.analyses.sensitivity.sensitivity_cases import SENSITIVITY_CASES, SensitivityCase, sensitivity_cases
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.influence import Influence, InfluenceOnTest, influence_on_change, influence_on_rate
 from app.estimate.influence_on_median import influence_on_median
