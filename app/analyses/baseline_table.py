@@ -153,7 +153,7 @@ def _year(day: int) -> int:
 
 
 def _times_upper_limit(study: DerivedStudy, measure: str) -> Floats:
-    limit = pick(study.records(measure).upper_limit, study.weeks(measure)[0])
+    limit = pick(study.analysis_values(measure).upper_limit, study.weeks(measure)[0])
     return study.at_week(measure, 0) / np.where(limit > 0, limit, np.nan)
 
 

@@ -68,7 +68,7 @@ def flow(study: DerivedStudy) -> tuple[Step, ...]:
             verdict = study.response(declared.rule)
             steps.append(_from_efficacy(study, f"response:{declared.rule.measure}", verdict.reason))
     steps.append(_from_efficacy(study, "ck_change", change_reasons(study, changes(study))))
-    steps.append(_from_efficacy(study, "ck_normal_time", study.spells.reason))
+    steps.append(_from_efficacy(study, "ck_normal_time", study.remission_episodes.reason))
     steps.append(_from_efficacy(study, "time_to_first_normal", first_normal_reasons(study)))
     return tuple(steps)
 

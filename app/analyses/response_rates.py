@@ -18,7 +18,7 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.derive.reasons import FlagCode
-from app.derive.response import Response as Verdicts
+from app.derive.response import ResponseVerdicts
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, WhyNull
 from app.protocol.model import Protocol
@@ -76,7 +76,7 @@ def _basis(whole: Context) -> Basis:
     return Basis(("definitions_are_ours", "uncontrolled_pre_post", *best))
 
 
-def _rate(context: Context, declared: Response, definition: Definition, verdict: Verdicts) -> ResponseRate:
+def _rate(context: Context, declared: Response, definition: Definition, verdict: ResponseVerdicts) -> ResponseRate:
     rule = declared.rule
     k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
     estimate = proportion(k, n, level=context.level, methods=context.proportion_methods)
@@ -94,7 +94,7 @@ def _rate(context: Context, declared: Response, definition: Definition, verdict:
     )
 
 
-def _verdicts(context: Context, verdict: Verdicts) -> tuple[Verdict, ...]:
+def _verdicts(context: Context, verdict: ResponseVerdicts) -> tuple[Verdict, ...]:
     return tuple(
         Verdict(patient=patient, responder=None if reason else bool(responder), reason=reason)
         for patient, responder, reason in zip(context.ids, verdict.responder, verdict.reason, strict=True)

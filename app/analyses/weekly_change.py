@@ -228,7 +228,7 @@ def difference_reasons(
     study: DerivedStudy, difference: Floats, measure: str, week: int
 ) -> tuple[ExclusionReason | None, ...]:
     """Why a patient has no difference."""
-    records, rows = study.records(measure), study.weeks(measure)
+    records, rows = study.analysis_values(measure), study.weeks(measure)
     missing = (
         *study.left_out,
         (ExclusionReason.NO_BASELINE, rows[0] < 0),

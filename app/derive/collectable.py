@@ -38,7 +38,7 @@ OUT_OF_REACH = frozenset(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Need:
+class MissingValue:
     """Something that some patients lack: a value of a measure, or the upper limit of a value that is there.
 
     The days count from day 0 of each patient, both ends included; `NO_TIME` is an open end.
@@ -53,7 +53,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Endpoint:
+class EndpointStatus:
     """One endpoint: who is evaluable, who never can be, and what the others lack."""
 
     name: EndpointName
@@ -61,10 +61,10 @@ class Endpoint:
     week: int | None
     evaluable: Bools
     out_of_reach: Bools
-    needs: tuple[Need, ...]
+    missing: tuple[MissingValue, ...]
 
 
-def endpoints(study: DerivedStudy) -> Iterator[Endpoint]:
+def endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
     """Every primary response, every week of every weekly change, the before/after comparison, the time with normal CK
     and, where it is declared, every visit of the improvement score.
     """
@@ -76,7 +76,7 @@ def endpoints(study: DerivedStudy) -> Iterator[Endpoint]:
     return (_while_alive(endpoint, died) for endpoint in _endpoints(study))
 
 
-def _endpoints(study: DerivedStudy) -> Iterator[Endpoint]:
+def _endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
     for declared in study.protocol.responses:
         if declared.primary:
             yield _response(study, declared.rule)
@@ -89,26 +89,26 @@ def _endpoints(study: DerivedStudy) -> Iterator[Endpoint]:
         yield from _improvement(study, study.protocol.improvement_score)
 
 
-def _while_alive(endpoint: Endpoint, died: Ints) -> Endpoint:
+def _while_alive(endpoint: EndpointStatus, died: Ints) -> EndpointStatus:
     """The endpoint with windows that end at death; whoever died before one of them is out of reach."""
     lost = endpoint.out_of_reach.copy()
-    for need in endpoint.needs:
-        lost |= need.patients & (need.first != NO_TIME) & (need.first > died)
-    needs = tuple(
+    for lacked in endpoint.missing:
+        lost |= lacked.patients & (lacked.first != NO_TIME) & (lacked.first > died)
+    missing = tuple(
         replace(
-            need,
-            patients=need.patients & ~lost,
+            lacked,
+            patients=lacked.patients & ~lost,
             last=np.where(
-                died == -NO_TIME, need.last, np.where(need.last == NO_TIME, died, np.minimum(need.last, died))
+                died == -NO_TIME, lacked.last, np.where(lacked.last == NO_TIME, died, np.minimum(lacked.last, died))
             ),
         )
-        for need in endpoint.needs
+        for lacked in endpoint.missing
     )
-    return replace(endpoint, out_of_reach=lost, needs=_felt(needs))
+    return replace(endpoint, out_of_reach=lost, missing=_of_anybody(missing))
 
 
-def _response(study: DerivedStudy, rule: ResponseRule) -> Endpoint:
-    verdict, records = study.response(rule), study.records(rule.measure)
+def _response(study: DerivedStudy, rule: ResponseRule) -> EndpointStatus:
+    verdict, records = study.response(rule), study.analysis_values(rule.measure)
     out_of_reach = _out_of_reach(verdict.reason)
     open_ = study.safety & ~verdict.evaluable & ~out_of_reach
     if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
@@ -117,44 +117,44 @@ def _response(study: DerivedStudy, rule: ResponseRule) -> Endpoint:
     else:
         first, last = window(rule.week, study.protocol.visits)
         seen = study.weeks(rule.measure)[rule.week] >= 0
-    needs = (_baseline(study, rule.measure, open_), _value(study, rule.measure, open_ & ~seen, first, last))
-    return Endpoint("response", rule.measure, None, verdict.evaluable, out_of_reach, _felt(needs))
+    missing = (_baseline(study, rule.measure, open_), _value(study, rule.measure, open_ & ~seen, first, last))
+    return EndpointStatus("response", rule.measure, None, verdict.evaluable, out_of_reach, _of_anybody(missing))
 
 
 def _out_of_reach(reasons: Sequence[ExclusionReason | None]) -> Bools:
     return np.array([reason in OUT_OF_REACH for reason in reasons], dtype=np.bool_)
 
 
-def _weekly(study: DerivedStudy, measure: str, week: int) -> Endpoint:
+def _weekly(study: DerivedStudy, measure: str, week: int) -> EndpointStatus:
     evaluable = ~np.isnan(
         ln_ratio([study.ck_at(week)], [study.ck_at(0)]) if measure == "CK" else study.difference(measure, week)
     )
     rows = study.weeks(measure)
     out_of_reach = study.efficacy & ~evaluable & (rows[0] >= 0) & (rows[week] >= 0)
     open_ = study.safety & ~evaluable & ~out_of_reach
-    needs = [_baseline(study, measure, open_), *_visit(study, measure, week, open_)]
+    missing = [_baseline(study, measure, open_), *_visit(study, measure, week, open_)]
     if week < 0:  # the efficacy set has a value after day 0
-        needs.append(_value(study, measure, open_ & ~study.efficacy, 1, NO_TIME))
-    return Endpoint("weekly_change", measure, week, evaluable, out_of_reach, _felt(needs))
+        missing.append(_value(study, measure, open_ & ~study.efficacy, 1, NO_TIME))
+    return EndpointStatus("weekly_change", measure, week, evaluable, out_of_reach, _of_anybody(missing))
 
 
-def _ck_change(study: DerivedStudy) -> Endpoint:
+def _ck_change(study: DerivedStudy) -> EndpointStatus:
     weeks, base = study.protocol.ck_change, study.ck_at(0)
     evaluable = ~np.isnan(ln_ratio([study.ck_at(weeks.after_week), study.ck_at(weeks.before_week)], [base, base]))
     rows = study.weeks("CK")
     there = np.logical_and.reduce([rows[week] >= 0 for week in (weeks.before_week, 0, weeks.after_week)])
     out_of_reach = study.efficacy & ~evaluable & there
     open_ = study.safety & ~evaluable & ~out_of_reach
-    needs = (
+    missing = (
         *_visit(study, "CK", weeks.before_week, open_),
         _baseline(study, "CK", open_),
         *_visit(study, "CK", weeks.after_week, open_),
     )
-    return Endpoint("ck_change", "CK", None, evaluable, out_of_reach, _felt(needs))
+    return EndpointStatus("ck_change", "CK", None, evaluable, out_of_reach, _of_anybody(missing))
 
 
-def _normal_time(study: DerivedStudy) -> Endpoint:
-    records, reasons = study.records("CK"), study.spells.reason
+def _normal_time(study: DerivedStudy) -> EndpointStatus:
+    records, reasons = study.analysis_values("CK"), study.remission_episodes.reason
     evaluable, out_of_reach = included(reasons), _out_of_reach(reasons)
     open_ = study.safety & ~evaluable & ~out_of_reach
     after = records.day > 0
@@ -165,11 +165,11 @@ def _normal_time(study: DerivedStudy) -> Endpoint:
     hidden = open_ & (base >= 0) & (pick_int(study.ck_known, base, UNKNOWN) == UNKNOWN)
     seen = any_where(records.patient, records.size, after)
     blind = open_ & seen & ~any_where(records.patient, records.size, after & ~unknown)
-    needs = (
+    missing = (
         _baseline(study, "CK", open_),
-        Need("CK", "upper_limit", "baseline", hidden, day, day),
+        MissingValue("CK", "upper_limit", "baseline", hidden, day, day),
         _value(study, "CK", open_ & ~seen, 1, NO_TIME),
-        Need(
+        MissingValue(
             "CK",
             "upper_limit",
             "normality",
@@ -178,10 +178,10 @@ def _normal_time(study: DerivedStudy) -> Endpoint:
             pick_int(records.day, last, NO_TIME),
         ),
     )
-    return Endpoint("ck_normal_time", "CK", None, evaluable, out_of_reach, _felt(needs))
+    return EndpointStatus("ck_normal_time", "CK", None, evaluable, out_of_reach, _of_anybody(missing))
 
 
-def _improvement(study: DerivedStudy, score: ImprovementScore) -> Iterator[Endpoint]:
+def _improvement(study: DerivedStudy, score: ImprovementScore) -> Iterator[EndpointStatus]:
     declared, course = score.core_set, study.core_set(score)
     nobody = np.zeros(len(study.cohort), dtype=np.bool_)
     codes = (
@@ -194,38 +194,40 @@ def _improvement(study: DerivedStudy, score: ImprovementScore) -> Iterator[Endpo
     for column, week in enumerate(course.weeks):
         known = np.logical_and.reduce([each.known[:, column] for each in course.measures])
         open_ = study.safety & ~known
-        needs = [need for code in codes for need in _scored(study, code, week, open_)]
-        needs += _enzyme(study, declared, course, week, open_)
-        yield Endpoint("improvement_score", "core_set", week, known & study.safety, nobody, _felt(needs))
+        missing = [lacked for code in codes for lacked in _scored(study, code, week, open_)]
+        missing += _enzyme(study, declared, course, week, open_)
+        yield EndpointStatus("improvement_score", "core_set", week, known & study.safety, nobody, _of_anybody(missing))
 
 
-def _scored(study: DerivedStudy, code: str, week: int, open_: Bools) -> tuple[Need, ...]:
+def _scored(study: DerivedStudy, code: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:
     return _baseline(study, code, open_), *_visit(study, code, week, open_)
 
 
-def _enzyme(study: DerivedStudy, declared: CoreSet, course: CoreSetCourse, week: int, open_: Bools) -> Iterator[Need]:
+def _enzyme(
+    study: DerivedStudy, declared: CoreSet, course: CoreSetCourse, week: int, open_: Bools
+) -> Iterator[MissingValue]:
     """The enzyme that is followed, at the visit; any of the declared ones at baseline, where none is followed yet."""
     followed = enzyme_names(declared, course.enzyme)
     none = np.array([name is None for name in followed], dtype=np.bool_)
     first = declared.enzymes[0]
     any_value = np.logical_or.reduce([study.weeks(code)[0] >= 0 for code in declared.enzymes])
-    day = pick_int(study.records(first).day, study.weeks(first)[0], NO_TIME)
+    day = pick_int(study.analysis_values(first).day, study.weeks(first)[0], NO_TIME)
     yield _value(study, first, open_ & none & ~any_value, NO_TIME, 0, "baseline")
-    yield Need(first, "upper_limit", "baseline", open_ & none & any_value & ~course.undecided, day, day)
+    yield MissingValue(first, "upper_limit", "baseline", open_ & none & any_value & ~course.undecided, day, day)
     for code in declared.enzymes:
         mine, rows = open_ & (followed == code), study.weeks(code)[week]
-        records = study.records(code)
+        records = study.analysis_values(code)
         there = pick_int(records.day, rows, NO_TIME)
         limit = np.isnan(records.upper_limit)[np.maximum(rows, 0)] if len(records.day) else mine
         yield from _visit(study, code, week, mine)
-        yield Need(code, "upper_limit", "window", mine & (rows >= 0) & limit, there, there)
+        yield MissingValue(code, "upper_limit", "window", mine & (rows >= 0) & limit, there, there)
 
 
-def _baseline(study: DerivedStudy, measure: str, open_: Bools) -> Need:
+def _baseline(study: DerivedStudy, measure: str, open_: Bools) -> MissingValue:
     return _value(study, measure, open_ & (study.weeks(measure)[0] < 0), NO_TIME, 0, "baseline")
 
 
-def _visit(study: DerivedStudy, measure: str, week: int, open_: Bools) -> tuple[Need, ...]:
+def _visit(study: DerivedStudy, measure: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:
     """A value in the window of a week.
 
     Before treatment the last value of all is the baseline: one in an earlier window serves its week only if another
@@ -238,7 +240,7 @@ def _visit(study: DerivedStudy, measure: str, week: int, open_: Bools) -> tuple[
     if week > 0:
         return (_value(study, measure, lacking, max(low, 1), high),)
     high = min(high, -1)
-    base = pick_int(study.records(measure).day, study.weeks(measure)[0], NO_TIME)
+    base = pick_int(study.analysis_values(measure).day, study.weeks(measure)[0], NO_TIME)
     replaced = lacking & (base != NO_TIME) & (base <= high)
     return (
         _value(study, measure, lacking, low, high),
@@ -248,11 +250,11 @@ def _visit(study: DerivedStudy, measure: str, week: int, open_: Bools) -> tuple[
 
 def _value(
     study: DerivedStudy, measure: str, patients: Bools, first: int, last: int, purpose: Purpose = "window"
-) -> Need:
+) -> MissingValue:
     size = len(study.cohort)
-    return Need(measure, "value", purpose, patients, np.full(size, first), np.full(size, last))
+    return MissingValue(measure, "value", purpose, patients, np.full(size, first), np.full(size, last))
 
 
-def _felt(needs: Iterable[Need]) -> tuple[Need, ...]:
-    """The needs that anybody has."""
-    return tuple(need for need in needs if need.patients.any())
+def _of_anybody(missing: Iterable[MissingValue]) -> tuple[MissingValue, ...]:
+    """What any patient lacks."""
+    return tuple(lacked for lacked in missing if lacked.patients.any())

@@ -22,7 +22,7 @@ _DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Intercurrent:
+class IntercurrentEvents:
     """The first day, counted from day 0, of each kind of event of each patient; `NO_TIME` where none is known.
 
     An increase or taper of prednisolone is the first day after day 0 with another dose than on day 0;
@@ -58,7 +58,7 @@ class DoseSteps:
     daily_milligrams: Floats
 
 
-def intercurrent(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, ...]) -> Intercurrent:
+def intercurrent_events(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, ...]) -> IntercurrentEvents:
     """The intercurrent events of a cohort."""
     at_start = prednisolone(cohort, exposure, 0).daily_milligrams
     steps = dose_steps(cohort, exposure)
@@ -66,7 +66,7 @@ def intercurrent(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[s
     change = np.round(steps.daily_milligrams - at_start[steps.patient], _DIGITS)
     died = [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients]
     death = np.array(died, dtype=np.int64)
-    return Intercurrent(
+    return IntercurrentEvents(
         second_course=exposure.second_course,
         new_immunosuppressant=first_new_drug_day(cohort, exposure, immunosuppressants),
         steroid_increase=_first_day(steps, after & (change > 0), len(cohort)),
@@ -76,7 +76,7 @@ def intercurrent(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[s
     )
 
 
-def until_rescue(cohort: Cohort, exposure: Exposure, events: Intercurrent) -> Cohort:
+def until_rescue(cohort: Cohort, exposure: Exposure, events: IntercurrentEvents) -> Cohort:
     """The cohort without the values after the day of a patient's first rescue; a value of that day is before it."""
     rescue = events.day(*RESCUE)
     last = np.where(rescue == NO_TIME, -NO_TIME, rescue + exposure.day0)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from app.derive.records import Records
+from app.derive.records import AnalysisValues
 from app.derive.segments import NONE, Code
 from app.timeline.columns import Bools, Ints
 
@@ -21,13 +21,13 @@ ROWS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Chunk:
     """Neighbouring patients and the rows that are theirs; the patients of a part are numbered from 0."""
 
     patients: slice
     rows: slice
 
-    def records(self, whole: Records) -> Records:
+    def analysis_values(self, whole: AnalysisValues) -> AnalysisValues:
         """Their records; what was left out is told of the whole only."""
         size = self.patients.stop - self.patients.start
         if size == whole.size:
@@ -47,11 +47,11 @@ class Part:
         return [(name, mask[self.patients]) for name, mask in whole]
 
 
-def parts(records: Records) -> Iterator[Part]:
+def chunks(records: AnalysisValues) -> Iterator[Chunk]:
     """All patients in order, in parts of about `ROWS_AT_ONCE` rows; one part where there are no more."""
     ends = np.searchsorted(records.patient, np.arange(1, records.size + 1))
     for first, stop in neighbours(ends, ROWS_AT_ONCE):
-        yield Part(slice(first, stop), slice(*(int(ends[each - 1]) if each else 0 for each in (first, stop))))
+        yield Chunk(slice(first, stop), slice(*(int(ends[each - 1]) if each else 0 for each in (first, stop))))
 
 
 def neighbours(ends: Ints, rows: int) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ Order = tuple[Ints | Floats, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Records:
+class AnalysisValues:
     """Values of one measure sorted by patient and day, at most one a day.
 
     `day` counts from day 0. `upper_limit` is NaN where unknown and `comparator` 0 where the value is exact (see
@@ -49,7 +49,7 @@ def _counted_as(value: Floats, comparator: Ints) -> Floats:
     return np.where(below, value / 2, value)
 
 
-def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
+def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues:
     """The results of one analyte; of several on one day the latest, then the last issued, then the least favourable.
 
     Least favourable to a response is the highest CK after day 0, and the lowest on or before it, from which a fall is
@@ -65,7 +65,7 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
     kept = kept.where(chosen)
     flags[FlagCode.NO_UPPER_LIMIT] += int(np.isnan(kept.upper_limit).sum())
     flags[FlagCode.COMPARATOR] += int((kept.comparator != 0).sum())
-    return Records(
+    return AnalysisValues(
         len(cohort),
         kept.patient,
         kept.day - exposure.day0[kept.patient],
@@ -78,7 +78,7 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> Records:
     )
 
 
-def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> Records:
+def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> AnalysisValues:
     """The scores of one instrument that fit the protocol's scale; of several on one day the latest, then the last
     issued, then the least favourable to a response: the worst after day 0, and the best on or before it.
     """
@@ -94,7 +94,7 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
     chosen = _one_a_day(kept, (worst, kept.issued, kept.instant), flags)
     kept = kept.where(chosen)
     nothing = np.full(len(kept), np.nan)
-    return Records(
+    return AnalysisValues(
         len(cohort),
         kept.patient,
         kept.day - exposure.day0[kept.patient],

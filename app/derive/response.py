@@ -8,7 +8,7 @@ import numpy as np
 from app.derive.ck.ck_normal import NORMAL
 from app.derive.exact import at_most_zero
 from app.derive.reasons import ExclusionReason, FlagCode
-from app.derive.records import Records
+from app.derive.records import AnalysisValues
 from app.derive.segments import any_where, first_reason, included, last_where, pick, pick_int
 from app.protocol.model import Scale
 from app.protocol.response import (
@@ -22,7 +22,7 @@ from app.timeline.columns import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Response:
+class ResponseVerdicts:
     """One row per patient: `reason` is None where the rule could judge (`evaluable`); `responder` is its verdict."""
 
     reason: tuple[ExclusionReason | None, ...]
@@ -35,7 +35,7 @@ class Response:
 class Judged:
     """What a rule is applied to: the records of its measure, the rows of each week and who is left out beforehand."""
 
-    records: Records
+    records: AnalysisValues
     weeks: Mapping[int, Ints]
     known: Ints
     scale: Scale | None
@@ -47,7 +47,7 @@ class Judged:
         return self.weeks[0]
 
 
-def response(rule: ResponseRule, judged: Judged) -> Response:
+def response(rule: ResponseRule, judged: Judged) -> ResponseVerdicts:
     """The verdict of one rule on every patient."""
     chosen = _chosen(rule, judged)
     seen = judged.records.patient[chosen]
@@ -68,7 +68,7 @@ def response(rule: ResponseRule, judged: Judged) -> Response:
     if not isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
         flags[FlagCode.NEAR_CEILING] = int((_near_ceiling(rule, at_baseline, best_end) & evaluable).sum())
     responder = any_where(seen, size, satisfied)
-    return Response(reason, evaluable, responder & evaluable, flags)
+    return ResponseVerdicts(reason, evaluable, responder & evaluable, flags)
 
 
 def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline: Floats, best_end: float) -> Bools:

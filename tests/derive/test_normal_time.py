@@ -32,7 +32,7 @@ def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, prot
         for i, patient in enumerate(patients):
             expected = slow.outcome(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
             found = (int(outcomes.duration[i]), names[outcomes.cause[i]])
-            assert (expected is None) == (study.spells.reason[i] is not None)
+            assert (expected is None) == (study.remission_episodes.reason[i] is not None)
             late = (bool(outcomes.rescue_after_last_ck[i]), bool(outcomes.death_after_last_ck[i]))
             assert late == slow.after_last_ck(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
             if expected is not None:

@@ -289,7 +289,7 @@ def time_to_first_high(arm: str, subjects: list[Subject]) -> Any:
     """By the service's own derivations and estimator."""
     made = [json.dumps(timeline(subject)).encode() for subject in subjects if subject.arm == arm]
     study = DerivedStudy(Cohort.of_histories([read_timeline(each, NOW) for each in made]), PROTOCOL)
-    records, known = study.records("CK"), study.ck_known
+    records, known = study.analysis_values("CK"), study.ck_known
     assert not (known == UNKNOWN).any()
     after = records.day > 0
     high = first_where(records.patient, records.size, after & (known == ABNORMAL))

@@ -159,21 +159,21 @@ def _basis(whole: Context) -> Basis:
 
 
 def _normal_interval(context: Context, options: IntervalOptions) -> NormalInterval:
-    spells = context.study.spell_intervals
-    chosen = spells.in_set
-    ended = spells.ended[chosen]
+    episodes = context.study.remission_intervals
+    chosen = episodes.in_set
+    ended = episodes.ended[chosen]
     return NormalInterval(
         group=context.group,
-        estimate=_estimate(context, options, spells.left[chosen], spells.right[chosen]),
-        right_endpoint=_right_endpoint(context, spells.seen[chosen], ended),
+        estimate=_estimate(context, options, episodes.left[chosen], episodes.right[chosen]),
+        right_endpoint=_right_endpoint(context, episodes.seen[chosen], ended),
         bounds=Bounds(
-            shortest=_median(context, spells.left[chosen], ended),
-            longest=_median(context, spells.seen_longest[chosen], ended),
+            shortest=_median(context, episodes.left[chosen], ended),
+            longest=_median(context, episodes.seen_longest[chosen], ended),
         ),
         visit_gaps=VisitGaps(
-            within_spells=_gaps(spells.gaps),
-            of_relapses=_gaps((spells.right - spells.left)[chosen & spells.ended]),
-            before_spells=_gaps((spells.start - spells.start_after)[chosen]),
+            within_spells=_gaps(episodes.gaps),
+            of_relapses=_gaps((episodes.right - episodes.left)[chosen & episodes.ended]),
+            before_spells=_gaps((episodes.start - episodes.start_after)[chosen]),
         ),
         time_to_first_normal=_first_normal(context, options),
         patients=_listed(context) if context.listed else None,
@@ -224,7 +224,7 @@ def _gaps(days: Ints) -> Gaps:
 
 def _listed(context: Context) -> tuple[SeenInterval, ...]:
     study = context.study
-    spells, first = study.spell_intervals, study.first_normal_intervals
+    episodes, first = study.remission_intervals, study.first_normal_intervals
 
     def days(values: Ints, known: Bools) -> list[int | None]:
         return [int(value) if is_known else None for value, is_known in zip(values, known, strict=True)]
@@ -234,10 +234,10 @@ def _listed(context: Context) -> tuple[SeenInterval, ...]:
         days(first.left, first.evaluable),
         days(first.right, first.evaluable & (first.right != NO_TIME)),
         became_normal_reasons(study),
-        days(spells.left, spells.in_set),
-        days(spells.right, spells.ended),
-        days(spells.longest, spells.ended),
-        study.spells.reason,
+        days(episodes.left, episodes.in_set),
+        days(episodes.right, episodes.ended),
+        days(episodes.longest, episodes.ended),
+        study.remission_episodes.reason,
         strict=True,
     )
     names = ("patient", "normal_after", "normal_by", "normal_reason", "left", "right", "longest", "reason")

@@ -286,7 +286,7 @@ def _basis(whole: Context) -> Basis:
 
 def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
     study = context.study
-    spells, exposure = study.spells, study.exposure
+    episodes, exposure = study.remission_episodes, study.exposure
     by_strategy = times_by_strategy(context)
     times = by_strategy[strategy]
     in_set, curve = times.in_set, times.curve
@@ -296,14 +296,14 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         group=context.group,
         n=curve.n,
         events=curve.events,
-        never_normal=spells.reason.count(ExclusionReason.NEVER_NORMAL),
-        normal_at_baseline=spells.reason.count(ExclusionReason.NORMAL_AT_BASELINE),
+        never_normal=episodes.reason.count(ExclusionReason.NEVER_NORMAL),
+        normal_at_baseline=episodes.reason.count(ExclusionReason.NORMAL_AT_BASELINE),
         median=curve.median,
         curve=curve.curve,
         rmst=times.mean,
-        second_course=int(before_end(spells, exposure.second_course).sum()),
-        new_immunosuppressant=int(before_end(spells, new_drug).sum()),
-        rescue_before_normal=int((in_set & (rescue_day != NO_TIME) & (rescue_day <= spells.start)).sum()),
+        second_course=int(before_end(episodes, exposure.second_course).sum()),
+        new_immunosuppressant=int(before_end(episodes, new_drug).sum()),
+        rescue_before_normal=int((in_set & (rescue_day != NO_TIME) & (rescue_day <= episodes.start)).sum()),
         time_to_first_normal=_first_normal(context),
         strategies=strategies(context, by_strategy, strategy),
         follow_up=_follow_up(context, times),
@@ -321,18 +321,18 @@ def _follow_up(context: Context, times: Times) -> FollowUp:
 
 def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
     study = context.study
-    spells, outcomes, event = study.spells, times.outcomes, is_event(times)
+    episodes, outcomes, event = study.remission_episodes, times.outcomes, is_event(times)
     days, sustained = study.days_normal, study.sustained.start
     told = study.efficacy & (days.days > 0)
     names = (None, *CAUSES)
     return tuple(
         Spell(
             patient=patient,
-            start=int(spells.start[i]) if times.in_set[i] else None,
+            start=int(episodes.start[i]) if times.in_set[i] else None,
             duration=int(outcomes.duration[i]) if times.in_set[i] else None,
             event=bool(event[i]) if times.in_set[i] else None,
             ended_by=names[outcomes.cause[i]],
-            reason=spells.reason[i],
+            reason=episodes.reason[i],
             sustained_from=int(sustained[i]) if study.efficacy[i] and sustained[i] != NO_TIME else None,
             days_followed=int(days.days[i]) / 2 if told[i] else None,
             days_normal=int(days.carried_forward[i]) / 2 if told[i] else None,
@@ -368,7 +368,7 @@ def became_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, 
 def _first_normal_reasons(
     study: DerivedStudy, before: Sequence[tuple[ExclusionReason, Bools]]
 ) -> tuple[ExclusionReason | None, ...]:
-    records = study.records("CK")
+    records = study.analysis_values("CK")
     after = records.day > 0
     unseen, unknown = (
         ~any_where(records.patient, records.size, chosen) for chosen in (after, after & (study.ck_known != UNKNOWN))
@@ -384,7 +384,7 @@ def _first_normal_reasons(
 def normality_excluded(context: Context, first_normal: Sequence[ExclusionReason | None]) -> list[Excluded]:
     """Who is not in the time with normal CK, then who is not in the time to the first normal CK."""
     return [
-        *context.excluded(context.study.spells.reason, "CK", estimate="time_normal"),
+        *context.excluded(context.study.remission_episodes.reason, "CK", estimate="time_normal"),
         *context.excluded(first_normal, "CK", estimate="time_to_first_normal"),
     ]
 

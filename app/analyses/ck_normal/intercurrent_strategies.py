@@ -69,7 +69,7 @@ class Times:
 
 def in_risk_set(context: Context) -> Bools:
     """Whether each patient is in the risk set of the time with normal CK."""
-    return included(context.study.spells.reason)
+    return included(context.study.remission_episodes.reason)
 
 
 def times_of(context: Context, strategy: RescueStrategy) -> Times:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.analyses.answer import Context, Excluded, Flag
 from app.derive.improvement.core_set import CoreSetCourse, Followed, at_best_end, enzyme_names
-from app.derive.improvement.relative_change import Verdict
+from app.derive.improvement.relative_change import BoundedVerdict
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.segments import first_reason
 from app.estimate.rates.proportion import proportion
@@ -59,7 +59,7 @@ class MeasureAt(Result):
     value: Number | None = Field(description="Value at the visit, likewise.", examples=[1500])
 
 
-def share(context: Context, verdict: Verdict, among: Bools) -> Share:
+def share(context: Context, verdict: BoundedVerdict, among: Bools) -> Share:
     """The patients of a verdict (one entry a patient) among some of them."""
     n = int(among.sum())
     least, most = (

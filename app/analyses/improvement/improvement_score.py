@@ -19,9 +19,15 @@ from app.analyses.answer import (
 from app.analyses.improvement.core_set_answers import MeasureAt, Share, flags, left_out, recorded, share, visit_reasons
 from app.analyses.improvement.improvement_course import ImprovementCourse, course_of
 from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.improvement_score import ImprovementScores, MeasureScore, improvement_scores, measure_score
-from app.derive.improvement.relative_change import Verdict
-from app.derive.improvement.worsening import WorseningCourse, worsening_course
+from app.derive.improvement.improvement_score import (
+    ImprovementScores,
+    MeasureScore,
+    WorseningCourse,
+    improvement_scores,
+    measure_score,
+    worsening_course,
+)
+from app.derive.improvement.relative_change import BoundedVerdict
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Summary, WhyNull
 from app.estimate.summary import summarise
@@ -265,7 +271,7 @@ def _level(
     worsening: WorseningCourse,
     column: int,
 ) -> LevelRate:
-    reached = Verdict(scores.surely(threshold)[:, column], scores.possibly(threshold)[:, column])
+    reached = BoundedVerdict(scores.surely(threshold)[:, column], scores.possibly(threshold)[:, column])
     complete = scores.complete[:, column]
     k = int((reached.surely & complete).sum())
     estimate = proportion(k, int(complete.sum()), level=context.level, methods=context.proportion_methods)

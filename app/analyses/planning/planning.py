@@ -18,7 +18,7 @@ from app.analyses.answer import (
 )
 from app.analyses.ck_change import changes
 from app.analyses.weekly_change import differences
-from app.derive.response import Response as Verdicts
+from app.derive.response import ResponseVerdicts
 from app.derive.segments import included
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.planning import (
@@ -130,7 +130,7 @@ def planning(context: Context) -> Findings:
         verdict, definition = study.response(rule), Definition.of_rule(rule)
         rates.append(_rate(context, options, rule.measure, definition, verdict))
         excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
-    excluded += context.excluded(study.spells.reason, "CK", estimate="time_normal")
+    excluded += context.excluded(study.remission_episodes.reason, "CK", estimate="time_normal")
     return Findings(
         {"results": rates, "changes": _changes(context, options), "medians": [_median(context, options)]}, excluded
     )
@@ -149,7 +149,7 @@ def _basis(whole: Context) -> Basis:
 
 
 def _rate(
-    context: Context, options: PlanningOptions, measure: str, definition: Definition, verdict: Verdicts
+    context: Context, options: PlanningOptions, measure: str, definition: Definition, verdict: ResponseVerdicts
 ) -> PlannedRate:
     k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
     return PlannedRate(
@@ -207,8 +207,8 @@ def _change(
 
 
 def _median(context: Context, options: PlanningOptions) -> PlannedMedian:
-    spells = context.study.spells
-    events = int((spells.relapsed & included(spells.reason)).sum())
+    episodes = context.study.remission_episodes
+    events = int((episodes.relapsed & included(episodes.reason)).sum())
     return PlannedMedian(
         group=context.group,
         events=events,

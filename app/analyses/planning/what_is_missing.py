@@ -20,7 +20,7 @@ from app.analyses.answer import (
     Options,
     Question,
 )
-from app.derive.collectable import Endpoint, EndpointName, Lacking, Need, Purpose, endpoints
+from app.derive.collectable import EndpointName, EndpointStatus, Lacking, MissingValue, Purpose, endpoints
 from app.estimate.results import Reason, WhyNull
 from app.timeline.columns import NO_TIME, Ints
 from app.timeline.moments import EPOCH_DAY
@@ -157,11 +157,11 @@ def _collect(row: MissingValueRow) -> Collect:
     )
 
 
-def _gap(context: Context, endpoint: Endpoint) -> EndpointGap:
+def _gap(context: Context, endpoint: EndpointStatus) -> EndpointGap:
     safety = context.study.safety
     lacking = np.zeros(len(safety), dtype=np.bool_)
-    for need in endpoint.needs:
-        lacking |= need.patients
+    for lacked in endpoint.missing:
+        lacking |= lacked.patients
     evaluable, out_of_reach = endpoint.evaluable & safety, endpoint.out_of_reach & safety
     return EndpointGap(
         group=context.group,
@@ -179,11 +179,11 @@ def _gap(context: Context, endpoint: Endpoint) -> EndpointGap:
 Key = tuple[int, str, Lacking, Purpose, int, int]
 
 
-def _wanted(context: Context, asked: Iterable[Endpoint], place: int) -> list[MissingValueRow]:
+def _wanted(context: Context, asked: Iterable[EndpointStatus], place: int) -> list[MissingValueRow]:
     """One row for each thing to collect, with every endpoint that lacks it, counted from `place`."""
     lacking: dict[Key, list[int]] = {}
     for i, endpoint in enumerate(asked, place):
-        for key in dict.fromkeys(key for need in endpoint.needs for key in _keys(need)):
+        for key in dict.fromkeys(key for lacked in endpoint.missing for key in _keys(lacked)):
             lacking.setdefault(key, []).append(i)
     ids, day0 = context.ids, context.study.exposure.day0.tolist()
     followed = context.study.follow_up_days.tolist()
@@ -195,10 +195,10 @@ def _wanted(context: Context, asked: Iterable[Endpoint], place: int) -> list[Mis
     ]
 
 
-def _keys(need: Need) -> Iterable[Key]:
-    rows: Ints = np.flatnonzero(need.patients)
-    days = zip(rows.tolist(), need.first[rows].tolist(), need.last[rows].tolist(), strict=True)
-    return ((patient, need.measure, need.what, need.purpose, first, last) for patient, first, last in days)
+def _keys(lacked: MissingValue) -> Iterable[Key]:
+    rows: Ints = np.flatnonzero(lacked.patients)
+    days = zip(rows.tolist(), lacked.first[rows].tolist(), lacked.last[rows].tolist(), strict=True)
+    return ((patient, lacked.measure, lacked.what, lacked.purpose, first, last) for patient, first, last in days)
 
 
 def _day(day: int) -> int | None:

@@ -96,7 +96,7 @@ def listed_courses(context: Context, view: CourseStudy) -> tuple[CourseOfPatient
 
 def _verdicts(view: CourseStudy, declared: Response) -> Iterator[CourseVerdict]:
     measure = declared.rule.measure
-    verdict, rows, records = view.response(declared.rule), view.weeks(measure)[0], view.records(measure)
+    verdict, rows, records = view.response(declared.rule), view.weeks(measure)[0], view.analysis_values(measure)
     values, days = pick(records.value, rows), pick_int(records.day, rows, 0)
     later = (rows != NONE) & (view.courses.previous != NONE)
     after = view.baseline_after_previous(measure)
@@ -311,7 +311,7 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Cours
 
 
 def _baseline(context: Context, view: CourseStudy, measure: str, place: _CoursePlace) -> CourseBaseline:
-    records, rows = view.records(measure), view.weeks(measure)[0]
+    records, rows = view.analysis_values(measure), view.weeks(measure)[0]
     values = records.at(rows)[place.rows]
     return CourseBaseline(
         **place.named(context),
@@ -358,7 +358,7 @@ def _flags(context: Context, view: CourseStudy) -> list[Flag]:
     flags = context.flags(context.study.exposure.flags, "infusions")
     for measure in context.protocol.measures:
         counts = {
-            FlagCode.DAY_0_POST_DOSE: view.records(measure).flags[FlagCode.DAY_0_POST_DOSE],
+            FlagCode.DAY_0_POST_DOSE: view.analysis_values(measure).flags[FlagCode.DAY_0_POST_DOSE],
             FlagCode.BASELINE_TOO_OLD: int(view.baseline_too_old(measure).sum()),
         }
         flags += context.flags(counts, measure)

@@ -12,7 +12,7 @@ from app.derive.ck.ck_normal import ABNORMAL, NORMAL, UNKNOWN
 from app.derive.exact import at_most_zero
 from app.derive.intercurrent import Event
 from app.derive.reasons import ExclusionReason
-from app.derive.records import Records
+from app.derive.records import AnalysisValues
 from app.derive.segments import any_where, count_where, included, last_where, pick, pick_int
 from app.derive.visits import window
 from app.estimate.influence import influence_on_change
@@ -185,7 +185,7 @@ def _regression(context: Context) -> CaveatFinding:
 
 def _ends_of_scale(context: Context, measure: str) -> Iterator[CaveatFinding]:
     study, scale = context.study, context.protocol.scale(measure)
-    score = pick(study.records(measure).value, study.weeks(measure)[0])
+    score = pick(study.analysis_values(measure).value, study.weeks(measure)[0])
     known = study.efficacy & ~np.isnan(score)
     whole = np.ones(len(score))
     least = at_most_zero((100, score), (-100 + NEAR, whole * scale.minimum), (-NEAR, whole * scale.maximum))
@@ -282,7 +282,7 @@ def last_endpoint_day(context: Context) -> int:
 
 def _intercurrent(context: Context) -> Iterator[CaveatFinding]:
     study, until = context.study, last_endpoint_day(context)
-    events = study.intercurrent
+    events = study.intercurrent_events
     for event in EVENTS:
         among = study.safety & events.steroid_known if event.startswith("steroid") else study.safety
         yield counted(
@@ -320,7 +320,7 @@ def _missing(context: Context) -> Iterator[CaveatFinding]:
 
 
 def _laboratory(context: Context) -> Iterator[CaveatFinding]:
-    records = context.study.records("CK")
+    records = context.study.analysis_values("CK")
     has = any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
     named = np.array([lab is not None for lab in records.lab], dtype=np.bool_)
     labs = np.zeros(len(records.day), dtype=np.int64)
@@ -338,7 +338,7 @@ def _laboratory(context: Context) -> Iterator[CaveatFinding]:
     yield counted("comparators", bounds, np.ones(len(bounds), dtype=np.bool_))
 
 
-def _several(records: Records, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
+def _several(records: AnalysisValues, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
     """Which patients have more than one kind among some of their records, and which have any."""
     pairs = np.unique(np.stack([records.patient[among], kind[among]]), axis=1)[0]
     kinds = count_where(pairs, records.size, np.ones(len(pairs), dtype=np.bool_))
@@ -347,10 +347,10 @@ def _several(records: Records, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
 
 def _between_visits(context: Context) -> CaveatFinding:
     """The gap in which CK became abnormal again: from the last normal draw of the spell to the abnormal one."""
-    study, records, spells = context.study, context.study.records("CK"), context.study.spells
-    inside = included(spells.reason)
-    ended = inside & spells.relapsed
-    end = spells.start + spells.duration
+    study, records, episodes = context.study, context.study.analysis_values("CK"), context.study.remission_episodes
+    inside = included(episodes.reason)
+    ended = inside & episodes.relapsed
+    end = episodes.start + episodes.duration
     in_spell = (study.ck_known == NORMAL) & (records.day > 0) & (records.day < end[records.patient])
     last_normal = pick_int(records.day, last_where(records.patient, records.size, in_spell), 0)
     gap = np.where(ended, end - last_normal, 0)
@@ -363,6 +363,6 @@ def _between_visits(context: Context) -> CaveatFinding:
 
 
 def _never_normal(context: Context) -> CaveatFinding:
-    reasons = context.study.spells.reason
+    reasons = context.study.remission_episodes.reason
     never = np.array([reason == ExclusionReason.NEVER_NORMAL for reason in reasons], dtype=np.bool_)
     return counted("conditioned_on_normalising", never, never | included(reasons))

@@ -133,8 +133,8 @@ def time_result(study: DerivedStudy) -> KeyResult:
 
     The other strategies for a rescue stand side by side in `ck-normal-time`.
     """
-    spells, rule = study.spells, study.protocol.ck_normal_time
-    inside = included(spells.reason)
+    episodes, rule = study.remission_episodes, study.protocol.ck_normal_time
+    inside = included(episodes.reason)
     return KeyResult(
         analysis="ck-normal-time",
         measure="CK",
@@ -143,8 +143,8 @@ def time_result(study: DerivedStudy) -> KeyResult:
             id="first_normal_to_first_abnormal",
             parameters=rule.model_dump(mode="json") | {"rescue": "treatment_policy"},
         ),
-        values=np.where(inside, spells.duration.astype(np.float64), np.nan),
-        reasons=spells.reason,
-        until=np.where(inside, spells.start + spells.duration - 1, -1),
-        events=spells.relapsed,
+        values=np.where(inside, episodes.duration.astype(np.float64), np.nan),
+        reasons=episodes.reason,
+        until=np.where(inside, episodes.start + episodes.duration - 1, -1),
+        events=episodes.relapsed,
     )

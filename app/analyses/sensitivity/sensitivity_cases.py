@@ -66,7 +66,7 @@ def _other_baselines(study: DerivedStudy, main: KeyResult) -> Iterator[Sensitivi
     if main.week is None:
         return
     is_ck = main.scale == "ln"
-    records, rows = study.records(main.measure), study.weeks(main.measure)
+    records, rows = study.analysis_values(main.measure), study.weeks(main.measure)
     before = run_in(records, rows[0], logarithm=is_ck)
     after = study.at_week(main.measure, main.week)
     level = np.log(np.where(after > 0, after, np.nan)) if is_ck else after
@@ -85,7 +85,7 @@ def _unmoved(values: Floats) -> Bools:
 
 def _slopes(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     weeks = study.protocol.ck_change
-    found = slopes(study.records("CK"), study.weeks("CK")[0], study.protocol.visits, weeks)
+    found = slopes(study.analysis_values("CK"), study.weeks("CK")[0], study.protocol.visits, weeks)
     values = np.where(study.efficacy, found.after - found.before, np.nan)
     days = {"before_days": [found.first_day, 0], "after_days": [0, found.last_day], "per_days": SLOPE_DAYS}
     values = np.where(_unmoved(values), 0.0, values)
@@ -101,12 +101,12 @@ def _complete_cases(study: DerivedStudy, main: KeyResult) -> Iterator[Sensitivit
 
 
 def _without_further_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
-    treated_further = study.intercurrent.within(main.until, *RESCUE)
+    treated_further = study.intercurrent_events.within(main.until, *RESCUE)
     yield SensitivityCase(_about_further_treatment("without_further_treatment", main), main.keeping(~treated_further))
 
 
 def _while_on_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
-    treated_further = study.intercurrent.within(main.until, *RESCUE)
+    treated_further = study.intercurrent_events.within(main.until, *RESCUE)
     definition = _about_further_treatment("while_on_treatment", main)
     before = study.before_rescue
     if main.rule is not None:
@@ -126,7 +126,7 @@ def _while_on_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[Sensit
 
 def _last_point(before: DerivedStudy, measure: str, until: Ints) -> Floats:
     """The last value after day 0 and not after a day, NaN where there is none."""
-    records = before.records(measure)
+    records = before.analysis_values(measure)
     chosen = (records.day > 0) & (records.day <= until[records.patient])
     rows = np.full(records.size, -1, dtype=np.int64)
     rows[records.patient[chosen]] = np.flatnonzero(chosen)
@@ -137,7 +137,7 @@ def _without_comparators(study: DerivedStudy, main: KeyResult) -> Iterator[Sensi
     if main.scale != "ln" or main.week is None:
         return
     weeks = (0, main.week) if main.analysis == "weekly-change" else (study.protocol.ck_change.before_week, 0, main.week)
-    records = study.records("CK")
+    records = study.analysis_values("CK")
     bound = np.zeros(len(study.cohort), dtype=np.bool_)
     for week in weeks:
         used = study.weeks("CK")[week]

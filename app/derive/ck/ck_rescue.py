@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck.ck_normal import Spells
+from app.derive.ck.ck_normal import RemissionEpisodes
 from app.derive.exposure import Exposure, first_new_drug_day
 from app.derive.segments import included
 from app.protocol.ck_normal import RescueStrategy
@@ -53,18 +53,18 @@ def rescues(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, .
     return Rescues(_earlier(exposure.second_course, drug), np.where(known, died - exposure.day0, NO_TIME))
 
 
-def before_end(spells: Spells, day: Ints) -> Bools:
+def before_end(episodes: RemissionEpisodes, day: Ints) -> Bools:
     """Whether something of this day from day 0 (`NO_TIME` for none) came while the time with normal CK was observed.
 
     On the day of the abnormal CK it comes after it: the CK was the reason. Where CK never became abnormal the time is
     observed up to and with the day of the last CK of known normality.
     """
-    end = spells.start + spells.duration
-    before: Bools = _in_set(spells) & (day != NO_TIME) & np.where(spells.relapsed, day < end, day <= end)
+    end = episodes.start + episodes.duration
+    before: Bools = _in_set(episodes) & (day != NO_TIME) & np.where(episodes.relapsed, day < end, day <= end)
     return before
 
 
-def outcomes(spells: Spells, rescued: Rescues, strategy: RescueStrategy) -> Outcomes:
+def outcomes(episodes: RemissionEpisodes, rescued: Rescues, strategy: RescueStrategy) -> Outcomes:
     """The time with normal CK of each patient under one strategy.
 
     A rescue or death counts only while the time is observed (`before_end`), so that one rule censors everybody: were
@@ -72,22 +72,22 @@ def outcomes(spells: Spells, rescued: Rescues, strategy: RescueStrategy) -> Outc
     at late times. Later ones are marked. Of one day a rescue comes before death. A rescue on or before the first normal
     CK acts at 0 days. `hypothetical` censors on the day of the rescue and leaves death to the last CK.
     """
-    cause = np.where(_in_set(spells) & spells.relapsed, ABNORMAL, CENSORED)
-    counted = before_end(spells, rescued.treated), before_end(spells, rescued.died)
+    cause = np.where(_in_set(episodes) & episodes.relapsed, ABNORMAL, CENSORED)
+    counted = before_end(episodes, rescued.treated), before_end(episodes, rescued.died)
     by_rescue = counted[0] & ~(counted[1] & (rescued.died < rescued.treated))
     by_death = counted[1] & ~by_rescue
-    duration, cut = spells.duration, np.zeros(len(cause), dtype=np.bool_)
+    duration, cut = episodes.duration, np.zeros(len(cause), dtype=np.bool_)
     if strategy != "treatment_policy":
-        duration = np.where(by_rescue, np.maximum(rescued.treated - spells.start, 0), duration)
+        duration = np.where(by_rescue, np.maximum(rescued.treated - episodes.start, 0), duration)
         cut = by_rescue if strategy == "hypothetical" else by_rescue | by_death
         cause = np.where(cut, CENSORED if strategy == "hypothetical" else np.where(by_rescue, RESCUED, DIED), cause)
-    last = _in_set(spells) & (cause == CENSORED) & ~cut
-    end = spells.start + spells.duration
+    last = _in_set(episodes) & (cause == CENSORED) & ~cut
+    end = episodes.start + episodes.duration
     return Outcomes(duration, cause, cut, last & (rescued.treated > end), last & (rescued.died > end))
 
 
-def _in_set(spells: Spells) -> Bools:
-    return included(spells.reason)
+def _in_set(episodes: RemissionEpisodes) -> Bools:
+    return included(episodes.reason)
 
 
 def _earlier(one: Ints, other: Ints) -> Ints:

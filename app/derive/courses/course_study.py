@@ -12,7 +12,7 @@ import numpy as np
 
 from app.derive.ck.ck_normal import borrow_limits
 from app.derive.courses.courses import Courses
-from app.derive.records import Records, after_death, lab_records, on_scale, post_dose_on_day_0
+from app.derive.records import AnalysisValues, after_death, lab_records, on_scale, post_dose_on_day_0
 from app.derive.segments import NONE
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
@@ -34,7 +34,7 @@ class CourseStudy(DerivedStudy):
 
     def baseline_after_previous(self, measure: str) -> Bools:
         """Whether the baseline of a course was taken after the first infusion of the course before."""
-        records, rows = self.records(measure), self.weeks(measure)[0]
+        records, rows = self.analysis_values(measure), self.weeks(measure)[0]
         table = (self.cohort.labs if measure in LAB_CODES else self.cohort.assessments).of(measure)
         after = np.zeros(len(self.courses), dtype=np.bool_)
         known = np.flatnonzero((rows != NONE) & (self.courses.previous != NONE))
@@ -44,7 +44,7 @@ class CourseStudy(DerivedStudy):
         after[known] = (day > begun) | post_dose_on_day_0(day, instant, begun, at)
         return after
 
-    def _lab_records(self, code: str) -> Records:
+    def _lab_records(self, code: str) -> AnalysisValues:
         """As in any study; limits may be borrowed from all results of the patient, whichever course they serve."""
         records = lab_records(self.cohort, self.exposure, code)
         if code != "CK" or self.protocol.upper_limit == "own":

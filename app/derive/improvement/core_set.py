@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.derive.exact import sign_of_sum, written
-from app.derive.records import Records
+from app.derive.records import AnalysisValues
 from app.derive.segments import NONE, pick, pick_int
 from app.protocol.improvement import CoreSet, CoreSetMeasure
 from app.protocol.model import Scale
 from app.timeline.columns import COMPARATORS, NO_TIME, Bools, Floats, Ints, Words
 from app.timeline.vocabulary import Direction
 
-Recorded = tuple[Records, Mapping[int, Ints]]
+Recorded = tuple[AnalysisValues, Mapping[int, Ints]]
 """The records of an analyte or instrument, and the row of each patient for week 0 and each planned week."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class ValueRange:
     """Values known to lie between `low` and `high`, which are equal where a value is exact.
 
     `low_open` and `high_open` tell where a bound is not itself possible. `unit` is what one of these numbers is worth:
@@ -51,8 +51,8 @@ class Followed:
     name: CoreSetMeasure
     better: Direction
     span: float
-    before: Reading
-    after: Reading
+    before: ValueRange
+    after: ValueRange
     day: Ints
 
     @property
@@ -116,13 +116,13 @@ def core_set_course(
     return CoreSetCourse(tuple(weeks), tuple(followed), chosen, undecided)
 
 
-def at_baseline(recorded: Recorded) -> Reading:
+def at_baseline(recorded: Recorded) -> ValueRange:
     """An enzyme at baseline; NaN without an upper limit, in multiples of which it is compared."""
     records, rows = recorded
     return _reading(records, rows[0])
 
 
-def most_abnormal(enzymes: Sequence[Reading]) -> tuple[Ints, Bools]:
+def most_abnormal(enzymes: Sequence[ValueRange]) -> tuple[Ints, Bools]:
     """The number of the enzyme with the highest multiple of its own upper limit, -1 for none, and where bounds hide it.
 
     Of equal multiples the first declared counts. An enzyme without an upper limit counts as not measured.
@@ -161,8 +161,8 @@ def _score(name: CoreSetMeasure, recorded: Recorded, scale: Scale, weeks: Sequen
         name,
         scale.better,
         float(written(scale.maximum) - written(scale.minimum)),
-        Reading(before, before, exact, exact, one),
-        Reading(after, after, exact, exact, one),
+        ValueRange(before, before, exact, exact, one),
+        ValueRange(after, after, exact, exact, one),
         _days(records, rows, weeks),
     )
 
@@ -182,12 +182,12 @@ def _enzyme(enzymes: Sequence[Recorded], chosen: Ints, weeks: Sequence[int]) -> 
     return Followed("enzyme", "lower", np.nan, before, after, day)
 
 
-def _nothing(size: int, width: int) -> Reading:
+def _nothing(size: int, width: int) -> ValueRange:
     absent, closed = np.full((size, width), np.nan), np.zeros((size, width), dtype=np.bool_)
-    return Reading(absent, absent.copy(), closed, closed.copy(), np.ones((size, width)))
+    return ValueRange(absent, absent.copy(), closed, closed.copy(), np.ones((size, width)))
 
 
-def _reading(records: Records, rows: Ints) -> Reading:
+def _reading(records: AnalysisValues, rows: Ints) -> ValueRange:
     """Results at some rows: `<x` lies between 0 and x, `>x` has no upper bound; NaN without an upper limit."""
     value, limit = pick(records.value, rows), pick(records.upper_limit, rows)
     sign = pick_int(records.comparator, rows, 0)
@@ -197,14 +197,14 @@ def _reading(records: Records, rows: Ints) -> Reading:
     at_most, at_least = below | (sign == COMPARATORS["<="]), above | (sign == COMPARATORS[">="])
     low = np.where(at_most & usable, 0.0, value)
     high = np.where(at_least & usable, np.inf, value)
-    return Reading(low, high, above & usable, below & usable, np.where(usable, limit, 1.0))
+    return ValueRange(low, high, above & usable, below & usable, np.where(usable, limit, 1.0))
 
 
 def _at(column: Floats, rows: Mapping[int, Ints], weeks: Sequence[int]) -> Floats:
     return np.stack([pick(column, rows[week]) for week in weeks], axis=1)
 
 
-def _days(records: Records, rows: Mapping[int, Ints], weeks: Sequence[int]) -> Ints:
+def _days(records: AnalysisValues, rows: Mapping[int, Ints], weeks: Sequence[int]) -> Ints:
     return np.stack([pick_int(records.day, rows[week], NO_TIME) for week in weeks], axis=1)
 
 

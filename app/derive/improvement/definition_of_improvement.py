@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.relative_change import Verdict, at_least, improved, worsened
+from app.derive.improvement.relative_change import BoundedVerdict, at_least, improved, worsened
 from app.protocol.improvement import CoreSetMeasure, DefinitionOfImprovement
 from app.timeline.columns import Bools
 
@@ -22,8 +22,8 @@ class Judgement:
     weeks: tuple[int, ...]
     attended: Bools
     complete: Bools
-    improved: Verdict
-    by_measure: tuple[tuple[CoreSetMeasure, Verdict, Verdict], ...]
+    improved: BoundedVerdict
+    by_measure: tuple[tuple[CoreSetMeasure, BoundedVerdict, BoundedVerdict], ...]
 
 
 def definition_of_improvement(declared: DefinitionOfImprovement, course: CoreSetCourse) -> Judgement:
@@ -46,6 +46,6 @@ def definition_of_improvement(declared: DefinitionOfImprovement, course: CoreSet
         course.weeks,
         attended,
         attended & settled,
-        Verdict(verdict.surely & attended, verdict.possibly & attended),
+        BoundedVerdict(verdict.surely & attended, verdict.possibly & attended),
         by_measure,
     )

@@ -16,7 +16,8 @@ import numpy as np
 
 from app.derive.exact import sign_of_sum
 from app.derive.improvement.core_set import CoreSetCourse, Followed
-from app.protocol.improvement import TABLE, CoreSetMeasure, ImprovementScore
+from app.derive.improvement.relative_change import BoundedVerdict, at_least, worse_by_points, worsened
+from app.protocol.improvement import TABLE, CoreSetMeasure, ImprovementScore, Worsening
 from app.timeline.columns import Bools, Floats, Ints
 
 _NEARLY = 1e-12
@@ -161,3 +162,48 @@ def _span(declared: ImprovementScore, course: CoreSetCourse, followed: Followed)
     multiples = [declared.range_of(enzyme).upper_limits for enzyme in declared.core_set.enzymes]
     spans: Floats = np.array([*multiples, np.nan], dtype=np.float64)[course.enzyme]
     return spans[:, None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorseningCourse:
+    """Patients x weeks: whether a visit is worse than the baseline, and whether worsening is confirmed by it."""
+
+    worse: BoundedVerdict
+    confirmed: BoundedVerdict
+
+
+def worsening_course(rule: Worsening, course: CoreSetCourse) -> WorseningCourse:
+    """The rule of worsening at every visit; a visit that was not attended is neither worse nor possibly so."""
+    floor = rule.zero_baseline_floor_percent
+    global_and_muscle = worse_by_points(course.of("physician_global"), rule.physician_global_points) & worsened(
+        course.of("muscle_strength"), rule.muscle_percent, floor
+    )
+    extramuscular = worse_by_points(course.of("extramuscular"), rule.extramuscular_points)
+    counted = [each for each in course.measures if rule.count_enzyme or each.name != "enzyme"]
+    several = at_least(rule.measures, [worsened(each, rule.measures_percent, floor) for each in counted])
+    either = global_and_muscle | extramuscular | several
+    attended = course.attended
+    worse = BoundedVerdict(either.surely & attended, either.possibly & attended)
+    confirmed = BoundedVerdict(
+        np.logical_or.accumulate(twice_running(attended, worse.surely), axis=1),
+        np.logical_or.accumulate(twice_running(attended, worse.possibly), axis=1),
+    )
+    return WorseningCourse(worse, confirmed)
+
+
+def twice_running(attended: Bools, holds: Bools) -> Bools:
+    """The visits at which something holds as it did at the patient's visit before; a missed visit does not count."""
+    found = np.zeros(holds.shape, dtype=np.bool_)
+    before = np.zeros(len(holds), dtype=np.bool_)
+    for week in range(holds.shape[1]):
+        now = holds[:, week] & attended[:, week]
+        found[:, week] = now & before
+        before = np.where(attended[:, week], now, before)
+    return found
+
+
+def at_last_visit(attended: Bools, holds: Bools) -> Bools:
+    """Whether something holds at each patient's last visit."""
+    last = attended.shape[1] - 1 - np.argmax(attended[:, ::-1], axis=1)
+    held: Bools = np.logical_or.reduce(attended, axis=1) & holds[np.arange(len(holds)), last]
+    return held

@@ -14,23 +14,23 @@ from app.timeline.columns import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
+class BoundedVerdict:
     """Where something holds, and where it holds or might."""
 
     surely: Bools
     possibly: Bools
 
-    def __and__(self, other: "Verdict") -> "Verdict":
+    def __and__(self, other: "BoundedVerdict") -> "BoundedVerdict":
         """Both hold."""
-        return Verdict(self.surely & other.surely, self.possibly & other.possibly)
+        return BoundedVerdict(self.surely & other.surely, self.possibly & other.possibly)
 
-    def __or__(self, other: "Verdict") -> "Verdict":
+    def __or__(self, other: "BoundedVerdict") -> "BoundedVerdict":
         """Either holds."""
-        return Verdict(self.surely | other.surely, self.possibly | other.possibly)
+        return BoundedVerdict(self.surely | other.surely, self.possibly | other.possibly)
 
-    def __invert__(self) -> "Verdict":
+    def __invert__(self) -> "BoundedVerdict":
         """It does not hold."""
-        return Verdict(~self.possibly, ~self.surely)
+        return BoundedVerdict(~self.possibly, ~self.surely)
 
     @property
     def decided(self) -> Bools:
@@ -42,14 +42,14 @@ class Verdict:
         surely, possibly = bool(self.surely[at]), bool(self.possibly[at])
         return surely if surely == possibly else None
 
-    def at_week(self, column: int) -> "Verdict":
+    def at_week(self, column: int) -> "BoundedVerdict":
         """One week of it, one entry a patient."""
-        return Verdict(self.surely[:, column], self.possibly[:, column])
+        return BoundedVerdict(self.surely[:, column], self.possibly[:, column])
 
     @property
-    def ever(self) -> "Verdict":
+    def ever(self) -> "BoundedVerdict":
         """At any week, one entry a patient."""
-        return Verdict(_any(self.surely), _any(self.possibly))
+        return BoundedVerdict(_any(self.surely), _any(self.possibly))
 
 
 def _any(weeks: Bools) -> Bools:
@@ -57,14 +57,14 @@ def _any(weeks: Bools) -> Bools:
     return found
 
 
-def at_least(count: int, verdicts: list[Verdict]) -> Verdict:
+def at_least(count: int, verdicts: list[BoundedVerdict]) -> BoundedVerdict:
     """Whether so many of several hold."""
     surely = np.add.reduce([each.surely.astype(np.int64) for each in verdicts])
     possibly = np.add.reduce([each.possibly.astype(np.int64) for each in verdicts])
-    return Verdict(surely >= count, possibly >= count)
+    return BoundedVerdict(surely >= count, possibly >= count)
 
 
-def improved(followed: Followed, percent: float) -> Verdict:
+def improved(followed: Followed, percent: float) -> BoundedVerdict:
     """Better than the baseline by at least `percent` of it; from a baseline of 0 nothing is."""
     before, after, shape = followed.before, followed.after, followed.after.low.shape
     if followed.better == "higher":
@@ -78,7 +78,7 @@ def improved(followed: Followed, percent: float) -> Verdict:
     return _unless_missing(followed, np.broadcast_to(surely, shape), np.broadcast_to(possibly, shape))
 
 
-def worsened(followed: Followed, percent: float, floor_percent: float) -> Verdict:
+def worsened(followed: Followed, percent: float, floor_percent: float) -> BoundedVerdict:
     """Worse than the baseline by at least `percent` of it.
 
     From a baseline of 0 a score whose lower end is better is worse from `floor_percent` of its scale on, and one whose
@@ -100,7 +100,7 @@ def worsened(followed: Followed, percent: float, floor_percent: float) -> Verdic
     return _unless_missing(followed, np.broadcast_to(surely, shape), np.broadcast_to(possibly, shape))
 
 
-def worse_by_points(followed: Followed, points: float) -> Verdict:
+def worse_by_points(followed: Followed, points: float) -> BoundedVerdict:
     """A score worse than the baseline by at least so many points."""
     better, worse = followed.before.low, followed.after.low
     if followed.better == "higher":
@@ -114,6 +114,6 @@ def _reaches(after: Floats, unit: Floats, before: Floats, unit_before: Floats, p
     return sign_of_sum((100.0, after, unit_before), (-percent, before, unit))
 
 
-def _unless_missing(followed: Followed, surely: Bools, possibly: Bools) -> Verdict:
+def _unless_missing(followed: Followed, surely: Bools, possibly: Bools) -> BoundedVerdict:
     known = followed.known
-    return Verdict(surely & known, possibly | ~known)
+    return BoundedVerdict(surely & known, possibly | ~known)

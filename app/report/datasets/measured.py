@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.derive.ck.ck_normal import UNKNOWN, borrow_limits, normality
-from app.derive.records import Records, post_dose_on_day_0
+from app.derive.records import AnalysisValues, post_dose_on_day_0
 from app.derive.segments import first_reason, included, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
@@ -59,7 +59,7 @@ def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
     """All rows of one measure."""
     table, value, addresses = _table(study, sources, measure)
     everything = _records(study, measure, table, value)
-    judged = study.records(measure) if has_scale(study, measure) else None
+    judged = study.analysis_values(measure) if has_scale(study, measure) else None
     usable = np.zeros(len(table), dtype=np.bool_)
     chosen, baseline = usable.copy(), usable.copy()
     week = np.full(len(table), NO_TIME, dtype=np.int64)
@@ -129,13 +129,13 @@ def _table(study: DerivedStudy, sources: Sources, measure: str) -> tuple[Labs | 
     return scores, scores.score, sources.assessments[cohort.assessments.code == place]
 
 
-def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats) -> Records:
+def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats) -> AnalysisValues:
     """All rows as records, whether they may be used or not, with the limits that the protocol borrows."""
     size, day = len(study.cohort), since(table.day, study.exposure.day0[table.patient])
     if not isinstance(table, Labs):
         nothing, none = np.full(len(table), np.nan), np.full(len(table), None, dtype=np.object_)
-        return Records(size, table.patient, day, value, nothing, np.zeros(len(table), dtype=np.int64), none, {})
-    records = Records(size, table.patient, day, value, table.upper_limit, table.comparator, table.lab, {})
+        return AnalysisValues(size, table.patient, day, value, nothing, np.zeros(len(table), dtype=np.int64), none, {})
+    records = AnalysisValues(size, table.patient, day, value, table.upper_limit, table.comparator, table.lab, {})
     if measure == "CK" and study.protocol.upper_limit == "nearest_same_laboratory":
         return borrow_limits(records, table, study.exposure.day0)
     return records

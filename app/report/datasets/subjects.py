@@ -144,7 +144,7 @@ def adsl(origin: Origin) -> Dataset:
             **_end(people),
             **baselines,
             **_judged(origin),
-            "CKNRREAS": texts(study.spells.reason),
+            "CKNRREAS": texts(study.remission_episodes.reason),
             "TTNRREAS": texts(first_normal_reasons(study)),
             "SRCID": [" ".join(map(patient_address, records)) for records in origin.sources.records],
             "TRTSSRC": texts(first_infusion_facts(origin)),
