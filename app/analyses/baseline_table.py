@@ -9,8 +9,8 @@ from pydantic import Field
 
 from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Question
 from app.derive.doses import index_dose_per_kg, prednisolone
+from app.derive.per_patient import pick
 from app.derive.reasons import FlagCode
-from app.derive.segments import pick
 from app.derive.study import DerivedStudy
 from app.estimate.results import Number, Result, Summary
 from app.estimate.summary import summarise

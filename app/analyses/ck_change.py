@@ -16,9 +16,9 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.derive.exact import ln_ratio
+from app.derive.exact_comparison import ln_ratio
+from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
-from app.derive.segments import first_reason
 from app.derive.study import DerivedStudy
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.derive.per_patient import any_where, count_where, first_where, pick_int
 from app.derive.reasons import FlagCode
-from app.derive.segments import any_where, count_where, first_where, pick_int
 from app.protocol.model import Treatment
 from app.timeline.columns import NO_TIME, Bools, Cohort, Infusions, Ints
 

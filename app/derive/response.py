@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck.ck_normal import NORMAL
-from app.derive.exact import at_most_zero
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import NORMAL
+from app.derive.exact_comparison import at_most_zero
+from app.derive.per_patient import any_where, first_reason, included, last_where, pick, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
-from app.derive.records import AnalysisValues
-from app.derive.segments import any_where, first_reason, included, last_where, pick, pick_int
 from app.protocol.model import Scale
 from app.protocol.response import (
     CkDecreaseOrNormal,

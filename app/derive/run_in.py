@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.records import AnalysisValues
-from app.derive.segments import count_where
+from app.derive.analysis_values import AnalysisValues
+from app.derive.per_patient import count_where
 from app.derive.visits import window
 from app.protocol.model import CkChange, Visits
 from app.timeline.columns import Bools, Floats, Ints

@@ -13,10 +13,10 @@ from math import prod
 
 import numpy as np
 
-from app.derive.ck.ck_normal import NORMAL, UNKNOWN
-from app.derive.exact import EXACT, at_most_zero, written
-from app.derive.records import AnalysisValues
-from app.derive.segments import any_where, count_where, first_where, last_where, pick, pick_int
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import NORMAL, UNKNOWN
+from app.derive.exact_comparison import EXACT, at_most_zero, written
+from app.derive.per_patient import any_where, count_where, first_where, last_where, pick, pick_int
 from app.derive.study import DerivedStudy
 from app.protocol.specification import (
     AnalysisSet,

@@ -6,7 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from app.derive.ck.ck_normal import (
+from app.derive.adverse_reactions import Reactions, reactions
+from app.derive.analysis_values import AnalysisValues, lab_records, score_records
+from app.derive.chunks import Chunk, Derived, chunks, joined
+from app.derive.ck_normality import (
     NORMAL,
     UNKNOWN,
     DaysNormal,
@@ -24,19 +27,16 @@ from app.derive.ck.ck_normal import (
     sustained,
     time_to_first_normal,
 )
-from app.derive.ck.ck_rescue import Outcomes, Rescues, outcomes, rescues
-from app.derive.courses.courses import Courses, courses
-from app.derive.exact import difference
+from app.derive.core_set import CoreSetCourse, core_set_course
+from app.derive.courses import Courses, courses
+from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
-from app.derive.improvement.core_set import CoreSetCourse, core_set_course
-from app.derive.intercurrent import IntercurrentEvents, intercurrent_events, until_rescue
-from app.derive.parts import Chunk, Derived, chunks, joined
-from app.derive.reactions import Reactions, reactions
+from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
+from app.derive.per_patient import any_where, pick_int
 from app.derive.reasons import ExclusionReason
-from app.derive.records import AnalysisValues, lab_records, score_records
+from app.derive.rescue_treatment import Outcomes, Rescues, outcomes, rescues
 from app.derive.response import Judged, ResponseVerdicts, response
 from app.derive.run_in import RunIn, run_in
-from app.derive.segments import any_where, pick_int
 from app.derive.visits import baseline_too_old, visit_rows
 from app.protocol.ck_normal import RescueStrategy
 from app.protocol.improvement import Composite, judged_weeks

@@ -4,8 +4,8 @@ forward.
 
 import numpy as np
 
-from app.derive.records import AnalysisValues
-from app.derive.segments import last_where, nearest_where, pick_int
+from app.derive.analysis_values import AnalysisValues
+from app.derive.per_patient import last_where, nearest_where, pick_int
 from app.protocol.model import Visits
 from app.timeline.columns import Bools, Ints
 

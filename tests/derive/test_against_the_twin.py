@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.analyses import Options, report
-from app.derive.exact import ln_ratio
+from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
 from app.timeline.columns import NO_TIME
 from tests.twin import derivations as twin

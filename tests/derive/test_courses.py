@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.derive.courses.course_study import CourseStudy
-from app.derive.exact import ln_ratio
+from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
+from app.derive.study_by_course import CourseStudy
 from app.protocol.presets import SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.rows import InfusionRow, LabRow, PatientRow

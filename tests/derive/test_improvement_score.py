@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive.exact import sign_of_sum
-from app.derive.improvement.core_set import Followed, ValueRange, most_abnormal
-from app.derive.improvement.definition_of_improvement import definition_of_improvement
-from app.derive.improvement.improvement_score import (
+from app.derive.core_set import Followed, ValueRange, most_abnormal
+from app.derive.exact_comparison import sign_of_sum
+from app.derive.imacs_definition_of_improvement import definition_of_improvement
+from app.derive.relative_change import BoundedVerdict, improved, worsened
+from app.derive.study import DerivedStudy
+from app.derive.total_improvement_score import (
     at_last_visit,
     improvement_scores,
     measure_score,
     twice_running,
     worsening_course,
 )
-from app.derive.improvement.relative_change import BoundedVerdict, improved, worsened
-from app.derive.study import DerivedStudy
 from app.protocol.improvement import TABLE, THRESHOLDS
 from app.protocol.presets import ACR_EULAR_2016_ADULT, ACR_EULAR_2016_JUVENILE, IMACS_2004
 from tests.derive.core_sets import cohort, visit

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 
 from app.analyses import Options, answer
 from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
-from app.derive.ck.ck_rescue import CAUSES
+from app.derive.rescue_treatment import CAUSES
 from app.derive.study import DerivedStudy
 from app.protocol.presets import SEED_2008
 from app.timeline.columns import NO_TIME

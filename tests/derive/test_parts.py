@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.derive import parts as module
-from app.derive.parts import chunks
-from app.derive.records import AnalysisValues
+from app.derive import chunks as module
+from app.derive.analysis_values import AnalysisValues
+from app.derive.chunks import chunks
 from app.derive.study import DerivedStudy
 from tests.twin.cohorts import cohorts, protocols
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.derive.doses import prednisolone
-from app.derive.intercurrent import RESCUE, dose_steps
+from app.derive.intercurrent_events import RESCUE, dose_steps
 from app.derive.run_in import run_in, slopes
 from app.derive.study import DerivedStudy
 from app.derive.visits import window

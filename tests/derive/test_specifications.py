@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive.ck.ck_normal import UNKNOWN
-from app.derive.records import AnalysisValues
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import UNKNOWN
 from app.derive.specifications import SpecificationVerdicts, all_at, before_dose
 from app.derive.study import DerivedStudy
 from app.protocol.presets import RELATIVE_20, SEED_2008

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.derive.ck.ck_normal import ABNORMAL, NORMAL, UNKNOWN
-from app.derive.segments import first_where, last_where, pick_int
+from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
+from app.derive.per_patient import first_where, last_where, pick_int
 from app.derive.study import DerivedStudy
 from app.estimate.times.survival import kaplan_meier
 from app.ingest.native import read_timeline

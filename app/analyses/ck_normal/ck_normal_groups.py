@@ -18,7 +18,7 @@ from app.analyses.ck_normal.ck_normal_time import (
 )
 from app.analyses.ck_normal.intercurrent_strategies import times_of
 from app.analyses.comparison.comparisons import UNKNOWN
-from app.derive.ck.ck_rescue import ABNORMAL, CENSORED
+from app.derive.rescue_treatment import ABNORMAL, CENSORED
 from app.estimate.results import Median, Number, Reason, RestrictedMean, Result, Survival, TestResult, WhyNull
 from app.estimate.times.group_survival import HazardRatio, LogRank, MeanDifference, cox, log_rank, mean_difference
 from app.estimate.times.survival import kaplan_meier, restricted_mean

@@ -20,11 +20,11 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.ck_normal.intercurrent_strategies import Strategy, Times, is_event, strategies, times_by_strategy
-from app.derive.ck.ck_normal import UNKNOWN
-from app.derive.ck.ck_rescue import CAUSES, CENSORED, before_end
+from app.derive.ck_normality import UNKNOWN
 from app.derive.exposure import first_new_drug_day
+from app.derive.per_patient import any_where, first_reason
 from app.derive.reasons import ExclusionReason, FlagCode
-from app.derive.segments import any_where, first_reason
+from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
 from app.derive.study import DerivedStudy
 from app.estimate.results import CurvePoint, Median, Number, Reason, RestrictedMean, Result, Summary, Survival, WhyNull
 from app.estimate.summary import summarise

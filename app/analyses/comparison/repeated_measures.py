@@ -23,8 +23,8 @@ from app.analyses.answer import (
     values_of,
 )
 from app.analyses.comparison.comparisons import UNKNOWN
+from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
-from app.derive.segments import first_reason
 from app.derive.study import DerivedStudy
 from app.estimate.changes.mixed_model import MixedModel, mixed_model
 from app.estimate.changes.ratio import ratio_interval

@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Context, Excluded, Flag
-from app.derive.improvement.core_set import CoreSetCourse, Followed, at_best_end, enzyme_names
-from app.derive.improvement.relative_change import BoundedVerdict
+from app.derive.core_set import CoreSetCourse, Followed, at_best_end, enzyme_names
+from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason, FlagCode
-from app.derive.segments import first_reason
+from app.derive.relative_change import BoundedVerdict
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, WhyNull
 from app.protocol.improvement import Composite

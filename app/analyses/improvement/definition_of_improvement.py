@@ -16,10 +16,10 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.improvement.core_set_answers import MeasureAt, flags, left_out, recorded, visit_reasons
-from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.definition_of_improvement import Judgement
-from app.derive.improvement.definition_of_improvement import definition_of_improvement as judge
-from app.derive.improvement.relative_change import improved
+from app.derive.core_set import CoreSetCourse
+from app.derive.imacs_definition_of_improvement import Judgement
+from app.derive.imacs_definition_of_improvement import definition_of_improvement as judge
+from app.derive.relative_change import improved
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, WhyNull
 from app.protocol.improvement import DefinitionOfImprovement, judged_weeks

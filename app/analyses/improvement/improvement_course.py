@@ -5,9 +5,9 @@ from pydantic import Field
 
 from app.analyses.answer import Context, Contribution, Grouped, not_listed
 from app.analyses.improvement.core_set_answers import Share, share
-from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.improvement_score import ImprovementScores, WorseningCourse, at_last_visit, twice_running
-from app.derive.improvement.relative_change import BoundedVerdict
+from app.derive.core_set import CoreSetCourse
+from app.derive.relative_change import BoundedVerdict
+from app.derive.total_improvement_score import ImprovementScores, WorseningCourse, at_last_visit, twice_running
 from app.estimate.results import Number, Result, Summary, Survival
 from app.estimate.summary import summarise
 from app.estimate.times.survival import kaplan_meier

@@ -18,8 +18,9 @@ from app.analyses.answer import (
 )
 from app.analyses.improvement.core_set_answers import MeasureAt, Share, flags, left_out, recorded, share, visit_reasons
 from app.analyses.improvement.improvement_course import ImprovementCourse, course_of
-from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.improvement_score import (
+from app.derive.core_set import CoreSetCourse
+from app.derive.relative_change import BoundedVerdict
+from app.derive.total_improvement_score import (
     ImprovementScores,
     MeasureScore,
     WorseningCourse,
@@ -27,7 +28,6 @@ from app.derive.improvement.improvement_score import (
     measure_score,
     worsening_course,
 )
-from app.derive.improvement.relative_change import BoundedVerdict
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Summary, WhyNull
 from app.estimate.summary import summarise

@@ -18,8 +18,8 @@ from app.analyses.answer import (
 )
 from app.analyses.ck_change import changes
 from app.analyses.weekly_change import differences
+from app.derive.per_patient import included
 from app.derive.response import ResponseVerdicts
-from app.derive.segments import included
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.planning import (
     LARGEST_PLAN,

@@ -20,7 +20,7 @@ from app.analyses.answer import (
     Options,
     Question,
 )
-from app.derive.collectable import EndpointName, EndpointStatus, Lacking, MissingValue, Purpose, endpoints
+from app.derive.missing_values import EndpointName, EndpointStatus, Lacking, MissingValue, Purpose, endpoints
 from app.estimate.results import Reason, WhyNull
 from app.timeline.columns import NO_TIME, Ints
 from app.timeline.moments import EPOCH_DAY

@@ -20,8 +20,8 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.safety.adverse_reactions import event_flags
-from app.derive.courses.risk_windows import UNKNOWN, RiskWindows, risk_windows
 from app.derive.reasons import ExclusionReason
+from app.derive.risk_windows import UNKNOWN, RiskWindows, risk_windows
 from app.derive.study import DerivedStudy
 from app.estimate.rates.clustered import Amounts, Counts, clustered_rate, clustered_rate_ratio
 from app.estimate.rates.proportion import proportion

@@ -17,7 +17,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.derive.reactions import Reactions
+from app.derive.adverse_reactions import Reactions
 from app.derive.reasons import FlagCode
 from app.estimate.rates.proportion import proportion
 from app.estimate.rates.rate import event_rate

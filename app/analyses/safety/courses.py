@@ -21,9 +21,9 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.weekly_change import difference_reasons, differences, scales_of
-from app.derive.courses.course_study import CourseStudy
+from app.derive.per_patient import NONE, pick, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
-from app.derive.segments import NONE, pick, pick_int
+from app.derive.study_by_course import CourseStudy
 from app.estimate.arithmetic import deviation_of, mean_of, quantile_of, sorted_values
 from app.estimate.changes.ratio import geometric_mean_ratio
 from app.estimate.rates.clustered import ClusteredProportion, clustered_proportion

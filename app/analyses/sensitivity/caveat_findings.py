@@ -8,12 +8,12 @@ import numpy as np
 from app.analyses.answer import Context
 from app.analyses.sensitivity.key_results import key_results, last_week, week_result
 from app.analyses.sensitivity.regression_to_the_mean import regression
-from app.derive.ck.ck_normal import ABNORMAL, NORMAL, UNKNOWN
-from app.derive.exact import at_most_zero
-from app.derive.intercurrent import Event
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
+from app.derive.exact_comparison import at_most_zero
+from app.derive.intercurrent_events import Event
+from app.derive.per_patient import any_where, count_where, included, last_where, pick, pick_int
 from app.derive.reasons import ExclusionReason
-from app.derive.records import AnalysisValues
-from app.derive.segments import any_where, count_where, included, last_where, pick, pick_int
 from app.derive.visits import window
 from app.estimate.influence import influence_on_change
 from app.estimate.results import Reason

@@ -9,8 +9,8 @@ import numpy as np
 from app.analyses.answer import Context, Definition
 from app.analyses.ck_change import change_reasons, changes
 from app.analyses.weekly_change import change_definition, difference_reasons, differences, scales_of
+from app.derive.per_patient import included
 from app.derive.reasons import ExclusionReason
-from app.derive.segments import included
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.response import CkDecreaseOrNormalAtWeek, PercentAboveBaseline, Response, ResponseRule

@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Context, Contribution, Grouped, not_listed
-from app.derive.exact import ln_ratio
+from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
 from app.estimate.changes.regression_to_the_mean import (
     RESAMPLES,

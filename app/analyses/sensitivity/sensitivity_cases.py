@@ -7,10 +7,10 @@ import numpy as np
 
 from app.analyses.answer import Definition
 from app.analyses.sensitivity.key_results import KeyResult, response_result, week_result
-from app.derive.exact import difference, ln_ratio
-from app.derive.intercurrent import RESCUE
+from app.derive.exact_comparison import difference, ln_ratio
+from app.derive.intercurrent_events import RESCUE
+from app.derive.per_patient import any_where
 from app.derive.run_in import SLOPE_DAYS, run_in, slopes
-from app.derive.segments import any_where
 from app.derive.study import DerivedStudy
 from app.protocol.response import Response
 from app.timeline.columns import Bools, Floats, Ints

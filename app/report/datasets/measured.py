@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck.ck_normal import UNKNOWN, borrow_limits, normality
-from app.derive.records import AnalysisValues, post_dose_on_day_0
-from app.derive.segments import first_reason, included, pick_int
+from app.derive.analysis_values import AnalysisValues, post_dose_on_day_0
+from app.derive.ck_normality import UNKNOWN, borrow_limits, normality
+from app.derive.per_patient import first_reason, included, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.report.datasets.cells import since
@@ -144,7 +144,7 @@ def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value
 def _left_out(
     study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats
 ) -> tuple[tuple[str, Bools], ...]:
-    """Why a row may not be used, apart from another value of its day; `derive.records` leaves out the same."""
+    """Why a row may not be used, apart from another value of its day; `derive.analysis_values` leaves out the same."""
     exposure, nobody = study.exposure, np.zeros(len(table), dtype=np.bool_)
     mismatch = undeclared = nobody
     if not isinstance(table, Labs):

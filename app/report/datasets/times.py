@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck.ck_rescue import ABNORMAL, CENSORED, DIED, RESCUED
-from app.derive.segments import first_where, included
+from app.derive.per_patient import first_where, included
+from app.derive.rescue_treatment import ABNORMAL, CENSORED, DIED, RESCUED
 from app.derive.study import DerivedStudy
 from app.protocol.ck_normal import RescueStrategy
 from app.report.datasets.cells import dates, since, yes

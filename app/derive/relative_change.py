@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.exact import sign_of_sum
-from app.derive.improvement.core_set import Followed
+from app.derive.core_set import Followed
+from app.derive.exact_comparison import sign_of_sum
 from app.timeline.columns import Bools, Floats, Ints
 
 

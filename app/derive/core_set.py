@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.derive.exact import sign_of_sum, written
-from app.derive.records import AnalysisValues
-from app.derive.segments import NONE, pick, pick_int
+from app.derive.analysis_values import AnalysisValues
+from app.derive.exact_comparison import sign_of_sum, written
+from app.derive.per_patient import NONE, pick, pick_int
 from app.protocol.improvement import CoreSet, CoreSetMeasure
 from app.protocol.model import Scale
 from app.timeline.columns import COMPARATORS, NO_TIME, Bools, Floats, Ints, Words

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.relative_change import BoundedVerdict, at_least, improved, worsened
+from app.derive.core_set import CoreSetCourse
+from app.derive.relative_change import BoundedVerdict, at_least, improved, worsened
 from app.protocol.improvement import CoreSetMeasure, DefinitionOfImprovement
 from app.timeline.columns import Bools
 

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.derive.ck.ck_normal import borrow_limits
-from app.derive.courses.courses import Courses
-from app.derive.records import AnalysisValues, after_death, lab_records, on_scale, post_dose_on_day_0
-from app.derive.segments import NONE
+from app.derive.analysis_values import AnalysisValues, after_death, lab_records, on_scale, post_dose_on_day_0
+from app.derive.ck_normality import borrow_limits
+from app.derive.courses import Courses
+from app.derive.per_patient import NONE
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.model import Protocol

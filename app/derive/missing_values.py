@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from app.derive.ck.ck_normal import UNKNOWN
-from app.derive.exact import ln_ratio
-from app.derive.improvement.core_set import CoreSetCourse, enzyme_names
+from app.derive.ck_normality import UNKNOWN
+from app.derive.core_set import CoreSetCourse, enzyme_names
+from app.derive.exact_comparison import ln_ratio
+from app.derive.per_patient import any_where, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason
-from app.derive.segments import any_where, first_where, included, last_where, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.improvement import CoreSet, ImprovementScore

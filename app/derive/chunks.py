@@ -1,6 +1,6 @@
 """The patients of a study some at a time, so that what is worked on stays in the cache of the processor.
 
-What is derived of a patient rests on that patient's rows alone: a study derived in parts is the study derived at once.
+What is derived of a patient rests on that patient's rows alone: a study derived in chunks is the study derived at once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from app.derive.records import AnalysisValues
-from app.derive.segments import NONE, Code
+from app.derive.analysis_values import AnalysisValues
+from app.derive.per_patient import NONE, Code
 from app.timeline.columns import Bools, Ints
 
 Derived = TypeVar("Derived")
@@ -22,13 +22,13 @@ ROWS_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Neighbouring patients and the rows that are theirs; the patients of a part are numbered from 0."""
+    """Neighbouring patients and the rows that are theirs; the patients of a chunk are numbered from 0."""
 
     patients: slice
     rows: slice
 
     def analysis_values(self, whole: AnalysisValues) -> AnalysisValues:
-        """Their records; what was left out is told of the whole only."""
+        """Their values; what was left out is counted for the whole only."""
         size = self.patients.stop - self.patients.start
         if size == whole.size:
             return whole
@@ -38,7 +38,7 @@ class Chunk:
         return replace(whole, size=size, flags={}, **mine)
 
     def own(self, rows: Ints) -> Ints:
-        """Their rows, of which each patient has one or none, counted from the first row of the part."""
+        """Their rows, of which each patient has one or none, counted from the first row of the chunk."""
         mine = rows[self.patients]
         return np.where(mine == NONE, NONE, mine - self.rows.start)
 
@@ -48,14 +48,14 @@ class Chunk:
 
 
 def chunks(records: AnalysisValues) -> Iterator[Chunk]:
-    """All patients in order, in parts of about `ROWS_AT_ONCE` rows; one part where there are no more."""
+    """All patients in order, in chunks of about `ROWS_AT_ONCE` rows; one chunk where there are no more."""
     ends = np.searchsorted(records.patient, np.arange(1, records.size + 1))
     for first, stop in neighbours(ends, ROWS_AT_ONCE):
         yield Chunk(slice(first, stop), slice(*(int(ends[each - 1]) if each else 0 for each in (first, stop))))
 
 
 def neighbours(ends: Ints, rows: int) -> Iterator[tuple[int, int]]:
-    """The first patient and the one after the last of parts of about so many rows; at least one part.
+    """The first patient and the one after the last of chunks of about so many rows; at least one chunk.
 
     `ends` tells of each patient how many rows there are up to and with theirs.
     """
@@ -64,7 +64,7 @@ def neighbours(ends: Ints, rows: int) -> Iterator[tuple[int, int]]:
 
 
 def joined(found: Iterable[Derived]) -> Derived:
-    """What was derived of each part as if of the whole: every field is one column or tuple, a row a patient."""
+    """What was derived of each chunk as if of the whole: every field is one column or tuple, a row a patient."""
     every = list(found)
     if len(every) == 1:
         return every[0]

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from app.derive.analysis_values import AnalysisValues
+from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
-from app.derive.records import AnalysisValues
-from app.derive.segments import any_where, first_reason, first_where, included, last_where, pick_int
 from app.timeline.columns import NO_TIME, Bools, Ints, Labs
 
 NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
@@ -183,10 +183,10 @@ def _same_patient(patient: Ints) -> Bools:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemissionIntervals:
-    """One row per patient, of those in the risk set of `RemissionEpisodes` (`in_set`); days from the first normal CK, its `start`.
+    """One row per patient, of those in the risk set of `RemissionEpisodes` (`in_set`).
 
-    CK became abnormal in (`left`, `right`], where `right` is `NO_TIME` if it was never seen to. The spell began in
-    (`start_after`, `start`], two days counted from day 0: the last abnormal CK before it, or day 0 if that is later. So
+    Days count from the first normal CK, the `start`. CK became abnormal in (`left`, `right`], where `right` is
+    `NO_TIME` if it was never seen to. The spell began in (`start_after`, `start`], two days counted from day 0: the last abnormal CK before it, or day 0 if that is later. So
     it lasted longer than `left` and less than `longest`, the days from `start_after` to the first abnormal CK
     (`NO_TIME` likewise); `seen_longest` is the same up to the end of what was seen. `gaps` holds the days between
     neighbouring CKs of known normality in a spell, up to the one that ended it, of all patients in the risk set.

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.derive.exact import sign_of_sum
-from app.derive.improvement.core_set import CoreSetCourse, Followed
-from app.derive.improvement.relative_change import BoundedVerdict, at_least, worse_by_points, worsened
+from app.derive.core_set import CoreSetCourse, Followed
+from app.derive.exact_comparison import sign_of_sum
+from app.derive.relative_change import BoundedVerdict, at_least, worse_by_points, worsened
 from app.protocol.improvement import TABLE, CoreSetMeasure, ImprovementScore, Worsening
 from app.timeline.columns import Bools, Floats, Ints
 
