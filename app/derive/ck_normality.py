@@ -186,10 +186,11 @@ class RemissionIntervals:
     """One row per patient, of those in the risk set of `RemissionEpisodes` (`in_set`).
 
     Days count from the first normal CK, the `start`. CK became abnormal in (`left`, `right`], where `right` is
-    `NO_TIME` if it was never seen to. The spell began in (`start_after`, `start`], two days counted from day 0: the last abnormal CK before it, or day 0 if that is later. So
-    it lasted longer than `left` and less than `longest`, the days from `start_after` to the first abnormal CK
-    (`NO_TIME` likewise); `seen_longest` is the same up to the end of what was seen. `gaps` holds the days between
-    neighbouring CKs of known normality in a spell, up to the one that ended it, of all patients in the risk set.
+    `NO_TIME` if it was never seen to. The spell began in (`start_after`, `start`], two days counted from day 0: the
+    last abnormal CK before it, or day 0 if that is later. So it lasted longer than `left` and less than `longest`,
+    the days from `start_after` to the first abnormal CK (`NO_TIME` likewise); `seen_longest` is the same up to the
+    end of what was seen. `gaps` holds the days between neighbouring CKs of known normality in a spell, up to the
+    one that ended it, of all patients in the risk set.
     """
 
     in_set: Bools
