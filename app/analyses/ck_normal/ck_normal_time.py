@@ -28,7 +28,7 @@ from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
 from app.derive.study import DerivedStudy
 from app.estimate.results import CurvePoint, Median, Number, Reason, RestrictedMean, Result, Summary, Survival, WhyNull
 from app.estimate.summary import summarise
-from app.estimate.times.competing import event_free
+from app.estimate.times.aalen_johansen import event_free
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.ck_normal import RescueStrategy
 from app.timeline.columns import NO_TIME, Bools, Ints

@@ -21,7 +21,8 @@ from app.analyses.weekly_change import differences
 from app.derive.per_patient import included
 from app.derive.response import ResponseVerdicts
 from app.estimate.changes.paired_change import paired_change
-from app.estimate.planning import (
+from app.estimate.results import Number, Reason, Result, WhyNull
+from app.estimate.sample_size import (
     LARGEST_PLAN,
     DetectableChange,
     MedianPrecision,
@@ -35,7 +36,6 @@ from app.estimate.planning import (
     size_for_half_width,
     size_for_signed_rank,
 )
-from app.estimate.results import Number, Reason, Result, WhyNull
 from app.timeline.columns import Floats
 
 Scale = Literal["ln", "raw"]

@@ -4,7 +4,8 @@ from typing import Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from app.estimate.planning import (
+from app.estimate.results import Result
+from app.estimate.sample_size import (
     LARGEST_PLAN,
     DetectableChange,
     MedianPrecision,
@@ -18,7 +19,6 @@ from app.estimate.planning import (
     size_for_half_width,
     size_for_signed_rank,
 )
-from app.estimate.results import Result
 from app.protocol.parts import Part, contradiction
 
 Plan = TypeVar("Plan", bound=Part)

@@ -24,9 +24,8 @@ from app.derive.reasons import ExclusionReason
 from app.derive.risk_windows import UNKNOWN, RiskWindows, risk_windows
 from app.derive.study import DerivedStudy
 from app.estimate.rates.clustered import Amounts, Counts, clustered_rate, clustered_rate_ratio
+from app.estimate.rates.poisson import RateRatio, event_rate, rate_ratio
 from app.estimate.rates.proportion import proportion
-from app.estimate.rates.rate import event_rate
-from app.estimate.rates.rate_ratio import RateRatio, rate_ratio
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
 from app.protocol.model import AdverseReactions
 from app.timeline.columns import NO_TIME, Bools, Events, Floats, Ints

@@ -19,8 +19,8 @@ from app.analyses.answer import (
 )
 from app.derive.adverse_reactions import Reactions
 from app.derive.reasons import FlagCode
+from app.estimate.rates.poisson import event_rate
 from app.estimate.rates.proportion import proportion
-from app.estimate.rates.rate import event_rate
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
 from app.timeline.columns import Bools
 

@@ -15,7 +15,7 @@ from app.derive.intercurrent_events import Event
 from app.derive.per_patient import any_where, count_where, included, last_where, pick, pick_int
 from app.derive.reasons import ExclusionReason
 from app.derive.visits import window
-from app.estimate.influence import influence_on_change
+from app.estimate.leave_one_out import influence_on_change
 from app.estimate.results import Reason
 from app.estimate.summary import summarise
 from app.protocol.response import Response

@@ -20,8 +20,13 @@ from app.analyses.sensitivity.key_results import KeyResult, key_results
 from app.analyses.sensitivity.regression_to_the_mean import Regression, regression
 from app.analyses.sensitivity.sensitivity_cases import SENSITIVITY_CASES, SensitivityCase, sensitivity_cases
 from app.estimate.changes.paired_change import paired_change
-from app.estimate.influence import Influence, InfluenceOnTest, influence_on_change, influence_on_rate
-from app.estimate.influence_on_median import influence_on_median
+from app.estimate.leave_one_out import (
+    Influence,
+    InfluenceOnTest,
+    influence_on_change,
+    influence_on_median,
+    influence_on_rate,
+)
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, TestResult
 from app.estimate.times.survival import kaplan_meier

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from app.estimate.arithmetic import check_level, normal_quantile
-from app.estimate.changes.restricted_likelihood import Likelihood, Maximum
+from app.estimate.changes.restricted_likelihood import Maximum, RestrictedLikelihood
 from app.estimate.results import Interval, Number, Reason, Result, TestResult, WhyNull
 
 
@@ -130,7 +130,7 @@ def _fitted(design: _Design) -> Maximum | Reason:
     """The best fit, or why there is none."""
     if not design.terms:
         return Reason.NO_PATIENTS
-    likelihood = Likelihood.of(design.y, design.x, design.who)
+    likelihood = RestrictedLikelihood.of(design.y, design.x, design.who)
     if likelihood.degrees_within < 1:  # one is enough: it takes two patients, who can then differ as well
         return Reason.TOO_FEW_VALUES
     if likelihood.constant_within:

@@ -60,7 +60,7 @@ class Incidence(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class EventTime:
     """One event time: who was at risk, and the events of each cause."""
 
     time: float
@@ -69,7 +69,7 @@ class Moment:
 
 
 @dataclass(slots=True)
-class Walk:
+class IncidenceState:
     """The estimate for one cause while time goes by: incidence, S, the incidence of the other causes, the area under
     the share without the cause, and the covariances of the incidence (f), S (s) and that area (a).
     """
@@ -124,9 +124,11 @@ def cumulative_incidence(
     time. Limits are made for 1 - F under the transform `interval` and taken back, so that without competing events they
     are those of the Kaplan-Meier curve. Beyond the last duration F is unknown, unless nobody was left at risk.
     """
-    times, moments = _moments(durations, causes, len(names))
+    times, event_times = _event_times(durations, causes, len(names))
     z = normal_quantile(level)
-    return tuple(_incidence(place, name, times, moments, until, level, z, interval) for place, name in enumerate(names))
+    return tuple(
+        _incidence(place, name, times, event_times, until, level, z, interval) for place, name in enumerate(names)
+    )
 
 
 def event_free(
@@ -146,19 +148,21 @@ def event_free(
     `censored` counts all who left until the next row without it. Without other causes this is the Kaplan-Meier estimate
     with Greenwood's limits.
     """
-    times, moments = _moments(durations, causes, causes_known)
+    times, event_times = _event_times(durations, causes, causes_known)
     z = normal_quantile(level)
-    rows = [(moment, walk.spared, walk.ff) for moment, walk in _along(moments, 0) if moment.events[0]]
-    at_risk = [moment.at_risk for moment, _, _ in rows]
+    rows = [
+        (event_time, state.spared, state.ff) for event_time, state in _along(event_times, 0) if event_time.events[0]
+    ]
+    at_risk = [event_time.at_risk for event_time, _, _ in rows]
     curve = []
-    for (moment, spared, variance), n_next in zip(rows, [*at_risk, 0][1:], strict=True):
+    for (event_time, spared, variance), n_next in zip(rows, [*at_risk, 0][1:], strict=True):
         low, high = _limits(spared, variance, z, interval)
         curve.append(
             CurvePoint(
-                time=moment.time,
-                at_risk=moment.at_risk,
-                events=moment.events[0],
-                censored=moment.at_risk - moment.events[0] - n_next,
+                time=event_time.time,
+                at_risk=event_time.at_risk,
+                events=event_time.events[0],
+                censored=event_time.at_risk - event_time.events[0] - n_next,
                 survival=spared,
                 low=low,
                 high=high,
@@ -168,7 +172,7 @@ def event_free(
     last = float(times[-1]) if times.size else 0.0
     return Survival(
         n=times.size,
-        events=sum(moment.events[0] for moment, _, _ in rows),
+        events=sum(event_time.events[0] for event_time, _, _ in rows),
         median=median_of(curve, HalfRule(median, plateau), times.size, last, level, interval, unit),
         curve=tuple(curve),
     )
@@ -184,43 +188,43 @@ def restricted_mean_event_free(
     """
     if not 0 <= until <= LARGEST:
         raise ValueError("`until` must be finite and not negative.")
-    times, moments = _moments(durations, causes, causes_known)
-    if missing := _unknown_at(times, moments, until):
+    times, event_times = _event_times(durations, causes, causes_known)
+    if missing := _unknown_at(times, event_times, until):
         return RestrictedMean(until=until, value=None, standard_error=None, reason=missing)
-    walk, now = Walk(), 0.0
-    for moment in moments:
-        if moment.time >= until:
+    state, now = IncidenceState(), 0.0
+    for event_time in event_times:
+        if event_time.time >= until:
             break
-        walk.wait(moment.time - now)
-        walk.meet(moment.at_risk, moment.events[0], sum(moment.events))
-        now = moment.time
-    walk.wait(until - now)
-    return RestrictedMean(until=until, value=walk.area, standard_error=math.sqrt(max(0.0, walk.aa)))
+        state.wait(event_time.time - now)
+        state.meet(event_time.at_risk, event_time.events[0], sum(event_time.events))
+        now = event_time.time
+    state.wait(until - now)
+    return RestrictedMean(until=until, value=state.area, standard_error=math.sqrt(max(0.0, state.aa)))
 
 
 def _incidence(
     place: int,
     name: str,
     times: NDArray[np.float64],
-    moments: Sequence[Moment],
+    event_times: Sequence[EventTime],
     until: float,
     level: float,
     z: float,
     interval: Band,
 ) -> Incidence:
-    missing = _unknown_at(times, moments, until)
+    missing = _unknown_at(times, event_times, until)
     curve, value, variance, spared = [], 0.0, 0.0, 1.0
-    for moment, walk in _along(moments, place):
-        if moment.time <= until:
-            value, variance, spared = walk.incidence, walk.ff, walk.spared
-        if moment.events[place]:
-            low, high = _limits(walk.spared, walk.ff, z, interval)
+    for event_time, state in _along(event_times, place):
+        if event_time.time <= until:
+            value, variance, spared = state.incidence, state.ff, state.spared
+        if event_time.events[place]:
+            low, high = _limits(state.spared, state.ff, z, interval)
             curve.append(
                 IncidencePoint(
-                    time=moment.time,
-                    at_risk=moment.at_risk,
-                    events=moment.events[place],
-                    incidence=walk.incidence,
+                    time=event_time.time,
+                    at_risk=event_time.at_risk,
+                    events=event_time.events[place],
+                    incidence=state.incidence,
                     low=None if high is None else 1 - high,
                     high=None if low is None else 1 - low,
                     reason=Reason.NO_SURVIVORS if low is None else None,
@@ -238,7 +242,7 @@ def _incidence(
     )
     return Incidence(
         cause=name,
-        events=sum(moment.events[place] for moment in moments),
+        events=sum(event_time.events[place] for event_time in event_times),
         until=until,
         value=None if missing else value,
         standard_error=None if missing else math.sqrt(max(0.0, variance)),
@@ -248,7 +252,7 @@ def _incidence(
     )
 
 
-def _moments(durations: ArrayLike, causes: ArrayLike, known: int) -> tuple[NDArray[np.float64], list[Moment]]:
+def _event_times(durations: ArrayLike, causes: ArrayLike, known: int) -> tuple[NDArray[np.float64], list[EventTime]]:
     """The durations in ascending order, and the times at which something other than censoring happened."""
     times, cause = np.asarray(durations, dtype=np.float64), np.asarray(causes, dtype=np.int64)
     if times.ndim != 1 or times.shape != cause.shape:
@@ -264,15 +268,15 @@ def _moments(durations: ArrayLike, causes: ArrayLike, known: int) -> tuple[NDArr
     at_risk = times.size - np.cumsum(leaving) + leaving
     here = np.flatnonzero(table[:, 1:].any(axis=1))
     rows = zip(distinct[here].tolist(), at_risk[here].tolist(), table[here, 1:].tolist(), strict=True)
-    return np.sort(times), [Moment(time, n, tuple(events)) for time, n, events in rows]
+    return np.sort(times), [EventTime(time, n, tuple(events)) for time, n, events in rows]
 
 
-def _along(moments: Sequence[Moment], place: int) -> Iterator[tuple[Moment, Walk]]:
+def _along(event_times: Sequence[EventTime], place: int) -> Iterator[tuple[EventTime, IncidenceState]]:
     """Each moment with the walk for one cause just after it."""
-    walk = Walk()
-    for moment in moments:
-        walk.meet(moment.at_risk, moment.events[place], sum(moment.events))
-        yield moment, walk
+    state = IncidenceState()
+    for event_time in event_times:
+        state.meet(event_time.at_risk, event_time.events[place], sum(event_time.events))
+        yield event_time, state
 
 
 def _limits(spared: float, variance: float, z: float, interval: Band) -> tuple[float, float] | tuple[None, None]:
@@ -284,9 +288,9 @@ def _limits(spared: float, variance: float, z: float, interval: Band) -> tuple[f
     return TRANSFORMS[interval](spared, z * math.sqrt(max(0.0, variance)) / spared)
 
 
-def _unknown_at(times: NDArray[np.float64], moments: Sequence[Moment], until: float) -> Reason | None:
+def _unknown_at(times: NDArray[np.float64], event_times: Sequence[EventTime], until: float) -> Reason | None:
     """Why nothing is known of a time, if so."""
     if not times.size:
         return Reason.NO_PATIENTS
-    exhausted = bool(moments) and moments[-1].at_risk == sum(moments[-1].events)
+    exhausted = bool(event_times) and event_times[-1].at_risk == sum(event_times[-1].events)
     return Reason.BEYOND_FOLLOW_UP if until > times[-1] and not exhausted else None

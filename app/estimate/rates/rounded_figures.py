@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Literal
 
 from app.estimate.arithmetic import check_level, normal_quantile
+from app.estimate.rates.poisson import event_rate
 from app.estimate.rates.proportion import METHODS
-from app.estimate.rates.rate import event_rate
 from app.estimate.rates.two_proportions import two_proportions
 
 Limits = tuple[float, float]
