@@ -47,7 +47,7 @@ def test_every_patient_and_every_row_is_in_exactly_one_part(rows_of_each, rows_a
     assert [i for chunk in found for i in range(len(rows_of_each))[chunk.patients]] == list(range(len(rows_of_each)))
     assert [i for chunk in found for i in range(len(patient))[chunk.rows]] == list(range(len(patient)))
     for chunk in found:
-        mine = chunk.records(records)
+        mine = chunk.analysis_values(records)
         assert mine.size == chunk.patients.stop - chunk.patients.start
         assert (mine.patient + chunk.patients.start == patient[chunk.rows]).all()
         assert len(mine.day) <= rows_at_once + max(rows_of_each, default=0)

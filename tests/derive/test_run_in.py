@@ -184,8 +184,8 @@ def test_values_of_the_day_of_a_rescue_are_before_it_and_later_ones_are_not():
         ck=[(0, 1000), (30, 500), (31, 400)], scores=[(0, 50.0), (30, 60.0), (31, 70.0)], infusions=[0, 30]
     )
     before = DerivedStudy(cohort, SEED_2008).before_rescue
-    assert before.records("CK").day.tolist() == [0, 30]
-    assert before.records("MMT").day.tolist() == [0, 30]
+    assert before.analysis_values("CK").day.tolist() == [0, 30]
+    assert before.analysis_values("MMT").day.tolist() == [0, 30]
 
 
 def test_the_untreated_have_no_events():
