@@ -16,19 +16,21 @@ from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result
 from app.protocol.conventions import (
+    PROFILES,
     Conventions,
     MedianConvention,
     Multiplicity,
     PlateauConvention,
+    ProfileName,
     ProportionInterval,
     SignedRankP,
     SurvivalInterval,
     Zeros,
+    under_profile,
 )
+from app.protocol.endpoints import ResponseRule
 from app.protocol.model import Protocol
 from app.protocol.parts import Part
-from app.protocol.profiles import PROFILES, ProfileName, under_profile
-from app.protocol.response import ResponseRule
 from app.timeline.columns import Bools
 
 By = Literal["diagnosis", "sex"]

@@ -21,8 +21,8 @@ from app.derive.reasons import FlagCode
 from app.derive.response import ResponseVerdicts
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, WhyNull
+from app.protocol.endpoints import Response, ResponseRule
 from app.protocol.model import Protocol
-from app.protocol.response import Response, ResponseRule
 
 
 class Verdict(Contribution):

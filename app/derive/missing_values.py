@@ -18,8 +18,8 @@ from app.derive.per_patient import any_where, first_where, included, last_where,
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
+from app.protocol.endpoints import CkDecreaseOrNormal, PointsAboveBaseline, ResponseRule
 from app.protocol.improvement import CoreSet, ImprovementScore
-from app.protocol.response import CkDecreaseOrNormal, PointsAboveBaseline, ResponseRule
 from app.timeline.columns import NO_TIME, Bools, Ints
 
 Lacking = Literal["value", "upper_limit"]

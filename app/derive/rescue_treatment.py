@@ -7,7 +7,7 @@ import numpy as np
 from app.derive.ck_normality import RemissionEpisodes
 from app.derive.exposure import Exposure, first_new_drug_day
 from app.derive.per_patient import included
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy
 from app.timeline.columns import NO_TIME, Bools, Cohort, Ints
 
 CAUSES = ("abnormal", "rescue", "death")

@@ -10,14 +10,14 @@ from app.derive.ck_normality import NORMAL
 from app.derive.exact_comparison import at_most_zero
 from app.derive.per_patient import any_where, first_reason, included, last_where, pick, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
-from app.protocol.model import Scale
-from app.protocol.response import (
+from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
     ResponseRule,
 )
+from app.protocol.model import Scale
 from app.timeline.columns import Bools, Floats, Ints
 
 

@@ -38,10 +38,9 @@ from app.derive.rescue_treatment import Outcomes, Rescues, outcomes, rescues
 from app.derive.response import Judged, ResponseVerdicts, response
 from app.derive.run_in import RunIn, run_in
 from app.derive.visits import baseline_too_old, visit_rows
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy, ResponseRule
 from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
-from app.protocol.response import ResponseRule
 from app.timeline.columns import NO_TIME, Bools, Cohort, Floats, Ints
 from app.timeline.vocabulary import LAB_CODES
 

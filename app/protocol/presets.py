@@ -1,14 +1,14 @@
 """The protocols that ship with the service."""
 
-from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
-from app.protocol.model import Protocol, Scale, Scaled, Visits, WeeklyChange
-from app.protocol.response import (
+from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
     Response,
 )
+from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
+from app.protocol.model import Protocol, Scale, Scaled, Visits, WeeklyChange
 
 _SCALES: dict[Scaled, Scale] = {"MMT": Scale(maximum=100, better="higher"), "ADL": Scale(maximum=50, better="higher")}
 _EIGHT_WEEKS = (1, 59)

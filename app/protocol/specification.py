@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from app.protocol.endpoints import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, ResponseRule
 from app.protocol.parts import Day, Measure, Part, Week
-from app.protocol.response import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, ResponseRule
 
 if TYPE_CHECKING:
     from app.protocol.model import Protocol, Scale

@@ -11,9 +11,9 @@ from app.analyses import QUESTIONS, Options, answer
 from app.analyses.answer import Context, Findings
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
+from app.protocol.endpoints import PointsAboveBaseline, Response
 from app.protocol.model import Protocol, WeeklyChange
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
-from app.protocol.response import PointsAboveBaseline, Response
 from app.timeline.columns import Cohort
 from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, PatientRow
 from tests.twin import derivations as twin

@@ -11,15 +11,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Scale, Treatment, Visits, WeeklyChange
-from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.protocol.response import (
+from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
     Response,
 )
+from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Scale, Treatment, Visits, WeeklyChange
+from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.moments import DAY_MICROSECONDS
 from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow

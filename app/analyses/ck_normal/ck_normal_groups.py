@@ -22,7 +22,7 @@ from app.derive.rescue_treatment import ABNORMAL, CENSORED
 from app.estimate.results import Median, Number, Reason, RestrictedMean, Result, Survival, TestResult, WhyNull
 from app.estimate.times.group_survival import HazardRatio, LogRank, MeanDifference, cox, log_rank, mean_difference
 from app.estimate.times.survival import kaplan_meier, restricted_mean
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy
 from app.timeline.columns import Bools, Ints
 
 FEW_EVENTS = 10

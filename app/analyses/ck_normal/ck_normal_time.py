@@ -30,7 +30,7 @@ from app.estimate.results import CurvePoint, Median, Number, Reason, RestrictedM
 from app.estimate.summary import summarise
 from app.estimate.times.aalen_johansen import event_free
 from app.estimate.times.survival import kaplan_meier
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy
 from app.timeline.columns import NO_TIME, Bools, Ints
 
 

@@ -12,7 +12,7 @@ from app.derive.rescue_treatment import ABNORMAL, CAUSES, CENSORED, DIED, Outcom
 from app.estimate.results import Median, RestrictedMean, Result, Survival
 from app.estimate.times.aalen_johansen import Incidence, cumulative_incidence, event_free, restricted_mean_event_free
 from app.estimate.times.survival import HalfRule, kaplan_meier, median_of, restricted_mean
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy
 from app.timeline.columns import Bools
 
 STRATEGIES: tuple[RescueStrategy, ...] = get_args(RescueStrategy)

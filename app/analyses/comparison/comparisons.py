@@ -43,8 +43,8 @@ from app.derive.study import DerivedStudy
 from app.estimate.effect import EffectEstimate
 from app.estimate.rates.contingency import mcnemar_exact
 from app.estimate.results import Reason, Result, TestResult, WhyNull
+from app.protocol.endpoints import Response
 from app.protocol.parts import contradiction
-from app.protocol.response import Response
 
 UNKNOWN = (None, "unknown")
 

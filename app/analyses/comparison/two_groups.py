@@ -21,8 +21,8 @@ from app.estimate.rates.proportion import proportion
 from app.estimate.rates.two_proportions import two_proportions
 from app.estimate.results import Interval, Number, Proportion, Reason, Result, TestResult, WhyNull
 from app.protocol.conventions import Conventions
+from app.protocol.endpoints import Response
 from app.protocol.model import Protocol
-from app.protocol.response import Response
 from app.timeline.columns import Bools, Floats
 
 SMALL = 20

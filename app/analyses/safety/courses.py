@@ -30,7 +30,7 @@ from app.estimate.rates.clustered import ClusteredProportion, clustered_proporti
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, Summary, WhyNull
 from app.estimate.summary import summarise
-from app.protocol.response import Response
+from app.protocol.endpoints import Response
 from app.timeline.columns import Bools, Floats
 
 LAST_PLACE = 3

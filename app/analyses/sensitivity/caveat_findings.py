@@ -18,7 +18,7 @@ from app.derive.visits import window
 from app.estimate.leave_one_out import influence_on_change
 from app.estimate.results import Reason
 from app.estimate.summary import summarise
-from app.protocol.response import Response
+from app.protocol.endpoints import Response
 from app.timeline.columns import Bools, Ints
 from app.timeline.vocabulary import LAB_CODES
 

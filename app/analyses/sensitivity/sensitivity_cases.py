@@ -12,7 +12,7 @@ from app.derive.intercurrent_events import RESCUE
 from app.derive.per_patient import any_where
 from app.derive.run_in import SLOPE_DAYS, run_in, slopes
 from app.derive.study import DerivedStudy
-from app.protocol.response import Response
+from app.protocol.endpoints import Response
 from app.timeline.columns import Bools, Floats, Ints
 
 SENSITIVITY_CASES: dict[str, str] = {

@@ -8,7 +8,7 @@ import numpy as np
 from app.derive.per_patient import first_where, included
 from app.derive.rescue_treatment import ABNORMAL, CENSORED, DIED, RESCUED
 from app.derive.study import DerivedStudy
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy
 from app.report.datasets.cells import dates, since, yes
 from app.report.datasets.parameters import (
     EFFFL,
