@@ -75,7 +75,7 @@ class BeforeAfter(Grouped):
     )
 
 
-class CkChanges(Answer):
+class CkChange(Answer):
     """The before/after comparison of ln(CK)."""
 
     results: tuple[BeforeAfter, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
@@ -179,7 +179,7 @@ def change_reasons(study: DerivedStudy, difference: Floats) -> tuple[ExclusionRe
 QUESTION = Question(
     "ck-change",
     "Did ln(CK) fall more after treatment than before it?",
-    CkChanges,
+    CkChange,
     ck_change,
     _basis,
     in_report=True,
