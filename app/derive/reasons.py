@@ -1,6 +1,6 @@
 """Why a patient is left out of an estimate, and what is noticed and counted beside: the codes, each with its sentence.
 
-Answers list them in the order in which they stand here.
+Answers list reasons and flags in the order in which they stand here.
 """
 
 from enum import StrEnum
@@ -47,6 +47,13 @@ class ExclusionReason(_Code):
         "dose_unknown",
         "A dose, or the body weight that it needs, is not known, so that no grams can be added up.",
     )
+
+
+class MeasureReason(_Code):
+    """Why one core set measure of a patient cannot be judged although it was recorded."""
+
+    BOUND_ONLY = "bound_only", "A value is known as a bound only."
+    ENZYME_UNDECIDED = "enzyme_undecided", "Bounds hide which enzyme was the most abnormal."
 
 
 class FlagCode(_Code):

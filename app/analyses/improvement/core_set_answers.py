@@ -9,7 +9,7 @@ from pydantic import Field
 from app.analyses.answer import Context, Excluded, Flag
 from app.derive.core_set import CoreSetCourse, Followed, at_best_end, enzyme_names
 from app.derive.per_patient import first_reason
-from app.derive.reasons import ExclusionReason, FlagCode
+from app.derive.reasons import ExclusionReason, FlagCode, MeasureReason
 from app.derive.relative_change import BoundedVerdict
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, WhyNull
@@ -139,13 +139,13 @@ def recorded(declared: Composite, course: CoreSetCourse) -> Callable[[int, int],
         for each in course.measures:
             before, after = float(each.before.low[patient, 0]), float(each.after.low[patient, column])
             known = bool(each.before.exact[patient, 0]), bool(each.after.exact[patient, column])
-            reason: str | None = "bound_only" if not all(known) else None
+            reason: ExclusionReason | MeasureReason | None = None if all(known) else MeasureReason.BOUND_ONLY
             if np.isnan(after):
                 reason = ExclusionReason.NO_VALUE_IN_WINDOW
             if np.isnan(before):
                 reason = ExclusionReason.NO_BASELINE
             if each.name == "enzyme" and course.undecided[patient]:
-                reason = "enzyme_undecided"
+                reason = MeasureReason.ENZYME_UNDECIDED
             rows.append(
                 {
                     "measure": each.name,
