@@ -135,7 +135,7 @@ class DaysNormal:
     """One row per patient: the days followed, and how many of them were normal by each rule, both times two.
 
     Twice the days, because the midpoint between two draws may fall on a half day. `days` is 0 for a patient with one
-    known CK or none, of whom no share can be told.
+    known CK or none, who have no share.
     """
 
     days: Ints

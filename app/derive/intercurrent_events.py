@@ -26,7 +26,7 @@ class IntercurrentEvents:
     """The first day, counted from day 0, of each kind of event of each patient; `NO_TIME` where none is known.
 
     An increase or taper of prednisolone is the first day after day 0 with another dose than on day 0;
-    `steroid_known` says for whom that could be told.
+    `steroid_known` says of whom that is known.
     """
 
     second_course: Ints

@@ -90,7 +90,7 @@ def _endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
 
 
 def _while_alive(endpoint: EndpointStatus, died: Ints) -> EndpointStatus:
-    """The endpoint with windows that end at death; whoever died before one of them is out of reach."""
+    """The endpoint with windows that end at death; a patient who died before one of them is out of reach."""
     lost = endpoint.out_of_reach.copy()
     for lacked in endpoint.missing:
         lost |= lacked.patients & (lacked.first != NO_TIME) & (lacked.first > died)

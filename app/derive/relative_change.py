@@ -1,4 +1,4 @@
-"""Whether a core set measure improved or worsened by so much of its own baseline: yes, no, or not to be told.
+"""Whether a core set measure improved or worsened by so much of its own baseline: yes, no, or unknown.
 
 Every verdict is a pair of arrays, patients x weeks: where it holds whatever the missing or bounded values were
 (`surely`), and where it holds or might (`possibly`). What is missing might be anything.
@@ -37,8 +37,8 @@ class BoundedVerdict:
         """Where it is known whether it holds."""
         return self.surely | ~self.possibly
 
-    def told(self, at: tuple[int, int]) -> bool | None:
-        """Whether it holds at one patient and week; None where it cannot be told."""
+    def verdict_at(self, at: tuple[int, int]) -> bool | None:
+        """Whether it holds at one patient and week; None where it is not known."""
         surely, possibly = bool(self.surely[at]), bool(self.possibly[at])
         return surely if surely == possibly else None
 

@@ -21,7 +21,7 @@ Windows = Sequence[tuple[int, int]]
 @dataclass(frozen=True, slots=True, eq=False)
 class RiskWindows:
     """`days` and `events` have one row a window, the last row for the time outside all of them, and one column a
-    patient; `window` is the row of each event, `UNKNOWN` where it cannot be told.
+    patient; `window` is the row of each event, `UNKNOWN` where it is not known.
     """
 
     days: Ints

@@ -11,7 +11,7 @@ from app.protocol.model import CkChange, Visits
 from app.timeline.columns import Bools, Floats, Ints
 
 SLOPE_DAYS = 28
-"""Slopes are told per four weeks, the period that the before/after comparison is about."""
+"""Slopes are per four weeks, the period that the before/after comparison is about."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

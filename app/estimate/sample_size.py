@@ -1,7 +1,7 @@
 """Precision and sample size: what so many patients or events can show, before they are collected.
 
-Every function assumes what it is told (a true rate, a true standard deviation, an exponential time) and says nothing of
-how sure that is.
+Every function assumes what it is given (a true rate, a true standard deviation, an exponential time) and says nothing
+of how sure that is.
 """
 
 import math

@@ -197,7 +197,7 @@ def test_a_score_that_cannot_be_negative_has_worsening_beside_it():
 
 
 def possible(verdict: BoundedVerdict, at: tuple[int, int]) -> set[bool]:
-    told = verdict.told(at)
+    told = verdict.verdict_at(at)
     return {False, True} if told is None else {told}
 
 
@@ -285,8 +285,8 @@ def enzyme(before, after):
 def test_a_bound_on_a_limit_counts_as_far_as_it_can_be_reached(before, after, better, worse):
     """Better by 20 per cent, worse by 25: 500 to exactly 400 and to exactly 625."""
     pair = enzyme(before, after)
-    assert improved(pair, 20).told((0, 0)) is better
-    assert worsened(pair, 25, 10).told((0, 0)) is worse
+    assert improved(pair, 20).verdict_at((0, 0)) is better
+    assert worsened(pair, 25, 10).verdict_at((0, 0)) is worse
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""For how long CK stays normal, told from what was seen: it became abnormal between two draws, not at one."""
+"""For how long CK stays normal, from what was seen: it became abnormal between two draws, not at one."""
 
 from dataclasses import replace
 

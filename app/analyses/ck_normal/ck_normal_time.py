@@ -99,12 +99,12 @@ def sustained_normality(context: Context, in_set: Bools) -> SustainedNormality:
 def proportion_normal(context: Context) -> ProportionNormal:
     """The proportion of time with normal CK by both rules."""
     found, efficacy = context.study.days_normal, context.study.efficacy
-    told = efficacy & (found.days > 0)
-    followed = found.days[told]
-    rules = {"carried_forward": found.carried_forward[told], "midpoint": found.midpoint[told]}
+    followed_twice = efficacy & (found.days > 0)
+    followed = found.days[followed_twice]
+    rules = {"carried_forward": found.carried_forward[followed_twice], "midpoint": found.midpoint[followed_twice]}
     return ProportionNormal(
-        n=int(told.sum()),
-        too_few_draws=int((efficacy & ~told).sum()),
+        n=int(followed_twice.sum()),
+        too_few_draws=int((efficacy & ~followed_twice).sum()),
         by_rule=tuple(_share(rule, normal, followed) for rule, normal in rules.items()),
     )
 
@@ -323,7 +323,7 @@ def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
     study = context.study
     episodes, outcomes, event = study.remission_episodes, times.outcomes, is_event(times)
     days, sustained = study.days_normal, study.sustained.start
-    told = study.efficacy & (days.days > 0)
+    followed_twice = study.efficacy & (days.days > 0)
     names = (None, *CAUSES)
     return tuple(
         Spell(
@@ -334,9 +334,9 @@ def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
             ended_by=names[outcomes.cause[i]],
             reason=episodes.reason[i],
             sustained_from=int(sustained[i]) if study.efficacy[i] and sustained[i] != NO_TIME else None,
-            days_followed=int(days.days[i]) / 2 if told[i] else None,
-            days_normal=int(days.carried_forward[i]) / 2 if told[i] else None,
-            days_normal_midpoint=int(days.midpoint[i]) / 2 if told[i] else None,
+            days_followed=int(days.days[i]) / 2 if followed_twice[i] else None,
+            days_normal=int(days.carried_forward[i]) / 2 if followed_twice[i] else None,
+            days_normal_midpoint=int(days.midpoint[i]) / 2 if followed_twice[i] else None,
         )
         for i, patient in enumerate(context.ids)
     )

@@ -134,7 +134,7 @@ def recorded(declared: Composite, course: CoreSetCourse) -> Callable[[int, int],
     """What was recorded of a patient at a week, given by their numbers: the fields of `MeasureAt` and a `reason`."""
     enzymes, instruments = enzyme_names(declared.core_set, course.enzyme), codes(declared)
 
-    def told(patient: int, column: int) -> list[dict[str, Any]]:
+    def measures_at(patient: int, column: int) -> list[dict[str, Any]]:
         rows = []
         for each in course.measures:
             before, after = float(each.before.low[patient, 0]), float(each.after.low[patient, column])
@@ -157,4 +157,4 @@ def recorded(declared: Composite, course: CoreSetCourse) -> Callable[[int, int],
             )
         return rows
 
-    return told
+    return measures_at

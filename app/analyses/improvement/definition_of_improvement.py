@@ -126,17 +126,17 @@ def _visits(context: Context, declared: DefinitionOfImprovement, course: CoreSet
 def _listed(
     context: Context, declared: DefinitionOfImprovement, course: CoreSetCourse, judgement: Judgement
 ) -> list[tuple[PatientVerdict, ...]]:
-    told = recorded(declared, course)
+    measures_at = recorded(declared, course)
     found = []
     for column, reasons in enumerate(visit_reasons(context, course)):
         rows = []
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True)):
             at = (i, column)
             measures = () if reason else tuple(
-                MeasureVerdict(**row, improved=better.told(at), worse=worse.told(at))
-                for row, (_, better, worse) in zip(told(i, column), judgement.by_measure, strict=True)
+                MeasureVerdict(**row, improved=better.verdict_at(at), worse=worse.verdict_at(at))
+                for row, (_, better, worse) in zip(measures_at(i, column), judgement.by_measure, strict=True)
             )  # fmt: skip
-            verdict = None if reason else judgement.improved.told(at)
+            verdict = None if reason else judgement.improved.verdict_at(at)
             why = reason or (Reason.UNDECIDED if verdict is None else None)
             rows.append(PatientVerdict(patient=patient, improved=verdict, reason=why, measures=measures))
         found.append(tuple(rows))

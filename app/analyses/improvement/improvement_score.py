@@ -83,7 +83,7 @@ def patient_scores(
     worsening: WorseningCourse,
 ) -> list[tuple[PatientScore, ...]]:
     """Each patient at each week."""
-    told, ids = recorded(declared, course), context.ids
+    measures_at, ids = recorded(declared, course), context.ids
     categories = judged(declared, scores)
     found = []
     for column, reasons in enumerate(visit_reasons(context, course)):
@@ -93,7 +93,7 @@ def patient_scores(
             if reason:
                 rows.append(_not_seen(patient, reason))
                 continue
-            measures = zip(told(i, column), scores.measures, strict=True)
+            measures = zip(measures_at(i, column), scores.measures, strict=True)
             rows.append(
                 PatientScore(
                     patient=patient,
@@ -101,8 +101,8 @@ def patient_scores(
                     lower_bound=low,
                     upper_bound=high,
                     category=categories[i, column],
-                    worse=worsening.worse.told((i, column)),
-                    confirmed_worsening=worsening.confirmed.told((i, column)),
+                    worse=worsening.worse.verdict_at((i, column)),
+                    confirmed_worsening=worsening.confirmed.verdict_at((i, column)),
                     reason=None if low == high else Reason.UNDECIDED,
                     measures=tuple(
                         MeasureContribution(**row, **_contribution(each, (i, column))) for row, each in measures

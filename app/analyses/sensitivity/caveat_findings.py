@@ -75,7 +75,7 @@ SENTENCES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class CaveatFinding:
-    """What was counted for one caveat: `count` of `of`, and `unknown` in whom it could not be told.
+    """What was counted for one caveat: `count` of `of`, and `unknown` patients in whom it is not known.
 
     `applies` is null where `reason` says why.
     """
@@ -92,7 +92,7 @@ class CaveatFinding:
 
     @property
     def text(self) -> str:
-        """The sentence with the numbers in it, or why it cannot be told."""
+        """The sentence with the numbers in it, or why it is not known."""
         if self.applies is None and self.code != "definitions_changed":
             return "This cannot be told. " + (self.reason.description if self.reason else "")
         numbers = {name: "unknown" if x is None else f"{x:.3g}" for name, x in self.evidence.items()}
@@ -109,7 +109,7 @@ def counted(
     evidence: Mapping[str, float | None] | None = None,
     parameters: Mapping[str, object] | None = None,
 ) -> CaveatFinding:
-    """A caveat that applies as soon as one of those `among` whom it can be told has what is `found`."""
+    """A caveat that applies as soon as one of the patients `among` whom it is known has what is `found`."""
     count, of = int(np.count_nonzero(found & among)), int(np.count_nonzero(among))
     return CaveatFinding(
         code=code,
@@ -244,8 +244,8 @@ def _one_patient(context: Context) -> CaveatFinding:
                 zeros=context.conventions.zeros,
                 signed_rank_p=context.conventions.signed_rank_p,
             ).tests
-            told = [test.significance_depends_on_one_patient for test in tests]
-            verdicts += [verdict for verdict in told if verdict is not None][:1]
+            depends = [test.significance_depends_on_one_patient for test in tests]
+            verdicts += [verdict for verdict in depends if verdict is not None][:1]
     return CaveatFinding(
         "significance_depends_on_one_patient",
         applies=any(verdicts) if verdicts else None,

@@ -71,7 +71,7 @@ def _other_baselines(study: DerivedStudy, main: KeyResult) -> Iterator[Sensitivi
     after = study.at_week(main.measure, main.week)
     level = np.log(np.where(after > 0, after, np.nan)) if is_ck else after
     for name, mean in (("baseline_run_in_mean", before.mean), ("baseline_earlier_mean", before.earlier_mean)):
-        # Only whoever is in the main estimate: the difference is then that of the baseline and of nobody.
+        # Only patients of the main estimate: the difference is then that of the baselines alone.
         values = np.where(main.included, level - mean, np.nan)
         definition = Definition(id=name, parameters={"mean": "geometric" if is_ck else "arithmetic"})
         yield SensitivityCase(definition, main.valued(np.where(main.included & _unmoved(values), 0.0, values)))

@@ -115,8 +115,8 @@ class RestrictedLikelihood:
 
         These are the values less the patients less the coefficients that patients compared with themselves can tell.
         """
-        told = int(np.linalg.matrix_rank(self.within[:-1, :-1], rtol=SAME, hermitian=True))
-        return self.values - int(self.patients.sum()) - told
+        rank = int(np.linalg.matrix_rank(self.within[:-1, :-1], rtol=SAME, hermitian=True))
+        return self.values - int(self.patients.sum()) - rank
 
     @property
     def constant_within(self) -> bool:
