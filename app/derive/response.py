@@ -17,7 +17,7 @@ from app.protocol.endpoints import (
     PointsAboveBaseline,
     ResponseRule,
 )
-from app.protocol.model import Scale
+from app.protocol.parts import Scale
 from app.timeline.columns import Bools, Floats, Ints
 
 

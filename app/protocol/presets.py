@@ -8,7 +8,8 @@ from app.protocol.endpoints import (
     Response,
 )
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
-from app.protocol.model import Protocol, Scale, Scaled, Visits, WeeklyChange
+from app.protocol.model import Protocol, Visits, WeeklyChange
+from app.protocol.parts import Scale, Scaled
 
 _SCALES: dict[Scaled, Scale] = {"MMT": Scale(maximum=100, better="higher"), "ADL": Scale(maximum=50, better="higher")}
 _EIGHT_WEEKS = (1, 59)

@@ -4,8 +4,8 @@ from decimal import Decimal
 from typing import TypeVar
 
 from app.protocol.endpoints import ResponseRule
-from app.protocol.model import Protocol, Scale
-from app.protocol.parts import Measure
+from app.protocol.model import Protocol
+from app.protocol.parts import Measure, Scale
 from app.protocol.specification import (
     BestEnd,
     CkNormal,

@@ -18,7 +18,8 @@ from app.protocol.endpoints import (
     PointsAboveBaseline,
     Response,
 )
-from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Scale, Treatment, Visits, WeeklyChange
+from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Treatment, Visits, WeeklyChange
+from app.protocol.parts import Scale
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.moments import DAY_MICROSECONDS

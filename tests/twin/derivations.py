@@ -41,7 +41,8 @@ from app.protocol.endpoints import (
     PercentAboveBaseline,
     PointsAboveBaseline,
 )
-from app.protocol.model import Protocol, Scale
+from app.protocol.model import Protocol
+from app.protocol.parts import Scale
 from app.timeline.columns import COMPARATORS, NO_TIME, Cohort
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
