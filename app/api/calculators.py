@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict
 
-from app.analyses.planning.plans import (
+from app.analyses.planning.sample_size import (
     ChangePlan,
     MedianPlan,
     PlannedMedianTime,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer
-from app.analyses.honesty.notices import SENTENCES
-from app.analyses.honesty.variants import VARIANTS
+from app.analyses.sensitivity.caveat_findings import SENTENCES
+from app.analyses.sensitivity.sensitivity_cases import SENSITIVITY_CASES
 from app.demo import TIMELINES
 from app.derive.visits import window
 from app.estimate.changes.paired_change import paired_change
@@ -422,7 +422,7 @@ def test_every_caveat_has_a_sentence_and_every_sentence_a_caveat(reference):
 
 def test_every_variant_is_made_and_explained(reference):
     found = answer("sensitivity", reference, SEED_2008, Options()).results
-    assert {each.variant.id for each in found} == set(VARIANTS)
+    assert {each.variant.id for each in found} == set(SENSITIVITY_CASES)
 
 
 def test_nobody_is_named_unless_the_patients_were_asked_for(reference):

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.analyses import QUESTIONS, Options, answer
-from app.analyses.planning.forecast import PlanningOptions
-from app.estimate.planning import detectable_change, proportion_precision, size_for_half_width
+from app.analyses.planning.planning import PlanningOptions
+from app.estimate.sample_size import detectable_change, proportion_precision, size_for_half_width
 from app.protocol.model import WeeklyChange
 from app.protocol.presets import SEED_2008
 from tests.analyses.reference import reference_cohort

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.analyses.safety.adverse_events import SafetyOptions
-from app.estimate.rates.rate import event_rate
+from app.estimate.rates.poisson import event_rate
 from app.protocol.model import AdverseReactions
 from app.protocol.presets import SEED_2008
 from app.timeline.columns import Cohort

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, report
-from app.derive.exact import ln_ratio
-from app.derive.segments import INCLUDED
+from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
 from app.timeline.columns import NO_TIME
 from tests.repetition import repeats
@@ -56,7 +55,7 @@ def test_records_baselines_and_visits_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
     patients = twin.patients_of(case[0])
     for measure in twin.measures_of(case[1]):
-        records, rows = study.records(measure), study.weeks(measure)
+        records, rows = study.analysis_values(measure), study.weeks(measure)
         expected = [
             (i, r.day, float(r.value)) for i, p in enumerate(patients) for r in twin.kept(p, case[1], measure).records
         ]
@@ -103,8 +102,8 @@ def test_weekly_differences_are_those_of_the_twin(case):
 @given(STUDIES)
 def test_spells_of_normal_ck_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
-    spells, first = study.spells, study.first_normal
-    inside = [reason == INCLUDED for reason in spells.reason]
+    spells, first = study.remission_episodes, study.first_normal
+    inside = [reason is None for reason in spells.reason]
     found = [
         (who, twin.Spell(int(start), int(duration), bool(event)))
         for who, start, duration, event, kept in zip(
@@ -113,7 +112,7 @@ def test_spells_of_normal_ck_are_those_of_the_twin(case):
         if kept
     ]
     assert found == slow.spells
-    reasons = Counter(reason for reason in spells.reason if reason != INCLUDED)
+    reasons = Counter(reason for reason in spells.reason if reason is not None)
     treated = [who for who, reason in zip(slow.all, spells.reason, strict=True) if reason != "not_treated"]
     assert treated == slow.safety
     expected = Counter(slow.spell_reasons)
@@ -125,7 +124,7 @@ def test_spells_of_normal_ck_are_those_of_the_twin(case):
             ids(study, first.evaluable), first.time[first.evaluable], first.reached[first.evaluable], strict=True
         )
     ] == slow.first_normals
-    assert study.records("CK").flags.get("borrowed_upper_limit", 0) == slow.borrowed_upper_limit
+    assert study.analysis_values("CK").flags.get("borrowed_upper_limit", 0) == slow.borrowed_upper_limit
     assert int((study.ck_known == -1).sum()) == slow.unknown_normality
 
 

@@ -19,7 +19,7 @@ def seen(day):
 @given(STUDIES)
 @settings(max_examples=repeats(30, thorough=60))
 def test_the_ends_of_a_spell_are_those_of_the_twin(case):
-    spells, slow = DerivedStudy(*case).spell_intervals, twin.spells(*case)
+    spells, slow = DerivedStudy(*case).remission_intervals, twin.spells(*case)
     assert spells.in_set.tolist() == [each is not None for each in slow]
     for row, expected in enumerate(slow):
         if expected is not None:
@@ -45,12 +45,12 @@ def test_the_way_to_the_first_normal_ck_is_that_of_the_twin(case):
 @settings(max_examples=30)
 def test_every_interval_has_room_for_the_event(case):
     study = DerivedStudy(*case)
-    spells, first = study.spell_intervals, study.first_normal_intervals
+    spells, first = study.remission_intervals, study.first_normal_intervals
     ended = spells.in_set & spells.ended
     assert (spells.left >= 0).all()
     assert (spells.left[ended] < spells.right[ended]).all()
     assert (spells.right[ended] < spells.longest[ended]).all()
-    assert (spells.seen[spells.in_set] == study.spells.duration[spells.in_set]).all()
+    assert (spells.seen[spells.in_set] == study.remission_episodes.duration[spells.in_set]).all()
     reached = first.evaluable & (first.right != NO_TIME)
     assert (first.left[reached] < first.right[reached]).all()
     assert (first.left[first.evaluable] >= 0).all()

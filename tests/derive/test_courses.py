@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive.courses.course_study import CourseStudy
-from app.derive.exact import ln_ratio
+from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
+from app.derive.study_by_course import CourseStudy
 from app.protocol.presets import SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.rows import InfusionRow, LabRow, PatientRow
@@ -41,7 +41,7 @@ def test_courses_are_those_of_the_twin(case):
 def test_baselines_and_visits_of_a_course_are_those_of_the_twin(case):
     study, expected = CourseStudy(DerivedStudy(*case)), slow_courses(case)
     for measure in twin.measures_of(case[1]):
-        records, rows = study.records(measure), study.weeks(measure)
+        records, rows = study.analysis_values(measure), study.weeks(measure)
         for i, course in enumerate(expected):
             seen = {week: (int(records.day[r[i]]), records.value[r[i]]) for week, r in rows.items() if r[i] >= 0}
             visits = twin.visits(course.patient, case[1], measure)

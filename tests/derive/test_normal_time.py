@@ -5,8 +5,7 @@ from hypothesis import given, settings
 
 from app.analyses import Options, answer
 from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
-from app.derive.ck.ck_rescue import CAUSES
-from app.derive.segments import INCLUDED
+from app.derive.rescue_treatment import CAUSES
 from app.derive.study import DerivedStudy
 from app.protocol.presets import SEED_2008
 from app.timeline.columns import NO_TIME
@@ -34,7 +33,7 @@ def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, prot
         for i, patient in enumerate(patients):
             expected = slow.outcome(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
             found = (int(outcomes.duration[i]), names[outcomes.cause[i]])
-            assert (expected is None) == (study.spells.reason[i] != INCLUDED)
+            assert (expected is None) == (study.remission_episodes.reason[i] is not None)
             late = (bool(outcomes.rescue_after_last_ck[i]), bool(outcomes.death_after_last_ck[i]))
             assert late == slow.after_last_ck(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
             if expected is not None:

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive.before_dose import all_at, before_dose
-from app.derive.ck.ck_normal import UNKNOWN
-from app.derive.records import Records
-from app.derive.specifications import SpecificationVerdicts
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import UNKNOWN
+from app.derive.specifications import SpecificationVerdicts, all_at, before_dose
 from app.derive.study import DerivedStudy
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.protocol.specification import (
@@ -154,7 +153,7 @@ def test_a_missing_value_that_counts_as_no_response_leaves_nobody_of_the_set_out
 def records_of(*values, signs=None, limits=None):
     """One patient with these values before the dose, the last on day 0."""
     n = len(values)
-    return Records(
+    return AnalysisValues(
         size=1,
         patient=np.zeros(n, int),
         day=np.arange(-n + 1, 1),

@@ -8,8 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.estimate.changes.paired_change import paired_change
-from app.estimate.influence import influence_on_change, influence_on_rate
-from app.estimate.influence_on_median import influence_on_median
+from app.estimate.leave_one_out import influence_on_change, influence_on_median, influence_on_rate
 from app.estimate.results import Reason
 from app.estimate.times.survival import kaplan_meier
 from tests.repetition import repeats

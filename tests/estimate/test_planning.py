@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, chi2, norm, t
 from statsmodels.stats.power import TTestPower
 
-from app.estimate import planning
-from app.estimate.planning import (
+from app.estimate import sample_size
+from app.estimate.rates.proportion import proportion
+from app.estimate.sample_size import (
     detectable_change,
     events_for_median,
     median_precision,
@@ -20,7 +21,6 @@ from app.estimate.planning import (
     size_for_half_width,
     size_for_signed_rank,
 )
-from app.estimate.rates.proportion import proportion
 
 
 @given(st.integers(1, 60), st.floats(0, 1).filter(lambda rate: rate == 0 or rate > 1e-300))
@@ -122,7 +122,7 @@ def test_the_events_for_a_median_are_the_first_that_are_enough(ratio):
     ("plan", "arguments", "named"),
     [
         (proportion_precision, (0, 0.5), {}),
-        (proportion_precision, (planning.LARGEST_PLAN + 1, 0.5), {}),
+        (proportion_precision, (sample_size.LARGEST_PLAN + 1, 0.5), {}),
         (proportion_precision, (5, 1.5), {}),
         (size_for_half_width, (1, 0.5), {}),
         (detectable_change, (5, 0), {}),

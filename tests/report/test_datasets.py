@@ -412,7 +412,7 @@ def test_each_fact_is_a_row_and_those_left_out_are_those_that_are_flagged(cohort
         mine = [row for row in sent if row["PARAMCD"] == code]
         if measure in {"MMT", "ADL"} and measure not in protocol.scales:
             continue
-        flags, records = study.records(measure).flags, study.records(measure)
+        flags, records = study.analysis_values(measure).flags, study.analysis_values(measure)
         for reason in ("scale_mismatch", "after_death", "day_0_post_dose", "duplicate_draw"):
             assert sum(row["ANLREAS"] == reason for row in mine) == flags.get(reason, 0), (measure, reason)
         assert sum(row["ANL02FL"] == "Y" for row in mine) == len(records.day)

@@ -11,16 +11,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Treatment, Visits, WeeklyChange
-from app.protocol.parts import Scale
-from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.protocol.response import (
+from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
     Response,
 )
+from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Treatment, Visits, WeeklyChange
+from app.protocol.parts import Scale
+from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.moments import DAY_MICROSECONDS
 from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
