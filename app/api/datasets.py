@@ -22,7 +22,7 @@ from app.report.datasets import NAMES, Dataset, DatasetDescription, as_csv, data
 from app.report.datasets.parquet import as_parquet
 from app.report.datasets.variables import Variable
 from app.report.document import Header
-from app.store import revisions, sources, studies, timelines
+from app.store import revisions, studies, timelines
 from app.timeline.moments import instant_text
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
@@ -159,7 +159,7 @@ def _made(
             return Response(status_code=304, headers={"ETag": tag})
         cohort = timelines.cohort(connection, study, point.number)
         changed = studies.protocol_changed_after_first_outcome(connection, study, point.number)
-        facts = sources.sources(connection, study, point.number, cohort)
+        facts = timelines.sources(connection, study, point.number, cohort)
     header = Header(
         study=study,
         revision=point.number,

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from app.errors import Erased
-from app.store.assertions import LATEST, SHELVES, shown, stands_at
+from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
 from app.store.resources import Identities, locate, patient_key
 from app.store.statements import Row, Statement, filled, listed, listed_names
 from app.store.studies import study_key
@@ -283,7 +283,7 @@ def _found(question: _Question, rows: Sequence[tuple[str, Row]]) -> list[Found]:
     found = []
     for kind, (who, key, added, ordinal, *fact) in rows:
         make: Any = FACTS[kind][1]
-        plain = make(*SHELVES[kind].plain(tuple(fact)))
+        plain = make(*FACT_TABLES[kind].plain(tuple(fact)))
         found.append(Found(who, key, kind, plain, added, received[added], ordinal=ordinal))
     return found
 

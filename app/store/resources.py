@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, or_, select
 
 from app.errors import Erased
-from app.store.assertions import SHELVES
+from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
 from app.store.merge import Assertion
 from app.store.statements import Statement
@@ -181,7 +181,7 @@ def _versions(connection: Connection, study: int, patient: Sequence[Any], kind: 
     """Every assertion of a fact and every time that it was left out, newest first; a patient is identifier and key."""
     who, key = patient
     make: Any = FACTS[kind][1]
-    shelf = SHELVES[kind]
+    shelf = FACT_TABLES[kind]
     stored = sorted(shelf.known(connection, key, [identity]), key=lambda one: (one.added, one.ordinal))
     received = _received(connection, study, {at for one in stored for at in (one.added, one.removed) if at is not None})
     versions = []
