@@ -30,7 +30,7 @@ from app.store.resources import Identities, locate, patient_key
 from app.store.statements import Row, Statement, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.tables import FACTS, patient_attributes, patients, revisions
-from app.timeline.history import KINDS, AttributeFact
+from app.timeline.history import KINDS, AttributeFact, attribute
 from app.timeline.moments import DAY_MICROSECONDS
 from app.timeline.resource import KINDS_OF, Found, ResourceType
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
@@ -325,7 +325,7 @@ def _patients(question: _Question, after: str, limit: int) -> list[Found]:
     stated: dict[int, list[AttributeFact]] = {key: [] for _, key, _ in rows}
     for chunk in filled(stated):
         for key, name, value in _attributes(len(chunk)).rows(question.connection, question.revision, *chunk):
-            stated[key].append(AttributeFact(name, None, None, None, None, "final", value))
+            stated[key].append(attribute(name, value))
     received = _received(question, [changed for _, _, changed in rows])
     return [
         Found(who, key, "patient", None, changed, received[changed], attributes=tuple(stated[key]))

@@ -12,7 +12,7 @@ from app.store.merge import Assertion
 from app.store.statements import Statement
 from app.store.studies import study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies
-from app.timeline.history import AttributeFact
+from app.timeline.history import AttributeFact, attribute
 from app.timeline.resource import KINDS_OF, Found, ResourceType, digest_of, logical_id, read_logical_id
 
 __all__ = ["Found", "Identities", "find", "find_fact", "find_patient", "history", "locate", "logical_id", "patient_key"]
@@ -213,7 +213,7 @@ def _patient_versions(connection: Connection, study: int, who: str, key: int, fi
 
 def _attributes_at(rows: Sequence[Any], revision: int) -> tuple[AttributeFact, ...]:
     return tuple(
-        AttributeFact(name, None, None, None, None, "final", value)
+        attribute(name, value)
         for name, value, added, removed in rows
         if added <= revision and (removed is None or removed > revision)
     )

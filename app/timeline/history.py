@@ -96,6 +96,11 @@ class AttributeFact(NamedTuple):
     value: Annotated[str, "JSON text", Read(2, sort=2), Sent(write=json.loads)]
 
 
+def attribute(name: str, value: str, issued: int | None = None, status: str = "final") -> AttributeFact:
+    """A statement about the patient; `value` is JSON text."""
+    return AttributeFact(name, None, None, None, issued, status, value)
+
+
 class LabFact(NamedTuple):
     """One laboratory result."""
 
