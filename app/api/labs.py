@@ -1,9 +1,9 @@
 """Tables of laboratory results as CSV, and the template to begin one with."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from app.api.dependencies import Flag, Now, State, StudyId, body_of
 from app.api.documentation import answers, reads, reference, refuses, specimen
@@ -11,10 +11,11 @@ from app.api.responses import reply
 from app.api.streaming import told
 from app.api.timelines import BatchItem
 from app.errors import Conflict, Erased, NotFound
-from app.ingest.table import DecimalMark, Delimiter, Dialect
+from app.ingest.table import COLUMNS, DecimalMark, Delimiter, Dialect
 from app.intake.labs import take
 from app.intake.timelines import Status, counted
 from app.report.table import Cell, lines
+from app.timeline.model import LabResult
 
 router = APIRouter(tags=["patients"])
 
@@ -22,7 +23,7 @@ CSV = "text/csv"
 CsvBody = Annotated[bytes, Depends(body_of(CSV, f"{CSV}; charset=utf-8", f"{CSV};charset=utf-8"))]
 
 
-class LabRow(BaseModel):
+class _DescribedColumns(BaseModel):
     """One row of a table of results. Its columns may stand in any order; those that are not required may be left out.
 
     What a column means is said at the field of the same name of a timeline.
@@ -80,6 +81,21 @@ class LabRow(BaseModel):
         description="What the laboratory calls the test. It is not kept; one that names CK-MB vetoes a code of CK.",
         examples=["Creatine kinase"],
     )
+
+
+def _column(name: str) -> Any:  # noqa: ANN401 - a field of pydantic
+    """A column that means what the field of this name means in a timeline, and is described by it."""
+    field = LabResult.model_fields[name]
+    return str | None, Field(default=None, description=field.description, examples=[*map(str, field.examples or ())])
+
+
+LabRow = create_model(
+    "LabRow",
+    __base__=_DescribedColumns,
+    __doc__=_DescribedColumns.__doc__,
+    **{name: _column(name) for name in COLUMNS if name not in _DescribedColumns.model_fields},
+)
+"""A row of the table with all columns that are read, in the order of the template."""
 
 
 class LabsOutcome(BaseModel):

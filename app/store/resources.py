@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, or_, select
 
 from app.errors import Erased
-from app.store.assertions import SHELVES
+from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
 from app.store.merge import Assertion
 from app.store.statements import Statement
 from app.store.studies import study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies
-from app.timeline.history import AttributeFact
+from app.timeline.history import AttributeFact, attribute
 from app.timeline.resource import KINDS_OF, Found, ResourceType, digest_of, logical_id, read_logical_id
 
 __all__ = ["Found", "Identities", "find", "find_fact", "find_patient", "history", "locate", "logical_id", "patient_key"]
@@ -181,7 +181,7 @@ def _versions(connection: Connection, study: int, patient: Sequence[Any], kind: 
     """Every assertion of a fact and every time that it was left out, newest first; a patient is identifier and key."""
     who, key = patient
     make: Any = FACTS[kind][1]
-    shelf = SHELVES[kind]
+    shelf = FACT_TABLES[kind]
     stored = sorted(shelf.known(connection, key, [identity]), key=lambda one: (one.added, one.ordinal))
     received = _received(connection, study, {at for one in stored for at in (one.added, one.removed) if at is not None})
     versions = []
@@ -213,7 +213,7 @@ def _patient_versions(connection: Connection, study: int, who: str, key: int, fi
 
 def _attributes_at(rows: Sequence[Any], revision: int) -> tuple[AttributeFact, ...]:
     return tuple(
-        AttributeFact(name, None, None, None, None, "final", value)
+        attribute(name, value)
         for name, value, added, removed in rows
         if added <= revision and (removed is None or removed > revision)
     )

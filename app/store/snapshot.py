@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.protocol.model import Protocol
-from app.store import aliases, history, keys, resource_search, resources, revisions, sources, studies, timelines
+from app.store import aliases, history, keys, resource_search, resources, revisions, studies, timelines
 from app.store.engine import Database
 from app.store.history import Version, Wanted
 from app.store.resource_search import Criteria
@@ -91,7 +91,7 @@ class StudyAt:
 
     def sources(self, cohort: Cohort) -> Sources:
         """Where each fact of this study's `cohort` is shown."""
-        return sources.sources(self._connection, self.id, self.revision, cohort)
+        return timelines.sources(self._connection, self.id, self.revision, cohort)
 
     def timeline(self, patient: str) -> dict[str, Any]:
         """The timeline document of a patient. Raises `NotFound` and `Erased`."""

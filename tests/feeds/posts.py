@@ -70,7 +70,7 @@ class Post:
         """All that is stored of results: patient, every column of every version, the revisions that added and removed
         it.
         """
-        table, patients = stored.lab_results, stored.patients
+        (table, _), patients = stored.FACTS["labs"], stored.patients
         columns = [table.c[name] for name in (*LabFact._fields, "added", "removed")]
         study = select(stored.studies.c.key).where(stored.studies.c.id == self.study).scalar_subquery()
         clause = select(patients.c.id, *columns).join_from(table, patients).where(patients.c.study == study)

@@ -24,9 +24,8 @@ from app.report.datasets.parameters import (
 )
 from app.report.datasets.times import first_infusion_facts
 from app.report.datasets.variables import Column, Dataset, DatasetDescription, Variable, adam, ours
-from app.timeline.columns import NO_TIME, Ints
+from app.timeline.columns import NO_TIME, Ints, PatientRow
 from app.timeline.moments import EPOCH_DAY
-from app.timeline.rows import PatientRow
 from app.timeline.sources import patient_address
 
 _SEXES = {"female": "F", "male": "M", "other": "OTHER", "unknown": "U"}

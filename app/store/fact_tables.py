@@ -1,4 +1,4 @@
-"""Assertions as rows: how each kind of fact is found, written, closed and deleted."""
+"""The tables of facts: how the assertions of each kind are found, written, closed and deleted."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,11 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, litera
 from app.store.merge import Assertion, Fact
 from app.store.statements import CHUNKS, Insertion, Row, Statement, filled, listed, listed_names
 from app.store.tables import FACTS
-from app.timeline.history import AnyFact
+from app.timeline.history import FIELDS, AnyFact
 from app.timeline.vocabulary import WITHDRAWN
 
 LATEST = 2**62
 """A revision after every real one."""
-
-_FLAGS = {"utc", "serious"}
 
 
 def stands_at(table: Table) -> ColumnElement[bool]:
@@ -33,8 +31,8 @@ def shown(table: Table) -> ColumnElement[bool]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """The statements for one kind of fact."""
+class FactTable:
+    """The statements for the table of one kind of fact; `flags` are the places of its truth values."""
 
     kind: str
     of_patient: Statement
@@ -96,8 +94,8 @@ def _assertion(row: Row) -> Assertion:
 
 
 def _columns(kind: str) -> list[Any]:
-    table, fact = FACTS[kind]
-    return [table.c[name] for name in fact._fields]
+    table, _ = FACTS[kind]
+    return [table.c[field.name] for field in FIELDS[kind]]
 
 
 @cache
@@ -110,8 +108,8 @@ def _by_identity(kind: str, length: int) -> Statement:
     return Statement(clause, "patient", *listed_names(length))
 
 
-def _shelf(kind: str) -> Shelf:
-    table, fact = FACTS[kind]
+def _fact_table(kind: str) -> FactTable:
+    table, _ = FACTS[kind]
     mine: Any = table.c.patient_key == bindparam("patient")
     everything = select(table.c.added, table.c.ordinal, table.c.removed, *_columns(kind)).where(mine)
     standing = select(*_columns(kind)).where(mine, stands_at(table), shown(table))
@@ -120,15 +118,15 @@ def _shelf(kind: str) -> Shelf:
         .where(mine, table.c.identity == bindparam("fact"), table.c.removed.is_(None))
         .values(removed=bindparam("ended"))
     )
-    return Shelf(
+    return FactTable(
         kind,
         Statement(everything, "patient"),
         Statement(standing, "patient", "revision"),
         Insertion(table),
         Statement(closing, "ended", "patient", "fact"),
         Statement(table.delete().where(mine), "patient"),
-        tuple(i for i, name in enumerate(fact._fields) if name in _FLAGS),
+        tuple(i for i, field in enumerate(FIELDS[kind]) if field.type is bool),
     )
 
 
-SHELVES: dict[str, Shelf] = {kind: _shelf(kind) for kind in FACTS}
+FACT_TABLES: dict[str, FactTable] = {kind: _fact_table(kind) for kind in FACTS}
