@@ -34,9 +34,9 @@ from app.api.pages import Cursors
 from app.api.security import CrossOrigin, Door
 from app.api.service import Answers, Counter, Readiness, Scrubber, Service
 from app.api.warm import warm
-from app.intake.feeds import objection_to_secret
 from app.settings import Settings
 from app.store.engine import Database
+from app.submission.feeds import objection_to_secret
 
 THREADS = 8
 """Requests served at a time, and connections to the database: a request never waits for a connection."""

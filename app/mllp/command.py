@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from app.errors import Conflict, NotFound, ServiceError
 from app.intake import hl7v2
-from app.intake.feeds import feed_of
 from app.log import places
 from app.mllp.connection import Limits
 from app.mllp.dead_letters import DeadLetters, Letter, Note
@@ -20,6 +19,7 @@ from app.mllp.listener import Listener
 from app.mllp.security import may_send, tls_context
 from app.settings import Settings
 from app.store.engine import Database
+from app.submission.feeds import read_feed
 from app.timeline.moments import microseconds
 
 
@@ -58,8 +58,7 @@ def taker(settings: Settings, database: Database, study: str) -> Callable[[bytes
     """
     now = microseconds(datetime.now(UTC))
     try:
-        with database.reading() as connection:
-            feed_of(connection, study, settings.secret, now)
+        read_feed(database, study, settings.secret, now)
     except NotFound:
         raise CannotListen("There is no such study in this database; make it over the API first.") from None
     except Conflict as conflict:
