@@ -103,7 +103,7 @@ def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
 
 
 def _numbered(reply: Reply, number: int) -> Reply:
-    """The outcome of a message of a batch, its places told apart from those of the others."""
+    """The outcome of a message of a batch, whose places begin with its number."""
     return replace(reply, faults=_within(f"message[{number}]", reply.faults))
 
 

@@ -110,10 +110,10 @@ def listed(letters: Iterable[Letter]) -> Iterator[str]:
     """A line for each letter: its file, when it came, its study, what was answered and what is wrong with it."""
     for letter in letters:
         note = letter.note()
-        yield f"{letter.file}  {_told(note) if note is not None else '(its note cannot be read)'}"
+        yield f"{letter.file}  {_described(note) if note is not None else '(its note cannot be read)'}"
 
 
-def _told(note: Note) -> str:
+def _described(note: Note) -> str:
     times = f" ({note.times} times)" if note.times > 1 else ""
     faults = "; ".join(f"{fault.place} {fault.code}".strip() for fault in note.faults)
     answered = note.code or "not answered"
@@ -121,7 +121,7 @@ def _told(note: Note) -> str:
 
 
 class Sent(NamedTuple):
-    """What became of a letter that was sent again, in words for its line; one that was accepted is removed."""
+    """The answer to a letter that was sent again, in words for its line; one that was accepted is removed."""
 
     file: Path
     accepted: bool

@@ -1,4 +1,4 @@
-"""What the import of a file needs to know, and what it tells of each part of the file."""
+"""What the import of a file needs to know, and what it reports of each part of the file."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Step:
     head: bytes = b""
 
     def refuse(self, place: str, text: bytes | None, error: ServiceError) -> None:
-        """Count what was not stored; what was not even tried because the database was busy is told apart."""
+        """Count what was not stored; what was not tried because the database was busy is counted as skipped."""
         self.counts["skipped" if isinstance(error, Busy) else "rejected"] += 1
         self.refused.append(Refusal(place, text, error))
 
