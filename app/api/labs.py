@@ -13,7 +13,7 @@ from app.api.timelines import BatchItem
 from app.errors import Conflict, Erased, NotFound
 from app.ingest.table import DecimalMark, Delimiter, Dialect
 from app.report.table import Cell, lines
-from app.submission.batches import Disposition, counted, store_table
+from app.submission.batches import ItemStatus, counted, store_table
 
 router = APIRouter(tags=["patients"])
 
@@ -90,7 +90,7 @@ class LabsOutcome(BaseModel):
         "`/7/value`.",
         examples=[[specimen(BatchItem)]],
     )
-    counts: dict[Disposition, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
     rows: int = Field(description="Rows of the table below its header.", examples=[412])
     skipped: dict[Literal["code", "value"], int] = Field(
         description="Rows that say nothing that is kept: another analyte (`code`), or no value (`value`).",
@@ -174,5 +174,5 @@ def post_labs(
 async def get_labs_template() -> Response:
     """A table with every column and three invented results, to be filled in a spreadsheet and posted as it is."""
     rows = ([example.get(column) for column in LabRow.model_fields] for example in EXAMPLES)
-    headers = {"Content-Disposition": 'attachment; filename="labs.csv"'}
+    headers = {"Content-ItemStatus": 'attachment; filename="labs.csv"'}
     return Response("".join(lines(tuple(LabRow.model_fields), rows)), headers=headers, media_type=CSV)

@@ -13,7 +13,7 @@ from app.api.replies import reply
 from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Erased, NotFound
 from app.ingest import READERS
-from app.submission.batches import Disposition, counted, store_timelines
+from app.submission.batches import ItemStatus, counted, store_timelines
 from app.submission.loop import Submitter
 from app.submission.streams import Stream
 from app.timeline.model import Timeline
@@ -47,7 +47,7 @@ class BatchItem(BaseModel):
 
     index: int = Field(description="Its place in the array or among the lines, from 0.", examples=[0])
     patient: str | None = Field(description="The patient; null where the item could not be read.", examples=["P01"])
-    status: Disposition = Field(
+    status: ItemStatus = Field(
         description="`created`, `changed`, `unchanged` and `stale` as for one timeline; `rejected`: see `problem`; "
         "`skipped`: not tried, send it again.",
         examples=["created"],
@@ -60,7 +60,7 @@ class BatchOutcome(BaseModel):
     """What became of many timelines, in the order in which they were sent."""
 
     items: list[BatchItem] = Field(description="One outcome an item.", examples=[[specimen(BatchItem)]])
-    counts: dict[Disposition, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
 
 
 class LineOutcome(BatchItem):
@@ -72,7 +72,7 @@ class LineOutcome(BatchItem):
 class StreamEnd(BaseModel):
     """The last line of an answer that is complete."""
 
-    counts: dict[Disposition, int] = Field(description="Lines by status.", examples=[{"created": 15, "rejected": 1}])
+    counts: dict[ItemStatus, int] = Field(description="Lines by status.", examples=[{"created": 15, "rejected": 1}])
     lines: int = Field(description="Lines with an outcome, which is all that are not blank.", examples=[16])
     digest: str = Field(
         description="SHA-256 of the body as it was received: that of the file if all of it arrived (`sha256sum`).",

@@ -18,8 +18,8 @@ from app.timeline.facts import MOST_FAULTS
 from app.timeline.history import History
 
 CSV = "csv"
-Disposition = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]
-DISPOSITIONS: tuple[Disposition, ...] = get_args(Disposition)
+ItemStatus = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]
+STATUSES: tuple[ItemStatus, ...] = get_args(ItemStatus)
 ReadItem = Item | PatientResults
 """One of many as its reader gives it: a history, or the refusal that stands for it."""
 
@@ -30,7 +30,7 @@ class ItemOutcome:
 
     index: int
     patient: str | None
-    status: Disposition
+    status: ItemStatus
     revision: int | None = None
     error: ServiceError | None = None
 
@@ -48,14 +48,14 @@ class TableOutcome:
     skipped: Mapping[Skipped, int]
 
 
-def counted(outcomes: Iterable[ItemOutcome]) -> dict[Disposition, int]:
-    """How many there are of each disposition, those that occur."""
+def counted(outcomes: Iterable[ItemOutcome]) -> dict[ItemStatus, int]:
+    """How many there are of each status, those that occur."""
     return in_order(Counter(outcome.status for outcome in outcomes))
 
 
-def in_order(counts: Counter[Disposition]) -> dict[Disposition, int]:
-    """Counts above 0 in the order of `DISPOSITIONS`."""
-    return {status: counts[status] for status in DISPOSITIONS if counts[status]}
+def in_order(counts: Counter[ItemStatus]) -> dict[ItemStatus, int]:
+    """Counts above 0 in the order of `STATUSES`."""
+    return {status: counts[status] for status in STATUSES if counts[status]}
 
 
 def add_timeline(submitter: Submitter, history: History) -> ledger.Outcome:

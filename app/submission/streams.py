@@ -10,7 +10,7 @@ from app.store import studies
 from app.store.collector import collector_paused
 from app.store.engine import Database
 from app.submission import loop
-from app.submission.batches import Disposition, ItemOutcome, content_of, outcome_of
+from app.submission.batches import ItemOutcome, ItemStatus, content_of, outcome_of
 from app.timeline.moments import latest_acceptable, microseconds
 
 GROUP_BYTES = 1_000_000
@@ -37,10 +37,10 @@ class Group:
 
 
 class Stream:
-    """Timelines that arrive one on a line; `counts` are the dispositions so far."""
+    """Timelines that arrive one on a line; `counts` are of the statuses so far."""
 
     def __init__(self, database: Database, study: str, format: str) -> None:
-        self.counts: Counter[Disposition] = Counter()
+        self.counts: Counter[ItemStatus] = Counter()
         self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES)
 
     def check_study(self) -> None:
