@@ -54,12 +54,15 @@ class Stream:
         While the database is busy the group is tried again; when that was enough, it is skipped and so is all that
         comes after it. Raises `Busy` instead where that is the first group, and `NotFound` for an unknown study.
         """
-        now, first = datetime.now(UTC), self.counts.total()
-        self._submitter.received_at = microseconds(now)
         with collector_paused():
-            latest = latest_acceptable(now)
-            items = [read_item(i, line.text, latest) for i, line in enumerate(lines, first)]
-            results = self._submitter.group([content_of(item) for item in items], self._submitter.submit_each)
-        outcomes = [outcome_of(item.index, item.subject, each) for item, each in zip(items, results, strict=True)]
+            outcomes = self._store(lines)
         self.counts.update(outcome.status for outcome in outcomes)
         return outcomes
+
+    def _store(self, lines: Sequence[Line]) -> list[ItemOutcome]:
+        now = datetime.now(UTC)
+        self._submitter.received_at = microseconds(now)
+        latest = latest_acceptable(now)
+        items = [read_item(i, line.text, latest) for i, line in enumerate(lines, self.counts.total())]
+        results = self._submitter.group([content_of(item) for item in items], self._submitter.submit_each)
+        return [outcome_of(item.index, item.subject, each) for item, each in zip(items, results, strict=True)]
