@@ -33,9 +33,9 @@ from app.store.drivers import (
 from app.store.tables import SCHEMA_REVISION
 
 _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
-Transaction = Connection
-"""An open transaction, as the other rooms name it: they hand it on and run no statement in it."""
 Result = TypeVar("Result")
+Transaction = Connection
+"""An open transaction; only the store runs statements in it."""
 MOST_TOGETHER = 64
 """How many pieces of work share a transaction at most."""
 
