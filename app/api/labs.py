@@ -174,5 +174,5 @@ def post_labs(
 async def get_labs_template() -> Response:
     """A table with every column and three invented results, to be filled in a spreadsheet and posted as it is."""
     rows = ([example.get(column) for column in LabRow.model_fields] for example in EXAMPLES)
-    headers = {"Content-ItemStatus": 'attachment; filename="labs.csv"'}
+    headers = {"Content-Disposition": 'attachment; filename="labs.csv"'}
     return Response("".join(lines(tuple(LabRow.model_fields), rows)), headers=headers, media_type=CSV)
