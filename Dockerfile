@@ -1,6 +1,7 @@
 # docker build -t myoresponse .
 # docker run -p 127.0.0.1:8000:8000 -v myoresponse:/data -e MYORESPONSE_ALLOW_UNAUTHENTICATED=true myoresponse
 
+# The lock holds the extras too: the driver of PostgreSQL and the writer of Parquet.
 FROM python:3.11-slim AS packages
 COPY requirements.lock .
 RUN python -m venv --without-pip /opt/venv \

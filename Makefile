@@ -42,7 +42,7 @@ docs: $(VENV)/.test ## render docs/definitions.md from the cases in tests/spec
 # Pins already in the locks are kept; `make lock UPGRADE=--upgrade` moves all of them.
 # The locks carry hashes and no addresses, so they hold behind any package index.
 COMPILE = $(BIN)/uv pip compile -q --system-certs --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	$(UPGRADE) pyproject.toml
+	--all-extras $(UPGRADE) pyproject.toml
 lock: $(BIN)/uv ## resolve pyproject.toml into the two locks
 	$(COMPILE) -o requirements.lock
 	$(COMPILE) --group test -c requirements.lock -o requirements-test.lock

@@ -1,11 +1,37 @@
-"""How Alembic runs here: on the connection and in the transaction that `app.store.migrations` opened."""
+"""How Alembic runs here: in one transaction, which `app.store.migrations` opens, or else this script."""
+
+from alembic.util import CommandError
+from sqlalchemy import Connection
 
 from alembic import context
+from app.settings import Settings
+from app.store.engine import Database
 from app.store.tables import metadata
 
-connection = context.config.attributes["connection"]
-if connection.dialect.name == "postgresql":
-    # Several processes may start at once; the one that comes second finds nothing left to do.
-    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(20080118)")
-context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=False)
-context.run_migrations()
+
+def run(connection: Connection) -> None:
+    """Do what was asked in the transaction of this connection."""
+    if connection.dialect.name == "postgresql":
+        # Several processes may start at once; the one that comes second finds nothing left to do.
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(20080118)")
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=True,
+        transactional_ddl=False,
+        compare_server_default=True,
+    )
+    context.run_migrations()
+
+
+if context.is_offline_mode():
+    raise CommandError("These migrations are applied to a database; they cannot be written as a script of SQL (--sql).")
+if (given := context.config.attributes.get("connection")) is not None:
+    run(given)
+else:
+    database = Database(Settings().database_url)
+    try:
+        with database.writing() as opened:
+            run(opened)
+    finally:
+        database.dispose()

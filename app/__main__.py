@@ -238,12 +238,14 @@ def explained() -> Iterator[None]:
     """Say in a line what is wrong with the database; an address may hold a password, so it is never repeated."""
     from sqlalchemy.exc import ArgumentError
 
-    from app.errors import ServiceError
+    from app.errors import NotInstalled, ServiceError
 
     try:
         yield
     except (ArgumentError, ValueError):
         stop(NO_ADDRESS, 2)
+    except NotInstalled as missing:
+        stop(f"{missing}.", 2)
     except ServiceError as error:
         stop(f"The database cannot be used: {error}.", 3)
 

@@ -262,6 +262,13 @@ class HeadersTooLarge(ServiceError):
     slug = "headers-too-large"
 
 
+class NotInstalled(ServiceError):
+    """This needs a package that is not installed here."""
+
+    status = 501
+    slug = "not-installed"
+
+
 class Busy(ServiceError):
     """The service cannot take the request now; it may be sent again."""
 

@@ -90,7 +90,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             "service": Service(
                 settings,
                 database,
-                Answers(settings.cache_answers),
+                Answers(settings.cache_answers, settings.cache_bytes),
                 Cursors(settings.cursor_key),
                 scrubber,
                 Readiness(database),

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     cache_answers: int = Field(
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
     )
+    cache_bytes: int = Field(default=64_000_000, ge=0, description="How many bytes these answers have together.")
     mllp_study: str = Field(default="", description="Study that messages over MLLP go to, unless `--study` names one.")
     mllp_host: str = Field(
         default="127.0.0.1", description="Address that `mllp` listens on; loopback until it is told who may send."

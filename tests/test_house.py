@@ -133,11 +133,15 @@ def locked(name: str) -> dict[str, list[str]]:
     return pins
 
 
+SHIPPED = sum(PROJECT["project"]["optional-dependencies"].values(), PROJECT["project"]["dependencies"])
+TESTED = SHIPPED + PROJECT["dependency-groups"]["test"] + PROJECT["build-system"]["requires"]
+
+
 @pytest.mark.parametrize(
     ("lock", "requirements"),
     [
-        ("requirements.lock", PROJECT["project"]["dependencies"]),
-        ("requirements-test.lock", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["test"]),
+        ("requirements.lock", SHIPPED),
+        ("requirements-test.lock", TESTED),
     ],
 )
 def test_the_locks_are_what_pyproject_asks_for(lock, requirements):

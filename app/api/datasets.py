@@ -16,10 +16,10 @@ from app.api.documentation import NOT_MODIFIED, answers, reference, refuses, spe
 from app.api.negotiation import preferred
 from app.api.replies import address, matches, tagged, written
 from app.api.service import Service
-from app.errors import Erased, NotAcceptable, NotFound
+from app.errors import Erased, NotAcceptable, NotFound, NotInstalled
 from app.estimate.results import Result
 from app.report.datasets import NAMES, Dataset, DatasetDescription, as_csv, dataset, describe
-from app.report.datasets.parquet import as_parquet
+from app.report.datasets.parquet import as_parquet, check_installed
 from app.report.datasets.variables import Variable
 from app.report.document import Header
 from app.store import revisions, sources, studies, timelines
@@ -105,7 +105,7 @@ _READ["content"][PARQUET] = {"schema": {"type": "string", "format": "binary"}}
     "/v1/studies/{study}/datasets/{name}",
     operation_id="getDataset",
     summary="Read a dataset for statisticians",
-    responses={200: _READ, 304: NOT_MODIFIED, **refuses(NotFound, Erased, NotAcceptable)},
+    responses={200: _READ, 304: NOT_MODIFIED, **refuses(NotFound, Erased, NotAcceptable, NotInstalled)},
 )
 def get_dataset(
     request: Request,
@@ -130,6 +130,8 @@ def get_dataset(
     begins like a formula has a `'` before it; numbers are written so that they are read again exactly.
     """
     stem, media_type = _asked(name, request)
+    if media_type == PARQUET:
+        check_installed()
     found = _made(parts, study, at, stem, media_type, now, if_none_match)
     found.headers["Vary"] = "Accept"
     return found

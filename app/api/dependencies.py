@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast, get_origin
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request
-from fastapi.dependencies.utils import get_flat_params
-from fastapi.params import Header as HeaderParameter
-from fastapi.params import Path as PathParameter
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
 
 from app.api.documentation import JSON
 from app.api.service import Service
@@ -169,14 +168,24 @@ def known_parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
     may be given more than once, as one that is declared as a list may.
     """
     return {
-        route.endpoint: {
-            each.alias: get_origin(each.field_info.annotation) is list
-            for each in get_flat_params(route.dependant)
-            if not isinstance(each.field_info, PathParameter | HeaderParameter)
-        }
+        route.endpoint: _query_parameters(route.dependant)
         for route in (context.original_route for context in iter_route_contexts(app.routes))
         if isinstance(route, APIRoute)
     }
+
+
+def _query_parameters(part: Dependant) -> dict[str, bool]:
+    """The query parameters of a function and of all that it depends on; a model stands for its fields."""
+    known: dict[str, bool] = {}
+    for each in part.query_params:
+        declared = each.field_info.annotation
+        fields = {each.alias: each.field_info}
+        if isinstance(declared, type) and issubclass(declared, BaseModel):
+            fields = {field.alias or name: field for name, field in declared.model_fields.items()}
+        known |= {name: get_origin(field.annotation) is list for name, field in fields.items()}
+    for dependency in part.dependencies:
+        known |= _query_parameters(dependency)
+    return known
 
 
 def body_of(*media_types: str) -> Callable[[Request], Awaitable[bytes]]:

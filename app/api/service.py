@@ -3,13 +3,13 @@
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
+from cachetools import LRUCache
 
 from app.api.pages import Cursors
 from app.errors import Busy
@@ -25,10 +25,10 @@ class Answers:
     LARGEST = 1_000_000
     """Bytes of an answer that is kept: one that lists every patient may have a hundred times as many."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._kept: LRUCache[str, tuple[str, bytes]] = LRUCache(most_bytes, getsizeof=lambda kept: len(kept[1]))
         self._erasures: dict[str, int] = {}
 
     def erasures(self, study: str) -> int:
@@ -39,8 +39,6 @@ class Answers:
         """The answer kept under this key."""
         with self._lock:
             found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
             return found[1] if found else None
 
     def keep(self, study: str, key: str, answer: bytes, erasures: int) -> None:
@@ -48,11 +46,11 @@ class Answers:
         with self._lock:
             if self._erasures.get(study, 0) != erasures:
                 return
-            if len(answer) > self.LARGEST:
+            if len(answer) > min(self.LARGEST, self._kept.maxsize):
                 return
             self._kept[key] = (study, answer)
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            while len(self._kept) > self._most:
+                self._kept.popitem()
 
     def drop(self, study: str) -> None:
         """Forget what was answered about a study."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.derive.exposure import Exposure
 from app.derive.segments import pick, pick_int
-from app.protocol.model import Scale
+from app.protocol.parts import Scale
 from app.timeline.columns import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
 
 Order = tuple[Ints | Floats, ...]

@@ -10,7 +10,7 @@ from app.derive.ck.ck_normal import NORMAL
 from app.derive.exact import at_most_zero
 from app.derive.records import Records
 from app.derive.segments import INCLUDED, any_where, first_reason, last_where, pick, pick_int
-from app.protocol.model import Scale
+from app.protocol.parts import Scale
 from app.protocol.response import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,

@@ -15,14 +15,12 @@ from pydantic import Field, model_validator
 from app.protocol.ck_normal import CkNormalTime
 from app.protocol.conventions import Conventions
 from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, objections
-from app.protocol.parts import Measure, Part, Product, Week, contradiction
+from app.protocol.parts import Measure, Part, Product, Scale, Scaled, Week, contradiction, scale_of
 from app.protocol.response import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, Response, ResponseRule
 from app.protocol.specification import SpecificationGrid, grid_objections
-from app.timeline.vocabulary import INSTRUMENTS, Direction
 
 MOST_WEEKS, MOST_RESPONSES = 60, 60
 """Of one protocol; an answer may list every patient for each of them."""
-LEAST_RANGE = 0.01
 
 
 class Treatment(Part):
@@ -77,24 +75,6 @@ class Visits(Part):
             gaps = [7 * (after - before) for before, after in zip(self.weeks, self.weeks[1:], strict=False)]
             if any(gap <= 2 * self.tolerance_days for gap in gaps):
                 raise contradiction("visits.tolerance_days: the windows of two declared weeks overlap.")
-        return self
-
-
-Scaled = Literal["MMT", "ADL"]
-"""The instruments whose scale differs between centres, so that the protocol declares it."""
-
-
-class Scale(Part):
-    """The range of an instrument and which end is better."""
-
-    minimum: float = Field(default=0, ge=-10_000, le=10_000, description="Least score.", examples=[0])
-    maximum: float = Field(ge=-10_000, le=10_000, description="Greatest score.", examples=[100])
-    better: Direction = Field(description="Which end of the scale is better; never guessed.", examples=["higher"])
-
-    @model_validator(mode="after")
-    def _range_must_not_be_empty(self) -> Self:
-        if self.maximum - self.minimum < LEAST_RANGE:
-            raise contradiction("scales: the greatest score must lie above the least, by a hundredth or more.")
         return self
 
 
@@ -242,10 +222,10 @@ class Protocol(Part):
 
     def scale(self, measure: str) -> Scale:
         """The scale of an instrument: its own fixed one, or the one that this protocol declares."""
-        fixed = INSTRUMENTS[measure]
-        if fixed.maximum is not None and fixed.better is not None:
-            return Scale(minimum=0, maximum=fixed.maximum, better=fixed.better)
-        return self.scales[measure]  # type: ignore[index]
+        scale = scale_of(measure, self.scales)
+        if scale is None:
+            raise KeyError(measure)
+        return scale
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -273,7 +253,7 @@ class Protocol(Part):
         for i, response in enumerate(self.responses):
             yield from (f"responses.{i}: {sentence}" for sentence in self._objections(response.rule))
         if self.specification_grid is not None:
-            yield from grid_objections(self.specification_grid, self)
+            yield from grid_objections(self.specification_grid, self.visits.weeks, self.scales)
         for name, composite in self._composites():
             yield from objections(name, composite, self.visits.weeks, self.scales)
         rules = [response.rule for response in self.responses]

@@ -1,11 +1,14 @@
-"""What all parts of a protocol share: strict frozen models, the words of their fields, and contradictions."""
+"""What all parts of a protocol share: strict frozen models, the words of their fields, scales, and contradictions."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.timeline.vocabulary import AssessmentCode
+from app.timeline.vocabulary import INSTRUMENTS, AssessmentCode, Direction
+
+LEAST_RANGE = 0.01
 
 Measure = Literal["CK"] | AssessmentCode
 Week = Annotated[int, Field(ge=-520, le=520)]
@@ -22,3 +25,29 @@ class Part(BaseModel):
 def contradiction(sentence: str) -> PydanticCustomError:
     """The error for a definition that contradicts another; `sentence` says which, without a submitted value."""
     return PydanticCustomError("contradiction", "{sentence}", {"sentence": sentence})
+
+
+Scaled = Literal["MMT", "ADL"]
+"""The instruments whose scale differs between centres, so that the protocol declares it."""
+
+
+class Scale(Part):
+    """The range of an instrument and which end is better."""
+
+    minimum: float = Field(default=0, ge=-10_000, le=10_000, description="Least score.", examples=[0])
+    maximum: float = Field(ge=-10_000, le=10_000, description="Greatest score.", examples=[100])
+    better: Direction = Field(description="Which end of the scale is better; never guessed.", examples=["higher"])
+
+    @model_validator(mode="after")
+    def _range_must_not_be_empty(self) -> Self:
+        if self.maximum - self.minimum < LEAST_RANGE:
+            raise contradiction("scales: the greatest score must lie above the least, by a hundredth or more.")
+        return self
+
+
+def scale_of(measure: str, declared: Mapping[Scaled, Scale]) -> Scale | None:
+    """The scale of an instrument: its own fixed one, or the declared one; `None` where it has neither."""
+    fixed = INSTRUMENTS[measure]
+    if fixed.maximum is not None and fixed.better is not None:
+        return Scale(minimum=0, maximum=fixed.maximum, better=fixed.better)
+    return next((scale for name, scale in declared.items() if name == measure), None)

@@ -1,7 +1,8 @@
 """The protocols that ship with the service."""
 
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
-from app.protocol.model import Protocol, Scale, Scaled, Visits, WeeklyChange
+from app.protocol.model import Protocol, Visits, WeeklyChange
+from app.protocol.parts import Scale, Scaled
 from app.protocol.response import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,

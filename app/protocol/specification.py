@@ -5,18 +5,15 @@ patients and what a missing value counts as (Simonsohn, Simmons and Nelson, Natu
 The grid is declared beforehand like every other part of a protocol; one without it is answered by `default_grid`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.protocol.parts import Day, Measure, Part, Week
+from app.protocol.parts import Day, Measure, Part, Scale, Scaled, Week, scale_of
 from app.protocol.response import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, ResponseRule
-
-if TYPE_CHECKING:
-    from app.protocol.model import Protocol, Scale
 
 MOST_SPECIFICATIONS = 5_000
 """More definitions than anybody has called plausible, and as many as are computed without being asked twice."""
@@ -212,25 +209,28 @@ def specification_of(rule: ResponseRule) -> Specification:
     return Specification(criterion, window, "last_on_or_before_day_0", "efficacy", "left_out")
 
 
-def grid_objections(grid: SpecificationGrid, protocol: "Protocol") -> Iterator[str]:
-    """What speaks against a grid under the scales and visits of its protocol; each sentence names the definition."""
+def grid_objections(grid: SpecificationGrid, weeks: Collection[int], scales: Mapping[Scaled, Scale]) -> Iterator[str]:
+    """What speaks against a grid under the planned weeks and declared scales of its protocol; each sentence names the
+    definition.
+    """
     if grid.size > MOST_SPECIFICATIONS:
         yield f"specification_grid: more than {MOST_SPECIFICATIONS} definitions."
     named = [each.measure for each in grid.measures]
     for i, own in enumerate(grid.measures):
         where = f"specification_grid.measures.{i}"
+        scale = None if own.measure == "CK" else scale_of(own.measure, scales)
         if own.measure in named[:i]:
             yield f"{where}: this measure has a grid already."
         for name in ("thresholds", "remissions", "windows", "baselines", "analysis_sets", "missing"):
             yield from (f"{where}.{name}.{j}: this is declared twice." for j in _repeated(getattr(own, name)))
         for name, choices in (("thresholds", own.thresholds), ("remissions", own.remissions)):
             for j, criterion in enumerate(choices):
-                yield from (f"{where}.{name}.{j}: {says}" for says in _of_criterion(criterion, own, protocol))
+                yield from (f"{where}.{name}.{j}: {says}" for says in _of_criterion(criterion, own.measure, scale))
         for j, window in enumerate(own.windows):
-            yield from (f"{where}.windows.{j}: {says}" for says in _of_window(window, protocol))
+            yield from (f"{where}.windows.{j}: {says}" for says in _of_window(window, weeks))
         if own.measure != "CK" and "geometric_mean_before_dose" in own.baselines:
             yield f"{where}.baselines: a geometric mean is for CK; a score may be 0."
-        if own.measure != "CK" and _scale(own.measure, protocol) is None:
+        if own.measure != "CK" and scale is None:
             yield f"{where}: this measure needs its scale and direction in scales."
 
 
@@ -238,11 +238,11 @@ def _repeated(choices: Sequence[object]) -> Iterator[int]:
     yield from (j for j, choice in enumerate(choices) if choice in choices[:j])
 
 
-def _of_criterion(criterion: Criterion, own: MeasureGrid, protocol: "Protocol") -> Iterator[str]:
-    if isinstance(criterion, CkPercentOfBaseline | CkNormal) is not (own.measure == "CK"):
-        yield "this criterion is for CK." if own.measure != "CK" else "this criterion is for scores."
+def _of_criterion(criterion: Criterion, measure: Measure, scale: Scale | None) -> Iterator[str]:
+    if isinstance(criterion, CkPercentOfBaseline | CkNormal) is not (measure == "CK"):
+        yield "this criterion is for CK." if measure != "CK" else "this criterion is for scores."
         return
-    if own.measure == "CK" or (scale := _scale(own.measure, protocol)) is None:
+    if scale is None:
         return
     width = scale.maximum - scale.minimum
     if isinstance(criterion, PointsBetter) and criterion.points > width:
@@ -255,16 +255,11 @@ def _of_criterion(criterion: Criterion, own: MeasureGrid, protocol: "Protocol") 
         yield "within_points reaches over the whole scale."
 
 
-def _scale(measure: str, protocol: "Protocol") -> "Scale | None":
-    undeclared = measure in {"MMT", "ADL"} and measure not in protocol.scales
-    return None if undeclared else protocol.scale(measure)
-
-
-def _of_window(window: DaysWindow | VisitWindow, protocol: "Protocol") -> Iterator[str]:
+def _of_window(window: DaysWindow | VisitWindow, weeks: Collection[int]) -> Iterator[str]:
     if isinstance(window, DaysWindow):
         if not 1 <= window.days[0] <= window.days[1]:
             yield "days must be an ascending pair after day 0."
     elif window.week <= 0:
         yield "a response is judged at a week after treatment."
-    elif window.week not in protocol.visits.weeks:
+    elif window.week not in weeks:
         yield "this week is not among visits.weeks."

@@ -3,8 +3,8 @@
 from decimal import Decimal
 from typing import TypeVar
 
-from app.protocol.model import Protocol, Scale
-from app.protocol.parts import Measure
+from app.protocol.model import Protocol
+from app.protocol.parts import Measure, Scale
 from app.protocol.response import ResponseRule
 from app.protocol.specification import (
     BestEnd,

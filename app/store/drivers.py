@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-import psycopg
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import DBAPIModule
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -56,7 +56,7 @@ def begin_sqlite(connection: Connection) -> None:
     driver.execute("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
 
 
-def prepare_postgresql(wait: int, driver: psycopg.Connection[Any], _: object) -> None:
+def prepare_postgresql(wait: int, driver: Any, _: object) -> None:  # noqa: ANN401 - psycopg.Connection
     """Settle a new connection; `wait` is in milliseconds."""
     driver.execute(POSTGRESQL_SESSION.format(wait=wait).encode())
     driver.commit()
@@ -77,32 +77,25 @@ def vacuum(driver: Any) -> bool:  # noqa: ANN401 - psycopg.Connection behind the
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(driver: DBAPIModule) -> Iterator[None]:
     """Errors of pool and driver as ours: no SQL, no parameter and no row in their text."""
     try:
         yield
     except PoolTimeout:
         raise Busy from None
-    except (SQLAlchemyError, sqlite3.Error, psycopg.Error) as error:
-        _refuse(error)
+    except (SQLAlchemyError, driver.Error) as error:
+        _refuse(error, driver)
 
 
-def _refuse(error: Exception) -> NoReturn:
-    cause = driver_error(error)
-    if isinstance(cause, psycopg.Error):
-        if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
-            raise Busy from None
-        raise ServiceError(f"{type(cause).__name__} {cause.sqlstate}") from None
+def _refuse(error: Exception, driver: DBAPIModule) -> NoReturn:
+    cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)
         if isinstance(code, int) and code & 0xFF in _SQLITE_BUSY:
             raise Busy from None
         raise ServiceError(f"{type(cause).__name__} {getattr(cause, 'sqlite_errorname', '')}") from None
+    if isinstance(cause, (driver.OperationalError, driver.InterfaceError)):
+        raise Busy from None
+    if isinstance(cause, driver.Error):
+        raise ServiceError(f"{type(cause).__name__} {getattr(cause, 'sqlstate', None)}") from None
     raise error
-
-
-def driver_error(error: BaseException) -> BaseException | None:
-    """The error of the driver, whether SQLAlchemy wrapped it or not."""
-    if isinstance(error, DBAPIError):
-        return error.orig
-    return error if isinstance(error, sqlite3.Error | psycopg.Error) else None

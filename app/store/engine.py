@@ -7,7 +7,6 @@ writer fails at once under contention.
 """
 
 import os
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,16 +14,14 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-import psycopg
-from sqlalchemy import URL, Connection, Engine, Select, Text, create_engine, event, make_url, select, table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, Select, Text, Transaction, create_engine, event, make_url, select, table
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column
 
-from app.errors import Busy, ServiceError
+from app.errors import Busy, NotInstalled, ServiceError
 from app.store.drivers import (
     begin_sqlite,
     cut_log,
-    driver_error,
     prepare_postgresql,
     prepare_sqlite,
     translated,
@@ -81,6 +78,7 @@ class Database:
         self._one_writer = threading.Lock()
         self._waiting: deque[Task[Any]] = deque()
         self.engine = _engine(address, pool_size, wait_seconds)
+        self._driver = self.engine.dialect.loaded_dbapi
         if self._sqlite:
             self._reader, self._writer = self.engine, self.engine.execution_options(write=True)
         else:
@@ -90,7 +88,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One snapshot: what is read inside the block is one state of the database, whoever writes meanwhile."""
-        with translated(), self._reader.connect() as connection, connection.begin():
+        with translated(self._driver), self._reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -152,7 +150,7 @@ class Database:
         copied and the log is cut to nothing. `False` means that a reader still needs an older state: call again later.
         PostgreSQL frees the rows; its pages, its log and every backup are the operator's to age out.
         """
-        with translated(), self._turn():
+        with translated(self._driver), self._turn():
             raw = self.engine.raw_connection()
             try:
                 return cut_log(raw.driver_connection) if self._sqlite else vacuum(raw.driver_connection)
@@ -166,14 +164,21 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with translated(), self._writer.connect() as connection:
+        with translated(self._driver), self._writer.connect() as connection:
             transaction = connection.begin()
             try:
                 yield connection
                 transaction.commit()
             except BaseException as error:
-                _undo(connection, transaction, error)
+                self._undo(connection, transaction, error)
                 raise
+
+    def _undo(self, connection: Connection, transaction: Transaction, error: BaseException) -> None:
+        """Roll back; after an error of the database the connection is not trusted with another transaction."""
+        with suppress(SQLAlchemyError, self._driver.Error):
+            transaction.rollback()
+        if isinstance(error, (DBAPIError, self._driver.Error)):
+            connection.invalidate()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -203,16 +208,21 @@ def _address(url: str) -> URL:
 
 def _engine(address: URL, pool_size: int, wait_seconds: float) -> Engine:
     sqlite = address.get_backend_name() == "sqlite"
-    engine = create_engine(
-        address,
-        hide_parameters=True,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=wait_seconds,
-        pool_use_lifo=True,  # the connection used last has the warmest cache
-        pool_pre_ping=not sqlite,
-        connect_args={} if sqlite else {"connect_timeout": 10, "application_name": "myoresponse"},
-    )
+    try:
+        engine = create_engine(
+            address,
+            hide_parameters=True,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=wait_seconds,
+            pool_use_lifo=True,  # the connection used last has the warmest cache
+            pool_pre_ping=not sqlite,
+            connect_args={} if sqlite else {"connect_timeout": 10, "application_name": "myoresponse"},
+        )
+    except ImportError:
+        raise NotInstalled(
+            "A postgresql:// address needs psycopg, which is not installed: pip install 'myoresponse[postgres]'"
+        ) from None
     if sqlite:
         _keep_private(address)
         event.listen(engine, "connect", partial(prepare_sqlite, round(wait_seconds * 1000)))
@@ -226,11 +236,3 @@ def _keep_private(address: URL) -> None:
     """Create the file for its owner only; SQLite gives the files beside it the same mode."""
     with suppress(OSError):
         os.close(os.open(address.database or "", os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def _undo(connection: Connection, transaction: Any, error: BaseException) -> None:  # noqa: ANN401
-    """Roll back; after an error of the database the connection is not trusted with another transaction."""
-    with suppress(SQLAlchemyError, sqlite3.Error, psycopg.Error):
-        transaction.rollback()
-    if driver_error(error) is not None:
-        connection.invalidate()

@@ -1,7 +1,7 @@
 """Bringing a database to the tables of this version, and back.
 
-The scripts lie in `alembic/` beside the package; the configuration is made here, so that it does not matter in which
-directory the process was started.
+The scripts lie in `alembic/`: beside the package in a checkout, within it where it was installed. The configuration is
+made here, so that it does not matter in which directory the process was started.
 """
 
 from pathlib import Path
@@ -12,7 +12,9 @@ import app
 from alembic import command
 from app.store.engine import Database
 
-SCRIPTS = Path(app.__file__).resolve().parents[1] / "alembic"
+_PACKAGE = Path(app.__file__).resolve().parent
+SCRIPTS = next(each for each in (_PACKAGE / "alembic", _PACKAGE.parent / "alembic") if each.is_dir())
+"""Looked for within the package first: what an environment has beside it under this name is the library."""
 
 
 def upgrade(url: str, target: str = "head") -> None:

@@ -12,7 +12,8 @@ from app.analyses import Options, answer
 from app.estimate.rates.proportion import METHODS, proportion
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRange, ImprovementScore, judged_weeks
-from app.protocol.model import Protocol, Scale
+from app.protocol.model import Protocol
+from app.protocol.parts import Scale
 from app.protocol.presets import ACR_EULAR_2016_ADULT, IMACS_2004, SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.rows import AssessmentRow, InfusionRow, LabRow, PatientRow

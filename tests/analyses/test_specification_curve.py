@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from app.analyses import Options, answer
 from app.analyses.specification.specification_curve import CurveOptions
 from app.demo import TIMELINES
-from app.protocol.model import Protocol, Scale, Visits, WeeklyChange
+from app.protocol.model import Protocol, Visits, WeeklyChange
+from app.protocol.parts import Scale
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
 from app.protocol.specification import MOST_SPECIFICATIONS, specification_of
 from app.protocol.specification_default import default_grid, primary_rule

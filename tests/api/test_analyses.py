@@ -240,7 +240,7 @@ def test_answers_of_a_study_are_forgotten_when_a_person_is_erased(client, counte
 
 
 def test_an_answer_that_was_computed_while_somebody_was_erased_is_not_kept():
-    answers = Answers(4)
+    answers = Answers(4, 100)
     before = answers.erasures("trial")
     answers.drop("trial")
     answers.keep("trial", "late", b"...", before)
@@ -250,7 +250,7 @@ def test_an_answer_that_was_computed_while_somebody_was_erased_is_not_kept():
 
 
 def test_the_answers_kept_are_the_latest_asked_for():
-    answers = Answers(2)
+    answers = Answers(2, 100)
     for key in ("a", "b"):
         answers.keep("trial", key, key.encode(), 0)
     assert answers.get("a") == b"a"
@@ -259,12 +259,23 @@ def test_the_answers_kept_are_the_latest_asked_for():
 
 
 def test_an_answer_that_lists_every_patient_of_a_large_study_is_not_kept():
-    answers = Answers(2)
+    answers = Answers(2, 10 * Answers.LARGEST)
     answers.keep("trial", "most", b"." * Answers.LARGEST, 0)
     answers.keep("trial", "more", b"." * (Answers.LARGEST + 1), 0)
 
     assert answers.get("most") is not None
     assert answers.get("more") is None
+
+
+def test_the_answers_kept_have_no_more_bytes_together_than_is_allowed():
+    answers = Answers(9, 10)
+    for key, size in (("a", 4), ("b", 6)):
+        answers.keep("trial", key, b"." * size, 0)
+    assert [answers.get(key) is None for key in ("b", "a")] == [False, False]
+    answers.keep("trial", "c", b"." * 5, 0)
+    assert [answers.get(key) is None for key in ("a", "b", "c")] == [False, True, False]
+    answers.keep("trial", "d", b"." * 11, 0)
+    assert [answers.get(key) is None for key in ("a", "c", "d")] == [False, False, True]
 
 
 def test_everything_else_is_answered_while_questions_wait_for_their_turn(client, monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 import time
 
 import pytest
@@ -76,6 +77,17 @@ def test_a_media_type_that_is_not_offered_is_refused(client):
     answer = client.get(f"{home}/datasets/adsl", headers={"Accept": "application/json"})
     assert (answer.status_code, answer.json()["type"]) == (406, "/problems/not-acceptable")
     assert answer.headers["vary"].split(", ")[0] == "Accept"
+
+
+def test_parquet_without_pyarrow_is_a_problem_that_names_the_extra(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as where it is not installed
+    home = fill(client, 1)
+    for path, accept in (("adsl.parquet", "*/*"), ("adsl", PARQUET)):
+        answer = client.get(f"{home}/datasets/{path}", headers={"Accept": accept})
+        assert (answer.status_code, answer.json()["type"]) == (501, "/problems/not-installed")
+        assert "pip install 'myoresponse[parquet]'" in answer.json()["detail"]
+    assert client.get(f"{home}/datasets/adsl").status_code == 200
+    assert client.get(f"{home}/datasets/adxx.parquet").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["adxx", "adsl.xml", "adsl.", "ADSL", "adsl.csv.csv", "adsl.CSV"])

@@ -13,7 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,9 +28,9 @@ STOPPED = {0, -signal.SIGTERM}
 class Process:
     """A server on a port of its own; `lines` is what it has written so far."""
 
-    def __init__(self, command: list[str], variables: dict[str, str]) -> None:
+    def __init__(self, command: list[str], variables: dict[str, str], directory: Path) -> None:
         pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        self.process = subprocess.Popen(command, cwd=ROOT, env=variables, **pipe)
+        self.process = subprocess.Popen(command, cwd=directory, env=variables, **pipe)
         self.lines: list[str] = []
         self.reader = threading.Thread(target=lambda: self.lines.extend(iter(self.process.stdout.readline, "")))
         self.reader.start()
@@ -76,9 +76,13 @@ def environment(url: str, **settings: str) -> dict[str, str]:
     return kept | {"MYORESPONSE_DATABASE_URL": url, "MYORESPONSE_PORT": "0", "PYTHONUNBUFFERED": "1"} | named
 
 
+def running(url: str, *command: str, **settings: str) -> AbstractContextManager[Process]:
+    return started([sys.executable, *(command or ("-m", "app"))], environment(url, **settings))
+
+
 @contextmanager
-def running(url: str, *command: str, **settings: str) -> Iterator[Process]:
-    server = Process([sys.executable, *(command or ("-m", "app"))], environment(url, **settings))
+def started(command: list[str], variables: dict[str, str], directory: Path = ROOT) -> Iterator[Process]:
+    server = Process(command, variables, directory)
     try:
         yield server
     finally:
@@ -98,13 +102,13 @@ def server(migrated_file, tmp_path_factory) -> Iterator[Process]:
         yield server
 
 
-def test_the_application_is_put_together_without_the_statistics_libraries():
+def test_the_application_is_put_together_without_the_statistics_libraries_and_without_extras():
     program = "import app.main, sys; app.main.create_app(); print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     assert "app.analyses" in loaded
-    assert {"scipy.stats", "lifelines", "pandas", "matplotlib"} & set(loaded) == set()
+    assert {"scipy.stats", "lifelines", "pandas", "matplotlib", "alembic", "psycopg", "pyarrow"} & set(loaded) == set()
 
 
 def test_the_process_is_alive_before_the_statistics_libraries_are_loaded_and_then_loads_them(sqlite_url):
@@ -270,6 +274,19 @@ def test_a_server_that_cannot_start_says_why_in_a_line(settings, code, says):
     assert ended.returncode == code, ended.stderr
     assert says in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
+    assert "hunter2" not in ended.stderr + ended.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "demo"])
+def test_an_address_of_postgresql_without_its_driver_is_refused_in_a_line_that_names_the_extra(command):
+    program = "import sys; sys.modules['psycopg'] = None; from app.__main__ import cli; cli()"
+    variables = environment("postgresql://user:hunter2@127.0.0.1:1/name")
+    ended = subprocess.run(
+        [sys.executable, "-c", program, command], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    [line] = ended.stderr.strip().splitlines()
+    assert "pip install 'myoresponse[postgres]'" in line
     assert "hunter2" not in ended.stderr + ended.stdout
 
 

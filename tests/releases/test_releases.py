@@ -9,6 +9,8 @@ import pytest
 from app.store import migrations
 from tests.releases.record import DATA, answer, serve
 
+CHANGED = {"/problems": "the kind `not-installed` was added"}
+"""The answers that are not those of an earlier release, and why."""
 RELEASES = sorted(file.name.removesuffix(".db.xz") for file in DATA.glob("*.db.xz"))
 
 
@@ -22,8 +24,10 @@ def test_a_database_of_an_earlier_release_gives_the_answers_of_that_release(rele
     with serve(file) as client:
         different = {address: given for address in recorded if (given := answer(client, address)) != recorded[address]}
 
-    assert {address: (different[address], recorded[address]) for address in list(different)[:1]} == {}
-    assert list(different) == []
+    unexplained = [address for address in different if address not in CHANGED]
+    assert {address: (different[address], recorded[address]) for address in unexplained[:1]} == {}
+    assert unexplained == []
+    assert different.keys() >= CHANGED.keys()
 
 
 def test_there_is_a_database_of_a_release():

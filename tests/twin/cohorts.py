@@ -11,7 +11,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Scale, Treatment, Visits, WeeklyChange
+from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Treatment, Visits, WeeklyChange
+from app.protocol.parts import Scale
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.protocol.response import (
     CkDecreaseOrNormal,

@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRange, ImprovementScore, Worsening
-from app.protocol.model import Protocol, Scale, Visits, WeeklyChange
+from app.protocol.model import Protocol, Visits, WeeklyChange
+from app.protocol.parts import Scale
 from app.protocol.presets import SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.rows import AssessmentRow, InfusionRow, LabRow, PatientRow

@@ -35,7 +35,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from app.protocol.model import Protocol, Scale
+from app.protocol.model import Protocol
+from app.protocol.parts import Scale
 from app.protocol.response import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,

@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from app.protocol.model import Protocol, Scale
+from app.protocol.model import Protocol
+from app.protocol.parts import Scale
 from app.protocol.specification import (
     BestEnd,
     CkNormal,

@@ -91,6 +91,7 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.InvalidDocument: "invalid",
     errors.PreconditionRequired: "required",
     errors.HeadersTooLarge: "too-long",
+    errors.NotInstalled: "not-supported",
     errors.Busy: "transient",
     ServiceError: "exception",
 }

@@ -12,7 +12,7 @@ from app.derive.exact import sign_of_sum, written
 from app.derive.records import Records
 from app.derive.segments import NONE, pick, pick_int
 from app.protocol.improvement import CoreSet, CoreSetMeasure
-from app.protocol.model import Scale
+from app.protocol.parts import Scale
 from app.timeline.columns import COMPARATORS, NO_TIME, Bools, Floats, Ints, Words
 from app.timeline.vocabulary import Direction
 

@@ -82,7 +82,12 @@ def _two_sided(margins: _Margins) -> float:
 
 
 def _conditional(margins: _Margins, level: float, reason: Reason | None) -> EffectEstimate:
-    """Estimate and limits: the odds ratios at which the mean is what was observed, and a tail holds (1 - level)/2."""
+    """Estimate and limits: the odds ratios at which the mean is what was observed, and a tail holds (1 - level)/2.
+
+    SciPy's `contingency.odds_ratio` finds the same numbers, and a test compares them. It is not used here: for two
+    groups of 50,000 it takes 40 times as long, its error is absolute, so that an odds ratio near 0 loses its digits,
+    and it answers 0 where the totals leave one table only.
+    """
     estimate = low = high = None
     open_above = False
     if reason is None:

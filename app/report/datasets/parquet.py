@@ -1,15 +1,23 @@
-"""A dataset as a Parquet file, typed and described; the only module that knows pyarrow.
+"""A dataset as a Parquet file, typed and described; the only module that knows pyarrow, which an extra brings.
 
 The same dataset gives the same bytes: nothing in the file tells when or where it was written.
 """
 
 import io
 from collections.abc import Iterable
+from importlib.util import find_spec
 from itertools import chain
 from typing import Any
 
+from app.errors import NotInstalled
 from app.report.datasets.variables import Dataset, DatasetDescription
 from app.report.document import Header
+
+
+def check_installed() -> None:
+    """Refuse to write Parquet where pyarrow is not installed, before anything is computed for it."""
+    if find_spec("pyarrow") is None:
+        raise NotInstalled("Parquet needs pyarrow, which is not installed: pip install 'myoresponse[parquet]'")
 
 
 def as_parquet(pieces: Iterable[Dataset], header: Header) -> bytes:
