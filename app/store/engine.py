@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, Select, Text, Transaction, create_engine, event, make_url, select, table
+from sqlalchemy import URL, Connection, Engine, Select, Text, create_engine, event, make_url, select, table
+from sqlalchemy import Transaction as DatabaseTransaction
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column
 
@@ -173,7 +174,7 @@ class Database:
                 self._undo(connection, transaction, error)
                 raise
 
-    def _undo(self, connection: Connection, transaction: Transaction, error: BaseException) -> None:
+    def _undo(self, connection: Connection, transaction: DatabaseTransaction, error: BaseException) -> None:
         """Roll back; after an error of the database the connection is not trusted with another transaction."""
         with suppress(SQLAlchemyError, self._driver.Error):
             transaction.rollback()
