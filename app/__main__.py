@@ -216,8 +216,8 @@ def read_settings() -> Settings:
 @contextmanager
 def database_of(settings: Settings) -> Iterator["Database"]:
     """The database of the settings, if it has the tables of this version and its pseudonyms are those of the secret."""
-    from app.intake.feeds import objection_to_secret
     from app.store.engine import Database
+    from app.submission.feeds import objection_to_secret
 
     with explained():
         database = Database(settings.database_url)

@@ -28,9 +28,9 @@ from app.api.fhir import outcomes, reading, writing
 from app.api.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.api.responses import Cursors
 from app.api.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
-from app.intake.feeds import objection_to_secret
 from app.settings import Settings
 from app.store.engine import Database
+from app.submission.feeds import objection_to_secret
 
 THREADS = 8
 """Requests served at a time, and connections to the database: a request never waits for a connection."""

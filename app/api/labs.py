@@ -8,13 +8,12 @@ from pydantic import BaseModel, Field, create_model
 from app.api.dependencies import Flag, Now, State, StudyId, body_of
 from app.api.documentation import answers, reads, reference, refuses, specimen
 from app.api.responses import reply
-from app.api.streaming import told
+from app.api.streaming import item_document
 from app.api.timelines import BatchItem
 from app.errors import Conflict, Erased, NotFound
 from app.ingest.table import COLUMNS, DecimalMark, Delimiter, Dialect
-from app.intake.labs import take
-from app.intake.timelines import Status, counted
 from app.report.table import Cell, lines
+from app.submission.batches import ItemStatus, counted, store_table
 from app.timeline.model import LabResult
 
 router = APIRouter(tags=["patients"])
@@ -107,7 +106,7 @@ class LabsOutcome(BaseModel):
         "`/7/value`.",
         examples=[[specimen(BatchItem)]],
     )
-    counts: dict[Status, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
     rows: int = Field(description="Rows of the table below its header.", examples=[412])
     skipped: dict[Literal["code", "value"], int] = Field(
         description="Rows that say nothing that is kept: another analyte (`code`), or no value (`value`).",
@@ -174,9 +173,9 @@ def post_labs(
     between: Delimiter = "\t" if delimiter == "tab" else delimiter
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
-    taken = take(state.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
-    outcomes = [told(item) for item in taken.items]
-    return reply({"items": outcomes, "counts": counted(taken.items), "rows": taken.rows, "skipped": taken.skipped})
+    stored = store_table(state.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
+    outcomes = [item_document(item) for item in stored.items]
+    return reply({"items": outcomes, "counts": counted(stored.items), "rows": stored.rows, "skipped": stored.skipped})
 
 
 @router.get(

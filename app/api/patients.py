@@ -35,10 +35,12 @@ from app.errors import (
     PreconditionRequired,
 )
 from app.ingest.native import read_timeline
-from app.store import erasure, ledger
+from app.store import ledger
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
 from app.store.timelines import timeline_etag
+from app.submission import batches
+from app.submission.loop import Submitter
 from app.timeline.facts import History
 from app.timeline.model import (
     IDENTIFIER_PATTERN,
@@ -120,7 +122,7 @@ def _of(patient: str, body: bytes, now: int) -> History:
     return history
 
 
-def _told(request: Request, study: str, outcome: ledger.Outcome) -> Response:
+def _answer(request: Request, study: str, outcome: ledger.Outcome) -> Response:
     if outcome.status != "created":
         return reply(outcome_document(outcome))
     location = address(request, f"/v1/studies/{study}/patients/{outcome.patient}")
@@ -214,12 +216,11 @@ def put_timeline(
     change is lost; `If-None-Match: *` only ever makes. The same content again changes nothing.
     """
     history = _of(patient, body, now)
-    with store.writing() as transaction:
-        outcome = ledger.replace(
-            transaction, study, history, if_match=if_match, if_none_match=if_none_match is not None,
-            readmit=readmit == "true", format=FORMAT, client=None, received_at=now,
-        )  # fmt: skip
-    return _told(request, study, outcome)
+    submitter = Submitter(store, study, FORMAT, now)
+    outcome = batches.replace_timeline(
+        submitter, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
+    )
+    return _answer(request, study, outcome)
 
 
 @router.post(
@@ -236,10 +237,7 @@ def post_events(
     correction or a repetition, and a request may be sent again: what has been stored is not stored twice.
     """
     history = _of(patient, body, now)
-    submission = store.together(
-        lambda transaction: ledger.submit(transaction, study, [history], format=FORMAT, client=None, received_at=now)
-    )
-    return _told(request, study, submission.outcomes[0])
+    return _answer(request, study, batches.add_timeline(Submitter(store, study, FORMAT, now), history))
 
 
 @router.delete(
@@ -272,8 +270,7 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the record of the other person, with this identifier.
     """
     del erase
-    with state.database.writing() as transaction:
-        erasure.erase(transaction, study, patient, client=None, received_at=now, if_match=if_match)
+    batches.erase_patient(Submitter(state.database, study, FORMAT, now), patient, if_match=if_match)
     state.answers.drop(study)
     state.scrubber.scrub()
     return Response(status_code=204)

@@ -43,10 +43,10 @@ from app.store.tables import SCHEMA_REVISION
 
 _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
 Result = TypeVar("Result")
-MOST_TOGETHER = 64
-"""How many pieces of work share a transaction at most."""
 Transaction = Connection
 """An open transaction; only the store runs statements in it."""
+MOST_TOGETHER = 64
+"""How many pieces of work share a transaction at most."""
 
 
 class Task(Generic[Result]):

@@ -9,9 +9,9 @@ from fhir.resources.R4B.bundle import Bundle as SecondOpinion
 from app.errors import Busy
 from app.ingest.fhir import read_line
 from app.intake import fhir
-from app.intake.feeds import feed_of
 from app.store import migrations
 from app.store.engine import Database
+from app.submission.feeds import feed_of
 from tests.api.fhir_bodies import (
     BY_URN,
     SECRET,

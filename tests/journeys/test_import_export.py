@@ -16,10 +16,10 @@ from app.demo import TIMELINES
 from app.errors import ServiceError
 from app.ingest.elements import Elements
 from app.ingest.lines import Lines
-from app.intake import timelines
 from app.store import ledger
 from app.store.engine import Database
 from app.store.snapshot import StudyAt
+from app.submission import loop
 from app.transfer import exports, files
 from app.transfer.imports import import_file
 from app.transfer.steps import Into
@@ -304,7 +304,7 @@ class TestBesideTheService:
             return submit_each(*given, **more)
 
         monkeypatch.setattr(ledger, "submit_each", busy_after_the_first)
-        monkeypatch.setattr(timelines, "PAUSES", (0.0,))
+        monkeypatch.setattr(loop, "PAUSES", (0.0,))
         file = here.write("a.ndjson", [timeline(f"P{n:03}", CK) for n in range(120)])
         rejects = here.folder / "r.ndjson"
         ended = here.run("import", file, "--study", "trial", "--rejects", rejects)

@@ -12,12 +12,12 @@ from app.errors import Conflict, Fault, FaultCode, InvalidDocument
 from app.ingest.feed import Feed
 from app.ingest.fhir.resource import as_source
 from app.ingest.pseudonyms import Identifier
-from app.intake import feeds
 from app.report.fhir import ADMINISTRATION_STATUS
 from app.store import aliases, resources
 from app.store.resource_search import Bound, Criteria, Number
 from app.store.snapshot import StudyAt
 from app.store.studies import Study
+from app.submission import feeds
 from app.timeline.codes import KNOWN, SYSTEMS
 from app.timeline.resource import SUBJECT_SYSTEM, ResourceType, read_logical_id
 from app.timeline.vocabulary import STATUSES
