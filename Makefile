@@ -6,7 +6,7 @@ BIN  := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format lock openapi bench docs clean
+.PHONY: help run check test thorough lint format lock openapi bench docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,8 +16,18 @@ run: $(VENV)/.base ## migrate the local database, load the demo study and serve 
 	$(BIN)/python -m app demo
 	$(BIN)/python -m app serve
 
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
+# The suite starts some fifty Python processes: without kept bytecode each of them compiles every module again.
+check test thorough: export PYTHONDONTWRITEBYTECODE :=
+
+check: $(VENV)/.test ## run the quick tests, on SQLite alone
+	$(PYTEST) -m "not slow and not postgresql" $(ARGS)
+
 test: $(VENV)/.test ## run the whole test suite, on SQLite and on a real PostgreSQL
-	$(BIN)/python -m pytest -q -n auto --dist worksteal $(ARGS)
+	$(PYTEST) $(ARGS)
+
+thorough: $(VENV)/.test ## run the whole test suite with every repetition
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) $(ARGS)
 
 lint: $(VENV)/.test ## check style, format, types and the directions between rooms
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ def serve() -> None:
     settings = read_settings()
 
     from app.api import server
-    from app.api.security import objection_to_exposure
+    from app.api.middleware import objection_to_exposure
 
     if objection := objection_to_exposure(settings):
         stop(objection, 2)
@@ -216,8 +216,8 @@ def read_settings() -> Settings:
 @contextmanager
 def database_of(settings: Settings) -> Iterator["Database"]:
     """The database of the settings, if it has the tables of this version and its pseudonyms are those of the secret."""
-    from app.intake.feeds import objection_to_secret
     from app.store.engine import Database
+    from app.submission.feeds import objection_to_secret
 
     with explained():
         database = Database(settings.database_url)
@@ -236,13 +236,11 @@ def database_of(settings: Settings) -> Iterator["Database"]:
 @contextmanager
 def explained() -> Iterator[None]:
     """Say in a line what is wrong with the database; an address may hold a password, so it is never repeated."""
-    from sqlalchemy.exc import ArgumentError
-
     from app.errors import NotInstalled, ServiceError
 
     try:
         yield
-    except (ArgumentError, ValueError):
+    except ValueError:
         stop(NO_ADDRESS, 2)
     except NotInstalled as missing:
         stop(f"{missing}.", 2)

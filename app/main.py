@@ -12,31 +12,25 @@ from app import __version__
 from app.api import (
     about,
     analyses,
-    comparisons,
+    calculators,
     datasets,
-    exchange,
-    health,
-    history,
     hl7v2,
     labs,
     patients,
-    planning,
     problems,
     protocols,
     revisions,
     studies,
     timelines,
-    verify,
 )
 from app.api.dependencies import only_known_parameters
-from app.api.fhir import reading, writing
-from app.api.pages import Cursors
-from app.api.security import CrossOrigin, Door
-from app.api.service import Answers, Counter, Readiness, Scrubber, Service
-from app.api.warm import warm
-from app.intake.feeds import objection_to_secret
+from app.api.fhir import outcomes, reading, writing
+from app.api.middleware import AccessLog, CrossOrigin, RequestGuard
+from app.api.responses import Cursors
+from app.api.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
 from app.settings import Settings
 from app.store.engine import Database
+from app.submission.feeds import objection_to_secret
 
 THREADS = 8
 """Requests served at a time, and connections to the database: a request never waits for a connection."""
@@ -71,15 +65,15 @@ TAGS = [
 ]
 
 
-class State(TypedDict):
+class LifespanState(TypedDict):
     """What a request finds in `request.state`."""
 
-    service: Service
+    app_state: AppState
 
 
-def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         database = Database(settings.database_url, pool_size=THREADS)
         scrubber = Scrubber(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
@@ -87,14 +81,14 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         warming = threading.Thread(target=warm, name="warm", daemon=True)
         warming.start()
         yield {
-            "service": Service(
+            "app_state": AppState(
                 settings,
                 database,
                 Answers(settings.cache_answers, settings.cache_bytes),
                 Cursors(settings.cursor_key),
                 scrubber,
                 Readiness(database),
-                Counter(),
+                ComputeLimiter(),
             )
         }
         # A thread that still imports when the interpreter ends may end it with a crash.
@@ -135,28 +129,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan(settings),
     )
     rooms = (
-        health,
         studies,
         protocols,
         patients,
-        history,
         timelines,
         labs,
         hl7v2,
         analyses,
-        comparisons,
         datasets,
-        verify,
-        planning,
+        calculators,
         revisions,
         reading,
         writing,
     )
+    app.include_router(about.health)
     for room in rooms:
         app.include_router(room.router)
     about.install(app)
-    problems.install(app)
-    app.add_middleware(Door, settings=settings)
+    problems.install(app, below={"/fhir/": outcomes.refusal})
+    app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)
-    app.add_middleware(exchange.Exchange, root_path=settings.root_path)
+    app.add_middleware(AccessLog, root_path=settings.root_path)
     return app

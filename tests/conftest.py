@@ -1,6 +1,7 @@
 """What every test may ask for: a database of its own, and property tests that repeat exactly."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +9,21 @@ import pytest
 from hypothesis import settings
 
 from tests.postgres import WHEEL, bundled_binaries, fresh_database, running_server
+from tests.repetition import PROFILE
 
 # The same examples on every machine and in every run, so that a red build is about the change and never about luck.
-settings.register_profile("ci", max_examples=100, derandomize=True, deadline=None, print_blob=True)
-# New examples on each run: HYPOTHESIS_PROFILE=thorough make test
-settings.register_profile("thorough", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.register_profile("daily", max_examples=100, derandomize=True, deadline=None, print_blob=True)
+# What `repeats` cuts in daily use is run in full: make thorough
+settings.register_profile("thorough", settings.get_profile("daily"))
+# New examples on each run: HYPOTHESIS_PROFILE=search make test
+settings.register_profile("search", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
+settings.load_profile(PROFILE)
+
+# Thousands of commits wait for the disk, though none has to outlive the session: the files of the tests are in memory
+# where there is room for them. The 64 MB that a container has by default are not enough.
+MEMORY, ROOM = Path("/dev/shm"), 2 * 1024**3
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture(scope="session")

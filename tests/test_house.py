@@ -58,6 +58,7 @@ def test_imports_go_one_way_through_the_rooms():
     assert broken_contracts(ROOT) == ""
 
 
+@pytest.mark.slow
 def test_an_import_in_the_wrong_direction_is_noticed(tmp_path):
     intrusions = {
         "timeline": "app.protocol",
@@ -82,6 +83,7 @@ def test_an_import_in_the_wrong_direction_is_noticed(tmp_path):
     assert unnoticed == {}
 
 
+@pytest.mark.slow
 def test_a_room_without_a_place_in_the_house_is_noticed(tmp_path):
     house = copy_of_the_house(tmp_path)
     (house / "app" / "annex.py").touch()
@@ -93,7 +95,7 @@ def test_nothing_is_put_away_in_a_drawer():
     assert [str(path) for path in (ROOT / "app").rglob("*") if drawer.fullmatch(path.name)] == []
 
 
-def test_no_file_is_over_700_lines():
+def test_a_file_is_about_one_subject_and_never_over_700_lines():
     lines = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
         for path in (ROOT / "app").rglob("*.py")

@@ -1,15 +1,14 @@
 """One short module per question: derive, estimate, say who was left out and why."""
 
-from app.analyses import baseline_table, ck_change, response_rates, weekly_change
+from app.analyses import baseline_table, ck_change, response_rates, specification_curve, weekly_change
+from app.analyses.answer import Answer, Options, Question
 from app.analyses.ck_normal import ck_normal_groups, ck_normal_interval, ck_normal_time
 from app.analyses.comparison import comparisons, repeated_measures
-from app.analyses.frame import Answer, Options, Question
-from app.analyses.honesty import caveats, sensitivity
 from app.analyses.improvement import definition_of_improvement, improvement_score
-from app.analyses.planning import forecast, what_is_missing
+from app.analyses.planning import planning, what_is_missing
+from app.analyses.report import Report, report_of
 from app.analyses.safety import adverse_events, adverse_reactions, courses
-from app.analyses.specification import specification_curve
-from app.analyses.whole import Report, report_of
+from app.analyses.sensitivity import caveats, sensitivity
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.timeline.columns import Cohort
@@ -25,7 +24,7 @@ QUESTIONS: dict[str, Question] = {
         baseline_table.QUESTION,
         ck_normal_interval.QUESTION,
         ck_normal_groups.QUESTION,
-        forecast.QUESTION,
+        planning.QUESTION,
         what_is_missing.QUESTION,
         comparisons.QUESTION,
         repeated_measures.QUESTION,

@@ -7,18 +7,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
-    Answer,
-    Context,
-    Findings,
-    Grouped,
-    Options,
-    Question,
-    contexts,
-    shared,
-)
+from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Question
 from app.derive.doses import index_dose_per_kg, prednisolone
-from app.derive.segments import pick
+from app.derive.per_patient import pick
+from app.derive.reasons import FlagCode
 from app.derive.study import DerivedStudy
 from app.estimate.results import Number, Result, Summary
 from app.estimate.summary import summarise
@@ -26,7 +18,6 @@ from app.timeline.columns import Floats
 from app.timeline.moments import EPOCH_DAY
 from app.timeline.vocabulary import ANALYTES, ASSESSMENT_CODES, LAB_CODES
 
-NAME = "baseline-table"
 Section = Literal["demographics", "disease", "treatment", "baseline", "visit", "prednisolone", "visits_kept"]
 
 
@@ -72,24 +63,21 @@ class BaselineTable(Answer):
     results: tuple[TableRow, ...] = Field(description="The rows in the order of the table.", examples=[[]])
 
 
-def baseline_table(study: DerivedStudy, options: Options) -> BaselineTable:
+def baseline_table(context: Context) -> Findings:
     """The table over the safety set."""
-    results: list[TableRow] = []
-    records: list[RecordCount] = []
-    found = Findings()
-    measures = _measures(study)
-    for context in contexts(study, options):
-        part = context.study
-        results += _rows(context, measures)
-        records += _records(context)
-        found.excluded += context.excluded(context.untreated, "all")
-        for measure in measures:
-            counts = {**part.records(measure).flags, "baseline_too_old": int(part.baseline_too_old(measure).sum())}
-            found.flags += context.flags(counts, measure)
-        not_convertible = prednisolone(part.cohort, part.exposure, 0).not_convertible
-        found.flags += context.flags({"dose_not_convertible": not_convertible}, "prednisolone")
-    caveats = ("definitions_are_ours",)
-    return BaselineTable(records=tuple(records), results=tuple(results), **shared(NAME, study, options, found, caveats))
+    study, measures = context.study, _measures(context.whole)
+    flags = [flag for measure in measures for flag in context.flags_of(measure, _too_old(study, measure))]
+    not_convertible = prednisolone(study.cohort, study.exposure, 0).not_convertible
+    return Findings(
+        {"results": list(_rows(context, measures)), "records": list(_records(context))},
+        context.excluded(context.untreated, "all"),
+        [*flags, *context.flags({FlagCode.DOSE_NOT_CONVERTIBLE: not_convertible}, "prednisolone")],
+    )
+
+
+def _too_old(study: DerivedStudy, measure: str) -> dict[FlagCode, int]:
+    """Old baselines of all treated patients: the table is not of the efficacy set."""
+    return {FlagCode.BASELINE_TOO_OLD: int(study.baseline_too_old(measure).sum())}
 
 
 def _rows(context: Context, measures: Sequence[str]) -> Iterator[TableRow]:
@@ -165,7 +153,7 @@ def _year(day: int) -> int:
 
 
 def _times_upper_limit(study: DerivedStudy, measure: str) -> Floats:
-    limit = pick(study.records(measure).upper_limit, study.weeks(measure)[0])
+    limit = pick(study.analysis_values(measure).upper_limit, study.weeks(measure)[0])
     return study.at_week(measure, 0) / np.where(limit > 0, limit, np.nan)
 
 
@@ -205,5 +193,10 @@ def _category(
 
 
 QUESTION = Question(
-    NAME, "Who are the patients, and what was recorded of them?", BaselineTable, baseline_table, in_report=True
+    "baseline-table",
+    "Who are the patients, and what was recorded of them?",
+    BaselineTable,
+    baseline_table,
+    lambda _: Basis(("definitions_are_ours",)),
+    in_report=True,
 )

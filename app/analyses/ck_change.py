@@ -5,29 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
     Findings,
-    Flag,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.derive.exact import ln_ratio
-from app.derive.segments import first_reason
+from app.derive.exact_comparison import ln_ratio
+from app.derive.per_patient import first_reason
+from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
 from app.estimate.results import Change, Interval, Number, Result, TestResult, WhyNull
 from app.timeline.columns import Floats
-
-NAME = "ck-change"
 
 
 class Period(Result):
@@ -85,16 +81,19 @@ class CkChange(Answer):
     results: tuple[BeforeAfter, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
 
 
-def ck_change(study: DerivedStudy, options: Options) -> CkChange:
+def ck_change(context: Context) -> Findings:
     """The before/after comparison at the protocol's weeks."""
-    results: list[BeforeAfter] = []
-    found = Findings()
-    for context in contexts(study, options):
-        results.append(_compare(context, found))
-        found.flags += _flags(context)
-    definition = Definition(id="ln_ck_change_of_change", parameters=study.protocol.ck_change.model_dump(mode="json"))
+    difference = changes(context.study)
+    reasons = change_reasons(context.study, difference)
+    excluded = context.excluded(reasons, "CK")
+    flags = context.flags_of("CK", upper_limits=False)
+    return Findings({"results": [_compare(context, difference, reasons)]}, excluded, flags)
+
+
+def _basis(whole: Context) -> Basis:
+    weeks = whole.protocol.ck_change.model_dump(mode="json")
     caveats = ("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours")
-    return CkChange(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
+    return Basis(caveats, Definition(id="ln_ck_change_of_change", parameters=weeks))
 
 
 def changes(study: DerivedStudy) -> Floats:
@@ -104,13 +103,10 @@ def changes(study: DerivedStudy) -> Floats:
     return ln_ratio([study.ck_at(weeks.after_week), study.ck_at(weeks.before_week)], [base, base])
 
 
-def _compare(context: Context, found: Findings) -> BeforeAfter:
+def _compare(context: Context, difference: Floats, reasons: Sequence[ExclusionReason | None]) -> BeforeAfter:
     study, weeks = context.study, context.protocol.ck_change
     start, base, end = (study.ck_at(week) for week in (weeks.before_week, 0, weeks.after_week))
-    difference = changes(study)
     complete = ~np.isnan(difference)
-    reasons = change_reasons(study, difference)
-    found.excluded += context.excluded(reasons, "CK")
     before, after = ln_ratio([base], [start]), ln_ratio([end], [base])
     return BeforeAfter(
         group=context.group,
@@ -122,7 +118,7 @@ def _compare(context: Context, found: Findings) -> BeforeAfter:
     )
 
 
-def _listed(context: Context, reasons: Sequence[str], *changes: Floats) -> tuple[PatientChange, ...]:
+def _listed(context: Context, reasons: Sequence[ExclusionReason | None], *changes: Floats) -> tuple[PatientChange, ...]:
     rows = zip(context.ids, reasons, *changes, strict=True)
     return tuple(
         PatientChange(patient=patient, before=None, after=None, difference=None, reason=reason)
@@ -166,26 +162,25 @@ def _difference(difference: Floats, context: Context) -> ChangeOfChange:
     )
 
 
-def change_reasons(study: DerivedStudy, difference: Floats) -> tuple[str, ...]:
-    """Why a patient has no difference; empty for those who have one."""
+def change_reasons(study: DerivedStudy, difference: Floats) -> tuple[ExclusionReason | None, ...]:
+    """Why a patient has no difference."""
     weeks, rows = study.protocol.ck_change, study.weeks("CK")
     return first_reason(
         (
             *study.left_out,
-            ("no_baseline", rows[0] < 0),
-            ("no_value_in_window", (rows[weeks.before_week] < 0) | (rows[weeks.after_week] < 0)),
-            ("zero_value", np.isnan(difference)),
+            (ExclusionReason.NO_BASELINE, rows[0] < 0),
+            (ExclusionReason.NO_VALUE_IN_WINDOW, (rows[weeks.before_week] < 0) | (rows[weeks.after_week] < 0)),
+            (ExclusionReason.ZERO_VALUE, np.isnan(difference)),
         ),
         len(study.cohort),
     )
 
 
-def _flags(context: Context) -> list[Flag]:
-    study = context.study
-    counts = dict(study.records("CK").flags)
-    counts.pop("no_upper_limit", None)
-    counts["baseline_too_old"] = int((study.baseline_too_old("CK") & study.efficacy).sum())
-    return context.flags(counts, "CK")
-
-
-QUESTION = Question(NAME, "Did ln(CK) fall more after treatment than before it?", CkChange, ck_change, in_report=True)
+QUESTION = Question(
+    "ck-change",
+    "Did ln(CK) fall more after treatment than before it?",
+    CkChange,
+    ck_change,
+    _basis,
+    in_report=True,
+)

@@ -1,28 +1,28 @@
 """How many patients responded, by each declared rule."""
 
+from collections.abc import Iterable, Sequence
+
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
+    Excluded,
     Findings,
     Flag,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.derive.response import Response as Verdicts
-from app.derive.study import DerivedStudy
+from app.derive.reasons import FlagCode
+from app.derive.response import ResponseVerdicts
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, WhyNull
-from app.protocol.response import Response
-
-NAME = "response-rates"
+from app.protocol.endpoints import Response, ResponseRule
+from app.protocol.model import Protocol
 
 
 class Verdict(Contribution):
@@ -54,26 +54,32 @@ class ResponseRates(Answer):
     results: tuple[ResponseRate, ...] = Field(description="One entry a rule (and subgroup).", examples=[[]])
 
 
-def response_rates(study: DerivedStudy, options: Options) -> ResponseRates:
+def response_rates(context: Context) -> Findings:
     """Every response definition of the protocol, in its order."""
-    results: list[ResponseRate] = []
-    found = Findings()
-    for context in contexts(study, options):
-        results += [_rate(context, declared, found) for declared in study.protocol.responses]
-        found.flags += _flags(context)
-    best = any(getattr(declared.rule, "value", None) == "best" for declared in study.protocol.responses)
-    caveats = ("definitions_are_ours", "uncontrolled_pre_post", *(["best_of_many"] if best else []))
-    return ResponseRates(results=tuple(results), **shared(NAME, study, options, found, caveats))
+    rates: list[ResponseRate] = []
+    excluded: list[Excluded] = []
+    for declared in context.protocol.responses:
+        verdict = context.study.response(declared.rule)
+        definition = Definition.of_rule(declared.rule)
+        rates.append(_rate(context, declared, definition, verdict))
+        excluded += context.excluded(verdict.reason, declared.rule.measure, definition=definition)
+    return Findings({"results": rates}, excluded, _flags(context))
 
 
-def _rate(context: Context, declared: Response, found: Findings) -> ResponseRate:
+def takes_the_best(protocol: Protocol) -> bool:
+    """Whether any response rule takes the best of several values."""
+    return any(getattr(declared.rule, "value", None) == "best" for declared in protocol.responses)
+
+
+def _basis(whole: Context) -> Basis:
+    best = ["best_of_many"] if takes_the_best(whole.protocol) else []
+    return Basis(("definitions_are_ours", "uncontrolled_pre_post", *best))
+
+
+def _rate(context: Context, declared: Response, definition: Definition, verdict: ResponseVerdicts) -> ResponseRate:
     rule = declared.rule
-    verdict = context.study.response(rule)
-    methods = dict.fromkeys((context.conventions.proportion, "wilson"))
     k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
-    estimate = proportion(k, n, level=context.level, methods=tuple(methods))
-    definition = Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"}))
-    found.excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
+    estimate = proportion(k, n, level=context.level, methods=context.proportion_methods)
     return ResponseRate(
         group=context.group,
         measure=rule.measure,
@@ -88,28 +94,34 @@ def _rate(context: Context, declared: Response, found: Findings) -> ResponseRate
     )
 
 
-def _verdicts(context: Context, verdict: Verdicts) -> tuple[Verdict, ...]:
+def _verdicts(context: Context, verdict: ResponseVerdicts) -> tuple[Verdict, ...]:
     return tuple(
-        Verdict(patient=patient, responder=None if reason else bool(responder), reason=reason or None)
+        Verdict(patient=patient, responder=None if reason else bool(responder), reason=reason)
         for patient, responder, reason in zip(context.ids, verdict.responder, verdict.reason, strict=True)
     )
 
 
 def _flags(context: Context) -> list[Flag]:
-    study = context.study
+    rules = [declared.rule for declared in context.protocol.responses]
+    primary = [declared.rule for declared in context.protocol.responses if declared.primary]
+    return response_flags(context, dict.fromkeys(rule.measure for rule in rules), primary)
+
+
+def response_flags(context: Context, measures: Iterable[str], primary: Sequence[ResponseRule]) -> list[Flag]:
+    """What was noticed of some measures, among them the baselines that leave a primary rule little room."""
     flags: list[Flag] = []
-    for measure in dict.fromkeys(response.rule.measure for response in context.protocol.responses):
-        counts = dict(study.records(measure).flags)
-        verdicts = [
-            study.response(r.rule) for r in context.protocol.responses if r.rule.measure == measure and r.primary
-        ]
-        if measure != "CK":
-            counts["near_ceiling"] = sum(verdict.flags.get("near_ceiling", 0) for verdict in verdicts)
-        counts["baseline_too_old"] = int((study.baseline_too_old(measure) & study.efficacy).sum())
-        flags += context.flags(counts, measure)
+    for measure in measures:
+        verdicts = [context.study.response(rule) for rule in primary if rule.measure == measure]
+        near = sum(verdict.flags.get(FlagCode.NEAR_CEILING, 0) for verdict in verdicts)
+        flags += context.flags_of(measure, {} if measure == "CK" else {FlagCode.NEAR_CEILING: near})
     return flags
 
 
 QUESTION = Question(
-    NAME, "How many patients responded, by each declared rule?", ResponseRates, response_rates, in_report=True
+    "response-rates",
+    "How many patients responded, by each declared rule?",
+    ResponseRates,
+    response_rates,
+    _basis,
+    in_report=True,
 )

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, RootModel, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.estimate.rates.printed import Agreement, agreement, of_difference, of_proportion, of_rate
+from app.estimate.rates.rounded_figures import Agreement, agreement, of_difference, of_proportion, of_rate
 from app.estimate.results import Number, Result
 from app.protocol.parts import Part, contradiction
 
@@ -153,7 +153,7 @@ class Verification(Result):
 
 
 def verify(figure: Figure) -> Verification:
-    """Hold a printed figure against the counts behind it; the methods are those of `app.estimate.rates.printed`."""
+    """Hold a printed figure against its counts; the methods are those of `app.estimate.rates.rounded_figures`."""
     value, scale = _computed(figure)
     printed = figure.interval
     checked = None if figure.value is None else CheckedValue(

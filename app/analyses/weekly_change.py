@@ -6,30 +6,30 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
+    Excluded,
     Findings,
     Flag,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.derive.exact import ln_ratio
-from app.derive.segments import first_reason
+from app.derive.exact_comparison import ln_ratio
+from app.derive.per_patient import first_reason
+from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.changes.multiplicity import adjust
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
 from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
+from app.protocol.model import Protocol
 from app.timeline.columns import Floats
 
-NAME = "weekly-change"
 Scale = Literal["ln", "raw"]
 
 
@@ -87,27 +87,34 @@ class WeeklyChanges(Answer):
     onset: tuple[Onset, ...] = Field(description="One entry a measure and scale.", examples=[[]])
 
 
-def weekly_change(study: DerivedStudy, options: Options) -> WeeklyChanges:
+def weekly_change(context: Context) -> Findings:
     """Every measure and week that the protocol compares with the baseline."""
-    results: list[WeekChange] = []
+    rows: list[WeekChange] = []
     onsets: list[Onset] = []
-    found = Findings()
-    rule = study.protocol.weekly_change
-    for context in contexts(study, options):
-        for measure in rule.measures:
-            for scale in scales_of(measure):
-                rows = _weeks(context, measure, scale, found)
-                results += rows
-                onsets += _onset(context, [row for row in rows if row.week > 0])
-            found.flags += _flags(context, measure)
-    definition = Definition(id="change_from_baseline", parameters=rule.model_dump(mode="json"))
+    excluded: list[Excluded] = []
+    flags: list[Flag] = []
+    for measure in context.protocol.weekly_change.measures:
+        for scale in scales_of(measure):
+            weeks, left_out = _weeks(context, measure, scale)
+            rows += weeks
+            excluded += left_out
+            onsets += _onset(context, [row for row in weeks if row.week > 0])
+        flags += context.flags_of(measure, upper_limits=False)
+    return Findings({"results": rows, "onset": onsets}, excluded, flags)
+
+
+def change_definition(protocol: Protocol) -> Definition:
+    """What a change from baseline is."""
+    return Definition(id="change_from_baseline", parameters=protocol.weekly_change.model_dump(mode="json"))
+
+
+def _basis(whole: Context) -> Basis:
     caveats = ("definitions_are_ours", "uncontrolled_pre_post", "selection_on_baseline")
-    return WeeklyChanges(
-        results=tuple(results), onset=tuple(onsets), **shared(NAME, study, options, found, caveats, definition)
-    )
+    return Basis(caveats, change_definition(whole.protocol))
 
 
 def scales_of(measure: str) -> tuple[Scale, ...]:
+    """The scales on which a measure is compared, the main one first."""
     return ("ln", "raw") if measure == "CK" else ("raw",)
 
 
@@ -118,9 +125,10 @@ def differences(study: DerivedStudy, measure: str, scale: Scale, week: int) -> F
     return study.difference(measure, week)
 
 
-def _weeks(context: Context, measure: str, scale: Scale, found: Findings) -> list[WeekChange]:
+def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChange], list[Excluded]]:
     study, weeks = context.study, context.protocol.weekly_change.weeks
     changes: list[Change] = []
+    excluded: list[Excluded] = []
     listed: list[tuple[Difference, ...] | None] = []
     for week in weeks:
         difference = differences(study, measure, scale, week)
@@ -133,10 +141,10 @@ def _weeks(context: Context, measure: str, scale: Scale, found: Findings) -> lis
             )
         )
         reasons = difference_reasons(study, difference, measure, week)
-        found.excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
+        excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
         listed.append(_listed(context, difference, reasons) if context.listed else None)
     adjusted = _adjusted(changes, context)
-    return [
+    rows = [
         WeekChange(
             group=context.group,
             measure=measure,
@@ -154,11 +162,12 @@ def _weeks(context: Context, measure: str, scale: Scale, found: Findings) -> lis
         )
         for week, change, tests, patients in zip(weeks, changes, adjusted, listed, strict=True)
     ]
+    return rows, excluded
 
 
-def _listed(context: Context, difference: Floats, reasons: Sequence[str]) -> tuple[Difference, ...]:
+def _listed(context: Context, difference: Floats, reasons: Sequence[ExclusionReason | None]) -> tuple[Difference, ...]:
     return tuple(
-        Difference(patient=patient, difference=None if reason else float(change), reason=reason or None)
+        Difference(patient=patient, difference=None if reason else float(change), reason=reason)
         for patient, change, reason in zip(context.ids, difference, reasons, strict=True)
     )
 
@@ -215,25 +224,25 @@ def _onset(context: Context, rows: Sequence[WeekChange]) -> list[Onset]:
     ]
 
 
-def difference_reasons(study: DerivedStudy, difference: Floats, measure: str, week: int) -> tuple[str, ...]:
-    records, rows = study.records(measure), study.weeks(measure)
+def difference_reasons(
+    study: DerivedStudy, difference: Floats, measure: str, week: int
+) -> tuple[ExclusionReason | None, ...]:
+    """Why a patient has no difference."""
+    records, rows = study.analysis_values(measure), study.weeks(measure)
     missing = (
         *study.left_out,
-        ("no_baseline", rows[0] < 0),
-        ("no_value_in_window", rows[week] < 0),
-        ("zero_value", np.isnan(difference)),
+        (ExclusionReason.NO_BASELINE, rows[0] < 0),
+        (ExclusionReason.NO_VALUE_IN_WINDOW, rows[week] < 0),
+        (ExclusionReason.ZERO_VALUE, np.isnan(difference)),
     )
     return first_reason(missing, records.size)
 
 
-def _flags(context: Context, measure: str) -> list[Flag]:
-    records = context.study.records(measure)
-    counts = dict(records.flags)
-    counts.pop("no_upper_limit", None)
-    counts["baseline_too_old"] = int((context.study.baseline_too_old(measure) & context.study.efficacy).sum())
-    return context.flags(counts, measure)
-
-
 QUESTION = Question(
-    NAME, "How much did each measure change from baseline, week by week?", WeeklyChanges, weekly_change, in_report=True
+    "weekly-change",
+    "How much did each measure change from baseline, week by week?",
+    WeeklyChanges,
+    weekly_change,
+    _basis,
+    in_report=True,
 )

@@ -1,24 +1,28 @@
-"""The service about itself: its description, a page to read and try it, and the kinds of problems. No internet is
-needed.
+"""The service about itself: its health, its description, a page to read and try it, and the kinds of problems. No
+internet is needed.
 """
 
 import base64
 import hashlib
 import pathlib
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import fastapi_offline
 from fastapi import APIRouter, FastAPI, Path, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
 
-from app.api.dependencies import IDENTIFIER
+from app import SOFTWARE
+from app.api.dependencies import IDENTIFIER, State
 from app.api.documentation import answers, openapi, openapi_yaml, reference, refuses
 from app.api.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of
-from app.api.replies import address, reply
-from app.errors import SENTENCES, NotFound
+from app.api.responses import address, reply
+from app.errors import SENTENCES, Busy, NotFound
 
+health = APIRouter(tags=["service"])
+"""Whether the process lives, and whether it can serve."""
 router = APIRouter(tags=["service"])
 SCRIPTS = pathlib.Path(fastapi_offline.__file__).parent / "static"
 PUBLIC = {"Cache-Control": "public, max-age=300"}
@@ -27,6 +31,39 @@ Slug = Annotated[
     Path(max_length=64, pattern=IDENTIFIER, description="Last part of the `type` of a problem.", examples=["invalid"]),
 ]
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
+
+class Health(BaseModel):
+    """How the service is."""
+
+    status: Literal["alive", "ready"] = Field(description="`alive`, or `ready` to serve.", examples=["ready"])
+    software: str = Field(description="Name and version of the service.", examples=[SOFTWARE])
+
+
+@health.get(
+    "/livez",
+    operation_id="getLiveness",
+    summary="Is the process alive?",
+    responses={200: answers("It is.", reference(Health)), **refuses()},
+)
+async def livez() -> Response:
+    """Answers whenever the process can answer at all; neither the database nor any library is asked."""
+    return reply({"status": "alive", "software": SOFTWARE})
+
+
+@health.get(
+    "/readyz",
+    operation_id="getReadiness",
+    summary="Can the service serve?",
+    responses={200: answers("It can.", reference(Health)), **refuses()},
+)
+async def readyz(state: State) -> Response:
+    """Answers 503 unless the database can be reached and has the tables of this version. Looked up once a second at
+    most.
+    """
+    if not await state.readiness.is_ready():
+        raise Busy("The database cannot be reached, or its tables are not those of this version.")
+    return reply({"status": "ready", "software": SOFTWARE})
 
 
 @router.get(

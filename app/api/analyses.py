@@ -1,33 +1,33 @@
-"""The questions: each by GET with the study's protocol, by POST with another one, and the whole report."""
+"""The questions: each by GET with the study's protocol and by POST with another one, the whole report, and two studies
+side by side, judged by the same definitions.
+"""
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
-from pydantic import ConfigDict, Field
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import ConfigDict, Field, create_model
 
-from app import SOFTWARE
 from app.analyses import QUESTIONS, Options, Question, report
 from app.analyses import answer as ask
-from app.api.dependencies import COMPUTES, AsItStood, IfNoneMatch, JsonBody, Now, Parts, Point, StudyId, latest
+from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
+from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, JsonBody, Now, State, StudyId, latest
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
+from app.api.inquiries import Inquiry, declared_after_first_outcome, header, inquire, provenance
 from app.api.protocols import Declared, protocol_of
-from app.api.replies import matches, tagged
-from app.api.service import Service
+from app.api.responses import etag_from, matches, tagged
+from app.api.state import AppState
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.ingest.native import read_model
 from app.protocol.model import Protocol
-from app.report.document import Header, Provenance, frame, frame_model, report_document, report_model
-from app.store import revisions, studies, timelines
+from app.report.document import Header, frame, frame_model, report_document, report_model
+from app.store.revisions import AsOf
+from app.store.snapshot import StudyAt, study_at
 from app.timeline.columns import Cohort
 from app.timeline.facts import History, normalise
 from app.timeline.model import Document, Many, Timeline
-from app.timeline.moments import instant_text
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 WHOLE = "analyses"
@@ -69,27 +69,6 @@ class Unstored(Document):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Inquiry:
-    """One question to a study as it stood, with the study's protocol or another."""
-
-    name: str
-    study: str
-    at: AsItStood
-    options: Options
-    instead: Protocol | None = None
-
-    def tag(self, point: revisions.RevisionPoint, protocol_digest: str) -> str:
-        """The ETag: the same revision, protocol, options and software give the same bytes.
-
-        The instant of the revision is in it for the case that a database was put back and revisions were counted
-        anew.
-        """
-        options = self.options.model_dump(mode="json")
-        parts = [self.name, self.study, point.number, point.received_at, protocol_digest, options, SOFTWARE]
-        return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
-
-
 def compute(name: str, header: Header, cohort: Cohort, protocol: Protocol, options: Options) -> bytes:
     """The answer to one question, or the whole report."""
     if name == WHOLE:
@@ -97,55 +76,22 @@ def compute(name: str, header: Header, cohort: Cohort, protocol: Protocol, optio
     return frame(header, ask(name, cohort, protocol, options))
 
 
-def inquire(parts: Service, inquiry: Inquiry, now: int, if_none_match: str | None) -> Response:
-    """Answer from the client's copy, from ours, or by computing."""
-    erasures = parts.answers.erasures(inquiry.study)
-    with parts.database.reading() as connection:
-        point = revisions.resolve(
-            connection, inquiry.study, revision=inquiry.at.revision, as_of=inquiry.at.as_of, now=now
-        )
-        declared = studies.get_study(connection, inquiry.study, point.number)
-        protocol = inquiry.instead or declared.protocol
-        tag = inquiry.tag(point, protocol.digest)
-        body = b"" if matches(if_none_match, tag) else parts.answers.get(tag)
-        if body is not None:
-            return tagged(body, tag, if_none_match)
-        cohort = timelines.cohort(connection, inquiry.study, point.number)
-        changed = studies.protocol_changed_after_first_outcome(connection, inquiry.study, point.number)
-    if protocol.digest != declared.protocol_digest:  # declared now, by the question
-        changed = len(cohort.labs) + len(cohort.assessments) > 0
-    header = Header(
-        study=inquiry.study,
-        revision=point.number,
-        as_of=instant_text(point.received_at),
-        provenance=provenance(protocol, cohort, changed),
-    )
-    body = compute(inquiry.name, header, cohort, protocol, inquiry.options)
-    parts.answers.keep(inquiry.study, tag, body, erasures)
-    return tagged(body, tag, None)
+def _inquire(state: AppState, inquiry: Inquiry, if_none_match: str | None) -> Response:
+    def answer(header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
+        return compute(inquiry.name, header, cohort, protocol, inquiry.options)
 
-
-def provenance(protocol: Protocol, cohort: Cohort, changed: bool | None) -> Provenance:
-    """What an answer is computed from."""
-    return Provenance(
-        protocol=protocol.digest,
-        protocol_id=protocol.id,
-        protocol_changed_after_first_outcome=changed,
-        data=cohort.digest,
-        software=SOFTWARE,
-    )
+    return inquire(state, inquiry, answer, if_none_match)
 
 
 def _asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
     def asker(
         study: StudyId,
-        parts: Parts,
-        now: Now,
-        at: Point,
+        state: State,
+        at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        return inquire(parts, Inquiry(name, study, at, options), now, if_none_match)
+        return _inquire(state, Inquiry(name, study, at, options), if_none_match)
 
     return asker
 
@@ -153,14 +99,13 @@ def _asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
 def _what_if_asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
     def asker(
         study: StudyId,
-        parts: Parts,
+        state: State,
         body: JsonBody,
-        now: Now,
-        at: Point,
+        at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
     ) -> Response:
         protocol = protocol_of(read_model(body, WhatIf).protocol)
-        return inquire(parts, Inquiry(name, study, at, options, protocol), now, None)
+        return _inquire(state, Inquiry(name, study, at, options, protocol), None)
 
     return asker
 
@@ -242,3 +187,111 @@ def _histories(asked: Unstored, latest_instant: int) -> list[History]:
     if faults:
         raise InvalidDocument(faults=faults)
     return list(histories.values())
+
+
+class OtherStudy(Header):
+    """The other study: as it stood when, from what, and the protocol that it declares itself."""
+
+    declared_protocol: str = Field(
+        description="Digest of the protocol that the other study declares; the first study's was applied.",
+        examples=["sha256:6f29e5f4..."],
+    )
+
+
+class AskedBetween(BetweenStudies):
+    """The options of a comparison of two studies as query parameters."""
+
+    model_config = ConfigDict(strict=False, extra="ignore")
+
+
+OtherStudyId = Annotated[
+    str, Path(max_length=64, pattern=IDENTIFIER, description="Identifier of the other study.", examples=["history"])
+]
+OtherRevision = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=2**53 - 1,
+        description="Read the other study at this revision; without it, as it stood at `as_of`, or as it stands now.",
+        examples=[12],
+    ),
+]
+
+DESCRIPTION = (
+    "The rates, ratios and changes of one study against those of another, both judged by the first study's protocol. "
+    "`revision` and `as_of` say at which revision the first study is read, `other_revision` says it of the other. The "
+    "same revisions, protocol, options and version of the software give the same bytes and the same ETag."
+)
+
+
+Side = tuple[StudyAt, Cohort, bool]
+"""A study, its patients, and whether the protocol that judges them was declared after its first outcome had arrived."""
+
+
+@router.get(
+    "/v1/studies/{study}/comparisons/{other}",
+    operation_id="compareStudies",
+    summary="Do two studies respond differently?",
+    description=DESCRIPTION,
+    responses={
+        200: answers(
+            "The comparison.",
+            reference(
+                create_model(
+                    "StudyComparisonDocument",
+                    __base__=frame_model(StudyComparison),
+                    __doc__="Two studies side by side, the first against the other.",
+                    other=(OtherStudy, Field(description="The other study.")),
+                )
+            ),
+            "ETag",
+        ),
+        304: NOT_MODIFIED,
+        **refuses(NotFound, Erased),
+    },
+)
+def compare_studies(
+    study: StudyId,
+    other: OtherStudyId,
+    state: State,
+    at: At,
+    asked: Annotated[AskedBetween, Query()],
+    other_revision: OtherRevision = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Both studies in one snapshot of the database. Nothing is kept: an answer about two studies would outlive an
+    erasure in one of them.
+    """
+    if study == other:
+        raise InvalidDocument(
+            faults=[Fault("/path/other", FaultCode.CONTRADICTION, "A study is not compared with itself.")]
+        )
+    other_at = AsOf(other_revision, at.received_by if other_revision is None else None)
+    with study_at(state.database, study, at) as first:
+        second = first.beside(other, other_at)
+        tag = etag_from("comparisons", _read(first), _read(second), asked.model_dump(mode="json"))
+        if matches(if_none_match, tag):
+            return tagged(b"", tag, if_none_match)
+        sides = _side(first, first.protocol), _side(second, first.protocol)
+    return tagged(_compared(*sides, asked), tag, None)
+
+
+def _side(one: StudyAt, protocol: Protocol) -> Side:
+    cohort = one.cohort()
+    return one, cohort, declared_after_first_outcome(one, cohort, protocol)
+
+
+def _compared(of_first: Side, of_second: Side, asked: BetweenStudies) -> bytes:
+    """The answer, with what both studies were read from."""
+    (first, cohort, changed), (second, other_cohort, other_changed) = of_first, of_second
+    protocol, digest = first.protocol, second.declared.protocol_digest
+    same = digest == first.declared.protocol_digest
+    names = NamedCohort(first.id, cohort), NamedCohort(second.id, other_cohort)
+    answer = study_comparison(*names, protocol, asked, same_protocol=same)
+    beside = header(second, other_cohort, protocol, changed=other_changed)
+    other = OtherStudy(**dict(beside), declared_protocol=digest)
+    return frame(header(first, cohort, protocol, changed=changed), answer, other=other)
+
+
+def _read(one: StudyAt) -> tuple[str, int, str, str]:
+    return one.id, one.revision, one.as_of, one.declared.protocol_digest

@@ -1,8 +1,6 @@
 """The datasets for statisticians: what each holds, and each as CSV or Parquet."""
 
-import hashlib
 import io
-import json
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -10,20 +8,19 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from app import SOFTWARE
-from app.api.analyses import provenance
-from app.api.dependencies import COMPUTES, IDENTIFIER, AsItStood, IfNoneMatch, Now, Parts, Point, StudyId
+from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.api.documentation import NOT_MODIFIED, answers, reference, refuses, specimen
-from app.api.negotiation import preferred
-from app.api.replies import address, matches, tagged, written
-from app.api.service import Service
+from app.api.inquiries import header
+from app.api.responses import address, etag_from, matches, preferred, tagged, written
+from app.api.state import AppState
 from app.errors import Erased, NotAcceptable, NotFound, NotInstalled
 from app.estimate.results import Result
+from app.protocol.model import Protocol
 from app.report.datasets import NAMES, Dataset, DatasetDescription, as_csv, dataset, describe
 from app.report.datasets.parquet import as_parquet, check_installed
 from app.report.datasets.variables import Variable
-from app.report.document import Header
-from app.store import revisions, sources, studies, timelines
-from app.timeline.moments import instant_text
+from app.store.revisions import AsOf
+from app.store.snapshot import study_at
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 
@@ -53,10 +50,6 @@ class Datasets(Result):
     items: tuple[OfferedDataset, ...] = Field(description="The datasets.", examples=[[]])
 
 
-def _tag(*parts: str | int) -> str:
-    return f'"{hashlib.sha256(json.dumps([*parts, SOFTWARE]).encode()).hexdigest()[:32]}"'
-
-
 @router.get(
     "/v1/studies/{study}/datasets",
     operation_id="listDatasets",
@@ -68,33 +61,35 @@ def _tag(*parts: str | int) -> str:
     },
 )
 def list_datasets(
-    request: Request, study: StudyId, parts: Parts, now: Now, at: Point, if_none_match: IfNoneMatch = None
+    request: Request, study: StudyId, state: State, at: At, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Every dataset with each variable: name, label, type, unit, meaning, derivation, and whether it is one of CDISC
     ADaM or ours. The response rules and measures of the study's protocol have variables of their own.
     """
-    with parts.database.reading() as connection:
-        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
-        protocol = studies.get_study(connection, study, point.number).protocol
+    with study_at(state.database, study, at) as found:
+        protocol = found.protocol
     home = address(request, f"/v1/studies/{study}/datasets")
-    as_then = "" if at.latest else f"?revision={point.number}"
-    items = tuple(
+    as_then = "" if at.latest else f"?revision={found.revision}"
+    listed = Datasets(
+        study=study,
+        revision=found.revision,
+        as_of=found.as_of,
+        protocol_id=protocol.id,
+        protocol=protocol.digest,
+        software=SOFTWARE,
+        items=_offered(protocol, home, as_then),
+    )
+    tag = etag_from("datasets", home, as_then, *found.tag()[1:])
+    return tagged(written(listed.model_dump(mode="json")), tag, if_none_match)
+
+
+def _offered(protocol: Protocol, home: str, as_then: str) -> tuple[OfferedDataset, ...]:
+    return tuple(
         OfferedDataset(
             **dict(each), csv=f"{home}/{each.name}.csv{as_then}", parquet=f"{home}/{each.name}.parquet{as_then}"
         )
         for each in describe(protocol)
     )
-    found = Datasets(
-        study=study,
-        revision=point.number,
-        as_of=instant_text(point.received_at),
-        protocol_id=protocol.id,
-        protocol=protocol.digest,
-        software=SOFTWARE,
-        items=items,
-    )
-    tag = _tag("datasets", home, as_then, point.number, point.received_at, protocol.digest)
-    return tagged(written(found.model_dump(mode="json")), tag, if_none_match)
 
 
 _READ = answers("The dataset.", {"type": "string"}, "ETag", media_type=CSV)
@@ -120,9 +115,8 @@ def get_dataset(
             examples=["adsl.csv"],
         ),
     ],
-    parts: Parts,
-    now: Now,
-    at: Point,
+    state: State,
+    at: At,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A dataset of the study under its protocol, at one revision. The same revision, protocol and version of the
@@ -132,9 +126,9 @@ def get_dataset(
     stem, media_type = _asked(name, request)
     if media_type == PARQUET:
         check_installed()
-    found = _made(parts, study, at, stem, media_type, now, if_none_match)
-    found.headers["Vary"] = "Accept"
-    return found
+    answer = _made(state, study, at, stem, media_type, if_none_match)
+    answer.headers["Vary"] = "Accept"
+    return answer
 
 
 def _asked(name: str, request: Request) -> tuple[str, str]:
@@ -150,30 +144,20 @@ def _asked(name: str, request: Request) -> tuple[str, str]:
     return stem, media_type
 
 
-def _made(
-    parts: Service, study: str, at: AsItStood, name: str, media_type: str, now: int, if_none_match: str | None
-) -> Response:
-    with parts.database.reading() as connection:
-        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
-        protocol = studies.get_study(connection, study, point.number).protocol
-        tag = _tag("dataset", name, media_type, study, point.number, point.received_at, protocol.digest)
+def _made(state: AppState, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None) -> Response:
+    with study_at(state.database, study, at) as found:
+        tag = etag_from("dataset", name, media_type, *found.tag())
         if matches(if_none_match, tag):
-            return Response(status_code=304, headers={"ETag": tag})
-        cohort = timelines.cohort(connection, study, point.number)
-        changed = studies.protocol_changed_after_first_outcome(connection, study, point.number)
-        facts = sources.sources(connection, study, point.number, cohort)
-    header = Header(
-        study=study,
-        revision=point.number,
-        as_of=instant_text(point.received_at),
-        provenance=provenance(protocol, cohort, changed),
-    )
-    made = dataset(name, header, cohort, protocol, facts)
+            return tagged(b"", tag, if_none_match)
+        cohort, changed = found.cohort(), found.protocol_changed_after_first_outcome()
+        sources = found.sources(cohort)
+    head = header(found, cohort, found.protocol, changed=changed)
+    made = dataset(name, head, cohort, found.protocol, sources)
+    body = _csv(made) if media_type == CSV else as_parquet(made, head)
+    answer = tagged(body, tag, None, media_type)
     suffix = "csv" if media_type == CSV else "parquet"
-    body = _csv(made) if media_type == CSV else as_parquet(made, header)
-    file = f"{study}-{name}-revision-{point.number}.{suffix}"
-    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{file}"'}
-    return Response(body, headers=headers, media_type=media_type)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{study}-{name}-revision-{found.revision}.{suffix}"'
+    return answer
 
 
 def _csv(made: Iterable[Dataset]) -> bytes:

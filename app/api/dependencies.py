@@ -1,8 +1,7 @@
-"""What handlers are given: the parts of the running service, and what every request is checked for in the same way."""
+"""What handlers are given: the state of the running application, and the checks that all requests share."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast, get_origin
 
@@ -12,9 +11,10 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 
 from app.api.documentation import JSON
-from app.api.service import Service
+from app.api.state import AppState
 from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
 from app.store.engine import Database
+from app.store.revisions import AsOf
 from app.timeline.moments import CLOCK_SKEW, Moment, microseconds, read_time
 
 IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
@@ -22,12 +22,12 @@ IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
 _JSON_TYPE = re.compile(r'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
 
 
-async def _service(request: Request) -> Service:
-    return cast(Service, request.state.service)
+async def _state(request: Request) -> AppState:
+    return cast(AppState, request.state.app_state)
 
 
 async def _database(request: Request) -> Database:
-    return cast(Service, request.state.service).database
+    return cast(AppState, request.state.app_state).database
 
 
 async def _now() -> int:
@@ -39,15 +39,15 @@ def latest(now: int) -> int:
     return now + CLOCK_SKEW // timedelta(microseconds=1)
 
 
-Parts = Annotated[Service, Depends(_service)]
+State = Annotated[AppState, Depends(_state)]
 
 
-async def _counter(request: Request) -> AsyncIterator[None]:
-    async with cast(Service, request.state.service).counter.place():
+async def _place(request: Request) -> AsyncIterator[None]:
+    async with cast(AppState, request.state.app_state).limiter.place():
         yield
 
 
-COMPUTES = Depends(_counter, scope="function")
+COMPUTES = Depends(_place, scope="function")
 """For an operation whose answer takes computing; its place is free again before the answer is sent."""
 Store = Annotated[Database, Depends(_database)]
 Now = Annotated[int, Depends(_now)]
@@ -88,20 +88,7 @@ OnlyIfAbsent = Annotated[
 Flag = Literal["true", "false"]
 
 
-@dataclass(frozen=True, slots=True)
-class AsItStood:
-    """Which revision is asked for: a number, or what had been received by an instant, or (neither) the latest."""
-
-    revision: int | None
-    as_of: int | None
-
-    @property
-    def latest(self) -> bool:
-        """Whether neither was given."""
-        return self.revision is None and self.as_of is None
-
-
-async def _as_it_stood(
+async def _as_of(
     now: Now,
     revision: Annotated[
         int | None,
@@ -116,22 +103,23 @@ async def _as_it_stood(
             examples=["2026-11-22T10:00:00Z"],
         ),
     ] = None,
-) -> AsItStood:
+) -> AsOf:
     if revision is not None and as_of is not None:
         raise InvalidDocument(
             faults=[Fault("/query/as_of", FaultCode.CONTRADICTION, "Give `revision` or `as_of`, not both.")]
         )
     if as_of is None:
-        return AsItStood(revision, None)
+        return AsOf(revision)
     moment = read_time(as_of.replace(" ", "+"), now)
     if isinstance(moment, Moment) and moment.instant is not None:
-        return AsItStood(None, moment.instant)
+        return AsOf(received_by=moment.instant)
     code = moment if isinstance(moment, FaultCode) else FaultCode.NO_OFFSET
     future = "An answer can be given as of a past instant only." if code is FaultCode.FUTURE_TIME else None
     raise InvalidDocument(faults=[Fault("/query/as_of", code, future)])
 
 
-Point = Annotated[AsItStood, Depends(_as_it_stood)]
+At = Annotated[AsOf, Depends(_as_of)]
+"""The revision that a request asks for; the latest one where it names none."""
 
 
 async def only_known_parameters(request: Request) -> None:

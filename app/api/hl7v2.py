@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.dependencies import Now, Parts, StudyId
+from app.api.dependencies import Now, State, StudyId
 from app.api.documentation import answers, reads, reference, refuses
 from app.api.problems import MEDIA_TYPE, Problem
 from app.errors import Conflict, NotFound, UnsupportedMediaType
@@ -90,13 +90,13 @@ _AT_FAULT["content"][MEDIA_TYPE] = {"schema": reference(Problem)}
     },
 )
 def post_hl7v2(
-    request: Request, study: StudyId, parts: Parts, now: Now, body: Annotated[bytes, Depends(_body)]
+    request: Request, study: StudyId, state: State, now: Now, body: Annotated[bytes, Depends(_body)]
 ) -> Response:
     """Read and store messages as the MLLP listener does, and answer with the acknowledgement. Each message is stored as
     a whole or not at all, and may be sent again: its acknowledgement is the same. Results of tests that are not kept
     are counted in MSA-3; ERR names the segment and the field of what is at fault, and never repeats what stood there.
     """
-    reply = hl7v2.take(parts.database, study, body, secret=parts.settings.secret, now=now)
+    reply = hl7v2.take(state.database, study, body, secret=state.settings.secret, now=now)
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
     return Response(reply.ack, 422, media_type=_media_type(request))

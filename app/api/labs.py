@@ -1,20 +1,20 @@
 """Tables of laboratory results as CSV, and the template to begin one with."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
-from app.api.dependencies import Flag, Now, Parts, StudyId, body_of
+from app.api.dependencies import Flag, Now, State, StudyId, body_of
 from app.api.documentation import answers, reads, reference, refuses, specimen
-from app.api.replies import reply
-from app.api.streaming import told
+from app.api.responses import reply
+from app.api.streaming import item_document
 from app.api.timelines import BatchItem
 from app.errors import Conflict, Erased, NotFound
-from app.ingest.table import DecimalMark, Delimiter, Dialect
-from app.intake.labs import take
-from app.intake.timelines import Status, counted
+from app.ingest.table import COLUMNS, DecimalMark, Delimiter, Dialect
 from app.report.table import Cell, lines
+from app.submission.batches import ItemStatus, counted, store_table
+from app.timeline.model import LabResult
 
 router = APIRouter(tags=["patients"])
 
@@ -22,7 +22,7 @@ CSV = "text/csv"
 CsvBody = Annotated[bytes, Depends(body_of(CSV, f"{CSV}; charset=utf-8", f"{CSV};charset=utf-8"))]
 
 
-class LabRow(BaseModel):
+class _DescribedColumns(BaseModel):
     """One row of a table of results. Its columns may stand in any order; those that are not required may be left out.
 
     What a column means is said at the field of the same name of a timeline.
@@ -82,6 +82,21 @@ class LabRow(BaseModel):
     )
 
 
+def _column(name: str) -> Any:  # noqa: ANN401 - a field of pydantic
+    """A column that means what the field of this name means in a timeline, and is described by it."""
+    field = LabResult.model_fields[name]
+    return str | None, Field(default=None, description=field.description, examples=[*map(str, field.examples or ())])
+
+
+LabRow = create_model(
+    "LabRow",
+    __base__=_DescribedColumns,
+    __doc__=_DescribedColumns.__doc__,
+    **{name: _column(name) for name in COLUMNS if name not in _DescribedColumns.model_fields},
+)
+"""A row of the table with all columns that are read, in the order of the template."""
+
+
 class LabsOutcome(BaseModel):
     """What became of a table of results."""
 
@@ -91,7 +106,7 @@ class LabsOutcome(BaseModel):
         "`/7/value`.",
         examples=[[specimen(BatchItem)]],
     )
-    counts: dict[Status, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
     rows: int = Field(description="Rows of the table below its header.", examples=[412])
     skipped: dict[Literal["code", "value"], int] = Field(
         description="Rows that say nothing that is kept: another analyte (`code`), or no value (`value`).",
@@ -131,7 +146,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
 )
 def post_labs(
     study: StudyId,
-    parts: Parts,
+    state: State,
     body: CsvBody,
     now: Now,
     delimiter: Annotated[
@@ -157,10 +172,10 @@ def post_labs(
     """
     between: Delimiter = "\t" if delimiter == "tab" else delimiter
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
-    secret = parts.settings.secret
-    taken = take(parts.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
-    outcomes = [told(item) for item in taken.items]
-    return reply({"items": outcomes, "counts": counted(taken.items), "rows": taken.rows, "skipped": taken.skipped})
+    secret = state.settings.secret
+    stored = store_table(state.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
+    outcomes = [item_document(item) for item in stored.items]
+    return reply({"items": outcomes, "counts": counted(stored.items), "rows": stored.rows, "skipped": stored.skipped})
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""Patients of a study: one timeline each, read, replaced, added to and erased."""
+"""Patients of a study: one timeline each, read, replaced, added to and erased, and every version of its facts."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.dependencies import (
+    At,
     Cursor,
     Flag,
     IfMatch,
@@ -14,15 +15,14 @@ from app.api.dependencies import (
     Limit,
     Now,
     OnlyIfAbsent,
-    Parts,
     PatientId,
-    Point,
+    State,
     Store,
     StudyId,
     latest,
 )
-from app.api.documentation import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses
-from app.api.replies import address, page, reply, tagged, written
+from app.api.documentation import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
+from app.api.responses import address, page, reply, tagged, written
 from app.errors import (
     Conflict,
     Erased,
@@ -35,13 +35,35 @@ from app.errors import (
     PreconditionRequired,
 )
 from app.ingest.native import read_timeline
-from app.store import erasure, ledger, revisions, timelines
+from app.store import ledger
+from app.store.history import Circumstance, Reason, Version, Wanted
+from app.store.snapshot import study_at
+from app.store.timelines import timeline_etag
+from app.submission import batches
+from app.submission.loop import Submitter
 from app.timeline.facts import History
-from app.timeline.model import Patient, Timeline
-from app.timeline.vocabulary import Diagnosis, Sex
+from app.timeline.model import (
+    IDENTIFIER_PATTERN,
+    AdverseEvent,
+    Assessment,
+    Document,
+    Ended,
+    Infusion,
+    Kind,
+    LabResult,
+    Medication,
+    Patient,
+    Timeline,
+)
+from app.timeline.moments import instant_text
+from app.timeline.vocabulary import AssessmentCode, Diagnosis, LabCode, Sex, Status
 
 router = APIRouter(tags=["patients"])
 FORMAT = "native-json"
+RESULT = {
+    "code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163, "lab": "A",
+    "source": "A", "id": "acc-77", "version": 1, "issued": "2005-03-16T23:00:00Z", "status": "preliminary",
+}  # fmt: skip
 
 
 class PatientSummary(BaseModel):
@@ -100,7 +122,7 @@ def _of(patient: str, body: bytes, now: int) -> History:
     return history
 
 
-def _told(request: Request, study: str, outcome: ledger.Outcome) -> Response:
+def _answer(request: Request, study: str, outcome: ledger.Outcome) -> Response:
     if outcome.status != "created":
         return reply(outcome_document(outcome))
     location = address(request, f"/v1/studies/{study}/patients/{outcome.patient}")
@@ -125,9 +147,8 @@ _WRITTEN: Responses = {
 def list_patients(
     request: Request,
     study: StudyId,
-    parts: Parts,
-    now: Now,
-    at: Point,
+    state: State,
+    at: At,
     limit: Limit = 100,
     cursor: Cursor = None,
     sex: Annotated[Sex | None, Query(description="Only patients of this sex.", examples=["female"])] = None,
@@ -139,19 +160,11 @@ def list_patients(
     whatever is posted meanwhile.
     """
     question = ("patients", study, sex, diagnosis)
-    revision, after = at.revision, None
-    if cursor is not None:
-        if not at.latest:
-            fault = Fault("/query/cursor", FaultCode.CONTRADICTION, "A cursor names its revision; do not name another.")
-            raise InvalidDocument(faults=[fault])
-        revision, after = parts.cursors.read(question, cursor)
-    with parts.database.reading() as connection:
-        point = revisions.resolve(connection, study, revision=revision, as_of=at.as_of, now=now)
-        found = timelines.list_patients(
-            connection, study, point.number, after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis
-        )
+    at, after = state.cursors.walk(question, at, cursor, start=None)
+    with study_at(state.database, study, at) as listed:
+        found = listed.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
     items = [{"patient": {"id": each.id, **each.attributes}, "counts": each.counts} for each in found[:limit]]
-    following = parts.cursors.sign(question, [point.number, found[limit - 1].id]) if len(found) > limit else None
+    following = state.cursors.sign(question, [listed.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)
 
 
@@ -166,15 +179,14 @@ def list_patients(
     },
 )
 def get_timeline(
-    study: StudyId, patient: PatientId, store: Store, now: Now, at: Point, if_none_match: IfNoneMatch = None
+    study: StudyId, patient: PatientId, store: Store, at: At, if_none_match: IfNoneMatch = None
 ) -> Response:
     """All facts of one patient at a revision, each with its source and number. To send the document back by PUT
     changes nothing; the ETag is what PUT asks for in If-Match.
     """
-    with store.reading() as connection:
-        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
-        document = timelines.document(connection, study, patient, point.number)
-    return tagged(written(document), timelines.timeline_etag(document), if_none_match)
+    with study_at(store, study, at) as found:
+        document = found.timeline(patient)
+    return tagged(written(document), timeline_etag(document), if_none_match)
 
 
 @router.put(
@@ -204,12 +216,11 @@ def put_timeline(
     change is lost; `If-None-Match: *` only ever makes. The same content again changes nothing.
     """
     history = _of(patient, body, now)
-    with store.writing() as connection:
-        outcome = ledger.replace(
-            connection, study, history, if_match=if_match, if_none_match=if_none_match is not None,
-            readmit=readmit == "true", format=FORMAT, client=None, received_at=now,
-        )  # fmt: skip
-    return _told(request, study, outcome)
+    submitter = Submitter(store, study, FORMAT, now)
+    outcome = batches.replace_timeline(
+        submitter, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
+    )
+    return _answer(request, study, outcome)
 
 
 @router.post(
@@ -226,10 +237,7 @@ def post_events(
     correction or a repetition, and a request may be sent again: what has been stored is not stored twice.
     """
     history = _of(patient, body, now)
-    submission = store.together(
-        lambda connection: ledger.submit(connection, study, [history], format=FORMAT, client=None, received_at=now)
-    )
-    return _told(request, study, submission.outcomes[0])
+    return _answer(request, study, batches.add_timeline(Submitter(store, study, FORMAT, now), history))
 
 
 @router.delete(
@@ -243,7 +251,7 @@ def post_events(
 def erase_patient(
     study: StudyId,
     patient: PatientId,
-    parts: Parts,
+    state: State,
     now: Now,
     erase: Annotated[
         Literal["true"],
@@ -262,8 +270,133 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the record of the other person, with this identifier.
     """
     del erase
-    with parts.database.writing() as connection:
-        erasure.erase(connection, study, patient, client=None, received_at=now, if_match=if_match)
-    parts.answers.drop(study)
-    parts.scrubber.scrub()
+    batches.erase_patient(Submitter(state.database, study, FORMAT, now), patient, if_match=if_match)
+    state.answers.drop(study)
+    state.scrubber.scrub()
     return Response(status_code=204)
+
+
+class AttributeVersion(Document):
+    """What was said of the patient themselves: one attribute by its name."""
+
+    name: Literal[
+        "sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into", "ended"
+    ] = Field(description="Name of the attribute in a timeline.", examples=["weight_kg"])  # fmt: skip
+    value: str | float | bool | Ended = Field(description="Its value.", examples=[49])
+    status: Status = Field(description="`entered-in-error` takes it back.", examples=["final"])
+    issued: str | None = Field(
+        default=None, description="When its source said so; left out where it did not tell.", examples=[None]
+    )
+
+
+class HistoryRevision(BaseModel):
+    """A revision that did something to a version."""
+
+    revision: int = Field(description="Number of the revision.", examples=[16])
+    received_at: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
+    format: str = Field(description="The format that it came in.", examples=["native-json"])
+    client: str | None = Field(description="Who sent it; null while the service asks for no keys.", examples=[None])
+
+
+class FactVersion(BaseModel):
+    """One version of one fact."""
+
+    kind: Kind = Field(description="What kind of fact it is.", examples=["lab_result"])
+    fact: LabResult | Assessment | Infusion | Medication | AdverseEvent | AttributeVersion = Field(
+        description="What it says: the fields that it has in a timeline, with its source, number, version, issue time "
+        "and status.",
+        examples=[RESULT],
+    )
+    added: HistoryRevision = Field(description="The revision that stored it.", examples=[specimen(HistoryRevision)])
+    removed: HistoryRevision | None = Field(
+        description="The revision from which it no longer stood; null while it does. A version that never stood was "
+        "added and removed by the same revision.",
+        examples=[specimen(HistoryRevision) | {"revision": 17}],
+    )
+    standing: bool = Field(
+        description="Whether timelines and analyses show it at the revision of this walk.", examples=[False]
+    )
+    reason: Reason | None = Field(
+        description="Why it is not shown; null where it is.\n"
+        "- `superseded`: a greater version took its place.\n"
+        "- `withdrawn`: its source withdrew the fact (status `entered-in-error` or `cancelled`).\n"
+        "- `withdrawal`: this version says that the fact is withdrawn.\n"
+        "- `left_out`: a timeline that was put left the fact out.\n"
+        "- `late`: a greater version was known when it came, so that it never stood.",
+        examples=["superseded"],
+    )
+
+
+class HistoryPage(BaseModel):
+    """A page of versions in the order in which they were stored, all pages of a walk at one revision."""
+
+    items: list[FactVersion] = Field(description="The versions.", examples=[[specimen(FactVersion)]])
+    next: str | None = Field(
+        description="Address of the next page.",
+        examples=["/v1/studies/demo/patients/P01/history?limit=100&cursor=WzE2LDEwMF0"],
+    )
+
+
+def _revision(one: Circumstance) -> dict[str, Any]:
+    return {
+        "revision": one.revision,
+        "received_at": instant_text(one.received_at),
+        "format": one.format,
+        "client": one.client,
+    }
+
+
+def _shown(version: Version) -> dict[str, Any]:
+    return {
+        "kind": version.kind,
+        "fact": version.fact,
+        "added": _revision(version.added),
+        "removed": None if version.removed is None else _revision(version.removed),
+        "standing": version.standing,
+        "reason": version.reason,
+    }
+
+
+@router.get(
+    "/v1/studies/{study}/patients/{patient}/history",
+    operation_id="listHistory",
+    summary="Read every version of every fact",
+    responses={
+        200: answers("A page of versions, oldest revision first.", reference(HistoryPage), "Link"),
+        **refuses(NotFound, Erased, MalformedDocument),
+    },
+)
+def list_history(
+    request: Request,
+    study: StudyId,
+    patient: PatientId,
+    state: State,
+    at: At,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    kind: Annotated[Kind | None, Query(description="Only facts of this kind.", examples=["lab_result"])] = None,
+    code: Annotated[
+        Literal[LabCode, AssessmentCode] | None,
+        Query(description="Only laboratory results or scores with this code.", examples=["CK"]),
+    ] = None,
+    number: Annotated[
+        str | None,
+        Query(
+            alias="id",
+            max_length=64,
+            pattern=IDENTIFIER_PATTERN,
+            description="Only facts with this number (`id` in the timeline), of any source.",
+            examples=["acc-77"],
+        ),
+    ] = None,
+) -> Response:
+    """What was ever said of a patient, oldest revision first: each version with the revision that stored it, where it
+    came from, and why it does not stand any more. A walk from page to page stays at the revision at which it began,
+    whatever is posted meanwhile.
+    """
+    question = ("history", study, patient, kind, code, number)
+    at, offset = state.cursors.walk(question, at, cursor, start=0)
+    with study_at(state.database, study, at) as read:
+        found = read.history(patient, Wanted(kind, code, number), offset=offset, limit=limit + 1)
+    following = state.cursors.sign(question, [read.revision, offset + limit]) if len(found) > limit else None
+    return page(request, [_shown(version) for version in found[:limit]], following)

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from app import errors
-from app.api.fhir import outcomes
 from app.errors import SENTENCES, Fault, FaultCode, ServiceError, pointer
 from app.log import places
 
@@ -28,6 +27,9 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
 log = logging.getLogger("myoresponse")
 
+Writer = Callable[[Scope, ServiceError, Mapping[str, str]], Response]
+"""Writes a refusal, with these headers, in the form that a standard has for it."""
+_written_below: dict[str, Writer] = {}
 
 _ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ServiceError)]
 KINDS: dict[str, type[ServiceError]] = {
@@ -130,13 +132,15 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
 
 
 def refusal(scope: Scope, error: ServiceError) -> Response:
-    """The answer to a request that is refused; below `/fhir` it is an OperationOutcome."""
-    root = scope.get("root_path", "")
+    """The answer to a request that is refused: a problem document, or what is written below its address instead."""
+    root: str = scope.get("root_path", "")
     headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
     if error.status == errors.Busy.status:
         headers.setdefault("Retry-After", str(RETRY_SECONDS))
-    if outcomes.is_fhir(scope):
-        return outcomes.refusal(scope, error, headers)
+    path: str = scope["path"].removeprefix(root)
+    for prefix, write in _written_below.items():
+        if path.startswith(prefix):
+            return write(scope, error, headers)
     document = problem(error)
     scope["myoresponse.instance"] = document.instance
     body = json.dumps(document.model_dump(mode="json"), indent=2).encode() + b"\n"
@@ -212,8 +216,9 @@ def allowed_methods(request: Request) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-def install(app: FastAPI) -> None:
-    """Make every refusal of the application a problem document."""
+def install(app: FastAPI, *, below: Mapping[str, Writer]) -> None:
+    """Make every refusal of the application a problem document, except below these prefixes of addresses."""
+    _written_below.update(below)
     app.add_exception_handler(ServiceError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
     app.add_exception_handler(HTTPException, _on_http_exception)

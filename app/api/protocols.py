@@ -5,14 +5,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from app.api.dependencies import IDENTIFIER, IfMatch, IfNoneMatch, JsonBody, Now, Point, Store, StudyId
+from app.api.dependencies import IDENTIFIER, At, IfMatch, IfNoneMatch, JsonBody, Now, Store, StudyId
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
-from app.api.replies import reply, tagged, written
+from app.api.responses import reply, tagged, written
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.ingest.native import read_model
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
-from app.store import revisions, studies
+from app.store import studies
+from app.store.snapshot import study_at
 
 router = APIRouter(tags=["protocols"])
 
@@ -82,14 +83,11 @@ async def get_protocol(protocol: ProtocolId) -> Response:
         **refuses(NotFound, Erased),
     },
 )
-def get_study_protocol(
-    study: StudyId, store: Store, now: Now, at: Point, if_none_match: IfNoneMatch = None
-) -> Response:
+def get_study_protocol(study: StudyId, store: Store, at: At, if_none_match: IfNoneMatch = None) -> Response:
     """The definitions in force at a revision; the ETag is their digest."""
-    with store.reading() as connection:
-        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
-        found = studies.get_study(connection, study, point.number)
-    return tagged(written(found.protocol.model_dump(mode="json")), f'"{found.protocol_digest}"', if_none_match)
+    with study_at(store, study, at) as found:
+        declared = found.declared
+    return tagged(written(declared.protocol.model_dump(mode="json")), f'"{declared.protocol_digest}"', if_none_match)
 
 
 @router.put(
@@ -107,6 +105,6 @@ def put_study_protocol(study: StudyId, store: Store, body: JsonBody, now: Now, i
     declared after the first outcome had arrived. The same protocol again changes nothing.
     """
     protocol = read_model(body, Protocol)
-    with store.writing() as connection:
-        studies.put_protocol(connection, study, protocol, client=None, received_at=now, if_match=if_match)
+    with store.writing() as transaction:
+        studies.put_protocol(transaction, study, protocol, client=None, received_at=now, if_match=if_match)
     return _sent(protocol)

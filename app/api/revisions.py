@@ -5,11 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.dependencies import Cursor, Limit, Parts, StudyId
+from app.api.dependencies import Cursor, Limit, State, StudyId
 from app.api.documentation import answers, reference, refuses, specimen
-from app.api.replies import page
+from app.api.responses import page
 from app.errors import MalformedDocument, NotFound
-from app.store import revisions
+from app.store.revisions import RevisionRecord
+from app.store.snapshot import study_at
 from app.timeline.moments import instant_text
 
 router = APIRouter(tags=["revisions"])
@@ -48,7 +49,7 @@ class RevisionPage(BaseModel):
     )
 
 
-def _shown(record: revisions.RevisionRecord) -> dict[str, Any]:
+def _shown(record: RevisionRecord) -> dict[str, Any]:
     return {
         "revision": record.number,
         "received_at": instant_text(record.received_at),
@@ -71,14 +72,14 @@ def _shown(record: revisions.RevisionRecord) -> dict[str, Any]:
     },
 )
 def list_revisions(
-    request: Request, study: StudyId, parts: Parts, limit: Limit = 100, cursor: Cursor = None
+    request: Request, study: StudyId, state: State, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """Every submission that stored something, in the order in which they were accepted. A submission that changed
     nothing makes no revision.
     """
     question = ("revisions", study)
-    after = parts.cursors.read(question, cursor)[0] if cursor else None
-    with parts.database.reading() as connection:
-        found = revisions.list_revisions(connection, study, after=after, limit=limit + 1)
-    following = parts.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
+    after = state.cursors.read(question, cursor)[0] if cursor else None
+    with study_at(state.database, study) as listed:
+        found = listed.revisions(after=after, limit=limit + 1)
+    following = state.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
     return page(request, [_shown(record) for record in found[:limit]], following)

@@ -22,12 +22,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from app.api.documentation import NDJSON
+from app.api.middleware import allow_stream
 from app.api.problems import problem
-from app.api.security import allow_stream
 from app.errors import ServiceError
 from app.ingest.lines import Line, Lines
-from app.intake.timelines import GROUP, GROUP_BYTES, ItemOutcome, Stream, in_order
 from app.settings import Settings
+from app.submission.batches import ItemOutcome, in_order
+from app.submission.streams import Group, Stream
 
 log = logging.getLogger("myoresponse")
 
@@ -38,7 +39,7 @@ IN_MEMORY = 1_000_000
 PART = 65_536
 
 
-def told(outcome: ItemOutcome) -> dict[str, Any]:
+def item_document(outcome: ItemOutcome) -> dict[str, Any]:
     """An outcome as the API shows it."""
     return {
         "index": outcome.index,
@@ -97,12 +98,11 @@ class Arrivals:
         Raises `ClientDisconnect` where the body ends before its end.
         """
         loop, arriving = asyncio.get_running_loop(), None
-        group: list[Line] = []
-        size, due, more = 0, 0.0, True
+        group, due, more = Group(), 0.0, True
         try:
             while more:
                 arriving = arriving or asyncio.ensure_future(self._receive())
-                await asyncio.wait({arriving}, timeout=max(due - loop.time(), 0) if group else None)
+                await asyncio.wait({arriving}, timeout=max(due - loop.time(), 0) if group.lines else None)
                 complete: list[Line] = []
                 if arriving.done():
                     message, arriving = arriving.result(), None
@@ -111,16 +111,12 @@ class Arrivals:
                     more = message.get("more_body", False)
                     complete = self._read(message.get("body", b""), more)
                 for line in complete:
-                    due = due if group else loop.time() + PAUSE_SECONDS
-                    group.append(line)
-                    size += len(line.text or b"")
-                    if len(group) == GROUP or size >= GROUP_BYTES:
-                        yield group
-                        group, size = [], 0
-                if more and group and loop.time() >= due:
-                    yield group
-                    group, size = [], 0
-            yield group
+                    due = due if group.lines else loop.time() + PAUSE_SECONDS
+                    if group.add(line):
+                        yield group.take()
+                if more and group.lines and loop.time() >= due:
+                    yield group.take()
+            yield group.take()
         finally:
             if arriving is not None:
                 arriving.cancel()
@@ -178,7 +174,7 @@ class StreamedOutcomes(Response):
 
     def _store_group(self, group: Sequence[Line]) -> None:
         outcomes = self._stream.store(group)
-        self._write(*({**told(each), "line": line.number} for each, line in zip(outcomes, group, strict=True)))
+        self._write(*({**item_document(each), "line": line.number} for each, line in zip(outcomes, group, strict=True)))
 
     def _write(self, *documents: dict[str, Any]) -> None:
         self._spool.write(b"".join(to_json(document) + b"\n" for document in documents))
@@ -189,7 +185,7 @@ class StreamedOutcomes(Response):
 
     async def _break_off(self, error: ServiceError, sending: asyncio.Task[None]) -> None:
         """Say what was stored before the stream broke, to a client that still listens."""
-        log.warning("event=stream broken=%s lines=%d", error.slug, self._stream.told)
+        log.warning("event=stream broken=%s lines=%d", error.slug, self._stream.counts.total())
         self._end(whole=False)
         await asyncio.wait({sending}, timeout=self._settings.body_timeout_seconds)
 

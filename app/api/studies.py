@@ -1,6 +1,5 @@
 """Studies: a name, a protocol and patients. Nothing is shared between two of them."""
 
-import hashlib
 from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
@@ -8,16 +7,17 @@ from zoneinfo import available_timezones
 from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
-from sqlalchemy import Connection
 
-from app.api.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, Parts, Store, StudyId
+from app.api.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId
 from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.api.protocols import Declared, protocol_of
-from app.api.replies import address, page, reply, tagged, written
+from app.api.responses import address, etag_of, page, reply, tagged, written
 from app.errors import MalformedDocument, NotFound, PreconditionFailed
 from app.ingest.native import read_model
 from app.protocol.presets import SEED_2008
 from app.store import studies
+from app.store.engine import Transaction
+from app.store.snapshot import study_at
 from app.timeline.codes import Meaning
 from app.timeline.model import TEXT_PATTERN, Document, Text
 from app.timeline.moments import instant_text
@@ -145,13 +145,13 @@ def summary(study: studies.Study) -> dict[str, Any]:
     summary="List the studies",
     responses={200: answers("A page of studies.", reference(StudyPage), "Link"), **refuses(MalformedDocument)},
 )
-def list_studies(request: Request, parts: Parts, limit: Limit = 100, cursor: Cursor = None) -> Response:
+def list_studies(request: Request, state: State, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """All studies in order of their identifiers."""
     question = ("studies",)
-    after = parts.cursors.read(question, cursor)[0] if cursor else None
-    with parts.database.reading() as connection:
-        found = studies.list_studies(connection, after=after, limit=limit + 1)
-    following = parts.cursors.sign(question, [found[limit - 1].id]) if len(found) > limit else None
+    after = state.cursors.read(question, cursor)[0] if cursor else None
+    with state.database.reading() as transaction:
+        found = studies.list_studies(transaction, after=after, limit=limit + 1)
+    following = state.cursors.sign(question, [found[limit - 1].id]) if len(found) > limit else None
     return page(request, [summary(each) for each in found[:limit]], following)
 
 
@@ -167,25 +167,20 @@ def list_studies(request: Request, parts: Parts, limit: Limit = 100, cursor: Cur
 )
 def get_study(study: StudyId, store: Store, if_none_match: IfNoneMatch = None) -> Response:
     """The study as it stands; its ETag changes with every revision."""
-    with store.reading() as connection:
-        body = written(summary(studies.get_study(connection, study)))
-    return tagged(body, tag_of(body), if_none_match)
+    with study_at(store, study) as found:
+        body = written(summary(found.declared))
+    return tagged(body, etag_of(body), if_none_match)
 
 
-def check_unchanged(connection: Connection, study: str, if_match: str | None) -> None:
+def check_unchanged(transaction: Transaction, study: str, if_match: str | None) -> None:
     """Refuse where If-Match names another version of the study than the one that stands (strong comparison)."""
     if if_match is None:
         return
     named = {tag.strip() for tag in if_match.split(",")}
-    if not studies.is_known(connection, study):
+    if not studies.is_known(transaction, study):
         raise PreconditionFailed("There is no study that If-Match could name.")
-    if "*" not in named and tag_of(written(summary(studies.get_study(connection, study)))) not in named:
+    if "*" not in named and etag_of(written(summary(studies.get_study(transaction, study)))) not in named:
         raise PreconditionFailed
-
-
-def tag_of(body: bytes) -> str:
-    """The strong ETag of a document."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 @router.put(
@@ -206,10 +201,10 @@ def put_study(
     asked = read_model(body, StudyDefinition)
     feeds = studies.FeedDefinition(asked.identifiers, asked.authorities, asked.local_codes)
     definition = studies.StudyDefinition(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test, feeds)
-    with store.writing() as connection:
-        check_unchanged(connection, study, if_match)
-        outcome = studies.put_study(connection, study, definition, client=None, received_at=now)
-        made = studies.get_study(connection, study)
+    with store.writing() as transaction:
+        check_unchanged(transaction, study, if_match)
+        outcome = studies.put_study(transaction, study, definition, client=None, received_at=now)
+        made = studies.get_study(transaction, study)
     if outcome.status == "created":
         return reply(summary(made), 201, {"Location": address(request, f"/v1/studies/{study}")})
     return reply(summary(made))

@@ -6,15 +6,16 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.types import Message
 
-from app.api.dependencies import Flag, Now, Parts, StudyId, body_of, latest, media_type
+from app.api.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
 from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen
 from app.api.problems import Problem
-from app.api.replies import reply
-from app.api.streaming import StreamedOutcomes, told
+from app.api.responses import reply
+from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Erased, NotFound
 from app.ingest import READERS
-from app.intake.timelines import Status, Stream, counted, store_each, store_together
-from app.store import studies
+from app.submission.batches import ItemStatus, counted, store_timelines
+from app.submission.loop import Submitter
+from app.submission.streams import Stream
 from app.timeline.model import Timeline
 
 router = APIRouter(tags=["patients"])
@@ -46,7 +47,7 @@ class BatchItem(BaseModel):
 
     index: int = Field(description="Its place in the array or among the lines, from 0.", examples=[0])
     patient: str | None = Field(description="The patient; null where the item could not be read.", examples=["P01"])
-    status: Status = Field(
+    status: ItemStatus = Field(
         description="`created`, `changed`, `unchanged` and `stale` as for one timeline; `rejected`: see `problem`; "
         "`skipped`: not tried, send it again.",
         examples=["created"],
@@ -59,7 +60,7 @@ class BatchOutcome(BaseModel):
     """What became of many timelines, in the order in which they were sent."""
 
     items: list[BatchItem] = Field(description="One outcome an item.", examples=[[specimen(BatchItem)]])
-    counts: dict[Status, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
 
 
 class LineOutcome(BatchItem):
@@ -71,7 +72,7 @@ class LineOutcome(BatchItem):
 class StreamEnd(BaseModel):
     """The last line of an answer that is complete."""
 
-    counts: dict[Status, int] = Field(description="Lines by status.", examples=[{"created": 15, "rejected": 1}])
+    counts: dict[ItemStatus, int] = Field(description="Lines by status.", examples=[{"created": 15, "rejected": 1}])
     lines: int = Field(description="Lines with an outcome, which is all that are not blank.", examples=[16])
     digest: str = Field(
         description="SHA-256 of the body as it was received: that of the file if all of it arrived (`sha256sum`).",
@@ -94,7 +95,7 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
     responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
 )
 def post_timelines(
-    request: Request, study: StudyId, parts: Parts, body: BatchBody, now: Now, atomic: Atomic = "false"
+    request: Request, study: StudyId, state: State, body: BatchBody, now: Now, atomic: Atomic = "false"
 ) -> Response:
     """Merge many timelines, as `events` does for one. Without `atomic=true` every item stands for itself: it is a
     revision of its own, and one that is rejected does not keep the others out. The request may be sent again.
@@ -105,10 +106,9 @@ def post_timelines(
     """
     written = media_type(request) or JSON
     if body is None:
-        with parts.database.reading() as connection:
-            studies.study_key(connection, study)  # or a client would send all of it to learn that there is no study
-        return StreamedOutcomes(Stream(parts.database, study, FORMATS[written]), parts.settings)
-    items = READERS[written](body, latest(now))
-    store_all = store_together if atomic == "true" else store_each
-    outcomes = store_all(parts.database, study, items, FORMATS[written], now)
-    return reply({"items": [told(each) for each in outcomes], "counts": counted(outcomes)})
+        stream = Stream(state.database, study, FORMATS[written])
+        stream.check_study()
+        return StreamedOutcomes(stream, state.settings)
+    submitter = Submitter(state.database, study, FORMATS[written], now)
+    outcomes = store_timelines(submitter, READERS[written](body, latest(now)), atomic=atomic == "true")
+    return reply({"items": [item_document(each) for each in outcomes], "counts": counted(outcomes)})

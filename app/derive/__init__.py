@@ -1,1 +1,1 @@
-"""From columns to one row per patient: courses, baselines, visits, responses, spells. Pure NumPy, no statistics."""
+"""From columns to one row per patient: courses, baselines, visits, responses, remission episodes. No statistics."""

@@ -1,12 +1,12 @@
 """Which infusions are the treatment, which course they belong to, and therefore which date is day 0."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.segments import any_where, count_where, first_where, pick_int
+from app.derive.per_patient import any_where, count_where, first_where, pick_int
+from app.derive.reasons import FlagCode
 from app.protocol.model import Treatment
 from app.timeline.columns import NO_TIME, Bools, Cohort, Infusions, Ints
 
@@ -34,7 +34,7 @@ class Exposure:
     further: Bools
     product: Ints
     number: Ints
-    flags: Mapping[str, int]
+    flags: Mapping[FlagCode, int]
 
     @property
     def second_course(self) -> Ints:
@@ -67,12 +67,12 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     further = starts & (given.day > day0[given.patient])
     second = first_where(given.patient, size, further)
     disagrees = any_where(given.patient, size, (given.course != 0) & (given.course != number))
-    flags = Counter(
-        other_product=int((~counted).sum()),
-        course_number_disagrees=int(disagrees.sum()),
-        second_course=int((second >= 0).sum()),
-        utc_day=0 if cohort.zoned else int(given.utc.sum()),
-    )
+    flags = {
+        FlagCode.OTHER_PRODUCT: int((~counted).sum()),
+        FlagCode.COURSE_NUMBER_DISAGREES: int(disagrees.sum()),
+        FlagCode.SECOND_COURSE: int((second >= 0).sum()),
+        FlagCode.UTC_DAY: 0 if cohort.zoned else int(given.utc.sum()),
+    }
     return Exposure(
         day0=day0,
         instant0=pick_int(given.instant, first, NO_TIME),

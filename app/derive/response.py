@@ -1,45 +1,45 @@
 """Who responded, by each declared rule, and who could not be judged and why."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck.ck_normal import NORMAL
-from app.derive.exact import at_most_zero
-from app.derive.records import Records
-from app.derive.segments import INCLUDED, any_where, first_reason, last_where, pick, pick_int
-from app.protocol.parts import Scale
-from app.protocol.response import (
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import NORMAL
+from app.derive.exact_comparison import at_most_zero
+from app.derive.per_patient import any_where, first_reason, included, last_where, pick, pick_int
+from app.derive.reasons import ExclusionReason, FlagCode
+from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
     ResponseRule,
 )
+from app.protocol.parts import Scale
 from app.timeline.columns import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Response:
-    """One row per patient: `reason` is empty where the rule could judge (`evaluable`); `responder` is its verdict."""
+class ResponseVerdicts:
+    """One row per patient: `reason` is None where the rule could judge (`evaluable`); `responder` is its verdict."""
 
-    reason: tuple[str, ...]
+    reason: tuple[ExclusionReason | None, ...]
     evaluable: Bools
     responder: Bools
-    flags: Mapping[str, int]
+    flags: Mapping[FlagCode, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
     """What a rule is applied to: the records of its measure, the rows of each week and who is left out beforehand."""
 
-    records: Records
+    records: AnalysisValues
     weeks: Mapping[int, Ints]
     known: Ints
     scale: Scale | None
-    excluded: Sequence[tuple[str, Bools]]
+    excluded: Sequence[tuple[ExclusionReason, Bools]]
 
     @property
     def base(self) -> Ints:
@@ -47,28 +47,28 @@ class Judged:
         return self.weeks[0]
 
 
-def response(rule: ResponseRule, judged: Judged) -> Response:
+def response(rule: ResponseRule, judged: Judged) -> ResponseVerdicts:
     """The verdict of one rule on every patient."""
     chosen = _chosen(rule, judged)
     seen = judged.records.patient[chosen]
     satisfied, best_end = _satisfied(rule, judged, chosen)
     size, base = judged.records.size, judged.base
     at_baseline = pick(judged.records.value, base)
-    checks: list[tuple[str, Bools]] = [*judged.excluded, ("no_baseline", base < 0)]
-    flags: Counter[str] = Counter()
+    checks = [*judged.excluded, (ExclusionReason.NO_BASELINE, base < 0)]
+    flags: dict[FlagCode, int] = {}
     if judged.scale is None:
-        checks.append(("normal_at_baseline", pick_int(judged.known, base, 0) == NORMAL))
+        checks.append((ExclusionReason.NORMAL_AT_BASELINE, pick_int(judged.known, base, 0) == NORMAL))
     else:
-        checks.append(("at_scale_maximum", at_baseline == best_end))
+        checks.append((ExclusionReason.AT_SCALE_MAXIMUM, at_baseline == best_end))
     if not isinstance(rule, PointsAboveBaseline):
-        checks.append(("zero_baseline", at_baseline == 0))
-    checks.append(("no_value_in_window", np.bincount(seen, minlength=size) == 0))
+        checks.append((ExclusionReason.ZERO_BASELINE, at_baseline == 0))
+    checks.append((ExclusionReason.NO_VALUE_IN_WINDOW, np.bincount(seen, minlength=size) == 0))
     reason = first_reason(checks, size)
-    evaluable = np.array([each == INCLUDED for each in reason], dtype=np.bool_)
+    evaluable = included(reason)
     if not isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
-        flags["near_ceiling"] = int((_near_ceiling(rule, at_baseline, best_end) & evaluable).sum())
+        flags[FlagCode.NEAR_CEILING] = int((_near_ceiling(rule, at_baseline, best_end) & evaluable).sum())
     responder = any_where(seen, size, satisfied)
-    return Response(reason, evaluable, responder & evaluable, flags)
+    return ResponseVerdicts(reason, evaluable, responder & evaluable, flags)
 
 
 def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline: Floats, best_end: float) -> Bools:

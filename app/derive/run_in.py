@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.records import Records
-from app.derive.segments import count_where
+from app.derive.analysis_values import AnalysisValues
+from app.derive.per_patient import count_where
 from app.derive.visits import window
 from app.protocol.model import CkChange, Visits
 from app.timeline.columns import Bools, Floats, Ints
 
 SLOPE_DAYS = 28
-"""Slopes are told per four weeks, the period that the before/after comparison is about."""
+"""Slopes are per four weeks, the period that the before/after comparison is about."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ class Slopes:
     last_day: int
 
 
-def run_in(records: Records, base: Ints, *, logarithm: bool) -> RunIn:
+def run_in(records: AnalysisValues, base: Ints, *, logarithm: bool) -> RunIn:
     """The run-in values of one measure; `base` are the baseline rows.
 
     There is no limit on their age: the protocol flags old baselines, and an old value before a recent one is part of
@@ -64,7 +64,7 @@ def run_in(records: Records, base: Ints, *, logarithm: bool) -> RunIn:
     )
 
 
-def slopes(records: Records, base: Ints, visits: Visits, weeks: CkChange) -> Slopes:
+def slopes(records: AnalysisValues, base: Ints, visits: Visits, weeks: CkChange) -> Slopes:
     """Least-squares slopes of ln(CK) against the day.
 
     Before: from the first day of the window of `before_week` to day 0. After: to the last day of the window of
@@ -80,7 +80,7 @@ def slopes(records: Records, base: Ints, visits: Visits, weeks: CkChange) -> Slo
     return Slopes(_slope(records, before), _slope(records, after), first, last)
 
 
-def _slope(records: Records, chosen: Bools) -> Floats:
+def _slope(records: AnalysisValues, chosen: Bools) -> Floats:
     """Least-squares slope per 28 days of each patient's chosen values; all lie on different days."""
     patient, size = records.patient[chosen], records.size
     day, value = records.day[chosen].astype(np.float64), np.log(records.point[chosen])

@@ -7,14 +7,16 @@ columns. With p patients, r records and s definitions that is r for each window 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
-from app.derive.before_dose import BeforeDose, all_at, before_dose
-from app.derive.ck.ck_normal import NORMAL, UNKNOWN
-from app.derive.exact import at_most_zero
-from app.derive.segments import any_where, last_where
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import NORMAL, UNKNOWN
+from app.derive.exact_comparison import EXACT, at_most_zero, written
+from app.derive.per_patient import any_where, count_where, first_where, last_where, pick, pick_int
 from app.derive.study import DerivedStudy
 from app.protocol.specification import (
     AnalysisSet,
@@ -31,10 +33,156 @@ from app.protocol.specification import (
     Specification,
     VisitWindow,
 )
-from app.timeline.columns import Bools, Floats
+from app.timeline.columns import Bools, Floats, Ints
 
 _AT_LEAST = 3
 """Comparators from this one on say that the value may be any higher one, which proves no fall."""
+
+
+_NEARLY = 1e-10
+"""Well above the rounding error of a mean, also of one taken over logarithms; what is nearer is decided exactly."""
+_BOUNDED_ABOVE = (1, 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BeforeDose:
+    """One row per patient: the baseline by one rule, NaN where there is none.
+
+    `normal` says that a CK is known to be within its upper limit, `unproven` that it is known only from above, so that
+    no fall from it can be proved. `mean` holds what a mean was taken over.
+    """
+
+    value: Floats
+    normal: Bools
+    unproven: Bools
+    mean: "Mean | None" = None
+
+    @property
+    def missing(self) -> Bools:
+        """Whether a patient has no baseline."""
+        return np.isnan(self.value)
+
+    def at_most_zero(self, share: float, factor: float, values: Floats, constant: float = 0.0) -> Bools:
+        """Whether share x baseline + factor x value + constant is zero or less, patient by patient, exactly.
+
+        A patient without a baseline or a value is not at most zero. For a geometric mean the constant must be 0.
+        """
+        if self.mean is None:
+            return at_most_zero((share, self.value), (factor, values), (constant, np.ones(len(values))))
+        return self.mean.at_most_zero(self.value, share, factor, values, constant)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mean:
+    """What the mean of each patient was taken over: rows `start` to `stop` of the values before the dose, their `total`
+    (of their logarithms, for a geometric mean), and whether they are whole numbers.
+    """
+
+    geometric: bool
+    values: Floats
+    start: Ints
+    stop: Ints
+    total: Floats
+    whole: Bools
+
+    def at_most_zero(self, mean: Floats, share: float, factor: float, values: Floats, constant: float) -> Bools:
+        """See `BeforeDose.at_most_zero`."""
+        terms = (share * mean, factor * values, np.full(len(values), constant))
+        total = np.add.reduce(terms)
+        answer: Bools = total <= 0
+        near = np.abs(total) <= _NEARLY * np.add.reduce([np.abs(term) for term in terms])
+        if not self.geometric:
+            whole, sums = self._in_whole_numbers(share, factor, values, constant)
+            answer[near & whole] = (sums <= 0)[near & whole]
+            near &= ~whole
+        for i in np.flatnonzero(near):
+            rest = written(factor) * written(float(values[i])) + written(constant)
+            answer[i] = self._exactly(int(i), written(share), rest)
+        return answer
+
+    def _in_whole_numbers(self, share: float, factor: float, values: Floats, constant: float) -> tuple[Bools, Floats]:
+        """Where every term is a whole number, and the sum of the terms times n, which is then exact."""
+        count = self.stop - self.start
+        terms = (share * self.total, factor * values * count, constant * count)
+        whole = self.whole & (values == np.rint(values)) & (np.add.reduce([np.abs(term) for term in terms]) < EXACT)
+        whole &= float(share).is_integer() and float(factor).is_integer() and float(constant).is_integer()
+        return whole, np.add.reduce(terms)
+
+    def _exactly(self, patient: int, share: Fraction, rest: Fraction) -> bool:
+        """Whether share x mean + rest is zero or less."""
+        own = [written(float(value)) for value in self.values[self.start[patient] : self.stop[patient]]]
+        if not self.geometric:
+            return share * sum(own, Fraction(0)) / len(own) + rest <= 0
+        bound, product = -rest / share, prod(own, start=Fraction(1))  # mean <= bound, or >= where the share is negative
+        if share > 0:
+            return bound >= 0 and product <= bound ** len(own)
+        return bound <= 0 or product >= bound ** len(own)
+
+
+def before_dose(
+    records: AnalysisValues, rule: BaselineRule, known: Ints, better: int, look_back_days: int | None
+) -> BeforeDose:
+    """The baseline of every patient by one rule.
+
+    `known` is the normality of each CK record (all unknown for a score) and `better` 1 where higher values are better,
+    -1 where lower ones are. The worst value is the highest CK or the worst score; of several equal ones the last, and a
+    CK known only from above only where there is no other.
+    """
+    before = records.day <= 0
+    if rule == "last_on_or_before_day_0":
+        return _of_rows(records, last_where(records.patient, records.size, before), known)
+    if look_back_days is not None:
+        before = before & (records.day >= -look_back_days)
+    if rule == "first_before_dose":
+        return _of_rows(records, first_where(records.patient, records.size, before), known)
+    if rule == "worst_before_dose":
+        return _of_rows(records, _worst(records, before, better), known)
+    return _mean(records, before, geometric=rule == "geometric_mean_before_dose")
+
+
+def all_at(before: BeforeDose, score: float) -> Bools:
+    """Whether a baseline is exactly this score, one end of its scale: a mean is where all its values are."""
+    at: Bools = before.value == score
+    if (mean := before.mean) is not None:
+        others = np.concatenate([[0], np.cumsum(mean.values != score)])
+        at = ~before.missing & (others[mean.stop] == others[mean.start])
+    return at
+
+
+def _of_rows(records: AnalysisValues, rows: Ints, known: Ints) -> BeforeDose:
+    unproven = np.isin(pick_int(records.comparator, rows, 0), _BOUNDED_ABOVE)
+    return BeforeDose(pick(records.value, rows), pick_int(known, rows, UNKNOWN) == NORMAL, unproven)
+
+
+def _worst(records: AnalysisValues, before: Bools, better: int) -> Ints:
+    rows = np.flatnonzero(before)
+    proven = ~np.isin(records.comparator[rows], _BOUNDED_ABOVE)
+    ranked = rows[np.lexsort((rows, -better * records.value[rows], proven, records.patient[rows]))]
+    worst = np.full(records.size, -1, dtype=np.int64)
+    worst[records.patient[ranked]] = ranked
+    return worst
+
+
+def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BeforeDose:
+    """The mean of all values; it is normal where it is known not to exceed the upper limit of the last of them."""
+    rows = np.flatnonzero(before)
+    values, patient = records.value[rows], records.patient[rows]
+    count = np.bincount(patient, minlength=records.size)
+    stop = np.cumsum(count)
+    with np.errstate(divide="ignore"):  # the logarithm of 0, whose geometric mean is 0
+        terms = np.log(values) if geometric else values
+    total: Floats = np.bincount(patient, weights=terms, minlength=records.size).astype(np.float64)
+    fractions = np.bincount(patient[values != np.rint(values)], minlength=records.size)
+    mean = Mean(geometric, values, stop - count, stop, total, fractions == 0)
+    centre = total / np.where(count, count, np.nan)
+    nowhere = np.zeros(records.size, dtype=np.bool_)
+    found = BeforeDose(np.exp(centre) if geometric else centre, nowhere, nowhere, mean)
+    limit = pick(records.upper_limit, last_where(records.patient, records.size, before))
+    sign = records.comparator
+    from_below = count_where(records.patient, records.size, before & (sign > 2)) > 0
+    from_above = count_where(records.patient, records.size, before & np.isin(sign, _BOUNDED_ABOVE)) > 0
+    within = found.at_most_zero(1, -1, limit)
+    return BeforeDose(found.value, within & ~from_below, from_above, mean)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,9 +216,9 @@ class SpecificationVerdicts:
         self.study = study
         self.grid = grid
         self._look_back_days = look_back_days
-        self._records = study.records(grid.measure)
+        self._analysis_values = study.analysis_values(grid.measure)
         self._is_ck = grid.measure == "CK"
-        self._known = study.ck_known if self._is_ck else np.full(len(self._records.day), UNKNOWN)
+        self._known = study.ck_known if self._is_ck else np.full(len(self._analysis_values.day), UNKNOWN)
         self._scale = None if self._is_ck else study.protocol.scale(grid.measure)
         self._better = 1 if self._scale is not None and self._scale.better == "higher" else -1
         self._baselines: dict[BaselineRule, BeforeDose] = {}
@@ -151,7 +299,9 @@ class SpecificationVerdicts:
 
     def _before(self, rule: BaselineRule) -> BeforeDose:
         if rule not in self._baselines:
-            self._baselines[rule] = before_dose(self._records, rule, self._known, self._better, self._look_back_days)
+            self._baselines[rule] = before_dose(
+                self._analysis_values, rule, self._known, self._better, self._look_back_days
+            )
         return self._baselines[rule]
 
     def _seen(self, window: DaysWindow | VisitWindow) -> Seen:
@@ -161,7 +311,7 @@ class SpecificationVerdicts:
 
     def _chosen(self, window: DaysWindow | VisitWindow) -> Bools:
         """The records that a window judges: all or the last of its days, or the one of a visit."""
-        records = self._records
+        records = self._analysis_values
         if isinstance(window, DaysWindow):
             inside: Bools = (records.day >= window.days[0]) & (records.day <= window.days[1])
             if window.value == "best":
@@ -174,7 +324,7 @@ class SpecificationVerdicts:
         return chosen
 
     def _look(self, chosen: Bools) -> Seen:
-        records = self._records
+        records = self._analysis_values
 
         def some(rows: Bools) -> Bools:
             return any_where(records.patient, records.size, chosen & rows)
@@ -197,7 +347,7 @@ class SpecificationVerdicts:
         The last of all is not confirmed.
         """
         rows = np.flatnonzero(self._known != UNKNOWN)
-        patient, normal = self._records.patient[rows], self._known[rows] == NORMAL
+        patient, normal = self._analysis_values.patient[rows], self._known[rows] == NORMAL
         sustained = np.zeros(len(self._known), dtype=np.bool_)
         sustained[rows[:-1]] = normal[:-1] & normal[1:] & (patient[:-1] == patient[1:])
         return sustained

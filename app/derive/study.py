@@ -6,35 +6,41 @@ from functools import cached_property
 
 import numpy as np
 
-from app.derive.ck.ck_intervals import FirstNormalIntervals, SpellIntervals, first_normal_intervals, spell_intervals
-from app.derive.ck.ck_normal import (
+from app.derive.adverse_reactions import Reactions, reactions
+from app.derive.analysis_values import AnalysisValues, lab_records, score_records
+from app.derive.chunks import Chunk, Derived, chunks, joined
+from app.derive.ck_normality import (
     NORMAL,
     UNKNOWN,
+    DaysNormal,
     FirstNormal,
-    Spells,
+    FirstNormalIntervals,
+    RemissionEpisodes,
+    RemissionIntervals,
+    Sustained,
     borrow_limits,
+    days_normal,
+    first_normal_intervals,
     normality,
-    spells,
+    remission_episodes,
+    remission_intervals,
+    sustained,
     time_to_first_normal,
 )
-from app.derive.ck.ck_rescue import Outcomes, Rescues, outcomes, rescues
-from app.derive.ck.ck_sustained import DaysNormal, Sustained, days_normal, sustained
-from app.derive.courses.courses import Courses, courses
-from app.derive.exact import difference
+from app.derive.core_set import CoreSetCourse, core_set_course
+from app.derive.courses import Courses, courses
+from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
-from app.derive.improvement.core_set import CoreSetCourse, core_set_course
-from app.derive.intercurrent import Intercurrent, intercurrent, until_rescue
-from app.derive.parts import Derived, Part, joined, parts
-from app.derive.reactions import Reactions, reactions
-from app.derive.records import Records, lab_records, score_records
-from app.derive.response import Judged, Response, response
+from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
+from app.derive.per_patient import any_where, pick_int
+from app.derive.reasons import ExclusionReason
+from app.derive.rescue_treatment import Outcomes, Rescues, outcomes, rescues
+from app.derive.response import Judged, ResponseVerdicts, response
 from app.derive.run_in import RunIn, run_in
-from app.derive.segments import any_where, pick_int
 from app.derive.visits import baseline_too_old, visit_rows
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy, ResponseRule
 from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
-from app.protocol.response import ResponseRule
 from app.timeline.columns import NO_TIME, Bools, Cohort, Floats, Ints
 from app.timeline.vocabulary import LAB_CODES
 
@@ -45,9 +51,9 @@ class DerivedStudy:
     def __init__(self, cohort: Cohort, protocol: Protocol) -> None:
         self.cohort = cohort
         self.protocol = protocol
-        self._records: dict[str, Records] = {}
+        self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
-        self._responses: dict[ResponseRule, Response] = {}
+        self._responses: dict[ResponseRule, ResponseVerdicts] = {}
 
     @cached_property
     def exposure(self) -> Exposure:
@@ -69,58 +75,64 @@ class DerivedStudy:
         """Safety set with a usable value after day 0 of CK, MMT, ADL or another measure that is asked about."""
         after = np.zeros(len(self.cohort), dtype=np.bool_)
         for measure in self.protocol.measures:
-            records = self.records(measure)
+            records = self.analysis_values(measure)
             after |= any_where(records.patient, records.size, records.day > 0)
         return self.safety & after
 
     @cached_property
-    def left_out(self) -> tuple[tuple[str, Bools], ...]:
+    def left_out(self) -> tuple[tuple[ExclusionReason, Bools], ...]:
         """Why a patient is not in the efficacy set."""
-        return ("not_treated", ~self.safety), ("no_value_after_baseline", self.safety & ~self.efficacy)
+        return (
+            (ExclusionReason.NOT_TREATED, ~self.safety),
+            (ExclusionReason.NO_VALUE_AFTER_BASELINE, self.safety & ~self.efficacy),
+        )
 
-    def records(self, measure: str) -> Records:
+    def analysis_values(self, measure: str) -> AnalysisValues:
         """The usable values of an analyte or instrument."""
-        if measure not in self._records:
+        if measure not in self._analysis_values:
             if measure in LAB_CODES:
-                self._records[measure] = self._lab_records(measure)
+                self._analysis_values[measure] = self._lab_records(measure)
             else:
                 scale = self.protocol.scale(measure)
-                self._records[measure] = score_records(self.cohort, self.exposure, measure, scale)
-        return self._records[measure]
+                self._analysis_values[measure] = score_records(self.cohort, self.exposure, measure, scale)
+        return self._analysis_values[measure]
 
     def weeks(self, measure: str) -> dict[int, Ints]:
         """The row of each patient for week 0 (the baseline) and every declared week."""
         if measure not in self._weeks:
-            self._weeks[measure] = visit_rows(self.records(measure), self.protocol.visits)
+            self._weeks[measure] = visit_rows(self.analysis_values(measure), self.protocol.visits)
         return self._weeks[measure]
 
     def at_week(self, measure: str, week: int) -> Floats:
         """The number that each patient's value at a week counts as, NaN where there is none."""
-        return self.records(measure).at(self.weeks(measure)[week])
+        return self.analysis_values(measure).at(self.weeks(measure)[week])
 
     @cached_property
     def ck_known(self) -> Ints:
         """Normality of each CK record."""
-        return normality(self.records("CK"))
+        return normality(self.analysis_values("CK"))
 
-    def response(self, rule: ResponseRule) -> Response:
+    def response(self, rule: ResponseRule) -> ResponseVerdicts:
         """The verdict of one rule on every patient."""
         if rule not in self._responses:
             self._responses[rule] = self._judge(rule)
         return self._responses[rule]
 
-    def _judge(self, rule: ResponseRule) -> Response:
+    def _judge(self, rule: ResponseRule) -> ResponseVerdicts:
         measure = rule.measure
         is_ck = measure == "CK"
-        records = self.records(measure)
+        records = self.analysis_values(measure)
         known = self.ck_known if is_ck else np.zeros(len(records.day), dtype=np.int64)
         scale = None if is_ck else self.protocol.scale(measure)
         return response(rule, Judged(records, self.weeks(measure), known, scale, self.left_out))
 
-    def _of_ck(self, derive: Callable[[Part, Records, Ints, Ints], Derived]) -> Derived:
-        """What is derived of CK records, their normality and their patients' baselines, part by part."""
-        records, known, base = self.records("CK"), self.ck_known, self.weeks("CK")[0]
-        return joined(derive(part, part.records(records), known[part.rows], part.own(base)) for part in parts(records))
+    def _of_ck(self, derive: Callable[[Chunk, AnalysisValues, Ints, Ints], Derived]) -> Derived:
+        """What is derived of CK records, their normality and their patients' baselines, chunk by chunk."""
+        records, known, base = self.analysis_values("CK"), self.ck_known, self.weeks("CK")[0]
+        return joined(
+            derive(chunk, chunk.analysis_values(records), known[chunk.rows], chunk.own(base))
+            for chunk in chunks(records)
+        )
 
     def difference(self, measure: str, week: int) -> Floats:
         """The value at a week minus the baseline, NaN outside the efficacy set."""
@@ -134,19 +146,21 @@ class DerivedStudy:
         """The six core set measures of every patient, at baseline and at the weeks that a definition judges."""
         weeks = judged_weeks(declared, self.protocol.visits.weeks)
         return core_set_course(
-            declared.core_set, weeks, lambda code: (self.records(code), self.weeks(code)), self.protocol.scale
+            declared.core_set, weeks, lambda code: (self.analysis_values(code), self.weeks(code)), self.protocol.scale
         )
 
     @cached_property
-    def spells(self) -> Spells:
+    def remission_episodes(self) -> RemissionEpisodes:
         """The first spell of normal CK."""
-        return self._of_ck(lambda part, records, known, base: spells(records, known, base, part.marks(self.left_out)))
+        return self._of_ck(
+            lambda chunk, records, known, base: remission_episodes(records, known, base, chunk.marks(self.left_out))
+        )
 
     @cached_property
     def first_normal(self) -> FirstNormal:
         """Days to the first normal CK."""
         return self._of_ck(
-            lambda part, records, known, _: time_to_first_normal(records, known, self.efficacy[part.patients])
+            lambda chunk, records, known, _: time_to_first_normal(records, known, self.efficacy[chunk.patients])
         )
 
     @cached_property
@@ -161,14 +175,14 @@ class DerivedStudy:
         return replace(self.first_normal, evaluable=self.first_normal.evaluable & ~self.normal_at_baseline)
 
     @cached_property
-    def spell_intervals(self) -> SpellIntervals:
+    def remission_intervals(self) -> RemissionIntervals:
         """Between which draws the first spell of normal CK began and ended."""
-        return spell_intervals(self.records("CK"), self.ck_known, self.spells)
+        return remission_intervals(self.analysis_values("CK"), self.ck_known, self.remission_episodes)
 
     @cached_property
     def first_normal_intervals(self) -> FirstNormalIntervals:
         """Between which draws CK first became normal, of patients in whom it was not before."""
-        return first_normal_intervals(self.records("CK"), self.ck_known, self.became_normal)
+        return first_normal_intervals(self.analysis_values("CK"), self.ck_known, self.became_normal)
 
     @cached_property
     def rescues(self) -> Rescues:
@@ -177,7 +191,7 @@ class DerivedStudy:
 
     def outcomes(self, strategy: RescueStrategy) -> Outcomes:
         """What ended the first spell of normal CK under one strategy for rescue."""
-        return outcomes(self.spells, self.rescues, strategy)
+        return outcomes(self.remission_episodes, self.rescues, strategy)
 
     @cached_property
     def sustained(self) -> Sustained:
@@ -195,24 +209,24 @@ class DerivedStudy:
         return reactions(self.cohort, self.exposure, self.protocol.adverse_reactions)
 
     @cached_property
-    def intercurrent(self) -> Intercurrent:
+    def intercurrent_events(self) -> IntercurrentEvents:
         """Events after day 0 that change what a later value means."""
-        return intercurrent(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+        return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
 
     @cached_property
     def before_rescue(self) -> "DerivedStudy":
         """The same study without the values after the day of a patient's first rescue."""
-        return DerivedStudy(until_rescue(self.cohort, self.exposure, self.intercurrent), self.protocol)
+        return DerivedStudy(until_rescue(self.cohort, self.exposure, self.intercurrent_events), self.protocol)
 
     @cached_property
     def run_in(self) -> RunIn:
         """The logarithms of all CK values on or before day 0."""
-        return run_in(self.records("CK"), self.weeks("CK")[0], logarithm=True)
+        return run_in(self.analysis_values("CK"), self.weeks("CK")[0], logarithm=True)
 
     def baseline_too_old(self, measure: str) -> Bools:
         """Whether the baseline of a measure is older than the protocol likes."""
         days = self.protocol.baseline.flag_older_than_days
-        return baseline_too_old(self.records(measure), self.weeks(measure)[0], days)
+        return baseline_too_old(self.analysis_values(measure), self.weeks(measure)[0], days)
 
     @cached_property
     def follow_up_days(self) -> Ints:
@@ -238,7 +252,7 @@ class DerivedStudy:
         days = [NO_TIME if row.ended_day is None else row.ended_day for row in self.cohort.patients]
         return np.array(days, dtype=np.int64)
 
-    def _lab_records(self, code: str) -> Records:
+    def _lab_records(self, code: str) -> AnalysisValues:
         records = lab_records(self.cohort, self.exposure, code)
         if code != "CK" or self.protocol.upper_limit == "own":
             return records

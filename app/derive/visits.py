@@ -4,23 +4,23 @@ forward.
 
 import numpy as np
 
-from app.derive.records import Records
-from app.derive.segments import last_where, nearest_where, pick_int
+from app.derive.analysis_values import AnalysisValues
+from app.derive.per_patient import last_where, nearest_where, pick_int
 from app.protocol.model import Visits
 from app.timeline.columns import Bools, Ints
 
 
-def baseline(records: Records) -> Ints:
+def baseline(records: AnalysisValues) -> Ints:
     """The row of each patient's last record on or before day 0."""
     return last_where(records.patient, records.size, records.day <= 0)
 
 
-def baseline_too_old(records: Records, rows: Ints, days: int) -> Bools:
+def baseline_too_old(records: AnalysisValues, rows: Ints, days: int) -> Bools:
     """Whether a baseline lies more than `days` days before day 0."""
     return pick_int(records.day, rows, 0) < -days
 
 
-def visit_rows(records: Records, visits: Visits) -> dict[int, Ints]:
+def visit_rows(records: AnalysisValues, visits: Visits) -> dict[int, Ints]:
     """The row of each patient for each declared week; week 0 is the baseline, which serves no other week."""
     taken = np.zeros(len(records.day), dtype=np.bool_)
     base = baseline(records)

@@ -18,15 +18,7 @@ from app.ingest.structure import structure
 from app.timeline.codes import CodeBook
 from app.timeline.facts import MOST_FAULTS, Reading
 from app.timeline.history import History
-from app.timeline.model import (
-    AdverseEvent,
-    Assessment,
-    Infusion,
-    LabResult,
-    Medication,
-    Patient,
-    Timeline,
-)
+from app.timeline.model import ITEMS, Patient, Timeline
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
@@ -34,14 +26,6 @@ Skipped = Literal["resource", "code", "status", "value", "segment"]
 """Why something is left alone: a kind of resource that is not kept, a test or drug that is not, a status that says that
 there is nothing yet, a kind of value or a segment that is not read.
 """
-
-_MODELS: dict[str, type[BaseModel]] = {
-    "labs": LabResult,
-    "assessments": Assessment,
-    "infusions": Infusion,
-    "medications": Medication,
-    "adverse_events": AdverseEvent,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +97,8 @@ def history_of(subject: str, statements: Iterable[Statement], latest: int) -> tu
     """The history that these statements make of a subject, and what is wrong with them; if anything is, the history
     must not be used.
     """
-    items: dict[str, list[Any]] = {section: [] for section in _MODELS}
-    places: dict[str, list[Place]] = {section: [] for section in _MODELS}
+    items: dict[str, list[Any]] = {section: [] for section in ITEMS}
+    places: dict[str, list[Place]] = {section: [] for section in ITEMS}
     about: dict[str, Any] = {"id": subject}
     stated_at: dict[str, Place] = {}
     faults: list[Fault] = []
@@ -127,9 +111,9 @@ def history_of(subject: str, statements: Iterable[Statement], latest: int) -> tu
             faults += _merge(about, stated_at, fields, place)
             continue
         try:
-            items[section].append(_MODELS[section].__pydantic_validator__.validate_python(fields))
+            items[section].append(ITEMS[section].__pydantic_validator__.validate_python(fields))
         except ValidationError:
-            faults += _structural(fields, _MODELS[section], place)
+            faults += _structural(fields, ITEMS[section], place)
         else:
             places[section].append(place)
     try:

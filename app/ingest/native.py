@@ -71,6 +71,11 @@ class Item:
     history: History | None
     error: ServiceError | None
 
+    @property
+    def subject(self) -> str | None:
+        """The patient; `None` where the item could not be read."""
+        return None if self.history is None else self.history.patient
+
 
 def read_timeline(body: bytes, latest: int) -> History:
     """One timeline. `latest` is the latest instant that it may name (`moments.latest_acceptable`).

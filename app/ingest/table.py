@@ -28,15 +28,14 @@ from app.ingest.native import MOST_FACTS, MOST_ITEMS
 from app.ingest.pseudonyms import Identifier
 from app.timeline.codes import OWN_SYSTEM, Coding
 from app.timeline.facts import MOST_FAULTS
-from app.timeline.history import History
+from app.timeline.history import FIELDS, History
+from app.timeline.model import LabResult
 from app.timeline.moments import with_offset
 from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, STATUSES, WITHDRAWN
 
 REQUIRED = ("patient", "code", "time", "value", "unit")
-COLUMNS = (
-    *REQUIRED, "comparator", "upper_limit", "lower_limit", "lab", "source", "id", "version", "issued", "status",
-    "code_system", "code_text",
-)  # fmt: skip
+COLUMNS = (*dict.fromkeys((*REQUIRED, *LabResult.model_fields)), "code_system", "code_text")
+"""Every field of a result has a column."""
 MOST_ROWS = 500_000
 """Results of one table; who has more sends it in parts."""
 
@@ -45,6 +44,9 @@ DecimalMark = Literal[".", ","]
 
 _DELIMITERS: dict[Delimiter, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_AS_SENT = [field for field in FIELDS["labs"] if field.name in COLUMNS]
+_NUMBER_CELLS = [field.name for field in _AS_SENT if field.type is float]
+_TEXT_CELLS = [field.name for field in _AS_SENT if field.type is str and field.name not in {"code", "time", "id"}]
 _PLACES = {name: f"/{name}" for name in COLUMNS}
 _BOUND = re.compile(r"(<=|>=|<|>) *")
 _WHOLE = re.compile(r"\d{1,16}", re.ASCII)
@@ -170,12 +172,11 @@ class Table:
         """
         given = self._given(row)
         read: dict[str, Any] = {"code": self._meaning(given)}
-        read |= {name: given[name] for name in ("unit", "comparator", "lab", "source") if name in given}
-        read["status"] = given.get("status", "final")
+        read |= {"status": "final"} | {name: given[name] for name in _TEXT_CELLS if name in given}
         read["time"] = self._time(given["time"]) if "time" in given else Trouble(FaultCode.MISSING)
         if "issued" in given:
             read["issued"] = self._time(given["issued"])
-        for name in ("value", "upper_limit", "lower_limit"):
+        for name in _NUMBER_CELLS:
             if name in given:
                 read |= self._bounded(given) if name == "value" else {name: self._number(given[name])}
         if "version" in given:

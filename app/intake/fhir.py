@@ -28,7 +28,6 @@ from app.ingest.feed import Feed
 from app.ingest.fhir import read_bundle, read_resource
 from app.ingest.fhir.entries import BundleType, Entry, Request
 from app.ingest.pseudonyms import Identifier
-from app.intake.feeds import feed_of, remember_key
 from app.intake.resolve_entries import (
     ResolvedEntry,
     StoredState,
@@ -47,12 +46,12 @@ from app.store.draft import Draft
 from app.store.engine import Database, Transaction
 from app.store.ledger import Outcome
 from app.store.resources import Identities
+from app.submission.feeds import read_feed, remember_key
+from app.submission.loop import Submitter
 from app.timeline.facts import MOST_FAULTS
 from app.timeline.resource import Found, ResourceKey, ResourceType
 
 FORMAT = "fhir-r4"
-GROUP = 100
-"""Entries of a batch stored in one transaction; each has a revision of its own."""
 PARTS = 32
 """Parts of a panel that are looked up at once."""
 
@@ -89,13 +88,16 @@ def take_bundle(
     Raises what the reader raises, `InvalidDocument` with the faults of all entries of a transaction or collection,
     and whatever else keeps one of those out. A batch raises only where nothing of it could be tried.
     """
-    feed = _feed(database, study_id, secret, now)
+    feed = read_feed(database, study_id, secret, now)
     bundle = read_bundle(body, feed)
     if bundle.type == "batch":
         results = take_each(database, study_id, feed, bundle.entries, client=client, received_at=now)
     else:
-        with database.writing() as connection:
-            results = take_entries(connection, study_id, feed, bundle.entries, client=client, received_at=now)
+        results = Submitter(database, study_id, FORMAT, now, feed, client).commit(
+            lambda transaction: take_entries(
+                transaction, study_id, feed, bundle.entries, client=client, received_at=now
+            )
+        )
     return BundleResult(bundle.type, tuple(results))
 
 
@@ -111,7 +113,7 @@ def create(
     client: str | None = None,
 ) -> EntryResult:
     """Store a resource, unless one with the identifier `if_none_exist` is stored already."""
-    feed = _feed(database, study_id, secret, now)
+    feed = read_feed(database, study_id, secret, now)
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
     entry = replace(read_resource(body, feed, resource), request=request)
     return _take_one(database, study_id, feed, entry, client, now)
@@ -135,7 +137,7 @@ def update(
     Raises `PreconditionFailed` where `if_match` names another version, or where there is a resource and it must be
     `only_new`; else what `take_entries` raises.
     """
-    feed = _feed(database, study_id, secret, now)
+    feed = read_feed(database, study_id, secret, now)
     read = read_resource(body, feed, resource)
     if read.id != logical_id and not read.faults:
         code = FaultCode.MISSING if read.id is None else FaultCode.PATH_MISMATCH
@@ -158,7 +160,7 @@ def withdraw(
     client: str | None = None,
 ) -> EntryResult:
     """Withdraw a resource, as if it came again as entered in error."""
-    feed = _feed(database, study_id, secret, now)
+    feed = read_feed(database, study_id, secret, now)
     request = Request("DELETE", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
     return _take_one(database, study_id, feed, Entry(0, resource, resource, request=request), client, now)
 
@@ -262,26 +264,16 @@ def take_each(
 
     When the database is busy, the rest is refused as `Busy`: it may be sent again.
     """
-    results: list[EntryResult] = []
-    for first in range(0, max(len(entries), 1), GROUP):
-        group = entries[first : first + GROUP]
-        try:
-            with database.writing() as connection:
-                identities = Identities(connection)
-                results += [
-                    _alone(connection, study_id, feed, entry, client, received_at, identities) for entry in group
-                ]
-        except Busy as busy:
-            if not results:
-                raise
-            results += [EntryResult(entry, "refused", error=busy) for entry in entries[first:]]
-            break
-    return results
+    submitter = Submitter(database, study_id, FORMAT, received_at, feed, client)
 
+    def store(transaction: Transaction, group: Sequence[Entry]) -> list[EntryResult]:
+        identities = Identities(transaction)
+        return [_alone(transaction, study_id, feed, entry, client, received_at, identities) for entry in group]
 
-def _feed(database: Database, study_id: str, secret: str | None, now: int) -> Feed:
-    with database.reading() as connection:
-        return feed_of(connection, study_id, secret, now)
+    return [
+        EntryResult(entry, "refused", error=outcome) if isinstance(outcome, ServiceError) else outcome
+        for entry, outcome in zip(entries, submitter.each(entries, store), strict=True)
+    ]
 
 
 def _version_in(body: bytes) -> str | None:
@@ -302,10 +294,12 @@ def _take_one(
     based_on: str | None = None,
     only_new: bool = False,
 ) -> EntryResult:
-    with database.writing() as connection:
-        return take_entries(
-            connection, study_id, feed, [entry], client=client, received_at=now, based_on=based_on, only_new=only_new
-        )[0]
+    submitter = Submitter(database, study_id, FORMAT, now, feed, client)
+    return submitter.commit(
+        lambda transaction: take_entries(
+            transaction, study_id, feed, [entry], client=client, received_at=now, based_on=based_on, only_new=only_new
+        )
+    )[0]
 
 
 def _alone(

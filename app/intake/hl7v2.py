@@ -10,10 +10,10 @@ from app.ingest.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch
 from app.ingest.hl7v2.batch import MOST_MESSAGES, Batch, body_of, messages_of
 from app.ingest.hl7v2.envelope import Envelope, opened, opened_batch
 from app.ingest.hl7v2.reader import Read, read_message
-from app.intake.feeds import feed_of, remember_key
-from app.store import ledger
-from app.store.engine import Database
+from app.store.engine import Database, Transaction
 from app.store.ledger import Counts
+from app.submission.feeds import read_feed
+from app.submission.loop import Submitter, patiently
 from app.timeline.facts import MOST_FAULTS
 
 FORMAT = "hl7v2"
@@ -21,7 +21,7 @@ FORMAT = "hl7v2"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of one message, or of one batch.
+    """The answer to one message, or to one batch.
 
     `ack` is the acknowledgement in ER7, with CR line ends and in the character set of the message; it is empty where
     the sender wants none. `code` is the application's (AA stored, AE at fault, AR not read at all) whatever kind of
@@ -36,38 +36,35 @@ class Reply:
     skipped: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Door:
-    """Where messages go: a study with what it declares of its feeds, and when and from whom they were received."""
-
-    database: Database
-    study: str
-    feed: Feed
-    now: int
-    client: str | None
-
-
 def take(
-    database: Database, study: str, message: bytes, *, secret: str | None, now: int, client: str | None = None
+    database: Database,
+    study: str,
+    message: bytes,
+    *,
+    secret: str | None,
+    now: int,
+    client: str | None = None,
+    pauses: Sequence[float] = (),
 ) -> Reply:
-    """Read and store a message, or a batch of them one after the other, and say what became of it.
+    """Read and store a message, or a batch of them one after the other, and answer it.
 
     A message is stored as a whole or not at all; of a batch each message is for itself. Whatever the bytes are, they
     are answered. Raises `NotFound` for an unknown study, `Conflict` where there is no secret for its identifiers or
     another one than before, and `Busy`: then it may be sent again, also a batch that was stored in part.
     """
-    with database.reading() as connection:
-        feed = feed_of(connection, study, secret, now)
-    door = _Door(database, study, feed, now, client)
+    feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
+    submitter = Submitter(database, study, FORMAT, now, feed, client, pauses)
     body = body_of(message)
     if sum(len(batch.messages) for batch in body.batches) > MOST_MESSAGES:
         return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY)])
     if not body.enveloped or not body.batches:
-        return _one(door, body.batches[0].messages[0] if body.batches else [])
+        return _one(submitter, feed, body.batches[0].messages[0] if body.batches else [])
     replies: list[Reply] = []
     acks = []
     for batch in body.batches:
-        of_batch = [_numbered(_one(door, lines), len(replies) + i) for i, lines in enumerate(batch.messages, 1)]
+        of_batch = [
+            _numbered(_one(submitter, feed, lines), len(replies) + i) for i, lines in enumerate(batch.messages, 1)
+        ]
         ack, wrong = _batch_ack(batch, of_batch)
         replies += [*of_batch, *wrong]
         acks.append(ack)
@@ -79,11 +76,11 @@ def partition(body: bytes) -> list[bytes]:
     return messages_of(body)
 
 
-def _one(door: _Door, lines: Sequence[bytes]) -> Reply:
+def _one(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
     envelope = opened(lines)
     try:
-        read = read_message(envelope, door.feed)
-        counts = _store(door, read)
+        read = read_message(envelope, feed)
+        counts = submitter.commit(lambda transaction: _store(transaction, submitter, read)) if read.histories else None
     except MalformedDocument as refusal:
         return _refused(envelope, "AR", refusal.faults)
     except InvalidDocument as refusal:
@@ -93,17 +90,11 @@ def _one(door: _Door, lines: Sequence[bytes]) -> Reply:
     return Reply(acknowledgement(envelope, "AA", skipped=read.skipped), "AA", (), counts, read.skipped)
 
 
-def _store(door: _Door, read: Read) -> Counts | None:
-    """Store what was read as one submission; the answer may be given when this returns."""
-    if not read.histories:
-        return None
-    with door.database.writing() as connection:
-        remember_key(connection, door.study, door.feed)
-        counts = ledger.submit(
-            connection, door.study, read.histories, format=FORMAT, client=door.client, received_at=door.now
-        ).counts
-        if read.ends_known_link and counts.added:
-            raise InvalidDocument(faults=[Fault("PID[2]-3", FaultCode.UNKNOWN_REFERENCE)])
+def _store(transaction: Transaction, submitter: Submitter, read: Read) -> Counts:
+    """Store a message as one submission."""
+    counts = submitter.submit(transaction, read.histories).counts
+    if read.ends_known_link and counts.added:
+        raise InvalidDocument(faults=[Fault("PID[2]-3", FaultCode.UNKNOWN_REFERENCE)])
     return counts
 
 
@@ -112,7 +103,7 @@ def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
 
 
 def _numbered(reply: Reply, number: int) -> Reply:
-    """The outcome of a message of a batch, its places told apart from those of the others."""
+    """The outcome of a message of a batch, whose places begin with its number."""
     return replace(reply, faults=_within(f"message[{number}]", reply.faults))
 
 

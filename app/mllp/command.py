@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from app.errors import Conflict, NotFound, ServiceError
 from app.intake import hl7v2
-from app.intake.feeds import feed_of
 from app.log import places
 from app.mllp.connection import Limits
 from app.mllp.dead_letters import DeadLetters, Letter, Note
@@ -20,6 +19,7 @@ from app.mllp.listener import Listener
 from app.mllp.security import may_send, tls_context
 from app.settings import Settings
 from app.store.engine import Database
+from app.submission.feeds import read_feed
 from app.timeline.moments import microseconds
 
 
@@ -58,8 +58,7 @@ def taker(settings: Settings, database: Database, study: str) -> Callable[[bytes
     """
     now = microseconds(datetime.now(UTC))
     try:
-        with database.reading() as connection:
-            feed_of(connection, study, settings.secret, now)
+        read_feed(database, study, settings.secret, now)
     except NotFound:
         raise CannotListen("There is no such study in this database; make it over the API first.") from None
     except Conflict as conflict:
@@ -111,10 +110,10 @@ def listed(letters: Iterable[Letter]) -> Iterator[str]:
     """A line for each letter: its file, when it came, its study, what was answered and what is wrong with it."""
     for letter in letters:
         note = letter.note()
-        yield f"{letter.file}  {_told(note) if note is not None else '(its note cannot be read)'}"
+        yield f"{letter.file}  {_described(note) if note is not None else '(its note cannot be read)'}"
 
 
-def _told(note: Note) -> str:
+def _described(note: Note) -> str:
     times = f" ({note.times} times)" if note.times > 1 else ""
     faults = "; ".join(f"{fault.place} {fault.code}".strip() for fault in note.faults)
     answered = note.code or "not answered"
@@ -122,7 +121,7 @@ def _told(note: Note) -> str:
 
 
 class Sent(NamedTuple):
-    """What became of a letter that was sent again, in words for its line; one that was accepted is removed."""
+    """The answer to a letter that was sent again, in words for its line; one that was accepted is removed."""
 
     file: Path
     accepted: bool

@@ -12,11 +12,17 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from app.protocol.ck_normal import CkNormalTime
 from app.protocol.conventions import Conventions
+from app.protocol.endpoints import (
+    CkDecreaseOrNormal,
+    CkNormalTime,
+    PercentAboveBaseline,
+    PointsAboveBaseline,
+    Response,
+    ResponseRule,
+)
 from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, objections
 from app.protocol.parts import Measure, Part, Product, Scale, Scaled, Week, contradiction, scale_of
-from app.protocol.response import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, Response, ResponseRule
 from app.protocol.specification import SpecificationGrid, grid_objections
 
 MOST_WEEKS, MOST_RESPONSES = 60, 60

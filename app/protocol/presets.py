@@ -1,15 +1,15 @@
 """The protocols that ship with the service."""
 
-from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
-from app.protocol.model import Protocol, Visits, WeeklyChange
-from app.protocol.parts import Scale, Scaled
-from app.protocol.response import (
+from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
     Response,
 )
+from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
+from app.protocol.model import Protocol, Visits, WeeklyChange
+from app.protocol.parts import Scale, Scaled
 
 _SCALES: dict[Scaled, Scale] = {"MMT": Scale(maximum=100, better="higher"), "ADL": Scale(maximum=50, better="higher")}
 _EIGHT_WEEKS = (1, 59)

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from app.protocol.endpoints import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, ResponseRule
 from app.protocol.parts import Day, Measure, Part, Scale, Scaled, Week, scale_of
-from app.protocol.response import CkDecreaseOrNormal, PercentAboveBaseline, PointsAboveBaseline, ResponseRule
 
 MOST_SPECIFICATIONS = 5_000
 """More definitions than anybody has called plausible, and as many as are computed without being asked twice."""

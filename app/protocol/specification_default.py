@@ -3,9 +3,9 @@
 from decimal import Decimal
 from typing import TypeVar
 
+from app.protocol.endpoints import ResponseRule
 from app.protocol.model import Protocol
 from app.protocol.parts import Measure, Scale
-from app.protocol.response import ResponseRule
 from app.protocol.specification import (
     BestEnd,
     CkNormal,

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel, Field, create_model
 
 from app.analyses import REPORTED, Answer, Report
-from app.analyses.frame import Populations
-from app.analyses.whole import Step
+from app.analyses.answer import Populations
+from app.analyses.report import Step
 from app.estimate.results import Result
 
 _SHARED = {"populations"}

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.analyses.frame import Answer
+from app.analyses.answer import Answer
 from app.analyses.improvement.definition_of_improvement import DefinitionOfImprovementAnswer
 from app.analyses.improvement.improvement_score import ImprovementScoreAnswer
 from app.analyses.response_rates import ResponseRates

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from app.errors import NotFound
-from app.store.assertions import SHELVES
 from app.store.erasure import erased_entry, readmitted_entry
+from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf
 from app.store.merge import Assertion, Changes
 from app.store.statements import Row, Statement
@@ -173,7 +173,7 @@ class _Audit:
         def of(number: int, kind: str) -> Changes:
             return changes.setdefault(number, {}).setdefault(kind, Changes())
 
-        for kind, shelf in SHELVES.items():
+        for kind, shelf in FACT_TABLES.items():
             for row in shelf.all_of(self.connection, key):
                 one = Assertion(shelf.plain(row.fact), row.added, row.removed)
                 of(one.added, kind).added.append(one)

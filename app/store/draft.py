@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from app.errors import Erased, NotFound
-from app.store.assertions import SHELVES
+from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
 from app.store.merge import Assertion, Changes, Counts, Fact
 from app.store.statements import Insertion, Statement, filled, listed, listed_names
@@ -163,13 +163,13 @@ class Draft:
             unread = {fact[0] for fact in facts if fact[0] not in known}
             if unread:
                 known.update({identity: [] for identity in unread})
-                for assertion in SHELVES[kind].known(self.connection, person.key, unread):
+                for assertion in FACT_TABLES[kind].known(self.connection, person.key, unread):
                     known[assertion.fact[0]].append(assertion)
         return known
 
     def recall_all(self, person: Person) -> None:
         """Read all that was ever asserted of a patient."""
-        for kind, shelf in SHELVES.items():
+        for kind, shelf in FACT_TABLES.items():
             known: dict[str, list[Assertion]] = {}
             for assertion in shelf.all_of(self.connection, person.key):
                 known.setdefault(assertion.fact[0], []).append(assertion)
@@ -224,9 +224,9 @@ class Draft:
             self.connection, [(p.key, self.key, p.id, p.salt, p.first_revision) for p in self._newcomers]
         )
         for kind, ended in self._closings.items():
-            SHELVES[kind].end(self.connection, ended)
+            FACT_TABLES[kind].end(self.connection, ended)
         for kind, fresh in self._insertions.items():
-            SHELVES[kind].write(self.connection, fresh)
+            FACT_TABLES[kind].write(self.connection, fresh)
         _INSERT_REVISIONS.run(self.connection, self._revisions)
         _INSERT_LEAVES.run(self.connection, self._leaves)
 
@@ -235,7 +235,7 @@ class Draft:
         for kind, change in person.changes.items():
             for one in change.removed:
                 if one.stored:
-                    one.fact = SHELVES[kind].plain(one.fact)
+                    one.fact = FACT_TABLES[kind].plain(one.fact)
         return person.changes
 
     def _collect(self, person: Person) -> None:

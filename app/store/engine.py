@@ -27,7 +27,7 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column
 
 from app.errors import Busy, NotInstalled, ServiceError
@@ -81,15 +81,18 @@ class Task(Generic[Result]):
 
 
 class Database:
-    """A database by its URL; one object serves all threads of a process."""
+    """A database by its URL; one object serves all threads of a process. Raises `ValueError` for a URL of no use."""
 
     def __init__(self, url: str, *, pool_size: int = 8, wait_seconds: float = 5.0) -> None:
-        address = _address(url)
+        try:
+            address = _address(url)
+            self.engine = _engine(address, pool_size, wait_seconds)
+        except ArgumentError:
+            raise ValueError("this is no address of a database that can be used") from None
         self._sqlite = address.get_backend_name() == "sqlite"
         self._wait = wait_seconds
         self._one_writer = threading.Lock()
         self._waiting: deque[Task[Any]] = deque()
-        self.engine = _engine(address, pool_size, wait_seconds)
         self._driver = self.engine.dialect.loaded_dbapi
         if self._sqlite:
             self._reader, self._writer = self.engine, self.engine.execution_options(write=True)

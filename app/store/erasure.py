@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Conflict, Erased, NotFound
-from app.store.assertions import SHELVES, shown
 from app.store.draft import Draft
+from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
 from app.store.merge import Counts
 from app.store.statements import Insertion, Statement
@@ -123,7 +123,7 @@ def erase(
     entry = erased_entry(stone, person.key, person.first_revision)
     number = draft.seal([], Counts(), format="erasure", client=client, entries=[entry], erased=1)
     draft.write()
-    for shelf in SHELVES.values():
+    for shelf in FACT_TABLES.values():
         shelf.delete.run(connection, person.key)
     _bury_names(draft, person.key, stone)
     _DELETE_ALIASES.run(connection, person.key)

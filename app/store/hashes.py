@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any
 
 from app.store.merge import IDENTITY, Changes, Fact
-from app.timeline.history import KINDS
+from app.timeline.history import FIELDS, KINDS, LATER
 
 NO_HASH = bytes(32)
 """The hash before the first one."""
@@ -61,7 +61,7 @@ def patient_leaf(salt: bytes, number: int, patient: str, first: int, changes: Ma
         standing = [one.fact for one in change.added if one.removed != one.added]
         late = [one.fact for one in change.added if one.removed == one.added]
         removed = [(*one.fact, one.added) for one in change.removed]
-        told.append([kind, _columns(standing), _columns(late), _columns(removed)])
+        told.append([kind, *[_columns(_held(kind, facts)) for facts in (standing, late, removed)]])
     return _keyed(salt, [number, patient, first, told])
 
 
@@ -87,6 +87,18 @@ def name_tombstone(secret: bytes, name: str) -> bytes:
 
 def _keyed(key: bytes, content: Any) -> bytes:  # noqa: ANN401 - JSON
     return hmac.digest(key, _canonical(content).encode("ascii"), "sha256")
+
+
+_LATER = {kind: [place for place, field in enumerate(FIELDS[kind]) if LATER in field.marks] for kind in KINDS}
+
+
+def _held(kind: str, facts: list[Fact]) -> list[Fact]:
+    """What a leaf holds of facts: all fields but the last ones that came after the first release and that none has."""
+    for place in reversed(_LATER[kind]):
+        if any(fact[place] is not None for fact in facts):
+            break
+        facts = [(*fact[:place], *fact[place + 1 :]) for fact in facts]
+    return facts
 
 
 def _columns(facts: list[Fact]) -> list[Any]:

@@ -10,12 +10,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from sqlalchemy import Connection, bindparam, literal_column, select, union_all
 
-from app.store.assertions import SHELVES
-from app.store.documents import fact_document
+from app.store.fact_tables import FACT_TABLES
 from app.store.merge import IDENTITY, STATUS, Assertion, order
 from app.store.statements import Statement, filled, listed, listed_names
 from app.store.tables import FACTS, revisions
-from app.store.timelines import find_patient
+from app.store.timelines import fact_document, find_patient
 from app.timeline.model import Kind
 from app.timeline.vocabulary import WITHDRAWN
 
@@ -102,7 +101,7 @@ def versions(
 def _version(kind: Kind, one: Assertion, reason: Reason | None, known: Mapping[int, Circumstance]) -> Version:
     stored = KINDS[kind]
     make: Any = FACTS[stored][1]
-    document = fact_document(stored, make(*SHELVES[stored].plain(one.fact)))
+    document = fact_document(stored, make(*FACT_TABLES[stored].plain(one.fact)))
     return Version(kind, document, known[one.added], None if one.removed is None else known[one.removed], reason)
 
 
@@ -126,7 +125,7 @@ def _told(
 ) -> dict[_Key, tuple[Assertion, Reason | None]]:
     """The rows of a kind that a page names, each with the reason why it does not stand."""
     of_identity: dict[str, list[Assertion]] = {one.identity: [] for one in page if one.kind == kind}
-    for one in SHELVES[KINDS[kind]].known(connection, key, of_identity):
+    for one in FACT_TABLES[KINDS[kind]].known(connection, key, of_identity):
         ends_later = one.removed is not None and one.removed > revision
         of_identity[one.fact[IDENTITY]].append(replace(one, removed=None) if ends_later else one)
     return {

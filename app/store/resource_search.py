@@ -25,12 +25,12 @@ from sqlalchemy import (
 )
 
 from app.errors import Erased
-from app.store.assertions import LATEST, SHELVES, shown, stands_at
+from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
 from app.store.resources import Identities, locate, patient_key
 from app.store.statements import Row, Statement, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.tables import FACTS, patient_attributes, patients, revisions
-from app.timeline.history import KINDS, AttributeFact
+from app.timeline.history import KINDS, AttributeFact, attribute
 from app.timeline.moments import DAY_MICROSECONDS
 from app.timeline.resource import KINDS_OF, Found, ResourceType
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
@@ -283,7 +283,7 @@ def _found(question: _Question, rows: Sequence[tuple[str, Row]]) -> list[Found]:
     found = []
     for kind, (who, key, added, ordinal, *fact) in rows:
         make: Any = FACTS[kind][1]
-        plain = make(*SHELVES[kind].plain(tuple(fact)))
+        plain = make(*FACT_TABLES[kind].plain(tuple(fact)))
         found.append(Found(who, key, kind, plain, added, received[added], ordinal=ordinal))
     return found
 
@@ -325,7 +325,7 @@ def _patients(question: _Question, after: str, limit: int) -> list[Found]:
     stated: dict[int, list[AttributeFact]] = {key: [] for _, key, _ in rows}
     for chunk in filled(stated):
         for key, name, value in _attributes(len(chunk)).rows(question.connection, question.revision, *chunk):
-            stated[key].append(AttributeFact(name, None, None, None, None, "final", value))
+            stated[key].append(attribute(name, value))
     received = _received(question, [changed for _, _, changed in rows])
     return [
         Found(who, key, "patient", None, changed, received[changed], attributes=tuple(stated[key]))

@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import and_, bindparam, exists, or_, select
 
 from app.errors import Erased
-from app.store.assertions import SHELVES
 from app.store.engine import Transaction
+from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
 from app.store.merge import Assertion
 from app.store.statements import Statement, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies
-from app.timeline.history import AttributeFact
+from app.timeline.history import AttributeFact, attribute
 from app.timeline.resource import (
     KINDS_OF,
     TYPE_OF,
@@ -290,7 +290,7 @@ def _versions_of_facts(
             asked.setdefault(kind, []).append((people[who][1], identity))
             names[people[who][1]] = who
     for kind, facts in asked.items():
-        for patient_key, assertion in SHELVES[kind].known_of_patients(connection, facts):
+        for patient_key, assertion in FACT_TABLES[kind].known_of_patients(connection, facts):
             stored[ResourceKey(names[patient_key], kind, assertion.fact[0])].append(assertion)
     changes = {at for known in stored.values() for one in known for at in (one.added, one.removed) if at is not None}
     received = _received(connection, study, changes)
@@ -303,7 +303,7 @@ def _versions(patient_key: int, key: ResourceKey, stored: list[Assertion], recei
     stored.sort(key=lambda one: (one.added, one.ordinal))
     versions = []
     for one in stored:
-        fact = make(*SHELVES[kind].plain(one.fact))
+        fact = make(*FACT_TABLES[kind].plain(one.fact))
         late = one.removed == one.added
         versions.append(
             Found(who, patient_key, kind, fact, one.added, received[one.added], ordinal=one.ordinal, late=late)
@@ -345,7 +345,7 @@ def _versions_of_patients(
 
 def _attributes_at(rows: Sequence[Any], revision: int) -> tuple[AttributeFact, ...]:
     return tuple(
-        AttributeFact(name, None, None, None, None, "final", value)
+        attribute(name, value)
         for name, value, added, removed in rows
         if added <= revision and (removed is None or removed > revision)
     )

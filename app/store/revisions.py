@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
-from app.store.assertions import LATEST
+from app.store.fact_tables import LATEST
 from app.store.statements import Row, Statement
 from app.store.studies import study_key
 from app.store.tables import erasures, revisions
@@ -56,6 +56,24 @@ _LIST = Statement(
 
 
 @dataclass(frozen=True, slots=True)
+class AsOf:
+    """Which revision of a study is meant: a number, or the last one received by an instant (microseconds since 1970),
+    or (neither) the latest.
+    """
+
+    revision: int | None = None
+    received_by: int | None = None
+
+    @property
+    def latest(self) -> bool:
+        """Whether neither was given."""
+        return self.revision is None and self.received_by is None
+
+
+AS_IT_STANDS = AsOf()
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionPoint:
     """The revision that a request is answered from."""
 
@@ -80,20 +98,21 @@ class RevisionRecord:
 
 
 def resolve(
-    connection: Connection, study_id: str, *, revision: int | None = None, as_of: int | None = None, now: int
+    connection: Connection, study_id: str, at: AsOf = AS_IT_STANDS, *, now: int, though_erased: bool = False
 ) -> RevisionPoint:
-    """The revision of that number, or the last one received by `as_of`, or the latest one.
+    """The revision that is meant.
 
-    Raises `NotFound` where there is none, `InvalidDocument` for a time that is still to come and `Erased` where the
-    revision held a person who has been erased since.
+    Raises `NotFound` where there is none, `InvalidDocument` for a time that is still to come, and `Erased` where the
+    revision held a person who has been erased since, unless it is to be read `though_erased`.
     """
-    if as_of is not None and as_of > now:
+    if at.received_by is not None and at.received_by > now:
         raise InvalidDocument(faults=[Fault("as_of", FaultCode.FUTURE_TIME)])
     study = study_key(connection, study_id)
-    found = _find(connection, study, revision, as_of)
+    found = _find(connection, study, at)
     if found is None:
         raise NotFound("The study has no such revision.")
-    if (_ERASED.row(connection, study, found[0]) or (False,))[0]:
+    # The latest revision holds nobody who has been erased: an erasure is a revision of its own.
+    if not (at.latest or though_erased) and (_ERASED.row(connection, study, found[0]) or (False,))[0]:
         raise Erased("A person whom this revision held has been erased.")
     return RevisionPoint(found[0], found[1])
 
@@ -109,22 +128,22 @@ def list_revisions(
     ]
 
 
-def _find(connection: Connection, study: int, revision: int | None, as_of: int | None) -> Row | None:
-    if revision is not None:
-        return _AT.row(connection, study, revision) if 0 <= revision < LATEST else None
+def _find(connection: Connection, study: int, at: AsOf) -> Row | None:
+    if at.revision is not None:
+        return _AT.row(connection, study, at.revision) if 0 <= at.revision < LATEST else None
     latest = _LATEST.row(connection, study)
-    if latest is None or as_of is None or latest[1] <= as_of:
+    if latest is None or at.received_by is None or latest[1] <= at.received_by:
         return latest
-    return _last_received_by(connection, study, as_of, latest[0])
+    return _last_received_by(connection, study, at.received_by, latest[0])
 
 
-def _last_received_by(connection: Connection, study: int, as_of: int, too_late: int) -> Row | None:
+def _last_received_by(connection: Connection, study: int, instant: int, too_late: int) -> Row | None:
     """Halve the numbers below `too_late`: times never go back, so that an index of them is not needed."""
     found, lowest = None, 0
     while lowest < too_late:
         middle = (lowest + too_late) // 2
         row = _AT.row(connection, study, middle)
-        if row is not None and row[1] <= as_of:
+        if row is not None and row[1] <= instant:
             found, lowest = row, middle + 1
         else:
             too_late = middle

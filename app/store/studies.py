@@ -12,8 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import NotFound, PreconditionFailed
 from app.protocol.model import Protocol
-from app.store.assertions import LATEST, stands_at
 from app.store.draft import Draft
+from app.store.fact_tables import LATEST, stands_at
 from app.store.merge import Counts
 from app.store.statements import Insertion, Statement
 from app.store.tables import protocols, revisions, studies, study_facts

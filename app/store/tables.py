@@ -3,8 +3,8 @@
 Times are 64-bit integers: microseconds since 1970-01-01T00:00Z or days since 1970-01-01. Text is ordered by code
 point on both databases: SQLite's default, `COLLATE "C"` on PostgreSQL. A fact is one row per assertion; `added` is
 the revision that stored it, `removed` the one from which it no longer stands. Rows are only ever added and closed;
-erasing a person is the one exception. The columns of a fact table after `removed` carry the names of its NamedTuple
-in `timeline.facts`.
+erasing a person is the one exception. The columns of a fact table after `removed` are the fields of its kind in the
+schema of facts (`timeline.history`).
 """
 
 from typing import Any
@@ -28,15 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import REAL
 
-from app.timeline.history import (
-    AnyFact,
-    AssessmentFact,
-    AttributeFact,
-    EventFact,
-    InfusionFact,
-    LabFact,
-    MedicationFact,
-)
+from app.timeline.history import FACT_TYPES, FIELDS, FINITE, AnyFact
 
 SCHEMA_REVISION = "0002"
 """The migration that these tables are the result of; a test holds it against the scripts in `alembic/`."""
@@ -188,11 +180,15 @@ pseudonym_keys = _clustered(
 """By which key the pseudonyms of a study were made: a fingerprint, never the key."""
 
 
-def _fact_table(name: str, *content: Any) -> Table:  # noqa: ANN401
-    """A table of assertions: at most one of an identity stands at a time.
+_STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG}
+
+
+def _fact_table(kind: str, name: str) -> Table:
+    """A table of assertions of one kind: at most one of an identity stands at a time.
 
     A revision may store several assertions of one identity; `ordinal` tells them apart.
     """
+    _, *content = FIELDS[kind]
     return _clustered(
         name,
         Column("patient_key", WHOLE, ForeignKey(patients.c.key), primary_key=True, autoincrement=False),
@@ -200,12 +196,8 @@ def _fact_table(name: str, *content: Any) -> Table:  # noqa: ANN401
         Column("added", WHOLE, primary_key=True, autoincrement=False),
         Column("ordinal", WHOLE, primary_key=True, autoincrement=False, server_default=text("0")),
         Column("removed", WHOLE),
-        Column("source", WORDS),
-        Column("id", WORDS),
-        Column("version", WHOLE),
-        Column("issued", WHOLE),
-        Column("status", WORDS, nullable=False),
-        *content,
+        *[Column(field.name, _STORED_AS[field.type], nullable=field.optional) for field in content],
+        *[_finite(field.name) for field in content if FINITE in field.marks],
         CheckConstraint("removed >= added", name="closed_later"),
         Index(f"ux_{name}_current", "patient_key", "identity", unique=True,
               sqlite_where=text("removed IS NULL"), postgresql_where=text("removed IS NULL")),
@@ -217,76 +209,17 @@ def _finite(column: str) -> CheckConstraint:
     return CheckConstraint(f"{column} BETWEEN -1e308 AND 1e308", name=f"{column}_finite")
 
 
-def _moment(required: bool = True) -> tuple[Column[Any], ...]:
-    return (
-        Column("day", WHOLE, nullable=not required),
-        Column("instant", WHOLE),
-        Column("utc", FLAG, nullable=False),
-    )
-
-
-patient_attributes = _fact_table("patient_attributes", Column("value", WORDS, nullable=False))
-lab_results = _fact_table(
-    "lab_results",
-    Column("code", WORDS, nullable=False),
-    Column("time", WORDS, nullable=False),
-    *_moment(),
-    Column("value", NUMBER),
-    Column("upper_limit", NUMBER),
-    Column("lower_limit", NUMBER),
-    Column("comparator", WORDS),
-    Column("unit", WORDS),
-    Column("given_value", NUMBER),
-    Column("given_upper_limit", NUMBER),
-    Column("given_lower_limit", NUMBER),
-    Column("lab", WORDS),
-    _finite("value"),
-    _finite("upper_limit"),
-)
-assessments = _fact_table(
-    "assessments",
-    Column("code", WORDS, nullable=False),
-    Column("time", WORDS, nullable=False),
-    *_moment(),
-    Column("score", NUMBER),
-    Column("scale_max", NUMBER),
-    _finite("score"),
-)
-infusions = _fact_table(
-    "infusions",
-    Column("time", WORDS, nullable=False),
-    *_moment(),
-    Column("product", WORDS, nullable=False),
-    Column("dose", NUMBER),
-    Column("unit", WORDS),
-    Column("course", WHOLE),
-    _finite("dose"),
-)
-medications = _fact_table(
-    "medications",
-    Column("drug", WORDS, nullable=False),
-    Column("start_day", WHOLE, nullable=False),
-    Column("end_day", WHOLE),
-    Column("dose", NUMBER),
-    Column("unit", WORDS),
-    _finite("dose"),
-)
-adverse_events = _fact_table(
-    "adverse_events",
-    Column("onset", WORDS),
-    *_moment(required=False),
-    Column("term", WORDS, nullable=False),
-    Column("severity", WORDS),
-    Column("serious", FLAG),
-    Column("related", WORDS),
-)
-
+_NAMES = {
+    "attributes": "patient_attributes",
+    "labs": "lab_results",
+    "assessments": "assessments",
+    "infusions": "infusions",
+    "medications": "medications",
+    "events": "adverse_events",
+}
 FACTS: dict[str, tuple[Table, type[AnyFact]]] = {
-    "attributes": (patient_attributes, AttributeFact),
-    "labs": (lab_results, LabFact),
-    "assessments": (assessments, AssessmentFact),
-    "infusions": (infusions, InfusionFact),
-    "medications": (medications, MedicationFact),
-    "events": (adverse_events, EventFact),
+    kind: (_fact_table(kind, _NAMES[kind]), fact) for kind, fact in FACT_TYPES.items()
 }
 """The kinds of `History.kinds()`: where each is stored and what it is read back as."""
+
+patient_attributes = FACTS["attributes"][0]

@@ -1,28 +1,35 @@
-"""Reading what is stored of patients: one as a document, many as a list, all as the columns of a cohort."""
+"""Reading what is stored of patients: one as a document, many as a list, all as the columns of a cohort.
 
+A document that is written here is read by `timeline.facts.normalise` to the very facts that it came from, so that a
+client may send back what it got: values, units, limits and times are as they were sent, and a field without a value is
+left out.
+"""
+
+import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, NotFound, PreconditionFailed
-from app.store.assertions import LATEST, SHELVES, shown, stands_at
 from app.store.collector import collector_paused
-from app.store.documents import stated, timeline_document, timeline_etag
+from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
 from app.store.hashes import tombstone
-from app.store.statements import Row, Statement, filled, listed, listed_names
+from app.store.statements import Statement, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
-from app.timeline.columns import Cohort
-from app.timeline.facts import SECTIONS
-from app.timeline.history import AttributeFact, History, standing
-from app.timeline.persons import MERGED_INTO, as_one, persons
-from app.timeline.rows import PatientRow, patient_row
+from app.timeline.columns import REQUIRED, TABLES, Cohort, Row, content_of, is_read, patient_row, standing_rows
+from app.timeline.facts import PATIENT_ATTRIBUTES, SECTIONS
+from app.timeline.history import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact, standing
+from app.timeline.model import ITEMS, Sourced
+from app.timeline.moments import day_text
+from app.timeline.persons import MERGED_INTO, persons, stated_as_one
+from app.timeline.sources import Source, Sources, aligned
 
-__all__ = ["PatientSummary", "check_etag", "cohort", "document", "list_patients", "timeline_etag"]
+_BEFORE, _AFTER = -(2**63), 2**63
 
 _FIND = Statement(
     select(patients.c.key, patients.c.first_revision, studies.c.key, studies.c.secret)
@@ -52,7 +59,61 @@ def document(connection: Connection, study_id: str, patient: str, revision: int 
     """
     at = LATEST if revision is None else revision
     _, key = find_patient(connection, study_id, patient, at)
-    return timeline_document(patient, {kind: shelf.shown_at(connection, key, at) for kind, shelf in SHELVES.items()})
+    facts: dict[str, list[Any]] = {kind: each.shown_at(connection, key, at) for kind, each in FACT_TABLES.items()}
+    attributes = _stated({fact.identity: fact.value for fact in facts["attributes"]})
+    ended = attributes.pop("ended", None)
+    written: dict[str, Any] = {"patient": {"id": patient, **attributes}}
+    for kind, section in SECTIONS.items():
+        written[section] = [fact_document(kind, fact) for fact in sorted(facts[kind], key=_when)]
+    if ended is not None:
+        written["ended"] = ended
+    return written
+
+
+def timeline_etag(document: Mapping[str, Any]) -> str:
+    """The strong ETag of a timeline document, with its quotes."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f'"{hashlib.sha256(text.encode("ascii")).hexdigest()}"'
+
+
+def fact_document(kind: str, fact: AnyFact) -> dict[str, Any]:
+    """One fact of a kind of `History` as a timeline shows it; an attribute by its name and value."""
+    document = {}
+    for field in _document_fields(kind):
+        value = getattr(fact, field.name)
+        if field.sent.given is not None:
+            given = getattr(fact, field.sent.given)
+            value = value if given is None else given
+        if value is not None:
+            document[field.sent.name or field.name] = _number(field.sent.write(value) if field.sent.write else value)
+    return document
+
+
+@cache
+def _document_fields(kind: str) -> list[Field]:
+    """The fields that a document has of this kind, in its order, and after them what says who stated the fact."""
+    by_name = {field.sent.name or field.name: field for field in FIELDS[kind]}
+    said = [name for name in by_name if name in Sourced.model_fields]
+    own = ITEMS[SECTIONS[kind]].model_fields if kind in SECTIONS else by_name
+    return [by_name[name] for name in (*[name for name in own if name in by_name and name not in said], *said)]
+
+
+def _stated(attributes: Mapping[str, str]) -> dict[str, Any]:
+    """Attributes of a patient by name, in a fixed order, from the JSON text of each."""
+    named = (name for name in (*PATIENT_ATTRIBUTES, "ended") if name in attributes)
+    return {name: _number(json.loads(attributes[name])) for name in named}
+
+
+def _number(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    """A whole number is written without the `.0` that it was not sent with."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _when(fact: Any) -> tuple[int, int, str]:  # noqa: ANN401 - any fact with a day
+    """What the facts of a section are sorted by."""
+    day = fact.start_day if isinstance(fact, MedicationFact) else fact.day
+    instant = getattr(fact, "instant", None)
+    return (_AFTER if day is None else day, _BEFORE if instant is None else instant, fact.identity)
 
 
 def find_patient(connection: Connection, study_id: str, patient: str, revision: int) -> tuple[int, int]:
@@ -104,15 +165,15 @@ def list_patients(
     values = [json.dumps(wanted[name]) for name in filters]
     people = _page(filters).rows(connection, study, after or "", limit, revision, *values)
     ids: dict[int, str] = dict(people)
-    attributes: dict[int, list[AttributeFact]] = {key: [] for key in ids}
+    attributes: dict[int, dict[str, str]] = {key: {} for key in ids}
     counts: dict[int, dict[str, int]] = {key: dict.fromkeys(SECTIONS.values(), 0) for key in ids}
     for chunk in filled(ids):
         for key, name, value in _attributes(len(chunk)).rows(connection, revision, *chunk):
-            attributes[key].append(AttributeFact(name, None, None, None, None, "final", value))
+            attributes[key][name] = value
         for kind, section in SECTIONS.items():
             for key, count in _counts(kind, len(chunk)).rows(connection, revision, *chunk):
                 counts[key][section] = count
-    return [PatientSummary(patient, stated(attributes[key]), counts[key]) for key, patient in ids.items()]
+    return [PatientSummary(patient, _stated(attributes[key]), counts[key]) for key, patient in ids.items()]
 
 
 def cohort(connection: Connection, study_id: str, revision: int) -> Cohort:
@@ -126,16 +187,13 @@ def _load_cohort(connection: Connection, study: int, revision: int) -> Cohort:
     stated_of: dict[str, dict[str, str]] = {patient: {} for patient in keys}
     for patient, name, value in _COHORT["attributes"].rows(connection, study, revision):
         stated_of[patient][name] = value
-    rows = {kind: _COHORT[kind].rows(connection, study, revision) for kind in SECTIONS}
-    links = {one: json.loads(told[MERGED_INTO]) for one, told in stated_of.items() if MERGED_INTO in told}
+    rows: dict[str, list[Row]] = {kind: _COHORT[kind].rows(connection, study, revision) for kind in TABLES}
+    links = {one: json.loads(stated[MERGED_INTO]) for one, stated in stated_of.items() if MERGED_INTO in stated}
     if linked := persons(links, keys):
         _read_as_one(connection, revision, linked, keys, stated_of, rows)
-    people: list[PatientRow] = [patient_row(patient, attributes) for patient, attributes in stated_of.items()]
-    labs, assessments, infusions, medications, events = (cast(Any, rows[kind]) for kind in SECTIONS)
+    people = [patient_row(patient, attributes) for patient, attributes in stated_of.items()]
     zone = TIME_ZONE.row(connection, study, revision)
-    return Cohort.assemble(
-        people, labs, assessments, infusions, medications, events, json.loads(zone[0]) if zone else None
-    )
+    return Cohort.assemble(people, **rows, time_zone=json.loads(zone[0]) if zone else None)
 
 
 def _read_as_one(
@@ -150,30 +208,21 @@ def _read_as_one(
 
     Which assertion of a fact stands is decided anew over all records of a person, those that withdraw it included.
     """
-    records = {one for survivor, merged in linked.items() for one in (survivor, *merged)}
-    asserted = {
-        kind: standing_facts(connection, kind, revision, {keys[one]: one for one in records}) for kind in SECTIONS
-    }
-    for kind, found in rows.items():
-        rows[kind] = [row for row in found if row[0] not in records]
-    for survivor, merged in linked.items():
-        person = as_one([_record(one, stated_of.pop(one), asserted) for one in (survivor, *merged)])
-        stated_of[survivor] = {fact.identity: fact.value for fact in person.attributes}
-        for kind in SECTIONS:
-            required = attrgetter(_REQUIRED.get(kind, "identity"))
-            facts = [fact for fact in standing(getattr(person, kind)) if required(fact) is not None]
-            rows[kind] += [(survivor, *_READ[kind](fact)) for fact in facts]
+    records_of = {survivor: (survivor, *merged) for survivor, merged in linked.items()}
+    names = {keys[one]: one for records in records_of.values() for one in records}
+    for survivor, records in records_of.items():
+        stated_of[survivor] = stated_as_one([stated_of.pop(one) for one in records])
+    for kind in TABLES:
+        asserted = _asserted(connection, kind, revision, names)
+        rows[kind] = [row for row in rows[kind] if row[0] in stated_of and row[0] not in linked]
+        for survivor, records in records_of.items():
+            facts = [fact for one in records for fact in asserted.get(one, ())]
+            rows[kind] += standing_rows(kind, survivor, facts)
 
 
-def _record(patient: str, stated_of: dict[str, str], asserted: dict[str, dict[str, list[Any]]]) -> History:
-    attributes = tuple(AttributeFact(name, None, None, None, None, "final", value) for name, value in stated_of.items())
-    facts: dict[str, Any] = {kind: tuple(of_kind.get(patient, ())) for kind, of_kind in asserted.items()}
-    return History(patient, attributes, **facts)
-
-
-def standing_facts(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
+def _asserted(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
     """What stands of the facts of these patients (by key), withdrawals included, by their identifiers."""
-    make: Any = FACTS[kind][1]
+    make: Any = FACT_TYPES[kind]
     found: dict[str, list[Any]] = {}
     for chunk in filled(names):
         for key, *fact in _asserted_of(kind, len(chunk)).rows(connection, revision, *chunk):
@@ -181,36 +230,88 @@ def standing_facts(connection: Connection, kind: str, revision: int, names: dict
     return found
 
 
-READ_BY_ANALYSES: dict[str, tuple[str, ...]] = {
-    "attributes": ("identity", "value"),
-    "labs": ("code", "day", "instant", "utc", "value", "upper_limit", "comparator", "issued", "lab"),
-    "assessments": ("code", "day", "instant", "utc", "score", "scale_max", "issued"),
-    "infusions": ("product", "day", "instant", "utc", "dose", "unit", "course"),
-    "medications": ("drug", "start_day", "end_day", "dose", "unit"),
-    "events": ("day", "instant", "utc", "term", "severity", "serious", "related"),
-}
-"""The columns of `LabRow`, `AssessmentRow`, ... after the patient, in their order."""
+def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort) -> Sources:
+    """Where each fact that a cohort was made of is shown; for exports, which name their sources.
 
-_READ = {kind: attrgetter(*names) for kind, names in READ_BY_ANALYSES.items()}
-_REQUIRED = {"labs": "value", "assessments": "score"}
+    The cohort must have been read from this study at this revision, in one transaction. Analyses do not read this:
+    identities, sources and numbers of facts stay out of the columns.
+    """
+    with collector_paused():
+        study = study_key(connection, study_id)
+        keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
+        links = {one: json.loads(into) for one, into in _LINKS.rows(connection, study, revision)}
+        merged = persons(links, keys)
+        linked = {one for survivor, records in merged.items() for one in (survivor, *records)}
+        found = {
+            kind: [
+                *(one for one in _unlinked(connection, study, revision, kind) if one.record not in linked),
+                *_of_persons(connection, revision, kind, keys, merged),
+            ]
+            for kind in TABLES
+        }
+        return aligned(cohort, found, merged)
 
 
-def _cohort_of(kind: str) -> Statement:
+def _unlinked(connection: Connection, study: int, revision: int, kind: str) -> Iterator[Source]:
+    for record, number, source, time, *content in _FOUND[kind].rows(connection, study, revision):
+        yield Source(record, record, tuple(content), number, source, _text(time))
+
+
+def _of_persons(
+    connection: Connection, revision: int, kind: str, keys: dict[str, int], merged: dict[str, list[str]]
+) -> Iterator[Source]:
+    """What stands of the facts of merged records, decided over all records of a person."""
+    names = {keys[one]: one for survivor, records in merged.items() for one in (survivor, *records)}
+    facts = _asserted(connection, kind, revision, names) if names else {}
+    content = content_of(kind)
+    for survivor, records in merged.items():
+        said = [(fact, one) for one in (survivor, *records) for fact in facts.get(one, ())]
+        record_of = {id(fact): one for fact, one in said}
+        for fact in standing([fact for fact, _ in said]):
+            if is_read(kind, fact):
+                time = _text(getattr(fact, _TIME_OF.get(kind, "time")))
+                yield Source(survivor, record_of[id(fact)], content(fact), fact.id, fact.source, time)
+
+
+def _text(time: str | int | None) -> str | None:
+    """A time as written; a medication has a day."""
+    return day_text(time) if isinstance(time, int) else time
+
+
+_TIME_OF = {"medications": "start_day", "events": "onset"}
+"""The field that says when a fact was, as it was written, where that is not `time`."""
+
+
+def _standing_of(kind: str, *names: str) -> Statement:
+    """Of all facts of a kind that stand and that analyses read: the patient and these fields."""
     table, _ = FACTS[kind]
     clause = (
-        select(patients.c.id, *[table.c[name] for name in READ_BY_ANALYSES[kind]])
+        select(patients.c.id, *[table.c[name] for name in names])
         .join_from(patients, table, table.c.patient_key == patients.c.key)
         .where(patients.c.study == bindparam("study"), stands_at(table), shown(table))
+        .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
     )
-    if kind in _REQUIRED:
-        clause = clause.where(table.c[_REQUIRED[kind]].is_not(None))
     return Statement(clause, "study", "revision")
 
 
-_COHORT = {kind: _cohort_of(kind) for kind in FACTS}
+_CONTENT = {kind: [field.name for field in found] for kind, found in READ_BY_ANALYSES.items()}
+_COHORT = {kind: _standing_of(kind, *content) for kind, content in _CONTENT.items()}
+_FOUND = {kind: _standing_of(kind, "id", "source", _TIME_OF.get(kind, "time"), *_CONTENT[kind]) for kind in TABLES}
 _PATIENTS = Statement(
     select(patients.c.id, patients.c.key).where(
         patients.c.study == bindparam("study"), patients.c.first_revision <= bindparam("revision")
+    ),
+    "study",
+    "revision",
+)
+_LINKS = Statement(
+    select(patients.c.id, patient_attributes.c.value)
+    .join_from(patients, patient_attributes, patient_attributes.c.patient_key == patients.c.key)
+    .where(
+        patients.c.study == bindparam("study"),
+        patient_attributes.c.identity == MERGED_INTO,
+        stands_at(patient_attributes),
+        shown(patient_attributes),
     ),
     "study",
     "revision",
@@ -261,8 +362,8 @@ def _counts(kind: str, length: int) -> Statement:
 
 @cache
 def _asserted_of(kind: str, length: int) -> Statement:
-    table, fact = FACTS[kind]
-    clause = select(table.c.patient_key, *[table.c[name] for name in fact._fields]).where(
+    table, _ = FACTS[kind]
+    clause = select(table.c.patient_key, *[table.c[field.name] for field in FIELDS[kind]]).where(
         table.c.patient_key.in_(listed(length)), stands_at(table)
     )
     return Statement(clause, "revision", *listed_names(length))

@@ -1,4 +1,7 @@
-"""The histories of a study as NumPy columns: what analyses read, and nothing else.
+"""The histories of a study as rows and as NumPy columns: what analyses read, and nothing else.
+
+Which fields those are, and in which order they stand and are sorted, is said by the schema (`Read` in `history.py`). A
+row is a tuple: the patient's identifier, then those fields. The classes of columns here give each its type.
 
 Rows are held in one total order of their content (patient, code, day, time, issue time, value, ...), so that neither
 the order of arrival nor the database decides any digit. Patients stand in code-point order of their identifiers. A
@@ -6,37 +9,103 @@ missing number is NaN, a missing time is `NO_TIME`; both stay inside: results ne
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, Self, cast
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.timeline.history import History, standing
-from app.timeline.moments import DAY_MICROSECONDS, EPOCH
+from app.timeline.history import KINDS, READ_BY_ANALYSES, Field, History, standing
+from app.timeline.moments import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 from app.timeline.persons import people_of
-from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow, patient_row
-from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Words = NDArray[np.object_]
+Row = tuple[Any, ...]
 
 NO_TIME = -(2**62)
 """Stands for an absent instant or day in integer columns; it sorts before every real one."""
 
-COMPARATORS: dict[str | None, int] = {None: 0, "<": 1, "<=": 2, ">=": 3, ">": 4}
+_READ = {(kind, field.name): field for kind in KINDS for field in READ_BY_ANALYSES[kind]}
+COMPARATORS = {word: i for i, word in enumerate(_READ["labs", "comparator"].read.words)}
+
+
+class PatientRow(NamedTuple):
+    """One patient's attributes; `None` where never stated."""
+
+    id: str
+    sex: str | None = None
+    birth_year: int | None = None
+    diagnosis: str | None = None
+    weight_kg: float | None = None
+    steroid_resistant: bool | None = None
+    ended_day: int | None = None
+    ended_reason: str | None = None
+
+
+def patient_row(patient: str, attributes: dict[str, str]) -> PatientRow:
+    """A patient's row from the JSON text of each attribute."""
+    read: dict[str, Any] = {name: json.loads(text) for name, text in attributes.items()}
+    if "ended" in read:
+        ended = read["ended"]
+        read |= {
+            "ended_day": date.fromisoformat(ended["date"]).toordinal() - EPOCH_DAY,
+            "ended_reason": ended["reason"],
+        }
+    if "weight_kg" in read:
+        read["weight_kg"] = float(read["weight_kg"])
+    return PatientRow(patient, **{name: read[name] for name in PatientRow._fields if name in read})
+
+
+def _row_type(name: str, kind: str) -> type[Any]:
+    return namedtuple(name, ["patient", *[field.name for field in READ_BY_ANALYSES[kind]]])
+
+
+LabRow = _row_type("LabRow", "labs")
+AssessmentRow = _row_type("AssessmentRow", "assessments")
+InfusionRow = _row_type("InfusionRow", "infusions")
+MedicationRow = _row_type("MedicationRow", "medications")
+EventRow = _row_type("EventRow", "events")
+"""Rows by name of their fields, for who writes them by hand; a plain tuple is as good."""
+
+
+def standing_rows(kind: str, patient: str, facts: Sequence[Any]) -> list[Row]:
+    """The rows of one patient from all assertions of their facts of a kind."""
+    content = content_of(kind)
+    return [(patient, *content(fact)) for fact in standing(facts) if is_read(kind, fact)]
+
+
+def content_of(kind: str) -> Callable[[Any], Row]:
+    """What takes from a fact the fields that analyses read, in the order of a row."""
+    return _CONTENT[kind]
+
+
+def is_read(kind: str, fact: Any) -> bool:  # noqa: ANN401 - a fact of that kind
+    """Whether analyses read a fact that stands: it has a value where one is required."""
+    return all(getattr(fact, name) is not None for name in REQUIRED[kind])
+
+
+_CONTENT = {kind: attrgetter(*[field.name for field in found]) for kind, found in READ_BY_ANALYSES.items()}
+REQUIRED = {
+    kind: tuple(field.name for field in found if field.read.required) for kind, found in READ_BY_ANALYSES.items()
+}
+"""The fields without which analyses do not read a fact."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """Columns of one length that cannot be written to; `patient` is the row in `Cohort.patients`, ascending."""
 
+    kind: ClassVar[str]
     patient: Ints
 
     def __post_init__(self) -> None:
@@ -45,6 +114,19 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.patient)
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> Self:
+        """The columns of rows in any order; `place` is that of each patient in the cohort."""
+        found = READ_BY_ANALYSES[cls.kind]
+        patient, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(found))
+        columns = {field.name: _column(field, cells) for field, cells in zip(found, values, strict=True)}
+        columns["patient"] = _mapped(patient, place)
+        if zone is not None and "instant" in columns:
+            columns["day"] = _zoned(columns["day"], columns["instant"], zone)
+        keys = [columns[field.name] for field in sorted(found, key=lambda field: -field.read.sort)]
+        order = np.lexsort([_rank(key) if key.dtype == np.object_ else key for key in (*keys, columns["patient"])])
+        return cls(**columns).where(order)
 
     def where(self, keep: Bools | Ints) -> Self:
         """The rows that a mask or an index array picks, in that order; the table itself where that is all of them."""
@@ -74,10 +156,21 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Labs(Table):
-    """Laboratory results: `code` indexes `LAB_CODES`, `comparator` the values of `COMPARATORS`."""
+class Coded(Table):
+    """Columns of facts of several tests: `code` is the place of each in the words of the schema."""
 
     code: Ints
+
+    def of(self, code: str) -> Self:
+        """The facts of one test."""
+        return self.where(self.code == _READ[self.kind, "code"].read.words.index(code))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labs(Coded):
+    """Laboratory results: `code` indexes `LAB_CODES`, `comparator` the values of `COMPARATORS`."""
+
+    kind: ClassVar = "labs"
     day: Ints
     instant: Ints
     utc: Bools
@@ -87,16 +180,12 @@ class Labs(Table):
     issued: Ints
     lab: Words
 
-    def of(self, code: str) -> Self:
-        """The results of one analyte."""
-        return self.where(self.code == LAB_CODES.index(cast(Any, code)))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Assessments(Table):
+class Assessments(Coded):
     """Scores: `code` indexes `ASSESSMENT_CODES`; `scale_max` is NaN where none was declared."""
 
-    code: Ints
+    kind: ClassVar = "assessments"
     day: Ints
     instant: Ints
     utc: Bools
@@ -104,15 +193,12 @@ class Assessments(Table):
     scale_max: Floats
     issued: Ints
 
-    def of(self, code: str) -> Self:
-        """The scores of one instrument."""
-        return self.where(self.code == ASSESSMENT_CODES.index(cast(Any, code)))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Infusions(Table):
     """Infusions in order of time: `course` is 0 where the sender gave none."""
 
+    kind: ClassVar = "infusions"
     product: Words
     day: Ints
     instant: Ints
@@ -126,6 +212,7 @@ class Infusions(Table):
 class Medications(Table):
     """Drugs over time: `end_day` is `NO_TIME` while one goes on."""
 
+    kind: ClassVar = "medications"
     drug: Words
     start_day: Ints
     end_day: Ints
@@ -137,6 +224,7 @@ class Medications(Table):
 class Events(Table):
     """Adverse events: `day` is `NO_TIME` where the onset is unknown."""
 
+    kind: ClassVar = "events"
     day: Ints
     instant: Ints
     utc: Bools
@@ -146,7 +234,8 @@ class Events(Table):
     related: Words
 
 
-_TABLES = ("labs", "assessments", "infusions", "medications", "events")
+TABLES: dict[str, type[Table]] = {table.kind: table for table in (Labs, Assessments, Infusions, Medications, Events)}
+"""The kinds of facts that a cohort has columns of."""
 
 
 @dataclass(frozen=True)
@@ -169,28 +258,28 @@ class Cohort:
     def assemble(
         cls,
         patients: Iterable[PatientRow],
-        labs: Sequence[LabRow],
-        assessments: Sequence[AssessmentRow],
-        infusions: Sequence[InfusionRow],
-        medications: Sequence[MedicationRow],
-        events: Sequence[EventRow],
+        labs: Sequence[Row],
+        assessments: Sequence[Row],
+        infusions: Sequence[Row],
+        medications: Sequence[Row],
+        events: Sequence[Row],
         time_zone: str | None = None,
     ) -> "Cohort":
         """The cohort of rows in any order.
 
         `time_zone` is the study's IANA zone; with it the day of every row that has a clock time is the calendar date
-        there, without it the date as written. Plain tuples in the order of the row types are accepted as rows.
+        there, without it the date as written.
         """
         people = tuple(sorted(patients, key=lambda row: row.id))
         place = {row.id: i for i, row in enumerate(people)}
         zone = ZoneInfo(time_zone) if time_zone else None
         return cls(
             people,
-            _labs(_columns(labs, 10), place, zone),
-            _assessments(_columns(assessments, 8), place, zone),
-            _infusions(_columns(infusions, 8), place, zone),
-            _medications(_columns(medications, 6), place),
-            _events(_columns(events, 8), place, zone),
+            Labs.of_rows(labs, place, zone),
+            Assessments.of_rows(assessments, place, zone),
+            Infusions.of_rows(infusions, place, zone),
+            Medications.of_rows(medications, place, zone),
+            Events.of_rows(events, place, zone),
             zone is not None,
         )
 
@@ -202,46 +291,22 @@ class Cohort:
         Records that are merged are one patient.
         """
         people: list[PatientRow] = []
-        labs: list[LabRow] = []
-        scores: list[AssessmentRow] = []
-        infusions: list[InfusionRow] = []
-        medications: list[MedicationRow] = []
-        events: list[EventRow] = []
+        rows: dict[str, list[Row]] = {kind: [] for kind in TABLES}
         for one in people_of(histories):
-            who = one.patient
-            people.append(patient_row(who, {fact.identity: fact.value for fact in one.attributes}))
-            labs += [
-                LabRow(who, x.code, x.day, x.instant, x.utc, x.value, x.upper_limit, x.comparator, x.issued, x.lab)
-                for x in standing(one.labs)
-                if x.value is not None
-            ]
-            scores += [
-                AssessmentRow(who, x.code, x.day, x.instant, x.utc, x.score, x.scale_max, x.issued)
-                for x in standing(one.assessments)
-                if x.score is not None
-            ]
-            infusions += [
-                InfusionRow(who, x.product, x.day, x.instant, x.utc, x.dose, x.unit, x.course)
-                for x in standing(one.infusions)
-            ]
-            medications += [
-                MedicationRow(who, x.drug, x.start_day, x.end_day, x.dose, x.unit) for x in standing(one.medications)
-            ]
-            events += [
-                EventRow(who, x.day, x.instant, x.utc, x.term, x.severity, x.serious, x.related)
-                for x in standing(one.events)
-            ]
-        return cls.assemble(people, labs, scores, infusions, medications, events, time_zone)
+            people.append(patient_row(one.patient, {fact.identity: fact.value for fact in one.attributes}))
+            for kind in TABLES:
+                rows[kind] += standing_rows(kind, one.patient, getattr(one, kind))
+        return cls.assemble(people, **rows, time_zone=time_zone)
 
     def select(self, chosen: Bools) -> "Cohort":
         """The cohort of the patients that a mask over `patients` picks."""
         rows, size = np.flatnonzero(chosen), len(self)
-        tables = {name: getattr(self, name).of_patients(rows, size) for name in _TABLES}
+        tables = {name: getattr(self, name).of_patients(rows, size) for name in TABLES}
         return replace(self, patients=tuple(self.patients[i] for i in rows), **tables)
 
     def between(self, first: int, stop: int) -> "Cohort":
         """The cohort of the patients from number `first` on and before number `stop`."""
-        tables = {name: getattr(self, name).between(first, stop) for name in _TABLES}
+        tables = {name: getattr(self, name).between(first, stop) for name in TABLES}
         return replace(self, patients=self.patients[first:stop], **tables)
 
     @cached_property
@@ -251,10 +316,9 @@ class Cohort:
         Identifiers of patients and facts, sources, formats and revisions do not enter, nor does the order of arrival.
         Each patient's facts are hashed in their total order, then the sorted hashes of the patients.
         """
-        tables: list[Table] = [getattr(self, name) for name in _TABLES]
+        tables: list[Table] = [getattr(self, name) for name in TABLES]
         bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
-        unread = {"patient", *(["utc"] if self.zoned else [])}
-        printed = [_printed(table, unread) for table in tables]
+        printed = [_printed(table, self.zoned) for table in tables]
         leaves = []
         for i, row in enumerate(self.patients):
             leaf = hashlib.sha256(repr(row[1:]).encode())
@@ -268,12 +332,12 @@ class Cohort:
         return "sha256:" + hashlib.sha256(b"".join([bytes([self.zoned]), *sorted(leaves)])).hexdigest()
 
 
-def _printed(table: Table, unread: set[str]) -> list[Any]:
+def _printed(table: Table, zoned: bool) -> list[Any]:
     """Columns whose bytes are the content: numbers little-endian (NaN in one form), words as lists."""
     columns: list[Any] = []
-    for part in fields(table):
-        column = getattr(table, part.name)
-        if part.name in unread:
+    for field in READ_BY_ANALYSES[table.kind]:
+        column = getattr(table, field.name)
+        if zoned and field.name == "utc":  # it says only of a day as written how far it can be trusted
             continue
         if column.dtype == object:
             columns.append(column.tolist())
@@ -284,58 +348,43 @@ def _printed(table: Table, unread: set[str]) -> list[Any]:
     return columns
 
 
-def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
+def cells(table: Table, name: str) -> list[Any]:
+    """A column as the values that its rows had."""
+    field, values = _READ[table.kind, name], getattr(table, name).tolist()
+    if field.read.words:
+        return [field.read.words[place] for place in values]
+    if field.type is float:
+        return [None if number != number else number for number in values]  # noqa: PLR0124 - NaN
+    if field.type is int and field.optional:
+        return [None if number == _absent(field) else number for number in values]
+    return list(values)
 
 
-def _labs(c: list[Sequence[Any]], place: dict[str, int], zone: ZoneInfo | None) -> Labs:
-    code_of = {code: i for i, code in enumerate(LAB_CODES)}
-    patient, code, instant = _mapped(c[0], place), _mapped(c[1], cast(dict[Any, int], code_of)), _times(c[3])
-    day, value, upper = _days(_ints(c[2]), instant, zone), _floats(c[5]), _floats(c[6])
-    comparator, issued, lab = _mapped(c[7], COMPARATORS), _times(c[8]), _words(c[9])
-    utc = _bools(c[4])
-    order = np.lexsort((utc, _rank(lab), comparator, upper, value, issued, instant, day, code, patient))
-    return Labs(patient, code, day, instant, utc, value, upper, comparator, issued, lab).where(order)
+def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
+    """Values of one field as a column: the type of the field decides."""
+    if field.read.words:
+        return _mapped(values, {word: place for place, word in enumerate(field.read.words)})
+    if field.type is float:
+        return np.array(values, dtype=np.float64)
+    if field.type is int:
+        absent = _absent(field)
+        numbers = [absent if number is None else number for number in values] if field.optional else values
+        return np.array(numbers, dtype=np.int64)
+    if field.type is bool:
+        if not field.optional:
+            return np.array(values, dtype=np.bool_)
+        values = [None if flag is None else bool(flag) for flag in values]  # SQLite has numbers for them
+    column = np.empty(len(values), dtype=np.object_)
+    column[:] = values
+    return column
 
 
-def _assessments(c: list[Sequence[Any]], place: dict[str, int], zone: ZoneInfo | None) -> Assessments:
-    code_of = {code: i for i, code in enumerate(ASSESSMENT_CODES)}
-    patient, code, instant = _mapped(c[0], place), _mapped(c[1], cast(dict[Any, int], code_of)), _times(c[3])
-    day, score, scale, issued = _days(_ints(c[2]), instant, zone), _floats(c[5]), _floats(c[6]), _times(c[7])
-    utc = _bools(c[4])
-    order = np.lexsort((utc, scale, score, issued, instant, day, code, patient))
-    return Assessments(patient, code, day, instant, utc, score, scale, issued).where(order)
+def _absent(field: Field) -> int:
+    return NO_TIME if field.read.absent is None else field.read.absent
 
 
-def _infusions(c: list[Sequence[Any]], place: dict[str, int], zone: ZoneInfo | None) -> Infusions:
-    patient, product, instant = _mapped(c[0], place), _words(c[1]), _times(c[3])
-    day, dose, unit = _days(_ints(c[2]), instant, zone), _floats(c[5]), _words(c[6])
-    course = np.array([number or 0 for number in c[7]], dtype=np.int64)
-    utc = _bools(c[4])
-    order = np.lexsort((utc, course, _rank(unit), dose, _rank(product), instant, day, patient))
-    return Infusions(patient, product, day, instant, utc, dose, unit, course).where(order)
-
-
-def _medications(c: list[Sequence[Any]], place: dict[str, int]) -> Medications:
-    patient, drug, start, end = _mapped(c[0], place), _words(c[1]), _ints(c[2]), _times(c[3])
-    dose, unit = _floats(c[4]), _words(c[5])
-    order = np.lexsort((_rank(unit), dose, end, _rank(drug), start, patient))
-    return Medications(patient, drug, start, end, dose, unit).where(order)
-
-
-def _events(c: list[Sequence[Any]], place: dict[str, int], zone: ZoneInfo | None) -> Events:
-    patient, instant = _mapped(c[0], place), _times(c[2])
-    day, term = _days(_times(c[1]), instant, zone), _words(c[4])
-    severity, serious, related = _words(c[5]), _words([None if s is None else bool(s) for s in c[6]]), _words(c[7])
-    utc = _bools(c[3])
-    order = np.lexsort((utc, _rank(severity), _rank(related), _rank(serious), _rank(term), instant, day, patient))
-    return Events(patient, day, instant, utc, term, severity, serious, related).where(order)
-
-
-def _days(day: Ints, instant: Ints, zone: ZoneInfo | None) -> Ints:
-    """The calendar day of each row: as written, or that of the instant in the study's zone where both are known."""
-    if zone is None:
-        return day
+def _zoned(day: Ints, instant: Ints, zone: ZoneInfo) -> Ints:
+    """The calendar day of each row in the study's zone, where its instant is known; else as written."""
     timed = np.flatnonzero(instant != NO_TIME)
     unique, back = np.unique(instant[timed], return_inverse=True)
     local = np.empty(len(unique), dtype=np.int64)
@@ -349,28 +398,6 @@ def _days(day: Ints, instant: Ints, zone: ZoneInfo | None) -> Ints:
 
 def _mapped(words: Sequence[Any], numbers: dict[Any, int]) -> Ints:
     return np.fromiter(map(numbers.__getitem__, words), dtype=np.int64, count=len(words))
-
-
-def _ints(numbers: Sequence[int]) -> Ints:
-    return np.array(numbers, dtype=np.int64)
-
-
-def _times(numbers: Sequence[int | None]) -> Ints:
-    return np.array([NO_TIME if number is None else number for number in numbers], dtype=np.int64)
-
-
-def _floats(numbers: Sequence[float | None]) -> Floats:
-    return np.array(numbers, dtype=np.float64)
-
-
-def _bools(flags: Sequence[Any]) -> Bools:
-    return np.array(flags, dtype=np.bool_)
-
-
-def _words(words: Sequence[Any]) -> Words:
-    column = np.empty(len(words), dtype=np.object_)
-    column[:] = words
-    return column
 
 
 def _rank(words: Words) -> Ints:

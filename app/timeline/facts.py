@@ -10,7 +10,7 @@ text with the free part last, so that no two different ones are spelt alike.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from operator import itemgetter
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from app.errors import Fault, FaultCode, InvalidDocument, pointer
 from app.timeline.history import (
+    FIELDS,
     KINDS,
     AnyFact,
     AssessmentFact,
@@ -27,8 +28,20 @@ from app.timeline.history import (
     InfusionFact,
     LabFact,
     MedicationFact,
+    Sent,
+    attribute,
 )
-from app.timeline.model import AdverseEvent, Assessment, Infusion, LabResult, LabSeries, Medication, Sourced, Timeline
+from app.timeline.model import (
+    ITEMS,
+    AdverseEvent,
+    Assessment,
+    Infusion,
+    LabResult,
+    LabSeries,
+    Medication,
+    Sourced,
+    Timeline,
+)
 from app.timeline.moments import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, read_time
 from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, LAB_CODE_OF, UNITS, WITHDRAWN, Unit, in_canonical_unit
 
@@ -124,7 +137,7 @@ class Reading:
             stated["ended"] = {"date": timeline.ended.date, "reason": timeline.ended.reason}
         for name, value in stated.items():
             if value is not None:
-                yield AttributeFact(name, None, None, None, None, "final", _json(value))
+                yield attribute(name, _json(value))
 
     def lab(self, result: LabResult | dict[str, Any], index: int) -> LabFact | None:
         """One result of `labs`; of one that a reader of feeds has checked itself, its fields."""
@@ -148,18 +161,18 @@ class Reading:
             issued = self._issued(issued, "labs", index)
         if moment is None or (unit is None and spelling is not None):
             return None
-        lab, source = fields.get("lab"), fields["source"]
+        source = fields["source"]
         if source is None:
-            source = lab
+            source = fields.get("lab")
         return _lab_fact(
-            code, time, moment, unit, (value, upper, lower), fields["comparator"], lab, source, fields["id"],
-            fields.get("version"), issued, status,
+            code, time, moment, unit, (value, upper, lower), fields["comparator"], source, fields["id"],
+            fields.get("version"), issued, status, map(fields.get, _LAB_AS_SENT),
         )  # fmt: skip
 
     def series(self, series: LabSeries, index: int) -> list[LabFact | None]:
         """The results of one `lab_series`, one for each of its times."""
         at = ("lab_series", index)
-        code, lab, times, lower = LAB_CODE_OF[series.code], series.lab, series.times, series.lower_limit
+        code, times, lower = LAB_CODE_OF[series.code], series.times, series.lower_limit
         unit = self._unit(series.unit, code, *at, "unit")
         length = len(times)
         empty = (None,) * length
@@ -177,13 +190,14 @@ class Reading:
         moments = [self._moment(time, "lab_series", index, "times", i) for i, time in enumerate(times)]
         if wrong or unit is None:
             return list(empty)
-        source = lab if series.source is None else series.source
+        source = series.lab if series.source is None else series.source
         common = series.upper_limit
+        as_sent = [getattr(series, name, None) for name in _LAB_AS_SENT]
         rows = zip(times, moments, series.values, limits, numbers, comparators, statuses, strict=True)
         return [
             None if moment is None
             else _lab_fact(code, time, moment, unit, (value, common if upper is None else upper, lower), comparator,
-                           lab, source, number, None, None, status or "final")
+                           source, number, None, None, status or "final", as_sent)
             for time, moment, value, upper, number, comparator, status in rows
         ]  # fmt: skip
 
@@ -203,10 +217,7 @@ class Reading:
         if moment is None:
             return None
         identity = _numbered(item, item.code) or f"@{item.code}|{_instant(moment)}|{item.source or ''}"
-        return AssessmentFact(
-            identity, item.source, item.id, item.version, issued, status, item.code, item.time, *moment,
-            _float(item.score), _float(item.scale_max),
-        )  # fmt: skip
+        return AssessmentFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("assessments", item))
 
     def infusion(self, item: Infusion, index: int) -> InfusionFact | None:
         """One infusion of `infusions`."""
@@ -216,10 +227,7 @@ class Reading:
         if moment is None:
             return None
         identity = _numbered(item) or f"@{_instant(moment)}|{item.product}"
-        return InfusionFact(
-            identity, item.source, item.id, item.version, issued, item.status or "final", item.time, *moment,
-            item.product, _float(item.dose), item.unit, item.course,
-        )  # fmt: skip
+        return InfusionFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("infusions", item))
 
     def medication(self, item: Medication, index: int) -> MedicationFact | None:
         """One drug of `medications`."""
@@ -232,10 +240,8 @@ class Reading:
         if start is None:
             return None
         identity = _numbered(item) or f"@{item.start}|{item.drug}"
-        return MedicationFact(
-            identity, item.source, item.id, item.version, issued, item.status or "final", item.drug, start, end,
-            _float(item.dose), item.unit,
-        )  # fmt: skip
+        as_sent = _as_sent("medications", item)
+        return MedicationFact(identity=identity, issued=issued, start_day=start, end_day=end, **as_sent)
 
     def event(self, item: AdverseEvent, index: int) -> EventFact | None:
         """One event of `adverse_events`."""
@@ -245,11 +251,8 @@ class Reading:
             return None
         identity = _numbered(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
         related = str(item.related).lower() if isinstance(item.related, bool) else item.related
-        return EventFact(
-            identity, item.source, item.id, item.version, issued, item.status or "final", item.onset,
-            moment.day if moment else None, moment.instant if moment else None, bool(moment and moment.utc),
-            item.term, item.severity, item.serious, related,
-        )  # fmt: skip
+        when = _NO_MOMENT if moment is None else moment._asdict()
+        return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
 
     def _once(self, facts: Sequence[AFact | None], timeline: Timeline, kind: str) -> tuple[AFact, ...]:
         """The facts without repeats word for word; the same identity with another content is a fault."""
@@ -339,12 +342,12 @@ def _lab_fact(
     unit: Unit | None,
     given: tuple[float | None, float | None, float | None],
     comparator: str | None,
-    lab: str | None,
     source: str | None,
     number: str | None,
     version: int | None,
     issued: int | None,
     status: str,
+    as_sent: Iterable[Any],
 ) -> LabFact:
     """The fact of one result; `given` are its value, upper and lower limit as sent."""
     day, instant, utc = moment
@@ -356,21 +359,41 @@ def _lab_fact(
         identity = f"@{code}|d{day}|{source or ''}"
     value, upper, lower = given
     value, lower = _float(value), _float(lower)
-    if unit is None:
-        return LabFact(
-            identity, source, number, version, issued, status, code, time, day, instant, utc, value, upper, lower,
-            comparator, None, None, None, None, lab,
-        )  # fmt: skip
-    if unit.spelling in _CANONICAL:
-        return LabFact(
-            identity, source, number, version, issued, status, code, time, day, instant, utc, value, upper, lower,
-            comparator, unit.spelling, None, None, None, lab,
-        )  # fmt: skip
-    return LabFact(
-        identity, source, number, version, issued, status, code, time, day, instant, utc,
-        _converted(value, unit), _converted(upper, unit), _converted(lower, unit),
-        comparator, unit.spelling, value, upper, lower, lab,
+    fact = LabFact._make((
+        identity, source, number, version, issued, status, code, time, day, instant, utc, value, upper, lower,
+        comparator, None if unit is None else unit.spelling, None, None, None, *as_sent,
+    ))  # fmt: skip
+    if unit is None or unit.spelling in _CANONICAL:
+        return fact
+    return fact._replace(
+        value=_converted(value, unit), upper_limit=_converted(upper, unit), lower_limit=_converted(lower, unit),
+        given_value=value, given_upper_limit=upper, given_lower_limit=lower,
     )  # fmt: skip
+
+
+_LAB_AS_SENT = LabFact._fields[LabFact._fields.index("lab") :]
+"""The last fields of a laboratory result are stored as they were sent."""
+
+
+def _as_sent(kind: str, item: Sourced) -> dict[str, Any]:
+    """The fields of a fact that are stored as the document says them."""
+    stated = vars(item)
+    as_sent = {name: stated[name] for name in _AS_SENT[kind]}
+    as_sent["status"] = item.status or "final"
+    for name in _FLOATS[kind]:
+        as_sent[name] = _float(stated[name])
+    return as_sent
+
+
+_AS_SENT = {
+    kind: [field.name for field in FIELDS[kind] if field.name in ITEMS[section].model_fields and field.sent == Sent()]
+    for kind, section in SECTIONS.items()
+}
+_FLOATS = {
+    kind: [field.name for field in FIELDS[kind] if field.name in names and field.type is float]
+    for kind, names in _AS_SENT.items()
+}
+_NO_MOMENT = {"day": None, "instant": None, "utc": False}
 
 
 def _converted(given: float | None, unit: Unit) -> float | None:

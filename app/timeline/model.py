@@ -218,3 +218,12 @@ class Timeline(Document):
 
 
 Kind = Literal["attribute", "lab_result", "assessment", "infusion", "medication", "adverse_event"]
+
+ITEMS: dict[str, type[Sourced]] = {
+    "labs": LabResult,
+    "assessments": Assessment,
+    "infusions": Infusion,
+    "medications": Medication,
+    "adverse_events": AdverseEvent,
+}
+"""What each section of a timeline that holds facts consists of."""

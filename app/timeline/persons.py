@@ -6,12 +6,12 @@ record that was merged says into which one (`merged_into`), and whoever reads fo
 
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
-from app.timeline.history import AttributeFact, History
+from app.timeline.history import KINDS, History
 from app.timeline.vocabulary import WITHDRAWN
 
+Stated = TypeVar("Stated")
 MERGED_INTO = "merged_into"
 """The attribute of a record that names the surviving one."""
 
@@ -57,20 +57,24 @@ def people_of(histories: Iterable[History]) -> list[History]:
     return list(records.values())
 
 
+def stated_as_one(records: Sequence[Mapping[str, Stated]]) -> dict[str, Stated]:
+    """What the records of one person say of them, in the order of `as_one`: of each attribute the first statement."""
+    attributes: dict[str, Stated] = {}
+    for record in records:
+        attributes = {**record, **attributes}
+    return attributes
+
+
 def as_one(records: Sequence[History]) -> History:
     """The records of one person as one, the surviving record first, the others in code-point order.
 
-    What the survivor says of the person stands, and what it does not say is taken from the first that does. A fact that
-    is in several records keeps the assertions of all: of them the greatest stands, of equals the first
+    A fact that is in several records keeps the assertions of all: of them the greatest stands, of equals the first
     (`history.standing`).
     """
-    attributes: dict[str, AttributeFact] = {}
-    for record in records:
-        for fact in record.attributes:
-            attributes.setdefault(fact.identity, fact)
+    attributes = stated_as_one([{fact.identity: fact for fact in record.attributes} for record in records])
     joined: dict[str, Any] = {
-        part.name: tuple(fact for record in records for fact in getattr(record, part.name))
-        for part in fields(History)
-        if part.name not in {"patient", "attributes", "repeats"}
+        kind: tuple(fact for record in records for fact in getattr(record, kind))
+        for kind in KINDS
+        if kind != "attributes"
     }
     return History(records[0].patient, tuple(attributes.values()), **joined)

@@ -19,12 +19,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.timeline.columns import COMPARATORS, NO_TIME, Cohort, Floats, Ints, Words
+from app.timeline.columns import TABLES, Cohort, Words, cells
 from app.timeline.facts import SECTIONS
-from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+from app.timeline.history import READ_BY_ANALYSES
 
-KINDS = tuple(SECTIONS)
+KINDS = tuple(TABLES)
 """The kinds of facts that have addresses here; attributes of the patient have none of their own."""
+
+_PLACE = {kind: {field.name: i for i, field in enumerate(found)} for kind, found in READ_BY_ANALYSES.items()}
+_FLAGS = {kind: [i for i, field in enumerate(found) if field.type is bool] for kind, found in READ_BY_ANALYSES.items()}
+_NAMED_BY = {"infusions": "product", "medications": "drug", "events": "term"}
+"""The field that ends the address of a fact without a number; for the other kinds that is its source."""
 
 Content = tuple[Any, ...]
 
@@ -32,8 +37,8 @@ Content = tuple[Any, ...]
 class Source(NamedTuple):
     """One fact that stands: the person it is of, its content as analyses read it, and what the sender calls it.
 
-    `content` are the fields of the row of its kind (`timeline.rows`) after the patient; `record` is the patient that it
-    was sent for, `time` its time, onset or start as written.
+    `content` are the fields of its row (`columns`) after the patient; `record` is the patient that it was sent for,
+    `time` its time, onset or start as written.
     """
 
     person: str
@@ -75,11 +80,12 @@ def end_address(record: str) -> str:
 
 def address(kind: str, source: Source) -> str:
     """The address of one fact."""
-    code = f"/{source.content[0]}" if kind in {"labs", "assessments"} else ""
+    place = _PLACE[kind]
+    code = f"/{source.content[place['code']]}" if "code" in place else ""
     home = f"{source.record}/{SECTIONS[kind]}{code}"
     if source.id is not None:
         return f"{home}/id:{source.id}/{source.source or ''}"
-    rest = source.source if code else source.content[_TERM if kind == "events" else 0]
+    rest = source.content[place[_NAMED_BY[kind]]] if kind in _NAMED_BY else source.source
     return f"{home}/at:{source.time or ''}/{rest or ''}"
 
 
@@ -91,10 +97,6 @@ def aligned(cohort: Cohort, found: Mapping[str, Iterable[Source]], merged: Mappi
     columns = {kind: _aligned(kind, cohort, found[kind]) for kind in KINDS}
     records = tuple((row.id, *merged.get(row.id, ())) for row in cohort.patients)
     return Sources(**columns, records=records)
-
-
-_TERM = 3
-"""Where the term stands in the content of an event."""
 
 
 def _aligned(kind: str, cohort: Cohort, found: Iterable[Source]) -> Words:
@@ -111,52 +113,18 @@ def _aligned(kind: str, cohort: Cohort, found: Iterable[Source]) -> Words:
 
 def _comparable(kind: str, content: Content) -> Content:
     """The content with the calendar day left out where there is an instant: the study's zone may have moved it."""
-    if kind == "medications":
-        return content
-    day, instant, utc = _WHEN[kind]
-    values = list(content)
-    if values[instant] is not None:
-        values[day] = None
-    values[utc] = bool(values[utc])
-    if kind == "events":
-        serious = values[_TERM + 2]
-        values[_TERM + 2] = None if serious is None else bool(serious)
+    values, place = list(content), _PLACE[kind]
+    if "instant" in place and values[place["instant"]] is not None:
+        values[place["day"]] = None
+    for i in _FLAGS[kind]:  # SQLite has numbers for them
+        values[i] = None if values[i] is None else bool(values[i])
     return tuple(values)
-
-
-_WHEN = {"labs": (1, 2, 3), "assessments": (1, 2, 3), "infusions": (1, 2, 3), "events": (0, 1, 2)}
-"""Where day, instant and `utc` stand in the content of each kind."""
 
 
 def _rows(kind: str, cohort: Cohort) -> Iterator[Content]:
     """The patient and the content of each row, spelt as `_comparable` spells it."""
     names = np.array([row.id for row in cohort.patients], dtype=np.object_)
-    table: Any = getattr(cohort, kind)
-    if kind == "medications":
-        period = table.start_day.tolist(), _times(table.end_day)
-        return zip(names[table.patient].tolist(), table.drug, *period, _numbers(table.dose), table.unit, strict=True)
-    days = np.where(table.instant == NO_TIME, table.day, NO_TIME)
-    who, when = names[table.patient].tolist(), (_times(days), _times(table.instant), table.utc.tolist())
-    match kind:
-        case "labs":
-            sign = list(COMPARATORS)
-            rest = (_numbers(table.value), _numbers(table.upper_limit), [sign[i] for i in table.comparator])
-            return zip(
-                who, [LAB_CODES[i] for i in table.code], *when, *rest, _times(table.issued), table.lab, strict=True
-            )
-        case "assessments":
-            rest = (_numbers(table.score), _numbers(table.scale_max), _times(table.issued))
-            return zip(who, [ASSESSMENT_CODES[i] for i in table.code], *when, *rest, strict=True)
-        case "infusions":
-            course = [number or None for number in table.course.tolist()]
-            return zip(who, table.product, *when, _numbers(table.dose), table.unit, course, strict=True)
-        case _:
-            return zip(who, *when, table.term, table.severity, table.serious, table.related, strict=True)
-
-
-def _times(column: Ints) -> list[int | None]:
-    return [None if number == NO_TIME else number for number in column.tolist()]
-
-
-def _numbers(column: Floats) -> list[float | None]:
-    return [None if number != number else number for number in column.tolist()]  # noqa: PLR0124 - NaN
+    table = getattr(cohort, kind)
+    columns = [cells(table, field.name) for field in READ_BY_ANALYSES[kind]]
+    for who, *content in zip(names[table.patient].tolist(), *columns, strict=True):
+        yield who, *_comparable(kind, tuple(content))

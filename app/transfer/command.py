@@ -17,8 +17,8 @@ from app.transfer.imports import import_file
 from app.transfer.rejects import Rejects, reason, reasons_of
 from app.transfer.steps import Into, Step
 
-TOLD = 20
-"""Refusals that are told at the terminal; a file of rejects has all of them."""
+SHOWN = 20
+"""Refusals that are shown at the terminal; a file of rejects has all of them."""
 IN_ORDER = ("created", "changed", "unchanged", "stale", "skipped", "rejected")
 
 
@@ -27,7 +27,7 @@ class Unusable(Exception):
 
 
 def import_files(files: Sequence[Path], given: Format | None, into: Into, rejects: Path | None) -> bool:
-    """Import files and say what became of their content; whether all of it was taken.
+    """Import files and print what was stored and what was refused; whether all of it was stored.
 
     Raises `Unusable` before anything is stored, and what `import_file` does.
     """
@@ -38,7 +38,7 @@ def import_files(files: Sequence[Path], given: Format | None, into: Into, reject
         raise Unusable(f"The format of {unknown.name} cannot be told from its name or its content: name it (--format).")
     if rejects is not None:
         _check_rejects(rejects, files, known, into)
-    counts, left_alone, told = Counter[str](), Counter[str](), 0
+    counts, left_alone, count_refused = Counter[str](), Counter[str](), 0
     with ExitStack() as opened:
         refused = None if rejects is None else opened.enter_context(Rejects(rejects, known[0]))
         for file, step in opened.enter_context(_progress(files, _steps(files, known, into))):
@@ -46,15 +46,17 @@ def import_files(files: Sequence[Path], given: Format | None, into: Into, reject
             left_alone += step.left_alone
             if refused is not None:
                 refused.add(file, step)
-            for refusal in step.refused[: max(TOLD - told, 0)]:
+            for refusal in step.refused[: max(SHOWN - count_refused, 0)]:
                 typer.echo(_line(reason(file, refusal)), err=True)
-            told += len(step.refused)
-    if told > TOLD:
-        typer.echo(f"... and {told - TOLD} more{'' if rejects else ': name a file for them (--rejects)'}.", err=True)
+            count_refused += len(step.refused)
+    if count_refused > SHOWN:
+        typer.echo(
+            f"... and {count_refused - SHOWN} more{'' if rejects else ': name a file for them (--rejects)'}.", err=True
+        )
     typer.echo(_summary(len(files), counts, left_alone))
-    if told and rejects is not None:
+    if count_refused and rejects is not None:
         typer.echo(f"What was refused: {rejects}; why: {reasons_of(rejects)}")
-    return not told
+    return not count_refused
 
 
 def export_to(database: Database, study: str, output: Path | None) -> None:
@@ -119,12 +121,12 @@ def _progress(files: Sequence[Path], steps: Iterator[tuple[Path, Step]]) -> Iter
         yield shown()
 
 
-def _line(told: dict[str, object]) -> str:
-    faults = told["faults"]
+def _line(why: dict[str, object]) -> str:
+    faults = why["faults"]
     assert isinstance(faults, list)  # noqa: S101 - for the type checker
-    codes = ", ".join(f"{fault['pointer']} {fault['code']}".strip() for fault in faults[:3]) or told["detail"]
+    codes = ", ".join(f"{fault['pointer']} {fault['code']}".strip() for fault in faults[:3]) or why["detail"]
     more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return f"{told['file']}: {told['place']}: {codes}{more}"
+    return f"{why['file']}: {why['place']}: {codes}{more}"
 
 
 def _summary(files: int, counts: Counter[str], left_alone: Counter[str]) -> str:

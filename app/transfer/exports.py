@@ -1,18 +1,24 @@
 """A study is exported: one timeline a line, as `import` and the API read them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from app.errors import Erased, NotFound
-from app.store import studies, timelines
 from app.store.engine import Database
+from app.store.revisions import AsOf
+from app.store.snapshot import StudyAt, study_at
 from app.timeline.facts import SECTIONS
 
 PAGE = 100
 """Patients that are listed at a time; each is read by itself, so that one patient is held at most."""
 MOST_FACTS = 20_000
 """Facts on one line; a patient with more has several lines, which a reader merges."""
+
+Opened = Callable[[], AbstractContextManager[StudyAt]]
+"""Opens the study at the revision that is exported."""
 
 
 def export_study(database: Database, study: str) -> tuple[int, Iterator[bytes]]:
@@ -21,27 +27,27 @@ def export_study(database: Database, study: str) -> tuple[int, Iterator[bytes]]:
     A revision never changes, so that all lines are of one state however long it takes to take them; only a person who
     is erased meanwhile is left out. What has been withdrawn or superseded is not exported. Raises `NotFound`.
     """
-    with database.reading() as connection:
-        revision = studies.get_study(connection, study).revision
-    return revision, _lines(database, study, revision)
+    with study_at(database, study) as found:
+        revision = found.revision
+    return revision, _lines(partial(study_at, database, study, AsOf(revision), though_erased=True))
 
 
-def _lines(database: Database, study: str, revision: int) -> Iterator[bytes]:
-    for patient in _patients(database, study, revision):
+def _lines(opened: Opened) -> Iterator[bytes]:
+    for patient in _patients(opened):
         try:
-            with database.reading() as connection:
-                document = timelines.document(connection, study, patient, revision)
+            with opened() as study:
+                document = study.timeline(patient)
         except (Erased, NotFound):
             continue
         for part in _parts(document):
             yield json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _patients(database: Database, study: str, revision: int) -> Iterator[str]:
+def _patients(opened: Opened) -> Iterator[str]:
     after: str | None = None
     while True:
-        with database.reading() as connection:
-            page = timelines.list_patients(connection, study, revision, after=after, limit=PAGE)
+        with opened() as study:
+            page = study.patients(after=after, limit=PAGE)
         yield from (each.id for each in page)
         if len(page) < PAGE:
             return

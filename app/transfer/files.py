@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 from app.errors import Fault, FaultCode, MalformedDocument, TooLarge
 from app.ingest.hl7v2.batch import messages_of
 from app.ingest.lines import Line
-from app.intake.timelines import GROUP, GROUP_BYTES
+from app.submission.streams import Group
 
 Format = Literal["timelines", "ndjson", "csv", "fhir", "hl7v2"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -121,20 +121,17 @@ def groups(file: Path, cutter: Cutter) -> Iterator[tuple[int, list[Line]]]:
 
     The last group may be empty.
     """
-    read = size = 0
-    group: list[Line] = []
+    read, group = 0, Group()
     with file.open("rb") as opened:
         more = True
         while more:
             part = opened.read(PART)
             read, more = read + len(part), bool(part)
             for line in cutter.feed(part) if more else cutter.end():
-                group.append(line)
-                size += len(line.text or b"")
-                if len(group) == GROUP or size >= GROUP_BYTES:
-                    yield read, group
-                    group, read, size = [], 0, 0
-    yield read, group
+                if group.add(line):
+                    yield read, group.take()
+                    read = 0
+    yield read, group.take()
 
 
 class Record(NamedTuple):

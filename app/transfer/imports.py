@@ -11,9 +11,11 @@ from app.ingest.fhir import read_line
 from app.ingest.fhir.entries import Entry
 from app.ingest.lines import Line, Lines
 from app.intake import fhir, hl7v2
-from app.intake.timelines import ItemOutcome, Stream
+from app.submission.batches import ItemOutcome
+from app.submission.loop import PAUSES, patiently
+from app.submission.streams import Stream
 from app.transfer.files import Cutter, Format, Messages, groups, has_lines
-from app.transfer.steps import Into, Step, feed_for, now, patiently
+from app.transfer.steps import Into, Step, feed_for, now
 from app.transfer.tables import import_table
 
 _COUNTED = {"created": "created", "updated": "changed", "unchanged": "unchanged", "deleted": "changed"}
@@ -69,7 +71,7 @@ def _messages(file: Path, into: Into) -> Iterator[Step]:
 def _store_message(step: Step, place: str, message: bytes | None, into: Into) -> None:
     if message is None:
         raise _too_long(into)
-    reply = patiently(lambda: hl7v2.take(into.database, into.study, message, secret=into.secret, now=now()))
+    reply = hl7v2.take(into.database, into.study, message, secret=into.secret, now=now(), pauses=PAUSES)
     step.left_alone.update(reply.skipped)
     if reply.code != "AA":
         step.refuse(place, message, InvalidDocument(faults=reply.faults))
@@ -110,7 +112,7 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
     entries = [entry for _, entry in lines]
     try:
         results = patiently(
-            lambda: fhir.take_each(into.database, into.study, feed, entries, client=None, received_at=now())
+            lambda: fhir.take_each(into.database, into.study, feed, entries, client=None, received_at=now()), PAUSES
         )
     except Busy as busy:
         results = [fhir.EntryResult(entry, "refused", error=busy) for entry in entries]
@@ -123,7 +125,7 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
 
 def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
     """A bundle: all of it or nothing, but for the entries of a batch."""
-    taken = patiently(lambda: fhir.take_bundle(into.database, into.study, text, secret=into.secret, now=now()))
+    taken = patiently(lambda: fhir.take_bundle(into.database, into.study, text, secret=into.secret, now=now()), PAUSES)
     for number, result in enumerate(taken.results):
         if result.error is None:
             _count(step, result)

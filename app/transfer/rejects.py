@@ -24,7 +24,7 @@ class Rejects:
         self._format = format
         self._open = ExitStack()
         self._content: BinaryIO | None = None
-        self._told: BinaryIO | None = None
+        self._reasons: BinaryIO | None = None
         self._pieces = 0
 
     def __enter__(self) -> Self:
@@ -39,9 +39,9 @@ class Rejects:
         """Write what was refused of one part of a file."""
         for refusal in step.refused:
             self._add(refusal.text, step.head)
-            if self._told is None:
-                self._told = self._open.enter_context(_private(self.reasons))
-            self._told.write(json.dumps(reason(file, refusal)).encode() + b"\n")
+            if self._reasons is None:
+                self._reasons = self._open.enter_context(_private(self.reasons))
+            self._reasons.write(json.dumps(reason(file, refusal)).encode() + b"\n")
 
     def _add(self, text: bytes | None, head: bytes) -> None:
         if text is None or not text.strip():
@@ -56,7 +56,7 @@ class Rejects:
 
 
 def reasons_of(file: Path) -> Path:
-    """Where it is told why what is in a file of rejects was refused."""
+    """The file that says why what is in a file of rejects was refused."""
     return file.with_name(file.name + ".faults.ndjson")
 
 

@@ -1,21 +1,16 @@
-"""What the import of a file needs to know, and what it tells of each part of the file."""
+"""What the import of a file needs to know, and what it reports of each part of the file."""
 
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from app.errors import Busy, ServiceError
 from app.ingest.feed import Feed
 from app.ingest.table import Dialect
-from app.intake.feeds import feed_of
-from app.intake.timelines import PAUSES
 from app.store.engine import Database
+from app.submission.feeds import read_feed
 from app.timeline.moments import microseconds
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +34,7 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True)
 class Step:
-    """What became of one part of a file: the bytes that it was read from, what was stored, left alone and refused.
+    """What happened to one part of a file: the bytes that it was read from, what was stored, left alone and refused.
 
     `counts` are of what is stored by itself: a timeline, a resource, a message, the rows of a patient. `head` is what
     must stand before what was refused to make a file of it, the header of a table.
@@ -52,19 +47,9 @@ class Step:
     head: bytes = b""
 
     def refuse(self, place: str, text: bytes | None, error: ServiceError) -> None:
-        """Count what was not stored; what was not even tried because the database was busy is told apart."""
+        """Count what was not stored; what was not tried because the database was busy is counted as skipped."""
         self.counts["skipped" if isinstance(error, Busy) else "rejected"] += 1
         self.refused.append(Refusal(place, text, error))
-
-
-def patiently(work: Callable[[], Result]) -> Result:
-    """What the work returns, tried again while the database is busy."""
-    for seconds in PAUSES:
-        try:
-            return work()
-        except Busy:
-            time.sleep(seconds)
-    return work()
 
 
 def now() -> int:
@@ -74,5 +59,4 @@ def now() -> int:
 
 def feed_for(into: Into) -> Feed:
     """What the study declares of its feeds, for what is received now."""
-    with into.database.reading() as connection:
-        return feed_of(connection, into.study, into.secret, now())
+    return read_feed(into.database, into.study, into.secret, now())

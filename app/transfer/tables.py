@@ -9,9 +9,10 @@ from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, Ser
 from app.ingest.feed import Feed
 from app.ingest.native import MOST_ITEMS
 from app.ingest.pseudonyms import Identifier
-from app.intake import labs
+from app.submission.batches import store_table
+from app.submission.loop import PAUSES
 from app.transfer.files import Record, records
-from app.transfer.steps import Into, Step, feed_for, now, patiently
+from app.transfer.steps import Into, Step, feed_for, now
 
 LISTED = 5
 """Lines that are named where a patient with more rows is refused."""
@@ -88,21 +89,20 @@ def _parts(file: Path, into: Into) -> Iterator[_Part]:
 def _store(step: Step, part: _Part, feed: Feed, into: Into) -> bool:
     """Store the rows of a part; whether the table is one that can be read, as far as its header says."""
     try:
-        taken = patiently(
-            lambda: labs.take(
-                into.database, into.study, part.body(), into.dialect, secret=into.secret, now=now(), atomic=False
-            )
-        )
+        stored = store_table(
+            into.database, into.study, part.body(), into.dialect,
+            secret=into.secret, now=now(), atomic=False, pauses=PAUSES,
+        )  # fmt: skip
     except (InvalidDocument, UnsupportedMediaType) as error:
         step.refuse("the table", None, _in_file(error, part))
         return False
     except ServiceError as error:
         step.refuse(_lines(part.rows), b"".join(row.text for row in part.rows), _in_file(error, part))
         return True
-    step.left_alone.update(taken.skipped)
-    refused = any(item.error is not None for item in taken.items)
+    step.left_alone.update(stored.skipped)
+    refused = any(item.error is not None for item in stored.items)
     rows_of = part.by_subject(feed, into.dialect.missing) if refused else {}
-    for item in taken.items:
+    for item in stored.items:
         if item.error is None:
             step.counts[item.status] += 1
         else:

@@ -1,17 +1,21 @@
 """What answers carry beside their figures, and what each patient contributes to them."""
 
 import math
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, Options, answer
+from app.analyses.answer import Context, Findings
+from app.derive.reasons import ExclusionReason, FlagCode
+from app.derive.study import DerivedStudy
+from app.protocol.endpoints import PointsAboveBaseline, Response
 from app.protocol.model import Protocol, WeeklyChange
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
-from app.protocol.response import PointsAboveBaseline, Response
-from app.timeline.columns import Cohort
-from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, PatientRow
+from app.timeline.columns import AssessmentRow, Cohort, EventRow, InfusionRow, PatientRow
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 
@@ -67,6 +71,7 @@ def test_spellings_of_a_term_that_differ_in_case_and_blanks_are_one():
     assert [(each.term, each.patients, each.events) for each in row.by_term] == [("HEADACHE", 1, 3)]
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(st.tuples(cohorts(), protocols()))
 def test_the_patients_listed_are_those_of_the_twin(case):
     slow, listed = twin.tally(*case), Options(patients=True)
@@ -84,3 +89,22 @@ def test_the_patients_listed_are_those_of_the_twin(case):
     for row, expected in zip(found, slow.ck_change, strict=True):
         assert row[1:] == pytest.approx(expected[1:], abs=1e-9)
         assert math.isclose(row[3], row[2] - row[1], abs_tol=1e-9)
+
+
+def test_a_reason_or_flag_that_no_answer_knows_fails_at_once():
+    context = Context.of(DerivedStudy(treated(), SEED_2008), Options())
+
+    assert [(row.reason, row.count) for row in context.excluded([None, ExclusionReason.ZERO_VALUE], "CK")] == [
+        ("zero_value", 1)
+    ]
+    with pytest.raises(ValueError, match="zero_values"):
+        context.excluded([None, "zero_values"], "CK")
+    with pytest.raises(ValueError, match="duplicate_draws"):
+        context.flags({FlagCode.COMPARATOR: 1, "duplicate_draws": 2}, "CK")
+
+
+def test_rows_of_a_list_that_the_answer_does_not_have_fail_at_once():
+    strange = replace(QUESTIONS["ck-change"], find=lambda _: Findings({"rows": []}))
+
+    with pytest.raises(KeyError, match="rows"):
+        strange.ask(DerivedStudy(treated(), SEED_2008), Options())

@@ -5,14 +5,14 @@ from datetime import date
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import NO_TIME, Cohort
+from app.timeline.columns import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from app.timeline.moments import EPOCH_DAY
-from app.timeline.rows import AssessmentRow, InfusionRow, LabRow, MedicationRow, PatientRow
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts
 
@@ -122,6 +122,7 @@ def test_a_visit_is_kept_when_its_window_holds_a_value():
     assert kept == {-4: "missed", 0: "kept", 1: "kept", 2: "missed", 4: "kept", 8: "missed"}
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(cohorts(), st.sampled_from(["CK", "MMT", "ADL"]))
 def test_values_by_visit_are_summarised_as_statistics_does(cohort, measure):
     patients = twin.patients_of(cohort)

@@ -17,6 +17,7 @@ from app.protocol.presets import SEED_2008
 from app.timeline.columns import Cohort
 from app.timeline.facts import normalise
 from app.timeline.model import Timeline
+from tests.repetition import repeats
 from tests.spec.scene import NOW
 from tests.twin import ck_intervals as twin
 from tests.twin.cohorts import cohorts, protocols, rows
@@ -111,7 +112,7 @@ def test_a_strategy_that_the_estimate_does_not_follow_is_warned_of(demo, strateg
 
 
 @given(rows())
-@settings(max_examples=20)
+@settings(max_examples=repeats(10, thorough=20))
 def test_the_order_of_the_patients_does_not_change_a_byte(given_rows):
     """Other names, and so another order."""
     other = {row.id: f"Q{99 - int(row.id[1:]):02d}" for row in given_rows.patients}

@@ -4,14 +4,14 @@ import math
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort
-from app.timeline.rows import InfusionRow, LabRow, PatientRow
+from app.timeline.columns import Cohort, InfusionRow, LabRow, PatientRow
 from tests.analyses.reference import reference_cohort
+from tests.repetition import repeats
 from tests.twin import courses as slow
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
@@ -24,6 +24,7 @@ def place_of(row, places):
     return [place for place in places if row.course in (None, place) or (row.and_later and place >= row.course)]
 
 
+@settings(max_examples=repeats(25, thorough=100))
 @given(STUDIES)
 def test_rates_and_changes_by_course_are_those_of_the_twin(case):
     found = answer("courses", *case, Options())

@@ -10,18 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer
-from app.analyses.honesty.notices import SENTENCES
-from app.analyses.honesty.variants import VARIANTS
+from app.analyses.sensitivity.caveat_findings import SENTENCES
+from app.analyses.sensitivity.sensitivity_cases import SENSITIVITY_CASES
 from app.demo import TIMELINES
 from app.derive.visits import window
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.results import Reason
 from app.protocol.model import CkChange
 from app.protocol.presets import PRESETS, SEED_2008
-from app.timeline.columns import Cohort
+from app.timeline.columns import Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.facts import normalise
 from app.timeline.model import Timeline
-from app.timeline.rows import InfusionRow, LabRow, PatientRow
 from tests.twin import derivations as twin
 from tests.twin import honesty as slow
 from tests.twin.cohorts import Rows, changed, cohorts, protocols, rows
@@ -422,7 +421,7 @@ def test_every_caveat_has_a_sentence_and_every_sentence_a_caveat(reference):
 
 def test_every_variant_is_made_and_explained(reference):
     found = answer("sensitivity", reference, SEED_2008, Options()).results
-    assert {each.variant.id for each in found} == set(VARIANTS)
+    assert {each.variant.id for each in found} == set(SENSITIVITY_CASES)
 
 
 def test_nobody_is_named_unless_the_patients_were_asked_for(reference):

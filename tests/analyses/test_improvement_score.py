@@ -15,9 +15,9 @@ from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRan
 from app.protocol.model import Protocol
 from app.protocol.parts import Scale
 from app.protocol.presets import ACR_EULAR_2016_ADULT, IMACS_2004, SEED_2008
-from app.timeline.columns import Cohort
-from app.timeline.rows import AssessmentRow, InfusionRow, LabRow, PatientRow
+from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from tests.derive.core_sets import cohort, visit
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import improvement_score as slow
 from tests.twin.cohorts import changed
@@ -199,7 +199,7 @@ def test_only_the_declared_weeks_are_judged():
     assert [row.week for row in ask(cohort({0: ILL}), protocol).results] == [4, 16]
 
 
-@settings(max_examples=15)
+@settings(max_examples=repeats(6, thorough=15))
 @given(CASES, st.randoms(use_true_random=False))
 def test_the_counts_are_those_of_the_twin_in_any_order(case, shuffled):
     data, protocol = case

@@ -1,16 +1,17 @@
 """What is planned from a cohort is what the estimators plan from the figures of its report."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.analyses import QUESTIONS, Options, answer
-from app.analyses.planning.forecast import PlanningOptions
-from app.estimate.planning import detectable_change, proportion_precision, size_for_half_width
+from app.analyses.planning.planning import PlanningOptions
+from app.estimate.sample_size import detectable_change, proportion_precision, size_for_half_width
 from app.protocol.model import WeeklyChange
 from app.protocol.presets import SEED_2008
 from tests.analyses.reference import reference_cohort
+from tests.repetition import repeats
 from tests.twin.cohorts import changed, cohorts, protocols
 
 
@@ -67,6 +68,7 @@ def test_an_alpha_that_no_test_is_made_at_is_refused(alpha):
         WeeklyChange(alpha=alpha)
 
 
+@settings(max_examples=repeats(25, thorough=100))
 @given(st.tuples(cohorts(), protocols()))
 def test_every_cohort_has_a_plan_or_a_reason(case):
     found = answer("planning", *case, PlanningOptions())

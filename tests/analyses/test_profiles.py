@@ -10,9 +10,8 @@ from app.analyses import Options
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.rates.proportion import proportion
 from app.estimate.times.survival import kaplan_meier
-from app.protocol.conventions import Conventions
+from app.protocol.conventions import PROFILES, Conventions, ProfileName
 from app.protocol.presets import SEED_2008
-from app.protocol.profiles import PROFILES, ProfileName
 from tests.estimate.reference import near, r_cases
 
 

@@ -4,17 +4,17 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.analyses.safety.adverse_events import SafetyOptions
-from app.estimate.rates.rate import event_rate
+from app.estimate.rates.poisson import event_rate
 from app.protocol.model import AdverseReactions
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort
-from app.timeline.rows import EventRow, InfusionRow, LabRow, PatientRow
+from app.timeline.columns import Cohort, EventRow, InfusionRow, LabRow, PatientRow
 from tests.analyses.reference import reference_cohort
+from tests.repetition import repeats
 from tests.twin import courses as slow
 from tests.twin import derivations as twin
 from tests.twin.cohorts import changed, cohorts, protocols
@@ -47,6 +47,7 @@ def days_of(found):
     return [int(row.per.exposure) for row in found.risk_windows]
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES, WINDOWS, st.booleans())
 def test_windows_events_and_severities_are_those_of_the_twin(case, declared, related):
     cohort, protocol = case
@@ -85,6 +86,7 @@ def test_windows_events_and_severities_are_those_of_the_twin(case, declared, rel
         )
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES)
 def test_what_adverse_reactions_answers_too_is_the_same(case):
     [short] = answer("adverse-reactions", *case, Options()).results

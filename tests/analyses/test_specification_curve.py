@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.analyses import Options, answer
-from app.analyses.specification.specification_curve import CurveOptions
+from app.analyses.specification_curve import CurveOptions
 from app.demo import TIMELINES
 from app.protocol.model import Protocol, Visits, WeeklyChange
 from app.protocol.parts import Scale

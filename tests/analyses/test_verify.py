@@ -10,7 +10,7 @@ from scipy.stats import binomtest, norm
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from app.analyses.verify import PublishedFigure, verify
-from app.estimate.rates.printed import agreement, of_difference, of_proportion, of_rate
+from app.estimate.rates.rounded_figures import agreement, of_difference, of_proportion, of_rate
 
 
 def verified(**figure):

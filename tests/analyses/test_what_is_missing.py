@@ -10,10 +10,10 @@ from app.analyses import QUESTIONS, answer
 from app.analyses.planning.what_is_missing import MissingOptions
 from app.protocol.model import CkChange, Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
-from app.timeline.columns import NO_TIME, Cohort
-from app.timeline.rows import AssessmentRow, InfusionRow, LabRow, PatientRow
+from app.timeline.columns import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.analyses.reference import reference_cohort
+from tests.repetition import repeats
 from tests.twin.cohorts import cohorts, protocols
 
 DAY0 = 20_000
@@ -149,6 +149,7 @@ def test_the_reference_cohort_lacks_what_its_last_patient_and_one_visit_lack():
     assert gap(found, endpoint="weekly_change", measure="MMT", week=1).collectable == 2
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(st.tuples(cohorts(), protocols()))
 def test_everybody_treated_is_evaluable_out_of_reach_or_lacks_something(case):
     for row in answer("what-is-missing", *case, MissingOptions()).results:
@@ -219,7 +220,7 @@ def collected(study, protocol, found):
     return Cohort.assemble(study.patients, labs, scores, infusions, [], [])
 
 
-@settings(max_examples=60)
+@settings(max_examples=repeats(25, thorough=60))
 @given(st.tuples(cohorts(), protocols()))
 def test_who_lacks_something_is_evaluable_once_it_is_collected(case):
     study, protocol = case

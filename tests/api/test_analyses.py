@@ -10,7 +10,7 @@ import pytest
 from app import SOFTWARE
 from app.analyses import QUESTIONS, REPORTED
 from app.api import analyses
-from app.api.service import Answers, Counter
+from app.api.state import Answers, ComputeLimiter
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
@@ -290,18 +290,18 @@ def test_everything_else_is_answered_while_questions_wait_for_their_turn(client,
         return compute(name, *more)
 
     monkeypatch.setattr(analyses, "compute", slow)
-    monkeypatch.setattr(Counter, "MOST_WAITING", 3)
+    monkeypatch.setattr(ComputeLimiter, "MOST_WAITING", 3)
     seeds = iter(range(100))
 
     def ask():
         return client.get(f"{home}/analyses/ck-normal-interval?resamples=0&seed={next(seeds)}").status_code
 
     with ThreadPoolExecutor(20) as pool:
-        asked = [pool.submit(ask) for _ in range(Counter.AT_A_TIME)]
+        asked = [pool.submit(ask) for _ in range(ComputeLimiter.AT_A_TIME)]
         for _ in asked:
             assert served.acquire(timeout=30)
         waiting = [pool.submit(ask) for _ in range(3)]
-        places = client.app_state["service"].counter
+        places = client.app_state["app_state"].limiter
         deadline = time.monotonic() + 30
         while places.waiting() < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -311,7 +311,7 @@ def test_everything_else_is_answered_while_questions_wait_for_their_turn(client,
         assert client.get(f"{home}/patients").status_code == 200
         assert not any(each.done() for each in (*asked, *waiting))
         go_on.set()
-        assert [each.result(30) for each in (*asked, *waiting)] == [200] * (Counter.AT_A_TIME + 3)
+        assert [each.result(30) for each in (*asked, *waiting)] == [200] * (ComputeLimiter.AT_A_TIME + 3)
 
 
 def test_the_service_answers_others_while_an_analysis_is_computed(client, monkeypatch):

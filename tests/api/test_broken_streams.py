@@ -16,6 +16,8 @@ from tests.api.examples import NDJSON, timeline
 from tests.api.test_server import Process, running
 from tests.api.test_streaming import joined, many
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(migrated_file, tmp_path_factory) -> Iterator[Process]:

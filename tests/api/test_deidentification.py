@@ -16,6 +16,8 @@ import pytest
 from tests.api.fhir_bodies import HOSPITAL, SECRET, asks, bundle, ck, entry, headache, infusion, named, patient
 from tests.api.test_server import Process, running
 
+pytestmark = pytest.mark.slow
+
 FHIR = "application/fhir+json"
 FORM = "application/x-www-form-urlencoded"
 MRN, RESOURCE, NAME, STREET, PHONE = "MRNQ9901", "PATQ9902", "Qvortrup", "ParkvejQ", "0790011223"

@@ -9,9 +9,9 @@ from fhir.resources.R4B.bundle import Bundle as SecondOpinion
 from app.errors import Busy
 from app.ingest.fhir import read_line
 from app.intake import fhir
-from app.intake.feeds import feed_of
 from app.store import migrations
 from app.store.engine import Database
+from app.submission.feeds import feed_of
 from tests.api.fhir_bodies import (
     BY_URN,
     SECRET,
@@ -114,6 +114,7 @@ def test_a_correction_and_its_original_may_stand_in_one_transaction_in_any_order
     assert trial.labs() == [("CK", 120)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_the_order_of_entries_decides_nothing(trial, order):
     """FHIR processes DELETE first; a client may as well send it last, and a late original beside it."""

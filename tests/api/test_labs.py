@@ -10,8 +10,8 @@ import pytest
 from app.api.labs import EXAMPLES, LabRow
 from app.errors import Busy
 from app.ingest.table import COLUMNS, REQUIRED
-from app.intake import labs as intake
 from app.store import ledger
+from app.submission import loop
 from tests.api.examples import codes, events, lab, make_study
 
 CSV = {"Content-Type": "text/csv"}
@@ -163,7 +163,7 @@ def test_a_number_of_a_hospital_reaches_neither_the_store_nor_the_answer(serve, 
 
 
 def test_what_was_stored_before_the_database_was_busy_is_told(client, home, monkeypatch):
-    monkeypatch.setattr(intake, "GROUP", 1)
+    monkeypatch.setattr(loop, "GROUP", 1)
     submitted = ledger.submit_each
     turns = iter([submitted])
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.negotiation import preferred
+from app.api.responses import preferred
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 

@@ -62,6 +62,7 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
     return schema
 
 
+@pytest.mark.slow
 def test_the_file_at_the_top_of_the_tree_is_what_is_served(client, document):
     written = (ROOT / "openapi.yaml").read_text(encoding="utf-8")
     assert written == openapi_yaml(create_app(Settings.model_construct())), "make openapi writes it anew"
@@ -69,6 +70,7 @@ def test_the_file_at_the_top_of_the_tree_is_what_is_served(client, document):
     assert client.get("/openapi.json").json() == document == yaml.safe_load(written)
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_the_same_bytes_whatever_the_order_of_hashing():
     command = [sys.executable, "-m", "app", "openapi"]
     printed = subprocess.run(
@@ -77,6 +79,7 @@ def test_the_command_line_prints_the_same_bytes_whatever_the_order_of_hashing():
     assert printed.stdout == (ROOT / "openapi.yaml").read_bytes()
 
 
+@pytest.mark.slow
 def test_it_is_a_valid_description(document):
     validate(document)
     assert document["openapi"] == "3.1.0"

@@ -71,6 +71,7 @@ def run(url, *command, **settings):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["serve", "demo"])
 @pytest.mark.parametrize(
     ("settings", "says"),

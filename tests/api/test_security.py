@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.api.security import Door, objection_to_exposure
+from app.api.middleware import RequestGuard, objection_to_exposure
 from app.errors import BodyTimeout
 from app.settings import Settings
 from tests.api.examples import JSON, codes, fill, make_study, timeline
@@ -238,7 +238,7 @@ def test_a_body_that_stops_arriving_is_given_up():
         "type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"",
         "headers": [(b"host", b"127.0.0.1")],
     }  # fmt: skip
-    asyncio.run(Door(reads_the_body, Settings(body_timeout_seconds=0.05))(scope, never, send))
+    asyncio.run(RequestGuard(reads_the_body, Settings(body_timeout_seconds=0.05))(scope, never, send))
     assert sent[0]["status"] == BodyTimeout.status
     assert (b"connection", b"close") in sent[0]["headers"]
 
@@ -262,8 +262,8 @@ def test_a_body_that_trickles_in_is_given_up_as_well():
         "type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"",
         "headers": [(b"host", b"127.0.0.1")],
     }  # fmt: skip
-    door = Door(reads_the_body, Settings(body_timeout_seconds=0.1))
-    asyncio.run(asyncio.wait_for(door(scope, trickle, send), timeout=20))
+    guard = RequestGuard(reads_the_body, Settings(body_timeout_seconds=0.1))
+    asyncio.run(asyncio.wait_for(guard(scope, trickle, send), timeout=20))
     assert sent[0]["status"] == BodyTimeout.status
 
 
@@ -292,7 +292,7 @@ def test_waiting_for_the_end_of_the_connection_is_not_waiting_for_the_body():
         "query_string": b"",
         "headers": [(b"host", b"localhost")],
     }
-    asyncio.run(Door(app, Settings(body_timeout_seconds=0.05))(scope, slow_end, send))
+    asyncio.run(RequestGuard(app, Settings(body_timeout_seconds=0.05))(scope, slow_end, send))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ import pytest
 
 from tests.api.examples import timeline
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STOPPED = {0, -signal.SIGTERM}
 """After its work is done the server ends by the signal that asked it to, as a shell expects."""
@@ -334,7 +336,7 @@ def test_loading_the_demonstration_again_leaves_what_a_user_declared(serve, migr
 
 
 def test_readiness_follows_the_database_and_liveness_does_not(serve, tmp_path, monkeypatch):
-    from app.api.service import Readiness
+    from app.api.state import Readiness
 
     monkeypatch.setattr(Readiness, "SECONDS", 0.0)
     client = serve(f"sqlite:///{tmp_path / 'empty.db'}")
@@ -358,7 +360,7 @@ def test_readiness_is_looked_up_once_a_second(client, monkeypatch):
 
 
 def test_a_scrub_that_a_reader_kept_from_happening_is_done_later(monkeypatch):
-    from app.api.service import Scrubber
+    from app.api.state import Scrubber
 
     class Reluctant:
         def __init__(self, refusals):

@@ -9,8 +9,8 @@ import pytest
 
 from app.api.streaming import Spool
 from app.errors import Busy, ServiceError
-from app.intake import timelines
 from app.store import ledger
+from app.submission import loop
 from tests.api.examples import NDJSON, codes, events, lab, make_study, timeline
 
 
@@ -189,7 +189,7 @@ class TestABusyDatabase:
             return submit_each(*given, **more)
 
         monkeypatch.setattr(ledger, "submit_each", perhaps)
-        monkeypatch.setattr(timelines, "PAUSES", (0.0, 0.0))
+        monkeypatch.setattr(loop, "PAUSES", (0.0, 0.0))
         return following
 
     def test_a_moment_without_a_turn_is_not_noticed(self, client, busy):

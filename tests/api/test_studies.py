@@ -78,7 +78,7 @@ def test_the_order_of_authorities_is_kept(client):
 def test_a_study_that_was_made_before_feeds_is_not_changed_by_declaring_it_again(anywhere):
     """The rows of what it says of its feeds are taken away, as they were never there before."""
     made = anywhere.put("/v1/studies/trial", json=DEFINITION).json()
-    with anywhere.app_state["service"].database.writing() as connection:
+    with anywhere.app_state["app_state"].database.writing() as connection:
         for name in FEEDS:
             connection.execute(study_facts.delete().where(study_facts.c.name == name))
     assert anywhere.get("/v1/studies/trial").json() == made

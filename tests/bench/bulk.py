@@ -14,9 +14,9 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
-from app.intake.timelines import GROUP
 from app.store.drivers import SQLITE_PRAGMAS
 from app.store.migrations import upgrade
+from app.submission.loop import GROUP
 from tests.bench.cohort import results_only
 from tests.bench.loopback import put_study, server
 

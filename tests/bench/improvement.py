@@ -8,14 +8,13 @@ from decimal import Decimal
 
 import numpy as np
 
-from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.improvement_score import improvement_scores
+from app.derive.core_set import CoreSetCourse
 from app.derive.study import DerivedStudy
+from app.derive.total_improvement_score import improvement_scores
 from app.protocol.improvement import TABLE, ImprovementScore
 from app.protocol.model import Protocol, Visits, WeeklyChange
 from app.protocol.presets import ACR_EULAR_2016_ADULT
-from app.timeline.columns import Cohort
-from app.timeline.rows import AssessmentRow, InfusionRow, LabRow, PatientRow
+from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 
 PATIENTS = 10_000
 WEEKS = tuple(range(4, 52, 4))

@@ -4,14 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, report
-from app.derive.exact import ln_ratio
-from app.derive.segments import INCLUDED
+from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
 from app.timeline.columns import NO_TIME
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 
@@ -27,6 +27,7 @@ def renamed(reason):
     return REASONS_OF_THE_TWIN.get(reason, reason)
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_populations_and_courses_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
@@ -48,12 +49,13 @@ def test_populations_and_courses_are_those_of_the_twin(case):
         assert (count, courses) == (sum(course.infusions for course in slow_courses), len(slow_courses))
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_records_baselines_and_visits_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
     patients = twin.patients_of(case[0])
     for measure in twin.measures_of(case[1]):
-        records, rows = study.records(measure), study.weeks(measure)
+        records, rows = study.analysis_values(measure), study.weeks(measure)
         expected = [
             (i, r.day, float(r.value)) for i, p in enumerate(patients) for r in twin.kept(p, case[1], measure).records
         ]
@@ -67,6 +69,7 @@ def test_records_baselines_and_visits_are_those_of_the_twin(case):
             assert seen == {week: record.day for week, record in twin.visits(patient, case[1], measure).items()}
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES)
 def test_responders_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
@@ -81,6 +84,7 @@ def test_responders_are_those_of_the_twin(case):
         assert verdict.flags.get("near_ceiling", 0) == len(evaluable & set(near))
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_weekly_differences_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
@@ -94,11 +98,12 @@ def test_weekly_differences_are_those_of_the_twin(case):
         assert difference[known] == pytest.approx([change for _, change in expected], rel=1e-12, abs=1e-9)
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES)
 def test_spells_of_normal_ck_are_those_of_the_twin(case):
     study, slow = DerivedStudy(*case), twin.tally(*case)
-    spells, first = study.spells, study.first_normal
-    inside = [reason == INCLUDED for reason in spells.reason]
+    spells, first = study.remission_episodes, study.first_normal
+    inside = [reason is None for reason in spells.reason]
     found = [
         (who, twin.Spell(int(start), int(duration), bool(event)))
         for who, start, duration, event, kept in zip(
@@ -107,7 +112,7 @@ def test_spells_of_normal_ck_are_those_of_the_twin(case):
         if kept
     ]
     assert found == slow.spells
-    reasons = Counter(reason for reason in spells.reason if reason != INCLUDED)
+    reasons = Counter(reason for reason in spells.reason if reason is not None)
     treated = [who for who, reason in zip(slow.all, spells.reason, strict=True) if reason != "not_treated"]
     assert treated == slow.safety
     expected = Counter(slow.spell_reasons)
@@ -119,10 +124,12 @@ def test_spells_of_normal_ck_are_those_of_the_twin(case):
             ids(study, first.evaluable), first.time[first.evaluable], first.reached[first.evaluable], strict=True
         )
     ] == slow.first_normals
-    assert study.records("CK").flags.get("borrowed_upper_limit", 0) == slow.borrowed_upper_limit
+    assert study.analysis_values("CK").flags.get("borrowed_upper_limit", 0) == slow.borrowed_upper_limit
     assert int((study.ck_known == -1).sum()) == slow.unknown_normality
 
 
+@pytest.mark.slow
+@settings(max_examples=repeats(30, thorough=100))
 @given(STUDIES)
 def test_answers_count_what_the_twin_counts(case):
     slow, answers = twin.tally(*case), report(*case, Options()).answers
@@ -148,6 +155,7 @@ def test_answers_count_what_the_twin_counts(case):
         assert row.n == len(slow.changes[row.measure, row.scale, row.week])
 
 
+@settings(max_examples=repeats(20, thorough=100))
 @given(STUDIES)
 def test_those_included_and_those_left_out_add_up_to_everybody(case):
     answers = report(*case, Options()).answers
@@ -169,6 +177,7 @@ def test_those_included_and_those_left_out_add_up_to_everybody(case):
         assert n + sum(e.count for e in answers["ck-normal-time"].excluded if e.estimate == name) == everybody
 
 
+@settings(max_examples=repeats(10, thorough=100))
 @given(STUDIES)
 def test_subgroups_partition_the_responders(case):
     whole, parts = (report(*case, Options(by=by)).answers["response-rates"] for by in (None, "diagnosis"))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from app.derive.study import DerivedStudy
 from app.timeline.columns import NO_TIME
+from tests.repetition import repeats
 from tests.twin import ck_intervals as twin
 from tests.twin.cohorts import cohorts, protocols
 
@@ -16,9 +17,9 @@ def seen(day):
 
 
 @given(STUDIES)
-@settings(max_examples=60)
+@settings(max_examples=repeats(30, thorough=60))
 def test_the_ends_of_a_spell_are_those_of_the_twin(case):
-    spells, slow = DerivedStudy(*case).spell_intervals, twin.spells(*case)
+    spells, slow = DerivedStudy(*case).remission_intervals, twin.spells(*case)
     assert spells.in_set.tolist() == [each is not None for each in slow]
     for row, expected in enumerate(slow):
         if expected is not None:
@@ -31,7 +32,7 @@ def test_the_ends_of_a_spell_are_those_of_the_twin(case):
 
 
 @given(STUDIES)
-@settings(max_examples=60)
+@settings(max_examples=repeats(30, thorough=60))
 def test_the_way_to_the_first_normal_ck_is_that_of_the_twin(case):
     first, slow = DerivedStudy(*case).first_normal_intervals, twin.first_normals(*case)
     assert first.evaluable.tolist() == [each is not None for each in slow]
@@ -44,12 +45,12 @@ def test_the_way_to_the_first_normal_ck_is_that_of_the_twin(case):
 @settings(max_examples=30)
 def test_every_interval_has_room_for_the_event(case):
     study = DerivedStudy(*case)
-    spells, first = study.spell_intervals, study.first_normal_intervals
+    spells, first = study.remission_intervals, study.first_normal_intervals
     ended = spells.in_set & spells.ended
     assert (spells.left >= 0).all()
     assert (spells.left[ended] < spells.right[ended]).all()
     assert (spells.right[ended] < spells.longest[ended]).all()
-    assert (spells.seen[spells.in_set] == study.spells.duration[spells.in_set]).all()
+    assert (spells.seen[spells.in_set] == study.remission_episodes.duration[spells.in_set]).all()
     reached = first.evaluable & (first.right != NO_TIME)
     assert (first.left[reached] < first.right[reached]).all()
     assert (first.left[first.evaluable] >= 0).all()

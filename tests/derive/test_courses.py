@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive.courses.course_study import CourseStudy
-from app.derive.exact import ln_ratio
+from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
+from app.derive.study_by_course import CourseStudy
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort
-from app.timeline.rows import InfusionRow, LabRow, PatientRow
+from app.timeline.columns import Cohort, InfusionRow, LabRow, PatientRow
+from tests.repetition import repeats
 from tests.twin import courses as slow
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
@@ -22,6 +22,7 @@ def slow_courses(case):
     return [course for patient in twin.patients_of(case[0]) for course in slow.courses_of(patient, case[1])]
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES)
 def test_courses_are_those_of_the_twin(case):
     found = DerivedStudy(*case).courses
@@ -34,11 +35,12 @@ def test_courses_are_those_of_the_twin(case):
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES)
 def test_baselines_and_visits_of_a_course_are_those_of_the_twin(case):
     study, expected = CourseStudy(DerivedStudy(*case)), slow_courses(case)
     for measure in twin.measures_of(case[1]):
-        records, rows = study.records(measure), study.weeks(measure)
+        records, rows = study.analysis_values(measure), study.weeks(measure)
         for i, course in enumerate(expected):
             seen = {week: (int(records.day[r[i]]), records.value[r[i]]) for week, r in rows.items() if r[i] >= 0}
             visits = twin.visits(course.patient, case[1], measure)
@@ -47,6 +49,7 @@ def test_baselines_and_visits_of_a_course_are_those_of_the_twin(case):
         assert study.baseline_after_previous(measure).tolist() == after
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(STUDIES)
 def test_responses_and_changes_of_a_course_are_those_of_the_twin(case):
     study, expected = CourseStudy(DerivedStudy(*case)), slow_courses(case)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.derive.exact import at_most_zero, difference, ln_ratio
+from app.derive.exact_comparison import at_most_zero, difference, ln_ratio
 
 TENTHS = st.integers(1, 5000).map(lambda n: n / 10)
 HUNDREDTHS = st.integers(1, 100_000).map(lambda n: n / 100)

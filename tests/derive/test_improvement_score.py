@@ -9,16 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive.exact import sign_of_sum
-from app.derive.improvement.core_set import Followed, Reading, most_abnormal
-from app.derive.improvement.definition_of_improvement import definition_of_improvement
-from app.derive.improvement.improvement_score import improvement_scores, measure_score
-from app.derive.improvement.relative_change import Verdict, improved, worsened
-from app.derive.improvement.worsening import at_last_visit, twice_running, worsening_course
+from app.derive.core_set import Followed, ValueRange, most_abnormal
+from app.derive.exact_comparison import sign_of_sum
+from app.derive.imacs_definition_of_improvement import definition_of_improvement
+from app.derive.relative_change import BoundedVerdict, improved, worsened
 from app.derive.study import DerivedStudy
+from app.derive.total_improvement_score import (
+    at_last_visit,
+    improvement_scores,
+    measure_score,
+    twice_running,
+    worsening_course,
+)
 from app.protocol.improvement import TABLE, THRESHOLDS
 from app.protocol.presets import ACR_EULAR_2016_ADULT, ACR_EULAR_2016_JUVENILE, IMACS_2004
 from tests.derive.core_sets import cohort, visit
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import improvement_score as slow
 from tests.twin.core_set_cohorts import CASES
@@ -39,7 +45,7 @@ TENTHS = np.arange(101) / 10
 def followed(name, before, after, span, better="lower", unit=1.0):
     """A measure with exact values: `before` of each patient, `after` of each patient and visit."""
     closed, units = np.zeros((1, 1), dtype=bool), np.full((1, 1), unit)
-    readings = [Reading(each, each, closed, closed, units) for each in (before, after)]
+    readings = [ValueRange(each, each, closed, closed, units) for each in (before, after)]
     return Followed(name, better, span, *readings, np.zeros(after.shape, dtype=np.int64))
 
 
@@ -164,7 +170,7 @@ def test_the_most_abnormal_enzyme_is_followed_and_a_tie_goes_to_the_first_declar
     def reading(*pairs):
         value, limit = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
         closed = np.zeros(len(pairs), dtype=bool)
-        return Reading(value, value, closed, closed, limit)
+        return ValueRange(value, value, closed, closed, limit)
 
     first = reading((0.3, 0.1), (300, 200), (np.nan, 1))
     second = reading((3, 1), (320, 200), (np.nan, 1))
@@ -191,12 +197,12 @@ def test_a_score_that_cannot_be_negative_has_worsening_beside_it():
     assert course.confirmed.surely[0].tolist()[:3] == [False, True, True]
 
 
-def possible(verdict: Verdict, at: tuple[int, int]) -> set[bool]:
-    told = verdict.told(at)
+def possible(verdict: BoundedVerdict, at: tuple[int, int]) -> set[bool]:
+    told = verdict.verdict_at(at)
     return {False, True} if told is None else {told}
 
 
-@settings(max_examples=60)
+@settings(max_examples=repeats(25, thorough=60))
 @given(CASES)
 def test_scores_worsening_and_improvement_are_those_of_the_twin(case):
     cohort_, protocol = case
@@ -252,7 +258,7 @@ def bound(value, sign):
     """One enzyme result known as a bound, with a limit of 100."""
     ends = {"<": (0, value), "<=": (0, value), ">": (value, np.inf), ">=": (value, np.inf), None: (value, value)}[sign]
     opened = [np.array([[sign == each]]) for each in (">", "<")]
-    return Reading(*(np.array([[float(end)]]) for end in ends), *opened, np.full((1, 1), 100.0))
+    return ValueRange(*(np.array([[float(end)]]) for end in ends), *opened, np.full((1, 1), 100.0))
 
 
 def enzyme(before, after):
@@ -280,8 +286,8 @@ def enzyme(before, after):
 def test_a_bound_on_a_limit_counts_as_far_as_it_can_be_reached(before, after, better, worse):
     """Better by 20 per cent, worse by 25: 500 to exactly 400 and to exactly 625."""
     pair = enzyme(before, after)
-    assert improved(pair, 20).told((0, 0)) is better
-    assert worsened(pair, 25, 10).told((0, 0)) is worse
+    assert improved(pair, 20).verdict_at((0, 0)) is better
+    assert worsened(pair, 25, 10).verdict_at((0, 0)) is worse
 
 
 @pytest.mark.parametrize(
@@ -297,7 +303,7 @@ def test_a_bound_on_a_limit_counts_as_far_as_it_can_be_reached(before, after, be
     ],
 )
 def test_bounds_leave_the_most_abnormal_enzyme_open_only_where_they_must(first, second, chosen):
-    readings = [Reading(*(getattr(bound(*each), name)[:, 0] for name in Reading.__dataclass_fields__))
+    readings = [ValueRange(*(getattr(bound(*each), name)[:, 0] for name in ValueRange.__dataclass_fields__))
                 for each in (first, second)]  # fmt: skip
     found, undecided = most_abnormal(readings)
     assert (found.tolist(), undecided.tolist()) == ([chosen], [chosen == -1])

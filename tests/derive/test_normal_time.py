@@ -5,11 +5,11 @@ from hypothesis import given, settings
 
 from app.analyses import Options, answer
 from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
-from app.derive.ck.ck_rescue import CAUSES
-from app.derive.segments import INCLUDED
+from app.derive.rescue_treatment import CAUSES
 from app.derive.study import DerivedStudy
 from app.protocol.presets import SEED_2008
 from app.timeline.columns import NO_TIME
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import normal_time as slow
 from tests.twin.cohorts import changed, cohorts, protocols
@@ -22,7 +22,7 @@ def missing(day):
     return None if day == NO_TIME else int(day)
 
 
-@settings(max_examples=60)
+@settings(max_examples=repeats(30, thorough=60))
 @given(slow.cohorts_with_rescue(), OWN_LIMITS)
 def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, protocol):
     study, patients = DerivedStudy(cohort, protocol), twin.patients_of(cohort)
@@ -33,7 +33,7 @@ def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, prot
         for i, patient in enumerate(patients):
             expected = slow.outcome(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
             found = (int(outcomes.duration[i]), names[outcomes.cause[i]])
-            assert (expected is None) == (study.spells.reason[i] != INCLUDED)
+            assert (expected is None) == (study.remission_episodes.reason[i] is not None)
             late = (bool(outcomes.rescue_after_last_ck[i]), bool(outcomes.death_after_last_ck[i]))
             assert late == slow.after_last_ck(patient, protocol, slow.rescue_day(cohort, i, protocol), strategy)
             if expected is not None:
@@ -52,7 +52,7 @@ def test_no_strategy_follows_a_patient_beyond_the_last_ck_of_known_normality(coh
         assert (study.outcomes(strategy).duration <= longest).all()
 
 
-@settings(max_examples=60)
+@settings(max_examples=repeats(30, thorough=60))
 @given(cohorts(), OWN_LIMITS)
 def test_sustained_normality_and_days_normal_are_those_of_the_twin(cohort, protocol):
     study = DerivedStudy(cohort, protocol)

@@ -4,16 +4,17 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive import parts as module
-from app.derive.parts import parts
-from app.derive.records import Records
+from app.derive import chunks as module
+from app.derive.analysis_values import AnalysisValues
+from app.derive.chunks import chunks
 from app.derive.study import DerivedStudy
+from tests.repetition import repeats
 from tests.twin.cohorts import cohorts, protocols
 
-OF_EACH_PATIENT = ("spells", "first_normal", "sustained", "days_normal")
+OF_EACH_PATIENT = ("remission_episodes", "first_normal", "sustained", "days_normal")
 
 
 def derived(case, rows_at_once):
@@ -31,6 +32,7 @@ def columns(found):
     }
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(st.tuples(cohorts(), protocols()), st.integers(1, 9))
 def test_what_is_derived_does_not_depend_on_the_size_of_the_parts(case, rows_at_once):
     assert columns(derived(case, rows_at_once)) == columns(derived(case, 10**6))
@@ -40,20 +42,22 @@ def test_what_is_derived_does_not_depend_on_the_size_of_the_parts(case, rows_at_
 def test_every_patient_and_every_row_is_in_exactly_one_part(rows_of_each, rows_at_once):
     patient = np.repeat(np.arange(len(rows_of_each)), rows_of_each)
     nothing = np.zeros(len(patient))
-    records = Records(len(rows_of_each), patient, patient, nothing, nothing, patient, nothing.astype(object), {})
+    records = AnalysisValues(len(rows_of_each), patient, patient, nothing, nothing, patient, nothing.astype(object), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROWS_AT_ONCE", rows_at_once)
-        found = list(parts(records))
-    assert [i for part in found for i in range(len(rows_of_each))[part.patients]] == list(range(len(rows_of_each)))
-    assert [i for part in found for i in range(len(patient))[part.rows]] == list(range(len(patient)))
-    for part in found:
-        mine = part.records(records)
-        assert mine.size == part.patients.stop - part.patients.start
-        assert (mine.patient + part.patients.start == patient[part.rows]).all()
+        found = list(chunks(records))
+    assert [i for chunk in found for i in range(len(rows_of_each))[chunk.patients]] == list(range(len(rows_of_each)))
+    assert [i for chunk in found for i in range(len(patient))[chunk.rows]] == list(range(len(patient)))
+    for chunk in found:
+        mine = chunk.analysis_values(records)
+        assert mine.size == chunk.patients.stop - chunk.patients.start
+        assert (mine.patient + chunk.patients.start == patient[chunk.rows]).all()
         assert len(mine.day) <= rows_at_once + max(rows_of_each, default=0)
 
 
 def test_a_study_without_patients_is_one_empty_part():
     nobody = np.zeros(0, dtype=np.int64)
-    records = Records(0, nobody, nobody, nobody.astype(float), nobody.astype(float), nobody, nobody.astype(object), {})
-    assert [part.patients for part in parts(records)] == [slice(0, 0)]
+    records = AnalysisValues(
+        0, nobody, nobody, nobody.astype(float), nobody.astype(float), nobody, nobody.astype(object), {}
+    )
+    assert [chunk.patients for chunk in chunks(records)] == [slice(0, 0)]

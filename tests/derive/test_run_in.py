@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.derive.doses import prednisolone
-from app.derive.intercurrent import RESCUE, dose_steps
+from app.derive.intercurrent_events import RESCUE, dose_steps
 from app.derive.run_in import run_in, slopes
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import NO_TIME, Cohort
-from app.timeline.rows import AssessmentRow, InfusionRow, LabRow, MedicationRow, PatientRow
+from app.timeline.columns import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.twin import derivations as twin
 from tests.twin import honesty as slow
 from tests.twin.cohorts import cohorts, protocols
@@ -36,7 +35,7 @@ def treated(ck=(), medications=(), scores=(), ended=None, infusions=(0,)):
 
 
 def events(**parts):
-    return DerivedStudy(treated(**parts), SEED_2008).intercurrent
+    return DerivedStudy(treated(**parts), SEED_2008).intercurrent_events
 
 
 # --- run-in values ----------------------------------------------------------------------------------------------------
@@ -61,7 +60,7 @@ def test_run_in_values_are_those_of_the_twin(case):
 @given(STUDIES)
 def test_slopes_are_those_of_a_line_through_each_patients_values(case):
     study, protocol = DerivedStudy(*case), case[1]
-    found = slopes(study.records("CK"), study.weeks("CK")[0], protocol.visits, protocol.ck_change)
+    found = slopes(study.analysis_values("CK"), study.weeks("CK")[0], protocol.visits, protocol.ck_change)
     first = window(protocol.ck_change.before_week, protocol.visits)[0]
     last = window(protocol.ck_change.after_week, protocol.visits)[1]
     assert (found.first_day, found.last_day) == (first, last)
@@ -81,7 +80,7 @@ def test_slopes_are_those_of_a_line_through_each_patients_values(case):
 def test_a_slope_through_two_values_is_their_change_per_28_days():
     """clinical.md 3.5: A x 28/(t4 - t0) - B x 28/(t0 - t-4)."""
     study = DerivedStudy(treated(ck=[(-30, 1000), (-2, 2000), (26, 500)]), SEED_2008)
-    found = slopes(study.records("CK"), study.weeks("CK")[0], SEED_2008.visits, SEED_2008.ck_change)
+    found = slopes(study.analysis_values("CK"), study.weeks("CK")[0], SEED_2008.visits, SEED_2008.ck_change)
 
     assert found.before[0] == pytest.approx(np.log(2))
     assert found.after[0] == pytest.approx(-np.log(4))
@@ -90,21 +89,21 @@ def test_a_slope_through_two_values_is_their_change_per_28_days():
 @pytest.mark.parametrize(("day", "inside"), [(-32, False), (-31, True)])
 def test_the_slope_before_begins_with_the_window_of_its_week(day, inside):
     study = DerivedStudy(treated(ck=[(day, 1000), (0, 2000)]), SEED_2008)
-    found = slopes(study.records("CK"), study.weeks("CK")[0], SEED_2008.visits, SEED_2008.ck_change)
+    found = slopes(study.analysis_values("CK"), study.weeks("CK")[0], SEED_2008.visits, SEED_2008.ck_change)
     assert np.isnan(found.before[0]) == (not inside)
 
 
 @pytest.mark.parametrize(("day", "inside"), [(31, True), (32, False)])
 def test_the_slope_after_ends_with_the_window_of_its_week(day, inside):
     study = DerivedStudy(treated(ck=[(0, 1000), (day, 2000)]), SEED_2008)
-    found = slopes(study.records("CK"), study.weeks("CK")[0], SEED_2008.visits, SEED_2008.ck_change)
+    found = slopes(study.analysis_values("CK"), study.weeks("CK")[0], SEED_2008.visits, SEED_2008.ck_change)
     assert np.isnan(found.after[0]) == (not inside)
 
 
 def test_a_value_of_zero_has_no_logarithm_and_is_counted():
     study = DerivedStudy(treated(ck=[(-28, 0), (-7, 900), (0, 1000)]), SEED_2008)
     assert (study.run_in.value.tolist(), study.run_in.zero_values) == (np.log([900, 1000]).tolist(), 1)
-    raw = run_in(study.records("CK"), study.weeks("CK")[0], logarithm=False)
+    raw = run_in(study.analysis_values("CK"), study.weeks("CK")[0], logarithm=False)
     assert raw.value.tolist() == [0, 900, 1000]
 
 
@@ -184,8 +183,8 @@ def test_values_of_the_day_of_a_rescue_are_before_it_and_later_ones_are_not():
         ck=[(0, 1000), (30, 500), (31, 400)], scores=[(0, 50.0), (30, 60.0), (31, 70.0)], infusions=[0, 30]
     )
     before = DerivedStudy(cohort, SEED_2008).before_rescue
-    assert before.records("CK").day.tolist() == [0, 30]
-    assert before.records("MMT").day.tolist() == [0, 30]
+    assert before.analysis_values("CK").day.tolist() == [0, 30]
+    assert before.analysis_values("MMT").day.tolist() == [0, 30]
 
 
 def test_the_untreated_have_no_events():
@@ -197,6 +196,6 @@ def test_the_untreated_have_no_events():
         [MedicationRow("A", "prednisolone", DAY0, None, 20.0, "mg/d")],
         [],
     )
-    found = DerivedStudy(cohort, SEED_2008).intercurrent
+    found = DerivedStudy(cohort, SEED_2008).intercurrent_events
     assert found.day(*RESCUE, "death", "steroid_taper").tolist() == [NO_TIME]
     assert not found.steroid_known.any()

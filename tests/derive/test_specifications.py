@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive.before_dose import all_at, before_dose
-from app.derive.ck.ck_normal import UNKNOWN
-from app.derive.records import Records
-from app.derive.specifications import SpecificationVerdicts
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import UNKNOWN
+from app.derive.specifications import SpecificationVerdicts, all_at, before_dose
 from app.derive.study import DerivedStudy
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.protocol.specification import (
@@ -25,8 +24,8 @@ from app.protocol.specification import (
     VisitWindow,
     specification_of,
 )
-from app.timeline.columns import COMPARATORS, Cohort
-from app.timeline.rows import InfusionRow, LabRow, PatientRow
+from app.timeline.columns import COMPARATORS, Cohort, InfusionRow, LabRow, PatientRow
+from tests.repetition import repeats
 from tests.twin import specifications as twin
 from tests.twin.cohorts import PROTOCOLS, changed, cohorts
 
@@ -76,6 +75,7 @@ def named(study, chosen):
     return [row.id for row, it in zip(study.cohort.patients, chosen, strict=True) if it]
 
 
+@settings(max_examples=repeats(12, thorough=100))
 @given(
     cohorts(8),
     st.sampled_from([SEED_2008, RELATIVE_20, LOWER, BORROWED]),
@@ -152,7 +152,7 @@ def test_a_missing_value_that_counts_as_no_response_leaves_nobody_of_the_set_out
 def records_of(*values, signs=None, limits=None):
     """One patient with these values before the dose, the last on day 0."""
     n = len(values)
-    return Records(
+    return AnalysisValues(
         size=1,
         patient=np.zeros(n, int),
         day=np.arange(-n + 1, 1),

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.estimate.rates.clustered import clustered_proportion, clustered_rate, clustered_rate_ratio
+from app.estimate.rates.poisson import rate_ratio
 from app.estimate.rates.proportion import proportion
-from app.estimate.rates.rate_ratio import rate_ratio
 
 EVENTS = np.array([0, 3, 1, 0, 7, 2, 0, 1])
 TIME = np.array([10.0, 12.5, 3.0, 8.0, 20.0, 6.0, 9.5, 1.0])

@@ -13,7 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from app.estimate.results import Reason
-from app.estimate.times.competing import cumulative_incidence, event_free, restricted_mean_event_free
+from app.estimate.times.aalen_johansen import cumulative_incidence, event_free, restricted_mean_event_free
 from app.estimate.times.survival import kaplan_meier, restricted_mean
 
 PATIENTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=12)

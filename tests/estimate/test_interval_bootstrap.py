@@ -12,6 +12,7 @@ from app.estimate.times import turnbull_bootstrap
 from app.estimate.times.interval_censored import SEED, interval_censored
 from tests.estimate.reference import by_id
 from tests.estimate.test_interval_censored import ANY, HALVES, columns, estimate, patients_of
+from tests.repetition import repeats
 
 COSMESIS = patients_of(by_id("ic_breast_cosmesis_radiotherapy"))
 
@@ -41,7 +42,7 @@ def check(intervals, resamples, k, **options):
 
 
 @given(ANY.filter(lambda each: len(each) > 1 and any(right is not None for _, right in each)))
-@settings(max_examples=40)
+@settings(max_examples=repeats(15, thorough=40))
 def test_the_limits_are_those_of_estimates_made_one_by_one(intervals):
     check(intervals, 39, 1)
 

@@ -60,6 +60,7 @@ MANY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", MANY.values(), ids=MANY)
 def test_every_selected_walsh_average_of_many_values_is_the_one_that_sorting_finds(values):
     ordered = rounded(values)

@@ -1,6 +1,7 @@
 """Precision and sample size against statsmodels, trying every size, and figures of R."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, chi2, norm, t
 from statsmodels.stats.power import TTestPower
 
-from app.estimate import planning
-from app.estimate.planning import (
+from app.estimate import sample_size
+from app.estimate.rates.proportion import proportion
+from app.estimate.sample_size import (
     detectable_change,
     events_for_median,
     median_precision,
@@ -19,7 +21,6 @@ from app.estimate.planning import (
     size_for_half_width,
     size_for_signed_rank,
 )
-from app.estimate.rates.proportion import proportion
 
 
 @given(st.integers(1, 60), st.floats(0, 1).filter(lambda rate: rate == 0 or rate > 1e-300))
@@ -58,14 +59,20 @@ def test_size_and_difference_are_those_of_statsmodels(n, effect, alpha, power):
     assert size_for_change(effect * 3, 3.0, alpha=alpha, power=power).n == math.ceil(float(size))
 
 
+@cache
+def deviations_of_two():
+    """The deviations that two differences may have, each as likely as another."""
+    shares = (np.arange(200_000) + 0.5) / 200_000
+    return np.sqrt(chi2.ppf(shares, 1))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [1e-6, 1e-5])
 @pytest.mark.parametrize("power", [0.51, 0.8, 0.9999])
 def test_power_is_what_is_asked_for_where_scipy_has_no_noncentral_t(alpha, power):
     """The power is averaged over the deviations that two differences may have: their square is chi-squared."""
     difference = detectable_change(2, 1.0, alpha=alpha, power=power).difference
-    shares = (np.arange(200_000) + 0.5) / 200_000
-    deviation = np.sqrt(chi2.ppf(shares, 1))
-    found = norm.cdf(difference * math.sqrt(2) - t.isf(alpha / 2, 1) * deviation).mean()
+    found = norm.cdf(difference * math.sqrt(2) - t.isf(alpha / 2, 1) * deviations_of_two()).mean()
     assert found == pytest.approx(power, abs=1e-4)
     assert size_for_change(difference * (1 + 1e-9), 1.0, alpha=alpha, power=power).n == 2
     assert size_for_change(difference * 0.999, 1.0, alpha=alpha, power=power).n == 3
@@ -115,7 +122,7 @@ def test_the_events_for_a_median_are_the_first_that_are_enough(ratio):
     ("plan", "arguments", "named"),
     [
         (proportion_precision, (0, 0.5), {}),
-        (proportion_precision, (planning.LARGEST_PLAN + 1, 0.5), {}),
+        (proportion_precision, (sample_size.LARGEST_PLAN + 1, 0.5), {}),
         (proportion_precision, (5, 1.5), {}),
         (size_for_half_width, (1, 0.5), {}),
         (detectable_change, (5, 0), {}),

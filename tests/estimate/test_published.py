@@ -5,8 +5,8 @@ import pytest
 from app.estimate.arithmetic import normal_quantile
 from app.estimate.changes.multiplicity import adjust
 from app.estimate.changes.paired_change import paired_change
+from app.estimate.rates.poisson import event_rate
 from app.estimate.rates.proportion import proportion
-from app.estimate.rates.rate import event_rate
 from app.estimate.times.survival import kaplan_meier, restricted_mean
 from tests.estimate.reference import by_id
 

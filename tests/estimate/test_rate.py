@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.estimate.rates.rate import event_rate
+from app.estimate.rates.poisson import event_rate
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -17,6 +17,7 @@ from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, Survival, TestResult
 from app.estimate.summary import summarise
 from app.estimate.times.survival import kaplan_meier, restricted_mean
+from tests.repetition import repeats
 
 MODELS = [each for each in Result.__subclasses__() if each.__module__ == Result.__module__]
 NUMBERS = st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6), max_size=8)
@@ -48,6 +49,7 @@ def parts(result):
                 yield from parts(each)
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(NUMBERS, PATIENTS)
 def test_results_hold_plain_finite_numbers_and_a_null_has_its_reason(numbers, patients):
     for result in everything_computed(numbers, patients):
@@ -59,6 +61,7 @@ def test_results_hold_plain_finite_numbers_and_a_null_has_its_reason(numbers, pa
             assert bool(nulls) == (values.get("reason") is not None), (part, nulls)
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(NUMBERS, PATIENTS)
 def test_what_is_written_as_json_can_be_read_back(numbers, patients):
     for result in everything_computed(numbers, patients):

@@ -11,13 +11,14 @@ from sqlalchemy import select
 from app.ingest.native import read_timeline
 from app.ingest.pseudonyms import Identifier, Pseudonyms, study_key
 from app.ingest.table import Dialect
-from app.intake import fhir, hl7v2, labs
+from app.intake import fhir, hl7v2
 from app.main import create_app
 from app.protocol.presets import SEED_2008
 from app.settings import Settings
 from app.store import ledger, studies
 from app.store import tables as stored
 from app.store.engine import Database
+from app.submission.batches import store_table
 from app.timeline.history import LabFact
 from tests.feeds import writers
 from tests.feeds.cohorts import FIRST
@@ -70,7 +71,7 @@ class Post:
         """All that is stored of results: patient, every column of every version, the revisions that added and removed
         it.
         """
-        table, patients = stored.lab_results, stored.patients
+        (table, _), patients = stored.FACTS["labs"], stored.patients
         columns = [table.c[name] for name in (*LabFact._fields, "added", "removed")]
         study = select(stored.studies.c.key).where(stored.studies.c.id == self.study).scalar_subquery()
         clause = select(patients.c.id, *columns).join_from(table, patients).where(patients.c.study == study)
@@ -115,7 +116,7 @@ def send_hl7v2(post: Post, people: Sequence[Person], *, offsets: bool = False) -
 
 def send_table(post: Post, people: Sequence[Person], *, offsets: bool = False) -> None:
     body, dialect = writers.table(people, offsets=offsets), Dialect(";", ",", frozenset({"NA"}))
-    taken = labs.take(post.database, post.study, body, dialect, secret=SECRET, now=RECEIVED, atomic=False)
+    taken = store_table(post.database, post.study, body, dialect, secret=SECRET, now=RECEIVED, atomic=False)
     assert [item.error for item in taken.items] == [None] * len(people)
     assert taken.skipped == {"code": sum(len(person.results) for person in people)}
 

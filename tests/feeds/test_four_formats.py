@@ -70,6 +70,7 @@ def post(migrated, tmp_path) -> Iterator[Post]:
         yield post
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sender", FEEDS)
 def test_the_same_results_in_another_format_are_the_same_facts(told, sender):
     assert told(sender)[0] == told("native")[0]

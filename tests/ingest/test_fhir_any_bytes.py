@@ -136,6 +136,7 @@ def everything(body: bytes, to: Feed) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FEEDS, ids=["pseudonyms", "records"])
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(["replace", "remove", "join"]), ODD), max_size=4))
 @settings(max_examples=300, deadline=None)

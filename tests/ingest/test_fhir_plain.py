@@ -66,6 +66,7 @@ def resource(content, to=KEYED):
     return Resource(content, "Observation", Message(to, json.dumps(content).encode()))
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), max_size=3))
 @settings(max_examples=1_500, deadline=None)
 def test_the_quick_reader_agrees_or_is_silent(changes):

@@ -98,6 +98,7 @@ def answered(trial: Database, body: bytes) -> None:
 QUIET = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @given(body=damaged())
 @QUIET
 def test_a_damaged_message_is_answered(trial, body):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.analyses import Options, answer
 from app.protocol.presets import SEED_2008
 from tests.journeys import recompute
+from tests.repetition import repeats
 from tests.report.tables import exported, of_csv, of_parquet, types_of
 from tests.twin.cohorts import cohorts, protocols
 
@@ -145,7 +146,7 @@ def check(tables, answers, protocol):
     return compared
 
 
-FEWER = settings(max_examples=settings.default.max_examples // 3)
+FEWER = settings(max_examples=repeats(12, thorough=33))
 QUESTIONS = ("response-rates", "weekly-change", "ck-change", "ck-normal-time", "adverse-reactions")
 
 

@@ -21,6 +21,8 @@ from app.store import migrations
 from tests.api.fhir_bodies import HOSPITAL, LAB, SECRET, bundle, ck, entry, headache, infusion, ldh, patient
 from tests.api.test_server import Process, running
 
+pytestmark = pytest.mark.slow
+
 STUDIES = {
     "records": {"authorities": [HOSPITAL]},
     "pseudonyms": {"identifiers": "pseudonyms"},
@@ -136,7 +138,6 @@ def generated(tmp_path_factory) -> list[Path]:
     return sorted((to / "fhir").glob("*.json"))
 
 
-@pytest.mark.slow
 def test_generated_patients_load_and_what_is_not_kept_is_counted(server, generated):
     assert len(generated) == 2
     base = f"http://127.0.0.1:{server.port}/fhir/generated"

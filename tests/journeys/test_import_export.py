@@ -16,9 +16,10 @@ from app.demo import TIMELINES
 from app.errors import ServiceError
 from app.ingest.elements import Elements
 from app.ingest.lines import Lines
-from app.intake import timelines
 from app.store import ledger
 from app.store.engine import Database
+from app.store.snapshot import StudyAt
+from app.submission import loop
 from app.transfer import exports, files
 from app.transfer.imports import import_file
 from app.transfer.steps import Into
@@ -27,6 +28,7 @@ from tests.ingest.hl7v2_messages import obx, oru
 from tests.ingest.tables import table
 from tests.journeys.command_line import CK, Place, timeline
 from tests.journeys.conftest import service
+from tests.repetition import repeats
 
 PATIENT = {"id": "P1", "sex": "female", "birth_year": 1953, "diagnosis": "polymyositis"}
 
@@ -117,7 +119,7 @@ class TestThereAndBackAgain:
     def test_an_export_is_there_when_it_is_complete_and_for_its_owner_only(self, here, monkeypatch):
         here.run("import", TIMELINES, "--study", "trial")
         file = here.folder / "all.ndjson"
-        monkeypatch.setattr(exports.timelines, "document", lambda *_: 1 / 0)
+        monkeypatch.setattr(StudyAt, "timeline", lambda *_: 1 / 0)
         assert here.run("export", "--study", "trial", "--output", file).exit_code == 1
         assert not file.exists()
         monkeypatch.undo()
@@ -225,20 +227,21 @@ class TestSize:
         assert whole.status_code == 200, whole.text
         assert here.digest("whole") == here.digest("trial")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("cutter", [Lines, Elements, files.Messages])
     def test_no_more_than_a_part_of_a_file_is_in_memory(self, tmp_path, cutter):
         pieces = {Lines: b'{"a": 1}\n', Elements: b'{"a": "]"}, ', files.Messages: b"MSH|^~\\&|a\rPID|1\r"}
-        file = tmp_path / "large"
+        file, parts = tmp_path / "large", repeats(24, thorough=60)
         with file.open("wb") as opened:
             opened.write(b"[" if cutter is Elements else b"")
-            for _ in range(60):
+            for _ in range(parts):
                 opened.write(pieces[cutter] * (100_000 // len(pieces[cutter])))
                 opened.write(b" " * 400_000)
         tracemalloc.start()
-        assert sum(len(group) for _, group in files.groups(file, cutter(1_000_000))) > 60 * 5_000
+        assert sum(len(group) for _, group in files.groups(file, cutter(1_000_000))) > parts * 5_000
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert file.stat().st_size > 29_000_000
+        assert file.stat().st_size > parts * 490_000
         assert peak < 8_000_000
 
     def test_a_piece_that_is_too_long_is_refused_and_the_others_are_not(self, here):
@@ -255,6 +258,7 @@ class TestSize:
             assert (ended.exit_code, list(here.read(name[2:]))) == (1, ["P1", "P3"]), ended.output
 
 
+@pytest.mark.slow
 class TestBesideTheService:
     """Importing while the service runs on the same file."""
 
@@ -300,7 +304,7 @@ class TestBesideTheService:
             return submit_each(*given, **more)
 
         monkeypatch.setattr(ledger, "submit_each", busy_after_the_first)
-        monkeypatch.setattr(timelines, "PAUSES", (0.0,))
+        monkeypatch.setattr(loop, "PAUSES", (0.0,))
         file = here.write("a.ndjson", [timeline(f"P{n:03}", CK) for n in range(120)])
         rejects = here.folder / "r.ndjson"
         ended = here.run("import", file, "--study", "trial", "--rejects", rejects)
@@ -325,7 +329,7 @@ class TestBesideTheService:
         st.binary(max_size=12) | st.sampled_from([b"\r", b"\n", b'"', b"MSH|", b"{}", b"]", b",", b"\0"]), max_size=12
     ),
 )
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=repeats(60, thorough=150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_bytes_of_a_file_nothing_but_outcomes_come_of_it(here, format, begun, parts):
     file = here.write("garbage", begun + b"".join(parts))
     database = Database(here.url)

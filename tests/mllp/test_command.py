@@ -22,6 +22,8 @@ from app.store.studies import FeedDefinition, StudyDefinition, put_study
 from app.store.timelines import document
 from tests.mllp.conftest import WAIT, Sender
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 FEEDS = FeedDefinition(identifiers="pseudonyms", authorities=("HOSP",))
 

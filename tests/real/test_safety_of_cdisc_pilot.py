@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from app.derive.ck.ck_normal import ABNORMAL, NORMAL, UNKNOWN
-from app.derive.segments import first_where, last_where, pick_int
+from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
+from app.derive.per_patient import first_where, last_where, pick_int
 from app.derive.study import DerivedStudy
 from app.estimate.times.survival import kaplan_meier
 from app.ingest.native import read_timeline
@@ -289,7 +289,7 @@ def time_to_first_high(arm: str, subjects: list[Subject]) -> Any:
     """By the service's own derivations and estimator."""
     made = [json.dumps(timeline(subject)).encode() for subject in subjects if subject.arm == arm]
     study = DerivedStudy(Cohort.of_histories([read_timeline(each, NOW) for each in made]), PROTOCOL)
-    records, known = study.records("CK"), study.ck_known
+    records, known = study.analysis_values("CK"), study.ck_known
     assert not (known == UNKNOWN).any()
     after = records.day > 0
     high = first_where(records.patient, records.size, after & (known == ABNORMAL))

@@ -15,6 +15,7 @@ from app.report.document import report_document
 from app.timeline.columns import Cohort
 from app.timeline.facts import normalise
 from app.timeline.model import Timeline
+from tests.repetition import repeats
 from tests.report.tables import HEADER, made, of_csv, types_of
 from tests.twin.cohorts import cohorts, protocols
 
@@ -44,7 +45,8 @@ def document(cohort, protocol):
     return json.loads(report_document(HEADER, report(cohort, protocol, Options())))
 
 
-@settings(max_examples=settings.default.max_examples // 5)
+@pytest.mark.slow
+@settings(max_examples=repeats(8, thorough=20))
 @given(cohorts(5), protocols())
 def test_every_number_of_the_report_is_a_row_and_no_other_is(cohort, protocol):
     told = document(cohort, protocol)

@@ -23,9 +23,18 @@ from app.report.datasets.measured import REASONS
 from app.report.datasets.parameters import LOG_CK, PARAMETERS
 from app.report.datasets.parquet import as_parquet
 from app.report.datasets.variables import Dataset
-from app.timeline.columns import NO_TIME, Cohort
-from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
+from app.timeline.columns import (
+    NO_TIME,
+    AssessmentRow,
+    Cohort,
+    EventRow,
+    InfusionRow,
+    LabRow,
+    MedicationRow,
+    PatientRow,
+)
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+from tests.repetition import repeats
 from tests.report.tables import HEADER, exported, made, of_csv, of_parquet, types_of
 from tests.twin.cohorts import PROTOCOLS, changed, cohorts, protocols
 from tests.twin.cohorts import rows as twin_rows
@@ -33,7 +42,7 @@ from tests.twin.cohorts import rows as twin_rows
 DAY = 12_884
 """2005-04-11."""
 HOUR = 3_600_000_000
-FEWER = settings(max_examples=settings.default.max_examples // 4)
+FEWER = settings(max_examples=repeats(10, thorough=25))
 """Four datasets are made, written and read again in each example."""
 
 
@@ -411,7 +420,7 @@ def test_each_fact_is_a_row_and_those_left_out_are_those_that_are_flagged(cohort
         mine = [row for row in sent if row["PARAMCD"] == code]
         if measure in {"MMT", "ADL"} and measure not in protocol.scales:
             continue
-        flags, records = study.records(measure).flags, study.records(measure)
+        flags, records = study.analysis_values(measure).flags, study.analysis_values(measure)
         for reason in ("scale_mismatch", "after_death", "day_0_post_dose", "duplicate_draw"):
             assert sum(row["ANLREAS"] == reason for row in mine) == flags.get(reason, 0), (measure, reason)
         assert sum(row["ANL02FL"] == "Y" for row in mine) == len(records.day)

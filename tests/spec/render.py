@@ -5,16 +5,16 @@ docs/definitions.md.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from app.protocol.improvement import CoreSet
-from app.protocol.model import Protocol
-from app.protocol.presets import PRESETS
-from app.protocol.response import (
+from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
     ResponseRule,
 )
+from app.protocol.improvement import CoreSet
+from app.protocol.model import Protocol
+from app.protocol.presets import PRESETS
 from tests.spec.book import CHAPTERS
 from tests.spec.rule import Case, listed
 from tests.spec.told import given, then

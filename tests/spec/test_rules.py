@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from app.analyses.codes import EXCLUSIONS, FLAGS
+from app.derive.reasons import ExclusionReason, FlagCode
 from app.protocol.conventions import Conventions
 from app.protocol.presets import PRESETS
 from app.timeline.vocabulary import STATUSES, Comparator, Relation
@@ -81,13 +81,13 @@ def test_every_choice_of_every_convention_is_shown(convention: str, choice: str)
     assert named
 
 
-@pytest.mark.parametrize("reason", EXCLUSIONS)
+@pytest.mark.parametrize("reason", ExclusionReason)
 def test_every_reason_for_leaving_a_patient_out_is_shown(reason: str):
     expected = [value for _, case in CASES for value in (case.expect or {}).values()]
     assert reason in expected
 
 
-@pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag not in NOT_YET_SHOWN])
+@pytest.mark.parametrize("flag", [flag for flag in FlagCode if flag not in NOT_YET_SHOWN])
 def test_every_flag_is_shown_raised_and_not_raised(flag: str):
     counts = {
         bool(value)

@@ -5,14 +5,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.analyses.codes import EXCLUSIONS
+from app.derive.reasons import ExclusionReason
 from app.errors import SENTENCES, FaultCode
 from app.estimate.results import Reason
 from tests.spec.rule import FIRST_INFUSION, Case, Day, Event, Infusion, Patient, Recorded, Rounded, Value, listed
 
 CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
 FLAG = re.compile(r"(?<=flag )\w+|[a-z0-9]+(?:_[a-z0-9]+)+")
-NOTHING = {*EXCLUSIONS, *Reason, "last_week_not_significant", "last_week_without_p"}
+NOTHING = {*ExclusionReason, *Reason, "last_week_not_significant", "last_week_without_p"}
 
 
 def given(case: Case) -> str:

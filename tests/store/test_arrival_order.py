@@ -3,6 +3,8 @@
 import json
 import random
 
+import pytest
+
 from app.analyses import Options, report
 from app.protocol.presets import SEED_2008
 from app.store.chain import verify
@@ -10,9 +12,10 @@ from app.store.ledger import submit, submit_each
 from app.store.studies import StudyDefinition, put_study
 from app.store.timelines import cohort, document
 from app.timeline.facts import AttributeFact, History
+from tests.repetition import repeats
 from tests.store.posts import ck, history, now, timeline
 
-ORDERS = {"sqlite": 1000, "postgresql": 60}
+ORDERS = {"sqlite": repeats(250, thorough=1000), "postgresql": repeats(15, thorough=60)}
 ANALYSED = 50
 """One order in so many is analysed as well; the digest of the data is compared in all."""
 
@@ -109,8 +112,9 @@ def analysed(data):
     return json.dumps([found.populations.model_dump(), answers])
 
 
+@pytest.mark.slow
 def test_any_order_of_arrival_ends_in_one_state(database, study):
-    """A thousand orders on SQLite and some dozens on PostgreSQL, each in a study of its own, all in one transaction."""
+    """Many orders on SQLite and some on PostgreSQL, each in a study of its own, all in one transaction."""
     chance = random.Random(20080118)
     ends, reports = set(), set()
     with database.writing() as connection:

@@ -100,6 +100,7 @@ def altered(value, chance):
     return chance.choice([1, 0, "x", 1.5])
 
 
+@pytest.mark.slow
 def test_hundreds_of_tamperings_are_all_noticed(tmp_path):
     original = tmp_path / "original.db"
     migrations.upgrade(f"sqlite:///{original}")

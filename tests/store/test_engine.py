@@ -221,6 +221,7 @@ for n in itertools.count(int(sys.argv[2])):
 """
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_survives_the_death_of_the_process(tmp_path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     migrations.upgrade(url)

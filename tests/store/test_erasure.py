@@ -11,7 +11,7 @@ from app.store import migrations
 from app.store.chain import verify
 from app.store.engine import Database
 from app.store.erasure import Erasure, erase
-from app.store.revisions import resolve
+from app.store.revisions import AsOf, resolve
 from app.store.studies import get_study
 from tests.store.posts import begin_study, ck, columns, etag, got, now, post, put, revisions, timeline, values
 
@@ -27,7 +27,7 @@ def answers(database, study):
     for record in revisions(database, study):
         try:
             with database.reading() as connection:
-                resolve(connection, study, revision=record.number, now=now())
+                resolve(connection, study, AsOf(record.number), now=now())
             readable.append(record.number)
         except Erased:
             assert record.erased

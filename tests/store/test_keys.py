@@ -4,9 +4,9 @@ import pytest
 
 from app.errors import Conflict, NotFound
 from app.ingest.pseudonyms import fingerprint, study_key
-from app.intake.feeds import feed_of, objection_to_secret, remember_key
 from app.store import keys
 from app.store.studies import FeedDefinition
+from app.submission.feeds import feed_of, objection_to_secret, remember_key
 from tests.store.posts import begin_study, now
 
 SECRET, OTHER = "x" * 32, "y" * 32

@@ -14,7 +14,7 @@ from app.store.chain import verify
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.ledger import submit, submit_each
-from app.store.revisions import resolve
+from app.store.revisions import AsOf, resolve
 from app.timeline.facts import AttributeFact, History
 from tests.store.posts import begin_study, ck, columns, etag, got, history, now, put, revisions, timeline
 
@@ -301,10 +301,10 @@ class Ledger(RuleBasedStateMachine):
     def compare(self, number):
         if any(first <= number < erased for first, erased in self.model.windows):
             with pytest.raises(Erased), self.database.reading() as connection:
-                resolve(connection, self.study, revision=number, now=now())
+                resolve(connection, self.study, AsOf(number), now=now())
             return
         with self.database.reading() as connection:
-            assert resolve(connection, self.study, revision=number, now=now()).number == number
+            assert resolve(connection, self.study, AsOf(number), now=now()).number == number
         snapshot = self.model.snapshots[number]
         for patient in NAMES:
             if patient in snapshot:
@@ -327,6 +327,7 @@ class Ledger(RuleBasedStateMachine):
         }, document["patient"].get(LINK)
 
 
+@pytest.mark.slow
 def test_the_ledger_says_what_a_dictionary_would(database):
     engine = database.engine.dialect.name
     machine = type(f"On{engine}", (Ledger,), {"database": database})

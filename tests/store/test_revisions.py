@@ -4,13 +4,13 @@ import pytest
 
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.store.erasure import erase
-from app.store.revisions import RevisionPoint, list_revisions, resolve
+from app.store.revisions import AsOf, RevisionPoint, list_revisions, resolve
 from tests.store.posts import now, post, revisions, timeline
 
 
 def resolved(database, study, **asked):
     with database.reading() as connection:
-        return resolve(connection, study, now=asked.pop("now", now()), **asked)
+        return resolve(connection, study, AsOf(asked.get("revision"), asked.get("as_of")), now=asked.get("now", now()))
 
 
 @pytest.fixture

@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.timeline.columns import NO_TIME, Cohort
+from app.timeline.columns import (
+    NO_TIME,
+    AssessmentRow,
+    Cohort,
+    EventRow,
+    InfusionRow,
+    LabRow,
+    MedicationRow,
+    PatientRow,
+    patient_row,
+)
 from app.timeline.moments import EPOCH_DAY, Moment, day_text, read_time
-from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow, patient_row
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.timeline.documents import LATEST, NOW, document, history, lab, series
 

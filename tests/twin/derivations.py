@@ -35,14 +35,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from app.protocol.model import Protocol
-from app.protocol.parts import Scale
-from app.protocol.response import (
+from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
     PercentAboveBaseline,
     PointsAboveBaseline,
 )
+from app.protocol.model import Protocol
+from app.protocol.parts import Scale
 from app.timeline.columns import COMPARATORS, NO_TIME, Cohort
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 
 from app.protocol.model import Protocol, Treatment, Visits
 from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.timeline.columns import Cohort
+from app.timeline.columns import AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, PatientRow
 from app.timeline.moments import DAY_MICROSECONDS, EPOCH_DAY, microseconds
-from app.timeline.rows import AssessmentRow, EventRow, InfusionRow, LabRow, PatientRow
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import PROTOCOLS, Rows, changed, cohorts, protocols, rows
 
@@ -443,12 +443,14 @@ def test_an_event_counts_from_the_first_infusion_on(event, infused, counts):
 # --- any cohort -------------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=repeats(30, thorough=100))
 @given(rows(max_patients=4), protocols())
 def test_the_order_of_the_rows_decides_nothing(found, protocol):
     turned = Rows(*(getattr(found, name)[::-1] for name in list(Rows.__dataclass_fields__)[:-1]), found.time_zone)
     assert twin.tally(found.cohort(), protocol) == twin.tally(turned.cohort(), protocol)
 
 
+@settings(max_examples=repeats(40, thorough=100))
 @given(cohorts(max_patients=4), protocols())
 def test_what_is_kept_and_what_is_left_out_is_everything(cohort, protocol):
     for patient in twin.patients_of(cohort):
@@ -463,7 +465,7 @@ def test_what_is_kept_and_what_is_left_out_is_everything(cohort, protocol):
             assert all(isinstance(record.value, Fraction) for record in found.records)
 
 
-@settings(max_examples=400)
+@settings(max_examples=repeats(200, thorough=400))
 @given(cohorts(), protocols())
 def _collect(met: Counter, cohort: Cohort, protocol: Protocol) -> None:
     answer = twin.tally(cohort, protocol)

@@ -7,24 +7,24 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Question
 from app.analyses.ck_normal.ck_normal_time import (
     NormalTimeOptions,
     became_normal_reasons,
+    normal_time_definition,
+    normality_excluded,
     normality_flags,
-    strategy_asked,
+    strategy_in_force,
 )
-from app.analyses.ck_normal.normal_strategies import times_of
+from app.analyses.ck_normal.intercurrent_strategies import times_of
 from app.analyses.comparison.comparisons import UNKNOWN
-from app.analyses.frame import Answer, Context, Definition, Findings, Grouped, Options, Question, contexts, shared
-from app.derive.ck.ck_rescue import ABNORMAL, CENSORED
-from app.derive.study import DerivedStudy
+from app.derive.rescue_treatment import ABNORMAL, CENSORED
 from app.estimate.results import Median, Number, Reason, RestrictedMean, Result, Survival, TestResult, WhyNull
 from app.estimate.times.group_survival import HazardRatio, LogRank, MeanDifference, cox, log_rank, mean_difference
 from app.estimate.times.survival import kaplan_meier, restricted_mean
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy
 from app.timeline.columns import Bools, Ints
 
-NAME = "ck-normal-groups"
 FEW_EVENTS = 10
 SMALL_GROUP = 20
 Estimate = Literal["time_normal", "time_to_first_normal"]
@@ -97,27 +97,27 @@ class Group:
         return self.context.group is not None and not set(self.context.group.values()) & set(UNKNOWN)
 
 
-def ck_normal_groups(study: DerivedStudy, options: Options) -> CkNormalGroups:
+def ck_normal_groups(whole: Context) -> Findings:
     """Both times in each subgroup, and the tests between them."""
-    found = Findings()
-    rule = study.protocol.ck_normal_time
-    strategy = strategy_asked(options) or rule.rescue
-    parts = list(contexts(study, options))
+    strategy, parts = strategy_in_force(whole), list(whole.subgroups())
     normal = [_time_normal(context, strategy) for context in parts]
     first = [_time_to_first_normal(context) for context in parts]
-    for context in parts:
-        found.excluded += context.excluded(context.study.spells.reason, "CK", estimate="time_normal")
-        reasons = became_normal_reasons(context.study)
-        found.excluded += context.excluded(reasons, "CK", estimate="time_to_first_normal")
-        found.flags += normality_flags(context)
-    parameters = rule.model_copy(update={"rescue": strategy}).model_dump(mode="json")
-    definition = Definition(id="first_normal_to_first_abnormal", parameters=parameters)
-    results = (
-        _comparison("time_normal", normal, options),
-        _comparison("time_to_first_normal", first, options),
+    return Findings(
+        {
+            "results": [
+                _comparison("time_normal", normal, whole),
+                _comparison("time_to_first_normal", first, whole),
+            ]
+        },
+        [row for each in parts for row in normality_excluded(each, became_normal_reasons(each.study))],
+        [flag for each in parts for flag in normality_flags(each)],
+        _caveats([each for each in (*normal, *first) if each.compared], strategy),
     )
-    caveats = _caveats([each for each in (*normal, *first) if each.compared], strategy)
-    return CkNormalGroups(results=results, **shared(NAME, study, options, found, caveats, definition))
+
+
+def _basis(whole: Context) -> Basis:
+    caveats = ("not_randomised", "conditioned_on_normalising", "seen_at_visits_only", "definitions_are_ours")
+    return Basis(caveats, normal_time_definition(whole))
 
 
 def _time_normal(context: Context, strategy: RescueStrategy) -> Group:
@@ -128,23 +128,16 @@ def _time_normal(context: Context, strategy: RescueStrategy) -> Group:
 
 
 def _time_to_first_normal(context: Context) -> Group:
-    first, asked = context.study.became_normal, context.conventions
+    first = context.study.became_normal
     durations, events = first.time[first.evaluable], first.reached[first.evaluable]
-    curve = kaplan_meier(
-        durations,
-        events,
-        level=context.level,
-        interval=asked.interval,
-        median=asked.median,
-        plateau=asked.plateau,
-    )
+    curve = kaplan_meier(durations, events, **context.curve)
     until = context.protocol.ck_normal_time.rmst_until_days
     return Group(context, durations, events, curve, restricted_mean(durations, events, until=until))
 
 
-def _comparison(estimate: Estimate, groups: Sequence[Group], options: Options) -> GroupComparison:
+def _comparison(estimate: Estimate, groups: Sequence[Group], whole: Context) -> GroupComparison:
     """The groups that share a value are compared, those who have none stand last and by themselves."""
-    level, asked = options.level, options.by is not None
+    level, asked = whole.level, whole.options.by is not None
     compared, others = [each for each in groups if each.compared], [each for each in groups if not each.compared]
     size = max(1, len(compared))
     numbers = np.repeat(np.arange(len(compared)), [len(each.durations) for each in compared])
@@ -196,20 +189,21 @@ def _alone(group: Group, reason: Reason) -> GroupTime:
     )
 
 
-def _caveats(groups: Sequence[Group], strategy: RescueStrategy) -> tuple[str, ...]:
+def _caveats(groups: Sequence[Group], strategy: RescueStrategy) -> list[str]:
     noticed = {
         "few_events": any(int(group.events.sum()) < FEW_EVENTS for group in groups),
         "small_counts": any(len(group.durations) < SMALL_GROUP for group in groups),
         "cause_specific_hazards": strategy == "competing",
     }
-    always = ("not_randomised", "conditioned_on_normalising", "seen_at_visits_only", "definitions_are_ours")
-    return (*always, *(code for code, holds in noticed.items() if holds))
+    return [code for code, holds in noticed.items() if holds]
 
 
 QUESTION = Question(
-    NAME,
+    "ck-normal-groups",
     "Do subgroups differ in how long CK takes to become normal and stays so?",
     CkNormalGroups,
     ck_normal_groups,
+    _basis,
     options_type=NormalTimeOptions,
+    compares_groups=True,
 )

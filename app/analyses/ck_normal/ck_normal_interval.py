@@ -1,32 +1,28 @@
-"""For how long CK stays normal, told from what was seen: it became abnormal between two draws, not at one."""
+"""For how long CK stays normal, from what was seen: it became abnormal between two draws, not at one."""
+
+from dataclasses import replace
 
 import numpy as np
 from pydantic import Field
 
-from app.analyses.ck_normal.ck_normal_time import became_normal_reasons
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
     Findings,
-    Flag,
     Grouped,
     Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.derive.ck.ck_normal import UNKNOWN
-from app.derive.study import DerivedStudy
+from app.analyses.ck_normal.ck_normal_time import became_normal_reasons, normality_excluded, undetermined
 from app.estimate.arithmetic import quantile_of
 from app.estimate.results import Median, Number, Reason, Result, WhyNull
 from app.estimate.times.interval_censored import SEED, IntervalCensored, interval_censored
 from app.estimate.times.survival import kaplan_meier
 from app.timeline.columns import NO_TIME, Bools, Ints
-
-NAME = "ck-normal-interval"
 
 
 class IntervalOptions(Options):
@@ -135,17 +131,17 @@ class CkNormalIntervals(Answer):
     results: tuple[NormalInterval, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
 
 
-def ck_normal_interval(study: DerivedStudy, asked: Options) -> CkNormalIntervals:
+def ck_normal_interval(context: Context) -> Findings:
     """The first spell of normal CK of every patient, known up to the draws about its end."""
-    options = asked if isinstance(asked, IntervalOptions) else IntervalOptions.model_validate(dict(asked))
-    results: list[NormalInterval] = []
-    found = Findings()
-    for context in contexts(study, options):
-        results.append(_normal_interval(context, options))
-        found.excluded += context.excluded(context.study.spells.reason, "CK", estimate="time_normal")
-        reasons = became_normal_reasons(context.study)
-        found.excluded += context.excluded(reasons, "CK", estimate="time_to_first_normal")
-        found.flags += _flags(context)
+    return Findings(
+        {"results": [_normal_interval(context, context.options_as(IntervalOptions))]},
+        normality_excluded(context, became_normal_reasons(context.study)),
+        context.flags_of("CK", undetermined(context.study)),
+    )
+
+
+def _basis(whole: Context) -> Basis:
+    options = whole.options_as(IntervalOptions)
     definition = Definition(
         id="last_normal_to_first_abnormal",
         parameters={"rescue": "treatment_policy", "resamples": options.resamples, "seed": options.seed},
@@ -157,27 +153,27 @@ def ck_normal_interval(study: DerivedStudy, asked: Options) -> CkNormalIntervals
         "resampling_is_approximate",
         "uncontrolled_pre_post",
         "definitions_are_ours",
-        *(() if study.protocol.ck_normal_time.rescue == "treatment_policy" else ("rescue_ignored",)),
+        *(() if whole.protocol.ck_normal_time.rescue == "treatment_policy" else ("rescue_ignored",)),
     )
-    return CkNormalIntervals(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
+    return Basis(caveats, definition)
 
 
 def _normal_interval(context: Context, options: IntervalOptions) -> NormalInterval:
-    spells = context.study.spell_intervals
-    chosen = spells.in_set
-    ended = spells.ended[chosen]
+    episodes = context.study.remission_intervals
+    chosen = episodes.in_set
+    ended = episodes.ended[chosen]
     return NormalInterval(
         group=context.group,
-        estimate=_estimate(context, options, spells.left[chosen], spells.right[chosen]),
-        right_endpoint=_right_endpoint(context, spells.seen[chosen], ended),
+        estimate=_estimate(context, options, episodes.left[chosen], episodes.right[chosen]),
+        right_endpoint=_right_endpoint(context, episodes.seen[chosen], ended),
         bounds=Bounds(
-            shortest=_median(context, spells.left[chosen], ended),
-            longest=_median(context, spells.seen_longest[chosen], ended),
+            shortest=_median(context, episodes.left[chosen], ended),
+            longest=_median(context, episodes.seen_longest[chosen], ended),
         ),
         visit_gaps=VisitGaps(
-            within_spells=_gaps(spells.gaps),
-            of_relapses=_gaps((spells.right - spells.left)[chosen & spells.ended]),
-            before_spells=_gaps((spells.start - spells.start_after)[chosen]),
+            within_spells=_gaps(episodes.gaps),
+            of_relapses=_gaps((episodes.right - episodes.left)[chosen & episodes.ended]),
+            before_spells=_gaps((episodes.start - episodes.start_after)[chosen]),
         ),
         time_to_first_normal=_first_normal(context, options),
         patients=_listed(context) if context.listed else None,
@@ -213,17 +209,10 @@ def _right_endpoint(context: Context, durations: Ints, events: Bools) -> RightEn
 
 
 def _median(context: Context, durations: Ints, events: Bools, convention: str | None = None) -> Median:
-    conventions = context.conventions
     if convention is not None:
-        conventions = conventions.model_copy(update={"median": convention})
-    return kaplan_meier(
-        durations,
-        events,
-        level=context.level,
-        interval=conventions.interval,
-        median=conventions.median,
-        plateau=conventions.plateau,
-    ).median
+        conventions = context.conventions.model_copy(update={"median": convention})
+        context = replace(context, conventions=conventions)
+    return kaplan_meier(durations, events, **context.curve).median
 
 
 def _gaps(days: Ints) -> Gaps:
@@ -235,7 +224,7 @@ def _gaps(days: Ints) -> Gaps:
 
 def _listed(context: Context) -> tuple[SeenInterval, ...]:
     study = context.study
-    spells, first = study.spell_intervals, study.first_normal_intervals
+    episodes, first = study.remission_intervals, study.first_normal_intervals
 
     def days(values: Ints, known: Bools) -> list[int | None]:
         return [int(value) if is_known else None for value, is_known in zip(values, known, strict=True)]
@@ -244,29 +233,22 @@ def _listed(context: Context) -> tuple[SeenInterval, ...]:
         context.ids,
         days(first.left, first.evaluable),
         days(first.right, first.evaluable & (first.right != NO_TIME)),
-        (reason or None for reason in became_normal_reasons(study)),
-        days(spells.left, spells.in_set),
-        days(spells.right, spells.ended),
-        days(spells.longest, spells.ended),
-        (reason or None for reason in study.spells.reason),
+        became_normal_reasons(study),
+        days(episodes.left, episodes.in_set),
+        days(episodes.right, episodes.ended),
+        days(episodes.longest, episodes.ended),
+        study.remission_episodes.reason,
         strict=True,
     )
     names = ("patient", "normal_after", "normal_by", "normal_reason", "left", "right", "longest", "reason")
     return tuple(SeenInterval.model_validate(dict(zip(names, row, strict=True))) for row in columns)
 
 
-def _flags(context: Context) -> list[Flag]:
-    study = context.study
-    counts = dict(study.records("CK").flags)
-    counts["undetermined"] = int((study.ck_known == UNKNOWN).sum())
-    counts["baseline_too_old"] = int((study.baseline_too_old("CK") & study.efficacy).sum())
-    return context.flags(counts, "CK")
-
-
 QUESTION = Question(
-    NAME,
+    "ck-normal-interval",
     "Between which draws does CK stop being normal?",
     CkNormalIntervals,
     ck_normal_interval,
+    _basis,
     options_type=IntervalOptions,
 )

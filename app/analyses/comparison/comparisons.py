@@ -6,36 +6,46 @@ the attribute, or with `unknown`, are compared with nobody and counted.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from app.analyses.comparison.compared import (
+from app.analyses.answer import (
+    Answer,
+    Basis,
+    By,
+    Context,
+    Definition,
+    Excluded,
+    Findings,
+    Options,
+    Question,
+    groups_by,
+    values_of,
+)
+from app.analyses.comparison.two_groups import (
+    Arm,
     ChangeComparison,
-    Compared,
+    ComparisonSettings,
     ForestRow,
-    Manner,
-    Pair,
+    GroupPair,
     ResponseComparison,
-    Side,
+    caveats_of,
     compare,
-    definition_of,
     left_out,
     noticed,
 )
-from app.analyses.frame import Answer, By, Context, Definition, Excluded, Findings, Options, Question, shared
+from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy
 from app.estimate.effect import EffectEstimate
 from app.estimate.rates.contingency import mcnemar_exact
 from app.estimate.results import Reason, Result, TestResult, WhyNull
-from app.protocol.model import Protocol
+from app.protocol.endpoints import Response
 from app.protocol.parts import contradiction
-from app.protocol.response import Response
-from app.timeline.columns import Bools
 
-NAME = "comparisons"
 UNKNOWN = (None, "unknown")
 
 
@@ -107,76 +117,59 @@ class GroupComparisons(Answer):
     forest: tuple[ForestRow, ...] = Field(description="The comparisons as lines to draw.", examples=[[]])
 
 
-def comparisons(study: DerivedStudy, options: ComparisonOptions) -> GroupComparisons:
+def comparisons(whole: Context) -> Findings:
     """Every pair of groups, and every pair of primary endpoints."""
-    values = [None] * len(study.cohort) if options.by is None else _values(study, options.by)
+    study, options = whole.study, whole.options_as(ComparisonOptions)
+    values = [None] * len(study.cohort) if options.by is None else values_of(study, options.by)
     groups = sorted({value for value in values if value not in UNKNOWN})
     pairs, reason = _pairs(study, values, groups, options)
-    manner = Manner(options.level, options.conventions(study.protocol.conventions), options.stratify)
-    compared = compare(pairs, manner)
-    whole = Context(study, None, options.level, manner.conventions)
-    found = Findings(excluded=_excluded(whole, values, options.by), flags=noticed(whole))
-    return GroupComparisons(
-        reason=reason,
-        groups=tuple(groups),
-        unassigned=0 if options.by is None else sum(value in UNKNOWN for value in values),
-        stratified_by=options.stratify,
-        results=tuple(compared.responses),
-        changes=tuple(compared.changes),
-        paired_endpoints=_paired(study, options.level),
-        forest=compared.forest(),
-        **shared(NAME, study, options, found, caveats_of(study, compared), change_definition(study.protocol)),
+    compared = compare(pairs, ComparisonSettings(whole.level, whole.conventions, options.stratify))
+    return Findings(
+        {
+            "results": compared.responses,
+            "changes": compared.changes,
+            "paired_endpoints": _paired(study, whole.level),
+            "forest": compared.forest(),
+        },
+        _excluded(whole),
+        noticed(whole),
+        compared.caveats,
+        {
+            "reason": reason,
+            "groups": tuple(groups),
+            "unassigned": 0 if options.by is None else sum(value in UNKNOWN for value in values),
+            "stratified_by": options.stratify,
+        },
     )
-
-
-def change_definition(protocol: Protocol) -> Definition:
-    """What the changes that are compared are."""
-    return Definition(id="change_from_baseline", parameters=protocol.weekly_change.model_dump(mode="json"))
-
-
-def caveats_of(study: DerivedStudy, compared: Compared) -> tuple[str, ...]:
-    """What to be careful about in any comparison of groups."""
-    best = any(getattr(declared.rule, "value", None) == "best" for declared in study.protocol.responses)
-    found = ["definitions_are_ours", *(["best_of_many"] if best else [])]
-    if compared.responses or compared.changes:
-        found += ["not_randomised", "many_comparisons", *(["small_counts"] if compared.small else [])]
-    return tuple(found)
-
-
-def _values(study: DerivedStudy, by: By) -> list[str | None]:
-    return [getattr(row, by) for row in study.cohort.patients]
 
 
 def _pairs(
     study: DerivedStudy, values: Sequence[str | None], groups: Sequence[str], options: ComparisonOptions
-) -> tuple[list[Pair], Reason | None]:
+) -> tuple[list[GroupPair], Reason | None]:
     """Which groups are compared, and why none are."""
     if options.by is None:
         return [], Reason.NO_GROUPS
     if len(groups) < 2:
         return [], Reason.ONE_GROUP
     known = np.array([value not in UNKNOWN for value in values], dtype=np.bool_)
-    sides = {label: Side(label, study, np.array([value == label for value in values])) for label in groups}
+    arms = {label: Arm(label, study, np.array([value == label for value in values])) for label in groups}
     reference = options.reference
     if reference is not None:
-        against = sides.get(reference)
-        others = [side for label, side in sides.items() if label != reference]
-        return ([Pair(side, against) for side in others], None) if against else ([], Reason.NO_SUCH_GROUP)
+        against = arms.get(reference)
+        others = [arm for label, arm in arms.items() if label != reference]
+        return ([GroupPair(arm, against) for arm in others], None) if against else ([], Reason.NO_SUCH_GROUP)
     if len(groups) == 2:
-        return [Pair(sides[groups[0]], sides[groups[1]])], None
-    return [Pair(side, Side(None, study, known & ~side.members)) for side in sides.values()], None
+        return [GroupPair(arms[groups[0]], arms[groups[1]])], None
+    return [GroupPair(arm, Arm(None, study, known & ~arm.members)) for arm in arms.values()], None
 
 
-def _excluded(whole: Context, values: Sequence[str | None], by: By | None) -> list[Excluded]:
+def _excluded(whole: Context) -> list[Excluded]:
     """Who is in no comparison, by group where there are groups."""
-    everybody: Bools = np.ones(len(values), dtype=np.bool_)
+    by = whole.options.by
     if by is None:
-        return left_out(whole, everybody)
-    found: list[Excluded] = []
-    for value in sorted({value for value in values if value is not None}) + ([None] if None in values else []):
-        part = Context(whole.study, {by: value}, whole.level, whole.conventions)
-        found += left_out(part, np.array([each == value for each in values], dtype=np.bool_))
-    return found
+        return left_out(whole, np.ones(len(whole.study.cohort), dtype=np.bool_))
+    members = groups_by(whole.study, by).items()
+    return [row for value, mine in members for row in left_out(replace(whole, group={by: value}), mine)]
 
 
 def _paired(study: DerivedStudy, level: float) -> tuple[PairedEndpoints, ...]:
@@ -193,8 +186,8 @@ def _endpoints(study: DerivedStudy, first: Response, second: Response, level: fl
     n = int(judged.sum())
     table = mcnemar_exact(first_only, second_only, n - first_only - second_only, level=level)
     return PairedEndpoints(
-        first=Endpoint(measure=first.rule.measure, definition=definition_of(first)),
-        second=Endpoint(measure=second.rule.measure, definition=definition_of(second)),
+        first=Endpoint(measure=first.rule.measure, definition=Definition.of_rule(first.rule)),
+        second=Endpoint(measure=second.rule.measure, definition=Definition.of_rule(second.rule)),
         n=n,
         both=both,
         first_only=first_only,
@@ -206,5 +199,11 @@ def _endpoints(study: DerivedStudy, first: Response, second: Response, level: fl
 
 
 QUESTION = Question(
-    NAME, "Do groups of patients, or endpoints, differ?", GroupComparisons, comparisons, ComparisonOptions
+    "comparisons",
+    "Do groups of patients, or endpoints, differ?",
+    GroupComparisons,
+    comparisons,
+    lambda whole: Basis(caveats_of(whole.protocol), change_definition(whole.protocol)),
+    options_type=ComparisonOptions,
+    compares_groups=True,
 )

@@ -10,16 +10,27 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
+from app.analyses.answer import (
+    Answer,
+    Basis,
+    Context,
+    Definition,
+    Excluded,
+    Findings,
+    Flag,
+    Grouped,
+    Question,
+    values_of,
+)
 from app.analyses.comparison.comparisons import UNKNOWN
-from app.analyses.frame import Answer, Context, Definition, Findings, Flag, Grouped, Options, Question, contexts, shared
-from app.derive.segments import first_reason
+from app.derive.per_patient import first_reason
+from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.changes.mixed_model import MixedModel, mixed_model
 from app.estimate.changes.ratio import ratio_interval
 from app.estimate.results import Interval, Result
 from app.timeline.columns import Floats
 
-NAME = "repeated-measures"
 CAVEATS = (
     "definitions_are_ours",
     "uncontrolled_pre_post",
@@ -71,35 +82,36 @@ class RepeatedMeasures(Answer):
     )
 
 
-def repeated_measures(study: DerivedStudy, options: Options) -> RepeatedMeasures:
+def repeated_measures(context: Context) -> Findings:
     """Every measure of the weekly comparison."""
-    found = Findings()
-    results: list[RepeatedMeasure] = []
-    for context in contexts(study, options):
-        for measure in study.protocol.weekly_change.measures:
-            values = _values(context.study, measure)
-            found.excluded += context.excluded(_reasons(context.study, measure, values), measure)
-            found.flags += _flags(context, measure)
-            model = mixed_model(values, _weeks(study), level=options.level)
-            results.append(
-                RepeatedMeasure(
-                    group=context.group,
-                    measure=measure,
-                    scale=_scale(measure),
-                    model=model,
-                    ratios=_ratios(model, measure),
-                )
+    study = context.study
+    models: list[RepeatedMeasure] = []
+    excluded: list[Excluded] = []
+    flags: list[Flag] = []
+    for measure in context.protocol.weekly_change.measures:
+        values = _values(study, measure)
+        excluded += context.excluded(_reasons(study, measure, values), measure)
+        flags += context.flags_of(measure, upper_limits=False)
+        model = mixed_model(values, _weeks(study), level=context.level)
+        models.append(
+            RepeatedMeasure(
+                group=context.group,
+                measure=measure,
+                scale=_scale(measure),
+                model=model,
+                ratios=_ratios(model, measure),
             )
-    caveats = CAVEATS + (("not_randomised",) if options.by else ())
+        )
+    return Findings({"results": models}, excluded, flags)
+
+
+def _basis(whole: Context) -> Basis:
     definition = Definition(
         id="random_intercept_reml",
-        parameters={"weeks": list(_weeks(study)), "measures": list(study.protocol.weekly_change.measures)},
+        parameters={"weeks": list(_weeks(whole.study)), "measures": list(whole.protocol.weekly_change.measures)},
     )
-    return RepeatedMeasures(
-        results=tuple(results),
-        interactions=_interactions(study, options),
-        **shared(NAME, study, options, found, caveats, definition),
-    )
+    caveats = CAVEATS + (("not_randomised",) if whole.options.by else ())
+    return Basis(caveats, definition, {"interactions": _interactions(whole)})
 
 
 def _weeks(study: DerivedStudy) -> tuple[int, ...]:
@@ -121,11 +133,15 @@ def _values(study: DerivedStudy, measure: str) -> Floats:
     return np.where(positive, np.log(np.where(positive, values, 1.0)), np.nan)
 
 
-def _reasons(study: DerivedStudy, measure: str, values: Floats) -> tuple[str, ...]:
+def _reasons(study: DerivedStudy, measure: str, values: Floats) -> tuple[ExclusionReason | None, ...]:
     """Why a patient has no value in the model."""
     rows = study.weeks(measure)
     unseen = np.max([rows[week] for week in _weeks(study)], axis=0) < 0
-    missing = (*study.left_out, ("no_value_in_window", unseen), ("zero_value", np.isnan(values).all(axis=1)))
+    missing = (
+        *study.left_out,
+        (ExclusionReason.NO_VALUE_IN_WINDOW, unseen),
+        (ExclusionReason.ZERO_VALUE, np.isnan(values).all(axis=1)),
+    )
     return first_reason(missing, len(study.cohort))
 
 
@@ -143,25 +159,23 @@ def _ratios(model: MixedModel, measure: str) -> tuple[EffectRatio, ...]:
     )
 
 
-def _interactions(study: DerivedStudy, options: Options) -> tuple[GroupInteraction, ...]:
+def _interactions(whole: Context) -> tuple[GroupInteraction, ...]:
     """Both groups in one model; patients of no known group are in neither."""
-    if options.by is None:
+    if whole.options.by is None:
         return ()
-    values = [getattr(row, options.by) for row in study.cohort.patients]
+    values = values_of(whole.study, whole.options.by)
     groups = sorted({value for value in values if value not in UNKNOWN})
     if len(groups) != 2:
         return ()
-    return tuple(
-        _interaction(study, values, groups, measure, options) for measure in study.protocol.weekly_change.measures
-    )
+    measures = whole.protocol.weekly_change.measures
+    return tuple(_interaction(whole, values, groups, measure) for measure in measures)
 
 
-def _interaction(
-    study: DerivedStudy, values: Sequence[str | None], groups: Sequence[str], measure: str, options: Options
-) -> GroupInteraction:
+def _interaction(whole: Context, values: Sequence[str | None], groups: Sequence[str], measure: str) -> GroupInteraction:
+    study = whole.study
     known = np.array([value in groups for value in values], dtype=np.bool_)
     in_first = np.array([value == groups[0] for value in values], dtype=np.bool_)
-    model = mixed_model(_values(study, measure)[known], _weeks(study), group=in_first[known], level=options.level)
+    model = mixed_model(_values(study, measure)[known], _weeks(study), group=in_first[known], level=whole.level)
     return GroupInteraction(
         first=groups[0],
         second=groups[1],
@@ -172,14 +186,10 @@ def _interaction(
     )
 
 
-def _flags(context: Context, measure: str) -> list[Flag]:
-    records = context.study.records(measure)
-    counts = dict(records.flags)
-    counts.pop("no_upper_limit", None)
-    counts["baseline_too_old"] = int((context.study.baseline_too_old(measure) & context.study.efficacy).sum())
-    return context.flags(counts, measure)
-
-
 QUESTION = Question(
-    NAME, "How does each measure change over all visits, in one model?", RepeatedMeasures, repeated_measures
+    "repeated-measures",
+    "How does each measure change over all visits, in one model?",
+    RepeatedMeasures,
+    repeated_measures,
+    _basis,
 )

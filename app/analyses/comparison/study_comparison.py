@@ -5,19 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from app.analyses.comparison.compared import (
+from app.analyses.answer import Answer, Basis, By, Context, Findings, Options, Populations, populations, shared_part
+from app.analyses.comparison.two_groups import (
+    Arm,
     ChangeComparison,
+    ComparisonSettings,
     ForestRow,
-    Manner,
-    Pair,
+    GroupPair,
     ResponseComparison,
-    Side,
+    caveats_of,
     compare,
     left_out,
     noticed,
 )
-from app.analyses.comparison.comparisons import caveats_of, change_definition
-from app.analyses.frame import Answer, By, Context, Findings, Options, Populations, populations, shared
+from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy
 from app.protocol.conventions import Multiplicity, ProportionInterval
 from app.protocol.model import Protocol
@@ -70,25 +71,27 @@ def study_comparison(
     first: NamedCohort, other: NamedCohort, protocol: Protocol, asked: BetweenStudies, *, same_protocol: bool
 ) -> StudyComparison:
     """The first study against the other; `same_protocol` says whether the other declares the same definitions."""
-    options = asked.options()
-    conventions = options.conventions(protocol.conventions)
-    studies = [(named.name, DerivedStudy(named.cohort, protocol)) for named in (first, other)]
-    sides = [Side(name, study, np.ones(len(study.cohort), dtype=np.bool_)) for name, study in studies]
-    compared = compare([Pair(*sides)], Manner(options.level, conventions, asked.stratify))
-    found = Findings()
-    for side in sides:
-        context = Context(side.study, {"study": side.label}, options.level, conventions)
-        found.excluded += left_out(context, side.members)
-        found.flags += noticed(context)
-    caveats = (*caveats_of(studies[0][1], compared), "patients_may_overlap")
-    if not same_protocol:
-        caveats = (*caveats, "other_protocol")
-    common = shared(NAME, studies[0][1], options, found, caveats, change_definition(protocol))
+    contexts = [
+        Context.of(DerivedStudy(named.cohort, protocol), asked.options(), {"study": named.name})
+        for named in (first, other)
+    ]
+    arms = [
+        Arm(named.name, context.study, np.ones(len(named.cohort), dtype=np.bool_))
+        for named, context in zip((first, other), contexts, strict=True)
+    ]
+    whole = contexts[0]
+    compared = compare([GroupPair(*arms)], ComparisonSettings(whole.level, whole.conventions, asked.stratify))
+    found = [
+        Findings(excluded=left_out(context, arm.members), flags=noticed(context))
+        for context, arm in zip(contexts, arms, strict=True)
+    ]
+    caveats = [*caveats_of(protocol), *compared.caveats, "patients_may_overlap"]
+    basis = Basis([*caveats, *([] if same_protocol else ["other_protocol"])], change_definition(protocol))
     return StudyComparison(
-        other_populations=populations(studies[1][1]),
+        other_populations=populations(contexts[1].study),
         stratified_by=asked.stratify,
         results=tuple(compared.responses),
         changes=tuple(compared.changes),
         forest=compared.forest(),
-        **common | {"by": "study"},
+        **shared_part(NAME, whole, found, basis) | {"by": "study"},
     )

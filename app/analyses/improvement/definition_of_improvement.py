@@ -4,30 +4,25 @@ from typing import Any
 
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
     Findings,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.analyses.improvement.core_set import MeasureAt, flags, left_out, methods, recorded, visit_reasons
-from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.definition_of_improvement import Judgement
-from app.derive.improvement.definition_of_improvement import definition_of_improvement as judge
-from app.derive.improvement.relative_change import improved
-from app.derive.study import DerivedStudy
+from app.analyses.improvement.core_set_answers import MeasureAt, flags, left_out, recorded, visit_reasons
+from app.derive.core_set import CoreSetCourse
+from app.derive.imacs_definition_of_improvement import Judgement
+from app.derive.imacs_definition_of_improvement import definition_of_improvement as judge
+from app.derive.relative_change import improved
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, WhyNull
 from app.protocol.improvement import DefinitionOfImprovement, judged_weeks
-
-NAME = "definition-of-improvement"
 
 
 class MeasureVerdict(MeasureAt):
@@ -81,27 +76,25 @@ class DefinitionOfImprovementAnswer(Answer):
     results: tuple[VisitVerdicts, ...] = Field(description="One entry a week (and subgroup).", examples=[[]])
 
 
-def definition_of_improvement(study: DerivedStudy, options: Options) -> DefinitionOfImprovementAnswer:
+def definition_of_improvement(context: Context) -> Findings:
     """The declared definition at every judged week."""
-    declared = study.protocol.definition_of_improvement
-    found = Findings()
+    declared = context.protocol.definition_of_improvement
     if declared is None:
-        common = shared(NAME, study, options, found, ())
-        return DefinitionOfImprovementAnswer(reason=Reason.NOT_DECLARED, results=(), **common)
-    results: list[VisitVerdicts] = []
+        return Findings()
+    percent, course = declared.improved_percent, context.study.core_set(declared)
+    noticed = flags(context, declared, course, lambda best: ~improved(best, percent).possibly)
+    return Findings({"results": _visits(context, declared, course)}, left_out(context, course), noticed)
+
+
+def _basis(whole: Context) -> Basis:
+    declared = whole.protocol.definition_of_improvement
+    if declared is None:
+        return Basis(fields={"reason": Reason.NOT_DECLARED})
     parameters: dict[str, Any] = declared.model_dump(mode="json")
-    parameters["weeks"] = list(judged_weeks(declared, study.protocol.visits.weeks))
+    parameters["weeks"] = list(judged_weeks(declared, whole.protocol.visits.weeks))
     definition = Definition(id="imacs_definition_of_improvement", parameters=parameters)
-    for context in contexts(study, options):
-        course = context.study.core_set(declared)
-        results += _visits(context, declared, course)
-        found.excluded += left_out(context, course)
-        found.flags += flags(
-            context, declared, course, lambda best: ~improved(best, declared.improved_percent).possibly
-        )
     caveats = ("incomplete_visits", "response_seen_at_visits", "uncontrolled_pre_post")
-    common = shared(NAME, study, options, found, caveats, definition)
-    return DefinitionOfImprovementAnswer(reason=None, results=tuple(results), **common)
+    return Basis(caveats, definition, {"reason": None})
 
 
 def _visits(context: Context, declared: DefinitionOfImprovement, course: CoreSetCourse) -> list[VisitVerdicts]:
@@ -111,7 +104,7 @@ def _visits(context: Context, declared: DefinitionOfImprovement, course: CoreSet
     for column, week in enumerate(judgement.weeks):
         complete, surely = judgement.complete[:, column], judgement.improved.surely[:, column]
         k, n = int((surely & complete).sum()), int(complete.sum())
-        estimate = proportion(k, n, level=context.level, methods=methods(context))
+        estimate = proportion(k, n, level=context.level, methods=context.proportion_methods)
         rows.append(
             VisitVerdicts(
                 group=context.group,
@@ -133,17 +126,17 @@ def _visits(context: Context, declared: DefinitionOfImprovement, course: CoreSet
 def _listed(
     context: Context, declared: DefinitionOfImprovement, course: CoreSetCourse, judgement: Judgement
 ) -> list[tuple[PatientVerdict, ...]]:
-    told = recorded(declared, course)
+    measures_at = recorded(declared, course)
     found = []
     for column, reasons in enumerate(visit_reasons(context, course)):
         rows = []
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True)):
             at = (i, column)
             measures = () if reason else tuple(
-                MeasureVerdict(**row, improved=better.told(at), worse=worse.told(at))
-                for row, (_, better, worse) in zip(told(i, column), judgement.by_measure, strict=True)
+                MeasureVerdict(**row, improved=better.verdict_at(at), worse=worse.verdict_at(at))
+                for row, (_, better, worse) in zip(measures_at(i, column), judgement.by_measure, strict=True)
             )  # fmt: skip
-            verdict = None if reason else judgement.improved.told(at)
+            verdict = None if reason else judgement.improved.verdict_at(at)
             why = reason or (Reason.UNDECIDED if verdict is None else None)
             rows.append(PatientVerdict(patient=patient, improved=verdict, reason=why, measures=measures))
         found.append(tuple(rows))
@@ -151,6 +144,9 @@ def _listed(
 
 
 QUESTION = Question(
-    NAME, "How many patients improved, by the IMACS definition?", DefinitionOfImprovementAnswer,
+    "definition-of-improvement",
+    "How many patients improved, by the IMACS definition?",
+    DefinitionOfImprovementAnswer,
     definition_of_improvement,
-)  # fmt: skip
+    _basis,
+)

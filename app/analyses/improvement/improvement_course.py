@@ -3,12 +3,11 @@
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import Context, Contribution, Grouped, not_listed
-from app.analyses.improvement.core_set import Share, share
-from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.improvement_score import ImprovementScores
-from app.derive.improvement.relative_change import Verdict
-from app.derive.improvement.worsening import WorseningCourse, at_last_visit, twice_running
+from app.analyses.answer import Context, Contribution, Grouped, not_listed
+from app.analyses.improvement.core_set_answers import Share, share
+from app.derive.core_set import CoreSetCourse
+from app.derive.relative_change import BoundedVerdict
+from app.derive.total_improvement_score import ImprovementScores, WorseningCourse, at_last_visit, twice_running
 from app.estimate.results import Number, Result, Summary, Survival
 from app.estimate.summary import summarise
 from app.estimate.times.survival import kaplan_meier
@@ -88,7 +87,7 @@ def course_of(
     """The course of the patients of one (sub)cohort."""
     seen = scores.ever_attended
     best = np.max(np.where(scores.complete, scores.lower, -1), axis=1)
-    confirmed = Verdict(worsening.confirmed.surely[:, -1], worsening.confirmed.possibly[:, -1])
+    confirmed = BoundedVerdict(worsening.confirmed.surely[:, -1], worsening.confirmed.possibly[:, -1])
     return ImprovementCourse(
         group=context.group,
         n=int(seen.sum()),
@@ -104,10 +103,10 @@ def course_of(
 def _level(
     context: Context, level: str, threshold: int, course: CoreSetCourse, scores: ImprovementScores
 ) -> LevelCourse:
-    reached = Verdict(scores.surely(threshold), scores.possibly(threshold))
+    reached = BoundedVerdict(scores.surely(threshold), scores.possibly(threshold))
     attended, seen = scores.attended, scores.ever_attended
-    sustained = Verdict(twice_running(attended, reached.surely), twice_running(attended, reached.possibly)).ever
-    last = Verdict(at_last_visit(attended, reached.surely), at_last_visit(attended, reached.possibly))
+    sustained = BoundedVerdict(twice_running(attended, reached.surely), twice_running(attended, reached.possibly)).ever
+    last = BoundedVerdict(at_last_visit(attended, reached.surely), at_last_visit(attended, reached.possibly))
     return LevelCourse(
         level=level,
         threshold=threshold,
@@ -118,12 +117,14 @@ def _level(
     )
 
 
-def _time_to_first(context: Context, reached: Verdict, day: Ints, seen: Bools) -> TimeToFirst:
+def _time_to_first(context: Context, reached: BoundedVerdict, day: Ints, seen: Bools) -> TimeToFirst:
     """`day` (visits of the patients seen) is `NO_TIME` where a visit was missed."""
     earliest, latest = (_first(holds[seen], day) for holds in (reached.possibly, reached.surely))
     undecided = (earliest[0] != latest[0]) | (earliest[1] != latest[1])
     return TimeToFirst(
-        undecided=int(undecided.sum()), at_earliest=_curve(context, *earliest), at_latest=_curve(context, *latest)
+        undecided=int(undecided.sum()),
+        at_earliest=kaplan_meier(*earliest, **context.curve),
+        at_latest=kaplan_meier(*latest, **context.curve),
     )
 
 
@@ -132,18 +133,6 @@ def _first(holds: Bools, day: Ints) -> tuple[Ints, Bools]:
     ever: Bools = np.logical_or.reduce(holds, axis=1)
     first = day[np.arange(len(day)), np.argmax(holds, axis=1)]
     return np.where(ever, first, day.max(axis=1)), ever
-
-
-def _curve(context: Context, days: Ints, events: Bools) -> Survival:
-    conventions = context.conventions
-    return kaplan_meier(
-        days,
-        events,
-        level=context.level,
-        interval=conventions.interval,
-        median=conventions.median,
-        plateau=conventions.plateau,
-    )
 
 
 def _patients(

@@ -5,33 +5,140 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
+    Contribution,
     Definition,
     Findings,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.analyses.improvement.core_set import Share, flags, left_out, methods, share
+from app.analyses.improvement.core_set_answers import MeasureAt, Share, flags, left_out, recorded, share, visit_reasons
 from app.analyses.improvement.improvement_course import ImprovementCourse, course_of
-from app.analyses.improvement.improvement_patients import PatientScore, patient_scores
-from app.derive.improvement.core_set import CoreSetCourse
-from app.derive.improvement.improvement_score import ImprovementScores, improvement_scores, measure_score
-from app.derive.improvement.relative_change import Verdict
-from app.derive.improvement.worsening import WorseningCourse, worsening_course
-from app.derive.study import DerivedStudy
+from app.derive.core_set import CoreSetCourse
+from app.derive.relative_change import BoundedVerdict
+from app.derive.total_improvement_score import (
+    ImprovementScores,
+    MeasureScore,
+    WorseningCourse,
+    improvement_scores,
+    measure_score,
+    worsening_course,
+)
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.improvement import TABLE, TABLE_SOURCE, ImprovementScore, judged_weeks
 from app.protocol.model import Protocol
+from app.timeline.columns import Words
 
-NAME = "improvement-score"
+
+class MeasureContribution(MeasureAt):
+    """What one core set measure adds to a score."""
+
+    percent: Number | None = Field(
+        description="100 x improvement / range of the measure; null where a value is missing or a bound.", examples=[50]
+    )
+    score: Number | None = Field(description="Its score; null where the bounds differ.", examples=[7.5])
+    lower_bound: Number = Field(description="Its least possible score.", examples=[7.5])
+    upper_bound: Number = Field(description="Its greatest possible score.", examples=[7.5])
+    reason: str | None = Field(
+        description="Why there is none: `no_baseline`, `no_value_in_window` (for an enzyme also where a result has no "
+        "upper limit of normal), `bound_only` (a value is known as a bound only), `enzyme_undecided` (bounds hide "
+        "which enzyme was the most abnormal).",
+        examples=[None, "no_baseline"],
+    )
+
+
+class PatientScore(Contribution):
+    """The score of one patient at one visit."""
+
+    score: Number | None = Field(description="0 to 100; null where a missing measure could change it.", examples=[52.5])
+    lower_bound: Number | None = Field(description="The score if what is missing scored 0.", examples=[52.5])
+    upper_bound: Number | None = Field(description="The score if it scored its maximum.", examples=[52.5])
+    category: str | None = Field(
+        description="`none`, `minimal`, `moderate` or `major`; null where the bounds disagree.", examples=["moderate"]
+    )
+    worse: bool | None = Field(
+        description="Whether the visit is worse; null where it cannot be told.", examples=[False]
+    )
+    confirmed_worsening: bool | None = Field(
+        description="Whether worsening was confirmed by this visit or an earlier one.", examples=[False]
+    )
+    reason: str | None = Field(
+        description="Why there is no score: the visit is not judged, or it is `undecided` by what is missing.",
+        examples=[None, "no_value_in_window"],
+    )
+    measures: tuple[MeasureContribution, ...] = Field(description="The six measures.", examples=[[]])
+
+
+def patient_scores(
+    context: Context,
+    declared: ImprovementScore,
+    course: CoreSetCourse,
+    scores: ImprovementScores,
+    worsening: WorseningCourse,
+) -> list[tuple[PatientScore, ...]]:
+    """Each patient at each week."""
+    measures_at, ids = recorded(declared, course), context.ids
+    categories = judged(declared, scores)
+    found = []
+    for column, reasons in enumerate(visit_reasons(context, course)):
+        rows = []
+        for i, (patient, reason) in enumerate(zip(ids, reasons, strict=True)):
+            low, high = float(scores.lower[i, column]), float(scores.upper[i, column])
+            if reason:
+                rows.append(_not_seen(patient, reason))
+                continue
+            measures = zip(measures_at(i, column), scores.measures, strict=True)
+            rows.append(
+                PatientScore(
+                    patient=patient,
+                    score=low if low == high else None,
+                    lower_bound=low,
+                    upper_bound=high,
+                    category=categories[i, column],
+                    worse=worsening.worse.verdict_at((i, column)),
+                    confirmed_worsening=worsening.confirmed.verdict_at((i, column)),
+                    reason=None if low == high else Reason.UNDECIDED,
+                    measures=tuple(
+                        MeasureContribution(**row, **_contribution(each, (i, column))) for row, each in measures
+                    ),
+                )
+            )
+        found.append(tuple(rows))
+    return found
+
+
+def _not_seen(patient: str, reason: str) -> PatientScore:
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("score", "lower_bound", "upper_bound", "category", "worse", "confirmed_worsening")
+    )
+    return PatientScore(patient=patient, reason=reason, measures=(), **nothing)
+
+
+def _contribution(scored: MeasureScore, at: tuple[int, int]) -> dict[str, Any]:
+    low, high, change = float(scored.lower[at]), float(scored.upper[at]), float(scored.percent[at])
+    return {
+        "percent": change if np.isfinite(change) else None,
+        "score": low if low == high else None,
+        "lower_bound": low,
+        "upper_bound": high,
+    }
+
+
+def judged(declared: ImprovementScore, scores: ImprovementScores) -> Words:
+    """The category of each patient at each week: the level that both bounds agree on, else None."""
+    found: Words = np.full(scores.attended.shape, None, dtype=np.object_)
+    found[scores.attended] = "none"
+    for level, threshold in declared.thresholds.items():
+        found[scores.surely(threshold)] = level
+    for threshold in declared.thresholds.values():
+        found[scores.surely(threshold) != scores.possibly(threshold)] = None
+    return found
 
 
 class LevelRate(Grouped):
@@ -79,29 +186,33 @@ class ImprovementScoreAnswer(Answer):
     courses: tuple[ImprovementCourse, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
 
 
-def improvement_score(study: DerivedStudy, options: Options) -> ImprovementScoreAnswer:
+def improvement_score(context: Context) -> Findings:
     """The declared score at every judged week, its levels, and the rule of worsening beside it."""
-    declared = study.protocol.improvement_score
-    found = Findings()
+    declared = context.protocol.improvement_score
     if declared is None:
-        common = shared(NAME, study, options, found, ())
-        return ImprovementScoreAnswer(reason=Reason.NOT_DECLARED, results=(), courses=(), **common)
-    results: list[VisitScores] = []
-    courses: list[ImprovementCourse] = []
-    definition = _definition(declared, study.protocol)
-    for context in contexts(study, options):
-        course = context.study.core_set(declared)
-        scores = improvement_scores(declared, course)
-        worsening = worsening_course(declared.worsening, course)
-        results += _visits(context, declared, course, scores, worsening)
-        courses.append(course_of(context, declared, course, scores, worsening))
-        found.excluded += left_out(context, course)
-        found.flags += flags(
-            context,
-            declared,
-            course,
-            lambda best: measure_score(best, np.full((len(best.before.low), 1), best.span)).upper == 0,
-        )
+        return Findings()
+    course = context.study.core_set(declared)
+    scores, worsening = improvement_scores(declared, course), worsening_course(declared.worsening, course)
+    noticed = flags(
+        context,
+        declared,
+        course,
+        lambda best: measure_score(best, np.full((len(best.before.low), 1), best.span)).upper == 0,
+    )
+    return Findings(
+        {
+            "results": _visits(context, declared, course, scores, worsening),
+            "courses": [course_of(context, declared, course, scores, worsening)],
+        },
+        left_out(context, course),
+        noticed,
+    )
+
+
+def _basis(whole: Context) -> Basis:
+    declared = whole.protocol.improvement_score
+    if declared is None:
+        return Basis(fields={"reason": Reason.NOT_DECLARED})
     unverified = any(declared.range_of(each).source == "unverified" for each in declared.core_set.enzymes)
     caveats = (
         *(["enzyme_ranges_unverified"] if unverified else []),
@@ -109,8 +220,7 @@ def improvement_score(study: DerivedStudy, options: Options) -> ImprovementScore
         "response_seen_at_visits",
         "uncontrolled_pre_post",
     )
-    common = shared(NAME, study, options, found, caveats, definition)
-    return ImprovementScoreAnswer(reason=None, results=tuple(results), courses=tuple(courses), **common)
+    return Basis(caveats, _definition(declared, whole.protocol), {"reason": None})
 
 
 def _definition(declared: ImprovementScore, protocol: Protocol) -> Definition:
@@ -161,10 +271,10 @@ def _level(
     worsening: WorseningCourse,
     column: int,
 ) -> LevelRate:
-    reached = Verdict(scores.surely(threshold)[:, column], scores.possibly(threshold)[:, column])
+    reached = BoundedVerdict(scores.surely(threshold)[:, column], scores.possibly(threshold)[:, column])
     complete = scores.complete[:, column]
     k = int((reached.surely & complete).sum())
-    estimate = proportion(k, int(complete.sum()), level=context.level, methods=methods(context))
+    estimate = proportion(k, int(complete.sum()), level=context.level, methods=context.proportion_methods)
     stayed = reached & ~worsening.confirmed.at_week(column)
     return LevelRate(
         group=context.group,
@@ -180,5 +290,10 @@ def _level(
     )
 
 
-QUESTION = Question(NAME, "How much did the patients improve, by the total improvement score?", ImprovementScoreAnswer,
-                    improvement_score)  # fmt: skip
+QUESTION = Question(
+    "improvement-score",
+    "How much did the patients improve, by the total improvement score?",
+    ImprovementScoreAnswer,
+    improvement_score,
+    _basis,
+)

@@ -8,25 +8,22 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
+    Excluded,
     Findings,
     Grouped,
     Options,
     Question,
-    contexts,
-    shared,
 )
-from app.derive.collectable import Endpoint, EndpointName, Lacking, Need, Purpose, endpoints
-from app.derive.study import DerivedStudy
+from app.derive.missing_values import EndpointName, EndpointStatus, Lacking, MissingValue, Purpose, endpoints
 from app.estimate.results import Reason, WhyNull
 from app.timeline.columns import NO_TIME, Ints
 from app.timeline.moments import EPOCH_DAY
-
-NAME = "what-is-missing"
 
 
 class MissingOptions(Options):
@@ -103,30 +100,31 @@ class WhatIsMissing(Answer):
     )
 
 
-def what_is_missing(study: DerivedStudy, options: MissingOptions) -> WhatIsMissing:
+def what_is_missing(whole: Context) -> Findings:
     """Every endpoint of the protocol; `collect` is one list for all subgroups."""
-    results: list[EndpointGap] = []
-    wanted: list[Wanted] = []
-    found = Findings()
-    for context in contexts(study, options):
+    options = whole.options_as(MissingOptions)
+    gaps: list[EndpointGap] = []
+    wanted: list[MissingValueRow] = []
+    excluded: list[Excluded] = []
+    for context in whole.subgroups():
         asked = [each for each in endpoints(context.study) if options.endpoint in (None, each.name)]
-        wanted += _wanted(context, asked, len(results))
-        results += [_gap(context, each) for each in asked]
-        found.excluded += context.excluded(context.untreated, "all")
+        wanted += _wanted(context, asked, len(gaps))
+        gaps += [_gap(context, each) for each in asked]
+        excluded += context.excluded(context.untreated, "all")
     wanted.sort(key=_order)
-    definition = Definition(id="collectable", parameters={"endpoint": options.endpoint})
-    declared = {each.name for each in endpoints(study)}
-    return WhatIsMissing(
-        reason=None if options.endpoint in {None, *declared} else Reason.NOT_DECLARED,
-        results=tuple(results),
-        to_collect=len(wanted),
-        collect=tuple(map(_told, wanted[: options.limit])),
-        **shared(NAME, study, options, found, ("definitions_are_ours",), definition),
-    )
+    collect = [_collect(row) for row in wanted[: options.limit]]
+    return Findings({"results": gaps, "collect": collect}, excluded, fields={"to_collect": len(wanted)})
 
 
-class Wanted(NamedTuple):
-    """One thing to collect, before it is told; `NO_TIME` is an open end of its days."""
+def _basis(whole: Context) -> Basis:
+    endpoint = whole.options_as(MissingOptions).endpoint
+    reason = None if endpoint in {None, *(each.name for each in endpoints(whole.study))} else Reason.NOT_DECLARED
+    definition = Definition(id="collectable", parameters={"endpoint": endpoint})
+    return Basis(("definitions_are_ours",), definition, {"reason": reason})
+
+
+class MissingValueRow(NamedTuple):
+    """One thing to collect, as it is sorted; `NO_TIME` is an open end of its days."""
 
     patient: str
     measure: str
@@ -139,12 +137,12 @@ class Wanted(NamedTuple):
     endpoints: tuple[int, ...]
 
 
-def _order(row: Wanted) -> tuple[object, ...]:
+def _order(row: MissingValueRow) -> tuple[object, ...]:
     days = [math.inf if day == NO_TIME else day for day in (row.first, row.last)]
     return -len(row.endpoints), row.patient, row.measure, row.what, row.purpose, *days
 
 
-def _told(row: Wanted) -> Collect:
+def _collect(row: MissingValueRow) -> Collect:
     return Collect(
         patient=row.patient,
         measure=row.measure,
@@ -159,11 +157,11 @@ def _told(row: Wanted) -> Collect:
     )
 
 
-def _gap(context: Context, endpoint: Endpoint) -> EndpointGap:
+def _gap(context: Context, endpoint: EndpointStatus) -> EndpointGap:
     safety = context.study.safety
     lacking = np.zeros(len(safety), dtype=np.bool_)
-    for need in endpoint.needs:
-        lacking |= need.patients
+    for lacked in endpoint.missing:
+        lacking |= lacked.patients
     evaluable, out_of_reach = endpoint.evaluable & safety, endpoint.out_of_reach & safety
     return EndpointGap(
         group=context.group,
@@ -181,24 +179,26 @@ def _gap(context: Context, endpoint: Endpoint) -> EndpointGap:
 Key = tuple[int, str, Lacking, Purpose, int, int]
 
 
-def _wanted(context: Context, asked: Iterable[Endpoint], place: int) -> list[Wanted]:
+def _wanted(context: Context, asked: Iterable[EndpointStatus], place: int) -> list[MissingValueRow]:
     """One row for each thing to collect, with every endpoint that lacks it, counted from `place`."""
     lacking: dict[Key, list[int]] = {}
     for i, endpoint in enumerate(asked, place):
-        for key in dict.fromkeys(key for need in endpoint.needs for key in _keys(need)):
+        for key in dict.fromkeys(key for lacked in endpoint.missing for key in _keys(lacked)):
             lacking.setdefault(key, []).append(i)
     ids, day0 = context.ids, context.study.exposure.day0.tolist()
     followed = context.study.follow_up_days.tolist()
     return [
-        Wanted(ids[patient], measure, what, purpose, first, last, day0[patient], followed[patient], tuple(places))
+        MissingValueRow(
+            ids[patient], measure, what, purpose, first, last, day0[patient], followed[patient], tuple(places)
+        )
         for (patient, measure, what, purpose, first, last), places in lacking.items()
     ]
 
 
-def _keys(need: Need) -> Iterable[Key]:
-    rows: Ints = np.flatnonzero(need.patients)
-    days = zip(rows.tolist(), need.first[rows].tolist(), need.last[rows].tolist(), strict=True)
-    return ((patient, need.measure, need.what, need.purpose, first, last) for patient, first, last in days)
+def _keys(lacked: MissingValue) -> Iterable[Key]:
+    rows: Ints = np.flatnonzero(lacked.patients)
+    days = zip(rows.tolist(), lacked.first[rows].tolist(), lacked.last[rows].tolist(), strict=True)
+    return ((patient, lacked.measure, lacked.what, lacked.purpose, first, last) for patient, first, last in days)
 
 
 def _day(day: int) -> int | None:
@@ -210,6 +210,11 @@ def _date(day: int, day0: int) -> date | None:
 
 
 QUESTION = Question(
-    NAME, "Which values are to be collected, so that more patients can be judged?", WhatIsMissing, what_is_missing,
-    MissingOptions,
-)  # fmt: skip
+    "what-is-missing",
+    "Which values are to be collected, so that more patients can be judged?",
+    WhatIsMissing,
+    what_is_missing,
+    _basis,
+    options_type=MissingOptions,
+    compares_groups=True,
+)

@@ -1,12 +1,15 @@
 """How often adverse events came by every denominator, how soon after an infusion, and how severe they were."""
 
-from typing import Literal
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal, get_args
 
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
@@ -14,26 +17,99 @@ from app.analyses.frame import (
     Grouped,
     Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.analyses.safety.severities import SeverityCount, TermDetail, by_severity, by_term
-from app.derive.courses.risk_windows import UNKNOWN, RiskWindows, risk_windows
+from app.analyses.safety.adverse_reactions import event_flags
+from app.derive.reasons import ExclusionReason
+from app.derive.risk_windows import UNKNOWN, RiskWindows, risk_windows
 from app.derive.study import DerivedStudy
 from app.estimate.rates.clustered import Amounts, Counts, clustered_rate, clustered_rate_ratio
+from app.estimate.rates.poisson import RateRatio, event_rate, rate_ratio
 from app.estimate.rates.proportion import proportion
-from app.estimate.rates.rate import event_rate
-from app.estimate.rates.rate_ratio import RateRatio, rate_ratio
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
 from app.protocol.model import AdverseReactions
 from app.timeline.columns import NO_TIME, Bools, Events, Floats, Ints
+from app.timeline.vocabulary import Severity
 
-NAME = "safety"
 DEFAULT_WINDOWS = ((0, 1), (2, 14))
 _DAYS_A_YEAR = 365.25
 _MILLIGRAM = 3
 """Grams are added up to the milligram: sums of tenths leave noise beyond."""
+
+SEVERITIES: tuple[str | None, ...] = (*reversed(get_args(Severity)), None)
+"""Worst first; an unknown severity is the worst only of patients of whom no other is known."""
+_RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
+
+
+class SeverityCount(Result):
+    """Events of one severity."""
+
+    severity: str | None = Field(description="The severity; null where it was not sent.", examples=["mild", None])
+    patients: int = Field(description="Patients for whom it is the worst that is known.", examples=[5])
+    events: int = Field(description="Events of this severity.", examples=[7])
+
+
+class TermDetail(Result):
+    """Events of one term."""
+
+    term: str = Field(
+        description="The term as sent; spellings that differ in case only are one.", examples=["Headache"]
+    )
+    patients: int = Field(description="Patients who had it.", examples=[2])
+    events: int = Field(description="How often.", examples=[2])
+    patients_with_serious_event: int = Field(description="Patients in whom it was serious.", examples=[0])
+    serious_events: int = Field(description="How often it was serious.", examples=[0])
+    by_severity: tuple[SeverityCount, ...] = Field(
+        description="The same by severity, worst first; each patient once.",
+        examples=[[{"severity": "mild", "patients": 2, "events": 2}]],
+    )
+
+
+def by_severity(events: Events) -> tuple[SeverityCount, ...]:
+    """Every severity, worst first, with the patients whose worst it is."""
+    return _counted(zip(events.patient.tolist(), events.severity, strict=True), every=True)
+
+
+def by_term(events: Events) -> tuple[TermDetail, ...]:
+    """Every term, the one of most patients first; spellings that differ in case only are one, shown in the spelling
+    that comes first in code-point order.
+    """
+    had: dict[str, list[tuple[int, str | None, bool]]] = defaultdict(list)
+    spelling: dict[str, str] = {}
+    rows = zip(events.patient.tolist(), events.severity, events.serious, events.term, strict=True)
+    for patient, severity, serious, term in rows:
+        shown = term.strip()
+        key = shown.casefold()
+        had[key].append((patient, severity, serious is True))
+        spelling[key] = min(spelling.get(key, shown), shown)
+    details = [_detail(spelling[key], each) for key, each in had.items()]
+    return tuple(sorted(details, key=lambda row: (-row.patients, -row.events, row.term)))
+
+
+def _detail(term: str, rows: list[tuple[int, str | None, bool]]) -> TermDetail:
+    serious = [patient for patient, _, is_serious in rows if is_serious]
+    return TermDetail(
+        term=term,
+        patients=len({patient for patient, _, _ in rows}),
+        events=len(rows),
+        patients_with_serious_event=len(set(serious)),
+        serious_events=len(serious),
+        by_severity=_counted([(patient, severity) for patient, severity, _ in rows], every=False),
+    )
+
+
+def _counted(rows: Iterable[tuple[int, str | None]], *, every: bool) -> tuple[SeverityCount, ...]:
+    worst: dict[int, int] = {}
+    events = dict.fromkeys(SEVERITIES, 0)
+    for patient, severity in rows:
+        events[severity] += 1
+        worst[patient] = min(worst.get(patient, len(SEVERITIES)), _RANK[severity])
+    patients = list(worst.values())
+    return tuple(
+        SeverityCount(severity=severity, patients=patients.count(rank), events=events[severity])
+        for rank, severity in enumerate(SEVERITIES)
+        if every or events[severity]
+    )
 
 
 class SafetyOptions(Options):
@@ -126,31 +202,39 @@ class Safety(Answer):
     )
 
 
-class _Counted(Result):
-    """What a subgroup gives."""
-
-    count: SafetyCount
-    rates: tuple[SafetyRate, ...]
-    windows: tuple[WindowRate, ...]
-
-
-def safety(study: DerivedStudy, options: SafetyOptions) -> Safety:
+def safety(context: Context) -> Findings:
     """Every rate over the safety set."""
-    found = Findings()
-    rules = study.protocol.adverse_reactions
-    counted = [_counted(context, options, found) for context in contexts(study, options)]
-    name = "related_on_or_after_first_infusion" if options.events == "related" else "any_on_or_after_first_infusion"
-    parameters = {"risk_windows": [list(each) for each in windows_of(rules)]}
-    if options.events == "related":
-        parameters = rules.model_dump(mode="json") | parameters
-    definition = Definition(id=name, parameters=parameters)
-    caveats = ("spontaneous_reports", "events_not_independent", "definitions_are_ours")
-    return Safety(
-        results=tuple(each.count for each in counted),
-        rates=tuple(rate for each in counted for rate in each.rates),
-        risk_windows=tuple(window for each in counted for window in each.windows),
-        **shared(NAME, study, options, found, caveats, definition),
+    study, options = context.study, context.options_as(SafetyOptions)
+    reactions = study.reactions
+    chosen = reactions.related if options.events == "related" else np.ones(len(reactions.events), dtype=np.bool_)
+    events, serious = reactions.events.where(chosen), reactions.serious[chosen]
+    windows = windows_of(context.protocol.adverse_reactions)
+    at_risk = risk_windows(study.exposure, study.follow_up_days, events, windows)
+    grams = _grams(study)
+    unknown = [ExclusionReason.DOSE_UNKNOWN if each else None for each in study.safety & np.isnan(grams)]
+    return Findings(
+        {
+            "results": [_count(context, events, serious, grams, at_risk)],
+            "rates": _rates(context, events, serious, grams),
+            "risk_windows": _windows(context, events, at_risk, windows),
+        },
+        [
+            *context.excluded(context.untreated, "adverse_events"),
+            *context.excluded(unknown, "adverse_events", estimate="per_gram"),
+        ],
+        event_flags(context),
     )
+
+
+def _basis(whole: Context) -> Basis:
+    related = whole.options_as(SafetyOptions).events == "related"
+    rules = whole.protocol.adverse_reactions
+    parameters = {"risk_windows": [list(each) for each in windows_of(rules)]}
+    definition = Definition(
+        id="related_on_or_after_first_infusion" if related else "any_on_or_after_first_infusion",
+        parameters=rules.model_dump(mode="json") | parameters if related else parameters,
+    )
+    return Basis(("spontaneous_reports", "events_not_independent", "definitions_are_ours"), definition)
 
 
 def windows_of(rules: AdverseReactions) -> tuple[tuple[int, int], ...]:
@@ -158,34 +242,11 @@ def windows_of(rules: AdverseReactions) -> tuple[tuple[int, int], ...]:
     return rules.risk_windows or DEFAULT_WINDOWS
 
 
-def _counted(context: Context, options: SafetyOptions, found: Findings) -> _Counted:
-    study = context.study
-    reactions = study.reactions
-    chosen = reactions.related if options.events == "related" else np.ones(len(reactions.events), dtype=np.bool_)
-    events, serious = reactions.events.where(chosen), reactions.serious[chosen]
-    windows = windows_of(context.protocol.adverse_reactions)
-    at_risk = risk_windows(study.exposure, study.follow_up_days, events, windows)
-    grams = _grams(study)
-    found.excluded += context.excluded(context.untreated, "adverse_events")
-    unknown = study.safety & np.isnan(grams)
-    found.excluded += context.excluded(
-        ["dose_unknown" if each else "" for each in unknown], "adverse_events", estimate="per_gram"
-    )
-    counts = {**reactions.flags, "ended_before_treatment": study.ended_before_treatment}
-    found.flags += context.flags(counts, "adverse_events")
-    found.flags += context.flags(study.exposure.flags, "infusions")
-    return _Counted(
-        count=_count(context, events, serious, grams, at_risk),
-        rates=_rates(context, events, serious, grams),
-        windows=_windows(context, events, at_risk, windows),
-    )
-
-
 def _count(context: Context, events: Events, serious: Bools, grams: Floats, at_risk: RiskWindows) -> SafetyCount:
     study = context.study
     with_event = len(np.unique(events.patient))
-    methods = dict.fromkeys((context.conventions.proportion, "wilson"))
-    estimate = proportion(with_event, int(study.safety.sum()), level=context.level, methods=tuple(methods))
+    treated = int(study.safety.sum())
+    estimate = proportion(with_event, treated, level=context.level, methods=context.proportion_methods)
     return SafetyCount(
         group=context.group,
         safety=estimate.n,
@@ -308,9 +369,10 @@ def _listed(
 
 
 QUESTION = Question(
-    NAME,
+    "safety",
     "How often did adverse events come by every denominator, how soon after an infusion, and how severe were they?",
     Safety,
     safety,
+    _basis,
     options_type=SafetyOptions,
 )

@@ -5,27 +5,25 @@ from collections import defaultdict
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
     Contribution,
     Definition,
     Findings,
+    Flag,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.derive.reactions import Reactions
-from app.derive.study import DerivedStudy
+from app.derive.adverse_reactions import Reactions
+from app.derive.reasons import FlagCode
+from app.estimate.rates.poisson import event_rate
 from app.estimate.rates.proportion import proportion
-from app.estimate.rates.rate import event_rate
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
 from app.timeline.columns import Bools
 
-NAME = "adverse-reactions"
 _DAYS_A_YEAR = 365.25
 
 
@@ -76,29 +74,30 @@ class AdverseReactionRates(Answer):
     results: tuple[Reaction, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
 
 
-def adverse_reactions(study: DerivedStudy, options: Options) -> AdverseReactionRates:
+def adverse_reactions(context: Context) -> Findings:
     """Adverse reactions over the safety set."""
-    results: list[Reaction] = []
-    found = Findings()
-    for context in contexts(study, options):
-        part = context.study
-        results.append(_count(context))
-        found.excluded += context.excluded(context.untreated, "adverse_events")
-        counts = {**part.reactions.flags, "ended_before_treatment": part.ended_before_treatment}
-        found.flags += context.flags(counts, "adverse_events")
-        found.flags += context.flags(part.exposure.flags, "infusions")
-    rules = study.protocol.adverse_reactions.model_dump(mode="json")
+    excluded = context.excluded(context.untreated, "adverse_events")
+    return Findings({"results": [_count(context)]}, excluded, event_flags(context))
+
+
+def event_flags(context: Context) -> list[Flag]:
+    """What was noticed of adverse events, then of infusions."""
+    study = context.study
+    counts = {**study.reactions.flags, FlagCode.ENDED_BEFORE_TREATMENT: study.ended_before_treatment}
+    return [*context.flags(counts, "adverse_events"), *context.flags(study.exposure.flags, "infusions")]
+
+
+def _basis(whole: Context) -> Basis:
+    rules = whole.protocol.adverse_reactions.model_dump(mode="json")
     definition = Definition(id="related_on_or_after_first_infusion", parameters=rules)
-    caveats = ("spontaneous_reports", "definitions_are_ours")
-    return AdverseReactionRates(results=tuple(results), **shared(NAME, study, options, found, caveats, definition))
+    return Basis(("spontaneous_reports", "definitions_are_ours"), definition)
 
 
 def _count(context: Context) -> Reaction:
     study, found = context.study, context.study.reactions
     everyone = np.ones(len(found.events), dtype=np.bool_)
     safety, with_reaction = int(study.safety.sum()), _patients(found, found.related)
-    methods = dict.fromkeys((context.conventions.proportion, "wilson"))
-    estimate = proportion(with_reaction, safety, level=context.level, methods=tuple(methods))
+    estimate = proportion(with_reaction, safety, level=context.level, methods=context.proportion_methods)
     related = int(found.related.sum())
     exposure, level = study.exposure, context.level
     years = int(study.follow_up_days.sum()) / _DAYS_A_YEAR
@@ -153,9 +152,10 @@ def _by_term(found: Reactions) -> tuple[TermCount, ...]:
 
 
 QUESTION = Question(
-    NAME,
+    "adverse-reactions",
     "How many patients had an adverse reaction, and to what?",
     AdverseReactionRates,
     adverse_reactions,
+    _basis,
     in_report=True,
 )

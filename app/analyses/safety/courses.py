@@ -8,35 +8,112 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from app.analyses.frame import (
+from app.analyses.answer import (
     Answer,
+    Basis,
     Context,
+    Contribution,
     Definition,
     Findings,
     Flag,
     Grouped,
-    Options,
     Question,
-    contexts,
     not_listed,
-    shared,
 )
-from app.analyses.safety.course_list import CourseOfPatient, listed_courses
 from app.analyses.weekly_change import difference_reasons, differences, scales_of
-from app.derive.courses.course_study import CourseStudy
-from app.derive.study import DerivedStudy
+from app.derive.per_patient import NONE, pick, pick_int
+from app.derive.reasons import ExclusionReason, FlagCode
+from app.derive.study_by_course import CourseStudy
 from app.estimate.arithmetic import deviation_of, mean_of, quantile_of, sorted_values
 from app.estimate.changes.ratio import geometric_mean_ratio
 from app.estimate.rates.clustered import ClusteredProportion, clustered_proportion
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, Summary, WhyNull
 from app.estimate.summary import summarise
-from app.protocol.response import Response
+from app.protocol.endpoints import Response
 from app.timeline.columns import Bools, Floats
 
-NAME = "courses"
 LAST_PLACE = 3
 """Third and later courses are shown together."""
+
+
+class CourseVerdict(Result):
+    """Whether a patient responded to a course, by one primary rule."""
+
+    measure: str = Field(description="The measure.", examples=["MMT"])
+    responder: bool | None = Field(description="The verdict; null where the rule could not judge.", examples=[True])
+    reason: str | None = Field(description="Why it could not.", examples=[None, "no_baseline"])
+    baseline: Number | None = Field(
+        description="The baseline, in U/L or points; null where there is none.", examples=[62]
+    )
+    baseline_day: int | None = Field(
+        description="Its day, counted from the first infusion of the course.", examples=[-1]
+    )
+    baseline_after_previous_course: bool | None = Field(
+        description="Whether it was taken after the first infusion of the course before; null for a first course or "
+        "without a baseline.",
+        examples=[None, True],
+    )
+
+
+class CourseOfPatient(Contribution):
+    """One course of one patient; its days count from the patient's first infusion."""
+
+    course: int = Field(description="First, second, ... course of the patient.", examples=[1])
+    product: str = Field(description="The product, as sent with the first infusion of the course.", examples=["IVIG"])
+    first_day: int = Field(description="Day of the first infusion.", examples=[0])
+    last_day: int = Field(description="Day of the last infusion.", examples=[4])
+    infusions: int = Field(description="Infusions.", examples=[5])
+    grams: Number | None = Field(description="Sum in g; null where a dose or the weight is unknown.", examples=[120])
+    grams_per_kg: Number | None = Field(description="Sum in g per kg of body weight, likewise.", examples=[2])
+    verdicts: tuple[CourseVerdict, ...] = Field(description="One entry a primary rule.", examples=[[]])
+
+
+def listed_courses(context: Context, view: CourseStudy) -> tuple[CourseOfPatient, ...]:
+    """Every course, by patient and then in the order in which they began."""
+    courses, exposure = view.courses, context.study.exposure
+    ids = context.ids
+    begins = np.full(len(courses), len(exposure.given), dtype=np.int64)
+    np.minimum.at(begins, courses.infused, np.arange(len(exposure.given)))
+    first = courses.first_day - exposure.day0[courses.patient]
+    declared = [each for each in context.protocol.responses if each.primary]
+    verdicts = [list(_verdicts(view, each)) for each in declared]
+    return tuple(
+        CourseOfPatient(
+            patient=ids[int(courses.patient[i])],
+            course=int(courses.place[i]),
+            product=str(exposure.given.product[begins[i]]),
+            first_day=int(first[i]),
+            last_day=int(first[i] + courses.last_day[i] - courses.first_day[i]),
+            infusions=int(courses.infusions[i]),
+            grams=_known(courses.grams[i]),
+            grams_per_kg=_known(courses.grams_per_kg[i]),
+            verdicts=tuple(each[i] for each in verdicts),
+        )
+        for i in range(len(courses))
+    )
+
+
+def _verdicts(view: CourseStudy, declared: Response) -> Iterator[CourseVerdict]:
+    measure = declared.rule.measure
+    verdict, rows, records = view.response(declared.rule), view.weeks(measure)[0], view.analysis_values(measure)
+    values, days = pick(records.value, rows), pick_int(records.day, rows, 0)
+    later = (rows != NONE) & (view.courses.previous != NONE)
+    after = view.baseline_after_previous(measure)
+    for i, reason in enumerate(verdict.reason):
+        known = rows[i] != NONE
+        yield CourseVerdict(
+            measure=measure,
+            responder=None if reason else bool(verdict.responder[i]),
+            reason=reason,
+            baseline=float(values[i]) if known else None,
+            baseline_day=int(days[i]) if known else None,
+            baseline_after_previous_course=bool(after[i]) if later[i] else None,
+        )
+
+
+def _known(amount: float) -> float | None:
+    return None if np.isnan(amount) else float(amount)
 
 
 class PatientsByCourses(Result):
@@ -144,7 +221,7 @@ class RepeatedCourses(Answer):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Place:
+class _CoursePlace:
     """The courses of one place; none is named for all."""
 
     course: int | None
@@ -156,45 +233,41 @@ class _Place:
         return {"group": context.group, "course": self.course, "and_later": self.and_later}
 
 
-def courses(study: DerivedStudy, options: Options) -> RepeatedCourses:
+def courses(context: Context) -> Findings:
     """Every primary rule, baseline and declared week, course by course."""
-    found = Findings()
-    counts: list[CourseCount] = []
-    rates: list[CourseRate] = []
-    baselines: list[CourseBaseline] = []
-    changes: list[CourseChange] = []
-    weekly = study.protocol.weekly_change
-    for context in contexts(study, options):
-        view = CourseStudy(context.study)
-        places = list(_places(view))
-        counts.append(_count(context, view))
-        found.excluded += context.excluded(context.untreated, "courses")
-        found.flags += _flags(context, view)
-        declared = [each for each in study.protocol.responses if each.primary]
-        rates += [_rate(context, view, each, place) for each in declared for place in places]
-        baselines += [_baseline(context, view, each, place) for each in study.protocol.measures for place in places]
-        for measure in weekly.measures:
-            for week in weekly.weeks:
-                changes += _changes(context, view, measure, week, places)
-    parameters = {"truncated_at_next_course": True, "response_rules": "primary"}
-    definition = Definition(id="each_course_from_its_own_day_0", parameters=parameters)
-    caveats = ("later_courses_selected", "courses_not_independent", "uncontrolled_pre_post", "definitions_are_ours")
-    return RepeatedCourses(
-        results=tuple(counts),
-        rates=tuple(rates),
-        baselines=tuple(baselines),
-        changes=tuple(changes),
-        **shared(NAME, study, options, found, caveats, definition),
+    view, protocol = CourseStudy(context.study), context.protocol
+    places, weekly = list(_places(view)), protocol.weekly_change
+    declared = [each for each in protocol.responses if each.primary]
+    return Findings(
+        {
+            "results": [_count(context, view)],
+            "rates": [_rate(context, view, each, place) for each in declared for place in places],
+            "baselines": [_baseline(context, view, each, place) for each in protocol.measures for place in places],
+            "changes": [
+                change
+                for measure in weekly.measures
+                for week in weekly.weeks
+                for change in _changes(context, view, measure, week, places)
+            ],
+        },
+        context.excluded(context.untreated, "courses"),
+        _flags(context, view),
     )
 
 
-def _places(view: CourseStudy) -> Iterator[_Place]:
+def _basis(_: Context) -> Basis:
+    parameters = {"truncated_at_next_course": True, "response_rules": "primary"}
+    caveats = ("later_courses_selected", "courses_not_independent", "uncontrolled_pre_post", "definitions_are_ours")
+    return Basis(caveats, Definition(id="each_course_from_its_own_day_0", parameters=parameters))
+
+
+def _places(view: CourseStudy) -> Iterator[_CoursePlace]:
     """All courses, then the first, the second, and the third with all later ones, as far as anybody had them."""
     place = view.courses.place
-    yield _Place(None, True, np.ones(len(place), dtype=np.bool_))
+    yield _CoursePlace(None, True, np.ones(len(place), dtype=np.bool_))
     for number in range(1, min(LAST_PLACE, int(place.max(initial=1))) + 1):
         later = number == LAST_PLACE
-        yield _Place(number, later, place >= number if later else place == number)
+        yield _CoursePlace(number, later, place >= number if later else place == number)
 
 
 def _count(context: Context, view: CourseStudy) -> CourseCount:
@@ -216,18 +289,17 @@ def _count(context: Context, view: CourseStudy) -> CourseCount:
     )
 
 
-def _rate(context: Context, view: CourseStudy, declared: Response, place: _Place) -> CourseRate:
+def _rate(context: Context, view: CourseStudy, declared: Response, place: _CoursePlace) -> CourseRate:
     rule = declared.rule
     verdict = view.response(rule)
     evaluable, responder = verdict.evaluable & place.rows, verdict.responder & place.rows
     size, owner = len(context.study.cohort), view.courses.patient
     k, n = (np.bincount(owner[chosen], minlength=size) for chosen in (responder, evaluable))
-    methods = tuple(dict.fromkeys((context.conventions.proportion, "wilson")))
-    estimate = proportion(int(k.sum()), int(n.sum()), level=context.level, methods=methods)
+    estimate = proportion(int(k.sum()), int(n.sum()), level=context.level, methods=context.proportion_methods)
     return CourseRate(
         **place.named(context),
         measure=rule.measure,
-        definition=Definition(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"})),
+        definition=Definition.of_rule(rule),
         responders=estimate.k,
         evaluable=estimate.n,
         rate=estimate.rate,
@@ -238,8 +310,8 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Place
     )
 
 
-def _baseline(context: Context, view: CourseStudy, measure: str, place: _Place) -> CourseBaseline:
-    records, rows = view.records(measure), view.weeks(measure)[0]
+def _baseline(context: Context, view: CourseStudy, measure: str, place: _CoursePlace) -> CourseBaseline:
+    records, rows = view.analysis_values(measure), view.weeks(measure)[0]
     values = records.at(rows)[place.rows]
     return CourseBaseline(
         **place.named(context),
@@ -251,7 +323,7 @@ def _baseline(context: Context, view: CourseStudy, measure: str, place: _Place) 
 
 
 def _changes(
-    context: Context, view: CourseStudy, measure: str, week: int, places: Sequence[_Place]
+    context: Context, view: CourseStudy, measure: str, week: int, places: Sequence[_CoursePlace]
 ) -> Iterator[CourseChange]:
     scale = scales_of(measure)[0]
     difference = differences(view, measure, scale, week)
@@ -275,8 +347,9 @@ def _changes(
         )
 
 
-def _left_out(reasons: Sequence[str], place: _Place) -> tuple[LeftOutCourses, ...]:
-    counts = Counter(reasons[i] for i in np.flatnonzero(place.rows).tolist() if reasons[i])
+def _left_out(reasons: Sequence[ExclusionReason | None], place: _CoursePlace) -> tuple[LeftOutCourses, ...]:
+    found = (reasons[i] for i in np.flatnonzero(place.rows).tolist())
+    counts = Counter(reason for reason in found if reason is not None)
     return tuple(LeftOutCourses(reason=reason, count=counts[reason]) for reason in sorted(counts))
 
 
@@ -284,12 +357,18 @@ def _flags(context: Context, view: CourseStudy) -> list[Flag]:
     """What concerns courses: values of their first days, and old baselines. A value may concern two courses."""
     flags = context.flags(context.study.exposure.flags, "infusions")
     for measure in context.protocol.measures:
-        post_dose = view.records(measure).flags["day_0_post_dose"]
-        too_old = int(view.baseline_too_old(measure).sum())
-        flags += context.flags({"day_0_post_dose": post_dose, "baseline_too_old": too_old}, measure)
+        counts = {
+            FlagCode.DAY_0_POST_DOSE: view.analysis_values(measure).flags[FlagCode.DAY_0_POST_DOSE],
+            FlagCode.BASELINE_TOO_OLD: int(view.baseline_too_old(measure).sum()),
+        }
+        flags += context.flags(counts, measure)
     return flags
 
 
 QUESTION = Question(
-    NAME, "How many courses did patients have, and how did they do after each?", RepeatedCourses, courses
+    "courses",
+    "How many courses did patients have, and how did they do after each?",
+    RepeatedCourses,
+    courses,
+    _basis,
 )

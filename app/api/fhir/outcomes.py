@@ -151,12 +151,6 @@ class OperationOutcome(BaseModel):
     )
 
 
-def is_fhir(scope: Scope) -> bool:
-    """Whether a request asks the FHIR facade."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")).startswith("/fhir/")
-
-
 def outcome(issues: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """An OperationOutcome."""
     return {"resourceType": "OperationOutcome", "issue": list(issues)}

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from app.api.dependencies import IfNoneMatch, Now, Parts, StudyId, body_of
+from app.api.dependencies import IfNoneMatch, Now, State, StudyId, body_of
 from app.api.documentation import NOT_MODIFIED, Responses, reads, reference
 from app.api.fhir import telling
 from app.api.fhir.described import FhirBundle, FhirResource, answers_fhir, refuses_fhir
@@ -28,12 +28,12 @@ from app.api.fhir.parameters import (
 )
 from app.api.fhir.searching import Searched, logical_id_of
 from app.api.fhir.walks import answer, base_of
-from app.api.replies import matches, written
-from app.api.service import Service
+from app.api.responses import matches, written
+from app.api.state import AppState
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
 from app.report.bundles import history
 from app.report.fhir import resource_of
-from app.store import resources
+from app.store.snapshot import study_at
 from app.timeline.moments import EPOCH
 from app.timeline.resource import Found, ResourceType
 
@@ -83,13 +83,13 @@ def _reader(resource: ResourceType) -> Callable[..., Response]:
     def read(
         study: StudyId,
         logical_id: LogicalId,
-        parts: Parts,
+        state: State,
         now: Now,
         presentation: Shown,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         del presentation
-        versions = _versions(parts, study, resource, logical_id, now)
+        versions = _versions(state, study, resource, logical_id, now)
         return _shown(next(each for each in versions if not each.late), logical_id, if_none_match)
 
     return read
@@ -100,13 +100,13 @@ def _version_reader(resource: ResourceType) -> Callable[..., Response]:
         study: StudyId,
         logical_id: LogicalId,
         version: Version,
-        parts: Parts,
+        state: State,
         now: Now,
         presentation: Shown,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
         del presentation
-        for each in _versions(parts, study, resource, logical_id, now):
+        for each in _versions(state, study, resource, logical_id, now):
             if each.version == version:
                 return _shown(each, logical_id, if_none_match)
         raise NotFound("The resource has no version of this number.")
@@ -116,10 +116,10 @@ def _version_reader(resource: ResourceType) -> Callable[..., Response]:
 
 def _historian(resource: ResourceType) -> Callable[..., Response]:
     def read_history(
-        request: Request, study: StudyId, logical_id: LogicalId, parts: Parts, now: Now, presentation: Shown
+        request: Request, study: StudyId, logical_id: LogicalId, state: State, now: Now, presentation: Shown
     ) -> Response:
         del presentation
-        versions = _versions(parts, study, resource, logical_id, now)
+        versions = _versions(state, study, resource, logical_id, now)
         base = base_of(request, study)
         here = f"{base}/{resource}/{logical_id}/_history"
         return Response(written(history(base, versions, here, logical_id)), media_type=FHIR_JSON)
@@ -127,11 +127,11 @@ def _historian(resource: ResourceType) -> Callable[..., Response]:
     return read_history
 
 
-def _versions(parts: Service, study: str, resource: ResourceType, name: str, now: int) -> list[Found]:
+def _versions(state: AppState, study: str, resource: ResourceType, name: str, now: int) -> list[Found]:
     """The versions of a resource that is called by our identifier or by a client's own, newest first."""
-    with parts.database.reading() as connection:
-        alias = Searched(connection, study, parts.settings.secret, now).alias(resource, name)
-        versions = resources.history(connection, study, resource, name if alias is None else logical_id_of(alias))
+    with study_at(state.database, study) as found:
+        alias = Searched(found, state.settings.secret, now).alias(resource, name)
+        versions = found.versions(resource, name if alias is None else logical_id_of(alias))
     if not versions:
         raise NotFound
     return versions
@@ -198,18 +198,18 @@ for _type in SEARCHES:
 
 def _searcher(resource: ResourceType, model: type[PageSearch]) -> Callable[..., Response]:
     def search_by_form(
-        request: Request, study: StudyId, parts: Parts, body: FormBody, now: Now, presentation: Shown
+        request: Request, study: StudyId, state: State, body: FormBody, now: Now, presentation: Shown
     ) -> Response:
         del presentation
-        return _page(request, parts, study, resource, _of_form(body, model), now)
+        return _page(request, state, study, resource, _of_form(body, model), now)
 
     return search_by_form
 
 
 def _page(
-    request: Request, parts: Service, study: str, resource: ResourceType, asked: PageSearch, now: int
+    request: Request, state: AppState, study: str, resource: ResourceType, asked: PageSearch, now: int
 ) -> Response:
-    return Response(written(answer(request, parts, study, resource, asked, now)), media_type=FHIR_JSON)
+    return Response(written(answer(request, state, study, resource, asked, now)), media_type=FHIR_JSON)
 
 
 def _of_form(body: bytes, model: type[Search]) -> Search:
@@ -259,10 +259,10 @@ _ABOUT_SEARCHING = (
     responses=_FOUND,
 )
 def search_patients(
-    request: Request, study: StudyId, parts: Parts, now: Now, asked: Annotated[PatientSearch, Query()]
+    request: Request, study: StudyId, state: State, now: Now, asked: Annotated[PatientSearch, Query()]
 ) -> Response:
     """Patients."""
-    return _page(request, parts, study, "Patient", asked, now)
+    return _page(request, state, study, "Patient", asked, now)
 
 
 @router.get(
@@ -273,10 +273,10 @@ def search_patients(
     responses=_FOUND,
 )
 def search_observations(
-    request: Request, study: StudyId, parts: Parts, now: Now, asked: Annotated[ObservationSearch, Query()]
+    request: Request, study: StudyId, state: State, now: Now, asked: Annotated[ObservationSearch, Query()]
 ) -> Response:
     """Laboratory results, then assessments."""
-    return _page(request, parts, study, "Observation", asked, now)
+    return _page(request, state, study, "Observation", asked, now)
 
 
 @router.get(
@@ -287,10 +287,10 @@ def search_observations(
     responses=_FOUND,
 )
 def search_administrations(
-    request: Request, study: StudyId, parts: Parts, now: Now, asked: Annotated[MedicationAdministrationSearch, Query()]
+    request: Request, study: StudyId, state: State, now: Now, asked: Annotated[MedicationAdministrationSearch, Query()]
 ) -> Response:
     """Infusions."""
-    return _page(request, parts, study, "MedicationAdministration", asked, now)
+    return _page(request, state, study, "MedicationAdministration", asked, now)
 
 
 @router.get(
@@ -301,10 +301,10 @@ def search_administrations(
     responses=_FOUND,
 )
 def search_events(
-    request: Request, study: StudyId, parts: Parts, now: Now, asked: Annotated[AdverseEventSearch, Query()]
+    request: Request, study: StudyId, state: State, now: Now, asked: Annotated[AdverseEventSearch, Query()]
 ) -> Response:
     """Adverse events."""
-    return _page(request, parts, study, "AdverseEvent", asked, now)
+    return _page(request, state, study, "AdverseEvent", asked, now)
 
 
 for _type, _model in SEARCHES.items():

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
 from app.api.fhir.parameters import TIMES, PageSearch
 from app.api.fhir.periods import bound
 from app.errors import Conflict, Fault, FaultCode, InvalidDocument
 from app.ingest.feed import Feed
 from app.ingest.fhir.resource import as_source
 from app.ingest.pseudonyms import Identifier
-from app.intake.feeds import feed_of
 from app.report.fhir import ADMINISTRATION_STATUS
 from app.store import client_ids, resources
 from app.store.resource_search import Bound, Criteria, Number
-from app.store.studies import Study, get_study, study_key
+from app.store.snapshot import StudyAt
+from app.store.studies import Study
+from app.submission import feeds
 from app.timeline.codes import KNOWN, SYSTEMS
 from app.timeline.resource import SUBJECT_SYSTEM, ResourceType, read_logical_id
 from app.timeline.vocabulary import STATUSES
@@ -50,20 +49,14 @@ class Searched:
     so that a service without a secret can be searched.
     """
 
-    connection: Connection
-    study_id: str
+    study: StudyAt
     secret: str | None
     now: int
 
     @cached_property
     def feed(self) -> Feed:
         """The feed of the study. Raises `Conflict` where numbers are replaced and there is no secret, or another."""
-        return feed_of(self.connection, self.study_id, self.secret, self.now)
-
-    @cached_property
-    def study(self) -> Study:
-        """The study as it stands."""
-        return get_study(self.connection, self.study_id)
+        return feeds.feed(self.study.declared, self.study.pseudonyms_made_with(), self.secret, self.now)
 
     @cached_property
     def can_replace(self) -> bool:
@@ -73,14 +66,10 @@ class Searched:
         except Conflict:
             return False
 
-    def knows(self, subject: str) -> bool:
-        """Whether the study has a patient of this subject identifier."""
-        return resources.patient_key(self.connection, study_key(self.connection, self.study_id), subject) is not None
-
     def subject(self, reference: str) -> str | None:
         """The subject identifier of the patient whom a reference (`P01`, `Patient/P01`) leads to."""
         name = reference.rpartition("Patient/")[2]
-        if self.knows(name):
+        if self.study.knows(name):
             return name
         found = self.alias("Patient", name)
         return None if found is None else found.patient
@@ -89,9 +78,9 @@ class Searched:
         """What a client's own id of a resource names; nothing where it is a patient's identifier with us, for that is
         how our own answers refer to this patient.
         """
-        if (resource == "Patient" and self.knows(name)) or not self.can_replace:
+        if (resource == "Patient" and self.study.knows(name)) or not self.can_replace:
             return None
-        return client_ids.find(self.connection, self.study_id, resource, self.feed.pseudonyms.alias(resource, name))
+        return self.study.alias(resource, self.feed.pseudonyms.alias(resource, name))
 
 
 def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -> Criteria:
@@ -114,7 +103,7 @@ def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -
         resource,
         patients=None if people is None else tuple(sorted(people)),
         ids=None if ids is None else tuple(sorted(ids)),
-        codes=None if names["code"] is None else _words(searched.study, names["code"]),
+        codes=None if names["code"] is None else _words(searched.study.declared, names["code"]),
         statuses=statuses,
         numbers=numbers,
         dates=tuple(dates),
@@ -197,7 +186,7 @@ def _identified(searched: Searched, values: Iterable[str]) -> set[str]:
     """
     found = set()
     for token in map(_token, values):
-        if token.system in {None, SUBJECT_SYSTEM} and searched.knows(token.code):
+        if token.system in {None, SUBJECT_SYSTEM} and searched.study.knows(token.code):
             found.add(token.code)
         if token.system != SUBJECT_SYSTEM and token.code and (token.system is not None or searched.can_replace):
             subject = searched.feed.pseudonyms.patient([Identifier(token.system or "", token.code)])
@@ -225,7 +214,7 @@ def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> se
         alias = searched.alias(resource, name)
         if alias is not None:
             found.add(logical_id_of(alias))
-        elif searched.knows(name) if resource == "Patient" else read_logical_id(name) is not None:
+        elif searched.study.knows(name) if resource == "Patient" else read_logical_id(name) is not None:
             found.add(name)
     return found
 

@@ -1,26 +1,28 @@
 """What the FHIR facade says of the whole study: its capability statement, and its rates as MeasureReports."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.analyses import Options, answer
-from app.api.analyses import Inquiry, provenance
-from app.api.dependencies import IDENTIFIER, IfNoneMatch, Now, Parts, Point, Store, StudyId
+from app.api.dependencies import IDENTIFIER, At, IfNoneMatch, State, Store, StudyId
 from app.api.documentation import NOT_MODIFIED
 from app.api.fhir.described import FhirResource, answers_fhir, refuses_fhir
 from app.api.fhir.outcomes import FHIR_JSON
 from app.api.fhir.parameters import SEARCHES, PageSearch, Presentation
 from app.api.fhir.walks import base_of
-from app.api.replies import matches, written
+from app.api.inquiries import Inquiry, inquire
+from app.api.responses import written
 from app.errors import Erased, NotFound
 from app.ingest.fhir import administrations, observations
+from app.protocol.model import Protocol
 from app.report.capabilities import SearchParameter, Statuses, capability_statement
 from app.report.document import Header
 from app.report.measure_report import measure_report
-from app.store import revisions, studies, timelines
+from app.store.snapshot import study_at
 from app.timeline.columns import NO_TIME, Cohort
-from app.timeline.moments import DAY_MICROSECONDS, day_text, instant_text
+from app.timeline.moments import day_text
 
 router = APIRouter()
 MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")
@@ -56,8 +58,8 @@ def read_capabilities(
     the study's own codes among them.
     """
     del presentation
-    with store.reading() as connection:
-        declared = studies.get_study(connection, study)
+    with study_at(store, study) as found:
+        declared = found.declared
     statement = capability_statement(
         base_of(request, study),
         study=study,
@@ -90,9 +92,8 @@ def _parameters(model: type[PageSearch]) -> list[SearchParameter]:
 def read_measure_report(
     study: StudyId,
     analysis: Analysis,
-    parts: Parts,
-    now: Now,
-    at: Point,
+    state: State,
+    at: At,
     presentation: Annotated[Presentation, Query()],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -103,30 +104,17 @@ def read_measure_report(
     if analysis not in MEASURED:
         raise NotFound
     inquiry = Inquiry(f"MeasureReport/{analysis}", study, at, Options())
-    erasures = parts.answers.erasures(study)
-    with parts.database.reading() as connection:
-        point = revisions.resolve(connection, study, revision=at.revision, as_of=at.as_of, now=now)
-        protocol = studies.get_study(connection, study, point.number).protocol
-        tag = inquiry.tag(point, protocol.digest)
-        body = b"" if matches(if_none_match, tag) else parts.answers.get(tag)
-        if body is None:
-            cohort = timelines.cohort(connection, study, point.number)
-            changed = studies.protocol_changed_after_first_outcome(connection, study, point.number)
-    if body is None:
-        as_of = instant_text(point.received_at)
-        header = Header(
-            study=study, revision=point.number, as_of=as_of, provenance=provenance(protocol, cohort, changed)
-        )
-        days = _days(cohort, point.received_at // DAY_MICROSECONDS)
-        body = written(measure_report(header, answer(analysis, cohort, protocol, inquiry.options), days))
-        parts.answers.keep(study, tag, body, erasures)
-    headers = {"ETag": tag}
-    return Response(body, headers=headers, media_type=FHIR_JSON) if body else Response(status_code=304, headers=headers)
+    return inquire(state, inquiry, partial(_measured, analysis), if_none_match, FHIR_JSON)
 
 
-def _days(cohort: Cohort, otherwise: int) -> tuple[str, str]:
+def _measured(analysis: str, header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
+    days = _days(cohort, otherwise=str(header.as_of)[: len("2005-03-16")])
+    return written(measure_report(header, answer(analysis, cohort, protocol, Options()), days))
+
+
+def _days(cohort: Cohort, *, otherwise: str) -> tuple[str, str]:
     """The first and the last day that the data speak of."""
     tables = (cohort.labs, cohort.assessments, cohort.infusions, cohort.events)
     known = [table.day[table.day != NO_TIME] for table in tables]
-    ends = [int(end) for days in known if len(days) for end in (days.min(), days.max())] or [otherwise]
-    return day_text(min(ends)), day_text(max(ends))
+    ends = [int(end) for days in known if len(days) for end in (days.min(), days.max())]
+    return (day_text(min(ends)), day_text(max(ends))) if ends else (otherwise, otherwise)

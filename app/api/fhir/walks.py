@@ -10,17 +10,16 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 from pydantic import TypeAdapter
-from sqlalchemy import Connection
 
 from app.api.fhir.parameters import PageSearch
 from app.api.fhir.searching import IDENTIFYING, Searched, alias_of, criteria_of
-from app.api.pages import Cursors
-from app.api.replies import address
-from app.api.service import Service
+from app.api.responses import Cursors, address
+from app.api.state import AppState
 from app.errors import Fault, FaultCode, InvalidDocument
 from app.report.bundles import searchset
-from app.store import revisions
-from app.store.resource_search import Criteria, count, search
+from app.store.resource_search import Criteria
+from app.store.revisions import AS_IT_STANDS, AsOf
+from app.store.snapshot import StudyAt, study_at
 from app.timeline.resource import ResourceType
 
 _CRITERIA = TypeAdapter(Criteria)
@@ -53,25 +52,22 @@ def base_of(request: Request, study: str) -> str:
 
 
 def answer(
-    request: Request, parts: Service, study: str, resource: ResourceType, asked: PageSearch, now: int
+    request: Request, state: AppState, study: str, resource: ResourceType, asked: PageSearch, now: int
 ) -> dict[str, Any]:
     """The page of a search that is asked for, as a bundle."""
-    with parts.database.reading() as connection:
-        if asked.cursor is None:
-            walk = _begun(Searched(connection, study, parts.settings.secret, now), resource, asked)
-        else:
-            walk = _continued(parts.cursors, study, resource, asked)
-        point = revisions.resolve(connection, study, revision=walk.revision, now=now)
-        found = search(connection, study, walk.criteria, walk.revision, after=walk.after, limit=walk.page + 1)
-        total = _total(connection, study, walk, asked, len(found))
+    going_on = None if asked.cursor is None else _continued(state.cursors, study, resource, asked)
+    with study_at(state.database, study, AS_IT_STANDS if going_on is None else AsOf(going_on.revision)) as searched:
+        walk = going_on or _begun(Searched(searched, state.settings.secret, now), resource, asked)
+        found = searched.search(walk.criteria, after=walk.after, limit=walk.page + 1)
+        total = _total(searched, walk, asked, len(found))
     here = f"{base_of(request, study)}/{resource}"
     walk = replace(walk, total=total)
-    links = {"self": _address(here, _said(walk, asked), walk.cursor(parts.cursors, study))}
+    links = {"self": _address(here, _said(walk, asked), walk.cursor(state.cursors, study))}
     if len(found) > walk.page > 0:
-        links["next"] = _address(here, None, replace(walk, after=found[walk.page - 1].id).cursor(parts.cursors, study))
+        links["next"] = _address(here, None, replace(walk, after=found[walk.page - 1].id).cursor(state.cursors, study))
     return searchset(
-        base_of(request, study), found[: walk.page], links=links, total=total, revision=walk.revision,
-        received_at=point.received_at,
+        base_of(request, study), found[: walk.page], links=links, total=total, revision=searched.revision,
+        received_at=searched.received_at,
     )  # fmt: skip
 
 
@@ -80,8 +76,7 @@ def _question(study: str, resource: ResourceType) -> tuple[str, ...]:
 
 
 def _begun(searched: Searched, resource: ResourceType, asked: PageSearch) -> Walk:
-    revision = searched.study.revision
-    return Walk(criteria_of(searched, resource, asked), revision, asked.count, None)
+    return Walk(criteria_of(searched, resource, asked), searched.study.revision, asked.count, None)
 
 
 def _continued(cursors: Cursors, study: str, resource: ResourceType, asked: PageSearch) -> Walk:
@@ -95,7 +90,7 @@ def _continued(cursors: Cursors, study: str, resource: ResourceType, asked: Page
     return Walk(_CRITERIA.validate_json(criteria), revision, page, None if total < 0 else total, after or None)
 
 
-def _total(connection: Connection, study: str, walk: Walk, asked: PageSearch, found: int) -> int | None:
+def _total(searched: StudyAt, walk: Walk, asked: PageSearch, found: int) -> int | None:
     """How many there are in all, where that is cheap to know or was asked for; later pages repeat the first."""
     if walk.after is not None or walk.total is not None:
         return walk.total
@@ -105,7 +100,7 @@ def _total(connection: Connection, study: str, walk: Walk, asked: PageSearch, fo
         return found
     narrow = walk.criteria.patients is not None or walk.criteria.ids is not None
     if narrow or asked.total == "accurate" or walk.page == 0:
-        return count(connection, study, walk.criteria, walk.revision)
+        return searched.count(walk.criteria)
     return None
 
 

@@ -15,14 +15,14 @@ from typing import Annotated, Any, Literal, cast, get_args
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic_core import to_json
 
-from app.api.dependencies import IfMatch, Now, OnlyIfAbsent, Parts, StudyId
+from app.api.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId
 from app.api.documentation import JSON, Responses
 from app.api.fhir.described import FhirBundle, FhirResource, answers_fhir, reads_fhir, refuses_fhir
 from app.api.fhir.outcomes import FHIR_JSON, SKIPPED_SYSTEM, issue, outcome, refused
 from app.api.fhir.parameters import Presentation
 from app.api.fhir.reading import LogicalId
 from app.api.problems import allowed_methods
-from app.api.replies import address
+from app.api.responses import address
 from app.errors import (
     Conflict,
     Erased,
@@ -132,7 +132,7 @@ _STORED: Responses = {
 def post_bundle(
     request: Request,
     study: StudyId,
-    parts: Parts,
+    state: State,
     body: FhirBody,
     now: Now,
     presentation: Format,
@@ -148,7 +148,7 @@ def post_bundle(
     again.
     """
     del request, presentation
-    taken = fhir.take_bundle(parts.database, study, body, secret=parts.settings.secret, now=now)
+    taken = fhir.take_bundle(state.database, study, body, secret=state.settings.secret, now=now)
     return _fhir(_answer_to_bundle(taken, _wanted(prefer, "minimal")))
 
 
@@ -156,7 +156,7 @@ def _create(resource: ResourceType) -> Callable[..., Response]:
     def create(
         request: Request,
         study: StudyId,
-        parts: Parts,
+        state: State,
         body: FhirBody,
         now: Now,
         presentation: Format,
@@ -168,7 +168,7 @@ def _create(resource: ResourceType) -> Callable[..., Response]:
         if if_none_exist is not None and wanted is None:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED)])
         result = fhir.create(
-            parts.database, study, resource, body, if_none_exist=wanted, secret=parts.settings.secret, now=now
+            state.database, study, resource, body, if_none_exist=wanted, secret=state.settings.secret, now=now
         )
         return _answer(request, study, result, prefer)
 
@@ -180,7 +180,7 @@ def _update(resource: ResourceType) -> Callable[..., Response]:
         request: Request,
         study: StudyId,
         logical_id: LogicalId,
-        parts: Parts,
+        state: State,
         body: FhirBody,
         now: Now,
         presentation: Format,
@@ -190,14 +190,14 @@ def _update(resource: ResourceType) -> Callable[..., Response]:
     ) -> Response:
         del presentation
         result = fhir.update(
-            parts.database,
+            state.database,
             study,
             resource,
             logical_id,
             body,
             if_match=if_match,
             only_new=if_none_match is not None,
-            secret=parts.settings.secret,
+            secret=state.settings.secret,
             now=now,
         )
         return _answer(request, study, result, prefer, logical_id)
@@ -209,14 +209,14 @@ def _withdraw(resource: ResourceType) -> Callable[..., Response]:
     def withdraw(
         study: StudyId,
         logical_id: LogicalId,
-        parts: Parts,
+        state: State,
         now: Now,
         presentation: Format,
         if_match: IfMatch = None,
     ) -> Response:
         del presentation
         fhir.withdraw(
-            parts.database, study, resource, logical_id, if_match=if_match, secret=parts.settings.secret, now=now
+            state.database, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now
         )
         return Response(status_code=204)
 

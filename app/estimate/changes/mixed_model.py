@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from app.estimate.arithmetic import check_level, normal_quantile
-from app.estimate.changes.restricted_likelihood import Likelihood, Maximum
+from app.estimate.changes.restricted_likelihood import Maximum, RestrictedLikelihood
 from app.estimate.results import Interval, Number, Reason, Result, TestResult, WhyNull
 
 
@@ -130,7 +130,7 @@ def _fitted(design: _Design) -> Maximum | Reason:
     """The best fit, or why there is none."""
     if not design.terms:
         return Reason.NO_PATIENTS
-    likelihood = Likelihood.of(design.y, design.x, design.who)
+    likelihood = RestrictedLikelihood.of(design.y, design.x, design.who)
     if likelihood.degrees_within < 1:  # one is enough: it takes two patients, who can then differ as well
         return Reason.TOO_FEW_VALUES
     if likelihood.constant_within:
@@ -140,14 +140,15 @@ def _fitted(design: _Design) -> Maximum | Reason:
 
 def _answer(design: _Design, found: Maximum | Reason, level: float) -> MixedModel:
     fit, reason = (None, found) if isinstance(found, Reason) else (found, None)
-    told: list[tuple[float, float] | None] = [None] * len(design.terms)
+    estimates: list[tuple[float, float] | None] = [None] * len(design.terms)
     if fit is not None:
-        told = list(zip(fit.coefficients.tolist(), fit.standard_errors.tolist(), strict=True))
+        estimates = list(zip(fit.coefficients.tolist(), fit.standard_errors.tolist(), strict=True))
     return MixedModel(
         patients=design.patients,
         values=len(design.y),
         effects=tuple(
-            _effect(term, each, reason, level, len(design.y)) for term, each in zip(design.terms, told, strict=True)
+            _effect(term, each, reason, level, len(design.y))
+            for term, each in zip(design.terms, estimates, strict=True)
         ),
         variance_between=None if fit is None else fit.between,
         variance_within=None if fit is None else fit.within,
@@ -158,9 +159,11 @@ def _answer(design: _Design, found: Maximum | Reason, level: float) -> MixedMode
     )
 
 
-def _effect(term: Term, told: tuple[float, float] | None, reason: Reason | None, level: float, n: int) -> FixedEffect:
+def _effect(
+    term: Term, estimates: tuple[float, float] | None, reason: Reason | None, level: float, n: int
+) -> FixedEffect:
     kind, week = term
-    estimate, error = told or (None, None)
+    estimate, error = estimates or (None, None)
     low = high = z = p = None
     if estimate is not None and error:
         half_width = normal_quantile(level) * error

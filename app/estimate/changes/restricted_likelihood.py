@@ -56,7 +56,7 @@ class _Profile:
 
 
 @dataclass(frozen=True, eq=False)
-class Likelihood:
+class RestrictedLikelihood:
     """What the likelihood needs of the data: products of the p columns and, last, of the values less an offset."""
 
     values: int
@@ -76,7 +76,7 @@ class Likelihood:
     """Products of these patients' means, times the number of their values, shape (s, p + 1, p + 1)."""
 
     @classmethod
-    def of(cls, y: Floats, x: Floats, who: NDArray[np.int64]) -> "Likelihood":
+    def of(cls, y: Floats, x: Floats, who: NDArray[np.int64]) -> "RestrictedLikelihood":
         """Take N values, N rows of p independent columns, and N ascending numbers of patients.
 
         Least squares within patients gives the offset, so that what it leaves within patients is exact.
@@ -87,7 +87,7 @@ class Likelihood:
         return cls._around(y, x, who, np.asarray(start + first.unit * more, dtype=np.float64))
 
     @classmethod
-    def _around(cls, y: Floats, x: Floats, who: NDArray[np.int64], offset: Floats) -> "Likelihood":
+    def _around(cls, y: Floats, x: Floats, who: NDArray[np.int64], offset: Floats) -> "RestrictedLikelihood":
         rest = y - x @ offset
         largest = float(np.max(np.abs(y), initial=0.0))
         unit = float(np.max(np.abs(rest), initial=0.0)) or 1.0
@@ -115,8 +115,8 @@ class Likelihood:
 
         These are the values less the patients less the coefficients that patients compared with themselves can tell.
         """
-        told = int(np.linalg.matrix_rank(self.within[:-1, :-1], rtol=SAME, hermitian=True))
-        return self.values - int(self.patients.sum()) - told
+        rank = int(np.linalg.matrix_rank(self.within[:-1, :-1], rtol=SAME, hermitian=True))
+        return self.values - int(self.patients.sum()) - rank
 
     @property
     def constant_within(self) -> bool:

@@ -46,7 +46,7 @@ def kth_sum(rows: Floats, columns: Floats, start: Ints, k: int) -> float:
 
 
 def _around(rows: Floats, columns: Floats, first: Ints, end: Ints, share: float) -> list[float]:
-    """Two sums between which the one at this share of all that are left will lie, told by a regular sample."""
+    """Two sums between which the one at this share of all that are left will lie, from a regular sample."""
     held = np.flatnonzero(end > first)
     step = max(1, held.size // SAMPLED)
     some = held[step // 2 :: step]

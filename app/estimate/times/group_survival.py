@@ -70,7 +70,7 @@ class MeanDifference(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RiskTable:
     """The event times of all groups, one row a time and one column a group; `patients` counts those of each group."""
 
     size: int
@@ -78,19 +78,19 @@ class Table:
     events: NDArray[np.int64]
     at_risk: NDArray[np.int64]
 
-    def of(self, groups: NDArray[np.int64]) -> "Table":
+    def of(self, groups: NDArray[np.int64]) -> "RiskTable":
         """The table of some of the groups, at the times at which one of them had an event."""
         events, at_risk = self.events[:, groups], self.at_risk[:, groups]
         here = events.any(axis=1)
-        return Table(self.size, self.patients[groups], events[here], at_risk[here])
+        return RiskTable(self.size, self.patients[groups], events[here], at_risk[here])
 
 
 @dataclass(frozen=True, eq=False)
-class Likelihood:
+class PartialLikelihood:
     """Efron's partial likelihood at some log hazard ratios: its logarithm, and for each of its factors who shared it.
 
     `shares` has one row for each event and one column for each group: the probability that the event would fall there.
-    `factor_time` is the row of `Table` that each event belongs to.
+    `factor_time` is the row of `RiskTable` that each event belongs to.
     """
 
     logarithm: float
@@ -187,7 +187,7 @@ def _no_difference(reason: Reason | None, size: int) -> MeanDifference:
     return MeanDifference(value=None, standard_error=None, reason=reason, intervals=(), test=test)
 
 
-def _table(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int) -> Table:
+def _table(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int) -> RiskTable:
     times, group = np.asarray(durations, dtype=np.float64), np.asarray(groups, dtype=np.int64)
     observed = np.asarray(events, dtype=np.bool_)
     if times.ndim != 1 or not times.shape == observed.shape == group.shape:
@@ -203,10 +203,10 @@ def _table(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int
     patients = leaving.sum(axis=0)
     at_risk = patients - np.cumsum(leaving, axis=0) + leaving
     here = had.any(axis=1)
-    return Table(times.size, patients, had[here].astype(np.int64), at_risk[here].astype(np.int64))
+    return RiskTable(times.size, patients, had[here].astype(np.int64), at_risk[here].astype(np.int64))
 
 
-def _nothing_to_test(table: Table, groups: int) -> Reason | None:
+def _nothing_to_test(table: RiskTable, groups: int) -> Reason | None:
     if not table.size:
         return Reason.NO_PATIENTS
     if not table.events.any():
@@ -219,7 +219,7 @@ def _rank(matrix: Floats, scale: Floats) -> int:
     return int(np.linalg.matrix_rank(matrix, tol=1e-10 * float(np.abs(scale).max(initial=0.0))))
 
 
-def _connected(table: Table) -> bool:
+def _connected(table: RiskTable) -> bool:
     """Whether every group can be reached from every other along events of the one while the next is at risk."""
     reached = ((table.events > 0).T.astype(np.float64) @ (table.at_risk > 0)) > 0
     for through in range(len(reached)):
@@ -227,7 +227,7 @@ def _connected(table: Table) -> bool:
     return bool(reached.all())
 
 
-def _likelihood(table: Table, beta: Floats) -> Likelihood:
+def _likelihood(table: RiskTable, beta: Floats) -> PartialLikelihood:
     """Efron's: of D tied events the i-th (from 0) is drawn from the risk set less i/D of those who had it."""
     d = table.events.sum(axis=1)
     time = np.repeat(np.arange(len(d)), d)
@@ -235,10 +235,10 @@ def _likelihood(table: Table, beta: Floats) -> Likelihood:
     left = (table.at_risk[time] - drawn[:, None] * table.events[time]) * np.exp(beta)
     total = left.sum(axis=1)
     logarithm = float(table.events.sum(axis=0) @ beta - np.log(total).sum())
-    return Likelihood(logarithm, left / total[:, None], time)
+    return PartialLikelihood(logarithm, left / total[:, None], time)
 
 
-def _maximum(table: Table) -> Floats | None:
+def _maximum(table: RiskTable) -> Floats | None:
     """The log hazard ratios at the maximum, the first group's 0, by Newton's method with halved steps."""
     beta: Floats = np.zeros(table.events.shape[1])
     here = _likelihood(table, beta)
@@ -256,7 +256,7 @@ def _maximum(table: Table) -> Floats | None:
     return None
 
 
-def _check(table: Table, at_maximum: Likelihood, size: int) -> TestResult:
+def _check(table: RiskTable, at_maximum: PartialLikelihood, size: int) -> TestResult:
     """The score test for a ratio that changes with 1 - S(t-)."""
     n, d = table.at_risk.sum(axis=1), table.events.sum(axis=1)
     survival = np.cumprod((n - d) / n)
@@ -286,7 +286,7 @@ def _ratio(beta: float, error: float, level: float, size: int) -> HazardRatio:
     )
 
 
-def _no_model(whole: Table, reason: Reason) -> Cox:
+def _no_model(whole: RiskTable, reason: Reason) -> Cox:
     size = whole.events.shape[1]
     tests = [_chi_square(method, None, 0, whole.size, reason) for method in ("likelihood_ratio", ZPH)]
     return Cox(
@@ -297,7 +297,7 @@ def _no_model(whole: Table, reason: Reason) -> Cox:
     )
 
 
-def _no_ratio(whole: Table, group: int, reason: Reason | None) -> HazardRatio:
+def _no_ratio(whole: RiskTable, group: int, reason: Reason | None) -> HazardRatio:
     """Why a group has no ratio: what is true of the group itself, else of the model."""
     if not group:
         reason = Reason.REFERENCE_GROUP

@@ -31,7 +31,7 @@ from app.estimate.times.turnbull import (
     maximise,
     median_interval,
 )
-from app.estimate.times.turnbull_bootstrap import Limits, percentile_limits
+from app.estimate.times.turnbull_bootstrap import BootstrapLimits, percentile_limits
 
 SEED = 1976
 """Where resampling starts unless another seed is asked for."""
@@ -147,7 +147,7 @@ def interval_censored(
     events = int(np.isfinite(rights).sum())
 
     def none(reason: Reason, excess: float | None = None) -> IntervalCensored:
-        limits = _interval(Limits(None, None, None, reason), level, resamples, seed)
+        limits = _interval(BootstrapLimits(None, None, None, reason), level, resamples, seed)
         return IntervalCensored(
             n=len(lefts),
             events=events,
@@ -227,7 +227,7 @@ def _median(
     )
 
 
-def _interval(limits: Limits, level: float, resamples: int, seed: int) -> tuple[ResampledInterval, ...]:
+def _interval(limits: BootstrapLimits, level: float, resamples: int, seed: int) -> tuple[ResampledInterval, ...]:
     """The limits as an answer; none where no resamples were asked for."""
     interval = ResampledInterval(
         of="median",

@@ -25,7 +25,7 @@ HALF_TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
-class Step:
+class CurveStep:
     """One event time of the curve; `greenwood` is the sum of d/(n(n - d)) up to it, infinite once nobody is left."""
 
     time: float
@@ -164,7 +164,7 @@ def _by_time(durations: ArrayLike, events: ArrayLike) -> tuple[NDArray[np.float6
     return times[order], observed[order]
 
 
-def _product_limit(times: NDArray[np.float64], observed: NDArray[np.bool_]) -> list[Step]:
+def _product_limit(times: NDArray[np.float64], observed: NDArray[np.bool_]) -> list[CurveStep]:
     """The event times of the curve, counted by lifelines."""
     if not observed.any():
         return []
@@ -179,10 +179,10 @@ def _product_limit(times: NDArray[np.float64], observed: NDArray[np.bool_]) -> l
     left = [n - d for n, d in zip(at_risk, deaths, strict=True)]
     censored = [m - n_next for m, n_next in zip(left, [*at_risk[1:], 0], strict=True)]
     terms = (d / (n * m) if m else math.inf for n, d, m in zip(at_risk, deaths, left, strict=True))
-    return list(map(Step, time, at_risk, deaths, censored, survival, accumulate(terms)))
+    return list(map(CurveStep, time, at_risk, deaths, censored, survival, accumulate(terms)))
 
 
-def _curve_point(step: Step, z: float, interval: Band) -> CurvePoint:
+def _curve_point(step: CurveStep, z: float, interval: Band) -> CurvePoint:
     low, high = TRANSFORMS[interval](step.survival, z * math.sqrt(step.greenwood)) if step.survival else (None, None)
     return CurvePoint(
         time=step.time,

@@ -29,7 +29,7 @@ STEPS_TOGETHER = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BootstrapLimits:
     """The limits of the median, and how many resamples did not reach one; null limits have a reason."""
 
     low: float | None
@@ -40,7 +40,7 @@ class Limits:
 
 def percentile_limits(
     sample: Sample, part: Intersections, mass: Floats, rule: HalfRule, level: float, resamples: int, seed: int
-) -> Limits:
+) -> BootstrapLimits:
     """Percentile limits (Efron) of the median of patients drawn with replacement, `mass` being the estimate of all.
 
     Each resample has its own maximal intersections and its own median (left, right]. With B resamples and k = floor((B
@@ -58,16 +58,16 @@ def percentile_limits(
     )
     for reason, holds in reasons:
         if holds:
-            return Limits(None, None, None, reason)
+            return BootstrapLimits(None, None, None, reason)
     medians = _medians(sample, part, mass, rule, _drawn(sample, resamples, seed))
     if medians is None:
-        return Limits(None, None, None, Reason.NOT_CONVERGED)
+        return BootstrapLimits(None, None, None, Reason.NOT_CONVERGED)
     left, right = np.sort(medians, axis=0).T
     low, high = float(left[tail - 1]), float(right[-tail])
     not_reached = int(np.isinf(right).sum())
     if math.isinf(high):
-        return Limits(low, None, not_reached, Reason.NOT_REACHED)
-    return Limits(low, high, not_reached, None)
+        return BootstrapLimits(low, None, not_reached, Reason.NOT_REACHED)
+    return BootstrapLimits(low, high, not_reached, None)
 
 
 def _drawn(sample: Sample, resamples: int, seed: int) -> Floats:

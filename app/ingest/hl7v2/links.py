@@ -10,7 +10,7 @@ from app.ingest.hl7v2.er7 import Segment
 from app.ingest.hl7v2.people import subject_of
 from app.ingest.hl7v2.values import read_time
 from app.timeline import moments
-from app.timeline.history import AttributeFact, History
+from app.timeline.history import History, attribute
 from app.timeline.moments import Moment
 from app.timeline.persons import MERGED_INTO
 
@@ -44,7 +44,7 @@ def links(segments: Iterable[Segment], feed: Feed, event: str) -> list[History]:
             faults.append(Fault(pair.other.place(pair.field), FaultCode.CONTRADICTION, why))
         if not faults and isinstance(other, str) and isinstance(made, int):
             status = "final" if event == "A40" else "entered-in-error"
-            link = AttributeFact(MERGED_INTO, None, None, None, made, status, json.dumps(surviving))
+            link = attribute(MERGED_INTO, json.dumps(surviving), made, status)
             histories.append(History(other, (link,)))
     if faults:
         raise InvalidDocument(faults=faults)

@@ -13,7 +13,7 @@ import numpy as np
 
 from app.analyses import Options
 from app.analyses import report as whole_report
-from app.derive.parts import neighbours
+from app.derive.chunks import neighbours
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.report.datasets import events, results, subjects, times, visits

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.derive.reactions import after_treatment
+from app.derive.adverse_reactions import after_treatment
 from app.report.datasets.cells import adam_days, dates, integers, since, texts, yes, yes_no
 from app.report.datasets.parameters import (
     EFFFL,

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck.ck_normal import UNKNOWN, borrow_limits, normality
-from app.derive.records import Records, post_dose_on_day_0
-from app.derive.segments import first_reason, pick_int
+from app.derive.analysis_values import AnalysisValues, post_dose_on_day_0
+from app.derive.ck_normality import UNKNOWN, borrow_limits, normality
+from app.derive.per_patient import first_reason, included, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.report.datasets.cells import since
@@ -52,14 +52,14 @@ class Measured:
     week: Ints
     base: Floats
     base_known: Ints
-    reason: tuple[str, ...]
+    reason: tuple[str | None, ...]
 
 
 def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
     """All rows of one measure."""
     table, value, addresses = _table(study, sources, measure)
     everything = _records(study, measure, table, value)
-    judged = study.records(measure) if has_scale(study, measure) else None
+    judged = study.analysis_values(measure) if has_scale(study, measure) else None
     usable = np.zeros(len(table), dtype=np.bool_)
     chosen, baseline = usable.copy(), usable.copy()
     week = np.full(len(table), NO_TIME, dtype=np.int64)
@@ -73,7 +73,7 @@ def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
         baseline[judged.row[rows[0][rows[0] >= 0]]] = True
         base = judged.at(rows[0])
         base_known = pick_int(normality(judged), rows[0], UNKNOWN)
-        in_reach = np.array([not reason for reason in first_reason(left_out, len(table))], dtype=np.bool_)
+        in_reach = included(first_reason(left_out, len(table)))
         week = _weeks(study, everything.day, in_reach & ~baseline)
         week[baseline] = 0
     reasons = (
@@ -129,13 +129,13 @@ def _table(study: DerivedStudy, sources: Sources, measure: str) -> tuple[Labs | 
     return scores, scores.score, sources.assessments[cohort.assessments.code == place]
 
 
-def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats) -> Records:
+def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats) -> AnalysisValues:
     """All rows as records, whether they may be used or not, with the limits that the protocol borrows."""
     size, day = len(study.cohort), since(table.day, study.exposure.day0[table.patient])
     if not isinstance(table, Labs):
         nothing, none = np.full(len(table), np.nan), np.full(len(table), None, dtype=np.object_)
-        return Records(size, table.patient, day, value, nothing, np.zeros(len(table), dtype=np.int64), none, {})
-    records = Records(size, table.patient, day, value, table.upper_limit, table.comparator, table.lab, {})
+        return AnalysisValues(size, table.patient, day, value, nothing, np.zeros(len(table), dtype=np.int64), none, {})
+    records = AnalysisValues(size, table.patient, day, value, table.upper_limit, table.comparator, table.lab, {})
     if measure == "CK" and study.protocol.upper_limit == "nearest_same_laboratory":
         return borrow_limits(records, table, study.exposure.day0)
     return records
@@ -144,7 +144,7 @@ def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value
 def _left_out(
     study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats
 ) -> tuple[tuple[str, Bools], ...]:
-    """Why a row may not be used, apart from another value of its day; `derive.records` leaves out the same."""
+    """Why a row may not be used, apart from another value of its day; `derive.analysis_values` leaves out the same."""
     exposure, nobody = study.exposure, np.zeros(len(table), dtype=np.bool_)
     mismatch = undeclared = nobody
     if not isinstance(table, Labs):

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from app.analyses import Answer, Report
-from app.analyses.frame import Contribution, Definition
+from app.analyses.answer import Contribution, Definition
 from app.analyses.weekly_change import Onset
 from app.estimate.results import Result, twelve_digits
 from app.report.datasets.variables import Column, Dataset, DatasetDescription, ours

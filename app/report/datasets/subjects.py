@@ -8,7 +8,7 @@ import numpy as np
 
 from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
 from app.derive.doses import index_dose_per_kg
-from app.derive.segments import first_reason, first_where
+from app.derive.per_patient import first_reason, first_where
 from app.protocol.model import Protocol
 from app.report.datasets.cells import dates, integers, numbers, texts, yes, yes_no
 from app.report.datasets.parameters import (
@@ -24,9 +24,8 @@ from app.report.datasets.parameters import (
 )
 from app.report.datasets.times import first_infusion_facts
 from app.report.datasets.variables import Column, Dataset, DatasetDescription, Variable, adam, ours
-from app.timeline.columns import NO_TIME, Ints
+from app.timeline.columns import NO_TIME, Ints, PatientRow
 from app.timeline.moments import EPOCH_DAY
-from app.timeline.rows import PatientRow
 from app.timeline.sources import patient_address
 
 _SEXES = {"female": "F", "male": "M", "other": "OTHER", "unknown": "U"}
@@ -144,7 +143,7 @@ def adsl(origin: Origin) -> Dataset:
             **_end(people),
             **baselines,
             **_judged(origin),
-            "CKNRREAS": texts(study.spells.reason),
+            "CKNRREAS": texts(study.remission_episodes.reason),
             "TTNRREAS": texts(first_normal_reasons(study)),
             "SRCID": [" ".join(map(patient_address, records)) for records in origin.sources.records],
             "TRTSSRC": texts(first_infusion_facts(origin)),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck.ck_rescue import ABNORMAL, CENSORED, DIED, RESCUED
-from app.derive.segments import INCLUDED, first_where
+from app.derive.per_patient import first_where, included
+from app.derive.rescue_treatment import ABNORMAL, CENSORED, DIED, RESCUED
 from app.derive.study import DerivedStudy
-from app.protocol.ck_normal import RescueStrategy
+from app.protocol.endpoints import RescueStrategy
 from app.report.datasets.cells import dates, since, yes
 from app.report.datasets.parameters import (
     EFFFL,
@@ -124,14 +124,14 @@ def adtte(origin: Origin) -> Dataset:
 
 
 def _times(study: DerivedStudy) -> Iterator[_Time]:
-    spells, first = study.spells, study.first_normal
-    patient = np.flatnonzero([reason == INCLUDED for reason in spells.reason])
+    episodes, first = study.remission_episodes, study.first_normal
+    patient = np.flatnonzero(included(episodes.reason))
     for name, strategy in STAYS.items():
         outcome = study.outcomes(strategy)
         cause = outcome.cause
         if strategy == "hypothetical":
             cause = np.where(outcome.cut, RESCUED, cause)
-        start = spells.start[patient]
+        start = episodes.start[patient]
         yield _Time(name, patient, start, start + outcome.duration[patient], cause[patient])
     patient = np.flatnonzero(first.evaluable)
     cause = np.where(first.reached[patient], ABNORMAL, CENSORED)
@@ -202,7 +202,7 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
 
 def _ck_facts(origin: Origin) -> dict[tuple[int, int], str]:
     """The address of the CK that is used of each patient and day from day 0."""
-    records = origin.study.records("CK")
+    records = origin.study.analysis_values("CK")
     addresses = origin.sources.labs[origin.study.cohort.labs.code == LAB_CODES.index("CK")]
     keys = zip(records.patient.tolist(), records.day.tolist(), strict=True)
     return dict(zip(keys, addresses[records.row].tolist(), strict=True))

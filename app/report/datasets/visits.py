@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app.derive.ck.ck_normal import ABNORMAL, NORMAL
-from app.derive.exact import difference, ln_ratio
+from app.derive.ck_normality import ABNORMAL, NORMAL
+from app.derive.exact_comparison import difference, ln_ratio
 from app.report.datasets.cells import adam_days, dates, integers, numbers, texts, yes
 from app.report.datasets.measured import REASONS, Measured, measured, measures_of, window_days
 from app.report.datasets.parameters import (

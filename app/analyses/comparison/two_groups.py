@@ -1,0 +1,327 @@
+"""Two sets of patients side by side: their response rates and their changes from baseline."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.answer import Context, Definition, Excluded, Flag
+from app.analyses.response_rates import response_flags, takes_the_best
+from app.analyses.weekly_change import Scale, difference_reasons, differences, scales_of
+from app.derive.study import DerivedStudy
+from app.estimate.changes.multiplicity import adjust
+from app.estimate.changes.ratio import ratio_interval
+from app.estimate.changes.two_samples import Shift, two_samples
+from app.estimate.effect import EffectEstimate
+from app.estimate.rates.contingency import fisher_exact
+from app.estimate.rates.mantel_haenszel import Stratified, mantel_haenszel
+from app.estimate.rates.proportion import proportion
+from app.estimate.rates.two_proportions import two_proportions
+from app.estimate.results import Interval, Number, Proportion, Reason, Result, TestResult, WhyNull
+from app.protocol.conventions import Conventions
+from app.protocol.endpoints import Response
+from app.protocol.model import Protocol
+from app.timeline.columns import Bools, Floats
+
+SMALL = 20
+"""A group with fewer patients is small: its intervals span most of what is possible."""
+GROUP = "The first group: the value of the attribute, or the study."
+AGAINST = "The second group; null for all other patients whose group is known."
+ForestKind = Literal[
+    "difference", "ratio", "odds_ratio", "mantel_haenszel_difference", "mantel_haenszel_odds_ratio", "shift"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Some patients of a study; `label` is null for all patients besides those of one group."""
+
+    label: str | None
+    study: DerivedStudy
+    members: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPair:
+    """Two groups without a patient in common."""
+
+    first: Arm
+    second: Arm
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonSettings:
+    """How groups are compared; `stratify` names the attribute whose values are strata."""
+
+    level: float
+    conventions: Conventions
+    stratify: str | None
+
+
+class ResponseComparison(Result):
+    """The response rates of two groups by one rule."""
+
+    group: str = Field(description=GROUP, examples=["dermatomyositis"])
+    against: str | None = Field(description=AGAINST, examples=["polymyositis"])
+    measure: str = Field(description="The measure.", examples=["MMT"])
+    definition: Definition = Field(description="The rule.")
+    first: Proportion = Field(description="Responders among the evaluable patients of the first group.")
+    second: Proportion = Field(description="Responders among those of the second.")
+    difference: EffectEstimate = Field(description="Rate of the first group minus rate of the second.")
+    ratio: EffectEstimate = Field(description="Rate of the first group over rate of the second.")
+    odds_ratio: EffectEstimate = Field(
+        description="Conditional odds ratio with the exact interval that belongs to Fisher's test."
+    )
+    test: TestResult = Field(description="Fisher's exact test.")
+    stratified: Stratified | None = Field(
+        default=None,
+        exclude_if=lambda stratified: stratified is None,
+        description="The same within strata, put together, where `stratify` was asked for.",
+    )
+
+
+class ChangeComparison(Result):
+    """The change from baseline to one week in two groups."""
+
+    group: str = Field(description=GROUP, examples=["dermatomyositis"])
+    against: str | None = Field(description=AGAINST, examples=["polymyositis"])
+    measure: str = Field(description="The measure.", examples=["CK"])
+    scale: Scale = Field(description="`ln`: changes of ln(CK); `raw`: in U/L or points.", examples=["ln"])
+    week: int = Field(description="The week.", examples=[4])
+    n: int = Field(description="Patients of the first group with a change.", examples=[8])
+    against_n: int = Field(description="Patients of the second group with a change.", examples=[7])
+    shift: Interval = Field(description="Hodges-Lehmann: by how much more the first group rose than the second.")
+    ratio: Interval | None = Field(
+        default=None,
+        exclude_if=lambda ratio: ratio is None,
+        description="On the ln scale, exp(shift): the ratio of the CK ratios.",
+    )
+    test: TestResult = Field(description="Mann-Whitney test, adjusted over the weeks of the measure.")
+
+
+class ForestRow(Result):
+    """One line of a forest plot."""
+
+    kind: ForestKind = Field(description="What is drawn.", examples=["difference"])
+    label: str = Field(description="What it is of.", examples=["MMT response", "CK week 4 (ratio)"])
+    group: str = Field(description=GROUP, examples=["dermatomyositis"])
+    against: str | None = Field(description=AGAINST, examples=["polymyositis"])
+    method: str = Field(description="Method of the interval.", examples=["newcombe"])
+    estimate: Number | None = Field(description="Where the mark stands.", examples=[0.125])
+    low: Number | None = Field(description="Where the line begins; null if open or unknown.", examples=[-0.29])
+    high: Number | None = Field(description="Where the line ends; null if open or unknown.", examples=[0.47])
+    no_effect: Number = Field(description="Where the line of no effect stands.", examples=[0])
+    k: int | None = Field(description="Responders of the first group; null for a shift.", examples=[8])
+    n: int = Field(description="Patients of the first group.", examples=[8])
+    against_k: int | None = Field(description="Responders of the second group; null for a shift.", examples=[6])
+    against_n: int = Field(description="Patients of the second group.", examples=[7])
+    reason: WhyNull = None
+
+
+@dataclass(slots=True)
+class Compared:
+    """What was found over all pairs."""
+
+    responses: list[ResponseComparison] = field(default_factory=list)
+    changes: list[ChangeComparison] = field(default_factory=list)
+
+    @property
+    def small(self) -> bool:
+        """Whether any group compared has few patients."""
+        sizes = [n for row in self.responses for n in (row.first.n, row.second.n)]
+        sizes += [n for row in self.changes for n in (row.n, row.against_n)]
+        return any(n < SMALL for n in sizes)
+
+    @property
+    def caveats(self) -> list[str]:
+        """What to be careful about where groups are compared at all."""
+        if not self.responses and not self.changes:
+            return []
+        return ["not_randomised", "many_comparisons", *(["small_counts"] if self.small else [])]
+
+    def forest(self) -> tuple[ForestRow, ...]:
+        """Every comparison as lines to draw."""
+        return (*(line for row in self.responses for line in _response_lines(row)), *map(_change_line, self.changes))
+
+
+def compare(pairs: Sequence[GroupPair], settings: ComparisonSettings) -> Compared:
+    """Every primary response and every weekly change of the protocol, pair by pair."""
+    found = Compared()
+    for pair in pairs:
+        protocol = pair.first.study.protocol
+        found.responses += [_responses(pair, declared, settings) for declared in protocol.responses if declared.primary]
+        for measure in protocol.weekly_change.measures:
+            for scale in scales_of(measure):
+                found.changes += _changes(pair, measure, scale, settings)
+    return found
+
+
+def _responses(pair: GroupPair, declared: Response, settings: ComparisonSettings) -> ResponseComparison:
+    first, second = (_judged(arm, declared, arm.members) for arm in (pair.first, pair.second))
+    methods = tuple(dict.fromkeys((settings.conventions.proportion, "wilson")))
+    rates = [proportion(k, n, level=settings.level, methods=methods) for k, n in (first, second)]
+    contrast = two_proportions((*first, *second), level=settings.level)
+    fisher = fisher_exact(*first, *second, level=settings.level)
+    return ResponseComparison(
+        group=pair.first.label or "",
+        against=pair.second.label,
+        measure=declared.rule.measure,
+        definition=Definition.of_rule(declared.rule),
+        first=rates[0],
+        second=rates[1],
+        difference=contrast.difference,
+        ratio=contrast.ratio,
+        odds_ratio=fisher.odds_ratio,
+        test=fisher.test,
+        stratified=_stratified(pair, declared, settings),
+    )
+
+
+def _judged(arm: Arm, declared: Response, members: Bools) -> tuple[int, int]:
+    """Responders and evaluable patients among some of an arm's."""
+    verdict = arm.study.response(declared.rule)
+    return int((verdict.responder & members).sum()), int((verdict.evaluable & members).sum())
+
+
+def _stratified(pair: GroupPair, declared: Response, settings: ComparisonSettings) -> Stratified | None:
+    """The strata are the values of the attribute; patients who have none are a stratum of their own."""
+    if settings.stratify is None:
+        return None
+    values = [
+        np.array([getattr(row, settings.stratify) for row in arm.study.cohort.patients], dtype=np.object_)
+        for arm in (pair.first, pair.second)
+    ]
+    strata = {value for each in values for value in each.tolist()}
+    counts = []
+    for stratum in strata:
+        arms = zip((pair.first, pair.second), values, strict=True)
+        first, second = (
+            _judged(arm, declared, arm.members & np.equal(value, stratum).astype(np.bool_)) for arm, value in arms
+        )
+        counts.append((*first, *second))
+    return mantel_haenszel(counts, level=settings.level)
+
+
+def _changes(pair: GroupPair, measure: str, scale: Scale, settings: ComparisonSettings) -> list[ChangeComparison]:
+    weeks = pair.first.study.protocol.weekly_change.weeks
+    shifts = [
+        two_samples(_known(pair.first, measure, scale, week), _known(pair.second, measure, scale, week),
+                    level=settings.level)
+        for week in weeks
+    ]  # fmt: skip
+    adjusted = adjust([shift.test.p for shift in shifts], settings.conventions.multiplicity)
+    return [
+        ChangeComparison(
+            group=pair.first.label or "",
+            against=pair.second.label,
+            measure=measure,
+            scale=scale,
+            week=week,
+            n=shift.n_first,
+            against_n=shift.n_second,
+            shift=shift.shift,
+            ratio=ratio_interval(shift.shift, "ratio") if scale == "ln" else None,
+            test=_adjusted(shift, p, settings),
+        )
+        for week, shift, p in zip(weeks, shifts, adjusted, strict=True)
+    ]
+
+
+def _known(arm: Arm, measure: str, scale: Scale, week: int) -> Floats:
+    difference = differences(arm.study, measure, scale, week)
+    return difference[arm.members & ~np.isnan(difference)]
+
+
+def _adjusted(shift: Shift, p: float | None, settings: ComparisonSettings) -> TestResult:
+    broken = p is None and shift.test.p is not None
+    update = {"p_adjusted": p, "adjustment": settings.conventions.multiplicity}
+    return shift.test.model_copy(update=update | ({"reason": Reason.CHAIN_BROKEN} if broken else {}))
+
+
+def left_out(context: Context, members: Bools) -> list[Excluded]:
+    """Who of some patients is in no comparison, by reason, for each primary response and each change."""
+    study = context.study
+    inside = np.flatnonzero(members).tolist()
+    found: list[Excluded] = []
+    for declared in study.protocol.responses:
+        if declared.primary:
+            reasons = study.response(declared.rule).reason
+            found += context.excluded(
+                [reasons[i] for i in inside], declared.rule.measure, definition=Definition.of_rule(declared.rule)
+            )
+    for measure, scale, week in _compared_changes(study):
+        reasons = difference_reasons(study, differences(study, measure, scale, week), measure, week)
+        found += context.excluded(
+            [reasons[i] for i in inside], measure, week, estimate=scale if measure == "CK" else None
+        )
+    return found
+
+
+def _compared_changes(study: DerivedStudy) -> Iterator[tuple[str, Scale, int]]:
+    rule = study.protocol.weekly_change
+    for measure in rule.measures:
+        for scale in scales_of(measure):
+            yield from ((measure, scale, week) for week in rule.weeks)
+
+
+def noticed(context: Context) -> list[Flag]:
+    """What was flagged among the records that the comparisons rest on."""
+    primary = [declared.rule for declared in context.protocol.responses if declared.primary]
+    measures = (*(rule.measure for rule in primary), *context.protocol.weekly_change.measures)
+    return response_flags(context, dict.fromkeys(measures), primary)
+
+
+def caveats_of(protocol: Protocol) -> list[str]:
+    """What to be careful about in any comparison of responses."""
+    return ["definitions_are_ours", *(["best_of_many"] if takes_the_best(protocol) else [])]
+
+
+def _response_lines(row: ResponseComparison) -> Iterator[ForestRow]:
+    effects: list[tuple[ForestKind, EffectEstimate, float]] = [
+        ("difference", row.difference, 0),
+        ("ratio", row.ratio, 1),
+        ("odds_ratio", row.odds_ratio, 1),
+    ]
+    if row.stratified is not None:
+        effects.append(("mantel_haenszel_difference", row.stratified.difference, 0))
+        effects.append(("mantel_haenszel_odds_ratio", row.stratified.odds_ratio, 1))
+    for kind, effect, no_effect in effects:
+        interval = effect.intervals[0]
+        yield ForestRow(
+            kind=kind,
+            label=f"{row.measure} response",
+            group=row.group,
+            against=row.against,
+            method=interval.method,
+            estimate=effect.estimate,
+            low=interval.low,
+            high=interval.high,
+            no_effect=no_effect,
+            k=row.first.k,
+            n=row.first.n,
+            against_k=row.second.k,
+            against_n=row.second.n,
+            reason=effect.reason or interval.reason,
+        )
+
+
+def _change_line(row: ChangeComparison) -> ForestRow:
+    interval = row.ratio or row.shift
+    return ForestRow(
+        kind="shift" if row.ratio is None else "ratio",
+        label=f"{row.measure} week {row.week}" + (" (ratio)" if row.ratio else ""),
+        group=row.group,
+        against=row.against,
+        method=interval.method,
+        estimate=interval.estimate,
+        low=interval.low,
+        high=interval.high,
+        no_effect=0 if row.ratio is None else 1,
+        k=None,
+        n=row.n,
+        against_k=None,
+        against_n=row.against_n,
+        reason=interval.reason,
+    )

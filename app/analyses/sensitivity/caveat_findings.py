@@ -1,0 +1,368 @@
+"""What each caveat finds in the data."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from app.analyses.answer import Context
+from app.analyses.sensitivity.key_results import key_results, last_week, week_result
+from app.analyses.sensitivity.regression_to_the_mean import regression
+from app.derive.analysis_values import AnalysisValues
+from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
+from app.derive.exact_comparison import at_most_zero
+from app.derive.intercurrent_events import Event
+from app.derive.per_patient import any_where, count_where, included, last_where, pick, pick_int
+from app.derive.reasons import ExclusionReason
+from app.derive.visits import window
+from app.estimate.leave_one_out import influence_on_change
+from app.estimate.results import Reason
+from app.estimate.summary import summarise
+from app.protocol.endpoints import Response
+from app.timeline.columns import Bools, Ints
+from app.timeline.vocabulary import LAB_CODES
+
+EVENTS: tuple[Event, ...] = ("steroid_taper", "steroid_increase", "new_immunosuppressant", "second_course", "death")
+
+SHARE = 0.1
+"""Least share of the observed change that regression to the mean must be expected to make to be a caveat."""
+NEAR = 10
+"""Per cent of the scale that count as near its end."""
+STRENGTH = ("MMT", "MMT8", "MMT8_UNILATERAL", "MMT26")
+
+SENTENCES: dict[str, str] = {
+    "uncontrolled_pre_post": "All {of} treated patients are compared with themselves only: what time and other "
+    "treatment would have done is in every change.",
+    "selection_on_baseline": "In {count} of {of} patients CK at baseline was at least as high as weeks before: who is "
+    "treated while a value is up sees it fall without treatment.",
+    "selected_high": "In {count} of {of} patients CK at baseline was above its upper limit: where that is everybody, a "
+    "high value was how they were found.",
+    "regression_to_the_mean": "Regression to the mean is expected to change ln(CK) by {expected} of the observed "
+    "{observed}, and by more in a group that was chosen by its baselines.",
+    "ceiling_at_baseline": "In {count} of {of} patients the score at baseline was within a tenth of its scale of the "
+    "best end, where it can hardly improve.",
+    "floor_at_baseline": "In {count} of {of} patients the score at baseline was within a tenth of its scale of the "
+    "worst end, where it can hardly get worse.",
+    "steroid_taper": "In {count} of {of} patients whose dose is known prednisolone was reduced before the last "
+    "endpoint, which hides improvement.",
+    "steroid_increase": "In {count} of {of} patients whose dose is known prednisolone was raised before the last "
+    "endpoint, which may be the improvement.",
+    "new_immunosuppressant": "In {count} of {of} patients an immunosuppressant was begun before the last endpoint, "
+    "which may be the improvement.",
+    "second_course": "In {count} of {of} patients a second course was begun before the last endpoint.",
+    "death": "Of {of} patients {count} died before the last endpoint: their later values do not exist.",
+    "short_follow_up": "Follow-up of {count} of {of} patients ended before the window of the last week compared.",
+    "ck_response_without_strength": "In {count} of {of} patients CK responded and muscle strength did not.",
+    "strength_response_without_ck": "In {count} of {of} patients muscle strength responded and CK did not.",
+    "missing_data": "Of {of} planned values {count} are missing.",
+    "few_pairs": "At the last week compared {count} of {of} differences are not zero, so that no exact "
+    "signed-rank p below {least_p} is possible.",
+    "significance_depends_on_one_patient": "Of {of} tests {count} would be on the other side of alpha without one of "
+    "the patients.",
+    "best_of_many": "Of {of} main response rules {count} take the best of several values, which is biased upwards.",
+    "definitions_changed": "Whether the definitions were changed after the first outcome is said in `provenance`.",
+    "seen_at_visits_only": "In {count} of {of} patients whose CK became normal its end lies somewhere between two "
+    "draws more than a day apart.",
+    "several_laboratories": "In {count} of {of} patients CK was measured by more than one laboratory.",
+    "upper_limit_changes": "In {count} of {of} patients the upper limit of CK changed, and with it what is normal.",
+    "comparators": "Of {of} CK values {count} are known only as a bound; logarithms take `<x` as x/2 and `>x` as x.",
+    "conditioned_on_normalising": "In {count} of {of} patients CK never became normal: the time with normal CK is told "
+    "of the others only.",
+    "spontaneous_reports": "An adverse event of any of the {of} patients that was not posted does not exist here.",
+}
+"""The codes of caveats about data, each with its sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaveatFinding:
+    """What was counted for one caveat: `count` of `of`, and `unknown` patients in whom it is not known.
+
+    `applies` is null where `reason` says why.
+    """
+
+    code: str
+    applies: bool | None
+    count: int | None
+    of: int | None
+    measure: str | None = None
+    unknown: int = 0
+    evidence: Mapping[str, float | None] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    reason: Reason | None = None
+
+    @property
+    def text(self) -> str:
+        """The sentence with the numbers in it, or why it is not known."""
+        if self.applies is None and self.code != "definitions_changed":
+            return "This cannot be told. " + (self.reason.description if self.reason else "")
+        numbers = {name: "unknown" if x is None else f"{x:.3g}" for name, x in self.evidence.items()}
+        return SENTENCES[self.code].format(count=self.count, of=self.of, **numbers)
+
+
+def counted(
+    code: str,
+    found: Bools,
+    among: Bools,
+    *,
+    measure: str | None = None,
+    unknown: int = 0,
+    evidence: Mapping[str, float | None] | None = None,
+    parameters: Mapping[str, object] | None = None,
+) -> CaveatFinding:
+    """A caveat that applies as soon as one of the patients `among` whom it is known has what is `found`."""
+    count, of = int(np.count_nonzero(found & among)), int(np.count_nonzero(among))
+    return CaveatFinding(
+        code=code,
+        applies=count > 0 if of else None,
+        count=count,
+        of=of,
+        measure=measure,
+        unknown=unknown,
+        evidence=evidence or {},
+        parameters=parameters or {},
+        reason=None if of else Reason.NO_PATIENTS,
+    )
+
+
+def design_findings(context: Context) -> Iterator[CaveatFinding]:
+    """The caveats about the design, in the order of their sentences."""
+    study = context.study
+    everybody = study.safety
+    yield counted("uncontrolled_pre_post", everybody, everybody)
+    yield _selection_on_baseline(context)
+    yield _selected_high(context)
+    yield _regression(context)
+    for measure in context.protocol.measures:
+        if measure not in LAB_CODES:
+            yield from _ends_of_scale(context, measure)
+    yield from _discordance(context)
+    yield from _few_pairs(context)
+    yield _one_patient(context)
+    yield _best_of_many(context)
+    yield CaveatFinding("definitions_changed", None, None, None, reason=Reason.NOT_KNOWN_HERE)
+
+
+def _selection_on_baseline(context: Context) -> CaveatFinding:
+    """More than half, which is what chance gives where baselines were not chosen."""
+    study, week = context.study, context.protocol.ck_change.before_week
+    base, before = study.at_week("CK", 0), study.at_week("CK", week)
+    known = ~np.isnan(base) & ~np.isnan(before)
+    found = counted("selection_on_baseline", base >= before, known, parameters={"before_week": week})
+    applies = None if not found.of else 2 * int(known[base >= before].sum()) > found.of
+    return replace(found, applies=applies, unknown=int((study.safety & ~known).sum()))
+
+
+def _selected_high(context: Context) -> CaveatFinding:
+    study = context.study
+    normality = pick_int(study.ck_known, study.weeks("CK")[0], UNKNOWN)
+    known = normality != UNKNOWN
+    found = counted("selected_high", normality == ABNORMAL, known)
+    applies = found.count == found.of if found.of else None
+    return replace(found, applies=applies, unknown=int((study.safety & ~known).sum()))
+
+
+def _regression(context: Context) -> CaveatFinding:
+    found = regression(context, resamples=0)
+    estimate = found.estimates[0]
+    share = estimate.share
+    evidence = {
+        "icc": found.icc.value,
+        "expected": estimate.expected,
+        "observed": found.observed,
+        "remainder": estimate.remainder,
+        "share": share,
+    }
+    return CaveatFinding(
+        code="regression_to_the_mean",
+        applies=None if share is None else share >= SHARE,
+        count=found.n,
+        of=int(context.study.efficacy.sum()),
+        evidence=evidence,
+        parameters={"least_share": SHARE, "weeks": list(found.weeks)},
+        reason=estimate.reason,
+    )
+
+
+def _ends_of_scale(context: Context, measure: str) -> Iterator[CaveatFinding]:
+    study, scale = context.study, context.protocol.scale(measure)
+    score = pick(study.analysis_values(measure).value, study.weeks(measure)[0])
+    known = study.efficacy & ~np.isnan(score)
+    whole = np.ones(len(score))
+    least = at_most_zero((100, score), (-100 + NEAR, whole * scale.minimum), (-NEAR, whole * scale.maximum))
+    greatest = at_most_zero((-100, score), (100 - NEAR, whole * scale.maximum), (NEAR, whole * scale.minimum))
+    best, worst = (greatest, least) if scale.better == "higher" else (least, greatest)
+    for code, near in (("ceiling_at_baseline", best), ("floor_at_baseline", worst)):
+        unknown = int((study.efficacy & ~known).sum())
+        yield counted(code, near, known, measure=measure, unknown=unknown, parameters={"percent_of_scale": NEAR})
+
+
+def _discordance(context: Context) -> Iterator[CaveatFinding]:
+    """Whether the main rule of CK and that of muscle strength agree in the patients whom both can judge."""
+    main: dict[str, Response] = {each.rule.measure: each for each in context.protocol.responses if each.primary}
+    strength = next((measure for measure in STRENGTH if measure in main), None)
+    codes = ("ck_response_without_strength", "strength_response_without_ck")
+    if strength is None or "CK" not in main:
+        yield from (CaveatFinding(code, None, None, None, reason=Reason.NOT_DECLARED) for code in codes)
+        return
+    ck, muscle = (context.study.response(main[measure].rule) for measure in ("CK", strength))
+    both = ck.evaluable & muscle.evaluable
+    unknown = int((context.study.efficacy & ~both).sum())
+    for code, found in zip(codes, (ck.responder & ~muscle.responder, muscle.responder & ~ck.responder), strict=True):
+        yield counted(code, found, both, measure=strength, unknown=unknown)
+
+
+def _few_pairs(context: Context) -> Iterator[CaveatFinding]:
+    """n differences that are not zero have 2^n patterns of signs, and so no two-sided p below 2/2^n: 6 for 0.05."""
+    week, alpha = last_week(context.study), context.protocol.weekly_change.alpha
+    if week is None:
+        return
+    for measure in context.protocol.weekly_change.measures:
+        values = week_result(context.study, measure, week).values
+        known = ~np.isnan(values)
+        count = int((values[known] != 0).sum())
+        least = 2.0 ** (1 - count)
+        yield CaveatFinding(
+            "few_pairs",
+            applies=least > alpha if known.any() else None,
+            count=count,
+            of=int(known.sum()),
+            measure=measure,
+            evidence={"least_p": min(1.0, least)},
+            parameters={"week": week, "alpha": alpha},
+            reason=None if known.any() else Reason.NO_PATIENTS,
+        )
+
+
+def _one_patient(context: Context) -> CaveatFinding:
+    """The signed-rank test decides; where there are too many patients for leaving each out, the t test."""
+    verdicts: list[bool] = []
+    for main in key_results(context):
+        if main.kind == "mean":
+            tests = influence_on_change(
+                main.values[main.included],
+                alpha=context.protocol.weekly_change.alpha,
+                zeros=context.conventions.zeros,
+                signed_rank_p=context.conventions.signed_rank_p,
+            ).tests
+            depends = [test.significance_depends_on_one_patient for test in tests]
+            verdicts += [verdict for verdict in depends if verdict is not None][:1]
+    return CaveatFinding(
+        "significance_depends_on_one_patient",
+        applies=any(verdicts) if verdicts else None,
+        count=sum(verdicts),
+        of=len(verdicts),
+        parameters={"alpha": context.protocol.weekly_change.alpha},
+        reason=None if verdicts else Reason.NO_PATIENTS,
+    )
+
+
+def _best_of_many(context: Context) -> CaveatFinding:
+    rules = [each.rule for each in context.protocol.responses if each.primary]
+    best = sum(getattr(rule, "value", None) == "best" for rule in rules)
+    reason = None if rules else Reason.NOT_DECLARED
+    return CaveatFinding("best_of_many", best > 0 if rules else None, best, len(rules), reason=reason)
+
+
+def data_findings(context: Context) -> Iterator[CaveatFinding]:
+    """The caveats about the data, in the order of their sentences."""
+    yield from _intercurrent(context)
+    yield from _short_follow_up(context)
+    yield from _missing(context)
+    yield from _laboratory(context)
+    yield _between_visits(context)
+    yield _never_normal(context)
+    yield counted("spontaneous_reports", context.study.safety, context.study.safety)
+
+
+def last_endpoint_day(context: Context) -> int:
+    """The last day that any endpoint with a window looks at."""
+    windowed = [main.until for main in key_results(context) if main.kind != "median"]
+    return max((int(until.max()) for until in windowed if len(until)), default=0)
+
+
+def _intercurrent(context: Context) -> Iterator[CaveatFinding]:
+    study, until = context.study, last_endpoint_day(context)
+    events = study.intercurrent_events
+    for event in EVENTS:
+        among = study.safety & events.steroid_known if event.startswith("steroid") else study.safety
+        yield counted(
+            event,
+            events.within(until, event),
+            among,
+            unknown=int((study.safety & ~among).sum()),
+            parameters={"days": [0, until]},
+        )
+
+
+def _short_follow_up(context: Context) -> Iterator[CaveatFinding]:
+    study, week = context.study, last_week(context.study)
+    if week is None:
+        return
+    first = window(week, context.protocol.visits)[0]
+    days = study.follow_up_days - 1
+    median = summarise(days[study.safety]).median
+    yield counted(
+        "short_follow_up",
+        days < first,
+        study.safety,
+        evidence={"median_days": median},
+        parameters={"week": week, "first_day": first},
+    )
+
+
+def _missing(context: Context) -> Iterator[CaveatFinding]:
+    """Values that the weekly comparison would need of the efficacy set: the baseline and every week compared."""
+    study, weeks = context.study, (0, *context.protocol.weekly_change.weeks)
+    for measure in context.protocol.weekly_change.measures:
+        absent = np.stack([study.weeks(measure)[week] < 0 for week in weeks])
+        planned = np.broadcast_to(study.efficacy, absent.shape)
+        yield counted("missing_data", absent, planned, measure=measure, parameters={"weeks": list(weeks)})
+
+
+def _laboratory(context: Context) -> Iterator[CaveatFinding]:
+    records = context.study.analysis_values("CK")
+    has = any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
+    named = np.array([lab is not None for lab in records.lab], dtype=np.bool_)
+    labs = np.zeros(len(records.day), dtype=np.int64)
+    labs[named] = np.unique(records.lab[named].astype(str), return_inverse=True)[1]
+    several, known = _several(records, labs, named)
+    number = float(len(set(records.lab[named])))
+    unknown = int((has & ~known).sum())
+    yield counted("several_laboratories", several, known, unknown=unknown, evidence={"laboratories": number})
+    limited = ~np.isnan(records.upper_limit)
+    limits = np.zeros(len(records.day), dtype=np.int64)
+    limits[limited] = np.unique(records.upper_limit[limited], return_inverse=True)[1]
+    several, known = _several(records, limits, limited)
+    yield counted("upper_limit_changes", several, known, unknown=int((has & ~known).sum()))
+    bounds = records.comparator != 0
+    yield counted("comparators", bounds, np.ones(len(bounds), dtype=np.bool_))
+
+
+def _several(records: AnalysisValues, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
+    """Which patients have more than one kind among some of their records, and which have any."""
+    pairs = np.unique(np.stack([records.patient[among], kind[among]]), axis=1)[0]
+    kinds = count_where(pairs, records.size, np.ones(len(pairs), dtype=np.bool_))
+    return kinds > 1, kinds > 0
+
+
+def _between_visits(context: Context) -> CaveatFinding:
+    """The gap in which CK became abnormal again: from the last normal draw of the spell to the abnormal one."""
+    study, records, episodes = context.study, context.study.analysis_values("CK"), context.study.remission_episodes
+    inside = included(episodes.reason)
+    ended = inside & episodes.relapsed
+    end = episodes.start + episodes.duration
+    in_spell = (study.ck_known == NORMAL) & (records.day > 0) & (records.day < end[records.patient])
+    last_normal = pick_int(records.day, last_where(records.patient, records.size, in_spell), 0)
+    gap = np.where(ended, end - last_normal, 0)
+    return counted(
+        "seen_at_visits_only",
+        gap > 1,
+        inside,
+        evidence={"median_gap_days": summarise(gap[ended]).median, "ended": float(ended.sum())},
+    )
+
+
+def _never_normal(context: Context) -> CaveatFinding:
+    reasons = context.study.remission_episodes.reason
+    never = np.array([reason == ExclusionReason.NEVER_NORMAL for reason in reasons], dtype=np.bool_)
+    return counted("conditioned_on_normalising", never, never | included(reasons))

@@ -1,0 +1,207 @@
+"""How far the key results depend on a choice, on a patient, and on regression to the mean."""
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from app.analyses.answer import (
+    Answer,
+    Basis,
+    Context,
+    Definition,
+    Excluded,
+    Findings,
+    Grouped,
+    Question,
+    not_listed,
+)
+from app.analyses.sensitivity.key_results import KeyResult, key_results
+from app.analyses.sensitivity.regression_to_the_mean import Regression, regression
+from app.analyses.sensitivity.sensitivity_cases import SENSITIVITY_CASES, SensitivityCase, sensitivity_cases
+from app.estimate.changes.paired_change import paired_change
+from app.estimate.leave_one_out import (
+    Influence,
+    InfluenceOnTest,
+    influence_on_change,
+    influence_on_median,
+    influence_on_rate,
+)
+from app.estimate.rates.proportion import proportion
+from app.estimate.results import Interval, Number, Reason, TestResult
+from app.estimate.times.survival import kaplan_meier
+from app.timeline.columns import Bools
+
+
+class OfKeyResult(Grouped):
+    """Which key result a row is about."""
+
+    analysis: str = Field(description="The question that gives the figure.", examples=["ck-change"])
+    measure: str = Field(description="The measure.", examples=["CK"])
+    scale: str | None = Field(description="`ln` or `raw` for differences; null for others.", examples=["ln", None])
+    week: int | None = Field(description="The week, where one is meant.", examples=[4, None])
+    definition: Definition = Field(description="The declared definition of the figure.")
+
+
+class SensitivityRow(OfKeyResult):
+    """One headline under one variant."""
+
+    variant: Definition = Field(
+        description="What was done: " + " ".join(f"`{name}`: {words}" for name, words in SENSITIVITY_CASES.items())
+    )
+    of: str = Field(description="What the estimate is: a rate, a mean difference, a median time.", examples=["mean"])
+    n: int = Field(description="Patients of this row.", examples=[15])
+    estimate: Number | None = Field(description="The figure.", examples=[-1.408388201483])
+    difference: Number | None = Field(
+        description="The figure minus the main one; null where either is, or where their units differ.", examples=[0]
+    )
+    reason: Reason | None = Field(
+        description="Why the estimate is null; null where it is not.", examples=[None, "no_patients"]
+    )
+    difference_reason: Reason | None = Field(
+        description="Why the difference is null; null where it is not.", examples=[None, "other_unit"]
+    )
+    interval: Interval = Field(description="Its interval.")
+    tests: tuple[TestResult, ...] = Field(
+        description="Of differences the signed-rank test and the t test, not adjusted.", examples=[[]]
+    )
+
+
+class LeaveOneOut(OfKeyResult):
+    """One headline without each patient in turn."""
+
+    n: int = Field(description="Patients of the main row.", examples=[15])
+    estimate: Influence = Field(description="Range of the figure without one patient.")
+    tests: tuple[InfluenceOnTest, ...] = Field(
+        description="Of differences, the range of p of the signed-rank test and of the t test, not adjusted.",
+        examples=[[]],
+    )
+    most_influential: str | None = Field(
+        default=None,
+        exclude_if=not_listed,
+        description="The patient without whom the figure differs most, where `patients=true`.",
+        examples=["P01"],
+    )
+
+
+class Sensitivity(Answer):
+    """The headline figures under other choices, without each patient, and beside regression to the mean."""
+
+    results: tuple[SensitivityRow, ...] = Field(description="One entry a headline and variant.", examples=[[]])
+    leave_one_out: tuple[LeaveOneOut, ...] = Field(description="One entry a headline.", examples=[[]])
+    regression_to_the_mean: tuple[Regression, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+
+
+def sensitivity(context: Context) -> Findings:
+    """Every key result under every case that applies to it."""
+    rows: list[SensitivityRow] = []
+    without_one: list[LeaveOneOut] = []
+    excluded: list[Excluded] = []
+    for main in key_results(context):
+        rows += _rows(context, main)
+        without_one.append(_leave_one_out(context, main))
+        excluded += context.excluded(main.reasons, main.measure, main.week, main.definition, main.analysis)
+    return Findings(
+        {"results": rows, "leave_one_out": without_one, "regression_to_the_mean": [regression(context)]}, excluded
+    )
+
+
+def _rows(context: Context, main: KeyResult) -> list[SensitivityRow]:
+    rows: list[SensitivityRow] = []
+    as_declared = _estimate(context, main)
+    for case in sensitivity_cases(context.study, main):
+        same = np.array_equal(case.result.values, main.values, equal_nan=True)
+        estimate, reason, interval, tests = as_declared if same else _estimate(context, case.result)
+        reference = rows[0].estimate if rows else estimate
+        difference = None
+        if estimate is not None and reference is not None and case.comparable:
+            difference = estimate - reference
+        rows.append(
+            SensitivityRow(
+                **_about(context, main),
+                variant=case.definition,
+                of=main.kind,
+                n=int(case.result.included.sum()),
+                estimate=estimate,
+                difference=difference,
+                reason=reason,
+                difference_reason=reason or _why_no_difference(case, reference),
+                interval=interval,
+                tests=tests,
+            )
+        )
+    return rows
+
+
+def _why_no_difference(case: SensitivityCase, reference: float | None) -> Reason | None:
+    if reference is None:
+        return Reason.NO_MAIN_ESTIMATE
+    return None if case.comparable else Reason.OTHER_UNIT
+
+
+def _about(context: Context, main: KeyResult) -> dict[str, Any]:
+    return {
+        "group": context.group,
+        "analysis": main.analysis,
+        "measure": main.measure,
+        "scale": main.scale,
+        "week": main.week,
+        "definition": main.definition,
+    }
+
+
+def _estimate(
+    context: Context, result: KeyResult
+) -> tuple[float | None, Reason | None, Interval, tuple[TestResult, ...]]:
+    """Estimate, why it is null, interval and tests, by the methods of the question itself.
+
+    Why there is no spread stands in the interval and the tests.
+    """
+    kept, conventions = result.included, context.conventions
+    values = result.values[kept]
+    if result.kind == "rate":
+        rate = proportion(int(values.sum()), len(values), level=context.level, methods=(conventions.proportion,))
+        return rate.rate, rate.reason, rate.intervals[0], ()
+    if result.events is not None:
+        median = kaplan_meier(values, result.events[kept], **context.curve).median
+        return median.value, median.reason, median.intervals[0], ()
+    change = paired_change(
+        values, level=context.level, zeros=conventions.zeros, signed_rank_p=conventions.signed_rank_p
+    )
+    return change.mean, change.reason if change.mean is None else None, change.intervals[0], change.tests
+
+
+def _leave_one_out(context: Context, main: KeyResult) -> LeaveOneOut:
+    kept, conventions = main.included, context.conventions
+    values = main.values[kept]
+    if main.kind == "rate":
+        found = influence_on_rate(values)
+    elif main.events is not None:
+        found = influence_on_median(values, main.events[kept], median=conventions.median, plateau=conventions.plateau)
+    else:
+        found = influence_on_change(
+            values,
+            alpha=context.protocol.weekly_change.alpha,
+            zeros=conventions.zeros,
+            signed_rank_p=conventions.signed_rank_p,
+        )
+    return LeaveOneOut(
+        **_about(context, main),
+        n=int(kept.sum()),
+        estimate=found.estimate,
+        tests=found.tests,
+        most_influential=_named(context, kept, found.position) if context.listed else None,
+    )
+
+
+def _named(context: Context, kept: Bools, position: int | None) -> str | None:
+    return None if position is None else context.ids[int(np.flatnonzero(kept)[position])]
+
+
+QUESTION = Question(
+    "sensitivity",
+    "How far do the figures depend on a choice, on one patient, on regression to the mean?",
+    Sensitivity,
+    sensitivity,
+    lambda _: Basis(("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours")),
+)

@@ -1,1 +1,0 @@
-"""Response and remission under every definition of a grid."""

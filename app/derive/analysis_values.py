@@ -1,0 +1,173 @@
+"""The usable values of one measure: on which day relative to treatment, one a day, with what was left out and why."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.derive.exposure import Exposure
+from app.derive.per_patient import pick, pick_int
+from app.derive.reasons import FlagCode
+from app.protocol.parts import Scale
+from app.timeline.columns import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
+
+Order = tuple[Ints | Floats, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnalysisValues:
+    """Values of one measure sorted by patient and day, at most one a day.
+
+    `day` counts from day 0. `upper_limit` is NaN where unknown and `comparator` 0 where the value is exact (see
+    `columns.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked. `row` is the
+    place of each value among the rows of its code in the cohort's columns; it is empty where they are not all of there.
+    """
+
+    size: int
+    patient: Ints
+    day: Ints
+    value: Floats
+    upper_limit: Floats
+    comparator: Ints
+    lab: Words
+    flags: Mapping[FlagCode, int]
+    row: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @property
+    def point(self) -> Floats:
+        """The number that each value is calculated with: itself, x/2 for `<x` and `<=x`, x for `>x` and `>=x`."""
+        return _counted_as(self.value, self.comparator)
+
+    def at(self, rows: Ints) -> Floats:
+        """The same of each row that is asked for, NaN where there is no row."""
+        return _counted_as(pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None]))
+
+
+def _counted_as(value: Floats, comparator: Ints) -> Floats:
+    below = (comparator == COMPARATORS["<"]) | (comparator == COMPARATORS["<="])
+    return np.where(below, value / 2, value)
+
+
+def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues:
+    """The results of one analyte; of several on one day the latest, then the last issued, then the least favourable.
+
+    Least favourable to a response is the highest CK after day 0, and the lowest on or before it, from which a fall is
+    harder to reach.
+    """
+    labs = cohort.labs.of(code)
+    flags: Counter[FlagCode] = Counter()
+    usable = np.flatnonzero(_usable(labs, cohort, exposure, flags))
+    kept = labs.where(usable)
+    limit = np.where(np.isnan(kept.upper_limit), np.inf, kept.upper_limit)
+    worst = _before(kept, exposure) * kept.value
+    chosen = _one_a_day(kept, (kept.comparator, -limit, worst, kept.issued, kept.instant), flags)
+    kept = kept.where(chosen)
+    flags[FlagCode.NO_UPPER_LIMIT] += int(np.isnan(kept.upper_limit).sum())
+    flags[FlagCode.COMPARATOR] += int((kept.comparator != 0).sum())
+    return AnalysisValues(
+        len(cohort),
+        kept.patient,
+        kept.day - exposure.day0[kept.patient],
+        kept.value,
+        kept.upper_limit,
+        kept.comparator,
+        kept.lab,
+        flags,
+        usable[chosen],
+    )
+
+
+def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> AnalysisValues:
+    """The scores of one instrument that fit the protocol's scale; of several on one day the latest, then the last
+    issued, then the least favourable to a response: the worst after day 0, and the best on or before it.
+    """
+    scores = cohort.assessments.of(code)
+    flags: Counter[FlagCode] = Counter()
+    mismatch = ~on_scale(scores, scale)
+    flags[FlagCode.SCALE_MISMATCH] += int((mismatch & exposure.treated[scores.patient]).sum())
+    fitting = np.flatnonzero(~mismatch)
+    scores = scores.where(fitting)
+    usable = np.flatnonzero(_usable(scores, cohort, exposure, flags))
+    kept = scores.where(usable)
+    worst = _before(kept, exposure) * (-kept.score if scale.better == "higher" else kept.score)
+    chosen = _one_a_day(kept, (worst, kept.issued, kept.instant), flags)
+    kept = kept.where(chosen)
+    nothing = np.full(len(kept), np.nan)
+    return AnalysisValues(
+        len(cohort),
+        kept.patient,
+        kept.day - exposure.day0[kept.patient],
+        kept.score,
+        nothing,
+        np.zeros(len(kept), dtype=np.int64),
+        np.full(len(kept), None, dtype=np.object_),
+        flags,
+        fitting[usable[chosen]],
+    )
+
+
+def on_scale(scores: Assessments, scale: Scale) -> Bools:
+    """Whether each score fits a scale."""
+    mismatch = (scores.score > scale.maximum) | (scores.score < scale.minimum)
+    mismatch |= ~np.isnan(scores.scale_max) & (scores.scale_max != scale.maximum)
+    return ~mismatch
+
+
+def after_death(table: Labs | Assessments, cohort: Cohort) -> Bools:
+    """Whether each row is dated after its patient's day of death."""
+    died = np.array(
+        [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],
+        dtype=np.int64,
+    )
+    death = died[table.patient] if len(cohort) else table.day
+    late: Bools = (death != NO_TIME) & (table.day > death)
+    return late
+
+
+def post_dose_on_day_0(day: Ints, instant: Ints, day0: Ints, instant0: Ints) -> Bools:
+    """Whether a record of day 0 was taken after the infusion began: both have a clock time and the record's is later.
+
+    A date without a time on either side counts as before the dose.
+    """
+    timed = (instant != NO_TIME) & (instant0 != NO_TIME)
+    post_dose: Bools = (day == day0) & timed & (instant > instant0)
+    return post_dose
+
+
+def _usable(table: Labs | Assessments, cohort: Cohort, exposure: Exposure, flags: Counter[FlagCode]) -> Bools:
+    """The rows of treated patients, not after death, not taken on day 0 after the dose."""
+    treated = exposure.treated[table.patient]
+    late = treated & after_death(table, cohort)
+    day0, instant0 = (exposure.day0[table.patient], exposure.instant0[table.patient])
+    post_dose = treated & ~late & post_dose_on_day_0(table.day, table.instant, day0, instant0)
+    usable: Bools = treated & ~late & ~post_dose
+    flags[FlagCode.AFTER_DEATH] += int(late.sum())
+    flags[FlagCode.DAY_0_POST_DOSE] += int(post_dose.sum())
+    flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int((table.utc & usable).sum())
+    return usable
+
+
+def _before(table: Labs | Assessments, exposure: Exposure) -> Ints:
+    """-1 for the rows on or before day 0, where the values that favour a response are the opposite ones, else 1."""
+    return np.where(table.day <= exposure.day0[table.patient], -1, 1)
+
+
+def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[FlagCode]) -> Ints:
+    """The row of each patient and day that comes last by `preference` (least significant first).
+
+    The rows of a cohort stand by patient and day, so that only the days with several are sorted.
+    """
+    patient, day = table.patient, table.day
+    same = (patient[1:] == patient[:-1]) & (day[1:] == day[:-1])
+    shared = np.zeros(len(patient), dtype=np.bool_)
+    shared[1:] |= same
+    shared[:-1] |= same
+    rows = np.flatnonzero(shared)
+    order = rows[np.lexsort((*(column[rows] for column in preference), day[rows], patient[rows]))]
+    last = np.ones(len(order), dtype=np.bool_)
+    last[:-1] = (patient[order[1:]] != patient[order[:-1]]) | (day[order[1:]] != day[order[:-1]])
+    flags[FlagCode.DUPLICATE_DRAW] += int((~last).sum())
+    kept = ~shared
+    kept[order[last]] = True
+    return np.flatnonzero(kept)

@@ -1,1 +1,0 @@
-"""When CK is normal, from which draw to which."""

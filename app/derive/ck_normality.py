@@ -1,0 +1,272 @@
+"""Whether a CK is normal, how long it took to become so, and how long it stayed so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from app.derive.analysis_values import AnalysisValues
+from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick_int
+from app.derive.reasons import ExclusionReason, FlagCode
+from app.timeline.columns import NO_TIME, Bools, Ints, Labs
+
+NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
+_BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RemissionEpisodes:
+    """One row per patient: the first spell of normal CK after treatment.
+
+    `reason` says why a patient is not in the risk set; None for those who are. `start` is the day of the first normal
+    CK after day 0 (`NO_TIME` if there is none), `duration` the days from it to the first later abnormal CK (`relapsed`)
+    or to the last CK whose normality is known.
+    """
+
+    reason: tuple[ExclusionReason | None, ...]
+    start: Ints
+    duration: Ints
+    relapsed: Bools
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstNormal:
+    """One row per patient: days from day 0 to the first normal CK (`reached`) or to the last one of known normality."""
+
+    evaluable: Bools
+    time: Ints
+    reached: Bools
+
+
+def normality(records: AnalysisValues) -> Ints:
+    """NORMAL, ABNORMAL or UNKNOWN for each record: a value equal to its own upper limit is normal.
+
+    A comparator leaves normality known only where the bound settles it: `<x` with x at most the limit is normal, `>x`
+    with x at least the limit is abnormal. Without an upper limit nothing is known.
+    """
+    value, limit, sign = records.value, records.upper_limit, records.comparator
+    within = value <= limit
+    normal = within & ((sign == 0) | (sign == _BELOW) | (sign == _AT_MOST))
+    abnormal = (
+        (value > limit) & (sign == 0) | (value >= limit) & (sign == _ABOVE) | (value > limit) & (sign == _AT_LEAST)
+    )
+    return np.where(normal, NORMAL, np.where(abnormal, ABNORMAL, UNKNOWN))
+
+
+def remission_episodes(
+    records: AnalysisValues, known: Ints, base: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]
+) -> RemissionEpisodes:
+    """The first normal spell of each patient whose baseline CK was abnormal.
+
+    `known` is `normality(records)`, `base` the baseline rows, `excluded` the reasons with their masks that come before
+    these.
+    """
+    size = records.size
+    after = records.day > 0
+    origin = first_where(records.patient, size, after & (known == NORMAL))
+    start = pick_int(records.day, origin, NO_TIME)
+    later = records.day > start[records.patient] if size else after
+    relapse = first_where(
+        records.patient, size, after & later & (known == ABNORMAL) & (start[records.patient] != NO_TIME)
+    )
+    last = last_where(records.patient, size, after & (known != UNKNOWN))
+    end = np.where(relapse >= 0, pick_int(records.day, relapse, 0), pick_int(records.day, last, 0))
+    at_baseline = pick_int(known, base, UNKNOWN)
+    checks = (
+        *excluded,
+        (ExclusionReason.NO_BASELINE, base < 0),
+        (ExclusionReason.NORMAL_AT_BASELINE, at_baseline == NORMAL),
+        (ExclusionReason.BASELINE_NORMALITY_UNKNOWN, at_baseline == UNKNOWN),
+        (ExclusionReason.NO_VALUE_AFTER_BASELINE, ~any_where(records.patient, size, after)),
+        (ExclusionReason.NORMALITY_UNKNOWN, last < 0),
+        (ExclusionReason.NEVER_NORMAL, origin < 0),
+    )
+    return RemissionEpisodes(first_reason(checks, size), start, np.where(origin >= 0, end - start, 0), relapse >= 0)
+
+
+def time_to_first_normal(records: AnalysisValues, known: Ints, efficacy: Bools) -> FirstNormal:
+    """Days from day 0 to the first normal CK, for the efficacy set with a CK of known normality after day 0."""
+    size = records.size
+    after = (records.day > 0) & (known != UNKNOWN)
+    first = first_where(records.patient, size, after & (known == NORMAL))
+    last = last_where(records.patient, size, after)
+    day = np.where(first >= 0, pick_int(records.day, first, 0), pick_int(records.day, last, 0))
+    return FirstNormal(efficacy & (last >= 0), day, first >= 0)
+
+
+def borrow_limits(records: AnalysisValues, labs: Labs, day0: Ints) -> AnalysisValues:
+    """Records with the limits that they lack taken from the same patient and laboratory; the flags say how many.
+
+    The limit nearest in time serves; of two equally near the earlier, then the smaller; one without a clock
+    time comes first on its day. `labs` are all results of CK.
+    """
+    limits = records.upper_limit.copy()
+    known = labs.where(~np.isnan(labs.upper_limit))
+    bounds = np.searchsorted(known.patient, np.arange(records.size + 1))
+    for i in np.flatnonzero(np.isnan(limits)):
+        patient = records.patient[i]
+        own = slice(bounds[patient], bounds[patient + 1])
+        same = known.lab[own] == records.lab[i]
+        days, offered = (known.day[own] - day0[patient])[same], known.upper_limit[own][same]
+        if records.lab[i] is not None and len(days):
+            at = known.instant[own][same]
+            limits[i] = offered[np.lexsort((offered, at, days, np.abs(days - records.day[i])))[0]]
+    missing = int(np.isnan(limits).sum())
+    borrowed = int(np.isnan(records.upper_limit).sum()) - missing
+    flags = {**records.flags, FlagCode.BORROWED_UPPER_LIMIT: borrowed, FlagCode.NO_UPPER_LIMIT: missing}
+    return replace(records, upper_limit=limits, flags=flags)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sustained:
+    """One row per patient, in days from day 0.
+
+    `start` is the day of the first of two consecutive normal CKs after day 0, `end` the day of the first of two
+    consecutive abnormal ones after that (`NO_TIME` if there is none), `last` the last CK after day 0.
+    """
+
+    start: Ints
+    end: Ints
+    last: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DaysNormal:
+    """One row per patient: the days followed, and how many of them were normal by each rule, both times two.
+
+    Twice the days, because the midpoint between two draws may fall on a half day. `days` is 0 for a patient with one
+    known CK or none, who have no share.
+    """
+
+    days: Ints
+    carried_forward: Ints
+    midpoint: Ints
+
+
+def sustained(records: AnalysisValues, known: Ints) -> Sustained:
+    """Confirmed normality and confirmed relapse. `known` is `normality(records)`."""
+    rows = np.flatnonzero((records.day > 0) & (known != UNKNOWN))
+    patient, day, state, size = records.patient[rows], records.day[rows], known[rows], records.size
+    again = _same_patient(patient) & (state[1:] == state[:-1])
+    confirmed = np.concatenate([again, [False]]) if len(rows) else np.zeros(0, dtype=np.bool_)
+    start = pick_int(day, first_where(patient, size, confirmed & (state == NORMAL)), NO_TIME)
+    later = (start[patient] != NO_TIME) & (day > start[patient])
+    end = pick_int(day, first_where(patient, size, confirmed & later & (state == ABNORMAL)), NO_TIME)
+    last = pick_int(day, last_where(patient, size, np.ones(len(rows), dtype=np.bool_)), NO_TIME)
+    return Sustained(start, end, last)
+
+
+def days_normal(records: AnalysisValues, known: Ints, base: Ints) -> DaysNormal:
+    """How long CK was normal between the first and the last known draw, the baseline (row `base`) counted as day 0.
+
+    `carried_forward`: each state lasts until the next draw. `midpoint`: it changes half-way between two draws.
+    """
+    is_base = np.zeros(len(known), dtype=np.bool_)
+    is_base[base[base >= 0]] = True
+    rows = np.flatnonzero((is_base | (records.day > 0)) & (known != UNKNOWN))
+    patient, day = records.patient[rows], np.maximum(records.day[rows], 0)
+    normal = (known[rows] == NORMAL).astype(np.int64)
+    gap = np.where(_same_patient(patient), day[1:] - day[:-1], 0)
+    owner = patient[:-1]
+
+    def total(twice: Ints) -> Ints:
+        return np.bincount(owner, weights=twice, minlength=records.size).astype(np.int64)
+
+    return DaysNormal(total(2 * gap), total(2 * gap * normal[:-1]), total(gap * (normal[:-1] + normal[1:])))
+
+
+def _same_patient(patient: Ints) -> Bools:
+    """Whether each row but the last is followed by one of the same patient."""
+    same: Bools = patient[1:] == patient[:-1]
+    return same
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RemissionIntervals:
+    """One row per patient, of those in the risk set of `RemissionEpisodes` (`in_set`).
+
+    Days count from the first normal CK, the `start`. CK became abnormal in (`left`, `right`], where `right` is
+    `NO_TIME` if it was never seen to. The spell began in (`start_after`, `start`], two days counted from day 0: the
+    last abnormal CK before it, or day 0 if that is later. So it lasted longer than `left` and less than `longest`,
+    the days from `start_after` to the first abnormal CK (`NO_TIME` likewise); `seen_longest` is the same up to the
+    end of what was seen. `gaps` holds the days between neighbouring CKs of known normality in a spell, up to the
+    one that ended it, of all patients in the risk set.
+    """
+
+    in_set: Bools
+    start_after: Ints
+    start: Ints
+    left: Ints
+    right: Ints
+    longest: Ints
+    seen_longest: Ints
+    gaps: Ints
+
+    @property
+    def ended(self) -> Bools:
+        """Whether CK was seen abnormal again."""
+        ended: Bools = self.right != NO_TIME
+        return ended
+
+    @property
+    def seen(self) -> Ints:
+        """The days to the draw at which CK was found abnormal, or to the last one of known normality."""
+        return np.where(self.ended, self.right, self.left)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FirstNormalIntervals:
+    """One row per patient, of those who are `evaluable`; days from day 0. A CK that was normal before is none of them.
+
+    CK became normal in (`left`, `right`]: after the last abnormal CK after day 0 (or day 0), and at the first normal
+    one at the latest; `right` is `NO_TIME` if there is none.
+    """
+
+    evaluable: Bools
+    left: Ints
+    right: Ints
+
+
+def remission_intervals(records: AnalysisValues, known: Ints, episodes: RemissionEpisodes) -> RemissionIntervals:
+    """The intervals of the first normal spell of each patient; `known` is `normality(records)`."""
+    patient, day, size = records.patient, records.day, records.size
+    in_set = included(episodes.reason)
+    start = np.where(in_set, episodes.start, 0)
+    inside = in_set[patient]
+    relapse = first_where(patient, size, inside & (known == ABNORMAL) & (day > start[patient]))
+    end = pick_int(day, relapse, NO_TIME)
+    ended = end != NO_TIME
+    within = inside & (known != UNKNOWN) & (day >= start[patient]) & (~ended[patient] | (day <= end[patient]))
+    last_normal = last_where(patient, size, within & (known == NORMAL))
+    before = last_where(patient, size, inside & (known == ABNORMAL) & (day < start[patient]))
+    start_after = np.maximum(pick_int(day, before, 0), 0)
+    left = np.where(in_set, pick_int(day, last_normal, 0) - start, 0)
+    right = np.where(ended, end - start, NO_TIME)
+    earlier = start - start_after
+    return RemissionIntervals(
+        in_set,
+        start_after,
+        start,
+        left,
+        right,
+        np.where(ended, right + earlier, NO_TIME),
+        np.where(ended, right, left) + earlier,
+        _gaps(patient[within], day[within]),
+    )
+
+
+def first_normal_intervals(records: AnalysisValues, known: Ints, first: FirstNormal) -> FirstNormalIntervals:
+    """The intervals in which CK first became normal; `known` is `normality(records)`.
+
+    `first` says who is evaluable: not who was known to be normal before, for then nothing became normal after day 0.
+    """
+    patient, day, size = records.patient, records.day, records.size
+    before = last_where(patient, size, (known == ABNORMAL) & (day > 0) & (day < first.time[patient]))
+    left = np.where(first.reached, np.maximum(pick_int(day, before, 0), 0), first.time)
+    return FirstNormalIntervals(first.evaluable, left, np.where(first.reached, first.time, NO_TIME))
+
+
+def _gaps(patient: Ints, day: Ints) -> Ints:
+    """Days between neighbouring rows of one patient."""
+    gaps: Ints = np.diff(day)[patient[1:] == patient[:-1]]
+    return gaps

@@ -1,1 +1,0 @@
-"""Each course of treatment, and the days after its infusions."""

@@ -1,1 +1,0 @@
-"""The core set measures and the composite responses made of them."""

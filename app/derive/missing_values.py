@@ -1,0 +1,260 @@
+"""What each patient lacks for each endpoint, and on which days it would have to have been recorded.
+
+An endpoint is out of reach of a patient whom no further value makes evaluable (CK normal at baseline, a score at its
+best end, death before the days in question) and of one who was not treated; everybody else who is not evaluable lacks
+values that could be found or still be drawn.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from app.derive.ck_normality import UNKNOWN
+from app.derive.core_set import CoreSetCourse, enzyme_names
+from app.derive.exact_comparison import ln_ratio
+from app.derive.per_patient import any_where, first_where, included, last_where, pick_int
+from app.derive.reasons import ExclusionReason
+from app.derive.study import DerivedStudy
+from app.derive.visits import window
+from app.protocol.endpoints import CkDecreaseOrNormal, PointsAboveBaseline, ResponseRule
+from app.protocol.improvement import CoreSet, ImprovementScore
+from app.timeline.columns import NO_TIME, Bools, Ints
+
+Lacking = Literal["value", "upper_limit"]
+Purpose = Literal["baseline", "window", "normality"]
+EndpointName = Literal["response", "weekly_change", "ck_change", "ck_normal_time", "improvement_score"]
+OUT_OF_REACH = frozenset(
+    {
+        ExclusionReason.NORMAL_AT_BASELINE,
+        ExclusionReason.AT_SCALE_MAXIMUM,
+        ExclusionReason.ZERO_BASELINE,
+        ExclusionReason.NEVER_NORMAL,
+        ExclusionReason.ZERO_VALUE,
+    }
+)
+"""Reasons that no further value would change."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MissingValue:
+    """Something that some patients lack: a value of a measure, or the upper limit of a value that is there.
+
+    The days count from day 0 of each patient, both ends included; `NO_TIME` is an open end.
+    """
+
+    measure: str
+    what: Lacking
+    purpose: Purpose
+    patients: Bools
+    first: Ints
+    last: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EndpointStatus:
+    """One endpoint: who is evaluable, who never can be, and what the others lack."""
+
+    name: EndpointName
+    measure: str
+    week: int | None
+    evaluable: Bools
+    out_of_reach: Bools
+    missing: tuple[MissingValue, ...]
+
+
+def endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
+    """Every primary response, every week of every weekly change, the before/after comparison, the time with normal CK
+    and, where it is declared, every visit of the improvement score.
+    """
+    death = np.array(
+        [row.ended_day if row.ended_reason == "died" and row.ended_day is not None else -NO_TIME
+         for row in study.cohort.patients], dtype=np.int64,
+    )  # fmt: skip
+    died = np.where(death == -NO_TIME, death, death - study.exposure.day0)
+    return (_while_alive(endpoint, died) for endpoint in _endpoints(study))
+
+
+def _endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
+    for declared in study.protocol.responses:
+        if declared.primary:
+            yield _response(study, declared.rule)
+    for measure in study.protocol.weekly_change.measures:
+        for week in study.protocol.weekly_change.weeks:
+            yield _weekly(study, measure, week)
+    yield _ck_change(study)
+    yield _normal_time(study)
+    if study.protocol.improvement_score is not None:
+        yield from _improvement(study, study.protocol.improvement_score)
+
+
+def _while_alive(endpoint: EndpointStatus, died: Ints) -> EndpointStatus:
+    """The endpoint with windows that end at death; a patient who died before one of them is out of reach."""
+    lost = endpoint.out_of_reach.copy()
+    for lacked in endpoint.missing:
+        lost |= lacked.patients & (lacked.first != NO_TIME) & (lacked.first > died)
+    missing = tuple(
+        replace(
+            lacked,
+            patients=lacked.patients & ~lost,
+            last=np.where(
+                died == -NO_TIME, lacked.last, np.where(lacked.last == NO_TIME, died, np.minimum(lacked.last, died))
+            ),
+        )
+        for lacked in endpoint.missing
+    )
+    return replace(endpoint, out_of_reach=lost, missing=_of_anybody(missing))
+
+
+def _response(study: DerivedStudy, rule: ResponseRule) -> EndpointStatus:
+    verdict, records = study.response(rule), study.analysis_values(rule.measure)
+    out_of_reach = _out_of_reach(verdict.reason)
+    open_ = study.safety & ~verdict.evaluable & ~out_of_reach
+    if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
+        first, last = rule.days
+        seen = any_where(records.patient, records.size, (records.day >= first) & (records.day <= last))
+    else:
+        first, last = window(rule.week, study.protocol.visits)
+        seen = study.weeks(rule.measure)[rule.week] >= 0
+    missing = (_baseline(study, rule.measure, open_), _value(study, rule.measure, open_ & ~seen, first, last))
+    return EndpointStatus("response", rule.measure, None, verdict.evaluable, out_of_reach, _of_anybody(missing))
+
+
+def _out_of_reach(reasons: Sequence[ExclusionReason | None]) -> Bools:
+    return np.array([reason in OUT_OF_REACH for reason in reasons], dtype=np.bool_)
+
+
+def _weekly(study: DerivedStudy, measure: str, week: int) -> EndpointStatus:
+    evaluable = ~np.isnan(
+        ln_ratio([study.ck_at(week)], [study.ck_at(0)]) if measure == "CK" else study.difference(measure, week)
+    )
+    rows = study.weeks(measure)
+    out_of_reach = study.efficacy & ~evaluable & (rows[0] >= 0) & (rows[week] >= 0)
+    open_ = study.safety & ~evaluable & ~out_of_reach
+    missing = [_baseline(study, measure, open_), *_visit(study, measure, week, open_)]
+    if week < 0:  # the efficacy set has a value after day 0
+        missing.append(_value(study, measure, open_ & ~study.efficacy, 1, NO_TIME))
+    return EndpointStatus("weekly_change", measure, week, evaluable, out_of_reach, _of_anybody(missing))
+
+
+def _ck_change(study: DerivedStudy) -> EndpointStatus:
+    weeks, base = study.protocol.ck_change, study.ck_at(0)
+    evaluable = ~np.isnan(ln_ratio([study.ck_at(weeks.after_week), study.ck_at(weeks.before_week)], [base, base]))
+    rows = study.weeks("CK")
+    there = np.logical_and.reduce([rows[week] >= 0 for week in (weeks.before_week, 0, weeks.after_week)])
+    out_of_reach = study.efficacy & ~evaluable & there
+    open_ = study.safety & ~evaluable & ~out_of_reach
+    missing = (
+        *_visit(study, "CK", weeks.before_week, open_),
+        _baseline(study, "CK", open_),
+        *_visit(study, "CK", weeks.after_week, open_),
+    )
+    return EndpointStatus("ck_change", "CK", None, evaluable, out_of_reach, _of_anybody(missing))
+
+
+def _normal_time(study: DerivedStudy) -> EndpointStatus:
+    records, reasons = study.analysis_values("CK"), study.remission_episodes.reason
+    evaluable, out_of_reach = included(reasons), _out_of_reach(reasons)
+    open_ = study.safety & ~evaluable & ~out_of_reach
+    after = records.day > 0
+    unknown = study.ck_known == UNKNOWN
+    first, last = (find(records.patient, records.size, after & unknown) for find in (first_where, last_where))
+    base = study.weeks("CK")[0]
+    day = pick_int(records.day, base, NO_TIME)
+    hidden = open_ & (base >= 0) & (pick_int(study.ck_known, base, UNKNOWN) == UNKNOWN)
+    seen = any_where(records.patient, records.size, after)
+    blind = open_ & seen & ~any_where(records.patient, records.size, after & ~unknown)
+    missing = (
+        _baseline(study, "CK", open_),
+        MissingValue("CK", "upper_limit", "baseline", hidden, day, day),
+        _value(study, "CK", open_ & ~seen, 1, NO_TIME),
+        MissingValue(
+            "CK",
+            "upper_limit",
+            "normality",
+            blind,
+            pick_int(records.day, first, NO_TIME),
+            pick_int(records.day, last, NO_TIME),
+        ),
+    )
+    return EndpointStatus("ck_normal_time", "CK", None, evaluable, out_of_reach, _of_anybody(missing))
+
+
+def _improvement(study: DerivedStudy, score: ImprovementScore) -> Iterator[EndpointStatus]:
+    declared, course = score.core_set, study.core_set(score)
+    nobody = np.zeros(len(study.cohort), dtype=np.bool_)
+    codes = (
+        declared.physician_global,
+        declared.patient_global,
+        declared.muscle_strength,
+        declared.function,
+        declared.extramuscular,
+    )
+    for column, week in enumerate(course.weeks):
+        known = np.logical_and.reduce([each.known[:, column] for each in course.measures])
+        open_ = study.safety & ~known
+        missing = [lacked for code in codes for lacked in _scored(study, code, week, open_)]
+        missing += _enzyme(study, declared, course, week, open_)
+        yield EndpointStatus("improvement_score", "core_set", week, known & study.safety, nobody, _of_anybody(missing))
+
+
+def _scored(study: DerivedStudy, code: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:
+    return _baseline(study, code, open_), *_visit(study, code, week, open_)
+
+
+def _enzyme(
+    study: DerivedStudy, declared: CoreSet, course: CoreSetCourse, week: int, open_: Bools
+) -> Iterator[MissingValue]:
+    """The enzyme that is followed, at the visit; any of the declared ones at baseline, where none is followed yet."""
+    followed = enzyme_names(declared, course.enzyme)
+    none = np.array([name is None for name in followed], dtype=np.bool_)
+    first = declared.enzymes[0]
+    any_value = np.logical_or.reduce([study.weeks(code)[0] >= 0 for code in declared.enzymes])
+    day = pick_int(study.analysis_values(first).day, study.weeks(first)[0], NO_TIME)
+    yield _value(study, first, open_ & none & ~any_value, NO_TIME, 0, "baseline")
+    yield MissingValue(first, "upper_limit", "baseline", open_ & none & any_value & ~course.undecided, day, day)
+    for code in declared.enzymes:
+        mine, rows = open_ & (followed == code), study.weeks(code)[week]
+        records = study.analysis_values(code)
+        there = pick_int(records.day, rows, NO_TIME)
+        limit = np.isnan(records.upper_limit)[np.maximum(rows, 0)] if len(records.day) else mine
+        yield from _visit(study, code, week, mine)
+        yield MissingValue(code, "upper_limit", "window", mine & (rows >= 0) & limit, there, there)
+
+
+def _baseline(study: DerivedStudy, measure: str, open_: Bools) -> MissingValue:
+    return _value(study, measure, open_ & (study.weeks(measure)[0] < 0), NO_TIME, 0, "baseline")
+
+
+def _visit(study: DerivedStudy, measure: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:
+    """A value in the window of a week.
+
+    Before treatment the last value of all is the baseline: one in an earlier window serves its week only if another
+    follows it, and so a baseline from before the end of the window is asked for again.
+    """
+    if week == 0:
+        return (_baseline(study, measure, open_),)
+    low, high = window(week, study.protocol.visits)
+    lacking = open_ & (study.weeks(measure)[week] < 0)
+    if week > 0:
+        return (_value(study, measure, lacking, max(low, 1), high),)
+    high = min(high, -1)
+    base = pick_int(study.analysis_values(measure).day, study.weeks(measure)[0], NO_TIME)
+    replaced = lacking & (base != NO_TIME) & (base <= high)
+    return (
+        _value(study, measure, lacking, low, high),
+        _value(study, measure, replaced, high + 1, 0, "baseline"),
+    )
+
+
+def _value(
+    study: DerivedStudy, measure: str, patients: Bools, first: int, last: int, purpose: Purpose = "window"
+) -> MissingValue:
+    size = len(study.cohort)
+    return MissingValue(measure, "value", purpose, patients, np.full(size, first), np.full(size, last))
+
+
+def _of_anybody(missing: Iterable[MissingValue]) -> tuple[MissingValue, ...]:
+    """What any patient lacks."""
+    return tuple(lacked for lacked in missing if lacked.patients.any())

@@ -1,0 +1,79 @@
+"""The small vocabulary in which a derivation is said: rows of a table that is sorted by patient, one answer per
+patient.
+
+Every function takes `patient` (the patient's number of each row, ascending) and `size` (how many patients there are)
+and answers an array of length `size`. A row number of -1 says that the patient has none.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from app.timeline.columns import Bools, Floats, Ints
+
+NONE = -1
+Code = TypeVar("Code", bound=str)
+
+
+def first_where(patient: Ints, size: int, chosen: Bools) -> Ints:
+    """The first chosen row of each patient."""
+    rows = np.flatnonzero(chosen)[::-1]
+    first = np.full(size, NONE, dtype=np.int64)
+    first[patient[rows]] = rows
+    return first
+
+
+def last_where(patient: Ints, size: int, chosen: Bools) -> Ints:
+    """The last chosen row of each patient."""
+    rows = np.flatnonzero(chosen)
+    last = np.full(size, NONE, dtype=np.int64)
+    last[patient[rows]] = rows
+    return last
+
+
+def any_where(patient: Ints, size: int, chosen: Bools) -> Bools:
+    """Whether a patient has a chosen row."""
+    return count_where(patient, size, chosen) > 0
+
+
+def count_where(patient: Ints, size: int, chosen: Bools) -> Ints:
+    """How many chosen rows each patient has."""
+    return np.bincount(patient[chosen], minlength=size).astype(np.int64)
+
+
+def nearest_where(patient: Ints, size: int, chosen: Bools, day: Ints, target: int) -> Ints:
+    """The chosen row of each patient whose day is nearest to `target`; of two equally near, the later."""
+    rows = np.flatnonzero(chosen)
+    ranked = rows[np.lexsort((day[rows], -np.abs(day[rows] - target), patient[rows]))]
+    nearest = np.full(size, NONE, dtype=np.int64)
+    nearest[patient[ranked]] = ranked
+    return nearest
+
+
+def pick(column: Floats, rows: Ints) -> Floats:
+    """The value at each row, NaN where there is no row."""
+    if len(column) == 0:
+        return np.full(rows.shape, np.nan)
+    return np.where(rows == NONE, np.nan, column[np.maximum(rows, 0)])
+
+
+def pick_int(column: Ints, rows: Ints, missing: int) -> Ints:
+    """The whole number at each row, `missing` where there is no row."""
+    if len(column) == 0:
+        return np.full(rows.shape, missing, dtype=np.int64)
+    return np.where(rows == NONE, missing, column[np.maximum(rows, 0)])
+
+
+def first_reason(checks: Sequence[tuple[Code, Bools]], size: int) -> tuple[Code | None, ...]:
+    """For each patient the first reason whose mask holds; None for those whom nothing leaves out."""
+    names = (None, *(name for name, _ in checks))
+    chosen = np.zeros(size, dtype=np.int64)
+    for place in range(len(checks), 0, -1):
+        chosen[checks[place - 1][1]] = place
+    return tuple(names[i] for i in chosen)
+
+
+def included(reasons: Sequence[str | None]) -> Bools:
+    """Which patients nothing leaves out."""
+    return np.array([reason is None for reason in reasons], dtype=np.bool_)

@@ -1,0 +1,103 @@
+"""Why a patient is left out of an estimate, and what is noticed and counted beside: the codes, each with its sentence.
+
+Answers list reasons and flags in the order in which they stand here.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+
+class _Code(StrEnum):
+    """A code of the answers and the sentence that explains it."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> Self:
+        """Keep the sentence beside the code."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+
+class ExclusionReason(_Code):
+    """Why a patient is left out of an estimate."""
+
+    NOT_TREATED = "not_treated", "No infusion of the protocol's products was started."
+    NO_VALUE_AFTER_BASELINE = "no_value_after_baseline", "No usable value after day 0."
+    NO_BASELINE = "no_baseline", "No usable value on or before day 0."
+    NO_VALUE_IN_WINDOW = (
+        "no_value_in_window",
+        "Values after day 0, but none in the window that the definition looks at.",
+    )
+    NORMAL_AT_BASELINE = "normal_at_baseline", "CK was normal before treatment: it cannot become normal."
+    BASELINE_NORMALITY_UNKNOWN = (
+        "baseline_normality_unknown",
+        "CK at baseline has no upper limit, or a comparator hides whether it was normal.",
+    )
+    NORMALITY_UNKNOWN = "normality_unknown", "No CK after day 0 whose normality is known."
+    NEVER_NORMAL = "never_normal", "CK was never seen normal after treatment."
+    AT_SCALE_MAXIMUM = (
+        "at_scale_maximum",
+        "The score was at the best end of its scale before treatment: it cannot improve.",
+    )
+    ZERO_BASELINE = "zero_baseline", "A relative change from a baseline of 0 is undefined."
+    ZERO_VALUE = "zero_value", "A value of 0 has no logarithm."
+    DOSE_UNKNOWN = (
+        "dose_unknown",
+        "A dose, or the body weight that it needs, is not known, so that no grams can be added up.",
+    )
+
+
+class MeasureReason(_Code):
+    """Why one core set measure of a patient cannot be judged although it was recorded."""
+
+    BOUND_ONLY = "bound_only", "A value is known as a bound only."
+    ENZYME_UNDECIDED = "enzyme_undecided", "Bounds hide which enzyme was the most abnormal."
+
+
+class FlagCode(_Code):
+    """Something that was noticed and counted, and does not leave a patient out by itself."""
+
+    DUPLICATE_DRAW = "duplicate_draw", "Values of one day that gave way to another value of that day."
+    DAY_0_POST_DOSE = "day_0_post_dose", "Values of day 0 taken after the infusion began; they serve no window."
+    AFTER_DEATH = "after_death", "Values dated after the day of death; they are not used."
+    SCALE_MISMATCH = "scale_mismatch", "Scores on another scale than the protocol's; they are not used."
+    UTC_DAY = (
+        "utc_day",
+        "Times written with Z while the study declares no time zone: the laboratory's day may be another.",
+    )
+    NO_UPPER_LIMIT = "no_upper_limit", "Results without an upper limit of normal; they cannot be called normal."
+    BORROWED_UPPER_LIMIT = (
+        "borrowed_upper_limit",
+        "CK values judged by the patient's nearest limit at the same laboratory.",
+    )
+    BASELINE_TOO_OLD = "baseline_too_old", "Baselines older than the protocol likes; they are used."
+    NEAR_CEILING = "near_ceiling", "Patients whose baseline lies so near the best end that the rule can hardly be met."
+    COMPARATOR = "comparator", "Values known only as a bound; in logarithms `<x` counts as x/2 and `>x` as x."
+    UNDETERMINED = (
+        "undetermined",
+        "CK values whose normality is unknown, by a comparator or for want of an upper limit.",
+    )
+    OTHER_PRODUCT = "other_product", "Infusions of products that the protocol does not name; they are no treatment."
+    COURSE_NUMBER_DISAGREES = (
+        "course_number_disagrees",
+        "Patients with a course number that the gap rule contradicts; the gap rule decides.",
+    )
+    SECOND_COURSE = (
+        "second_course",
+        "Patients with a second course, one that began after day 0: an intercurrent event that "
+        "`treatment_policy` ignores.",
+    )
+    ENDED_BEFORE_TREATMENT = (
+        "ended_before_treatment",
+        "Patients said to have left the study before their first infusion.",
+    )
+    ONSET_UNKNOWN = "onset_unknown", "Adverse events without onset; they count."
+    RELATION_UNKNOWN = "relation_unknown", "Adverse events of unknown relation; they count as the protocol says."
+    SERIOUSNESS_UNKNOWN = "seriousness_unknown", "Adverse events not said to be serious or not."
+    BEFORE_TREATMENT = "before_treatment", "Adverse events before the first infusion; they do not count."
+    DOSE_NOT_CONVERTIBLE = (
+        "dose_not_convertible",
+        "Prednisolone doses in a unit that is no daily dose; they are not used.",
+    )

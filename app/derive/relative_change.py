@@ -1,0 +1,119 @@
+"""Whether a core set measure improved or worsened by so much of its own baseline: yes, no, or unknown.
+
+Every verdict is a pair of arrays, patients x weeks: where it holds whatever the missing or bounded values were
+(`surely`), and where it holds or might (`possibly`). What is missing might be anything.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.derive.core_set import Followed
+from app.derive.exact_comparison import sign_of_sum
+from app.timeline.columns import Bools, Floats, Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundedVerdict:
+    """Where something holds, and where it holds or might."""
+
+    surely: Bools
+    possibly: Bools
+
+    def __and__(self, other: "BoundedVerdict") -> "BoundedVerdict":
+        """Both hold."""
+        return BoundedVerdict(self.surely & other.surely, self.possibly & other.possibly)
+
+    def __or__(self, other: "BoundedVerdict") -> "BoundedVerdict":
+        """Either holds."""
+        return BoundedVerdict(self.surely | other.surely, self.possibly | other.possibly)
+
+    def __invert__(self) -> "BoundedVerdict":
+        """It does not hold."""
+        return BoundedVerdict(~self.possibly, ~self.surely)
+
+    @property
+    def decided(self) -> Bools:
+        """Where it is known whether it holds."""
+        return self.surely | ~self.possibly
+
+    def verdict_at(self, at: tuple[int, int]) -> bool | None:
+        """Whether it holds at one patient and week; None where it is not known."""
+        surely, possibly = bool(self.surely[at]), bool(self.possibly[at])
+        return surely if surely == possibly else None
+
+    def at_week(self, column: int) -> "BoundedVerdict":
+        """One week of it, one entry a patient."""
+        return BoundedVerdict(self.surely[:, column], self.possibly[:, column])
+
+    @property
+    def ever(self) -> "BoundedVerdict":
+        """At any week, one entry a patient."""
+        return BoundedVerdict(_any(self.surely), _any(self.possibly))
+
+
+def _any(weeks: Bools) -> Bools:
+    found: Bools = np.logical_or.reduce(weeks, axis=1)
+    return found
+
+
+def at_least(count: int, verdicts: list[BoundedVerdict]) -> BoundedVerdict:
+    """Whether so many of several hold."""
+    surely = np.add.reduce([each.surely.astype(np.int64) for each in verdicts])
+    possibly = np.add.reduce([each.possibly.astype(np.int64) for each in verdicts])
+    return BoundedVerdict(surely >= count, possibly >= count)
+
+
+def improved(followed: Followed, percent: float) -> BoundedVerdict:
+    """Better than the baseline by at least `percent` of it; from a baseline of 0 nothing is."""
+    before, after, shape = followed.before, followed.after, followed.after.low.shape
+    if followed.better == "higher":
+        surely = _reaches(after.low, after.unit, before.high, before.unit, 100 + percent) >= 0
+        possibly = _reaches(after.high, after.unit, before.low, before.unit, 100 + percent) >= 0
+    else:
+        surely = _reaches(after.high, after.unit, before.low, before.unit, 100 - percent) <= 0
+        least = _reaches(after.low, after.unit, before.high, before.unit, 100 - percent)
+        possibly = (least < 0) | (least == 0) & ~(after.low_open | before.high_open)
+    surely, possibly = surely & (before.low > 0), possibly & (before.high > 0)
+    return _unless_missing(followed, np.broadcast_to(surely, shape), np.broadcast_to(possibly, shape))
+
+
+def worsened(followed: Followed, percent: float, floor_percent: float) -> BoundedVerdict:
+    """Worse than the baseline by at least `percent` of it.
+
+    From a baseline of 0 a score whose lower end is better is worse from `floor_percent` of its scale on, and one whose
+    higher end is better cannot be. From an enzyme of 0 a rise has no percentage: it might be worse.
+    """
+    before, after, shape = followed.before, followed.after, followed.after.low.shape
+    if followed.better == "higher":
+        fall = _reaches(after.high, after.unit, before.low, before.unit, 100 - percent)
+        worse = (fall <= 0) & (before.low > 0)
+        return _unless_missing(followed, np.broadcast_to(worse, shape), np.broadcast_to(worse, shape))
+    surely = (_reaches(after.low, after.unit, before.high, before.unit, 100 + percent) >= 0) & (before.low > 0)
+    most = _reaches(after.high, after.unit, before.low, before.unit, 100 + percent)
+    possibly = (most > 0) | (most == 0) & ~(after.high_open | before.low_open)
+    possibly = np.where(before.low > 0, possibly, after.high > 0)
+    if followed.name != "enzyme":
+        floor = sign_of_sum((100.0, after.low), (-floor_percent, followed.span)) >= 0
+        surely = np.where(before.low > 0, surely, floor)
+        possibly = np.where(before.low > 0, possibly, floor)
+    return _unless_missing(followed, np.broadcast_to(surely, shape), np.broadcast_to(possibly, shape))
+
+
+def worse_by_points(followed: Followed, points: float) -> BoundedVerdict:
+    """A score worse than the baseline by at least so many points."""
+    better, worse = followed.before.low, followed.after.low
+    if followed.better == "higher":
+        better, worse = worse, better
+    reached = sign_of_sum((1.0, worse), (-1.0, better), (-1.0, points)) >= 0
+    return _unless_missing(followed, reached, reached)
+
+
+def _reaches(after: Floats, unit: Floats, before: Floats, unit_before: Floats, percent: float) -> Ints:
+    """The sign of 100 after/unit - percent x before/unit_before, the value against so many per cent of the baseline."""
+    return sign_of_sum((100.0, after, unit_before), (-percent, before, unit))
+
+
+def _unless_missing(followed: Followed, surely: Bools, possibly: Bools) -> BoundedVerdict:
+    known = followed.known
+    return BoundedVerdict(surely & known, possibly | ~known)

@@ -1,0 +1,95 @@
+"""What ended a time with normal CK, under each strategy for a rescue: abnormal CK, further treatment, or death."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.derive.ck_normality import RemissionEpisodes
+from app.derive.exposure import Exposure, first_new_drug_day
+from app.derive.per_patient import included
+from app.protocol.endpoints import RescueStrategy
+from app.timeline.columns import NO_TIME, Bools, Cohort, Ints
+
+CAUSES = ("abnormal", "rescue", "death")
+CENSORED, ABNORMAL, RESCUED, DIED = 0, 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rescues:
+    """One row per patient: days from day 0, `NO_TIME` for none.
+
+    `treated` is the day of the first rescue: a second course or a new immunosuppressant that began after day 0. What
+    began on day 0 itself is part of the treatment. `died` is the day of death.
+    """
+
+    treated: Ints
+    died: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """One row per patient: how long the time with normal CK lasted (0 outside the risk set) and what ended it.
+
+    `cause` is `CENSORED`, or 1 + the place in `CAUSES`. `cut` marks the patients whose time another strategy than
+    `treatment_policy` ended or censored because of a rescue or death. `rescue_after_last_ck` and `death_after_last_ck`
+    mark those whose time was censored at their last CK of known normality, and who had one or the other later.
+    """
+
+    duration: Ints
+    cause: Ints
+    cut: Bools
+    rescue_after_last_ck: Bools
+    death_after_last_ck: Bools
+
+
+def rescues(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, ...]) -> Rescues:
+    """The first rescue and the death of each patient."""
+    drug = first_new_drug_day(cohort, exposure, immunosuppressants)
+    died = np.array(
+        [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],
+        dtype=np.int64,
+    )
+    known = exposure.treated & (died != NO_TIME)
+    return Rescues(_earlier(exposure.second_course, drug), np.where(known, died - exposure.day0, NO_TIME))
+
+
+def before_end(episodes: RemissionEpisodes, day: Ints) -> Bools:
+    """Whether something of this day from day 0 (`NO_TIME` for none) came while the time with normal CK was observed.
+
+    On the day of the abnormal CK it comes after it: the CK was the reason. Where CK never became abnormal the time is
+    observed up to and with the day of the last CK of known normality.
+    """
+    end = episodes.start + episodes.duration
+    before: Bools = _in_set(episodes) & (day != NO_TIME) & np.where(episodes.relapsed, day < end, day <= end)
+    return before
+
+
+def outcomes(episodes: RemissionEpisodes, rescued: Rescues, strategy: RescueStrategy) -> Outcomes:
+    """The time with normal CK of each patient under one strategy.
+
+    A rescue or death counts only while the time is observed (`before_end`), so that one rule censors everybody: were
+    patients followed to a late rescue or death and all others to their last CK, those would be all that is left at risk
+    at late times. Later ones are marked. Of one day a rescue comes before death. A rescue on or before the first normal
+    CK acts at 0 days. `hypothetical` censors on the day of the rescue and leaves death to the last CK.
+    """
+    cause = np.where(_in_set(episodes) & episodes.relapsed, ABNORMAL, CENSORED)
+    counted = before_end(episodes, rescued.treated), before_end(episodes, rescued.died)
+    by_rescue = counted[0] & ~(counted[1] & (rescued.died < rescued.treated))
+    by_death = counted[1] & ~by_rescue
+    duration, cut = episodes.duration, np.zeros(len(cause), dtype=np.bool_)
+    if strategy != "treatment_policy":
+        duration = np.where(by_rescue, np.maximum(rescued.treated - episodes.start, 0), duration)
+        cut = by_rescue if strategy == "hypothetical" else by_rescue | by_death
+        cause = np.where(cut, CENSORED if strategy == "hypothetical" else np.where(by_rescue, RESCUED, DIED), cause)
+    last = _in_set(episodes) & (cause == CENSORED) & ~cut
+    end = episodes.start + episodes.duration
+    return Outcomes(duration, cause, cut, last & (rescued.treated > end), last & (rescued.died > end))
+
+
+def _in_set(episodes: RemissionEpisodes) -> Bools:
+    return included(episodes.reason)
+
+
+def _earlier(one: Ints, other: Ints) -> Ints:
+    """The earlier of two days, of which either may be missing."""
+    return np.where(one == NO_TIME, other, np.where(other == NO_TIME, one, np.minimum(one, other)))

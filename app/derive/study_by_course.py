@@ -1,0 +1,120 @@
+"""Courses seen as a study of their own: day 0, baseline, visits and response of each course, one row a course.
+
+A value after the first infusion of the next course serves that course and no longer the one before it. A value before
+a course may be its baseline wherever it lies, so that it may have served the course before as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import numpy as np
+
+from app.derive.analysis_values import AnalysisValues, after_death, lab_records, on_scale, post_dose_on_day_0
+from app.derive.ck_normality import borrow_limits
+from app.derive.courses import Courses
+from app.derive.per_patient import NONE
+from app.derive.study import DerivedStudy
+from app.derive.visits import window
+from app.protocol.model import Protocol
+from app.timeline.columns import NO_TIME, Assessments, Bools, Cohort, Ints, Labs
+from app.timeline.vocabulary import LAB_CODES
+
+Values = TypeVar("Values", Labs, Assessments)
+_NOBODY = np.zeros(0, dtype=np.int64)
+
+
+class CourseStudy(DerivedStudy):
+    """The study whose patients are the courses of another: every row of every answer is one course of `courses`."""
+
+    def __init__(self, study: DerivedStudy) -> None:
+        self.courses = study.courses
+        super().__init__(_cohort_of_courses(study), study.protocol)
+        self._donors = study.cohort.labs
+
+    def baseline_after_previous(self, measure: str) -> Bools:
+        """Whether the baseline of a course was taken after the first infusion of the course before."""
+        records, rows = self.analysis_values(measure), self.weeks(measure)[0]
+        table = (self.cohort.labs if measure in LAB_CODES else self.cohort.assessments).of(measure)
+        after = np.zeros(len(self.courses), dtype=np.bool_)
+        known = np.flatnonzero((rows != NONE) & (self.courses.previous != NONE))
+        place = records.row[rows[known]]
+        begun, at = self.courses.neighbour(self.courses.previous[known])
+        day, instant = table.day[place], table.instant[place]
+        after[known] = (day > begun) | post_dose_on_day_0(day, instant, begun, at)
+        return after
+
+    def _lab_records(self, code: str) -> AnalysisValues:
+        """As in any study; limits may be borrowed from all results of the patient, whichever course they serve."""
+        records = lab_records(self.cohort, self.exposure, code)
+        if code != "CK" or self.protocol.upper_limit == "own":
+            return records
+        day0, owner = self.exposure.day0, self.courses.patient
+        size = int(owner.max()) + 1 if len(owner) else 0
+        dated = replace(records, size=size, patient=owner[records.patient], day=records.day + day0[records.patient])
+        borrowed = borrow_limits(dated, self._donors.of("CK"), np.zeros(size, dtype=np.int64))
+        return replace(records, upper_limit=borrowed.upper_limit, flags=borrowed.flags)
+
+
+def _cohort_of_courses(study: DerivedStudy) -> Cohort:
+    """The cohort in which each course is a patient: its patient's attributes, its infusions, the values it is served
+    by. Adverse events and drugs are not divided among courses.
+    """
+    cohort, courses = study.cohort, study.courses
+    labs, scores = [cohort.labs.where(_NOBODY)], [cohort.assessments.where(_NOBODY)]
+    for measure in study.protocol.measures:
+        if measure in LAB_CODES:
+            lab = cohort.labs.of(measure)
+            labs.append(_shared_out(lab.where(~after_death(lab, cohort)), courses, study.protocol))
+        else:
+            score = cohort.assessments.of(measure)
+            fitting = on_scale(score, study.protocol.scale(measure)) & ~after_death(score, cohort)
+            scores.append(_shared_out(score.where(fitting), courses, study.protocol))
+    by_course = np.argsort(courses.infused, kind="stable")
+    given = study.exposure.given.where(by_course)
+    return Cohort(
+        tuple(cohort.patients[i] for i in courses.patient.tolist()),
+        _joined(labs),
+        _joined(scores),
+        replace(given, patient=courses.infused[by_course]),
+        cohort.medications.where(_NOBODY),
+        cohort.events.where(_NOBODY),
+        cohort.zoned,
+    )
+
+
+def _shared_out(table: Values, courses: Courses, protocol: Protocol) -> Values:
+    """The values of one measure that a course may be served by, course by course in order of time.
+
+    They run from the first day of the earliest window before the course, or from the last day with a value before the
+    course where that is earlier, to the first infusion of the next course. So each value is held by few courses,
+    however many a patient has.
+    """
+    if not len(table) or not len(courses):
+        return table.where(_NOBODY)
+    span = int(np.ptp(table.day)) + 3
+    floor = int(table.day.min()) - 1
+    keys = table.patient * span + (table.day - floor)
+
+    def at(day: Ints) -> Ints:
+        return courses.patient * span + np.clip(day - floor, 0, span - 1)
+
+    before = np.searchsorted(keys, at(courses.first_day), side="left") - 1
+    mine = (before >= 0) & (table.patient[np.maximum(before, 0)] == courses.patient)
+    begins = courses.first_day + min([0, *(window(week, protocol.visits)[0] for week in protocol.visits.weeks)])
+    begins = np.where(mine, np.minimum(begins, table.day[np.maximum(before, 0)]), begins)
+    next_day, next_instant = courses.neighbour(courses.next)
+    ends = np.where(next_day == NO_TIME, -NO_TIME, next_day)
+    start, stop = np.searchsorted(keys, at(begins), side="left"), np.searchsorted(keys, at(ends), side="right")
+    count = stop - start
+    course = np.repeat(np.arange(len(courses)), count)
+    rows = np.arange(len(course)) - np.repeat(np.cumsum(count) - count - start, count)
+    late = post_dose_on_day_0(table.day[rows], table.instant[rows], next_day[course], next_instant[course])
+    return replace(table.where(rows[~late]), patient=course[~late])
+
+
+def _joined(tables: Sequence[Values]) -> Values:
+    """Tables one after the other, sorted by patient; rows of one patient keep their order."""
+    columns = {part.name: np.concatenate([getattr(table, part.name) for table in tables]) for part in fields(tables[0])}
+    joined = replace(tables[0], **columns)
+    return joined.where(np.argsort(joined.patient, kind="stable"))

@@ -1,0 +1,261 @@
+"""How much one patient decides: every estimate again with each patient left out once."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from app.estimate.arithmetic import LARGEST, NOISE, deviation_of, mean_of
+from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.signed_rank import LARGEST_EXACT, SignedRankP, Zeros, rounded, signed_rank_test
+from app.estimate.results import Number, Reason, Result, TestResult, WhyNull
+from app.estimate.times.survival import HALF_TOLERANCE, kaplan_meier
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Influence(Result):
+    """The range of one number when each patient is left out once."""
+
+    of: str = Field(description="Which number.", examples=["mean", "rate", "median", "p"])
+    method: str = Field(description="How it is computed.", examples=["mean", "wilcoxon_exact", "paired_t"])
+    value: Number | None = Field(description="The number with every patient.", examples=[-1.408388201483])
+    low: Number | None = Field(description="Least number without one patient.", examples=[-1.45])
+    high: Number | None = Field(description="Greatest number without one patient.", examples=[-1.35])
+    undefined: int = Field(description="Patients without whom it is not defined.", examples=[0])
+    reason: WhyNull = None
+
+
+class InfluenceOnTest(Influence):
+    """The range of one p value, and whether one patient decides what it is held to show."""
+
+    alpha: Number = Field(description="Level that p is held against.", examples=[0.05])
+    significance_depends_on_one_patient: bool | None = Field(
+        description="Whether p is on the other side of alpha without one patient.", examples=[False]
+    )
+
+
+@dataclass(frozen=True)
+class LeaveOneOutInfluence:
+    """Influence on an estimate and, for a mean, on the signed-rank test and the t test of it.
+
+    `position` is the place, counted from 0, of the value without which the estimate differs most: of several the first,
+    none where it never differs.
+    """
+
+    estimate: Influence
+    position: int | None
+    tests: tuple[InfluenceOnTest, ...] = ()
+
+
+def influence(of: str, method: str, value: float | None, left_out: Floats, reason: Reason | None = None) -> Influence:
+    """The range of numbers of which entry i lacks patient i; NaN where it is then not defined."""
+    known = np.flatnonzero(~np.isnan(left_out))
+    return Influence(
+        of=of,
+        method=method,
+        value=value,
+        low=float(left_out[known].min()) if len(known) else None,
+        high=float(left_out[known].max()) if len(known) else None,
+        undefined=len(left_out) - len(known),
+        reason=reason if reason or (value is not None and len(known)) else _why_none(len(left_out), value),
+    )
+
+
+def influence_on_rate(responder: ArrayLike) -> LeaveOneOutInfluence:
+    """Influence on k/n, one truth value a patient: without a responder (k - 1)/(n - 1), else k/(n - 1)."""
+    counts = np.asarray(responder, dtype=np.bool_).astype(np.float64)
+    n, k = len(counts), counts.sum()
+    left_out = (k - counts) / (n - 1) if n > 1 else np.full(n, np.nan)
+    rate = float(k / n) if n else None
+    return LeaveOneOutInfluence(influence("rate", "proportion", rate, left_out), farthest(left_out, rate))
+
+
+def influence_on_change(
+    differences: ArrayLike,
+    *,
+    alpha: float,
+    zeros: Zeros = "drop",
+    signed_rank_p: SignedRankP = "exact",
+    t_name: str = "paired_t",
+) -> LeaveOneOutInfluence:
+    """Influence on the mean of differences, one a patient, on their signed-rank test and their t test.
+
+    Without value x the mean is (S - x)/(n - 1) and the sum of squares about it Q - n/(n - 1) (x - mean)^2, so the whole
+    takes O(n). The rank test has no such form: up to 50 differences each is left out in turn, beyond the answer is null
+    with `too_large`.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1 or not np.all(np.abs(values) <= LARGEST):
+        raise ValueError("`differences` must be one-dimensional and finite.")
+    full = paired_change(values, zeros=zeros, signed_rank_p=signed_rank_p)
+    mean, spread = _without_one(values)
+    rank, t = full.tests
+    return LeaveOneOutInfluence(
+        estimate=influence("mean", "mean", full.mean, mean),
+        position=farthest(mean, full.mean),
+        tests=(_on_rank_test(values, rank, alpha, zeros, signed_rank_p), _on_t_test(mean, spread, t, alpha, t_name)),
+    )
+
+
+def _without_one(values: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of the others, NaN where not defined and 0 where the others are equal."""
+    n = len(values)
+    if n < 2:
+        return np.full(n, np.nan), np.full(n, np.nan)
+    listed = values.tolist()
+    whole = mean_of(listed)
+    mean = whole + (whole - values) / (n - 1)
+    mean = np.where(np.abs(mean) <= 4 * NOISE * np.abs(values).max(), 0.0, mean)
+    if n == 2:
+        return mean, np.full(n, np.nan)
+    squares = deviation_of(listed) ** 2 * (n - 1)
+    rest = squares - (values - whole) ** 2 * (n / (n - 1))
+    spread = np.sqrt(np.maximum(rest, 0.0) / (n - 2))
+    if squares:
+        for i in np.flatnonzero(rest <= 1e-4 * squares).tolist():  # one value is nearly all, the rest has cancelled
+            others = listed[:i] + listed[i + 1 :]
+            mean[i], spread[i] = mean_of(others), deviation_of(others)
+    first, last = int(np.argmin(values)), int(np.argmax(values))
+    for i in (first, last):
+        if _equal(np.delete(values, i)):
+            spread[i] = 0.0
+    return mean, np.zeros(n) if _equal(values) else spread
+
+
+def _equal(values: Floats) -> bool:
+    """Whether values are equal to the digits that differences are compared in."""
+    least, greatest = rounded([values.min(), values.max()])
+    return bool(least == greatest)
+
+
+def _on_t_test(mean: Floats, spread: Floats, full: TestResult, alpha: float, name: str) -> InfluenceOnTest:
+    from scipy.special import stdtr
+
+    n = len(mean)
+    p = np.full(n, np.nan)
+    known = spread > 0
+    if known.any():
+        p[known] = np.minimum(1.0, 2 * stdtr(n - 2, -np.abs(mean[known]) / (spread[known] / np.sqrt(n - 1))))
+    return _verdict(influence("p", name, full.p, p, full.reason), p, alpha)
+
+
+def _on_rank_test(
+    values: Floats, full: TestResult, alpha: float, zeros: Zeros, signed_rank_p: SignedRankP
+) -> InfluenceOnTest:
+    n = len(values)
+    if n > LARGEST_EXACT:
+        p = np.zeros(0)
+        return _verdict(influence("p", full.method, full.p, p, Reason.TOO_LARGE), p, alpha)
+    found: dict[float, float | None] = {}
+    for i, value in enumerate(values.tolist()):
+        if value not in found:
+            found[value] = signed_rank_test(np.delete(values, i), zeros, signed_rank_p).p
+    p = np.array([found[value] for value in values.tolist()], dtype=np.float64)
+    return _verdict(influence("p", full.method, full.p, p, full.reason), p, alpha)
+
+
+def _verdict(found: Influence, p: Floats, alpha: float) -> InfluenceOnTest:
+    """Whether p crosses alpha when somebody is left out; null where nothing is known of it."""
+    known = p[~np.isnan(p)]
+    depends = None
+    if found.value is not None and len(known):
+        depends = bool(np.any((known <= alpha) != (found.value <= alpha)))
+    return InfluenceOnTest(**found.model_dump(), alpha=alpha, significance_depends_on_one_patient=depends)
+
+
+def farthest(left_out: Floats, value: float | None) -> int | None:
+    """The first place without which the number differs most; noise in the last digits decides nothing."""
+    if value is None or not len(left_out):
+        return None
+    distance = [float(f"{x:.9g}") for x in np.abs(np.nan_to_num(left_out, nan=value) - value).tolist()]
+    return int(np.argmax(distance)) if max(distance) > 0 else None
+
+
+def _why_none(n: int, value: float | None) -> Reason | None:
+    if n == 0:
+        return Reason.NO_PATIENTS
+    return Reason.TOO_FEW_VALUES if n == 1 or value is not None else None
+
+
+def influence_on_median(
+    durations: ArrayLike,
+    events: ArrayLike,
+    *,
+    median: Literal["midpoint", "lower"] = "midpoint",
+    plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
+) -> LeaveOneOutInfluence:
+    """Influence on the median of durations >= 0 that end in an event (true) or in censoring (false), one a patient.
+
+    A patient was at risk up to their own time: without them the factors 1 - d/n up to then become 1 - d/(n - 1), that
+    of their own event 1 - (d - 1)/(n - 1), and the later ones stay. So every curve is a piece of one curve of reduced
+    factors, one own factor and a piece of the full curve, and each crossing is found by bisection: O(n log n).
+    """
+    times, observed = np.asarray(durations, dtype=np.float64), np.asarray(events, dtype=np.bool_)
+    full = kaplan_meier(times, observed, median=median, plateau=plateau).median
+    left_out = np.full(len(times), np.nan)
+    if len(times) > 1 and observed.any():
+        left_out = _Curves(times, observed).medians(median, plateau)
+    found = influence("median", f"kaplan-meier/{median}", full.value, left_out)
+    reason = found.reason or full.reason
+    found = found.model_copy(update={"reason": reason if found.low is None or found.value is None else None})
+    return LeaveOneOutInfluence(found, farthest(left_out, full.value))
+
+
+class _Curves:
+    """The curves without each patient. Entry j of a curve is its value from event time j on."""
+
+    def __init__(self, times: Floats, observed: NDArray[np.bool_]) -> None:
+        self.times = times
+        self.event_times, deaths = np.unique(times[observed], return_counts=True)
+        at_risk = len(times) - np.searchsorted(np.sort(times), self.event_times, side="left")
+        fewer = np.maximum(at_risk - 1, 1)
+        alone = at_risk == 1
+        self.whole = np.cumprod(1 - deaths / at_risk)
+        self.reduced = np.cumprod(np.where(alone, 1.0, 1 - deaths / fewer))
+        own = np.where(alone, 1.0, 1 - (deaths - 1) / fewer)
+        # Before their own time, and up to it, this many event times have passed for each patient.
+        self.before: Ints = np.searchsorted(self.event_times, times, side="left")
+        self.past: Ints = np.searchsorted(self.event_times, times, side="right")
+        here = np.minimum(self.before, len(deaths) - 1)
+        until = _after(self.reduced, self.before)
+        factor = np.where(observed, own[here], np.where(alone[here], 1.0, 1 - deaths[here] / fewer[here]))
+        self.at_own_time = np.where(self.past > self.before, until * factor, until)
+
+    def medians(self, median: str, plateau: str) -> Floats:
+        """The median without each patient, NaN where it is not reached; the rules are those of `HalfRule`."""
+        first = self._first_below(0.5 + HALF_TOLERANCE)
+        second = self._first_below(0.5 - HALF_TOLERANCE)
+        start, end = self._time(first), self._time(second)
+        if median == "lower":
+            return start
+        last = self._last_times() if plateau == "midpoint_to_last" else start
+        return (start + np.where(np.isnan(end), last, end)) / 2 if len(start) else start
+
+    def _first_below(self, threshold: float) -> Ints:
+        """The first event time from which each curve lies below a threshold; as many as there are for none."""
+        early = np.searchsorted(-self.reduced, -threshold, side="right")
+        left = _after(self.whole, self.past)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bound = np.where(self.at_own_time > 0, threshold * left / self.at_own_time, 0.0)
+        late = np.maximum(np.searchsorted(-self.whole, -bound, side="right"), self.past)
+        at_own = np.where((self.past > self.before) & (self.at_own_time < threshold), self.before, late)
+        return np.where(early < self.before, early, at_own)
+
+    def _time(self, place: Ints) -> Floats:
+        last = len(self.event_times) - 1
+        return np.where(place <= last, self.event_times[np.minimum(place, last)], np.nan)
+
+    def _last_times(self) -> Floats:
+        next_greatest, greatest = np.sort(self.times)[-2:].tolist()
+        last: Floats = np.where(self.times == greatest, next_greatest, greatest)
+        return last
+
+
+def _after(curve: NDArray[Any], passed: Ints) -> Floats:
+    """The value of a curve after so many of its event times; 1 before the first."""
+    value: Floats = np.concatenate([[1.0], curve])[passed]
+    return value

@@ -1,0 +1,296 @@
+"""Time to an event that other events may forestall: cumulative incidence by Aalen and Johansen.
+
+The estimate is F_k(t) = sum of S(t_j-) d_kj/n_j over the event times t_j <= t, where S falls with the events of every
+cause. Censoring the forestalled instead, and reading 1 - Kaplan-Meier as an incidence, overstates it. Tied times are
+counted as they are: lifelines moves them apart at random, and so answers another number for another seed.
+
+The variance is that of the delta method with multinomial hazards at each event time, which is also the infinitesimal
+jackknife of R (`survfit(Surv(time, state) ~ 1)`, `std.err`). It is carried along the event times beside the estimate.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from app.estimate.arithmetic import LARGEST, normal_quantile
+from app.estimate.results import (
+    CurvePoint,
+    Interval,
+    Number,
+    Reason,
+    RestrictedMean,
+    Result,
+    Survival,
+    WhyNull,
+    is_none,
+)
+from app.estimate.times.survival import TRANSFORMS, Band, HalfRule, median_of
+
+CENSORED = 0
+
+
+class IncidencePoint(Result):
+    """One step of a cumulative incidence: what happened at and after one event time of the cause, up to the next."""
+
+    time: Number = Field(description="Time of the event.", examples=[41])
+    at_risk: int = Field(description="Patients without any of the events just before this time.", examples=[12])
+    events: int = Field(description="Events of this cause at this time.", examples=[1])
+    incidence: Number = Field(description="F(t) from this time on.", examples=[0.083333333333])
+    low: Number | None = Field(description="Lower pointwise confidence limit of F(t).", examples=[0.0121744345])
+    high: Number | None = Field(description="Upper pointwise confidence limit of F(t).", examples=[0.461022819429])
+    reason: Annotated[WhyNull, Field(exclude_if=is_none)] = None
+
+
+class Incidence(Result):
+    """The cumulative incidence of one of several competing causes."""
+
+    cause: str = Field(description="The cause.", examples=["abnormal", "rescue", "death"])
+    events: int = Field(description="Patients whose first event was of this cause.", examples=[8])
+    until: Number = Field(description="Time at which the incidence is read.", examples=[365])
+    value: Number | None = Field(description="F at that time.", examples=[0.5])
+    standard_error: Number | None = Field(description="Its standard error.", examples=[0.144337567297])
+    reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(description="Confidence interval of F at that time.", examples=[[]])
+    curve: tuple[IncidencePoint, ...] = Field(description="One row for each event time of the cause.", examples=[[]])
+
+
+@dataclass(frozen=True, slots=True)
+class EventTime:
+    """One event time: who was at risk, and the events of each cause."""
+
+    time: float
+    at_risk: int
+    events: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class IncidenceState:
+    """The estimate for one cause while time goes by: incidence, S, the incidence of the other causes, the area under
+    the share without the cause, and the covariances of the incidence (f), S (s) and that area (a).
+    """
+
+    incidence: float = 0.0
+    at_large: float = 1.0
+    others: float = 0.0
+    area: float = 0.0
+    ff: float = 0.0
+    fs: float = 0.0
+    ss: float = 0.0
+    aa: float = 0.0
+    fa: float = 0.0
+    sa: float = 0.0
+
+    @property
+    def spared(self) -> float:
+        """1 - F, the share whom the cause has not met, as a sum of shares: no digits are lost where it is small."""
+        return self.at_large + self.others
+
+    def wait(self, days: float) -> None:
+        """Let time go by without an event."""
+        self.area += self.spared * days
+        self.aa += 2 * days * self.fa + days * days * self.ff
+        self.fa += days * self.ff
+        self.sa += days * self.fs
+
+    def meet(self, n: int, own: int, every: int) -> None:
+        """Take the events of one time: `own` of the cause among `every`, of `n` at risk."""
+        hazard, stay, square = own / n, (n - every) / n, self.at_large * self.at_large
+        self.ff += 2 * hazard * self.fs + hazard * hazard * self.ss + square * own * (n - own) / n**3
+        self.fs = stay * (self.fs + hazard * self.ss) - square * own * (n - every) / n**3
+        self.ss = stay * stay * self.ss + square * every * (n - every) / n**3
+        self.fa, self.sa = self.fa + hazard * self.sa, stay * self.sa
+        self.incidence += self.at_large * hazard
+        self.others += self.at_large * (every - own) / n
+        self.at_large *= stay
+
+
+def cumulative_incidence(
+    durations: ArrayLike,
+    causes: ArrayLike,
+    names: Sequence[str],
+    *,
+    until: float,
+    level: float = 0.95,
+    interval: Band = "log-log",
+) -> tuple[Incidence, ...]:
+    """The cumulative incidence of each cause, read at `until` and at each of its event times.
+
+    `causes` holds 0 for a censored duration and i for the i-th of `names`; events come before censorings of the same
+    time. Limits are made for 1 - F under the transform `interval` and taken back, so that without competing events they
+    are those of the Kaplan-Meier curve. Beyond the last duration F is unknown, unless nobody was left at risk.
+    """
+    times, event_times = _event_times(durations, causes, len(names))
+    z = normal_quantile(level)
+    return tuple(
+        _incidence(place, name, times, event_times, until, level, z, interval) for place, name in enumerate(names)
+    )
+
+
+def event_free(
+    durations: ArrayLike,
+    causes: ArrayLike,
+    *,
+    causes_known: int,
+    level: float = 0.95,
+    interval: Band = "log-log",
+    median: Literal["midpoint", "lower"] = "midpoint",
+    plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
+    unit: str = "d",
+) -> Survival:
+    """1 - F of the first of `causes_known` causes as a curve, with the time at which F reaches one half as its median.
+
+    Whom another cause met first never has the event. The rows stand at the event times of the first cause; their
+    `censored` counts all who left until the next row without it. Without other causes this is the Kaplan-Meier estimate
+    with Greenwood's limits.
+    """
+    times, event_times = _event_times(durations, causes, causes_known)
+    z = normal_quantile(level)
+    rows = [
+        (event_time, state.spared, state.ff) for event_time, state in _along(event_times, 0) if event_time.events[0]
+    ]
+    at_risk = [event_time.at_risk for event_time, _, _ in rows]
+    curve = []
+    for (event_time, spared, variance), n_next in zip(rows, [*at_risk, 0][1:], strict=True):
+        low, high = _limits(spared, variance, z, interval)
+        curve.append(
+            CurvePoint(
+                time=event_time.time,
+                at_risk=event_time.at_risk,
+                events=event_time.events[0],
+                censored=event_time.at_risk - event_time.events[0] - n_next,
+                survival=spared,
+                low=low,
+                high=high,
+                reason=Reason.NO_SURVIVORS if low is None else None,
+            )
+        )
+    last = float(times[-1]) if times.size else 0.0
+    return Survival(
+        n=times.size,
+        events=sum(event_time.events[0] for event_time, _, _ in rows),
+        median=median_of(curve, HalfRule(median, plateau), times.size, last, level, interval, unit),
+        curve=tuple(curve),
+    )
+
+
+def restricted_mean_event_free(
+    durations: ArrayLike, causes: ArrayLike, *, causes_known: int, until: float
+) -> RestrictedMean:
+    """The area under 1 - F of the first cause from 0 to `until`, with its standard error.
+
+    It is `until` minus the restricted mean time lost to the cause (Andersen 2013). Null beyond the last duration, as
+    for one cause, unless nobody was left at risk.
+    """
+    if not 0 <= until <= LARGEST:
+        raise ValueError("`until` must be finite and not negative.")
+    times, event_times = _event_times(durations, causes, causes_known)
+    if missing := _unknown_at(times, event_times, until):
+        return RestrictedMean(until=until, value=None, standard_error=None, reason=missing)
+    state, now = IncidenceState(), 0.0
+    for event_time in event_times:
+        if event_time.time >= until:
+            break
+        state.wait(event_time.time - now)
+        state.meet(event_time.at_risk, event_time.events[0], sum(event_time.events))
+        now = event_time.time
+    state.wait(until - now)
+    return RestrictedMean(until=until, value=state.area, standard_error=math.sqrt(max(0.0, state.aa)))
+
+
+def _incidence(
+    place: int,
+    name: str,
+    times: NDArray[np.float64],
+    event_times: Sequence[EventTime],
+    until: float,
+    level: float,
+    z: float,
+    interval: Band,
+) -> Incidence:
+    missing = _unknown_at(times, event_times, until)
+    curve, value, variance, spared = [], 0.0, 0.0, 1.0
+    for event_time, state in _along(event_times, place):
+        if event_time.time <= until:
+            value, variance, spared = state.incidence, state.ff, state.spared
+        if event_time.events[place]:
+            low, high = _limits(state.spared, state.ff, z, interval)
+            curve.append(
+                IncidencePoint(
+                    time=event_time.time,
+                    at_risk=event_time.at_risk,
+                    events=event_time.events[place],
+                    incidence=state.incidence,
+                    low=None if high is None else 1 - high,
+                    high=None if low is None else 1 - low,
+                    reason=Reason.NO_SURVIVORS if low is None else None,
+                )
+            )
+    low, high = (None, None) if missing else _limits(spared, variance, z, interval)
+    undefined = Reason.NO_EVENTS if value == 0 else Reason.NO_SURVIVORS
+    limits = Interval(
+        of="incidence",
+        method=f"aalen-johansen/{interval}",
+        level=level,
+        low=None if high is None else 1 - high,
+        high=None if low is None else 1 - low,
+        reason=missing or (undefined if low is None else None),
+    )
+    return Incidence(
+        cause=name,
+        events=sum(event_time.events[place] for event_time in event_times),
+        until=until,
+        value=None if missing else value,
+        standard_error=None if missing else math.sqrt(max(0.0, variance)),
+        reason=missing,
+        intervals=(limits,),
+        curve=tuple(curve),
+    )
+
+
+def _event_times(durations: ArrayLike, causes: ArrayLike, known: int) -> tuple[NDArray[np.float64], list[EventTime]]:
+    """The durations in ascending order, and the times at which something other than censoring happened."""
+    times, cause = np.asarray(durations, dtype=np.float64), np.asarray(causes, dtype=np.int64)
+    if times.ndim != 1 or times.shape != cause.shape:
+        raise ValueError("`durations` and `causes` must be one-dimensional and equally long.")
+    if not np.all((times >= 0) & (times <= LARGEST)):
+        raise ValueError("`durations` must be finite and not negative.")
+    if not np.all((cause >= CENSORED) & (cause <= known)):
+        raise ValueError("`causes` must be 0 for censored, else the number of a cause.")
+    distinct, place = np.unique(times, return_inverse=True)
+    counts = np.bincount(place * (known + 1) + cause, minlength=len(distinct) * (known + 1))
+    table = counts.reshape(len(distinct), known + 1)
+    leaving = table.sum(axis=1)
+    at_risk = times.size - np.cumsum(leaving) + leaving
+    here = np.flatnonzero(table[:, 1:].any(axis=1))
+    rows = zip(distinct[here].tolist(), at_risk[here].tolist(), table[here, 1:].tolist(), strict=True)
+    return np.sort(times), [EventTime(time, n, tuple(events)) for time, n, events in rows]
+
+
+def _along(event_times: Sequence[EventTime], place: int) -> Iterator[tuple[EventTime, IncidenceState]]:
+    """Each moment with the walk for one cause just after it."""
+    state = IncidenceState()
+    for event_time in event_times:
+        state.meet(event_time.at_risk, event_time.events[place], sum(event_time.events))
+        yield event_time, state
+
+
+def _limits(spared: float, variance: float, z: float, interval: Band) -> tuple[float, float] | tuple[None, None]:
+    """Limits of 1 - F; none where it is 0, or still 1."""
+    if interval not in TRANSFORMS:
+        raise ValueError(f"`interval` must be one of {', '.join(TRANSFORMS)}.")
+    if not 0 < spared < 1:
+        return None, None
+    return TRANSFORMS[interval](spared, z * math.sqrt(max(0.0, variance)) / spared)
+
+
+def _unknown_at(times: NDArray[np.float64], event_times: Sequence[EventTime], until: float) -> Reason | None:
+    """Why nothing is known of a time, if so."""
+    if not times.size:
+        return Reason.NO_PATIENTS
+    exhausted = bool(event_times) and event_times[-1].at_risk == sum(event_times[-1].events)
+    return Reason.BEYOND_FOLLOW_UP if until > times[-1] and not exhausted else None

@@ -1,0 +1,163 @@
+"""Timelines and tables of results: one, many in one revision, or each for itself."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from app.errors import Busy, InvalidDocument, ServiceError
+from app.ingest.feed import Skipped
+from app.ingest.native import Item, together
+from app.ingest.table import Dialect, PatientResults, read_table
+from app.store import erasure, ledger
+from app.store.collector import collector_paused
+from app.store.engine import Database
+from app.submission.feeds import read_feed
+from app.submission.loop import Submitter, patiently
+from app.timeline.facts import MOST_FAULTS
+from app.timeline.history import History
+
+CSV = "csv"
+ItemStatus = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]
+STATUSES: tuple[ItemStatus, ...] = get_args(ItemStatus)
+ReadItem = Item | PatientResults
+"""One of many as its reader gives it: a history, or the refusal that stands for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """What happened to one item of many, by its place among them from 0; `error` is why nothing could be done."""
+
+    index: int
+    patient: str | None
+    status: ItemStatus
+    revision: int | None = None
+    error: ServiceError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableOutcome:
+    """What happened to a table.
+
+    `items` are its patients in the order of their first rows; the rows that name nobody are one item without a
+    patient. `rows` is how many rows there are below the header, `skipped` how many were left alone, by reason.
+    """
+
+    items: tuple[ItemOutcome, ...]
+    rows: int
+    skipped: Mapping[Skipped, int]
+
+
+def counted(outcomes: Iterable[ItemOutcome]) -> dict[ItemStatus, int]:
+    """How many there are of each status, those that occur."""
+    return in_order(Counter(outcome.status for outcome in outcomes))
+
+
+def in_order(counts: Counter[ItemStatus]) -> dict[ItemStatus, int]:
+    """Counts above 0 in the order of `STATUSES`."""
+    return {status: counts[status] for status in STATUSES if counts[status]}
+
+
+def add_timeline(submitter: Submitter, history: History) -> ledger.Outcome:
+    """Merge one timeline."""
+    return submitter.commit(lambda transaction: submitter.submit(transaction, [history]), shared=True).outcomes[0]
+
+
+def replace_timeline(
+    submitter: Submitter, history: History, *, if_match: str | None, only_new: bool, readmit: bool
+) -> ledger.Outcome:
+    """Make a timeline all that is said of its patient (`ledger.replace`)."""
+    return submitter.commit(
+        lambda transaction: ledger.replace(
+            transaction, submitter.study, history, if_match=if_match, if_none_match=only_new, readmit=readmit,
+            format=submitter.format, client=submitter.client, received_at=submitter.received_at,
+        )
+    )  # fmt: skip
+
+
+def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> None:
+    """Delete everything about a person from every revision (`erasure.erase`)."""
+    submitter.commit(
+        lambda transaction: erasure.erase(
+            transaction, submitter.study, patient,
+            client=submitter.client, received_at=submitter.received_at, if_match=if_match,
+        )
+    )  # fmt: skip
+
+
+def store_timelines(submitter: Submitter, items: Sequence[Item], *, atomic: bool) -> list[ItemOutcome]:
+    """Store many timelines. With `atomic` all are one revision, and the refusal of any is a refusal of all.
+
+    Raises what `Submitter.each` raises, and with `atomic` `Erased`.
+    """
+    return _store_together(submitter, items, together(items)) if atomic else _store_each(submitter, items)
+
+
+def store_table(
+    database: Database,
+    study: str,
+    body: bytes,
+    dialect: Dialect,
+    *,
+    secret: str | None,
+    now: int,
+    atomic: bool,
+    client: str | None = None,
+    pauses: Sequence[float] = (),
+) -> TableOutcome:
+    """Read and store a table of results, the rows of each patient as one item. With `atomic` all of it is one revision.
+
+    Raises `NotFound` for an unknown study, `Conflict` where there is no secret for its identifiers, what `read_table`
+    raises, and `Busy` where nothing was stored. With `atomic` it raises what is wrong with any row, and `Erased`.
+    """
+    feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
+    submitter = Submitter(database, study, CSV, now, feed, client, pauses)
+    with collector_paused():
+        table = read_table(body, dialect, feed)
+        if atomic:
+            patients = list(table.read())
+            items = _store_together(submitter, patients, _refusal(patients))
+        else:
+            items = _store_each(submitter, table.read())
+    return TableOutcome(tuple(items), table.rows, table.skipped)
+
+
+def outcome_of(index: int, patient: str | None, result: ledger.Outcome | ServiceError) -> ItemOutcome:
+    """The outcome of an item: of `patient`, where the result does not say."""
+    if isinstance(result, ServiceError):
+        return ItemOutcome(index, patient, "skipped" if isinstance(result, Busy) else "rejected", error=result)
+    return ItemOutcome(index, result.patient, result.status, result.revision)
+
+
+def content_of(item: ReadItem) -> History | ServiceError:
+    """What is to be stored of an item, or its refusal: a reader gives one of the two."""
+    return cast(History | ServiceError, item.error or item.history)
+
+
+def _store_together(submitter: Submitter, items: Sequence[ReadItem], refused: ServiceError | None) -> list[ItemOutcome]:
+    if refused is not None:
+        raise refused
+    histories = [item.history for item in items if item.history is not None]
+    submission = submitter.commit(lambda transaction: submitter.submit(transaction, histories))
+    return [outcome_of(i, outcome.patient, outcome) for i, outcome in enumerate(submission.outcomes)]
+
+
+def _store_each(submitter: Submitter, items: Iterable[ReadItem]) -> list[ItemOutcome]:
+    """Every item by itself; items are read when their group is stored, so that not all need be in memory."""
+    patients: list[str | None] = []
+
+    def contents() -> Iterator[History | ServiceError]:
+        for item in items:
+            patients.append(item.subject)
+            yield content_of(item)
+
+    outcomes = submitter.each(contents(), submitter.submit_each)
+    return [outcome_of(i, *each) for i, each in enumerate(zip(patients, outcomes, strict=True))]
+
+
+def _refusal(patients: Iterable[PatientResults]) -> ServiceError | None:
+    """The refusal of a whole table if any patient is refused; places are of the table, so they stand as they are."""
+    refused = [each.error for each in patients if each.error is not None]
+    greater = next((error for error in refused if not isinstance(error, InvalidDocument)), None)
+    faults = [fault for error in refused for fault in error.faults]
+    return greater or (InvalidDocument(faults=faults[:MOST_FAULTS]) if refused else None)

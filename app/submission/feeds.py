@@ -1,0 +1,68 @@
+"""What a study declares of its feeds, put together for a reader with the secret that the operator keeps."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from app.errors import Conflict
+from app.ingest.feed import Feed
+from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
+from app.store import keys, studies
+from app.store.engine import Database, Transaction
+from app.timeline.codes import CodeBook
+from app.timeline.moments import CLOCK_SKEW
+
+
+def feed_of(transaction: Transaction, study_id: str, secret: str | None, now: int) -> Feed:
+    """The feed of a study for a message that is received now. Raises `NotFound` for an unknown study and `Conflict`."""
+    return feed(studies.get_study(transaction, study_id), keys.made_with(transaction, study_id), secret, now)
+
+
+def feed(study: studies.Study, made_with: str | None, secret: str | None, now: int) -> Feed:
+    """The feed of a study whose pseudonyms were made by the key with the fingerprint `made_with`.
+
+    Raises `Conflict` where its identifiers are to be replaced and there is no secret to do it with, or another one than
+    before: nobody would be found, and that must not look like an answer.
+    """
+    declared = study.feeds
+    key = None
+    if declared.identifiers == "medical_record":
+        if secret is None:
+            raise Conflict(
+                "Identifiers of this study's feeds are numbers of medical records, and the service has no secret to "
+                "replace them with: set MYORESPONSE_PSEUDONYM_SECRET_FILE, or declare them as pseudonyms."
+            )
+        key = study_key(secret, study.id)
+        if made_with not in {None, fingerprint(key)}:
+            raise Conflict(keys.MADE_OTHERWISE)
+    return Feed(
+        latest=now + CLOCK_SKEW // timedelta(microseconds=1),
+        pseudonyms=Pseudonyms(key, declared.authorities),
+        codes=CodeBook(declared.local_codes),
+        zone=ZoneInfo(study.time_zone) if study.time_zone else None,
+        test=study.test,
+    )
+
+
+def read_feed(database: Database, study_id: str, secret: str | None, now: int) -> Feed:
+    """The feed of a study, read in a transaction of its own; raises what `feed_of` raises, and `Busy`."""
+    with database.reading() as transaction:
+        return feed_of(transaction, study_id, secret, now)
+
+
+def remember_key(transaction: Transaction, study_id: str, feed: Feed) -> None:
+    """Note by which key pseudonyms are made, in the transaction that stores them."""
+    if feed.pseudonyms.fingerprint is not None:
+        keys.remember(transaction, study_id, feed.pseudonyms.fingerprint)
+
+
+def objection_to_secret(transaction: Transaction, secret: str | None) -> str | None:
+    """Why the service must not start with this secret on this database, or `None` where it may."""
+    for study, made_with in keys.fingerprints(transaction).items():
+        if secret is None:
+            return (
+                "The database holds pseudonyms and there is no secret: set MYORESPONSE_PSEUDONYM_SECRET_FILE or "
+                "MYORESPONSE_PSEUDONYM_SECRET to the one they were made with."
+            )
+        if fingerprint(study_key(secret, study)) != made_with:
+            return f"The pseudonyms of study {study} were made with another secret than the one in the settings."
+    return None

@@ -1,0 +1,68 @@
+"""Timelines that arrive one on a line, for as long as they come: stored in groups, each with its outcome."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from app.ingest.lines import Line
+from app.ingest.native import read_item
+from app.store import studies
+from app.store.collector import collector_paused
+from app.store.engine import Database
+from app.submission import loop
+from app.submission.batches import ItemOutcome, ItemStatus, content_of, outcome_of
+from app.timeline.moments import latest_acceptable, microseconds
+
+GROUP_BYTES = 1_000_000
+"""Bytes of lines from which on a group is full, however few they are."""
+
+
+class Group:
+    """Collects lines until there are enough for one transaction."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self._bytes = 0
+
+    def add(self, line: Line) -> bool:
+        """Add a line; whether the group is full."""
+        self.lines.append(line)
+        self._bytes += len(line.text or b"")
+        return len(self.lines) == loop.GROUP or self._bytes >= GROUP_BYTES
+
+    def take(self) -> list[Line]:
+        """The lines of the group; the next one begins."""
+        taken, self.lines, self._bytes = self.lines, [], 0
+        return taken
+
+
+class Stream:
+    """Timelines that arrive one on a line; `counts` are of the statuses so far."""
+
+    def __init__(self, database: Database, study: str, format: str) -> None:
+        self.counts: Counter[ItemStatus] = Counter()
+        self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES)
+
+    def check_study(self) -> None:
+        """Raise `NotFound` for an unknown study: nobody should send all of a stream to learn that there is none."""
+        with self._submitter.database.reading() as transaction:
+            studies.study_key(transaction, self._submitter.study)
+
+    def store(self, lines: Sequence[Line]) -> list[ItemOutcome]:
+        """Read and store a group of lines; the outcome of each, in their order, once COMMIT has returned.
+
+        While the database is busy the group is tried again; when that was enough, it is skipped and so is all that
+        comes after it. Raises `Busy` instead where that is the first group, and `NotFound` for an unknown study.
+        """
+        with collector_paused():
+            outcomes = self._store(lines)
+        self.counts.update(outcome.status for outcome in outcomes)
+        return outcomes
+
+    def _store(self, lines: Sequence[Line]) -> list[ItemOutcome]:
+        now = datetime.now(UTC)
+        self._submitter.received_at = microseconds(now)
+        latest = latest_acceptable(now)
+        items = [read_item(i, line.text, latest) for i, line in enumerate(lines, self.counts.total())]
+        results = self._submitter.group([content_of(item) for item in items], self._submitter.submit_each)
+        return [outcome_of(item.index, item.subject, each) for item, each in zip(items, results, strict=True)]
