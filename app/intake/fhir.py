@@ -1,19 +1,17 @@
-"""FHIR R4 messages: what their entries ask for becomes one submission to the ledger, or one for each of them.
+"""FHIR R4 messages: their entries are stored as one submission to the ledger, or as one for each of them.
 
-A transaction and a collection are one revision or nothing. The entries of a batch stand each for itself. What an entry
-is about (whose patient, which stored resource) is found out under the lock of the study, in the transaction that
-stores, so that two clients who create the same resource at once make one.
+A transaction and a collection are one revision or nothing. The entries of a batch stand each for itself. What entries
+name is looked up under the lock of the study, in the transaction that stores, so that two clients who create the same
+resource at once make one. Then `resolve_entries` decides without the database.
 
 FHIR has an order in which the entries of a transaction are processed. Here none is needed: which assertion stands does
 not depend on the order in which they come, and where it would, the transaction contradicts itself and is refused.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
-
-from sqlalchemy import Connection
 
 from app.errors import (
     Busy,
@@ -28,49 +26,64 @@ from app.errors import (
 )
 from app.ingest.feed import Feed
 from app.ingest.fhir import read_bundle, read_resource
-from app.ingest.fhir.entries import BundleType, Entry, Kept, Request
+from app.ingest.fhir.entries import BundleType, Entry, Request
 from app.ingest.pseudonyms import Identifier
 from app.intake.feeds import feed_of, remember_key
-from app.intake.fhir_plans import Plan, Planning, request_of
-from app.store import aliases, ledger, resources
-from app.store.engine import Database
+from app.intake.resolve_entries import (
+    ResolvedEntry,
+    StoredState,
+    TypedId,
+    may_be_panel,
+    names_in,
+    numbers_in,
+    part_name,
+    request_of,
+    resolve,
+    resources_in,
+)
+from app.store import client_ids, ledger, resources
+from app.store.client_ids import ClientId
+from app.store.draft import Draft
+from app.store.engine import Database, Transaction
 from app.store.ledger import Outcome
 from app.store.resources import Identities
 from app.timeline.facts import MOST_FAULTS
-from app.timeline.resource import Found
+from app.timeline.resource import Found, ResourceKey, ResourceType
 
 FORMAT = "fhir-r4"
 GROUP = 100
 """Entries of a batch stored in one transaction; each has a revision of its own."""
+PARTS = 32
+"""Parts of a panel that are looked up at once."""
 
-Became = Literal["created", "updated", "unchanged", "deleted", "skipped", "refused"]
+Disposition = Literal["created", "updated", "unchanged", "deleted", "skipped", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What became of an entry: `found` is the resource as it stands now, `error` why the entry was refused.
+class EntryResult:
+    """What came of an entry: `stored` is the resource as it stands now, `error` why the entry was refused.
 
     `unchanged` says that nothing new stands: it had been stored before, is older than what stands, or a conditional
     create found it.
     """
 
     entry: Entry
-    became: Became
-    found: Found | None = None
+    disposition: Disposition
+    stored: Found | None = None
     error: ServiceError | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A bundle and what became of each entry, in the order in which they were sent."""
+class BundleResult:
+    """A bundle and what came of each entry, in the order in which they were sent."""
 
     type: BundleType
-    results: tuple[Result, ...]
+    results: tuple[EntryResult, ...]
 
 
 def take_bundle(
     database: Database, study_id: str, body: bytes, *, secret: str | None, now: int, client: str | None = None
-) -> Taken:
+) -> BundleResult:
     """Read a bundle and store what it says.
 
     Raises what the reader raises, `InvalidDocument` with the faults of all entries of a transaction or collection,
@@ -83,20 +96,20 @@ def take_bundle(
     else:
         with database.writing() as connection:
             results = take_entries(connection, study_id, feed, bundle.entries, client=client, received_at=now)
-    return Taken(bundle.type, tuple(results))
+    return BundleResult(bundle.type, tuple(results))
 
 
 def create(
     database: Database,
     study_id: str,
-    resource: Kept,
+    resource: ResourceType,
     body: bytes,
     *,
     if_none_exist: Identifier | None = None,
     secret: str | None,
     now: int,
     client: str | None = None,
-) -> Result:
+) -> EntryResult:
     """Store a resource, unless one with the identifier `if_none_exist` is stored already."""
     feed = _feed(database, study_id, secret, now)
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
@@ -107,7 +120,7 @@ def create(
 def update(
     database: Database,
     study_id: str,
-    resource: Kept,
+    resource: ResourceType,
     logical_id: str,
     body: bytes,
     *,
@@ -116,7 +129,7 @@ def update(
     secret: str | None,
     now: int,
     client: str | None = None,
-) -> Result:
+) -> EntryResult:
     """Store a resource under the identifier that the address names: ours, or one that the client chose.
 
     Raises `PreconditionFailed` where `if_match` names another version, or where there is a resource and it must be
@@ -136,14 +149,14 @@ def update(
 def withdraw(
     database: Database,
     study_id: str,
-    resource: Kept,
+    resource: ResourceType,
     logical_id: str,
     *,
     if_match: str | None = None,
     secret: str | None,
     now: int,
     client: str | None = None,
-) -> Result:
+) -> EntryResult:
     """Withdraw a resource, as if it came again as entered in error."""
     feed = _feed(database, study_id, secret, now)
     request = Request("DELETE", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
@@ -151,7 +164,7 @@ def withdraw(
 
 
 def take_entries(
-    connection: Connection,
+    connection: Transaction,
     study_id: str,
     feed: Feed,
     entries: Sequence[Entry],
@@ -161,36 +174,79 @@ def take_entries(
     based_on: str | None = None,
     only_new: bool = False,
     identities: Identities | None = None,
-) -> list[Result]:
+) -> list[EntryResult]:
     """Store entries as one revision, or nothing of any; the results in the order of the entries.
 
     `based_on` is the version that an update by our own identifier says it was read in; `identities` is given where
-    several submissions share a transaction. Raises `InvalidDocument` with
-    the faults of all, `NotFound` where a DELETE names nothing, `PreconditionFailed`, `Conflict` where an update rests
-    on an older version, and `Erased` where one of the persons has been erased. Only a `Conflict` comes after something
-    was written; after the others the transaction is as it was.
+    several submissions share a transaction. Raises `InvalidDocument` with the faults of all, `NotFound` where a DELETE
+    names nothing, `PreconditionFailed`, `Conflict` where an update rests on an older version, and `Erased` where one of
+    the persons has been erased. Only a `Conflict` comes after something was written; after the others the transaction
+    is as it was.
     """
-    planning = Planning(connection, study_id, feed, received_at, based_on, only_new, identities)
-    plans = planning.plans(entries)
-    storing = [plan for plan in plans if plan.history is not None]
-    outcomes: dict[int, Outcome] = {}
-    if storing:
-        remember_key(connection, study_id, feed)
-        submission = _submit(connection, study_id, storing, client, received_at)
-        outcomes = {id(plan): outcome for plan, outcome in zip(storing, submission.outcomes, strict=True)}
-    named: set[tuple[str, str]] = set()
+    draft = Draft(connection, study_id, received_at)  # locks the study: what is looked up is so when it is stored
+    stored = _look_up(draft, feed, entries, identities or Identities(connection))
+    resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
+    outcomes = _store(draft, feed, resolved, client)
+    keys = [each.key for each in resolved if each.key is not None]
+    now_stored = resources.standing(connection, draft.key, _patients(draft), keys)
     results = []
-    for plan in plans:
-        found = _found(connection, study_id, plan, planning)
-        became = _became(plan, outcomes.get(id(plan)), planning)
-        if plan.outdated and became == "updated":
+    for each, outcome in zip(resolved, outcomes, strict=True):
+        disposition = _disposition(each, outcome)
+        if each.outdated and disposition == "updated":
             raise Conflict("The resource has changed since the version that meta.versionId names; read it again.")
-        if found is not None and plan.alias is not None and (found.type, plan.alias) not in named:
-            named.add((found.type, plan.alias))
-            _name(connection, study_id, found, plan.alias)
-        _name_parts(connection, study_id, plan, planning, named)
-        results.append(Result(plan.entry, became, found))
+        found = None if each.key is None else now_stored.get(each.key)
+        results.append(EntryResult(each.entry, disposition, found))
+    client_ids.add(connection, draft.key, _new_client_ids(resolved, results))
     return results
+
+
+def _look_up(draft: Draft, feed: Feed, entries: Sequence[Entry], identities: Identities) -> StoredState:
+    """All that decides about these entries: first what their names lead to, then how that stands.
+
+    The number of statements does not grow with the entries, but with every few hundred of them.
+    """
+    connection, study = draft.connection, draft.key
+    names = names_in(entries, feed.pseudonyms)
+    named = client_ids.find_all(connection, study, names.client_ids)
+    named |= _look_up_parts(draft, feed, entries, named)
+    own_ids, erased_own_ids = resources.find_named(connection, study, names.own_ids, identities)
+    leads = {name: ResourceKey(found.patient, found.kind, found.identity) for name, found in named.items()}
+    draft.summon({*names.patients, *[key.patient for key in (*leads.values(), *own_ids.values())]})
+    patients = _patients(draft)
+    unknown = [name for resource, name in names.client_ids - leads.keys() if resource == "Patient"]
+    return StoredState(
+        frozenset(draft.people),
+        frozenset(patient for patient in names.patients if draft.is_erased(patient)),
+        leads,
+        client_ids.erased_among(connection, study, draft.secret, unknown),
+        own_ids,
+        erased_own_ids,
+        resources.standing(connection, study, patients, resources_in(entries, draft.people, leads, own_ids)),
+        resources.numbered(connection, patients, numbers_in(entries, leads, feed.pseudonyms)),
+    )
+
+
+def _patients(draft: Draft) -> list[resources.Patient]:
+    return [(patient.id, patient.key, patient.first_revision) for patient in draft.people.values()]
+
+
+def _look_up_parts(
+    draft: Draft, feed: Feed, entries: Sequence[Entry], named: Mapping[TypedId, ClientId]
+) -> dict[TypedId, ClientId]:
+    """The parts of panels of which `named` has the first one, `PARTS` of each at once."""
+    requests = [entry.request for entry in entries if entry.request is not None and may_be_panel(entry)]
+    found = dict(named)
+    first = 0
+    while requests := [request for request in requests if _part(feed, request, first) in found]:
+        wanted = {_part(feed, request, first + i) for request in requests for i in range(1, PARTS + 1)}
+        found |= client_ids.find_all(draft.connection, draft.key, wanted)
+        first += PARTS
+    return found
+
+
+def _part(feed: Feed, request: Request, number: int) -> TypedId:
+    resource = request.resource or ""
+    return resource, feed.pseudonyms.alias(resource, part_name(request, number))
 
 
 def take_each(
@@ -201,12 +257,12 @@ def take_each(
     *,
     client: str | None,
     received_at: int,
-) -> list[Result]:
+) -> list[EntryResult]:
     """Store entries each by itself, as a revision of its own; the refusal of one does not keep the others out.
 
-    When the database is busy, what was stored is told and the rest is refused as `Busy`: it may be sent again.
+    When the database is busy, the rest is refused as `Busy`: it may be sent again.
     """
-    results: list[Result] = []
+    results: list[EntryResult] = []
     for first in range(0, max(len(entries), 1), GROUP):
         group = entries[first : first + GROUP]
         try:
@@ -218,7 +274,7 @@ def take_each(
         except Busy as busy:
             if not results:
                 raise
-            results += [Result(entry, "refused", error=busy) for entry in entries[first:]]
+            results += [EntryResult(entry, "refused", error=busy) for entry in entries[first:]]
             break
     return results
 
@@ -245,7 +301,7 @@ def _take_one(
     *,
     based_on: str | None = None,
     only_new: bool = False,
-) -> Result:
+) -> EntryResult:
     with database.writing() as connection:
         return take_entries(
             connection, study_id, feed, [entry], client=client, received_at=now, based_on=based_on, only_new=only_new
@@ -253,16 +309,18 @@ def _take_one(
 
 
 def _alone(
-    connection: Connection,
+    connection: Transaction,
     study_id: str,
     feed: Feed,
     entry: Entry,
     client: str | None,
     received_at: int,
     identities: Identities,
-) -> Result:
+) -> EntryResult:
     if request_of(entry).method == "GET" or any(fault == _unserved(entry) for fault in entry.faults):
-        return Result(entry, "refused", error=MethodNotAllowed("In a bundle only POST, PUT and DELETE are served."))
+        return EntryResult(
+            entry, "refused", error=MethodNotAllowed("In a bundle only POST, PUT and DELETE are served.")
+        )
     try:
         return take_entries(
             connection, study_id, feed, [entry], client=client, received_at=received_at, identities=identities
@@ -270,7 +328,7 @@ def _alone(
     except Busy:
         raise
     except ServiceError as refusal:
-        return Result(entry, "refused", error=refusal)
+        return EntryResult(entry, "refused", error=refusal)
 
 
 def _unserved(entry: Entry) -> Fault:
@@ -278,63 +336,52 @@ def _unserved(entry: Entry) -> Fault:
     return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED)
 
 
-def _submit(
-    connection: Connection, study_id: str, plans: Sequence[Plan], client: str | None, received_at: int
-) -> ledger.Submission:
-    histories = [plan.history for plan in plans if plan.history is not None]
+def _store(draft: Draft, feed: Feed, resolved: Sequence[ResolvedEntry], client: str | None) -> list[Outcome | None]:
+    """Submit the histories of the entries as one revision; `None` for an entry that submits nothing."""
+    storing = [each for each in resolved if each.history is not None]
+    if not storing:
+        return [None] * len(resolved)
+    remember_key(draft.connection, draft.study, feed)
+    histories = [each.history for each in storing if each.history is not None]
     try:
-        return ledger.submit(connection, study_id, histories, format=FORMAT, client=client, received_at=received_at)
+        submission = ledger.submit_to(draft, histories, format=FORMAT, client=client)
     except Erased:
         raise Erased("A person whom this is about has been erased.") from None
     except InvalidDocument as refused:
-        raise InvalidDocument(faults=_placed(refused.faults, plans)) from None
+        raise InvalidDocument(faults=_placed(refused.faults, storing)) from None
+    outcomes = iter(submission.outcomes)
+    return [None if each.history is None else next(outcomes) for each in resolved]
 
 
-def _placed(faults: Sequence[Fault], plans: Sequence[Plan]) -> Iterator[Fault]:
+def _placed(faults: Sequence[Fault], storing: Sequence[ResolvedEntry]) -> Iterator[Fault]:
     """Faults between histories, whose pointers begin with the number of one, at the place of its entry."""
     for fault in faults[:MOST_FAULTS]:
         number = int(fault.pointer.split("/")[1])
-        yield Fault(plans[number].entry.place, fault.code, fault.detail)
+        yield Fault(storing[number].entry.place, fault.code, fault.detail)
 
 
-def _found(connection: Connection, study_id: str, plan: Plan, planning: Planning) -> Found | None:
-    """The resource that an entry is about as it stands now."""
-    if plan.patient is None:
-        return None
-    if plan.kind is None or plan.identity is None:
-        return resources.find_patient(connection, study_id, plan.patient)
-    return resources.find_fact(connection, study_id, planning.key_of(plan.patient), plan.kind, plan.identity)
+def _new_client_ids(
+    resolved: Sequence[ResolvedEntry], results: Sequence[EntryResult]
+) -> list[tuple[str, str, ClientId]]:
+    """What the new identifiers of clients name, each after its type of resource; the first entry to use one decides."""
+    named: dict[TypedId, ClientId] = {}
+    for each, result in zip(resolved, results, strict=True):
+        found = result.stored
+        if found is None or each.key is None:
+            continue
+        new = [] if each.client_id is None else [(each.client_id, each.key)]
+        for name, (patient, kind, identity) in (*new, *each.parts):
+            named.setdefault((found.type, name), ClientId(patient, found.patient_key, kind, identity))
+    return [(resource, name, found) for (resource, name), found in named.items()]
 
 
-def _name(connection: Connection, study_id: str, found: Found, alias: str) -> None:
-    """Remember by which identifier a client knows a resource."""
-    kind, identity = (None, None) if found.fact is None else (found.kind, found.fact.identity)
-    aliases.remember(
-        connection, study_id, found.type, alias, patient_key=found.patient_key, kind=kind, identity=identity
-    )
-
-
-def _name_parts(
-    connection: Connection, study_id: str, plan: Plan, planning: Planning, named: set[tuple[str, str]]
-) -> None:
-    """Remember which facts belong to a panel that a client has named, beside the first of them."""
-    resource = plan.entry.resource or ""
-    for alias, kind, identity in plan.parts:
-        if (resource, alias) not in named:
-            named.add((resource, alias))
-            key = planning.key_of(plan.patient or "")
-            aliases.remember(connection, study_id, resource, alias, patient_key=key, kind=kind, identity=identity)
-
-
-def _became(plan: Plan, outcome: Outcome | None, planning: Planning) -> Became:
-    if plan.patient is None:
+def _disposition(each: ResolvedEntry, outcome: Outcome | None) -> Disposition:
+    if each.key is None:
         return "skipped"
-    if request_of(plan.entry).method == "DELETE":
+    if request_of(each.entry).method == "DELETE":
         return "deleted"
     if outcome is None:
         return "unchanged"
-    added = outcome.counts.added > 0 and not plan.known
-    is_new = added if plan.kind is not None else plan.patient in planning.newcomers
-    if is_new:
+    if not each.known and (outcome.counts.added or each.key.kind is None):
         return "created"
     return "updated" if outcome.counts.added or outcome.counts.superseded else "unchanged"

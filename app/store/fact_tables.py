@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, literal, or_, select
@@ -47,6 +48,14 @@ class FactTable:
         for chunk in filled(identities):
             for row in _by_identity(self.kind, len(chunk)).rows(connection, patient, *chunk):
                 yield _assertion(row)
+
+    def known_of_patients(
+        self, connection: Connection, facts: Iterable[tuple[int, str]]
+    ) -> Iterator[tuple[int, Assertion]]:
+        """All that was ever asserted of these facts, each named by the key of its patient and its identity."""
+        for chunk in filled(facts):
+            for row in _by_fact(self.kind, len(chunk)).rows(connection, *chain.from_iterable(chunk)):
+                yield row[0], _assertion(row[1:])
 
     def all_of(self, connection: Connection, patient: int) -> Iterator[Assertion]:
         """All that was ever asserted of one patient."""
@@ -106,6 +115,20 @@ def _by_identity(kind: str, length: int) -> Statement:
         table.c.patient_key == bindparam("patient"), table.c.identity.in_(listed(length))
     )
     return Statement(clause, "patient", *listed_names(length))
+
+
+@cache
+def _by_fact(kind: str, length: int) -> Statement:
+    """Facts of several patients. SQLite would read the whole table for a list of pairs behind IN."""
+    table, _ = FACTS[kind]
+    assert length in CHUNKS  # noqa: S101 - or the number of statements would grow without bound
+    facts = [
+        and_(table.c.patient_key == bindparam(f"patient_{i}"), table.c.identity == bindparam(f"fact_{i}"))
+        for i in range(length)
+    ]
+    columns = table.c.patient_key, table.c.added, table.c.ordinal, table.c.removed, *_columns(kind)
+    clause = select(*columns).where(or_(*facts))
+    return Statement(clause, *[f"{name}_{i}" for i in range(length) for name in ("patient", "fact")])
 
 
 def _fact_table(kind: str) -> FactTable:

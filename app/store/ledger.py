@@ -72,11 +72,17 @@ def submit(
     has been erased, and `InvalidDocument` where two histories state one fact differently and nothing says which of
     them stands.
     """
-    draft = Draft(connection, study_id, received_at)
+    return submit_to(Draft(connection, study_id, received_at), histories, format=format, client=client)
+
+
+def submit_to(draft: Draft, histories: Sequence[History], *, format: str, client: str | None) -> Submission:
+    """Do what `submit` does in a draft that was begun before, to look up what decides about the histories."""
     draft.summon(history.patient for history in histories)
     if any(draft.is_erased(history.patient) for history in histories):
         raise Erased
     _refuse_conflicts(histories)
+    if len(histories) > 1:
+        _recall(draft, histories)
     outcomes = [_merge(draft, history) for history in histories]
     if all(outcome.revision is None for outcome in outcomes):
         return Submission(None, tuple(outcomes))
@@ -166,6 +172,16 @@ def _check_present(draft: Draft, patient: str, if_match: str | None, if_none_mat
     if if_match is None:
         raise PreconditionRequired
     check_etag(draft.connection, draft.study, patient, if_match)
+
+
+def _recall(draft: Draft, histories: Sequence[History]) -> None:
+    """Look up what is known of all facts of a patient at once: in several histories it would be once for each."""
+    facts: dict[tuple[str, str], list[Any]] = {}
+    for history in histories:
+        for kind, of_kind in history.kinds() if history.patient in draft.people else ():
+            facts.setdefault((history.patient, kind), []).extend(of_kind)
+    for (patient, kind), of_kind in facts.items():
+        draft.recall(draft.people[patient], kind, of_kind)
 
 
 def _merge(draft: Draft, history: History, rule: Callable[..., None] = merge.merge) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.protocol.model import Protocol
-from app.store import aliases, history, keys, resource_search, resources, revisions, studies, timelines
+from app.store import client_ids, history, keys, resource_search, resources, revisions, studies, timelines
 from app.store.engine import Database
 from app.store.history import Version, Wanted
 from app.store.resource_search import Criteria
@@ -135,9 +135,9 @@ class StudyAt:
             resources.patient_key(self._connection, studies.study_key(self._connection, self.id), patient) is not None
         )
 
-    def alias(self, resource: ResourceType, alias: str) -> aliases.Alias | None:
-        """What an alias of a client (`aliases`) names by now, if anything. Raises `Erased`."""
-        return aliases.named(self._connection, self.id, resource, alias)
+    def client_id(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
+        """What a client's own id of a resource, as it is kept, names by now, if anything. Raises `Erased`."""
+        return client_ids.find(self._connection, self.id, resource, name)
 
     def pseudonyms_made_with(self) -> str | None:
         """The fingerprint of the key by which the study's pseudonyms were made; `None` where it holds none."""

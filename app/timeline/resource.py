@@ -36,6 +36,21 @@ _IDENTIFIER = re.compile(r"([a-z2-7]{1,13})-([a-z2-7]{26})", re.ASCII)
 _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
+class ResourceKey(NamedTuple):
+    """Which resource: a patient, or one of their facts by its kind (`history.KINDS`) and what it is kept by."""
+
+    patient: str
+    kind: str | None = None
+    identity: str | None = None
+
+
+FactNumber = tuple[str, str, str]
+"""A patient, a type of resource, and the number that a source gave a fact."""
+
+NumberedFact = tuple[ResourceKey, str | None]
+"""A fact that has a number, and the source that gave it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """One resource in one of its versions: the patient, or one assertion of a fact.

@@ -18,7 +18,7 @@ from app.transfer.files import Cutter, Format, Messages, groups, has_lines
 from app.transfer.steps import Into, Step, feed_for, now
 from app.transfer.tables import import_table
 
-_BECAME = {"created": "created", "updated": "changed", "unchanged": "unchanged", "deleted": "changed"}
+_COUNTED = {"created": "created", "updated": "changed", "unchanged": "unchanged", "deleted": "changed"}
 
 
 def import_file(file: Path, format: Format, into: Into) -> Iterator[Step]:
@@ -115,7 +115,7 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
             lambda: fhir.take_each(into.database, into.study, feed, entries, client=None, received_at=now()), PAUSES
         )
     except Busy as busy:
-        results = [fhir.Result(entry, "refused", error=busy) for entry in entries]
+        results = [fhir.EntryResult(entry, "refused", error=busy) for entry in entries]
     for (line, _), result in zip(lines, results, strict=True):
         if result.error is not None:
             step.refuse(f"{unit} {line.number}", line.text, result.error)
@@ -133,11 +133,11 @@ def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
             step.refuse(f"{place}, entry[{number}]", _batch_of(text, number), result.error)
 
 
-def _count(step: Step, result: fhir.Result) -> None:
-    if result.became == "skipped":
+def _count(step: Step, result: fhir.EntryResult) -> None:
+    if result.disposition == "skipped":
         step.left_alone[result.entry.skipped or "resource"] += 1
     else:
-        step.counts[_BECAME[result.became]] += 1
+        step.counts[_COUNTED[result.disposition]] += 1
 
 
 def _batch_of(bundle: bytes, number: int) -> bytes:

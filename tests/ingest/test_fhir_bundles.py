@@ -12,10 +12,11 @@ from fhirclient.models.resource import Resource
 from app.errors import InvalidDocument, MalformedDocument, ServiceError, TooLarge
 from app.ingest.feed import histories
 from app.ingest.fhir import MOST_ENTRIES, read_bundle, read_line, read_resource
-from app.ingest.fhir.entries import Kept, Request
-from app.ingest.fhir.resource_types import R4_TYPES
+from app.ingest.fhir.entries import Request
+from app.ingest.fhir.resource import R4_TYPES
 from app.ingest.native import read_timeline
 from app.ingest.pseudonyms import Identifier
+from app.timeline.resource import ResourceType
 from tests.ingest.fhir_messages import (
     LATEST,
     REMOVED,
@@ -192,7 +193,7 @@ def test_the_kinds_of_r4_are_those_that_a_client_of_others_knows():
 
 
 def test_every_other_kind_is_left_alone_whatever_it_holds():
-    for kind in R4_TYPES - set(get_args(Kept)):
+    for kind in R4_TYPES - set(get_args(ResourceType)):
         entry = read({"resourceType": kind, "id": "x y", "status": 1, "subject": 2, "modifierExtension": []})
         assert (entry.skipped, entry.faults, entry.statements) == ("resource", (), ())
 

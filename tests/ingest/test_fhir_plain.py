@@ -1,4 +1,4 @@
-"""The quick reader of plain results says what the reader of every form says, or nothing."""
+"""The quick reader of common results says what the reader of any form says, or nothing."""
 
 import json
 from copy import deepcopy
@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.fhir.observations import every_form
-from app.ingest.fhir.plain import plain_result
+from app.ingest.feed import Checked, history_of
+from app.ingest.fhir.observations import any_observation
+from app.ingest.fhir.plain import common_observation
 from app.ingest.fhir.resource import Message, Resource
-from tests.ingest.fhir_messages import REMOVED, ck, concept, feed, person, quantity
+from app.timeline.model import LabResult
+from tests.ingest.fhir_messages import LATEST, REMOVED, ck, concept, feed, person, quantity
 
 KEYED = feed(key=b"k" * 32, zone="Asia/Tokyo", codes={"urn:lab:a|CK": "CK", "urn:lab:a|MMT": "MMT"})
 RICH = ck(
@@ -36,7 +38,8 @@ VALUES = st.sampled_from(
     [
         None, True, 0, 0.0, -1, 5, 163.5, 1e7, 1e8, 10**400, "", "x", "x" * 80, "final", "corrected", "unknown",
         "bogus", "cancelled", "U/L", "ukat/L", "ng/mL", "IU/L", "2157-6", "1920-8", "13969-1", "MMT", "CK", "CK-MB",
-        "urn:lab:a", "http://loinc.org", "2005-03-16", "2005-03", "2005-03-16T09:48:00", "2005-03-16T09:48:60Z",
+        "urn:lab:a", "http://loinc.org", "a\tb", "\u00e9", "3005-03-16T09:48:00Z",
+        "2005-03-16", "2005-03", "2005-03-16T09:48:00", "2005-03-16T09:48:60Z",
         "2005-03-16T09:48:00.000Z", "45-163", "<", [], {}, [{}], [None], ["x"], {"value": 5}, quantity(45),
         [quantity(45)], concept("1920-8"), [*concept("1920-8")["coding"]], [{"value": "7"}],
         [{"value": "7", "system": "urn:b", "use": "official"}] * 2,
@@ -69,18 +72,23 @@ def resource(content, to=KEYED):
 def test_the_quick_reader_agrees_or_is_silent(changes):
     content = changed_at(changes)
     quick, thorough = resource(content), resource(content)
-    told = plain_result(quick)
+    read = common_observation(quick)
     assert quick.faults == []
-    if told is not None:
-        assert (told, []) == (every_form(thorough), thorough.faults)
+    if read is not None:
+        assert (read, []) == (any_observation(thorough), thorough.faults)
+        [statement] = read.statements
+        unchecked = statement._replace(fields=dict(statement.fields))
+        assert type(statement.fields) is Checked
+        assert LabResult.model_validate(dict(statement.fields))
+        assert repr(history_of("P01", [statement], LATEST)) == repr(history_of("P01", [unchecked], LATEST))
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_one_odd_value_at_any_place_changes_nothing_about_that(place):
     for value in (None, 0, 5, "", "x", [], {}, [{}], "2005-03-16T09:48:00", "ukat/L", "unknown"):
         content = changed_at([(place, value)])
-        told, thorough = plain_result(resource(content)), resource(content)
-        assert told is None or (told, []) == (every_form(thorough), thorough.faults)
+        read, thorough = common_observation(resource(content)), resource(content)
+        assert read is None or (read, []) == (any_observation(thorough), thorough.faults)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +102,7 @@ def test_one_odd_value_at_any_place_changes_nothing_about_that(place):
     ],
 )
 def test_what_laboratories_send_is_read_by_the_quick_reader(content):
-    assert plain_result(resource(content)) is not None
+    assert common_observation(resource(content)) is not None
 
 
 @pytest.mark.parametrize(
@@ -110,13 +118,29 @@ def test_what_laboratories_send_is_read_by_the_quick_reader(content):
         ck(status="registered"),
     ],
 )
-def test_what_is_different_is_left_to_the_reader_of_every_form(content):
-    assert plain_result(resource(content)) is None
+def test_what_is_different_is_left_to_the_reader_of_any_observation(content):
+    assert common_observation(resource(content)) is None
+
+
+@pytest.mark.parametrize("system", ["", "a\tb", "a\x7fb", "x" * 65])
+def test_a_source_that_no_fact_may_have_is_left_to_the_reader_of_any_form(system):
+    assert common_observation(resource(changed_at([(("identifier", 0, "system"), system)]))) is None
+
+
+@pytest.mark.parametrize("unit", ["U" * 40, "furlong"])
+def test_a_unit_that_is_not_known_is_left_to_the_reader_of_any_form(unit):
+    assert common_observation(resource(ck(valueQuantity=quantity(5, unit), referenceRange=REMOVED))) is None
+
+
+def test_fields_that_are_copied_are_checked_again():
+    [statement] = common_observation(resource(RICH)).statements
+    wrong = statement._replace(fields=statement.fields | {"value": -1})
+    assert [fault.pointer for fault in history_of("P01", [wrong], LATEST)[1]] == ["Observation.valueQuantity.value"]
 
 
 def test_a_modifier_whose_name_is_escaped_is_one():
     body = json.dumps(ck(valueQuantity=quantity(5, modifierExtension=[]))).replace("modifierE", "modifier\\u0045")
     escaped = Resource(json.loads(body), "Observation", Message(KEYED, body.encode()))
-    assert plain_result(escaped) is None
-    every_form(escaped)
+    assert common_observation(escaped) is None
+    any_observation(escaped)
     assert [fault.pointer for fault in escaped.faults] == ["Observation.valueQuantity.modifierExtension"]

@@ -151,3 +151,24 @@ def test_the_fingerprint_tells_keys_apart_and_is_no_pseudonym():
     assert DECLARED.fingerprint == fingerprint(KEY)
     assert re.fullmatch("[0-9a-f]{32}", fingerprint(KEY))
     assert fingerprint(KEY) not in KEY.hex()
+
+
+@given(st.binary(max_size=200), st.text(st.characters(), max_size=80), st.text(st.characters(), min_size=1))
+def test_a_pseudonym_is_the_keyed_hash_of_the_standard_library(key, source, value):
+    text = f"5:alias0:{len(value)}:{value}"
+    assert Pseudonyms(key).alias("alias", value) == _hashed(key, text)
+    if value.strip():
+        text = f"6:number{len(source)}:{source}{len(value)}:{value}"
+        assert Pseudonyms(key).number(source, value) == _hashed(key, text)
+        text = f"7:patient{len(source)}:{source}{len(value)}:{value}"
+        assert Pseudonyms(key).patient([Identifier(source, value)]) == "s-" + _hashed(key, text)
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 90, 128, 129])
+def test_a_key_of_any_length_is_one(length):
+    key = bytes(range(length))
+    assert Pseudonyms(key).alias("alias", "7") == _hashed(key, "5:alias0:1:7")
+
+
+def _hashed(key, text):
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]

@@ -12,7 +12,8 @@ from app.store import resources
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.resource_search import Bound, Criteria, Number, count, search
-from app.timeline.resource import Found, logical_id
+from app.store.studies import study_key
+from app.timeline.resource import Found, ResourceKey, logical_id
 from tests.store.posts import FULL, begin_study, ck, etag, now, post, put, timeline
 
 DAY = 86_400_000_000
@@ -20,8 +21,7 @@ _studies = itertools.count(1)
 
 
 def find(database: Database, study: str, name: str, resource: Any = "Observation") -> Found | None:
-    with database.reading() as connection:
-        return resources.find(connection, study, resource, name)
+    return next((version for version in history(database, study, name, resource) if not version.late), None)
 
 
 def history(database: Database, study: str, name: str, resource: Any = "Observation") -> list[Found]:
@@ -60,7 +60,9 @@ def test_a_fact_is_found_by_its_identifier_as_it_stands(database, study, k1):
     assert found.id == k1 == logical_id(found.patient_key, "labs", found.fact.identity)
     assert not found.withdrawn
     with database.reading() as connection:
-        assert resources.find_fact(connection, study, found.patient_key, "labs", found.fact.identity) == found
+        key = ResourceKey("P01", "labs", found.fact.identity)
+        patients = [("P01", found.patient_key, 1)]
+        assert resources.standing(connection, study_key(connection, study), patients, [key]) == {key: found}
 
 
 def test_every_version_is_told_newest_first_with_those_that_came_late(database, study, k1):

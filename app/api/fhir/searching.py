@@ -13,7 +13,7 @@ from app.ingest.feed import Feed
 from app.ingest.fhir.resource import as_source
 from app.ingest.pseudonyms import Identifier
 from app.report.fhir import ADMINISTRATION_STATUS
-from app.store import aliases, resources
+from app.store import client_ids, resources
 from app.store.resource_search import Bound, Criteria, Number
 from app.store.snapshot import StudyAt
 from app.store.studies import Study
@@ -71,16 +71,16 @@ class Searched:
         name = reference.rpartition("Patient/")[2]
         if self.study.knows(name):
             return name
-        found = self.alias("Patient", name)
+        found = self.client_id("Patient", name)
         return None if found is None else found.patient
 
-    def alias(self, resource: ResourceType, name: str) -> aliases.Alias | None:
+    def client_id(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
         """What a client's own id of a resource names; nothing where it is a patient's identifier with us, for that is
         how our own answers refer to this patient.
         """
         if (resource == "Patient" and self.study.knows(name)) or not self.can_replace:
             return None
-        return self.study.alias(resource, self.feed.pseudonyms.alias(resource, name))
+        return self.study.client_id(resource, self.feed.pseudonyms.alias(resource, name))
 
 
 def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -> Criteria:
@@ -211,7 +211,7 @@ def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> se
     """Identifiers of resources, those that clients gave them turned into ours, those that nobody knows left out."""
     found = set()
     for name in names:
-        alias = searched.alias(resource, name)
+        alias = searched.client_id(resource, name)
         if alias is not None:
             found.add(logical_id_of(alias))
         elif searched.study.knows(name) if resource == "Patient" else read_logical_id(name) is not None:
@@ -219,7 +219,7 @@ def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> se
     return found
 
 
-def logical_id_of(alias: aliases.Alias) -> str:
+def logical_id_of(alias: client_ids.ClientId) -> str:
     """Our own identifier of the resource that an alias names."""
     if alias.kind is None or alias.identity is None:
         return alias.patient

@@ -1,4 +1,4 @@
-"""Writing by FHIR: bundles and single resources come in, what became of them goes out.
+"""Writing by FHIR: bundles and single resources are stored, and the answer says of each whether it was.
 
 A location, an ETag and a body always carry the identifier that this service gave a resource; only where the client has
 just named it in the address of a PUT does the body repeat that name. Addresses are never made of a client's names.
@@ -35,27 +35,26 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.ingest.feed import Skipped
-from app.ingest.fhir.entries import Kept
 from app.ingest.fhir.patients import identifier_searched
 from app.ingest.pseudonyms import Identifier
 from app.intake import fhir
-from app.intake.fhir import Became, Result, Taken
-from app.intake.fhir_plans import ERASE_INSTEAD
+from app.intake.fhir import BundleResult, Disposition, EntryResult
+from app.intake.resolve_entries import ERASE_INSTEAD
 from app.report.fhir import resource_of
 from app.timeline.moments import EPOCH, instant_text
-from app.timeline.resource import Found
+from app.timeline.resource import Found, ResourceType
 
 router = APIRouter(tags=["fhir"])
 
 Return = Literal["minimal", "representation", "OperationOutcome"]
-TYPES: tuple[Kept, ...] = get_args(Kept)
-WITHDRAWN_BY_DELETE: tuple[Kept, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
+TYPES: tuple[ResourceType, ...] = get_args(ResourceType)
+WITHDRAWN_BY_DELETE: tuple[ResourceType, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
 _MEDIA_TYPE = re.compile(
     r'application/(fhir\+)?json(?: *; *(?:charset="?utf-8"?|fhirVersion="?4\.0(?:\.1)?"?))*', re.IGNORECASE
 )
 _RETURN = re.compile(r"\breturn *= *\"?(minimal|representation|OperationOutcome)\b")
-_STATUS: dict[Became, int] = {"created": 201, "updated": 200, "unchanged": 200, "deleted": 204, "skipped": 200}
-_TOLD: dict[Became, str] = {
+_STATUS: dict[Disposition, int] = {"created": 201, "updated": 200, "unchanged": 200, "deleted": 204, "skipped": 200}
+_TEXT: dict[Disposition, str] = {
     "created": "Stored as a new resource.",
     "updated": "Stored as a new version.",
     "unchanged": "Nothing new: what stands is unchanged.",
@@ -153,7 +152,7 @@ def post_bundle(
     return _fhir(_answer_to_bundle(taken, _wanted(prefer, "minimal")))
 
 
-def _create(resource: Kept) -> Callable[..., Response]:
+def _create(resource: ResourceType) -> Callable[..., Response]:
     def create(
         request: Request,
         study: StudyId,
@@ -176,7 +175,7 @@ def _create(resource: Kept) -> Callable[..., Response]:
     return create
 
 
-def _update(resource: Kept) -> Callable[..., Response]:
+def _update(resource: ResourceType) -> Callable[..., Response]:
     def update(
         request: Request,
         study: StudyId,
@@ -206,7 +205,7 @@ def _update(resource: Kept) -> Callable[..., Response]:
     return update
 
 
-def _withdraw(resource: Kept) -> Callable[..., Response]:
+def _withdraw(resource: ResourceType) -> Callable[..., Response]:
     def withdraw(
         study: StudyId,
         logical_id: LogicalId,
@@ -284,7 +283,7 @@ def refuse_to_delete_a_patient(request: Request) -> Response:
     raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed)})
 
 
-def _condition(searched: str, resource: Kept) -> Identifier | None:
+def _condition(searched: str, resource: ResourceType) -> Identifier | None:
     """The identifier that If-None-Exist searches for; some clients write the search with its address before it."""
     address_of, mark, query = searched.partition("?")
     if mark and (not address_of or address_of.rpartition("/")[2] == resource):
@@ -301,10 +300,10 @@ def _fhir(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, 
     return Response(to_json(document, indent=2) + b"\n", status, headers, FHIR_JSON)
 
 
-def _answer(request: Request, study: str, result: Result, prefer: str | None, name: str | None = None) -> Response:
+def _answer(request: Request, study: str, result: EntryResult, prefer: str | None, name: str | None = None) -> Response:
     """The answer to a single resource that was sent; `name` is what its client calls it in the address."""
     wanted = _wanted(prefer, "representation")
-    found = result.found
+    found = result.stored
     if found is None:
         return _fhir(outcome(_issues(result)))
     headers = {
@@ -312,7 +311,7 @@ def _answer(request: Request, study: str, result: Result, prefer: str | None, na
         "ETag": f'W/"{found.version}"',
         "Last-Modified": format_datetime(EPOCH + timedelta(microseconds=found.received_at), usegmt=True),
     }
-    status = _STATUS[result.became]
+    status = _STATUS[result.disposition]
     if wanted == "minimal":
         return Response(status_code=status, headers=headers)
     if wanted == "OperationOutcome" or found.gone:
@@ -320,7 +319,7 @@ def _answer(request: Request, study: str, result: Result, prefer: str | None, na
     return _fhir(resource_of(found, name), status, headers)
 
 
-def _answer_to_bundle(taken: Taken, wanted: Return) -> dict[str, Any]:
+def _answer_to_bundle(taken: BundleResult, wanted: Return) -> dict[str, Any]:
     kind = "batch-response" if taken.type == "batch" else "transaction-response"
     document: dict[str, Any] = {"resourceType": "Bundle", "type": kind}
     entries = [_entry(result, wanted) for result in taken.results]
@@ -328,12 +327,12 @@ def _answer_to_bundle(taken: Taken, wanted: Return) -> dict[str, Any]:
     return document | {"entry": entries} if entries else document
 
 
-def _entry(result: Result, wanted: Return) -> dict[str, Any]:
+def _entry(result: EntryResult, wanted: Return) -> dict[str, Any]:
     """What became of one entry; there is an outcome where there is something to say, or where it was asked for."""
     if result.error is not None:
         return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
-    response: dict[str, Any] = {"status": _phrase(_STATUS[result.became])}
-    found = result.found
+    response: dict[str, Any] = {"status": _phrase(_STATUS[result.disposition])}
+    found = result.stored
     if found is not None:
         response |= {
             "location": _location(found),
@@ -347,9 +346,9 @@ def _entry(result: Result, wanted: Return) -> dict[str, Any]:
     return {"response": response}
 
 
-def _count_skipped(results: Sequence[Result], entries: Sequence[Mapping[str, Any]]) -> None:
+def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str, Any]]) -> None:
     """Add to the first outcome that says that something is not kept how many there are of the kind in the bundle."""
-    skipped = [place for place, result in enumerate(results) if result.became == "skipped"]
+    skipped = [place for place, result in enumerate(results) if result.disposition == "skipped"]
     if skipped:
         reasons = Counter(results[place].entry.skipped or "value" for place in skipped)
         counted = ", ".join(f"{count} by {reason}" for reason, count in sorted(reasons.items()))
@@ -357,8 +356,8 @@ def _count_skipped(results: Sequence[Result], entries: Sequence[Mapping[str, Any
         entries[skipped[0]]["response"]["outcome"]["issue"].append(issue("information", "informational", text))
 
 
-def _issues(result: Result) -> list[dict[str, Any]]:
-    if result.became == "skipped":
+def _issues(result: EntryResult) -> list[dict[str, Any]]:
+    if result.disposition == "skipped":
         why = result.entry.skipped or "value"
         return [
             issue(
@@ -369,7 +368,7 @@ def _issues(result: Result) -> list[dict[str, Any]]:
                 coding=(SKIPPED_SYSTEM, why),
             )
         ]
-    return [issue("information", "informational", _TOLD[result.became])]
+    return [issue("information", "informational", _TEXT[result.disposition])]
 
 
 def _location(found: Found) -> str:

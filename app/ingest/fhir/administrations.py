@@ -1,6 +1,6 @@
 """MedicationAdministrations of immunoglobulin: infusions.
 
-The drug is told by its code, in the resource itself or in a Medication that it contains or that the bundle brings. A
+The drug is known by its code, in the resource itself or in a Medication that it contains or that the bundle brings. A
 Medication that is elsewhere is not fetched: what was given is then not known to be immunoglobulin, and the resource is
 skipped like any other drug.
 """
@@ -9,7 +9,7 @@ from app.errors import FaultCode
 from app.ingest.feed import Place, Statement
 from app.ingest.fhir.observations import effective, status_of
 from app.ingest.fhir.patients import References, contained
-from app.ingest.fhir.resource import Element, Resource, Told
+from app.ingest.fhir.resource import Element, ReadResult, Resource
 from app.timeline.codes import IVIG
 
 STATUSES: dict[str, str | None] = {
@@ -28,15 +28,15 @@ infusion is the fact that one was started; `None`: nobody knows.
 _DOSE_UNITS = frozenset({"g/kg", "mg/kg", "g", "mg"})
 
 
-def administration(resource: Resource, references: References, base: str | None) -> Told:
+def administration(resource: Resource, references: References, base: str | None) -> ReadResult:
     """The infusion that a MedicationAdministration states."""
     content = resource.content
     drug, at = _drug(resource, references, base)
     if resource.meaning(drug, at) != IVIG:
-        return Told(skipped="code")
+        return ReadResult(skipped="code")
     status = status_of(resource, STATUSES)
     if status is None:
-        return Told(skipped="status")
+        return ReadResult(skipped="status")
     resource.check_modifiers(content, "")
     time, time_at = effective(resource, ("effectiveDateTime", "effectivePeriod"))
     named = resource.named(resource.elements(content, "identifier"))
@@ -59,7 +59,7 @@ def administration(resource: Resource, references: References, base: str | None)
         "dose": ".dosage.dose.value",
         "unit": ".dosage.dose" + unit_at,
     }
-    return Told((Statement("infusions", fields, Place(resource.place, places)),))
+    return ReadResult((Statement("infusions", fields, Place(resource.place, places)),))
 
 
 def _drug(resource: Resource, references: References, base: str | None) -> tuple[Element | None, str]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from app.errors import FaultCode
 from app.ingest.feed import Place, Statement
-from app.ingest.fhir.resource import Element, Resource, Told
+from app.ingest.fhir.resource import Element, ReadResult, Resource
 from app.timeline.vocabulary import Relation, Severity
 
 Word = TypeVar("Word", bound=Hashable)
@@ -51,12 +51,12 @@ _PLACES = {
 }
 
 
-def adverse_event(resource: Resource) -> Told:
+def adverse_event(resource: Resource) -> ReadResult:
     """The adverse event that a resource states."""
     content = resource.content
     actuality = resource.text(content, "actuality")
     if actuality == "potential":
-        return Told(skipped="resource")
+        return ReadResult(skipped="resource")
     if content.get("actuality") is None:
         resource.fault(".actuality", FaultCode.MISSING)
     elif actuality is not None and actuality != "actual":
@@ -78,7 +78,7 @@ def adverse_event(resource: Resource) -> Told:
         "related": _related(resource),
     }
     places = {**_PLACES, "id": named.at, "source": named.at, "onset": "." + onset_at}
-    return Told((Statement("adverse_events", fields, Place(resource.place, places)),))
+    return ReadResult((Statement("adverse_events", fields, Place(resource.place, places)),))
 
 
 def _term(resource: Resource) -> str | None:

@@ -6,15 +6,13 @@ from typing import Literal, NamedTuple
 from app.errors import Fault
 from app.ingest.feed import Skipped, Statement
 from app.ingest.pseudonyms import Identifier
-from app.timeline.resource import ResourceType
 
-Kept = ResourceType
 Method = Literal["POST", "PUT", "DELETE", "GET"]
 BundleType = Literal["transaction", "batch", "collection"]
 
 
 class Reference(NamedTuple):
-    """A patient whom only the study can tell: `Patient/{id}`, as the sender knows them."""
+    """A patient whom only the study knows: `Patient/{id}`, with the id that the sender uses."""
 
     id: str
 
@@ -39,7 +37,7 @@ class Entry:
     """One resource: its place in the message (`Bundle.entry[3].resource`, or `Observation` where it stands alone).
 
     `id` is the resource's own, as sent. `subject` is the subject identifier where the resource or its bundle says who
-    it is about, a `Reference` where only the study can tell, `None` where there is nothing to tell of (skipped, faulty,
+    it is about, a `Reference` where only the study knows that, `None` where there is nothing to store (skipped, faulty,
     or a request without a resource). With `faults` nothing of it may be stored.
     """
 

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 from app.errors import FaultCode
 from app.ingest.feed import Place, Statement
-from app.ingest.fhir.limits import NO_LIMITS, read_limits
-from app.ingest.fhir.places import result_places
-from app.ingest.fhir.plain import plain_result
-from app.ingest.fhir.resource import Element, Quantity, Resource, Told
+from app.ingest.fhir.plain import common_observation, result_places
+from app.ingest.fhir.resource import Element, Quantity, ReadResult, Resource, same_unit
+from app.ingest.ranges import read_range
 from app.timeline.codes import IVIG
-from app.timeline.vocabulary import ASSESSMENT_CODES, WITHDRAWN
+from app.timeline.vocabulary import ASSESSMENT_CODES, UNITS, WITHDRAWN
 
 STATUSES: dict[str, str | None] = {
     "registered": None,
@@ -44,6 +43,7 @@ VALUES = tuple(
 _OTHER_TIMES, _OTHER_VALUES = frozenset(EFFECTIVE[1:]), frozenset(VALUES[1:])
 _SCORE_UNIT = re.compile(r"1|\{[^{}]*\}")
 """UCUM's unity, or an annotation such as `{score}`, which is unity too."""
+_RANGE_MEANINGS = "http://terminology.hl7.org/CodeSystem/referencerange-meaning"
 
 
 class _Common(NamedTuple):
@@ -62,26 +62,35 @@ class _Value(NamedTuple):
     missing: bool = False
 
 
+class _Limits(NamedTuple):
+    """Lower and upper limit in the unit of the result, `None` where there is none or not one only; their places."""
+
+    lower: float | None = None
+    upper: float | None = None
+    lower_at: str = ""
+    upper_at: str = ""
+
+
 _NOTHING = Quantity(None, None, "")
 
 
-def observation(resource: Resource) -> Told:
+def observation(resource: Resource) -> ReadResult:
     """The results that an Observation states."""
-    plain = plain_result(resource)
-    return every_form(resource) if plain is None else plain
+    common = common_observation(resource)
+    return any_observation(resource) if common is None else common
 
 
-def every_form(resource: Resource) -> Told:
+def any_observation(resource: Resource) -> ReadResult:
     """The results that an Observation of any form states."""
     parts = _kept_parts(resource)
     if not parts:
-        return Told(skipped="code")
+        return ReadResult(skipped="code")
     content = resource.content
     if content.get("focus"):
-        return Told(skipped="resource")
+        return ReadResult(skipped="resource")
     status = status_of(resource, STATUSES)
     if status is None:
-        return Told(skipped="status")
+        return ReadResult(skipped="status")
     resource.check_modifiers(content, "")
     time, time_at = effective(resource, EFFECTIVE)
     named = resource.named(resource.elements(content, "identifier"))
@@ -95,7 +104,7 @@ def every_form(resource: Resource) -> Told:
     common = _Common(fields, named.at, time_at)
     stated = [_result(resource, part, at, word, common) for at, part, word in parts]
     statements = tuple(statement for statement in stated if statement is not None)
-    return Told(statements, None if statements else "value")
+    return ReadResult(statements, None if statements else "value")
 
 
 def status_of(resource: Resource, statuses: Mapping[str, str | None]) -> str | None:
@@ -169,10 +178,10 @@ def _result(resource: Resource, part: Element, at: str, word: str, common: _Comm
         fields["score"] = number
         places = result_places(at, common.time_at, common.named_at, value.at, unit_at, "", "")
         return Statement("assessments", fields, Place(resource.place, places))
-    limits = NO_LIMITS
+    limits = _Limits()
     if number is not None:
         fields["value"], fields["unit"], fields["comparator"] = number, unit, comparator
-        limits = read_limits(resource, part, at, unit)
+        limits = _read_limits(resource, part, at, unit)
         fields["lower_limit"], fields["upper_limit"] = limits.lower, limits.upper
     places = result_places(at, common.time_at, common.named_at, value.at, unit_at, limits.lower_at, limits.upper_at)
     return Statement("labs", fields, Place(resource.place, places))
@@ -201,3 +210,58 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
         if quantity.comparator is not None:
             resource.fault(f"{at}.valueQuantity.comparator", FaultCode.UNSUPPORTED)
     return _Value(quantity, ".valueQuantity.value", missing=written.get("value") is None)
+
+
+def _read_limits(resource: Resource, part: Element, at: str, unit: str | None) -> _Limits:
+    """The limits of an observation or component whose unit is `unit`.
+
+    A range counts if it is the normal one (type `normal`, or none) and holds for everybody: whether one for an age or a
+    group is that of this patient would be a guess. Ranges that differ leave the limit unknown, for the same reason.
+    """
+    if "referenceRange" not in part:
+        return _Limits()
+    lower: dict[float, str] = {}
+    upper: dict[float, str] = {}
+    for where, one in resource.elements(part, "referenceRange", at):
+        if not _is_normal(resource, one, where):
+            continue
+        low = _limit(resource, one, "low", where, unit)
+        high = _limit(resource, one, "high", where, unit)
+        low_at, high_at = where + ".low.value", where + ".high.value"
+        if one.get("low") is None and one.get("high") is None:
+            low, high = read_range(resource.text(one, "text", where) or "")
+            low_at = high_at = where + ".text"
+        if low is not None:
+            lower.setdefault(low, low_at)
+        if high is not None:
+            upper.setdefault(high, high_at)
+    low, low_at = _only(lower)
+    high, high_at = _only(upper)
+    return _Limits(low, high, low_at, high_at)
+
+
+def _only(limits: dict[float, str]) -> tuple[float | None, str]:
+    return next(iter(limits.items())) if len(limits) == 1 else (None, "")
+
+
+def _is_normal(resource: Resource, one: Element, at: str) -> bool:
+    """Whether a range is a normal one, of everybody."""
+    if one.get("age") is not None or one.get("appliesTo"):
+        return False
+    kind = resource.element(one, "type", at)
+    if kind is None:
+        return one.get("type") is None
+    return any(
+        coding.system == _RANGE_MEANINGS and coding.code == "normal" for coding in resource.codings(kind, at + ".type")
+    )
+
+
+def _limit(resource: Resource, one: Element, name: str, at: str, unit: str | None) -> float | None:
+    """One side of a range; without a unit of its own it is in that of the result."""
+    written = resource.element(one, name, at)
+    if written is None:
+        return None
+    limit = resource.quantity(written, f"{at}.{name}")
+    if limit.unit is not None and unit in UNITS and not same_unit(limit.unit, unit):  # else the unit itself is at fault
+        resource.fault(f"{at}.{name}{limit.unit_at}", FaultCode.UNIT_MISMATCH)
+    return limit.value

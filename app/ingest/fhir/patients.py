@@ -12,8 +12,7 @@ from urllib.parse import unquote
 from app.errors import FaultCode
 from app.ingest.feed import Place, Statement
 from app.ingest.fhir.entries import Reference
-from app.ingest.fhir.resource import Element, Message, Resource, Told
-from app.ingest.fhir.resource_types import R4_TYPES
+from app.ingest.fhir.resource import R4_TYPES, Element, Message, ReadResult, Resource
 from app.ingest.pseudonyms import Identifier
 
 RESOURCE_IDS = "urn:fhir:resource"
@@ -26,7 +25,7 @@ _BIRTH = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-\d\d)?)?", re.ASCII)
 _TYPES = frozenset({"Patient", "http://hl7.org/fhir/StructureDefinition/Patient"})
 
 
-def patient(resource: Resource) -> Told:
+def patient(resource: Resource) -> ReadResult:
     """What is kept of a Patient: sex and year of birth."""
     resource.check_modifiers(resource.content, "")
     fields: dict[str, Any] = {}
@@ -39,7 +38,7 @@ def patient(resource: Resource) -> Told:
             fields["birth_year"] = int(birth[:4])
         else:
             resource.fault(".birthDate", FaultCode.BAD_TIME)
-    return Told((Statement("patient", fields, Place(resource.place, _PLACES)),))
+    return ReadResult((Statement("patient", fields, Place(resource.place, _PLACES)),))
 
 
 def patient_subject(resource: Resource) -> str | FaultCode:
@@ -97,7 +96,7 @@ class References:
     def subject(self, resource: Resource, base: str | None) -> tuple[str | Reference | None, str]:
         """Who the resource is about, and the place that says so; at fault, nobody."""
         if resource.content["resourceType"] == "Patient":
-            return self._told(resource, patient_subject(resource), ".identifier")
+            return self._found_at(resource, patient_subject(resource), ".identifier")
         subject = resource.element(resource.content, "subject")
         if subject is None:
             if resource.content.get("subject") is None:
@@ -105,8 +104,8 @@ class References:
             return None, resource.place + ".subject"
         kind = resource.text(subject, "type", ".subject")
         if kind is not None and kind not in _TYPES:
-            return self._told(resource, FaultCode.UNSUPPORTED, ".subject.type")
-        return self._told(resource, *self._whom(resource, subject, base))
+            return self._found_at(resource, FaultCode.UNSUPPORTED, ".subject.type")
+        return self._found_at(resource, *self._whom(resource, subject, base))
 
     def _whom(self, resource: Resource, subject: Element, base: str | None) -> tuple[str | Reference | FaultCode, str]:
         """Whom the identifier names, else whom the reference leads to; where both lead to somebody it must be one."""
@@ -122,7 +121,7 @@ class References:
             return FaultCode.AMBIGUOUS_SUBJECT, ".subject"
         return named, ".subject.identifier"
 
-    def _told(
+    def _found_at(
         self, resource: Resource, who: str | Reference | FaultCode, at: str
     ) -> tuple[str | Reference | None, str]:
         if not isinstance(who, FaultCode):

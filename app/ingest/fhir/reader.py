@@ -12,15 +12,14 @@ from app.errors import Fault, FaultCode, InvalidDocument, TooLarge
 from app.ingest.feed import Feed, Statement, history_of
 from app.ingest.fhir.administrations import administration
 from app.ingest.fhir.adverse_events import adverse_event
-from app.ingest.fhir.entries import Bundle, BundleType, Entry, Kept, Request
+from app.ingest.fhir.entries import Bundle, BundleType, Entry, Request
 from app.ingest.fhir.observations import observation
 from app.ingest.fhir.patients import References, base_of, patient
-from app.ingest.fhir.plain_entries import plain_entry
 from app.ingest.fhir.requests import check_agreement, read_request
-from app.ingest.fhir.resource import Element, Message, Resource, Told
-from app.ingest.fhir.resource_types import R4_TYPES
+from app.ingest.fhir.resource import R4_TYPES, Element, Message, ReadResult, Resource
 from app.ingest.syntax import check_syntax
 from app.timeline.facts import MOST_FAULTS
+from app.timeline.resource import ResourceType
 
 MOST_ENTRIES = 10_000
 """Entries of one bundle; who has more sends several."""
@@ -29,8 +28,8 @@ _READERS = {"Patient": patient, "Observation": observation, "AdverseEvent": adve
 _BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
 
 
-def read_resource(body: bytes, feed: Feed, resource: Kept) -> Entry:
-    """One resource of a kind that is told by where it was sent.
+def read_resource(body: bytes, feed: Feed, resource: ResourceType) -> Entry:
+    """One resource of the type to whose address it was sent.
 
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` where there is no resource at all.
     """
@@ -73,11 +72,7 @@ def read_bundle(body: bytes, feed: Feed) -> Bundle:
     if len(listed) > MOST_ENTRIES:
         raise TooLarge(f"A bundle may hold {MOST_ENTRIES} entries.")
     references = _references(listed, bundle.message)
-    entries = [
-        plain_entry(each, i, kind, references, bundle.message) or every_entry(each, i, kind, references, bundle.message)
-        for i, each in enumerate(listed)
-    ]
-    return Bundle(kind, tuple(entries))
+    return Bundle(kind, tuple(_entry(each, i, kind, references, bundle.message) for i, each in enumerate(listed)))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -116,8 +111,8 @@ def _alone(content: Element, message: Message) -> Entry:
     return _read(resource, 0, References(message))
 
 
-def every_entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
-    """An entry of a bundle of any form: its request, and its resource where it brings one."""
+def _entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
+    """An entry of a bundle: its request, and its resource where it brings one."""
     place = f"Bundle.entry[{index}]"
     if not isinstance(each, dict):
         return Entry(index, place, None, faults=(Fault(place, FaultCode.WRONG_TYPE),))
@@ -158,33 +153,33 @@ def _read(
     kind, place, own = resource.content["resourceType"], resource.place, resource.content.get("id")
     if not isinstance(own, str):
         own = None
-    told = _told(kind, resource, references, base)
-    if told.skipped is not None and not resource.faults:
-        skipped = None if before else told.skipped
+    read = _read_content(kind, resource, references, base)
+    if read.skipped is not None and not resource.faults:
+        skipped = None if before else read.skipped
         return Entry(index, place, kind, own, request, skipped=skipped, faults=tuple(before))
     resource.check_id()
     subject, subject_place = references.subject(resource, base)
     if not resource.faults and not before:
-        return Entry(index, place, kind, own, request, subject, subject_place, told.statements)
-    faults = [*before, *resource.faults, *_other_faults(told.statements, resource)]
+        return Entry(index, place, kind, own, request, subject, subject_place, read.statements)
+    faults = [*before, *resource.faults, *_other_faults(read.statements, resource)]
     return Entry(index, place, kind, own, request, None, subject_place, faults=tuple(faults[:MOST_FAULTS]))
 
 
-def _told(kind: str, resource: Resource, references: References, base: str | None) -> Told:
+def _read_content(kind: str, resource: Resource, references: References, base: str | None) -> ReadResult:
     reader = _READERS.get(kind)
     if reader is not None:
         return reader(resource)
     if kind == "MedicationAdministration":
         return administration(resource, references, base)
-    return Told(skipped="resource")
+    return ReadResult(skipped="resource")
 
 
 def _other_faults(statements: tuple[Statement, ...], resource: Resource) -> list[Fault]:
-    """What else is wrong with the statements of a faulty resource. That something is missing has been told."""
+    """What else is wrong with the statements of a faulty resource. That something is missing is said already."""
     given = (
         statement._replace(fields={name: value for name, value in statement.fields.items() if value is not None})
         for statement in statements
     )
     _, found = history_of("unread", given, resource.feed.latest)
-    told = {fault.pointer for fault in resource.faults}
-    return [fault for fault in found if fault.code is not FaultCode.MISSING and fault.pointer not in told]
+    known = {fault.pointer for fault in resource.faults}
+    return [fault for fault in found if fault.code is not FaultCode.MISSING and fault.pointer not in known]

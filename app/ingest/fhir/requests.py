@@ -7,8 +7,7 @@ from typing import get_args
 from app.errors import FaultCode
 from app.ingest.fhir.entries import Method, Request
 from app.ingest.fhir.patients import identifier_searched
-from app.ingest.fhir.resource import Element, Resource
-from app.ingest.fhir.resource_types import R4_TYPES
+from app.ingest.fhir.resource import R4_TYPES, Element, Resource
 
 _METHODS: dict[str, Method] = {method: method for method in get_args(Method)}
 _ADDRESS = re.compile(r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64}))?(\?.*)?")

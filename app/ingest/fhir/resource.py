@@ -29,6 +29,33 @@ UCUM = "http://unitsofmeasure.org"
 LONGEST_SOURCE = 64
 """Characters of a source (`model.Label`)."""
 
+_TYPE_NAMES = """
+    Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
+    BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam CatalogEntry ChargeItem
+    ChargeItemDefinition Claim ClaimResponse ClinicalImpression CodeSystem Communication CommunicationRequest
+    CompartmentDefinition Composition ConceptMap Condition Consent Contract Coverage CoverageEligibilityRequest
+    CoverageEligibilityResponse DetectedIssue Device DeviceDefinition DeviceMetric DeviceRequest DeviceUseStatement
+    DiagnosticReport DocumentManifest DocumentReference EffectEvidenceSynthesis Encounter Endpoint EnrollmentRequest
+    EnrollmentResponse EpisodeOfCare EventDefinition Evidence EvidenceVariable ExampleScenario ExplanationOfBenefit
+    FamilyMemberHistory Flag Goal GraphDefinition Group GuidanceResponse HealthcareService ImagingStudy Immunization
+    ImmunizationEvaluation ImmunizationRecommendation ImplementationGuide InsurancePlan Invoice Library Linkage List
+    Location Measure MeasureReport Media Medication MedicationAdministration MedicationDispense MedicationKnowledge
+    MedicationRequest MedicationStatement MedicinalProduct MedicinalProductAuthorization
+    MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction
+    MedicinalProductManufactured MedicinalProductPackaged MedicinalProductPharmaceutical
+    MedicinalProductUndesirableEffect MessageDefinition MessageHeader MolecularSequence NamingSystem NutritionOrder
+    Observation ObservationDefinition OperationDefinition OperationOutcome Organization OrganizationAffiliation
+    Parameters Patient PaymentNotice PaymentReconciliation Person PlanDefinition Practitioner PractitionerRole Procedure
+    Provenance Questionnaire QuestionnaireResponse RelatedPerson RequestGroup ResearchDefinition
+    ResearchElementDefinition ResearchStudy ResearchSubject RiskAssessment RiskEvidenceSynthesis Schedule
+    SearchParameter ServiceRequest Slot Specimen SpecimenDefinition StructureDefinition StructureMap Subscription
+    Substance SubstanceNucleicAcid SubstancePolymer SubstanceProtein SubstanceReferenceInformation
+    SubstanceSourceMaterial SubstanceSpecification SupplyDelivery SupplyRequest Task TerminologyCapabilities TestReport
+    TestScript ValueSet VerificationResult VisionPrescription
+"""
+R4_TYPES = frozenset(_TYPE_NAMES.split())
+"""The types of resources of FHIR R4 (4.0.1): a name that is not among them is a fault, not a type left alone."""
+
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
@@ -71,7 +98,7 @@ class Message:
         return any(fault.code is FaultCode.NOT_FINITE for fault in value_faults(self.body, frozenset()))
 
 
-class Told(NamedTuple):
+class ReadResult(NamedTuple):
     """What a resource says: its statements, or why it is left alone."""
 
     statements: tuple[Statement, ...] = ()
@@ -300,13 +327,13 @@ def as_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
 
 
 def as_source(system: str) -> str:
-    """An identifier system as the source of a fact; one that is longer than a source may be is cut and told apart
-    from others by its hash.
+    """An identifier system as the source of a fact; one that is longer than a source may be is cut, and
+    its hash makes it differ from others.
     """
     if len(system) <= LONGEST_SOURCE:
         return system
-    told_apart = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{system[: LONGEST_SOURCE - 17]}~{told_apart}"
+    distinct = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{system[: LONGEST_SOURCE - 17]}~{distinct}"
 
 
 def same_unit(one: str, other: str) -> bool:
