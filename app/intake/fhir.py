@@ -47,7 +47,7 @@ from app.store.draft import Draft
 from app.store.engine import Database, Transaction
 from app.store.ledger import Outcome
 from app.store.resources import Identities
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 from app.timeline.resource import Found, ResourceKey, ResourceType
 
 FORMAT = "fhir-r4"

@@ -22,9 +22,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from app.timeline.history import KINDS, READ_BY_ANALYSES, Field, History, standing
-from app.timeline.moments import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
-from app.timeline.persons import people_of
+from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History, standing
+from app.timeline.merged_records import people_of
+from app.timeline.times import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.timeline.columns import TABLES, Cohort, Words, cells
-from app.timeline.facts import SECTIONS
-from app.timeline.history import READ_BY_ANALYSES
+from app.timeline.cohort import TABLES, Cohort, Words, cells
+from app.timeline.facts import READ_BY_ANALYSES
+from app.timeline.normalize import SECTIONS
 
 KINDS = tuple(TABLES)
 """The kinds of facts that have addresses here; attributes of the patient have none of their own."""
