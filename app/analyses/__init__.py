@@ -12,7 +12,7 @@ from app.analyses.specification import specification_curve
 from app.analyses.whole import Report, report_of
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
-from app.timeline.columns import Cohort
+from app.timeline.cohort import Cohort
 
 QUESTIONS: dict[str, Question] = {
     question.name: question

@@ -23,7 +23,7 @@ from app.protocol.conventions import (
 from app.protocol.model import Protocol
 from app.protocol.parts import Part
 from app.protocol.profiles import PROFILES, ProfileName, under_profile
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 By = Literal["diagnosis", "sex"]
 

@@ -24,10 +24,11 @@ from app.ingest.native import read_model
 from app.protocol.model import Protocol
 from app.report.document import Header, Provenance, frame, frame_model, report_document, report_model
 from app.store import revisions, studies, timelines
-from app.timeline.columns import Cohort
-from app.timeline.facts import History, normalise
-from app.timeline.model import Document, Many, Timeline
-from app.timeline.moments import instant_text
+from app.timeline.cohort import Cohort
+from app.timeline.document import Document, Many, Timeline
+from app.timeline.facts import History
+from app.timeline.normalize import normalise
+from app.timeline.times import instant_text
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 WHOLE = "analyses"

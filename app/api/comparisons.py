@@ -19,8 +19,8 @@ from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.protocol.model import Protocol
 from app.report.document import Header, frame, frame_model
 from app.store import revisions, studies, timelines
-from app.timeline.columns import Cohort
-from app.timeline.moments import instant_text
+from app.timeline.cohort import Cohort
+from app.timeline.times import instant_text
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 

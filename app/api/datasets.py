@@ -23,7 +23,7 @@ from app.report.datasets.parquet import as_parquet
 from app.report.datasets.variables import Variable
 from app.report.document import Header
 from app.store import revisions, studies, timelines
-from app.timeline.moments import instant_text
+from app.timeline.times import instant_text
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 

@@ -16,10 +16,10 @@ from app.api.documentation import JSON
 from app.api.service import Service
 from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
 from app.store.engine import Database
-from app.timeline.moments import CLOCK_SKEW, Moment, microseconds, read_time
+from app.timeline.times import CLOCK_SKEW, Moment, microseconds, read_time
 
 IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
-"""The identifiers of `timeline.model`, not of dots only: `.` and `..` mean something else in an address."""
+"""The identifiers of `timeline.document`, not of dots only: `.` and `..` mean something else in an address."""
 _JSON_TYPE = re.compile(r'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
 
 

@@ -11,7 +11,7 @@ from app.api.replies import page
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
 from app.store import history, revisions
 from app.store.history import Circumstance, Reason, Version, Wanted
-from app.timeline.model import (
+from app.timeline.document import (
     IDENTIFIER_PATTERN,
     AdverseEvent,
     Assessment,
@@ -22,7 +22,7 @@ from app.timeline.model import (
     LabResult,
     Medication,
 )
-from app.timeline.moments import instant_text
+from app.timeline.times import instant_text
 from app.timeline.vocabulary import AssessmentCode, LabCode, Status
 
 router = APIRouter(tags=["patients"])

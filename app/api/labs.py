@@ -15,7 +15,7 @@ from app.ingest.table import COLUMNS, DecimalMark, Delimiter, Dialect
 from app.intake.labs import take
 from app.intake.timelines import Status, counted
 from app.report.table import Cell, lines
-from app.timeline.model import LabResult
+from app.timeline.document import LabResult
 
 router = APIRouter(tags=["patients"])
 

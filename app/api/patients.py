@@ -36,8 +36,8 @@ from app.errors import (
 )
 from app.ingest.native import read_timeline
 from app.store import erasure, ledger, revisions, timelines
+from app.timeline.document import Patient, Timeline
 from app.timeline.facts import History
-from app.timeline.model import Patient, Timeline
 from app.timeline.vocabulary import Diagnosis, Sex
 
 router = APIRouter(tags=["patients"])

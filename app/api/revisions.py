@@ -10,7 +10,7 @@ from app.api.documentation import answers, reference, refuses, specimen
 from app.api.replies import page
 from app.errors import MalformedDocument, NotFound
 from app.store import revisions
-from app.timeline.moments import instant_text
+from app.timeline.times import instant_text
 
 router = APIRouter(tags=["revisions"])
 

@@ -15,7 +15,7 @@ from app.errors import Erased, NotFound
 from app.ingest import READERS
 from app.intake.timelines import Status, Stream, counted, store_each, store_together
 from app.store import studies
-from app.timeline.model import Timeline
+from app.timeline.document import Timeline
 
 router = APIRouter(tags=["patients"])
 

@@ -6,9 +6,9 @@ from functools import cache
 
 from app.analyses import Options, report
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort
-from app.timeline.facts import normalise
-from app.timeline.model import Timeline
+from app.timeline.cohort import Cohort
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
 
 _DAYS = ["2005-03-14", "2005-04-11", "2005-04-18", "2005-04-25", "2005-05-09", "2005-06-06", "2005-08-01", "2005-10-01"]
 _LATEST = 2**62

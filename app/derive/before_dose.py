@@ -15,7 +15,7 @@ from app.derive.exact import EXACT, at_most_zero, written
 from app.derive.records import Records
 from app.derive.segments import count_where, first_where, last_where, pick, pick_int
 from app.protocol.specification import BaselineRule
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 _NEARLY = 1e-10
 """Well above the rounding error of a mean, also of one taken over logarithms; what is nearer is decided exactly."""

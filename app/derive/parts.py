@@ -12,7 +12,7 @@ import numpy as np
 
 from app.derive.records import Records
 from app.derive.segments import NONE
-from app.timeline.columns import Bools, Ints
+from app.timeline.cohort import Bools, Ints
 
 Derived = TypeVar("Derived")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.derive.exposure import Exposure
 from app.protocol.model import AdverseReactions
-from app.timeline.columns import NO_TIME, Bools, Cohort, Events
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Events
 
 
 @dataclass(frozen=True, slots=True, eq=False)

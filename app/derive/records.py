@@ -9,7 +9,7 @@ import numpy as np
 from app.derive.exposure import Exposure
 from app.derive.segments import pick, pick_int
 from app.protocol.model import Scale
-from app.timeline.columns import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
+from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
 
 Order = tuple[Ints | Floats, ...]
 
@@ -19,7 +19,7 @@ class Records:
     """Values of one measure sorted by patient and day, at most one a day.
 
     `day` counts from day 0. `upper_limit` is NaN where unknown and `comparator` 0 where the value is exact (see
-    `columns.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked. `row` is the
+    `cohort.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked. `row` is the
     place of each value among the rows of its code in the cohort's columns; it is empty where they are not all of there.
     """
 

@@ -18,7 +18,7 @@ from app.protocol.response import (
     PointsAboveBaseline,
     ResponseRule,
 )
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

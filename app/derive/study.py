@@ -35,7 +35,7 @@ from app.protocol.ck_normal import RescueStrategy
 from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
 from app.protocol.response import ResponseRule
-from app.timeline.columns import NO_TIME, Bools, Cohort, Floats, Ints
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints
 from app.timeline.vocabulary import LAB_CODES
 
 

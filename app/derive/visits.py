@@ -7,7 +7,7 @@ import numpy as np
 from app.derive.records import Records
 from app.derive.segments import last_where, nearest_where, pick_int
 from app.protocol.model import Visits
-from app.timeline.columns import Bools, Ints
+from app.timeline.cohort import Bools, Ints
 
 
 def baseline(records: Records) -> Ints:

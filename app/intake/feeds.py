@@ -9,8 +9,8 @@ from app.errors import Conflict
 from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
 from app.store import keys, studies
-from app.timeline.codes import CodeBook
-from app.timeline.moments import CLOCK_SKEW
+from app.timeline.times import CLOCK_SKEW
+from app.timeline.vocabulary import CodeBook
 
 
 def feed_of(connection: Connection, study_id: str, secret: str | None, now: int) -> Feed:

@@ -36,7 +36,7 @@ from app.store import aliases, ledger, resources
 from app.store.engine import Database
 from app.store.ledger import Outcome
 from app.store.resources import Identities
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 from app.timeline.resource import Found
 
 FORMAT = "fhir-r4"

@@ -28,8 +28,8 @@ from app.intake.fhir_versions import check_version, is_older, ordered_like
 from app.store import aliases, resources
 from app.store.aliases import Alias
 from app.store.draft import Draft
-from app.timeline.facts import MOST_FAULTS, SECTIONS
-from app.timeline.history import AnyFact, History
+from app.timeline.facts import AnyFact, History
+from app.timeline.normalize import MOST_FAULTS, SECTIONS
 from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, Found
 from app.timeline.vocabulary import WITHDRAWN
 

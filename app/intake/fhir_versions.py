@@ -3,9 +3,9 @@
 from typing import Any
 
 from app.errors import PreconditionFailed
-from app.timeline.history import AnyFact
-from app.timeline.moments import instant_text
+from app.timeline.facts import AnyFact
 from app.timeline.resource import Found
+from app.timeline.times import instant_text
 
 _LONGEST = 18
 """Digits of a part of a version of ours: revisions are numbers of 64 bits, and a longer text is not one of them."""

@@ -14,7 +14,7 @@ from app.intake.feeds import feed_of, remember_key
 from app.store import ledger
 from app.store.engine import Database
 from app.store.ledger import Counts
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 
 FORMAT = "hl7v2"
 

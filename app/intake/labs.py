@@ -12,7 +12,7 @@ from app.intake.timelines import GROUP, ItemOutcome
 from app.store import ledger
 from app.store.collector import collector_paused
 from app.store.engine import Database
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 
 FORMAT = "csv"
 

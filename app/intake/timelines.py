@@ -16,7 +16,7 @@ from app.ingest.native import Item, read_item, together
 from app.store import ledger
 from app.store.collector import collector_paused
 from app.store.engine import Database
-from app.timeline.moments import latest_acceptable, microseconds
+from app.timeline.times import latest_acceptable, microseconds
 
 GROUP = 100
 """Timelines stored in one transaction; each has a revision of its own."""

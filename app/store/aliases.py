@@ -65,7 +65,7 @@ _NUMBERED = {kind: _numbered(kind) for kind in FACTS}
 
 
 class Alias(NamedTuple):
-    """What an alias names: a patient, or one of their facts by its kind (`history.KINDS`) and identity."""
+    """What an alias names: a patient, or one of their facts by its kind (`facts.KINDS`) and identity."""
 
     patient: str
     patient_key: int

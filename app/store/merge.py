@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from app.timeline.history import AttributeFact, Order, assertion_order
+from app.timeline.facts import AttributeFact, Order, assertion_order
 from app.timeline.vocabulary import WITHDRAWN
 
 Fact = tuple[Any, ...]
-"""A NamedTuple of `timeline.history`, or the same values as a database gives them back."""
+"""A NamedTuple of `timeline.facts`, or the same values as a database gives them back."""
 
 IDENTITY, VERSION, ISSUED, STATUS = 0, 3, 4, 5
 

@@ -12,7 +12,7 @@ from app.store.merge import Assertion
 from app.store.statements import Statement
 from app.store.studies import study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies
-from app.timeline.history import AttributeFact, attribute
+from app.timeline.facts import AttributeFact, attribute
 from app.timeline.resource import KINDS_OF, Found, ResourceType, digest_of, logical_id, read_logical_id
 
 __all__ = ["Found", "Identities", "find", "find_fact", "find_patient", "history", "locate", "logical_id", "patient_key"]
@@ -103,7 +103,7 @@ def find(
 
 
 def find_fact(connection: Connection, study_id: str, patient_key: int, kind: str, identity: str) -> Found | None:
-    """A fact as it stands by what it is kept by (`kind` as in `history.KINDS`)."""
+    """A fact as it stands by what it is kept by (`kind` as in `facts.KINDS`)."""
     study = study_key(connection, study_id)
     patient = _BY_KEY.row(connection, study, patient_key)
     return None if patient is None else _standing(_versions(connection, study, patient[:2], kind, identity))

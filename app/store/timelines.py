@@ -1,6 +1,6 @@
 """Reading what is stored of patients: one as a document, many as a list, all as the columns of a cohort.
 
-A document that is written here is read by `timeline.facts.normalise` to the very facts that it came from, so that a
+A document that is written here is read by `timeline.normalize.normalise` to the very facts that it came from, so that a
 client may send back what it got: values, units, limits and times are as they were sent, and a field without a value is
 left out.
 """
@@ -21,13 +21,13 @@ from app.store.hashes import tombstone
 from app.store.statements import Statement, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
-from app.timeline.columns import REQUIRED, TABLES, Cohort, Row, content_of, is_read, patient_row, standing_rows
-from app.timeline.facts import PATIENT_ATTRIBUTES, SECTIONS
-from app.timeline.history import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact, standing
-from app.timeline.model import ITEMS, Sourced
-from app.timeline.moments import day_text
-from app.timeline.persons import MERGED_INTO, persons, stated_as_one
-from app.timeline.sources import Source, Sources, aligned
+from app.timeline.cohort import REQUIRED, TABLES, Cohort, Row, content_of, is_read, patient_row, standing_rows
+from app.timeline.document import ITEMS, Sourced
+from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact, standing
+from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
+from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
+from app.timeline.source_facts import Source, Sources, aligned
+from app.timeline.times import day_text
 
 _BEFORE, _AFTER = -(2**63), 2**63
 

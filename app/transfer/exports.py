@@ -7,7 +7,7 @@ from typing import Any
 from app.errors import Erased, NotFound
 from app.store import studies, timelines
 from app.store.engine import Database
-from app.timeline.facts import SECTIONS
+from app.timeline.normalize import SECTIONS
 
 PAGE = 100
 """Patients that are listed at a time; each is read by itself, so that one patient is held at most."""

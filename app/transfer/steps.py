@@ -13,7 +13,7 @@ from app.ingest.table import Dialect
 from app.intake.feeds import feed_of
 from app.intake.timelines import PAUSES
 from app.store.engine import Database
-from app.timeline.moments import microseconds
+from app.timeline.times import microseconds
 
 Result = TypeVar("Result")
 

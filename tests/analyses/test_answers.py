@@ -10,7 +10,7 @@ from app.analyses import QUESTIONS, Options, answer
 from app.protocol.model import Protocol, WeeklyChange
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
 from app.protocol.response import PointsAboveBaseline, Response
-from app.timeline.columns import AssessmentRow, Cohort, EventRow, InfusionRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, EventRow, InfusionRow, PatientRow
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 

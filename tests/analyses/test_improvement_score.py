@@ -14,7 +14,7 @@ from app.estimate.times.survival import kaplan_meier
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRange, ImprovementScore, judged_weeks
 from app.protocol.model import Protocol, Scale
 from app.protocol.presets import ACR_EULAR_2016_ADULT, IMACS_2004, SEED_2008
-from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from tests.derive.core_sets import cohort, visit
 from tests.twin import derivations as twin
 from tests.twin import improvement_score as slow

@@ -11,7 +11,7 @@ from app.analyses import Options, report
 from app.derive.exact import ln_ratio
 from app.derive.segments import INCLUDED
 from app.derive.study import DerivedStudy
-from app.timeline.columns import NO_TIME
+from app.timeline.cohort import NO_TIME
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 

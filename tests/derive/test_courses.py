@@ -9,7 +9,7 @@ from app.derive.courses.course_study import CourseStudy
 from app.derive.exact import ln_ratio
 from app.derive.study import DerivedStudy
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from tests.twin import courses as slow
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols

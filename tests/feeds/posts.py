@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.store import ledger, studies
 from app.store import tables as stored
 from app.store.engine import Database
-from app.timeline.history import LabFact
+from app.timeline.facts import LabFact
 from tests.feeds import writers
 from tests.feeds.cohorts import FIRST
 from tests.feeds.writers import HOSPITAL, ZONE, Person

@@ -13,7 +13,7 @@ from app.ingest.fhir import reader
 from app.ingest.fhir.plain_entries import plain_entry
 from app.ingest.fhir.resource import Message
 from app.ingest.pseudonyms import Identifier, Pseudonyms
-from app.timeline.model import LabResult
+from app.timeline.document import LabResult
 from tests.ingest.fhir_messages import LATEST, REMOVED, bundle, ck, feed, person, post, quantity
 
 PATIENT = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"

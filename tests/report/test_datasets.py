@@ -23,7 +23,7 @@ from app.report.datasets.measured import REASONS
 from app.report.datasets.parameters import LOG_CK, PARAMETERS
 from app.report.datasets.parquet import as_parquet
 from app.report.datasets.variables import Dataset
-from app.timeline.columns import (
+from app.timeline.cohort import (
     NO_TIME,
     AssessmentRow,
     Cohort,

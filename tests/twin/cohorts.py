@@ -20,8 +20,8 @@ from app.protocol.response import (
     PointsAboveBaseline,
     Response,
 )
-from app.timeline.columns import AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
-from app.timeline.moments import DAY_MICROSECONDS
+from app.timeline.cohort import AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
+from app.timeline.times import DAY_MICROSECONDS
 
 FIRST_DATE = 13_938
 """2008-02-29; the weeks after it hold the change of clocks in New York and Berlin."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRange, ImprovementScore, Worsening
 from app.protocol.model import Protocol, Scale, Visits, WeeklyChange
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from tests.twin.cohorts import FIRST_DATE, changed
 
 WEEKS = (1, 2, 4)

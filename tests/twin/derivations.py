@@ -42,7 +42,7 @@ from app.protocol.response import (
     PercentAboveBaseline,
     PointsAboveBaseline,
 )
-from app.timeline.columns import COMPARATORS, NO_TIME, Cohort
+from app.timeline.cohort import COMPARATORS, NO_TIME, Cohort
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 NEVER = float("-inf")

@@ -32,7 +32,7 @@ from app.derive.study import DerivedStudy
 from app.estimate.results import CurvePoint, Median, Number, RestrictedMean, Result, Survival
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.ck_normal import RescueStrategy
-from app.timeline.columns import NO_TIME, Bools, Ints
+from app.timeline.cohort import NO_TIME, Bools, Ints
 
 NAME = "ck-normal-time"
 

@@ -7,7 +7,7 @@ from app.analyses.frame import Context
 from app.estimate.results import CurvePoint, Median, Number, Reason, Result, Summary, Survival, WhyNull
 from app.estimate.summary import summarise
 from app.estimate.times.competing import event_free
-from app.timeline.columns import NO_TIME, Bools, Ints
+from app.timeline.cohort import NO_TIME, Bools, Ints
 
 
 class ConfirmedTime(Result):

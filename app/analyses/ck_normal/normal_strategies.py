@@ -14,7 +14,7 @@ from app.estimate.times.competing import Incidence, cumulative_incidence, event_
 from app.estimate.times.survival import HalfRule, kaplan_meier, median_of, restricted_mean
 from app.protocol.ck_normal import RescueStrategy
 from app.protocol.conventions import MedianConvention, PlateauConvention, SurvivalInterval
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 STRATEGIES: tuple[RescueStrategy, ...] = get_args(RescueStrategy)
 

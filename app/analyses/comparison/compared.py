@@ -21,7 +21,7 @@ from app.estimate.rates.two_proportions import two_proportions
 from app.estimate.results import Interval, Number, Proportion, Reason, Result, TestResult, WhyNull
 from app.protocol.conventions import Conventions
 from app.protocol.response import Response
-from app.timeline.columns import Bools, Floats
+from app.timeline.cohort import Bools, Floats
 
 SMALL = 20
 """A group with fewer patients is small: its intervals span most of what is possible."""

@@ -33,7 +33,7 @@ from app.estimate.results import Reason, Result, TestResult, WhyNull
 from app.protocol.model import Protocol
 from app.protocol.parts import contradiction
 from app.protocol.response import Response
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 NAME = "comparisons"
 UNKNOWN = (None, "unknown")

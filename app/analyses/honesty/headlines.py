@@ -13,7 +13,7 @@ from app.derive.segments import INCLUDED, first_reason
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.response import CkDecreaseOrNormalAtWeek, PercentAboveBaseline, Response, ResponseRule
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 Kind = Literal["rate", "mean", "median"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.estimate.results import Reason
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 SENTENCES: dict[str, str] = {
     "uncontrolled_pre_post": "All {of} treated patients are compared with themselves only: what time and other "

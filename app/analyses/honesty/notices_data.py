@@ -13,7 +13,7 @@ from app.derive.records import Records
 from app.derive.segments import INCLUDED, any_where, count_where, last_where, pick_int
 from app.derive.visits import window
 from app.estimate.summary import summarise
-from app.timeline.columns import Bools, Ints
+from app.timeline.cohort import Bools, Ints
 
 EVENTS: tuple[Event, ...] = ("steroid_taper", "steroid_increase", "new_immunosuppressant", "second_course", "death")
 

@@ -27,7 +27,7 @@ from app.estimate.influence_on_median import influence_on_median
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, TestResult
 from app.estimate.times.survival import kaplan_meier
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 NAME = "sensitivity"
 

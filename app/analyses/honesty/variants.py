@@ -13,7 +13,7 @@ from app.derive.run_in import SLOPE_DAYS, run_in, slopes
 from app.derive.segments import any_where
 from app.derive.study import DerivedStudy
 from app.protocol.response import Response
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 VARIANTS: dict[str, str] = {
     "main": "As the protocol declares it; the time with normal CK under `treatment_policy`.",

@@ -12,7 +12,7 @@ from app.derive.improvement.improvement_score import ImprovementScores, MeasureS
 from app.derive.improvement.worsening import WorseningCourse
 from app.estimate.results import Number, Reason
 from app.protocol.improvement import ImprovementScore
-from app.timeline.columns import Words
+from app.timeline.cohort import Words
 
 
 class MeasureContribution(MeasureAt):

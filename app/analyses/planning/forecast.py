@@ -36,7 +36,7 @@ from app.estimate.planning import (
     size_for_signed_rank,
 )
 from app.estimate.results import Number, Reason, Result, WhyNull
-from app.timeline.columns import Floats
+from app.timeline.cohort import Floats
 
 NAME = "planning"
 Scale = Literal["ln", "raw"]

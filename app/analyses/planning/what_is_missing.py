@@ -23,8 +23,8 @@ from app.analyses.frame import (
 from app.derive.collectable import Endpoint, EndpointName, Lacking, Need, Purpose, endpoints
 from app.derive.study import DerivedStudy
 from app.estimate.results import Reason, WhyNull
-from app.timeline.columns import NO_TIME, Ints
-from app.timeline.moments import EPOCH_DAY
+from app.timeline.cohort import NO_TIME, Ints
+from app.timeline.times import EPOCH_DAY
 
 NAME = "what-is-missing"
 

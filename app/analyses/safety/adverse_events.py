@@ -27,7 +27,7 @@ from app.estimate.rates.rate import event_rate
 from app.estimate.rates.rate_ratio import RateRatio, rate_ratio
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
 from app.protocol.model import AdverseReactions
-from app.timeline.columns import NO_TIME, Bools, Events, Floats, Ints
+from app.timeline.cohort import NO_TIME, Bools, Events, Floats, Ints
 
 NAME = "safety"
 DEFAULT_WINDOWS = ((0, 1), (2, 14))

@@ -23,7 +23,7 @@ from app.derive.study import DerivedStudy
 from app.estimate.rates.proportion import proportion
 from app.estimate.rates.rate import event_rate
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 NAME = "adverse-reactions"
 _DAYS_A_YEAR = 365.25

@@ -32,7 +32,7 @@ from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.response import Response
-from app.timeline.columns import Bools, Floats
+from app.timeline.cohort import Bools, Floats
 
 NAME = "courses"
 LAST_PLACE = 3

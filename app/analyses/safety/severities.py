@@ -7,7 +7,7 @@ from typing import get_args
 from pydantic import Field
 
 from app.estimate.results import Result
-from app.timeline.columns import Events
+from app.timeline.cohort import Events
 from app.timeline.vocabulary import Severity
 
 SEVERITIES: tuple[str | None, ...] = (*reversed(get_args(Severity)), None)

@@ -18,7 +18,7 @@ from app.protocol.specification import (
     Specification,
     Window,
 )
-from app.timeline.columns import Ints
+from app.timeline.cohort import Ints
 
 Indices = tuple[int, int, int, int, int]
 Choice = TypeVar("Choice")

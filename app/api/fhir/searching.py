@@ -19,9 +19,8 @@ from app.report.fhir import ADMINISTRATION_STATUS
 from app.store import aliases, resources
 from app.store.resource_search import Bound, Criteria, Number
 from app.store.studies import Study, get_study, study_key
-from app.timeline.codes import KNOWN, SYSTEMS
 from app.timeline.resource import SUBJECT_SYSTEM, ResourceType, read_logical_id
-from app.timeline.vocabulary import STATUSES
+from app.timeline.vocabulary import KNOWN, STATUSES, SYSTEMS
 
 MOST_VALUES = 50
 """Values behind one parameter."""

@@ -42,8 +42,8 @@ from app.intake import fhir
 from app.intake.fhir import Became, Result, Taken
 from app.intake.fhir_plans import ERASE_INSTEAD
 from app.report.fhir import resource_of
-from app.timeline.moments import EPOCH, instant_text
 from app.timeline.resource import Found
+from app.timeline.times import EPOCH, instant_text
 
 router = APIRouter(tags=["fhir"])
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.derive.records import Records
 from app.derive.segments import any_where, first_reason, first_where, last_where, pick_int
-from app.timeline.columns import NO_TIME, Bools, Ints, Labs
+from app.timeline.cohort import NO_TIME, Bools, Ints, Labs
 
 NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
 _BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4

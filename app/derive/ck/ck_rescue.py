@@ -8,7 +8,7 @@ from app.derive.ck.ck_normal import Spells
 from app.derive.exposure import Exposure, first_new_drug_day
 from app.derive.segments import INCLUDED
 from app.protocol.ck_normal import RescueStrategy
-from app.timeline.columns import NO_TIME, Bools, Cohort, Ints
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Ints
 
 CAUSES = ("abnormal", "rescue", "death")
 CENSORED, ABNORMAL, RESCUED, DIED = 0, 1, 2, 3

@@ -10,7 +10,7 @@ import numpy as np
 from app.derive.ck.ck_normal import ABNORMAL, NORMAL, UNKNOWN
 from app.derive.records import Records
 from app.derive.segments import first_where, last_where, pick_int
-from app.timeline.columns import NO_TIME, Bools, Ints
+from app.timeline.cohort import NO_TIME, Bools, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from app.derive.records import Records
 from app.derive.segments import NONE, pick, pick_int
 from app.protocol.improvement import CoreSet, CoreSetMeasure
 from app.protocol.model import Scale
-from app.timeline.columns import COMPARATORS, NO_TIME, Bools, Floats, Ints, Words
+from app.timeline.cohort import COMPARATORS, NO_TIME, Bools, Floats, Ints, Words
 from app.timeline.vocabulary import Direction
 
 Recorded = tuple[Records, Mapping[int, Ints]]

@@ -17,7 +17,7 @@ import numpy as np
 from app.derive.exact import sign_of_sum
 from app.derive.improvement.core_set import CoreSetCourse, Followed
 from app.protocol.improvement import TABLE, CoreSetMeasure, ImprovementScore
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 _NEARLY = 1e-12
 AnArray = TypeVar("AnArray", Floats, Bools)

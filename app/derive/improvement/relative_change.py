@@ -10,7 +10,7 @@ import numpy as np
 
 from app.derive.exact import sign_of_sum
 from app.derive.improvement.core_set import Followed
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 from app.derive.improvement.core_set import CoreSetCourse
 from app.derive.improvement.relative_change import Verdict, at_least, worse_by_points, worsened
 from app.protocol.improvement import Worsening
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 
 @dataclass(frozen=True, slots=True, eq=False)

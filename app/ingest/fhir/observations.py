@@ -20,8 +20,7 @@ from app.ingest.fhir.limits import NO_LIMITS, read_limits
 from app.ingest.fhir.places import result_places
 from app.ingest.fhir.plain import plain_result
 from app.ingest.fhir.resource import Element, Quantity, Resource, Told
-from app.timeline.codes import IVIG
-from app.timeline.vocabulary import ASSESSMENT_CODES, WITHDRAWN
+from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, WITHDRAWN
 
 STATUSES: dict[str, str | None] = {
     "registered": None,

@@ -20,7 +20,7 @@ from app.ingest.fhir.requests import check_agreement, read_request
 from app.ingest.fhir.resource import Element, Message, Resource, Told
 from app.ingest.fhir.resource_types import R4_TYPES
 from app.ingest.syntax import check_syntax
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 
 MOST_ENTRIES = 10_000
 """Entries of one bundle; who has more sends several."""

@@ -16,18 +16,17 @@ from app.errors import Fault, FaultCode
 from app.ingest.feed import Feed, Skipped, Statement
 from app.ingest.pseudonyms import Identifier
 from app.ingest.syntax import value_faults
-from app.timeline.codes import Coding
-from app.timeline.model import GREATEST_VALUE
-from app.timeline.moments import with_offset
+from app.timeline.document import GREATEST_VALUE
 from app.timeline.resource import KEPT_NUMBER
-from app.timeline.vocabulary import UNITS
+from app.timeline.times import with_offset
+from app.timeline.vocabulary import UNITS, Coding
 
 Element: TypeAlias = Mapping[str, Any]
 """A JSON object of a resource: the resource itself or an element of it."""
 
 UCUM = "http://unitsofmeasure.org"
 LONGEST_SOURCE = 64
-"""Characters of a source (`model.Label`)."""
+"""Characters of a source (`document.Label`)."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from app.timeline.history import KINDS, History
+from app.timeline.facts import KINDS, History
 from app.timeline.vocabulary import WITHDRAWN
 
 Stated = TypeVar("Stated")
@@ -69,7 +69,7 @@ def as_one(records: Sequence[History]) -> History:
     """The records of one person as one, the surviving record first, the others in code-point order.
 
     A fact that is in several records keeps the assertions of all: of them the greatest stands, of equals the first
-    (`history.standing`).
+    (`facts.standing`).
     """
     attributes = stated_as_one([{fact.identity: fact for fact in record.attributes} for record in records])
     joined: dict[str, Any] = {

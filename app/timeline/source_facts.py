@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.timeline.columns import TABLES, Cohort, Words, cells
-from app.timeline.facts import SECTIONS
-from app.timeline.history import READ_BY_ANALYSES
+from app.timeline.cohort import TABLES, Cohort, Words, cells
+from app.timeline.facts import READ_BY_ANALYSES
+from app.timeline.normalize import SECTIONS
 
 KINDS = tuple(TABLES)
 """The kinds of facts that have addresses here; attributes of the patient have none of their own."""
@@ -37,7 +37,7 @@ Content = tuple[Any, ...]
 class Source(NamedTuple):
     """One fact that stands: the person it is of, its content as analyses read it, and what the sender calls it.
 
-    `content` are the fields of its row (`columns`) after the patient; `record` is the patient that it was sent for,
+    `content` are the fields of its row (`cohort`) after the patient; `record` is the patient that it was sent for,
     `time` its time, onset or start as written.
     """
 

@@ -1,6 +1,6 @@
 """The histories of a study as rows and as NumPy columns: what analyses read, and nothing else.
 
-Which fields those are, and in which order they stand and are sorted, is said by the schema (`Read` in `history.py`). A
+Which fields those are, and in which order they stand and are sorted, is said by the schema (`Read` in `facts.py`). A
 row is a tuple: the patient's identifier, then those fields. The classes of columns here give each its type.
 
 Rows are held in one total order of their content (patient, code, day, time, issue time, value, ...), so that neither
@@ -22,9 +22,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from app.timeline.history import KINDS, READ_BY_ANALYSES, Field, History, standing
-from app.timeline.moments import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
-from app.timeline.persons import people_of
+from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History, standing
+from app.timeline.merged_records import people_of
+from app.timeline.times import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
