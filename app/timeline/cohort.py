@@ -350,7 +350,7 @@ def cells(table: Table, name: str) -> list[Any]:
     if field.type is float:
         return [None if number != number else number for number in values]  # noqa: PLR0124 - NaN
     if field.type is int and field.optional:
-        absent = _absent(field)
+        absent = NO_TIME if field.read.absent is None else field.read.absent
         return [None if number == absent else number for number in values]
     return list(values)
 
@@ -362,7 +362,7 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
     if field.type is float:
         return np.array(values, dtype=np.float64)
     if field.type is int:
-        absent = _absent(field)
+        absent = NO_TIME if field.read.absent is None else field.read.absent
         numbers = [absent if number is None else number for number in values] if field.optional else values
         return np.array(numbers, dtype=np.int64)
     if field.type is bool:
@@ -372,10 +372,6 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
     column = np.empty(len(values), dtype=np.object_)
     column[:] = values
     return column
-
-
-def _absent(field: Field) -> int:
-    return NO_TIME if field.read.absent is None else field.read.absent
 
 
 def _zoned(day: Ints, instant: Ints, zone: ZoneInfo) -> Ints:
