@@ -41,7 +41,7 @@ from app.protocol.specification import (
     specification_of,
 )
 from app.protocol.specification_default import default_grid, primary_rule
-from app.timeline.columns import Ints
+from app.timeline.cohort import Ints
 from app.timeline.vocabulary import AssessmentCode
 
 KINDS: tuple[Kind, ...] = ("response", "remission")

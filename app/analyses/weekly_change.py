@@ -28,7 +28,7 @@ from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
 from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
 from app.protocol.model import Protocol
-from app.timeline.columns import Floats
+from app.timeline.cohort import Floats
 
 Scale = Literal["ln", "raw"]
 

@@ -14,7 +14,7 @@ from app.errors import Conflict, Erased, NotFound
 from app.ingest.table import COLUMNS, DecimalMark, Delimiter, Dialect
 from app.report.table import Cell, lines
 from app.submission.batches import ItemStatus, counted, store_table
-from app.timeline.model import LabResult
+from app.timeline.document import LabResult
 
 router = APIRouter(tags=["patients"])
 

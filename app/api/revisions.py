@@ -11,7 +11,7 @@ from app.api.responses import page
 from app.errors import MalformedDocument, NotFound
 from app.store.revisions import RevisionRecord
 from app.store.snapshot import study_at
-from app.timeline.moments import instant_text
+from app.timeline.times import instant_text
 
 router = APIRouter(tags=["revisions"])
 

@@ -16,7 +16,7 @@ from app.ingest import READERS
 from app.submission.batches import ItemStatus, counted, store_timelines
 from app.submission.loop import Submitter
 from app.submission.streams import Stream
-from app.timeline.model import Timeline
+from app.timeline.document import Timeline
 
 router = APIRouter(tags=["patients"])
 

@@ -48,7 +48,7 @@ from app.store.ledger import Outcome
 from app.store.resources import Identities
 from app.submission.feeds import read_feed, remember_key
 from app.submission.loop import Submitter
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 from app.timeline.resource import Found, ResourceKey, ResourceType
 
 FORMAT = "fhir-r4"

@@ -17,10 +17,10 @@ from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
 from app.store.studies import Study
 from app.store.timelines import PatientSummary
-from app.timeline.columns import Cohort
-from app.timeline.moments import instant_text, microseconds
+from app.timeline.cohort import Cohort
 from app.timeline.resource import Found, ResourceType
-from app.timeline.sources import Sources
+from app.timeline.source_facts import Sources
+from app.timeline.times import instant_text, microseconds
 
 
 @contextmanager
@@ -135,9 +135,9 @@ class StudyAt:
             resources.patient_key(self._connection, studies.study_key(self._connection, self.id), patient) is not None
         )
 
-    def alias(self, resource: ResourceType, alias: str) -> client_ids.ClientId | None:
-        """What an identifier of a client (`client_ids`) names by now, if anything. Raises `Erased`."""
-        return client_ids.find(self._connection, self.id, resource, alias)
+    def client_id(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
+        """What a client's own id of a resource, as it is kept, names by now, if anything. Raises `Erased`."""
+        return client_ids.find(self._connection, self.id, resource, name)
 
     def pseudonyms_made_with(self) -> str | None:
         """The fingerprint of the key by which the study's pseudonyms were made; `None` where it holds none."""

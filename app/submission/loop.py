@@ -14,7 +14,7 @@ from app.ingest.feed import Feed
 from app.store import ledger
 from app.store.engine import Database, Transaction
 from app.submission.feeds import remember_key
-from app.timeline.history import History
+from app.timeline.facts import History
 
 GROUP = 100
 """Items stored in one transaction; each has a revision of its own."""

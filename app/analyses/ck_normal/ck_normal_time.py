@@ -31,7 +31,7 @@ from app.estimate.summary import summarise
 from app.estimate.times.aalen_johansen import event_free
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.endpoints import RescueStrategy
-from app.timeline.columns import NO_TIME, Bools, Ints
+from app.timeline.cohort import NO_TIME, Bools, Ints
 
 
 class ConfirmedTime(Result):

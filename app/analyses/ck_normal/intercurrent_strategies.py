@@ -13,7 +13,7 @@ from app.estimate.results import Median, RestrictedMean, Result, Survival
 from app.estimate.times.aalen_johansen import Incidence, cumulative_incidence, event_free, restricted_mean_event_free
 from app.estimate.times.survival import HalfRule, kaplan_meier, median_of, restricted_mean
 from app.protocol.endpoints import RescueStrategy
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 STRATEGIES: tuple[RescueStrategy, ...] = get_args(RescueStrategy)
 

@@ -34,8 +34,8 @@ from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, Malf
 from app.report.bundles import history
 from app.report.fhir import resource_of
 from app.store.snapshot import study_at
-from app.timeline.moments import EPOCH
 from app.timeline.resource import Found, ResourceType
+from app.timeline.times import EPOCH
 
 router = APIRouter(tags=["fhir"])
 FORM = "application/x-www-form-urlencoded"
@@ -130,7 +130,7 @@ def _historian(resource: ResourceType) -> Callable[..., Response]:
 def _versions(state: AppState, study: str, resource: ResourceType, name: str, now: int) -> list[Found]:
     """The versions of a resource that is called by our identifier or by a client's own, newest first."""
     with study_at(state.database, study) as found:
-        alias = Searched(found, state.settings.secret, now).alias(resource, name)
+        alias = Searched(found, state.settings.secret, now).client_id(resource, name)
         versions = found.versions(resource, name if alias is None else logical_id_of(alias))
     if not versions:
         raise NotFound

@@ -18,9 +18,8 @@ from app.store.resource_search import Bound, Criteria, Number
 from app.store.snapshot import StudyAt
 from app.store.studies import Study
 from app.submission import feeds
-from app.timeline.codes import KNOWN, SYSTEMS
 from app.timeline.resource import SUBJECT_SYSTEM, ResourceType, read_logical_id
-from app.timeline.vocabulary import STATUSES
+from app.timeline.vocabulary import KNOWN, STATUSES, SYSTEMS
 
 MOST_VALUES = 50
 """Values behind one parameter."""
@@ -71,16 +70,16 @@ class Searched:
         name = reference.rpartition("Patient/")[2]
         if self.study.knows(name):
             return name
-        found = self.alias("Patient", name)
+        found = self.client_id("Patient", name)
         return None if found is None else found.patient
 
-    def alias(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
+    def client_id(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
         """What a client's own id of a resource names; nothing where it is a patient's identifier with us, for that is
         how our own answers refer to this patient.
         """
         if (resource == "Patient" and self.study.knows(name)) or not self.can_replace:
             return None
-        return self.study.alias(resource, self.feed.pseudonyms.alias(resource, name))
+        return self.study.client_id(resource, self.feed.pseudonyms.alias(resource, name))
 
 
 def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -> Criteria:
@@ -211,7 +210,7 @@ def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> se
     """Identifiers of resources, those that clients gave them turned into ours, those that nobody knows left out."""
     found = set()
     for name in names:
-        alias = searched.alias(resource, name)
+        alias = searched.client_id(resource, name)
         if alias is not None:
             found.add(logical_id_of(alias))
         elif searched.study.knows(name) if resource == "Patient" else read_logical_id(name) is not None:
