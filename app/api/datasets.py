@@ -97,8 +97,9 @@ def list_datasets(
     return tagged(written(found.model_dump(mode="json")), tag, if_none_match)
 
 
-_READ = answers("The dataset.", {"type": "string"}, "ETag", media_type=CSV)
-_READ["content"][PARQUET] = {"schema": {"type": "string", "format": "binary"}}
+_FILE = {"type": "string", "format": "binary"}
+_READ = answers("The dataset.", _FILE, "ETag", media_type=CSV)
+_READ["content"][PARQUET] = {"schema": _FILE}
 
 
 @router.get(

@@ -9,7 +9,7 @@ from app.analyses.ck_normal.normal_shares import (
     proportion_normal,
     sustained_normality,
 )
-from app.analyses.ck_normal.normal_strategies import Strategy, Times, is_event, strategies, times_by_strategy
+from app.analyses.ck_normal.normal_strategies import TimeByStrategy, Times, is_event, strategies, times_by_strategy
 from app.analyses.frame import (
     Answer,
     Context,
@@ -144,7 +144,7 @@ class NormalTime(Grouped):
         "CK: every strategy but `treatment_policy` lets it act at 0 days.",
         examples=[0],
     )
-    strategies: tuple[Strategy, ...] = Field(
+    strategies: tuple[TimeByStrategy, ...] = Field(
         description="The same time under each strategy for further treatment and death, side by side.", examples=[[]]
     )
     follow_up: FollowUp = Field(description="How long the risk set was followed.")

@@ -132,7 +132,7 @@ class CurvePicture(Result):
     choices: tuple[ChoiceMade, ...] = Field(description="The lines of marks.", examples=[[]])
 
 
-class RespondedIn(Contribution):
+class PatientRobustness(Contribution):
     """How robustly one patient responds."""
 
     evaluable_in: int = Field(description="Definitions that count the patient.", examples=[384])
@@ -153,7 +153,7 @@ class MeasureCurve(Grouped):
     declared: DeclaredPlace = Field(description="Where the declared definition lies.")
     choices: GridChoices = Field(description="What the definitions are made of.")
     picture: CurvePicture = Field(description="The data of one figure.")
-    patients: tuple[RespondedIn, ...] | None = Field(
+    patients: tuple[PatientRobustness, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
 
@@ -297,9 +297,9 @@ def _picture(made: Table, estimates: list[Proportion]) -> CurvePicture:
     )
 
 
-def _patients(context: Context, made: Table) -> tuple[RespondedIn, ...]:
+def _patients(context: Context, made: Table) -> tuple[PatientRobustness, ...]:
     listed = zip(context.ids, made.counted.tolist(), made.responded.tolist(), strict=True)
-    return tuple(RespondedIn(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed)
+    return tuple(PatientRobustness(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed)
 
 
 def _note(context: Context, measure: str, found: Findings) -> None:
