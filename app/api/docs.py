@@ -23,10 +23,14 @@ PUBLIC = {"Cache-Control": "public, max-age=300"}
 _SCRIPT = """
 let whole
 
+const each = (object, change) => Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value)]))
+
 const Quick = () => ({
   statePlugins: {spec: {wrapActions: {parseToJson: (original, system) => (text) => {
     whole = JSON.parse(text ?? system.specSelectors.specStr())
-    system.specActions.updateJsonSpec({...whole, components: {}})
+    const brief = ({tags, summary, operationId}) => ({tags, summary, operationId})
+    const paths = each(whole.paths, (path) => each(path, brief))
+    system.specActions.updateJsonSpec({...whole, paths, components: {}})
     return {}
   }}}},
   afterLoad(system) {

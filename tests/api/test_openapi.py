@@ -253,6 +253,22 @@ def test_every_example_is_an_example_of_what_it_stands_beside(document):
     assert wrong == []
 
 
+def test_every_example_of_a_refusal_is_what_its_schema_says(document):
+    examples = [
+        (name, {**content["schema"], "components": document["components"]}, example["value"])
+        for name, answer in document["components"]["responses"].items()
+        for content in answer.get("content", {}).values()
+        for example in content.get("examples", {}).values()
+    ]
+    assert len(examples) == len(document["components"]["responses"]) - 1  # 304 has no body
+    wrong = [
+        f"{name}: {each.message}"
+        for name, schema, example in examples
+        for each in Draft202012Validator(schema).iter_errors(example)
+    ]
+    assert wrong == []
+
+
 def test_every_schema_says_what_it_is(document):
     assert [name for name, schema in document["components"]["schemas"].items() if not schema.get("description")] == []
     assert [
