@@ -23,7 +23,8 @@ PUBLIC = {"Cache-Control": "public, max-age=300"}
 _SCRIPT = """
 let whole
 
-const each = (object, change) => Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value)]))
+const each = (object, change) =>
+  Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value)]))
 
 const Quick = () => ({
   statePlugins: {spec: {wrapActions: {parseToJson: (original, system) => (text) => {
