@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field, create_model
 
 from app.api.dependencies import Flag, Now, State, StudyId, body_of
-from app.api.documentation import answers, reads, reference, refuses, specimen
+from app.api.documentation import answers, reads, reference, refuses, specimen, text
 from app.api.responses import reply
 from app.api.streaming import item_document
 from app.api.timelines import BatchItem
@@ -114,6 +114,7 @@ class LabsOutcome(BaseModel):
     )
 
 
+_TABLE = text(CSV, {"type": "array", "items": reference(LabRow)})
 EXAMPLES: tuple[dict[str, Cell], ...] = (
     {
         "patient": "P01", "time": "2005-03-16T09:48:00+09:00", "code": "CK", "value": 1101, "unit": "U/L",
@@ -136,9 +137,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
     "/v1/studies/{study}/labs",
     operation_id="postLabs",
     summary="Add a table of laboratory results",
-    openapi_extra=reads(
-        {CSV: {"type": "array", "items": reference(LabRow)}}, "A table in UTF-8: a header, then one result a row."
-    ),
+    openapi_extra=reads({CSV: _TABLE}, "A table in UTF-8: a header, then one result a row."),
     responses={
         200: answers("One outcome a patient.", reference(LabsOutcome)),
         **refuses(NotFound, Conflict, Erased, reading=True),
@@ -183,7 +182,7 @@ def post_labs(
     operation_id="getLabsTemplate",
     summary="Read a template for laboratory results",
     responses={
-        200: answers("The template.", {"type": "array", "items": reference(LabRow)}, media_type=CSV),
+        200: answers("The template.", _TABLE, media_type=CSV),
         **refuses(),
     },
 )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.types import Message
 
 from app.api.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
-from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen
+from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
 from app.api.problems import Problem
 from app.api.responses import reply
 from app.api.streaming import StreamedOutcomes, item_document
@@ -89,7 +89,7 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
     operation_id="postTimelines",
     summary="Add many timelines",
     openapi_extra=reads(
-        {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: reference(Timeline)},
+        {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: text(NDJSON, reference(Timeline))},
         "An array of timelines, or one timeline a line.",
     ),
     responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
