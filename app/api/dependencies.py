@@ -18,7 +18,7 @@ from app.store.revisions import AsOf
 from app.timeline.times import CLOCK_SKEW, Moment, microseconds, read_time
 
 IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
-"""The identifiers of `timeline.model`, not of dots only: `.` and `..` mean something else in an address."""
+"""The identifiers of `timeline.document`, not of dots only: `.` and `..` mean something else in an address."""
 _JSON_TYPE = re.compile(r'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
 
 

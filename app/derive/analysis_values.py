@@ -20,7 +20,7 @@ class AnalysisValues:
     """Values of one measure sorted by patient and day, at most one a day.
 
     `day` counts from day 0. `upper_limit` is NaN where unknown and `comparator` 0 where the value is exact (see
-    `columns.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked. `row` is the
+    `cohort.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked. `row` is the
     place of each value among the rows of its code in the cohort's columns; it is empty where they are not all of there.
     """
 

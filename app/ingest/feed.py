@@ -71,7 +71,7 @@ class Statement(NamedTuple):
 
 
 def section_of(meaning: str) -> Section:
-    """The section of a timeline that facts of this meaning (`codes.MEANINGS`) belong to."""
+    """The section of a timeline that facts of this meaning (`vocabulary.MEANINGS`) belong to."""
     if meaning in LAB_CODES:
         return "labs"
     return "assessments" if meaning in ASSESSMENT_CODES else "infusions"

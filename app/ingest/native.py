@@ -78,7 +78,7 @@ class Item:
 
 
 def read_timeline(body: bytes, latest: int) -> History:
-    """One timeline. `latest` is the latest instant that it may name (`moments.latest_acceptable`).
+    """One timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
 
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with every fault of the document.
     """

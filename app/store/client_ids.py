@@ -44,7 +44,7 @@ def _erased(length: int) -> Statement:
 
 
 class ClientId(NamedTuple):
-    """What a client's identifier names: a patient, or one of their facts by its kind (`history.KINDS`) and identity."""
+    """What a client's identifier names: a patient, or one of their facts by its kind (`facts.KINDS`) and identity."""
 
     patient: str
     patient_key: int

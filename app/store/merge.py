@@ -13,7 +13,7 @@ from app.timeline.facts import AttributeFact, Order, assertion_order
 from app.timeline.vocabulary import WITHDRAWN
 
 Fact = tuple[Any, ...]
-"""A NamedTuple of `timeline.history`, or the same values as a database gives them back."""
+"""A NamedTuple of `timeline.facts`, or the same values as a database gives them back."""
 
 IDENTITY, VERSION, ISSUED, STATUS = 0, 3, 4, 5
 

@@ -4,7 +4,7 @@ Times are 64-bit integers: microseconds since 1970-01-01T00:00Z or days since 19
 point on both databases: SQLite's default, `COLLATE "C"` on PostgreSQL. A fact is one row per assertion; `added` is
 the revision that stored it, `removed` the one from which it no longer stands. Rows are only ever added and closed;
 erasing a person is the one exception. The columns of a fact table after `removed` are the fields of its kind in the
-schema of facts (`timeline.history`).
+schema of facts (`timeline.facts`).
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Reading what is stored of patients: one as a document, many as a list, all as the columns of a cohort.
 
-A document that is written here is read by `timeline.facts.normalise` to the very facts that it came from, so that a
+A document that is written here is read by `timeline.normalize.normalise` to the very facts that it came from, so that a
 client may send back what it got: values, units, limits and times are as they were sent, and a field without a value is
 left out.
 """

@@ -1,6 +1,6 @@
 """The histories of a study as rows and as NumPy columns: what analyses read, and nothing else.
 
-Which fields those are, and in which order they stand and are sorted, is said by the schema (`Read` in `history.py`). A
+Which fields those are, and in which order they stand and are sorted, is said by the schema (`Read` in `facts.py`). A
 row is a tuple: the patient's identifier, then those fields. The classes of columns here give each its type.
 
 Rows are held in one total order of their content (patient, code, day, time, issue time, value, ...), so that neither

@@ -1,7 +1,8 @@
 """The timeline document as a client writes it: our native JSON, strict and frozen.
 
 These models check shape, type and range, one field at a time, from the raw bytes. What needs more than one field, or
-the calendar, is checked where the document becomes facts (`facts.py`), so that a reader can report both kinds together.
+the calendar, is checked where the document becomes facts (`normalize.py`), so that a reader can report both kinds
+together.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -35,7 +36,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TE
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT_PATTERN)]
 CalendarDate = Annotated[str, WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})]
 Time = Annotated[str, WithJsonSchema({"type": "string", "pattern": TIME_PATTERN})]
-"""Any text passes here: what is wrong with a time is found where it is read, `moments.py`, and nowhere else."""
+"""Any text passes here: what is wrong with a time is found where it is read, `times.py`, and nowhere else."""
 AnyLabCode = Literal[LabCode, Loinc]
 Element = TypeVar("Element")
 Many = Annotated[tuple[Element, ...], Field(fail_fast=True)]

@@ -23,7 +23,7 @@ class Read:
 
     `place` is its place in a row, after the patient; `sort` its place in the order of the rows. Of a text with `words`
     the column holds the place in them. `absent` stands for a missing whole number, where that is not
-    `columns.NO_TIME`. Analyses leave a fact out that has no value in a `required` field.
+    `cohort.NO_TIME`. Analyses leave a fact out that has no value in a `required` field.
     """
 
     place: int

@@ -69,7 +69,7 @@ def as_one(records: Sequence[History]) -> History:
     """The records of one person as one, the surviving record first, the others in code-point order.
 
     A fact that is in several records keeps the assertions of all: of them the greatest stands, of equals the first
-    (`history.standing`).
+    (`facts.standing`).
     """
     attributes = stated_as_one([{fact.identity: fact for fact in record.attributes} for record in records])
     joined: dict[str, Any] = {

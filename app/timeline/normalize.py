@@ -88,7 +88,7 @@ AFact = TypeVar("AFact", bound=AnyFact)
 def normalise(timeline: Timeline, latest: int) -> History:
     """The facts of a timeline.
 
-    `latest` is the latest instant that a fact may name, in microseconds since 1970 (`moments.latest_acceptable`).
+    `latest` is the latest instant that a fact may name, in microseconds since 1970 (`times.latest_acceptable`).
     Raises `InvalidDocument` with every fault found.
     """
     reading = Reading(latest)

@@ -37,7 +37,7 @@ _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class ResourceKey(NamedTuple):
-    """Which resource: a patient, or one of their facts by its kind (`history.KINDS`) and what it is kept by."""
+    """Which resource: a patient, or one of their facts by its kind (`facts.KINDS`) and what it is kept by."""
 
     patient: str
     kind: str | None = None

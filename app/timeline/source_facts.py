@@ -37,7 +37,7 @@ Content = tuple[Any, ...]
 class Source(NamedTuple):
     """One fact that stands: the person it is of, its content as analyses read it, and what the sender calls it.
 
-    `content` are the fields of its row (`columns`) after the patient; `record` is the patient that it was sent for,
+    `content` are the fields of its row (`cohort`) after the patient; `record` is the patient that it was sent for,
     `time` its time, onset or start as written.
     """
 

@@ -1,4 +1,4 @@
-"""Finding a fact by its address, from what `app/timeline/sources.py` says of addresses and nothing else."""
+"""Finding a fact by its address, from what `app/timeline/source_facts.py` says of addresses and nothing else."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ Element: TypeAlias = Mapping[str, Any]
 
 UCUM = "http://unitsofmeasure.org"
 LONGEST_SOURCE = 64
-"""Characters of a source (`model.Label`)."""
+"""Characters of a source (`document.Label`)."""
 
 _TYPE_NAMES = """
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
