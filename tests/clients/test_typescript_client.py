@@ -156,8 +156,8 @@ def test_every_example_of_the_readme_is_a_typed_call_with_a_typed_answer(package
         ('await client.GET("/v1/studies/{study}", { params: { path: { studies: "demo" } } })', "studies"),
         (
             'await client.POST("/v1/studies/{study}/patients/{patient}/events", '
-            '{ params: { path: { study: "demo", patient: "P01" } }, body: { patient: { id: "P01" }, lab: [] } })',
-            "lab",
+            '{ params: { path: { study: "demo", patient: "P01" } }, body: { patient: { id: "P01", sex: "woman" } } })',
+            "woman",
         ),
         (
             'await client.PUT("/v1/studies/{study}", '
