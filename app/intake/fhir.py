@@ -28,7 +28,6 @@ from app.ingest.feed import Feed
 from app.ingest.fhir import read_bundle, read_resource
 from app.ingest.fhir.entries import BundleType, Entry, Request
 from app.ingest.pseudonyms import Identifier
-from app.intake.feeds import feed_of, remember_key
 from app.intake.resolve_entries import (
     ResolvedEntry,
     StoredState,
@@ -41,18 +40,18 @@ from app.intake.resolve_entries import (
     resolve,
     resources_in,
 )
-from app.store import client_ids, ledger, resources
+from app.store import client_ids, resources
 from app.store.client_ids import ClientId
 from app.store.draft import Draft
 from app.store.engine import Database, Transaction
 from app.store.ledger import Outcome
 from app.store.resources import Identities
+from app.submission.feeds import read_feed
+from app.submission.loop import Submitter, patiently
 from app.timeline.facts import MOST_FAULTS
 from app.timeline.resource import Found, ResourceKey, ResourceType
 
 FORMAT = "fhir-r4"
-GROUP = 100
-"""Entries of a batch stored in one transaction; each has a revision of its own."""
 PARTS = 32
 """Parts of a panel that are looked up at once."""
 
@@ -82,20 +81,27 @@ class BundleResult:
 
 
 def take_bundle(
-    database: Database, study_id: str, body: bytes, *, secret: str | None, now: int, client: str | None = None
+    database: Database,
+    study_id: str,
+    body: bytes,
+    *,
+    secret: str | None,
+    now: int,
+    client: str | None = None,
+    pauses: Sequence[float] = (),
 ) -> BundleResult:
     """Read a bundle and store what it says.
 
     Raises what the reader raises, `InvalidDocument` with the faults of all entries of a transaction or collection,
     and whatever else keeps one of those out. A batch raises only where nothing of it could be tried.
     """
-    feed = _feed(database, study_id, secret, now)
+    feed = patiently(lambda: read_feed(database, study_id, secret, now), pauses)
     bundle = read_bundle(body, feed)
     if bundle.type == "batch":
-        results = take_each(database, study_id, feed, bundle.entries, client=client, received_at=now)
+        results = take_each(database, study_id, feed, bundle.entries, client=client, received_at=now, pauses=pauses)
     else:
-        with database.writing() as connection:
-            results = take_entries(connection, study_id, feed, bundle.entries, client=client, received_at=now)
+        submitter = Submitter(database, study_id, FORMAT, now, feed, client, pauses)
+        results = submitter.commit(lambda transaction: take_entries(transaction, submitter, feed, bundle.entries))
     return BundleResult(bundle.type, tuple(results))
 
 
@@ -111,7 +117,7 @@ def create(
     client: str | None = None,
 ) -> EntryResult:
     """Store a resource, unless one with the identifier `if_none_exist` is stored already."""
-    feed = _feed(database, study_id, secret, now)
+    feed = read_feed(database, study_id, secret, now)
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
     entry = replace(read_resource(body, feed, resource), request=request)
     return _take_one(database, study_id, feed, entry, client, now)
@@ -135,7 +141,7 @@ def update(
     Raises `PreconditionFailed` where `if_match` names another version, or where there is a resource and it must be
     `only_new`; else what `take_entries` raises.
     """
-    feed = _feed(database, study_id, secret, now)
+    feed = read_feed(database, study_id, secret, now)
     read = read_resource(body, feed, resource)
     if read.id != logical_id and not read.faults:
         code = FaultCode.MISSING if read.id is None else FaultCode.PATH_MISMATCH
@@ -158,19 +164,17 @@ def withdraw(
     client: str | None = None,
 ) -> EntryResult:
     """Withdraw a resource, as if it came again as entered in error."""
-    feed = _feed(database, study_id, secret, now)
+    feed = read_feed(database, study_id, secret, now)
     request = Request("DELETE", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
     return _take_one(database, study_id, feed, Entry(0, resource, resource, request=request), client, now)
 
 
 def take_entries(
-    connection: Transaction,
-    study_id: str,
+    transaction: Transaction,
+    submitter: Submitter,
     feed: Feed,
     entries: Sequence[Entry],
     *,
-    client: str | None,
-    received_at: int,
     based_on: str | None = None,
     only_new: bool = False,
     identities: Identities | None = None,
@@ -183,12 +187,12 @@ def take_entries(
     the persons has been erased. Only a `Conflict` comes after something was written; after the others the transaction
     is as it was.
     """
-    draft = Draft(connection, study_id, received_at)  # locks the study: what is looked up is so when it is stored
-    stored = _look_up(draft, feed, entries, identities or Identities(connection))
+    draft = submitter.draft(transaction)  # locks the study: what is looked up is so when it is stored
+    stored = _look_up(draft, feed, entries, identities or Identities(transaction))
     resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
-    outcomes = _store(draft, feed, resolved, client)
+    outcomes = _store(draft, submitter, resolved)
     keys = [each.key for each in resolved if each.key is not None]
-    now_stored = resources.standing(connection, draft.key, _patients(draft), keys)
+    now_stored = resources.standing(transaction, draft.key, _patients(draft), keys)
     results = []
     for each, outcome in zip(resolved, outcomes, strict=True):
         disposition = _disposition(each, outcome)
@@ -196,7 +200,7 @@ def take_entries(
             raise Conflict("The resource has changed since the version that meta.versionId names; read it again.")
         found = None if each.key is None else now_stored.get(each.key)
         results.append(EntryResult(each.entry, disposition, found))
-    client_ids.add(connection, draft.key, _new_client_ids(resolved, results))
+    client_ids.add(transaction, draft.key, _new_client_ids(resolved, results))
     return results
 
 
@@ -257,31 +261,23 @@ def take_each(
     *,
     client: str | None,
     received_at: int,
+    pauses: Sequence[float] = (),
 ) -> list[EntryResult]:
     """Store entries each by itself, as a revision of its own; the refusal of one does not keep the others out.
 
-    When the database is busy, the rest is refused as `Busy`: it may be sent again.
+    Where the database is busy after a part was stored, the rest is refused as `Busy`: it may be sent again.
     """
-    results: list[EntryResult] = []
-    for first in range(0, max(len(entries), 1), GROUP):
-        group = entries[first : first + GROUP]
-        try:
-            with database.writing() as connection:
-                identities = Identities(connection)
-                results += [
-                    _alone(connection, study_id, feed, entry, client, received_at, identities) for entry in group
-                ]
-        except Busy as busy:
-            if not results:
-                raise
-            results += [EntryResult(entry, "refused", error=busy) for entry in entries[first:]]
-            break
-    return results
+    submitter = Submitter(database, study_id, FORMAT, received_at, feed, client, pauses)
 
+    def store(transaction: Transaction, group: Sequence[Entry]) -> list[EntryResult | ServiceError]:
+        identities = Identities(transaction)
+        return [_alone(transaction, submitter, feed, entry, identities) for entry in group]
 
-def _feed(database: Database, study_id: str, secret: str | None, now: int) -> Feed:
-    with database.reading() as connection:
-        return feed_of(connection, study_id, secret, now)
+    outcomes = submitter.each(entries, store)
+    return [
+        EntryResult(entry, "refused", error=outcome) if isinstance(outcome, ServiceError) else outcome
+        for entry, outcome in zip(entries, outcomes, strict=True)
+    ]
 
 
 def _version_in(body: bytes) -> str | None:
@@ -302,29 +298,21 @@ def _take_one(
     based_on: str | None = None,
     only_new: bool = False,
 ) -> EntryResult:
-    with database.writing() as connection:
-        return take_entries(
-            connection, study_id, feed, [entry], client=client, received_at=now, based_on=based_on, only_new=only_new
-        )[0]
+    submitter = Submitter(database, study_id, FORMAT, now, feed, client)
+    return submitter.commit(
+        lambda transaction: take_entries(transaction, submitter, feed, [entry], based_on=based_on, only_new=only_new)
+    )[0]
 
 
 def _alone(
-    connection: Transaction,
-    study_id: str,
-    feed: Feed,
-    entry: Entry,
-    client: str | None,
-    received_at: int,
-    identities: Identities,
+    transaction: Transaction, submitter: Submitter, feed: Feed, entry: Entry, identities: Identities
 ) -> EntryResult:
     if request_of(entry).method == "GET" or any(fault == _unserved(entry) for fault in entry.faults):
         return EntryResult(
             entry, "refused", error=MethodNotAllowed("In a bundle only POST, PUT and DELETE are served.")
         )
     try:
-        return take_entries(
-            connection, study_id, feed, [entry], client=client, received_at=received_at, identities=identities
-        )[0]
+        return take_entries(transaction, submitter, feed, [entry], identities=identities)[0]
     except Busy:
         raise
     except ServiceError as refusal:
@@ -336,15 +324,14 @@ def _unserved(entry: Entry) -> Fault:
     return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED)
 
 
-def _store(draft: Draft, feed: Feed, resolved: Sequence[ResolvedEntry], client: str | None) -> list[Outcome | None]:
+def _store(draft: Draft, submitter: Submitter, resolved: Sequence[ResolvedEntry]) -> list[Outcome | None]:
     """Submit the histories of the entries as one revision; `None` for an entry that submits nothing."""
     storing = [each for each in resolved if each.history is not None]
     if not storing:
         return [None] * len(resolved)
-    remember_key(draft.connection, draft.study, feed)
     histories = [each.history for each in storing if each.history is not None]
     try:
-        submission = ledger.submit_to(draft, histories, format=FORMAT, client=client)
+        submission = submitter.submit(draft, histories)
     except Erased:
         raise Erased("A person whom this is about has been erased.") from None
     except InvalidDocument as refused:

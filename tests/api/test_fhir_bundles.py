@@ -11,6 +11,7 @@ from app.ingest.fhir import read_line
 from app.intake import fhir
 from app.store import migrations
 from app.store.engine import Database
+from app.submission import loop
 from app.submission.feeds import feed_of
 from tests.api.fhir_bodies import (
     BY_URN,
@@ -267,7 +268,7 @@ def test_an_erased_person_does_not_keep_the_others_of_a_batch_out(trial):
 
 
 def test_where_the_database_is_busy_a_batch_says_what_was_stored(trial, monkeypatch):
-    monkeypatch.setattr(fhir, "GROUP", 2)
+    monkeypatch.setattr(loop, "GROUP", 2)
     writing, calls = Database.writing, itertools.count()
 
     def busy_at_the_second(self: Database) -> Any:
