@@ -12,8 +12,8 @@ from typing import TypeVar
 from app.errors import Busy, ServiceError
 from app.ingest.feed import Feed
 from app.store import ledger
-from app.store.draft import Draft
 from app.store.engine import Database, Transaction
+from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
 from app.timeline.history import History
 
@@ -107,14 +107,14 @@ class Submitter:
             results = repeat(self._busy)
         return [item if isinstance(item, ServiceError) else next(results) for item in items]
 
-    def draft(self, transaction: Transaction) -> Draft:
+    def builder(self, transaction: Transaction) -> RevisionBuilder:
         """A new revision of the study, which is locked from here on until the transaction ends."""
-        return Draft(transaction, self.study, self.received_at)
+        return RevisionBuilder(transaction, self.study, self.received_at)
 
-    def submit(self, draft: Draft, histories: Sequence[History]) -> ledger.Submission:
+    def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
         """Merge histories as one revision."""
-        self._remember_key(draft.connection, histories)
-        return ledger.submit_to(draft, histories, format=self.format, client=self.client)
+        self._remember_key(builder.connection, histories)
+        return ledger.submit_to(builder, histories, format=self.format, client=self.client)
 
     def submit_each(
         self, transaction: Transaction, histories: Sequence[History]

@@ -1,6 +1,6 @@
 """Revisions in the making: read once, merged in memory, written in bulk.
 
-A draft locks its study, knows the revision that the study stands at, and collects what new revisions do to it.
+A builder locks its study, knows the revision that the study stands at, and collects what new revisions do to it.
 Nothing is written before `write`, so a submission that is refused on the way leaves the transaction as it was.
 """
 
@@ -78,7 +78,7 @@ class Head:
 
 @dataclass(slots=True, eq=False)
 class Person:
-    """A patient as the draft knows them: what was asserted so far, by kind and identity, and what this revision
+    """A patient as the builder knows them: what was asserted so far, by kind and identity, and what this revision
     changes.
     """
 
@@ -96,7 +96,7 @@ class Person:
         return self.changes.setdefault(kind, Changes())
 
 
-class Draft:
+class RevisionBuilder:
     """New revisions of one study, the first of which will be `number`."""
 
     def __init__(self, connection: Connection, study: str, received_at: int) -> None:
@@ -125,7 +125,7 @@ class Draft:
         """The revision that is being made."""
         return self.head.number + 1
 
-    def summon(self, ids: Iterable[str]) -> None:
+    def load_patients(self, ids: Iterable[str]) -> None:
         """Look up whom the study knows among these patients, and whom it has erased."""
         wanted = sorted({one for one in ids if one not in self.people})
         for chunk in filled(wanted):
@@ -137,7 +137,7 @@ class Draft:
                 self._erased.add(stones[bytes(stone)])
 
     def is_erased(self, patient: str) -> bool:
-        """Whether the study has erased this person and not readmitted them; after `summon`."""
+        """Whether the study has erased this person and not readmitted them; after `load_patients`."""
         return patient in self._erased
 
     def readmit(self, patient: str) -> None:
@@ -145,7 +145,7 @@ class Draft:
         self._erased.discard(patient)
 
     def person(self, patient: str) -> Person:
-        """The patient, known or new; after `summon`."""
+        """The patient, known or new; after `load_patients`."""
         if patient in self._erased:
             raise Erased
         found = self.people.get(patient)
@@ -156,7 +156,7 @@ class Draft:
             self._newcomers.append(found)
         return found
 
-    def recall(self, person: Person, kind: str, facts: Iterable[Fact]) -> dict[str, list[Assertion]]:
+    def load_assertions(self, person: Person, kind: str, facts: Iterable[Fact]) -> dict[str, list[Assertion]]:
         """What is known of the identities of these facts; for a new patient nothing is looked up."""
         known = person.known[kind]
         if not person.complete:
@@ -167,7 +167,7 @@ class Draft:
                     known[assertion.fact[0]].append(assertion)
         return known
 
-    def recall_all(self, person: Person) -> None:
+    def load_all_assertions(self, person: Person) -> None:
         """Read all that was ever asserted of a patient."""
         for kind, shelf in FACT_TABLES.items():
             known: dict[str, list[Assertion]] = {}
@@ -176,7 +176,7 @@ class Draft:
             person.known[kind] = known
         person.complete = True
 
-    def seal(
+    def append_revision(
         self,
         touched: Iterable[Person],
         counts: Counts,
