@@ -24,7 +24,7 @@ from app.errors import (
 from app.store import merge
 from app.store.erasure import readmission
 from app.store.merge import Counts, Tally
-from app.store.revision_builder import Person, RevisionBuilder
+from app.store.revision_builder import PatientState, RevisionBuilder
 from app.store.timelines import check_etag
 from app.timeline.facts import SECTIONS
 from app.timeline.history import History
@@ -202,7 +202,7 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
     return Outcome(person.id, _status(newcomer, counts), builder.number if changed else None, counts)
 
 
-def _stored(person: Person) -> int:
+def _stored(person: PatientState) -> int:
     return sum(len(change.added) + len(change.removed) for change in person.changes.values())
 
 
