@@ -21,10 +21,10 @@ from app.errors import (
     ServiceError,
     pointer,
 )
-from app.store import merge
+from app.store import supersession
 from app.store.erasure import readmission
-from app.store.merge import Counts, Tally
 from app.store.revision_builder import PatientState, RevisionBuilder
+from app.store.supersession import Counts, Tally
 from app.store.timelines import check_etag
 from app.timeline.facts import SECTIONS
 from app.timeline.history import History
@@ -156,7 +156,7 @@ def replace(
     else:
         _check_present(builder, history.patient, if_match, if_none_match)
         builder.load_all_assertions(builder.people[history.patient])
-        outcome = _merge(builder, history, merge.replace)
+        outcome = _merge(builder, history, supersession.replace)
     if outcome.revision is not None:
         builder.append_revision(
             [builder.people[history.patient]], outcome.counts, format=format, client=client, entries=entries
@@ -188,14 +188,14 @@ def _load_assertions(builder: RevisionBuilder, histories: Sequence[History]) -> 
         builder.load_assertions(builder.people[patient], kind, of_kind)
 
 
-def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None] = merge.merge) -> Outcome:
+def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None] = supersession.merge) -> Outcome:
     """Apply a history to what the builder knows of its patient; the revision is appended by the caller."""
     newcomer = history.patient not in builder.people
     person = builder.person(history.patient)
     tally = Tally(repeats=history.repeats)
     before = _stored(person)
     for kind, facts in history.kinds():
-        if facts or rule is merge.replace:
+        if facts or rule is supersession.replace:
             rule(builder.load_assertions(person, kind, facts), facts, builder.number, person.changing(kind), tally)
     counts = tally.counts()
     changed = newcomer or _stored(person) != before

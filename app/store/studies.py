@@ -13,9 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.errors import NotFound, PreconditionFailed
 from app.protocol.model import Protocol
 from app.store.fact_tables import LATEST, stands_at
-from app.store.merge import Counts
 from app.store.revision_builder import RevisionBuilder
 from app.store.statements import Insertion, Statement
+from app.store.supersession import Counts
 from app.store.tables import protocols, revisions, studies, study_facts
 
 _NAMES = ("name", "time_zone", "test")
