@@ -10,14 +10,15 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.errors import NotFound, PreconditionFailed
+from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
 from app.store.fact_tables import LATEST, stands_at
 from app.store.revision_builder import RevisionBuilder
 from app.store.statements import Insertion, Statement
 from app.store.supersession import Counts
-from app.store.tables import protocols, revisions, studies, study_facts
+from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
 
+PSEUDONYMS_MADE_OTHERWISE = "The pseudonyms of this study were made with another secret than the one in the settings."
 _NAMES = ("name", "time_zone", "test")
 _FEED_NAMES: dict[str, Any] = {"identifiers": "medical_record", "authorities": [], "local_codes": {}}
 """What a study says of its feeds, and what it says where nothing is stored."""
@@ -75,6 +76,16 @@ _FIRST_OUTCOME = Statement(
     "study",
     "revision",
 )
+
+_PSEUDONYM_KEY = Statement(
+    select(pseudonym_keys.c.fingerprint).where(pseudonym_keys.c.study == bindparam("study")), "study"
+)
+_PSEUDONYM_KEYS = Statement(
+    select(studies.c.id, pseudonym_keys.c.fingerprint)
+    .join_from(pseudonym_keys, studies, studies.c.key == pseudonym_keys.c.study)
+    .order_by(studies.c.id)
+)
+_INSERT_PSEUDONYM_KEY = Insertion(pseudonym_keys)
 
 _CREATION: Any = {"id": bindparam("id"), "created_at": bindparam("at"), "secret": bindparam("secret")}
 _CREATE = {
@@ -269,6 +280,30 @@ def _protocol_at(connection: Connection, key: int, revision: int) -> tuple[str, 
 @lru_cache(maxsize=64)
 def _read(document: str) -> Protocol:
     return Protocol.model_validate_json(document)
+
+
+def pseudonym_key(connection: Connection, study_id: str) -> str | None:
+    """The fingerprint of the key by which the study's pseudonyms were made; `None` where it holds none."""
+    known = _PSEUDONYM_KEY.row(connection, study_key(connection, study_id))
+    return None if known is None else str(known[0])
+
+
+def remember_pseudonym_key(connection: Connection, study_id: str, fingerprint: str) -> None:
+    """Note by which key the study's pseudonyms are made, in the transaction that stores the first of them.
+
+    Raises `Conflict` where they were made by another: the same person would become two.
+    """
+    key = study_key(connection, study_id)
+    known = _PSEUDONYM_KEY.row(connection, key)
+    if known is None:
+        _INSERT_PSEUDONYM_KEY.run(connection, [(key, fingerprint)])
+    elif known[0] != fingerprint:
+        raise Conflict(PSEUDONYMS_MADE_OTHERWISE)
+
+
+def pseudonym_keys_of_studies(connection: Connection) -> dict[str, str]:
+    """The fingerprint of each study that holds pseudonyms, by the study."""
+    return dict(_PSEUDONYM_KEYS.rows(connection))
 
 
 def _state_facts(builder: RevisionBuilder, stated: dict[str, str]) -> list[list[Any]]:

@@ -8,7 +8,7 @@ import pytest
 from app.errors import Busy, Erased, Fault, FaultCode, InvalidDocument, NotFound, ServiceError
 from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
-from app.store import keys
+from app.store import studies
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.revision_builder import RevisionBuilder
@@ -242,7 +242,7 @@ class TestFeeds:
 
     def known(self, database, study) -> str | None:
         with database.reading() as transaction:
-            return keys.made_with(transaction, study)
+            return studies.pseudonym_key(transaction, study)
 
     def test_the_key_is_noted_with_the_first_history_and_not_before(self, database, study):
         ours = submitter(database, study, feed=self.feed())
