@@ -71,7 +71,7 @@ def demo(
     from app.ingest.native import read_array
     from app.protocol.presets import SEED_2008
     from app.store import ledger, studies
-    from app.timeline.moments import latest_acceptable, microseconds
+    from app.timeline.times import latest_acceptable, microseconds
 
     now = datetime.now(UTC)
     items = read_array(file.read_bytes(), latest_acceptable(now))

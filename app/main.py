@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypedDict
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
 
 from app import __version__
 from app.api import (
@@ -14,7 +14,9 @@ from app.api import (
     analyses,
     calculators,
     datasets,
+    docs,
     hl7v2,
+    home,
     patients,
     problems,
     protocols,
@@ -125,9 +127,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(only_known_parameters)],
+        default_response_class=Response,
         lifespan=_lifespan(settings),
     )
     rooms = (
+        home,
         studies,
         protocols,
         patients,
@@ -144,6 +148,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for room in rooms:
         app.include_router(room.router)
     about.install(app)
+    docs.install(app)
     problems.install(app, below={"/fhir/": outcomes.refusal})
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)

@@ -11,7 +11,7 @@ from app.analyses.safety import adverse_events, adverse_reactions, courses
 from app.analyses.sensitivity import caveats, sensitivity
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
-from app.timeline.columns import Cohort
+from app.timeline.cohort import Cohort
 
 QUESTIONS: dict[str, Question] = {
     question.name: question

@@ -31,7 +31,7 @@ from app.protocol.conventions import (
 from app.protocol.endpoints import ResponseRule
 from app.protocol.model import Protocol
 from app.protocol.parts import Part
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 By = Literal["diagnosis", "sex"]
 OwnOptions = TypeVar("OwnOptions", bound="Options")

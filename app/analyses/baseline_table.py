@@ -14,8 +14,8 @@ from app.derive.reasons import FlagCode
 from app.derive.study import DerivedStudy
 from app.estimate.results import Number, Result, Summary
 from app.estimate.summary import summarise
-from app.timeline.columns import Floats
-from app.timeline.moments import EPOCH_DAY
+from app.timeline.cohort import Floats
+from app.timeline.times import EPOCH_DAY
 from app.timeline.vocabulary import ANALYTES, ASSESSMENT_CODES, LAB_CODES
 
 Section = Literal["demographics", "disease", "treatment", "baseline", "visit", "prednisolone", "visits_kept"]

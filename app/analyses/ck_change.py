@@ -23,7 +23,7 @@ from app.derive.study import DerivedStudy
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
 from app.estimate.results import Change, Interval, Number, Result, TestResult, WhyNull
-from app.timeline.columns import Floats
+from app.timeline.cohort import Floats
 
 
 class Period(Result):

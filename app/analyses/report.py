@@ -20,7 +20,7 @@ class LeftOut(Result):
     count: int = Field(description="How many.", examples=[0])
 
 
-class Step(Result):
+class FlowStep(Result):
     """One step of the flow: those who remain and those who fell out since the step that `of` names."""
 
     step: str = Field(description="The step.", examples=["efficacy"])
@@ -36,7 +36,7 @@ class Report:
     """The answers by name, what they share, and the flow."""
 
     populations: Populations
-    flow: tuple[Step, ...]
+    flow: tuple[FlowStep, ...]
     answers: Mapping[str, Answer]
 
 
@@ -45,18 +45,18 @@ def report_of(study: DerivedStudy, answers: Mapping[str, Answer]) -> Report:
     return Report(populations(study), flow(study), answers)
 
 
-def flow(study: DerivedStudy) -> tuple[Step, ...]:
+def flow(study: DerivedStudy) -> tuple[FlowStep, ...]:
     """From all patients to the patients of each estimate; at every step the reasons add up to the difference."""
     counts = populations(study)
     steps = [
-        Step(step="all", of=None, n=counts.all, reasons=()),
-        Step(
+        FlowStep(step="all", of=None, n=counts.all, reasons=()),
+        FlowStep(
             step="safety",
             of="all",
             n=counts.safety,
             reasons=_left_out(ExclusionReason.NOT_TREATED, counts.all - counts.safety),
         ),
-        Step(
+        FlowStep(
             step="efficacy",
             of="safety",
             n=counts.efficacy,
@@ -73,10 +73,10 @@ def flow(study: DerivedStudy) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _from_efficacy(study: DerivedStudy, name: str, reasons: Sequence[ExclusionReason | None]) -> Step:
+def _from_efficacy(study: DerivedStudy, name: str, reasons: Sequence[ExclusionReason | None]) -> FlowStep:
     kept = [reason for reason, inside in zip(reasons, study.efficacy, strict=True) if inside]
     found = sorted({reason for reason in kept if reason is not None})
-    return Step(
+    return FlowStep(
         step=name,
         of="efficacy",
         n=kept.count(None),

@@ -41,7 +41,7 @@ from app.protocol.specification import (
     specification_of,
 )
 from app.protocol.specification_default import default_grid, primary_rule
-from app.timeline.columns import Ints
+from app.timeline.cohort import Ints
 from app.timeline.vocabulary import AssessmentCode
 
 KINDS: tuple[Kind, ...] = ("response", "remission")
@@ -270,7 +270,7 @@ class CurvePicture(Result):
     choices: tuple[ChoiceMade, ...] = Field(description="The lines of marks.", examples=[[]])
 
 
-class RespondedIn(Contribution):
+class PatientRobustness(Contribution):
     """How robustly one patient responds."""
 
     evaluable_in: int = Field(description="Definitions that count the patient.", examples=[384])
@@ -291,7 +291,7 @@ class MeasureCurve(Grouped):
     declared: DeclaredPlace = Field(description="Where the declared definition lies.")
     choices: GridChoices = Field(description="What the definitions are made of.")
     picture: CurvePicture = Field(description="The data of one figure.")
-    patients: tuple[RespondedIn, ...] | None = Field(
+    patients: tuple[PatientRobustness, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
 
@@ -446,9 +446,9 @@ def _picture(made: SpecificationTable, estimates: list[Proportion]) -> CurvePict
     )
 
 
-def _patients(context: Context, made: SpecificationTable) -> tuple[RespondedIn, ...]:
+def _patients(context: Context, made: SpecificationTable) -> tuple[PatientRobustness, ...]:
     listed = zip(context.ids, made.counted.tolist(), made.responded.tolist(), strict=True)
-    return tuple(RespondedIn(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed)
+    return tuple(PatientRobustness(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed)
 
 
 def _definition(choice: Part) -> Definition:

@@ -28,12 +28,12 @@ from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
 from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
 from app.protocol.model import Protocol
-from app.timeline.columns import Floats
+from app.timeline.cohort import Floats
 
 Scale = Literal["ln", "raw"]
 
 
-class Difference(Contribution):
+class PatientDifference(Contribution):
     """The change of one patient."""
 
     difference: Number | None = Field(description="Week minus baseline, on the scale of the row.", examples=[-0.46])
@@ -58,7 +58,7 @@ class WeekChange(Grouped):
     )
     reason: WhyNull = None
     tests: tuple[TestResult, ...] = Field(description="Signed-rank test, then paired t test.", examples=[[]])
-    patients: tuple[Difference, ...] | None = Field(
+    patients: tuple[PatientDifference, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
     intervals: tuple[Interval, ...] = Field(description="Of the mean, the pseudomedian and the ratio.", examples=[[]])
@@ -129,7 +129,7 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
     study, weeks = context.study, context.protocol.weekly_change.weeks
     changes: list[Change] = []
     excluded: list[Excluded] = []
-    listed: list[tuple[Difference, ...] | None] = []
+    listed: list[tuple[PatientDifference, ...] | None] = []
     for week in weeks:
         difference = differences(study, measure, scale, week)
         changes.append(
@@ -165,9 +165,11 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
     return rows, excluded
 
 
-def _listed(context: Context, difference: Floats, reasons: Sequence[ExclusionReason | None]) -> tuple[Difference, ...]:
+def _listed(
+    context: Context, difference: Floats, reasons: Sequence[ExclusionReason | None]
+) -> tuple[PatientDifference, ...]:
     return tuple(
-        Difference(patient=patient, difference=None if reason else float(change), reason=reason)
+        PatientDifference(patient=patient, difference=None if reason else float(change), reason=reason)
         for patient, change, reason in zip(context.ids, difference, reasons, strict=True)
     )
 

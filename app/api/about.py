@@ -2,35 +2,33 @@
 internet is needed.
 """
 
-import base64
+import gzip
 import hashlib
-import pathlib
 import re
+from collections.abc import Callable
 from typing import Annotated, Literal
 
-import fastapi_offline
 from fastapi import APIRouter, FastAPI, Path, Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 
 from app import SOFTWARE
 from app.api.dependencies import IDENTIFIER, State
-from app.api.documentation import answers, openapi, openapi_yaml, reference, refuses
+from app.api.docs import PUBLIC
+from app.api.documentation import JSON, answers, openapi, openapi_yaml, reference, refuses
 from app.api.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of
-from app.api.responses import address, reply
+from app.api.responses import matches, reply
 from app.errors import SENTENCES, Busy, NotFound
 
 health = APIRouter(tags=["service"])
 """Whether the process lives, and whether it can serve."""
 router = APIRouter(tags=["service"])
-SCRIPTS = pathlib.Path(fastapi_offline.__file__).parent / "static"
-PUBLIC = {"Cache-Control": "public, max-age=300"}
 Slug = Annotated[
     str,
     Path(max_length=64, pattern=IDENTIFIER, description="Last part of the `type` of a problem.", examples=["invalid"]),
 ]
-_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_GZIP = re.compile(r"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)
+"""That a client takes gzip: it is named, and not with the weight 0."""
 
 
 class Health(BaseModel):
@@ -95,37 +93,37 @@ async def get_problem(slug: Slug) -> Response:
 
 
 @router.get("/openapi.json", include_in_schema=False)
-async def openapi_json(request: Request) -> Response:
-    """The description of the API as JSON."""
-    return reply(openapi(request.app), headers=PUBLIC)
+def openapi_as_json(request: Request) -> Response:
+    """The description of the API as JSON, for programs and therefore without spaces."""
+    return _described(request, JSON, lambda app: to_json(openapi(app)))
 
 
 @router.get("/openapi.yaml", include_in_schema=False)
 def openapi_as_yaml(request: Request) -> Response:
     """The description of the API as YAML."""
-    return Response(openapi_yaml(request.app), headers=PUBLIC, media_type="application/yaml")
+    return _described(request, "application/yaml", lambda app: openapi_yaml(app).encode())
 
 
-@router.get("/docs", include_in_schema=False)
-async def docs(request: Request) -> Response:
-    """A page to read the description and to try it; everything on it comes from here."""
-    page = get_swagger_ui_html(
-        title=request.app.title,
-        openapi_url=address(request, "/openapi.json"),
-        swagger_js_url=address(request, "/docs/files/swagger-ui-bundle.js"),
-        swagger_css_url=address(request, "/docs/files/swagger-ui.css"),
-        swagger_favicon_url=address(request, "/docs/files/favicon.png"),
-    )
-    digests = [hashlib.sha256(script.encode()).digest() for script in _INLINE.findall(bytes(page.body).decode())]
-    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-    page.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'self' {allowed}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "connect-src 'self'; frame-ancestors 'none'"
-    )
-    return page
+def _described(request: Request, media_type: str, write: Callable[[FastAPI], bytes]) -> Response:
+    """The description in one notation: written and compressed at the first request, then kept."""
+    kept: dict[str, dict[str, tuple[bytes, str]]] = request.app.state.descriptions
+    if media_type not in kept:
+        body = write(request.app)
+        kept[media_type] = {
+            coding: (each, f'"{hashlib.sha256(each).hexdigest()[:32]}"')
+            for coding, each in (("gzip", gzip.compress(body, mtime=0)), ("identity", body))
+        }
+    coding = "gzip" if _GZIP.search(request.headers.get("accept-encoding", "")) else "identity"
+    body, tag = kept[media_type][coding]
+    headers = PUBLIC | {"ETag": tag, "Vary": "Accept-Encoding"}
+    if matches(request.headers.get("if-none-match"), tag):
+        return Response(status_code=304, headers=headers)
+    if coding == "gzip":
+        headers["Content-Encoding"] = coding
+    return Response(body, headers=headers, media_type=media_type)
 
 
 def install(app: FastAPI) -> None:
     """Offer all of this."""
+    app.state.descriptions = {}
     app.include_router(router)
-    app.mount("/docs/files", StaticFiles(directory=SCRIPTS), name="docs-files")

@@ -25,9 +25,9 @@ from app.protocol.model import Protocol
 from app.report.document import Header, frame, frame_model, report_document, report_model
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
-from app.timeline.columns import Cohort
-from app.timeline.facts import History, normalise
-from app.timeline.model import Document, Many, Timeline
+from app.timeline.cohort import Cohort
+from app.timeline.document import Document, Many, Timeline
+from app.timeline.normalize import History, normalise
 
 router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
 WHOLE = "analyses"

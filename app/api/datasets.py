@@ -92,8 +92,9 @@ def _offered(protocol: Protocol, home: str, as_then: str) -> tuple[OfferedDatase
     )
 
 
-_READ = answers("The dataset.", {"type": "string"}, "ETag", media_type=CSV)
-_READ["content"][PARQUET] = {"schema": {"type": "string", "format": "binary"}}
+_FILE = {"type": "string", "format": "binary"}
+_READ = answers("The dataset.", _FILE, "ETag", media_type=CSV)
+_READ["content"][PARQUET] = {"schema": _FILE}
 
 
 @router.get(

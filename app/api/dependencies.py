@@ -15,7 +15,7 @@ from app.api.state import AppState
 from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
 from app.store.engine import Database
 from app.store.revisions import AsOf
-from app.timeline.moments import CLOCK_SKEW, Moment, microseconds, read_time
+from app.timeline.times import CLOCK_SKEW, Moment, microseconds, read_time
 
 IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
 """The identifiers of `timeline.model`, not of dots only: `.` and `..` mean something else in an address."""

@@ -4,7 +4,9 @@ Bodies are read from raw bytes and answered as bytes, so FastAPI sees no models.
 the document then holds every schema once, under the name of its class.
 """
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,7 +23,9 @@ from app.errors import ServiceError
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 _PLACE = "#/components/schemas/"
-_REFUSALS = "#/components/responses/"
+_RESPONSES = "#/components/responses/"
+_PARAMETERS = "#/components/parameters/"
+_HEADERS = "#/components/headers/"
 _LINE_BREAK = re.compile(r"(?<!\n)\n(?![\n-])")
 """A line break that only the width of the source made: neither a paragraph nor an item of a list begins after it."""
 _named: dict[str, type[BaseModel]] = {}
@@ -76,29 +80,39 @@ def reads(schemas: Mapping[str, dict[str, Any]], description: str) -> dict[str, 
     return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
+def text(media_type: str, holds: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a body that is no JSON document but lines of text; `holds` is the schema of what stands in them.
+
+    By `binary` generators of clients send and receive the body as it is.
+    """
+    return {"type": "string", "format": "binary", "contentMediaType": media_type, "contentSchema": holds}
+
+
 def answers(description: str, schema: dict[str, Any] | None, *headers: str, media_type: str = JSON) -> dict[str, Any]:
     """One documented response."""
     documented: dict[str, Any] = {"description": description}
     if schema is not None:
         documented["content"] = {media_type: {"schema": schema}}
     if headers:
-        documented["headers"] = {name: HEADERS[name] for name in headers}
+        documented["headers"] = {name: {"$ref": _HEADERS + name} for name in headers}
     return documented
-
-
-NOT_MODIFIED = answers("The representation is still the one that If-None-Match names.", None, "ETag")
 
 
 def refuses(*kinds: type[ServiceError], reading: bool = False) -> Responses:
     """The documented refusals of an operation: those named and those that any operation may give."""
     chosen = sorted({*kinds, *ALWAYS, *(READING if reading else ())}, key=lambda kind: kind.status)
-    return {kind.status: {"$ref": _REFUSALS + kind.__name__} for kind in chosen}
+    return {kind.status: {"$ref": _RESPONSES + kind.__name__} for kind in chosen}
 
 
 def shared(name: str, documented: dict[str, Any]) -> dict[str, Any]:
     """A reference to a response that several operations give, which the document will hold once."""
     _shared[name] = documented
-    return {"$ref": _REFUSALS + name}
+    return {"$ref": _RESPONSES + name}
+
+
+NOT_MODIFIED = shared(
+    "NotModified", answers("The representation is still the one that If-None-Match names.", None, "ETag")
+)
 
 
 def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
@@ -125,12 +139,10 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         schemas = document.get("components", {}).get("schemas", {}) | _schemas()
         document["components"] = {
             "schemas": {name: schemas[name] for name in sorted(schemas)},
-            "responses": _shared_refusals(document["paths"]),
+            "responses": _shared_responses(document["paths"]),
+            "parameters": _shared_parameters(document["paths"]),
+            "headers": HEADERS,
         }
-        for operation in _operations(document["paths"]):
-            for parameter in operation.get("parameters", []):
-                parameter["schema"] = _never_null(parameter["schema"])
-                parameter["schema"].pop("description", None)  # it stands beside the schema
         app.openapi_schema = _tidy(document)
     return app.openapi_schema
 
@@ -149,31 +161,60 @@ def _operations(paths: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from path.values()
 
 
-def _shared_refusals(paths: dict[str, Any]) -> dict[str, Any]:
-    """The refusals that operations refer to; FastAPI adds a description to each reference, which goes again."""
+def _shared_responses(paths: dict[str, Any]) -> dict[str, Any]:
+    """The responses that operations refer to; FastAPI adds a description to each reference, which goes again."""
     kinds = {kind.__name__: kind for kind in KINDS.values()}
     used: set[str] = set()
     for operation in _operations(paths):
         for status, response in operation["responses"].items():
             if "$ref" in response:
                 operation["responses"][status] = {"$ref": response["$ref"]}
-                used.add(response["$ref"].removeprefix(_REFUSALS))
+                used.add(response["$ref"].removeprefix(_RESPONSES))
     return {name: _shared.get(name) or _refusal(kinds[name]) for name in sorted(used)}
 
 
-def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter: one that may be left out is left out, it is never null."""
+def _shared_parameters(paths: dict[str, Any]) -> dict[str, Any]:
+    """Every parameter once, under its own name; operations then refer to it.
+
+    Where several parameters have one name, the one that most operations take keeps it. Each of the others is named
+    after the first operation that takes it, too.
+    """
+    uses: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for operation in _operations(paths):
+        for parameter in operation.get("parameters", []):
+            parameter["schema"] = _as_sent(parameter["schema"])
+            uses[json.dumps(parameter)] += 1
+            first.setdefault(json.dumps(parameter), operation["operationId"])
+    names: dict[str, str] = {}
+    for written, _ in uses.most_common():
+        name = json.loads(written)["name"].replace(":", ".")
+        names[written] = f"{name}.{first[written]}" if name in names.values() else name
+    for operation in _operations(paths):
+        for place, parameter in enumerate(operation.get("parameters", [])):
+            operation["parameters"][place] = {"$ref": _PARAMETERS + names[json.dumps(parameter)]}
+    return {name: json.loads(written) for name, written in sorted((name, written) for written, name in names.items())}
+
+
+def _as_sent(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter: it may be left out and is never null, and its description stands beside the schema.
+    A single value is an enumeration: generators of clients take no constant in a header.
+    """
     choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
-    if len(choices) != 1:
-        return schema
-    return {**choices[0], **{name: value for name, value in schema.items() if name not in {"anyOf", "default"}}}
+    if len(choices) == 1:
+        schema = {**choices[0], **{name: value for name, value in schema.items() if name not in {"anyOf", "default"}}}
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+    return {name: value for name, value in schema.items() if name != "description"}
 
 
 _DATA = frozenset({"example", "examples", "default", "enum", "const", "required"})
 
 
 def _tidy(part: Any, *, data: bool = False) -> Any:  # noqa: ANN401 - a JSON document
-    """The document without the titles that repeat names, and with paragraphs of descriptions on one line."""
+    """The document without the titles that repeat names, without defaults that say only that a field may be left out,
+    and with paragraphs of descriptions on one line.
+    """
     if isinstance(part, list):
         return [_tidy(each, data=data) for each in part]
     if not isinstance(part, dict) or data:
@@ -181,6 +222,8 @@ def _tidy(part: Any, *, data: bool = False) -> Any:  # noqa: ANN401 - a JSON doc
     tidied = {}
     for name, value in part.items():
         if name == "title" and isinstance(value, str) and "version" not in part:
+            continue
+        if name == "default" and value is None:
             continue
         if name == "description" and isinstance(value, str):
             tidied[name] = _LINE_BREAK.sub(" ", value)

@@ -14,7 +14,7 @@ from app.protocol.model import Protocol
 from app.report.document import Header, Provenance
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
-from app.timeline.columns import Cohort
+from app.timeline.cohort import Cohort
 
 Compute = Callable[[Header, Cohort, Protocol], bytes]
 

@@ -41,8 +41,7 @@ from app.store.snapshot import study_at
 from app.store.timelines import timeline_etag
 from app.submission import batches
 from app.submission.loop import Submitter
-from app.timeline.facts import History
-from app.timeline.model import (
+from app.timeline.document import (
     IDENTIFIER_PATTERN,
     AdverseEvent,
     Assessment,
@@ -55,7 +54,8 @@ from app.timeline.model import (
     Patient,
     Timeline,
 )
-from app.timeline.moments import instant_text
+from app.timeline.normalize import History
+from app.timeline.times import instant_text
 from app.timeline.vocabulary import AssessmentCode, Diagnosis, LabCode, Sex, Status
 
 router = APIRouter(tags=["patients"])

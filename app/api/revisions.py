@@ -11,12 +11,12 @@ from app.api.responses import page
 from app.errors import MalformedDocument, NotFound
 from app.store.revisions import RevisionRecord
 from app.store.snapshot import study_at
-from app.timeline.moments import instant_text
+from app.timeline.times import instant_text
 
 router = APIRouter(tags=["revisions"])
 
 
-class Revision(BaseModel):
+class RevisionSummary(BaseModel):
     """One accepted submission."""
 
     revision: int = Field(description="Its number; a study counts 1, 2, 3 and so on.", examples=[16])
@@ -43,7 +43,7 @@ class Revision(BaseModel):
 class RevisionPage(BaseModel):
     """A page of revisions, oldest first."""
 
-    items: list[Revision] = Field(description="The revisions.", examples=[[specimen(Revision)]])
+    items: list[RevisionSummary] = Field(description="The revisions.", examples=[[specimen(RevisionSummary)]])
     next: str | None = Field(
         description="Address of the next page.", examples=["/v1/studies/demo/revisions?cursor=WzEwMF0"]
     )

@@ -6,17 +6,11 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
+from app.api.home import first_steps
 from app.log import log_to_stdout
 from app.settings import Settings
 
 GRACE_SECONDS = 25
-TO_TRY = """
-Try:
-  curl {at}/v1/studies/demo/analyses/response-rates
-  curl {at}/v1/studies/demo/analyses/ck-normal-time
-  curl {at}/v1/studies/demo/patients/P01/events -H 'Content-Type: application/json' -d '{{"patient": {{"id": "P01"}}, \
-"labs": [{{"code": "CK", "time": "2006-09-04T09:00:00+09:00", "value": 152, "unit": "U/L", "upper_limit": 163}}]}}'
-"""
 
 
 class Server(uvicorn.Server):
@@ -30,7 +24,7 @@ class Server(uvicorn.Server):
         """Begin to listen."""
         await super().startup(sockets)
         if self.started:
-            sys.stdout.write(TO_TRY.format(at=self.address()))
+            sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in first_steps(self.address())))
             sys.stdout.flush()
 
     def address(self) -> str:

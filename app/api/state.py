@@ -20,9 +20,9 @@ from app.errors import Busy
 from app.protocol.presets import SEED_2008
 from app.settings import Settings
 from app.store.engine import Database
-from app.timeline.columns import Cohort
-from app.timeline.facts import normalise
-from app.timeline.model import Timeline
+from app.timeline.cohort import Cohort
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
 
 log = logging.getLogger("myoresponse")
 _DAYS = ["2005-03-14", "2005-04-11", "2005-04-18", "2005-04-25", "2005-05-09", "2005-06-06", "2005-08-01", "2005-10-01"]

@@ -18,9 +18,9 @@ from app.protocol.presets import SEED_2008
 from app.store import studies
 from app.store.engine import Transaction
 from app.store.snapshot import study_at
-from app.timeline.codes import Meaning
-from app.timeline.model import TEXT_PATTERN, Document, Text
-from app.timeline.moments import instant_text
+from app.timeline.document import TEXT_PATTERN, Document, Text
+from app.timeline.times import instant_text
+from app.timeline.vocabulary import Meaning
 
 router = APIRouter(tags=["studies"])
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
 from app.api.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
-from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen
+from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
 from app.api.problems import Problem
 from app.api.responses import reply
 from app.api.streaming import StreamedOutcomes, item_document
@@ -18,7 +18,7 @@ from app.report.table import Cell, lines
 from app.submission.batches import ItemStatus, counted, store_table, store_timelines
 from app.submission.loop import Submitter
 from app.submission.streams import Stream
-from app.timeline.model import LabResult, Timeline
+from app.timeline.document import LabResult, Timeline
 
 router = APIRouter(tags=["patients"])
 
@@ -92,7 +92,7 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
     operation_id="postTimelines",
     summary="Add many timelines",
     openapi_extra=reads(
-        {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: reference(Timeline)},
+        {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: text(NDJSON, reference(Timeline))},
         "An array of timelines, or one timeline a line.",
     ),
     responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
@@ -212,6 +212,7 @@ class LabsOutcome(BaseModel):
     )
 
 
+_TABLE = text(CSV, {"type": "array", "items": reference(LabRow)})
 EXAMPLES: tuple[dict[str, Cell], ...] = (
     {
         "patient": "P01", "time": "2005-03-16T09:48:00+09:00", "code": "CK", "value": 1101, "unit": "U/L",
@@ -234,9 +235,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
     "/v1/studies/{study}/labs",
     operation_id="postLabs",
     summary="Add a table of laboratory results",
-    openapi_extra=reads(
-        {CSV: {"type": "array", "items": reference(LabRow)}}, "A table in UTF-8: a header, then one result a row."
-    ),
+    openapi_extra=reads({CSV: _TABLE}, "A table in UTF-8: a header, then one result a row."),
     responses={
         200: answers("One outcome a patient.", reference(LabsOutcome)),
         **refuses(NotFound, Conflict, Erased, reading=True),
@@ -281,7 +280,7 @@ def post_labs(
     operation_id="getLabsTemplate",
     summary="Read a template for laboratory results",
     responses={
-        200: answers("The template.", {"type": "array", "items": reference(LabRow)}, media_type=CSV),
+        200: answers("The template.", _TABLE, media_type=CSV),
         **refuses(),
     },
 )

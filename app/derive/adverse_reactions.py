@@ -8,7 +8,7 @@ import numpy as np
 from app.derive.exposure import Exposure
 from app.derive.reasons import FlagCode
 from app.protocol.model import AdverseReactions
-from app.timeline.columns import NO_TIME, Bools, Cohort, Events
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Events
 
 
 @dataclass(frozen=True, slots=True, eq=False)

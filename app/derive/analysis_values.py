@@ -10,7 +10,7 @@ from app.derive.exposure import Exposure
 from app.derive.per_patient import pick, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.parts import Scale
-from app.timeline.columns import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
+from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
 
 Order = tuple[Ints | Floats, ...]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.per_patient import NONE, Code
-from app.timeline.columns import Bools, Ints
+from app.timeline.cohort import Bools, Ints
 
 Derived = TypeVar("Derived")
 

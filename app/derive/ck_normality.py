@@ -8,7 +8,7 @@ import numpy as np
 from app.derive.analysis_values import AnalysisValues
 from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
-from app.timeline.columns import NO_TIME, Bools, Ints, Labs
+from app.timeline.cohort import NO_TIME, Bools, Ints, Labs
 
 NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
 _BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4

@@ -13,7 +13,7 @@ from app.derive.exact_comparison import sign_of_sum, written
 from app.derive.per_patient import NONE, pick, pick_int
 from app.protocol.improvement import CoreSet, CoreSetMeasure
 from app.protocol.parts import Scale
-from app.timeline.columns import COMPARATORS, NO_TIME, Bools, Floats, Ints, Words
+from app.timeline.cohort import COMPARATORS, NO_TIME, Bools, Floats, Ints, Words
 from app.timeline.vocabulary import Direction
 
 Recorded = tuple[AnalysisValues, Mapping[int, Ints]]

@@ -7,7 +7,7 @@ import numpy as np
 from app.derive.doses import infusion_doses
 from app.derive.exposure import Exposure
 from app.derive.per_patient import first_where, pick_int
-from app.timeline.columns import NO_TIME, Cohort, Floats, Ints
+from app.timeline.cohort import NO_TIME, Cohort, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.derive.exposure import Exposure
-from app.timeline.columns import NO_TIME, Cohort, Floats, Infusions
+from app.timeline.cohort import NO_TIME, Cohort, Floats, Infusions
 from app.timeline.vocabulary import DAILY_MILLIGRAMS
 
 _GRAMS = {"g/kg": 1.0, "mg/kg": 1e-3, "g": 1.0, "mg": 1e-3}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 _NEARLY = 1e-12
 """Well above the rounding error of a sum of three products of doubles, relative to their size."""

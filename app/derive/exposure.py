@@ -8,7 +8,7 @@ import numpy as np
 from app.derive.per_patient import any_where, count_where, first_where, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.model import Treatment
-from app.timeline.columns import NO_TIME, Bools, Cohort, Infusions, Ints
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Infusions, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 from app.derive.core_set import CoreSetCourse
 from app.derive.relative_change import BoundedVerdict, at_least, improved, worsened
 from app.protocol.improvement import CoreSetMeasure, DefinitionOfImprovement
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 
 @dataclass(frozen=True, slots=True, eq=False)

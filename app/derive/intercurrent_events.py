@@ -11,7 +11,7 @@ import numpy as np
 
 from app.derive.doses import prednisolone
 from app.derive.exposure import Exposure, first_new_drug_day
-from app.timeline.columns import NO_TIME, Bools, Cohort, Floats, Ints, Medications
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints, Medications
 from app.timeline.vocabulary import DAILY_MILLIGRAMS
 
 Event = Literal["second_course", "new_immunosuppressant", "steroid_increase", "steroid_taper", "death"]

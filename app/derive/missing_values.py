@@ -20,7 +20,7 @@ from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.endpoints import CkDecreaseOrNormal, PointsAboveBaseline, ResponseRule
 from app.protocol.improvement import CoreSet, ImprovementScore
-from app.timeline.columns import NO_TIME, Bools, Ints
+from app.timeline.cohort import NO_TIME, Bools, Ints
 
 Lacking = Literal["value", "upper_limit"]
 Purpose = Literal["baseline", "window", "normality"]

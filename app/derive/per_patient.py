@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 NONE = -1
 Code = TypeVar("Code", bound=str)

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.derive.core_set import Followed
 from app.derive.exact_comparison import sign_of_sum
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

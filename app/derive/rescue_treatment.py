@@ -8,7 +8,7 @@ from app.derive.ck_normality import RemissionEpisodes
 from app.derive.exposure import Exposure, first_new_drug_day
 from app.derive.per_patient import included
 from app.protocol.endpoints import RescueStrategy
-from app.timeline.columns import NO_TIME, Bools, Cohort, Ints
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Ints
 
 CAUSES = ("abnormal", "rescue", "death")
 CENSORED, ABNORMAL, RESCUED, DIED = 0, 1, 2, 3

@@ -18,7 +18,7 @@ from app.protocol.endpoints import (
     ResponseRule,
 )
 from app.protocol.parts import Scale
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.derive.exposure import Exposure
-from app.timeline.columns import NO_TIME, Bools, Events, Infusions, Ints
+from app.timeline.cohort import NO_TIME, Bools, Events, Infusions, Ints
 
 UNKNOWN = -1
 """The window of an event whose onset is unknown."""

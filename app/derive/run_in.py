@@ -8,7 +8,7 @@ from app.derive.analysis_values import AnalysisValues
 from app.derive.per_patient import count_where
 from app.derive.visits import window
 from app.protocol.model import CkChange, Visits
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 SLOPE_DAYS = 28
 """Slopes are per four weeks, the period that the before/after comparison is about."""

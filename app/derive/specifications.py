@@ -33,7 +33,7 @@ from app.protocol.specification import (
     Specification,
     VisitWindow,
 )
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 _AT_LEAST = 3
 """Comparators from this one on say that the value may be any higher one, which proves no fall."""

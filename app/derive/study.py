@@ -41,7 +41,7 @@ from app.derive.visits import baseline_too_old, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule
 from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
-from app.timeline.columns import NO_TIME, Bools, Cohort, Floats, Ints
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints
 from app.timeline.vocabulary import LAB_CODES
 
 

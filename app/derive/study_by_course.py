@@ -17,7 +17,7 @@ from app.derive.per_patient import NONE
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.model import Protocol
-from app.timeline.columns import NO_TIME, Assessments, Bools, Cohort, Ints, Labs
+from app.timeline.cohort import NO_TIME, Assessments, Bools, Cohort, Ints, Labs
 from app.timeline.vocabulary import LAB_CODES
 
 Values = TypeVar("Values", Labs, Assessments)

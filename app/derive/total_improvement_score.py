@@ -18,7 +18,7 @@ from app.derive.core_set import CoreSetCourse, Followed
 from app.derive.exact_comparison import sign_of_sum
 from app.derive.relative_change import BoundedVerdict, at_least, worse_by_points, worsened
 from app.protocol.improvement import TABLE, CoreSetMeasure, ImprovementScore, Worsening
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 _NEARLY = 1e-12
 AnArray = TypeVar("AnArray", Floats, Bools)

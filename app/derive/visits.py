@@ -7,7 +7,7 @@ import numpy as np
 from app.derive.analysis_values import AnalysisValues
 from app.derive.per_patient import last_where, nearest_where, pick_int
 from app.protocol.model import Visits
-from app.timeline.columns import Bools, Ints
+from app.timeline.cohort import Bools, Ints
 
 
 def baseline(records: AnalysisValues) -> Ints:

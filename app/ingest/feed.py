@@ -15,11 +15,10 @@ from pydantic import BaseModel, ValidationError
 from app.errors import Fault, FaultCode, InvalidDocument
 from app.ingest.pseudonyms import Pseudonyms
 from app.ingest.structure import structure
-from app.timeline.codes import CodeBook
-from app.timeline.facts import MOST_FAULTS, Reading
-from app.timeline.history import History
-from app.timeline.model import ITEMS, Patient, Timeline
-from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+from app.timeline.document import ITEMS, Patient, Timeline
+from app.timeline.facts import History
+from app.timeline.normalize import MOST_FAULTS, Reading
+from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
 Skipped = Literal["resource", "code", "status", "value", "segment"]

@@ -13,8 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
 from app.ingest.structure import Found, Path, known_names, structure
 from app.ingest.syntax import check_syntax, first_pass, value_faults
-from app.timeline.facts import MOST_FAULTS, SECTIONS, History, Reading, normalise
-from app.timeline.model import (
+from app.timeline.document import (
     AdverseEvent,
     Assessment,
     Ended,
@@ -26,6 +25,7 @@ from app.timeline.model import (
     Patient,
     Timeline,
 )
+from app.timeline.normalize import MOST_FAULTS, SECTIONS, History, Reading, normalise
 
 __all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
 

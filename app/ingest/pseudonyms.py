@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from app.errors import FaultCode
-from app.timeline.model import IDENTIFIER_PATTERN
+from app.timeline.document import IDENTIFIER_PATTERN
 from app.timeline.resource import SUBJECT_SYSTEM
 
 _IDENTIFIER = re.compile(IDENTIFIER_PATTERN[:-1] + r"\Z")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, TypeAdapter, ValidationErr
 from pydantic_core import ErrorDetails
 
 from app.errors import Fault, FaultCode, pointer
-from app.timeline.model import IDENTIFIER_PATTERN
+from app.timeline.document import IDENTIFIER_PATTERN
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 

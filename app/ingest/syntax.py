@@ -13,7 +13,7 @@ from typing import Any
 import jiter
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge, pointer
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 
 DEEPEST = 32
 """No document of ours is nested deeper than ten levels."""

@@ -26,12 +26,11 @@ from app.errors import (
 from app.ingest.feed import Feed, Place, Skipped, Statement, history_of
 from app.ingest.native import MOST_FACTS, MOST_ITEMS
 from app.ingest.pseudonyms import Identifier
-from app.timeline.codes import OWN_SYSTEM, Coding
-from app.timeline.facts import MOST_FAULTS
-from app.timeline.history import FIELDS, History
-from app.timeline.model import LabResult
-from app.timeline.moments import with_offset
-from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, STATUSES, WITHDRAWN
+from app.timeline.document import LabResult
+from app.timeline.facts import FIELDS, History
+from app.timeline.normalize import MOST_FAULTS
+from app.timeline.times import with_offset
+from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
 
 REQUIRED = ("patient", "code", "time", "value", "unit")
 COLUMNS = (*dict.fromkeys((*REQUIRED, *LabResult.model_fields)), "code_system", "code_text")

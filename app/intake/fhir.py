@@ -48,7 +48,7 @@ from app.store.resources import Identities
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 from app.timeline.resource import Found, ResourceKey, ResourceType
 
 FORMAT = "fhir-r4"

@@ -14,7 +14,7 @@ from app.store.engine import Database, Transaction
 from app.store.ledger import Counts
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 
 FORMAT = "hl7v2"
 

@@ -28,10 +28,10 @@ from app.ingest.fhir.entries import Entry, Reference, Request
 from app.ingest.fhir.patients import RESOURCE_IDS
 from app.ingest.fhir.resource import as_source
 from app.ingest.pseudonyms import Identifier, Pseudonyms
-from app.timeline.facts import MOST_FAULTS, SECTIONS
-from app.timeline.history import AnyFact, History
-from app.timeline.moments import instant_text
+from app.timeline.facts import AnyFact, History
+from app.timeline.normalize import MOST_FAULTS, SECTIONS
 from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, FactNumber, Found, NumberedFact, ResourceKey
+from app.timeline.times import instant_text
 from app.timeline.vocabulary import WITHDRAWN
 
 ERASE_INSTEAD = (

@@ -20,7 +20,7 @@ from app.mllp.security import may_send, tls_context
 from app.settings import Settings
 from app.store.engine import Database
 from app.submission.feeds import read_feed
-from app.timeline.moments import microseconds
+from app.timeline.times import microseconds
 
 
 class CannotListen(Exception):

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.report.fhir import resource_of
-from app.timeline.moments import instant_text
 from app.timeline.resource import Found
+from app.timeline.times import instant_text
 
 
 def searchset(

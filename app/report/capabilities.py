@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from app import __version__
 from app.report.fhir import ADMINISTRATION_STATUS
-from app.timeline.codes import KNOWN, OWN_SYSTEM
+from app.timeline.vocabulary import KNOWN, OWN_SYSTEM
 
 DATE = "2026-11-23"
 """When this statement was last changed; it differs from call to call in nothing but what a study declares."""

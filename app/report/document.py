@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, create_model
 
 from app.analyses import REPORTED, Answer, Report
 from app.analyses.answer import Populations
-from app.analyses.report import Step
+from app.analyses.report import FlowStep
 from app.estimate.results import Result
 
 _SHARED = {"populations"}
@@ -48,7 +48,8 @@ class Header(Result):
 @cache
 def frame_model(answer_type: type[Answer]) -> type[BaseModel]:
     """The model of a single answer as it is sent, for the documentation."""
-    return create_model(f"{answer_type.__name__}Answer", __base__=(answer_type, Header), __doc__=answer_type.__doc__)
+    name = f"{answer_type.__name__.removesuffix('Answer')}Answer"
+    return create_model(name, __base__=(answer_type, Header), __doc__=answer_type.__doc__)
 
 
 @cache
@@ -71,7 +72,7 @@ def report_model() -> type[BaseModel]:
         __base__=Header,
         __doc__="The whole report: every answer of one study at one revision.",
         populations=(Populations, Field(description="The populations.")),
-        flow=(tuple[Step, ...], Field(description="From all patients to each estimate.", examples=[[]])),
+        flow=(tuple[FlowStep, ...], Field(description="From all patients to each estimate.", examples=[[]])),
         analyses=(analyses, Field(description="The answers by name.")),
     )
 

@@ -8,12 +8,11 @@ they were given, so that the same resource sent again says nothing new. What a t
 from collections.abc import Callable
 from typing import Any, cast
 
-from app.timeline.codes import ATC, IVIG, LOINC, OWN_SYSTEM
-from app.timeline.history import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact
-from app.timeline.moments import instant_text
-from app.timeline.persons import MERGED_INTO
+from app.timeline.facts import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact
+from app.timeline.merged_records import MERGED_INTO
 from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, Found
-from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, UNITS
+from app.timeline.times import instant_text
+from app.timeline.vocabulary import ANALYTES, ATC, INSTRUMENTS, IVIG, LOINC, OWN_SYSTEM, UNITS
 
 LATE = "late"
 """Tag of a version that never stood: what it says had been superseded before it came."""

@@ -10,7 +10,7 @@ from app.analyses.improvement.improvement_score import ImprovementScoreAnswer
 from app.analyses.response_rates import ResponseRates
 from app.analyses.safety.adverse_reactions import AdverseReactionRates
 from app.report.document import Header
-from app.timeline.codes import OWN_SYSTEM
+from app.timeline.vocabulary import OWN_SYSTEM
 
 MEASURE = "urn:myoresponse:measure:"
 EXTENSION = "urn:myoresponse:extension:"

@@ -19,7 +19,7 @@ from app.store.statements import Insertion, Statement
 from app.store.supersession import Counts
 from app.store.tables import aliases, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
-from app.timeline.persons import MERGED_INTO
+from app.timeline.merged_records import MERGED_INTO
 
 _INSERT = Insertion(erasures)
 _DELETE_PATIENT = Statement(patients.delete().where(patients.c.key == bindparam("patient")), "patient")

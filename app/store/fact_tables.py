@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, litera
 from app.store.statements import CHUNKS, Insertion, Row, Statement, filled, listed, listed_names
 from app.store.supersession import Assertion, Fact
 from app.store.tables import FACTS
-from app.timeline.history import FIELDS, AnyFact
+from app.timeline.facts import FIELDS, AnyFact
 from app.timeline.vocabulary import WITHDRAWN
 
 LATEST = 2**62

@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any
 
 from app.store.supersession import IDENTITY, Changes, Fact
-from app.timeline.history import FIELDS, KINDS, LATER
+from app.timeline.facts import FIELDS, KINDS, LATER
 
 NO_HASH = bytes(32)
 """The hash before the first one."""

@@ -15,7 +15,7 @@ from app.store.statements import Statement, filled, listed, listed_names
 from app.store.supersession import IDENTITY, STATUS, Assertion, order
 from app.store.tables import FACTS, revisions
 from app.store.timelines import fact_document, find_patient
-from app.timeline.model import Kind
+from app.timeline.document import Kind
 from app.timeline.vocabulary import WITHDRAWN
 
 Reason = Literal["superseded", "withdrawn", "withdrawal", "left_out", "late"]

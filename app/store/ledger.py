@@ -26,8 +26,8 @@ from app.store.erasure import readmission
 from app.store.revision_builder import PatientState, RevisionBuilder
 from app.store.supersession import Counts, Tally
 from app.store.timelines import check_etag
-from app.timeline.facts import SECTIONS
-from app.timeline.history import History
+from app.timeline.facts import History
+from app.timeline.normalize import SECTIONS
 
 __all__ = ["Counts", "Outcome", "Submission", "replace", "submit", "submit_each"]
 

@@ -30,9 +30,9 @@ from app.store.resources import Identities, locate, patient_key
 from app.store.statements import Row, Statement, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.tables import FACTS, patient_attributes, patients, revisions
-from app.timeline.history import KINDS, AttributeFact, attribute
-from app.timeline.moments import DAY_MICROSECONDS
+from app.timeline.facts import KINDS, AttributeFact, attribute
 from app.timeline.resource import KINDS_OF, Found, ResourceType
+from app.timeline.times import DAY_MICROSECONDS
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb"]

@@ -15,7 +15,7 @@ from app.store.statements import Statement, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.supersession import Assertion
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies
-from app.timeline.history import AttributeFact, attribute
+from app.timeline.facts import AttributeFact, attribute
 from app.timeline.resource import (
     KINDS_OF,
     TYPE_OF,

@@ -20,7 +20,7 @@ from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study
 from app.store.statements import Insertion, Statement, filled, listed, listed_names
 from app.store.supersession import Assertion, Changes, Counts, Fact
 from app.store.tables import erasures, leaves, patients, revisions, studies
-from app.timeline.history import KINDS
+from app.timeline.facts import KINDS
 
 _STUDY = select(studies.c.key, studies.c.secret).where(studies.c.id == bindparam("study"))
 LOCK_STUDY = Statement(_STUDY.with_for_update(), "study")

@@ -17,10 +17,10 @@ from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
 from app.store.studies import Study
 from app.store.timelines import PatientSummary
-from app.timeline.columns import Cohort
-from app.timeline.moments import instant_text, microseconds
+from app.timeline.cohort import Cohort
 from app.timeline.resource import Found, ResourceType
-from app.timeline.sources import Sources
+from app.timeline.source_facts import Sources
+from app.timeline.times import instant_text, microseconds
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from app.timeline.history import AttributeFact, Order, assertion_order
+from app.timeline.facts import AttributeFact, Order, assertion_order
 from app.timeline.vocabulary import WITHDRAWN
 
 Fact = tuple[Any, ...]

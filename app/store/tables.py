@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import REAL
 
-from app.timeline.history import FACT_TYPES, FIELDS, FINITE, AnyFact
+from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
 SCHEMA_REVISION = "0002"
 """The migration that these tables are the result of; a test holds it against the scripts in `alembic/`."""

@@ -21,13 +21,13 @@ from app.store.hashes import tombstone
 from app.store.statements import Statement, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
-from app.timeline.columns import REQUIRED, TABLES, Cohort, Row, content_of, is_read, patient_row, standing_rows
-from app.timeline.facts import PATIENT_ATTRIBUTES, SECTIONS
-from app.timeline.history import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact, standing
-from app.timeline.model import ITEMS, Sourced
-from app.timeline.moments import day_text
-from app.timeline.persons import MERGED_INTO, persons, stated_as_one
-from app.timeline.sources import Source, Sources, aligned
+from app.timeline.cohort import REQUIRED, TABLES, Cohort, Row, content_of, patient_row, standing_rows
+from app.timeline.document import ITEMS, Sourced
+from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact, standing
+from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
+from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
+from app.timeline.source_facts import Source, Sources, aligned
+from app.timeline.times import day_text
 
 _BEFORE, _AFTER = -(2**63), 2**63
 
@@ -263,14 +263,14 @@ def _of_persons(
     """What stands of the facts of merged records, decided over all records of a person."""
     names = {keys[one]: one for survivor, records in merged.items() for one in (survivor, *records)}
     facts = _asserted(connection, kind, revision, names) if names else {}
-    content = content_of(kind)
     for survivor, records in merged.items():
         said = [(fact, one) for one in (survivor, *records) for fact in facts.get(one, ())]
         record_of = {id(fact): one for fact, one in said}
         for fact in standing([fact for fact, _ in said]):
-            if is_read(kind, fact):
+            content = content_of(kind, fact)
+            if content is not None:
                 time = _text(getattr(fact, _TIME_OF.get(kind, "time")))
-                yield Source(survivor, record_of[id(fact)], content(fact), fact.id, fact.source, time)
+                yield Source(survivor, record_of[id(fact)], content, fact.id, fact.source, time)
 
 
 def _text(time: str | int | None) -> str | None:

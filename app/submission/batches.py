@@ -14,8 +14,8 @@ from app.store.collector import collector_paused
 from app.store.engine import Database
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
-from app.timeline.facts import MOST_FAULTS
-from app.timeline.history import History
+from app.timeline.facts import History
+from app.timeline.normalize import MOST_FAULTS
 
 CSV = "csv"
 ItemStatus = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]

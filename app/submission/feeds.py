@@ -8,8 +8,8 @@ from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
 from app.store import studies
 from app.store.engine import Database, Transaction
-from app.timeline.codes import CodeBook
-from app.timeline.moments import CLOCK_SKEW
+from app.timeline.times import CLOCK_SKEW
+from app.timeline.vocabulary import CodeBook
 
 
 def feed_of(transaction: Transaction, study_id: str, secret: str | None, now: int) -> Feed:

@@ -15,7 +15,7 @@ from app.store import ledger
 from app.store.engine import Database, Transaction
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
-from app.timeline.history import History
+from app.timeline.facts import History
 
 GROUP = 100
 """Items stored in one transaction; each has a revision of its own."""

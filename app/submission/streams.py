@@ -11,7 +11,7 @@ from app.store.collector import collector_paused
 from app.store.engine import Database
 from app.submission import loop
 from app.submission.batches import ItemOutcome, ItemStatus, content_of, outcome_of
-from app.timeline.moments import latest_acceptable, microseconds
+from app.timeline.times import latest_acceptable, microseconds
 
 GROUP_BYTES = 1_000_000
 """Bytes of lines from which on a group is full, however few they are."""

@@ -1,413 +1,319 @@
-"""A timeline becomes facts: codes resolved, units converted, times read, each fact with the identity it is kept by.
+"""The schema of facts: what a patient's history consists of once it has been read.
 
-`normalise` is the one way from a document to facts. It reports every fault that it finds, each with a JSON pointer.
+Each kind of fact is one type, and each of its fields is written here once, with all that the other parts of the service
+have to know of it. Its type is the type that is stored. The text beside the type says what the field means. `Read` says
+that analyses read it, `Sent` how a document writes it, `FINITE` and `LATER` what the store has to know. The tables of
+the store, the rows and columns of a cohort and the documents that are sent follow from this.
 
-The identity of a fact is what makes a second statement a correction rather than a second fact. Where the sender numbers
-a fact, it is (source, number, code): one accession carries many analytes, and two laboratories use the same number.
-Where not: a laboratory result and an assessment are (code, time with its precision, source), an infusion (product,
-time), a medication (drug, start), an adverse event (term, onset), an attribute of the patient its name. Identities are
-text with the free part last, so that no two different ones are spelt alike.
+Numbers are in canonical units. A time is kept as it was written; beside it stand its calendar day and its instant.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import date
-from operator import itemgetter
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
-from app.errors import Fault, FaultCode, InvalidDocument, pointer
-from app.timeline.history import (
-    FIELDS,
-    KINDS,
-    AnyFact,
-    AssessmentFact,
-    AttributeFact,
-    EventFact,
-    History,
-    InfusionFact,
-    LabFact,
-    MedicationFact,
-    Sent,
-    attribute,
-)
-from app.timeline.model import (
-    ITEMS,
-    AdverseEvent,
-    Assessment,
-    Infusion,
-    LabResult,
-    LabSeries,
-    Medication,
-    Sourced,
-    Timeline,
-)
-from app.timeline.moments import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, read_time
-from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, LAB_CODE_OF, UNITS, WITHDRAWN, Unit, in_canonical_unit
-
-__all__ = [
-    "KINDS",
-    "MOST_FAULTS",
-    "PATIENT_ATTRIBUTES",
-    "SECTIONS",
-    "AnyFact",
-    "AssessmentFact",
-    "AttributeFact",
-    "EventFact",
-    "History",
-    "InfusionFact",
-    "LabFact",
-    "MedicationFact",
-    "Reading",
-    "normalise",
-]
-
-SECTIONS = {
-    "labs": "labs",
-    "assessments": "assessments",
-    "infusions": "infusions",
-    "medications": "medications",
-    "events": "adverse_events",
-}
-PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into")
-MOST_FAULTS = 1000
-"""How many faults of one document are listed; whoever sent more has one fault many times over."""
-
-_UNIT_OF: dict[tuple[str, str], Unit] = {
-    (code, unit.spelling): unit
-    for code, analyte in ANALYTES.items()
-    for unit in UNITS.values()
-    if unit.quantity == analyte.quantity
-}
-_CANONICAL = frozenset(unit.spelling for unit in UNITS.values() if unit.factor == 1)
-_assertion = itemgetter(*(LabFact._fields.index(name) for name in ("identity", "version", "issued", "status")))
-_json = json.JSONEncoder(sort_keys=True).encode
-AFact = TypeVar("AFact", bound=AnyFact)
+from app.timeline.times import day_text, instant_text
+from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, STATUS_ORDER, WITHDRAWN, Comparator
 
 
-def normalise(timeline: Timeline, latest: int) -> History:
-    """The facts of a timeline.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Analyses read this field: it is a column of the cohort.
 
-    `latest` is the latest instant that a fact may name, in microseconds since 1970 (`moments.latest_acceptable`).
-    Raises `InvalidDocument` with every fault found.
+    `place` is its place in a row, after the patient; `sort` its place in the order of the rows. Of a text with `words`
+    the column holds the place in them. `absent` stands for a missing whole number, where that is not
+    `columns.NO_TIME`. Analyses leave a fact out that has no value in a `required` field.
     """
-    reading = Reading(latest)
-    history = reading.history(timeline)
-    if reading.faults:
-        raise InvalidDocument(faults=reading.faults)
-    return history
+
+    place: int
+    sort: int
+    words: tuple[str | None, ...] = ()
+    absent: int | None = None
+    required: bool = False
 
 
-@dataclass(slots=True)
-class Reading:
-    """One pass over one document: the clock it is read by and the faults found so far."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a document says this field, where not by its name and as it is stored.
 
-    latest: int
-    faults: list[Fault] = field(default_factory=list)
+    `write` makes of the stored value what is sent. `given` is the field that holds the number as it was sent, where
+    that was in another unit than the canonical one.
+    """
+
+    name: str | None = None
+    write: Callable[[Any], Any] | None = None
+    given: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What else the store has to know of a field."""
+
+    meaning: str
+
+
+FINITE = Mark("The database refuses infinity and NaN here.")
+LATER = Mark(
+    "The field came after the first release. The leaf of a revision holds it only where a fact has a value in it, so "
+    "that leaves that were made before stay what they are. Such fields are the last ones of their kind."
+)
+
+
+def _truth(related: str) -> bool | str:
+    return {"true": True, "false": False}.get(related, related)
+
+
+# What fields of several kinds mean
+Identity = Annotated[str, "what the fact is kept by; a second statement with the same is a correction"]
+NumberedBy = Annotated[str | None, "who gave `id`: a laboratory or a system"]
+Number = Annotated[str | None, "the source's own number of the fact"]
+Version = Annotated[int | None, "version of the fact at its source"]
+Issued = Annotated[
+    int | None, "when the source released this version, in microseconds since 1970", Sent(write=instant_text)
+]
+StatusWord = Annotated[str, "one of `vocabulary.STATUSES`"]
+WrittenTime = Annotated[str, "date or time as it was written"]
+Day = Annotated[int, "calendar day as it was written, in days since 1970-01-01"]
+Instant = Annotated[int | None, "microseconds since 1970-01-01T00:00Z; a date alone has none"]
+WrittenInUtc = Annotated[bool, "the time was written in UTC, which does not say the day at the laboratory"]
+Dose = Annotated[float | None, "dose in `unit`", FINITE]
+SentUnit = Annotated[str | None, "unit as it was sent"]
+
+
+class AttributeFact(NamedTuple):
+    """One attribute of the patient, under its name.
+
+    Attributes carry no version: when they were issued decides between two, where that was sent, else arrival.
+    """
+
+    identity: Annotated[str, "name of the attribute", Read(1, sort=1), Sent("name")]
+    source: NumberedBy
+    id: Number
+    version: Version
+    issued: Issued
+    status: StatusWord
+    value: Annotated[str, "JSON text", Read(2, sort=2), Sent(write=json.loads)]
+
+
+def attribute(name: str, value: str, issued: int | None = None, status: str = "final") -> AttributeFact:
+    """A statement about the patient; `value` is JSON text."""
+    return AttributeFact(name, None, None, None, issued, status, value)
+
+
+class LabFact(NamedTuple):
+    """One laboratory result."""
+
+    identity: Identity
+    source: NumberedBy
+    id: Number
+    version: Version
+    issued: Annotated[Issued, Read(8, sort=4)]
+    status: StatusWord
+    code: Annotated[str, "short name of the analyte", Read(1, sort=1, words=LAB_CODES)]
+    time: WrittenTime
+    day: Annotated[Day, Read(2, sort=2)]
+    instant: Annotated[Instant, Read(3, sort=3)]
+    utc: Annotated[WrittenInUtc, Read(4, sort=9)]
+    value: Annotated[
+        float | None,
+        "the result in the canonical unit of the analyte; absent where the status withdraws it",
+        Read(5, sort=5, required=True),
+        Sent(given="given_value"),
+        FINITE,
+    ]
+    upper_limit: Annotated[
+        float | None,
+        "upper limit of normal of this result, in the canonical unit",
+        Read(6, sort=6),
+        Sent(given="given_upper_limit"),
+        FINITE,
+    ]
+    lower_limit: Annotated[
+        float | None, "lower limit of normal of this result, in the canonical unit", Sent(given="given_lower_limit")
+    ]
+    comparator: Annotated[
+        str | None,
+        "the result is known only to be below or above `value`",
+        Read(7, sort=7, words=(None, *get_args(Comparator))),
+    ]
+    unit: SentUnit
+    given_value: Annotated[float | None, "`value` in `unit`, where that is not the canonical one"]
+    given_upper_limit: Annotated[float | None, "`upper_limit` in `unit`, where that is not the canonical one"]
+    given_lower_limit: Annotated[float | None, "`lower_limit` in `unit`, where that is not the canonical one"]
+    lab: Annotated[str | None, "the laboratory that measured", Read(9, sort=8)]
+
+
+class AssessmentFact(NamedTuple):
+    """One score of a clinical instrument."""
+
+    identity: Identity
+    source: NumberedBy
+    id: Number
+    version: Version
+    issued: Annotated[Issued, Read(7, sort=4)]
+    status: StatusWord
+    code: Annotated[str, "which instrument", Read(1, sort=1, words=ASSESSMENT_CODES)]
+    time: WrittenTime
+    day: Annotated[Day, Read(2, sort=2)]
+    instant: Annotated[Instant, Read(3, sort=3)]
+    utc: Annotated[WrittenInUtc, Read(4, sort=7)]
+    score: Annotated[
+        float | None,
+        "points on the scale of the instrument; absent where the status withdraws it",
+        Read(5, sort=5, required=True),
+        FINITE,
+    ]
+    scale_max: Annotated[float | None, "greatest score of the scale, where the sender declared it", Read(6, sort=6)]
+
+
+class InfusionFact(NamedTuple):
+    """One infusion that was started."""
+
+    identity: Identity
+    source: NumberedBy
+    id: Number
+    version: Version
+    issued: Issued
+    status: StatusWord
+    time: WrittenTime
+    day: Annotated[Day, Read(2, sort=1)]
+    instant: Annotated[Instant, Read(3, sort=2)]
+    utc: Annotated[WrittenInUtc, Read(4, sort=7)]
+    product: Annotated[str, "what was infused", Read(1, sort=3)]
+    dose: Annotated[Dose, Read(5, sort=4)]
+    unit: Annotated[SentUnit, Read(6, sort=5)]
+    course: Annotated[int | None, "number of the course as the sender counts", Read(7, sort=6, absent=0)]
+
+
+class MedicationFact(NamedTuple):
+    """One drug at one dose over a period."""
+
+    identity: Identity
+    source: NumberedBy
+    id: Number
+    version: Version
+    issued: Issued
+    status: StatusWord
+    drug: Annotated[str, "name of the drug", Read(1, sort=2)]
+    start_day: Annotated[int, "first day, in days since 1970-01-01", Read(2, sort=1), Sent("start", day_text)]
+    end_day: Annotated[int | None, "last day; absent while it goes on", Read(3, sort=3), Sent("end", day_text)]
+    dose: Annotated[Dose, Read(4, sort=4)]
+    unit: Annotated[SentUnit, Read(5, sort=5)]
+
+
+class EventFact(NamedTuple):
+    """One adverse event."""
+
+    identity: Identity
+    source: NumberedBy
+    id: Number
+    version: Version
+    issued: Issued
+    status: StatusWord
+    onset: Annotated[str | None, "when it began, as it was written"]
+    day: Annotated[int | None, "calendar day of the onset, in days since 1970-01-01", Read(1, sort=1)]
+    instant: Annotated[Instant, Read(2, sort=2)]
+    utc: Annotated[WrittenInUtc, Read(3, sort=7)]
+    term: Annotated[str, "what happened, in the sender's words", Read(4, sort=3)]
+    severity: Annotated[str | None, "one of `vocabulary.Severity`", Read(5, sort=6)]
+    serious: Annotated[bool | None, "whether it met a criterion of seriousness", Read(6, sort=4)]
+    related: Annotated[
+        str | None,
+        "relation to the infusion: the word that was sent, or `true` and `false` for yes and no",
+        Read(7, sort=5),
+        Sent(write=_truth),
+    ]
+
+
+Order = tuple[int, int, int]
+_NEVER = -(2**63)
+
+
+def assertion_order(version: int | None, issued: int | None, status: str) -> Order:
+    """What decides between two assertions of one fact, before arrival does: the greater stands.
+
+    An absent version or issue time is less than any.
+    """
+    return (-1 if version is None else version, _NEVER if issued is None else issued, STATUS_ORDER[status])
+
+
+AnyFact = AttributeFact | LabFact | AssessmentFact | InfusionFact | MedicationFact | EventFact
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One patient's facts, each assertion once; `repeats` counts the identical ones that fell away."""
+
+    patient: str
+    attributes: tuple[AttributeFact, ...] = ()
+    labs: tuple[LabFact, ...] = ()
+    assessments: tuple[AssessmentFact, ...] = ()
+    infusions: tuple[InfusionFact, ...] = ()
+    medications: tuple[MedicationFact, ...] = ()
+    events: tuple[EventFact, ...] = ()
     repeats: int = 0
-    _born: int = FIRST_DAY
 
-    def history(self, timeline: Timeline) -> History:
-        """The facts of the document; `faults` says whether they may be used."""
-        self._read_patient(timeline)
-        attributes = tuple(self.attributes(timeline))
-        labs = [self.lab(result, i) for i, result in enumerate(timeline.labs)]
-        for i, series in enumerate(timeline.lab_series):
-            labs += self.series(series, i)
-        scores = [self.assessment(item, i) for i, item in enumerate(timeline.assessments)]
-        infusions = [self.infusion(item, i) for i, item in enumerate(timeline.infusions)]
-        medications = [self.medication(item, i) for i, item in enumerate(timeline.medications)]
-        events = [self.event(item, i) for i, item in enumerate(timeline.adverse_events)]
-        return History(
-            timeline.patient.id,
-            attributes,
-            self._once(labs, timeline, "labs"),
-            self._once(scores, timeline, "assessments"),
-            self._once(infusions, timeline, "infusions"),
-            self._once(medications, timeline, "medications"),
-            self._once(events, timeline, "events"),
-            self.repeats,
-        )
-
-    def attributes(self, timeline: Timeline) -> Iterator[AttributeFact]:
-        """What the document says of the patient; an attribute that is absent or null is not asserted."""
-        stated: dict[str, Any] = {name: getattr(timeline.patient, name) for name in PATIENT_ATTRIBUTES}
-        if timeline.ended is not None:
-            self._day(timeline.ended.date, "ended", "date")
-            stated["ended"] = {"date": timeline.ended.date, "reason": timeline.ended.reason}
-        for name, value in stated.items():
-            if value is not None:
-                yield attribute(name, _json(value))
-
-    def lab(self, result: LabResult | dict[str, Any], index: int) -> LabFact | None:
-        """One result of `labs`; of one that a reader of feeds has checked itself, its fields."""
-        fields = result if isinstance(result, dict) else vars(result)
-        code, time, spelling, value = LAB_CODE_OF[fields["code"]], fields["time"], fields["unit"], fields["value"]
-        moment = self._moment(time, "labs", index, "time")
-        unit = _UNIT_OF.get((code, spelling))
-        if unit is None:
-            if spelling is not None:
-                self._unit(spelling, code, "labs", index, "unit")
-            elif value is not None:
-                self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
-        status = fields["status"] or "final"
-        if value is None and status not in WITHDRAWN:
-            self._fault(FaultCode.MISSING, "labs", index, "value")
-        upper, lower = fields["upper_limit"], fields["lower_limit"]
-        if lower is not None and upper is not None and lower > upper:
-            self._fault(FaultCode.REVERSED_LIMITS, "labs", index, "lower_limit")
-        issued = fields["issued"]
-        if issued is not None:
-            issued = self._issued(issued, "labs", index)
-        if moment is None or (unit is None and spelling is not None):
-            return None
-        source = fields["source"]
-        if source is None:
-            source = fields.get("lab")
-        return _lab_fact(
-            code, time, moment, unit, (value, upper, lower), fields["comparator"], source, fields["id"],
-            fields.get("version"), issued, status, map(fields.get, _LAB_AS_SENT),
-        )  # fmt: skip
-
-    def series(self, series: LabSeries, index: int) -> list[LabFact | None]:
-        """The results of one `lab_series`, one for each of its times."""
-        at = ("lab_series", index)
-        code, times, lower = LAB_CODE_OF[series.code], series.times, series.lower_limit
-        unit = self._unit(series.unit, code, *at, "unit")
-        length = len(times)
-        empty = (None,) * length
-        limits = empty if series.upper_limits is None else series.upper_limits
-        numbers = empty if series.ids is None else series.ids
-        comparators = empty if series.comparators is None else series.comparators
-        statuses = empty if series.statuses is None else series.statuses
-        columns = (("values", series.values), ("upper_limits", limits), ("ids", numbers), ("comparators", comparators),
-                   ("statuses", statuses))  # fmt: skip
-        wrong = [name for name, column in columns if len(column) != length]
-        for name in wrong:
-            self._fault(FaultCode.LENGTH_MISMATCH, *at, name)
-        if lower is not None and any(upper is not None and lower > upper for upper in (series.upper_limit, *limits)):
-            self._fault(FaultCode.REVERSED_LIMITS, *at, "lower_limit")
-        moments = [self._moment(time, "lab_series", index, "times", i) for i, time in enumerate(times)]
-        if wrong or unit is None:
-            return list(empty)
-        source = series.lab if series.source is None else series.source
-        common = series.upper_limit
-        as_sent = [getattr(series, name, None) for name in _LAB_AS_SENT]
-        rows = zip(times, moments, series.values, limits, numbers, comparators, statuses, strict=True)
-        return [
-            None if moment is None
-            else _lab_fact(code, time, moment, unit, (value, common if upper is None else upper, lower), comparator,
-                           source, number, None, None, status or "final", as_sent)
-            for time, moment, value, upper, number, comparator, status in rows
-        ]  # fmt: skip
-
-    def assessment(self, item: Assessment, index: int) -> AssessmentFact | None:
-        """One score of `assessments`; only a fixed scale is checked here, a declared one when an analysis derives."""
-        moment = self._moment(item.time, "assessments", index, "time")
-        status = item.status or "final"
-        if item.score is None and status not in WITHDRAWN:
-            self._fault(FaultCode.MISSING, "assessments", index, "score")
-        fixed = INSTRUMENTS[item.code].maximum
-        if fixed is not None and item.scale_max is not None:
-            self._fault(FaultCode.SCALE_NOT_DECLARABLE, "assessments", index, "scale_max")
-        greatest = fixed if fixed is not None else item.scale_max
-        if item.score is not None and greatest is not None and item.score > greatest:
-            self._fault(FaultCode.OFF_SCALE, "assessments", index, "score")
-        issued = self._issued(item.issued, "assessments", index)
-        if moment is None:
-            return None
-        identity = _numbered(item, item.code) or f"@{item.code}|{_instant(moment)}|{item.source or ''}"
-        return AssessmentFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("assessments", item))
-
-    def infusion(self, item: Infusion, index: int) -> InfusionFact | None:
-        """One infusion of `infusions`."""
-        moment = self._moment(item.time, "infusions", index, "time")
-        self._check_dose(item, "infusions", index)
-        issued = self._issued(item.issued, "infusions", index)
-        if moment is None:
-            return None
-        identity = _numbered(item) or f"@{_instant(moment)}|{item.product}"
-        return InfusionFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("infusions", item))
-
-    def medication(self, item: Medication, index: int) -> MedicationFact | None:
-        """One drug of `medications`."""
-        start = self._day(item.start, "medications", index, "start")
-        end = self._day(item.end, "medications", index, "end") if item.end is not None else None
-        if start is not None and end is not None and end < start:
-            self._fault(FaultCode.REVERSED_PERIOD, "medications", index, "end")
-        self._check_dose(item, "medications", index)
-        issued = self._issued(item.issued, "medications", index)
-        if start is None:
-            return None
-        identity = _numbered(item) or f"@{item.start}|{item.drug}"
-        as_sent = _as_sent("medications", item)
-        return MedicationFact(identity=identity, issued=issued, start_day=start, end_day=end, **as_sent)
-
-    def event(self, item: AdverseEvent, index: int) -> EventFact | None:
-        """One event of `adverse_events`."""
-        moment = None if item.onset is None else self._moment(item.onset, "adverse_events", index, "onset")
-        issued = self._issued(item.issued, "adverse_events", index)
-        if moment is None and item.onset is not None:
-            return None
-        identity = _numbered(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
-        related = str(item.related).lower() if isinstance(item.related, bool) else item.related
-        when = _NO_MOMENT if moment is None else moment._asdict()
-        return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
-
-    def _once(self, facts: Sequence[AFact | None], timeline: Timeline, kind: str) -> tuple[AFact, ...]:
-        """The facts without repeats word for word; the same identity with another content is a fault."""
-        kept = tuple(fact for fact in facts if fact is not None)
-        if len(set(map(_assertion, kept))) == len(kept):
-            return kept
-        seen: dict[Any, AFact] = {}
-        for fact, place in zip(facts, _places(timeline, SECTIONS[kind]), strict=True):
-            if fact is not None and seen.setdefault(_assertion(fact), fact) != fact:
-                self._fault(FaultCode.CONFLICTING_DUPLICATE, *place)
-        self.repeats += len(kept) - len(seen)
-        return tuple(seen.values())
-
-    def _read_patient(self, timeline: Timeline) -> None:
-        patient = timeline.patient
-        for name in ("id", "merged_into"):
-            if not (getattr(patient, name) or "-").strip("."):  # dots only mean something else in an address
-                self._fault(FaultCode.BAD_IDENTIFIER, "patient", name)
-        if patient.merged_into == patient.id:
-            itself = "A record cannot be merged into itself."
-            self.faults.append(Fault(pointer("patient", "merged_into"), FaultCode.CONTRADICTION, itself))
-        year = patient.birth_year
-        if year is None:
-            return
-        self._born = date(year, 1, 1).toordinal() - EPOCH_DAY
-        if self._born > self.latest // DAY_MICROSECONDS:
-            self._fault(FaultCode.FUTURE_TIME, "patient", "birth_year")
-
-    def _check_dose(self, item: Infusion | Medication, section: str, index: int) -> None:
-        if (item.dose is None) != (item.unit is None):
-            self._fault(FaultCode.DOSE_WITHOUT_UNIT, section, index, "unit")
-
-    def _issued(self, text: str | None, section: str, index: int) -> int | None:
-        moment = None if text is None else self._moment(text, section, index, "issued")
-        if moment is None:
-            return None
-        if moment.instant is None:
-            self._fault(FaultCode.BAD_TIME, section, index, "issued")
-        return moment.instant
-
-    def _moment(self, text: str, *at: str | int) -> Moment | None:
-        read = read_time(text, self.latest)
-        if isinstance(read, Moment):
-            if read.day >= self._born:
-                return read
-            read = FaultCode.BEFORE_BIRTH
-        self._fault(read, *at)
-        return None
-
-    def _day(self, text: str, *at: str | int) -> int | None:
-        if len(text) != 10:
-            self._fault(FaultCode.BAD_TIME, *at)
-            return None
-        moment = self._moment(text, *at)
-        return moment.day if moment is not None else None
-
-    def _unit(self, spelling: str, code: str, *at: str | int) -> Unit | None:
-        accepted = _UNIT_OF.get((code, spelling))
-        if accepted is not None:
-            return accepted
-        unit = UNITS.get(spelling)
-        if unit is None:
-            self._fault(FaultCode.UNKNOWN_UNIT, *at)
-        else:
-            self._fault(FaultCode.MASS_UNIT if unit.quantity == "mass" else FaultCode.UNIT_MISMATCH, *at)
-        return None
-
-    def _fault(self, code: FaultCode, *at: str | int) -> None:
-        if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(pointer(*at), code))
+    def kinds(self) -> tuple[tuple[str, Sequence[AnyFact]], ...]:
+        """The facts by kind, always in the same order."""
+        return tuple((name, getattr(self, name)) for name in KINDS)
 
 
-def _places(timeline: Timeline, section: str) -> Iterator[tuple[str | int, ...]]:
-    """Where in the document each fact of a section stands, in the order of reading."""
-    for i in range(len(getattr(timeline, section))):
-        yield section, i
-    if section == "labs":
-        for i, series in enumerate(timeline.lab_series):
-            for j in range(len(series.times)):
-                yield "lab_series", i, "times", j
+AFact = TypeVar("AFact", LabFact, AssessmentFact, InfusionFact, MedicationFact, EventFact)
 
 
-def _lab_fact(
-    code: str,
-    time: str,
-    moment: Moment,
-    unit: Unit | None,
-    given: tuple[float | None, float | None, float | None],
-    comparator: str | None,
-    source: str | None,
-    number: str | None,
-    version: int | None,
-    issued: int | None,
-    status: str,
-    as_sent: Iterable[Any],
-) -> LabFact:
-    """The fact of one result; `given` are its value, upper and lower limit as sent."""
-    day, instant, utc = moment
-    if number is not None:
-        identity = f"#{number}|{code}|{source or ''}"
-    elif instant is not None:
-        identity = f"@{code}|{instant}|{source or ''}"
-    else:
-        identity = f"@{code}|d{day}|{source or ''}"
-    value, upper, lower = given
-    value, lower = _float(value), _float(lower)
-    fact = LabFact._make((
-        identity, source, number, version, issued, status, code, time, day, instant, utc, value, upper, lower,
-        comparator, None if unit is None else unit.spelling, None, None, None, *as_sent,
-    ))  # fmt: skip
-    if unit is None or unit.spelling in _CANONICAL:
-        return fact
-    return fact._replace(
-        value=_converted(value, unit), upper_limit=_converted(upper, unit), lower_limit=_converted(lower, unit),
-        given_value=value, given_upper_limit=upper, given_lower_limit=lower,
-    )  # fmt: skip
+def standing(facts: Sequence[AFact]) -> list[AFact]:
+    """Of the assertions of each fact the one that stands, without the facts that are withdrawn."""
+    greatest: dict[str, AFact] = {}
+    for fact in facts:
+        known = greatest.get(fact.identity)
+        if known is None or _order(fact) > _order(known):
+            greatest[fact.identity] = fact
+    return [fact for fact in greatest.values() if fact.status not in WITHDRAWN]
 
 
-_LAB_AS_SENT = LabFact._fields[LabFact._fields.index("lab") :]
-"""The last fields of a laboratory result are stored as they were sent."""
+def _order(fact: LabFact | AssessmentFact | InfusionFact | MedicationFact | EventFact) -> Order:
+    return assertion_order(fact.version, fact.issued, fact.status)
 
 
-def _as_sent(kind: str, item: Sourced) -> dict[str, Any]:
-    """The fields of a fact that are stored as the document says them."""
-    stated = vars(item)
-    as_sent = {name: stated[name] for name in _AS_SENT[kind]}
-    as_sent["status"] = item.status or "final"
-    for name in _FLOATS[kind]:
-        as_sent[name] = _float(stated[name])
-    return as_sent
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a kind of fact, as the schema above describes it.
+
+    `optional` says that it may be absent. The place in `read` is 0 where analyses do not read the field.
+    """
+
+    name: str
+    type: type
+    optional: bool
+    meaning: str
+    read: Read
+    sent: Sent
+    marks: frozenset[Mark]
 
 
-_AS_SENT = {
-    kind: [field.name for field in FIELDS[kind] if field.name in ITEMS[section].model_fields and field.sent == Sent()]
-    for kind, section in SECTIONS.items()
+def _field(name: str, hint: Any) -> Field:  # noqa: ANN401 - an Annotated type
+    stored, *said = get_args(hint)
+    types = get_args(stored) or (stored,)
+    [meaning] = [one for one in said if isinstance(one, str)]
+    read = next((one for one in said if isinstance(one, Read)), Read(0, sort=0))
+    sent = next((one for one in said if isinstance(one, Sent)), Sent())
+    marks = frozenset(one for one in said if isinstance(one, Mark))
+    return Field(name, types[0], types[-1] is type(None), meaning, read, sent, marks)
+
+
+KINDS: tuple[str, ...] = tuple(part.name for part in fields(History) if part.name not in {"patient", "repeats"})
+FACT_TYPES: dict[str, type[AnyFact]] = {kind: get_args(get_type_hints(History)[kind])[0] for kind in KINDS}
+"""What each kind of `History` consists of."""
+
+FIELDS: dict[str, tuple[Field, ...]] = {
+    kind: tuple(_field(*each) for each in get_type_hints(fact, include_extras=True).items())
+    for kind, fact in FACT_TYPES.items()
 }
-_FLOATS = {
-    kind: [field.name for field in FIELDS[kind] if field.name in names and field.type is float]
-    for kind, names in _AS_SENT.items()
+"""The fields of each kind, in the order in which its facts hold and its table stores them."""
+
+READ_BY_ANALYSES: dict[str, tuple[Field, ...]] = {
+    kind: tuple(sorted((each for each in found if each.read.place), key=lambda each: each.read.place))
+    for kind, found in FIELDS.items()
 }
-_NO_MOMENT = {"day": None, "instant": None, "utc": False}
-
-
-def _converted(given: float | None, unit: Unit) -> float | None:
-    return None if given is None else in_canonical_unit(given, unit)
-
-
-def _float(number: float | None) -> float | None:
-    """A number as the float that both databases give back; adding 0.0 turns -0.0 into 0.0."""
-    return None if number is None else number + 0.0
-
-
-def _instant(moment: Moment) -> str:
-    return f"d{moment.day}" if moment.instant is None else str(moment.instant)
-
-
-def _numbered(item: Sourced, code: str = "") -> str | None:
-    return None if item.id is None else f"#{item.id}|{code}|{item.source or ''}"
+"""The fields of each kind that analyses read, in the order of a row."""

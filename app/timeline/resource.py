@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from app.timeline.history import AnyFact, AttributeFact
+from app.timeline.facts import AnyFact, AttributeFact
 from app.timeline.vocabulary import WITHDRAWN
 
 ResourceType = Literal["Patient", "Observation", "MedicationAdministration", "AdverseEvent"]

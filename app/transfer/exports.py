@@ -10,7 +10,7 @@ from app.errors import Erased, NotFound
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
-from app.timeline.facts import SECTIONS
+from app.timeline.normalize import SECTIONS
 
 PAGE = 100
 """Patients that are listed at a time; each is read by itself, so that one patient is held at most."""

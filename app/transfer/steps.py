@@ -10,7 +10,7 @@ from app.ingest.feed import Feed
 from app.ingest.table import Dialect
 from app.store.engine import Database
 from app.submission.feeds import read_feed
-from app.timeline.moments import microseconds
+from app.timeline.times import microseconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from functools import cache
 
 from app.demo import TIMELINES
 from app.ingest.native import read_array
-from app.timeline.columns import Cohort
-from app.timeline.moments import latest_acceptable
+from app.timeline.cohort import Cohort
+from app.timeline.times import latest_acceptable
 
 
 @cache

@@ -14,7 +14,7 @@ from app.derive.study import DerivedStudy
 from app.protocol.endpoints import PointsAboveBaseline, Response
 from app.protocol.model import Protocol, WeeklyChange
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
-from app.timeline.columns import AssessmentRow, Cohort, EventRow, InfusionRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, EventRow, InfusionRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
-from app.timeline.moments import EPOCH_DAY
+from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
+from app.timeline.times import EPOCH_DAY
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts

@@ -8,7 +8,7 @@ from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
 from app.estimate.times.group_survival import cox, log_rank
 from app.estimate.times.survival import kaplan_meier, restricted_mean
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from tests.twin.cohorts import FIRST_DATE, changed
 from tests.twin.normal_time import cohorts_with_rescue
 

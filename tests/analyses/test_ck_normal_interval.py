@@ -14,9 +14,9 @@ from app.demo import TIMELINES
 from app.derive.study import DerivedStudy
 from app.estimate.times.interval_censored import SEED
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort
-from app.timeline.facts import normalise
-from app.timeline.model import Timeline
+from app.timeline.cohort import Cohort
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
 from tests.repetition import repeats
 from tests.spec.scene import NOW
 from tests.twin import ck_intervals as twin

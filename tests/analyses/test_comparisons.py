@@ -16,9 +16,9 @@ from app.estimate.changes.two_samples import two_samples
 from app.estimate.rates.mantel_haenszel import mantel_haenszel
 from app.estimate.results import Reason
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, PatientRow
-from app.timeline.facts import normalise
-from app.timeline.model import Timeline
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, PatientRow
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
 from tests.twin.cohorts import cohorts, protocols
 
 DAY0 = 20_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from tests.analyses.reference import reference_cohort
 from tests.repetition import repeats
 from tests.twin import courses as slow

@@ -18,9 +18,9 @@ from app.estimate.changes.paired_change import paired_change
 from app.estimate.results import Reason
 from app.protocol.model import CkChange
 from app.protocol.presets import PRESETS, SEED_2008
-from app.timeline.columns import Cohort, InfusionRow, LabRow, PatientRow
-from app.timeline.facts import normalise
-from app.timeline.model import Timeline
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
 from tests.twin import derivations as twin
 from tests.twin import honesty as slow
 from tests.twin.cohorts import Rows, changed, cohorts, protocols, rows

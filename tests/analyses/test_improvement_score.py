@@ -15,7 +15,7 @@ from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRan
 from app.protocol.model import Protocol
 from app.protocol.parts import Scale
 from app.protocol.presets import ACR_EULAR_2016_ADULT, IMACS_2004, SEED_2008
-from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from tests.derive.core_sets import cohort, visit
 from tests.repetition import repeats
 from tests.twin import derivations as twin

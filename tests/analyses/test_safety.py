@@ -12,7 +12,7 @@ from app.analyses.safety.adverse_events import SafetyOptions
 from app.estimate.rates.poisson import event_rate
 from app.protocol.model import AdverseReactions
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort, EventRow, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import Cohort, EventRow, InfusionRow, LabRow, PatientRow
 from tests.analyses.reference import reference_cohort
 from tests.repetition import repeats
 from tests.twin import courses as slow

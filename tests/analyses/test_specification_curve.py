@@ -17,10 +17,10 @@ from app.protocol.parts import Scale
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
 from app.protocol.specification import MOST_SPECIFICATIONS, specification_of
 from app.protocol.specification_default import default_grid, primary_rule
-from app.timeline.columns import Cohort
-from app.timeline.facts import normalise
-from app.timeline.model import Timeline
-from app.timeline.moments import latest_acceptable
+from app.timeline.cohort import Cohort
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
+from app.timeline.times import latest_acceptable
 from tests.twin import specifications as twin
 from tests.twin.cohorts import changed, cohorts, protocols
 

@@ -10,7 +10,7 @@ from app.analyses import QUESTIONS, answer
 from app.analyses.planning.what_is_missing import MissingOptions
 from app.protocol.model import CkChange, Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
-from app.timeline.columns import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.analyses.reference import reference_cohort
 from tests.repetition import repeats

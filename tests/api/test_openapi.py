@@ -1,10 +1,14 @@
 """The description of the API: complete, valid, and what is served."""
 
+import base64
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +57,10 @@ def fields(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, schema in document["components"]["schemas"].items():
         for field, described in schema.get("properties", {}).items():
             yield f"{name}.{field}", described
+
+
+def parameters(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from document["components"]["parameters"].items()
 
 
 def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +184,8 @@ def test_every_response_is_described_and_every_refusal_has_the_one_shape(documen
     for name, operation in operations(document):
         for status, response in operation["responses"].items():
             if status.startswith(("2", "3")):
-                assert response["description"], name
+                given = shared[response["$ref"].rpartition("/")[2]] if "$ref" in response else response
+                assert given["description"], name
                 continue
             if "application/hl7-v2" in response.get("content", {}):  # the acknowledgement says what is wrong
                 assert response["content"]["application/problem+json"]["schema"] == {
@@ -200,11 +209,10 @@ def test_every_response_is_described_and_every_refusal_has_the_one_shape(documen
 
 
 def test_every_parameter_has_a_description_and_an_example(document):
-    for name, operation in operations(document):
-        for parameter in operation.get("parameters", []):
-            assert parameter["description"], (name, parameter)
-            assert parameter["schema"]["examples"], (name, parameter)
-            assert "anyOf" not in parameter["schema"], (name, parameter)
+    for name, parameter in parameters(document):
+        assert parameter["description"], name
+        assert parameter["schema"]["examples"], name
+        assert "anyOf" not in parameter["schema"], name
 
 
 def test_every_body_is_described_by_a_schema(document):
@@ -240,12 +248,27 @@ def test_every_example_is_an_example_of_what_it_stands_beside(document):
         schema = {**field, "components": document["components"]}
         for example in field.get("examples", []):
             wrong += [f"{name}: {each.message}" for each in Draft202012Validator(schema).iter_errors(example)]
-    for name, operation in operations(document):
-        for parameter in operation.get("parameters", []):
-            for example in parameter["schema"]["examples"]:
-                wrong += [
-                    f"{name}: {each.message}" for each in Draft202012Validator(parameter["schema"]).iter_errors(example)
-                ]
+    for name, parameter in parameters(document):
+        for example in parameter["schema"]["examples"]:
+            wrong += [
+                f"{name}: {each.message}" for each in Draft202012Validator(parameter["schema"]).iter_errors(example)
+            ]
+    assert wrong == []
+
+
+def test_every_example_of_a_refusal_is_what_its_schema_says(document):
+    examples = [
+        (name, {**content["schema"], "components": document["components"]}, example["value"])
+        for name, answer in document["components"]["responses"].items()
+        for content in answer.get("content", {}).values()
+        for example in content.get("examples", {}).values()
+    ]
+    assert len(examples) == len(document["components"]["responses"]) - 1  # 304 has no body
+    wrong = [
+        f"{name}: {each.message}"
+        for name, schema, example in examples
+        for each in Draft202012Validator(schema).iter_errors(example)
+    ]
     assert wrong == []
 
 
@@ -304,17 +327,135 @@ def test_answers_are_what_the_description_says(client, document):
     assert list(Draft202012Validator(schema).iter_errors(refused)) == []
 
 
+def test_every_parameter_stands_once_and_operations_refer_to_it(document):
+    taken = {
+        parameter["$ref"].rpartition("/")[2]: set(parameter)
+        for _, operation in operations(document)
+        for parameter in operation.get("parameters", [])
+    }
+    assert set(map(frozenset, taken.values())) == {frozenset({"$ref"})}
+    assert set(taken) == set(document["components"]["parameters"])
+    written = [json.dumps(parameter) for _, parameter in parameters(document)]
+    assert len(set(written)) == len(written)
+    for name, parameter in parameters(document):
+        assert name.startswith(parameter["name"].replace(":", ".")), name
+        assert "const" not in parameter["schema"], name  # generators take no constant in a header
+    assert document["components"]["parameters"]["If-None-Match.putTimeline"]["schema"]["enum"] == ["*"]
+
+
+def test_every_header_stands_once_and_answers_refer_to_it(document):
+    answers = [answer for _, operation in operations(document) for answer in operation["responses"].values()]
+    answers += document["components"]["responses"].values()
+    headers = [header for answer in answers for header in answer.get("headers", {}).items()]
+    assert len(headers) > 50
+    assert [name for name, header in headers if header != {"$ref": f"#/components/headers/{name}"}] == []
+    assert {name for name, _ in headers} == set(document["components"]["headers"])
+
+
+def test_what_may_be_left_out_has_no_default_of_null(document):
+    def defaults(part: Any) -> Iterator[Any]:
+        if isinstance(part, dict):
+            yield from (part["default"] for _ in range("default" in part))
+        for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            yield from defaults(each)
+
+    found = list(defaults(document))
+    assert len(found) > 20
+    assert None not in found
+
+
+def test_no_answer_claims_a_media_type_that_it_does_not_have(document):
+    """FastAPI would add JSON without a schema to answers that are FHIR, tables or files."""
+    empty = [
+        name
+        for name, operation in operations(document)
+        for answer in operation["responses"].values()
+        for content in answer.get("content", {}).values()
+        if not content["schema"]
+    ]
+    assert empty == []
+
+
+def test_the_names_of_schemas_do_not_stutter(document):
+    words = {name: re.findall("[A-Z][a-z0-9]*", name) for name in document["components"]["schemas"]}
+    assert [name for name, parts in words.items() if any(a == b for a, b in pairwise(parts))] == []
+
+
+def test_no_schema_has_a_field_of_its_own_name(document):
+    """Generators name the variable of an object after its schema; a field of that name would hide it."""
+    own = [name for name, _ in fields(document) if len(set(name.lower().replace("_", "").split("."))) == 1]
+    assert own == []
+
+
+def test_it_is_small(document):
+    assert (ROOT / "openapi.yaml").stat().st_size < 700_000
+
+
+class TestServed:
+    @pytest.mark.parametrize("address", ["/openapi.json", "/openapi.yaml"])
+    def test_it_has_an_etag_by_which_a_client_is_spared_the_body(self, client, address):
+        for coding in ("gzip", "identity"):
+            answer = client.get(address, headers={"Accept-Encoding": coding})
+            again = client.get(
+                address, headers={"Accept-Encoding": coding, "If-None-Match": f'"other", {answer.headers["etag"]}'}
+            )
+            assert (again.status_code, again.content) == (304, b"")
+            assert again.headers["etag"] == answer.headers["etag"]
+            assert again.headers["vary"] == answer.headers["vary"]
+
+    @pytest.mark.parametrize(
+        ("accepted", "coding"),
+        [
+            ("gzip", "gzip"),
+            ("br, GZIP;q=0.5", "gzip"),
+            ("gzip;q=0.001", "gzip"),
+            ("gzip;q=0", None),
+            ("br, gzip; q=0.000, identity", None),
+            ("identity", None),
+            ("br", None),
+            ("", None),
+        ],
+    )
+    def test_it_is_compressed_where_the_client_takes_gzip(self, client, accepted, coding):
+        answer = client.get("/openapi.yaml", headers={"Accept-Encoding": accepted})
+        assert answer.headers.get("content-encoding") == coding
+        assert "Accept-Encoding" in answer.headers["vary"]
+        assert answer.content == (ROOT / "openapi.yaml").read_bytes()
+        assert (int(answer.headers["content-length"]) < len(answer.content) / 8) == (coding == "gzip")
+
+    def test_the_two_codings_have_tags_of_their_own(self, client):
+        tags = {
+            client.get("/openapi.json", headers={"Accept-Encoding": coding}).headers["etag"]
+            for coding in ("gzip", "identity")
+        }
+        assert len(tags) == 2
+
+    def test_it_is_written_once(self, client, monkeypatch):
+        from app.api import about
+
+        before = client.get("/openapi.json").content
+        monkeypatch.delattr(about, "openapi")
+        assert client.get("/openapi.json").content == before
+
+
 def test_the_page_to_read_it_asks_for_nothing_from_elsewhere(client):
     page = client.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
-    addresses = [part.split('"')[0] for mark in ('src="', 'href="', "url: '") for part in page.text.split(mark)[1:]]
-    assert len(addresses) >= 3
-    assert [address for address in addresses if not address.startswith("/")] == []
-    for address in ("/docs/files/swagger-ui-bundle.js", "/docs/files/swagger-ui.css", "/docs/files/favicon.png"):
+    addresses = re.findall(r'(?:src|href|data-description)="([^"]*)"', page.text)
+    assert addresses == [
+        "/docs/files/swagger-ui.css",
+        "/docs/files/favicon.png",
+        "/openapi.json",
+        "/docs/files/swagger-ui-bundle.js",
+    ]
+    assert "://" not in page.text
+    for address in addresses:
         assert client.get(address).status_code == 200
-        assert f'"{address}"' in page.text
+        assert client.get(address).headers["cache-control"] == "public, max-age=300"
     policy = page.headers["content-security-policy"]
-    assert "script-src 'self' 'sha256-" in policy
+    script = page.text.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}';" in policy
     assert "http" not in policy
     assert client.get("/redoc").status_code == 404
 

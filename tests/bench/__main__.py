@@ -21,7 +21,7 @@ from app.report.document import Header, Provenance, report_document
 from app.store import ledger, studies, timelines
 from app.store.engine import Database
 from app.store.migrations import upgrade
-from app.timeline.moments import latest_acceptable, microseconds
+from app.timeline.times import latest_acceptable, microseconds
 from tests.bench import pandas_report
 from tests.bench.bulk import bulk, stream_memory
 from tests.bench.cohort import results_only, timeline

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from app.ingest.feed import Feed, histories
 from app.ingest.fhir import read_bundle
 from app.ingest.pseudonyms import Pseudonyms
-from app.timeline.history import History
-from app.timeline.moments import latest_acceptable
+from app.timeline.facts import History
+from app.timeline.times import latest_acceptable
 
 RESULTS = 100
 PAIRS = 7

@@ -11,8 +11,8 @@ import numpy as np
 from app.analyses import Options, report
 from app.ingest.native import read_timeline
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import NO_TIME, Cohort, Table
-from app.timeline.moments import latest_acceptable
+from app.timeline.cohort import NO_TIME, Cohort, Table
+from app.timeline.times import latest_acceptable
 from tests.bench.cohort import timeline
 
 SMALL, LARGE = 10_000, 100_000

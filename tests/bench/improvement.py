@@ -14,7 +14,7 @@ from app.derive.total_improvement_score import improvement_scores
 from app.protocol.improvement import TABLE, ImprovementScore
 from app.protocol.model import Protocol, Visits, WeeklyChange
 from app.protocol.presets import ACR_EULAR_2016_ADULT
-from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 
 PATIENTS = 10_000
 WEEKS = tuple(range(4, 52, 4))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.vocabulary import LAB_CODES
 
 DAY0 = 20_000

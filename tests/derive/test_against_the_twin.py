@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.analyses import Options, report
 from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
-from app.timeline.columns import NO_TIME
+from app.timeline.cohort import NO_TIME
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.derive.study import DerivedStudy
-from app.timeline.columns import NO_TIME
+from app.timeline.cohort import NO_TIME
 from tests.repetition import repeats
 from tests.twin import ck_intervals as twin
 from tests.twin.cohorts import cohorts, protocols

@@ -9,7 +9,7 @@ from app.derive.exact_comparison import ln_ratio
 from app.derive.study import DerivedStudy
 from app.derive.study_by_course import CourseStudy
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import courses as slow
 from tests.twin import derivations as twin

@@ -8,7 +8,7 @@ from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
 from app.derive.rescue_treatment import CAUSES
 from app.derive.study import DerivedStudy
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import NO_TIME
+from app.timeline.cohort import NO_TIME
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import normal_time as slow
@@ -105,7 +105,7 @@ def test_under_competing_every_patient_of_the_risk_set_has_one_end_or_none(cohor
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_empty_study_has_nulls_under_every_strategy(strategy):
-    from app.timeline.columns import Cohort
+    from app.timeline.cohort import Cohort
 
     empty = Cohort.assemble([], [], [], [], [], [])
     (row,) = answer("ck-normal-time", empty, SEED_2008, NormalTimeOptions(rescue=strategy)).results

@@ -13,7 +13,7 @@ from app.derive.run_in import run_in, slopes
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
+from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.twin import derivations as twin
 from tests.twin import honesty as slow
 from tests.twin.cohorts import cohorts, protocols

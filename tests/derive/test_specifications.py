@@ -24,7 +24,7 @@ from app.protocol.specification import (
     VisitWindow,
     specification_of,
 )
-from app.timeline.columns import COMPARATORS, Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import COMPARATORS, Cohort, InfusionRow, LabRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import specifications as twin
 from tests.twin.cohorts import PROTOCOLS, changed, cohorts

@@ -19,7 +19,7 @@ from app.store import ledger, studies
 from app.store import tables as stored
 from app.store.engine import Database
 from app.submission.batches import store_table
-from app.timeline.history import LabFact
+from app.timeline.facts import LabFact
 from tests.feeds import writers
 from tests.feeds.cohorts import FIRST
 from tests.feeds.writers import HOSPITAL, ZONE, Person

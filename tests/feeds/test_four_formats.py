@@ -16,7 +16,7 @@ from hypothesis import given, settings
 
 from app.store import migrations
 from app.store.engine import Database
-from app.timeline.history import LabFact
+from app.timeline.facts import LabFact
 from tests.feeds.cohorts import COHORT, SAYINGS
 from tests.feeds.posts import SENDERS, Post, Row
 from tests.feeds.writers import Person

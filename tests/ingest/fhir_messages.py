@@ -10,8 +10,8 @@ from app.ingest.feed import Feed, history_of
 from app.ingest.fhir import read_bundle, read_line
 from app.ingest.fhir.entries import Bundle, Entry
 from app.ingest.pseudonyms import Pseudonyms
-from app.timeline.codes import CodeBook
-from app.timeline.history import History
+from app.timeline.facts import History
+from app.timeline.vocabulary import CodeBook
 
 DAR = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "not-performed"}]}
 """A dataAbsentReason."""

@@ -8,8 +8,8 @@ from app.ingest.hl7v2.batch import body_of
 from app.ingest.hl7v2.envelope import opened
 from app.ingest.hl7v2.reader import Read, read_message
 from app.ingest.pseudonyms import Pseudonyms
-from app.timeline.codes import CodeBook
-from app.timeline.history import History, LabFact
+from app.timeline.facts import History, LabFact
+from app.timeline.vocabulary import CodeBook
 from tests.timeline.documents import LATEST
 
 MSH = r"MSH|^~\&|LIS|ELAB|MYO|TRIAL|20050317080000+0900||ORU^R01^ORU_R01|4711|P|2.5.1"

@@ -10,7 +10,7 @@ from app.errors import ServiceError
 from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms
 from app.ingest.table import Dialect, PatientResults, read_table
-from app.timeline.history import LabFact
+from app.timeline.facts import LabFact
 from tests.ingest.refusals import told
 from tests.timeline.documents import LATEST
 

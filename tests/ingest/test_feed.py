@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from app.errors import Fault, FaultCode, InvalidDocument
 from app.ingest.feed import MOST_FAULTS, Place, Statement, histories, history_of, section_of
-from app.timeline.codes import MEANINGS
-from app.timeline.facts import normalise
-from app.timeline.history import History
-from app.timeline.model import Timeline
+from app.timeline.document import Timeline
+from app.timeline.facts import History
+from app.timeline.normalize import normalise
+from app.timeline.vocabulary import MEANINGS
 from tests.timeline.documents import LATEST, lab
 
 RESULT = Place("OBX[2]", {"value": "-5", "unit": "-6", "time": "-14", "code": "-3", "id": "-18", "lower_limit": "-7"})

@@ -11,7 +11,7 @@ from app.ingest.feed import Checked, history_of
 from app.ingest.fhir.observations import any_observation
 from app.ingest.fhir.plain import common_observation
 from app.ingest.fhir.resource import Message, Resource
-from app.timeline.model import LabResult
+from app.timeline.document import LabResult
 from tests.ingest.fhir_messages import LATEST, REMOVED, ck, concept, feed, person, quantity
 
 KEYED = feed(key=b"k" * 32, zone="Asia/Tokyo", codes={"urn:lab:a|CK": "CK", "urn:lab:a|MMT": "MMT"})

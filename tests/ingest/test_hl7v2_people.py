@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import InvalidDocument, MalformedDocument
 from app.ingest.pseudonyms import Identifier, Pseudonyms
-from app.timeline.history import AttributeFact, History
+from app.timeline.facts import AttributeFact, History
 from tests.ingest.hl7v2_messages import (
     MSH,
     OBR,

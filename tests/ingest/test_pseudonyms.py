@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.errors import FaultCode
 from app.ingest.pseudonyms import Identifier, Pseudonyms, fingerprint, study_key
-from app.timeline.model import IDENTIFIER_PATTERN
+from app.timeline.document import IDENTIFIER_PATTERN
 
 SECRET = "x" * 32
 KEY = study_key(SECRET, "trial")

@@ -7,7 +7,7 @@ import pytest
 from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms
 from app.ingest.table import Dialect, read_table
-from app.timeline.codes import CodeBook
+from app.timeline.vocabulary import CodeBook
 from tests.ingest.refusals import told
 from tests.ingest.tables import FEED, FULL, IN_TOKYO, PLAIN, fact, faults, read, table
 from tests.timeline.documents import LATEST, document, history, lab

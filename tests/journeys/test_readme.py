@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.server import TO_TRY
+from app.api.home import first_steps
 from app.settings import Settings
 from tests.journeys.conftest import load_demo, service
 
@@ -66,7 +66,7 @@ def test_the_lines_for_feeds_store_one_result_each(fresh_demo):
 
 
 def test_the_service_prints_the_lines_of_the_readme():
-    printed = TO_TRY.format(at="http://127.0.0.1:8000")
+    printed = "".join(f"  {command}\n" for _, command in first_steps("http://127.0.0.1:8000"))
     assert [command.strip() for command, _ in EXAMPLES] == [
         line.strip() for line in printed.splitlines() if "curl" in line
     ]

@@ -29,8 +29,8 @@ from app.estimate.times.survival import kaplan_meier
 from app.ingest.native import read_timeline
 from app.protocol.model import Protocol, Treatment
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import Cohort
-from app.timeline.moments import latest_acceptable
+from app.timeline.cohort import Cohort
+from app.timeline.times import latest_acceptable
 from tests.journeys.conftest import service
 from tests.real import sources
 

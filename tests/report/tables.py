@@ -12,8 +12,8 @@ from pyarrow import parquet
 from app.report.datasets import Dataset, as_csv, dataset, describe
 from app.report.datasets.parquet import as_parquet
 from app.report.document import Header, Provenance
-from app.timeline.columns import Cohort
-from app.timeline.sources import Sources
+from app.timeline.cohort import Cohort
+from app.timeline.source_facts import Sources
 
 Row = dict[str, Any]
 HEADER = Header(

@@ -12,9 +12,9 @@ from app.protocol.presets import SEED_2008
 from app.report.datasets import as_csv
 from app.report.datasets.results import DESCRIPTION, ard
 from app.report.document import report_document
-from app.timeline.columns import Cohort
-from app.timeline.facts import normalise
-from app.timeline.model import Timeline
+from app.timeline.cohort import Cohort
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
 from tests.repetition import repeats
 from tests.report.tables import HEADER, made, of_csv, types_of
 from tests.twin.cohorts import cohorts, protocols

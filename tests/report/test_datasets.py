@@ -23,16 +23,7 @@ from app.report.datasets.measured import REASONS
 from app.report.datasets.parameters import LOG_CK, PARAMETERS
 from app.report.datasets.parquet import as_parquet
 from app.report.datasets.variables import Dataset
-from app.timeline.columns import (
-    NO_TIME,
-    AssessmentRow,
-    Cohort,
-    EventRow,
-    InfusionRow,
-    LabRow,
-    MedicationRow,
-    PatientRow,
-)
+from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.repetition import repeats
 from tests.report.tables import HEADER, exported, made, of_csv, of_parquet, types_of

@@ -12,9 +12,9 @@ from app.ingest.feed import history_of
 from app.ingest.fhir import read_line
 from app.report.bundles import history, searchset
 from app.report.fhir import resource_of
-from app.timeline.facts import normalise
-from app.timeline.history import AssessmentFact, EventFact, InfusionFact, LabFact
-from app.timeline.model import Timeline
+from app.timeline.document import Timeline
+from app.timeline.facts import AssessmentFact, EventFact, InfusionFact, LabFact
+from app.timeline.normalize import normalise
 from app.timeline.resource import KINDS_OF, Found, logical_id, read_logical_id
 from app.timeline.vocabulary import LAB_CODES, STATUSES, UNITS
 from tests.ingest.fhir_messages import LATEST, feed, quantity

@@ -11,10 +11,10 @@ from app.errors import InvalidDocument
 from app.ingest.native import read_model, read_timeline
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
-from app.timeline.columns import Cohort
-from app.timeline.facts import normalise
-from app.timeline.model import Timeline
-from app.timeline.moments import latest_acceptable
+from app.timeline.cohort import Cohort
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
+from app.timeline.times import latest_acceptable
 from app.timeline.vocabulary import LAB_CODE_OF
 from tests.spec.rule import OFFSET, Case, Day, Infusion, Patient, Recorded, Value
 

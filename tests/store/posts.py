@@ -10,9 +10,9 @@ from app.store.ledger import Outcome, replace, submit
 from app.store.revisions import RevisionRecord, list_revisions
 from app.store.studies import StudyDefinition, put_study
 from app.store.timelines import cohort, document, timeline_etag
-from app.timeline.columns import Cohort
-from app.timeline.facts import History, normalise
-from app.timeline.model import Timeline
+from app.timeline.cohort import Cohort
+from app.timeline.document import Timeline
+from app.timeline.normalize import History, normalise
 
 LATEST = 4 * 10**15
 _clock = itertools.count(1_600_000_000_000_000, 1_000_000)

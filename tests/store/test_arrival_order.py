@@ -11,7 +11,7 @@ from app.store.hash_chain import verify
 from app.store.ledger import submit, submit_each
 from app.store.studies import StudyDefinition, put_study
 from app.store.timelines import cohort, document
-from app.timeline.facts import AttributeFact, History
+from app.timeline.normalize import AttributeFact, History
 from tests.repetition import repeats
 from tests.store.posts import ck, history, now, timeline
 

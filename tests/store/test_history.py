@@ -6,8 +6,8 @@ from app.errors import Erased, NotFound
 from app.store.erasure import erase
 from app.store.history import Circumstance, Wanted, versions
 from app.store.ledger import submit
-from app.timeline.facts import AttributeFact
-from app.timeline.history import History
+from app.timeline.facts import History
+from app.timeline.normalize import AttributeFact
 from tests.store.posts import FULL, begin_study, ck, got, history, now, post, put, revisions, timeline
 
 

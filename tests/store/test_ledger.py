@@ -5,7 +5,7 @@ import pytest
 from app.errors import Erased, FaultCode, InvalidDocument, NotFound
 from app.store.erasure import erase
 from app.store.ledger import Counts, Outcome, submit, submit_each
-from app.timeline.facts import History
+from app.timeline.normalize import History
 from tests.store.posts import FULL, begin_study, ck, got, history, now, post, revisions, timeline, values
 
 

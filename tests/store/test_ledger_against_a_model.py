@@ -15,7 +15,7 @@ from app.store.erasure import erase
 from app.store.hash_chain import verify
 from app.store.ledger import submit, submit_each
 from app.store.revisions import AsOf, resolve
-from app.timeline.facts import AttributeFact, History
+from app.timeline.normalize import AttributeFact, History
 from tests.store.posts import begin_study, ck, columns, etag, got, history, now, put, revisions, timeline
 
 RANKS = {"preliminary": 0, "final": 1, "amended": 2, "corrected": 3, "entered-in-error": 4, "cancelled": 4}

@@ -12,9 +12,9 @@ from app.store.erasure import erase
 from app.store.hash_chain import verify
 from app.store.ledger import submit
 from app.store.timelines import list_patients
-from app.timeline.columns import Cohort
-from app.timeline.facts import AttributeFact, History
-from app.timeline.persons import persons
+from app.timeline.cohort import Cohort
+from app.timeline.merged_records import persons
+from app.timeline.normalize import AttributeFact, History
 from tests.store.posts import FULL, begin_study, ck, columns, etag, got, history, now, post, put, revisions, timeline
 
 DAY = 86_400_000_000

@@ -14,10 +14,10 @@ from app.store.ledger import submit
 from app.store.studies import StudyDefinition, put_study
 from app.store.timelines import cohort as read_cohort
 from app.store.timelines import sources
-from app.timeline.columns import NO_TIME
-from app.timeline.facts import AttributeFact, History
-from app.timeline.moments import day_text
-from app.timeline.sources import KINDS, Source, address, aligned
+from app.timeline.cohort import NO_TIME
+from app.timeline.normalize import AttributeFact, History
+from app.timeline.source_facts import KINDS, Source, address, aligned
+from app.timeline.times import day_text
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.report.addresses import fact_at
 from tests.store.posts import FULL, begin_study, ck, got, now, post, revisions, timeline

@@ -6,7 +6,7 @@ from app.errors import NotFound
 from app.protocol.presets import SEED_2008
 from app.store.studies import StudyDefinition, put_study
 from app.store.timelines import list_patients, timeline_etag
-from app.timeline.columns import Cohort
+from app.timeline.cohort import Cohort
 from tests.store.posts import FULL, ck, columns, etag, got, history, now, post, timeline
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import InvalidDocument
-from app.timeline.facts import History, normalise
-from app.timeline.model import Timeline
-from app.timeline.moments import latest_acceptable
+from app.timeline.document import Timeline
+from app.timeline.normalize import History, normalise
+from app.timeline.times import latest_acceptable
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LATEST = latest_acceptable(NOW)

@@ -5,8 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode
-from app.timeline.codes import ATC, LOINC, MEANINGS, OWN_SYSTEM, CodeBook, Coding
-from app.timeline.vocabulary import ANALYTES, ASSESSMENT_CODES, LAB_CODES
+from app.timeline.vocabulary import (
+    ANALYTES,
+    ASSESSMENT_CODES,
+    ATC,
+    LAB_CODES,
+    LOINC,
+    MEANINGS,
+    OWN_SYSTEM,
+    CodeBook,
+    Coding,
+)
 
 CONFLICT = FaultCode.CODE_CONFLICT
 DECLARED = CodeBook(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.timeline.columns import (
+from app.timeline.cohort import (
     NO_TIME,
     AssessmentRow,
     Cohort,
@@ -20,7 +20,7 @@ from app.timeline.columns import (
     PatientRow,
     patient_row,
 )
-from app.timeline.moments import EPOCH_DAY, Moment, day_text, read_time
+from app.timeline.times import EPOCH_DAY, Moment, day_text, read_time
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.timeline.documents import LATEST, NOW, document, history, lab, series
 

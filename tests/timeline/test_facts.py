@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode
-from app.timeline.facts import MOST_FAULTS
-from app.timeline.history import KINDS, AttributeFact
+from app.timeline.facts import KINDS, AttributeFact
+from app.timeline.normalize import MOST_FAULTS
 from tests.timeline.documents import document, faults, history, lab, series
 
 

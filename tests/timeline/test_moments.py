@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode
-from app.timeline.moments import (
+from app.timeline.times import (
     DAY_MICROSECONDS,
     EPOCH_DAY,
     Moment,

@@ -14,11 +14,11 @@ from app.store.hashes import patient_leaf
 from app.store.supersession import Assertion, Changes
 from app.store.tables import FACTS
 from app.store.timelines import fact_document
-from app.timeline import columns
-from app.timeline.columns import NO_TIME, TABLES, Bools, Cohort, Floats, Ints, PatientRow, Words
-from app.timeline.facts import SECTIONS
-from app.timeline.history import FACT_TYPES, FIELDS, KINDS, READ_BY_ANALYSES
-from app.timeline.model import ITEMS, LabResult
+from app.timeline import cohort
+from app.timeline.cohort import NO_TIME, TABLES, Bools, Cohort, Floats, Ints, PatientRow, Words
+from app.timeline.document import ITEMS, LabResult
+from app.timeline.facts import FACT_TYPES, FIELDS, KINDS, READ_BY_ANALYSES
+from app.timeline.normalize import SECTIONS
 from tests.timeline.documents import document, history, lab
 
 LEDGER = ["patient_key", "identity", "added", "ordinal", "removed"]
@@ -100,7 +100,7 @@ def test_the_columns_of_a_cohort_have_the_names_and_types_that_are_declared_for_
 def test_a_row_by_names_is_a_row_by_places(kind):
     names = {"labs": "LabRow", "assessments": "AssessmentRow", "infusions": "InfusionRow",
              "medications": "MedicationRow", "events": "EventRow"}  # fmt: skip
-    assert getattr(columns, names[kind])._fields == ("patient", *[field.name for field in READ_BY_ANALYSES[kind]])
+    assert getattr(cohort, names[kind])._fields == ("patient", *[field.name for field in READ_BY_ANALYSES[kind]])
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -109,7 +109,7 @@ def test_a_column_gives_back_the_values_of_its_rows(kind):
     table = getattr(Cohort.of_histories([of_one]), kind)
     [fact] = getattr(of_one, kind)
     for field in READ_BY_ANALYSES[kind]:
-        assert columns.cells(table, field.name) == [getattr(fact, field.name)]
+        assert cohort.cells(table, field.name) == [getattr(fact, field.name)]
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -119,7 +119,7 @@ def test_a_field_without_a_value_is_absent_in_rows_and_in_columns(kind):
     rows = {each: [("P", *absent)] if each == kind else [] for each in TABLES}
     table = getattr(Cohort.assemble([PatientRow("P")], **rows), kind)
     for field, value in zip(READ_BY_ANALYSES[kind], absent, strict=True):
-        assert columns.cells(table, field.name) == [value]
+        assert cohort.cells(table, field.name) == [value]
         if value is None and field.type is int:
             assert getattr(table, field.name)[0] == (0 if field.name == "course" else NO_TIME)
 

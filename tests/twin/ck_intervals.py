@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from app.protocol.model import Protocol
-from app.timeline.columns import Cohort
+from app.timeline.cohort import Cohort
 from tests.twin import derivations as twin
 
 

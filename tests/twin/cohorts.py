@@ -21,8 +21,8 @@ from app.protocol.endpoints import (
 from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Treatment, Visits, WeeklyChange
 from app.protocol.parts import Scale
 from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.timeline.columns import AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
-from app.timeline.moments import DAY_MICROSECONDS
+from app.timeline.cohort import AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
+from app.timeline.times import DAY_MICROSECONDS
 
 FIRST_DATE = 13_938
 """2008-02-29; the weeks after it hold the change of clocks in New York and Berlin."""

@@ -8,7 +8,7 @@ from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRan
 from app.protocol.model import Protocol, Visits, WeeklyChange
 from app.protocol.parts import Scale
 from app.protocol.presets import SEED_2008
-from app.timeline.columns import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from tests.twin.cohorts import FIRST_DATE, changed
 
 WEEKS = (1, 2, 4)

@@ -43,7 +43,7 @@ from app.protocol.endpoints import (
 )
 from app.protocol.model import Protocol
 from app.protocol.parts import Scale
-from app.timeline.columns import COMPARATORS, NO_TIME, Cohort
+from app.timeline.cohort import COMPARATORS, NO_TIME, Cohort
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 NEVER = float("-inf")

@@ -9,7 +9,7 @@ from fractions import Fraction
 from statistics import fmean
 
 from app.protocol.model import Protocol
-from app.timeline.columns import NO_TIME, Cohort
+from app.timeline.cohort import NO_TIME, Cohort
 from tests.twin import derivations as twin
 
 PER_DAY = {"mg/d": Fraction(1), "g/d": Fraction(1000), "mg/wk": Fraction(1, 7)}

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from app.protocol.model import Protocol
-from app.timeline.columns import Cohort, MedicationRow
+from app.timeline.cohort import Cohort, MedicationRow
 from tests.twin import derivations as twin
 from tests.twin.cohorts import FIRST_DATE, rows
 

@@ -21,7 +21,7 @@ from app.protocol.specification import (
     Specification,
     VisitWindow,
 )
-from app.timeline.columns import Cohort
+from app.timeline.cohort import Cohort
 from tests.twin import derivations as twin
 from tests.twin.derivations import Patient, Record, best_end, exact
 

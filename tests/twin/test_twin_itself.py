@@ -14,8 +14,8 @@ from hypothesis import given, settings
 
 from app.protocol.model import Protocol, Treatment, Visits
 from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.timeline.columns import AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, PatientRow
-from app.timeline.moments import DAY_MICROSECONDS, EPOCH_DAY, microseconds
+from app.timeline.cohort import AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, PatientRow
+from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, microseconds
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import PROTOCOLS, Rows, changed, cohorts, protocols, rows

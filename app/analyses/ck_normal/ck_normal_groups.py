@@ -23,7 +23,7 @@ from app.estimate.results import Median, Number, Reason, RestrictedMean, Result,
 from app.estimate.times.group_survival import HazardRatio, LogRank, MeanDifference, cox, log_rank, mean_difference
 from app.estimate.times.survival import kaplan_meier, restricted_mean
 from app.protocol.endpoints import RescueStrategy
-from app.timeline.columns import Bools, Ints
+from app.timeline.cohort import Bools, Ints
 
 FEW_EVENTS = 10
 SMALL_GROUP = 20

@@ -22,7 +22,7 @@ from app.estimate.arithmetic import quantile_of
 from app.estimate.results import Median, Number, Reason, Result, WhyNull
 from app.estimate.times.interval_censored import SEED, IntervalCensored, interval_censored
 from app.estimate.times.survival import kaplan_meier
-from app.timeline.columns import NO_TIME, Bools, Ints
+from app.timeline.cohort import NO_TIME, Bools, Ints
 
 
 class IntervalOptions(Options):

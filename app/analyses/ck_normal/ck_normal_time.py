@@ -19,7 +19,13 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.ck_normal.intercurrent_strategies import Strategy, Times, is_event, strategies, times_by_strategy
+from app.analyses.ck_normal.intercurrent_strategies import (
+    TimeByStrategy,
+    Times,
+    is_event,
+    strategies,
+    times_by_strategy,
+)
 from app.derive.ck_normality import UNKNOWN
 from app.derive.exposure import first_new_drug_day
 from app.derive.per_patient import any_where, first_reason
@@ -31,7 +37,7 @@ from app.estimate.summary import summarise
 from app.estimate.times.aalen_johansen import event_free
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.endpoints import RescueStrategy
-from app.timeline.columns import NO_TIME, Bools, Ints
+from app.timeline.cohort import NO_TIME, Bools, Ints
 
 
 class ConfirmedTime(Result):
@@ -239,7 +245,7 @@ class NormalTime(Grouped):
         "CK: every strategy but `treatment_policy` lets it act at 0 days.",
         examples=[0],
     )
-    strategies: tuple[Strategy, ...] = Field(
+    strategies: tuple[TimeByStrategy, ...] = Field(
         description="The same time under each strategy for further treatment and death, side by side.", examples=[[]]
     )
     follow_up: FollowUp = Field(description="How long the risk set was followed.")

@@ -13,12 +13,12 @@ from app.estimate.results import Median, RestrictedMean, Result, Survival
 from app.estimate.times.aalen_johansen import Incidence, cumulative_incidence, event_free, restricted_mean_event_free
 from app.estimate.times.survival import HalfRule, kaplan_meier, median_of, restricted_mean
 from app.protocol.endpoints import RescueStrategy
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 STRATEGIES: tuple[RescueStrategy, ...] = get_args(RescueStrategy)
 
 
-class Strategy(Result):
+class TimeByStrategy(Result):
     """The time with normal CK under one strategy for a further treatment or death before CK became abnormal again."""
 
     strategy: RescueStrategy = Field(description="The strategy.", examples=["composite"])
@@ -92,15 +92,17 @@ def times_by_strategy(context: Context) -> dict[RescueStrategy, Times]:
     return found
 
 
-def strategies(context: Context, times: dict[RescueStrategy, Times], in_force: RescueStrategy) -> tuple[Strategy, ...]:
+def strategies(
+    context: Context, times: dict[RescueStrategy, Times], in_force: RescueStrategy
+) -> tuple[TimeByStrategy, ...]:
     """One row for each strategy."""
     declared = context.protocol.ck_normal_time.rescue
     return tuple(_row(context, each, declared, in_force) for each in times.values())
 
 
-def _row(context: Context, times: Times, declared: RescueStrategy, in_force: RescueStrategy) -> Strategy:
+def _row(context: Context, times: Times, declared: RescueStrategy, in_force: RescueStrategy) -> TimeByStrategy:
     cut, died = times.outcomes.cut, times.outcomes.cause == DIED
-    return Strategy(
+    return TimeByStrategy(
         strategy=times.strategy,
         declared=times.strategy == declared,
         in_force=times.strategy == in_force,

@@ -29,7 +29,7 @@ from app.derive.study import DerivedStudy
 from app.estimate.changes.mixed_model import MixedModel, mixed_model
 from app.estimate.changes.ratio import ratio_interval
 from app.estimate.results import Interval, Result
-from app.timeline.columns import Floats
+from app.timeline.cohort import Floats
 
 CAVEATS = (
     "definitions_are_ours",

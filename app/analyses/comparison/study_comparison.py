@@ -23,7 +23,7 @@ from app.derive.study import DerivedStudy
 from app.protocol.conventions import Multiplicity, ProportionInterval
 from app.protocol.model import Protocol
 from app.protocol.parts import Part
-from app.timeline.columns import Cohort
+from app.timeline.cohort import Cohort
 
 NAME = "study-comparison"
 

@@ -23,7 +23,7 @@ from app.estimate.results import Interval, Number, Proportion, Reason, Result, T
 from app.protocol.conventions import Conventions
 from app.protocol.endpoints import Response
 from app.protocol.model import Protocol
-from app.timeline.columns import Bools, Floats
+from app.timeline.cohort import Bools, Floats
 
 SMALL = 20
 """A group with fewer patients is small: its intervals span most of what is possible."""

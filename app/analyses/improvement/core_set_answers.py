@@ -14,7 +14,7 @@ from app.derive.relative_change import BoundedVerdict
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, WhyNull
 from app.protocol.improvement import Composite
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 MEASURE = "CORE_SET"
 """Stands for the six measures together where an answer names one."""

@@ -12,7 +12,7 @@ from app.estimate.results import Number, Result, Summary, Survival
 from app.estimate.summary import summarise
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.improvement import ImprovementScore
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 
 class TimeToFirst(Result):

@@ -33,7 +33,7 @@ from app.estimate.results import Interval, Number, Reason, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.improvement import TABLE, TABLE_SOURCE, ImprovementScore, judged_weeks
 from app.protocol.model import Protocol
-from app.timeline.columns import Words
+from app.timeline.cohort import Words
 
 
 class MeasureContribution(MeasureAt):

@@ -36,7 +36,7 @@ from app.estimate.sample_size import (
     size_for_half_width,
     size_for_signed_rank,
 )
-from app.timeline.columns import Floats
+from app.timeline.cohort import Floats
 
 Scale = Literal["ln", "raw"]
 

@@ -22,8 +22,8 @@ from app.analyses.answer import (
 )
 from app.derive.missing_values import EndpointName, EndpointStatus, Lacking, MissingValue, Purpose, endpoints
 from app.estimate.results import Reason, WhyNull
-from app.timeline.columns import NO_TIME, Ints
-from app.timeline.moments import EPOCH_DAY
+from app.timeline.cohort import NO_TIME, Ints
+from app.timeline.times import EPOCH_DAY
 
 
 class MissingOptions(Options):

@@ -28,7 +28,7 @@ from app.estimate.rates.poisson import RateRatio, event_rate, rate_ratio
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
 from app.protocol.model import AdverseReactions
-from app.timeline.columns import NO_TIME, Bools, Events, Floats, Ints
+from app.timeline.cohort import NO_TIME, Bools, Events, Floats, Ints
 from app.timeline.vocabulary import Severity
 
 DEFAULT_WINDOWS = ((0, 1), (2, 14))

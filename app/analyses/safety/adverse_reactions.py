@@ -22,7 +22,7 @@ from app.derive.reasons import FlagCode
 from app.estimate.rates.poisson import event_rate
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 _DAYS_A_YEAR = 365.25
 

@@ -31,7 +31,7 @@ from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.endpoints import Response
-from app.timeline.columns import Bools, Floats
+from app.timeline.cohort import Bools, Floats
 
 LAST_PLACE = 3
 """Third and later courses are shown together."""

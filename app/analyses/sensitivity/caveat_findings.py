@@ -19,7 +19,7 @@ from app.estimate.leave_one_out import influence_on_change
 from app.estimate.results import Reason
 from app.estimate.summary import summarise
 from app.protocol.endpoints import Response
-from app.timeline.columns import Bools, Ints
+from app.timeline.cohort import Bools, Ints
 from app.timeline.vocabulary import LAB_CODES
 
 EVENTS: tuple[Event, ...] = ("steroid_taper", "steroid_increase", "new_immunosuppressant", "second_course", "death")

@@ -14,7 +14,7 @@ from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.endpoints import CkDecreaseOrNormalAtWeek, PercentAboveBaseline, Response, ResponseRule
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 Kind = Literal["rate", "mean", "median"]
 

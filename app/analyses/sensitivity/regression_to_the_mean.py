@@ -13,7 +13,7 @@ from app.estimate.changes.regression_to_the_mean import (
     regression_to_the_mean,
 )
 from app.estimate.results import Number
-from app.timeline.columns import Floats
+from app.timeline.cohort import Floats
 
 
 class PatientRegression(Contribution):

@@ -30,7 +30,7 @@ from app.estimate.leave_one_out import (
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, TestResult
 from app.estimate.times.survival import kaplan_meier
-from app.timeline.columns import Bools
+from app.timeline.cohort import Bools
 
 
 class OfKeyResult(Grouped):

@@ -13,7 +13,7 @@ from app.derive.per_patient import any_where
 from app.derive.run_in import SLOPE_DAYS, run_in, slopes
 from app.derive.study import DerivedStudy
 from app.protocol.endpoints import Response
-from app.timeline.columns import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints
 
 SENSITIVITY_CASES: dict[str, str] = {
     "main": "As the protocol declares it; the time with normal CK under `treatment_policy`.",

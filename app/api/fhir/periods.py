@@ -6,7 +6,7 @@ from typing import cast, get_args
 
 from app.errors import FaultCode
 from app.store.resource_search import Bound, Prefix
-from app.timeline.moments import DAY_MICROSECONDS, EPOCH_DAY, microseconds
+from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, microseconds
 
 _SHAPE = re.compile(
     rf"(?P<prefix>{'|'.join(get_args(Prefix))})?"

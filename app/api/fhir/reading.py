@@ -34,8 +34,8 @@ from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, Malf
 from app.report.bundles import history
 from app.report.fhir import resource_of
 from app.store.snapshot import study_at
-from app.timeline.moments import EPOCH
 from app.timeline.resource import Found, ResourceType
+from app.timeline.times import EPOCH
 
 router = APIRouter(tags=["fhir"])
 FORM = "application/x-www-form-urlencoded"

@@ -18,9 +18,8 @@ from app.store.resource_search import Bound, Criteria, Number
 from app.store.snapshot import StudyAt
 from app.store.studies import Study
 from app.submission import feeds
-from app.timeline.codes import KNOWN, SYSTEMS
 from app.timeline.resource import SUBJECT_SYSTEM, ResourceType, read_logical_id
-from app.timeline.vocabulary import STATUSES
+from app.timeline.vocabulary import KNOWN, STATUSES, SYSTEMS
 
 MOST_VALUES = 50
 """Values behind one parameter."""

@@ -21,8 +21,8 @@ from app.report.capabilities import SearchParameter, Statuses, capability_statem
 from app.report.document import Header
 from app.report.measure_report import measure_report
 from app.store.snapshot import study_at
-from app.timeline.columns import NO_TIME, Cohort
-from app.timeline.moments import day_text
+from app.timeline.cohort import NO_TIME, Cohort
+from app.timeline.times import day_text
 
 router = APIRouter()
 MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")

@@ -41,8 +41,8 @@ from app.intake import fhir
 from app.intake.fhir import BundleResult, Disposition, EntryResult
 from app.intake.resolve_entries import ERASE_INSTEAD
 from app.report.fhir import resource_of
-from app.timeline.moments import EPOCH, instant_text
 from app.timeline.resource import Found, ResourceType
+from app.timeline.times import EPOCH, instant_text
 
 router = APIRouter(tags=["fhir"])
 

@@ -39,7 +39,7 @@ LARGEST_SAMPLE = 200_000
 """With more distinct intervals than this there is no estimate; 100,000 patients seen on whole days have fewer."""
 
 
-class Mass(Result):
+class IntervalMass(Result):
     """How likely the event is in one interval (left, right], and what is known before it."""
 
     left: Number = Field(description="The event is later than this time.", examples=[28])
@@ -109,7 +109,7 @@ class IntervalCensored(Result):
     n: int = Field(description="Patients.", examples=[13])
     events: int = Field(description="Patients whose event was seen: their interval has an end.", examples=[8])
     median: IntervalMedian = Field(description="Median time to the event, an interval.")
-    masses: tuple[Mass, ...] = Field(
+    masses: tuple[IntervalMass, ...] = Field(
         description="Where the probability is; S(t) is constant between these intervals and unknown inside them.",
         examples=[[{"left": 28, "right": 35, "mass": 0.166666666667, "survival": 0.833333333333}]],
     )
@@ -193,7 +193,7 @@ def _checked(left: ArrayLike, right: ArrayLike) -> tuple[Floats, Floats]:
     return lefts + 0.0, rights
 
 
-def _masses(sample: Sample, part: Intersections, fit: Fit) -> tuple[Mass, ...]:
+def _masses(sample: Sample, part: Intersections, fit: Fit) -> tuple[IntervalMass, ...]:
     carrying = np.flatnonzero(fit.mass > 0)
     masses = fit.mass[carrying]
     rows = zip(
@@ -204,7 +204,7 @@ def _masses(sample: Sample, part: Intersections, fit: Fit) -> tuple[Mass, ...]:
         strict=True,
     )
     return tuple(
-        Mass(left=left, right=right if math.isfinite(right) else None, mass=mass, survival=survival)
+        IntervalMass(left=left, right=right if math.isfinite(right) else None, mass=mass, survival=survival)
         for left, right, mass, survival in rows
     )
 

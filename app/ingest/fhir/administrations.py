@@ -10,7 +10,7 @@ from app.ingest.feed import Place, Statement
 from app.ingest.fhir.observations import effective, status_of
 from app.ingest.fhir.patients import References, contained
 from app.ingest.fhir.resource import Element, ReadResult, Resource
-from app.timeline.codes import IVIG
+from app.timeline.vocabulary import IVIG
 
 STATUSES: dict[str, str | None] = {
     "in-progress": "preliminary",

@@ -19,8 +19,7 @@ from app.ingest.feed import Place, Statement
 from app.ingest.fhir.plain import common_observation, result_places
 from app.ingest.fhir.resource import Element, Quantity, ReadResult, Resource, same_unit
 from app.ingest.ranges import read_range
-from app.timeline.codes import IVIG
-from app.timeline.vocabulary import ASSESSMENT_CODES, UNITS, WITHDRAWN
+from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, UNITS, WITHDRAWN
 
 STATUSES: dict[str, str | None] = {
     "registered": None,

@@ -12,9 +12,8 @@ from functools import lru_cache
 from app.errors import FaultCode
 from app.ingest.feed import Checked, Place, Statement
 from app.ingest.fhir.resource import LONGEST_SOURCE, UCUM, Element, Message, ReadResult, Resource, as_time
-from app.timeline.codes import Coding
-from app.timeline.model import GREATEST_VALUE
-from app.timeline.vocabulary import ANALYTES, UNITS
+from app.timeline.document import GREATEST_VALUE
+from app.timeline.vocabulary import ANALYTES, UNITS, Coding
 
 _USED = frozenset(
     {"resourceType", "id", "identifier", "status", "code", "subject", "effectiveDateTime", "issued", "valueQuantity",

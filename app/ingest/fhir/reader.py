@@ -18,7 +18,7 @@ from app.ingest.fhir.patients import References, base_of, patient
 from app.ingest.fhir.requests import check_agreement, read_request
 from app.ingest.fhir.resource import R4_TYPES, Element, Message, ReadResult, Resource
 from app.ingest.syntax import check_syntax
-from app.timeline.facts import MOST_FAULTS
+from app.timeline.normalize import MOST_FAULTS
 from app.timeline.resource import ResourceType
 
 MOST_ENTRIES = 10_000

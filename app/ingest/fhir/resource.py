@@ -16,11 +16,10 @@ from app.errors import Fault, FaultCode
 from app.ingest.feed import Feed, Skipped, Statement
 from app.ingest.pseudonyms import Identifier
 from app.ingest.syntax import value_faults
-from app.timeline.codes import Coding
-from app.timeline.model import GREATEST_VALUE
-from app.timeline.moments import with_offset
+from app.timeline.document import GREATEST_VALUE
 from app.timeline.resource import KEPT_NUMBER
-from app.timeline.vocabulary import UNITS
+from app.timeline.times import with_offset
+from app.timeline.vocabulary import UNITS, Coding
 
 Element: TypeAlias = Mapping[str, Any]
 """A JSON object of a resource: the resource itself or an element of it."""

@@ -9,10 +9,10 @@ from app.ingest.feed import Feed
 from app.ingest.hl7v2.er7 import Segment
 from app.ingest.hl7v2.people import subject_of
 from app.ingest.hl7v2.values import read_time
-from app.timeline import moments
-from app.timeline.history import History, attribute
-from app.timeline.moments import Moment
-from app.timeline.persons import MERGED_INTO
+from app.timeline import times
+from app.timeline.facts import History, attribute
+from app.timeline.merged_records import MERGED_INTO
+from app.timeline.times import Moment
 
 
 class Pair(NamedTuple):
@@ -80,7 +80,7 @@ def _made_at(segments: list[Segment], feed: Feed) -> int | Fault:
     if not text:
         return Fault("EVN-2", FaultCode.MISSING)
     time = read_time(text, feed.zone)
-    read = time if isinstance(time, FaultCode) else moments.read_time(time, feed.latest)
+    read = time if isinstance(time, FaultCode) else times.read_time(time, feed.latest)
     if isinstance(read, Moment):
         return Fault(place, FaultCode.BAD_TIME) if read.instant is None else read.instant
     return Fault(place, read)

@@ -10,8 +10,8 @@ from app.ingest.hl7v2.envelope import Envelope
 from app.ingest.hl7v2.er7 import Segment, segments_of
 from app.ingest.hl7v2.links import links
 from app.ingest.hl7v2.results import results
-from app.timeline.facts import MOST_FAULTS
-from app.timeline.history import History
+from app.timeline.facts import History
+from app.timeline.normalize import MOST_FAULTS
 
 READ = frozenset({"MSH", "EVN", "PID", "MRG", "OBR", "OBX", "SPM"})
 STRUCTURE = frozenset({"SFT", "UAC", "PD1", "PV1", "PV2", "ORC", "TQ1", "TQ2"})

@@ -15,8 +15,7 @@ from app.ingest.hl7v2.er7 import NO_SEGMENT, Segment
 from app.ingest.hl7v2.people import authority, person_of, subject_of
 from app.ingest.hl7v2.values import KINDS, Value, read_time, read_value
 from app.ingest.ranges import read_range
-from app.timeline.codes import Coding
-from app.timeline.vocabulary import WITHDRAWN
+from app.timeline.vocabulary import WITHDRAWN, Coding
 
 STATUSES = {
     "F": "final", "U": "final",

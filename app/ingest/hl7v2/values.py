@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from app.errors import FaultCode
 from app.ingest.hl7v2.er7 import Segment
-from app.timeline.moments import with_offset
+from app.timeline.times import with_offset
 
 VALUE = 5
 """OBX-5."""

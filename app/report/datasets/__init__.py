@@ -21,8 +21,8 @@ from app.report.datasets.parameters import Origin
 from app.report.datasets.variables import Column, Dataset, DatasetDescription
 from app.report.document import Header
 from app.report.table import Cell, lines_of_columns
-from app.timeline.columns import Cohort
-from app.timeline.sources import Sources
+from app.timeline.cohort import Cohort
+from app.timeline.source_facts import Sources
 
 ROWS_AT_ONCE = 20_000
 """So many values and patients make a piece of a dataset: some seventy megabytes of cells."""

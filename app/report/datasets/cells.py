@@ -5,8 +5,8 @@ from datetime import date
 
 import numpy as np
 
-from app.timeline.columns import NO_TIME, Bools, Floats, Ints
-from app.timeline.moments import EPOCH_DAY
+from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
+from app.timeline.times import EPOCH_DAY
 
 
 def texts(words: Iterable[str | None]) -> list[str | None]:

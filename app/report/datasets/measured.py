@@ -10,8 +10,8 @@ from app.derive.per_patient import first_reason, included, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.report.datasets.cells import since
-from app.timeline.columns import NO_TIME, Assessments, Bools, Floats, Ints, Labs, Words
-from app.timeline.sources import Sources
+from app.timeline.cohort import NO_TIME, Assessments, Bools, Floats, Ints, Labs, Words
+from app.timeline.source_facts import Sources
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 DUPLICATE, NOT_NEAREST, OUTSIDE = "duplicate_draw", "not_nearest", "outside_windows"

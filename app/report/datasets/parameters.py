@@ -7,8 +7,8 @@ import numpy as np
 from app.derive.study import DerivedStudy
 from app.report.datasets.cells import dates, yes_no
 from app.report.datasets.variables import Column, Variable, adam, ours
-from app.timeline.columns import Ints
-from app.timeline.sources import Sources
+from app.timeline.cohort import Ints
+from app.timeline.source_facts import Sources
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from app.report.datasets.parameters import (
 )
 from app.report.datasets.times import first_infusion_facts
 from app.report.datasets.variables import Column, Dataset, DatasetDescription, Variable, adam, ours
-from app.timeline.columns import NO_TIME, Ints, PatientRow
-from app.timeline.moments import EPOCH_DAY
-from app.timeline.sources import patient_address
+from app.timeline.cohort import NO_TIME, Ints, PatientRow
+from app.timeline.source_facts import patient_address
+from app.timeline.times import EPOCH_DAY
 
 _SEXES = {"female": "F", "male": "M", "other": "OTHER", "unknown": "U"}
 _DISCONTINUED = {"withdrawn", "lost", "died", "other"}

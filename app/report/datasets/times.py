@@ -20,8 +20,8 @@ from app.report.datasets.parameters import (
     fact_address,
 )
 from app.report.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam, ours
-from app.timeline.columns import NO_TIME, Bools, Ints, Words
-from app.timeline.sources import end_address
+from app.timeline.cohort import NO_TIME, Bools, Ints, Words
+from app.timeline.source_facts import end_address
 from app.timeline.vocabulary import LAB_CODES
 
 BECOMES = "TTNORM"

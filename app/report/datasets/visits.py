@@ -21,7 +21,7 @@ from app.report.datasets.parameters import (
 )
 from app.report.datasets.variables import Column, Dataset, DatasetDescription, adam, ours
 from app.report.table import digits
-from app.timeline.columns import COMPARATORS, NO_TIME, Floats, Ints
+from app.timeline.cohort import COMPARATORS, NO_TIME, Floats, Ints
 
 _WINDOW = "The protocol's rule of visits; no window reaches across day 0."
 DESCRIPTION = DatasetDescription(

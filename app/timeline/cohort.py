@@ -22,9 +22,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from app.timeline.history import KINDS, READ_BY_ANALYSES, Field, History, standing
-from app.timeline.moments import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
-from app.timeline.persons import people_of
+from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History, standing
+from app.timeline.merged_records import people_of
+from app.timeline.times import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -56,11 +56,8 @@ def patient_row(patient: str, attributes: dict[str, str]) -> PatientRow:
     """A patient's row from the JSON text of each attribute."""
     read: dict[str, Any] = {name: json.loads(text) for name, text in attributes.items()}
     if "ended" in read:
-        ended = read["ended"]
-        read |= {
-            "ended_day": date.fromisoformat(ended["date"]).toordinal() - EPOCH_DAY,
-            "ended_reason": ended["reason"],
-        }
+        read["ended_day"] = date.fromisoformat(read["ended"]["date"]).toordinal() - EPOCH_DAY
+        read["ended_reason"] = read["ended"]["reason"]
     if "weight_kg" in read:
         read["weight_kg"] = float(read["weight_kg"])
     return PatientRow(patient, **{name: read[name] for name in PatientRow._fields if name in read})
@@ -80,21 +77,18 @@ EventRow = _row_type("EventRow", "events")
 
 def standing_rows(kind: str, patient: str, facts: Sequence[Any]) -> list[Row]:
     """The rows of one patient from all assertions of their facts of a kind."""
-    content = content_of(kind)
-    return [(patient, *content(fact)) for fact in standing(facts) if is_read(kind, fact)]
+    contents = (content_of(kind, fact) for fact in standing(facts))
+    return [(patient, *content) for content in contents if content is not None]
 
 
-def content_of(kind: str) -> Callable[[Any], Row]:
-    """What takes from a fact the fields that analyses read, in the order of a row."""
-    return _CONTENT[kind]
+def content_of(kind: str, fact: Any) -> Row | None:  # noqa: ANN401 - a fact of that kind
+    """The fields of a fact that analyses read, in the order of a row; `None` where a required one has no value."""
+    return None if any(getattr(fact, name) is None for name in REQUIRED[kind]) else _CONTENT[kind](fact)
 
 
-def is_read(kind: str, fact: Any) -> bool:  # noqa: ANN401 - a fact of that kind
-    """Whether analyses read a fact that stands: it has a value where one is required."""
-    return all(getattr(fact, name) is not None for name in REQUIRED[kind])
-
-
-_CONTENT = {kind: attrgetter(*[field.name for field in found]) for kind, found in READ_BY_ANALYSES.items()}
+_CONTENT: dict[str, Callable[[Any], Row]] = {
+    kind: attrgetter(*[field.name for field in found]) for kind, found in READ_BY_ANALYSES.items()
+}
 REQUIRED = {
     kind: tuple(field.name for field in found if field.read.required) for kind, found in READ_BY_ANALYSES.items()
 }
@@ -356,7 +350,8 @@ def cells(table: Table, name: str) -> list[Any]:
     if field.type is float:
         return [None if number != number else number for number in values]  # noqa: PLR0124 - NaN
     if field.type is int and field.optional:
-        return [None if number == _absent(field) else number for number in values]
+        absent = NO_TIME if field.read.absent is None else field.read.absent
+        return [None if number == absent else number for number in values]
     return list(values)
 
 
@@ -367,7 +362,7 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
     if field.type is float:
         return np.array(values, dtype=np.float64)
     if field.type is int:
-        absent = _absent(field)
+        absent = NO_TIME if field.read.absent is None else field.read.absent
         numbers = [absent if number is None else number for number in values] if field.optional else values
         return np.array(numbers, dtype=np.int64)
     if field.type is bool:
@@ -377,10 +372,6 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
     column = np.empty(len(values), dtype=np.object_)
     column[:] = values
     return column
-
-
-def _absent(field: Field) -> int:
-    return NO_TIME if field.read.absent is None else field.read.absent
 
 
 def _zoned(day: Ints, instant: Ints, zone: ZoneInfo) -> Ints:

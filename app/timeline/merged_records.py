@@ -8,7 +8,7 @@ import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from app.timeline.history import KINDS, History
+from app.timeline.facts import KINDS, History
 from app.timeline.vocabulary import WITHDRAWN
 
 Stated = TypeVar("Stated")

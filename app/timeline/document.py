@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from app.timeline.moments import DATE_PATTERN, TIME_PATTERN
+from app.timeline.times import DATE_PATTERN, TIME_PATTERN
 from app.timeline.vocabulary import (
     AssessmentCode,
     Comparator,

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.timeline.columns import TABLES, Cohort, Words, cells
-from app.timeline.facts import SECTIONS
-from app.timeline.history import READ_BY_ANALYSES
+from app.timeline.cohort import TABLES, Cohort, Words, cells
+from app.timeline.facts import READ_BY_ANALYSES
+from app.timeline.normalize import SECTIONS
 
 KINDS = tuple(TABLES)
 """The kinds of facts that have addresses here; attributes of the patient have none of their own."""
@@ -125,6 +125,8 @@ def _rows(kind: str, cohort: Cohort) -> Iterator[Content]:
     """The patient and the content of each row, spelt as `_comparable` spells it."""
     names = np.array([row.id for row in cohort.patients], dtype=np.object_)
     table = getattr(cohort, kind)
-    columns = [cells(table, field.name) for field in READ_BY_ANALYSES[kind]]
-    for who, *content in zip(names[table.patient].tolist(), *columns, strict=True):
-        yield who, *_comparable(kind, tuple(content))
+    columns = {field.name: cells(table, field.name) for field in READ_BY_ANALYSES[kind]}
+    if "instant" in columns:
+        dated = zip(columns["day"], columns["instant"], strict=True)
+        columns["day"] = [day if instant is None else None for day, instant in dated]
+    return zip(names[table.patient].tolist(), *columns.values(), strict=True)

@@ -1,0 +1,413 @@
+"""A timeline becomes facts: codes resolved, units converted, times read, each fact with the identity it is kept by.
+
+`normalise` is the one way from a document to facts. It reports every fault that it finds, each with a JSON pointer.
+
+The identity of a fact is what makes a second statement a correction rather than a second fact. Where the sender numbers
+a fact, it is (source, number, code): one accession carries many analytes, and two laboratories use the same number.
+Where not: a laboratory result and an assessment are (code, time with its precision, source), an infusion (product,
+time), a medication (drug, start), an adverse event (term, onset), an attribute of the patient its name. Identities are
+text with the free part last, so that no two different ones are spelt alike.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from app.errors import Fault, FaultCode, InvalidDocument, pointer
+from app.timeline.document import (
+    ITEMS,
+    AdverseEvent,
+    Assessment,
+    Infusion,
+    LabResult,
+    LabSeries,
+    Medication,
+    Sourced,
+    Timeline,
+)
+from app.timeline.facts import (
+    FIELDS,
+    KINDS,
+    AnyFact,
+    AssessmentFact,
+    AttributeFact,
+    EventFact,
+    History,
+    InfusionFact,
+    LabFact,
+    MedicationFact,
+    Sent,
+    attribute,
+)
+from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, read_time
+from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, LAB_CODE_OF, UNITS, WITHDRAWN, Unit, in_canonical_unit
+
+__all__ = [
+    "KINDS",
+    "MOST_FAULTS",
+    "PATIENT_ATTRIBUTES",
+    "SECTIONS",
+    "AnyFact",
+    "AssessmentFact",
+    "AttributeFact",
+    "EventFact",
+    "History",
+    "InfusionFact",
+    "LabFact",
+    "MedicationFact",
+    "Reading",
+    "normalise",
+]
+
+SECTIONS = {
+    "labs": "labs",
+    "assessments": "assessments",
+    "infusions": "infusions",
+    "medications": "medications",
+    "events": "adverse_events",
+}
+PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into")
+MOST_FAULTS = 1000
+"""How many faults of one document are listed; whoever sent more has one fault many times over."""
+
+_UNIT_OF: dict[tuple[str, str], Unit] = {
+    (code, unit.spelling): unit
+    for code, analyte in ANALYTES.items()
+    for unit in UNITS.values()
+    if unit.quantity == analyte.quantity
+}
+_CANONICAL = frozenset(unit.spelling for unit in UNITS.values() if unit.factor == 1)
+_assertion = itemgetter(*(LabFact._fields.index(name) for name in ("identity", "version", "issued", "status")))
+_json = json.JSONEncoder(sort_keys=True).encode
+AFact = TypeVar("AFact", bound=AnyFact)
+
+
+def normalise(timeline: Timeline, latest: int) -> History:
+    """The facts of a timeline.
+
+    `latest` is the latest instant that a fact may name, in microseconds since 1970 (`moments.latest_acceptable`).
+    Raises `InvalidDocument` with every fault found.
+    """
+    reading = Reading(latest)
+    history = reading.history(timeline)
+    if reading.faults:
+        raise InvalidDocument(faults=reading.faults)
+    return history
+
+
+@dataclass(slots=True)
+class Reading:
+    """One pass over one document: the clock it is read by and the faults found so far."""
+
+    latest: int
+    faults: list[Fault] = field(default_factory=list)
+    repeats: int = 0
+    _born: int = FIRST_DAY
+
+    def history(self, timeline: Timeline) -> History:
+        """The facts of the document; `faults` says whether they may be used."""
+        self._read_patient(timeline)
+        attributes = tuple(self.attributes(timeline))
+        labs = [self.lab(result, i) for i, result in enumerate(timeline.labs)]
+        for i, series in enumerate(timeline.lab_series):
+            labs += self.series(series, i)
+        scores = [self.assessment(item, i) for i, item in enumerate(timeline.assessments)]
+        infusions = [self.infusion(item, i) for i, item in enumerate(timeline.infusions)]
+        medications = [self.medication(item, i) for i, item in enumerate(timeline.medications)]
+        events = [self.event(item, i) for i, item in enumerate(timeline.adverse_events)]
+        return History(
+            timeline.patient.id,
+            attributes,
+            self._once(labs, timeline, "labs"),
+            self._once(scores, timeline, "assessments"),
+            self._once(infusions, timeline, "infusions"),
+            self._once(medications, timeline, "medications"),
+            self._once(events, timeline, "events"),
+            self.repeats,
+        )
+
+    def attributes(self, timeline: Timeline) -> Iterator[AttributeFact]:
+        """What the document says of the patient; an attribute that is absent or null is not asserted."""
+        stated: dict[str, Any] = {name: getattr(timeline.patient, name) for name in PATIENT_ATTRIBUTES}
+        if timeline.ended is not None:
+            self._day(timeline.ended.date, "ended", "date")
+            stated["ended"] = {"date": timeline.ended.date, "reason": timeline.ended.reason}
+        for name, value in stated.items():
+            if value is not None:
+                yield attribute(name, _json(value))
+
+    def lab(self, result: LabResult | dict[str, Any], index: int) -> LabFact | None:
+        """One result of `labs`; of one that a reader of feeds has checked itself, its fields."""
+        fields = result if isinstance(result, dict) else vars(result)
+        code, time, spelling, value = LAB_CODE_OF[fields["code"]], fields["time"], fields["unit"], fields["value"]
+        moment = self._moment(time, "labs", index, "time")
+        unit = _UNIT_OF.get((code, spelling))
+        if unit is None:
+            if spelling is not None:
+                self._unit(spelling, code, "labs", index, "unit")
+            elif value is not None:
+                self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
+        status = fields["status"] or "final"
+        if value is None and status not in WITHDRAWN:
+            self._fault(FaultCode.MISSING, "labs", index, "value")
+        upper, lower = fields["upper_limit"], fields["lower_limit"]
+        if lower is not None and upper is not None and lower > upper:
+            self._fault(FaultCode.REVERSED_LIMITS, "labs", index, "lower_limit")
+        issued = fields["issued"]
+        if issued is not None:
+            issued = self._issued(issued, "labs", index)
+        if moment is None or (unit is None and spelling is not None):
+            return None
+        source = fields["source"]
+        if source is None:
+            source = fields.get("lab")
+        return _lab_fact(
+            code, time, moment, unit, (value, upper, lower), fields["comparator"], source, fields["id"],
+            fields.get("version"), issued, status, map(fields.get, _LAB_AS_SENT),
+        )  # fmt: skip
+
+    def series(self, series: LabSeries, index: int) -> list[LabFact | None]:
+        """The results of one `lab_series`, one for each of its times."""
+        at = ("lab_series", index)
+        code, times, lower = LAB_CODE_OF[series.code], series.times, series.lower_limit
+        unit = self._unit(series.unit, code, *at, "unit")
+        length = len(times)
+        empty = (None,) * length
+        limits = empty if series.upper_limits is None else series.upper_limits
+        numbers = empty if series.ids is None else series.ids
+        comparators = empty if series.comparators is None else series.comparators
+        statuses = empty if series.statuses is None else series.statuses
+        columns = (("values", series.values), ("upper_limits", limits), ("ids", numbers), ("comparators", comparators),
+                   ("statuses", statuses))  # fmt: skip
+        wrong = [name for name, column in columns if len(column) != length]
+        for name in wrong:
+            self._fault(FaultCode.LENGTH_MISMATCH, *at, name)
+        if lower is not None and any(upper is not None and lower > upper for upper in (series.upper_limit, *limits)):
+            self._fault(FaultCode.REVERSED_LIMITS, *at, "lower_limit")
+        moments = [self._moment(time, "lab_series", index, "times", i) for i, time in enumerate(times)]
+        if wrong or unit is None:
+            return list(empty)
+        source = series.lab if series.source is None else series.source
+        common = series.upper_limit
+        as_sent = [getattr(series, name, None) for name in _LAB_AS_SENT]
+        rows = zip(times, moments, series.values, limits, numbers, comparators, statuses, strict=True)
+        return [
+            None if moment is None
+            else _lab_fact(code, time, moment, unit, (value, common if upper is None else upper, lower), comparator,
+                           source, number, None, None, status or "final", as_sent)
+            for time, moment, value, upper, number, comparator, status in rows
+        ]  # fmt: skip
+
+    def assessment(self, item: Assessment, index: int) -> AssessmentFact | None:
+        """One score of `assessments`; only a fixed scale is checked here, a declared one when an analysis derives."""
+        moment = self._moment(item.time, "assessments", index, "time")
+        status = item.status or "final"
+        if item.score is None and status not in WITHDRAWN:
+            self._fault(FaultCode.MISSING, "assessments", index, "score")
+        fixed = INSTRUMENTS[item.code].maximum
+        if fixed is not None and item.scale_max is not None:
+            self._fault(FaultCode.SCALE_NOT_DECLARABLE, "assessments", index, "scale_max")
+        greatest = fixed if fixed is not None else item.scale_max
+        if item.score is not None and greatest is not None and item.score > greatest:
+            self._fault(FaultCode.OFF_SCALE, "assessments", index, "score")
+        issued = self._issued(item.issued, "assessments", index)
+        if moment is None:
+            return None
+        identity = _numbered(item, item.code) or f"@{item.code}|{_instant(moment)}|{item.source or ''}"
+        return AssessmentFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("assessments", item))
+
+    def infusion(self, item: Infusion, index: int) -> InfusionFact | None:
+        """One infusion of `infusions`."""
+        moment = self._moment(item.time, "infusions", index, "time")
+        self._check_dose(item, "infusions", index)
+        issued = self._issued(item.issued, "infusions", index)
+        if moment is None:
+            return None
+        identity = _numbered(item) or f"@{_instant(moment)}|{item.product}"
+        return InfusionFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("infusions", item))
+
+    def medication(self, item: Medication, index: int) -> MedicationFact | None:
+        """One drug of `medications`."""
+        start = self._day(item.start, "medications", index, "start")
+        end = self._day(item.end, "medications", index, "end") if item.end is not None else None
+        if start is not None and end is not None and end < start:
+            self._fault(FaultCode.REVERSED_PERIOD, "medications", index, "end")
+        self._check_dose(item, "medications", index)
+        issued = self._issued(item.issued, "medications", index)
+        if start is None:
+            return None
+        identity = _numbered(item) or f"@{item.start}|{item.drug}"
+        as_sent = _as_sent("medications", item)
+        return MedicationFact(identity=identity, issued=issued, start_day=start, end_day=end, **as_sent)
+
+    def event(self, item: AdverseEvent, index: int) -> EventFact | None:
+        """One event of `adverse_events`."""
+        moment = None if item.onset is None else self._moment(item.onset, "adverse_events", index, "onset")
+        issued = self._issued(item.issued, "adverse_events", index)
+        if moment is None and item.onset is not None:
+            return None
+        identity = _numbered(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
+        related = str(item.related).lower() if isinstance(item.related, bool) else item.related
+        when = _NO_MOMENT if moment is None else moment._asdict()
+        return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
+
+    def _once(self, facts: Sequence[AFact | None], timeline: Timeline, kind: str) -> tuple[AFact, ...]:
+        """The facts without repeats word for word; the same identity with another content is a fault."""
+        kept = tuple(fact for fact in facts if fact is not None)
+        if len(set(map(_assertion, kept))) == len(kept):
+            return kept
+        seen: dict[Any, AFact] = {}
+        for fact, place in zip(facts, _places(timeline, SECTIONS[kind]), strict=True):
+            if fact is not None and seen.setdefault(_assertion(fact), fact) != fact:
+                self._fault(FaultCode.CONFLICTING_DUPLICATE, *place)
+        self.repeats += len(kept) - len(seen)
+        return tuple(seen.values())
+
+    def _read_patient(self, timeline: Timeline) -> None:
+        patient = timeline.patient
+        for name in ("id", "merged_into"):
+            if not (getattr(patient, name) or "-").strip("."):  # dots only mean something else in an address
+                self._fault(FaultCode.BAD_IDENTIFIER, "patient", name)
+        if patient.merged_into == patient.id:
+            itself = "A record cannot be merged into itself."
+            self.faults.append(Fault(pointer("patient", "merged_into"), FaultCode.CONTRADICTION, itself))
+        year = patient.birth_year
+        if year is None:
+            return
+        self._born = date(year, 1, 1).toordinal() - EPOCH_DAY
+        if self._born > self.latest // DAY_MICROSECONDS:
+            self._fault(FaultCode.FUTURE_TIME, "patient", "birth_year")
+
+    def _check_dose(self, item: Infusion | Medication, section: str, index: int) -> None:
+        if (item.dose is None) != (item.unit is None):
+            self._fault(FaultCode.DOSE_WITHOUT_UNIT, section, index, "unit")
+
+    def _issued(self, text: str | None, section: str, index: int) -> int | None:
+        moment = None if text is None else self._moment(text, section, index, "issued")
+        if moment is None:
+            return None
+        if moment.instant is None:
+            self._fault(FaultCode.BAD_TIME, section, index, "issued")
+        return moment.instant
+
+    def _moment(self, text: str, *at: str | int) -> Moment | None:
+        read = read_time(text, self.latest)
+        if isinstance(read, Moment):
+            if read.day >= self._born:
+                return read
+            read = FaultCode.BEFORE_BIRTH
+        self._fault(read, *at)
+        return None
+
+    def _day(self, text: str, *at: str | int) -> int | None:
+        if len(text) != 10:
+            self._fault(FaultCode.BAD_TIME, *at)
+            return None
+        moment = self._moment(text, *at)
+        return moment.day if moment is not None else None
+
+    def _unit(self, spelling: str, code: str, *at: str | int) -> Unit | None:
+        accepted = _UNIT_OF.get((code, spelling))
+        if accepted is not None:
+            return accepted
+        unit = UNITS.get(spelling)
+        if unit is None:
+            self._fault(FaultCode.UNKNOWN_UNIT, *at)
+        else:
+            self._fault(FaultCode.MASS_UNIT if unit.quantity == "mass" else FaultCode.UNIT_MISMATCH, *at)
+        return None
+
+    def _fault(self, code: FaultCode, *at: str | int) -> None:
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(Fault(pointer(*at), code))
+
+
+def _places(timeline: Timeline, section: str) -> Iterator[tuple[str | int, ...]]:
+    """Where in the document each fact of a section stands, in the order of reading."""
+    for i in range(len(getattr(timeline, section))):
+        yield section, i
+    if section == "labs":
+        for i, series in enumerate(timeline.lab_series):
+            for j in range(len(series.times)):
+                yield "lab_series", i, "times", j
+
+
+def _lab_fact(
+    code: str,
+    time: str,
+    moment: Moment,
+    unit: Unit | None,
+    given: tuple[float | None, float | None, float | None],
+    comparator: str | None,
+    source: str | None,
+    number: str | None,
+    version: int | None,
+    issued: int | None,
+    status: str,
+    as_sent: Iterable[Any],
+) -> LabFact:
+    """The fact of one result; `given` are its value, upper and lower limit as sent."""
+    day, instant, utc = moment
+    if number is not None:
+        identity = f"#{number}|{code}|{source or ''}"
+    elif instant is not None:
+        identity = f"@{code}|{instant}|{source or ''}"
+    else:
+        identity = f"@{code}|d{day}|{source or ''}"
+    value, upper, lower = given
+    value, lower = _float(value), _float(lower)
+    fact = LabFact._make((
+        identity, source, number, version, issued, status, code, time, day, instant, utc, value, upper, lower,
+        comparator, None if unit is None else unit.spelling, None, None, None, *as_sent,
+    ))  # fmt: skip
+    if unit is None or unit.spelling in _CANONICAL:
+        return fact
+    return fact._replace(
+        value=_converted(value, unit), upper_limit=_converted(upper, unit), lower_limit=_converted(lower, unit),
+        given_value=value, given_upper_limit=upper, given_lower_limit=lower,
+    )  # fmt: skip
+
+
+_LAB_AS_SENT = LabFact._fields[LabFact._fields.index("lab") :]
+"""The last fields of a laboratory result are stored as they were sent."""
+
+
+def _as_sent(kind: str, item: Sourced) -> dict[str, Any]:
+    """The fields of a fact that are stored as the document says them."""
+    stated = vars(item)
+    as_sent = {name: stated[name] for name in _AS_SENT[kind]}
+    as_sent["status"] = item.status or "final"
+    for name in _FLOATS[kind]:
+        as_sent[name] = _float(stated[name])
+    return as_sent
+
+
+_AS_SENT = {
+    kind: [field.name for field in FIELDS[kind] if field.name in ITEMS[section].model_fields and field.sent == Sent()]
+    for kind, section in SECTIONS.items()
+}
+_FLOATS = {
+    kind: [field.name for field in FIELDS[kind] if field.name in names and field.type is float]
+    for kind, names in _AS_SENT.items()
+}
+_NO_MOMENT = {"day": None, "instant": None, "utc": False}
+
+
+def _converted(given: float | None, unit: Unit) -> float | None:
+    return None if given is None else in_canonical_unit(given, unit)
+
+
+def _float(number: float | None) -> float | None:
+    """A number as the float that both databases give back; adding 0.0 turns -0.0 into 0.0."""
+    return None if number is None else number + 0.0
+
+
+def _instant(moment: Moment) -> str:
+    return f"d{moment.day}" if moment.instant is None else str(moment.instant)
+
+
+def _numbered(item: Sourced, code: str = "") -> str | None:
+    return None if item.id is None else f"#{item.id}|{code}|{item.source or ''}"

@@ -1,0 +1,105 @@
+"""A Python client that openapi-python-client generates."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.clients.installing import HERE, install
+
+DESCRIPTION = HERE.parents[1] / "openapi.yaml"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the generator, whose packages are not those of the service."""
+    if shutil.which("perl") is None:
+        pytest.skip("There is no perl, which mends two files of the generated client.")
+    folder = tmp_path_factory.mktemp("generator")
+    venv.create(folder, with_pip=True)
+    programs = folder / "bin"
+    lock = HERE / "requirements.lock"
+    install(
+        [programs / "python", "-m", "pip", "install", "-q", "--require-hashes", "-r", lock], folder, wrong=("HASH",)
+    )
+    return programs
+
+
+@pytest.fixture(scope="module")
+def generated(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The client, and what the generator printed."""
+    client = tmp_path_factory.mktemp("generated") / "client"
+    told = subprocess.run(
+        [
+            *(environment / "openapi-python-client", "generate", "--path", DESCRIPTION),
+            *("--config", HERE / "openapi-python-client.yaml", "--output-path", client),
+        ],
+        env=os.environ | {"PATH": f"{environment}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return client, told.stdout + told.stderr
+
+
+def test_every_operation_is_generated_without_a_warning(generated):
+    client, printed = generated
+    assert re.search("warn|skip|unsupported", printed, re.IGNORECASE) is None, printed
+    operations = [
+        operation["operationId"]
+        for item in yaml.safe_load(DESCRIPTION.read_text())["paths"].values()
+        for operation in item.values()
+    ]
+    modules = [
+        module
+        for module in client.glob("*/api/*/*.py")
+        if any(getattr(each, "name", "") == "sync_detailed" for each in ast.parse(module.read_text()).body)
+    ]
+    assert len(modules) == len(operations) > 100
+    assert {module.stem.replace("_", "") for module in modules} == {name.lower() for name in operations}
+
+
+def test_the_client_is_typed(environment, generated):
+    client, _ = generated
+    usage = client / "usage.py"
+    usage.write_text(USAGE)
+    told = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", environment / "python", "."],
+        cwd=client, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    wrong = usage.read_text().splitlines().index("wrong: int = answer.study") + 1
+    found = [line for line in told.stdout.splitlines() if "error:" in line]
+    assert [line.split(" error:")[0] for line in found] == [f"usage.py:{wrong}:"], told.stdout
+
+
+USAGE = """
+from io import BytesIO
+
+from myo_response_client import Client
+from myo_response_client.api.analyses import get_response_rates
+from myo_response_client.api.patients import post_events, post_labs, post_timelines
+from myo_response_client.models.lab_result import LabResult
+from myo_response_client.models.patient import Patient
+from myo_response_client.models.problem import Problem
+from myo_response_client.models.timeline import Timeline
+from myo_response_client.types import File
+
+client = Client("http://127.0.0.1:8000")
+answer = get_response_rates.sync("demo", client=client, by="sex")
+assert answer is not None and not isinstance(answer, Problem)
+first: float | None = answer.results[0].rate
+timeline = Timeline(
+    patient=Patient(id="P01"),
+    labs=[LabResult(code="CK", time="2006-09-04T09:00:00+09:00", value=152, unit="U/L", upper_limit=163)],
+)
+post_events.sync("demo", "P01", client=client, body=timeline)
+post_timelines.sync("demo", client=client, body=[timeline])
+post_labs.sync("demo", client=client, body=File(BytesIO(b"patient,code")), decimal=",")
+wrong: int = answer.study
+"""
