@@ -1,9 +1,9 @@
-"""Many timelines in one request: a JSON array, or one document a line."""
+"""Many patients in one request: timelines as a JSON array or one a line, or a table of laboratory results."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
 from app.api.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
@@ -11,15 +11,18 @@ from app.api.documentation import JSON, NDJSON, answers, reads, reference, refus
 from app.api.problems import Problem
 from app.api.responses import reply
 from app.api.streaming import StreamedOutcomes, item_document
-from app.errors import Erased, NotFound
+from app.errors import Conflict, Erased, NotFound
 from app.ingest import READERS
-from app.submission.batches import ItemStatus, counted, store_timelines
+from app.ingest.table import COLUMNS, DecimalMark, Delimiter, Dialect
+from app.report.table import Cell, lines
+from app.submission.batches import ItemStatus, counted, store_table, store_timelines
 from app.submission.loop import Submitter
 from app.submission.streams import Stream
-from app.timeline.document import Timeline
+from app.timeline.document import LabResult, Timeline
 
 router = APIRouter(tags=["patients"])
 
+CSV = "text/csv"
 FORMATS = {JSON: "native-json", NDJSON: "native-ndjson"}
 Atomic = Annotated[
     Flag,
@@ -112,3 +115,177 @@ def post_timelines(
     submitter = Submitter(state.database, study, FORMATS[written], now)
     outcomes = store_timelines(submitter, READERS[written](body, latest(now)), atomic=atomic == "true")
     return reply({"items": [item_document(each) for each in outcomes], "counts": counted(outcomes)})
+
+
+CsvBody = Annotated[bytes, Depends(body_of(CSV, f"{CSV}; charset=utf-8", f"{CSV};charset=utf-8"))]
+
+
+class _DescribedColumns(BaseModel):
+    """One row of a table of results. Its columns may stand in any order; those that are not required may be left out.
+
+    What a column means is said at the field of the same name of a timeline.
+    """
+
+    patient: str = Field(
+        description="Whom the result is of, as the study's `identifiers` declare: a number of a hospital, which "
+        "becomes a pseudonym, or a pseudonym.",
+        examples=["P01"],
+    )
+    time: str = Field(
+        description="When the sample was drawn: a date, or a date and time with its offset. Where the study declares a "
+        "`time_zone`, the offset may be left out.",
+        examples=["2005-03-16T09:48:00+09:00"],
+    )
+    code: str = Field(
+        description="Short name or LOINC code of the analyte; with `code_system`, a code of that system. A row with "
+        "another code is skipped.",
+        examples=["CK"],
+    )
+    value: str = Field(
+        description="The result in digits, with the declared decimal mark; `<`, `<=`, `>=` or `>` may stand before it. "
+        "A row without one is skipped, unless its status withdraws the result.",
+        examples=["1101"],
+    )
+    unit: str = Field(description="Unit of value and limits; never guessed.", examples=["U/L"])
+    comparator: str | None = Field(
+        default=None,
+        description="`<`, `<=`, `>=` or `>`, where it does not stand before the value.",
+        examples=["<"],
+    )
+    upper_limit: str | None = Field(default=None, description="Upper limit of normal of this result.", examples=["163"])
+    lower_limit: str | None = Field(default=None, description="Lower limit of normal of this result.", examples=["45"])
+    lab: str | None = Field(default=None, description="The laboratory that measured.", examples=["A"])
+    source: str | None = Field(
+        default=None, description="Who gave the number `id`; falls back to `lab`.", examples=["A"]
+    )
+    id: str | None = Field(
+        default=None, description="The sender's number of the result, for example an accession number.", examples=["77"]
+    )
+    version: str | None = Field(default=None, description="Version of the result at its source.", examples=["2"])
+    issued: str | None = Field(
+        default=None,
+        description="When the source released this version; written as `time`, and no date alone.",
+        examples=["2005-03-17T08:00:00+09:00"],
+    )
+    status: str | None = Field(default=None, description="`final` where absent.", examples=["final"])
+    code_system: str | None = Field(
+        default=None,
+        description="The system of the code: `http://loinc.org` or `LN`, or one that the study's `local_codes` name.",
+        examples=["http://loinc.org"],
+    )
+    code_text: str | None = Field(
+        default=None,
+        description="What the laboratory calls the test. It is not kept; one that names CK-MB vetoes a code of CK.",
+        examples=["Creatine kinase"],
+    )
+
+
+def _column(name: str) -> Any:  # noqa: ANN401 - a field of pydantic
+    """A column that means what the field of this name means in a timeline, and is described by it."""
+    field = LabResult.model_fields[name]
+    return str | None, Field(default=None, description=field.description, examples=[*map(str, field.examples or ())])
+
+
+LabRow = create_model(
+    "LabRow",
+    __base__=_DescribedColumns,
+    __doc__=_DescribedColumns.__doc__,
+    **{name: _column(name) for name in COLUMNS if name not in _DescribedColumns.model_fields},
+)
+"""A row of the table with all columns that are read, in the order of the template."""
+
+
+class LabsOutcome(BaseModel):
+    """What became of a table of results."""
+
+    items: list[BatchItem] = Field(
+        description="One outcome a patient, in the order of their first rows. Patients are named by their subject "
+        "identifiers. The rows that name nobody are one item whose patient is null. Pointers are line and column: "
+        "`/7/value`.",
+        examples=[[specimen(BatchItem)]],
+    )
+    counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    rows: int = Field(description="Rows of the table below its header.", examples=[412])
+    skipped: dict[Literal["code", "value"], int] = Field(
+        description="Rows that say nothing that is kept: another analyte (`code`), or no value (`value`).",
+        examples=[{"code": 3, "value": 1}],
+    )
+
+
+_TABLE = text(CSV, {"type": "array", "items": reference(LabRow)})
+EXAMPLES: tuple[dict[str, Cell], ...] = (
+    {
+        "patient": "P01", "time": "2005-03-16T09:48:00+09:00", "code": "CK", "value": 1101, "unit": "U/L",
+        "upper_limit": 163, "lower_limit": 45, "lab": "A", "id": "acc-77", "issued": "2005-03-17T08:00:00+09:00",
+        "status": "final",
+    },
+    {
+        "patient": "P01", "time": "2005-03-23", "code": "2157-6", "value": 16.75, "unit": "ukat/L",
+        "upper_limit": 2.72, "lab": "B", "code_system": "http://loinc.org", "code_text": "Creatine kinase",
+    },
+    {
+        "patient": "P02", "time": "2005-03-16T10:05:00+09:00", "code": "LDH", "value": 100, "comparator": "<",
+        "unit": "U/L", "upper_limit": 225, "lab": "A",
+    },
+)  # fmt: skip
+"""Rows of the template: invented, and accepted as they stand."""
+
+
+@router.post(
+    "/v1/studies/{study}/labs",
+    operation_id="postLabs",
+    summary="Add a table of laboratory results",
+    openapi_extra=reads({CSV: _TABLE}, "A table in UTF-8: a header, then one result a row."),
+    responses={
+        200: answers("One outcome a patient.", reference(LabsOutcome)),
+        **refuses(NotFound, Conflict, Erased, reading=True),
+    },
+)
+def post_labs(
+    study: StudyId,
+    state: State,
+    body: CsvBody,
+    now: Now,
+    delimiter: Annotated[
+        Literal[",", ";", "tab"], Query(description="What stands between cells.", examples=[";"])
+    ] = ",",
+    decimal: Annotated[DecimalMark, Query(description="The decimal mark of all numbers.", examples=[","])] = ".",
+    missing: Annotated[
+        str,
+        Query(
+            max_length=200,
+            description="Words of cells without content, separated by commas. Without them an empty cell only.",
+            examples=["NA,-"],
+        ),
+    ] = "",
+    atomic: Annotated[
+        Flag,
+        Query(description="`true`: the whole table is one revision, or nothing is stored.", examples=["true"]),
+    ] = "false",
+) -> Response:
+    """Merge results, as `events` does for one patient. All rows of a patient stand or fall together; without
+    `atomic=true` a patient who is rejected does not keep the others out. The table may be sent again. Nothing about the
+    dialect is guessed.
+    """
+    between: Delimiter = "\t" if delimiter == "tab" else delimiter
+    dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
+    secret = state.settings.secret
+    stored = store_table(state.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
+    outcomes = [item_document(item) for item in stored.items]
+    return reply({"items": outcomes, "counts": counted(stored.items), "rows": stored.rows, "skipped": stored.skipped})
+
+
+@router.get(
+    "/v1/templates/labs.csv",
+    operation_id="getLabsTemplate",
+    summary="Read a template for laboratory results",
+    responses={
+        200: answers("The template.", _TABLE, media_type=CSV),
+        **refuses(),
+    },
+)
+async def get_labs_template() -> Response:
+    """A table with every column and three invented results, to be filled in a spreadsheet and posted as it is."""
+    rows = ([example.get(column) for column in LabRow.model_fields] for example in EXAMPLES)
+    headers = {"Content-Disposition": 'attachment; filename="labs.csv"'}
+    return Response("".join(lines(tuple(LabRow.model_fields), rows)), headers=headers, media_type=CSV)

@@ -40,14 +40,14 @@ from app.intake.resolve_entries import (
     resolve,
     resources_in,
 )
-from app.store import client_ids, ledger, resources
+from app.store import client_ids, resources
 from app.store.client_ids import ClientId
-from app.store.draft import Draft
 from app.store.engine import Database, Transaction
 from app.store.ledger import Outcome
 from app.store.resources import Identities
-from app.submission.feeds import read_feed, remember_key
-from app.submission.loop import Submitter
+from app.store.revision_builder import RevisionBuilder
+from app.submission.feeds import read_feed
+from app.submission.loop import Submitter, patiently
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.resource import Found, ResourceKey, ResourceType
 
@@ -81,23 +81,27 @@ class BundleResult:
 
 
 def take_bundle(
-    database: Database, study_id: str, body: bytes, *, secret: str | None, now: int, client: str | None = None
+    database: Database,
+    study_id: str,
+    body: bytes,
+    *,
+    secret: str | None,
+    now: int,
+    client: str | None = None,
+    pauses: Sequence[float] = (),
 ) -> BundleResult:
     """Read a bundle and store what it says.
 
     Raises what the reader raises, `InvalidDocument` with the faults of all entries of a transaction or collection,
     and whatever else keeps one of those out. A batch raises only where nothing of it could be tried.
     """
-    feed = read_feed(database, study_id, secret, now)
+    feed = patiently(lambda: read_feed(database, study_id, secret, now), pauses)
     bundle = read_bundle(body, feed)
     if bundle.type == "batch":
-        results = take_each(database, study_id, feed, bundle.entries, client=client, received_at=now)
+        results = take_each(database, study_id, feed, bundle.entries, client=client, received_at=now, pauses=pauses)
     else:
-        results = Submitter(database, study_id, FORMAT, now, feed, client).commit(
-            lambda transaction: take_entries(
-                transaction, study_id, feed, bundle.entries, client=client, received_at=now
-            )
-        )
+        submitter = Submitter(database, study_id, FORMAT, now, feed, client, pauses)
+        results = submitter.commit(lambda transaction: take_entries(transaction, submitter, feed, bundle.entries))
     return BundleResult(bundle.type, tuple(results))
 
 
@@ -166,13 +170,11 @@ def withdraw(
 
 
 def take_entries(
-    connection: Transaction,
-    study_id: str,
+    transaction: Transaction,
+    submitter: Submitter,
     feed: Feed,
     entries: Sequence[Entry],
     *,
-    client: str | None,
-    received_at: int,
     based_on: str | None = None,
     only_new: bool = False,
     identities: Identities | None = None,
@@ -185,12 +187,12 @@ def take_entries(
     the persons has been erased. Only a `Conflict` comes after something was written; after the others the transaction
     is as it was.
     """
-    draft = Draft(connection, study_id, received_at)  # locks the study: what is looked up is so when it is stored
-    stored = _look_up(draft, feed, entries, identities or Identities(connection))
+    builder = submitter.builder(transaction)  # locks the study: what is looked up is so when it is stored
+    stored = _look_up(builder, feed, entries, identities or Identities(transaction))
     resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
-    outcomes = _store(draft, feed, resolved, client)
+    outcomes = _store(builder, submitter, resolved)
     keys = [each.key for each in resolved if each.key is not None]
-    now_stored = resources.standing(connection, draft.key, _patients(draft), keys)
+    now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
     results = []
     for each, outcome in zip(resolved, outcomes, strict=True):
         disposition = _disposition(each, outcome)
@@ -198,42 +200,42 @@ def take_entries(
             raise Conflict("The resource has changed since the version that meta.versionId names; read it again.")
         found = None if each.key is None else now_stored.get(each.key)
         results.append(EntryResult(each.entry, disposition, found))
-    client_ids.add(connection, draft.key, _new_client_ids(resolved, results))
+    client_ids.add(transaction, builder.key, _new_client_ids(resolved, results))
     return results
 
 
-def _look_up(draft: Draft, feed: Feed, entries: Sequence[Entry], identities: Identities) -> StoredState:
+def _look_up(builder: RevisionBuilder, feed: Feed, entries: Sequence[Entry], identities: Identities) -> StoredState:
     """All that decides about these entries: first what their names lead to, then how that stands.
 
     The number of statements does not grow with the entries, but with every few hundred of them.
     """
-    connection, study = draft.connection, draft.key
+    connection, study = builder.connection, builder.key
     names = names_in(entries, feed.pseudonyms)
     named = client_ids.find_all(connection, study, names.client_ids)
-    named |= _look_up_parts(draft, feed, entries, named)
+    named |= _look_up_parts(builder, feed, entries, named)
     own_ids, erased_own_ids = resources.find_named(connection, study, names.own_ids, identities)
     leads = {name: ResourceKey(found.patient, found.kind, found.identity) for name, found in named.items()}
-    draft.summon({*names.patients, *[key.patient for key in (*leads.values(), *own_ids.values())]})
-    patients = _patients(draft)
+    builder.load_patients({*names.patients, *[key.patient for key in (*leads.values(), *own_ids.values())]})
+    patients = _patients(builder)
     unknown = [name for resource, name in names.client_ids - leads.keys() if resource == "Patient"]
     return StoredState(
-        frozenset(draft.people),
-        frozenset(patient for patient in names.patients if draft.is_erased(patient)),
+        frozenset(builder.people),
+        frozenset(patient for patient in names.patients if builder.is_erased(patient)),
         leads,
-        client_ids.erased_among(connection, study, draft.secret, unknown),
+        client_ids.erased_among(connection, study, builder.secret, unknown),
         own_ids,
         erased_own_ids,
-        resources.standing(connection, study, patients, resources_in(entries, draft.people, leads, own_ids)),
+        resources.standing(connection, study, patients, resources_in(entries, builder.people, leads, own_ids)),
         resources.numbered(connection, patients, numbers_in(entries, leads, feed.pseudonyms)),
     )
 
 
-def _patients(draft: Draft) -> list[resources.Patient]:
-    return [(patient.id, patient.key, patient.first_revision) for patient in draft.people.values()]
+def _patients(builder: RevisionBuilder) -> list[resources.Patient]:
+    return [(patient.id, patient.key, patient.first_revision) for patient in builder.people.values()]
 
 
 def _look_up_parts(
-    draft: Draft, feed: Feed, entries: Sequence[Entry], named: Mapping[TypedId, ClientId]
+    builder: RevisionBuilder, feed: Feed, entries: Sequence[Entry], named: Mapping[TypedId, ClientId]
 ) -> dict[TypedId, ClientId]:
     """The parts of panels of which `named` has the first one, `PARTS` of each at once."""
     requests = [entry.request for entry in entries if entry.request is not None and may_be_panel(entry)]
@@ -241,7 +243,7 @@ def _look_up_parts(
     first = 0
     while requests := [request for request in requests if _part(feed, request, first) in found]:
         wanted = {_part(feed, request, first + i) for request in requests for i in range(1, PARTS + 1)}
-        found |= client_ids.find_all(draft.connection, draft.key, wanted)
+        found |= client_ids.find_all(builder.connection, builder.key, wanted)
         first += PARTS
     return found
 
@@ -259,20 +261,22 @@ def take_each(
     *,
     client: str | None,
     received_at: int,
+    pauses: Sequence[float] = (),
 ) -> list[EntryResult]:
     """Store entries each by itself, as a revision of its own; the refusal of one does not keep the others out.
 
-    When the database is busy, the rest is refused as `Busy`: it may be sent again.
+    Where the database is busy after a part was stored, the rest is refused as `Busy`: it may be sent again.
     """
-    submitter = Submitter(database, study_id, FORMAT, received_at, feed, client)
+    submitter = Submitter(database, study_id, FORMAT, received_at, feed, client, pauses)
 
-    def store(transaction: Transaction, group: Sequence[Entry]) -> list[EntryResult]:
+    def store(transaction: Transaction, group: Sequence[Entry]) -> list[EntryResult | ServiceError]:
         identities = Identities(transaction)
-        return [_alone(transaction, study_id, feed, entry, client, received_at, identities) for entry in group]
+        return [_alone(transaction, submitter, feed, entry, identities) for entry in group]
 
+    outcomes = submitter.each(entries, store)
     return [
         EntryResult(entry, "refused", error=outcome) if isinstance(outcome, ServiceError) else outcome
-        for entry, outcome in zip(entries, submitter.each(entries, store), strict=True)
+        for entry, outcome in zip(entries, outcomes, strict=True)
     ]
 
 
@@ -296,29 +300,19 @@ def _take_one(
 ) -> EntryResult:
     submitter = Submitter(database, study_id, FORMAT, now, feed, client)
     return submitter.commit(
-        lambda transaction: take_entries(
-            transaction, study_id, feed, [entry], client=client, received_at=now, based_on=based_on, only_new=only_new
-        )
+        lambda transaction: take_entries(transaction, submitter, feed, [entry], based_on=based_on, only_new=only_new)
     )[0]
 
 
 def _alone(
-    connection: Transaction,
-    study_id: str,
-    feed: Feed,
-    entry: Entry,
-    client: str | None,
-    received_at: int,
-    identities: Identities,
+    transaction: Transaction, submitter: Submitter, feed: Feed, entry: Entry, identities: Identities
 ) -> EntryResult:
     if request_of(entry).method == "GET" or any(fault == _unserved(entry) for fault in entry.faults):
         return EntryResult(
             entry, "refused", error=MethodNotAllowed("In a bundle only POST, PUT and DELETE are served.")
         )
     try:
-        return take_entries(
-            connection, study_id, feed, [entry], client=client, received_at=received_at, identities=identities
-        )[0]
+        return take_entries(transaction, submitter, feed, [entry], identities=identities)[0]
     except Busy:
         raise
     except ServiceError as refusal:
@@ -330,15 +324,14 @@ def _unserved(entry: Entry) -> Fault:
     return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED)
 
 
-def _store(draft: Draft, feed: Feed, resolved: Sequence[ResolvedEntry], client: str | None) -> list[Outcome | None]:
+def _store(builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[ResolvedEntry]) -> list[Outcome | None]:
     """Submit the histories of the entries as one revision; `None` for an entry that submits nothing."""
     storing = [each for each in resolved if each.history is not None]
     if not storing:
         return [None] * len(resolved)
-    remember_key(draft.connection, draft.study, feed)
     histories = [each.history for each in storing if each.history is not None]
     try:
-        submission = ledger.submit_to(draft, histories, format=FORMAT, client=client)
+        submission = submitter.submit(builder, histories)
     except Erased:
         raise Erased("A person whom this is about has been erased.") from None
     except InvalidDocument as refused:

@@ -92,7 +92,7 @@ def _one(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
 
 def _store(transaction: Transaction, submitter: Submitter, read: Read) -> Counts:
     """Store a message as one submission."""
-    counts = submitter.submit(transaction, read.histories).counts
+    counts = submitter.submit(submitter.builder(transaction), read.histories).counts
     if read.ends_known_link and counts.added:
         raise InvalidDocument(faults=[Fault("PID[2]-3", FaultCode.UNKNOWN_REFERENCE)])
     return counts

@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Conflict, Erased, NotFound
-from app.store.draft import Draft
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
-from app.store.merge import Counts
+from app.store.revision_builder import RevisionBuilder
 from app.store.statements import Insertion, Statement
+from app.store.supersession import Counts
 from app.store.tables import aliases, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
 from app.timeline.merged_records import MERGED_INTO
@@ -105,48 +105,48 @@ def erase(
     Raises `Conflict` where another record is merged into this one: what is left would be of the same person. A merge
     that was undone is a part of the other record, and stays there with the identifier that it named.
     """
-    draft = Draft(connection, study_id, received_at)
-    draft.summon([patient])
-    if draft.is_erased(patient):
+    builder = RevisionBuilder(connection, study_id, received_at)
+    builder.load_patients([patient])
+    if builder.is_erased(patient):
         raise Erased
-    person = draft.people.get(patient)
+    person = builder.people.get(patient)
     if person is None:
         raise NotFound("The study has no patient of this name.")
     if if_match is not None:
         check_etag(connection, study_id, patient, if_match)
-    if _IS_MERGED_INTO.rows(connection, draft.key, person.key, json.dumps(patient))[0][0]:
+    if _IS_MERGED_INTO.rows(connection, builder.key, person.key, json.dumps(patient))[0][0]:
         raise Conflict(
             "Another record is merged into this one. Erase that record first if it is of the same person, or undo the "
             "merge."
         )
-    stone = tombstone(draft.secret, patient)
+    stone = tombstone(builder.secret, patient)
     entry = erased_entry(stone, person.key, person.first_revision)
-    number = draft.seal([], Counts(), format="erasure", client=client, entries=[entry], erased=1)
-    draft.write()
+    number = builder.append_revision([], Counts(), format="erasure", client=client, entries=[entry], erased=1)
+    builder.write()
     for shelf in FACT_TABLES.values():
         shelf.delete.run(connection, person.key)
-    _bury_names(draft, person.key, stone)
+    _bury_names(builder, person.key, stone)
     _DELETE_ALIASES.run(connection, person.key)
     _DELETE_PATIENT.run(connection, person.key)
-    _INSERT.run(connection, [(draft.key, number, person.first_revision, None, stone, person.key)])
+    _INSERT.run(connection, [(builder.key, number, person.first_revision, None, stone, person.key)])
     return Erasure(patient, number, person.first_revision)
 
 
-def _bury_names(draft: Draft, patient_key: int, person: bytes) -> None:
+def _bury_names(builder: RevisionBuilder, patient_key: int, person: bytes) -> None:
     """Remember the names that clients gave the patient, so that none of them makes the person anew."""
-    names = [name_tombstone(draft.secret, name) for (name,) in _NAMES.rows(draft.connection, patient_key)]
+    names = [name_tombstone(builder.secret, name) for (name,) in _NAMES.rows(builder.connection, patient_key)]
     for name in names:
-        _FORGET_NAME.run(draft.connection, draft.key, name)  # of whoever had the name before, and was erased too
-    _INSERT_NAMES.run(draft.connection, [(draft.key, name, person) for name in names])
+        _FORGET_NAME.run(builder.connection, builder.key, name)  # of whoever had the name before, and was erased too
+    _INSERT_NAMES.run(builder.connection, [(builder.key, name, person) for name in names])
 
 
-def readmission(draft: Draft, patient: str) -> list[list[Any]]:
+def readmission(builder: RevisionBuilder, patient: str) -> list[list[Any]]:
     """Mark that the revision in the making lets an erased person in again; what its leaf says of that."""
-    stone = tombstone(draft.secret, patient)
-    found = _OPEN_ERASURE.row(draft.connection, draft.key, stone)
-    _READMIT.run(draft.connection, draft.number, draft.key, stone)
-    _FORGET_NAMES.run(draft.connection, draft.key, stone)
-    draft.readmit(patient)
+    stone = tombstone(builder.secret, patient)
+    found = _OPEN_ERASURE.row(builder.connection, builder.key, stone)
+    _READMIT.run(builder.connection, builder.number, builder.key, stone)
+    _FORGET_NAMES.run(builder.connection, builder.key, stone)
+    builder.readmit(patient)
     return [readmitted_entry(stone, row) for row in found or ()]
 
 

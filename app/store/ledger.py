@@ -21,10 +21,10 @@ from app.errors import (
     ServiceError,
     pointer,
 )
-from app.store import merge
-from app.store.draft import Draft, Person
+from app.store import supersession
 from app.store.erasure import readmission
-from app.store.merge import Counts, Tally
+from app.store.revision_builder import PatientState, RevisionBuilder
+from app.store.supersession import Counts, Tally
 from app.store.timelines import check_etag
 from app.timeline.facts import History
 from app.timeline.normalize import SECTIONS
@@ -72,23 +72,25 @@ def submit(
     has been erased, and `InvalidDocument` where two histories state one fact differently and nothing says which of
     them stands.
     """
-    return submit_to(Draft(connection, study_id, received_at), histories, format=format, client=client)
+    return submit_to(RevisionBuilder(connection, study_id, received_at), histories, format=format, client=client)
 
 
-def submit_to(draft: Draft, histories: Sequence[History], *, format: str, client: str | None) -> Submission:
-    """Do what `submit` does in a draft that was begun before, to look up what decides about the histories."""
-    draft.summon(history.patient for history in histories)
-    if any(draft.is_erased(history.patient) for history in histories):
+def submit_to(builder: RevisionBuilder, histories: Sequence[History], *, format: str, client: str | None) -> Submission:
+    """Do what `submit` does in a builder that was begun before, to look up what decides about the histories."""
+    builder.load_patients(history.patient for history in histories)
+    if any(builder.is_erased(history.patient) for history in histories):
         raise Erased
     _refuse_conflicts(histories)
     if len(histories) > 1:
-        _recall(draft, histories)
-    outcomes = [_merge(draft, history) for history in histories]
+        _load_assertions(builder, histories)
+    outcomes = [_merge(builder, history) for history in histories]
     if all(outcome.revision is None for outcome in outcomes):
         return Submission(None, tuple(outcomes))
-    touched = [draft.people[outcome.patient] for outcome in outcomes if outcome.revision is not None]
-    number = draft.seal(touched, _sum([outcome.counts for outcome in outcomes]), format=format, client=client)
-    draft.write()
+    touched = [builder.people[outcome.patient] for outcome in outcomes if outcome.revision is not None]
+    number = builder.append_revision(
+        touched, _sum([outcome.counts for outcome in outcomes]), format=format, client=client
+    )
+    builder.write()
     return Submission(number, tuple(outcomes))
 
 
@@ -107,18 +109,18 @@ def submit_each(
     This is a part of a batch or stream that is not atomic: an erased person's history answers with its error in its
     place and the others stand.
     """
-    draft = Draft(connection, study_id, received_at)
-    draft.summon(history.patient for history in histories)
+    builder = RevisionBuilder(connection, study_id, received_at)
+    builder.load_patients(history.patient for history in histories)
     outcomes: list[Outcome | ServiceError] = []
     for history in histories:
-        if draft.is_erased(history.patient):
+        if builder.is_erased(history.patient):
             outcomes.append(Erased())
             continue
-        outcome = _merge(draft, history)
+        outcome = _merge(builder, history)
         if outcome.revision is not None:
-            draft.seal([draft.people[history.patient]], outcome.counts, format=format, client=client)
+            builder.append_revision([builder.people[history.patient]], outcome.counts, format=format, client=client)
         outcomes.append(outcome)
-    draft.write()
+    builder.write()
     return outcomes
 
 
@@ -139,25 +141,27 @@ def replace(
     `if_match` is the header If-Match as received, `if_none_match` whether If-None-Match was `*`. A timeline that
     exists needs one of them. An erased person is let in again with `readmit`, as a new patient.
     """
-    draft = Draft(connection, study_id, received_at)
-    draft.summon([history.patient])
+    builder = RevisionBuilder(connection, study_id, received_at)
+    builder.load_patients([history.patient])
     entries: list[list[Any]] = []
-    if draft.is_erased(history.patient):
+    if builder.is_erased(history.patient):
         if not readmit:
             raise Erased
         _check_absent(if_match)
-        entries = readmission(draft, history.patient)
-        outcome = _merge(draft, history)
-    elif history.patient not in draft.people:
+        entries = readmission(builder, history.patient)
+        outcome = _merge(builder, history)
+    elif history.patient not in builder.people:
         _check_absent(if_match)
-        outcome = _merge(draft, history)
+        outcome = _merge(builder, history)
     else:
-        _check_present(draft, history.patient, if_match, if_none_match)
-        draft.recall_all(draft.people[history.patient])
-        outcome = _merge(draft, history, merge.replace)
+        _check_present(builder, history.patient, if_match, if_none_match)
+        builder.load_all_assertions(builder.people[history.patient])
+        outcome = _merge(builder, history, supersession.replace)
     if outcome.revision is not None:
-        draft.seal([draft.people[history.patient]], outcome.counts, format=format, client=client, entries=entries)
-        draft.write()
+        builder.append_revision(
+            [builder.people[history.patient]], outcome.counts, format=format, client=client, entries=entries
+        )
+        builder.write()
     return outcome
 
 
@@ -166,39 +170,39 @@ def _check_absent(if_match: str | None) -> None:
         raise PreconditionFailed("There is no timeline that If-Match could name.")
 
 
-def _check_present(draft: Draft, patient: str, if_match: str | None, if_none_match: bool) -> None:
+def _check_present(builder: RevisionBuilder, patient: str, if_match: str | None, if_none_match: bool) -> None:
     if if_none_match:
         raise PreconditionFailed("The timeline exists already.")
     if if_match is None:
         raise PreconditionRequired
-    check_etag(draft.connection, draft.study, patient, if_match)
+    check_etag(builder.connection, builder.study, patient, if_match)
 
 
-def _recall(draft: Draft, histories: Sequence[History]) -> None:
+def _load_assertions(builder: RevisionBuilder, histories: Sequence[History]) -> None:
     """Look up what is known of all facts of a patient at once: in several histories it would be once for each."""
     facts: dict[tuple[str, str], list[Any]] = {}
     for history in histories:
-        for kind, of_kind in history.kinds() if history.patient in draft.people else ():
+        for kind, of_kind in history.kinds() if history.patient in builder.people else ():
             facts.setdefault((history.patient, kind), []).extend(of_kind)
     for (patient, kind), of_kind in facts.items():
-        draft.recall(draft.people[patient], kind, of_kind)
+        builder.load_assertions(builder.people[patient], kind, of_kind)
 
 
-def _merge(draft: Draft, history: History, rule: Callable[..., None] = merge.merge) -> Outcome:
-    """Apply a history to what the draft knows of its patient; the revision is sealed by the caller."""
-    newcomer = history.patient not in draft.people
-    person = draft.person(history.patient)
+def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None] = supersession.merge) -> Outcome:
+    """Apply a history to what the builder knows of its patient; the revision is appended by the caller."""
+    newcomer = history.patient not in builder.people
+    person = builder.person(history.patient)
     tally = Tally(repeats=history.repeats)
     before = _stored(person)
     for kind, facts in history.kinds():
-        if facts or rule is merge.replace:
-            rule(draft.recall(person, kind, facts), facts, draft.number, person.changing(kind), tally)
+        if facts or rule is supersession.replace:
+            rule(builder.load_assertions(person, kind, facts), facts, builder.number, person.changing(kind), tally)
     counts = tally.counts()
     changed = newcomer or _stored(person) != before
-    return Outcome(person.id, _status(newcomer, counts), draft.number if changed else None, counts)
+    return Outcome(person.id, _status(newcomer, counts), builder.number if changed else None, counts)
 
 
-def _stored(person: Person) -> int:
+def _stored(person: PatientState) -> int:
     return sum(len(change.added) + len(change.removed) for change in person.changes.values())
 
 

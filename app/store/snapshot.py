@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.protocol.model import Protocol
-from app.store import client_ids, history, keys, resource_search, resources, revisions, studies, timelines
+from app.store import client_ids, history, resource_search, resources, revisions, studies, timelines
 from app.store.engine import Database
 from app.store.history import Version, Wanted
 from app.store.resource_search import Criteria
@@ -141,4 +141,4 @@ class StudyAt:
 
     def pseudonyms_made_with(self) -> str | None:
         """The fingerprint of the key by which the study's pseudonyms were made; `None` where it holds none."""
-        return keys.made_with(self._connection, self.id)
+        return studies.pseudonym_key(self._connection, self.id)

@@ -10,14 +10,15 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.errors import NotFound, PreconditionFailed
+from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
-from app.store.draft import Draft
 from app.store.fact_tables import LATEST, stands_at
-from app.store.merge import Counts
+from app.store.revision_builder import RevisionBuilder
 from app.store.statements import Insertion, Statement
-from app.store.tables import protocols, revisions, studies, study_facts
+from app.store.supersession import Counts
+from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
 
+PSEUDONYMS_MADE_OTHERWISE = "The pseudonyms of this study were made with another secret than the one in the settings."
 _NAMES = ("name", "time_zone", "test")
 _FEED_NAMES: dict[str, Any] = {"identifiers": "medical_record", "authorities": [], "local_codes": {}}
 """What a study says of its feeds, and what it says where nothing is stored."""
@@ -75,6 +76,16 @@ _FIRST_OUTCOME = Statement(
     "study",
     "revision",
 )
+
+_PSEUDONYM_KEY = Statement(
+    select(pseudonym_keys.c.fingerprint).where(pseudonym_keys.c.study == bindparam("study")), "study"
+)
+_PSEUDONYM_KEYS = Statement(
+    select(studies.c.id, pseudonym_keys.c.fingerprint)
+    .join_from(pseudonym_keys, studies, studies.c.key == pseudonym_keys.c.study)
+    .order_by(studies.c.id)
+)
+_INSERT_PSEUDONYM_KEY = Insertion(pseudonym_keys)
 
 _CREATION: Any = {"id": bindparam("id"), "created_at": bindparam("at"), "secret": bindparam("secret")}
 _CREATE = {
@@ -162,11 +173,11 @@ def put_study(
     if _KEY.row(connection, study_id) is None:
         # Two clients may create it at once: the second waits here for the first and then changes what that one made.
         _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, secrets.token_bytes(32))
-    draft = Draft(connection, study_id, received_at)
+    builder = RevisionBuilder(connection, study_id, received_at)
     stated = {name: json.dumps(getattr(definition, name)) for name in _NAMES}
     stated |= {name: json.dumps(getattr(definition.feeds, name), sort_keys=True) for name in _FEED_NAMES}
-    entries = _state_facts(draft, stated) + _state_protocol(draft, definition.protocol)
-    return _conclude(draft, entries, "study", client)
+    entries = _state_facts(builder, stated) + _state_protocol(builder, definition.protocol)
+    return _conclude(builder, entries, "study", client)
 
 
 def put_protocol(
@@ -179,13 +190,13 @@ def put_protocol(
     if_match: str | None = None,
 ) -> StudyOutcome:
     """Declare another protocol; `if_match`, where given, must name the digest of the one in force."""
-    draft = Draft(connection, study_id, received_at)
+    builder = RevisionBuilder(connection, study_id, received_at)
     if if_match is not None:
         named = {tag.strip() for tag in if_match.split(",")}
-        in_force = _PROTOCOL.row(connection, draft.key, LATEST)
+        in_force = _PROTOCOL.row(connection, builder.key, LATEST)
         if in_force is None or named.isdisjoint({"*", f'"{in_force[2]}"'}):
             raise PreconditionFailed
-    return _conclude(draft, _state_protocol(draft, protocol), "protocol", client)
+    return _conclude(builder, _state_protocol(builder, protocol), "protocol", client)
 
 
 def get_study(connection: Connection, study_id: str, revision: int | None = None) -> Study:
@@ -271,37 +282,63 @@ def _read(document: str) -> Protocol:
     return Protocol.model_validate_json(document)
 
 
-def _state_facts(draft: Draft, stated: dict[str, str]) -> list[list[Any]]:
-    current = {name: (value, added) for name, value, added in _FACTS.rows(draft.connection, draft.key, LATEST)}
+def pseudonym_key(connection: Connection, study_id: str) -> str | None:
+    """The fingerprint of the key by which the study's pseudonyms were made; `None` where it holds none."""
+    known = _PSEUDONYM_KEY.row(connection, study_key(connection, study_id))
+    return None if known is None else str(known[0])
+
+
+def remember_pseudonym_key(connection: Connection, study_id: str, fingerprint: str) -> None:
+    """Note by which key the study's pseudonyms are made, in the transaction that stores the first of them.
+
+    Raises `Conflict` where they were made by another: the same person would become two.
+    """
+    key = study_key(connection, study_id)
+    known = _PSEUDONYM_KEY.row(connection, key)
+    if known is None:
+        _INSERT_PSEUDONYM_KEY.run(connection, [(key, fingerprint)])
+    elif known[0] != fingerprint:
+        raise Conflict(PSEUDONYMS_MADE_OTHERWISE)
+
+
+def pseudonym_keys_of_studies(connection: Connection) -> dict[str, str]:
+    """The fingerprint of each study that holds pseudonyms, by the study."""
+    return dict(_PSEUDONYM_KEYS.rows(connection))
+
+
+def _state_facts(builder: RevisionBuilder, stated: dict[str, str]) -> list[list[Any]]:
+    current = {name: (value, added) for name, value, added in _FACTS.rows(builder.connection, builder.key, LATEST)}
     unsaid = {name: json.dumps(value) for name, value in _FEED_NAMES.items()}
     changed = [name for name in stated if current.get(name, (unsaid.get(name),))[0] != stated[name]]
     entries: list[list[Any]] = []
     for name in changed:
         if name in current:
-            _CLOSE_FACT.run(draft.connection, draft.number, draft.key, name)
+            _CLOSE_FACT.run(builder.connection, builder.number, builder.key, name)
             entries.append([*fact_entry("removed", name, current[name][0]), current[name][1]])
         entries.append(fact_entry("added", name, stated[name]))
-    _INSERT_FACTS.run(draft.connection, [(None, draft.key, name, stated[name], draft.number, None) for name in changed])
+    _INSERT_FACTS.run(
+        builder.connection, [(None, builder.key, name, stated[name], builder.number, None) for name in changed]
+    )
     return entries
 
 
-def _state_protocol(draft: Draft, protocol: Protocol) -> list[list[Any]]:
-    current = _PROTOCOL.row(draft.connection, draft.key, LATEST)
+def _state_protocol(builder: RevisionBuilder, protocol: Protocol) -> list[list[Any]]:
+    current = _PROTOCOL.row(builder.connection, builder.key, LATEST)
     digest, document = protocol.digest, protocol.model_dump_json()
     entries: list[list[Any]] = []
     if current is not None and current[2] == digest:
         return entries
     if current is not None:
-        _CLOSE_PROTOCOL.run(draft.connection, draft.number, draft.key)
+        _CLOSE_PROTOCOL.run(builder.connection, builder.number, builder.key)
         entries.append([*protocol_entry("removed", current[0], current[2], current[1]), current[3]])
-    _INSERT_PROTOCOL.run(draft.connection, [(None, draft.key, protocol.id, digest, document, draft.number, None)])
+    _INSERT_PROTOCOL.run(builder.connection, [(None, builder.key, protocol.id, digest, document, builder.number, None)])
     entries.append(protocol_entry("added", protocol.id, digest, document))
     return entries
 
 
-def _conclude(draft: Draft, entries: list[list[Any]], format: str, client: str | None) -> StudyOutcome:
+def _conclude(builder: RevisionBuilder, entries: list[list[Any]], format: str, client: str | None) -> StudyOutcome:
     if not entries:
         return StudyOutcome("unchanged", None)
-    number = draft.seal([], Counts(), format=format, client=client, entries=entries)
-    draft.write()
+    number = builder.append_revision([], Counts(), format=format, client=client, entries=entries)
+    builder.write()
     return StudyOutcome("created" if number == 0 else "changed", number)

@@ -60,7 +60,9 @@ def in_order(counts: Counter[ItemStatus]) -> dict[ItemStatus, int]:
 
 def add_timeline(submitter: Submitter, history: History) -> ledger.Outcome:
     """Merge one timeline."""
-    return submitter.commit(lambda transaction: submitter.submit(transaction, [history]), shared=True).outcomes[0]
+    return submitter.commit(
+        lambda transaction: submitter.submit(submitter.builder(transaction), [history]), shared=True
+    ).outcomes[0]
 
 
 def replace_timeline(
@@ -138,7 +140,7 @@ def _store_together(submitter: Submitter, items: Sequence[ReadItem], refused: Se
     if refused is not None:
         raise refused
     histories = [item.history for item in items if item.history is not None]
-    submission = submitter.commit(lambda transaction: submitter.submit(transaction, histories))
+    submission = submitter.commit(lambda transaction: submitter.submit(submitter.builder(transaction), histories))
     return [outcome_of(i, outcome.patient, outcome) for i, outcome in enumerate(submission.outcomes)]
 
 

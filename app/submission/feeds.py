@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from app.errors import Conflict
 from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
-from app.store import keys, studies
+from app.store import studies
 from app.store.engine import Database, Transaction
 from app.timeline.times import CLOCK_SKEW
 from app.timeline.vocabulary import CodeBook
@@ -14,7 +14,7 @@ from app.timeline.vocabulary import CodeBook
 
 def feed_of(transaction: Transaction, study_id: str, secret: str | None, now: int) -> Feed:
     """The feed of a study for a message that is received now. Raises `NotFound` for an unknown study and `Conflict`."""
-    return feed(studies.get_study(transaction, study_id), keys.made_with(transaction, study_id), secret, now)
+    return feed(studies.get_study(transaction, study_id), studies.pseudonym_key(transaction, study_id), secret, now)
 
 
 def feed(study: studies.Study, made_with: str | None, secret: str | None, now: int) -> Feed:
@@ -33,7 +33,7 @@ def feed(study: studies.Study, made_with: str | None, secret: str | None, now: i
             )
         key = study_key(secret, study.id)
         if made_with not in {None, fingerprint(key)}:
-            raise Conflict(keys.MADE_OTHERWISE)
+            raise Conflict(studies.PSEUDONYMS_MADE_OTHERWISE)
     return Feed(
         latest=now + CLOCK_SKEW // timedelta(microseconds=1),
         pseudonyms=Pseudonyms(key, declared.authorities),
@@ -52,12 +52,12 @@ def read_feed(database: Database, study_id: str, secret: str | None, now: int) -
 def remember_key(transaction: Transaction, study_id: str, feed: Feed) -> None:
     """Note by which key pseudonyms are made, in the transaction that stores them."""
     if feed.pseudonyms.fingerprint is not None:
-        keys.remember(transaction, study_id, feed.pseudonyms.fingerprint)
+        studies.remember_pseudonym_key(transaction, study_id, feed.pseudonyms.fingerprint)
 
 
 def objection_to_secret(transaction: Transaction, secret: str | None) -> str | None:
     """Why the service must not start with this secret on this database, or `None` where it may."""
-    for study, made_with in keys.fingerprints(transaction).items():
+    for study, made_with in studies.pseudonym_keys_of_studies(transaction).items():
         if secret is None:
             return (
                 "The database holds pseudonyms and there is no secret: set MYORESPONSE_PSEUDONYM_SECRET_FILE or "

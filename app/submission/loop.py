@@ -13,6 +13,7 @@ from app.errors import Busy, ServiceError
 from app.ingest.feed import Feed
 from app.store import ledger
 from app.store.engine import Database, Transaction
+from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
 from app.timeline.facts import History
 
@@ -106,12 +107,14 @@ class Submitter:
             results = repeat(self._busy)
         return [item if isinstance(item, ServiceError) else next(results) for item in items]
 
-    def submit(self, transaction: Transaction, histories: Sequence[History]) -> ledger.Submission:
+    def builder(self, transaction: Transaction) -> RevisionBuilder:
+        """A new revision of the study, which is locked from here on until the transaction ends."""
+        return RevisionBuilder(transaction, self.study, self.received_at)
+
+    def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
         """Merge histories as one revision."""
-        self._remember_key(transaction, histories)
-        return ledger.submit(
-            transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at
-        )
+        self._remember_key(builder.connection, histories)
+        return ledger.submit_to(builder, histories, format=self.format, client=self.client)
 
     def submit_each(
         self, transaction: Transaction, histories: Sequence[History]

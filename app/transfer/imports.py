@@ -12,7 +12,7 @@ from app.ingest.fhir.entries import Entry
 from app.ingest.lines import Line, Lines
 from app.intake import fhir, hl7v2
 from app.submission.batches import ItemOutcome
-from app.submission.loop import PAUSES, patiently
+from app.submission.loop import PAUSES
 from app.submission.streams import Stream
 from app.transfer.files import Cutter, Format, Messages, groups, has_lines
 from app.transfer.steps import Into, Step, feed_for, now
@@ -111,8 +111,8 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
         return
     entries = [entry for _, entry in lines]
     try:
-        results = patiently(
-            lambda: fhir.take_each(into.database, into.study, feed, entries, client=None, received_at=now()), PAUSES
+        results = fhir.take_each(
+            into.database, into.study, feed, entries, client=None, received_at=now(), pauses=PAUSES
         )
     except Busy as busy:
         results = [fhir.EntryResult(entry, "refused", error=busy) for entry in entries]
@@ -125,7 +125,7 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
 
 def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
     """A bundle: all of it or nothing, but for the entries of a batch."""
-    taken = patiently(lambda: fhir.take_bundle(into.database, into.study, text, secret=into.secret, now=now()), PAUSES)
+    taken = fhir.take_bundle(into.database, into.study, text, secret=into.secret, now=now(), pauses=PAUSES)
     for number, result in enumerate(taken.results):
         if result.error is None:
             _count(step, result)

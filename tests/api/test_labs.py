@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.api.labs import EXAMPLES, LabRow
+from app.api.timelines import EXAMPLES, LabRow
 from app.errors import Busy
 from app.ingest.table import COLUMNS, REQUIRED
 from app.store import ledger

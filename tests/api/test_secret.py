@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from app.ingest.pseudonyms import fingerprint, study_key
 from app.settings import Settings
-from app.store import keys
+from app.store import studies
 from app.store.engine import Database
 from tests.api.examples import make_study
 from tests.api.test_server import environment
@@ -23,7 +23,7 @@ def plant(client, url):
     make_study(client)
     database = Database(url)
     with database.writing() as connection:
-        keys.remember(connection, "trial", fingerprint(study_key(SECRET, "trial")))
+        studies.remember_pseudonym_key(connection, "trial", fingerprint(study_key(SECRET, "trial")))
     database.dispose()
 
 

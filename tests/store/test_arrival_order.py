@@ -7,7 +7,7 @@ import pytest
 
 from app.analyses import Options, report
 from app.protocol.presets import SEED_2008
-from app.store.chain import verify
+from app.store.hash_chain import verify
 from app.store.ledger import submit, submit_each
 from app.store.studies import StudyDefinition, put_study
 from app.store.timelines import cohort, document

@@ -8,9 +8,9 @@ import pytest
 
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.store import migrations
-from app.store.chain import verify
 from app.store.engine import Database
 from app.store.erasure import Erasure, erase
+from app.store.hash_chain import verify
 from app.store.revisions import AsOf, resolve
 from app.store.studies import get_study
 from tests.store.posts import begin_study, ck, columns, etag, got, now, post, put, revisions, timeline, values

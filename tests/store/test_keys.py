@@ -4,7 +4,7 @@ import pytest
 
 from app.errors import Conflict, NotFound
 from app.ingest.pseudonyms import fingerprint, study_key
-from app.store import keys
+from app.store import studies
 from app.store.studies import FeedDefinition
 from app.submission.feeds import feed_of, objection_to_secret, remember_key
 from tests.store.posts import begin_study, now
@@ -14,12 +14,12 @@ SECRET, OTHER = "x" * 32, "y" * 32
 
 def remember(database, study, value):
     with database.writing() as connection:
-        keys.remember(connection, study, value)
+        studies.remember_pseudonym_key(connection, study, value)
 
 
 def known(database):
     with database.reading() as connection:
-        return keys.fingerprints(connection)
+        return studies.pseudonym_keys_of_studies(connection)
 
 
 def feed(database, study, secret=SECRET):
@@ -61,7 +61,7 @@ def test_a_study_that_does_not_exist_has_no_key(database):
 def test_the_key_is_forgotten_with_the_transaction_that_stored_nothing(database, study):
     def store_and_fail():
         with database.writing() as connection:
-            keys.remember(connection, study, "0" * 32)
+            studies.remember_pseudonym_key(connection, study, "0" * 32)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

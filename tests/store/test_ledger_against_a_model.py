@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from app.errors import Conflict, Erased, NotFound, PreconditionFailed, PreconditionRequired
-from app.store.chain import verify
 from app.store.engine import Database
 from app.store.erasure import erase
+from app.store.hash_chain import verify
 from app.store.ledger import submit, submit_each
 from app.store.revisions import AsOf, resolve
 from app.timeline.normalize import AttributeFact, History

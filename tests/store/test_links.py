@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Conflict, Erased, FaultCode, InvalidDocument
-from app.store.chain import verify
 from app.store.erasure import erase
+from app.store.hash_chain import verify
 from app.store.ledger import submit
 from app.store.timelines import list_patients
 from app.timeline.cohort import Cohort

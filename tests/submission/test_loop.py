@@ -8,10 +8,10 @@ import pytest
 from app.errors import Busy, Erased, Fault, FaultCode, InvalidDocument, NotFound, ServiceError
 from app.ingest.feed import Feed
 from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
-from app.store import keys
-from app.store.draft import Draft
+from app.store import studies
 from app.store.engine import Database
 from app.store.erasure import erase
+from app.store.revision_builder import RevisionBuilder
 from app.submission import loop
 from app.submission.loop import Submitter
 from tests.store.posts import LATEST, ck, history, now, post, revisions, timeline
@@ -59,7 +59,7 @@ def occupy(database, study) -> Iterator[Callable[[], Callable[[], None]]]:
 
         def take_the_place() -> Callable[[], None]:
             own = stack.enter_context(ExitStack())
-            Draft(own.enter_context(database.writing()), study, now())
+            RevisionBuilder(own.enter_context(database.writing()), study, now())
             return own.close
 
         yield take_the_place
@@ -71,7 +71,7 @@ class TestTogether:
     def test_all_histories_are_one_revision(self, database, study):
         ours = submitter(database, study)
         histories = [patient("P1"), patient("P2"), patient("P1")]
-        submission = ours.commit(lambda transaction: ours.submit(transaction, histories))
+        submission = ours.commit(lambda transaction: ours.submit(ours.builder(transaction), histories))
         assert told(submission.outcomes) == ["created", "created", "unchanged"]
         assert {each.revision for each in submission.outcomes} == {1, None}
         assert made(database, study) == 1
@@ -80,7 +80,7 @@ class TestTogether:
         ours = submitter(database, study)
 
         def work(transaction):
-            ours.submit(transaction, [patient("P1")])
+            ours.submit(ours.builder(transaction), [patient("P1")])
             raise REFUSAL
 
         with pytest.raises(InvalidDocument):
@@ -91,12 +91,14 @@ class TestTogether:
         erased(database, study, "P1")
         before, ours = made(database, study), submitter(database, study)
         with pytest.raises(Erased):
-            ours.commit(lambda transaction: ours.submit(transaction, [patient("P1"), patient("P2")]))
+            ours.commit(lambda transaction: ours.submit(ours.builder(transaction), [patient("P1"), patient("P2")]))
         assert made(database, study) == before
 
     def test_a_shared_transaction_stores_the_same(self, database, study):
         ours = submitter(database, study)
-        submission = ours.commit(lambda transaction: ours.submit(transaction, [patient("P1")]), shared=True)
+        submission = ours.commit(
+            lambda transaction: ours.submit(ours.builder(transaction), [patient("P1")]), shared=True
+        )
         assert told(submission.outcomes) == ["created"]
         assert made(database, study) == 1
 
@@ -110,7 +112,7 @@ class TestTogether:
 
         monkeypatch.setattr(loop.time, "sleep", sleep)
         ours = submitter(hasty, study, pauses=(0.01, 0.02, 0.03))
-        submission = ours.commit(lambda transaction: ours.submit(transaction, [patient("P1")]))
+        submission = ours.commit(lambda transaction: ours.submit(ours.builder(transaction), [patient("P1")]))
         assert told(submission.outcomes) == ["created"]
         assert slept == [0.01, 0.02]
 
@@ -120,7 +122,7 @@ class TestTogether:
         monkeypatch.setattr(loop.time, "sleep", slept.append)
         ours = submitter(hasty, study, pauses=(0.01, 0.02))
         with pytest.raises(Busy):
-            ours.commit(lambda transaction: ours.submit(transaction, [patient("P1")]))
+            ours.commit(lambda transaction: ours.submit(ours.builder(transaction), [patient("P1")]))
         assert slept == [0.01, 0.02]
 
 
@@ -240,19 +242,19 @@ class TestFeeds:
 
     def known(self, database, study) -> str | None:
         with database.reading() as transaction:
-            return keys.made_with(transaction, study)
+            return studies.pseudonym_key(transaction, study)
 
     def test_the_key_is_noted_with_the_first_history_and_not_before(self, database, study):
         ours = submitter(database, study, feed=self.feed())
         ours.each([REFUSAL], ours.submit_each)
-        ours.commit(lambda transaction: ours.submit(transaction, []))
+        ours.commit(lambda transaction: ours.submit(ours.builder(transaction), []))
         assert self.known(database, study) is None
         ours.each([patient("P1")], ours.submit_each)
         assert self.known(database, study) == fingerprint(self.KEY)
 
     def test_the_key_is_noted_with_what_is_submitted_together(self, database, study):
         ours = submitter(database, study, feed=self.feed())
-        ours.commit(lambda transaction: ours.submit(transaction, [patient("P1")]))
+        ours.commit(lambda transaction: ours.submit(ours.builder(transaction), [patient("P1")]))
         assert self.known(database, study) == fingerprint(self.KEY)
 
     def test_nothing_to_store_needs_no_turn_of_the_database(self, hasty, study, occupy):

@@ -11,7 +11,7 @@ from app.ingest.table import COLUMNS
 from app.store import hashes
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import patient_leaf
-from app.store.merge import Assertion, Changes
+from app.store.supersession import Assertion, Changes
 from app.store.tables import FACTS
 from app.store.timelines import fact_document
 from app.timeline import cohort

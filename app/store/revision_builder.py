@@ -1,6 +1,6 @@
 """Revisions in the making: read once, merged in memory, written in bulk.
 
-A draft locks its study, knows the revision that the study stands at, and collects what new revisions do to it.
+A builder locks its study, knows the revision that the study stands at, and collects what new revisions do to it.
 Nothing is written before `write`, so a submission that is refused on the way leaves the transaction as it was.
 """
 
@@ -17,8 +17,8 @@ from sqlalchemy import Connection, bindparam, select
 from app.errors import Erased, NotFound
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
-from app.store.merge import Assertion, Changes, Counts, Fact
 from app.store.statements import Insertion, Statement, filled, listed, listed_names
+from app.store.supersession import Assertion, Changes, Counts, Fact
 from app.store.tables import erasures, leaves, patients, revisions, studies
 from app.timeline.facts import KINDS
 
@@ -77,8 +77,8 @@ class Head:
 
 
 @dataclass(slots=True, eq=False)
-class Person:
-    """A patient as the draft knows them: what was asserted so far, by kind and identity, and what this revision
+class PatientState:
+    """A patient as the builder knows them: what was asserted so far, by kind and identity, and what this revision
     changes.
     """
 
@@ -96,7 +96,7 @@ class Person:
         return self.changes.setdefault(kind, Changes())
 
 
-class Draft:
+class RevisionBuilder:
     """New revisions of one study, the first of which will be `number`."""
 
     def __init__(self, connection: Connection, study: str, received_at: int) -> None:
@@ -107,9 +107,9 @@ class Draft:
         self.study = study
         self.key: int = found[0]
         self.secret: bytes = bytes(found[1])
-        self.people: dict[str, Person] = {}
+        self.people: dict[str, PatientState] = {}
         self._erased: set[str] = set()
-        self._newcomers: list[Person] = []
+        self._newcomers: list[PatientState] = []
         self._insertions: dict[str, list[tuple[int, list[Assertion]]]] = {}
         self._closings: dict[str, list[tuple[int, Assertion]]] = {}
         self._revisions: list[tuple[Any, ...]] = []
@@ -125,38 +125,38 @@ class Draft:
         """The revision that is being made."""
         return self.head.number + 1
 
-    def summon(self, ids: Iterable[str]) -> None:
+    def load_patients(self, ids: Iterable[str]) -> None:
         """Look up whom the study knows among these patients, and whom it has erased."""
         wanted = sorted({one for one in ids if one not in self.people})
         for chunk in filled(wanted):
             for patient, key, salt, first in _find_patients(len(chunk)).rows(self.connection, self.key, *chunk):
-                self.people[patient] = Person(patient, key, bytes(salt), first)
+                self.people[patient] = PatientState(patient, key, bytes(salt), first)
         stones = {tombstone(self.secret, one): one for one in wanted if one not in self.people}
         for chunk in filled(stones):
             for (stone,) in _find_tombstones(len(chunk)).rows(self.connection, self.key, *chunk):
                 self._erased.add(stones[bytes(stone)])
 
     def is_erased(self, patient: str) -> bool:
-        """Whether the study has erased this person and not readmitted them; after `summon`."""
+        """Whether the study has erased this person and not readmitted them; after `load_patients`."""
         return patient in self._erased
 
     def readmit(self, patient: str) -> None:
         """Treat an erased person as one whom the study does not know."""
         self._erased.discard(patient)
 
-    def person(self, patient: str) -> Person:
-        """The patient, known or new; after `summon`."""
+    def person(self, patient: str) -> PatientState:
+        """The patient, known or new; after `load_patients`."""
         if patient in self._erased:
             raise Erased
         found = self.people.get(patient)
         if found is None:
             self._last_key = self._last_key + 1 if self._newcomers else _new_key()
             salt = secrets.token_bytes(32)
-            found = self.people[patient] = Person(patient, self._last_key, salt, self.number, complete=True)
+            found = self.people[patient] = PatientState(patient, self._last_key, salt, self.number, complete=True)
             self._newcomers.append(found)
         return found
 
-    def recall(self, person: Person, kind: str, facts: Iterable[Fact]) -> dict[str, list[Assertion]]:
+    def load_assertions(self, person: PatientState, kind: str, facts: Iterable[Fact]) -> dict[str, list[Assertion]]:
         """What is known of the identities of these facts; for a new patient nothing is looked up."""
         known = person.known[kind]
         if not person.complete:
@@ -167,7 +167,7 @@ class Draft:
                     known[assertion.fact[0]].append(assertion)
         return known
 
-    def recall_all(self, person: Person) -> None:
+    def load_all_assertions(self, person: PatientState) -> None:
         """Read all that was ever asserted of a patient."""
         for kind, shelf in FACT_TABLES.items():
             known: dict[str, list[Assertion]] = {}
@@ -176,9 +176,9 @@ class Draft:
             person.known[kind] = known
         person.complete = True
 
-    def seal(
+    def append_revision(
         self,
-        touched: Iterable[Person],
+        touched: Iterable[PatientState],
         counts: Counts,
         *,
         format: str,
@@ -230,7 +230,7 @@ class Draft:
         _INSERT_REVISIONS.run(self.connection, self._revisions)
         _INSERT_LEAVES.run(self.connection, self._leaves)
 
-    def _plain(self, person: Person) -> dict[str, Changes]:
+    def _plain(self, person: PatientState) -> dict[str, Changes]:
         """The changes as they were asserted: facts that were read back are given their truth values again."""
         for kind, change in person.changes.items():
             for one in change.removed:
@@ -238,7 +238,7 @@ class Draft:
                     one.fact = FACT_TABLES[kind].plain(one.fact)
         return person.changes
 
-    def _collect(self, person: Person) -> None:
+    def _collect(self, person: PatientState) -> None:
         for kind, change in person.changes.items():
             self._insertions.setdefault(kind, []).append((person.key, change.added))
             self._closings.setdefault(kind, []).extend([(person.key, one) for one in change.removed if one.stored])

@@ -8,9 +8,9 @@ import pytest
 from app.errors import NotFound
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.store import migrations
-from app.store.chain import verify
 from app.store.engine import Database
 from app.store.erasure import erase
+from app.store.hash_chain import verify
 from app.store.studies import StudyDefinition, put_protocol, put_study
 from tests.store.posts import FULL, begin_study, ck, now, post, put, timeline
 
