@@ -40,7 +40,7 @@ def serve() -> None:
     settings = read_settings()
 
     from app.api import server
-    from app.api.middleware import objection_to_exposure
+    from app.http.middleware import objection_to_exposure
 
     if objection := objection_to_exposure(settings):
         stop(objection, 2)
@@ -68,8 +68,8 @@ def demo(
     file: Annotated[Path, typer.Argument(help="A JSON array of timelines.")] = demonstration.TIMELINES,
 ) -> None:
     """Load the demonstration study; what is there already is not changed."""
-    from app.ingest.native import read_array
     from app.protocol.presets import SEED_2008
+    from app.readers.json_timelines import read_array
     from app.store import ledger, studies
     from app.timeline.times import latest_acceptable, microseconds
 
@@ -93,7 +93,7 @@ def demo(
 @cli.command()
 def openapi() -> None:
     """Print the description of the API."""
-    from app.api.documentation import openapi_yaml
+    from app.http.openapi import openapi_yaml
     from app.main import create_app
 
     sys.stdout.write(openapi_yaml(create_app(Settings.model_construct())))
@@ -109,9 +109,9 @@ def mllp(
     """Take HL7 v2 messages over MLLP until stopped; what has arrived whole is stored and acknowledged first."""
     settings = read_settings()
 
+    from app.hl7v2 import mllp_command
+    from app.hl7v2.mllp_security import objection_to_exposure
     from app.log import log_to_stdout
-    from app.mllp import command
-    from app.mllp.security import objection_to_exposure
 
     if objection := objection_to_exposure(settings):
         stop(objection, 2)
@@ -119,8 +119,8 @@ def mllp(
     log_to_stdout()
     with database_of(settings) as database:
         try:
-            command.listen(settings, database, into, settings.mllp_port if port is None else port)
-        except command.CannotListen as reason:
+            mllp_command.listen(settings, database, into, settings.mllp_port if port is None else port)
+        except mllp_command.CannotListen as reason:
             stop(str(reason), 2)
 
 
@@ -133,18 +133,18 @@ def dead_letters(
     """List the messages that were refused over MLLP, or send mended ones again."""
     settings = read_settings()
 
-    from app.mllp import command
-    from app.mllp.dead_letters import DeadLetters, Letter
+    from app.hl7v2 import mllp_command
+    from app.hl7v2.dead_letters import DeadLetters, Letter
 
     if not send:
         letters = map(Letter, files) if files else DeadLetters(settings.dead_letters).all()
-        print("\n".join(command.listed(letters)) or f"No dead letters in {settings.dead_letters}.")
+        print("\n".join(mllp_command.listed(letters)) or f"No dead letters in {settings.dead_letters}.")
         return
     if not files:
         stop("Name the files to send.", 2)
     refused = 0
     with database_of(settings) as database:
-        for each in command.sent(settings, database, files, study or settings.mllp_study or None):
+        for each in mllp_command.sent(settings, database, files, study or settings.mllp_study or None):
             print(f"{each.file}  {each.words}")
             refused += not each.accepted
     if refused:
@@ -169,10 +169,10 @@ def import_(
     """Store what is in files, as the API would; 1 where something was refused. It may be done again."""
     settings = read_settings()
 
+    from app.bulk import command
+    from app.bulk.steps import Into
     from app.errors import Conflict, NotFound
-    from app.ingest.table import Dialect
-    from app.transfer import command
-    from app.transfer.steps import Into
+    from app.readers.tables import Dialect
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
@@ -194,8 +194,8 @@ def export(
     """Write the timelines of a study as they stand now, as `import` reads them."""
     settings = read_settings()
 
+    from app.bulk import command
     from app.errors import NotFound
-    from app.transfer import command
 
     with database_of(settings) as database:
         try:

@@ -9,26 +9,15 @@ import anyio.to_thread
 from fastapi import Depends, FastAPI, Response
 
 from app import __version__
-from app.api import (
-    about,
-    analyses,
-    calculators,
-    datasets,
-    docs,
-    hl7v2,
-    home,
-    patients,
-    problems,
-    protocols,
-    revisions,
-    studies,
-    timelines,
-)
-from app.api.dependencies import only_known_parameters
-from app.api.fhir import outcomes, reading, writing
-from app.api.middleware import AccessLog, CrossOrigin, RequestGuard
-from app.api.responses import Cursors
-from app.api.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
+from app.api import about, analyses, calculators, docs, home, patients, protocols, revisions, studies, timelines
+from app.datasets import routes as datasets
+from app.fhir import operation_outcome, routes_read, routes_write
+from app.hl7v2 import routes as hl7v2
+from app.http import problems
+from app.http.dependencies import only_known_parameters
+from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
+from app.http.responses import Cursors
+from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
 from app.settings import Settings
 from app.store.engine import Database
 from app.submission.feeds import objection_to_secret
@@ -141,15 +130,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         datasets,
         calculators,
         revisions,
-        reading,
-        writing,
+        routes_read,
+        routes_write,
     )
     app.include_router(about.health)
     for room in rooms:
         app.include_router(room.router)
     about.install(app)
     docs.install(app)
-    problems.install(app, below={"/fhir/": outcomes.refusal})
+    problems.install(app, below={"/fhir/": operation_outcome.refusal})
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)
     app.add_middleware(AccessLog, root_path=settings.root_path)

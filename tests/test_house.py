@@ -63,13 +63,17 @@ def test_an_import_in_the_wrong_direction_is_noticed(tmp_path):
     intrusions = {
         "timeline": "app.protocol",
         "protocol": "app.derive",
+        "readers": "starlette",
         "derive": "sqlalchemy",
         "estimate": "app.derive",
+        "store": "app.submission",
         "analyses": "scipy",
-        "ingest": "starlette",
-        "store": "app.ingest",
+        "submission": "app.http",
+        "http": "app.api",
+        "fhir": "app.hl7v2",
+        "hl7v2": "sqlalchemy",
+        "datasets": "pyarrow",
         "api": "lifelines",
-        "report": "pyarrow",
     }
     house = copy_of_the_house(tmp_path)
     for room, module in intrusions.items():

@@ -13,12 +13,12 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from app import SOFTWARE
-from app.api.dependencies import IDENTIFIER, State
 from app.api.docs import PUBLIC
-from app.api.documentation import JSON, answers, openapi, openapi_yaml, reference, refuses
-from app.api.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of
-from app.api.responses import matches, reply
 from app.errors import SENTENCES, Busy, NotFound
+from app.http.dependencies import IDENTIFIER, State
+from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
+from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of
+from app.http.responses import matches, reply
 
 health = APIRouter(tags=["service"])
 """Whether the process lives, and whether it can serve."""

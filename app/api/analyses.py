@@ -11,18 +11,18 @@ from pydantic import ConfigDict, Field, create_model
 
 from app.analyses import QUESTIONS, Options, Question, report
 from app.analyses import answer as ask
+from app.analyses.answer_document import Header, frame, frame_model, report_document, report_model
 from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
-from app.api.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, JsonBody, Now, State, StudyId, latest
-from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
-from app.api.inquiries import Inquiry, declared_after_first_outcome, header, inquire, provenance
 from app.api.protocols import Declared, protocol_of
-from app.api.responses import etag_from, matches, tagged
-from app.api.state import AppState
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
-from app.ingest.native import read_model
+from app.http.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, JsonBody, Now, State, StudyId, latest
+from app.http.inquiries import Inquiry, declared_after_first_outcome, header, inquire, provenance
+from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
+from app.http.responses import etag_from, matches, tagged
+from app.http.state import AppState
 from app.protocol.model import Protocol
-from app.report.document import Header, frame, frame_model, report_document, report_model
+from app.readers.json_timelines import read_model
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
 from app.timeline.cohort import Cohort

@@ -17,10 +17,10 @@ from app.analyses.planning.sample_size import (
     plan_proportion,
 )
 from app.analyses.verify import PublishedFigure, Verification, verify
-from app.api.dependencies import JsonBody
-from app.api.documentation import JSON, answers, reads, reference, refuses
-from app.api.responses import reply
-from app.ingest.native import read_model
+from app.http.dependencies import JsonBody
+from app.http.openapi import JSON, answers, reads, reference, refuses
+from app.http.responses import reply
+from app.readers.json_timelines import read_model
 
 router = APIRouter()
 _AS_TEXT = ConfigDict(strict=False, extra="ignore")

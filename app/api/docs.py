@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from app.api.responses import address
+from app.http.responses import address
 
 router = APIRouter()
 SCRIPTS = pathlib.Path(fastapi_offline.__file__).parent / "static"

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from app import __version__
-from app.api.dependencies import Store
 from app.api.docs import allowed_inline
-from app.api.responses import address, reply
+from app.http.dependencies import Store
+from app.http.responses import address, reply
 from app.store import studies
 from app.timeline.times import instant_text
 

@@ -5,7 +5,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.dependencies import (
+from app.errors import (
+    Conflict,
+    Erased,
+    Fault,
+    FaultCode,
+    InvalidDocument,
+    MalformedDocument,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+)
+from app.http.dependencies import (
     At,
     Cursor,
     Flag,
@@ -21,20 +32,9 @@ from app.api.dependencies import (
     StudyId,
     latest,
 )
-from app.api.documentation import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
-from app.api.responses import address, page, reply, tagged, written
-from app.errors import (
-    Conflict,
-    Erased,
-    Fault,
-    FaultCode,
-    InvalidDocument,
-    MalformedDocument,
-    NotFound,
-    PreconditionFailed,
-    PreconditionRequired,
-)
-from app.ingest.native import read_timeline
+from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
+from app.http.responses import address, page, reply, tagged, written
+from app.readers.json_timelines import read_timeline
 from app.store import ledger
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at

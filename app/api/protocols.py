@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from app.api.dependencies import IDENTIFIER, At, IfMatch, IfNoneMatch, JsonBody, Now, Store, StudyId
-from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses
-from app.api.responses import reply, tagged, written
 from app.errors import Erased, NotFound, PreconditionFailed
-from app.ingest.native import read_model
+from app.http.dependencies import IDENTIFIER, At, IfMatch, IfNoneMatch, JsonBody, Now, Store, StudyId
+from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
+from app.http.responses import reply, tagged, written
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
+from app.readers.json_timelines import read_model
 from app.store import studies
 from app.store.snapshot import study_at
 

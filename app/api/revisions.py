@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.dependencies import Cursor, Limit, State, StudyId
-from app.api.documentation import answers, reference, refuses, specimen
-from app.api.responses import page
 from app.errors import MalformedDocument, NotFound
+from app.http.dependencies import Cursor, Limit, State, StudyId
+from app.http.openapi import answers, reference, refuses, specimen
+from app.http.responses import page
 from app.store.revisions import RevisionRecord
 from app.store.snapshot import study_at
 from app.timeline.times import instant_text

@@ -21,11 +21,11 @@ from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from app.api.documentation import NDJSON
-from app.api.middleware import allow_stream
-from app.api.problems import problem
 from app.errors import ServiceError
-from app.ingest.lines import Line, Lines
+from app.http.middleware import allow_stream
+from app.http.openapi import NDJSON
+from app.http.problems import problem
+from app.readers.streams import Line, Lines
 from app.settings import Settings
 from app.submission.batches import ItemOutcome, in_order
 from app.submission.streams import Group, Stream

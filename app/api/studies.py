@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from app.api.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId
-from app.api.documentation import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.api.protocols import Declared, protocol_of
-from app.api.responses import address, etag_of, page, reply, tagged, written
 from app.errors import MalformedDocument, NotFound, PreconditionFailed
-from app.ingest.native import read_model
+from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId
+from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
+from app.http.responses import address, etag_of, page, reply, tagged, written
 from app.protocol.presets import SEED_2008
+from app.readers.json_timelines import read_model
 from app.store import studies
 from app.store.engine import Transaction
 from app.store.snapshot import study_at

@@ -6,15 +6,15 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
-from app.api.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
-from app.api.documentation import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
-from app.api.problems import Problem
-from app.api.responses import reply
 from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, NotFound
-from app.ingest import READERS
-from app.ingest.table import COLUMNS, DecimalMark, Delimiter, Dialect
-from app.report.table import Cell, lines
+from app.http.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
+from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
+from app.http.problems import Problem
+from app.http.responses import reply
+from app.readers import READERS
+from app.readers.csv_lines import Cell, lines
+from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
 from app.submission.batches import ItemStatus, counted, store_table, store_timelines
 from app.submission.loop import Submitter
 from app.submission.streams import Stream

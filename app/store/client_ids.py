@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, select
 from app.errors import Erased
 from app.store.engine import Transaction
 from app.store.hashes import name_tombstone
-from app.store.statements import Insertion, Statement, filled, listed, listed_names
+from app.store.queries import Insertion, Statement, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.tables import aliases, erased_names, patients, studies
 

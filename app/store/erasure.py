@@ -14,8 +14,8 @@ from sqlalchemy import Connection, bindparam, exists, select
 from app.errors import Conflict, Erased, NotFound
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
+from app.store.queries import Insertion, Statement
 from app.store.revision_builder import RevisionBuilder
-from app.store.statements import Insertion, Statement
 from app.store.supersession import Counts
 from app.store.tables import aliases, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag

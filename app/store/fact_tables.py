@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, literal, or_, select
 
-from app.store.statements import CHUNKS, Insertion, Row, Statement, filled, listed, listed_names
+from app.store.queries import CHUNKS, Insertion, Row, Statement, filled, listed, listed_names
 from app.store.supersession import Assertion, Fact
 from app.store.tables import FACTS
 from app.timeline.facts import FIELDS, AnyFact

@@ -26,8 +26,8 @@ from sqlalchemy import (
 
 from app.errors import Erased
 from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
+from app.store.queries import Row, Statement, filled, listed, listed_names
 from app.store.resources import Identities, locate, patient_key
-from app.store.statements import Row, Statement, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.tables import FACTS, patient_attributes, patients, revisions
 from app.timeline.facts import KINDS, AttributeFact, attribute

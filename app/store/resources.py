@@ -11,7 +11,7 @@ from app.errors import Erased
 from app.store.engine import Transaction
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
-from app.store.statements import Statement, filled, listed, listed_names
+from app.store.queries import Statement, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.supersession import Assertion
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, select
 from app.errors import Erased, NotFound
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
-from app.store.statements import Insertion, Statement, filled, listed, listed_names
+from app.store.queries import Insertion, Statement, filled, listed, listed_names
 from app.store.supersession import Assertion, Changes, Counts, Fact
 from app.store.tables import erasures, leaves, patients, revisions, studies
 from app.timeline.facts import KINDS

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.store.fact_tables import LATEST
-from app.store.statements import Row, Statement
+from app.store.queries import Row, Statement
 from app.store.studies import study_key
 from app.store.tables import erasures, revisions
 

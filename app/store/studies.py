@@ -13,8 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
 from app.store.fact_tables import LATEST, stands_at
+from app.store.queries import Insertion, Statement
 from app.store.revision_builder import RevisionBuilder
-from app.store.statements import Insertion, Statement
 from app.store.supersession import Counts
 from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
 

@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, NotFound, PreconditionFailed
-from app.store.collector import collector_paused
 from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
+from app.store.gc_pause import collector_paused
 from app.store.hashes import tombstone
-from app.store.statements import Statement, filled, listed, listed_names
+from app.store.queries import Statement, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
 from app.timeline.cohort import REQUIRED, TABLES, Cohort, Row, content_of, patient_row, standing_rows

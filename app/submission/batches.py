@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from app.errors import Busy, InvalidDocument, ServiceError
-from app.ingest.feed import Skipped
-from app.ingest.native import Item, together
-from app.ingest.table import Dialect, PatientResults, read_table
+from app.readers.json_timelines import Item, together
+from app.readers.statements import Skipped
+from app.readers.tables import Dialect, PatientResults, read_table
 from app.store import erasure, ledger
-from app.store.collector import collector_paused
 from app.store.engine import Database
+from app.store.gc_pause import collector_paused
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
 from app.timeline.facts import History

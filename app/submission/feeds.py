@@ -4,8 +4,8 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from app.errors import Conflict
-from app.ingest.feed import Feed
-from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
+from app.readers.pseudonyms import Pseudonyms, fingerprint, study_key
+from app.readers.statements import Feed
 from app.store import studies
 from app.store.engine import Database, Transaction
 from app.timeline.times import CLOCK_SKEW

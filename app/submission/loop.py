@@ -10,7 +10,7 @@ from itertools import islice, repeat
 from typing import TypeVar
 
 from app.errors import Busy, ServiceError
-from app.ingest.feed import Feed
+from app.readers.statements import Feed
 from app.store import ledger
 from app.store.engine import Database, Transaction
 from app.store.revision_builder import RevisionBuilder

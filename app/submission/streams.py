@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.ingest.lines import Line
-from app.ingest.native import read_item
+from app.readers.json_timelines import read_item
+from app.readers.streams import Line
 from app.store import studies
-from app.store.collector import collector_paused
 from app.store.engine import Database
+from app.store.gc_pause import collector_paused
 from app.submission import loop
 from app.submission.batches import ItemOutcome, ItemStatus, content_of, outcome_of
 from app.timeline.times import latest_acceptable, microseconds

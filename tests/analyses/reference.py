@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 from app.demo import TIMELINES
-from app.ingest.native import read_array
+from app.readers.json_timelines import read_array
 from app.timeline.cohort import Cohort
 from app.timeline.times import latest_acceptable
 

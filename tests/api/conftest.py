@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
-from app.api.documentation import openapi
+from app.http.openapi import openapi
 from app.main import create_app
 from app.settings import Settings
 from app.store import migrations

@@ -10,7 +10,7 @@ import pytest
 from app import SOFTWARE
 from app.analyses import QUESTIONS, REPORTED
 from app.api import analyses
-from app.api.state import Answers, ComputeLimiter
+from app.http.state import Answers, ComputeLimiter
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 

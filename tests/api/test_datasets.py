@@ -9,8 +9,8 @@ import pytest
 from pyarrow import parquet
 
 from app import SOFTWARE
+from app.datasets import NAMES
 from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.report.datasets import NAMES
 from tests.api.examples import codes, events, fill, lab, make_study, timeline
 from tests.report.addresses import fact_at
 from tests.report.tables import of_csv, of_parquet, types_of

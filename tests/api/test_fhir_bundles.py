@@ -4,11 +4,11 @@ import itertools
 from typing import Any
 
 import pytest
-from fhir.resources.R4B.bundle import Bundle as SecondOpinion
+from submit.resources.R4B.bundle import Bundle as SecondOpinion
 
 from app.errors import Busy
-from app.ingest.fhir import read_line
-from app.intake import fhir
+from app.fhir import submit
+from app.fhir.read_bundle import read_line
 from app.store import migrations
 from app.store.engine import Database
 from app.submission import loop
@@ -314,7 +314,7 @@ def test_later_messages_refer_to_the_patients_of_an_export(tmp_path):
         at = now()
         with database.reading() as connection:
             feed = feed_of(connection, study, SECRET, at)
-        results += fhir.take_each(database, study, feed, [read_line(line, feed)], client=None, received_at=at)
+        results += submit.take_each(database, study, feed, [read_line(line, feed)], client=None, received_at=at)
     assert [each.disposition for each in results] == ["created", "created", "refused"]
     assert results[1].stored is not None
     assert [lab["value"] for lab in got(database, study, results[1].stored.patient)["labs"]] == [900]

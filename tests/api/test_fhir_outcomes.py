@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from fhir.resources.R4B.operationoutcome import OperationOutcome as SecondOpinion
 
-from app.api.fhir.outcomes import ISSUE_TYPE_OF, refused
-from app.api.problems import KINDS
 from app.errors import Fault, FaultCode
+from app.fhir.operation_outcome import ISSUE_TYPE_OF, refused
+from app.http.problems import KINDS
 from tests.api.fhir_bodies import FHIR, SECRET, Facade, ck, issues, patient, told
 
 ISSUE_TYPES = {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.api.fhir.periods import bound
 from app.errors import FaultCode
+from app.fhir.date_parameter import bound
 from app.main import create_app
 from app.settings import Settings
 from tests.api.conftest import BASE, Documented

@@ -3,7 +3,7 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from app.api.documentation import openapi
+from app.http.openapi import openapi
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from app.api.documentation import openapi
+from app.http.openapi import openapi
 from app.main import create_app
 from app.settings import Settings
 from tests.api.examples import codes, make_study
@@ -327,7 +327,7 @@ def test_a_query_parameter_is_refused(trial_here):
 
 
 def test_more_messages_than_one_body_may_hold_are_refused_together(trial_here, monkeypatch):
-    monkeypatch.setattr("app.intake.hl7v2.MOST_MESSAGES", 2)
+    monkeypatch.setattr("app.hl7v2.submit.MOST_MESSAGES", 2)
     assert refused(trial_here, oru() * 3)[1].split("|")[5] == "too_many"
     assert patients(trial_here) == []
     assert send(trial_here, oru() * 2).status_code == 200

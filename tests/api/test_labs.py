@@ -9,7 +9,7 @@ import pytest
 
 from app.api.timelines import EXAMPLES, LabRow
 from app.errors import Busy
-from app.ingest.table import COLUMNS, REQUIRED
+from app.readers.tables import COLUMNS, REQUIRED
 from app.store import ledger
 from app.submission import loop
 from tests.api.examples import codes, events, lab, make_study

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.responses import preferred
+from app.http.responses import preferred
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 

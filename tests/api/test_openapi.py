@@ -17,9 +17,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from app.api.documentation import openapi, openapi_yaml
-from app.api.problems import KINDS
 from app.errors import FaultCode
+from app.http.openapi import openapi, openapi_yaml
+from app.http.problems import KINDS
 from app.main import create_app
 from app.settings import Settings
 

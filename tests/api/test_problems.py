@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from app.api.problems import KINDS, problem
 from app.errors import SENTENCES, Fault, FaultCode, InvalidDocument, ServiceError
+from app.http.problems import KINDS, problem
 from tests.api.examples import JSON, NDJSON, codes, fill, make_study, timeline
 
 URN = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.ingest.pseudonyms import fingerprint, study_key
+from app.readers.pseudonyms import fingerprint, study_key
 from app.settings import Settings
 from app.store import studies
 from app.store.engine import Database

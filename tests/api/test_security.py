@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.api.middleware import RequestGuard, objection_to_exposure
 from app.errors import BodyTimeout
+from app.http.middleware import RequestGuard, objection_to_exposure
 from app.settings import Settings
 from tests.api.examples import JSON, codes, fill, make_study, timeline
 

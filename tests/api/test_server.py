@@ -336,7 +336,7 @@ def test_loading_the_demonstration_again_leaves_what_a_user_declared(serve, migr
 
 
 def test_readiness_follows_the_database_and_liveness_does_not(serve, tmp_path, monkeypatch):
-    from app.api.state import Readiness
+    from app.http.state import Readiness
 
     monkeypatch.setattr(Readiness, "SECONDS", 0.0)
     client = serve(f"sqlite:///{tmp_path / 'empty.db'}")
@@ -360,7 +360,7 @@ def test_readiness_is_looked_up_once_a_second(client, monkeypatch):
 
 
 def test_a_scrub_that_a_reader_kept_from_happening_is_done_later(monkeypatch):
-    from app.api.state import Scrubber
+    from app.http.state import Scrubber
 
     class Reluctant:
         def __init__(self, refusals):

@@ -15,9 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from app.analyses import Options, report
-from app.ingest.native import read_timeline
+from app.analyses.answer_document import Header, Provenance, report_document
 from app.protocol.presets import SEED_2008
-from app.report.document import Header, Provenance, report_document
+from app.readers.json_timelines import read_timeline
 from app.store import ledger, studies, timelines
 from app.store.engine import Database
 from app.store.migrations import upgrade

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 
-from app.ingest.feed import Feed, histories
-from app.ingest.fhir import read_bundle
-from app.ingest.pseudonyms import Pseudonyms
+from app.fhir.read_bundle import read_bundle
+from app.readers.pseudonyms import Pseudonyms
+from app.readers.statements import Feed, histories
 from app.timeline.facts import History
 from app.timeline.times import latest_acceptable
 

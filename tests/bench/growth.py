@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from app.analyses import Options, report
-from app.ingest.native import read_timeline
 from app.protocol.presets import SEED_2008
+from app.readers.json_timelines import read_timeline
 from app.timeline.cohort import NO_TIME, Cohort, Table
 from app.timeline.times import latest_acceptable
 from tests.bench.cohort import timeline

@@ -5,9 +5,9 @@ import sys
 import uvicorn
 from fastapi import Response
 
-from app.api.dependencies import JsonBody, Now, latest
-from app.ingest.native import read_timeline
+from app.http.dependencies import JsonBody, Now, latest
 from app.main import create_app
+from app.readers.json_timelines import read_timeline
 from app.settings import Settings
 
 

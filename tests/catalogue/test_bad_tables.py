@@ -10,7 +10,7 @@ import io
 
 import pytest
 
-from app.report.table import lines
+from app.readers.csv_lines import lines
 from tests.catalogue.feeds import ROW, RefusedTable, Tried, Ward, parameters, reveals_nothing, row, served, table
 from tests.catalogue.service import CANARY, NUMBER
 

@@ -8,12 +8,13 @@ from typing import Any
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from app.ingest.native import read_timeline
-from app.ingest.pseudonyms import Identifier, Pseudonyms, study_key
-from app.ingest.table import Dialect
-from app.intake import fhir, hl7v2
+from app.fhir.submit import take_bundle
+from app.hl7v2.submit import take as take_message
 from app.main import create_app
 from app.protocol.presets import SEED_2008
+from app.readers.json_timelines import read_timeline
+from app.readers.pseudonyms import Identifier, Pseudonyms, study_key
+from app.readers.tables import Dialect
 from app.settings import Settings
 from app.store import ledger, studies
 from app.store import tables as stored
@@ -101,7 +102,7 @@ def send_native(post: Post, people: Sequence[Person]) -> None:
 
 def send_fhir(post: Post, people: Sequence[Person]) -> None:
     for person in people:
-        taken = fhir.take_bundle(post.database, post.study, writers.fhir(person), secret=SECRET, now=RECEIVED)
+        taken = take_bundle(post.database, post.study, writers.fhir(person), secret=SECRET, now=RECEIVED)
         became = [result.disposition for result in taken.results]
         assert (became.count("skipped"), became.count("refused")) == (len(person.results), 0)
 
@@ -109,7 +110,7 @@ def send_fhir(post: Post, people: Sequence[Person]) -> None:
 def send_hl7v2(post: Post, people: Sequence[Person], *, offsets: bool = False) -> None:
     for person in people:
         message = writers.hl7v2(person, offsets=offsets)
-        reply = hl7v2.take(post.database, post.study, message, secret=SECRET, now=RECEIVED)
+        reply = take_message(post.database, post.study, message, secret=SECRET, now=RECEIVED)
         assert (reply.code, reply.faults) == ("AA", ())
         assert reply.skipped["code"] == len(person.results)
 

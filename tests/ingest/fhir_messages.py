@@ -6,10 +6,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from app.errors import Fault
-from app.ingest.feed import Feed, history_of
-from app.ingest.fhir import read_bundle, read_line
-from app.ingest.fhir.entries import Bundle, Entry
-from app.ingest.pseudonyms import Pseudonyms
+from app.fhir.bundle_entries import Bundle, Entry
+from app.fhir.read_bundle import read_bundle, read_line
+from app.readers.pseudonyms import Pseudonyms
+from app.readers.statements import Feed, history_of
 from app.timeline.facts import History
 from app.timeline.vocabulary import CodeBook
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from app.errors import ServiceError
-from app.ingest.feed import Feed
-from app.ingest.hl7v2.batch import body_of
-from app.ingest.hl7v2.envelope import opened
-from app.ingest.hl7v2.reader import Read, read_message
-from app.ingest.pseudonyms import Pseudonyms
+from app.hl7v2.batch import body_of
+from app.hl7v2.message import opened
+from app.hl7v2.read_message import Read, read_message
+from app.readers.pseudonyms import Pseudonyms
+from app.readers.statements import Feed
 from app.timeline.facts import History, LabFact
 from app.timeline.vocabulary import CodeBook
 from tests.timeline.documents import LATEST

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.errors import ServiceError
-from app.ingest.feed import Feed
-from app.ingest.pseudonyms import Pseudonyms
-from app.ingest.table import Dialect, PatientResults, read_table
+from app.readers.pseudonyms import Pseudonyms
+from app.readers.statements import Feed
+from app.readers.tables import Dialect, PatientResults, read_table
 from app.timeline.facts import LabFact
 from tests.ingest.refusals import told
 from tests.timeline.documents import LATEST

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Fault, FaultCode, InvalidDocument
-from app.ingest.feed import MOST_FAULTS, Place, Statement, histories, history_of, section_of
+from app.readers.statements import MOST_FAULTS, Place, Statement, histories, history_of, section_of
 from app.timeline.document import Timeline
 from app.timeline.facts import History
 from app.timeline.normalize import normalise

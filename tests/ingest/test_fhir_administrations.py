@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.ingest.native import read_timeline
+from app.readers.json_timelines import read_timeline
 from tests.ingest.fhir_messages import (
     LATEST,
     REMOVED,

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import ServiceError
-from app.ingest.feed import Feed, history_of
-from app.ingest.fhir import read_bundle, read_line, read_resource
-from app.ingest.fhir.entries import Entry
+from app.fhir.bundle_entries import Entry
+from app.fhir.read_bundle import read_bundle, read_line, read_resource
+from app.readers.statements import Feed, history_of
 from tests.ingest.fhir_messages import ck, concept, feed, ivig, person, post, quantity, rash
 from tests.ingest.refusals import all_text
 

@@ -10,12 +10,12 @@ from fhirclient.models.fhirelementfactory import FHIRElementFactory
 from fhirclient.models.resource import Resource
 
 from app.errors import InvalidDocument, MalformedDocument, ServiceError, TooLarge
-from app.ingest.feed import histories
-from app.ingest.fhir import MOST_ENTRIES, read_bundle, read_line, read_resource
-from app.ingest.fhir.entries import Request
-from app.ingest.fhir.resource import R4_TYPES
-from app.ingest.native import read_timeline
-from app.ingest.pseudonyms import Identifier
+from app.fhir.bundle_entries import Request
+from app.fhir.elements import R4_TYPES
+from app.fhir.read_bundle import MOST_ENTRIES, read_bundle, read_line, read_resource
+from app.readers.json_timelines import read_timeline
+from app.readers.pseudonyms import Identifier
+from app.readers.statements import histories
 from app.timeline.resource import ResourceType
 from tests.ingest.fhir_messages import (
     LATEST,

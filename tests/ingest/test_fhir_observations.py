@@ -5,8 +5,8 @@ import json
 import pytest
 
 from app.errors import Fault, FaultCode
-from app.ingest.fhir import read_bundle
-from app.ingest.native import read_timeline
+from app.fhir.read_bundle import read_bundle
+from app.readers.json_timelines import read_timeline
 from tests.ingest.fhir_messages import (
     DAR,
     LATEST,

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from app.ingest.fhir.entries import Reference
-from app.ingest.pseudonyms import Identifier, Pseudonyms
+from app.fhir.bundle_entries import Reference
+from app.readers.pseudonyms import Identifier, Pseudonyms
 from tests.ingest.fhir_messages import REMOVED, bundle, ck, faults, feed, ivig, person, post, rash, read, read_all, told
 
 KEY = b"k" * 32

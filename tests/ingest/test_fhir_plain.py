@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.feed import Checked, history_of
-from app.ingest.fhir.observations import any_observation
-from app.ingest.fhir.plain import common_observation
-from app.ingest.fhir.resource import Message, Resource
+from app.fhir.elements import Message, Resource
+from app.fhir.read_common_observation import common_observation
+from app.fhir.read_observation import any_observation
+from app.readers.statements import Checked, history_of
 from app.timeline.document import LabResult
 from tests.ingest.fhir_messages import LATEST, REMOVED, ck, concept, feed, person, quantity
 

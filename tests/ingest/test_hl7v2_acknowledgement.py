@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import SENTENCES, Fault, FaultCode
-from app.ingest.hl7v2.acknowledgement import acknowledgement, batch_acknowledgement
-from app.ingest.hl7v2.envelope import Envelope, opened, opened_batch
+from app.hl7v2.acknowledgement import acknowledgement, batch_acknowledgement
+from app.hl7v2.message import Envelope, opened, opened_batch
 from tests.ingest.hl7v2_messages import MSH, changed
 
 FAULTS = [Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT), Fault("PID", FaultCode.MISSING)]

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import ServiceError
-from app.ingest.hl7v2.batch import body_of, messages_of
-from app.ingest.hl7v2.envelope import opened
-from app.ingest.hl7v2.reader import read_message
-from app.intake.hl7v2 import partition, take
+from app.hl7v2.batch import body_of, messages_of
+from app.hl7v2.message import opened
+from app.hl7v2.read_message import read_message
+from app.hl7v2.submit import partition, take
 from app.protocol.presets import SEED_2008
 from app.store import migrations, studies
 from app.store.engine import Database

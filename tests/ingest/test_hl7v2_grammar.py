@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.errors import InvalidDocument, MalformedDocument
-from app.ingest.hl7v2 import er7
-from app.ingest.hl7v2.batch import body_of, messages_of
-from app.ingest.hl7v2.envelope import opened
-from app.ingest.hl7v2.er7 import Delimiters
+from app.hl7v2 import segments
+from app.hl7v2.batch import body_of, messages_of
+from app.hl7v2.message import opened
+from app.hl7v2.segments import Delimiters
 from tests.ingest.hl7v2_messages import MSH, OBR, OBX, PID, changed, faults, feed, history, message, oru, read, refusal
 
 CONTROL = history(oru())
@@ -215,7 +215,7 @@ def test_segments_that_are_not_read_are_counted_unless_every_message_has_them():
 
 
 def test_a_message_of_more_parts_than_anybody_reads_is_refused(monkeypatch):
-    monkeypatch.setattr(er7, "MOST_PARTS", 100)
+    monkeypatch.setattr(segments, "MOST_PARTS", 100)
     assert faults(oru(OBX + "|" * 100)) == [("MSH", "too_many")]
     assert faults(message(PID, OBR, OBX, "NTE" + "|" * 100)) == []
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.errors import InvalidDocument, MalformedDocument
-from app.ingest.pseudonyms import Identifier, Pseudonyms
+from app.readers.pseudonyms import Identifier, Pseudonyms
 from app.timeline.facts import AttributeFact, History
 from tests.ingest.hl7v2_messages import (
     MSH,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.ingest.elements import Elements
-from app.ingest.lines import Line, Lines
+from app.readers.elements import Elements
+from app.readers.streams import Line, Lines
 
 PARTS = st.lists(st.integers(1, 40), max_size=30)
 JSON = st.recursive(

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge
-from app.ingest import READERS
-from app.ingest.native import MOST_FACTS, MOST_ITEMS, Item, read_array, read_ndjson, read_timeline, together
+from app.readers import READERS
+from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS, Item, read_array, read_ndjson, read_timeline, together
 from app.timeline.normalize import MOST_FAULTS
 from tests.ingest.refusals import all_text, as_bytes, refusal, told
 from tests.timeline.documents import LATEST, document, history, lab, series

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode
-from app.ingest.pseudonyms import Identifier, Pseudonyms, fingerprint, study_key
+from app.readers.pseudonyms import Identifier, Pseudonyms, fingerprint, study_key
 from app.timeline.document import IDENTIFIER_PATTERN
 
 SECRET = "x" * 32

@@ -7,9 +7,9 @@ from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.errors import InvalidDocument, MalformedDocument, TooLarge
-from app.ingest.native import MOST_BYTES, read_model
 from app.protocol.model import Protocol
 from app.protocol.presets import SEED_2008
+from app.readers.json_timelines import MOST_BYTES, read_model
 from app.timeline.document import Document, Identifier, Many, Text, Timeline
 from tests.ingest.refusals import all_text, as_bytes, refusal, told
 from tests.timeline.documents import LATEST

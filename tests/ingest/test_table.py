@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, UnsupportedMediaType
-from app.ingest import table as module
-from app.ingest.feed import Feed
-from app.ingest.pseudonyms import Pseudonyms
-from app.ingest.table import COLUMNS, REQUIRED, Dialect, Table, read_table
+from app.readers import tables as module
+from app.readers.pseudonyms import Pseudonyms
+from app.readers.statements import Feed
+from app.readers.tables import COLUMNS, REQUIRED, Dialect, Table, read_table
 from tests.ingest.refusals import all_text, told
 from tests.ingest.tables import FEED, FULL, IN_TOKYO, PLAIN, ROW, fact, faults, read, refusal, table
 from tests.timeline.documents import LATEST

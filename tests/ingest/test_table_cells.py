@@ -4,9 +4,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.ingest.feed import Feed
-from app.ingest.pseudonyms import Pseudonyms
-from app.ingest.table import Dialect, read_table
+from app.readers.pseudonyms import Pseudonyms
+from app.readers.statements import Feed
+from app.readers.tables import Dialect, read_table
 from app.timeline.vocabulary import CodeBook
 from tests.ingest.refusals import told
 from tests.ingest.tables import FEED, FULL, IN_TOKYO, PLAIN, fact, faults, read, table

@@ -5,15 +5,8 @@ from typing import Any
 import pytest
 
 from app.errors import Erased, FaultCode, InvalidDocument, MethodNotAllowed, NotFound, PreconditionFailed
-from app.ingest.feed import history_of
-from app.intake.resolve_entries import (
-    ResolvedEntry,
-    StoredState,
-    names_in,
-    numbers_in,
-    resolve,
-    resources_in,
-)
+from app.fhir.resolve_entries import ResolvedEntry, StoredState, names_in, numbers_in, resolve, resources_in
+from app.readers.statements import history_of
 from app.timeline.resource import Found, ResourceKey, logical_id
 from tests.ingest.fhir_messages import LATEST, bundle, ck, concept, feed, person, post, quantity, read_all
 

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.bulk import exports, file_formats
+from app.bulk.import_files import import_file
+from app.bulk.steps import Into
 from app.demo import TIMELINES
 from app.errors import ServiceError
-from app.ingest.elements import Elements
-from app.ingest.lines import Lines
+from app.readers.elements import Elements
+from app.readers.streams import Lines
 from app.store import ledger
 from app.store.engine import Database
 from app.store.snapshot import StudyAt
 from app.submission import loop
-from app.transfer import exports, files
-from app.transfer.imports import import_file
-from app.transfer.steps import Into
 from tests.api.test_server import ROOT, environment, running
 from tests.ingest.hl7v2_messages import obx, oru
 from tests.ingest.tables import table
@@ -153,7 +153,7 @@ class TestFormats:
     )
     def test_a_file_is_recognised(self, tmp_path, name, content, format):
         (tmp_path / name).write_text(content, encoding="utf-8")
-        assert files.format_of(tmp_path / name) == format
+        assert file_formats.format_of(tmp_path / name) == format
 
     def test_one_that_is_not_can_be_named_and_nothing_is_read_before(self, here):
         good, odd = here.write("a.ndjson", [timeline("P1", CK)]), here.write("odd.txt", b"oops\n")
@@ -228,9 +228,9 @@ class TestSize:
         assert here.digest("whole") == here.digest("trial")
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("cutter", [Lines, Elements, files.Messages])
+    @pytest.mark.parametrize("cutter", [Lines, Elements, file_formats.Messages])
     def test_no_more_than_a_part_of_a_file_is_in_memory(self, tmp_path, cutter):
-        pieces = {Lines: b'{"a": 1}\n', Elements: b'{"a": "]"}, ', files.Messages: b"MSH|^~\\&|a\rPID|1\r"}
+        pieces = {Lines: b'{"a": 1}\n', Elements: b'{"a": "]"}, ', file_formats.Messages: b"MSH|^~\\&|a\rPID|1\r"}
         file, parts = tmp_path / "large", repeats(24, thorough=60)
         with file.open("wb") as opened:
             opened.write(b"[" if cutter is Elements else b"")
@@ -238,7 +238,7 @@ class TestSize:
                 opened.write(pieces[cutter] * (100_000 // len(pieces[cutter])))
                 opened.write(b" " * 400_000)
         tracemalloc.start()
-        assert sum(len(group) for _, group in files.groups(file, cutter(1_000_000))) > parts * 5_000
+        assert sum(len(group) for _, group in file_formats.groups(file, cutter(1_000_000))) > parts * 5_000
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert file.stat().st_size > parts * 490_000
@@ -314,7 +314,7 @@ class TestBesideTheService:
 
 
 @given(
-    st.sampled_from(files.FORMATS),
+    st.sampled_from(file_formats.FORMATS),
     st.sampled_from(
         [
             b"",
@@ -336,7 +336,7 @@ def test_whatever_the_bytes_of_a_file_nothing_but_outcomes_come_of_it(here, form
     for longest in (20, 1000):
         for step in import_file(file, format, Into(database, "trial", None, longest)):
             assert all(isinstance(refusal.error, ServiceError) for refusal in step.refused)
-    files.format_of(file)
+    file_formats.format_of(file)
     database.dispose()
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from app.errors import Fault, FaultCode
-from app.intake.hl7v2 import Reply
-from app.mllp.connection import Limits
-from app.mllp.dead_letters import DeadLetters
-from app.mllp.desk import Desk
-from app.mllp.framing import Frames, framed
-from app.mllp.listener import Listener
+from app.hl7v2.dead_letters import DeadLetters
+from app.hl7v2.message_handler import Desk
+from app.hl7v2.mllp_connection import Limits
+from app.hl7v2.mllp_framing import Frames, framed
+from app.hl7v2.mllp_listener import Listener
+from app.hl7v2.submit import Reply
 
 WAIT = 30
 FAULTS = (Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT),)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import Fault, FaultCode
-from app.mllp import dead_letters
-from app.mllp.command import listed
-from app.mllp.dead_letters import DeadLetters
+from app.hl7v2 import dead_letters
+from app.hl7v2.dead_letters import DeadLetters
+from app.hl7v2.mllp_command import listed
 
 MESSAGE = b"MSH|^~\\&|LAB\rPID|||4711||DOE^JANE\r\xff\x00"
 FAULTS = [Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT)]

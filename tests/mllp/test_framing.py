@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode
-from app.mllp.framing import END, MOST_STRAY, START, BrokenFraming, Frames, framed
+from app.hl7v2.mllp_framing import END, MOST_STRAY, START, BrokenFraming, Frames, framed
 
 LARGEST = 40
 contents = st.binary(max_size=LARGEST).filter(lambda content: START not in content and END not in content + END[:1])

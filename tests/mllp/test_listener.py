@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from app.errors import Busy
-from app.mllp.desk import MOST_IN_A_FRAME, answerable
-from app.mllp.framing import END, START, framed
+from app.hl7v2.message_handler import MOST_IN_A_FRAME, answerable
+from app.hl7v2.mllp_framing import END, START, framed
 from tests.mllp.conftest import WAIT, Gate, logged, reply, until
 
 SECRET = b"MSH|secret"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import FaultCode
-from app.ingest.fhir.entries import Entry
-from app.ingest.fhir.reader import read_bundle, read_line
+from app.fhir.bundle_entries import Entry
+from app.fhir.read_bundle import read_bundle, read_line
 from tests.ingest.fhir_messages import concept, feed, told
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "fhir_r4_examples"

@@ -26,9 +26,9 @@ from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
 from app.derive.per_patient import first_where, last_where, pick_int
 from app.derive.study import DerivedStudy
 from app.estimate.times.survival import kaplan_meier
-from app.ingest.native import read_timeline
 from app.protocol.model import Protocol, Treatment
 from app.protocol.presets import SEED_2008
+from app.readers.json_timelines import read_timeline
 from app.timeline.cohort import Cohort
 from app.timeline.times import latest_acceptable
 from tests.journeys.conftest import service

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from pyarrow import parquet
 
-from app.report.datasets import Dataset, as_csv, dataset, describe
-from app.report.datasets.parquet import as_parquet
-from app.report.document import Header, Provenance
+from app.analyses.answer_document import Header, Provenance
+from app.datasets import Dataset, as_csv, dataset, describe
+from app.datasets.parquet import as_parquet
 from app.timeline.cohort import Cohort
 from app.timeline.source_facts import Sources
 

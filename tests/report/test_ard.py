@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 
 from app.analyses import Options, report
+from app.analyses.answer_document import report_document
+from app.datasets import as_csv
+from app.datasets.results import DESCRIPTION, ard
 from app.demo import TIMELINES
 from app.protocol.presets import SEED_2008
-from app.report.datasets import as_csv
-from app.report.datasets.results import DESCRIPTION, ard
-from app.report.document import report_document
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise

@@ -13,16 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from app import datasets
+from app.datasets import NAMES, as_csv, describe
+from app.datasets.cells import adam_days
+from app.datasets.measured import REASONS
+from app.datasets.parameters import LOG_CK, PARAMETERS
+from app.datasets.parquet import as_parquet
+from app.datasets.variables import Dataset
 from app.derive.study import DerivedStudy
 from app.protocol.model import Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
-from app.report import datasets
-from app.report.datasets import NAMES, as_csv, describe
-from app.report.datasets.cells import adam_days
-from app.report.datasets.measured import REASONS
-from app.report.datasets.parameters import LOG_CK, PARAMETERS
-from app.report.datasets.parquet import as_parquet
-from app.report.datasets.variables import Dataset
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.repetition import repeats

@@ -8,10 +8,10 @@ from fhir.resources.R4B import get_fhir_model_class
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ingest.feed import history_of
-from app.ingest.fhir import read_line
-from app.report.bundles import history, searchset
-from app.report.fhir import resource_of
+from app.fhir.read_bundle import read_line
+from app.fhir.write_bundles import history, searchset
+from app.fhir.write_resources import resource_of
+from app.readers.statements import history_of
 from app.timeline.document import Timeline
 from app.timeline.facts import AssessmentFact, EventFact, InfusionFact, LabFact
 from app.timeline.normalize import normalise

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.report.table import lines, lines_of_columns
+from app.readers.csv_lines import lines, lines_of_columns
 
 
 def written(*rows, columns=("a", "b")) -> str:

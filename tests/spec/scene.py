@@ -8,9 +8,9 @@ from typing import Any
 from app.analyses import QUESTIONS, Options, answer
 from app.demo import TIMELINES
 from app.errors import InvalidDocument
-from app.ingest.native import read_model, read_timeline
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
+from app.readers.json_timelines import read_model, read_timeline
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise

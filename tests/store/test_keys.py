@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import Conflict, NotFound
-from app.ingest.pseudonyms import fingerprint, study_key
+from app.readers.pseudonyms import fingerprint, study_key
 from app.store import studies
 from app.store.studies import FeedDefinition
 from app.submission.feeds import feed_of, objection_to_secret, remember_key

@@ -293,7 +293,7 @@ def test_a_search_for_patients_reads_no_other_patient(tmp_path):
     from sqlalchemy import text
 
     from app.store import migrations, resource_search
-    from app.store.statements import Statement
+    from app.store.queries import Statement
 
     url = f"sqlite:///{tmp_path / 'x.db'}"
     migrations.upgrade(url)

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from app.errors import Busy, Erased, Fault, FaultCode, InvalidDocument, NotFound, ServiceError
-from app.ingest.feed import Feed
-from app.ingest.pseudonyms import Pseudonyms, fingerprint, study_key
+from app.readers.pseudonyms import Pseudonyms, fingerprint, study_key
+from app.readers.statements import Feed
 from app.store import studies
 from app.store.engine import Database
 from app.store.erasure import erase

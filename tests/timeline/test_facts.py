@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import BigInteger, Boolean, Double, Text
 
-from app.ingest.table import COLUMNS
+from app.readers.tables import COLUMNS
 from app.store import hashes
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import patient_leaf

@@ -1,0 +1,71 @@
+"""Datasets for statisticians: what analyses read and found, as tables with names of CDISC, each row with its source.
+
+A dataset is described (`variables.py`) and then made from the derived study, never from the answers; only `ard` is made
+from the answers. What is computed from the files by other means must therefore agree with the answers, and a test does
+so.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+
+import numpy as np
+
+from app.analyses import Options
+from app.analyses import report as whole_report
+from app.analyses.answer_document import Header
+from app.datasets import events, results, subjects, times, visits
+from app.datasets.parameters import Origin
+from app.datasets.variables import Column, Dataset, DatasetDescription
+from app.derive.chunks import neighbours
+from app.derive.study import DerivedStudy
+from app.protocol.model import Protocol
+from app.readers.csv_lines import Cell, lines_of_columns
+from app.timeline.cohort import Cohort
+from app.timeline.source_facts import Sources
+
+ROWS_AT_ONCE = 20_000
+"""So many values and patients make a piece of a dataset: some seventy megabytes of cells."""
+NAMES = ("adsl", "adeff", "adtte", "adae", "ard")
+
+
+def describe(protocol: Protocol) -> tuple[DatasetDescription, ...]:
+    """Every dataset under a protocol, in the order of `NAMES`."""
+    return (
+        subjects.describe(protocol),
+        visits.DESCRIPTION,
+        times.DESCRIPTION,
+        events.DESCRIPTION,
+        results.DESCRIPTION,
+    )
+
+
+def dataset(name: str, header: Header, cohort: Cohort, protocol: Protocol, sources: Sources) -> Iterator[Dataset]:
+    """One dataset in pieces of some patients each, so that the rows of all need not be held; at least one piece.
+
+    Raises `KeyError` for a name that is not in `NAMES`.
+    """
+    if name == "ard":
+        yield results.ard(header, whole_report(cohort, protocol, Options()))
+        return
+    make = {"adsl": subjects.adsl, "adeff": visits.adeff, "adtte": times.adtte, "adae": events.adae}[name]
+    numbers = np.arange(1, len(cohort) + 1)
+    values = sum(np.searchsorted(table.patient, numbers) for table in (cohort.labs, cohort.assessments))
+    for first, stop in neighbours(values + numbers, ROWS_AT_ONCE):
+        study = DerivedStudy(cohort.between(first, stop), protocol)
+        yield make(Origin(header.study or "", study, sources.between(cohort, first, stop)))
+
+
+def as_csv(pieces: Iterable[Dataset]) -> Iterator[str]:
+    """A dataset as the lines of a CSV table: dates in ISO 8601, a missing value as an empty cell."""
+    for number, piece in enumerate(pieces):
+        names = [variable.name for variable in piece.description.variables]
+        lines = lines_of_columns(names, map(_cells, piece.columns))
+        yield from itertools.islice(lines, 1 if number else 0, None)
+
+
+def _cells(column: Column) -> Sequence[Cell]:
+    return [each.isoformat() if isinstance(each, date) else each for each in column]
+
+
+__all__ = ["NAMES", "Dataset", "DatasetDescription", "as_csv", "dataset", "describe"]

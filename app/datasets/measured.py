@@ -1,0 +1,179 @@
+"""Every value of one measure as a row: those that analyses use, and those that they do not, each with the reason."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.datasets.cells import since
+from app.derive.analysis_values import AnalysisValues, post_dose_on_day_0
+from app.derive.ck_normality import UNKNOWN, borrow_limits, normality
+from app.derive.per_patient import first_reason, included, pick_int
+from app.derive.study import DerivedStudy
+from app.derive.visits import window
+from app.timeline.cohort import NO_TIME, Assessments, Bools, Floats, Ints, Labs, Words
+from app.timeline.source_facts import Sources
+from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+
+DUPLICATE, NOT_NEAREST, OUTSIDE = "duplicate_draw", "not_nearest", "outside_windows"
+REASONS = {
+    "not_treated": "the patient has no day 0",
+    "scale_not_declared": "the protocol declares no scale for the score",
+    "scale_mismatch": "the score is of another scale than the protocol's",
+    "after_death": "it is dated after the day of death",
+    "day_0_post_dose": "it was taken on day 0 after the infusion began",
+    DUPLICATE: "another value of that day is used",
+    NOT_NEAREST: "another value of its window is nearer to the target, or as near and later",
+    OUTSIDE: "it lies in no window",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Rows of one measure in the order of the cohort's columns.
+
+    `day` counts from day 0, `NO_TIME` for the untreated. `point` is the number that the value is calculated with,
+    `known` its normality. `usable` are the rows that analyses may use, one a patient and day; `chosen` those of them
+    that serve a week, `week` the week whose window a row lies in (0 for the baseline alone) or `NO_TIME`. `base` and
+    `base_known` are those of the patient's baseline.
+    """
+
+    patient: Ints
+    date: Ints
+    day: Ints
+    value: Floats
+    point: Floats
+    upper_limit: Floats
+    comparator: Ints
+    known: Ints
+    address: Words
+    usable: Bools
+    chosen: Bools
+    baseline: Bools
+    week: Ints
+    base: Floats
+    base_known: Ints
+    reason: tuple[str | None, ...]
+
+
+def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
+    """All rows of one measure."""
+    table, value, addresses = _table(study, sources, measure)
+    everything = _records(study, measure, table, value)
+    judged = study.analysis_values(measure) if has_scale(study, measure) else None
+    usable = np.zeros(len(table), dtype=np.bool_)
+    chosen, baseline = usable.copy(), usable.copy()
+    week = np.full(len(table), NO_TIME, dtype=np.int64)
+    base, base_known = np.full(everything.size, np.nan), np.full(everything.size, UNKNOWN, dtype=np.int64)
+    left_out = _left_out(study, measure, table, value)
+    if judged is not None:
+        rows = study.weeks(measure)
+        usable[judged.row] = True
+        for each in rows.values():
+            chosen[judged.row[each[each >= 0]]] = True
+        baseline[judged.row[rows[0][rows[0] >= 0]]] = True
+        base = judged.at(rows[0])
+        base_known = pick_int(normality(judged), rows[0], UNKNOWN)
+        in_reach = included(first_reason(left_out, len(table)))
+        week = _weeks(study, everything.day, in_reach & ~baseline)
+        week[baseline] = 0
+    reasons = (
+        *left_out,
+        (DUPLICATE, ~usable),
+        (NOT_NEAREST, ~chosen & (week != NO_TIME)),
+        (OUTSIDE, ~chosen),
+    )
+    return Measured(
+        patient=table.patient,
+        date=table.day,
+        day=everything.day,
+        value=value,
+        point=everything.point,
+        upper_limit=everything.upper_limit,
+        comparator=everything.comparator,
+        known=normality(everything),
+        address=addresses,
+        usable=usable,
+        chosen=chosen,
+        baseline=baseline,
+        week=week,
+        base=base[table.patient],
+        base_known=base_known[table.patient],
+        reason=first_reason(reasons, len(table)),
+    )
+
+
+def has_scale(study: DerivedStudy, measure: str) -> bool:
+    """Whether the range of a measure is known; a laboratory result needs none."""
+    return measure not in {"MMT", "ADL"} or measure in study.protocol.scales
+
+
+def measures_of(study: DerivedStudy) -> list[str]:
+    """The measures of which the cohort has any value, in the order of the vocabulary."""
+    cohort = study.cohort
+    labs, scores = np.unique(cohort.labs.code).tolist(), np.unique(cohort.assessments.code).tolist()
+    return [*(LAB_CODES[i] for i in labs), *(ASSESSMENT_CODES[i] for i in scores)]
+
+
+def window_days(study: DerivedStudy, week: int) -> tuple[int, int]:
+    """First and last day of the window of a week other than 0, on its side of day 0."""
+    low, high = window(week, study.protocol.visits)
+    return (max(low, 1), high) if week > 0 else (low, min(high, -1))
+
+
+def _table(study: DerivedStudy, sources: Sources, measure: str) -> tuple[Labs | Assessments, Floats, Words]:
+    cohort = study.cohort
+    if measure in LAB_CODES:
+        labs, place = cohort.labs.of(measure), LAB_CODES.index(measure)
+        return labs, labs.value, sources.labs[cohort.labs.code == place]
+    scores, place = cohort.assessments.of(measure), ASSESSMENT_CODES.index(measure)
+    return scores, scores.score, sources.assessments[cohort.assessments.code == place]
+
+
+def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats) -> AnalysisValues:
+    """All rows as records, whether they may be used or not, with the limits that the protocol borrows."""
+    size, day = len(study.cohort), since(table.day, study.exposure.day0[table.patient])
+    if not isinstance(table, Labs):
+        nothing, none = np.full(len(table), np.nan), np.full(len(table), None, dtype=np.object_)
+        return AnalysisValues(size, table.patient, day, value, nothing, np.zeros(len(table), dtype=np.int64), none, {})
+    records = AnalysisValues(size, table.patient, day, value, table.upper_limit, table.comparator, table.lab, {})
+    if measure == "CK" and study.protocol.upper_limit == "nearest_same_laboratory":
+        return borrow_limits(records, table, study.exposure.day0)
+    return records
+
+
+def _left_out(
+    study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats
+) -> tuple[tuple[str, Bools], ...]:
+    """Why a row may not be used, apart from another value of its day; `derive.analysis_values` leaves out the same."""
+    exposure, nobody = study.exposure, np.zeros(len(table), dtype=np.bool_)
+    mismatch = undeclared = nobody
+    if not isinstance(table, Labs):
+        if has_scale(study, measure):
+            scale = study.protocol.scale(measure)
+            mismatch = (value > scale.maximum) | (value < scale.minimum)
+            mismatch |= ~np.isnan(table.scale_max) & (table.scale_max != scale.maximum)
+        else:
+            undeclared = ~nobody
+    died = np.array(
+        [
+            row.ended_day if row.ended_reason == "died" and row.ended_day is not None else NO_TIME
+            for row in study.cohort.patients
+        ],
+        dtype=np.int64,
+    )[table.patient]
+    day0, instant0 = exposure.day0[table.patient], exposure.instant0[table.patient]
+    return (
+        ("not_treated", ~exposure.treated[table.patient]),
+        ("scale_not_declared", undeclared),
+        ("scale_mismatch", mismatch),
+        ("after_death", (died != NO_TIME) & (table.day > died)),
+        ("day_0_post_dose", post_dose_on_day_0(table.day, table.instant, day0, instant0)),
+    )
+
+
+def _weeks(study: DerivedStudy, day: Ints, eligible: Bools) -> Ints:
+    found = np.full(len(day), NO_TIME, dtype=np.int64)
+    for week in study.protocol.visits.weeks:
+        low, high = window_days(study, week)
+        found[eligible & (day >= low) & (day <= high)] = week
+    return found

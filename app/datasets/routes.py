@@ -1,0 +1,167 @@
+"""The datasets for statisticians: what each holds, and each as CSV or Parquet."""
+
+import io
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import Field
+
+from app import SOFTWARE
+from app.datasets import NAMES, Dataset, DatasetDescription, as_csv, dataset, describe
+from app.datasets.parquet import as_parquet, check_installed
+from app.datasets.variables import Variable
+from app.errors import Erased, NotAcceptable, NotFound, NotInstalled
+from app.estimate.results import Result
+from app.http.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
+from app.http.inquiries import header
+from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
+from app.http.responses import address, etag_from, matches, preferred, tagged, written
+from app.http.state import AppState
+from app.protocol.model import Protocol
+from app.store.revisions import AsOf
+from app.store.snapshot import study_at
+
+router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
+
+CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
+SUFFIXES = {"csv": CSV, "parquet": PARQUET}
+
+
+class OfferedDataset(DatasetDescription):
+    """A dataset, its variables, and where it is."""
+
+    csv: str = Field(description="Its address as CSV.", examples=["/v1/studies/demo/datasets/adsl.csv"])
+    parquet: str = Field(description="Its address as Parquet.", examples=["/v1/studies/demo/datasets/adsl.parquet"])
+    variables: tuple[Variable, ...] = Field(
+        description="Its variables in the order of the columns.", examples=[[specimen(Variable)]]
+    )
+
+
+class Datasets(Result):
+    """The datasets of a study and what is in them."""
+
+    study: str = Field(description="The study.", examples=["demo"])
+    revision: int = Field(description="The revision whose protocol decides on the variables.", examples=[16])
+    as_of: str = Field(description="When that revision was received.", examples=["2026-11-22T10:00:00Z"])
+    protocol_id: str = Field(description="Name of the protocol.", examples=["seed-2008"])
+    protocol: str = Field(description="Digest of the protocol.", examples=["sha256:6f29e5f4..."])
+    software: str = Field(description="Name and version of the service.", examples=["myoresponse 0.1.0"])
+    items: tuple[OfferedDataset, ...] = Field(description="The datasets.", examples=[[]])
+
+
+@router.get(
+    "/v1/studies/{study}/datasets",
+    operation_id="listDatasets",
+    summary="List the datasets for statisticians",
+    responses={
+        200: answers("The datasets with their variables.", reference(Datasets), "ETag"),
+        304: NOT_MODIFIED,
+        **refuses(NotFound, Erased),
+    },
+)
+def list_datasets(
+    request: Request, study: StudyId, state: State, at: At, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Every dataset with each variable: name, label, type, unit, meaning, derivation, and whether it is one of CDISC
+    ADaM or ours. The response rules and measures of the study's protocol have variables of their own.
+    """
+    with study_at(state.database, study, at) as found:
+        protocol = found.protocol
+    home = address(request, f"/v1/studies/{study}/datasets")
+    as_then = "" if at.latest else f"?revision={found.revision}"
+    listed = Datasets(
+        study=study,
+        revision=found.revision,
+        as_of=found.as_of,
+        protocol_id=protocol.id,
+        protocol=protocol.digest,
+        software=SOFTWARE,
+        items=_offered(protocol, home, as_then),
+    )
+    tag = etag_from("datasets", home, as_then, *found.tag()[1:])
+    return tagged(written(listed.model_dump(mode="json")), tag, if_none_match)
+
+
+def _offered(protocol: Protocol, home: str, as_then: str) -> tuple[OfferedDataset, ...]:
+    return tuple(
+        OfferedDataset(
+            **dict(each), csv=f"{home}/{each.name}.csv{as_then}", parquet=f"{home}/{each.name}.parquet{as_then}"
+        )
+        for each in describe(protocol)
+    )
+
+
+_FILE = {"type": "string", "format": "binary"}
+_READ = answers("The dataset.", _FILE, "ETag", media_type=CSV)
+_READ["content"][PARQUET] = {"schema": _FILE}
+
+
+@router.get(
+    "/v1/studies/{study}/datasets/{name}",
+    operation_id="getDataset",
+    summary="Read a dataset for statisticians",
+    responses={200: _READ, 304: NOT_MODIFIED, **refuses(NotFound, Erased, NotAcceptable, NotInstalled)},
+)
+def get_dataset(
+    request: Request,
+    study: StudyId,
+    name: Annotated[
+        str,
+        Path(
+            max_length=64,
+            pattern=IDENTIFIER,
+            description=f"One of {', '.join(f'`{each}`' for each in NAMES)}; with the suffix `.csv` or `.parquet`, or "
+            "the format is the one that Accept asks for, CSV where it asks for none.",
+            examples=["adsl.csv"],
+        ),
+    ],
+    state: State,
+    at: At,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """A dataset of the study under its protocol, at one revision. The same revision, protocol and version of the
+    software give the same bytes and the same ETag. Each row names the facts that it was made from. In CSV a text that
+    begins like a formula has a `'` before it; numbers are written so that they are read again exactly.
+    """
+    stem, media_type = _asked(name, request)
+    if media_type == PARQUET:
+        check_installed()
+    answer = _made(state, study, at, stem, media_type, if_none_match)
+    answer.headers["Vary"] = "Accept"
+    return answer
+
+
+def _asked(name: str, request: Request) -> tuple[str, str]:
+    """The dataset and the media type that a request names."""
+    stem, dot, suffix = name.partition(".")
+    if stem not in NAMES or (dot and suffix not in SUFFIXES):
+        raise NotFound("There is no dataset of this name.")
+    if dot:
+        return stem, SUFFIXES[suffix]
+    media_type = preferred(request.headers.getlist("accept"), tuple(SUFFIXES.values()))
+    if media_type is None:
+        raise NotAcceptable(f"A dataset is {CSV} or {PARQUET}.", headers={"Vary": "Accept"})
+    return stem, media_type
+
+
+def _made(state: AppState, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None) -> Response:
+    with study_at(state.database, study, at) as found:
+        tag = etag_from("dataset", name, media_type, *found.tag())
+        if matches(if_none_match, tag):
+            return tagged(b"", tag, if_none_match)
+        cohort, changed = found.cohort(), found.protocol_changed_after_first_outcome()
+        sources = found.sources(cohort)
+    head = header(found, cohort, found.protocol, changed=changed)
+    made = dataset(name, head, cohort, found.protocol, sources)
+    body = _csv(made) if media_type == CSV else as_parquet(made, head)
+    answer = tagged(body, tag, None, media_type)
+    suffix = "csv" if media_type == CSV else "parquet"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{study}-{name}-revision-{found.revision}.{suffix}"'
+    return answer
+
+
+def _csv(made: Iterable[Dataset]) -> bytes:
+    file = io.BytesIO()
+    file.writelines(map(str.encode, as_csv(made)))
+    return file.getvalue()

@@ -1,0 +1,345 @@
+"""How one FHIR resource is read: the elements that are used, each with its type checked and its place known.
+
+There is no model of a whole resource. What is not used is not looked at, so that an unknown element or extension does
+no harm and a resource costs what its used elements cost. A `null` is as good as an absent element.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
+
+from app.errors import Fault, FaultCode
+from app.readers.pseudonyms import Identifier
+from app.readers.statements import Feed, Skipped, Statement
+from app.readers.syntax import value_faults
+from app.timeline.document import GREATEST_VALUE
+from app.timeline.resource import KEPT_NUMBER
+from app.timeline.times import with_offset
+from app.timeline.vocabulary import UNITS, Coding
+
+Element: TypeAlias = Mapping[str, Any]
+"""A JSON object of a resource: the resource itself or an element of it."""
+
+UCUM = "http://unitsofmeasure.org"
+LONGEST_SOURCE = 64
+"""Characters of a source (`document.Label`)."""
+
+_TYPE_NAMES = """
+    Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent Basic Binary
+    BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan CareTeam CatalogEntry ChargeItem
+    ChargeItemDefinition Claim ClaimResponse ClinicalImpression CodeSystem Communication CommunicationRequest
+    CompartmentDefinition Composition ConceptMap Condition Consent Contract Coverage CoverageEligibilityRequest
+    CoverageEligibilityResponse DetectedIssue Device DeviceDefinition DeviceMetric DeviceRequest DeviceUseStatement
+    DiagnosticReport DocumentManifest DocumentReference EffectEvidenceSynthesis Encounter Endpoint EnrollmentRequest
+    EnrollmentResponse EpisodeOfCare EventDefinition Evidence EvidenceVariable ExampleScenario ExplanationOfBenefit
+    FamilyMemberHistory Flag Goal GraphDefinition Group GuidanceResponse HealthcareService ImagingStudy Immunization
+    ImmunizationEvaluation ImmunizationRecommendation ImplementationGuide InsurancePlan Invoice Library Linkage List
+    Location Measure MeasureReport Media Medication MedicationAdministration MedicationDispense MedicationKnowledge
+    MedicationRequest MedicationStatement MedicinalProduct MedicinalProductAuthorization
+    MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction
+    MedicinalProductManufactured MedicinalProductPackaged MedicinalProductPharmaceutical
+    MedicinalProductUndesirableEffect MessageDefinition MessageHeader MolecularSequence NamingSystem NutritionOrder
+    Observation ObservationDefinition OperationDefinition OperationOutcome Organization OrganizationAffiliation
+    Parameters Patient PaymentNotice PaymentReconciliation Person PlanDefinition Practitioner PractitionerRole Procedure
+    Provenance Questionnaire QuestionnaireResponse RelatedPerson RequestGroup ResearchDefinition
+    ResearchElementDefinition ResearchStudy ResearchSubject RiskAssessment RiskEvidenceSynthesis Schedule
+    SearchParameter ServiceRequest Slot Specimen SpecimenDefinition StructureDefinition StructureMap Subscription
+    Substance SubstanceNucleicAcid SubstancePolymer SubstanceProtein SubstanceReferenceInformation
+    SubstanceSourceMaterial SubstanceSpecification SupplyDelivery SupplyRequest Task TerminologyCapabilities TestReport
+    TestScript ValueSet VerificationResult VisionPrescription
+"""
+R4_TYPES = frozenset(_TYPE_NAMES.split())
+"""The types of resources of FHIR R4 (4.0.1): a name that is not among them is a fault, not a type left alone."""
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+
+class Quantity(NamedTuple):
+    """A number with its unit as sent; `unit_at` is the element that the unit was taken from."""
+
+    value: float | None
+    unit: str | None
+    unit_at: str
+    comparator: str | None = None
+
+
+class Named(NamedTuple):
+    """The number that a sender gave a fact, with what gave it; the place where it stands."""
+
+    source: str | None
+    id: str | None
+    at: str
+
+
+@dataclass
+class Message:
+    """What a message was sent to, and its bytes; `analytes` are those of the codes that were looked up so far."""
+
+    feed: Feed
+    body: bytes
+    analytes: dict[tuple[str | None, ...], str | None] = field(default_factory=dict)
+
+    @cached_property
+    def may_modify(self) -> bool:
+        """Whether there may be a modifier extension anywhere; a name may be written with escapes."""
+        if b"modifierExtension" in self.body:
+            return True
+        return b"\\" in self.body and b"\\u" in self.body  # to look for one byte first is a hundred times faster
+
+    @cached_property
+    def loses_numbers(self) -> bool:
+        """Whether a number of it is not zero and becomes zero, or overflows."""
+        return any(fault.code is FaultCode.NOT_FINITE for fault in value_faults(self.body, frozenset()))
+
+
+class ReadResult(NamedTuple):
+    """What a resource says: its statements, or why it is left alone."""
+
+    statements: tuple[Statement, ...] = ()
+    skipped: Skipped | None = None
+
+
+@dataclass(slots=True)
+class Resource:
+    """A resource that is being read: its content, its place in the message, what was found wrong so far."""
+
+    content: Element
+    place: str
+    message: Message
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def feed(self) -> Feed:
+        """What the study declares of its feeds."""
+        return self.message.feed
+
+    def fault(self, at: str, code: FaultCode) -> None:
+        """Note what is wrong at a place inside the resource (`.code`, `.component[2].code`)."""
+        self.faults.append(Fault(self.place + at, code))
+
+    def text(self, part: Element, name: str, at: str = "") -> str | None:
+        """A text, code, URI or time of a part that stands at `at`."""
+        value = part.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+        return None
+
+    def element(self, part: Element, name: str, at: str = "") -> Element | None:
+        """An element inside of a part; one with a modifier extension is a fault."""
+        value = part.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            return None
+        if "modifierExtension" in value:
+            self.fault(f"{at}.{name}.modifierExtension", FaultCode.UNKNOWN_MODIFIER)
+        return value
+
+    def elements(
+        self, part: Element, name: str, at: str = "", *, modifiers: bool = False
+    ) -> Iterator[tuple[str, Element]]:
+        """The elements of a list, each with its place; one with a modifier extension is a fault, unless the caller
+        looks for `modifiers` where it matters.
+        """
+        value = part.get(name)
+        if value is None:
+            return
+        if not isinstance(value, list):
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            return
+        for i, each in enumerate(value):
+            where = f"{at}.{name}[{i}]"
+            if not isinstance(each, dict):
+                self.fault(where, FaultCode.WRONG_TYPE)
+                continue
+            if not modifiers:
+                self.check_modifiers(each, where)
+            yield where, each
+
+    def check_modifiers(self, part: Element, at: str) -> None:
+        """A modifier of a part, or rules that a resource is to be read by, are not known here."""
+        if "modifierExtension" in part:
+            self.fault(at + ".modifierExtension", FaultCode.UNKNOWN_MODIFIER)
+        if "implicitRules" in part:
+            self.fault(at + ".implicitRules", FaultCode.UNKNOWN_MODIFIER)
+
+    def only(self, part: Element, names: tuple[str, ...], at: str) -> str | None:
+        """Which one of the forms of an element (`effectiveDateTime`, `effectivePeriod`) is given; two are a fault."""
+        given = [name for name in names if part.get(name) is not None]
+        if len(given) > 1:
+            self.fault(at, FaultCode.REPEATED_VALUE)
+        return given[0] if given else None
+
+    def codings(self, concept: Element, at: str) -> tuple[Coding, ...]:
+        """The codings of a CodeableConcept."""
+        listed = concept.get("coding")
+        if isinstance(listed, list) and len(listed) == 1 and type(listed[0]) is dict:
+            [one] = listed
+            coding = Coding(one.get("system"), one.get("code"), one.get("display"))
+            if type(coding.system) is type(coding.code) is type(coding.text) is str and "modifierExtension" not in one:
+                return (coding,)  # by far the most common form, several times cheaper
+        return tuple(
+            Coding(self.text(each, "system", where), self.text(each, "code", where), self.text(each, "display", where))
+            for where, each in self.elements(concept, "coding", at)
+        )
+
+    def meaning(self, concept: Element | None, at: str) -> str | None:
+        """Our word for what a CodeableConcept says; `None` where it is nothing that is kept, or a fault."""
+        if concept is None:
+            return None
+        meaning = self.feed.codes.meaning(self.codings(concept, at), self.text(concept, "text", at))
+        if isinstance(meaning, FaultCode):
+            self.fault(at, meaning)
+            return None
+        return meaning
+
+    def number(self, part: Element, name: str, at: str) -> float | None:
+        """A finite JSON number."""
+        value = part.get(name)
+        if value is None:
+            return None
+        if type(value) is not int and type(value) is not float:
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            return None
+        if not -1e300 < value < 1e300 or (value == 0 and self.message.loses_numbers):
+            self.fault(f"{at}.{name}", FaultCode.NOT_FINITE)
+            return None
+        return value
+
+    def quantity(self, part: Element, at: str) -> Quantity:
+        """A Quantity: the unit is its UCUM code, else its text; where the two mean different units, it is a fault."""
+        value, unit = part.get("value"), part.get("unit")
+        if (
+            type(unit) is str and unit == part.get("code") and part.get("system") == UCUM
+            and (type(value) is int or type(value) is float) and 0 < value < GREATEST_VALUE and "comparator" not in part
+        ):  # fmt: skip
+            return Quantity(value, unit, ".code")  # by far the most common form, several times cheaper
+        unit, code = self.text(part, "unit", at), self.text(part, "code", at)
+        comparator = self.text(part, "comparator", at)
+        value = self.number(part, "value", at)
+        if code is None or part.get("system") != UCUM:
+            return Quantity(value, unit, ".unit", comparator)
+        if unit is not None and unit != code and not same_unit(unit, code) and unit in UNITS and code in UNITS:
+            self.fault(at + ".unit", FaultCode.UNIT_MISMATCH)
+        return Quantity(value, code, ".code", comparator)
+
+    def time(self, part: Element, name: str, at: str = "") -> str | None:
+        """A date or an instant in the words of our own format; what is not one is left for those who read it."""
+        written = self.text(part, name, at)
+        if written is None:
+            return None
+        read = as_time(written, self.feed.zone)
+        if isinstance(read, FaultCode):
+            self.fault(f"{at}.{name}", read)
+            return None
+        return read
+
+    def check_id(self) -> None:
+        """The resource's own id, where it has one, must be one."""
+        value = self.text(self.content, "id")
+        if value is not None and not is_id(value):
+            self.fault(".id", FaultCode.BAD_IDENTIFIER)
+
+    def named(self, identifiers: Iterator[tuple[str, Element]]) -> Named:
+        """The number of the fact: the official identifier, else the first one, else the id of the resource.
+
+        What gave it is the system of the identifier, `fhir` for an id; without any, both are `None`.
+        """
+        chosen: tuple[str, Element] | None = None
+        for at, each in identifiers:
+            if _is_kept(each):
+                return self._kept(self.text(each, "system", at), self.text(each, "value", at), at)
+            if self.text(each, "value", at) and (chosen is None or each.get("use") == "official"):
+                chosen = at, each
+                if each.get("use") == "official":
+                    break
+        if chosen is not None:
+            at, each = chosen
+            system = self.text(each, "system", at)
+            return self._named(None if system is None else as_source(system), each["value"], at)
+        own = self.content.get("id")
+        return self._named("fhir", own, ".id") if isinstance(own, str) else Named(None, None, ".identifier")
+
+    def identifiers(self) -> list[Identifier]:
+        """Who a Patient is; identifiers that are out of use count only where there are no others."""
+        current: list[Identifier] = []
+        old: list[Identifier] = []
+        for at, each in self.elements(self.content, "identifier"):
+            system, value = self.text(each, "system", at), self.text(each, "value", at)
+            if value:
+                (old if each.get("use") == "old" else current).append(Identifier(system or "", value))
+        return current or old
+
+    def _kept(self, source: str | None, value: str | None, at: str) -> Named:
+        """The number that one of our own resources shows: as it is kept, so that what we answered may come back."""
+        if value is not None and not self.feed.pseudonyms.may_be_kept(value):
+            self.fault(at, FaultCode.BAD_IDENTIFIER)
+            return Named(source, None, at)
+        return Named(source, value, at)
+
+    def _named(self, source: str | None, value: str, at: str) -> Named:
+        number = self.feed.pseudonyms.number(source, value)
+        if isinstance(number, FaultCode):
+            self.fault(at, number)
+            return Named(source, None, at)
+        return Named(source, number, at)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text may be the id of a resource."""
+    return _ID.fullmatch(text) is not None
+
+
+def _is_kept(identifier: Element) -> bool:
+    """Whether an identifier was read from a resource of ours: it is the number as it is kept, or says there is none."""
+    marks = identifier.get("extension")
+    return isinstance(marks, list) and {"url": KEPT_NUMBER, "valueBoolean": True} in marks
+
+
+def as_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
+    """A FHIR date or dateTime as our own format has it: a fraction of zero is dropped, a local time gets the offset
+    of the study's zone. A leap second (`:60`) becomes the second before it. What is none of these stays as it is.
+    """
+    if len(text) == 25 and text[19] in "+-" and text[17] != "6":
+        return text
+    shape = _TIME.fullmatch(text)
+    if shape is None:
+        return text
+    until, seconds, fraction, offset = shape.groups()
+    if seconds == "60":
+        if until[14:16] not in {"59", "29", "14"}:  # a leap second ends an hour of UTC, and zones are off by quarters
+            return text
+        seconds, fraction = "59", None
+    if fraction is None or not fraction.strip(".0"):
+        fraction = ""
+    local = f"{until}{seconds}{fraction}"
+    if offset is not None:
+        return local + offset
+    return FaultCode.NO_OFFSET if zone is None else with_offset(local, zone)
+
+
+def as_source(system: str) -> str:
+    """An identifier system as the source of a fact; one that is longer than a source may be is cut, and
+    its hash makes it differ from others.
+    """
+    if len(system) <= LONGEST_SOURCE:
+        return system
+    distinct = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{system[: LONGEST_SOURCE - 17]}~{distinct}"
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Whether two spellings mean the same unit, by the table of accepted units."""
+    if one == other:
+        return True
+    first, second = UNITS.get(one), UNITS.get(other)
+    return (
+        first is not None and second is not None and (first.quantity, first.factor) == (second.quantity, second.factor)
+    )

@@ -1,0 +1,106 @@
+"""MedicationAdministrations of immunoglobulin: infusions.
+
+The drug is known by its code, in the resource itself or in a Medication that it contains or that the bundle brings. A
+Medication that is elsewhere is not fetched: what was given is then not known to be immunoglobulin, and the resource is
+skipped like any other drug.
+"""
+
+from app.errors import FaultCode
+from app.fhir.elements import Element, ReadResult, Resource
+from app.fhir.read_observation import effective, status_of
+from app.fhir.read_patient import References, contained
+from app.readers.statements import Place, Statement
+from app.timeline.vocabulary import IVIG
+
+STATUSES: dict[str, str | None] = {
+    "in-progress": "preliminary",
+    "not-done": "cancelled",
+    "on-hold": "final",
+    "completed": "final",
+    "entered-in-error": "entered-in-error",
+    "stopped": "final",
+    "unknown": None,
+}
+"""The statuses of an R4 MedicationAdministration as ours. What was stopped or is on hold has been started, and an
+infusion is the fact that one was started; `None`: nobody knows.
+"""
+
+_DOSE_UNITS = frozenset({"g/kg", "mg/kg", "g", "mg"})
+
+
+def administration(resource: Resource, references: References, base: str | None) -> ReadResult:
+    """The infusion that a MedicationAdministration states."""
+    content = resource.content
+    drug, at = _drug(resource, references, base)
+    if resource.meaning(drug, at) != IVIG:
+        return ReadResult(skipped="code")
+    status = status_of(resource, STATUSES)
+    if status is None:
+        return ReadResult(skipped="status")
+    resource.check_modifiers(content, "")
+    time, time_at = effective(resource, ("effectiveDateTime", "effectivePeriod"))
+    named = resource.named(resource.elements(content, "identifier"))
+    dose, unit, unit_at = _dose(resource)
+    fields = {
+        "id": named.id,
+        "source": named.source,
+        "status": status,
+        "time": time,
+        "product": IVIG,
+        "dose": dose,
+        "unit": unit,
+    }
+    places = {
+        "id": named.at,
+        "source": named.at,
+        "status": ".status",
+        "time": time_at,
+        "product": at,
+        "dose": ".dosage.dose.value",
+        "unit": ".dosage.dose" + unit_at,
+    }
+    return ReadResult((Statement("infusions", fields, Place(resource.place, places)),))
+
+
+def _drug(resource: Resource, references: References, base: str | None) -> tuple[Element | None, str]:
+    """The code of the drug, and where in the resource it stands or is referred to."""
+    content = resource.content
+    form = resource.only(content, ("medicationCodeableConcept", "medicationReference"), ".medication[x]")
+    if form is None:
+        resource.fault(".medication[x]", FaultCode.MISSING)
+        return None, ".medication[x]"
+    given = resource.element(content, form)
+    if form == "medicationCodeableConcept" or given is None:
+        return given, "." + form
+    at = ".medicationReference"
+    reference = resource.text(given, "reference", at) or ""
+    if reference.startswith("#"):
+        held = contained(resource, reference[1:])
+        found = [] if held is None else [held]
+    else:
+        found = references.found(reference, base)
+    if len(found) != 1 or found[0].get("resourceType") != "Medication":
+        return None, at
+    medication = Resource(found[0], resource.place, resource.message)
+    code = medication.element(found[0], "code")
+    if medication.faults or "modifierExtension" in found[0]:
+        resource.fault(at, FaultCode.UNKNOWN_MODIFIER if "modifierExtension" in found[0] else FaultCode.WRONG_TYPE)
+        return None, at
+    return code, at
+
+
+def _dose(resource: Resource) -> tuple[float | None, str | None, str]:
+    """The dose, its unit, and which element of the dose the unit was taken from."""
+    dosage = resource.element(resource.content, "dosage")
+    written = None if dosage is None else resource.element(dosage, "dose", ".dosage")
+    if written is None:
+        return None, None, ""
+    dose = resource.quantity(written, ".dosage.dose")
+    if dose.value is None:
+        return None, None, ""
+    if dose.comparator is not None:
+        resource.fault(".dosage.dose.comparator", FaultCode.UNSUPPORTED)
+    if dose.unit not in _DOSE_UNITS:
+        resource.fault(".dosage.dose" + dose.unit_at, FaultCode.UNKNOWN_UNIT)
+        return None, None, ""
+    return dose.value, dose.unit, dose.unit_at

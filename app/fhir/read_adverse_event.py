@@ -1,0 +1,126 @@
+"""AdverseEvents that happened; one that might have (`potential`) is skipped.
+
+The term is the text of the event or what its code is called; descriptions and notes are not kept. R4 gives an
+AdverseEvent no status: it is withdrawn by deleting it.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+from app.errors import FaultCode
+from app.fhir.elements import Element, ReadResult, Resource
+from app.readers.statements import Place, Statement
+from app.timeline.vocabulary import Relation, Severity
+
+Word = TypeVar("Word", bound=Hashable)
+_SYSTEM = "http://terminology.hl7.org/CodeSystem/adverse-event-"
+SERIOUSNESS: dict[str, bool] = {
+    "Non-serious": False,
+    "Serious": True,
+    "SeriousResultsInDeath": True,
+    "SeriousIsLifeThreatening": True,
+    "SeriousResultsInHospitalization": True,
+    "SeriousResultsInDisability": True,
+    "SeriousIsBirthDefect": True,
+    "SeriousRequiresPreventImpairment": True,
+}
+SEVERITY: dict[str, Severity] = {"mild": "mild", "moderate": "moderate", "severe": "severe"}
+FATAL: dict[str, bool] = {
+    "resolved": False,
+    "recovering": False,
+    "ongoing": False,
+    "resolvedWithSequelae": False,
+    "fatal": True,
+    "unknown": False,
+}
+CAUSALITY: dict[str, Relation] = {
+    "Certain": "definite",
+    "Probably-Likely": "probable",
+    "Possible": "possible",
+    "Unlikely": "unlikely",
+    "Conditional-Classified": "unknown",
+    "Unassessable-Unclassifiable": "unknown",
+}
+"""The codes of R4 as ours. Codes of other systems say nothing here; an unknown code of these systems is a fault."""
+
+_PLACES = {
+    "term": ".event",
+    "severity": ".severity",
+    "serious": ".seriousness",
+    "related": ".suspectEntity",
+}
+
+
+def adverse_event(resource: Resource) -> ReadResult:
+    """The adverse event that a resource states."""
+    content = resource.content
+    actuality = resource.text(content, "actuality")
+    if actuality == "potential":
+        return ReadResult(skipped="resource")
+    if content.get("actuality") is None:
+        resource.fault(".actuality", FaultCode.MISSING)
+    elif actuality is not None and actuality != "actual":
+        resource.fault(".actuality", FaultCode.UNKNOWN_VALUE)
+    resource.check_modifiers(content, "")
+    onset_at = "date" if content.get("date") is not None else "detected"
+    identifier = resource.element(content, "identifier")
+    named = resource.named(iter(() if identifier is None else ((".identifier", identifier),)))
+    severity = _coded(resource, "severity", SEVERITY)
+    fatal = _coded(resource, "outcome", FATAL)
+    fields = {
+        "id": named.id,
+        "source": named.source,
+        "status": "final",
+        "onset": resource.time(content, onset_at),
+        "term": _term(resource),
+        "severity": "fatal" if fatal else severity,
+        "serious": _coded(resource, "seriousness", SERIOUSNESS),
+        "related": _related(resource),
+    }
+    places = {**_PLACES, "id": named.at, "source": named.at, "onset": "." + onset_at}
+    return ReadResult((Statement("adverse_events", fields, Place(resource.place, places)),))
+
+
+def _term(resource: Resource) -> str | None:
+    event = resource.element(resource.content, "event")
+    if event is None:
+        if resource.content.get("event") is None:
+            resource.fault(".event", FaultCode.MISSING)
+        return None
+    text = resource.text(event, "text", ".event")
+    called = [coding.text for coding in resource.codings(event, ".event")]
+    term = next(filter(None, (text, *called)), None)
+    if term is None:
+        resource.fault(".event.text", FaultCode.MISSING)
+    return term
+
+
+def _coded(resource: Resource, name: str, codes: Mapping[str, Word]) -> Word | None:
+    """What an element says in the system that R4 has for it."""
+    at = "." + name
+    return _word(resource, resource.element(resource.content, name), at, _SYSTEM + name, codes)
+
+
+def _word(resource: Resource, concept: Element | None, at: str, system: str, codes: Mapping[str, Word]) -> Word | None:
+    words = set()
+    for coding in () if concept is None else resource.codings(concept, at):
+        if coding.system == system and coding.code is not None:
+            if coding.code in codes:
+                words.add(codes[coding.code])
+            else:
+                resource.fault(at + ".coding", FaultCode.UNKNOWN_CODE)
+    if len(words) > 1:
+        resource.fault(at, FaultCode.CODE_CONFLICT)
+    return next(iter(words), None)
+
+
+def _related(resource: Resource) -> Relation | None:
+    """The relation to what is suspected; of several that differ it is unknown, which counts as related."""
+    given = set()
+    for at, suspect in resource.elements(resource.content, "suspectEntity"):
+        for where, causality in resource.elements(suspect, "causality", at):
+            place = where + ".assessment"
+            concept = resource.element(causality, "assessment", where)
+            given.add(_word(resource, concept, place, _SYSTEM + "causality-assess", CAUSALITY))
+    given.discard(None)
+    return next(iter(given), None) if len(given) < 2 else "unknown"

@@ -1,0 +1,185 @@
+"""From the bytes of a FHIR message to entries: one resource, or a bundle of them.
+
+An entry has every fault that its resource shows by itself. What only the reading of a history shows (units, ranges,
+times in the future) is found by `ingest.feed.history_of`, at the same places; where an entry is faulty anyway, it is
+among its faults already, so that the sender sees all of them at once.
+"""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from app.errors import Fault, FaultCode, InvalidDocument, TooLarge
+from app.fhir.bundle_entries import Bundle, BundleType, Entry, Request
+from app.fhir.bundle_requests import check_agreement, read_request
+from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource
+from app.fhir.read_administration import administration
+from app.fhir.read_adverse_event import adverse_event
+from app.fhir.read_observation import observation
+from app.fhir.read_patient import References, base_of, patient
+from app.readers.statements import Feed, Statement, history_of
+from app.readers.syntax import check_syntax
+from app.timeline.normalize import MOST_FAULTS
+from app.timeline.resource import ResourceType
+
+MOST_ENTRIES = 10_000
+"""Entries of one bundle; who has more sends several."""
+
+_READERS = {"Patient": patient, "Observation": observation, "AdverseEvent": adverse_event}
+_BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
+
+
+def read_resource(body: bytes, feed: Feed, resource: ResourceType) -> Entry:
+    """One resource of the type to whose address it was sent.
+
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` where there is no resource at all.
+    """
+    content = _object(body)
+    if content.get("resourceType") != resource:
+        missing = content.get("resourceType") is None
+        fault = Fault("resourceType", FaultCode.MISSING if missing else FaultCode.UNKNOWN_VALUE)
+        return Entry(0, resource, resource, faults=(fault,))
+    return _alone(content, Message(feed, body))
+
+
+def read_line(body: bytes, feed: Feed) -> Entry:
+    """One resource of any kind, as a line of FHIR NDJSON has it. Raises what `read_resource` does."""
+    return _alone(_object(body), Message(feed, body))
+
+
+def read_bundle(body: bytes, feed: Feed) -> Bundle:
+    """A bundle of type transaction, batch or collection, entry by entry.
+
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` where the bundle itself is at fault.
+    """
+    content = _object(body)
+    if content.get("resourceType") != "Bundle":
+        missing = content.get("resourceType") is None
+        raise InvalidDocument(faults=[Fault("resourceType", FaultCode.MISSING if missing else FaultCode.UNKNOWN_VALUE)])
+    bundle = Resource(content, "Bundle", Message(feed, body))
+    bundle.check_modifiers(content, "")
+    given = bundle.text(content, "type")
+    kind = None if given is None else _BUNDLE_TYPES.get(given)
+    if content.get("type") is None:
+        bundle.fault(".type", FaultCode.MISSING)
+    elif given is not None and kind is None:
+        bundle.fault(".type", FaultCode.UNSUPPORTED)
+    listed = content.get("entry")
+    if listed is not None and not isinstance(listed, list):
+        bundle.fault(".entry", FaultCode.WRONG_TYPE)
+    if bundle.faults or kind is None:
+        raise InvalidDocument(faults=bundle.faults)
+    listed = listed or []
+    if len(listed) > MOST_ENTRIES:
+        raise TooLarge(f"A bundle may hold {MOST_ENTRIES} entries.")
+    references = _references(listed, bundle.message)
+    return Bundle(kind, tuple(_entry(each, i, kind, references, bundle.message) for i, each in enumerate(listed)))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    content = check_syntax(body)
+    if not isinstance(content, dict):
+        raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE)])
+    return content
+
+
+def _kind_fault(content: Element, at: str) -> Fault | None:
+    """What is wrong with the type of a resource, if anything is."""
+    kind = content.get("resourceType")
+    if kind is None:
+        return Fault(at, FaultCode.MISSING)
+    if not isinstance(kind, str):
+        return Fault(at, FaultCode.WRONG_TYPE)
+    return None if kind in R4_TYPES else Fault(at, FaultCode.UNKNOWN_VALUE)
+
+
+def _references(listed: list[Any], message: Message) -> References:
+    references = References(message)
+    for entry in listed:
+        content = entry.get("resource") if isinstance(entry, dict) else None
+        if isinstance(content, dict) and content.get("resourceType") in ("Patient", "Medication"):
+            url = entry.get("fullUrl")
+            references.add(url if isinstance(url, str) else None, content)
+    return references
+
+
+def _alone(content: Element, message: Message) -> Entry:
+    """A resource that did not come in a bundle."""
+    wrong = _kind_fault(content, "resourceType")
+    if wrong is not None:
+        return Entry(0, "", None, faults=(wrong,))
+    resource = Resource(content, content["resourceType"], message)
+    return _read(resource, 0, References(message))
+
+
+def _entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
+    """An entry of a bundle: its request, and its resource where it brings one."""
+    place = f"Bundle.entry[{index}]"
+    if not isinstance(each, dict):
+        return Entry(index, place, None, faults=(Fault(place, FaultCode.WRONG_TYPE),))
+    entry = Resource(each, place, message)
+    entry.check_modifiers(each, "")
+    request = None
+    if kind != "collection":
+        request = read_request(entry)
+    elif each.get("request") is not None:
+        entry.fault(".request", FaultCode.UNSUPPORTED)
+    content = each.get("resource")
+    if content is not None and not isinstance(content, dict):
+        entry.fault(".resource", FaultCode.WRONG_TYPE)
+        content = None
+    elif content is None and (kind == "collection" or (request is not None and request.method in {"POST", "PUT"})):
+        entry.fault(".resource", FaultCode.MISSING)
+    if request is not None:
+        check_agreement(entry, request, content)
+    if content is None or (request is not None and request.method in {"GET", "DELETE"}):
+        return Entry(index, place, request.resource if request else None, request=request, faults=tuple(entry.faults))
+    url = entry.text(each, "fullUrl")
+    wrong = _kind_fault(content, place + ".resource.resourceType")
+    if wrong is not None:
+        return Entry(index, place + ".resource", None, request=request, faults=(*entry.faults, wrong))
+    resource = Resource(content, place + ".resource", message)
+    return _read(resource, index, references, base_of(url), request, entry.faults)
+
+
+def _read(
+    resource: Resource,
+    index: int,
+    references: References,
+    base: str | None = None,
+    request: Request | None = None,
+    before: Sequence[Fault] = (),
+) -> Entry:
+    """What a resource of a known kind says, and about whom; `before` are the faults of the entry around it."""
+    kind, place, own = resource.content["resourceType"], resource.place, resource.content.get("id")
+    if not isinstance(own, str):
+        own = None
+    read = _read_content(kind, resource, references, base)
+    if read.skipped is not None and not resource.faults:
+        skipped = None if before else read.skipped
+        return Entry(index, place, kind, own, request, skipped=skipped, faults=tuple(before))
+    resource.check_id()
+    subject, subject_place = references.subject(resource, base)
+    if not resource.faults and not before:
+        return Entry(index, place, kind, own, request, subject, subject_place, read.statements)
+    faults = [*before, *resource.faults, *_other_faults(read.statements, resource)]
+    return Entry(index, place, kind, own, request, None, subject_place, faults=tuple(faults[:MOST_FAULTS]))
+
+
+def _read_content(kind: str, resource: Resource, references: References, base: str | None) -> ReadResult:
+    reader = _READERS.get(kind)
+    if reader is not None:
+        return reader(resource)
+    if kind == "MedicationAdministration":
+        return administration(resource, references, base)
+    return ReadResult(skipped="resource")
+
+
+def _other_faults(statements: tuple[Statement, ...], resource: Resource) -> list[Fault]:
+    """What else is wrong with the statements of a faulty resource. That something is missing is said already."""
+    given = (
+        statement._replace(fields={name: value for name, value in statement.fields.items() if value is not None})
+        for statement in statements
+    )
+    _, found = history_of("unread", given, resource.feed.latest)
+    known = {fault.pointer for fault in resource.faults}
+    return [fault for fault in found if fault.code is not FaultCode.MISSING and fault.pointer not in known]

@@ -1,0 +1,206 @@
+"""Who a resource is about: the identifiers of a Patient, and the references that lead to one.
+
+A reference is followed inside the message only. `Patient/x` that leads to nothing there may be known to the study;
+an address on another server never is, and nothing is ever fetched.
+"""
+
+import re
+from datetime import date
+from typing import Any
+from urllib.parse import unquote
+
+from app.errors import FaultCode
+from app.fhir.bundle_entries import Reference
+from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource
+from app.readers.pseudonyms import Identifier
+from app.readers.statements import Place, Statement
+
+RESOURCE_IDS = "urn:fhir:resource"
+"""The authority of a Patient's `id`, which is used where the Patient has no identifier and none is declared."""
+
+_PLACES = {"sex": ".gender", "birth_year": ".birthDate"}
+_RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_ABSOLUTE = re.compile(r"(https?://.+/)([A-Za-z]+/[A-Za-z0-9\-.]{1,64})")
+_BIRTH = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-\d\d)?)?", re.ASCII)
+_TYPES = frozenset({"Patient", "http://hl7.org/fhir/StructureDefinition/Patient"})
+
+
+def patient(resource: Resource) -> ReadResult:
+    """What is kept of a Patient: sex and year of birth."""
+    resource.check_modifiers(resource.content, "")
+    fields: dict[str, Any] = {}
+    sex = resource.text(resource.content, "gender")
+    if sex is not None:
+        fields["sex"] = sex
+    birth = resource.text(resource.content, "birthDate")
+    if birth is not None:
+        if _is_date(birth):
+            fields["birth_year"] = int(birth[:4])
+        else:
+            resource.fault(".birthDate", FaultCode.BAD_TIME)
+    return ReadResult((Statement("patient", fields, Place(resource.place, _PLACES)),))
+
+
+def patient_subject(resource: Resource) -> str | FaultCode:
+    """The subject identifier of a Patient: by its identifiers, or by its id where it has none."""
+    given = resource.identifiers()
+    if given:
+        return resource.feed.pseudonyms.patient(given)
+    own = resource.content.get("id")
+    if not isinstance(own, str):
+        return FaultCode.NO_SUBJECT
+    if resource.feed.pseudonyms.fingerprint is None:
+        return resource.feed.pseudonyms.patient([Identifier(None, own)])
+    subject = resource.feed.pseudonyms.patient([Identifier(RESOURCE_IDS, own)])
+    return FaultCode.NO_SUBJECT if isinstance(subject, FaultCode) else subject
+
+
+def identifier_searched(query: str) -> Identifier | None:
+    """The identifier that `identifier=system|value` names; without `|` its authority was not given."""
+    name, _, searched = query.partition("=")
+    if name not in {"identifier", "identifier:exact"} or "&" in searched:
+        return None
+    system, bar, value = unquote(searched).rpartition("|")
+    return Identifier(system if bar else "", value) if value else None
+
+
+class References:
+    """What the references of a message lead to: the Patients and Medications that it brings."""
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self._by_url: dict[str, list[Element]] = {}
+        self._by_name: dict[str, list[tuple[str | None, Element]]] = {}
+        self._subjects: dict[tuple[str, str | None], str | Reference | FaultCode] = {}
+
+    def add(self, url: str | None, content: Element) -> None:
+        """Make a resource known by the full address of its entry and by its type and id."""
+        kind, own = content["resourceType"], content.get("id")
+        base = base_of(url)
+        if url is not None:
+            self._by_url.setdefault(url, []).append(content)
+        names = {f"{kind}/{own}"} if isinstance(own, str) else set()
+        if url is not None and base is not None:
+            names.add(url[len(base) :])
+        for name in names:
+            self._by_name.setdefault(name, []).append((base, content))
+
+    def found(self, reference: str, base: str | None) -> list[Element]:
+        """The resources of the message that a reference leads to, for an entry that stands at the address `base`."""
+        relative = _RELATIVE.fullmatch(reference)
+        if relative is None:
+            return self._by_url.get(reference, [])
+        named = self._by_name.get(f"{relative[1]}/{relative[2]}", [])
+        return [content for at, content in named if at is None or base is None or at == base]
+
+    def subject(self, resource: Resource, base: str | None) -> tuple[str | Reference | None, str]:
+        """Who the resource is about, and the place that says so; at fault, nobody."""
+        if resource.content["resourceType"] == "Patient":
+            return self._found_at(resource, patient_subject(resource), ".identifier")
+        subject = resource.element(resource.content, "subject")
+        if subject is None:
+            if resource.content.get("subject") is None:
+                resource.fault(".subject", FaultCode.NO_SUBJECT)
+            return None, resource.place + ".subject"
+        kind = resource.text(subject, "type", ".subject")
+        if kind is not None and kind not in _TYPES:
+            return self._found_at(resource, FaultCode.UNSUPPORTED, ".subject.type")
+        return self._found_at(resource, *self._whom(resource, subject, base))
+
+    def _whom(self, resource: Resource, subject: Element, base: str | None) -> tuple[str | Reference | FaultCode, str]:
+        """Whom the identifier names, else whom the reference leads to; where both lead to somebody it must be one."""
+        reference = resource.text(subject, "reference", ".subject")
+        identifier = resource.element(subject, "identifier", ".subject")
+        leads = None if reference is None else self._referred(reference, resource, base)
+        if identifier is None:
+            return (FaultCode.NO_SUBJECT, ".subject") if leads is None else (leads, ".subject.reference")
+        named = self._identified(resource, identifier)
+        if leads is not None and isinstance(named, FaultCode):
+            return leads, ".subject.reference"
+        if isinstance(leads, str) and not isinstance(leads, FaultCode) and leads != named:
+            return FaultCode.AMBIGUOUS_SUBJECT, ".subject"
+        return named, ".subject.identifier"
+
+    def _found_at(
+        self, resource: Resource, who: str | Reference | FaultCode, at: str
+    ) -> tuple[str | Reference | None, str]:
+        if not isinstance(who, FaultCode):
+            return who, resource.place + at
+        resource.fault(at, who)
+        return None, resource.place + at
+
+    def _identified(self, resource: Resource, identifier: Element) -> str | FaultCode:
+        value = resource.text(identifier, "value", ".subject.identifier")
+        if not value:
+            return FaultCode.NO_SUBJECT
+        system = resource.text(identifier, "system", ".subject.identifier")
+        return resource.feed.pseudonyms.patient([Identifier(system or "", value)])
+
+    def _referred(self, reference: str, resource: Resource, base: str | None) -> str | Reference | FaultCode:
+        if reference.startswith("#"):
+            return self._contained(resource, reference[1:])
+        return self.led_to(reference, base)
+
+    def led_to(self, reference: str, base: str | None) -> str | Reference | FaultCode:
+        """Whom a reference out of its resource leads to, for an entry that stands at the address `base`."""
+        known = self._subjects.get((reference, base))
+        if known is None:
+            known = self._subjects[reference, base] = self._resolved(reference, base)
+        return known
+
+    def _contained(self, resource: Resource, own: str) -> str | FaultCode:
+        who = contained(resource, own)
+        if who is None:
+            return FaultCode.UNKNOWN_REFERENCE
+        if who.get("resourceType") != "Patient":
+            return FaultCode.UNSUPPORTED
+        if "modifierExtension" in who:
+            return FaultCode.UNKNOWN_MODIFIER
+        given = Resource(who, resource.place, resource.message).identifiers()
+        return resource.feed.pseudonyms.patient(given)
+
+    def _resolved(self, reference: str, base: str | None) -> str | Reference | FaultCode:
+        kind, asked, query = reference.partition("?")
+        if asked and kind == "Patient":
+            identifier = identifier_searched(query)
+            named = None if identifier is None else self._message.feed.pseudonyms.patient([identifier])
+            return FaultCode.UNKNOWN_REFERENCE if named is None else named
+        relative = _RELATIVE.fullmatch(reference)
+        if relative is not None and relative[1] != "Patient":
+            return FaultCode.UNSUPPORTED if relative[1] in R4_TYPES else FaultCode.UNKNOWN_REFERENCE
+        found = self.found(reference, base)
+        if any(content["resourceType"] != "Patient" for content in found):
+            return FaultCode.UNSUPPORTED
+        subjects = {patient_subject(Resource(content, "", self._message)) for content in found}
+        if len(subjects) > 1:
+            return FaultCode.AMBIGUOUS_SUBJECT
+        if subjects:
+            return subjects.pop()
+        return FaultCode.UNKNOWN_REFERENCE if relative is None else Reference(relative[2])
+
+
+def base_of(url: str | None) -> str | None:
+    """The address of the server in a full address of a resource; `None` for `urn:uuid:...` and the like."""
+    if url is None or not url.startswith("http"):
+        return None
+    absolute = _ABSOLUTE.fullmatch(url)
+    return None if absolute is None else absolute[1]
+
+
+def contained(resource: Resource, own: str) -> Element | None:
+    """The resource that is contained in another one under an id."""
+    listed = resource.content.get("contained")
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, dict) and own and each.get("id") in (own, "#" + own):
+            return each
+    return None
+
+
+def _is_date(text: str) -> bool:
+    if _BIRTH.fullmatch(text) is None:
+        return False
+    try:
+        date.fromisoformat(text if len(text) == 10 else f"{text[:4]}-01-01")
+    except ValueError:
+        return False
+    return True

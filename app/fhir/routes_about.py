@@ -1,0 +1,120 @@
+"""What the FHIR facade says of the whole study: its capability statement, and its rates as MeasureReports."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from app.analyses import Options, answer
+from app.analyses.answer_document import Header
+from app.errors import Erased, NotFound
+from app.fhir import read_administration, read_observation
+from app.fhir.capability_statement import SearchParameter, Statuses, capability_statement
+from app.fhir.measure_report import measure_report
+from app.fhir.openapi_fhir import FhirResource, answers_fhir, refuses_fhir
+from app.fhir.operation_outcome import FHIR_JSON
+from app.fhir.search_paging import base_of
+from app.fhir.search_parameters import SEARCHES, PageSearch, Presentation
+from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, Store, StudyId
+from app.http.inquiries import Inquiry, inquire
+from app.http.openapi import NOT_MODIFIED
+from app.http.responses import written
+from app.protocol.model import Protocol
+from app.store.snapshot import study_at
+from app.timeline.cohort import NO_TIME, Cohort
+from app.timeline.times import day_text
+
+router = APIRouter()
+MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")
+"""The analyses that are rates."""
+Analysis = Annotated[
+    str, Path(max_length=64, pattern=IDENTIFIER, description="Name of the analysis.", examples=["response-rates"])
+]
+_STATUSES = Statuses(read_observation.STATUSES, read_administration.STATUSES)
+_TYPES = {
+    "_id": "token",
+    "_lastUpdated": "date",
+    "identifier": "token",
+    "patient": "reference",
+    "subject": "reference",
+    "code": "token",
+    "date": "date",
+    "effective-time": "date",
+    "status": "token",
+}
+"""The FHIR types of the search parameters; the others say how an answer is given, or look into a patient."""
+
+
+@router.get(
+    "/fhir/{study}/metadata",
+    operation_id="fhirCapabilities",
+    summary="Say what the FHIR facade of a study can do",
+    responses={200: answers_fhir("The CapabilityStatement.", FhirResource), **refuses_fhir(NotFound)},
+)
+def read_capabilities(
+    request: Request, study: StudyId, store: Store, presentation: Annotated[Presentation, Query()]
+) -> Response:
+    """The CapabilityStatement: resources, interactions and search parameters; and how codes and statuses are mapped,
+    the study's own codes among them.
+    """
+    del presentation
+    with study_at(store, study) as found:
+        declared = found.declared
+    statement = capability_statement(
+        base_of(request, study),
+        study=study,
+        local_codes=declared.feeds.local_codes,
+        searches={name: _parameters(model) for name, model in SEARCHES.items()},
+        statuses=_STATUSES,
+        analyses=MEASURED,
+    )
+    return Response(written(statement), media_type=FHIR_JSON)
+
+
+def _parameters(model: type[PageSearch]) -> list[SearchParameter]:
+    return [
+        SearchParameter(field.alias, _TYPES[field.alias], field.description or "")
+        for field in model.model_fields.values()
+        if field.alias in _TYPES
+    ]
+
+
+@router.get(
+    "/fhir/{study}/MeasureReport/{analysis}",
+    operation_id="fhirReadMeasureReport",
+    summary="Read rates of a study as a MeasureReport",
+    responses={
+        200: answers_fhir("The MeasureReport.", FhirResource, "ETag"),
+        304: NOT_MODIFIED,
+        **refuses_fhir(NotFound, Erased),
+    },
+)
+def read_measure_report(
+    study: StudyId,
+    analysis: Analysis,
+    state: State,
+    at: At,
+    presentation: Annotated[Presentation, Query()],
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Response rates, rates of adverse reactions or of improvement: the counts and rates of the native analysis at one
+    revision, with the study's protocol. The same revision gives the same bytes.
+    """
+    del presentation
+    if analysis not in MEASURED:
+        raise NotFound
+    inquiry = Inquiry(f"MeasureReport/{analysis}", study, at, Options())
+    return inquire(state, inquiry, partial(_measured, analysis), if_none_match, FHIR_JSON)
+
+
+def _measured(analysis: str, header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
+    days = _days(cohort, otherwise=str(header.as_of)[: len("2005-03-16")])
+    return written(measure_report(header, answer(analysis, cohort, protocol, Options()), days))
+
+
+def _days(cohort: Cohort, *, otherwise: str) -> tuple[str, str]:
+    """The first and the last day that the data speak of."""
+    tables = (cohort.labs, cohort.assessments, cohort.infusions, cohort.events)
+    known = [table.day[table.day != NO_TIME] for table in tables]
+    ends = [int(end) for days in known if len(days) for end in (days.min(), days.max())]
+    return (day_text(min(ends)), day_text(max(ends))) if ends else (otherwise, otherwise)

@@ -1,0 +1,247 @@
+"""What a search asks for, in the words of the store: codes resolved, patients found, numbers replaced at the door."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from app.errors import Conflict, Fault, FaultCode, InvalidDocument
+from app.fhir.date_parameter import bound
+from app.fhir.elements import as_source
+from app.fhir.search_parameters import TIMES, PageSearch
+from app.fhir.write_resources import ADMINISTRATION_STATUS
+from app.readers.pseudonyms import Identifier
+from app.readers.statements import Feed
+from app.store import client_ids, resources
+from app.store.resource_search import Bound, Criteria, Number
+from app.store.snapshot import StudyAt
+from app.store.studies import Study
+from app.submission import feeds
+from app.timeline.resource import SUBJECT_SYSTEM, ResourceType, read_logical_id
+from app.timeline.vocabulary import KNOWN, STATUSES, SYSTEMS
+
+MOST_VALUES = 50
+"""Values behind one parameter."""
+MOST_TIMES = 10
+"""How often a parameter that asks for a time may be given."""
+IDENTIFYING = ("identifier", "patient_identifier", "subject_identifier")
+"""Fields whose values are numbers of a hospital: no address that we make repeats them."""
+_COMMA = re.compile(r"(?<!\\),")
+_BAR = re.compile(r"(?<!\\)\|")
+_ESCAPED = re.compile(r"\\([,|$\\])")
+_PSEUDONYM = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_NEVER_KEPT = frozenset({"registered", "unknown", "on-hold", "stopped"})
+"""Statuses of R4 that no resource of ours has."""
+
+
+class Token(NamedTuple):
+    """A `system|code`; a system of `None` was not named, one of "" must be absent, a code of "" may be any."""
+
+    system: str | None
+    code: str
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The study that is searched, and what is needed of its feeds: nothing at all unless a hospital's number is named,
+    so that a service without a secret can be searched.
+    """
+
+    study: StudyAt
+    secret: str | None
+    now: int
+
+    @cached_property
+    def feed(self) -> Feed:
+        """The feed of the study. Raises `Conflict` where numbers are replaced and there is no secret, or another."""
+        return feeds.feed(self.study.declared, self.study.pseudonyms_made_with(), self.secret, self.now)
+
+    @cached_property
+    def can_replace(self) -> bool:
+        """Whether the numbers of feeds can be looked up."""
+        try:
+            return self.feed is not None
+        except Conflict:
+            return False
+
+    def subject(self, reference: str) -> str | None:
+        """The subject identifier of the patient whom a reference (`P01`, `Patient/P01`) leads to."""
+        name = reference.rpartition("Patient/")[2]
+        if self.study.knows(name):
+            return name
+        found = self.client_id("Patient", name)
+        return None if found is None else found.patient
+
+    def client_id(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
+        """What a client's own id of a resource names; nothing where it is a patient's identifier with us, for that is
+        how our own answers refer to this patient.
+        """
+        if (resource == "Patient" and self.study.knows(name)) or not self.can_replace:
+            return None
+        return self.study.client_id(resource, self.feed.pseudonyms.alias(resource, name))
+
+
+def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -> Criteria:
+    """The criteria of a search. Raises `InvalidDocument` with every parameter that cannot be read."""
+    faults: list[Fault] = []
+    dates = [each for name in TIMES for each in _bounds(asked, name, faults)]
+    updated = _bounds(asked, "last_updated", faults, of_instants=True)
+    names = {name: _values(asked, name, faults) for name in _LISTED}
+    statuses = _statuses(resource, names["status"], faults)
+    if faults:
+        raise InvalidDocument(faults=faults)
+    ids = None if names["ids"] is None else _ids(searched, resource, names["ids"])
+    numbers = None
+    if names["identifier"] is not None and resource == "Patient":
+        ids = _both(ids, _identified(searched, names["identifier"]))
+    elif names["identifier"] is not None:
+        numbers = tuple(_number(searched.feed, _token(value)) for value in names["identifier"])
+    people = _people(searched, names)
+    return Criteria(
+        resource,
+        patients=None if people is None else tuple(sorted(people)),
+        ids=None if ids is None else tuple(sorted(ids)),
+        codes=None if names["code"] is None else _words(searched.study.declared, names["code"]),
+        statuses=statuses,
+        numbers=numbers,
+        dates=tuple(dates),
+        updated=tuple(updated),
+    )
+
+
+_REFERRING = ("patient", "subject", "subject_patient")
+_LISTED = ("ids", "code", "status", *_REFERRING, *IDENTIFYING)
+
+
+def alias_of(asked: PageSearch, name: str) -> str:
+    """The name of a parameter as a client writes it."""
+    return type(asked).model_fields[name].alias or name
+
+
+def _values(asked: PageSearch, name: str, faults: list[Fault]) -> list[str] | None:
+    """The values behind a parameter, any of which may be met; `None` where it was not given."""
+    text: str | None = getattr(asked, name, None)
+    if text is None:
+        return None
+    values = [value for part in _COMMA.split(text) if (value := part.strip())]
+    if not values or "\0" in text:
+        faults.append(Fault(f"/query/{alias_of(asked, name)}", FaultCode.BAD_TEXT))
+    if len(values) > MOST_VALUES:
+        faults.append(Fault(f"/query/{alias_of(asked, name)}", FaultCode.TOO_MANY, f"At most {MOST_VALUES} values."))
+    return values
+
+
+def _bounds(asked: PageSearch, name: str, faults: list[Fault], *, of_instants: bool = False) -> list[Bound]:
+    texts: list[str] = getattr(asked, name, [])
+    at = f"/query/{alias_of(asked, name)}" if texts else ""
+    if len(texts) > MOST_TIMES:
+        faults.append(Fault(at, FaultCode.TOO_MANY, f"At most {MOST_TIMES} of them."))
+    read = [bound(text, of_instants=of_instants) for text in texts[:MOST_TIMES]]
+    faults += [Fault(at, each, _DATES) for each in read if isinstance(each, FaultCode)]
+    return [each for each in read if not isinstance(each, FaultCode)]
+
+
+_DATES = (
+    "A date of a search is a year, month, day or time with its offset, after one of the prefixes eq, ne, gt, lt, ge, "
+    "le, sa, eb or none; several are several parameters."
+)
+
+
+def _statuses(resource: ResourceType, words: list[str] | None, faults: list[Fault]) -> tuple[str, ...] | None:
+    if words is None:
+        return None
+    of = ADMINISTRATION_STATUS if resource == "MedicationAdministration" else {status: status for status in STATUSES}
+    asked = {_token(word).code for word in words}
+    if not asked <= _NEVER_KEPT.union(of.values()):
+        faults.append(Fault("/query/status", FaultCode.UNKNOWN_VALUE))
+    return tuple(ours for ours, theirs in of.items() if theirs in asked)
+
+
+def _people(searched: Searched, names: dict[str, list[str] | None]) -> set[str] | None:
+    """The subject identifiers of the patients that are named, who must meet every parameter that names any."""
+    people: set[str] | None = None
+    for name in _REFERRING:
+        named = names[name]
+        if named is not None:
+            people = _both(people, {who for each in named if (who := searched.subject(each)) is not None})
+    for name in ("patient_identifier", "subject_identifier"):
+        identified = names[name]
+        if identified is not None:
+            people = _both(people, _identified(searched, identified))
+    return people
+
+
+def _both(one: set[str] | None, other: set[str] | None) -> set[str] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _identified(searched: Searched, values: Iterable[str]) -> set[str]:
+    """The subject identifiers of those whom a hospital knows by these identifiers, or we by our own.
+
+    Raises `Conflict` where a hospital's identifier is named and cannot be replaced.
+    """
+    found = set()
+    for token in map(_token, values):
+        if token.system in {None, SUBJECT_SYSTEM} and searched.study.knows(token.code):
+            found.add(token.code)
+        if token.system != SUBJECT_SYSTEM and token.code and (token.system is not None or searched.can_replace):
+            subject = searched.feed.pseudonyms.patient([Identifier(token.system or "", token.code)])
+            found.update(set() if isinstance(subject, FaultCode) else {subject})
+    return found
+
+
+def _number(feed: Feed, token: Token) -> Number:
+    """A sender's number as it is kept; one that looks as if it had been read from a resource may be kept as it is.
+
+    What a hospital's number was is forgotten here: criteria travel in the links to further pages.
+    """
+    source = as_source(token.system) if token.system else None
+    kept = feed.pseudonyms.number(source, token.code)
+    ids = set() if isinstance(kept, FaultCode) else {str(kept)}
+    if _PSEUDONYM.fullmatch(token.code):
+        ids.add(token.code)
+    return Number(source, tuple(sorted(ids)) if token.code else None, without_source=token.system == "")
+
+
+def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> set[str]:
+    """Identifiers of resources, those that clients gave them turned into ours, those that nobody knows left out."""
+    found = set()
+    for name in names:
+        alias = searched.client_id(resource, name)
+        if alias is not None:
+            found.add(logical_id_of(alias))
+        elif searched.study.knows(name) if resource == "Patient" else read_logical_id(name) is not None:
+            found.add(name)
+    return found
+
+
+def logical_id_of(alias: client_ids.ClientId) -> str:
+    """Our own identifier of the resource that an alias names."""
+    if alias.kind is None or alias.identity is None:
+        return alias.patient
+    return resources.logical_id(alias.patient_key, alias.kind, alias.identity)
+
+
+def _words(study: Study, values: Iterable[str]) -> tuple[str, ...]:
+    """Our words for codes; one that is nothing we keep is none, so that a search for it finds nothing."""
+    return tuple(sorted({word for value in values for word in _meanings(study, _token(value))}))
+
+
+def _meanings(study: Study, token: Token) -> Iterator[str]:
+    """The words that a code stands for: without a system those of every system that has the code."""
+    named = None if token.system is None else SYSTEMS.get(token.system, token.system)
+    for (system, code), word in KNOWN.items():
+        if token.code in {"", code} and named in {None, system}:
+            yield word
+    for local, word in study.feeds.local_codes.items():
+        system, _, code = local.partition("|")
+        if token.code in {"", code} and token.system in {None, system}:
+            yield word
+
+
+def _token(text: str) -> Token:
+    parts = [_ESCAPED.sub(r"\1", part) for part in _BAR.split(text, maxsplit=1)]
+    return Token(None, parts[0]) if len(parts) == 1 else Token(parts[0], parts[1])

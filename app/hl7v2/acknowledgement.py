@@ -1,0 +1,166 @@
+"""Acknowledgements: what became of a message, said to its sender in HL7 v2.
+
+An acknowledgement is a function of the message and of what became of it, and of nothing else: the same message again
+is answered with the same bytes. Of the message it repeats the control id, the time, the names of sender and receiver.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from app.errors import Fault, FaultCode
+from app.hl7v2.message import VERSION, Envelope
+from app.hl7v2.segments import STANDARD
+
+Code = Literal["AA", "AE", "AR"]
+CODES: tuple[Code, ...] = ("AA", "AE", "AR")
+"""Application acknowledgement codes, the worst last."""
+
+_ACCEPT: dict[Code, str] = {"AA": "CA", "AE": "CE", "AR": "CR"}
+_CONDITIONS = {"AL": CODES, "NE": (), "ER": ("AE", "AR"), "SU": ("AA",), "": ()}
+"""HL7 table 0155: after which outcomes an acknowledgement is wanted. A word that is not in it wants one always."""
+
+_ERRORS = {
+    "100": "Segment sequence error",
+    "101": "Required field missing",
+    "102": "Data type error",
+    "103": "Table value not found",
+    "200": "Unsupported message type",
+    "202": "Unsupported processing id",
+    "203": "Unsupported version id",
+    "204": "Unknown key identifier",
+    "205": "Duplicate key identifier",
+}
+"""HL7 table 0357, as far as it is used."""
+_ERROR_OF: dict[FaultCode, str] = {
+    FaultCode.MISSING: "101",
+    FaultCode.NO_SUBJECT: "101",
+    FaultCode.UNKNOWN_VALUE: "103",
+    FaultCode.UNKNOWN_UNIT: "103",
+    FaultCode.MASS_UNIT: "103",
+    FaultCode.UNIT_MISMATCH: "103",
+    FaultCode.CODE_CONFLICT: "103",
+    FaultCode.UNKNOWN_ENCODING: "103",
+    FaultCode.NOT_PRODUCTION: "202",
+    FaultCode.AMBIGUOUS_SUBJECT: "204",
+    FaultCode.BAD_IDENTIFIER: "204",
+    FaultCode.UNKNOWN_REFERENCE: "204",
+    FaultCode.CONFLICTING_DUPLICATE: "205",
+}
+"""What a fault is in table 0357; any other is an error of data type."""
+_HEADER_ERRORS = {"MSH-9": "200", "MSH-11": "202", "MSH-12": "203"}
+
+_PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[([0-9]+)\])?(?:-([0-9]+))?")
+_EVENT = re.compile(r"[A-Z][0-9]{2}")
+_UNNAMED = "2.5"
+"""The version of an answer to a message that names none; ERR has its long form since then."""
+
+
+def acknowledgement(
+    envelope: Envelope, code: Code, faults: Sequence[Fault] = (), skipped: Mapping[str, int] | None = None
+) -> bytes:
+    """The acknowledgement of a message, or nothing where its sender wants none.
+
+    In enhanced mode (MSH-15 or MSH-16 is given) an application acknowledgement is sent where MSH-16 asks for one after
+    this outcome, else an accept acknowledgement where MSH-15 does. There is one answer to a message and never two: it
+    is sent when the message has been stored, so that the first kind includes the second.
+    """
+    answer = _answer(envelope, code)
+    if answer is None:
+        return b""
+    # MSA-3 tells people what was left alone; of a refused message nothing was taken.
+    left = ", ".join(f"{reason} {count}" for reason, count in sorted((skipped or {}).items()))
+    told = f"skipped: {left}" if left and code == "AA" else ""
+    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, told)]
+    segments += _errors(_version(envelope), faults)
+    return _written(segments, envelope.codec)
+
+
+def batch_acknowledgement(header: Envelope, acknowledgements: Sequence[bytes], faults: Sequence[Fault] = ()) -> bytes:
+    """The acknowledgements of the messages of a batch as a batch of their own; nothing where there is none to send.
+
+    What is wrong with the batch itself is one more acknowledgement, of the control id of the batch (BHS-11).
+    """
+    wanted = [each for each in acknowledgements if each]
+    if faults:
+        wanted.append(acknowledgement(header, "AE", faults))
+    if acknowledgements and not wanted:
+        return b""
+    names = [*header.receiver, *header.sender]
+    head = _segment("BHS", _encoding(), *names, header.sent_at, "", "", "", _digest(header, "batch"), header.control_id)
+    return _written([head], header.codec) + b"".join(wanted) + _written([f"BTS|{len(wanted)}"], header.codec)
+
+
+def _answer(envelope: Envelope, code: Code) -> str | None:
+    if not envelope.accept and not envelope.application:
+        return code
+    if code in _CONDITIONS.get(envelope.application, CODES):
+        return code
+    return _ACCEPT[code] if code in _CONDITIONS.get(envelope.accept, CODES) else None
+
+
+def _header(envelope: Envelope, code: Code) -> str:
+    event = envelope.kind[1] if _EVENT.fullmatch(envelope.kind[1]) else ""
+    processing = envelope.processing if envelope.processing in {"P", "T", "D"} else "P"
+    return _segment(
+        "MSH", _encoding(), *envelope.receiver, *envelope.sender, envelope.sent_at, "", f"ACK^{event}^ACK",
+        _digest(envelope, code), processing, _version(envelope), "", "", "", "", "", envelope.charset,
+    )  # fmt: skip
+
+
+def _encoding() -> str:
+    return "".join((STANDARD.component, STANDARD.repetition, STANDARD.escape, STANDARD.subcomponent))
+
+
+def _version(envelope: Envelope) -> str:
+    return envelope.version if VERSION.fullmatch(envelope.version) else _UNNAMED
+
+
+def _digest(envelope: Envelope, outcome: str) -> str:
+    """A control id of our own: the same for the same message of the same sender and the same outcome."""
+    told = "\r".join((*envelope.sender, *envelope.receiver, envelope.control_id, envelope.sent_at, outcome))
+    return base64.b32encode(hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()[:12]).decode()[:20]
+
+
+def _errors(version: str, faults: Sequence[Fault]) -> Iterator[str]:
+    """One ERR for each fault; before version 2.5 one ERR, in which each fault is a repetition."""
+    if int(version.split(".")[1]) >= 5:
+        for fault in faults:
+            error, sentence = _error(fault), STANDARD.escaped(fault.sentence)
+            told = f"{error}^{_ERRORS[error]}^HL70357"
+            yield _segment(
+                "ERR", "", "^".join(_location(fault)).rstrip("^"), told, "E", fault.code.value, "", "", sentence
+            )
+    elif faults:
+        yield _segment("ERR", STANDARD.repetition.join(map(_short, faults)))
+
+
+def _short(fault: Fault) -> str:
+    error, (segment, number, field) = _error(fault), _location(fault)
+    told = (error, _ERRORS[error], "HL70357", fault.code.value, STANDARD.escaped(fault.sentence), "99MYO")
+    return "^".join((segment, number, field, STANDARD.subcomponent.join(told)))
+
+
+def _error(fault: Fault) -> str:
+    _, _, field = _location(fault)
+    if fault.code in {FaultCode.UNSUPPORTED, FaultCode.UNKNOWN_VALUE} and fault.pointer in _HEADER_ERRORS:
+        return _HEADER_ERRORS[fault.pointer]
+    if not field and fault.code in {FaultCode.MISSING, FaultCode.MALFORMED}:
+        return "100"
+    return _ERROR_OF.get(fault.code, "102")
+
+
+def _location(fault: Fault) -> tuple[str, str, str]:
+    """Segment, its number and the field of a place such as `OBX[2]-5`."""
+    found = _PLACE.fullmatch(fault.pointer)
+    return (found[1], found[2] or "1", found[3] or "") if found else ("", "", "")
+
+
+def _segment(name: str, *fields: str) -> str:
+    return STANDARD.field.join((name, *fields)).rstrip(STANDARD.field)
+
+
+def _written(segments: Sequence[str], codec: str) -> bytes:
+    return "".join(f"{segment}\r" for segment in segments).encode(codec, "replace")

@@ -1,0 +1,115 @@
+"""Times and numbers as HL7 v2 writes them, in the words of our own format."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from app.errors import FaultCode
+from app.hl7v2.segments import Segment
+from app.timeline.times import with_offset
+
+VALUE = 5
+"""OBX-5."""
+
+_TIME = re.compile(
+    r"(\d{4})(\d{2})(\d{2})(?:([01]\d|2[0-3])(\d{2})(?:(\d{2})(?:\.(\d{1,6}))?)?)?(?:([+-]\d{2})(\d{2}))?", re.ASCII
+)
+_YEAR = re.compile(r"(\d{4})(?:\d{2}(?:\d{2}(?:\d{2}.*)?)?)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})", re.ASCII)
+_COMPARED = re.compile(r"([<>]=?)? *(.*)")
+_COMPARATORS = {"": None, "=": None, "<": "<", ">": ">", "<=": "<=", ">=": ">="}
+
+
+def read_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
+    """A time stamp (`20050316094800+0900`) in RFC 3339, a date where it has no clock time.
+
+    A month or an hour alone is no time. Without an offset it is the time of the zone, if there is one.
+    """
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return FaultCode.BAD_TIME
+    year, month, day, hour, minute, second, fraction, offset_hours, offset_minutes = found.groups()
+    date = f"{year}-{month}-{day}"
+    if hour is None:
+        return date
+    parts = (fraction or "").rstrip("0")
+    local = f"{date}T{hour}:{minute}:{second or '00'}" + (f".{parts}" if parts else "")
+    if offset_hours is not None:
+        return f"{local}{offset_hours}:{offset_minutes}"
+    return FaultCode.NO_OFFSET if zone is None else with_offset(local, zone)
+
+
+def read_year(text: str) -> int | FaultCode:
+    """The year of a date of birth; nothing else of it is ever looked at."""
+    found = _YEAR.fullmatch(text)
+    return int(found[1]) if found else FaultCode.BAD_TIME
+
+
+class Value(NamedTuple):
+    """What OBX-5 says: a number, known exactly or to be a bound."""
+
+    number: float | None
+    comparator: str | None = None
+
+
+Told = Value | FaultCode | None
+"""A value, what is wrong with it, or `None` where there is none."""
+
+
+def read_value(obx: Segment) -> Told:
+    """The value of a result whose kind is one of `KINDS`."""
+    if not obx.raw(VALUE).strip() or obx.is_null(VALUE):
+        return None
+    if len(obx.texts(VALUE)) > 1:
+        return FaultCode.REPEATED_VALUE
+    kind = obx.text(2)
+    return KINDS[kind](obx) if kind in KINDS else FaultCode.UNSUPPORTED
+
+
+def _plain(obx: Segment) -> Told:
+    """`1101`, and also `<5` or `> 1000`, which many laboratories write where NM allows digits only."""
+    return _number(obx.text(VALUE)) if obx.is_plain(VALUE) else FaultCode.BAD_NUMBER
+
+
+def _structured(obx: Segment) -> Told:
+    """SN: comparator and number. A range, a ratio or a grade (`^70^-^105`, `^1^:^128`, `^3^+`) is no single number."""
+    if obx.text(VALUE, 3) or obx.text(VALUE, 4):
+        return FaultCode.UNSUPPORTED
+    if obx.delimiters.subcomponent in obx.raw(VALUE):
+        return FaultCode.BAD_NUMBER
+    comparator, number = obx.text(VALUE, 1), obx.text(VALUE, 2)
+    if comparator not in _COMPARATORS:
+        return FaultCode.UNSUPPORTED if comparator == "<>" else FaultCode.UNKNOWN_VALUE
+    if not _NUMBER.fullmatch(number):
+        return FaultCode.BAD_NUMBER
+    return Value(float(number), _COMPARATORS[comparator])
+
+
+def _coded(obx: Segment) -> Told:
+    """A number in the place of a code that has no system, or in the text beside no code; a code is no number.
+
+    Where they differ, as in `12^1101`, nothing says which of them is the result.
+    """
+    told = {text for component in (1, 2, 9) if (text := obx.text(VALUE, component))}
+    if obx.text(VALUE, 3) or obx.delimiters.subcomponent in obx.raw(VALUE) or len(told) != 1:
+        return FaultCode.BAD_NUMBER
+    return _number(told.pop())
+
+
+def _number(text: str) -> Told:
+    found = _COMPARED.fullmatch(text)
+    if found is None or not _NUMBER.fullmatch(found[2]):
+        return FaultCode.BAD_NUMBER
+    return Value(float(found[2]), found[1])
+
+
+KINDS: dict[str, Callable[[Segment], Told]] = {
+    "NM": _plain,
+    "ST": _plain,
+    "TX": _plain,
+    "SN": _structured,
+    "CE": _coded,
+    "CWE": _coded,
+}
+"""What is read of each kind of value in OBX-2; results of other kinds (FT, ED, RP, DT ...) are passed over."""

@@ -1,0 +1,158 @@
+"""What the command line does with the listener and with dead letters."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from app.errors import Conflict, NotFound, ServiceError
+from app.hl7v2 import submit
+from app.hl7v2.dead_letters import DeadLetters, Letter, Note
+from app.hl7v2.message_handler import Desk
+from app.hl7v2.mllp_connection import Limits
+from app.hl7v2.mllp_listener import Listener
+from app.hl7v2.mllp_security import may_send, tls_context
+from app.log import places
+from app.settings import Settings
+from app.store.engine import Database
+from app.submission.feeds import read_feed
+from app.timeline.times import microseconds
+
+
+class CannotListen(Exception):
+    """The listener cannot start; the text says why in a line."""
+
+
+def listen(settings: Settings, database: Database, study: str, port: int) -> None:
+    """Take messages into a study until a signal asks us to stop.
+
+    Raises `CannotListen` before anything is taken.
+    """
+    take = taker(settings, database, study)
+    letters = prepared(settings)
+    try:
+        context = tls_context(settings)
+    except OSError:
+        raise CannotListen(
+            "TLS cannot be used: a file of MYORESPONSE_MLLP_CERTIFICATE, _KEY or _CLIENT_CA cannot be read, does not "
+            "fit the others, or is a key with a password."
+        ) from None
+    listener = Listener(
+        Desk(study, take, letters),
+        Limits(settings.mllp_max_bytes, settings.mllp_timeout_seconds, settings.mllp_idle_seconds),
+        most=settings.mllp_connections,
+        may_send=lambda address: may_send(settings, address),
+        context=context,
+    )
+    asyncio.run(_serve(listener, listening_socket(settings.mllp_host, port), study))
+
+
+def taker(settings: Settings, database: Database, study: str) -> Callable[[bytes], submit.Reply]:
+    """The function that takes a message into the study now.
+
+    Raises `CannotListen` where the study is not there or has no secret for its identifiers.
+    """
+    now = microseconds(datetime.now(UTC))
+    try:
+        read_feed(database, study, settings.secret, now)
+    except NotFound:
+        raise CannotListen("There is no such study in this database; make it over the API first.") from None
+    except Conflict as conflict:
+        raise CannotListen(str(conflict)) from None
+
+    def take(message: bytes) -> submit.Reply:
+        at = microseconds(datetime.now(UTC))
+        return submit.take(database, study, message, secret=settings.secret, now=at)
+
+    return take
+
+
+def prepared(settings: Settings) -> DeadLetters:
+    """The dead letters, after a trial that they can be written."""
+    letters = DeadLetters(settings.dead_letters)
+    try:
+        letters.prepare()
+    except OSError:
+        raise CannotListen(
+            "The directory of MYORESPONSE_DEAD_LETTERS must be one that can be written and that only its owner may "
+            "enter (chmod 700): refused messages are kept there as they came."
+        ) from None
+    return letters
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 is any that is free."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, UnicodeError) as error:  # the latter for what cannot be a name of a host
+        why = error.strerror if isinstance(error, OSError) else "no host"
+        raise CannotListen(
+            f"Nothing can listen on {host}, port {port} ({why}): see MYORESPONSE_MLLP_HOST and --port."
+        ) from None
+
+
+async def _serve(listener: Listener, listening: socket.socket, study: str) -> None:
+    stopping = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    host, port = listening.getsockname()[:2]
+    sys.stdout.write(f"MLLP on {f'[{host}]' if ':' in host else host}:{port} for study {study}\n")
+    sys.stdout.flush()
+    await listener.run(listening, stopping)
+
+
+def listed(letters: Iterable[Letter]) -> Iterator[str]:
+    """A line for each letter: its file, when it came, its study, what was answered and what is wrong with it."""
+    for letter in letters:
+        note = letter.note()
+        yield f"{letter.file}  {_described(note) if note is not None else '(its note cannot be read)'}"
+
+
+def _described(note: Note) -> str:
+    times = f" ({note.times} times)" if note.times > 1 else ""
+    faults = "; ".join(f"{fault.place} {fault.code}".strip() for fault in note.faults)
+    answered = note.code or "not answered"
+    return f"{note.last_received:%Y-%m-%dT%H:%M:%SZ}{times}  {note.study}  {answered}  {faults or '-'}"
+
+
+class Sent(NamedTuple):
+    """The answer to a letter that was sent again, in words for its line; one that was accepted is removed."""
+
+    file: Path
+    accepted: bool
+    words: str
+
+
+def sent(settings: Settings, database: Database, files: Iterable[Path], study: str | None) -> Iterator[Sent]:
+    """Send letters again, each into the study of its note, else into `study`."""
+    for file in files:
+        letter = Letter(file)
+        note = letter.note()
+        try:
+            into = note.study if note is not None else study
+            if into is None:
+                yield Sent(file, False, "not sent: it has no note that names its study; use --study")
+            elif letter.is_cut_short():
+                yield Sent(file, False, "not sent: the message did not arrive whole; ask its sender for it")
+            else:
+                yield _send(letter, note, taker(settings, database, into))
+        except (CannotListen, ServiceError) as reason:
+            yield Sent(file, False, f"not sent: {reason}")
+        except Exception as error:  # its text may quote the message
+            yield Sent(file, False, f"not sent: {type(error).__name__} at {places(error)}")
+
+
+def _send(letter: Letter, note: Note | None, take: Callable[[bytes], submit.Reply]) -> Sent:
+    reply = take(letter.message())
+    if reply.code == "AA":
+        letter.remove()
+        return Sent(letter.file, True, "accepted and removed")
+    if note is not None:
+        letter.write_note(note.refused_again(reply.code, reply.faults))
+    faults = "; ".join(f"{fault.pointer} {fault.code}: {fault.sentence}".strip() for fault in reply.faults)
+    return Sent(letter.file, False, f"refused again, {reply.code}: {faults}")

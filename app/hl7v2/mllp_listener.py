@@ -1,0 +1,99 @@
+"""The listener: who is let in, and how it stops.
+
+All messages of the study pass one thread, in the order in which they were complete, whichever connection they came by:
+two corrections of one result are stored in the order of their arrival even if their sender changed the connection in
+between. There is nothing to be gained by more threads, because the ledger of a study has one writer at a time.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from app.hl7v2.message_handler import Desk
+from app.hl7v2.mllp_connection import Connection, Limits
+
+RELIEF_SECONDS = 1.0
+"""Pause after the system could not give us another connection, as when it has run out of descriptors."""
+log = logging.getLogger("myoresponse")
+
+
+class Listener:
+    """Serves the senders of one study on one socket."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        limits: Limits,
+        *,
+        most: int,
+        may_send: Callable[[str], bool],
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._desk = desk
+        self._limits = limits
+        self._most = most
+        self._may_send = may_send
+        self._context = context
+        self._served: dict[asyncio.Task[None], Connection] = {}
+
+    async def run(self, listening: socket.socket, stopping: asyncio.Event) -> None:
+        """Serve until `stopping` is set; then let nobody in, finish the messages that have arrived whole, acknowledge
+        them and close. The socket is closed afterwards.
+        """
+        listening.setblocking(False)
+        with ThreadPoolExecutor(1, "desk") as worker:
+            accepting = asyncio.create_task(self._accept(listening, worker))
+            asked = asyncio.create_task(stopping.wait())
+            try:
+                await asyncio.wait([accepting, asked], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                ended = accepting.done()
+                accepting.cancel()
+                asked.cancel()
+                listening.close()
+                await self._finish()
+            if ended:
+                accepting.result()
+
+    async def _finish(self) -> None:
+        for task, connection in self._served.items():
+            connection.stop()
+            if not connection.working:
+                task.cancel()
+        await asyncio.gather(*self._served, return_exceptions=True)
+
+    async def _accept(self, listening: socket.socket, worker: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, (address, *_) = await loop.sock_accept(listening)
+            except ConnectionError:  # it has left already
+                continue
+            except OSError:
+                log.warning("event=accept status=failed")
+                await asyncio.sleep(RELIEF_SECONDS)
+                continue
+            if objection := self._objection(address):
+                log.warning("event=turned-away sender=%s why=%s", address, objection)
+                accepted.close()
+                continue
+            connection = Connection(address, self._desk, worker, self._limits)
+            task = asyncio.create_task(connection.serve(accepted, self._context))
+            self._served[task] = connection
+            task.add_done_callback(self._served.pop)
+            task.add_done_callback(partial(_release, accepted))
+
+    def _objection(self, address: str) -> str | None:
+        """Why a sender is not let in, in a word; before TLS, so that strangers learn nothing and cost nothing."""
+        if not self._may_send(address):
+            return "unlisted"
+        return "full" if len(self._served) >= self._most else None
+
+
+def _release(accepted: socket.socket, _: asyncio.Task[None]) -> None:
+    """Close the socket of a conversation that is over, also of one that was stopped before its first step."""
+    accepted.close()

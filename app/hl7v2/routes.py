@@ -1,0 +1,102 @@
+"""HL7 v2 over HTTP: a message or a batch of them in, its acknowledgement out."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from app.errors import Conflict, NotFound, UnsupportedMediaType
+from app.hl7v2 import submit
+from app.http.dependencies import Now, State, StudyId
+from app.http.openapi import answers, reads, reference, refuses
+from app.http.problems import MEDIA_TYPE, Problem
+
+router = APIRouter(tags=["patients"])
+
+HL7V2 = "application/hl7-v2"
+ER7 = "x-application/hl7-v2+er7"
+"""The media types of HL7 over HTTP and of the FHIR tooling; both are the same text."""
+
+_ACCEPTED = {"Accept-Post": f"{HL7V2}, {ER7}", "Accept": f"{HL7V2}, {ER7}"}
+_MESSAGE = (
+    "MSH|^~\\&|LAB|ELAB-3|MYO|TRIAL|20050317080000+0900||ORU^R01^ORU_R01|4711|P|2.5.1\r"
+    "PID|1||10006579^^^WARD7||||19530401|F\r"
+    "OBR|1||77^ELAB-3|CHEM^Chemistry^L|||20050316094800+0900\r"
+    "OBX|1|NM|2157-6^Creatine kinase^LN||1101|U/L|30-163|H|||F\r"
+    "OBX|2|NM|2345-7^Glucose^LN||5.2|mmol/L|3.9-5.5|N|||F\r"
+    "NTE|1|L|Slightly haemolytic.\r"
+)
+_STORED = (
+    "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|QHWEKOPBDO3ARKQWQWAQ|P|2.5.1\r"
+    "MSA|AA|4711|skipped: code 1, segment 1\r"
+)
+_REFUSED = (
+    "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|BY75L6HQ3ZR7UTLQJZKQ|P|2.5.1\r"
+    "MSA|AE|4711\r"
+    "ERR||OBX^1^6|103^Table value not found^HL70357|E|unknown_unit|||"
+    "The unit is missing or is not in the table of accepted units; a unit is never guessed.\r"
+)
+
+
+def _text(example: str) -> dict[str, Any]:
+    return {"type": "string", "format": "binary", "examples": [example]}
+
+
+async def _body(request: Request) -> bytes:
+    """The bytes of the body. A `charset` beside the media type is passed over: MSH-18 of each message decides, which
+    travels with the message through every queue and file.
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType(
+            "Send the body without a content coding.", headers=_ACCEPTED | {"Accept-Encoding": "identity"}
+        )
+    if _media_type(request) not in {HL7V2, ER7}:
+        raise UnsupportedMediaType(f"Content-Type must be {HL7V2} or {ER7}.", headers=_ACCEPTED)
+    return await request.body()
+
+
+def _media_type(request: Request) -> str:
+    given = request.headers.getlist("content-type")
+    return given[0].partition(";")[0].strip().lower() if len(given) == 1 else ""
+
+
+def _acknowledged(description: str, example: str) -> dict[str, Any]:
+    documented = answers(description, _text(example), media_type=HL7V2)
+    documented["content"][ER7] = {"schema": _text(example)}
+    return documented
+
+
+_AT_FAULT = _acknowledged(
+    "The acknowledgement: AE, or AR where it is no message that is read here. A batch with any such message, too. "
+    "A problem document where the request itself is at fault.",
+    _REFUSED,
+)
+_AT_FAULT["content"][MEDIA_TYPE] = {"schema": reference(Problem)}
+
+
+@router.post(
+    "/v1/studies/{study}/hl7v2",
+    operation_id="postHl7v2",
+    summary="Take HL7 v2 messages",
+    response_class=Response,
+    openapi_extra=reads(
+        {HL7V2: _text(_MESSAGE), ER7: _text(_MESSAGE)},
+        "One message of type ORU^R01, ADT^A40 or ADT^A37, several of them, or a batch file.",
+    ),
+    responses={
+        **refuses(NotFound, Conflict, reading=True),
+        200: _acknowledged("The acknowledgement: AA, all was stored or had been before.", _STORED),
+        204: answers("All was stored; the sender wants no acknowledgement (MSH-15, MSH-16).", None),
+        422: _AT_FAULT,
+    },
+)
+def post_hl7v2(
+    request: Request, study: StudyId, state: State, now: Now, body: Annotated[bytes, Depends(_body)]
+) -> Response:
+    """Read and store messages as the MLLP listener does, and answer with the acknowledgement. Each message is stored as
+    a whole or not at all, and may be sent again: its acknowledgement is the same. Results of tests that are not kept
+    are counted in MSA-3; ERR names the segment and the field of what is at fault, and never repeats what stood there.
+    """
+    reply = submit.take(state.database, study, body, secret=state.settings.secret, now=now)
+    if reply.code == "AA":
+        return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
+    return Response(reply.ack, 422, media_type=_media_type(request))

@@ -1,0 +1,130 @@
+"""HL7 v2 messages: each is read and stored as one submission, and answered with its acknowledgement."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from app.errors import Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch_acknowledgement
+from app.hl7v2.batch import MOST_MESSAGES, Batch, body_of, messages_of
+from app.hl7v2.message import Envelope, opened, opened_batch
+from app.hl7v2.read_message import Read, read_message
+from app.readers.statements import Feed
+from app.store.engine import Database, Transaction
+from app.store.ledger import Counts
+from app.submission.feeds import read_feed
+from app.submission.loop import Submitter, patiently
+from app.timeline.normalize import MOST_FAULTS
+
+FORMAT = "hl7v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to one message, or to one batch.
+
+    `ack` is the acknowledgement in ER7, with CR line ends and in the character set of the message; it is empty where
+    the sender wants none. `code` is the application's (AA stored, AE at fault, AR not read at all) whatever kind of
+    acknowledgement is sent, and the worst one of a batch. Places of `faults` in a batch begin with the message:
+    `message[2].OBX[1]-5`. `counts` is `None` where nothing was stored.
+    """
+
+    ack: bytes
+    code: Code
+    faults: tuple[Fault, ...]
+    counts: Counts | None
+    skipped: Mapping[str, int]
+
+
+def take(
+    database: Database,
+    study: str,
+    message: bytes,
+    *,
+    secret: str | None,
+    now: int,
+    client: str | None = None,
+    pauses: Sequence[float] = (),
+) -> Reply:
+    """Read and store a message, or a batch of them one after the other, and answer it.
+
+    A message is stored as a whole or not at all; of a batch each message is for itself. Whatever the bytes are, they
+    are answered. Raises `NotFound` for an unknown study, `Conflict` where there is no secret for its identifiers or
+    another one than before, and `Busy`: then it may be sent again, also a batch that was stored in part.
+    """
+    feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
+    submitter = Submitter(database, study, FORMAT, now, feed, client, pauses)
+    body = body_of(message)
+    if sum(len(batch.messages) for batch in body.batches) > MOST_MESSAGES:
+        return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY)])
+    if not body.enveloped or not body.batches:
+        return _one(submitter, feed, body.batches[0].messages[0] if body.batches else [])
+    replies: list[Reply] = []
+    acks = []
+    for batch in body.batches:
+        of_batch = [
+            _numbered(_one(submitter, feed, lines), len(replies) + i) for i, lines in enumerate(batch.messages, 1)
+        ]
+        ack, wrong = _batch_ack(batch, of_batch)
+        replies += [*of_batch, *wrong]
+        acks.append(ack)
+    return _together(replies, b"".join(acks))
+
+
+def partition(body: bytes) -> list[bytes]:
+    """The messages of a batch file, or of several messages in one text, each to be taken by itself."""
+    return messages_of(body)
+
+
+def _one(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
+    envelope = opened(lines)
+    try:
+        read = read_message(envelope, feed)
+        counts = submitter.commit(lambda transaction: _store(transaction, submitter, read)) if read.histories else None
+    except MalformedDocument as refusal:
+        return _refused(envelope, "AR", refusal.faults)
+    except InvalidDocument as refusal:
+        return _refused(envelope, "AE", refusal.faults)
+    except Erased as refusal:
+        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.NO_SUBJECT, f"{refusal.title()}.")])
+    return Reply(acknowledgement(envelope, "AA", skipped=read.skipped), "AA", (), counts, read.skipped)
+
+
+def _store(transaction: Transaction, submitter: Submitter, read: Read) -> Counts:
+    """Store a message as one submission."""
+    counts = submitter.submit(submitter.builder(transaction), read.histories).counts
+    if read.ends_known_link and counts.added:
+        raise InvalidDocument(faults=[Fault("PID[2]-3", FaultCode.UNKNOWN_REFERENCE)])
+    return counts
+
+
+def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
+    return Reply(acknowledgement(envelope, code, faults), code, tuple(faults), None, {})
+
+
+def _numbered(reply: Reply, number: int) -> Reply:
+    """The outcome of a message of a batch, whose places begin with its number."""
+    return replace(reply, faults=_within(f"message[{number}]", reply.faults))
+
+
+def _batch_ack(batch: Batch, replies: Sequence[Reply]) -> tuple[bytes, list[Reply]]:
+    """The acknowledgement of a batch, and what is wrong with the batch itself as one more outcome."""
+    faults = batch.faults()
+    header = Envelope(()) if batch.header is None else opened_batch(batch.header)
+    ack = batch_acknowledgement(header, [reply.ack for reply in replies], faults)
+    return ack, [Reply(b"", "AE", tuple(faults), None, {})] if faults else []
+
+
+def _together(replies: Sequence[Reply], ack: bytes) -> Reply:
+    stored = [reply.counts for reply in replies if reply.counts is not None]
+    return Reply(
+        ack,
+        max((reply.code for reply in replies), key=CODES.index, default="AA"),
+        tuple(fault for reply in replies for fault in reply.faults)[:MOST_FAULTS],
+        Counts(*map(sum, zip(*stored, strict=True))) if stored else None,
+        sum((Counter(reply.skipped) for reply in replies), Counter()),
+    )
+
+
+def _within(message: str, faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    return tuple(replace(fault, pointer=f"{message}.{fault.pointer}".rstrip(".")) for fault in faults)

@@ -1,0 +1,1 @@
+"""What every HTTP door shares: problems, responses, conditional requests, dependencies, the description, the state."""

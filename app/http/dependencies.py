@@ -1,0 +1,203 @@
+"""What handlers are given: the state of the running application, and the checks that all requests share."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, cast, get_origin
+
+from fastapi import Depends, FastAPI, Header, Path, Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel
+
+from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
+from app.http.openapi import JSON
+from app.http.state import AppState
+from app.store.engine import Database
+from app.store.revisions import AsOf
+from app.timeline.times import CLOCK_SKEW, Moment, microseconds, read_time
+
+IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
+"""The identifiers of `timeline.document`, not of dots only: `.` and `..` mean something else in an address."""
+_JSON_TYPE = re.compile(r'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
+
+
+async def _state(request: Request) -> AppState:
+    return cast(AppState, request.state.app_state)
+
+
+async def _database(request: Request) -> Database:
+    return cast(AppState, request.state.app_state).database
+
+
+async def _now() -> int:
+    return microseconds(datetime.now(UTC))
+
+
+def latest(now: int) -> int:
+    """The latest instant that a document received now may name."""
+    return now + CLOCK_SKEW // timedelta(microseconds=1)
+
+
+State = Annotated[AppState, Depends(_state)]
+
+
+async def _place(request: Request) -> AsyncIterator[None]:
+    async with cast(AppState, request.state.app_state).limiter.place():
+        yield
+
+
+COMPUTES = Depends(_place, scope="function")
+"""For an operation whose answer takes computing; its place is free again before the answer is sent."""
+Store = Annotated[Database, Depends(_database)]
+Now = Annotated[int, Depends(_now)]
+"""Microseconds since 1970, read once for each request."""
+
+StudyId = Annotated[
+    str, Path(max_length=64, pattern=IDENTIFIER, description="Identifier of the study.", examples=["demo"])
+]
+PatientId = Annotated[
+    str, Path(max_length=64, pattern=IDENTIFIER, description="Pseudonym of the patient in the study.", examples=["P01"])
+]
+Limit = Annotated[int, Query(ge=1, le=500, description="Greatest number of items on a page.", examples=[100])]
+Cursor = Annotated[
+    str | None,
+    Query(
+        max_length=1_000, description="Where the page begins; only ever taken from `next`.", examples=["WzE2LCJQMTYiXQ"]
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="ETag of the version that this request is based on; 412 if there is a newer one.",
+        examples=['"0b5a9c1e7f"'],
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        description="ETag of the answer that the client has; 304 if it is still the same.",
+        examples=['"0b5a9c1e7f"'],
+    ),
+]
+OnlyIfAbsent = Annotated[
+    Literal["*"] | None, Header(alias="If-None-Match", description="`*`: only create, never replace.", examples=["*"])
+]
+Flag = Literal["true", "false"]
+
+
+async def _as_of(
+    now: Now,
+    revision: Annotated[
+        int | None,
+        Query(ge=0, le=2**53 - 1, description="Answer from the data and the protocol of this revision.", examples=[16]),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        Query(
+            max_length=40,
+            description="Answer from what had been received by this instant: RFC 3339 with an offset, not in the "
+            "future. The `+` of an offset is `%2B` in an address; a space in its place is read as `+`.",
+            examples=["2026-11-22T10:00:00Z"],
+        ),
+    ] = None,
+) -> AsOf:
+    if revision is not None and as_of is not None:
+        raise InvalidDocument(
+            faults=[Fault("/query/as_of", FaultCode.CONTRADICTION, "Give `revision` or `as_of`, not both.")]
+        )
+    if as_of is None:
+        return AsOf(revision)
+    moment = read_time(as_of.replace(" ", "+"), now)
+    if isinstance(moment, Moment) and moment.instant is not None:
+        return AsOf(received_by=moment.instant)
+    code = moment if isinstance(moment, FaultCode) else FaultCode.NO_OFFSET
+    future = "An answer can be given as of a past instant only." if code is FaultCode.FUTURE_TIME else None
+    raise InvalidDocument(faults=[Fault("/query/as_of", code, future)])
+
+
+At = Annotated[AsOf, Depends(_as_of)]
+"""The revision that a request asks for; the latest one where it names none."""
+
+
+async def only_known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the operation does not have, or one given twice that is not a list: neither may be
+    ignored.
+    """
+    given = [name for name, _ in request.query_params.multi_items()]
+    if not given:
+        return
+    known = _parameters(request.app)[request.scope["route"].endpoint]
+    faults = [
+        Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER)
+        for name, repeatable in known.items()
+        if not repeatable and given.count(name) > 1
+    ]
+    if not known.keys() >= set(given):
+        takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
+        detail = f"This resource does not take a query parameter of this name. {takes}"
+        faults.append(Fault("/query", FaultCode.UNKNOWN_PARAMETER, detail))
+    if faults:
+        raise InvalidDocument(faults=faults)
+
+
+def _parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
+    """The same as `known_parameters`, put together at the first request that has one: a start need not wait for it."""
+    known: dict[Callable[..., Any], dict[str, bool]] | None = getattr(app.state, "parameters", None)
+    if known is None:
+        known = app.state.parameters = known_parameters(app)
+    return known
+
+
+def known_parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
+    """The query parameters of each operation, those that the API description lists, by its function; and whether each
+    may be given more than once, as one that is declared as a list may.
+    """
+    return {
+        route.endpoint: _query_parameters(route.dependant)
+        for route in (context.original_route for context in iter_route_contexts(app.routes))
+        if isinstance(route, APIRoute)
+    }
+
+
+def _query_parameters(part: Dependant) -> dict[str, bool]:
+    """The query parameters of a function and of all that it depends on; a model stands for its fields."""
+    known: dict[str, bool] = {}
+    for each in part.query_params:
+        declared = each.field_info.annotation
+        fields = {each.alias: each.field_info}
+        if isinstance(declared, type) and issubclass(declared, BaseModel):
+            fields = {field.alias or name: field for name, field in declared.model_fields.items()}
+        known |= {name: get_origin(field.annotation) is list for name, field in fields.items()}
+    for dependency in part.dependencies:
+        known |= _query_parameters(dependency)
+    return known
+
+
+def body_of(*media_types: str) -> Callable[[Request], Awaitable[bytes]]:
+    """A dependency that gives the bytes of the body, if it is of one of these media types and not encoded."""
+    accepted = {"Accept-Post": ", ".join(media_types), "Accept": ", ".join(media_types)}
+
+    async def read(request: Request) -> bytes:
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType(
+                "Send the body without a content coding.", headers=accepted | {"Accept-Encoding": "identity"}
+            )
+        if media_type(request) not in media_types:
+            raise UnsupportedMediaType(f"Content-Type must be {' or '.join(media_types)}.", headers=accepted)
+        return await request.body()
+
+    return read
+
+
+def media_type(request: Request) -> str | None:
+    """The media type of the body without its parameters; `None` where it is not one that any operation reads."""
+    given = request.headers.getlist("content-type")
+    if len(given) != 1:
+        return None
+    return JSON if _JSON_TYPE.fullmatch(given[0].strip()) else given[0].strip().lower()
+
+
+JsonBody = Annotated[bytes, Depends(body_of(JSON))]

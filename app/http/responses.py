@@ -1,0 +1,153 @@
+"""Answers as bytes: JSON, ETags and conditional requests, lists in pages, and the media type that a client prefers.
+
+A cursor says where the next page of a list begins and at which revision the walk began. It is opaque to clients. Its
+signature covers what was asked (the list, the study, the filters), so that it cannot be carried over to another
+question, and nobody can make one up.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import Request, Response
+from pydantic_core import to_json
+
+from app import SOFTWARE
+from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.http.openapi import JSON
+from app.store.revisions import AsOf
+
+PINNED = frozenset({"cursor", "revision", "as_of"})
+"""What a cursor says already, so that the address of the next page does not."""
+_SIGNATURE_BYTES = 16
+_RANGE = re.compile(r"([!#$%&'*+.^_`|~\w-]+)/([!#$%&'*+.^_`|~\w-]+)", re.ASCII)
+_WEIGHT = re.compile(r"q=(0(\.\d{0,3})?|1(\.0{0,3})?)", re.ASCII | re.IGNORECASE)
+
+
+def written(document: Any) -> bytes:  # noqa: ANN401 - whatever JSON can say
+    """A document as JSON."""
+    return to_json(document, indent=2) + b"\n"
+
+
+def reply(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:  # noqa: ANN401
+    """A JSON answer."""
+    return Response(written(document), status, headers, JSON)
+
+
+def tagged(body: bytes, tag: str, if_none_match: str | None, media_type: str = JSON) -> Response:
+    """An answer with its ETag, or 304 where the client has it."""
+    if matches(if_none_match, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    return Response(body, headers={"ETag": tag}, media_type=media_type)
+
+
+def etag_from(*origin: Any) -> str:  # noqa: ANN401 - whatever JSON can say
+    """The strong ETag of an answer that is computed from these: the same ones and software give the same bytes."""
+    return f'"{hashlib.sha256(json.dumps([*origin, SOFTWARE]).encode()).hexdigest()[:32]}"'
+
+
+def etag_of(body: bytes) -> str:
+    """The strong ETag of a document by its bytes."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def matches(if_none_match: str | None, tag: str) -> bool:
+    """Whether If-None-Match names this ETag (weak comparison, RFC 9110 section 13.1.2)."""
+    named = [] if if_none_match is None else [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+    return "*" in named or tag in named
+
+
+def address(request: Request, path: str) -> str:
+    """An address of this service from the root of the host, so that it holds behind a proxy that renames the host."""
+    return f"{request.scope.get('root_path', '')}{path}"
+
+
+def page(request: Request, items: Sequence[Mapping[str, Any]], cursor: str | None) -> Response:
+    """A page of a list; the next one is the same request with another cursor."""
+    if cursor is None:
+        return reply({"items": items, "next": None})
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in PINNED]
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    following = address(request, f"{path}?{urlencode([*kept, ('cursor', cursor)])}")
+    return reply({"items": items, "next": following}, headers={"Link": f'<{following}>; rel="next"'})
+
+
+class Cursors:
+    """Makes and reads cursors; without a key of the operator's they end with the process."""
+
+    def __init__(self, key: str = "") -> None:
+        self._key = key.encode() or secrets.token_bytes(32)
+
+    def sign(self, question: Sequence[str | None], position: Sequence[str | int]) -> str:
+        """The cursor for a position in the answer to a question."""
+        written = json.dumps(position, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._signature(question, written) + written).rstrip(b"=").decode()
+
+    def read(self, question: Sequence[str | None], cursor: str) -> list[Any]:
+        """The position that a cursor stands for."""
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            raw = b""
+        signature, written = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._signature(question, written)):
+            fault = Fault(
+                "/query/cursor", FaultCode.MALFORMED, "This cursor was not made by this service for this list."
+            )
+            raise MalformedDocument("Begin the walk again without a cursor.", [fault])
+        position: list[Any] = json.loads(written)
+        return position
+
+    def walk(
+        self, question: Sequence[str | None], at: AsOf, cursor: str | None, *, start: str | int | None
+    ) -> tuple[AsOf, Any]:
+        """At which revision a list is read, and where its page begins: what the cursor says, or `at` and `start`."""
+        if cursor is None:
+            return at, start
+        if not at.latest:
+            fault = Fault("/query/cursor", FaultCode.CONTRADICTION, "A cursor names its revision; do not name another.")
+            raise InvalidDocument(faults=[fault])
+        revision, position = self.read(question, cursor)
+        return AsOf(revision), position
+
+    def _signature(self, question: Sequence[str | None], written: bytes) -> bytes:
+        asked = json.dumps(question, separators=(",", ":")).encode()
+        return hmac.digest(self._key, asked + b"\n" + written, hashlib.sha256)[:_SIGNATURE_BYTES]
+
+
+def preferred(accept: Sequence[str], offered: Sequence[str]) -> str | None:
+    """The media type that a client likes best of those offered, of equals the first; `None` where it takes none.
+
+    `accept` are the lines of the header Accept. Without any the first type offered is given. Parts that cannot be read
+    are ignored, and so are parameters other than the weight.
+    """
+    ranges = [found for part in ",".join(accept).split(",") if (found := _read(part)) is not None]
+    if not ranges:
+        return offered[0]
+    best = max(offered, key=lambda each: _weight(each, ranges))
+    return best if _weight(best, ranges) > 0 else None
+
+
+def _read(part: str) -> tuple[str, float] | None:
+    """A media range and its weight."""
+    name, *parameters = (each.strip() for each in part.split(";"))
+    if _RANGE.fullmatch(name) is None:
+        return None
+    weights = [found for each in parameters if (found := _WEIGHT.fullmatch(each)) is not None]
+    return name.lower(), float(weights[0].group(1)) if weights else 1.0
+
+
+def _weight(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """The weight of the most specific range that a media type lies in."""
+    kind = media_type.partition("/")[0]
+    for wanted in (media_type, f"{kind}/*", "*/*"):
+        weights = [weight for name, weight in ranges if name == wanted]
+        if weights:
+            return max(weights)
+    return 0.0

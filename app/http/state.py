@@ -1,0 +1,194 @@
+"""The state of the running application: what outlives a request; and the first analysis, done before anybody asks."""
+
+import gc
+import json
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import anyio
+import anyio.to_thread
+from cachetools import LRUCache
+
+from app.analyses import Options, report
+from app.errors import Busy
+from app.http.responses import Cursors
+from app.protocol.presets import SEED_2008
+from app.settings import Settings
+from app.store.engine import Database
+from app.timeline.cohort import Cohort
+from app.timeline.document import Timeline
+from app.timeline.normalize import normalise
+
+log = logging.getLogger("myoresponse")
+_DAYS = ["2005-03-14", "2005-04-11", "2005-04-18", "2005-04-25", "2005-05-09", "2005-06-06", "2005-08-01", "2005-10-01"]
+_LATEST = 2**62
+
+
+class Answers:
+    """The answers to questions that were asked lately; those of a study are dropped when a person is erased from it."""
+
+    LARGEST = 1_000_000
+    """Bytes of an answer that is kept: one that lists every patient may have a hundred times as many."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: LRUCache[str, tuple[str, bytes]] = LRUCache(most_bytes, getsizeof=lambda kept: len(kept[1]))
+        self._erasures: dict[str, int] = {}
+
+    def erasures(self, study: str) -> int:
+        """How often answers of the study were dropped; to be asked before its data are read."""
+        return self._erasures.get(study, 0)
+
+    def get(self, key: str) -> bytes | None:
+        """The answer kept under this key."""
+        with self._lock:
+            found = self._kept.get(key)
+            return found[1] if found else None
+
+    def keep(self, study: str, key: str, answer: bytes, erasures: int) -> None:
+        """Keep an answer, unless somebody was erased from the study since its data were read."""
+        with self._lock:
+            if self._erasures.get(study, 0) != erasures:
+                return
+            if len(answer) > min(self.LARGEST, self._kept.maxsize):
+                return
+            self._kept[key] = (study, answer)
+            while len(self._kept) > self._most:
+                self._kept.popitem()
+
+    def drop(self, study: str) -> None:
+        """Forget what was answered about a study."""
+        with self._lock:
+            self._erasures[study] = self._erasures.get(study, 0) + 1
+            for key in [key for key, (of, _) in self._kept.items() if of == study]:
+                del self._kept[key]
+
+
+class Scrubber:
+    """Sees to it that after an erasure no byte of what was deleted stays in the database's files."""
+
+    RETRY_SECONDS = 1.0
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._retrying: threading.Thread | None = None
+
+    def scrub(self) -> None:
+        """Scrub now; where a reader is in the way, again and again in the background."""
+        if self._database.scrub():
+            return
+        with self._lock:
+            if self._retrying is None or not self._retrying.is_alive():
+                self._retrying = threading.Thread(target=self._retry, name="scrub", daemon=True)
+                self._retrying.start()
+
+    def stop(self) -> None:
+        """End the retries; a scrub that is still due is tried once more."""
+        self._stopped.set()
+        if self._retrying is not None:
+            self._retrying.join()
+
+    def _retry(self) -> None:
+        while not self._stopped.wait(self.RETRY_SECONDS):
+            if self._database.scrub():
+                return
+        if not self._database.scrub():
+            log.warning("event=scrub status=due")
+
+
+class ComputeLimiter:
+    """Limits how many requests compute their answers at a time, and how many may wait for that.
+
+    They wait without a thread, so that everything else is served beside them.
+    """
+
+    AT_A_TIME = 4
+    """Half of the threads that serve requests."""
+    MOST_WAITING = 64
+
+    def __init__(self) -> None:
+        self._places = anyio.Semaphore(self.AT_A_TIME)
+
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return self._places.statistics().tasks_waiting
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait for a place and leave it free afterwards. Raises `Busy` where too many wait already."""
+        if self.waiting() >= self.MOST_WAITING:
+            raise Busy("Too many questions wait for their answers.")
+        async with self._places:
+            yield
+
+
+class Readiness:
+    """Whether the database can serve, looked up once a second at most: many probes cost no more than one."""
+
+    SECONDS = 1.0
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._ready = False
+        self._until = 0.0
+        self._thread = anyio.CapacityLimiter(1)
+
+    async def is_ready(self) -> bool:
+        """`ready`, asked in a thread of its own: a probe must not wait until a question is answered."""
+        return await anyio.to_thread.run_sync(self.ready, limiter=self._thread)
+
+    def ready(self) -> bool:
+        """Whether the database can be reached and has the tables of this version."""
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._ready = self._database.ready()
+                self._until = time.monotonic() + self.SECONDS
+            return self._ready
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """What handlers work with."""
+
+    settings: Settings
+    database: Database
+    answers: Answers
+    cursors: Cursors
+    scrubber: Scrubber
+    readiness: Readiness
+    limiter: ComputeLimiter
+
+
+@cache
+def warm() -> None:
+    """Answer every question about three invented patients whose CK becomes normal and does not stay so.
+
+    What is loaded by then stays: the collector is told so, or it would walk half a million objects of the libraries
+    again and again while timelines are stored.
+    """
+    report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
+    gc.collect()
+    gc.freeze()
+
+
+def _patient(number: int) -> Timeline:
+    ck = [900, 1000, 700, 500, 300 + number, 150, 140, 400]
+    document = {
+        "patient": {"id": f"W{number}"},
+        "lab_series": [{"code": "CK", "unit": "U/L", "upper_limit": 200, "times": _DAYS, "values": ck}],
+        "assessments": [
+            {"code": "MMT", "time": day, "score": 60 + number + 2 * visit} for visit, day in enumerate(_DAYS)
+        ],
+        "infusions": [{"time": "2005-04-11", "product": "IVIG"}],
+        "adverse_events": [{"onset": "2005-04-12", "term": "headache"}],
+    }
+    return Timeline.model_validate_json(json.dumps(document))

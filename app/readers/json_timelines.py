@@ -1,0 +1,286 @@
+"""Our own JSON: bytes become histories, or every fault of the document is named together."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import jiter
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
+from app.readers.faults import Found, Path, known_names, structure
+from app.readers.syntax import check_syntax, first_pass, value_faults
+from app.timeline.document import (
+    AdverseEvent,
+    Assessment,
+    Ended,
+    Infusion,
+    LabResult,
+    LabSeries,
+    Many,
+    Medication,
+    Patient,
+    Timeline,
+)
+from app.timeline.normalize import MOST_FAULTS, SECTIONS, History, Reading, normalise
+
+__all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
+
+MOST_FACTS = 100_000
+"""Facts of one patient in one document; who has more sends them in parts."""
+MOST_ITEMS = 50_000
+"""Timelines in one body."""
+MOST_BYTES = 1_000_000
+"""Bytes of a document without timelines; the greatest protocol anybody writes has some ten thousand."""
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+AnyPart = TypeVar("AnyPart")
+_TIMELINES = TypeAdapter(Many[Timeline])
+_NEXT = re.compile(r"[ \t\r\n,]*(?=[^ \t\r\n,\]])")
+_PARTS: dict[str, type[BaseModel]] = {"patient": Patient, "ended": Ended}
+_ITEMS: dict[str, type[BaseModel]] = {
+    "labs": LabResult,
+    "lab_series": LabSeries,
+    "assessments": Assessment,
+    "infusions": Infusion,
+    "medications": Medication,
+    "adverse_events": AdverseEvent,
+}
+_RESTS_ON: dict[FaultCode, frozenset[str]] = {
+    FaultCode.MISSING: frozenset({"status"}),
+    FaultCode.MASS_UNIT: frozenset({"code"}),
+    FaultCode.UNIT_MISMATCH: frozenset({"code"}),
+    FaultCode.OFF_SCALE: frozenset({"code", "scale_max"}),
+    FaultCode.SCALE_NOT_DECLARABLE: frozenset({"code"}),
+    FaultCode.REVERSED_LIMITS: frozenset({"upper_limit", "upper_limits"}),
+    FaultCode.REVERSED_PERIOD: frozenset({"start"}),
+    FaultCode.DOSE_WITHOUT_UNIT: frozenset({"dose"}),
+    FaultCode.LENGTH_MISMATCH: frozenset({"times"}),
+}
+"""The fields beside its own on which a fault of meaning rests; one that is not here rests on its own field alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One timeline of many: its place among them from 0, and its history or why it has none."""
+
+    index: int
+    history: History | None
+    error: ServiceError | None
+
+    @property
+    def subject(self) -> str | None:
+        """The patient; `None` where the item could not be read."""
+        return None if self.history is None else self.history.patient
+
+
+def read_timeline(body: bytes, latest: int) -> History:
+    """One timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
+
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with every fault of the document.
+    """
+    try:
+        first_pass(body)
+        return _history(Timeline.model_validate_json(body), latest)
+    except (InvalidDocument, ValidationError):
+        raise _refused(_faults(body, Timeline, latest)) from None
+
+
+def read_array(body: bytes, latest: int) -> list[Item]:
+    """The timelines of a JSON array. A bad one harms no other, but what is no JSON is refused as a whole."""
+    document = check_syntax(body)
+    if not isinstance(document, list):
+        raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE)])
+    _check_count(len(document))
+    del document
+    if not any(value_faults(body, frozenset())):
+        try:
+            timelines = _TIMELINES.validate_json(body)
+        except ValidationError:
+            pass
+        else:
+            return [_item(i, _history, timeline, latest) for i, timeline in enumerate(timelines)]
+    return [_item(i, read_timeline, part, latest) for i, part in enumerate(_elements(body))]
+
+
+def read_ndjson(body: bytes, latest: int) -> list[Item]:
+    """The timelines of a text with one on each line; blank lines do not count. A bad line harms no other."""
+    _check_count(body.count(b"\n"))
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    return [_item(i, read_timeline, line, latest) for i, line in enumerate(lines)]
+
+
+def read_item(index: int, text: bytes | None, latest: int) -> Item:
+    """One timeline of a stream of lines; a line without its text was too long to be kept."""
+    if text is None:
+        return Item(index, None, TooLarge("The line is longer than a body may be."))
+    return _item(index, read_timeline, text, latest)
+
+
+def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) -> AnyModel:
+    """Any other JSON document, read as strictly; only one that brings `timelines` may be large.
+
+    With `latest`, the refusal of a document with `timelines` in it names the faults of those as `read_timeline` would;
+    where nothing else is wrong they are left to whoever reads the timelines.
+    """
+    if "timelines" not in model.model_fields and len(body) > MOST_BYTES:
+        raise TooLarge(f"This document may have {MOST_BYTES} bytes.")
+    try:
+        first_pass(body)
+        return model.model_validate_json(body)
+    except (InvalidDocument, ValidationError):
+        raise _refused(_faults(body, model, latest)) from None
+
+
+def together(items: Iterable[Item]) -> ServiceError | None:
+    """The refusal of all items if any is refused, every pointer beginning with the index of its item."""
+    refused = [item for item in items if item.error is not None]
+    if not refused:
+        return None
+    faults = [
+        Fault(pointer(item.index) + fault.pointer, fault.code, fault.detail)
+        for item in refused
+        for fault in (item.error.faults if item.error else ())
+    ]
+    worst = next(
+        (kind for kind in (MalformedDocument, TooLarge) if any(isinstance(i.error, kind) for i in refused)), None
+    )
+    return (worst or InvalidDocument)(None, faults)
+
+
+def _item(index: int, read: Callable[[AnyPart, int], History], part: AnyPart, latest: int) -> Item:
+    try:
+        return Item(index, read(part, latest), None)
+    except ServiceError as error:
+        return Item(index, None, error)
+
+
+def _history(timeline: Timeline, latest: int) -> History:
+    rows = sum(len(getattr(timeline, section)) for section in SECTIONS.values())
+    if rows + sum(len(series.times) for series in timeline.lab_series) > MOST_FACTS:
+        raise TooLarge(f"A timeline may bring {MOST_FACTS} facts at a time.")
+    return normalise(timeline, latest)
+
+
+def _check_count(items: int) -> None:
+    if items > MOST_ITEMS:
+        raise TooLarge(f"A body may hold {MOST_ITEMS} timelines.")
+
+
+def _elements(body: bytes) -> Iterator[bytes]:
+    """The elements of a JSON array as they were written."""
+    text, scan = body.decode(), json.JSONDecoder().raw_decode
+    at = text.index("[") + 1
+    while (found := _NEXT.match(text, at)) is not None:
+        _, at = scan(text, found.end())
+        yield text[found.end() : at].encode()
+
+
+def _refused(faults: Iterable[Fault]) -> InvalidDocument:
+    listed: dict[tuple[str, FaultCode], Fault] = {}
+    for fault in faults:
+        listed.setdefault((fault.pointer, fault.code), fault)
+        if len(listed) == MOST_FAULTS:
+            return InvalidDocument(f"Only the first {MOST_FAULTS} faults are listed.", listed.values())
+    return InvalidDocument(faults=listed.values())
+
+
+def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator[Fault]:
+    """Every fault of a document that is known to have some, up to as many as are listed."""
+    yield from value_faults(body, known_names(model))
+    document = jiter.from_json(body)
+    found = list(islice(structure(document, model), MOST_FAULTS))
+    yield from (each.fault() for each in found)
+    if latest is None:
+        return
+    if model is Timeline:
+        yield from _meaning(document, found, latest)
+    elif isinstance(document, dict) and isinstance(document.get("timelines"), list):
+        below: dict[Path, list[Found]] = {}
+        for each in found:
+            below.setdefault(each.path[:2], []).append(each._replace(path=each.path[2:]))
+        for i, part in enumerate(document["timelines"]):
+            for fault in _meaning(part, below.get(("timelines", i), ()), latest):
+                yield Fault(pointer("timelines", i) + fault.pointer, fault.code, fault.detail)
+
+
+def _meaning(document: Any, found: Iterable[Found], latest: int) -> Iterator[Fault]:  # noqa: ANN401
+    """The faults that only the reading of a timeline shows, in spite of those of its structure.
+
+    Parts with a fault of structure are mended with documented examples, so that everything else can be read. Of what is
+    then found in a mended part, only that is told which the mending has nothing to do with.
+    """
+    mended: dict[Path, set[Path]] = {}
+    for each in found:
+        part = _part(each.path)
+        inside = mended.setdefault(part, set())
+        if each.code is not FaultCode.UNKNOWN_FIELD:
+            inside.add(each.path[len(part) :])
+    try:
+        timeline = Timeline.model_validate_json(json.dumps(_mended_document(document, mended)))
+    except ValidationError:  # there are more faults than were looked for
+        return
+    reading = Reading(latest)
+    reading.history(timeline)
+    for fault in reading.faults:
+        path: Path = tuple(int(step) if step.isdecimal() else step for step in fault.pointer.split("/")[1:])
+        part = _part(path)
+        if fault.code is FaultCode.CONFLICTING_DUPLICATE:
+            told = _shelf(part) not in map(_shelf, mended)  # the other of the two may be an example
+        else:
+            told = not _in_doubt(path[len(part) :], fault.code, mended.get(part, ()))
+        if told:
+            yield fault
+
+
+def _in_doubt(place: Path, code: FaultCode, mended: Iterable[Path]) -> bool:
+    """Whether a fault inside a part may come of the mending."""
+    rests_on = _RESTS_ON.get(code, frozenset())
+    if code is FaultCode.LENGTH_MISMATCH:  # an element in another's place leaves the length as it was
+        mended = [other for other in mended if len(other) < 2]
+    return any(place[: len(other)] == other or other[0] in rests_on for other in mended)
+
+
+def _part(path: Path) -> Path:
+    """The part of a timeline that a path leads into: the patient, the end, or one item of a list."""
+    return path[:1] if path[:1] in {("patient",), ("ended",)} else path[:2]
+
+
+def _shelf(part: Path) -> str | int | None:
+    """Where the facts of a part go, for results come from two lists."""
+    return "labs" if part[:1] == ("lab_series",) else next(iter(part), None)
+
+
+def _mended_document(document: Any, mended: dict[Path, set[Path]]) -> dict[str, Any]:  # noqa: ANN401
+    whole: dict[str, Any] = {}
+    if not isinstance(document, dict):
+        document = {}
+    for name, model in _PARTS.items():
+        part = document.get(name)
+        if part is not None or name == "patient":
+            whole[name] = _mended_part(part, model, mended[(name,)]) if (name,) in mended else part
+    for name, model in _ITEMS.items():
+        items = document.get(name)
+        if isinstance(items, list):
+            whole[name] = [
+                _mended_part(item, model, mended[name, i]) if (name, i) in mended else item
+                for i, item in enumerate(items)
+            ]
+    return whole
+
+
+def _mended_part(part: object, model: type[BaseModel], mended: set[Path]) -> dict[str, Any]:
+    """A part without its faulty and its unknown fields; required ones and elements are replaced by their examples."""
+    examples = {name: (field.examples or [None])[0] for name, field in model.model_fields.items()}
+    kept = {name: value for name, value in part.items() if name in examples} if isinstance(part, dict) else {}
+    for field, *index in mended - {()}:
+        name = str(field)
+        if index and isinstance(kept.get(name), list):
+            kept[name] = [*kept[name]]
+            kept[name][index[0]] = examples[name][0]
+        else:
+            kept.pop(name, None)
+    return {name: examples[name] for name, field in model.model_fields.items() if field.is_required()} | kept

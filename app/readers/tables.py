@@ -1,0 +1,374 @@
+"""A table of results as CSV: one result a row, columns by name, written in the dialect that the sender declares.
+
+Nothing about the dialect is found out from the content. What one guess takes for a decimal comma another takes for a
+thousand, and both go through; a body that looks like another dialect is refused, with the guess in the refusal.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+from unicodedata import category, normalize
+
+from app.errors import (
+    Fault,
+    FaultCode,
+    InvalidDocument,
+    MalformedDocument,
+    ServiceError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
+from app.readers.pseudonyms import Identifier
+from app.readers.statements import Feed, Place, Skipped, Statement, history_of
+from app.timeline.document import LabResult
+from app.timeline.facts import FIELDS, History
+from app.timeline.normalize import MOST_FAULTS
+from app.timeline.times import with_offset
+from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
+
+REQUIRED = ("patient", "code", "time", "value", "unit")
+COLUMNS = (*dict.fromkeys((*REQUIRED, *LabResult.model_fields)), "code_system", "code_text")
+"""Every field of a result has a column."""
+MOST_ROWS = 500_000
+"""Results of one table; who has more sends it in parts."""
+
+Delimiter = Literal[",", ";", "\t"]
+DecimalMark = Literal[".", ","]
+
+_DELIMITERS: dict[Delimiter, str] = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_AS_SENT = [field for field in FIELDS["labs"] if field.name in COLUMNS]
+_NUMBER_CELLS = [field.name for field in _AS_SENT if field.type is float]
+_TEXT_CELLS = [field.name for field in _AS_SENT if field.type is str and field.name not in {"code", "time", "id"}]
+_PLACES = {name: f"/{name}" for name in COLUMNS}
+_BOUND = re.compile(r"(<=|>=|<|>) *")
+_WHOLE = re.compile(r"\d{1,16}", re.ASCII)
+_NUMBERS: dict[DecimalMark, re.Pattern[str]] = {
+    mark: re.compile(rf"-?(?:\d{{1,40}}(?:{re.escape(mark)}\d{{1,40}})?|{re.escape(mark)}\d{{1,40}})", re.ASCII)
+    for mark in (".", ",")
+}
+_LIKE_THE_OTHER = re.compile(r"-?\d+[.,](?!\d{3}$)\d+", re.ASCII)
+"""A number in the other dialect. `1,234` is none of them: it may be a thousand, and nobody should be led astray."""
+_COMPUTED = re.compile(r"\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+", re.IGNORECASE)
+_ERROR = re.compile(r"#(?!\d).*")
+_NOBODY = frozenset({"na", "n.a.", "n/a", "nan", "nil", "none", "null", "unknown"})
+"""What databases and people write where there is no number."""
+_TIME = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:(?:\.0{1,9})|(\.\d{1,9}))?(Z|[+-]\d{2}:\d{2})?)?", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a table is written: what stands between cells and before decimals, and the words of cells without content.
+
+    An empty cell never has content. The words are compared with whole cells, without the spaces around them.
+    """
+
+    delimiter: Delimiter = ","
+    decimal: DecimalMark = "."
+    missing: frozenset[str] = frozenset()
+
+
+class Trouble(NamedTuple):
+    """Why a cell cannot be read; `detail` is a guess for the sender to check."""
+
+    code: FaultCode
+    detail: str | None = None
+
+
+class Row(NamedTuple):
+    """A row with a result that is kept: the line of the body on which it begins, from 1, and its cells."""
+
+    line: int
+    cells: Sequence[str]
+
+
+class PatientResults(NamedTuple):
+    """What a table says of one patient: their history, or why it has none.
+
+    `subject` is `None` for the rows that name no patient, which are told together.
+    """
+
+    subject: str | None
+    history: History | None
+    error: ServiceError | None
+
+
+@dataclass(slots=True)
+class Table:
+    """A table that could be taken apart: its rows by patient, in the order of their first ones."""
+
+    feed: Feed
+    dialect: Dialect
+    columns: Sequence[str]
+    rows: int = 0
+    skipped: Counter[Skipped] = field(default_factory=Counter)
+    _of: dict[str | None, list[Row]] = field(default_factory=dict)
+    _stray: list[Fault] = field(default_factory=list)
+    _subjects: dict[str | None, str | Trouble] = field(default_factory=dict)
+
+    def take(self, row: Row) -> None:
+        """Lay a row to its patient, or count it where it says nothing that is kept.
+
+        Raises `TooLarge` where there are more rows or patients than one body may hold.
+        """
+        self.rows += 1
+        if self.rows > MOST_ROWS:
+            raise TooLarge(f"A table may hold {MOST_ROWS} rows.")
+        if len(row.cells) != len(self.columns):
+            self._lose(Fault(f"/{row.line}", FaultCode.RAGGED_ROW))
+            return
+        given = self._given(row)
+        why = self._left_alone(given)
+        if why is not None:
+            self.skipped[why] += 1
+            return
+        subject = self._subject(given.get("patient"))
+        if isinstance(subject, Trouble):
+            self._lose(Fault(f"/{row.line}/patient", *subject))
+            return
+        self._of.setdefault(subject, []).append(row)
+        if len(self._of) > MOST_ITEMS:
+            raise TooLarge(f"A table may hold {MOST_ITEMS} patients.")
+
+    def read(self) -> Iterator[PatientResults]:
+        """What the table says of each patient, one after the other: a bad row keeps out the others of its patient."""
+        for subject, rows in self._of.items():
+            if subject is None:
+                yield PatientResults(None, None, InvalidDocument(faults=self._stray))
+            elif len(rows) > MOST_FACTS:
+                yield PatientResults(subject, None, TooLarge(f"A patient may have {MOST_FACTS} rows in one table."))
+            else:
+                yield self._read(subject, rows)
+
+    def _read(self, subject: str, rows: Sequence[Row]) -> PatientResults:
+        statements: list[Statement] = []
+        faults: list[Fault] = []
+        for row in rows:
+            statement, troubles = self._statement(row)
+            if not troubles:
+                statements.append(statement)
+            elif len(faults) < MOST_FAULTS:
+                faults += [Fault(f"/{row.line}/{name}", *trouble) for name, trouble in troubles.items()]
+                # By itself, or what was put in the place of an unreadable cell could look like another row.
+                faults += history_of(subject, [statement], self.feed.latest)[1]
+        history, found = history_of(subject, statements, self.feed.latest)
+        faults += found
+        if not faults:
+            return PatientResults(subject, history, None)
+        return PatientResults(subject, None, InvalidDocument(faults=faults[:MOST_FAULTS]))
+
+    def _statement(self, row: Row) -> tuple[Statement, dict[str, Trouble]]:
+        """The result of a row, and what is wrong with cells of it; those are left out of it, or filled with what is
+        right by itself where a result must have them.
+        """
+        given = self._given(row)
+        read: dict[str, Any] = {"code": self._meaning(given)}
+        read |= {"status": "final"} | {name: given[name] for name in _TEXT_CELLS if name in given}
+        read["time"] = self._time(given["time"]) if "time" in given else Trouble(FaultCode.MISSING)
+        if "issued" in given:
+            read["issued"] = self._time(given["issued"])
+        for name in _NUMBER_CELLS:
+            if name in given:
+                read |= self._bounded(given) if name == "value" else {name: self._number(given[name])}
+        if "version" in given:
+            whole = _WHOLE.fullmatch(given["version"])
+            read["version"] = int(given["version"]) if whole else Trouble(FaultCode.BAD_NUMBER)
+        if "id" in given:
+            number = self.feed.pseudonyms.number(given.get("source", given.get("lab")), given["id"])
+            read["id"] = _not_a_number(given["id"]) or number
+        fields, troubles = _sorted_out(read)
+        return Statement("labs", fields, Place(f"/{row.line}", _PLACES)), troubles
+
+    def _given(self, row: Row) -> dict[str, str]:
+        """The cells of a row that have content, by column."""
+        missing = self.dialect.missing
+        stripped = zip(self.columns, map(str.strip, row.cells), strict=True)
+        return {name: cell for name, cell in stripped if cell and cell not in missing}
+
+    def _left_alone(self, given: Mapping[str, str]) -> Skipped | None:
+        if "code" in given:
+            meaning = self._meaning(given)
+            if meaning is None or not (isinstance(meaning, FaultCode) or meaning in LAB_CODES):
+                return "code"
+        # A result without a value says nothing, unless its status says that there is none any more.
+        status = given.get("status", "final")
+        return "value" if "value" not in given and status in STATUSES and status not in WITHDRAWN else None
+
+    def _meaning(self, given: Mapping[str, str]) -> str | FaultCode | None:
+        """What the code of a row says. One without a system is ours or LOINC, as in our own format."""
+        if "code" not in given:
+            return FaultCode.MISSING
+        system, code = given.get("code_system"), given["code"]
+        if system is None and code in LAB_CODE_OF:
+            system, code = OWN_SYSTEM, LAB_CODE_OF[code]
+        return self.feed.codes.meaning([Coding(system, code, given.get("code_text"))])
+
+    def _subject(self, written: str | None) -> str | Trouble:
+        if written not in self._subjects:
+            given = [] if written is None else [Identifier(None, written)]
+            subject = self.feed.pseudonyms.patient(given)
+            self._subjects[written] = _not_a_number(written or "") or _sound(subject)
+        return self._subjects[written]
+
+    def _lose(self, fault: Fault) -> None:
+        self._of.setdefault(None, [])
+        if len(self._stray) < MOST_FAULTS:
+            self._stray.append(fault)
+
+    def _bounded(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """The value, and the comparator where it stands before the value."""
+        bound = _BOUND.match(given["value"])
+        if bound is None:
+            return {"value": self._number(given["value"])}
+        comparator = Trouble(FaultCode.REPEATED_VALUE) if "comparator" in given else bound[1]
+        return {"value": self._number(given["value"][bound.end() :]), "comparator": comparator}
+
+    def _number(self, written: str) -> float | Trouble:
+        mark = self.dialect.decimal
+        if _NUMBERS[mark].fullmatch(written):
+            return float(written.replace(",", "."))
+        other: DecimalMark = "," if mark == "." else "."
+        guess = None
+        if other in written and _LIKE_THE_OTHER.fullmatch(written):
+            guess = f"This looks like a number with a decimal mark `{other}`; declare decimal={other} if it is."
+        return Trouble(FaultCode.BAD_NUMBER, guess)
+
+    def _time(self, written: str) -> str | Trouble:
+        """A time as our own format writes it; one without an offset is of the zone that the study declares."""
+        shape = _TIME.fullmatch(written)
+        if shape is None:
+            return Trouble(FaultCode.BAD_TIME)
+        day, clock, seconds, fraction, offset = shape.groups()
+        if clock is None:
+            return str(day)
+        at = f"{day}T{clock}{seconds or ':00'}{fraction or ''}"
+        if offset is not None:
+            return f"{at}{offset}"
+        local = with_offset(at, self.feed.zone) if self.feed.zone is not None else FaultCode.NO_OFFSET
+        return Trouble(local) if isinstance(local, FaultCode) else local
+
+
+def read_table(body: bytes, dialect: Dialect, feed: Feed) -> Table:
+    """The rows of a table by patient.
+
+    Raises `UnsupportedMediaType` where the bytes are not UTF-8, `MalformedDocument` where cells or rows do not end,
+    `InvalidDocument` with every fault of the header, and `TooLarge`. What is wrong with a row is told by `Table.read`.
+    """
+    rows = _rows(body, dialect)
+    header = next(rows, None)
+    if header is None:
+        raise MalformedDocument("There is no header.", [Fault("", FaultCode.MALFORMED)])
+    columns = [cell.strip() for cell in header.cells]
+    faults = list(islice(_header_faults(header.line, columns, dialect), MOST_FAULTS))
+    if faults:
+        raise InvalidDocument(faults=faults)
+    table = Table(feed, dialect, columns)
+    for row in rows:
+        table.take(row)
+    return table
+
+
+def _rows(body: bytes, dialect: Dialect) -> Iterator[Row]:
+    """The rows that have any content, read line by line: a body is never in memory a second time as text."""
+    if body.startswith(_UTF16):
+        raise _not_utf8()
+    if b"\0" in body:
+        line = body.count(b"\n", 0, body.index(b"\0")) + 1
+        raise MalformedDocument(f"There is a NUL on line {line}.", [Fault(f"/{line}", FaultCode.MALFORMED)])
+    text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, delimiter=dialect.delimiter, strict=True, skipinitialspace=dialect.delimiter != "\t")
+    begun = 1
+    try:
+        for cells in reader:
+            if any(map(str.strip, cells)):
+                yield Row(begun, cells)
+            begun = reader.line_num + 1
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
+    except csv.Error:
+        detail = f"A quoted cell of the row that begins on line {begun} does not end as it should."
+        raise MalformedDocument(detail, [Fault(f"/{begun}", FaultCode.MALFORMED)]) from None
+
+
+def _not_utf8() -> UnsupportedMediaType:
+    return UnsupportedMediaType(
+        "A table is read as UTF-8, with or without a byte order mark.", [Fault("", FaultCode.UNKNOWN_ENCODING)]
+    )
+
+
+def _header_faults(line: int, columns: Sequence[str], dialect: Dialect) -> Iterator[Fault]:
+    """What is wrong with the header; columns are named by their number, for their names are the sender's text."""
+    other = _another_delimiter(columns, dialect)
+    if other is not None:
+        guess = f"This looks like a header with {_DELIMITERS[other]} between its cells; declare the delimiter if it is."
+        yield Fault(f"/{line}", FaultCode.UNKNOWN_COLUMN, guess)
+        return
+    for number, name in enumerate(columns, 1):
+        if name not in COLUMNS:
+            yield Fault(f"/{line}/{number}", FaultCode.UNKNOWN_COLUMN)
+        elif name in columns[: number - 1]:
+            yield Fault(f"/{line}/{number}", FaultCode.REPEATED_COLUMN)
+    for name in REQUIRED:
+        if name not in columns:
+            yield Fault(f"/{line}/{name}", FaultCode.MISSING)
+
+
+def _another_delimiter(columns: Sequence[str], dialect: Dialect) -> Delimiter | None:
+    """The delimiter by which a header that is none by the declared one would be one."""
+    for other in _DELIMITERS:
+        names = {name.strip(' "') for cell in columns for name in cell.split(other)}
+        if other != dialect.delimiter and names.issuperset(REQUIRED):
+            return other if not set(REQUIRED).issubset(columns) else None
+    return None
+
+
+def _sound(subject: str | FaultCode) -> str | Trouble:
+    return Trouble(subject) if isinstance(subject, FaultCode) else subject
+
+
+def _not_a_number(written: str) -> Trouble | None:
+    """Why a cell cannot be the number of a patient or a result, though it would make a pseudonym like any other.
+
+    Different numbers that a spreadsheet has rounded look alike, and so do all that are unknown: they would become one
+    patient. One number with decimals and without, or in two kinds of characters, would become two.
+    """
+    if _COMPUTED.fullmatch(written):
+        why = "This looks like a number that a program has rounded or given decimals; keep its column as text."
+        return Trouble(FaultCode.BAD_IDENTIFIER, why)
+    nobody = _ERROR.match(written) is not None or written.lower() in _NOBODY
+    if nobody or (written and not any(map(str.isalnum, written))):
+        why = "This looks like a word for a number that is not there; declare it in `missing` if it is."
+        return Trouble(FaultCode.BAD_IDENTIFIER, why)
+    if not written.isascii() and (
+        normalize("NFKC", written) != written or any(category(each) == "Cf" for each in written)
+    ):
+        why = "There are invisible characters in it, or letters or digits of another width."
+        return Trouble(FaultCode.BAD_IDENTIFIER, why)
+    return None
+
+
+def _sorted_out(read: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Trouble]]:
+    """The fields that could be read, and the troubles of the others."""
+    troubles = {
+        name: value if isinstance(value, Trouble) else Trouble(value)
+        for name, value in read.items()
+        if isinstance(value, Trouble | FaultCode)
+    }
+    if not troubles:
+        return read, troubles
+    fields = {name: value for name, value in read.items() if name not in troubles}
+    if "code" in troubles:
+        fields |= {"code": "CK", "unit": "U/L"}  # of an unknown code a unit is neither right nor wrong
+    if "time" in troubles:
+        fields["time"] = "2000-01-01"
+    if "value" in troubles:
+        fields["value"] = 0.0
+    return fields, troubles
