@@ -110,7 +110,7 @@ def mllp(
     settings = read_settings()
 
     from app.hl7v2 import mllp_command
-    from app.hl7v2.mllp_security import objection_to_exposure
+    from app.hl7v2.mllp_listener import objection_to_exposure
     from app.log import log_to_stdout
 
     if objection := objection_to_exposure(settings):
@@ -170,7 +170,7 @@ def import_(
     settings = read_settings()
 
     from app.bulk import command
-    from app.bulk.steps import Into
+    from app.bulk.import_files import Into
     from app.errors import Conflict, NotFound
     from app.readers.tables import Dialect
 

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Response
 from app import __version__
 from app.api import about, analyses, calculators, docs, home, patients, protocols, revisions, studies, timelines
 from app.datasets import routes as datasets
-from app.fhir import operation_outcome, routes_read, routes_write
+from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
 from app.http.dependencies import only_known_parameters
@@ -131,6 +131,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         calculators,
         revisions,
         routes_read,
+        routes_about,
         routes_write,
     )
     app.include_router(about.health)

@@ -1,21 +1,147 @@
 """What the commands `import` and `export` do, and what they say of it."""
 
+import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import typer
 
-from app.bulk.exports import export_study
 from app.bulk.file_formats import Format, format_of, records
-from app.bulk.import_files import import_file
-from app.bulk.rejects import Rejects, reason, reasons_of
-from app.bulk.steps import Into, Step
+from app.bulk.import_files import Into, Refusal, Step, import_file
+from app.errors import Erased, NotFound
 from app.store.engine import Database
+from app.store.revisions import AsOf
+from app.store.snapshot import StudyAt, study_at
+from app.timeline.normalize import SECTIONS
+
+PAGE = 100
+"""Patients that are listed at a time; each is read by itself, so that one patient is held at most."""
+MOST_FACTS = 20_000
+"""Facts on one line; a patient with more has several lines, which a reader merges."""
+
+Opened = Callable[[], AbstractContextManager[StudyAt]]
+"""Opens the study at the revision that is exported."""
+
+
+def export_study(database: Database, study: str) -> tuple[int, Iterator[bytes]]:
+    """The latest revision of a study, and its timelines at it, line by line in order of the patients.
+
+    A revision never changes, so that all lines are of one state however long it takes to take them; only a person who
+    is erased meanwhile is left out. What has been withdrawn or superseded is not exported. Raises `NotFound`.
+    """
+    with study_at(database, study) as found:
+        revision = found.revision
+    return revision, _lines(partial(study_at, database, study, AsOf(revision), though_erased=True))
+
+
+def _lines(opened: Opened) -> Iterator[bytes]:
+    for patient in _patients(opened):
+        try:
+            with opened() as study:
+                document = study.timeline(patient)
+        except (Erased, NotFound):
+            continue
+        for part in _parts(document):
+            yield json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _patients(opened: Opened) -> Iterator[str]:
+    after: str | None = None
+    while True:
+        with opened() as study:
+            page = study.patients(after=after, limit=PAGE)
+        yield from (each.id for each in page)
+        if len(page) < PAGE:
+            return
+        after = page[-1].id
+
+
+def _parts(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The document, in parts with the facts of one section each where it has very many."""
+    facts = {section: document.pop(section) for section in SECTIONS.values()}
+    if sum(map(len, facts.values())) <= MOST_FACTS:
+        yield document | {section: found for section, found in facts.items() if found}
+        return
+    yield document
+    who = {"patient": {"id": document["patient"]["id"]}}
+    for section, found in facts.items():
+        for first in range(0, len(found), MOST_FACTS):
+            yield who | {section: found[first : first + MOST_FACTS]}
+
+
+_AROUND: dict[Format, tuple[bytes, bytes, bytes]] = {"timelines": (b"[\n", b",\n", b"\n]\n"), "hl7v2": (b"", b"", b"")}
+"""What stands before, between and after pieces, where these are not lines."""
+
+
+class Rejects:
+    """Writes both files, once there is something to write. Nobody but their owner may read them: the content is that
+    of the files that were imported.
+    """
+
+    def __init__(self, file: Path, format: Format) -> None:
+        self.file, self.reasons = file, reasons_of(file)
+        self._format = format
+        self._open = ExitStack()
+        self._content: BinaryIO | None = None
+        self._reasons: BinaryIO | None = None
+        self._pieces = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._content is not None and self._pieces:
+            self._content.write(_AROUND.get(self._format, (b"",) * 3)[2])
+        self._open.close()
+
+    def add(self, file: Path, step: Step) -> None:
+        """Write what was refused of one part of a file."""
+        for refusal in step.refused:
+            self._add(refusal.text, step.head)
+            if self._reasons is None:
+                self._reasons = self._open.enter_context(_private(self.reasons))
+            self._reasons.write(json.dumps(reason(file, refusal)).encode() + b"\n")
+
+    def _add(self, text: bytes | None, head: bytes) -> None:
+        if text is None or not text.strip():
+            return
+        if self._content is None:
+            self._content = self._open.enter_context(_private(self.file))
+        before, between, _ = _AROUND.get(self._format, (head, b"", b""))
+        self._content.write(between if self._pieces else before)
+        lines = self._format not in _AROUND and not text.endswith(b"\n")
+        self._content.write(text + (b"\n" if lines else b""))
+        self._pieces += 1
+
+
+def reasons_of(file: Path) -> Path:
+    """The file that says why what is in a file of rejects was refused."""
+    return file.with_name(file.name + ".faults.ndjson")
+
+
+def reason(file: Path, refusal: Refusal) -> dict[str, object]:
+    """Why something was refused: where it stands, and places and codes inside of it."""
+    error = refusal.error
+    return {
+        "file": file.name,
+        "place": refusal.place,
+        "problem": error.slug,
+        "detail": error.detail or error.title(),
+        "faults": [{"pointer": fault.pointer, "code": fault.code, "detail": fault.sentence} for fault in error.faults],
+    }
+
+
+def _private(file: Path) -> BinaryIO:
+    """A new file that its owner alone may read."""
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
 
 SHOWN = 20
 """Refusals that are shown at the terminal; a file of rejects has all of them."""

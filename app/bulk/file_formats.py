@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from app.errors import Fault, FaultCode, MalformedDocument, TooLarge
-from app.hl7v2.batch import messages_of
+from app.hl7v2.message import messages_of
 from app.readers.streams import Line
 from app.submission.streams import Group
 

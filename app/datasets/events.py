@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app.datasets.cells import adam_days, dates, integers, since, texts, yes, yes_no
 from app.datasets.parameters import EFFFL, IDENTIFIERS, SAFFL, TRTSDT, YES, YES_NO, Origin, fact_address, in_sequence
+from app.datasets.parquet import adam_days, dates, integers, since, texts, yes, yes_no
 from app.datasets.variables import Dataset, DatasetDescription, adam, ours
 from app.derive.adverse_reactions import after_treatment
 

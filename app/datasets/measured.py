@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.datasets.cells import since
+from app.datasets.parquet import since
 from app.derive.analysis_values import AnalysisValues, post_dose_on_day_0
 from app.derive.ck_normality import UNKNOWN, borrow_limits, normality
 from app.derive.per_patient import first_reason, included, pick_int

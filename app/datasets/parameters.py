@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.datasets.cells import dates, yes_no
+from app.datasets.parquet import dates, yes_no
 from app.datasets.variables import Column, Variable, adam, ours
 from app.derive.study import DerivedStudy
 from app.timeline.cohort import Ints

@@ -7,8 +7,8 @@ from datetime import date
 import numpy as np
 
 from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
-from app.datasets.cells import dates, integers, numbers, texts, yes, yes_no
 from app.datasets.parameters import EFFFL, IDENTIFIERS, PARAMETERS, SAFFL, TRTSDT, YES, YES_NO, Origin, fact_address
+from app.datasets.parquet import dates, integers, numbers, texts, yes, yes_no
 from app.datasets.times import first_infusion_facts
 from app.datasets.variables import Column, Dataset, DatasetDescription, Variable, adam, ours
 from app.derive.doses import index_dose_per_kg

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.datasets.cells import dates, since, yes
 from app.datasets.parameters import EFFFL, IDENTIFIERS, SAFFL, TRTSDT, YES, Origin, fact_address
+from app.datasets.parquet import dates, since, yes
 from app.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam, ours
 from app.derive.per_patient import first_where, included
 from app.derive.rescue_treatment import ABNORMAL, CENSORED, DIED, RESCUED

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from app.datasets.cells import adam_days, dates, integers, numbers, texts, yes
 from app.datasets.measured import REASONS, Measured, measured, measures_of, window_days
 from app.datasets.parameters import (
     EFFFL,
@@ -17,6 +16,7 @@ from app.datasets.parameters import (
     fact_address,
     in_sequence,
 )
+from app.datasets.parquet import adam_days, dates, integers, numbers, texts, yes
 from app.datasets.variables import Column, Dataset, DatasetDescription, adam, ours
 from app.derive.ck_normality import ABNORMAL, NORMAL
 from app.derive.exact_comparison import difference, ln_ratio

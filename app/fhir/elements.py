@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from app.errors import Fault, FaultCode
+from app.readers.faults import value_faults
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, Skipped, Statement
-from app.readers.syntax import value_faults
 from app.timeline.document import GREATEST_VALUE
 from app.timeline.resource import KEPT_NUMBER
 from app.timeline.times import with_offset

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 from app.errors import FaultCode
 from app.fhir.elements import Element, Quantity, ReadResult, Resource, same_unit
 from app.fhir.read_common_observation import common_observation, result_places
-from app.readers.ranges import read_range
-from app.readers.statements import Place, Statement
+from app.readers.statements import Place, Statement, read_range
 from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, UNITS, WITHDRAWN
 
 STATUSES: dict[str, str | None] = {

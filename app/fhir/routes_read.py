@@ -12,7 +12,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
-from app.fhir import routes_about
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON
 from app.fhir.search import Searched, logical_id_of
@@ -27,8 +26,7 @@ from app.fhir.search_parameters import (
     PatientSearch,
     Presentation,
 )
-from app.fhir.write_bundles import history
-from app.fhir.write_resources import resource_of
+from app.fhir.write_resources import history, resource_of
 from app.http.dependencies import IfNoneMatch, Now, State, StudyId, body_of
 from app.http.openapi import NOT_MODIFIED, Responses, reads, reference
 from app.http.responses import matches, written
@@ -319,5 +317,3 @@ for _type, _model in SEARCHES.items():
         openapi_extra=reads({FORM: reference(_model)}, "The search parameters."),
         responses={**_FOUND, **refuses_fhir(NotFound, Erased, Conflict, reading=True)},
     )
-
-router.include_router(routes_about.router)

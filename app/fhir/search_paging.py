@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from app.errors import Fault, FaultCode, InvalidDocument
 from app.fhir.search import IDENTIFYING, Searched, alias_of, criteria_of
 from app.fhir.search_parameters import PageSearch
-from app.fhir.write_bundles import searchset
+from app.fhir.write_resources import searchset
 from app.http.responses import Cursors, address
 from app.http.state import AppState
 from app.store.resource_search import Criteria

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from app.errors import Fault, FaultCode, ServiceError
-from app.hl7v2.batch import body_of, messages_of
 from app.hl7v2.dead_letters import DeadLetters
+from app.hl7v2.message import body_of, messages_of
 from app.hl7v2.mllp_framing import BrokenFraming
 from app.hl7v2.submit import Reply
 

@@ -14,8 +14,7 @@ from app.hl7v2 import submit
 from app.hl7v2.dead_letters import DeadLetters, Letter, Note
 from app.hl7v2.message_handler import Desk
 from app.hl7v2.mllp_connection import Limits
-from app.hl7v2.mllp_listener import Listener
-from app.hl7v2.mllp_security import may_send, tls_context
+from app.hl7v2.mllp_listener import Listener, may_send, tls_context
 from app.log import places
 from app.settings import Settings
 from app.store.engine import Database

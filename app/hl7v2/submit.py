@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch_acknowledgement
-from app.hl7v2.batch import MOST_MESSAGES, Batch, body_of, messages_of
-from app.hl7v2.message import Envelope, opened, opened_batch
-from app.hl7v2.read_message import Read, read_message
+from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_of, opened, opened_batch
+from app.hl7v2.oru_results import Read, read_message
 from app.readers.statements import Feed
 from app.store.engine import Database, Transaction
 from app.store.ledger import Counts

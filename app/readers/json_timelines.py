@@ -11,8 +11,7 @@ import jiter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
-from app.readers.faults import Found, Path, known_names, structure
-from app.readers.syntax import check_syntax, first_pass, value_faults
+from app.readers.faults import Found, Path, check_syntax, first_pass, known_names, structure, value_faults
 from app.timeline.document import (
     AdverseEvent,
     Assessment,

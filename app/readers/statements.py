@@ -5,6 +5,7 @@ Here they become histories by the very checks and the very normalisation of a ti
 the same results in four formats are the same facts; a fault is told at the place in the message.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -157,3 +158,23 @@ def _placed(fault: Fault, places: Mapping[str, Sequence[Place]], stated_at: Mapp
 def _where(stated_at: Mapping[str, Place], name: str) -> str:
     place = stated_at.get(name) or next(iter(stated_at.values()), None)
     return place.of(name) if place else ""
+
+
+_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+_BETWEEN = re.compile(rf"{_NUMBER} ?- ?{_NUMBER}")
+_BELOW = re.compile(rf"<=? ?{_NUMBER}")
+
+
+def read_range(text: str) -> tuple[float | None, float | None]:
+    """Lower and upper limit of normal, in the unit of the result: `30-200`, `30 - 200`, `<25`, `<= 190`.
+
+    Of any other text both are `None`, for a limit is never guessed: not from one with a unit, a word or a sex in it,
+    a decimal comma, or a lower limit alone. `<25` and `<=25` give the same limit; that a result equal to the limit is
+    normal is the rule of the service for every limit.
+    """
+    text = text.strip()
+    between = _BETWEEN.fullmatch(text)
+    if between is not None:
+        return float(between[1]), float(between[2])
+    below = _BELOW.fullmatch(text)
+    return None, float(below[1]) if below is not None else None

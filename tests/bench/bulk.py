@@ -14,7 +14,7 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
-from app.store.drivers import SQLITE_PRAGMAS
+from app.store.engine import SQLITE_PRAGMAS
 from app.store.migrations import upgrade
 from app.submission.loop import GROUP
 from tests.bench.cohort import results_only

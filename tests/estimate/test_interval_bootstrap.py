@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.estimate.results import Reason
-from app.estimate.times import turnbull_bootstrap
+from app.estimate.times import turnbull
 from app.estimate.times.interval_censored import SEED, interval_censored
 from tests.estimate.reference import by_id
 from tests.estimate.test_interval_censored import ANY, HALVES, columns, estimate, patients_of
@@ -93,7 +93,7 @@ def test_limits_that_cannot_be_had_say_why(intervals, resamples, reason):
 
 
 def test_too_much_work_is_refused_by_its_size(monkeypatch):
-    monkeypatch.setattr(turnbull_bootstrap, "LARGEST", 4 * 50)
+    monkeypatch.setattr(turnbull, "LARGEST", 4 * 50)
     assert estimate(HALVES, resamples=50).median.intervals[0].reason is None
     found = estimate(HALVES, resamples=51)
     assert found.median.intervals[0].reason == Reason.TOO_LARGE
@@ -101,7 +101,7 @@ def test_too_much_work_is_refused_by_its_size(monkeypatch):
 
 
 def test_a_resample_without_an_estimate_leaves_no_limits(monkeypatch):
-    monkeypatch.setattr(turnbull_bootstrap, "ACCEPTED", -1)
+    monkeypatch.setattr(turnbull, "ACCEPTED", -1)
     found = estimate(COSMESIS, resamples=50)
     assert found.reason is None
     assert found.median.intervals[0].reason == Reason.NOT_CONVERGED

@@ -3,9 +3,8 @@
 from typing import Any
 
 from app.errors import ServiceError
-from app.hl7v2.batch import body_of
-from app.hl7v2.message import opened
-from app.hl7v2.read_message import Read, read_message
+from app.hl7v2.message import body_of, opened
+from app.hl7v2.oru_results import Read, read_message
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
 from app.timeline.facts import History, LabFact

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.readers.ranges import read_range
+from app.readers.statements import read_range
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import ServiceError
-from app.hl7v2.batch import body_of, messages_of
-from app.hl7v2.message import opened
-from app.hl7v2.read_message import read_message
+from app.hl7v2.message import body_of, messages_of, opened
+from app.hl7v2.oru_results import read_message
 from app.hl7v2.submit import partition, take
 from app.protocol.presets import SEED_2008
 from app.store import migrations, studies

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.readers.elements import Elements
-from app.readers.streams import Line, Lines
+from app.readers.streams import Elements, Line, Lines
 
 PARTS = st.lists(st.integers(1, 40), max_size=30)
 JSON = st.recursive(

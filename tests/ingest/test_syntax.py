@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidDocument, MalformedDocument, TooLarge
+from app.readers.faults import DEEPEST, MOST_CONTAINERS
 from app.readers.json_timelines import first_pass
-from app.readers.syntax import DEEPEST, MOST_CONTAINERS
 from tests.ingest.refusals import all_text, refusal, told
 
 NAMES = frozenset({"a", "b"})

@@ -12,13 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.bulk import exports, file_formats
-from app.bulk.import_files import import_file
-from app.bulk.steps import Into
+from app.bulk import command, file_formats
+from app.bulk.import_files import Into, import_file
 from app.demo import TIMELINES
 from app.errors import ServiceError
-from app.readers.elements import Elements
-from app.readers.streams import Lines
+from app.readers.streams import Elements, Lines
 from app.store import ledger
 from app.store.engine import Database
 from app.store.snapshot import StudyAt
@@ -81,8 +79,8 @@ class TestThereAndBackAgain:
         assert at.run("import", file, "--study", "again").stdout == "1 file: 17 unchanged.\n"
 
     def test_a_patient_with_very_many_facts_takes_several_lines(self, here, monkeypatch):
-        monkeypatch.setattr(exports, "MOST_FACTS", 30)
-        monkeypatch.setattr(exports, "PAGE", 5)
+        monkeypatch.setattr(command, "MOST_FACTS", 30)
+        monkeypatch.setattr(command, "PAGE", 5)
         here.run("import", TIMELINES, "--study", "trial")
         file = here.folder / "all.ndjson"
         assert here.run("export", "--study", "trial", "--output", file).exit_code == 0
@@ -96,7 +94,7 @@ class TestThereAndBackAgain:
     def test_an_export_is_of_one_revision_and_without_whoever_is_erased_meanwhile(self, here):
         here.run("import", here.write("x.ndjson", [timeline(f"P{n}", CK) for n in range(5)]), "--study", "trial")
         database = Database(here.url)
-        revision, lines = exports.export_study(database, "trial")
+        revision, lines = command.export_study(database, "trial")
         first = next(lines)
         here.client.post("/v1/studies/trial/patients/P3/events", json=timeline("P3", CK | {"time": "2005-04-01"}))
         here.client.post("/v1/studies/trial/patients/P9/events", json=timeline("P9", CK))
@@ -112,8 +110,8 @@ class TestThereAndBackAgain:
         assert [len(each["labs"]) for each in told] == [1] * 4
 
     def test_a_study_that_is_not_there_is_named_in_a_line(self, here):
-        for command in (("export",), ("import", TIMELINES)):
-            ended = here.run(*command, "--study", "nobody")
+        for words in (("export",), ("import", TIMELINES)):
+            ended = here.run(*words, "--study", "nobody")
             assert (ended.exit_code, ended.stderr) == (2, "There is no study of this name.\n")
 
     def test_an_export_is_there_when_it_is_complete_and_for_its_owner_only(self, here, monkeypatch):

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from pydantic import ValidationError
 
-from app.hl7v2.mllp_security import may_send, objection_to_exposure, tls_context
+from app.hl7v2.mllp_listener import may_send, objection_to_exposure, tls_context
 from app.settings import Settings
 from tests.mllp.conftest import logged, reply
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.hl7v2.read_message import Read
+from app.hl7v2.oru_results import Read
 from tests.ingest.hl7v2_messages import faults, feed, obx, oru, read
 from tests.real.sources import DATA
 

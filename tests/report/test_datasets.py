@@ -15,10 +15,9 @@ from pyarrow import parquet
 
 from app import datasets
 from app.datasets import NAMES, as_csv, describe
-from app.datasets.cells import adam_days
 from app.datasets.measured import REASONS
 from app.datasets.parameters import LOG_CK, PARAMETERS
-from app.datasets.parquet import as_parquet
+from app.datasets.parquet import adam_days, as_parquet
 from app.datasets.variables import Dataset
 from app.derive.study import DerivedStudy
 from app.protocol.model import Visits, WeeklyChange

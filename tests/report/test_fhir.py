@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.fhir.read_bundle import read_line
-from app.fhir.write_bundles import history, searchset
-from app.fhir.write_resources import resource_of
+from app.fhir.write_resources import history, resource_of, searchset
 from app.readers.statements import history_of
 from app.timeline.document import Timeline
 from app.timeline.facts import AssessmentFact, EventFact, InfusionFact, LabFact

@@ -22,6 +22,7 @@ from app.estimate.times.survival import HalfRule
 from app.estimate.times.turnbull import (
     ACCEPTED,
     LARGEST_SUPPORT,
+    BootstrapLimits,
     Fit,
     Floats,
     Intersections,
@@ -30,8 +31,8 @@ from app.estimate.times.turnbull import (
     intersections,
     maximise,
     median_interval,
+    percentile_limits,
 )
-from app.estimate.times.turnbull_bootstrap import BootstrapLimits, percentile_limits
 
 SEED = 1976
 """Where resampling starts unless another seed is asked for."""
