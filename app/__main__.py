@@ -78,7 +78,7 @@ def demo(
     if unread := [item.index for item in items if item.error is not None]:
         stop(f"Nothing was loaded: the timelines {unread} of the file are not acceptable.", 2)
     histories = [item.history for item in items if item.history is not None]
-    definition = studies.StudyDefinition(demonstration.NAME, SEED_2008, test=True)
+    definition = studies.StudyDeclaration(demonstration.NAME, SEED_2008, test=True)
     with database_of(read_settings()) as database, database.writing() as connection:
         at = microseconds(now)
         if not studies.is_known(connection, demonstration.STUDY):

@@ -28,7 +28,7 @@ from app.http.problems import problem
 from app.readers.streams import Line, Lines
 from app.settings import Settings
 from app.submission.batches import ItemOutcome, in_order
-from app.submission.streams import Group, Stream
+from app.submission.streams import LineGroup, Stream
 
 log = logging.getLogger("myoresponse")
 
@@ -98,7 +98,7 @@ class Arrivals:
         Raises `ClientDisconnect` where the body ends before its end.
         """
         loop, arriving = asyncio.get_running_loop(), None
-        group, due, more = Group(), 0.0, True
+        group, due, more = LineGroup(), 0.0, True
         try:
             while more:
                 arriving = arriving or asyncio.ensure_future(self._receive())

@@ -200,7 +200,7 @@ def put_study(
     """Declare a study; it may be sent again: the same content changes nothing. A change is a revision of its own."""
     asked = read_model(body, StudyDefinition)
     feeds = studies.FeedDefinition(asked.identifiers, asked.authorities, asked.local_codes)
-    definition = studies.StudyDefinition(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test, feeds)
+    definition = studies.StudyDeclaration(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test, feeds)
     with store.writing() as transaction:
         check_unchanged(transaction, study, if_match)
         outcome = studies.put_study(transaction, study, definition, client=None, received_at=now)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 from app.errors import Fault, FaultCode, MalformedDocument, TooLarge
 from app.hl7v2.message import messages_of
 from app.readers.streams import Line
-from app.submission.streams import Group
+from app.submission.streams import LineGroup
 
 Format = Literal["timelines", "ndjson", "csv", "fhir", "hl7v2"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -121,7 +121,7 @@ def groups(file: Path, cutter: Cutter) -> Iterator[tuple[int, list[Line]]]:
 
     The last group may be empty.
     """
-    read, group = 0, Group()
+    read, group = 0, LineGroup()
     with file.open("rb") as opened:
         more = True
         while more:

@@ -7,7 +7,7 @@ import numpy as np
 from app.derive.analysis_values import AnalysisValues
 from app.derive.per_patient import count_where
 from app.derive.visits import window
-from app.protocol.model import CkChange, Visits
+from app.protocol.model import CkChangeWeeks, Visits
 from app.timeline.cohort import Bools, Floats, Ints
 
 SLOPE_DAYS = 28
@@ -64,7 +64,7 @@ def run_in(records: AnalysisValues, base: Ints, *, logarithm: bool) -> RunIn:
     )
 
 
-def slopes(records: AnalysisValues, base: Ints, visits: Visits, weeks: CkChange) -> Slopes:
+def slopes(records: AnalysisValues, base: Ints, visits: Visits, weeks: CkChangeWeeks) -> Slopes:
     """Least-squares slopes of ln(CK) against the day.
 
     Before: from the first day of the window of `before_week` to day 0. After: to the last day of the window of

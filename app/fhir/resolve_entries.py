@@ -30,7 +30,7 @@ from app.readers.pseudonyms import Identifier, Pseudonyms
 from app.readers.statements import Feed, Statement, history_of
 from app.timeline.facts import AnyFact, History
 from app.timeline.normalize import MOST_FAULTS, SECTIONS
-from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, FactNumber, Found, NumberedFact, ResourceKey
+from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, FactNumber, NumberedFact, ResourceKey, StoredResource
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import WITHDRAWN
 
@@ -85,7 +85,7 @@ class StoredState:
     erased_client_ids: Set[str] = frozenset()
     own_ids: Mapping[TypedId, ResourceKey] = field(default_factory=dict)
     erased_own_ids: Set[str] = frozenset()
-    resources: Mapping[ResourceKey, Found] = field(default_factory=dict)
+    resources: Mapping[ResourceKey, StoredResource] = field(default_factory=dict)
     numbered: Mapping[FactNumber, Sequence[NumberedFact]] = field(default_factory=dict)
 
 
@@ -515,7 +515,7 @@ class EntryResolver:
             self._faults.append(Fault(entry.place + ".id", FaultCode.CONFLICTING_DUPLICATE))
         return self.feed.pseudonyms.alias(entry.resource, name) if named is None else None
 
-    def _is_outdated(self, request: Request, standing: Found | None) -> bool:
+    def _is_outdated(self, request: Request, standing: StoredResource | None) -> bool:
         """Whether an update says that it rests on an older version of a resource that goes by our own identifier.
 
         A version that is not one of ours is newer than all.
@@ -524,7 +524,7 @@ class EntryResolver:
             return False
         return _version_numbers(self.based_on) < _version_numbers(standing.version)
 
-    def _check_standing(self, request: Request, standing: Found | None) -> None:
+    def _check_standing(self, request: Request, standing: StoredResource | None) -> None:
         """Refuse where the conditions of an update are not met by what stands."""
         _check_version(request.if_match, standing)
         if self.only_new and standing is not None:
@@ -564,7 +564,7 @@ def _number_named(request: Request, pseudonyms: Pseudonyms) -> tuple[str | None,
     return source, None if isinstance(number, FaultCode) else number
 
 
-def _check_version(if_match: str | None, standing: Found | None) -> None:
+def _check_version(if_match: str | None, standing: StoredResource | None) -> None:
     """Refuse where If-Match names another version (`W/"17"`) than the one that stands."""
     if if_match is None:
         return

@@ -32,7 +32,7 @@ from app.http.openapi import NOT_MODIFIED, Responses, reads, reference
 from app.http.responses import matches, written
 from app.http.state import AppState
 from app.store.snapshot import study_at
-from app.timeline.resource import Found, ResourceType
+from app.timeline.resource import ResourceType, StoredResource
 from app.timeline.times import EPOCH
 
 router = APIRouter(tags=["fhir"])
@@ -125,7 +125,7 @@ def _historian(resource: ResourceType) -> Callable[..., Response]:
     return read_history
 
 
-def _versions(state: AppState, study: str, resource: ResourceType, name: str, now: int) -> list[Found]:
+def _versions(state: AppState, study: str, resource: ResourceType, name: str, now: int) -> list[StoredResource]:
     """The versions of a resource that is called by our identifier or by a client's own, newest first."""
     with study_at(state.database, study) as found:
         alias = Searched(found, state.settings.secret, now).client_id(resource, name)
@@ -135,7 +135,7 @@ def _versions(state: AppState, study: str, resource: ResourceType, name: str, no
     return versions
 
 
-def _shown(found: Found, name: str, if_none_match: str | None) -> Response:
+def _shown(found: StoredResource, name: str, if_none_match: str | None) -> Response:
     """One version as an answer, or 304 where the client has it. Raises `Erased` where there is nothing to show."""
     if found.gone:
         raise Erased(WITHDRAWN)

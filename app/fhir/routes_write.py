@@ -41,7 +41,7 @@ from app.http.problems import allowed_methods
 from app.http.responses import address
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Skipped
-from app.timeline.resource import Found, ResourceType
+from app.timeline.resource import ResourceType, StoredResource
 from app.timeline.times import EPOCH, instant_text
 
 router = APIRouter(tags=["fhir"])
@@ -371,7 +371,7 @@ def _issues(result: EntryResult) -> list[dict[str, Any]]:
     return [issue("information", "informational", _TEXT[result.disposition])]
 
 
-def _location(found: Found) -> str:
+def _location(found: StoredResource) -> str:
     return f"{found.type}/{found.id}/_history/{found.version}"
 
 

@@ -49,7 +49,7 @@ from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.resource import Found, ResourceKey, ResourceType
+from app.timeline.resource import ResourceKey, ResourceType, StoredResource
 
 FORMAT = "fhir-r4"
 PARTS = 32
@@ -68,7 +68,7 @@ class EntryResult:
 
     entry: Entry
     disposition: Disposition
-    stored: Found | None = None
+    stored: StoredResource | None = None
     error: ServiceError | None = None
 
 

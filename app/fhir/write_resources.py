@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from app.timeline.facts import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact
 from app.timeline.merged_records import MERGED_INTO
-from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, Found
+from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, StoredResource
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import ANALYTES, ATC, INSTRUMENTS, IVIG, LOINC, OWN_SYSTEM, UNITS
 
@@ -56,7 +56,7 @@ CAUSALITY = {
 _WHY_NO_VALUE = {"entered-in-error": "error", "cancelled": "not-performed"}
 
 
-def resource_of(found: Found, named: str | None = None) -> dict[str, Any]:
+def resource_of(found: StoredResource, named: str | None = None) -> dict[str, Any]:
     """The resource of this version; `named` is the id that a client knows it by, where that is not our own.
 
     There is none of a version that is `gone`.
@@ -70,7 +70,7 @@ def resource_of(found: Found, named: str | None = None) -> dict[str, Any]:
     return head | _WRITERS[found.kind](found.fact, {"reference": f"Patient/{found.patient}"})
 
 
-def _patient(found: Found) -> dict[str, Any]:
+def _patient(found: StoredResource) -> dict[str, Any]:
     stated = {fact.identity: fact.value for fact in found.attributes}
     return _given(
         identifier=[{"system": SUBJECT_SYSTEM, "value": found.patient}],
@@ -218,7 +218,13 @@ _WRITERS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
 
 
 def searchset(
-    base: str, found: Iterable[Found], *, links: Mapping[str, str], total: int | None, revision: int, received_at: int
+    base: str,
+    found: Iterable[StoredResource],
+    *,
+    links: Mapping[str, str],
+    total: int | None,
+    revision: int,
+    received_at: int,
 ) -> dict[str, Any]:
     """A page of a search: `base` is the address of the facade, `links` are addresses by relation, and `revision` is the
     one that the whole walk reads.
@@ -238,7 +244,7 @@ def searchset(
     return bundle | ({"entry": entries} if entries else {})
 
 
-def history(base: str, versions: Iterable[Found], address: str, named: str) -> dict[str, Any]:
+def history(base: str, versions: Iterable[StoredResource], address: str, named: str) -> dict[str, Any]:
     """The versions of one resource, newest first; `named` is the id that the client knows it by.
 
     A version that says that the resource is no more is an entry without one, as after a DELETE.
@@ -253,7 +259,7 @@ def history(base: str, versions: Iterable[Found], address: str, named: str) -> d
     }
 
 
-def _version(base: str, version: Found, named: str) -> dict[str, Any]:
+def _version(base: str, version: StoredResource, named: str) -> dict[str, Any]:
     place = f"{version.type}/{named}"
     method, status = ("DELETE", "204 No Content") if version.gone else ("PUT", "200 OK")
     entry: dict[str, Any] = {"fullUrl": f"{base}/{place}"}

@@ -26,7 +26,7 @@ _BROKEN = {
 log = logging.getLogger("myoresponse")
 
 
-class Desk:
+class MessageHandler:
     """Takes messages into one study. It must be asked by one thread at a time: that keeps them in order of arrival."""
 
     def __init__(self, study: str, take: Callable[[bytes], Reply], letters: DeadLetters) -> None:

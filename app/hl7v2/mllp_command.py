@@ -12,7 +12,7 @@ from typing import NamedTuple
 from app.errors import Conflict, NotFound, ServiceError
 from app.hl7v2 import submit
 from app.hl7v2.dead_letters import DeadLetters, Letter, Note
-from app.hl7v2.message_handler import Desk
+from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Limits
 from app.hl7v2.mllp_listener import Listener, may_send, tls_context
 from app.log import places
@@ -41,7 +41,7 @@ def listen(settings: Settings, database: Database, study: str, port: int) -> Non
             "fit the others, or is a key with a password."
         ) from None
     listener = Listener(
-        Desk(study, take, letters),
+        MessageHandler(study, take, letters),
         Limits(settings.mllp_max_bytes, settings.mllp_timeout_seconds, settings.mllp_idle_seconds),
         most=settings.mllp_connections,
         may_send=lambda address: may_send(settings, address),
@@ -119,7 +119,7 @@ def _described(note: Note) -> str:
     return f"{note.last_received:%Y-%m-%dT%H:%M:%SZ}{times}  {note.study}  {answered}  {faults or '-'}"
 
 
-class Sent(NamedTuple):
+class SentLetter(NamedTuple):
     """The answer to a letter that was sent again, in words for its line; one that was accepted is removed."""
 
     file: Path
@@ -127,7 +127,7 @@ class Sent(NamedTuple):
     words: str
 
 
-def sent(settings: Settings, database: Database, files: Iterable[Path], study: str | None) -> Iterator[Sent]:
+def sent(settings: Settings, database: Database, files: Iterable[Path], study: str | None) -> Iterator[SentLetter]:
     """Send letters again, each into the study of its note, else into `study`."""
     for file in files:
         letter = Letter(file)
@@ -135,23 +135,23 @@ def sent(settings: Settings, database: Database, files: Iterable[Path], study: s
         try:
             into = note.study if note is not None else study
             if into is None:
-                yield Sent(file, False, "not sent: it has no note that names its study; use --study")
+                yield SentLetter(file, False, "not sent: it has no note that names its study; use --study")
             elif letter.is_cut_short():
-                yield Sent(file, False, "not sent: the message did not arrive whole; ask its sender for it")
+                yield SentLetter(file, False, "not sent: the message did not arrive whole; ask its sender for it")
             else:
                 yield _send(letter, note, taker(settings, database, into))
         except (CannotListen, ServiceError) as reason:
-            yield Sent(file, False, f"not sent: {reason}")
+            yield SentLetter(file, False, f"not sent: {reason}")
         except Exception as error:  # its text may quote the message
-            yield Sent(file, False, f"not sent: {type(error).__name__} at {places(error)}")
+            yield SentLetter(file, False, f"not sent: {type(error).__name__} at {places(error)}")
 
 
-def _send(letter: Letter, note: Note | None, take: Callable[[bytes], submit.Reply]) -> Sent:
+def _send(letter: Letter, note: Note | None, take: Callable[[bytes], submit.Reply]) -> SentLetter:
     reply = take(letter.message())
     if reply.code == "AA":
         letter.remove()
-        return Sent(letter.file, True, "accepted and removed")
+        return SentLetter(letter.file, True, "accepted and removed")
     if note is not None:
         letter.write_note(note.refused_again(reply.code, reply.faults))
     faults = "; ".join(f"{fault.pointer} {fault.code}: {fault.sentence}".strip() for fault in reply.faults)
-    return Sent(letter.file, False, f"refused again, {reply.code}: {faults}")
+    return SentLetter(letter.file, False, f"refused again, {reply.code}: {faults}")

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from app.errors import Busy
-from app.hl7v2.message_handler import Desk
+from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_framing import BrokenFraming, Frames, framed
 from app.log import places
 
@@ -50,7 +50,7 @@ class Connection:
     then, and ends by itself after `stop`.
     """
 
-    def __init__(self, sender: str, desk: Desk, worker: Executor, limits: Limits) -> None:
+    def __init__(self, sender: str, desk: MessageHandler, worker: Executor, limits: Limits) -> None:
         self.sender = sender
         self.working = False
         self._stopped = False

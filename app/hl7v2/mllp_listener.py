@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
 
-from app.hl7v2.message_handler import Desk
+from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Connection, Limits
 from app.settings import Settings
 
@@ -28,7 +28,7 @@ class Listener:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: MessageHandler,
         limits: Limits,
         *,
         most: int,

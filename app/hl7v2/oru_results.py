@@ -53,7 +53,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class Found:
+class MessageResults:
     """What a message says: statements by subject, what was left alone by reason, and what is wrong."""
 
     statements: dict[str, list[Statement]] = field(default_factory=dict)
@@ -87,12 +87,12 @@ class _Refused(Exception):
         self.fault = Fault(place, code, why)
 
 
-def results(segments: Iterable[Segment], feed: Feed, facility: str) -> Found:
+def results(segments: Iterable[Segment], feed: Feed, facility: str) -> MessageResults:
     """What the results of a message say; `facility` (MSH-4) stands in for whoever gave numbers without a name.
 
     Raises `MalformedDocument` where there is no patient or no observation.
     """
-    found = Found()
+    found = MessageResults()
     orders = _orders(segments)
     if not any(order.observations for order in orders):
         raise MalformedDocument(None, [Fault("OBX", FaultCode.MISSING)])
@@ -123,7 +123,7 @@ def _orders(segments: Iterable[Segment]) -> list[Order]:
     return orders
 
 
-def _observe(found: Found, obx: Segment, order: Order, feed: Feed, facility: str) -> None:
+def _observe(found: MessageResults, obx: Segment, order: Order, feed: Feed, facility: str) -> None:
     meaning = feed.codes.meaning(_codings(obx), obx.text(3, 9) or None)
     if isinstance(meaning, FaultCode):
         raise _Refused(obx.place(3), meaning)
@@ -278,7 +278,7 @@ STRUCTURE = frozenset({"SFT", "UAC", "PD1", "PV1", "PV2", "ORC", "TQ1", "TQ2"})
 """Segments that nearly every message has and that say nothing which is kept; all others are counted as skipped."""
 
 
-class Read(NamedTuple):
+class ReadMessage(NamedTuple):
     """What is stored of a message, what was left alone by reason, and whether it ends a link that must be known.
 
     An A37 that names two patients as equals does so: if the order in which it names them were not ours, it would end
@@ -290,7 +290,7 @@ class Read(NamedTuple):
     ends_known_link: bool = False
 
 
-def read_message(envelope: Envelope, feed: Feed) -> Read:
+def read_message(envelope: Envelope, feed: Feed) -> ReadMessage:
     """Read a message.
 
     Raises `MalformedDocument` where it is not one that is read here at all: its grammar, its header, a segment that it
@@ -301,9 +301,9 @@ def read_message(envelope: Envelope, feed: Feed) -> Read:
     skipped = Counter({"segment": sum(count for name, count in others.items() if name not in STRUCTURE)})
     if envelope.kind[0] == "ADT":
         histories = links(segments, feed, envelope.kind[1])
-        return Read(tuple(histories), +skipped, not any(segment.name == "MRG" for segment in segments))
+        return ReadMessage(tuple(histories), +skipped, not any(segment.name == "MRG" for segment in segments))
     found = _read_results(segments, feed, envelope.facility)
-    return Read(found.histories, +skipped + Counter(found.skipped))
+    return ReadMessage(found.histories, +skipped + Counter(found.skipped))
 
 
 def _check_header(envelope: Envelope, feed: Feed) -> None:
@@ -316,7 +316,7 @@ def _check_header(envelope: Envelope, feed: Feed) -> None:
         raise InvalidDocument(faults=faults)
 
 
-def _read_results(segments: list[Segment], feed: Feed, facility: str) -> Read:
+def _read_results(segments: list[Segment], feed: Feed, facility: str) -> ReadMessage:
     found = results(segments, feed, facility)
     faults, histories = found.faults, []
     for subject, statements in found.statements.items():
@@ -325,4 +325,4 @@ def _read_results(segments: list[Segment], feed: Feed, facility: str) -> Read:
         faults += wrong
     if faults:
         raise InvalidDocument(faults=faults[:MOST_FAULTS])
-    return Read(tuple(histories), Counter({str(reason): count for reason, count in found.skipped.items()}))
+    return ReadMessage(tuple(histories), Counter({str(reason): count for reason, count in found.skipped.items()}))

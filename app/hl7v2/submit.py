@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch_acknowledgement
 from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_of, opened, opened_batch
-from app.hl7v2.oru_results import Read, read_message
+from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.statements import Feed
 from app.store.engine import Database, Transaction
 from app.store.ledger import Counts
@@ -89,7 +89,7 @@ def _one(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
     return Reply(acknowledgement(envelope, "AA", skipped=read.skipped), "AA", (), counts, read.skipped)
 
 
-def _store(transaction: Transaction, submitter: Submitter, read: Read) -> Counts:
+def _store(transaction: Transaction, submitter: Submitter, read: ReadMessage) -> Counts:
     """Store a message as one submission."""
     counts = submitter.submit(submitter.builder(transaction), read.histories).counts
     if read.ends_known_link and counts.added:

@@ -102,7 +102,7 @@ class WeeklyChange(Part):
     )
 
 
-class CkChange(Part):
+class CkChangeWeeks(Part):
     """The change of ln(CK) before treatment against the change after it."""
 
     before_week: Week = Field(default=-4, lt=0, description="Week that the change before starts from.", examples=[-4])
@@ -186,8 +186,8 @@ class Protocol(Part):
     weekly_change: WeeklyChange = Field(
         default=WeeklyChange(), description="The weekly comparison.", examples=[{"weeks": [1, 2, 4, 8]}]
     )
-    ck_change: CkChange = Field(
-        default=CkChange(), description="The before/after comparison.", examples=[{"after_week": 4}]
+    ck_change: CkChangeWeeks = Field(
+        default=CkChangeWeeks(), description="The before/after comparison.", examples=[{"after_week": 4}]
     )
     ck_normal_time: CkNormalTime = Field(
         default=CkNormalTime(), description="The time with normal CK.", examples=[{"rmst_until_days": 365}]

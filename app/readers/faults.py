@@ -47,7 +47,7 @@ _LITERALS = {"code": FaultCode.UNKNOWN_CODE, "unit": FaultCode.UNKNOWN_UNIT}
 Path = tuple[str | int, ...]
 
 
-class Found(NamedTuple):
+class FoundFault(NamedTuple):
     """One fault with its place as a path; for an unknown field that is the object that has it."""
 
     path: Path
@@ -80,7 +80,7 @@ def _names(schema: object) -> Iterator[str]:
             yield from _names(inner)
 
 
-def structure(document: Any, model: type[BaseModel], at: Path = ()) -> Iterator[Found]:  # noqa: ANN401
+def structure(document: Any, model: type[BaseModel], at: Path = ()) -> Iterator[FoundFault]:  # noqa: ANN401
     """What is wrong with the structure of a document, the JSON of `model` read as plain Python.
 
     The lists of a document are looked into element by element, because their own check ends at the first bad one.
@@ -137,7 +137,7 @@ def _is_model(kind: Any) -> bool:  # noqa: ANN401
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _check(document: Any, kind: Any, names: frozenset[str], at: Path) -> Iterator[Found]:  # noqa: ANN401
+def _check(document: Any, kind: Any, names: frozenset[str], at: Path) -> Iterator[FoundFault]:  # noqa: ANN401
     """What Pydantic finds in one part, which stands at `at`."""
     try:
         _checker(kind).validate_json(json.dumps(document))
@@ -147,7 +147,7 @@ def _check(document: Any, kind: Any, names: frozenset[str], at: Path) -> Iterato
             yield each._replace(path=at + each.path)
 
 
-def _found(error: ErrorDetails, document: Any, names: frozenset[str]) -> Found:  # noqa: ANN401
+def _found(error: ErrorDetails, document: Any, names: frozenset[str]) -> FoundFault:  # noqa: ANN401
     kind, location = error["type"], error["loc"]
     context = error.get("ctx", {})
     if location[-1:] == ("[key]",):
@@ -155,20 +155,22 @@ def _found(error: ErrorDetails, document: Any, names: frozenset[str]) -> Found: 
     missing = kind == "missing"
     path, value = _walk(document, location[:-1] if missing or kind == "extra_forbidden" else location, names)
     if missing and isinstance(location[-1], int):
-        return Found(path, FaultCode.TOO_SHORT)
+        return FoundFault(path, FaultCode.TOO_SHORT)
     if missing:
-        return Found((*path, location[-1]), FaultCode.MISSING)
+        return FoundFault((*path, location[-1]), FaultCode.MISSING)
     if kind in _OURS:
-        return Found(path, FaultCode(kind), context.get("sentence"))
+        return FoundFault(path, FaultCode(kind), context.get("sentence"))
     if kind == "string_pattern_mismatch":
-        return Found(path, FaultCode.BAD_IDENTIFIER if context["pattern"] == IDENTIFIER_PATTERN else FaultCode.BAD_TEXT)
+        return FoundFault(
+            path, FaultCode.BAD_IDENTIFIER if context["pattern"] == IDENTIFIER_PATTERN else FaultCode.BAD_TEXT
+        )
     if kind == "literal_error":
         listed = _LITERALS.get(str(path[-1]), FaultCode.UNKNOWN_VALUE) if path else FaultCode.UNKNOWN_VALUE
-        return Found(path, listed if isinstance(value, str) else FaultCode.WRONG_TYPE)
+        return FoundFault(path, listed if isinstance(value, str) else FaultCode.WRONG_TYPE)
     if kind in {"union_tag_invalid", "union_tag_not_found"} and isinstance(value, dict):
         tag = context["discriminator"].strip("'")
         path = (*path, tag) if tag in names else path
-    return Found(path, _CODES.get(kind, FaultCode.WRONG_TYPE))
+    return FoundFault(path, _CODES.get(kind, FaultCode.WRONG_TYPE))
 
 
 def _walk(document: Any, location: Path, names: frozenset[str]) -> tuple[Path, Any]:  # noqa: ANN401
@@ -188,7 +190,7 @@ def _walk(document: Any, location: Path, names: frozenset[str]) -> tuple[Path, A
     return path, document
 
 
-def _without_echoes(found: Iterable[Found]) -> Iterator[Found]:
+def _without_echoes(found: Iterable[FoundFault]) -> Iterator[FoundFault]:
     """Leave out the members of a union that a value was not meant for: one says no more than that its type is another,
     while at the same place or below it another member says what is wrong. A list is not too short either that only
     lacks its faulty elements.

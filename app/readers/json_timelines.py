@@ -11,7 +11,7 @@ import jiter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
-from app.readers.faults import Found, Path, check_syntax, first_pass, known_names, structure, value_faults
+from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
 from app.timeline.document import (
     AdverseEvent,
     Assessment,
@@ -198,7 +198,7 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator
     if model is Timeline:
         yield from _meaning(document, found, latest)
     elif isinstance(document, dict) and isinstance(document.get("timelines"), list):
-        below: dict[Path, list[Found]] = {}
+        below: dict[Path, list[FoundFault]] = {}
         for each in found:
             below.setdefault(each.path[:2], []).append(each._replace(path=each.path[2:]))
         for i, part in enumerate(document["timelines"]):
@@ -206,7 +206,7 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator
                 yield Fault(pointer("timelines", i) + fault.pointer, fault.code, fault.detail)
 
 
-def _meaning(document: Any, found: Iterable[Found], latest: int) -> Iterator[Fault]:  # noqa: ANN401
+def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterator[Fault]:  # noqa: ANN401
     """The faults that only the reading of a timeline shows, in spite of those of its structure.
 
     Parts with a fault of structure are mended with documented examples, so that everything else can be read. Of what is

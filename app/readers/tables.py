@@ -102,7 +102,7 @@ class PatientResults(NamedTuple):
 
 
 @dataclass(slots=True)
-class Table:
+class ResultTable:
     """A table that could be taken apart: its rows by patient, in the order of their first ones."""
 
     feed: Feed
@@ -256,7 +256,7 @@ class Table:
         return Trouble(local) if isinstance(local, FaultCode) else local
 
 
-def read_table(body: bytes, dialect: Dialect, feed: Feed) -> Table:
+def read_table(body: bytes, dialect: Dialect, feed: Feed) -> ResultTable:
     """The rows of a table by patient.
 
     Raises `UnsupportedMediaType` where the bytes are not UTF-8, `MalformedDocument` where cells or rows do not end,
@@ -270,7 +270,7 @@ def read_table(body: bytes, dialect: Dialect, feed: Feed) -> Table:
     faults = list(islice(_header_faults(header.line, columns, dialect), MOST_FAULTS))
     if faults:
         raise InvalidDocument(faults=faults)
-    table = Table(feed, dialect, columns)
+    table = ResultTable(feed, dialect, columns)
     for row in rows:
         table.take(row)
     return table

@@ -13,16 +13,16 @@ from sqlalchemy import bindparam, select
 from app.errors import Erased
 from app.store.engine import Transaction
 from app.store.hashes import name_tombstone
-from app.store.queries import Insertion, Statement, filled, listed, listed_names
+from app.store.queries import Insertion, Query, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.tables import aliases, erased_names, patients, studies
 
-_SECRET = Statement(select(studies.c.secret).where(studies.c.key == bindparam("study")), "study")
+_SECRET = Query(select(studies.c.secret).where(studies.c.key == bindparam("study")), "study")
 _INSERT = Insertion(aliases)
 
 
 @cache
-def _named(length: int) -> Statement:
+def _named(length: int) -> Query:
     clause = (
         select(aliases.c.alias, patients.c.id, aliases.c.patient_key, aliases.c.kind, aliases.c.identity)
         .join_from(aliases, patients, patients.c.key == aliases.c.patient_key)
@@ -32,15 +32,15 @@ def _named(length: int) -> Statement:
             aliases.c.alias.in_(listed(length)),
         )
     )
-    return Statement(clause, "study", "resource", *listed_names(length))
+    return Query(clause, "study", "resource", *listed_names(length))
 
 
 @cache
-def _erased(length: int) -> Statement:
+def _erased(length: int) -> Query:
     clause = select(erased_names.c.name).where(
         erased_names.c.study == bindparam("study"), erased_names.c.name.in_(listed(length))
     )
-    return Statement(clause, "study", *listed_names(length))
+    return Query(clause, "study", *listed_names(length))
 
 
 class ClientId(NamedTuple):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, exists, select
 from app.errors import Conflict, Erased, NotFound
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
-from app.store.queries import Insertion, Statement
+from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
 from app.store.supersession import Counts
 from app.store.tables import aliases, erased_names, erasures, patient_attributes, patients
@@ -22,26 +22,26 @@ from app.store.timelines import check_etag
 from app.timeline.merged_records import MERGED_INTO
 
 _INSERT = Insertion(erasures)
-_DELETE_PATIENT = Statement(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
-_DELETE_ALIASES = Statement(aliases.delete().where(aliases.c.patient_key == bindparam("patient")), "patient")
-_NAMES = Statement(
+_DELETE_PATIENT = Query(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
+_DELETE_ALIASES = Query(aliases.delete().where(aliases.c.patient_key == bindparam("patient")), "patient")
+_NAMES = Query(
     select(aliases.c.alias).where(aliases.c.patient_key == bindparam("patient"), aliases.c.resource == "Patient"),
     "patient",
 )
 _INSERT_NAMES = Insertion(erased_names)
-_FORGET_NAME = Statement(
+_FORGET_NAME = Query(
     erased_names.delete().where(erased_names.c.study == bindparam("study"), erased_names.c.name == bindparam("stone")),
     "study",
     "stone",
 )
-_FORGET_NAMES = Statement(
+_FORGET_NAMES = Query(
     erased_names.delete().where(
         erased_names.c.study == bindparam("study"), erased_names.c.person == bindparam("stone")
     ),
     "study",
     "stone",
 )
-_READMIT = Statement(
+_READMIT = Query(
     erasures.update()
     .where(
         erasures.c.study == bindparam("of_study"),
@@ -53,7 +53,7 @@ _READMIT = Statement(
     "of_study",
     "stone",
 )
-_OPEN_ERASURE = Statement(
+_OPEN_ERASURE = Query(
     select(erasures.c.erased_revision).where(
         erasures.c.study == bindparam("study"),
         erasures.c.tombstone == bindparam("stone"),
@@ -62,7 +62,7 @@ _OPEN_ERASURE = Statement(
     "study",
     "stone",
 )
-_IS_MERGED_INTO = Statement(
+_IS_MERGED_INTO = Query(
     select(
         exists().where(
             patients.c.study == bindparam("study"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, literal, or_, select
 
-from app.store.queries import CHUNKS, Insertion, Row, Statement, filled, listed, listed_names
+from app.store.queries import CHUNKS, Insertion, Query, Row, filled, listed, listed_names
 from app.store.supersession import Assertion, Fact
 from app.store.tables import FACTS
 from app.timeline.facts import FIELDS, AnyFact
@@ -36,11 +36,11 @@ class FactTable:
     """The statements for the table of one kind of fact; `flags` are the places of its truth values."""
 
     kind: str
-    of_patient: Statement
-    at_revision: Statement
+    of_patient: Query
+    at_revision: Query
     insert: Insertion
-    close: Statement
-    delete: Statement
+    close: Query
+    delete: Query
     flags: tuple[int, ...]
 
     def known(self, connection: Connection, patient: int, identities: Iterable[str]) -> Iterator[Assertion]:
@@ -108,17 +108,17 @@ def _columns(kind: str) -> list[Any]:
 
 
 @cache
-def _by_identity(kind: str, length: int) -> Statement:
+def _by_identity(kind: str, length: int) -> Query:
     table, _ = FACTS[kind]
     assert length in CHUNKS  # noqa: S101 - or the number of statements would grow without bound
     clause = select(table.c.added, table.c.ordinal, table.c.removed, *_columns(kind)).where(
         table.c.patient_key == bindparam("patient"), table.c.identity.in_(listed(length))
     )
-    return Statement(clause, "patient", *listed_names(length))
+    return Query(clause, "patient", *listed_names(length))
 
 
 @cache
-def _by_fact(kind: str, length: int) -> Statement:
+def _by_fact(kind: str, length: int) -> Query:
     """Facts of several patients. SQLite would read the whole table for a list of pairs behind IN."""
     table, _ = FACTS[kind]
     assert length in CHUNKS  # noqa: S101 - or the number of statements would grow without bound
@@ -128,7 +128,7 @@ def _by_fact(kind: str, length: int) -> Statement:
     ]
     columns = table.c.patient_key, table.c.added, table.c.ordinal, table.c.removed, *_columns(kind)
     clause = select(*columns).where(or_(*facts))
-    return Statement(clause, *[f"{name}_{i}" for i in range(length) for name in ("patient", "fact")])
+    return Query(clause, *[f"{name}_{i}" for i in range(length) for name in ("patient", "fact")])
 
 
 def _fact_table(kind: str) -> FactTable:
@@ -143,11 +143,11 @@ def _fact_table(kind: str) -> FactTable:
     )
     return FactTable(
         kind,
-        Statement(everything, "patient"),
-        Statement(standing, "patient", "revision"),
+        Query(everything, "patient"),
+        Query(standing, "patient", "revision"),
         Insertion(table),
-        Statement(closing, "ended", "patient", "fact"),
-        Statement(table.delete().where(mine), "patient"),
+        Query(closing, "ended", "patient", "fact"),
+        Query(table.delete().where(mine), "patient"),
         tuple(i for i, field in enumerate(FIELDS[kind]) if field.type is bool),
     )
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """No collection inside of the block: it would walk the rows again and again, which costs more than making them."""
     was_on = gc.isenabled()
     gc.disable()

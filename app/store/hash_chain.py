@@ -14,21 +14,21 @@ from app.errors import NotFound
 from app.store.erasure import erased_entry, readmitted_entry
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf
-from app.store.queries import Row, Statement
+from app.store.queries import Query, Row
 from app.store.studies import fact_entry, protocol_entry
 from app.store.supersession import Assertion, Changes
 from app.store.tables import erasures, leaves, patients, protocols, revisions, studies, study_facts
 
 
-def _all_of(table: Any, *names: str) -> Statement:  # noqa: ANN401 - a Table
+def _all_of(table: Any, *names: str) -> Query:  # noqa: ANN401 - a Table
     columns = [table.c[name] for name in names]
-    return Statement(select(*columns).where(table.c.study == bindparam("study")), "study")
+    return Query(select(*columns).where(table.c.study == bindparam("study")), "study")
 
 
-_STUDY = Statement(
+_STUDY = Query(
     select(studies.c.key, studies.c.secret, studies.c.created_at).where(studies.c.id == bindparam("study")), "study"
 )
-_REVISIONS = Statement(
+_REVISIONS = Query(
     select(
         revisions.c.number, revisions.c.received_at, revisions.c.client, revisions.c.format, revisions.c.counts,
         revisions.c.patients, revisions.c.first_outcome, revisions.c.digest, revisions.c.previous_hash,
@@ -48,7 +48,7 @@ _STUDY_ITSELF = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class ChainVerification:
     """What was recomputed, what could not be because it was erased, and what does not match; `head` is the latest
     hash.
     """
@@ -60,7 +60,7 @@ class Verification:
     head: str
 
 
-def verify(connection: Connection, study_id: str) -> Verification:
+def verify(connection: Connection, study_id: str) -> ChainVerification:
     """Recompute leaves, digests and hashes of a study from its rows; faults name revisions, never patients."""
     found = _STUDY.row(connection, study_id)
     if found is None:
@@ -68,7 +68,7 @@ def verify(connection: Connection, study_id: str) -> Verification:
     audit = _Audit(connection, study_id, *found)
     audit.check_leaves()
     audit.check_chain()
-    return Verification(len(audit.links), audit.leaf_count, audit.erased, tuple(audit.faults), audit.head.hex())
+    return ChainVerification(len(audit.links), audit.leaf_count, audit.erased, tuple(audit.faults), audit.head.hex())
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from sqlalchemy import Connection, bindparam, literal_column, select, union_all
 
 from app.store.fact_tables import FACT_TABLES
-from app.store.queries import Statement, filled, listed, listed_names
+from app.store.queries import Query, filled, listed, listed_names
 from app.store.supersession import IDENTITY, STATUS, Assertion, order
 from app.store.tables import FACTS, revisions
 from app.store.timelines import fact_document, find_patient
@@ -160,7 +160,7 @@ def _circumstances(connection: Connection, study: int, numbers: set[int]) -> dic
 
 
 @cache
-def _keys(kinds: tuple[Kind, ...], filters: tuple[str, ...]) -> Statement:
+def _keys(kinds: tuple[Kind, ...], filters: tuple[str, ...]) -> Query:
     """What names the rows of a patient in the order of the record."""
     columns = {"code": "code", "number": "id"}
     parts = []
@@ -179,12 +179,12 @@ def _keys(kinds: tuple[Kind, ...], filters: tuple[str, ...]) -> Statement:
         .limit(bindparam("limit"))
         .offset(bindparam("offset"))
     )
-    return Statement(clause, "patient", "revision", "offset", "limit", *filters)
+    return Query(clause, "patient", "revision", "offset", "limit", *filters)
 
 
 @cache
-def _revisions(length: int) -> Statement:
+def _revisions(length: int) -> Query:
     clause = select(revisions.c.number, revisions.c.received_at, revisions.c.format, revisions.c.client).where(
         revisions.c.study == bindparam("study"), revisions.c.number.in_(listed(length))
     )
-    return Statement(clause, "study", *listed_names(length))
+    return Query(clause, "study", *listed_names(length))

@@ -21,7 +21,7 @@ CHUNKS = (1, 8, 32, 128, 512)
 """Lengths of the lists that stand behind IN; a shorter list is filled up by repeating its last value."""
 
 
-class Statement:
+class Query:
     """One statement and the names of its parameters in the order in which a caller gives them."""
 
     def __init__(self, clause: ClauseElement, *names: str) -> None:

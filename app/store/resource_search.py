@@ -26,12 +26,12 @@ from sqlalchemy import (
 
 from app.errors import Erased
 from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
-from app.store.queries import Row, Statement, filled, listed, listed_names
+from app.store.queries import Query, Row, filled, listed, listed_names
 from app.store.resources import Identities, locate, patient_key
 from app.store.studies import study_key
 from app.store.tables import FACTS, patient_attributes, patients, revisions
 from app.timeline.facts import KINDS, AttributeFact, attribute
-from app.timeline.resource import KINDS_OF, Found, ResourceType
+from app.timeline.resource import KINDS_OF, ResourceType, StoredResource
 from app.timeline.times import DAY_MICROSECONDS
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
@@ -77,7 +77,7 @@ class Criteria:
     updated: tuple[Bound, ...] = ()
 
 
-class _Place(NamedTuple):
+class _FactPlace(NamedTuple):
     """Where a fact stands in the order of a search."""
 
     kind: str
@@ -111,7 +111,7 @@ class _Question:
 
 def search(
     connection: Connection, study_id: str, criteria: Criteria, revision: int, *, after: str | None = None, limit: int
-) -> list[Found]:
+) -> list[StoredResource]:
     """What stands at a revision and meets the criteria: at most `limit` resources, those behind `after`, the identifier
     of a resource of an earlier page.
 
@@ -170,7 +170,7 @@ def _kinds(criteria: Criteria) -> Iterator[str]:
 _WORDS: dict[str, Sequence[str]] = {"labs": LAB_CODES, "assessments": ASSESSMENT_CODES}
 
 
-def _runs(question: _Question, kind: str, start: _Place | None) -> Iterator[_Run]:
+def _runs(question: _Question, kind: str, start: _FactPlace | None) -> Iterator[_Run]:
     """What to ask for, in order, behind the place where an earlier page ended."""
     criteria, begin = question.criteria, start.patient if start else ""
     if criteria.ids is not None:
@@ -190,7 +190,7 @@ def _runs(question: _Question, kind: str, start: _Place | None) -> Iterator[_Run
         yield _Run("study", question.study, begin)
 
 
-def _statement(question: _Question, kind: str, scope: Scope, columns: list[Any] | None) -> Statement:
+def _statement(question: _Question, kind: str, scope: Scope, columns: list[Any] | None) -> Query:
     """The facts of a run (parameters owner, after, limit), or how many they are (owner, after) without columns."""
     table = FACTS[kind][0]
     owner: Any = bindparam("owner")
@@ -204,9 +204,9 @@ def _statement(question: _Question, kind: str, scope: Scope, columns: list[Any] 
     clause = clause.select_from(patients.join(table, table.c.patient_key == patients.c.key))
     clause = clause.where(*place, *_conditions(question, kind, table))
     if columns is None:
-        return Statement(clause, "owner", "after")
+        return Query(clause, "owner", "after")
     ordered = clause.order_by(patients.c.id, table.c.identity).limit(bindparam("limit"))
-    return Statement(ordered, "owner", "after", "limit")
+    return Query(ordered, "owner", "after", "limit")
 
 
 def _columns(kind: str) -> list[Any]:
@@ -269,22 +269,22 @@ def _compared(low: ColumnElement[Any], high: ColumnElement[Any], bound: Bound) -
     return compared[bound.prefix]
 
 
-def _place(question: _Question, name: str) -> _Place | None:
+def _place(question: _Question, name: str) -> _FactPlace | None:
     """Where the fact with this identifier stands; nowhere if its person has been erased."""
     try:
         found = locate(question.connection, question.study_id, question.criteria.resource, name, question.identities)
     except Erased:
         return None
-    return None if found is None else _Place(*found)
+    return None if found is None else _FactPlace(*found)
 
 
-def _found(question: _Question, rows: Sequence[tuple[str, Row]]) -> list[Found]:
+def _found(question: _Question, rows: Sequence[tuple[str, Row]]) -> list[StoredResource]:
     received = _received(question, [row[2] for _, row in rows])
     found = []
     for kind, (who, key, added, ordinal, *fact) in rows:
         make: Any = FACTS[kind][1]
         plain = make(*FACT_TABLES[kind].plain(tuple(fact)))
-        found.append(Found(who, key, kind, plain, added, received[added], ordinal=ordinal))
+        found.append(StoredResource(who, key, kind, plain, added, received[added], ordinal=ordinal))
     return found
 
 
@@ -297,11 +297,11 @@ def _received(question: _Question, numbers: Iterable[int]) -> dict[int, int]:
 
 
 @cache
-def _received_of(length: int) -> Statement:
+def _received_of(length: int) -> Query:
     clause = select(revisions.c.number, revisions.c.received_at).where(
         revisions.c.study == bindparam("study"), revisions.c.number.in_(listed(length))
     )
-    return Statement(clause, "study", *listed_names(length))
+    return Query(clause, "study", *listed_names(length))
 
 
 def _first_since(connection: Connection, study: int, instant: int) -> int:
@@ -310,7 +310,7 @@ def _first_since(connection: Connection, study: int, instant: int) -> int:
     return 0 if row is None else int(row[0]) + 1
 
 
-_LAST_BEFORE = Statement(
+_LAST_BEFORE = Query(
     select(revisions.c.number)
     .where(revisions.c.study == bindparam("study"), revisions.c.received_at < bindparam("instant"))
     .order_by(revisions.c.number.desc())
@@ -320,7 +320,7 @@ _LAST_BEFORE = Statement(
 )
 
 
-def _patients(question: _Question, after: str, limit: int) -> list[Found]:
+def _patients(question: _Question, after: str, limit: int) -> list[StoredResource]:
     rows = _patient_rows(question, after, limit)
     stated: dict[int, list[AttributeFact]] = {key: [] for _, key, _ in rows}
     for chunk in filled(stated):
@@ -328,7 +328,7 @@ def _patients(question: _Question, after: str, limit: int) -> list[Found]:
             stated[key].append(attribute(name, value))
     received = _received(question, [changed for _, _, changed in rows])
     return [
-        Found(who, key, "patient", None, changed, received[changed], attributes=tuple(stated[key]))
+        StoredResource(who, key, "patient", None, changed, received[changed], attributes=tuple(stated[key]))
         for who, key, changed in rows
     ]
 
@@ -351,15 +351,15 @@ def _patient_rows(question: _Question, after: str, limit: int) -> list[Row]:
         *[_compared(changed, changed + 1, bound) for bound in question.updated],
     )
     ordered = clause.order_by(patients.c.id).limit(bindparam("limit"))
-    return Statement(ordered, "study", "after", "limit").rows(question.connection, question.study, after, limit)
+    return Query(ordered, "study", "after", "limit").rows(question.connection, question.study, after, limit)
 
 
 @cache
-def _attributes(length: int) -> Statement:
+def _attributes(length: int) -> Query:
     table = patient_attributes
     clause = (
         select(table.c.patient_key, table.c.identity, table.c.value)
         .where(table.c.patient_key.in_(listed(length)), stands_at(table), shown(table))
         .order_by(table.c.patient_key, table.c.identity)
     )
-    return Statement(clause, "revision", *listed_names(length))
+    return Query(clause, "revision", *listed_names(length))

@@ -11,7 +11,7 @@ from app.errors import Erased
 from app.store.engine import Transaction
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
-from app.store.queries import Statement, filled, listed, listed_names
+from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.supersession import Assertion
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies
@@ -20,19 +20,19 @@ from app.timeline.resource import (
     KINDS_OF,
     TYPE_OF,
     FactNumber,
-    Found,
     NumberedFact,
     ResourceKey,
     ResourceType,
+    StoredResource,
     digest_of,
     logical_id,
     read_logical_id,
 )
 
-__all__ = ["Found", "Identities", "history", "locate", "logical_id", "patient_key", "standing"]
+__all__ = ["Identities", "StoredResource", "history", "locate", "logical_id", "patient_key", "standing"]
 
-_SECRET = Statement(select(studies.c.secret).where(studies.c.key == bindparam("study")), "study")
-_IS_ERASED = Statement(
+_SECRET = Query(select(studies.c.secret).where(studies.c.key == bindparam("study")), "study")
+_IS_ERASED = Query(
     select(
         exists().where(
             erasures.c.study == bindparam("study"),
@@ -52,49 +52,49 @@ Patient = tuple[str, int, int]
 
 
 @cache
-def _patients_by(column: str, length: int) -> Statement:
+def _patients_by(column: str, length: int) -> Query:
     clause = select(patients.c.id, patients.c.key, patients.c.first_revision).where(
         patients.c.study == bindparam("study"), patients.c[column].in_(listed(length))
     )
-    return Statement(clause, "study", *listed_names(length))
+    return Query(clause, "study", *listed_names(length))
 
 
 @cache
-def _erased_keys(length: int) -> Statement:
+def _erased_keys(length: int) -> Query:
     clause = select(erasures.c.patient_key).where(
         erasures.c.study == bindparam("study"), erasures.c.patient_key.in_(listed(length))
     )
-    return Statement(clause, "study", *listed_names(length))
+    return Query(clause, "study", *listed_names(length))
 
 
 @cache
-def _received_at(length: int) -> Statement:
+def _received_at(length: int) -> Query:
     clause = select(revisions.c.number, revisions.c.received_at).where(
         revisions.c.study == bindparam("study"), revisions.c.number.in_(listed(length))
     )
-    return Statement(clause, "study", *listed_names(length))
+    return Query(clause, "study", *listed_names(length))
 
 
 @cache
-def _identities(kind: str, length: int) -> Statement:
+def _identities(kind: str, length: int) -> Query:
     table, _ = FACTS[kind]
     columns = table.c.patient_key, table.c.identity
-    return Statement(select(*columns).where(table.c.patient_key.in_(listed(length))).distinct(), *listed_names(length))
+    return Query(select(*columns).where(table.c.patient_key.in_(listed(length))).distinct(), *listed_names(length))
 
 
 @cache
-def _attributes(length: int) -> Statement:
+def _attributes(length: int) -> Query:
     c = patient_attributes.c
     clause = (
         select(c.patient_key, c.identity, c.value, c.added, c.removed)
         .where(c.patient_key.in_(listed(length)))
         .order_by(c.identity, c.added)
     )
-    return Statement(clause, *listed_names(length))
+    return Query(clause, *listed_names(length))
 
 
 @cache
-def _numbered(kind: str, length: int) -> Statement:
+def _numbered(kind: str, length: int) -> Query:
     """Facts of numbers and patients. An identity begins with the number, so that each is a range of the primary key."""
     table, _ = FACTS[kind]
     ranges = [
@@ -106,7 +106,7 @@ def _numbered(kind: str, length: int) -> Statement:
         for i in range(length)
     ]
     clause = select(table.c.patient_key, table.c.identity, table.c.source).where(or_(*ranges)).distinct()
-    return Statement(clause, *[f"{name}_{i}" for i in range(length) for name in ("patient", "first", "behind")])
+    return Query(clause, *[f"{name}_{i}" for i in range(length) for name in ("patient", "first", "behind")])
 
 
 class Identities:
@@ -136,7 +136,7 @@ class Identities:
 
 def standing(
     connection: Transaction, study: int, patients: Iterable[Patient], wanted: Iterable[ResourceKey]
-) -> dict[ResourceKey, Found]:
+) -> dict[ResourceKey, StoredResource]:
     """Resources as they stand, of these patients of a study (by its key); those that it does not have are left out."""
     keys = set(wanted)
     if not keys:
@@ -212,7 +212,7 @@ def history(
     resource: ResourceType,
     logical_id: str,
     identities: Identities | None = None,
-) -> list[Found]:
+) -> list[StoredResource]:
     """Every version of a resource, newest first; empty where the study has none of that identifier.
 
     Raises `Erased` for a person who has been erased.
@@ -273,14 +273,14 @@ def _find_patients(connection: Transaction, study: int, column: str, values: Ite
     ]
 
 
-def _newest(versions: Sequence[Found]) -> Found | None:
+def _newest(versions: Sequence[StoredResource]) -> StoredResource | None:
     """The version that stands: the newest of those that were not late."""
     return next((version for version in versions if not version.late), None)
 
 
 def _versions_of_facts(
     connection: Transaction, study: int, people: Mapping[str, Patient], wanted: Sequence[ResourceKey]
-) -> dict[ResourceKey, list[Found]]:
+) -> dict[ResourceKey, list[StoredResource]]:
     """Every assertion of each fact and every time that it was left out, newest first."""
     stored: dict[ResourceKey, list[Assertion]] = {key: [] for key in wanted}
     asked: dict[str, list[tuple[int, str]]] = {}
@@ -297,7 +297,9 @@ def _versions_of_facts(
     return {key: _versions(people[key.patient][1], key, known, received) for key, known in stored.items()}
 
 
-def _versions(patient_key: int, key: ResourceKey, stored: list[Assertion], received: Mapping[int, int]) -> list[Found]:
+def _versions(
+    patient_key: int, key: ResourceKey, stored: list[Assertion], received: Mapping[int, int]
+) -> list[StoredResource]:
     who, kind = key.patient, key.kind or ""
     make: Any = FACTS[kind][1]
     stored.sort(key=lambda one: (one.added, one.ordinal))
@@ -306,10 +308,12 @@ def _versions(patient_key: int, key: ResourceKey, stored: list[Assertion], recei
         fact = make(*FACT_TABLES[kind].plain(one.fact))
         late = one.removed == one.added
         versions.append(
-            Found(who, patient_key, kind, fact, one.added, received[one.added], ordinal=one.ordinal, late=late)
+            StoredResource(who, patient_key, kind, fact, one.added, received[one.added], ordinal=one.ordinal, late=late)
         )
         if one.removed is not None and _left_out(one, stored):
-            versions.append(Found(who, patient_key, kind, fact, one.removed, received[one.removed], removed=True))
+            versions.append(
+                StoredResource(who, patient_key, kind, fact, one.removed, received[one.removed], removed=True)
+            )
     return sorted(versions, key=lambda version: (version.added, version.ordinal), reverse=True)
 
 
@@ -322,7 +326,7 @@ def _left_out(one: Assertion, stored: Sequence[Assertion]) -> bool:
 
 def _versions_of_patients(
     connection: Transaction, study: int, people: Mapping[str, Patient], wanted: Sequence[ResourceKey]
-) -> dict[ResourceKey, list[Found]]:
+) -> dict[ResourceKey, list[StoredResource]]:
     """Every version of each patient, newest first: one for each revision that changed an attribute."""
     rows: dict[int, list[tuple[Any, ...]]] = {people[key.patient][1]: [] for key in wanted}
     for chunk in filled(rows):
@@ -337,7 +341,9 @@ def _versions_of_patients(
     for key in wanted:
         who, patient_key, _ = people[key.patient]
         versions[key] = [
-            Found(who, patient_key, "patient", None, at, received[at], attributes=_attributes_at(rows[patient_key], at))
+            StoredResource(
+                who, patient_key, "patient", None, at, received[at], attributes=_attributes_at(rows[patient_key], at)
+            )
             for at in sorted(changes[patient_key], reverse=True)
         ]
     return versions

@@ -17,18 +17,18 @@ from sqlalchemy import Connection, bindparam, select
 from app.errors import Erased, NotFound
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
-from app.store.queries import Insertion, Statement, filled, listed, listed_names
+from app.store.queries import Insertion, Query, filled, listed, listed_names
 from app.store.supersession import Assertion, Changes, Counts, Fact
 from app.store.tables import erasures, leaves, patients, revisions, studies
 from app.timeline.facts import KINDS
 
 _STUDY = select(studies.c.key, studies.c.secret).where(studies.c.id == bindparam("study"))
-LOCK_STUDY = Statement(_STUDY.with_for_update(), "study")
+LOCK_STUDY = Query(_STUDY.with_for_update(), "study")
 """PostgreSQL takes one writer of a study after the other here; SQLite leaves FOR UPDATE out, as it has one writer
 anyway.
 """
 
-HEAD = Statement(
+HEAD = Query(
     select(
         revisions.c.number, revisions.c.received_at, revisions.c.hash, revisions.c.patients, revisions.c.first_outcome
     )
@@ -43,21 +43,21 @@ _INSERT_LEAVES = Insertion(leaves)
 
 
 @cache
-def _find_patients(length: int) -> Statement:
+def _find_patients(length: int) -> Query:
     clause = select(patients.c.id, patients.c.key, patients.c.salt, patients.c.first_revision).where(
         patients.c.study == bindparam("study"), patients.c.id.in_(listed(length))
     )
-    return Statement(clause, "study", *listed_names(length))
+    return Query(clause, "study", *listed_names(length))
 
 
 @cache
-def _find_tombstones(length: int) -> Statement:
+def _find_tombstones(length: int) -> Query:
     clause = select(erasures.c.tombstone).where(
         erasures.c.study == bindparam("study"),
         erasures.c.tombstone.in_(listed(length)),
         erasures.c.readmitted_revision.is_(None),
     )
-    return Statement(clause, "study", *listed_names(length))
+    return Query(clause, "study", *listed_names(length))
 
 
 def _new_key() -> int:

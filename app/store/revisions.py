@@ -7,25 +7,25 @@ from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.store.fact_tables import LATEST
-from app.store.queries import Row, Statement
+from app.store.queries import Query, Row
 from app.store.studies import study_key
 from app.store.tables import erasures, revisions
 
-_AT = Statement(
+_AT = Query(
     select(revisions.c.number, revisions.c.received_at).where(
         revisions.c.study == bindparam("study"), revisions.c.number == bindparam("revision")
     ),
     "study",
     "revision",
 )
-_LATEST = Statement(
+_LATEST = Query(
     select(revisions.c.number, revisions.c.received_at)
     .where(revisions.c.study == bindparam("study"))
     .order_by(revisions.c.number.desc())
     .limit(1),
     "study",
 )
-_ERASED = Statement(
+_ERASED = Query(
     select(
         exists().where(
             erasures.c.study == bindparam("study"),
@@ -36,7 +36,7 @@ _ERASED = Statement(
     "study",
     "revision",
 )
-_LIST = Statement(
+_LIST = Query(
     select(
         revisions.c.number, revisions.c.received_at, revisions.c.client, revisions.c.format, revisions.c.digest,
         revisions.c.counts, revisions.c.hash,

@@ -16,9 +16,9 @@ from app.store.history import Version, Wanted
 from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
 from app.store.studies import Study
-from app.store.timelines import PatientSummary
+from app.store.timelines import ListedPatient
 from app.timeline.cohort import Cohort
-from app.timeline.resource import Found, ResourceType
+from app.timeline.resource import ResourceType, StoredResource
 from app.timeline.source_facts import Sources
 from app.timeline.times import instant_text, microseconds
 
@@ -99,7 +99,7 @@ class StudyAt:
 
     def patients(
         self, *, after: str | None = None, limit: int = 100, sex: str | None = None, diagnosis: str | None = None
-    ) -> list[PatientSummary]:
+    ) -> list[ListedPatient]:
         """Patients in code-point order of their identifiers, those after `after`."""
         return timelines.list_patients(
             self._connection, self.id, self.revision, after=after, limit=limit, sex=sex, diagnosis=diagnosis
@@ -114,7 +114,7 @@ class StudyAt:
         found = revisions.list_revisions(self._connection, self.id, after=after, limit=limit)
         return [each for each in found if each.number <= self.revision]
 
-    def search(self, criteria: Criteria, *, after: str | None = None, limit: int) -> list[Found]:
+    def search(self, criteria: Criteria, *, after: str | None = None, limit: int) -> list[StoredResource]:
         """Resources that meet the criteria, those behind the one with the identifier `after`."""
         return resource_search.search(self._connection, self.id, criteria, self.revision, after=after, limit=limit)
 
@@ -122,7 +122,7 @@ class StudyAt:
         """How many resources meet the criteria."""
         return resource_search.count(self._connection, self.id, criteria, self.revision)
 
-    def versions(self, resource: ResourceType, logical_id: str) -> list[Found]:
+    def versions(self, resource: ResourceType, logical_id: str) -> list[StoredResource]:
         """The versions of a resource up to this revision, newest first; empty where there is none of this identifier.
         Raises `Erased`.
         """

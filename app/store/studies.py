@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
 from app.store.fact_tables import LATEST, stands_at
-from app.store.queries import Insertion, Statement
+from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
 from app.store.supersession import Counts
 from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
@@ -25,15 +25,15 @@ _FEED_NAMES: dict[str, Any] = {"identifiers": "medical_record", "authorities": [
 
 Identifiers = Literal["medical_record", "pseudonyms"]
 
-_KEY = Statement(select(studies.c.key).where(studies.c.id == bindparam("study")), "study")
-_FACTS = Statement(
+_KEY = Query(select(studies.c.key).where(studies.c.id == bindparam("study")), "study")
+_FACTS = Query(
     select(study_facts.c.name, study_facts.c.value, study_facts.c.added).where(
         study_facts.c.study == bindparam("study"), stands_at(study_facts)
     ),
     "study",
     "revision",
 )
-TIME_ZONE = Statement(
+TIME_ZONE = Query(
     select(study_facts.c.value).where(
         study_facts.c.study == bindparam("study"), study_facts.c.name == "time_zone", stands_at(study_facts)
     ),
@@ -42,14 +42,14 @@ TIME_ZONE = Statement(
 )
 """The time zone of a study at a revision, as JSON text."""
 
-_PROTOCOL = Statement(
+_PROTOCOL = Query(
     select(protocols.c.id, protocols.c.document, protocols.c.digest, protocols.c.added).where(
         protocols.c.study == bindparam("study"), stands_at(protocols)
     ),
     "study",
     "revision",
 )
-_STUDY_AT = Statement(
+_STUDY_AT = Query(
     select(
         studies.c.id, studies.c.created_at, studies.c.key, revisions.c.number, revisions.c.received_at,
         revisions.c.patients,
@@ -61,7 +61,7 @@ _STUDY_AT = Statement(
     "study",
     "revision",
 )  # fmt: skip
-_LIST = Statement(
+_LIST = Query(
     select(studies.c.id)
     .where(studies.c.id > bindparam("after"), exists().where(revisions.c.study == studies.c.key))
     .order_by(studies.c.id)
@@ -69,7 +69,7 @@ _LIST = Statement(
     "after",
     "limit",
 )
-_FIRST_OUTCOME = Statement(
+_FIRST_OUTCOME = Query(
     select(revisions.c.first_outcome).where(
         revisions.c.study == bindparam("study"), revisions.c.number == bindparam("revision")
     ),
@@ -77,10 +77,10 @@ _FIRST_OUTCOME = Statement(
     "revision",
 )
 
-_PSEUDONYM_KEY = Statement(
+_PSEUDONYM_KEY = Query(
     select(pseudonym_keys.c.fingerprint).where(pseudonym_keys.c.study == bindparam("study")), "study"
 )
-_PSEUDONYM_KEYS = Statement(
+_PSEUDONYM_KEYS = Query(
     select(studies.c.id, pseudonym_keys.c.fingerprint)
     .join_from(pseudonym_keys, studies, studies.c.key == pseudonym_keys.c.study)
     .order_by(studies.c.id)
@@ -92,10 +92,10 @@ _CREATE = {
     "sqlite": sqlite.insert(studies).values(_CREATION).on_conflict_do_nothing().inline(),
     "postgresql": postgresql.insert(studies).values(_CREATION).on_conflict_do_nothing().inline(),
 }
-_CREATE_STUDY = {name: Statement(clause, "id", "at", "secret") for name, clause in _CREATE.items()}
+_CREATE_STUDY = {name: Query(clause, "id", "at", "secret") for name, clause in _CREATE.items()}
 _INSERT_FACTS = Insertion(study_facts)
 _INSERT_PROTOCOL = Insertion(protocols)
-_CLOSE_FACT = Statement(
+_CLOSE_FACT = Query(
     study_facts.update()
     .where(
         study_facts.c.study == bindparam("of"),
@@ -107,7 +107,7 @@ _CLOSE_FACT = Statement(
     "of",
     "named",
 )
-_CLOSE_PROTOCOL = Statement(
+_CLOSE_PROTOCOL = Query(
     protocols.update()
     .where(protocols.c.study == bindparam("of"), protocols.c.removed.is_(None))
     .values(removed=bindparam("ended")),
@@ -131,7 +131,7 @@ class FeedDefinition:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyDefinition:
+class StudyDeclaration:
     """What a client says of a study."""
 
     name: str
@@ -167,7 +167,7 @@ class StudyOutcome:
 
 
 def put_study(
-    connection: Connection, study_id: str, definition: StudyDefinition, *, client: str | None, received_at: int
+    connection: Connection, study_id: str, definition: StudyDeclaration, *, client: str | None, received_at: int
 ) -> StudyOutcome:
     """Create a study, which makes its revision 0, or change what it says of itself, which makes the next one."""
     if _KEY.row(connection, study_id) is None:

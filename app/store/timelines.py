@@ -16,9 +16,9 @@ from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
-from app.store.gc_pause import collector_paused
+from app.store.gc_pause import gc_paused
 from app.store.hashes import tombstone
-from app.store.queries import Statement, filled, listed, listed_names
+from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
 from app.timeline.cohort import REQUIRED, TABLES, Cohort, Row, content_of, patient_row, standing_rows
@@ -31,7 +31,7 @@ from app.timeline.times import day_text
 
 _BEFORE, _AFTER = -(2**63), 2**63
 
-_FIND = Statement(
+_FIND = Query(
     select(patients.c.key, patients.c.first_revision, studies.c.key, studies.c.secret)
     .select_from(
         studies.outerjoin(patients, (patients.c.study == studies.c.key) & (patients.c.id == bindparam("patient")))
@@ -40,7 +40,7 @@ _FIND = Statement(
     "study",
     "patient",
 )
-_IS_ERASED = Statement(
+_IS_ERASED = Query(
     select(
         exists().where(
             erasures.c.study == bindparam("study"),
@@ -140,7 +140,7 @@ def check_etag(connection: Connection, study_id: str, patient: str, if_match: st
 
 
 @dataclass(frozen=True, slots=True)
-class PatientSummary:
+class ListedPatient:
     """One patient of a list: their attributes, and how many facts each section of their timeline has."""
 
     id: str
@@ -157,7 +157,7 @@ def list_patients(
     limit: int = 100,
     sex: str | None = None,
     diagnosis: str | None = None,
-) -> list[PatientSummary]:
+) -> list[ListedPatient]:
     """Patients of a study at a revision in code-point order of their identifiers, those after `after`."""
     study = study_key(connection, study_id)
     wanted = {"sex": sex, "diagnosis": diagnosis}
@@ -173,12 +173,12 @@ def list_patients(
         for kind, section in SECTIONS.items():
             for key, count in _counts(kind, len(chunk)).rows(connection, revision, *chunk):
                 counts[key][section] = count
-    return [PatientSummary(patient, _stated(attributes[key]), counts[key]) for key, patient in ids.items()]
+    return [ListedPatient(patient, _stated(attributes[key]), counts[key]) for key, patient in ids.items()]
 
 
 def cohort(connection: Connection, study_id: str, revision: int) -> Cohort:
     """All that analyses read of a study at a revision, days counted in the time zone that was declared then."""
-    with collector_paused():
+    with gc_paused():
         return _load_cohort(connection, study_key(connection, study_id), revision)
 
 
@@ -236,7 +236,7 @@ def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort
     The cohort must have been read from this study at this revision, in one transaction. Analyses do not read this:
     identities, sources and numbers of facts stay out of the columns.
     """
-    with collector_paused():
+    with gc_paused():
         study = study_key(connection, study_id)
         keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
         links = {one: json.loads(into) for one, into in _LINKS.rows(connection, study, revision)}
@@ -282,7 +282,7 @@ _TIME_OF = {"medications": "start_day", "events": "onset"}
 """The field that says when a fact was, as it was written, where that is not `time`."""
 
 
-def _standing_of(kind: str, *names: str) -> Statement:
+def _standing_of(kind: str, *names: str) -> Query:
     """Of all facts of a kind that stand and that analyses read: the patient and these fields."""
     table, _ = FACTS[kind]
     clause = (
@@ -291,20 +291,20 @@ def _standing_of(kind: str, *names: str) -> Statement:
         .where(patients.c.study == bindparam("study"), stands_at(table), shown(table))
         .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
     )
-    return Statement(clause, "study", "revision")
+    return Query(clause, "study", "revision")
 
 
 _CONTENT = {kind: [field.name for field in found] for kind, found in READ_BY_ANALYSES.items()}
 _COHORT = {kind: _standing_of(kind, *content) for kind, content in _CONTENT.items()}
 _FOUND = {kind: _standing_of(kind, "id", "source", _TIME_OF.get(kind, "time"), *_CONTENT[kind]) for kind in TABLES}
-_PATIENTS = Statement(
+_PATIENTS = Query(
     select(patients.c.id, patients.c.key).where(
         patients.c.study == bindparam("study"), patients.c.first_revision <= bindparam("revision")
     ),
     "study",
     "revision",
 )
-_LINKS = Statement(
+_LINKS = Query(
     select(patients.c.id, patient_attributes.c.value)
     .join_from(patients, patient_attributes, patient_attributes.c.patient_key == patients.c.key)
     .where(
@@ -319,7 +319,7 @@ _LINKS = Statement(
 
 
 @cache
-def _page(filters: tuple[str, ...]) -> Statement:
+def _page(filters: tuple[str, ...]) -> Query:
     clause = select(patients.c.key, patients.c.id).where(
         patients.c.study == bindparam("study"),
         patients.c.id > bindparam("after"),
@@ -337,33 +337,33 @@ def _page(filters: tuple[str, ...]) -> Statement:
             )
         )
     clause = clause.order_by(patients.c.id).limit(bindparam("limit"))
-    return Statement(clause, "study", "after", "limit", "revision", *[f"wanted_{name}" for name in filters])
+    return Query(clause, "study", "after", "limit", "revision", *[f"wanted_{name}" for name in filters])
 
 
 @cache
-def _attributes(length: int) -> Statement:
+def _attributes(length: int) -> Query:
     table = patient_attributes
     clause = select(table.c.patient_key, table.c.identity, table.c.value).where(
         table.c.patient_key.in_(listed(length)), stands_at(table), shown(table)
     )
-    return Statement(clause, "revision", *listed_names(length))
+    return Query(clause, "revision", *listed_names(length))
 
 
 @cache
-def _counts(kind: str, length: int) -> Statement:
+def _counts(kind: str, length: int) -> Query:
     table, _ = FACTS[kind]
     clause = (
         select(table.c.patient_key, func.count())
         .where(table.c.patient_key.in_(listed(length)), stands_at(table), shown(table))
         .group_by(table.c.patient_key)
     )
-    return Statement(clause, "revision", *listed_names(length))
+    return Query(clause, "revision", *listed_names(length))
 
 
 @cache
-def _asserted_of(kind: str, length: int) -> Statement:
+def _asserted_of(kind: str, length: int) -> Query:
     table, _ = FACTS[kind]
     clause = select(table.c.patient_key, *[table.c[field.name] for field in FIELDS[kind]]).where(
         table.c.patient_key.in_(listed(length)), stands_at(table)
     )
-    return Statement(clause, "revision", *listed_names(length))
+    return Query(clause, "revision", *listed_names(length))

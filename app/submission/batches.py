@@ -11,7 +11,7 @@ from app.readers.statements import Skipped
 from app.readers.tables import Dialect, PatientResults, read_table
 from app.store import erasure, ledger
 from app.store.engine import Database
-from app.store.gc_pause import collector_paused
+from app.store.gc_pause import gc_paused
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
 from app.timeline.facts import History
@@ -114,7 +114,7 @@ def store_table(
     """
     feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
     submitter = Submitter(database, study, CSV, now, feed, client, pauses)
-    with collector_paused():
+    with gc_paused():
         table = read_table(body, dialect, feed)
         if atomic:
             patients = list(table.read())

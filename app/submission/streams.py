@@ -8,7 +8,7 @@ from app.readers.json_timelines import read_item
 from app.readers.streams import Line
 from app.store import studies
 from app.store.engine import Database
-from app.store.gc_pause import collector_paused
+from app.store.gc_pause import gc_paused
 from app.submission import loop
 from app.submission.batches import ItemOutcome, ItemStatus, content_of, outcome_of
 from app.timeline.times import latest_acceptable, microseconds
@@ -17,7 +17,7 @@ GROUP_BYTES = 1_000_000
 """Bytes of lines from which on a group is full, however few they are."""
 
 
-class Group:
+class LineGroup:
     """Collects lines until there are enough for one transaction."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Stream:
         While the database is busy the group is tried again; when that was enough, it is skipped and so is all that
         comes after it. Raises `Busy` instead where that is the first group, and `NotFound` for an unknown study.
         """
-        with collector_paused():
+        with gc_paused():
             outcomes = self._store(lines)
         self.counts.update(outcome.status for outcome in outcomes)
         return outcomes

@@ -52,7 +52,7 @@ NumberedFact = tuple[ResourceKey, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredResource:
     """One resource in one of its versions: the patient, or one assertion of a fact.
 
     `fact` is `None` for the patient, who has `attributes`. `added` is the revision that made this version (for the

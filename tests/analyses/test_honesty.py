@@ -16,7 +16,7 @@ from app.demo import TIMELINES
 from app.derive.visits import window
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.results import Reason
-from app.protocol.model import CkChange
+from app.protocol.model import CkChangeWeeks
 from app.protocol.presets import PRESETS, SEED_2008
 from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.document import Timeline
@@ -344,7 +344,7 @@ def test_what_cannot_be_told_is_null_and_says_why(name):
 
 def test_a_reason_stands_beside_the_null_that_it_explains_and_not_beside_an_estimate():
     """The slopes are per 28 days, the second of the two changes is over 56; one patient has a mean and no spread."""
-    protocol = changed(SEED_2008, ck_change=CkChange(before_week=-4, after_week=8))
+    protocol = changed(SEED_2008, ck_change=CkChangeWeeks(before_week=-4, after_week=8))
     cohort = of_ck([(-28, 900), (0, 1000), (14, 700), (56, 500)], [(-28, 800), (0, 900), (14, 500), (56, 400)])
     found = answer("sensitivity", cohort, protocol, Options())
     slopes = row(found, "ck-change", "CK", "slopes")

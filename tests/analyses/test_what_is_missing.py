@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, answer
 from app.analyses.planning.what_is_missing import MissingOptions
-from app.protocol.model import CkChange, Visits, WeeklyChange
+from app.protocol.model import CkChangeWeeks, Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
@@ -71,7 +71,7 @@ def test_a_week_without_a_value_lacks_one_in_its_window():
 def test_a_baseline_from_before_a_window_is_asked_for_again():
     """A value in week -1 would be the last before treatment, and so the baseline: it needs another after it."""
     protocol = SEED_2008.model_copy(
-        update={"visits": Visits(weeks=(-4, -1, 4)), "ck_change": CkChange(before_week=-1),
+        update={"visits": Visits(weeks=(-4, -1, 4)), "ck_change": CkChangeWeeks(before_week=-1),
                 "weekly_change": WeeklyChange(measures=("CK",), weeks=(4,))}
     )  # fmt: skip
     found = missing(cohort([lab(-20, 1000.0), lab(28, 500.0)]), protocol, endpoint="ck_change")

@@ -135,7 +135,11 @@ def _load(database: Database, documents: list[dict]) -> None:
     now = microseconds(datetime.now(UTC))
     with database.writing() as connection:
         studies.put_study(
-            connection, "bench", studies.StudyDefinition(name="bench", protocol=SEED_2008), client=None, received_at=now
+            connection,
+            "bench",
+            studies.StudyDeclaration(name="bench", protocol=SEED_2008),
+            client=None,
+            received_at=now,
         )
     histories = [read_timeline(json.dumps(document).encode(), latest) for document in documents]
     for first in range(0, len(histories), 100):

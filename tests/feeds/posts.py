@@ -43,7 +43,7 @@ class Post:
     def open(self) -> "Post":
         """Declare the study."""
         feeds = studies.FeedDefinition(self.identifiers, AUTHORITIES, {})
-        definition = studies.StudyDefinition("Trial", SEED_2008, ZONE, feeds=feeds)
+        definition = studies.StudyDeclaration("Trial", SEED_2008, ZONE, feeds=feeds)
         with self.database.writing() as connection:
             studies.put_study(connection, self.study, definition, client=None, received_at=RECEIVED)
         return self

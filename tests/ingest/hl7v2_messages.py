@@ -4,7 +4,7 @@ from typing import Any
 
 from app.errors import ServiceError
 from app.hl7v2.message import body_of, opened
-from app.hl7v2.oru_results import Read, read_message
+from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
 from app.timeline.facts import History, LabFact
@@ -52,7 +52,7 @@ def feed(*, key: bytes | None = None, authorities: tuple[str, ...] = (), **decla
     return Feed(LATEST, Pseudonyms(key, authorities), codes, **declared)
 
 
-def read(body: bytes, declared: Feed | None = None) -> Read:
+def read(body: bytes, declared: Feed | None = None) -> ReadMessage:
     """What the one message of a body says."""
     ((lines,),) = ([batch.messages for batch in body_of(body).batches]) or [[[]]]
     return read_message(opened(lines), declared or feed())

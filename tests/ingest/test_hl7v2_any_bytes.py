@@ -15,7 +15,7 @@ from app.hl7v2.submit import partition, take
 from app.protocol.presets import SEED_2008
 from app.store import migrations, studies
 from app.store.engine import Database
-from app.store.studies import FeedDefinition, StudyDefinition
+from app.store.studies import FeedDefinition, StudyDeclaration
 from tests.ingest.hl7v2_messages import CK, MSH, OBR, OBX, PID, changed, feed, message
 from tests.timeline.documents import LATEST
 
@@ -42,7 +42,7 @@ def trial(tmp_path_factory) -> Iterator[Database]:
     url = f"sqlite:///{tmp_path_factory.mktemp('hl7v2') / 'x.db'}"
     migrations.upgrade(url)
     database = Database(url)
-    definition = StudyDefinition("Trial", SEED_2008, feeds=FeedDefinition("medical_record", (), {"L|CK": "CK"}))
+    definition = StudyDeclaration("Trial", SEED_2008, feeds=FeedDefinition("medical_record", (), {"L|CK": "CK"}))
     with database.writing() as connection:
         studies.put_study(connection, "trial", definition, client=None, received_at=NOW)
     yield database

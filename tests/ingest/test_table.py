@@ -10,7 +10,7 @@ from app.errors import FaultCode, InvalidDocument, MalformedDocument, ServiceErr
 from app.readers import tables as module
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
-from app.readers.tables import COLUMNS, REQUIRED, Dialect, Table, read_table
+from app.readers.tables import COLUMNS, REQUIRED, Dialect, ResultTable, read_table
 from tests.ingest.refusals import all_text, told
 from tests.ingest.tables import FEED, FULL, IN_TOKYO, PLAIN, ROW, fact, faults, read, refusal, table
 from tests.timeline.documents import LATEST
@@ -258,5 +258,5 @@ def test_the_order_of_rows_does_not_matter(order):
 
 def test_a_table_says_how_many_rows_it_has():
     taken = read_table(table({}, {"code": "X"}, {"value": ""}, {"patient": ""}), PLAIN, FEED)
-    assert isinstance(taken, Table)
+    assert isinstance(taken, ResultTable)
     assert (taken.rows, taken.skipped) == (4, {"code": 1, "value": 1})

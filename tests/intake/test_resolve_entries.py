@@ -7,7 +7,7 @@ import pytest
 from app.errors import Erased, FaultCode, InvalidDocument, MethodNotAllowed, NotFound, PreconditionFailed
 from app.fhir.resolve_entries import ResolvedEntry, StoredState, names_in, numbers_in, resolve, resources_in
 from app.readers.statements import history_of
-from app.timeline.resource import Found, ResourceKey, logical_id
+from app.timeline.resource import ResourceKey, StoredResource, logical_id
 from tests.ingest.fhir_messages import LATEST, bundle, ck, concept, feed, person, post, quantity, read_all
 
 KEY = 77
@@ -34,21 +34,23 @@ def delete(name: str, resource: str = "Observation", **more: Any) -> dict:
     return {"request": {"method": "DELETE", "url": f"{resource}/{name}", **more}}
 
 
-def stands(resource: dict | None = None, patient: str = "P01", **changes: Any) -> Found:
+def stands(resource: dict | None = None, patient: str = "P01", **changes: Any) -> StoredResource:
     """The laboratory result that a resource states, as it is stored in revision 3."""
     [entry] = entries(post(resource or ck()))
     history, faults = history_of(patient, entry.statements, LATEST)
     assert faults == []
     [fact] = history.labs
-    return Found(patient, KEY, "labs", fact, 3, 0, **changes)
+    return StoredResource(patient, KEY, "labs", fact, 3, 0, **changes)
 
 
-def key_of(found: Found) -> ResourceKey:
+def key_of(found: StoredResource) -> ResourceKey:
     """What names a stored fact."""
     return ResourceKey(found.patient, found.kind, None if found.fact is None else found.fact.identity)
 
 
-def holding(*found: Found, names: dict[tuple[str, str], ResourceKey] | None = None, **more: Any) -> StoredState:
+def holding(
+    *found: StoredResource, names: dict[tuple[str, str], ResourceKey] | None = None, **more: Any
+) -> StoredState:
     """A study that has P01 and these facts, each by our identifier, and these names of clients."""
     return StoredState(
         **{

@@ -14,7 +14,7 @@ import pytest
 
 from app.errors import Fault, FaultCode
 from app.hl7v2.dead_letters import DeadLetters
-from app.hl7v2.message_handler import Desk
+from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Limits
 from app.hl7v2.mllp_framing import Frames, framed
 from app.hl7v2.mllp_listener import Listener
@@ -139,7 +139,7 @@ def listen(letters: DeadLetters) -> Iterator[Callable[..., Running]]:
             may_send: Callable[[str], bool] = lambda address: True,
             **more: object,
         ) -> Running:
-            desk = Desk("ward7", take, letters)
+            desk = MessageHandler("ward7", take, letters)
             listener = Listener(desk, Limits(largest, patience, idle), most=most, may_send=may_send, **more)
             found = Running(listener, socket.create_server(("127.0.0.1", 0)))
             running.callback(found.end)

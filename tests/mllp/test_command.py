@@ -18,7 +18,7 @@ from app.protocol.presets import SEED_2008
 from app.store import migrations
 from app.store.engine import Database
 from app.store.revisions import list_revisions
-from app.store.studies import FeedDefinition, StudyDefinition, put_study
+from app.store.studies import FeedDefinition, StudyDeclaration, put_study
 from app.store.timelines import document
 from tests.mllp.conftest import WAIT, Sender
 
@@ -49,7 +49,7 @@ class Place:
 
     def define(self, feeds):
         with self.database() as database, database.writing() as connection:
-            definition = StudyDefinition("Ward", SEED_2008, feeds=feeds)
+            definition = StudyDeclaration("Ward", SEED_2008, feeds=feeds)
             put_study(connection, "ward7", definition, client=None, received_at=int(time.time() * 1e6))
 
     @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.hl7v2.oru_results import Read
+from app.hl7v2.oru_results import ReadMessage
 from tests.ingest.hl7v2_messages import faults, feed, obx, oru, read
 from tests.real.sources import DATA
 
@@ -39,7 +39,7 @@ def test_a_message_for_training_is_refused_by_a_study_of_patients(name):
 
 @pytest.mark.parametrize(("name", "left"), list(zip(FILES, [{"code": 10}, {"code": 10}, {"code": 1}], strict=True)))
 def test_a_message_without_muscle_enzymes_is_read_and_left_alone(name, left):
-    assert read(message(name), feed(test=True)) == Read((), left)
+    assert read(message(name), feed(test=True)) == ReadMessage((), left)
 
 
 def test_results_that_were_pending_or_preliminary_become_final_in_the_next_message():
@@ -57,7 +57,7 @@ def test_results_that_were_pending_or_preliminary_become_final_in_the_next_messa
     assert before.attributes == after.attributes
 
 
-def scores(found: Read) -> list[tuple[str, float | None, str, str | None]]:
+def scores(found: ReadMessage) -> list[tuple[str, float | None, str, str | None]]:
     (patient,) = found.histories
     return [(fact.code, fact.score, fact.status, fact.id) for fact in patient.assessments]
 

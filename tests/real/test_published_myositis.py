@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from app.protocol.model import AdverseReactions, CkChange, Protocol, Treatment, Visits, WeeklyChange
+from app.protocol.model import AdverseReactions, CkChangeWeeks, Protocol, Treatment, Visits, WeeklyChange
 from tests.journeys.conftest import service
 from tests.real import sources
 
@@ -23,7 +23,7 @@ PROTOCOL = Protocol(
     treatment=Treatment(products=("infliximab",), course_gap_days=60),
     visits=Visits(weeks=(-4, AFTER)),
     weekly_change=WeeklyChange(measures=("CK", "MMT8_UNILATERAL"), weeks=(AFTER,)),
-    ck_change=CkChange(after_week=AFTER),
+    ck_change=CkChangeWeeks(after_week=AFTER),
     adverse_reactions=AdverseReactions(related=("unknown",)),
 )
 DIAGNOSES = {"PM": "polymyositis", "DM": "dermatomyositis", "IBM": "inclusion_body_myositis"}

@@ -14,7 +14,7 @@ from app.readers.statements import history_of
 from app.timeline.document import Timeline
 from app.timeline.facts import AssessmentFact, EventFact, InfusionFact, LabFact
 from app.timeline.normalize import normalise
-from app.timeline.resource import KINDS_OF, Found, logical_id, read_logical_id
+from app.timeline.resource import KINDS_OF, StoredResource, logical_id, read_logical_id
 from app.timeline.vocabulary import LAB_CODES, STATUSES, UNITS
 from tests.ingest.fhir_messages import LATEST, feed, quantity
 from tests.ingest.fhir_messages import ck as observation
@@ -26,11 +26,11 @@ TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 AT = 1_795_000_000_000_000
 
 
-def found(kind: str, fact: Any, **more: Any) -> Found:
-    return Found("P01", KEY, kind, fact, 17, AT, **more)
+def found(kind: str, fact: Any, **more: Any) -> StoredResource:
+    return StoredResource("P01", KEY, kind, fact, 17, AT, **more)
 
 
-def all_of(timeline: dict[str, Any]) -> list[Found]:
+def all_of(timeline: dict[str, Any]) -> list[StoredResource]:
     """Every resource of a timeline."""
     facts = facts_of(timeline)
     person = found("patient", None, attributes=facts.attributes)
@@ -61,7 +61,7 @@ def test_a_foreign_model_of_r4_accepts_the_bundles():
     valid(searchset("http://x/fhir/t", everything, links={"self": "http://x"}, total=9, revision=17, received_at=AT))
     valid(searchset("http://x/fhir/t", [], links={"self": "http://x"}, total=0, revision=17, received_at=AT))
     for each in everything:
-        gone = Found("P01", KEY, each.kind, each.fact, 18, AT, removed=True)
+        gone = StoredResource("P01", KEY, each.kind, each.fact, 18, AT, removed=True)
         valid(history("http://x/fhir/t", [gone, each], "http://x/_history", each.id))
 
 
@@ -139,7 +139,7 @@ def test_a_fatal_event_has_the_outcome_that_says_so():
 
 def test_a_version_that_never_stood_is_tagged():
     [_, lab, *_] = all_of(FULL)
-    late = Found("P01", KEY, "labs", lab.fact, 17, AT, late=True, ordinal=2)
+    late = StoredResource("P01", KEY, "labs", lab.fact, 17, AT, late=True, ordinal=2)
     shown = resource_of(late)
     assert shown["meta"]["tag"][0]["code"] == "late"
     assert shown["meta"]["versionId"] == "17.2"

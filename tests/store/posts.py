@@ -8,7 +8,7 @@ from app.protocol.presets import SEED_2008
 from app.store.engine import Database
 from app.store.ledger import Outcome, replace, submit
 from app.store.revisions import RevisionRecord, list_revisions
-from app.store.studies import StudyDefinition, put_study
+from app.store.studies import StudyDeclaration, put_study
 from app.store.timelines import cohort, document, timeline_etag
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
@@ -75,7 +75,7 @@ FULL: dict[str, Any] = {
 
 def begin_study(database: Database, name: str, **more: Any) -> str:
     """Create a study."""
-    definition = StudyDefinition("A trial", more.pop("protocol", SEED_2008), **more)
+    definition = StudyDeclaration("A trial", more.pop("protocol", SEED_2008), **more)
     with database.writing() as connection:
         put_study(connection, name, definition, client=None, received_at=now())
     return name

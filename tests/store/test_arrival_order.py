@@ -9,7 +9,7 @@ from app.analyses import Options, report
 from app.protocol.presets import SEED_2008
 from app.store.hash_chain import verify
 from app.store.ledger import submit, submit_each
-from app.store.studies import StudyDefinition, put_study
+from app.store.studies import StudyDeclaration, put_study
 from app.store.timelines import cohort, document
 from app.timeline.normalize import AttributeFact, History
 from tests.repetition import repeats
@@ -120,7 +120,7 @@ def test_any_order_of_arrival_ends_in_one_state(database, study):
     with database.writing() as connection:
         for n in range(ORDERS[database.engine.dialect.name]):
             name = f"{study}-{n}"
-            put_study(connection, name, StudyDefinition("A trial", SEED_2008), client=None, received_at=now())
+            put_study(connection, name, StudyDeclaration("A trial", SEED_2008), client=None, received_at=now())
             messages = MESSAGES + chance.sample(MESSAGES, len(MESSAGES) // 2)
             chance.shuffle(messages)
             stored(connection, name, messages, chance)

@@ -11,7 +11,7 @@ from app.store import migrations
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.hash_chain import verify
-from app.store.studies import StudyDefinition, put_protocol, put_study
+from app.store.studies import StudyDeclaration, put_protocol, put_study
 from tests.store.posts import FULL, begin_study, ck, now, post, put, timeline
 
 TAMPERINGS = 300
@@ -34,7 +34,7 @@ def fill(database, study):
     put(database, study, timeline("P2", ck(lab="B")), "*")
     with database.writing() as connection:
         put_protocol(connection, study, RELATIVE_20, client="statistician", received_at=now())
-        definition = StudyDefinition("Renamed", SEED_2008, "Asia/Tokyo", test=True)
+        definition = StudyDeclaration("Renamed", SEED_2008, "Asia/Tokyo", test=True)
         put_study(connection, study, definition, client=None, received_at=now())
     for gone in ("P3", "P4"):
         post(database, study, timeline(gone, ck()))

@@ -13,34 +13,36 @@ from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.resource_search import Bound, Criteria, Number, count, search
 from app.store.studies import study_key
-from app.timeline.resource import Found, ResourceKey, logical_id
+from app.timeline.resource import ResourceKey, StoredResource, logical_id
 from tests.store.posts import FULL, begin_study, ck, etag, now, post, put, timeline
 
 DAY = 86_400_000_000
 _studies = itertools.count(1)
 
 
-def find(database: Database, study: str, name: str, resource: Any = "Observation") -> Found | None:
+def find(database: Database, study: str, name: str, resource: Any = "Observation") -> StoredResource | None:
     return next((version for version in history(database, study, name, resource) if not version.late), None)
 
 
-def history(database: Database, study: str, name: str, resource: Any = "Observation") -> list[Found]:
+def history(database: Database, study: str, name: str, resource: Any = "Observation") -> list[StoredResource]:
     with database.reading() as connection:
         return resources.history(connection, study, resource, name)
 
 
-def searched(database: Database, study: str, revision: int = 99, limit: int = 100, **criteria: Any) -> list[Found]:
+def searched(
+    database: Database, study: str, revision: int = 99, limit: int = 100, **criteria: Any
+) -> list[StoredResource]:
     resource = criteria.pop("resource", "Observation")
     after = criteria.pop("after", None)
     with database.reading() as connection:
         return search(connection, study, Criteria(resource, **criteria), revision, after=after, limit=limit)
 
 
-def names(found: list[Found]) -> list[str]:
+def names(found: list[StoredResource]) -> list[str]:
     return [each.fact.id or each.fact.identity for each in found]
 
 
-def versions(found: list[Found]) -> list[tuple[str, Any, bool]]:
+def versions(found: list[StoredResource]) -> list[tuple[str, Any, bool]]:
     return [(each.version, each.fact and each.fact.value, each.late) for each in found]
 
 
@@ -273,7 +275,7 @@ def test_a_walk_sees_each_fact_once_whatever_is_posted_meanwhile(database, clini
     whole = searched(database, clinic, revision=1, **{k: v for k, v in criteria.items() if v is not None})
     if criteria.get("ids", ()) is None:
         criteria = {"ids": tuple(each.id for each in whole)}
-    seen: list[Found] = []
+    seen: list[StoredResource] = []
     while page := searched(database, clinic, 1, size, after=seen[-1].id if seen else None, **criteria):
         seen += page
         assert len(seen) <= 50, "the walk goes in circles"
@@ -293,7 +295,7 @@ def test_a_search_for_patients_reads_no_other_patient(tmp_path):
     from sqlalchemy import text
 
     from app.store import migrations, resource_search
-    from app.store.queries import Statement
+    from app.store.queries import Query
 
     url = f"sqlite:///{tmp_path / 'x.db'}"
     migrations.upgrade(url)
@@ -310,7 +312,7 @@ def test_a_search_for_patients_reads_no_other_patient(tmp_path):
             values = [(1, "", 10, *fixed)[place] for place in places or ()]
             rows = connection.connection.cursor().execute("EXPLAIN QUERY PLAN " + written, values).fetchall()
             plans[scope] = "\n".join(row[3] for row in rows)
-            assert isinstance(statement, Statement)
+            assert isinstance(statement, Query)
     database.dispose()
     assert "SCAN" not in "".join(plans.values()), plans
     assert "TEMP B-TREE" not in plans["study"] + plans["patient"] + plans["exact"], plans
@@ -325,7 +327,7 @@ def test_a_search_for_patients_reads_no_other_patient(tmp_path):
     size=st.integers(1, 4),
 )
 def test_pages_of_any_search_are_what_a_plain_filter_picks(database, clinic, codes, patients, days, size):
-    def met(each: Found) -> bool:
+    def met(each: StoredResource) -> bool:
         tests = {
             "eq": int.__eq__,
             "ne": int.__ne__,
@@ -345,7 +347,7 @@ def test_pages_of_any_search_are_what_a_plain_filter_picks(database, clinic, cod
         "patients": None if patients is None else tuple(patients),
         "dates": tuple(Bound("day", prefix, day, day + 1) for prefix, day in days),
     }
-    seen: list[Found] = []
+    seen: list[StoredResource] = []
     while page := searched(database, clinic, limit=size, after=seen[-1].id if seen else None, **criteria):
         seen += page
         assert len(seen) <= 50, "the walk goes in circles"

@@ -11,7 +11,7 @@ from app.protocol.presets import SEED_2008
 from app.store import migrations
 from app.store.engine import Database
 from app.store.ledger import submit
-from app.store.studies import StudyDefinition, put_study
+from app.store.studies import StudyDeclaration, put_study
 from app.store.timelines import cohort as read_cohort
 from app.store.timelines import sources
 from app.timeline.cohort import NO_TIME
@@ -115,7 +115,7 @@ def test_corrected_and_withdrawn_facts_are_those_of_the_revision(database, study
 def test_a_time_zone_moves_days_and_loses_no_source(database, study):
     post(database, study, FULL, timeline("P2", ck(time="2005-03-16T20:00:00Z"), ck("k2", time="2005-03-16")))
     with database.writing() as connection:
-        definition = StudyDefinition("A trial", SEED_2008, "Asia/Tokyo")
+        definition = StudyDeclaration("A trial", SEED_2008, "Asia/Tokyo")
         put_study(connection, study, definition, client=None, received_at=now())
     assert len(check(database, study)["labs"]) == 5
 

@@ -9,7 +9,7 @@ from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.store import migrations
 from app.store.engine import Database
 from app.store.studies import (
-    StudyDefinition,
+    StudyDeclaration,
     StudyOutcome,
     get_study,
     list_studies,
@@ -19,7 +19,7 @@ from app.store.studies import (
 )
 from tests.store.posts import begin_study, ck, now, post, revisions, timeline
 
-DEFINITION = StudyDefinition("A trial", SEED_2008)
+DEFINITION = StudyDeclaration("A trial", SEED_2008)
 
 
 def define(database, study, definition, at=None):
@@ -48,8 +48,8 @@ def test_a_study_is_created_once_and_putting_it_again_changes_nothing(database, 
 
 
 def test_what_a_study_said_of_itself_can_be_read_as_of_every_revision(database, study):
-    assert define(database, study, StudyDefinition("Renamed", SEED_2008)) == StudyOutcome("changed", 1)
-    assert define(database, study, StudyDefinition("Renamed", SEED_2008, "Asia/Tokyo", True)).revision == 2
+    assert define(database, study, StudyDeclaration("Renamed", SEED_2008)) == StudyOutcome("changed", 1)
+    assert define(database, study, StudyDeclaration("Renamed", SEED_2008, "Asia/Tokyo", True)).revision == 2
     post(database, study, timeline("P1"))
     assert declare(database, study, RELATIVE_20) == StudyOutcome("changed", 4)
     assert declare(database, study, RELATIVE_20) == StudyOutcome("unchanged", None)

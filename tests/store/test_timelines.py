@@ -4,7 +4,7 @@ import pytest
 
 from app.errors import NotFound
 from app.protocol.presets import SEED_2008
-from app.store.studies import StudyDefinition, put_study
+from app.store.studies import StudyDeclaration, put_study
 from app.store.timelines import list_patients, timeline_etag
 from app.timeline.cohort import Cohort
 from tests.store.posts import FULL, ck, columns, etag, got, history, now, post, timeline
@@ -140,7 +140,7 @@ def test_the_columns_of_an_empty_study_are_empty(database, study):
 def test_days_are_counted_in_the_time_zone_that_was_declared_at_the_revision(database, study):
     post(database, study, timeline("P1", ck(time="2005-03-16T20:00:00Z")))
     with database.writing() as connection:
-        definition = StudyDefinition("A trial", SEED_2008, "Asia/Tokyo")
+        definition = StudyDeclaration("A trial", SEED_2008, "Asia/Tokyo")
         put_study(connection, study, definition, client=None, received_at=now())
     before, after = columns(database, study, 1), columns(database, study, 2)
     assert after.labs.day[0] - before.labs.day[0] == 1

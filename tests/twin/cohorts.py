@@ -18,7 +18,7 @@ from app.protocol.endpoints import (
     PointsAboveBaseline,
     Response,
 )
-from app.protocol.model import AdverseReactions, Baseline, CkChange, Protocol, Treatment, Visits, WeeklyChange
+from app.protocol.model import AdverseReactions, Baseline, CkChangeWeeks, Protocol, Treatment, Visits, WeeklyChange
 from app.protocol.parts import Scale
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.timeline.cohort import AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
@@ -162,19 +162,19 @@ PROTOCOLS: list[Protocol] = [
         visits=Visits(rule="contiguous", weeks=(-6, -4, 1, 2, 4, 8, 43)),
         responses=(*RELATIVE_20.responses, _OTHER_RULES[5]),
         weekly_change=WeeklyChange(weeks=(1, 43)),
-        ck_change=CkChange(before_week=-6, after_week=8),
+        ck_change=CkChangeWeeks(before_week=-6, after_week=8),
     ),
     changed(
         SEED_2008,
         visits=Visits(weeks=(-4, -1, 1, 4, 8), tolerance_days=6),
         weekly_change=WeeklyChange(weeks=(-1, 1, 8)),
-        ck_change=CkChange(before_week=-1, after_week=1),
+        ck_change=CkChangeWeeks(before_week=-1, after_week=1),
     ),
     changed(
         RELATIVE_20,
         visits=Visits(rule="contiguous", weeks=(-1, 4)),
         weekly_change=WeeklyChange(measures=("CK",), weeks=(4,)),
-        ck_change=CkChange(before_week=-1),
+        ck_change=CkChangeWeeks(before_week=-1),
     ),
 ]
 
