@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import fields
 from statistics import fmean
 
 import pytest
@@ -295,10 +296,8 @@ def test_other_names_for_the_patients_change_no_figure(reference):
         moved = np.array([back[i] for i in table.patient.tolist()], dtype=np.int64)
         order = np.argsort(moved, kind="stable")
         chosen = table.where(order)
-        return type(table)(**{name: getattr(chosen, name) for name in _columns(table)} | {"patient": moved[order]})
-
-    def _columns(table):
-        return table.__dataclass_fields__
+        names = [part.name for part in fields(table)]
+        return type(table)(**{name: getattr(chosen, name) for name in names} | {"patient": moved[order]})
 
     turned = Cohort(
         tuple(others[i] for i in place),

@@ -12,8 +12,8 @@ from app import SOFTWARE
 from app.datasets import NAMES
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from tests.api.examples import codes, events, fill, lab, make_study, timeline
-from tests.report.addresses import fact_at
-from tests.report.tables import of_csv, of_parquet, types_of
+from tests.datasets.addresses import fact_at
+from tests.datasets.tables import of_csv, of_parquet, types_of
 
 PARQUET = "application/vnd.apache.parquet"
 

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
-from submit.resources.R4B.bundle import Bundle as SecondOpinion
+from fhir.resources.R4B.bundle import Bundle as SecondOpinion
 
 from app.errors import Busy
 from app.fhir import submit

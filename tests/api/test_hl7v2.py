@@ -10,7 +10,7 @@ from app.http.openapi import openapi
 from app.main import create_app
 from app.settings import Settings
 from tests.api.examples import codes, make_study
-from tests.ingest.hl7v2_messages import DRAWN, MSH, OBR, OBX, PID, changed, message, obx, oru
+from tests.hl7v2.hl7v2_messages import DRAWN, MSH, OBR, OBX, PID, changed, message, obx, oru
 
 HL7V2 = {"Content-Type": "application/hl7-v2"}
 SECRET = "x" * 32

@@ -20,7 +20,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.api.fhir_bodies import FHIR, HOSPITAL, ck, patient
 from tests.catalogue.service import CANARY, NUMBER, text_of
-from tests.ingest.hl7v2_messages import OBR, PID, changed, message, obx
+from tests.hl7v2.hl7v2_messages import OBR, PID, changed, message, obx
 
 _numbers = count(1)
 _MADE_HERE = re.compile(r"urn:uuid:[0-9a-f-]{36}|\bs-[0-9a-f]{32}")

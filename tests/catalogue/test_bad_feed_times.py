@@ -25,7 +25,7 @@ from tests.catalogue.feeds import (
     served,
     table,
 )
-from tests.ingest.hl7v2_messages import changed
+from tests.hl7v2.hl7v2_messages import changed
 
 NEW_YORK = {"time_zone": "America/New_York"}
 TOKYO = {"time_zone": "Asia/Tokyo"}

@@ -23,7 +23,7 @@ from tests.catalogue.feeds import (
     served,
 )
 from tests.catalogue.service import CANARY, NUMBER
-from tests.ingest.hl7v2_messages import changed, message
+from tests.hl7v2.hl7v2_messages import changed, message
 
 WARD7 = {"authorities": ["WARD7"]}
 UTF8 = "UNICODE UTF-8"
@@ -331,7 +331,7 @@ ROWS = [
         105,
         "MLLP frames: their edges are tried where sockets are; over HTTP the body has no frame",
         Elsewhere(
-            "tests/mllp/test_listener.py",
+            "tests/hl7v2/test_mllp_listener.py",
             (
                 "test_a_sender_that_does_not_send_messages_is_left",
                 "test_a_sender_that_trickles_a_message_has_no_more_time_than_another",
@@ -339,7 +339,7 @@ ROWS = [
                 "test_a_message_beyond_the_cap_is_not_answered_and_its_beginning_is_kept",
             ),
         ),
-        Elsewhere("tests/mllp/test_framing.py", ("test_a_message_that_never_ends_is_not_held_beyond_its_cap",)),
+        Elsewhere("tests/hl7v2/test_mllp_framing.py", ("test_a_message_that_never_ends_is_not_held_beyond_its_cap",)),
         Tried(messages_that_come_together_are_each_answered),
         Tried(a_body_beyond_the_cap_is_no_message),
         Tried(lambda ward: same(ward, results(), b"\x0b" + results() + b"\x1c\r")),

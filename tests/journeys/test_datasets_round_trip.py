@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.protocol.presets import SEED_2008
+from tests.datasets.tables import exported, of_csv, of_parquet, types_of
 from tests.journeys import recompute
 from tests.repetition import repeats
-from tests.report.tables import exported, of_csv, of_parquet, types_of
 from tests.twin.cohorts import cohorts, protocols
 
 NAMES = ("adsl", "adeff", "adtte", "adae")

@@ -22,10 +22,10 @@ from app.store.engine import Database
 from app.store.snapshot import StudyAt
 from app.submission import loop
 from tests.api.test_server import ROOT, environment, running
-from tests.ingest.hl7v2_messages import obx, oru
-from tests.ingest.tables import table
+from tests.hl7v2.hl7v2_messages import obx, oru
 from tests.journeys.command_line import CK, Place, timeline
 from tests.journeys.conftest import service
+from tests.readers.tables import table
 from tests.repetition import repeats
 
 PATIENT = {"id": "P1", "sex": "female", "birth_year": 1953, "diagnosis": "polymyositis"}

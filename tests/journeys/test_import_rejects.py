@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.ingest.hl7v2_messages import obx, oru
-from tests.ingest.tables import table
+from tests.hl7v2.hl7v2_messages import obx, oru
 from tests.journeys.command_line import CK, Place, timeline
 from tests.journeys.conftest import service
+from tests.readers.tables import table
 
 SECRET = "x" * 32
 

@@ -9,7 +9,7 @@ import pytest
 from app.errors import FaultCode
 from app.fhir.bundle_entries import Entry
 from app.fhir.read_bundle import read_bundle, read_line
-from tests.ingest.fhir_messages import concept, feed, told
+from tests.fhir.fhir_messages import concept, feed, told
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "fhir_r4_examples"
 pytestmark = pytest.mark.skipif(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.hl7v2.oru_results import ReadMessage
-from tests.ingest.hl7v2_messages import faults, feed, obx, oru, read
+from tests.hl7v2.hl7v2_messages import faults, feed, obx, oru, read
 from tests.real.sources import DATA
 
 FOLDER = DATA / "hl7v2_oru"

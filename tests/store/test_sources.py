@@ -19,7 +19,7 @@ from app.timeline.normalize import AttributeFact, History
 from app.timeline.source_facts import KINDS, Source, address, aligned
 from app.timeline.times import day_text
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
-from tests.report.addresses import fact_at
+from tests.datasets.addresses import fact_at
 from tests.store.posts import FULL, begin_study, ck, got, now, post, revisions, timeline
 
 

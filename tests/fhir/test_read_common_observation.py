@@ -12,7 +12,7 @@ from app.fhir.read_common_observation import common_observation
 from app.fhir.read_observation import any_observation
 from app.readers.statements import Checked, history_of
 from app.timeline.document import LabResult
-from tests.ingest.fhir_messages import LATEST, REMOVED, ck, concept, feed, person, quantity
+from tests.fhir.fhir_messages import LATEST, REMOVED, ck, concept, feed, person, quantity
 
 KEYED = feed(key=b"k" * 32, zone="Asia/Tokyo", codes={"urn:lab:a|CK": "CK", "urn:lab:a|MMT": "MMT"})
 RICH = ck(

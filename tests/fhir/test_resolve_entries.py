@@ -8,7 +8,7 @@ from app.errors import Erased, FaultCode, InvalidDocument, MethodNotAllowed, Not
 from app.fhir.resolve_entries import ResolvedEntry, StoredState, names_in, numbers_in, resolve, resources_in
 from app.readers.statements import history_of
 from app.timeline.resource import ResourceKey, StoredResource, logical_id
-from tests.ingest.fhir_messages import LATEST, bundle, ck, concept, feed, person, post, quantity, read_all
+from tests.fhir.fhir_messages import LATEST, bundle, ck, concept, feed, person, post, quantity, read_all
 
 KEY = 77
 P01 = ResourceKey("P01")

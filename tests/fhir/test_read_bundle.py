@@ -17,7 +17,7 @@ from app.readers.json_timelines import read_timeline
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import histories
 from app.timeline.resource import ResourceType
-from tests.ingest.fhir_messages import (
+from tests.fhir.fhir_messages import (
     LATEST,
     REMOVED,
     bundle,

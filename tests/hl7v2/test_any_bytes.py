@@ -16,7 +16,7 @@ from app.protocol.presets import SEED_2008
 from app.store import migrations, studies
 from app.store.engine import Database
 from app.store.studies import FeedDefinition, StudyDeclaration
-from tests.ingest.hl7v2_messages import CK, MSH, OBR, OBX, PID, changed, feed, message
+from tests.hl7v2.hl7v2_messages import CK, MSH, OBR, OBX, PID, changed, feed, message
 from tests.timeline.documents import LATEST
 
 CANARY = "canary"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from app.errors import SENTENCES, Fault, FaultCode
 from app.hl7v2.acknowledgement import acknowledgement, batch_acknowledgement
 from app.hl7v2.message import Envelope, opened, opened_batch
-from tests.ingest.hl7v2_messages import MSH, changed
+from tests.hl7v2.hl7v2_messages import MSH, changed
 
 FAULTS = [Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT), Fault("PID", FaultCode.MISSING)]
 

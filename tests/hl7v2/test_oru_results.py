@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ingest.hl7v2_messages import (
+from tests.hl7v2.hl7v2_messages import (
     CK,
     DRAWN,
     MSH,

@@ -15,8 +15,8 @@ from app.protocol.presets import SEED_2008
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
+from tests.datasets.tables import HEADER, made, of_csv, types_of
 from tests.repetition import repeats
-from tests.report.tables import HEADER, made, of_csv, types_of
 from tests.twin.cohorts import cohorts, protocols
 
 TYPES = types_of(DESCRIPTION.variables)

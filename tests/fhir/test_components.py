@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ingest.fhir_messages import DAR, REMOVED, changed, ck, concept, faults, only, quantity, read, told
+from tests.fhir.fhir_messages import DAR, REMOVED, changed, ck, concept, faults, only, quantity, read, told
 
 
 def components(*parts):

@@ -11,8 +11,8 @@ from app.errors import ServiceError
 from app.fhir.bundle_entries import Entry
 from app.fhir.read_bundle import read_bundle, read_line, read_resource
 from app.readers.statements import Feed, history_of
-from tests.ingest.fhir_messages import ck, concept, feed, ivig, person, post, quantity, rash
-from tests.ingest.refusals import all_text
+from tests.fhir.fhir_messages import ck, concept, feed, ivig, person, post, quantity, rash
+from tests.readers.refusals import all_text
 
 CANARY = "canary"
 URN = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"

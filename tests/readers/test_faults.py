@@ -11,7 +11,7 @@ from app.protocol.model import Protocol
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import MOST_BYTES, read_model
 from app.timeline.document import Document, Identifier, Many, Text, Timeline
-from tests.ingest.refusals import all_text, as_bytes, refusal, told
+from tests.readers.refusals import all_text, as_bytes, refusal, told
 from tests.timeline.documents import LATEST
 
 CANARY = "canary-7391"

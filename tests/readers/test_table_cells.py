@@ -8,8 +8,8 @@ from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
 from app.readers.tables import Dialect, read_table
 from app.timeline.vocabulary import CodeBook
-from tests.ingest.refusals import told
-from tests.ingest.tables import FEED, FULL, IN_TOKYO, PLAIN, fact, faults, read, table
+from tests.readers.refusals import told
+from tests.readers.tables import FEED, FULL, IN_TOKYO, PLAIN, fact, faults, read, table
 from tests.timeline.documents import LATEST, document, history, lab
 
 

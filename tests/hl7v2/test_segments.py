@@ -8,7 +8,7 @@ from app.errors import InvalidDocument, MalformedDocument
 from app.hl7v2 import segments
 from app.hl7v2.message import body_of, messages_of, opened
 from app.hl7v2.segments import Delimiters
-from tests.ingest.hl7v2_messages import MSH, OBR, OBX, PID, changed, faults, feed, history, message, oru, read, refusal
+from tests.hl7v2.hl7v2_messages import MSH, OBR, OBX, PID, changed, faults, feed, history, message, oru, read, refusal
 
 CONTROL = history(oru())
 

@@ -24,8 +24,8 @@ from app.protocol.model import Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+from tests.datasets.tables import HEADER, exported, made, of_csv, of_parquet, types_of
 from tests.repetition import repeats
-from tests.report.tables import HEADER, exported, made, of_csv, of_parquet, types_of
 from tests.twin.cohorts import PROTOCOLS, changed, cohorts, protocols
 from tests.twin.cohorts import rows as twin_rows
 

@@ -11,8 +11,8 @@ from app.readers import tables as module
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
 from app.readers.tables import COLUMNS, REQUIRED, Dialect, ResultTable, read_table
-from tests.ingest.refusals import all_text, told
-from tests.ingest.tables import FEED, FULL, IN_TOKYO, PLAIN, ROW, fact, faults, read, refusal, table
+from tests.readers.refusals import all_text, told
+from tests.readers.tables import FEED, FULL, IN_TOKYO, PLAIN, ROW, fact, faults, read, refusal, table
 from tests.timeline.documents import LATEST
 
 

@@ -9,7 +9,7 @@ from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, Too
 from app.readers import READERS
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS, Item, read_array, read_ndjson, read_timeline, together
 from app.timeline.normalize import MOST_FAULTS
-from tests.ingest.refusals import all_text, as_bytes, refusal, told
+from tests.readers.refusals import all_text, as_bytes, refusal, told
 from tests.timeline.documents import LATEST, document, history, lab, series
 
 GOOD = document(labs=[lab()], lab_series=[series()], assessments=[{"code": "MMT", "time": "2005-03-16", "score": 62}])

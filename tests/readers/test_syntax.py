@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.errors import InvalidDocument, MalformedDocument, TooLarge
 from app.readers.faults import DEEPEST, MOST_CONTAINERS
 from app.readers.json_timelines import first_pass
-from tests.ingest.refusals import all_text, refusal, told
+from tests.readers.refusals import all_text, refusal, told
 
 NAMES = frozenset({"a", "b"})
 

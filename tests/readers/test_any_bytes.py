@@ -12,7 +12,7 @@ from app.errors import FaultCode, ServiceError
 from app.protocol.model import Protocol
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import read_array, read_model, read_ndjson, read_timeline
-from tests.ingest.refusals import all_text
+from tests.readers.refusals import all_text
 from tests.timeline.documents import LATEST, document, lab, series
 
 CANARY = "canary"

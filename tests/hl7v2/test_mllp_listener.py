@@ -10,7 +10,7 @@ import pytest
 from app.errors import Busy
 from app.hl7v2.message_handler import MOST_IN_A_FRAME, answerable
 from app.hl7v2.mllp_framing import END, START, framed
-from tests.mllp.conftest import WAIT, Gate, logged, reply, until
+from tests.hl7v2.conftest import WAIT, Gate, logged, reply, until
 
 SECRET = b"MSH|secret"
 

@@ -20,7 +20,7 @@ from app.store.engine import Database
 from app.store.revisions import list_revisions
 from app.store.studies import FeedDefinition, StudyDeclaration, put_study
 from app.store.timelines import document
-from tests.mllp.conftest import WAIT, Sender
+from tests.hl7v2.conftest import WAIT, Sender
 
 pytestmark = pytest.mark.slow
 

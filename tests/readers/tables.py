@@ -11,7 +11,7 @@ from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
 from app.readers.tables import Dialect, PatientResults, read_table
 from app.timeline.facts import LabFact
-from tests.ingest.refusals import told
+from tests.readers.refusals import told
 from tests.timeline.documents import LATEST
 
 PLAIN = Dialect()

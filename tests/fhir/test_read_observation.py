@@ -7,7 +7,7 @@ import pytest
 from app.errors import Fault, FaultCode
 from app.fhir.read_bundle import read_bundle
 from app.readers.json_timelines import read_timeline
-from tests.ingest.fhir_messages import (
+from tests.fhir.fhir_messages import (
     DAR,
     LATEST,
     REMOVED,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from app.hl7v2.mllp_listener import may_send, objection_to_exposure, tls_context
 from app.settings import Settings
-from tests.mllp.conftest import logged, reply
+from tests.hl7v2.conftest import logged, reply
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened on
 

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.errors import InvalidDocument
-from tests.ingest.hl7v2_messages import MSH, OBR, OBX, UNTIMED, changed, faults, feed, lab, obx, oru, read, refusal
+from tests.hl7v2.hl7v2_messages import MSH, OBR, OBX, UNTIMED, changed, faults, feed, lab, obx, oru, read, refusal
 
 TOKYO = feed(zone=ZoneInfo("Asia/Tokyo"))
 

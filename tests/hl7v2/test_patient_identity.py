@@ -8,7 +8,7 @@ import pytest
 from app.errors import InvalidDocument, MalformedDocument
 from app.readers.pseudonyms import Identifier, Pseudonyms
 from app.timeline.facts import AttributeFact, History
-from tests.ingest.hl7v2_messages import (
+from tests.hl7v2.hl7v2_messages import (
     MSH,
     OBR,
     OBX,

@@ -3,7 +3,7 @@
 import pytest
 
 from app.readers.json_timelines import read_timeline
-from tests.ingest.fhir_messages import (
+from tests.fhir.fhir_messages import (
     LATEST,
     REMOVED,
     UCUM,

@@ -6,7 +6,7 @@ import pytest
 
 from app.fhir.bundle_entries import Reference
 from app.readers.pseudonyms import Identifier, Pseudonyms
-from tests.ingest.fhir_messages import REMOVED, bundle, ck, faults, feed, ivig, person, post, rash, read, read_all, told
+from tests.fhir.fhir_messages import REMOVED, bundle, ck, faults, feed, ivig, person, post, rash, read, read_all, told
 
 KEY = b"k" * 32
 URN = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"

@@ -16,8 +16,8 @@ from app.timeline.facts import AssessmentFact, EventFact, InfusionFact, LabFact
 from app.timeline.normalize import normalise
 from app.timeline.resource import KINDS_OF, StoredResource, logical_id, read_logical_id
 from app.timeline.vocabulary import LAB_CODES, STATUSES, UNITS
-from tests.ingest.fhir_messages import LATEST, feed, quantity
-from tests.ingest.fhir_messages import ck as observation
+from tests.fhir.fhir_messages import LATEST, feed, quantity
+from tests.fhir.fhir_messages import ck as observation
 from tests.store.posts import FULL, ck
 from tests.store.posts import history as facts_of
 
