@@ -46,8 +46,9 @@ openapi: $(VENV)/.base ## write the served API description to openapi.yaml
 bench: $(VENV)/.test ## measure the ratios of docs/benchmarks.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-docs: $(VENV)/.test ## render docs/definitions.md from the cases in tests/spec
+docs: $(VENV)/.test ## render docs/definitions.md and docs/codes.md
 	$(BIN)/python -m tests.spec.render
+	$(BIN)/python -m tests.spec.codes
 
 # Pins already in the locks are kept; `make lock UPGRADE=--upgrade` moves all of them.
 # The locks carry hashes and no addresses, so they hold behind any package index.
