@@ -15,9 +15,9 @@ TARGET = Path(__file__).parents[2] / "docs" / "codes.md"
 INTRODUCTION = """\
 # Codes
 
-Every code that an answer may hold, with its sentence. A program may rely on a code; the sentence may improve. The page is rendered
-from the code of the service (`make docs`). The words in the sentences are explained in the [glossary](glossary.md), the rules in the
-[definitions](definitions.md).
+Every code that an answer may hold, with its sentence. A program may rely on a code; the sentence may improve. The page
+is rendered from the code of the service (`make docs`). The words in the sentences are explained in the
+[glossary](glossary.md), the rules in the [definitions](definitions.md).
 """
 
 
