@@ -24,7 +24,7 @@ from app.store.snapshot import study_at
 from app.timeline.cohort import NO_TIME, Cohort
 from app.timeline.times import day_text
 
-router = APIRouter()
+router = APIRouter(tags=["fhir"])
 MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")
 """The analyses that are rates."""
 Analysis = Annotated[

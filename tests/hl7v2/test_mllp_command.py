@@ -241,15 +241,15 @@ def test_a_batch_is_answered_as_one(start, place):
 
 def test_a_listener_that_is_told_to_stop_finishes_the_message_in_work(start, place):
     program = textwrap.dedent("""
-        from app.intake import hl7v2
-        taking = hl7v2.take
+        from app.hl7v2 import submit
+        taking = submit.take
 
         def take(*arguments, **named):
             print("taking", flush=True)
             input()
             return taking(*arguments, **named)
 
-        hl7v2.take = take
+        submit.take = take
         from app.__main__ import cli
         cli(["mllp", "--port", "0"])
     """)
