@@ -34,7 +34,7 @@ def _words(before: Values, visits: Sequence[Values], haq: str) -> str:
     ]
     weeks = listed(("baseline", *(f"week {4 * place}" for place in range(1, len(visits) + 1))))
     parts = [*changing, *([f"unchanged {listed(same)}"] if same else [])]
-    return f"{weeks}: {'; '.join(parts) or 'nothing recorded'}"
+    return f"{weeks}: {'; '.join(parts) or 'no measure recorded'}"
 
 
 def _chain(values: Values) -> str:

@@ -77,7 +77,7 @@ DAY = Rule(
             expect={"first normal CK on day": 6, "flag utc_day of CK": 1},
         ),
         Case(
-            says="a time in UTC counts on the study's own calendar where there is a time zone, and is not flagged",
+            says="with a study time zone a time in UTC counts on the study's calendar and is not flagged",
             time_zone="Asia/Tokyo",
             ck=[(0, 1000), on("2005-04-17", 150, at="23:00Z")],
             expect={"first normal CK on day": 7, "flag utc_day of CK": 0},
@@ -88,7 +88,7 @@ DAY = Rule(
             expect={"first normal CK on day": 6, "flag utc_day of CK": 0},
         ),
         Case(
-            says="a time with a foreign offset is moved to the study's calendar where there is a time zone",
+            says="with a study time zone a time with a foreign offset is moved to the study's calendar",
             time_zone="Asia/Tokyo",
             ck=[(0, 1000), on("2005-04-17", 150, at="10:00-05:00")],
             expect={"first normal CK on day": 7},

@@ -29,7 +29,7 @@ INTERVALS = Rule(
             expect={"CK became abnormal again": (28, 41), "CK stayed normal for less than": 48},
         ),
         Case(
-            says="after 0 days where the next CK is abnormal",
+            says="after 0 days if the next CK is abnormal",
             ck=[(0, 1000), (21, 150), (62, 250)],
             expect={"CK became abnormal again": (0, 41)},
         ),

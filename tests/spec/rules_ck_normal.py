@@ -38,7 +38,7 @@ SPELL = Rule(
             expect={"normal CK": "from day 21, 41 days, censored", "time normal: events": 0},
         ),
         Case(
-            says="one normal CK and nothing after it is censored after 0 days and stays in the risk set",
+            says="one normal CK without a later CK is censored after 0 days and stays in the risk set",
             ck=[(0, 1000), (21, 150)],
             expect={"normal CK": "from day 21, 0 days, censored", "time normal: patients": 1},
         ),

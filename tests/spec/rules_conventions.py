@@ -209,7 +209,7 @@ PROFILE = Rule(
     "that the package does not offer.",
     cases=(
         Case(
-            says="R takes the logarithm for the interval and the normal distribution where ranks are tied",
+            says="R uses the logarithm for the interval, and the normal distribution if ranks are tied",
             query={"profile": "R"},
             groups=[changing("MMT", 50, w1=TIED_CHANGES)],
             expect={
@@ -219,19 +219,19 @@ PROFILE = Rule(
             },
         ),
         Case(
-            says="lifelines takes the first time with half or less left",
+            says="lifelines uses the first time with half or less left",
             query={"profile": "lifelines"},
             groups=[relapsing(100, 200, 300, 400)],
             expect={"time normal: median": 200, "named convention multiplicity": "holm"},
         ),
         Case(
-            says="also where lifelines itself gives another result: 4 for the times 1 to 6",
+            says="also if lifelines itself gives another result: 4 for the times 1 to 6",
             query={"profile": "lifelines"},
             groups=[relapsing(1, 2, 3, 4, 5, 6)],
             expect={"time normal: median": 3},
         ),
         Case(
-            says="SAS takes the midpoint and adjusts nothing by itself",
+            says="SAS uses the midpoint and does not adjust p values by default",
             query={"profile": "SAS"},
             groups=[relapsing(100, 200, 300, 400)],
             expect={"time normal: median": 250, "named convention multiplicity": "none"},
@@ -343,7 +343,7 @@ MULTIPLICITY = Rule(
             },
         ),
         Case(
-            says="by Holm a week without a p stops nothing",
+            says="by Holm a week without a p does not stop the other weeks",
             groups=[GAP],
             expect={
                 "MMT week 8: adjusted p": 6 / 256,

@@ -295,7 +295,7 @@ DEFINITION = Rule(
         _imacs("two better, the rest missing", (4, 4, 100, None, None, None), UNKNOWN),
         _imacs("four better, one missing", (4, 4, 120, 0.75, None, 5), True),
         _imacs("four better, muscle strength missing", (4, 4, None, 0.75, 500, 4), UNKNOWN),
-        _imacs("nothing recorded", (None,) * 6, "no_value_in_window"),
+        _imacs("no measure recorded", (None,) * 6, "no_value_in_window"),
         case(
             "the enzyme is the one that was most abnormal at baseline",
             (None, None, None, None, 1000, None),

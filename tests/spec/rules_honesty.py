@@ -177,7 +177,7 @@ MEASURED = Rule(
         _raised("CK never normal, again", "conditioned_on_normalising", True, ck=[(0, 1000), (7, 201)]),
         _raised("CK normal on day 7", "conditioned_on_normalising", False, ck=[(0, 1000), (7, 200)]),
         _raised("a treated patient without adverse events", "spontaneous_reports", True),
-        _raised("nobody treated", "spontaneous_reports", "no_patients", infusions=[]),
+        _raised("no treated patient", "spontaneous_reports", "no_patients", infusions=[]),
     ),
 )  # fmt: skip
 

@@ -297,7 +297,7 @@ BORROWED_LIMIT = Rule(
             expect={"flag borrowed_upper_limit of CK": 0, "flag no_upper_limit of CK": 1},
         ),
         Case(
-            says="a result with a limit of its own keeps it",
+            says="a result with its own limit keeps it",
             changes=NEAREST,
             ck=[on(0, 1000, lab="A", limit=100), on(7, 150, lab="A", limit=200)],
             expect={"first normal CK on day": 7, "flag borrowed_upper_limit of CK": 0},

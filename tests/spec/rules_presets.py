@@ -147,7 +147,7 @@ RELATIVE = Rule(
             expect={"MMT responder": True},
         ),
         Case(
-            says="at the maximum nobody can improve",
+            says="at the maximum no patient can improve",
             preset="relative-20",
             mmt=[(0, 100), (28, 100)],
             expect={"MMT responder": "at_scale_maximum"},

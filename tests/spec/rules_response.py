@@ -62,7 +62,7 @@ MMT = Rule(
             expect={"MMT responder": False, "flag near_ceiling of MMT": 1},
         ),
         Case(
-            says="6 points below the maximum nothing is flagged",
+            says="6 points below the maximum there is no flag",
             mmt=[(0, 94), (28, 100)],
             expect={"MMT responder": True, "flag near_ceiling of MMT": 0},
         ),

@@ -159,7 +159,7 @@ COUNTED = Rule(
             expect={"reactions: serious events": 1, "reactions: serious reactions": 1, "flag seriousness_unknown": 0},
         ),
         Case(
-            says="an event not said to be serious is not counted as serious, and is flagged",
+            says="an event without a statement of seriousness is not counted as serious, and is flagged",
             events=[event(3, serious=None)],
             expect={"reactions: serious events": 0, "flag seriousness_unknown": 1},
         ),

@@ -77,7 +77,7 @@ VISIT = Rule(
             expect={"CK at week 1": 800},
         ),
         Case(
-            says="a missed visit stays missing: nothing is carried forward",
+            says="a missed visit stays missing: no value is carried forward",
             ck=[(0, 1000), (14, 500)],
             expect={"CK at week 2": 500, "CK at week 4": None, "left out of CK week 4": "no_value_in_window"},
         ),
