@@ -1,5 +1,5 @@
-"""The definitions as worked examples: what was recorded of patients in, what the answers say of them out.
+"""The definitions as worked examples: each case has the record of patients and the expected answers.
 
-`rule.py` is the vocabulary, `rules_*.py` hold the definitions one after the other, `book.py` puts them in order,
-`test_rules.py` holds the service to them and `render.py` writes them down for readers as docs/definitions.md.
+`rule.py` has the classes, `rules_*.py` the definitions and `book.py` their order. `test_rules.py` checks the service
+against them; `case_text.py` and `render.py` write them as docs/definitions.md.
 """

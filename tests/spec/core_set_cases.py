@@ -1,4 +1,4 @@
-"""The vocabulary of the cases about core set measures: six values at baseline and at each visit."""
+"""Helpers for the cases about core set measures: six values at baseline and at each visit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from tests.spec.rule import Case, Group, Patient, Recorded, listed, on
 
 ADULT, JUVENILE, IMACS = "acr-eular-2016-adult", "acr-eular-2016-juvenile", "imacs-2004"
 UNKNOWN = readings_improvement.UNKNOWN
-"""What is said of a verdict that is null."""
+"""The reading of a verdict that is null."""
 CODES = ("PHYSICIAN_GLOBAL", "PATIENT_GLOBAL", "MMT8", "HAQ", "CK", "EXTRAMUSCULAR")
 
 Values = Sequence[float | Recorded | None]
@@ -16,25 +16,25 @@ Values = Sequence[float | Recorded | None]
 
 def _recorded(before: Values, *visits: Values, weeks: Sequence[int] = (4, 8, 12), haq: str = "HAQ") -> dict[str, Any]:
     """The six measures in the order of `CODES` on day 0 and at the weeks; None is missing."""
-    found: dict[str, list[Recorded]] = {}
+    recorded: dict[str, list[Recorded]] = {}
     for day, values in zip((0, *(7 * week for week in weeks)), (before, *visits), strict=False):
         for code, value in zip(CODES, values, strict=True):
             if value is not None:
                 kept = on(day, *value[:1], **value[1]) if isinstance(value, tuple) else (day, value)
-                found.setdefault(haq if code == "HAQ" else code, []).append(kept)
-    return {"ck": found.pop("CK", ()), "others": found}
+                recorded.setdefault(haq if code == "HAQ" else code, []).append(kept)
+    return {"ck": recorded.pop("CK", ()), "others": recorded}
 
 
-def _told(before: Values, visits: Sequence[Values], haq: str) -> str:
-    """The same in words: what changes, from visit to visit, then what does not."""
+def _words(before: Values, visits: Sequence[Values], haq: str) -> str:
+    """The same in words: first the measures that change, then those that do not."""
     columns = {haq if code == "HAQ" else code: values for code, *values in zip(CODES, before, *visits, strict=True)}
-    moved = [f"{code} {_chain(values)}" for code, values in columns.items() if len(set(values)) > 1]
+    changing = [f"{code} {_chain(values)}" for code, values in columns.items() if len(set(values)) > 1]
     same = [
         f"{code} {values[0]:g}" for code, values in columns.items() if set(values) != {None} and len(set(values)) == 1
     ]
     weeks = listed(("baseline", *(f"week {4 * place}" for place in range(1, len(visits) + 1))))
-    parts = [*moved, *([f"unchanged {listed(same)}"] if same else [])]
-    return f"{weeks}: {'; '.join(parts) or 'nothing recorded'}"
+    parts = [*changing, *([f"unchanged {listed(same)}"] if same else [])]
+    return f"{weeks}: {'; '.join(parts) or 'no measure recorded'}"
 
 
 def _chain(values: Values) -> str:
@@ -47,16 +47,16 @@ def case(says: str, before: Values, *visits: Values, expect: Mapping[str, Any], 
     recorded["others"] |= more.pop("others", {})
     plain = not any(isinstance(value, tuple) for values in (before, *visits) for value in values)
     if plain and set(recorded["others"]) <= {*CODES, "CHAQ"}:
-        recorded = {"groups": (Group(_told(before, visits, haq), (Patient(**recorded),)),)}
+        recorded = {"groups": (Group(_words(before, visits, haq), (Patient(**recorded),)),)}
     return Case(says=says, expect=expect, **{"preset": ADULT, **recorded, **more})
 
 
-def patients(told: str, before: Values, *visits: Values) -> Group:
-    return Group(told, (Patient(**_recorded(before, *visits)),))
+def patients(words: str, before: Values, *visits: Values) -> Group:
+    return Group(words, (Patient(**_recorded(before, *visits)),))
 
 
 ILL = (5, 5, 100, 1, 1000, 5)
-"""Room for everything to improve and to worsen."""
+"""Each measure can improve and worsen."""
 
 A = ((6, 5, 110, 1.5, 3000, 3), (3, 4, 125, 1, 1500, 2))
 B = ((5, 5, 120, 1, 450, 4), (4.5, 3.5, 123, 0.875, 300, 0))

@@ -1,7 +1,6 @@
-"""What can be read out of the answers to a case, by the phrase that a reader would use.
+"""Readings: single values of the answers to a case, each with a phrase as its name.
 
-A number that does not exist reads as the reason that the answer gives for it, a patient who is left out as the reason
-for that.
+The reading of a number that is null is its reason; the reading of a patient who is left out is the reason for that.
 """
 
 import re
@@ -27,28 +26,28 @@ def phrase(pattern: str) -> Callable[[Reading], Reading]:
     return register
 
 
-def read(answers: Answers, wanted: str) -> Any:
+def read(answers: Answers, name: str) -> Any:
     """The value of a reading."""
     for pattern, reading in READINGS:
-        if match := pattern.fullmatch(wanted):
+        if match := pattern.fullmatch(name):
             return reading(answers, *match.groups())
-    raise LookupError(f"No reading is called {wanted!r}.")
+    raise LookupError(f"No reading is called {name!r}.")
 
 
-def agrees(found: Any, expected: Any) -> bool:
-    """Whether a reading is what was expected: numbers to nine digits, or to the decimals that were published."""
+def agrees(value: Any, expected: Any) -> bool:
+    """Whether a reading equals the expected value: numbers to nine digits, or to the published decimals."""
     if isinstance(expected, tuple):
-        return len(found) == len(expected) and all(agrees(f, e) for f, e in zip(found, expected, strict=True))
+        return len(value) == len(expected) and all(agrees(f, e) for f, e in zip(value, expected, strict=True))
     if isinstance(expected, Rounded):
-        return isinstance(found, float) and round(found, expected.decimals) == expected.value
-    if isinstance(found, bool) or isinstance(expected, bool):
-        return found is expected
-    if isinstance(found, int | float) and isinstance(expected, int | float):
-        return abs(found - expected) <= 1e-9 * max(1e-3, abs(expected))
-    return found == expected
+        return isinstance(value, float) and round(value, expected.decimals) == expected.value
+    if isinstance(value, bool) or isinstance(expected, bool):
+        return value is expected
+    if isinstance(value, int | float) and isinstance(expected, int | float):
+        return abs(value - expected) <= 1e-9 * max(1e-3, abs(expected))
+    return value == expected
 
 
-def _or_why(value: Any, reason: str | None) -> Any:
+def _or_reason(value: Any, reason: str | None) -> Any:
     return reason if value is None else value
 
 
@@ -117,7 +116,7 @@ def _rate(answers: Answers, measure: str, value: str | None) -> dict[str, Any]:
 @phrase(rf"{MEASURE} responder(?: by the (last) value)?")
 def _responder(answers: Answers, measure: str, value: str | None) -> bool | str:
     (patient,) = _rate(answers, measure, value)["patients"]
-    return _or_why(patient["responder"], patient["reason"])
+    return _or_reason(patient["responder"], patient["reason"])
 
 
 @phrase(rf"{MEASURE} responders(?: by the (last) value)?")
@@ -129,13 +128,13 @@ def _responders(answers: Answers, measure: str, value: str | None) -> str:
 @phrase(rf"{MEASURE} response rate")
 def _response_rate(answers: Answers, measure: str) -> float | str:
     rate = _rate(answers, measure, None)
-    return _or_why(rate["rate"], rate["reason"])
+    return _or_reason(rate["rate"], rate["reason"])
 
 
 @phrase(rf"(first|second) interval of the {MEASURE} rate")
 def _interval_of_rate(answers: Answers, place: str, measure: str) -> tuple[str, float | None, float | None]:
-    found = _rate(answers, measure, None)["intervals"][["first", "second"].index(place)]
-    return found["method"], found["low"], found["high"]
+    interval = _rate(answers, measure, None)["intervals"][["first", "second"].index(place)]
+    return interval["method"], interval["low"], interval["high"]
 
 
 @phrase(rf"(\w+) patients of the {MEASURE} rate left out")
@@ -175,9 +174,9 @@ def _definitions(answers: Answers, measure: str, counted: str) -> int:
 
 @phrase(rf"{MEASURE} by definition: (.+)")
 def _by_definition(answers: Answers, measure: str, names: str) -> str:
-    """The first row that is, or stands for, a definition with choices of these names."""
-    found = (each for each in answers["specification-curve"]["curves"] if each["measure"] == measure)
-    choices = list(next(found)["choices"].values())
+    """The first row of a definition with choices of these names, or of an equal definition."""
+    curves = (curve for curve in answers["specification-curve"]["curves"] if curve["measure"] == measure)
+    choices = list(next(curves)["choices"].values())
     for row in _defined(answers, measure):
         own = [row["criterion"]["id"], row["window"]["id"], row["baseline"], row["analysis_set"], row["missing"]]
         others = [[own[i] for own, i in zip(choices, same, strict=True)] for same in row["same_as"]]
@@ -189,17 +188,17 @@ def _by_definition(answers: Answers, measure: str, names: str) -> str:
 
 @phrase(rf"{MEASURE} remission(, sustained)?")
 def _remission(answers: Answers, measure: str, sustained: str | None) -> str:
-    """By the first criterion of remission, or the sustained one; missing values left out."""
+    """By the first criterion of remission, or by the sustained one; missing values are left out."""
     (curve,) = [
         each
         for each in answers["specification-curve"]["curves"]
         if (each["measure"], each["kind"]) == (measure, "remission")
     ]
-    wanted = 1 if sustained else 0
+    criterion = 1 if sustained else 0
     for row in _defined(answers, measure, "remission"):
         first = curve["choices"]["criterion"].index(row["criterion"]), row["missing"]
         others = [(same[0], curve["choices"]["missing"][same[4]]) for same in row["same_as"]]
-        if (wanted, "left_out") in (first, *others):
+        if (criterion, "left_out") in (first, *others):
             return _of(row)
     raise LookupError(measure)
 
@@ -211,8 +210,8 @@ def _remission(answers: Answers, measure: str, sustained: str | None) -> str:
 def _onset(answers: Answers, measure: str, _: str) -> int | str:
     name, scale = _scaled(measure)
     rows = answers["weekly-change"]["onset"]
-    found = next(row for row in rows if (row["measure"], row["scale"]) == (name, scale))
-    return _or_why(found["week"], found["reason"])
+    onset = next(row for row in rows if (row["measure"], row["scale"]) == (name, scale))
+    return _or_reason(onset["week"], onset["reason"])
 
 
 @phrase(rf"left out of (CK in U/L|{MEASURE}) week (-?\d+)")
@@ -244,19 +243,19 @@ def _part_of_change(row: dict[str, Any], tests: list[dict[str, Any]], part: str)
     centre = intervals["pseudomedian"]
     return {
         "patients": lambda: row["n"],
-        "mean": lambda: _or_why(row["mean"], row["reason"]),
-        "ratio": lambda: _or_why(row.get("geometric_mean_ratio"), row["reason"]),
+        "mean": lambda: _or_reason(row["mean"], row["reason"]),
+        "ratio": lambda: _or_reason(row.get("geometric_mean_ratio"), row["reason"]),
         "signed-rank test": lambda: rank["method"],
-        "signed-rank p": lambda: _or_why(rank["p"], rank["reason"]),
-        "adjusted p": lambda: _or_why(rank["p_adjusted"], rank["reason"]),
+        "signed-rank p": lambda: _or_reason(rank["p"], rank["reason"]),
+        "adjusted p": lambda: _or_reason(rank["p_adjusted"], rank["reason"]),
         "adjustment": lambda: rank["adjustment"],
         "pairs used": lambda: rank["n_used"],
         "zeros": lambda: rank["n_zero"],
-        "t": lambda: _or_why(t["statistic"], t["reason"]),
-        "t test p": lambda: _or_why(t["p"], t["reason"]),
+        "t": lambda: _or_reason(t["statistic"], t["reason"]),
+        "t test p": lambda: _or_reason(t["p"], t["reason"]),
         "interval of the mean": lambda: (intervals["mean"]["low"], intervals["mean"]["high"]),
-        "Hodges-Lehmann": lambda: _or_why(centre.get("estimate"), centre["reason"]),
-        "Hodges-Lehmann interval": lambda: _or_why(_limits(centre), centre["reason"]),
+        "Hodges-Lehmann": lambda: _or_reason(centre.get("estimate"), centre["reason"]),
+        "Hodges-Lehmann interval": lambda: _or_reason(_limits(centre), centre["reason"]),
     }[part]()
 
 
@@ -271,9 +270,9 @@ def _before_after(answers: Answers, part: str) -> Any:
     special = {
         "patients": lambda: row["n"],
         "left out": lambda: next((each["reason"] for each in answers["ck-change"]["excluded"]), None),
-        "ratio before": lambda: _or_why(before["geometric_mean_ratio"], before["reason"]),
-        "ratio after": lambda: _or_why(after["geometric_mean_ratio"], after["reason"]),
-        "ratio of ratios": lambda: _or_why(difference["ratio_of_ratios"], difference["reason"]),
+        "ratio before": lambda: _or_reason(before["geometric_mean_ratio"], before["reason"]),
+        "ratio after": lambda: _or_reason(after["geometric_mean_ratio"], after["reason"]),
+        "ratio of ratios": lambda: _or_reason(difference["ratio_of_ratios"], difference["reason"]),
         "interval of the ratio of ratios": lambda: _limits(difference["intervals"][-1]),
     }
     return special[part]() if part in special else _part_of_change(difference, difference["tests"], part)
@@ -290,11 +289,11 @@ def _times(answers: Answers) -> dict[str, Any]:
 @phrase(r"first normal CK on day")
 def _first_normal(answers: Answers) -> int | str:
     (patient,) = _times(answers)["patients"]
-    return _or_why(patient["start"], patient["reason"])
+    return _or_reason(patient["start"], patient["reason"])
 
 
 @phrase(r"normal CK")
-def _spell(answers: Answers) -> str:
+def _normal_time(answers: Answers) -> str:
     (patient,) = _times(answers)["patients"]
     if patient["reason"]:
         return patient["reason"]
@@ -316,11 +315,13 @@ def _time(answers: Answers, which: str, part: str) -> Any:
         "second course": lambda: row["second_course"],
         "new immunosuppressant": lambda: row["new_immunosuppressant"],
         "rescue before normal": lambda: row["rescue_before_normal"],
-        "median": lambda: _or_why(median["value"], median["reason"]),
+        "median": lambda: _or_reason(median["value"], median["reason"]),
         "interval of the median": lambda: (limits["low"], limits["high"]),
         "method of the interval": lambda: limits["method"],
-        "restricted mean": lambda: _or_why(row["rmst"]["value"], row["rmst"]["reason"]),
-        "standard error of the restricted mean": lambda: _or_why(row["rmst"]["standard_error"], row["rmst"]["reason"]),
+        "restricted mean": lambda: _or_reason(row["rmst"]["value"], row["rmst"]["reason"]),
+        "standard error of the restricted mean": lambda: _or_reason(
+            row["rmst"]["standard_error"], row["rmst"]["reason"]
+        ),
     }[part]()
 
 
@@ -328,8 +329,9 @@ def _time(answers: Answers, which: str, part: str) -> Any:
 def _under(answers: Answers, strategy: str, part: str) -> Any:
     row = next(each for each in _times(answers)["strategies"] if each["strategy"] == strategy)
     if part.startswith("incidence of "):
-        found = next(each for each in row["incidence"] if each["cause"] == part.removeprefix("incidence of "))
-        return _or_why(found["value"], found["reason"])
+        cause = part.removeprefix("incidence of ")
+        incidence = next(each for each in row["incidence"] if each["cause"] == cause)
+        return _or_reason(incidence["value"], incidence["reason"])
     midpoint, lower = row["medians"]
     return {
         "events": lambda: row["events"],
@@ -337,9 +339,9 @@ def _under(answers: Answers, strategy: str, part: str) -> Any:
         "by death": lambda: row["by_death"],
         "rescue after the last CK": lambda: row["rescue_after_last_ck"],
         "death after the last CK": lambda: row["death_after_last_ck"],
-        "median": lambda: _or_why(midpoint["value"], midpoint["reason"]),
-        "lower median": lambda: _or_why(lower["value"], lower["reason"]),
-        "restricted mean": lambda: _or_why(row["rmst"]["value"], row["rmst"]["reason"]),
+        "median": lambda: _or_reason(midpoint["value"], midpoint["reason"]),
+        "lower median": lambda: _or_reason(lower["value"], lower["reason"]),
+        "restricted mean": lambda: _or_reason(row["rmst"]["value"], row["rmst"]["reason"]),
     }[part]()
 
 
@@ -358,7 +360,7 @@ def _confirmed(answers: Answers, which: str, part: str) -> Any:
         "follow-up": _times(answers)["follow_up"],
     }[which]
     if part == "median":
-        return _or_why(row["median"]["value"], row["median"]["reason"])
+        return _or_reason(row["median"]["value"], row["median"]["reason"])
     return row["n" if part == "patients" else part]
 
 
@@ -400,7 +402,7 @@ def _counted_caveat(answers: Answers, code: str, measure: str | None, part: str)
     row = next(row for row in rows if row["code"] == code and measure in (None, row.get("measure")))
     evidence = {each["name"]: each["value"] for each in row["evidence"]}
     return {
-        "applies": lambda: _or_why(row["applies"], row["reason"]),
+        "applies": lambda: _or_reason(row["applies"], row["reason"]),
         "count": lambda: f"{row['count']} of {row['of']}",
         "unknown": lambda: row["unknown"],
     }.get(part, lambda: evidence[part])()
@@ -410,10 +412,10 @@ def _counted_caveat(answers: Answers, code: str, measure: str | None, part: str)
 def _variant(answers: Answers, variant: str, which: str, measure: str | None, part: str) -> Any:
     names = {"response": "response-rates", "week 8": "weekly-change", "before/after": "ck-change"}
     rows = answers["sensitivity"]["results"]
-    wanted = (names[which], measure or "CK", variant)
-    row = next(row for row in rows if (row["analysis"], row["measure"], row["variant"]["id"]) == wanted)
+    key = (names[which], measure or "CK", variant)
+    row = next(row for row in rows if (row["analysis"], row["measure"], row["variant"]["id"]) == key)
     reason = {"estimate": "reason", "difference": "difference_reason"}
-    return row["n"] if part == "patients" else _or_why(row[part], row[reason[part]])
+    return row["n"] if part == "patients" else _or_reason(row[part], row[reason[part]])
 
 
 @phrase(r"without one patient, (response|week 8)(?: of (\w+))?: (estimate|signed-rank p|depends on one patient)")
@@ -423,8 +425,8 @@ def _without_one(answers: Answers, which: str, measure: str | None, part: str) -
     row = next(row for row in rows if (row["analysis"], row["measure"]) == (name, measure or "CK"))
     if part == "depends on one patient":
         return row["tests"][0]["significance_depends_on_one_patient"]
-    found = row["estimate"] if part == "estimate" else row["tests"][0]
-    return _or_why(_limits(found), found["reason"])
+    limits = row["estimate"] if part == "estimate" else row["tests"][0]
+    return _or_reason(_limits(limits), limits["reason"])
 
 
 # Adverse reactions
@@ -434,7 +436,7 @@ def _without_one(answers: Answers, which: str, measure: str | None, part: str) -
 def _reactions(answers: Answers, part: str) -> Any:
     (row,) = answers["adverse-reactions"]["results"]
     special: dict[str, Callable[[], Any]] = {
-        "rate": lambda: _or_why(row["rate"], row["reason"]),
+        "rate": lambda: _or_reason(row["rate"], row["reason"]),
         "interval": lambda: (row["intervals"][0]["low"], row["intervals"][0]["high"]),
         "by term": lambda: "; ".join(f"{t['term']}: {t['events']} in {t['patients']}" for t in row["by_term"]),
         "per infusion": lambda: row["per_infusion"]["rate"],
@@ -462,7 +464,7 @@ def _course(answers: Answers, number: str, part: str) -> Any:
     row = next(each for each in _courses_answer(answers)["courses_listed"] if each["course"] == int(number))
     verdict = next(each for each in row["verdicts"] if each["measure"] == "CK")
     special = {
-        "CK responder": lambda: _or_why(verdict["responder"], verdict["reason"]),
+        "CK responder": lambda: _or_reason(verdict["responder"], verdict["reason"]),
         "CK baseline": lambda: verdict["baseline"],
         "day of the CK baseline": lambda: verdict["baseline_day"],
         "baseline after the previous course": lambda: verdict["baseline_after_previous_course"],
@@ -489,8 +491,8 @@ def _course_responses(answers: Answers, course: str | None) -> str:
 
 @phrase(r"effective number of courses")
 def _effective_courses(answers: Answers) -> float | str:
-    found = _course_rate(answers, None)["clustered"]
-    return _or_why(found["effective_n"], found["reason"])
+    clustered = _course_rate(answers, None)["clustered"]
+    return _or_reason(clustered["effective_n"], clustered["reason"])
 
 
 @phrase(r"safety: (grams|events per (\w+)|.+)")
@@ -499,7 +501,7 @@ def _safety(answers: Answers, part: str, unit: str | None) -> Any:
     if part == "grams":
         return per["gram"]["exposure"]
     if unit is not None:
-        return _or_why(per[unit]["rate"], per[unit]["reason"])
+        return _or_reason(per[unit]["rate"], per[unit]["reason"])
     (row,) = answers["safety"]["results"]
     return row[part.replace(" ", "_")]
 

@@ -1,4 +1,4 @@
-"""What can be read out of the answer about the interval in which CK stops being normal."""
+"""Readings of the answer about the interval in which CK becomes abnormal."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def _intervals(answers: Answers) -> dict[str, Any]:
 
 
 @phrase(r"CK became (normal|abnormal again)")
-def _became(answers: Answers, which: str) -> tuple[int, int | None] | str:
+def _change_of_normality(answers: Answers, which: str) -> tuple[int, int | None] | str:
     (patient,) = _intervals(answers)["patients"]
     if which == "normal":
         return patient["normal_reason"] or (patient["normal_after"], patient["normal_by"])
@@ -28,8 +28,9 @@ def _first_normal_patients(answers: Answers) -> int:
 
 @phrase(r"compared time to first normal: patients")
 def _compared(answers: Answers) -> int:
-    (found,) = (each for each in answers["ck-normal-groups"]["results"] if each["estimate"] == "time_to_first_normal")
-    return sum(group["n"] for group in found["groups"])
+    rows = answers["ck-normal-groups"]["results"]
+    (comparison,) = (row for row in rows if row["estimate"] == "time_to_first_normal")
+    return sum(group["n"] for group in comparison["groups"])
 
 
 @phrase(r"CK stayed normal for less than")
@@ -38,17 +39,17 @@ def _longest(answers: Answers) -> int | None:
     return patient["longest"]
 
 
-@phrase(r"draws: (median )?(within spells|of relapses|before spells)")
+@phrase(r"draws: (median )?(within normal times|of relapses|before normal times)")
 def _draws(answers: Answers, median: str | None, which: str) -> Any:
-    gaps = _intervals(answers)["visit_gaps"][which.replace(" ", "_")]
+    gaps = _intervals(answers)["visit_gaps"][which.replace("normal times", "spells").replace(" ", "_")]
     return gaps["median"] if median else (gaps["smallest"], gaps["largest"])
 
 
 @phrase(r"interval-censored: mass from (\d+) (?:to (\d+)|on)")
 def _mass(answers: Answers, left: str, right: str | None) -> float:
     rows = _intervals(answers)["estimate"]["masses"]
-    wanted = (int(left), None if right is None else int(right))
-    return next(row["mass"] for row in rows if (row["left"], row["right"]) == wanted)
+    interval = (int(left), None if right is None else int(right))
+    return next(row["mass"] for row in rows if (row["left"], row["right"]) == interval)
 
 
 @phrase(r"interval-censored: (median|limits of the median)")

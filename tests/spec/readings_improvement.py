@@ -1,11 +1,11 @@
-"""What can be read out of the answers about the core set measures."""
+"""Readings of the answers about the core set measures."""
 
 from typing import Any
 
 from tests.spec.readings import phrase
 from tests.spec.scene import Answers
 
-UNKNOWN = "cannot be told"
+UNKNOWN = "not known"
 
 
 def _visit(answers: Answers, question: str, week: str) -> dict[str, Any]:
@@ -17,12 +17,12 @@ def _patient(answers: Answers, week: str) -> dict[str, Any]:
     return patient
 
 
-def _told(value: Any) -> Any:
+def _or_unknown(value: Any) -> Any:
     return UNKNOWN if value is None else value
 
 
 def _bounded(row: dict[str, Any]) -> Any:
-    """A score, or its bounds, or why there is neither."""
+    """A score, or its bounds, or the reason why it has neither."""
     if row["score"] is not None:
         return row["score"]
     return row["reason"] if row["lower_bound"] is None else (row["lower_bound"], row["upper_bound"])
@@ -35,12 +35,12 @@ def _score(answers: Answers, week: str) -> Any:
 
 @phrase(r"(level|worse), week (\d+)")
 def _level(answers: Answers, part: str, week: str) -> Any:
-    return _told(_patient(answers, week)["category" if part == "level" else part])
+    return _or_unknown(_patient(answers, week)["category" if part == "level" else part])
 
 
 @phrase(r"worsening confirmed by week (\d+)")
 def _confirmed(answers: Answers, week: str) -> Any:
-    return _told(_patient(answers, week)["confirmed_worsening"])
+    return _or_unknown(_patient(answers, week)["confirmed_worsening"])
 
 
 @phrase(r"(\w+) (scores|changes by per cent|followed as|is missing), week (\d+)")
@@ -75,13 +75,13 @@ def _course(answers: Answers, level: str, part: str) -> Any:
     row = next(each for each in course["levels"] if each["level"] == level)
     if part == "median days":
         medians = [row["time_to_first"][end]["median"] for end in ("at_earliest", "at_latest")]
-        told = tuple(each["reason"] if each["value"] is None else each["value"] for each in medians)
-        return told[0] if told[0] == told[1] else told
+        days = tuple(each["reason"] if each["value"] is None else each["value"] for each in medians)
+        return days[0] if days[0] == days[1] else days
     return _share(row[part.replace(" ", "_")])
 
 
 def _share(share: dict[str, Any]) -> str:
-    """A count, or its bounds where the answer gives no rate for it."""
+    """A count, or its bounds if the answer has no rate for it."""
     to = f" to {share['possible']}" if share["reason"] == "undecided" else ""
     return f"{share['patients']}{to} of {share['of']}"
 
@@ -90,7 +90,7 @@ def _share(share: dict[str, Any]) -> str:
 def _best_category(answers: Answers) -> Any:
     (course,) = answers["improvement-score"]["courses"]
     (patient,) = course["patients"]
-    return _told(patient["best_category"])
+    return _or_unknown(patient["best_category"])
 
 
 @phrase(r"(improvement-score|definition-of-improvement) is answered")
@@ -113,7 +113,7 @@ def _patients_improved(answers: Answers, week: str) -> str:
 @phrase(r"(\w+) (improved|worse) by the IMACS definition, week (\d+)")
 def _measure_improved(answers: Answers, name: str, part: str, week: str) -> Any:
     (patient,) = _visit(answers, "definition-of-improvement", week)["patients"]
-    return _told(next(each for each in patient["measures"] if each["measure"] == name)[part])
+    return _or_unknown(next(each for each in patient["measures"] if each["measure"] == name)[part])
 
 
 @phrase(r"(improvement-score|definition-of-improvement): flag (\w+) of (\w+)")

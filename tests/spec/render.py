@@ -1,6 +1,4 @@
-"""Write the definitions down for readers: `python -m tests.spec.render` renders every rule and case into
-docs/definitions.md.
-"""
+"""Write docs/definitions.md from all rules and cases: `python -m tests.spec.render`."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,38 +14,38 @@ from app.protocol.improvement import CoreSet
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
 from tests.spec.book import CHAPTERS
+from tests.spec.case_text import given, then
 from tests.spec.rule import Case, listed
-from tests.spec.told import given, then
 
 TARGET = Path(__file__).parents[2] / "docs" / "definitions.md"
 
 INTRODUCTION = """\
 # Definitions: what the numbers mean
 
-This page says how every number is defined: each rule in words, then cases on either side of each of its
-boundaries, with what was given and what follows. It is generated from `tests/spec` (`make docs`), and every
-case on it is run against the service in every build.
+This page defines every number: each rule in words, then cases on either side of each of its boundaries, with
+the given record and the expected answers. It is generated from `tests/spec` (`make docs`), and every case on
+it is tested against the service in every build.
 
 **Whose definitions these are.** They are ours. An open trial of immunoglobulin in inflammatory myopathy,
-published in 2008, gave the questions, but its own rules are not public. Those of the preset `seed-2008` were
-chosen to reproduce that trial's headline figures on a synthetic reference cohort, which comes with the service
-and in which no real person is described. They are not the trial's, and a figure computed with them is no
-re-analysis of it. A study declares its definitions as a protocol, from a preset or its own, before its data are
-looked at; every answer repeats the definitions and conventions that it used.
+published in 2008, asked the questions, but its own rules are not public. The rules of the preset `seed-2008`
+were chosen so that they give the key results of that trial on a synthetic reference cohort, which is part of
+the service and describes no real person. They are not the rules of the trial, and a figure computed with them
+is not a re-analysis of the trial. A study declares its definitions as a protocol, a preset or its own, before
+anybody looks at its data. Every answer repeats the definitions and conventions that it used.
 
-**What is missing is said.** Whoever cannot be judged is left out of that one estimate and counted under a
-reason. A number that is not defined is null and comes with a reason. What was noticed without leaving anybody
-out is counted as a flag. Reasons and flags are written below as they stand in the answers, `like_this`.
+**Missing values are reported.** A patient who cannot be judged is left out of that one estimate and counted
+with a reason. A number that is not defined is null and has a reason. Something that was noticed, but left no
+patient out, is counted as a flag. Reasons and flags are written below as in the answers, `like_this`.
 """
 
 READING = """\
 ## How to read the cases
 
-Days count from the first infusion. Unless a case says otherwise there is one infusion of IVIG, on day 0 and
+Days are counted from the first infusion. Unless a case says otherwise, there is one infusion of IVIG on day 0
 without a clock time; CK is in U/L with an upper limit of normal of 200; clock times are those of Japan
 (+09:00); MMT and ADL are scores in points; and the protocol is `seed-2008`. A value after &lt; or &gt; is known
-only to lie below or above that number. "Though not to a binary computer" marks an example that ordinary
-floating-point arithmetic gets wrong.
+only to be below or above that number. "Though not to a binary computer" marks an example for which ordinary
+floating-point arithmetic gives a wrong result. The last column gives values of the answers by name.
 """
 
 
@@ -70,12 +68,12 @@ def _contents() -> Iterator[str]:
 def _parts() -> Iterator[str]:
     yield "## The parts of a protocol"
     yield ""
-    yield "Each part has a default and can be declared otherwise. These are the protocols that come with the service."
+    yield "Each part has a default, and a protocol can change it. These are the presets of the service."
     yield ""
     yield _row("part", *(f"`{name}`" for name in PRESETS))
     yield _row(*["---"] * (1 + len(PRESETS)))
-    for part, of in PARTS.items():
-        yield _row(part, *(of(preset) for preset in PRESETS.values()))
+    for part, describe in PARTS.items():
+        yield _row(part, *(describe(preset) for preset in PRESETS.values()))
 
 
 def _chapters() -> Iterator[str]:
@@ -88,7 +86,7 @@ def _chapters() -> Iterator[str]:
                 yield ""
             yield rule.words
             yield ""
-            yield _row("case", "given", "then")
+            yield _row("case", "given", "expected")
             yield _row("---", "---", "---")
             yield from (_case(case) for case in rule.cases)
             yield ""
@@ -99,7 +97,7 @@ def _case(case: Case) -> str:
 
 
 def sentence(case: Case) -> str:
-    """What a case says, with a capital."""
+    """The sentence of a case, with a capital letter."""
     return case.says[0].upper() + case.says[1:]
 
 
@@ -119,11 +117,11 @@ def _scales(protocol: Protocol) -> str:
 
 
 def _responder(measure: str) -> Callable[[Protocol], str]:
-    def said(protocol: Protocol) -> str:
+    def describe(protocol: Protocol) -> str:
         declared = [each for each in protocol.responses if each.rule.measure == measure]
-        return "; ".join(f"{_rule(each.rule)}{'' if each.primary else ' (beside it)'}" for each in declared) or "none"
+        return "; ".join(f"{_rule(each.rule)}{'' if each.primary else ' (in addition)'}" for each in declared) or "none"
 
-    return said
+    return describe
 
 
 def _rule(rule: ResponseRule) -> str:
@@ -172,7 +170,7 @@ PARTS: dict[str, Callable[[Protocol], str]] = {
     "baseline": lambda p: (
         f"last value on or before day 0, flagged if older than {p.baseline.flag_older_than_days} days"
     ),
-    "planned weeks beside week 0": lambda p: listed(p.visits.weeks),
+    "planned weeks in addition to week 0": lambda p: listed(p.visits.weeks),
     "value of a week": _visits,
     "scales": _scales,
     "upper limit of a CK sent without one": lambda p: (

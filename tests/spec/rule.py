@@ -1,9 +1,9 @@
-"""The vocabulary of a definition: a rule in clinical words, and cases on either side of each of its boundaries.
+"""The classes of a definition: a rule in clinical words, and cases on either side of each of its boundaries.
 
-A case says what was recorded of one patient (or of groups of patients) and what the answers must say of it. Days
-count from the first infusion, so that (28, 700) is a value of 700 on day 28; `on` says more about a value than its
-day. Unless a case says otherwise the only infusion is IVIG on day 0 without a clock time, a CK is in U/L with an
-upper limit of normal of 200, clock times are those of Japan, and the protocol is the preset `seed-2008`.
+A case has the record of one patient (or of groups of patients) and the expected answers. Days are counted from the
+first infusion: (28, 700) is a value of 700 on day 28. The function `on` gives more details of a value. Unless a case
+says otherwise the only infusion is IVIG on day 0 without a clock time, a CK is in U/L with an upper limit of normal of
+200, clock times are those of Japan, and the protocol is the preset `seed-2008`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,13 +16,13 @@ UPPER_LIMIT = 200.0
 OFFSET = "+09:00"
 
 Day = int | str
-"""Days from the first infusion, or a calendar date where the calendar itself is the point."""
+"""Days from the first infusion, or a calendar date if the case is about the calendar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """One laboratory result or score; `value` is None where a status withdraws it. A limit of `...` is the patient's
-    usual.
+    """One laboratory result or score; `value` is None if a status withdraws it. A limit of `...` is the usual limit of
+    the patient.
     """
 
     day: Day
@@ -69,7 +69,7 @@ Recorded = Value | tuple[Day, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """What was recorded of one patient. `others` holds results and scores of further codes, `limit` the usual upper
+    """The record of one patient. `others` holds results and scores of further codes, `limit` the usual upper
     limit, `prednisolone` periods as (first day, last day or None, mg/d).
     """
 
@@ -89,19 +89,19 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several patients and how a reader is told about them."""
+    """Several patients, and the words that describe them in the document."""
 
-    told: str
+    words: str
     patients: tuple[Patient, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case(Patient):
-    """One patient, several groups of them, or the synthetic `reference` cohort, and what follows.
+    """One patient, several groups of patients, or the synthetic `reference` cohort, and the expected answers.
 
     `expect` names readings of the answers (`readings.py`) and their values. `refused` is the code of the fault with
-    which the patient's document or the protocol is refused. `changes` is laid over the preset; `asked` are query
-    parameters.
+    which the patient's document or the protocol is refused. `changes` replace parts of the preset; `query` has the
+    query parameters of the question.
     """
 
     says: str
@@ -112,7 +112,7 @@ class Case(Patient):
     time_zone: str | None = None
     preset: str = "seed-2008"
     changes: Mapping[str, Any] | None = None
-    asked: Mapping[str, Any] | None = None
+    query: Mapping[str, Any] | None = None
 
     @property
     def patients(self) -> tuple[Patient, ...]:
@@ -132,60 +132,61 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """A number of which a published table gives only so many decimals."""
+    """A number from a published table, with the decimals that the table gives."""
 
     value: float
 
     @property
     def decimals(self) -> int:
-        """How many decimals were published."""
+        """The number of published decimals."""
         return len(repr(self.value).partition(".")[2])
 
 
 def on(day: Day, value: float | None, **more: Any) -> Value:
-    """A result or score with more than a day: its clock time `at`, its `limit`, its `sign`, ..."""
+    """A result or score with more details: its clock time `at`, its `limit`, its `sign`, ..."""
     return Value(day=day, value=value, **more)
 
 
 def infused(day: Day, **more: Any) -> Infusion:
-    """An infusion with more than a day."""
+    """An infusion with more details."""
     return Infusion(day=day, **more)
 
 
 def event(day: Day | None, **more: Any) -> Event:
-    """An adverse event; related as `possible` and not serious where nothing else is said."""
+    """An adverse event; by default its relation is `possible` and it is not serious."""
     return Event(day=day, **more)
 
 
-def alike(count: int, told: str, **patient: Any) -> Group:
+def alike(count: int, words: str, **patient: Any) -> Group:
     """Several patients with the same record."""
-    return Group(f"{count} {'patient' if count == 1 else 'patients'} {told}", (Patient(**patient),) * count)
+    return Group(f"{count} {'patient' if count == 1 else 'patients'} {words}", (Patient(**patient),) * count)
 
 
 def relapsing(*days: int) -> Group:
-    """Patients whose CK is normal from day 7 on and abnormal again so many days later."""
-    made = tuple(Patient(ck=[(0, 1000), (7, 150), (7 + each, 400)]) for each in days)
-    return Group(f"CK normal on day 7 and abnormal again {listed(days)} days later", made)
+    """Patients whose CK is normal from day 7 on and abnormal again after each number of `days`."""
+    patients = tuple(Patient(ck=[(0, 1000), (7, 150), (7 + later, 400)]) for later in days)
+    return Group(f"CK normal on day 7 and abnormal again {listed(days)} days later", patients)
 
 
 def staying_normal(*days: int) -> Group:
-    """Patients whose CK is normal on day 7 and at their last draw so many days later."""
-    made = tuple(Patient(ck=[(0, 1000), (7, 150), (7 + each, 150)] if each else [(0, 1000), (7, 150)]) for each in days)
-    return Group(f"CK normal on day 7 and at the last draw {listed(days)} days later", made)
+    """Patients whose CK is normal on day 7 and at their last draw, which is each number of `days` later."""
+    records = ([(0, 1000), (7, 150), (7 + later, 150)] if later else [(0, 1000), (7, 150)] for later in days)
+    patients = tuple(Patient(ck=record) for record in records)
+    return Group(f"CK normal on day 7 and at the last draw {listed(days)} days later", patients)
 
 
 def changing(measure: str, start: float, **weeks: Sequence[float]) -> Group:
-    """Patients whose measure is `start` at baseline and has changed by so much at each week (w1=, w2=, ...)."""
+    """Patients whose measure is `start` at baseline, with the changes from it at each week (w1=, w2=, ...)."""
     size = max(len(changes) for changes in weeks.values())
-    made = []
+    patients = []
     for i in range(size):
         visits = [(7 * int(week[1:]), start + changes[i]) for week, changes in weeks.items() if i < len(changes)]
-        made.append(Patient(**{measure.lower(): [(0, start), *visits]}))
-    told = "; ".join(
+        patients.append(Patient(**{measure.lower(): [(0, start), *visits]}))
+    words = "; ".join(
         f"at week {week[1:]} by {', '.join(f'{c:+g}' for c in changes)}" for week, changes in weeks.items()
     )
     unit = " U/L" if measure == "CK" else ""
-    return Group(f"{measure} {start:g}{unit} at baseline; changed {told}", tuple(made))
+    return Group(f"{measure} {start:g}{unit} at baseline; changed {words}", tuple(patients))
 
 
 def listed(items: Iterable[object]) -> str:

@@ -1,14 +1,13 @@
-"""Which day is day 0, which infusions are the treatment and its courses, and which value is the baseline."""
+"""Day 0, the infusions of the treatment and their courses, and the baseline."""
 
 from tests.spec.rule import Case, Rule, event, infused, on
 
 DAY = Rule(
     row="day",
     name="Day",
-    words="A day is the calendar date minus the date of the patient's first infusion of the index course; the "
-    "day of that infusion is day 0. The date is taken as it was written down, or, where the study "
-    "declares a time zone, as the calendar showed it there. Hours play no part: days are counted on the "
-    "calendar, never as multiples of 24 hours.",
+    words="A day is the calendar date minus the date of the patient's first infusion of the index course; the day of "
+    "that infusion is day 0. The date is the date as written or, if the study declares a time zone, the calendar date "
+    "in that time zone. Hours are not used: days are counted on the calendar, never as multiples of 24 hours.",
     cases=(
         Case(
             says="the calendar day after the first infusion is day 1",
@@ -27,7 +26,7 @@ DAY = Rule(
             expect={"first normal CK on day": 1},
         ),
         Case(
-            says="nearly 48 hours within two calendar days are also one day",
+            says="almost 48 hours within two calendar days are also one day",
             infusions=[infused(0, at="00:15")],
             ck=[(-1, 1000), on(1, 150, at="23:45")],
             expect={"first normal CK on day": 1},
@@ -67,17 +66,18 @@ DAY = Rule(
             expect={"first normal CK on day": 7},
         ),
         Case(
-            says="without a study time zone the date counts as written, whatever the date was in Greenwich",
+            says="without a study time zone the date counts as written, also if the date in UTC was another one",
             ck=[(0, 1000), on("2005-04-18", 150, at="08:00+09:00")],
             expect={"first normal CK on day": 7, "flag utc_day of CK": 0},
         ),
         Case(
-            says="a time in UTC names no local day: without a study time zone it counts as written and is flagged",
+            says="a time in UTC does not show the local day: without a study time zone it counts as written and is "
+            "flagged",
             ck=[(0, 1000), on("2005-04-17", 150, at="23:00Z")],
             expect={"first normal CK on day": 6, "flag utc_day of CK": 1},
         ),
         Case(
-            says="a time in UTC counts on the study's own calendar where there is a time zone, and is not flagged",
+            says="with a study time zone a time in UTC counts on the study's calendar and is not flagged",
             time_zone="Asia/Tokyo",
             ck=[(0, 1000), on("2005-04-17", 150, at="23:00Z")],
             expect={"first normal CK on day": 7, "flag utc_day of CK": 0},
@@ -88,7 +88,7 @@ DAY = Rule(
             expect={"first normal CK on day": 6, "flag utc_day of CK": 0},
         ),
         Case(
-            says="a time with a foreign offset is moved to the study's calendar where there is a time zone",
+            says="with a study time zone a time with a foreign offset is moved to the study's calendar",
             time_zone="Asia/Tokyo",
             ck=[(0, 1000), on("2005-04-17", 150, at="10:00-05:00")],
             expect={"first normal CK on day": 7},
@@ -113,7 +113,7 @@ DAY = Rule(
             expect={"first normal CK on day": 8, "flag utc_day of infusions": 1},
         ),
         Case(
-            says="the onset of an adverse event written in UTC is flagged likewise",
+            says="the onset of an adverse event written in UTC is flagged, too",
             events=[event("2005-04-11", at="23:00Z")],
             expect={"flag utc_day of adverse_events": 1},
         ),
@@ -128,12 +128,12 @@ DAY = Rule(
 TREATMENT = Rule(
     row="treatment",
     name="Treatment",
-    words="The protocol names the products whose infusions are the treatment. Infusions of anything else "
-    "neither treat a patient nor set day 0; they are counted. Upper and lower case make no difference.",
+    words="The protocol names the products whose infusions are the treatment. Infusions of other products do not "
+    "treat a patient and do not set day 0; they are counted. Upper and lower case make no difference.",
     cases=(
         Case(says="an infusion of a named product is treatment", expect={"in the safety set": True}),
         Case(
-            says="an infusion of a product that the protocol does not name is none",
+            says="an infusion of a product that the protocol does not name is not treatment",
             infusions=[infused(0, product="albumin")],
             ck=[(0, 1000), (7, 150)],
             expect={
@@ -143,7 +143,7 @@ TREATMENT = Rule(
             },
         ),
         Case(
-            says="upper and lower case make no other product",
+            says="upper and lower case do not make another product",
             infusions=[infused(0, product="IVIg"), infused(1, product="ivig")],
             expect={"in the safety set": True, "flag other_product of infusions": 0},
         ),
@@ -160,7 +160,7 @@ TREATMENT = Rule(
             expect={"first normal CK on day": 7},
         ),
         Case(
-            says="an earlier infusion of a named product does",
+            says="an earlier infusion of a named product sets day 0",
             changes={"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[infused(-10, product="SCIG"), 0],
             ck=[(-10, 1000), (7, 150)],
@@ -172,10 +172,10 @@ TREATMENT = Rule(
 COURSE = Rule(
     row="course",
     name="Course",
-    words="Infusions of the same product with no more than 14 days from each to the next are one course; the "
-    "first course is the index. A second course, the first that begins after day 0, is an intercurrent event and is "
-    "counted; a course of another product that begins on day 0 is part of the treatment. A course number "
-    "that came with an infusion never overrules the gap: where it disagrees it is flagged.",
+    words="Infusions of the same product with at most 14 days from each to the next are one course; the first course "
+    "is the index course. A second course, the first that begins after day 0, is an intercurrent event and is "
+    "counted. A course of another product that begins on day 0 is part of the treatment. A course number that was "
+    "sent with an infusion never changes this rule: if it disagrees with the gap, it is flagged.",
     cases=(
         Case(
             says="infusions 14 days apart are one course",
@@ -199,19 +199,19 @@ COURSE = Rule(
             expect={"courses": 2},
         ),
         Case(
-            says="an infusion of another product begins a course of its own",
+            says="an infusion of another product begins another course",
             changes={"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[0, infused(5, product="SCIG")],
             expect={"courses": 2, "flag second_course": 1},
         ),
         Case(
-            says="one that begins on day 0 is part of the treatment and no second course",
+            says="a course of another product that begins on day 0 is part of the treatment and not a second course",
             changes={"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[0, infused(0, product="SCIG"), infused(14, product="SCIG")],
             expect={"courses": 2, "flag second_course": 0},
         ),
         Case(
-            says="and hides none that follows",
+            says="and a second course after it is still counted",
             changes={"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[0, infused(0, product="SCIG"), 15],
             expect={"courses": 3, "flag second_course": 1},
@@ -244,7 +244,7 @@ COURSE = Rule(
             expect={"courses": 2, "flag course_number_disagrees": 0},
         ),
         Case(
-            says="infusions without course numbers disagree with nothing",
+            says="infusions without course numbers are not flagged",
             infusions=[0, 15],
             expect={"courses": 2, "flag course_number_disagrees": 0},
         ),
@@ -254,9 +254,9 @@ COURSE = Rule(
 BASELINE = Rule(
     row="baseline",
     name="Baseline",
-    words="The baseline is the last value on or before day 0. One that is older than 42 days is used and "
-    "flagged. On day 0 a value counts as taken before the infusion unless both have a clock time and the "
-    "value is the later; what was taken after the infusion on day 0 serves no visit and is counted.",
+    words="The baseline is the last value on or before day 0. A baseline that is older than 42 days is used and "
+    "flagged. A value of day 0 counts as taken before the infusion unless both have a clock time and the value is "
+    "later. A value of day 0 that was taken after the infusion is used for no visit and is counted.",
     cases=(
         Case(
             says="the last value before treatment is the baseline",
@@ -268,7 +268,9 @@ BASELINE = Rule(
             ck=[(-7, 900), (0, 1000)],
             expect={"CK at baseline": 1000},
         ),
-        Case(says="a value of day 1 is not", ck=[(-7, 900), (1, 1000)], expect={"CK at baseline": 900}),
+        Case(
+            says="a value of day 1 is not before treatment", ck=[(-7, 900), (1, 1000)], expect={"CK at baseline": 900}
+        ),
         Case(
             says="without a value on or before day 0 there is no baseline",
             ck=[(1, 1000), (7, 150)],
@@ -309,7 +311,7 @@ BASELINE = Rule(
             expect={"CK at baseline": 900, "flag day_0_post_dose of CK": 1},
         ),
         Case(
-            says="clock times with different offsets are compared as moments, not as digits",
+            says="clock times with different offsets are compared as instants, not as digits",
             infusions=[infused(0, at="10:00+09:00")],
             ck=[(-7, 900), on(0, 1000, at="09:30+08:00")],
             expect={"CK at baseline": 900, "flag day_0_post_dose of CK": 1},
@@ -337,7 +339,8 @@ BASELINE = Rule(
             expect={"in the efficacy set": False, "CK responder": "no_value_after_baseline"},
         ),
         Case(
-            says="of two draws of day 0 the one after the infusion is set aside before the later one is looked for",
+            says="of two draws of day 0, the draw after the infusion is excluded first; then the later of the rest is "
+            "the baseline",
             infusions=[infused(0, at="10:00")],
             ck=[on(0, 1000, at="08:00"), on(0, 500, at="15:00")],
             expect={"CK at baseline": 1000, "flag day_0_post_dose of CK": 1, "flag duplicate_draw of CK": 0},
@@ -349,12 +352,12 @@ BASELINE = Rule(
             expect={"CK at baseline": 900, "flag day_0_post_dose of CK": 0, "flag duplicate_draw of CK": 1},
         ),
         Case(
-            says="the only value before treatment is the baseline and does not serve week -4 as well",
+            says="the only value before treatment is the baseline and is not used for week -4",
             ck=[(-28, 1000), (7, 700)],
             expect={"CK at baseline": 1000, "CK at week -4": None},
         ),
         Case(
-            says="with a later baseline the same value serves week -4",
+            says="with a later baseline the same value is used for week -4",
             ck=[(-28, 1000), (0, 900), (7, 700)],
             expect={"CK at baseline": 900, "CK at week -4": 1000},
         ),

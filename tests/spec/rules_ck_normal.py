@@ -1,4 +1,4 @@
-"""For how long CK stays normal, how long it takes to become so, and what a further treatment does to that."""
+"""The time with normal CK, the time to the first normal CK, and further treatment before the event."""
 
 from math import sqrt
 
@@ -11,10 +11,10 @@ Z_NORMAL = (400, 500, 520, 700)
 SPELL = Rule(
     row="CK-normal time",
     name="Time with normal CK",
-    words="The time begins at the first CK after day 0 that is within its own upper limit (a value equal to the "
-    "limit is normal) and ends at the first later CK above its limit; without one it is censored at the "
-    "last CK whose normality is known. Whoever never becomes normal is not in the risk set and is "
-    "counted; whoever was normal at baseline is a stratum of their own.",
+    words="The time begins at the first CK after day 0 that is within its own upper limit (a value equal to the limit "
+    "is normal). It ends at the first later CK above its limit. Without such a CK it is censored at the last CK whose "
+    "normality is known. A patient whose CK never becomes normal is not in the risk set and is counted; patients with "
+    "a normal CK at baseline are a separate stratum.",
     cases=(
         Case(
             says="from the first normal CK to the first abnormal one after it",
@@ -28,7 +28,7 @@ SPELL = Rule(
         ),
         Case(says="a CK just above it is not", ck=[(0, 1000), (21, 201)], expect={"normal CK": "never_normal"}),
         Case(
-            says="the time goes on while CK is at its upper limit",
+            says="the time continues while CK is at its upper limit",
             ck=[(0, 1000), (21, 150), (62, 200), (90, 201)],
             expect={"normal CK": "from day 21, 69 days, then abnormal"},
         ),
@@ -38,7 +38,7 @@ SPELL = Rule(
             expect={"normal CK": "from day 21, 41 days, censored", "time normal: events": 0},
         ),
         Case(
-            says="one normal CK and nothing after it is censored after 0 days and stays in the risk set",
+            says="one normal CK without a later CK is censored after 0 days and stays in the risk set",
             ck=[(0, 1000), (21, 150)],
             expect={"normal CK": "from day 21, 0 days, censored", "time normal: patients": 1},
         ),
@@ -59,22 +59,23 @@ SPELL = Rule(
             expect={"normal CK": "from day 21, 7 days, then abnormal"},
         ),
         Case(
-            says="each CK is held against its own upper limit, so that the same number may be normal and then not",
+            says="each CK is compared with its own upper limit, so the same number may be normal first and abnormal "
+            "later",
             ck=[(0, 1000), on(21, 190, limit=200, lab="A"), on(62, 190, limit=185, lab="B")],
             expect={"normal CK": "from day 21, 41 days, then abnormal"},
         ),
         Case(
-            says="a normal and an abnormal CK of one day are first made one value, the later",
+            says="of a normal and an abnormal CK of one day only the later is used",
             ck=[(0, 1000), on(21, 250, at="08:00"), on(21, 150, at="16:00"), (62, 250)],
             expect={"normal CK": "from day 21, 41 days, then abnormal"},
         ),
         Case(
-            says="who never becomes normal is counted outside the risk set",
+            says="a patient whose CK never becomes normal is counted outside the risk set",
             ck=[(0, 1000), (21, 300), (62, 250)],
             expect={"normal CK": "never_normal", "time normal: never normal": 1, "time normal: patients": 0},
         ),
         Case(
-            says="who was normal at baseline is counted outside the risk set",
+            says="a patient with a normal CK at baseline is counted outside the risk set",
             ck=[(0, 200), (21, 150), (62, 250)],
             expect={
                 "normal CK": "normal_at_baseline",
@@ -83,17 +84,17 @@ SPELL = Rule(
             },
         ),
         Case(
-            says="who was just above the limit at baseline is in it",
+            says="a patient with a CK just above the limit at baseline is in the risk set",
             ck=[(0, 201), (21, 150), (62, 250)],
             expect={"time normal: normal at baseline": 0, "time normal: patients": 1},
         ),
         Case(
-            says="a baseline without an upper limit leaves open which of the two it was",
+            says="with a baseline without an upper limit it is unknown whether CK was normal",
             ck=[on(0, 1000, limit=None), (21, 150)],
             expect={"normal CK": "baseline_normality_unknown", "time normal: patients": 0},
         ),
         Case(
-            says="without a baseline nobody is in the risk set",
+            says="a patient without a baseline is not in the risk set",
             ck=[(21, 150), (62, 250)],
             expect={"normal CK": "no_baseline"},
         ),
@@ -109,10 +110,10 @@ SPELL = Rule(
 CURVE = Rule(
     row="CK-normal time",
     name="Curve, median and restricted mean of that time",
-    words="The Kaplan-Meier estimate over the risk set; at one time events come before censorings. The median "
-    "lies midway between the time at which exactly half are left (within 1e-8) and the next event, with "
-    "log-log limits after Brookmeyer and Crowley. The restricted mean to 365 days comes with its standard "
-    "error, and is null where follow-up ends earlier.",
+    words="The Kaplan-Meier estimate over the risk set; at the same time events come before censorings. The median is "
+    "midway between the time at which exactly half are left (within 1e-8) and the next event, with log-log limits "
+    "after Brookmeyer and Crowley. The restricted mean to 365 days has a standard error, and is null if follow-up "
+    "ends earlier.",
     cases=(
         Case(
             says="half are left from day 301 to day 368: the median is in the middle",
@@ -125,7 +126,7 @@ CURVE = Rule(
             },
         ),
         Case(
-            says="a fifteenth patient censored before the first event changes neither",
+            says="a fifteenth patient who is censored before the first event changes neither the median nor its limits",
             groups=[relapsing(*Z_RELAPSED), staying_normal(20, *Z_NORMAL)],
             expect={"time normal: median": 334.5, "time normal: interval of the median": (120, 600)},
         ),
@@ -135,7 +136,7 @@ CURVE = Rule(
             expect={"time normal: median": 3.5},
         ),
         Case(
-            says="where less than half are left at once, the median is that time",
+            says="if the curve falls below one half in one step, the median is that time",
             groups=[relapsing(10, 20, 30)],
             expect={"time normal: median": 20},
         ),
@@ -145,7 +146,7 @@ CURVE = Rule(
             expect={"share still normal from 10 days on": (0.5, Rounded(0.006), Rounded(0.910))},
         ),
         Case(
-            says="a censoring of the day before leaves nobody else at risk",
+            says="after a censoring on the day before, no other patient is at risk",
             groups=[relapsing(10), staying_normal(9)],
             expect={"share still normal from 10 days on": (0, None, None)},
         ),
@@ -165,7 +166,7 @@ CURVE = Rule(
             expect={"time normal: median": "not_reached", "time normal: interval of the median": (5, None)},
         ),
         Case(
-            says="nobody in the risk set",
+            says="no patient in the risk set",
             ck=[(0, 1000), (21, 300)],
             expect={
                 "time normal: patients": 0,
@@ -200,7 +201,7 @@ CURVE = Rule(
             },
         ),
         Case(
-            says="a curve that has come down to 0 is known from then on",
+            says="a curve that has reached 0 is known from that time on",
             groups=[relapsing(100, 200)],
             expect={"time normal: restricted mean": 150},
         ),
@@ -216,9 +217,9 @@ CURVE = Rule(
 FIRST_NORMAL = Rule(
     row="CK-normal time",
     name="Time to the first normal CK",
-    words="Beside it stands the time from day 0 to the first normal CK, over the efficacy set with a CK of "
-    "known normality after day 0, censored at the last such CK. Patients whose CK was normal before are in it and "
-    "counted.",
+    words="The answer also has the time from day 0 to the first normal CK. It covers the patients of the efficacy set "
+    "with a CK of known normality after day 0, and is censored at the last such CK. Patients whose CK was normal at "
+    "baseline are included and counted.",
     cases=(
         Case(
             says="days from the first infusion to the first normal CK",
@@ -226,7 +227,7 @@ FIRST_NORMAL = Rule(
             expect={"time to first normal: events": 1, "time to first normal: median": 42},
         ),
         Case(
-            says="who never becomes normal is censored here and not left out",
+            says="a patient whose CK never becomes normal is censored here and not left out",
             ck=[(0, 1000), (21, 300), (42, 201)],
             expect={
                 "time to first normal: patients": 1,
@@ -244,7 +245,7 @@ FIRST_NORMAL = Rule(
             },
         ),
         Case(
-            says="with a CK of unknown normality only likewise",
+            says="with CKs of unknown normality only a patient is left out, too",
             ck=[(0, 1000), on(21, 150, limit=None)],
             expect={"time to first normal: patients": 0, "left out of the time to first normal": "normality_unknown"},
         ),
@@ -262,7 +263,7 @@ FIRST_NORMAL = Rule(
             expect={"time to first normal: median": 51},
         ),
         Case(
-            says="a CK of known normality does: three remain at risk",
+            says="a CK of known normality prolongs it: three remain at risk",
             groups=[
                 alike(1, "with CK 300 on days 21 and 90", ck=[(0, 1000), (21, 300), (90, 300)]),
                 alike(1, "with CK 150 on day 42", ck=[(0, 1000), (42, 150)]),
@@ -271,7 +272,8 @@ FIRST_NORMAL = Rule(
             expect={"time to first normal: median": 60},
         ),
         Case(
-            says="who was normal at baseline is in this time, and reaches it at the first normal CK after day 0",
+            says="a patient with a normal CK at baseline is included, and has the event at the first normal CK after "
+            "day 0",
             ck=[(0, 150), (7, 150)],
             expect={
                 "time to first normal: events": 1,
@@ -280,7 +282,7 @@ FIRST_NORMAL = Rule(
             },
         ),
         Case(
-            says="only patients who are in it are counted so",
+            says="only patients who are included are counted as normal at baseline",
             ck=[(0, 150)],
             mmt=[(7, 60)],
             expect={"time normal: normal at baseline": 1, "time to first normal: normal at baseline": 0},
@@ -296,9 +298,10 @@ FIRST_NORMAL = Rule(
 RESCUE = Rule(
     row="rescue before the event",
     name="Further treatment before the event",
-    words="A second course before CK becomes abnormal again is an intercurrent event. It is counted and, under "
-    "the strategy `treatment_policy`, ignored: the time goes on. So is an immunosuppressant of the protocol's list "
-    "that begins after day 0 and was not given before. `composite`, `hypothetical` and `competing` follow below.",
+    words="A second course before CK becomes abnormal again is an intercurrent event. It is counted; under the "
+    "strategy `treatment_policy` it is ignored and the time continues. The same is true of an immunosuppressant of "
+    "the protocol's list that begins after day 0 and was not given before. `composite`, `hypothetical` and "
+    "`competing` follow below.",
     cases=(
         Case(
             says="a second course before the event is counted and changes nothing",
@@ -307,7 +310,7 @@ RESCUE = Rule(
             expect={"normal CK": "from day 21, 41 days, then abnormal", "time normal: second course": 1},
         ),
         Case(
-            says="a second course after the event is none before it",
+            says="a second course after the event is not an intercurrent event",
             infusions=[0, 63],
             ck=[(0, 1000), (21, 150), (62, 250)],
             expect={"normal CK": "from day 21, 41 days, then abnormal", "time normal: second course": 0},

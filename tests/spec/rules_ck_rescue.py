@@ -1,8 +1,8 @@
-"""What a further treatment or death does to the time with normal CK, and normality that a second CK confirms."""
+"""Further treatment or death in the time with normal CK, and normality that a second CK confirms."""
 
 from tests.spec.rule import Case, Rule, alike, infused, on
 
-SPELL = [(0, 1000), (21, 150), (62, 250)]
+NORMAL_TIME = [(0, 1000), (21, 150), (62, 250)]
 """Normal from day 21, abnormal on day 62."""
 STAYING = [(0, 1000), (21, 150), (62, 180)]
 RESCUE = {"ck_normal_time": {"rescue": "composite"}}
@@ -12,35 +12,35 @@ COMPETING = {"ck_normal_time": {"rescue": "competing"}}
 STRATEGIES = Rule(
     row="rescue before the event",
     name="Strategies for a rescue and for death",
-    words="Four strategies are answered side by side, and the one that the protocol declares, or the question asks "
-    "for, decides the median, the curve and the restricted mean. `treatment_policy` ignores a rescue and death. "
-    "`composite` counts both as the event, on their day. `hypothetical` censors on the day of the rescue, or at the "
-    "last CK where that came first, and leaves death to the last CK. `competing` lets them forestall the abnormal "
-    "CK, and gives the cumulative incidence of each (Aalen-Johansen). A rescue is a second course or a new "
-    "immunosuppressant that begins after day 0. On the day of the abnormal CK it comes after it, on the day of death "
-    "before it. Where CK never became abnormal, a rescue or death counts up to and with the day of the last CK of "
-    "known normality, at which everybody else is censored; one after it is counted beside the estimate and changes "
-    "nothing: else the patients who had one would be all that is left at late times. What began on or before the day "
-    "of the first normal CK acts at 0 days.",
+    words="The answer has four strategies. The one that the protocol declares, or the question asks for, is used for "
+    "the median, the curve and the restricted mean. `treatment_policy` ignores a rescue and death. `composite` counts "
+    "both as the event, on their day. `hypothetical` censors on the day of the rescue, or at the last CK if that is "
+    "earlier; a patient who dies is censored at the last CK. `competing` treats them as competing events, and gives "
+    "the cumulative incidence of each (Aalen-Johansen). A rescue is a second course or a new immunosuppressant that "
+    "begins after day 0. A rescue on the day of the abnormal CK comes after it; a rescue on the day of death comes "
+    "before it. If CK never became abnormal, a rescue or death counts up to and including the day of the last CK of "
+    "known normality, at which all other patients are censored. A later rescue or death is counted separately and "
+    "changes no estimate; otherwise only patients with a rescue or death would remain at late times. A rescue that "
+    "began on or before the day of the first normal CK has its effect at 0 days.",
     cases=(
         Case(
             says="the composite event is on the day of the rescue",
             changes=RESCUE,
             infusions=[0, 45],
-            ck=SPELL,
+            ck=NORMAL_TIME,
             expect={"normal CK": "from day 21, 24 days, then rescued", "time normal: events": 1},
         ),
         Case(
             says="a rescue on the day before the abnormal CK still comes first",
             changes=RESCUE,
-            ck=SPELL,
+            ck=NORMAL_TIME,
             immunosuppressant_from=61,
             expect={"normal CK": "from day 21, 40 days, then rescued"},
         ),
         Case(
             says="a rescue on the day of the abnormal CK comes after it",
             changes=RESCUE,
-            ck=SPELL,
+            ck=NORMAL_TIME,
             immunosuppressant_from=62,
             expect={"normal CK": "from day 21, 41 days, then abnormal", "time normal under composite: by rescue": 0},
         ),
@@ -48,7 +48,7 @@ STRATEGIES = Rule(
             says="the hypothetical time is censored on the day of the rescue",
             changes=HYPOTHETICAL,
             infusions=[0, 45],
-            ck=SPELL,
+            ck=NORMAL_TIME,
             expect={"normal CK": "from day 21, 24 days, censored", "time normal under hypothetical: by rescue": 1},
         ),
         Case(
@@ -64,7 +64,7 @@ STRATEGIES = Rule(
             },
         ),
         Case(
-            says="a rescue on the day after the last CK is none, and is told beside",
+            says="a rescue on the day after the last CK is not an event and is counted separately",
             changes=RESCUE,
             infusions=[0, 63],
             ck=STAYING,
@@ -77,7 +77,7 @@ STRATEGIES = Rule(
             },
         ),
         Case(
-            says="the last CK is the last of known normality",
+            says="the last CK is the last CK of known normality",
             changes=RESCUE,
             infusions=[0, 63],
             ck=[*STAYING, on(90, 180, limit=None)],
@@ -87,26 +87,31 @@ STRATEGIES = Rule(
             },
         ),
         Case(
-            says="so does the hypothetical time stay censored at the last CK",
+            says="the hypothetical time, too, is censored at the last CK",
             changes=HYPOTHETICAL,
             infusions=[0, 90],
             ck=STAYING,
             expect={"normal CK": "from day 21, 41 days, censored", "time normal under hypothetical: by rescue": 0},
         ),
         Case(
-            says="a rescue after the abnormal CK is no rescue after the last CK",
+            says="a rescue after the abnormal CK is not counted as a rescue after the last CK",
             changes=RESCUE,
             infusions=[0, 90],
-            ck=SPELL,
+            ck=NORMAL_TIME,
             expect={"time normal under composite: rescue after the last CK": 0},
         ),
         Case(
-            says="ten patients last seen on day 100, of whom one is rescued on day 300: no event is seen, and nobody "
-            "is at risk on day 300",
+            says="ten patients with the last CK on day 100, one with a rescue on day 300: there is no event, and no "
+            "patient is at risk on day 300",
             changes=RESCUE,
             groups=[
                 alike(9, "with CK normal to day 100", ck=[(0, 1000), (30, 150), (100, 150)]),
-                alike(1, "the same, rescued on day 300", ck=[(0, 1000), (30, 150), (100, 150)], infusions=[0, 300]),
+                alike(
+                    1,
+                    "with the same CK and a rescue on day 300",
+                    ck=[(0, 1000), (30, 150), (100, 150)],
+                    infusions=[0, 300],
+                ),
             ],
             expect={
                 "time normal under composite: events": 0,
@@ -116,23 +121,23 @@ STRATEGIES = Rule(
             },
         ),
         Case(
-            says="a rescue before the first normal CK acts at 0 days",
+            says="a rescue before the first normal CK has its effect at 0 days",
             changes=RESCUE,
-            ck=SPELL,
+            ck=NORMAL_TIME,
             immunosuppressant_from=10,
             expect={"normal CK": "from day 21, 0 days, then rescued", "time normal: rescue before normal": 1},
         ),
         Case(
-            says="so does one on its day",
+            says="so has a rescue on the day of the first normal CK",
             changes=HYPOTHETICAL,
-            ck=SPELL,
+            ck=NORMAL_TIME,
             immunosuppressant_from=21,
             expect={"normal CK": "from day 21, 0 days, censored", "time normal: rescue before normal": 1},
         ),
         Case(
-            says="a rescue the day after acts after 1 day",
+            says="a rescue on the day after has its effect after 1 day",
             changes=HYPOTHETICAL,
-            ck=SPELL,
+            ck=NORMAL_TIME,
             immunosuppressant_from=22,
             expect={"normal CK": "from day 21, 1 days, censored", "time normal: rescue before normal": 0},
         ),
@@ -140,21 +145,21 @@ STRATEGIES = Rule(
             says="a course of another product that begins on day 0 is part of the treatment",
             changes=RESCUE | {"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[0, infused(0, product="SCIG")],
-            ck=SPELL,
+            ck=NORMAL_TIME,
             expect={"courses": 2, "normal CK": "from day 21, 41 days, then abnormal"},
         ),
         Case(
-            says="and hides no later course",
+            says="and a later course is still a rescue",
             changes=RESCUE | {"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[0, infused(0, product="SCIG"), 45],
-            ck=SPELL,
+            ck=NORMAL_TIME,
             expect={"courses": 3, "normal CK": "from day 21, 24 days, then rescued", "time normal: second course": 1},
         ),
         Case(
             says="a course of another product that begins on day 1 is a rescue",
             changes=RESCUE | {"treatment": {"products": ["IVIG", "SCIG"]}},
             infusions=[0, infused(1, product="SCIG")],
-            ck=SPELL,
+            ck=NORMAL_TIME,
             expect={"courses": 2, "normal CK": "from day 21, 0 days, then rescued"},
         ),
         Case(
@@ -169,7 +174,7 @@ STRATEGIES = Rule(
             },
         ),
         Case(
-            says="death after the last CK is told beside, and the time is censored at that CK",
+            says="death after the last CK is counted separately, and the time is censored at that CK",
             changes=RESCUE,
             ck=STAYING,
             ended=(63, "died"),
@@ -181,7 +186,7 @@ STRATEGIES = Rule(
             },
         ),
         Case(
-            says="who was rescued before is not counted beside for a later death, where the rescue counts",
+            says="after a rescue that counts as an event, a later death is not counted",
             changes=RESCUE,
             ck=STAYING,
             immunosuppressant_from=50,
@@ -194,7 +199,7 @@ STRATEGIES = Rule(
             },
         ),
         Case(
-            says="the end of participation for another reason is none",
+            says="the end of participation for another reason is not an event",
             changes=RESCUE,
             ck=STAYING,
             ended=(62, "withdrawn"),
@@ -207,12 +212,12 @@ STRATEGIES = Rule(
         Case(
             says="death on the day of the abnormal CK comes after it",
             changes=RESCUE,
-            ck=SPELL,
+            ck=NORMAL_TIME,
             ended=(62, "died"),
             expect={"normal CK": "from day 21, 41 days, then abnormal"},
         ),
         Case(
-            says="death leaves the hypothetical time at the last CK",
+            says="in case of death the hypothetical time is censored at the last CK",
             changes=HYPOTHETICAL,
             ck=STAYING,
             ended=(62, "died"),
@@ -227,13 +232,13 @@ STRATEGIES = Rule(
             expect={"normal CK": "from day 21, 41 days, then rescued"},
         ),
         Case(
-            says="of four, one relapses, one is rescued, one dies and one is followed on: a quarter each, and "
-            "censoring the rescued would have said more",
+            says="of four patients one relapses, one has a rescue, one dies and one stays in follow-up: a quarter "
+            "each; censoring at the rescue would give more",
             changes=COMPETING | {"ck_normal_time": {"rescue": "competing", "rmst_until_days": 60}},
             groups=[
                 alike(
                     1,
-                    "rescued 10 days after the first normal CK",
+                    "with a rescue 10 days after the first normal CK",
                     ck=[(0, 1000), (7, 150), (80, 150)],
                     infusions=[0, 17],
                 ),
@@ -255,14 +260,14 @@ STRATEGIES = Rule(
             },
         ),
         Case(
-            says="beyond the last time the incidence is unknown",
+            says="after the last time the incidence is unknown",
             ck=STAYING,
             expect={"time normal under competing: incidence of abnormal": "beyond_follow_up"},
         ),
         Case(
             says="without a declaration a rescue is ignored",
             infusions=[0, 45],
-            ck=SPELL,
+            ck=NORMAL_TIME,
             expect={"normal CK": "from day 21, 41 days, then abnormal", "time normal under composite: by rescue": 1},
         ),
     ),
@@ -271,9 +276,9 @@ STRATEGIES = Rule(
 SUSTAINED = Rule(
     row="CK-normal time",
     name="Sustained normality and confirmed relapse",
-    words="Normality is sustained from the first of two consecutive normal CKs after day 0, and a relapse after that "
-    "is confirmed from the first of two consecutive abnormal ones. Consecutive are draws of known normality. A "
-    "single CK at the end of follow-up confirms nothing; the patient is censored at it.",
+    words="Normality is sustained from the first of two consecutive normal CKs after day 0. A relapse after that is "
+    "confirmed from the first of two consecutive abnormal CKs. Only draws of known normality are used to decide what "
+    "is consecutive. A single CK at the end of follow-up confirms nothing; the patient is censored at it.",
     cases=(
         Case(
             says="the first of two consecutive normal CKs",
@@ -281,7 +286,7 @@ SUSTAINED = Rule(
             expect={"sustained normality from day": 35, "sustained: patients": 1, "sustained: median": 35},
         ),
         Case(
-            says="a normal CK and an abnormal one in turn are never sustained",
+            says="normal and abnormal CKs in turn are never sustained",
             ck=[(0, 1000), (14, 150), (21, 250), (35, 150), (49, 260)],
             expect={"sustained normality from day": None, "sustained: patients": 0, "sustained: median": "no_events"},
         ),
@@ -291,7 +296,7 @@ SUSTAINED = Rule(
             expect={"sustained normality from day": None},
         ),
         Case(
-            says="a CK of unknown normality between two normal ones does not part them",
+            says="two normal CKs are consecutive also if a CK of unknown normality is between them",
             ck=[(0, 1000), (14, 150), on(21, 150, limit=None), (35, 150)],
             expect={"sustained normality from day": 14},
         ),
@@ -301,17 +306,18 @@ SUSTAINED = Rule(
             expect={"sustained normality from day": None},
         ),
         Case(
-            says="who was normal at baseline has sustained normality, and no relapse that counts",
+            says="a patient with a normal CK at baseline has sustained normality, and no confirmed relapse is counted",
             ck=[(0, 150), (14, 150), (21, 150), (35, 250), (49, 250)],
             expect={"sustained: patients": 1, "confirmed relapse: patients": 0},
         ),
         Case(
-            says="a single abnormal CK is no confirmed relapse",
+            says="a single abnormal CK is not a confirmed relapse",
             ck=[(0, 1000), (14, 150), (21, 150), (35, 250), (49, 150)],
             expect={"confirmed relapse: patients": 1, "confirmed relapse: events": 0, "time normal: events": 1},
         ),
         Case(
-            says="two are, from the first of them, counted from the beginning of sustained normality",
+            says="two abnormal CKs are a relapse on the day of the first, counted from the beginning of sustained "
+            "normality",
             ck=[(0, 1000), (14, 150), (21, 150), (35, 250), (49, 250)],
             expect={"confirmed relapse: events": 1, "confirmed relapse: median": 21},
         ),
@@ -321,10 +327,10 @@ SUSTAINED = Rule(
 PROPORTION = Rule(
     row="CK-normal time",
     name="Proportion of time with normal CK",
-    words="Over the days from the baseline CK (as day 0) to the last CK of known normality. By `carried_forward` "
-    "each state lasts until the next draw, by `midpoint` it changes half-way. Given are the mean and median of the "
-    "patients' shares and the share of all days together. Whoever has fewer than two known CKs is counted and left "
-    "out.",
+    words="The proportion is taken over the days from the baseline CK (as day 0) to the last CK of known normality. "
+    "By `carried_forward` each state lasts until the next draw; by `midpoint` it changes half-way between two draws. "
+    "The answer gives the mean and median of the patients' shares, and the share of all days together. A patient with "
+    "fewer than two CKs of known normality is counted and left out.",
     cases=(
         Case(
             says="each state lasts until the next draw",
@@ -332,12 +338,12 @@ PROPORTION = Rule(
             expect={"days normal carried forward": "40 of 100", "proportion carried forward: pooled": 0.4},
         ),
         Case(
-            says="or changes half-way between two draws",
+            says="each state changes half-way between two draws",
             ck=[(0, 1000), (20, 150), (60, 250), (100, 250)],
             expect={"days normal by midpoint": "30 of 100", "proportion by midpoint: pooled": 0.3},
         ),
         Case(
-            says="a gap of an odd number of days is halved all the same",
+            says="a gap of an odd number of days is halved exactly",
             ck=[(0, 1000), (21, 150)],
             expect={"days normal by midpoint": "10.5 of 21", "days normal carried forward": "0 of 21"},
         ),
@@ -352,7 +358,7 @@ PROPORTION = Rule(
             expect={"days normal carried forward": "40 of 80"},
         ),
         Case(
-            says="one known CK tells no share",
+            says="with one known CK there is no share",
             ck=[(20, 150)],
             expect={"days normal carried forward": "none", "proportion: too few draws": 1},
         ),
@@ -374,11 +380,11 @@ PROPORTION = Rule(
 FOLLOW_UP = Rule(
     row="CK-normal time",
     name="Length of follow-up",
-    words="The median follow-up is that of the reverse Kaplan-Meier estimate: to be censored is the event, and an "
+    words="The median follow-up is that of the reverse Kaplan-Meier estimate: being censored is the event, and an "
     "event of the time with normal CK ends the observation.",
     cases=(
         Case(
-            says="the event ends the observation of a follow-up that might have gone on",
+            says="the event ends the observation of a follow-up that could have continued",
             groups=[
                 alike(1, "with CK abnormal again after 10 days", ck=[(0, 1000), (7, 150), (17, 400)]),
                 alike(1, "with CK normal to the last draw after 20 days", ck=[(0, 1000), (7, 150), (27, 150)]),
@@ -387,8 +393,8 @@ FOLLOW_UP = Rule(
             expect={"follow-up: patients": 3, "follow-up: censored": 2, "follow-up: median": 30},
         ),
         Case(
-            says="where nobody is censored there is no median",
-            ck=SPELL,
+            says="if no patient is censored, there is no median",
+            ck=NORMAL_TIME,
             expect={"follow-up: censored": 0, "follow-up: median": "no_events"},
         ),
     ),

@@ -1,4 +1,4 @@
-"""The choices on which statistical packages disagree: each is named in every answer, and each can be asked for."""
+"""The conventions on which statistical packages differ: every answer names them, and a question can choose them."""
 
 from tests.spec.rule import Case, Rounded, Rule, alike, changing, relapsing, staying_normal
 
@@ -19,13 +19,13 @@ MEDIAN = Rule(
         ),
         Case(
             says="lower end 200",
-            asked={"median": "lower"},
+            query={"median": "lower"},
             groups=[relapsing(100, 200, 300, 400)],
             expect={"time normal: median": 200, "named convention median": "lower"},
         ),
         Case(
-            says="without an interval at one half both are the same time",
-            asked={"median": "lower"},
+            says="if the curve does not stay at one half, both are the same time",
+            query={"median": "lower"},
             groups=[relapsing(100, 200, 300)],
             expect={"time normal: median": 200},
         ),
@@ -36,9 +36,9 @@ MEDIAN = Rule(
             expect={"time normal: median": 200, "named convention median": "lower"},
         ),
         Case(
-            says="what is asked for stands above what the protocol chose",
+            says="the choice of the question takes precedence over the choice of the protocol",
             changes={"conventions": {"median": "lower"}},
-            asked={"median": "midpoint"},
+            query={"median": "midpoint"},
             groups=[relapsing(100, 200, 300, 400)],
             expect={"time normal: median": 250, "named convention median": "midpoint"},
         ),
@@ -58,13 +58,13 @@ PLATEAU_RULE = Rule(
         ),
         Case(
             says="the middle of a half from day 40 to day 80",
-            asked={"plateau": "midpoint_to_last"},
+            query={"plateau": "midpoint_to_last"},
             groups=[*PLATEAU],
             expect={"time normal: median": 60, "named convention plateau": "midpoint_to_last"},
         ),
         Case(
-            says="where another event follows the plateau does not run to the end",
-            asked={"plateau": "midpoint_to_last"},
+            says="if another event follows, the plateau does not continue to the end",
+            query={"plateau": "midpoint_to_last"},
             groups=[relapsing(10, 20, 30), staying_normal(80)],
             expect={"time normal: median": 25},
         ),
@@ -74,8 +74,8 @@ PLATEAU_RULE = Rule(
 SURVIVAL_INTERVAL = Rule(
     row="CI of S(t) and of the median",
     name="Interval of the curve and of its median",
-    words="Greenwood's variance on the scale `log-log` (the default), `log` or `plain`; the limits of the "
-    "median are read off the same band. The values are those of R.",
+    words="Greenwood's variance on the scale `log-log` (the default), `log` or `plain`; the limits of the median are "
+    "taken from the same band. The values are those of R.",
     cases=(
         Case(
             says="log-log",
@@ -89,7 +89,7 @@ SURVIVAL_INTERVAL = Rule(
         ),
         Case(
             says="log",
-            asked={"interval": "log"},
+            query={"interval": "log"},
             groups=[*AML],
             expect={
                 "share still normal from 23 days on": (0.6136363636364, 0.3768670595017, 0.9991576002285),
@@ -99,7 +99,7 @@ SURVIVAL_INTERVAL = Rule(
         ),
         Case(
             says="plain",
-            asked={"interval": "plain"},
+            query={"interval": "plain"},
             groups=[*AML],
             expect={
                 "share still normal from 23 days on": (0.6136363636364, Rounded(0.314482), Rounded(0.91279)),
@@ -130,7 +130,7 @@ ZEROS = Rule(
         ),
         Case(
             says="dropped after ranking: 8 of 32 patterns of signs",
-            asked={"zeros": "pratt"},
+            query={"zeros": "pratt"},
             groups=[changing("MMT", 50, w1=ZERO_CHANGES)],
             expect={
                 "MMT week 1: signed-rank p": 8 / 32,
@@ -141,7 +141,7 @@ ZEROS = Rule(
         ),
         Case(
             says="without zeros the choice does not matter",
-            asked={"zeros": "pratt"},
+            query={"zeros": "pratt"},
             groups=[changing("MMT", 50, w1=ZERO_CHANGES[3:])],
             expect={"MMT week 1: signed-rank p": 10 / 32},
         ),
@@ -156,7 +156,7 @@ UNTIED_CHANGES = (1, -2, 3, 4, 5, 6, 7)
 def _tied(method: str, test: str, p: float) -> Case:
     return Case(
         says=f"15 differences with ties by {method}",
-        asked={"signed_rank_p": method},
+        query={"signed_rank_p": method},
         groups=[changing("MMT", 50, w1=TIED_CHANGES)],
         expect={
             "MMT week 1: signed-rank p": Rounded(p),
@@ -169,10 +169,10 @@ def _tied(method: str, test: str, p: float) -> Case:
 SIGNED_RANK_P = Rule(
     row="signed-rank p",
     name="p of the signed rank test",
-    words="`exact` (the default): over all patterns of signs, ties and all, up to 50 differences that are not zero, "
-    "then as `normal_corrected`. `exact_unless_tied` (R's default): exact below 50 differences where none are tied or "
-    "zero, else as `normal_corrected`. `normal_corrected` and `normal`: from the normal distribution with correction "
-    "for ties, with and without continuity correction.",
+    words="`exact` (the default): over all patterns of signs, also with ties, up to 50 differences that are not zero; "
+    "above that like `normal_corrected`. `exact_unless_tied` (R's default): exact with fewer than 50 differences if "
+    "none are tied or zero, otherwise like `normal_corrected`. `normal_corrected` and `normal`: from the normal "
+    "distribution with correction for ties, with and without continuity correction.",
     cases=(
         _tied("exact", "wilcoxon_exact", 0.001038),
         _tied("exact_unless_tied", "wilcoxon_normal_corrected", 0.002585),
@@ -180,19 +180,19 @@ SIGNED_RANK_P = Rule(
         _tied("normal", "wilcoxon_normal", 0.002353),
         Case(
             says="without ties and zeros exact_unless_tied is exact",
-            asked={"signed_rank_p": "exact_unless_tied"},
+            query={"signed_rank_p": "exact_unless_tied"},
             groups=[changing("MMT", 50, w1=UNTIED_CHANGES)],
             expect={"MMT week 1: signed-rank p": 6 / 128, "MMT week 1: signed-rank test": "wilcoxon_exact"},
         ),
         Case(
             says="one zero among them is enough for the normal distribution",
-            asked={"signed_rank_p": "exact_unless_tied"},
+            query={"signed_rank_p": "exact_unless_tied"},
             groups=[changing("MMT", 50, w1=(*UNTIED_CHANGES, 0))],
             expect={"MMT week 1: signed-rank test": "wilcoxon_normal_corrected"},
         ),
         Case(
-            says="what differs by zero only has p = 1 by any of them",
-            asked={"signed_rank_p": "normal"},
+            says="if all differences are zero, p = 1 by each of them",
+            query={"signed_rank_p": "normal"},
             groups=[changing("MMT", 50, w1=(0, 0, 0))],
             expect={"MMT week 1: signed-rank p": 1},
         ),
@@ -202,14 +202,15 @@ SIGNED_RANK_P = Rule(
 PROFILE = Rule(
     row="profile",
     name="Conventions of a package",
-    words="`profile=R`, `SAS` or `lifelines` sets every switch that the package has to the default that it documents; "
-    "the others stay as declared, and a convention that is asked for beside the profile stands above it. Never is a "
-    "fault of a package imitated. The answer lists what was set, what could not be checked against the package or its "
-    "documentation (`unverified`), and what the package does not offer.",
+    words="`profile=R`, `SAS` or `lifelines` sets each convention that the package has to the default that the "
+    "package documents. The other conventions stay as declared. A convention that is requested together with the "
+    "profile takes precedence over it. An error of a package is never imitated. The answer lists the conventions that "
+    "were set, those that could not be checked against the package or its documentation (`unverified`), and those "
+    "that the package does not offer.",
     cases=(
         Case(
-            says="R takes the logarithm for the interval and the normal distribution where ranks are tied",
-            asked={"profile": "R"},
+            says="R uses the logarithm for the interval, and the normal distribution if ranks are tied",
+            query={"profile": "R"},
             groups=[changing("MMT", 50, w1=TIED_CHANGES)],
             expect={
                 "MMT week 1: signed-rank p": Rounded(0.002585),
@@ -218,26 +219,26 @@ PROFILE = Rule(
             },
         ),
         Case(
-            says="lifelines takes the first time with half or less left",
-            asked={"profile": "lifelines"},
+            says="lifelines uses the first time with half or less left",
+            query={"profile": "lifelines"},
             groups=[relapsing(100, 200, 300, 400)],
             expect={"time normal: median": 200, "named convention multiplicity": "holm"},
         ),
         Case(
-            says="even where lifelines itself misses it: 4 for the times 1 to 6",
-            asked={"profile": "lifelines"},
+            says="also if lifelines itself gives another result: 4 for the times 1 to 6",
+            query={"profile": "lifelines"},
             groups=[relapsing(1, 2, 3, 4, 5, 6)],
             expect={"time normal: median": 3},
         ),
         Case(
-            says="SAS takes the midpoint and adjusts nothing by itself",
-            asked={"profile": "SAS"},
+            says="SAS uses the midpoint and does not adjust p values by default",
+            query={"profile": "SAS"},
             groups=[relapsing(100, 200, 300, 400)],
             expect={"time normal: median": 250, "named convention multiplicity": "none"},
         ),
         Case(
-            says="a convention beside the profile stands above it",
-            asked={"profile": "R", "interval": "plain"},
+            says="a convention that is requested with the profile takes precedence over it",
+            query={"profile": "R", "interval": "plain"},
             groups=[relapsing(100, 200, 300, 400)],
             expect={"time normal: median": 250, "named convention interval": "plain"},
         ),
@@ -253,7 +254,7 @@ FOURTEEN = (
 def _interval(method: str, low: float, high: float) -> Case:
     return Case(
         says=f"14 of 15 by {method}",
-        asked={"proportion": method},
+        query={"proportion": method},
         groups=FOURTEEN,
         expect={
             "first interval of the MMT rate": (method, Rounded(low), Rounded(high)),
@@ -266,15 +267,15 @@ PROPORTION = Rule(
     row="proportion CI",
     name="Interval of a proportion",
     words="`clopper-pearson` (exact, the default), `wilson` (score, without continuity correction), `jeffreys` "
-    "(equal-tailed posterior) or `mid-p`; Wilson's always stands beside the one chosen.",
+    "(equal-tailed posterior) or `mid-p`. The answer always has Wilson's interval in addition to the chosen one.",
     cases=(
         _interval("clopper-pearson", 0.6805, 0.9983),
         _interval("wilson", 0.7018, 0.9881),
         _interval("jeffreys", 0.7282, 0.9927),
         _interval("mid-p", 0.7127, 0.9967),
         Case(
-            says="Wilson's stands beside the one chosen",
-            asked={"proportion": "jeffreys"},
+            says="the answer also has Wilson's interval",
+            query={"proportion": "jeffreys"},
             groups=FOURTEEN,
             expect={"second interval of the MMT rate": ("wilson", Rounded(0.7018), Rounded(0.9881))},
         ),
@@ -295,7 +296,7 @@ WEEKS = changing(
 def _adjusted(method: str, *p: float) -> Case:
     return Case(
         says=f"p of 10, 6, 4 and 2 in 256 by {method}",
-        asked={"multiplicity": method},
+        query={"multiplicity": method},
         groups=[WEEKS],
         expect={f"MMT week {week}: adjusted p": each / 256 for week, each in zip((1, 2, 4, 8), p, strict=True)}
         | {"MMT week 1: adjustment": method, "named convention multiplicity": method},
@@ -307,9 +308,9 @@ GAP = changing("MMT", 50, w1=(1, 2, 3, 4, 5, 6, 7, 8), w2=(1, 2, 3, 4, 5, 6, 7, 
 MULTIPLICITY = Rule(
     row="multiplicity",
     name="Several weeks",
-    words="`holm` (the default) and `hochberg` adjust over the weeks that have a p. `fixed_sequence_backward` "
-    "tests the last week first, then the one before it, and stops at the first that is not significant. "
-    "`none` leaves every p as it is.",
+    words="`holm` (the default) and `hochberg` adjust over the weeks that have a p. `fixed_sequence_backward` tests "
+    "the last week first, then the week before it, and stops at the first week that is not significant. `none` leaves "
+    "every p unchanged.",
     cases=(
         _adjusted("holm", 12, 12, 12, 8),
         _adjusted("hochberg", 10, 10, 10, 8),
@@ -317,7 +318,7 @@ MULTIPLICITY = Rule(
         _adjusted("none", 10, 6, 4, 2),
         Case(
             says="in a fixed sequence a week cannot be more significant than a later one",
-            asked={"multiplicity": "fixed_sequence_backward"},
+            query={"multiplicity": "fixed_sequence_backward"},
             groups=[
                 changing(
                     "MMT",
@@ -332,7 +333,7 @@ MULTIPLICITY = Rule(
         ),
         Case(
             says="in a fixed sequence a week without a p stops everything before it",
-            asked={"multiplicity": "fixed_sequence_backward"},
+            query={"multiplicity": "fixed_sequence_backward"},
             groups=[GAP],
             expect={
                 "MMT week 8: adjusted p": 2 / 256,
@@ -342,7 +343,7 @@ MULTIPLICITY = Rule(
             },
         ),
         Case(
-            says="by Holm it does not",
+            says="by Holm a week without a p does not stop the other weeks",
             groups=[GAP],
             expect={
                 "MMT week 8: adjusted p": 6 / 256,

@@ -1,4 +1,4 @@
-"""Beside and after the Total Improvement Score: worsening, the visits in a row, children, the IMACS definition."""
+"""Worsening, the Total Improvement Score over the visits and in children, and the IMACS definition."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ WORSE = (5, 5, 100, 1, 1000, 7)
 WORSENING = Rule(
     row=ADULT,
     name="Preset `acr-eular-2016-adult`: worsening",
-    words="A score cannot fall below 0, so that a rule of worsening goes beside it. A visit is worse than the baseline "
-    "when physician global is worse by 2 cm and muscle strength by 20 per cent of its baseline; or extramuscular "
-    "activity by 2 cm; or three of the six measures by 30 per cent. Worsening is confirmed by a second visit in a row; "
-    "a visit at which none was recorded of the measures that have a baseline is no visit. What is missing leaves open "
-    "whether a visit is worse.",
+    words="A score cannot fall below 0; therefore there is a separate rule of worsening. A visit is worse than the "
+    "baseline if physician global is worse by 2 cm and muscle strength by 20 per cent of its baseline; or "
+    "extramuscular activity by 2 cm; or three of the six measures by 30 per cent. Worsening is confirmed by a second "
+    "visit in a row. A visit at which no measure with a baseline was recorded does not count as a visit. If measures "
+    "are missing, it may be open whether a visit is worse.",
     cases=(
         _worse("extramuscular activity worse by 2 cm", WORSE, True),
-        _worse("by less than 2 cm", (5, 5, 100, 1, 1000, 6.9), False),
+        _worse("extramuscular activity worse by less than 2 cm", (5, 5, 100, 1, 1000, 6.9), False),
         _worse("physician global worse by 2 cm and MMT8 by 20 per cent", (7, 5, 80, 1, 1000, 5), True),
-        _worse("physician global alone", (7, 5, 81, 1, 1000, 5), False),
+        _worse("only physician global worse by 2 cm", (7, 5, 81, 1, 1000, 5), False),
         _worse("three of six worse by 30 per cent", (6.5, 6.5, 100, 1.3, 1000, 5), True),
         _worse("two of six", (6.5, 6.5, 100, 1.25, 1000, 5), False),
         _worse("the enzyme is one of the six", (6.5, 6.5, 100, 1, 1300, 5), True),
         _worse(
-            "where it is not counted it is none of five",
+            "without it only two of the other five are worse",
             (6.5, 6.5, 100, 1, 1300, 5),
             False,
             changes={"improvement_score": {"worsening": {"count_enzyme": False}}},
@@ -51,7 +51,7 @@ WORSENING = Rule(
             expect={"worsening confirmed by week 4": False, "worsening confirmed by week 12": False},
         ),
         case(
-            "a second in a row does, and it stays confirmed",
+            "a second visit in a row confirms it, and it stays confirmed",
             ILL,
             WORSE,
             WORSE,
@@ -63,7 +63,7 @@ WORSENING = Rule(
             },
         ),
         case(
-            "a missed visit between them is no visit",
+            "a missed visit between them does not count as a visit",
             ILL,
             WORSE,
             (None,) * 6,
@@ -71,7 +71,7 @@ WORSENING = Rule(
             expect={"worsening confirmed by week 12": True},
         ),
         case(
-            "nor is one at which only a measure without a baseline was recorded",
+            "nor does a visit at which only a measure without a baseline was recorded",
             (None, *ILL[1:]),
             (None, *WORSE[1:]),
             (0, *(None,) * 5),
@@ -79,7 +79,7 @@ WORSENING = Rule(
             expect={"worsening confirmed by week 12": True},
         ),
         case(
-            "one at which a measure with a baseline was recorded leaves it open",
+            "after a visit at which a measure with a baseline was recorded it is open",
             ILL,
             WORSE,
             (0, *(None,) * 5),
@@ -87,7 +87,7 @@ WORSENING = Rule(
             expect={"worse, week 8": UNKNOWN, "worsening confirmed by week 12": UNKNOWN},
         ),
         Case(
-            says="responders whose worsening was confirmed are counted apart",
+            says="responders with confirmed worsening are counted separately",
             preset=ADULT,
             groups=(
                 patients("worse at weeks 4 and 8, well at week 12", ILL, WORSE, WORSE, (0, 0, 150, 0, 100, 0)),
@@ -108,15 +108,15 @@ OPEN = (0, *(None,) * 5)
 OVER_TIME = Rule(
     row=ADULT,
     name="Preset `acr-eular-2016-adult`: over the visits",
-    words="Best response: the level was reached at any visit. Sustained: at two visits in a row. The time to the first "
-    "response runs from the first infusion to the first visit that reaches the level, and is censored at the last "
-    "visit; a response is seen at visits only. Where missing measures leave open whether a patient reached a level, "
-    "there is no rate and there are two: that of those who did for certain, and that of these and of those who may "
-    "have; the time to the first response is told twice, to the first visit that may have reached it and to the "
-    "first that did for certain.",
+    words="Best response: the level was reached at any visit. Sustained: at two visits in a row. The time to the "
+    "first response runs from the first infusion to the first visit that reaches the level, and is censored at the "
+    "last visit; a response can be seen at visits only. If missing measures leave open whether a patient reached a "
+    "level, there is no rate but two bounds: the rate of the patients who certainly reached it, and the rate that "
+    "also counts those who possibly reached it. The time to the first response is given twice: to the first visit "
+    "that possibly reached the level, and to the first that certainly did.",
     cases=(
         Case(
-            says="a response at one visit is a best response and not a sustained one",
+            says="a response at one visit is a best response but not a sustained one",
             preset=ADULT,
             groups=(
                 patients("well at week 4 only", ILL, WELL, ILL, ILL),
@@ -131,7 +131,7 @@ OVER_TIME = Rule(
             },
         ),
         Case(
-            says="a visit that may have reached a level leaves a rate open, and the day",
+            says="if a visit possibly reached a level, the rate and the day are open",
             preset=ADULT,
             groups=(
                 patients("well from week 8 on", ILL, ILL, WELL, WELL),
@@ -150,21 +150,21 @@ OVER_TIME = Rule(
             },
         ),
         case(
-            "the best level is named where the bounds agree on it",
+            "the best level is given if the bounds agree on it",
             ILL,
             OPEN,
             WELL,
             expect={"best level by the last visit": "major"},
         ),
         case(
-            "and not where they do not",
+            "and not if they disagree",
             ILL,
             OPEN,
             ILL,
             expect={"best level by the last visit": UNKNOWN},
         ),
         case(
-            "17.5 is no minimal response",
+            "17.5 is not a minimal response",
             ILL,
             (2, *ILL[1:]),
             expect={"minimal response: best": "0 of 1", "minimal response: median days": "no_events"},
@@ -193,7 +193,7 @@ REFUSED = Rule(
             expect={"muscle_strength changes by per cent, week 4": 2.5, "muscle_strength scores, week 4": 10},
         ),
         _refused("an instrument for children cannot judge adults", core_set={"function": "CHAQ"}),
-        _refused("nor can CMAS", core_set={"muscle_strength": "CMAS"}),
+        _refused("CMAS cannot judge adults either", core_set={"muscle_strength": "CMAS"}),
         _refused("MMT needs a declared scale", core_set={"muscle_strength": "MMT"}),
         _refused("an enzyme cannot be declared twice", core_set={"enzymes": ["CK", "LDH", "CK"]}),
         _refused("an enzyme needs a range", enzyme_ranges=[{"enzyme": "CK", "upper_limits": 15}]),
@@ -224,7 +224,7 @@ CHILDREN = Rule(
             expect={"improvement score, week 4": 30, "level, week 4": "minimal"},
         ),
         case(
-            "CMAS may stand for muscle strength",
+            "CMAS may be the measure of muscle strength",
             (None,) * 6,
             (None,) * 6,
             preset=JUVENILE,
@@ -246,10 +246,10 @@ def _imacs(says: str, after: Values, improved: Any, before: Values = ILL, **expe
 DEFINITION = Rule(
     row=IMACS,
     name="Preset `imacs-2004`",
-    words="Improved: at least three of the six measures are better by 20 per cent of their baseline, no more than two "
-    "are worse by 25 per cent, and muscle strength is not among these (Rider 2004). From a baseline of 0 a score is "
-    "never improved, and worse from 10 per cent of its scale on, a floor of our own. What is missing leaves a verdict "
-    "open unless it cannot change it.",
+    words="Improved: at least three of the six measures are better by 20 per cent of their baseline, at most two are "
+    "worse by 25 per cent, and muscle strength is not one of the two (Rider 2004). From a baseline of 0 a score is "
+    "never improved, and it is worse from 10 per cent of its scale on, which is our own rule. If measures are "
+    "missing, the result is open unless they cannot change it.",
     cases=(
         _imacs("three of six better by exactly 20 per cent", (4, 4, 120, 1, 1000, 5), True),
         _imacs("two of six", (4, 4, 119, 1, 1000, 5), False),
@@ -266,7 +266,7 @@ DEFINITION = Rule(
             **{"function improved by the IMACS definition, week 4": False},
         ),
         _imacs(
-            "and is worse from 10 per cent of the scale on",
+            "from a baseline of 0 a measure is worse from 10 per cent of the scale on",
             (4, 4, 120, 0.375, 1000, 1),
             True,
             before=(5, 5, 100, 0, 1000, 0),
@@ -276,7 +276,7 @@ DEFINITION = Rule(
             },
         ),
         _imacs(
-            "a rise of less is not",
+            "after a smaller rise it is not worse",
             (4, 4, 120, 0.25, 1000, 0.9),
             True,
             before=(5, 5, 100, 0, 1000, 0),
@@ -286,7 +286,7 @@ DEFINITION = Rule(
             },
         ),
         case(
-            "where no other enzyme was measured it is CK",
+            "if no other enzyme was measured, the enzyme is CK",
             (None, None, None, None, 1000, None),
             (None, None, None, None, 500, None),
             preset=IMACS,
@@ -295,7 +295,7 @@ DEFINITION = Rule(
         _imacs("two better, the rest missing", (4, 4, 100, None, None, None), UNKNOWN),
         _imacs("four better, one missing", (4, 4, 120, 0.75, None, 5), True),
         _imacs("four better, muscle strength missing", (4, 4, None, 0.75, 500, 4), UNKNOWN),
-        _imacs("nothing recorded", (None,) * 6, "no_value_in_window"),
+        _imacs("no measure recorded", (None,) * 6, "no_value_in_window"),
         case(
             "the enzyme is the one that was most abnormal at baseline",
             (None, None, None, None, 1000, None),
@@ -305,7 +305,7 @@ DEFINITION = Rule(
             expect={"enzyme improved by the IMACS definition, week 4": False},
         ),
         Case(
-            says="a rate is of the patients of whom nothing is missing",
+            says="a rate is of the patients without a missing measure",
             preset=IMACS,
             groups=(
                 patients("improved", ILL, WELL),

@@ -1,4 +1,4 @@
-"""Courses that are judged each by itself, and adverse events by how soon they come after an infusion."""
+"""Courses that are judged separately, and adverse events in risk windows after infusions."""
 
 from tests.spec.rule import Case, Rule, alike, event, infused, on
 
@@ -8,9 +8,9 @@ DAILY = [0, 1, 2, 3, 4]
 ANCHORS = Rule(
     row="repeated courses",
     name="A baseline and a response for each course",
-    words="Each course is judged by itself: its day 0 is its own first infusion, its baseline the last value on or "
-    "before that day, also when the course before lies earlier still. Whether the baseline was taken after the first "
-    "infusion of the course before is said.",
+    words="Each course is judged separately: its day 0 is its own first infusion, its baseline the last value on or "
+    "before that day, also if that value is from before the previous course. The answer says whether the baseline was "
+    "taken after the first infusion of the previous course.",
     cases=(
         Case(
             says="a value between two courses is the baseline of the second",
@@ -27,7 +27,7 @@ ANCHORS = Rule(
             },
         ),
         Case(
-            says="without one the second course starts from the value before the first",
+            says="without such a value the baseline of the second course is the value before the first course",
             infusions=[0, 30],
             ck=[(0, 1000), (44, 600)],
             expect={
@@ -50,13 +50,14 @@ ANCHORS = Rule(
             expect={"courses given": 2, "course 1: infusions": 1, "course 1: CK responder": "no_value_after_baseline"},
         ),
         Case(
-            says="a value of day 0 of a later course taken after its infusion began is no baseline and is counted",
+            says="a value of day 0 of a later course that was taken after its infusion began is not a baseline and is "
+            "counted",
             infusions=SECOND_AT_TEN,
             ck=[(0, 1000), on(30, 500, at="10:01"), (44, 600)],
             expect={"course 2: CK baseline": 1000.0, "values of day 0 of a course after its infusion began": 1},
         ),
         Case(
-            says="taken before it is the baseline",
+            says="a value taken before the infusion is the baseline",
             infusions=SECOND_AT_TEN,
             ck=[(0, 1000), on(30, 500, at="09:59"), (44, 600)],
             expect={"course 2: CK baseline": 500.0, "values of day 0 of a course after its infusion began": 0},
@@ -67,29 +68,29 @@ ANCHORS = Rule(
 TRUNCATED = Rule(
     row="repeated courses",
     name="A course ends where the next begins",
-    words="A value after the first infusion of the next course serves that course and no longer the one before. On the "
-    "day of that infusion it is before it, unless both have a clock time and the value is the later.",
+    words="A value after the first infusion of the next course is used for that course and not for the one before. A "
+    "value of the day of that infusion counts as before it, unless both have a clock time and the value is later.",
     cases=(
         Case(
-            says="a value on the day of the next course still serves the course before",
+            says="a value on the day of the next course is used for the course before",
             infusions=[0, 30],
             ck=[(0, 1000), (30, 600)],
             expect={"course 1: CK responder": True, "course 2: CK baseline": 600.0},
         ),
         Case(
-            says="a value on the day after it serves the next course only",
+            says="a value on the day after it is used for the next course only",
             infusions=[0, 30],
             ck=[(0, 1000), (31, 600)],
             expect={"course 1: CK responder": "no_value_after_baseline", "course 2: CK responder": True},
         ),
         Case(
-            says="a value an hour before the next course serves the course before",
+            says="a value an hour before the next course is used for the course before",
             infusions=SECOND_AT_TEN,
             ck=[(0, 1000), on(30, 600, at="09:00")],
             expect={"course 1: CK responder": True},
         ),
         Case(
-            says="a value an hour into the next course serves it no longer",
+            says="a value an hour after the next course began is not used for the course before",
             infusions=SECOND_AT_TEN,
             ck=[(0, 1000), on(30, 600, at="11:00")],
             expect={"course 1: CK responder": "no_value_after_baseline"},
@@ -99,11 +100,11 @@ TRUNCATED = Rule(
 
 CLUSTERED = Rule(
     row="repeated courses",
-    name="Courses of one patient are no independent patients",
-    words="The rate over all courses is responses over courses. Beside the exact interval, which takes each course for "
-    "another patient's, stands that of Korn and Graubard, in which patients are what varies: exact for the "
-    "effective number of courses, which is never more than there are. Where none or all responded, each patient "
-    "counts as one.",
+    name="Courses of one patient are not independent patients",
+    words="The rate over all courses is responses divided by courses. The exact interval treats each course as if it "
+    "were another patient. The answer also has the interval of Korn and Graubard, which allows for several courses of "
+    "one patient: it is exact for the effective number of courses, which is never more than the number of courses. If "
+    "none or all responded, each patient counts as one.",
     cases=(
         Case(
             says="two patients with two courses each count as two",
@@ -112,11 +113,11 @@ CLUSTERED = Rule(
             expect={"CK responses over all courses": "4 of 4", "effective number of courses": 2.0},
         ),
         Case(
-            says="patients who always respond and patients who never do tell as much as one course each, or less",
+            says="patients who always respond and patients who never respond count as one course each, or less",
             groups=[
                 alike(2, "who respond to both of two courses", infusions=[0, 60],
                       ck=[(0, 1000), (28, 500), (60, 1000), (88, 500)]),
-                alike(2, "who respond to none of two", infusions=[0, 60],
+                alike(2, "who respond to neither of two courses", infusions=[0, 60],
                       ck=[(0, 1000), (28, 1000), (60, 1000), (88, 1000)]),
             ],
             expect={
@@ -127,7 +128,7 @@ CLUSTERED = Rule(
             },
         ),
         Case(
-            says="one patient alone tells nothing of how patients differ",
+            says="with one patient it is unknown how patients differ",
             infusions=[0, 60],
             ck=[(0, 1000), (28, 500), (60, 1000), (88, 1000)],
             expect={"CK responses over all courses": "1 of 2", "effective number of courses": "one_patient"},
@@ -138,8 +139,8 @@ CLUSTERED = Rule(
 GRAMS = Rule(
     row="dose in grams",
     name="Reactions per gram",
-    words="Grams are as written, or the dose per kg times the body weight. Whoever has an infusion of unknown dose, or "
-    "a dose per kg and no weight, is left out of the rate per gram, events and all, and counted.",
+    words="Grams are as written, or the dose per kg times the body weight. A patient with an infusion of unknown "
+    "dose, or with a dose per kg and no weight, is left out of the rate per gram with all events, and is counted.",
     cases=(
         Case(
             says="a dose per kg needs the body weight",
@@ -150,14 +151,14 @@ GRAMS = Rule(
                     "course 1: grams per kg": 0.8},
         ),
         Case(
-            says="without it nobody knows the grams",
+            says="without the weight the grams are unknown",
             infusions=[infused(0, dose=0.4, unit="g/kg")],
             events=[event(1)],
             expect={"safety: grams": 0.0, "safety: events per gram": "no_patients", "left out per gram": "dose_unknown",
                     "course 1: grams per kg": 0.4},
         ),
         Case(
-            says="a dose in grams needs none",
+            says="a dose in grams does not need it",
             infusions=[infused(0, dose=20, unit="g"), infused(1, dose=5000, unit="mg")],
             events=[event(1)],
             expect={"safety: grams": 25.0, "safety: events per gram": 1 / 25, "left out per gram": None,
@@ -174,11 +175,11 @@ GRAMS = Rule(
 
 WINDOWS = Rule(
     row="risk windows",
-    name="How soon after an infusion",
-    words="The day of an infusion is day 0 of its windows, which are days 0-1 and 2-14 unless others are declared. "
-    "Each day of follow-up counts once: near several infusions it belongs to the window with the smaller distance, and "
-    "outside all windows to the time that they are compared with. On the day of an infusion an event with a clock time "
-    "earlier than it came before it. An event without onset is in no window.",
+    name="Risk windows after an infusion",
+    words="The day of an infusion is day 0 of its windows, which are days 0-1 and 2-14 unless other windows are "
+    "declared. Each day of follow-up counts once: near several infusions it belongs to the window with the smaller "
+    "distance; outside all windows it belongs to the time of comparison. On the day of an infusion an event with an "
+    "earlier clock time is before the infusion. An event without onset is in no window.",
     cases=(
         *(
             Case(
@@ -216,13 +217,13 @@ WINDOWS = Rule(
             expect={"risk window of the event": "2-14", "days in risk windows": "6, 13, 11"},
         ),
         Case(
-            says="an event an hour before the infusion of its day is fifteen days after the one before",
+            says="an event an hour before the infusion of the same day is fifteen days after the previous infusion",
             infusions=[0, infused(15, at="10:00")],
             events=[event(15, at="09:00")],
             expect={"risk window of the event": "outside"},
         ),
         Case(
-            says="an event an hour after it is in its window",
+            says="an event an hour after the infusion is in its window",
             infusions=[0, infused(15, at="10:00")],
             events=[event(15, at="11:00")],
             expect={"risk window of the event": "0-1"},
@@ -255,8 +256,8 @@ WINDOWS = Rule(
 SEVERITY = Rule(
     row="severity",
     name="Each patient at the worst severity",
-    words="By severity, and by term and severity, a patient counts once, at the worst that is known: fatal, "
-    "life-threatening, severe, moderate, mild, unknown. Events are counted all.",
+    words="By severity, and by term and severity, a patient counts once, with the worst known severity: fatal, "
+    "life-threatening, severe, moderate, mild, unknown. All events are counted.",
     cases=(
         Case(
             says="mild and severe is severe",

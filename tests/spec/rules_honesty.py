@@ -1,4 +1,4 @@
-"""When a caveat is raised, and what the figures become under another choice."""
+"""When a caveat applies, and which figures another choice gives."""
 
 import math
 from typing import Any
@@ -12,65 +12,66 @@ SCIG = infused(0, product="SCIG")
 
 
 def _changed(day: int, dose: float) -> list[tuple[int, int | None, float]]:
-    """Prednisolone 30 mg/d until the day before, then another dose."""
+    """Prednisolone 30 mg/d until the day before `day`, then `dose`."""
     return [(-30, day - 1, 30), (day, None, dose)]
 
 
 def _raised(says: str, code: str, applies: bool | str, **more: Any) -> Case:
-    """A case about whether one caveat applies, and in how many."""
+    """A case about one caveat: whether it applies, and to how many patients."""
     count = {f"caveat {code}: count": more.pop("count")} if "count" in more else {}
     return Case(says=says, expect={f"caveat {code}: applies": applies} | count, **more)
 
 
 SELECTION = Rule(
     row="caveats",
-    name="Caveats: how patients came to be treated",
-    words="CK at baseline is compared with CK at the protocol's week before: where more than half came with a value "
-    "at least as high, patients were perhaps treated because it rose. Where every baseline is above its upper limit "
-    "a high value was how they were found. Regression to the mean applies when it is expected to be a tenth of "
-    "the observed change of ln(CK) or more: (1 - ICC)(mean of the values before the baseline - baseline).",
+    name="Caveats: how patients were selected",
+    words="CK at baseline is compared with CK at the protocol's week before treatment: if more than half of the "
+    "patients had a value at least as high, they were perhaps treated because CK rose. If every baseline is above its "
+    "upper limit, patients were perhaps selected by a high value. Regression to the mean applies if the expected "
+    "regression is a tenth of the observed change of ln(CK) or more: (1 - ICC)(mean of the values before the baseline "
+    "- baseline).",
     cases=(
         _raised("a baseline as high as at week -4 is a rise", "selection_on_baseline", True,
                 ck=[(-28, 1000), (0, 1000)], count="1 of 1"),
-        _raised("a baseline below it is none", "selection_on_baseline", False, ck=[(-28, 1000), (0, 999)],
+        _raised("a baseline below week -4 is not a rise", "selection_on_baseline", False, ck=[(-28, 1000), (0, 999)],
                 count="0 of 1"),
-        _raised("half of the patients are no more than chance gives", "selection_on_baseline", False, count="1 of 2",
+        _raised("a rise in half of the patients can be chance", "selection_on_baseline", False, count="1 of 2",
                 groups=[alike(1, "with CK 900 on day -28 and 1000 on day 0", ck=[(-28, 900), (0, 1000)]),
                         alike(1, "with CK 1000 on day -28 and 900 on day 0", ck=[(-28, 1000), (0, 900)])]),
-        _raised("without a value at week -4 it cannot be told", "selection_on_baseline", "no_patients",
+        _raised("without a value at week -4 it is unknown", "selection_on_baseline", "no_patients",
                 ck=[(0, 1000), (7, 500)]),
-        _raised("everybody's CK above the limit", "selected_high", True, ck=[(0, 201)]),
+        _raised("the CK of all patients above the limit", "selected_high", True, ck=[(0, 201)]),
         _raised("a baseline equal to the limit is normal", "selected_high", False, ck=[(0, 200)]),
         _raised("a baseline without a limit is unknown", "selected_high", "no_patients", ck=[on(0, 300, limit=None)]),
         Case(
-            says="patients who vary as much as they differ fall back to their mean",
+            says="if values vary as much within patients as between them, they regress to the mean",
             groups=[alike(1, "with CK 1000, 2000, 1000 on days -28, 0, 28", ck=[(-28, 1000), (0, 2000), (28, 1000)]),
                     alike(1, "with CK 500, 1000, 500 on days -28, 0, 28", ck=[(-28, 500), (0, 1000), (28, 500)])],
             expect={"caveat regression_to_the_mean: applies": True, "caveat regression_to_the_mean: icc": 1 / 3,
                     "caveat regression_to_the_mean: share": 2 / 3},
         ),
         Case(
-            says="patients who never vary have nothing to fall back from",
+            says="if values do not vary within patients, there is no regression to the mean",
             groups=[alike(1, "with CK 1000 twice, then 500", ck=[(-28, 1000), (0, 1000), (28, 500)]),
                     alike(1, "with CK 400 twice, then 200", ck=[(-28, 400), (0, 400), (28, 200)])],
             expect={"caveat regression_to_the_mean: applies": False, "caveat regression_to_the_mean: icc": 1,
                     "caveat regression_to_the_mean: share": 0},
         ),
-        _raised("one patient tells nothing of how patients differ", "regression_to_the_mean", "too_few_repeated",
+        _raised("with one patient it is unknown how patients differ", "regression_to_the_mean", "too_few_repeated",
                 ck=[(-28, 1000), (0, 2000), (28, 1000)]),
-        _raised("of equal values nothing varies", "regression_to_the_mean", "constant_values",
+        _raised("equal values have no variance", "regression_to_the_mean", "constant_values",
                 groups=[alike(2, "with CK 1000 on days -28, 0 and 28", ck=[(-28, 1000), (0, 1000), (28, 1000)])]),
-        _raised("a treated group is compared with itself", "uncontrolled_pre_post", True),
-        _raised("a group that was not treated is not", "uncontrolled_pre_post", "no_patients", infusions=[]),
+        _raised("a treated group is compared with its own values before treatment", "uncontrolled_pre_post", True),
+        _raised("an untreated group has no such comparison", "uncontrolled_pre_post", "no_patients", infusions=[]),
     ),
 )  # fmt: skip
 
 ENDS = Rule(
     row="caveats",
     name="Caveats: ends of the scale and disagreement",
-    words="A score within a tenth of its scale of the best end can hardly improve, one as near to the worst end "
-    "hardly get worse. CK and muscle strength disagree where one responded by its main rule and the other, which could "
-    "be judged too, did not.",
+    words="A score within a tenth of its scale from the best end can hardly improve; a score as near to the worst end "
+    "can hardly get worse. CK and muscle strength disagree if a patient responded by the main rule of one of them and "
+    "did not respond by the other, although both could be judged.",
     cases=(
         _raised("90 of 100 is near the best end", "ceiling_at_baseline of MMT", True, mmt=[(0, 90), (28, 91)]),
         _raised("89.9 is not", "ceiling_at_baseline of MMT", False, mmt=[(0, 89.9), (28, 91)]),
@@ -84,43 +85,42 @@ ENDS = Rule(
                 ck=[(0, 1000), (28, 701)], mmt=[(0, 50), (28, 55)]),
         _raised("MMT rose by 5 and CK fell to 70 %", "strength_response_without_ck", False,
                 ck=[(0, 1000), (28, 700)], mmt=[(0, 50), (28, 55)]),
-        _raised("without CK there is no disagreement to see", "ck_response_without_strength", "no_patients",
+        _raised("without CK no disagreement can be found", "ck_response_without_strength", "no_patients",
                 mmt=[(0, 50), (28, 55)]),
-        _raised("a protocol without response rules declares none", "ck_response_without_strength", "not_declared",
+        _raised("a protocol without response rules has no disagreement", "ck_response_without_strength", "not_declared",
                 changes={"responses": []}),
     ),
 )  # fmt: skip
 
 BESIDE = Rule(
     row="caveats",
-    name="Caveats: what happened beside the treatment",
-    words="Up to the last day that any endpoint looks at (day 59 under `seed-2008`) these are counted: less or more "
-    "prednisolone than on day 0, a new immunosuppressant, a second course, death. Of a patient without any "
-    "prednisolone sent, its dose is unknown. Follow-up is short if it ends before the window of the last week "
-    "compared.",
+    name="Caveats: other treatments and events",
+    words="The following are counted up to the last day that any endpoint uses (day 59 under `seed-2008`): less or "
+    "more prednisolone than on day 0, a new immunosuppressant, a second course, death. If no prednisolone was sent "
+    "for a patient, the dose is unknown. Follow-up is short if it ends before the window of the last compared week.",
     cases=(
         _raised("a taper on day 59", "steroid_taper", True, prednisolone=_changed(59, 20)),
         _raised("a taper on day 60", "steroid_taper", False, prednisolone=_changed(60, 20)),
         _raised("an increase on day 59", "steroid_increase", True, prednisolone=_changed(59, 40)),
         _raised("an increase on day 60", "steroid_increase", False, prednisolone=_changed(60, 40)),
-        _raised("a taper is no increase", "steroid_increase", False, prednisolone=_changed(10, 20)),
-        _raised("the same dose goes on", "steroid_taper", False, prednisolone=[STEADY]),
+        _raised("a taper is not an increase", "steroid_increase", False, prednisolone=_changed(10, 20)),
+        _raised("the same dose continues", "steroid_taper", False, prednisolone=[STEADY]),
         Case(
             says="without prednisolone its dose is unknown",
             expect={"caveat steroid_taper: applies": "no_patients", "caveat steroid_taper: unknown": 1},
         ),
         _raised("azathioprine from day 59", "new_immunosuppressant", True, immunosuppressant_from=59),
         _raised("azathioprine from day 60", "new_immunosuppressant", False, immunosuppressant_from=60),
-        _raised("azathioprine that was taken before", "new_immunosuppressant", False, immunosuppressant_from=-9),
+        _raised("azathioprine taken before treatment", "new_immunosuppressant", False, immunosuppressant_from=-9),
         _raised("a second course on day 59", "second_course", True, infusions=[0, 59]),
         _raised("a second course on day 60", "second_course", False, infusions=[0, 60]),
-        _raised("SCIG from day 0 beside IVIG", "second_course", False, changes=_BOTH, infusions=[0, SCIG]),
+        _raised("SCIG from day 0 together with IVIG", "second_course", False, changes=_BOTH, infusions=[0, SCIG]),
         _raised("SCIG from day 0, and a later course", "second_course", True, changes=_BOTH, infusions=[0, SCIG, 40]),
         _raised("death on day 59", "death", True, ended=(59, "died")),
         _raised("death on day 60", "death", False, ended=(60, "died")),
-        _raised("withdrawal is no death", "death", False, ended=(59, "withdrawn")),
-        _raised("the last thing known is of day 52", "short_follow_up", True, ck=[(0, 1000), (52, 500)]),
-        _raised("the last thing known is of day 53", "short_follow_up", False, ck=[(0, 1000), (53, 500)]),
+        _raised("withdrawal is not death", "death", False, ended=(59, "withdrawn")),
+        _raised("the last recorded fact is of day 52", "short_follow_up", True, ck=[(0, 1000), (52, 500)]),
+        _raised("the last recorded fact is of day 53", "short_follow_up", False, ck=[(0, 1000), (53, 500)]),
     ),
 )  # fmt: skip
 
@@ -128,20 +128,21 @@ WEEKS = [(0, 1000), (7, 900), (14, 800), (28, 700)]
 
 SHOWN = Rule(
     row="caveats",
-    name="Caveats: what could be shown",
-    words="A signed-rank test of n differences that are not zero has no p below 2/2^n: fewer than 6 cannot reach 0.05. "
-    "A test depends on one patient if its p lies on the other side of alpha without one. The best of several values "
-    "is biased upwards. A value that the weekly comparison needs and the efficacy set lacks is missing.",
+    name="Caveats: what the tests can show",
+    words="A signed-rank test of n differences that are not zero has no p below 2/2^n: fewer than 6 differences "
+    "cannot reach 0.05. A test depends on one patient if its p without that patient is on the other side of alpha. "
+    "The best of several values is biased upwards. A value is missing if the weekly comparison needs it and a patient "
+    "of the efficacy set does not have it.",
     cases=(
         _raised("five patients", "few_pairs of MMT", True, groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5))]),
         _raised("six patients", "few_pairs of MMT", False, groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 6))]),
         _raised("six patients of whom one did not change", "few_pairs of MMT", True,
                 groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 0))]),
-        _raised("without a pair nothing can be told", "few_pairs of MMT", "no_patients", mmt=[(0, 50)]),
-        _raised("six changes of one sign reach p = 0.03 together and 0.06 without one",
+        _raised("without a pair it is unknown", "few_pairs of MMT", "no_patients", mmt=[(0, 50)]),
+        _raised("six changes of one sign have p = 0.03, and 0.06 without one of them",
                 "significance_depends_on_one_patient", True, count="1 of 1",
                 groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 6))]),
-        _raised("seven reach p = 0.03 without one", "significance_depends_on_one_patient", False, count="0 of 1",
+        _raised("seven have p = 0.03 without one of them", "significance_depends_on_one_patient", False, count="0 of 1",
                 groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 6, 7))]),
         _raised("without patients there is no test", "significance_depends_on_one_patient", "no_patients"),
         _raised("`seed-2008` judges the best value", "best_of_many", True, count="3 of 3"),
@@ -149,7 +150,7 @@ SHOWN = Rule(
                 preset="relative-20"),
         _raised("a value at every week", "missing_data of CK", False, ck=[*WEEKS, (56, 600)], count="0 of 5"),
         _raised("no value at week 8", "missing_data of CK", True, ck=WEEKS, count="1 of 5"),
-        _raised("a change of the protocol is known to the frame of the answer", "definitions_changed",
+        _raised("whether the protocol was changed is known for a stored study only", "definitions_changed",
                 "not_known_here"),
     ),
 )  # fmt: skip
@@ -157,9 +158,9 @@ SHOWN = Rule(
 MEASURED = Rule(
     row="caveats",
     name="Caveats: how CK was measured",
-    words="Counted are patients whose normal CK ended between two draws more than a day apart, whose CK came from "
-    "several laboratories or under several upper limits, who never became normal, and values known only as a bound. "
-    "Adverse events are known only where they were posted.",
+    words="Counted are patients whose normal CK ended between two draws more than a day apart, patients whose CK has "
+    "several laboratories or several upper limits, patients whose CK never became normal, and values known only as a "
+    "bound. Adverse events are known only if they were sent.",
     cases=(
         _raised("normal on day 7, abnormal on day 9", "seen_at_visits_only", True, ck=[(0, 1000), (7, 150), (9, 400)]),
         _raised("normal on day 7, abnormal on day 8", "seen_at_visits_only", False, ck=[(0, 1000), (7, 150), (8, 400)]),
@@ -176,7 +177,7 @@ MEASURED = Rule(
         _raised("CK never normal, again", "conditioned_on_normalising", True, ck=[(0, 1000), (7, 201)]),
         _raised("CK normal on day 7", "conditioned_on_normalising", False, ck=[(0, 1000), (7, 200)]),
         _raised("a treated patient without adverse events", "spontaneous_reports", True),
-        _raised("nobody treated", "spontaneous_reports", "no_patients", infusions=[]),
+        _raised("no treated patient", "spontaneous_reports", "no_patients", infusions=[]),
     ),
 )  # fmt: skip
 
@@ -186,12 +187,13 @@ FALLING = [(0, 1000), (28, 500), (56, 100)]
 VARIANTS = Rule(
     row="sensitivity",
     name="Sensitivity",
-    words="Every headline again under another choice: the (geometric) mean of all values up to day 0 as baseline, or "
-    "of those before the last; slopes per 28 days instead of two changes; patients with every week only; without "
-    "patients who had further treatment (second course, new immunosuppressant, more prednisolone) by the end of the "
-    "window; with the last value up to it; without values known as a bound only. A value of the day of the further "
-    "treatment is before it. Of the time with normal CK only the main figure stands here: its end is no fixed day, "
-    "and who stays normal for longer has more time for further treatment; `ck-normal-time` has strategies for that.",
+    words="Every key result is computed again under other choices: the (geometric) mean of all values up to day 0 as "
+    "baseline, or of the values before the last one; slopes per 28 days instead of two changes; patients with every "
+    "week only; without patients who had further treatment (second course, new immunosuppressant, more prednisolone) "
+    "up to the end of the window; with the last value up to the further treatment; without values known as a bound "
+    "only. A value of the day of the further treatment counts as before it. For the time with normal CK there is the "
+    "main figure only, because it has no fixed end and patients who stay normal for longer have more time for further "
+    "treatment; `ck-normal-time` has strategies for that.",
     cases=(
         Case(
             says="three baselines of one patient",
@@ -213,7 +215,7 @@ VARIANTS = Rule(
             },
         ),
         Case(
-            says="slopes count the days that visits only stand for",
+            says="slopes use the days of the draws, not the weeks of the visits",
             ck=[(-30, 1000), (-2, 2000), (26, 1000)],
             expect={
                 "main in before/after: estimate": -2 * math.log(2),
@@ -229,7 +231,7 @@ VARIANTS = Rule(
             },
         ),
         Case(
-            says="a patient without week 4 is no complete case",
+            says="a patient without week 4 is not a complete case",
             groups=[alike(1, "with CK at every week", ck=[*WEEKS, (56, 500)]),
                     alike(1, "without week 4", ck=[*WEEKS[:3], (56, 250)])],
             expect={"main in week 8: patients": 2, "complete_cases in week 8: patients": 1,
@@ -243,27 +245,27 @@ VARIANTS = Rule(
                     "without_further_treatment in response: patients": 0},
         ),
         Case(
-            says="more prednisolone a day later is none",
+            says="more prednisolone a day later is not further treatment",
             ck=FALLING,
             prednisolone=_changed(60, 40),
             expect={"without_further_treatment in week 8: patients": 1,
                     "without_further_treatment in response: patients": 1},
         ),
         Case(
-            says="less prednisolone is none either",
+            says="less prednisolone is not further treatment either",
             ck=FALLING,
             prednisolone=_changed(10, 20),
             expect={"without_further_treatment in week 8: patients": 1},
         ),
         Case(
-            says="while on treatment the last value before more prednisolone stands for the week",
+            says="while on treatment the last value before more prednisolone is used for the week",
             ck=FALLING,
             prednisolone=_changed(55, 40),
             expect={"main in week 8: estimate": math.log(1 / 10),
                     "while_on_treatment in week 8: estimate": math.log(1 / 2)},
         ),
         Case(
-            says="a value of the day of the increase is before it",
+            says="a value of the day of the increase counts as before it",
             ck=FALLING,
             prednisolone=_changed(56, 40),
             expect={"while_on_treatment in week 8: estimate": math.log(1 / 10)},
@@ -283,19 +285,19 @@ VARIANTS = Rule(
                     "without_comparators in week 8: estimate": math.log(1 / 4)},
         ),
         Case(
-            says="14 responders of 15 become all of 14 without the one who is none",
+            says="14 responders of 15 become 14 of 14 without the patient who did not respond",
             groups=[alike(14, "with MMT 50, then 60", mmt=[(0, 50), (28, 60)]),
                     alike(1, "with MMT 50, then 51", mmt=[(0, 50), (28, 51)])],
             expect={"without one patient, response of MMT: estimate": (13 / 14, 1.0)},
         ),
         Case(
-            says="six changes of one sign are significant only together",
+            says="six changes of one sign are not significant without one of them",
             groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 6))],
             expect={"without one patient, week 8 of MMT: signed-rank p": (0.0625, 0.0625),
                     "without one patient, week 8 of MMT: depends on one patient": True},
         ),
         Case(
-            says="of seven none is needed",
+            says="seven changes are significant without any one of them",
             groups=[changing("MMT", 50, w8=(1, 2, 3, 4, 5, 6, 7))],
             expect={"without one patient, week 8 of MMT: signed-rank p": (0.03125, 0.03125),
                     "without one patient, week 8 of MMT: depends on one patient": False},

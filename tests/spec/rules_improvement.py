@@ -1,4 +1,4 @@
-"""The Total Improvement Score of adults: its bands, the enzyme, what is missing."""
+"""The Total Improvement Score of adults: its bands, the enzyme, missing measures."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ def _physician(before: float, after: float, score: float, says: str) -> Case:
 BANDS = Rule(
     row=ADULT,
     name="Preset `acr-eular-2016-adult`: Total Improvement Score",
-    words="Six measures are compared with the baseline at every visit. The improvement of each, in per cent of the "
-    "range of its scale and not of the baseline, falls into a band that begins strictly above its lower cut and ends "
-    "at its upper one; the scores of the six bands add up to 0 to 100 (Aggarwal 2017, table 3 of Rider 2017). Minimal, "
-    "moderate and major improvement in adults are at least 20, 40 and 60.",
+    words="Six measures are compared with the baseline at every visit. The improvement of each measure, in per cent "
+    "of the range of its scale and not of the baseline, falls into a band that begins strictly above its lower cut "
+    "and ends at its upper cut. The scores of the six bands add up to 0 to 100 (Aggarwal 2017, table 3 of Rider "
+    "2017). Minimal, moderate and major improvement in adults are at least 20, 40 and 60.",
     cases=(
         case("six measures add up", *A, expect={"improvement score, week 4": 52.5, "level, week 4": "moderate"}),
         case(
@@ -29,10 +29,10 @@ BANDS = Rule(
             *B,
             expect={"improvement score, week 4": 17.5, "level, week 4": "none"},
         ),
-        case("one step more", *C, expect={"improvement score, week 4": 50, "level, week 4": "moderate"}),
+        case("one step above the cut", *C, expect={"improvement score, week 4": 50, "level, week 4": "moderate"}),
         case("the greatest score is 100", *D, expect={"improvement score, week 4": 100, "level, week 4": "major"}),
         case(
-            "worsening of any size scores 0: a flare stands beside the score",
+            "worsening of any size scores 0: a separate rule describes worsening",
             *E,
             expect={"improvement score, week 4": 0, "level, week 4": "none", "worse, week 4": True},
         ),
@@ -70,7 +70,7 @@ BANDS = Rule(
             expect={"muscle_strength scores, week 4": 0, "improvement-score: flag near_ceiling of MMT8": 1},
         ),
         case(
-            "one with more room can",
+            "a baseline further from the best MMT8 can score",
             (*ILL[:2], 146, *ILL[3:]),
             (*ILL[:2], 150, *ILL[3:]),
             expect={"muscle_strength scores, week 4": 10, "improvement-score: flag near_ceiling of MMT8": 0},
@@ -93,11 +93,11 @@ NO_LIMIT, HALF = {"limit": None}, {"limit": 100}
 ENZYME = Rule(
     row=ADULT,
     name="Preset `acr-eular-2016-adult`: the enzyme",
-    words="Of CK, aldolase, LDH, AST and ALT the one that is the highest multiple of its own upper limit at baseline "
-    "is followed at every visit; of equal ones the first in this order. Its range is a multiple of the upper limit: 15 "
-    "for CK, 6 for aldolase, 3 for the others, parameters that are marked as unverified. Values are compared in "
-    "multiples of the limit of their own draw, so that a change of the laboratory's method is no change of the "
-    "patient. An enzyme without an upper limit counts as not measured.",
+    words="Of CK, aldolase, LDH, AST and ALT the enzyme with the highest multiple of its own upper limit at baseline "
+    "is followed at every visit; of equal enzymes the first in this order. Its range is a multiple of the upper "
+    "limit: 15 for CK, 6 for aldolase, 3 for the others. These are parameters that are marked as unverified. Each "
+    "value is taken as a multiple of the limit of its own draw, so that a change of the laboratory's method is not a "
+    "change of the patient. An enzyme without an upper limit counts as not measured.",
     cases=(
         _ck(450, 300, "150 of a range of 15 x 200 is exactly 5 per cent", 0),
         _ck(451, 300, "151 is more", 2.5),
@@ -115,20 +115,21 @@ ENZYME = Rule(
             **{"enzyme changes by per cent, week 4": 0},
         ),
         _ck(400, 200, "with one limit throughout the fall is 200 U/L", 2.5),
-        _ck((1000, NO_LIMIT), 100, "a baseline without an upper limit is none", (0, 7.5),
+        _ck((1000, NO_LIMIT), 100, "a baseline without an upper limit is not used", (0, 7.5),
             **{"enzyme is missing, week 4": "no_baseline"}),
-        _ck(1000, (100, NO_LIMIT), "a value without an upper limit is none", (0, 7.5),
+        _ck(1000, (100, NO_LIMIT), "a value without an upper limit is not used", (0, 7.5),
             **{"enzyme is missing, week 4": "no_value_in_window"}),
-        _ck((3000, {"sign": ">"}), 1500, "a bound that settles the band settles the score", 7.5),
+        _ck((3000, {"sign": ">"}), 1500, "a bound that decides the band decides the score", 7.5),
         _ck((600, {"sign": ">"}), 300, "more than exactly 10 per cent is above 5", (2.5, 7.5)),
         _ck((600, {"sign": ">"}), 150, "more than exactly 15 per cent is above the cut", (5, 7.5)),
-        _ck((600, {"sign": ">="}), 150, "at least exactly 15 per cent may lie on it", (2.5, 7.5)),
+        _ck((600, {"sign": ">="}), 150, "at least 15 per cent may be exactly on the cut", (2.5, 7.5)),
         _ck(
-            (600, {"sign": ">"}), 100, "which of two was the more abnormal is hidden: neither is followed", (0, 7.5),
+            (600, {"sign": ">"}), 100,
+            "if it is unknown which of two enzymes was more abnormal, neither is followed", (0, 7.5),
             others={"LDH": [(0, 700), (28, 100)]}, **{"enzyme is missing, week 4": "enzyme_undecided"},
         ),
         _ck(
-            (800, {"sign": ">"}), 100, "a bound above every other enzyme hides nothing", (5, 7.5),
+            (800, {"sign": ">"}), 100, "if a bound is above every other enzyme, its enzyme is followed", (5, 7.5),
             others={"LDH": [(0, 700), (28, 100)]}, **{"enzyme followed as, week 4": "CK"},
         ),
     ),
@@ -137,18 +138,19 @@ ENZYME = Rule(
 MISSING = Rule(
     row=ADULT,
     name="Preset `acr-eular-2016-adult`: missing measures",
-    words="A measure without a value at baseline or at the visit is not imputed. The score is then null between two "
-    "bounds: the missing measure scores 0, or its maximum. A level is named only where both bounds agree. Rates are of "
-    "the patients with a score; beside them stands how many reach the level for certain, and how many might.",
+    words="A measure without a value at baseline or at the visit is not imputed. The score is then null and has two "
+    "bounds: the missing measure scores 0, or its maximum. A level is given only if both bounds agree. Rates are of "
+    "the patients with a score; the answer also has the number of patients who certainly reach the level, and of "
+    "those who possibly reach it.",
     cases=(
         case(
-            "without the enzyme the score is open by 7.5 and the level may still be known",
+            "without the enzyme the bounds differ by 7.5, and the level may still be known",
             (*A[0][:4], None, 3),
             (*A[1][:4], None, 2),
             expect={"improvement score, week 4": (45, 52.5), "level, week 4": "moderate"},
         ),
         case(
-            "without muscle strength it is open by 32.5",
+            "without muscle strength the bounds differ by 32.5",
             (6, 5, None, 1.5, 3000, 3),
             A[1],
             expect={"improvement score, week 4": (42.5, 75), "level, week 4": UNKNOWN},
@@ -160,13 +162,13 @@ MISSING = Rule(
             expect={"improvement score, week 8": "no_value_in_window"},
         ),
         case(
-            "nor has one whose measures have no baseline",
+            "nor has a visit whose measures have no baseline",
             (None,) * 6,
             A[1],
             expect={"improvement score, week 4": "no_baseline"},
         ),
         Case(
-            says="a rate is of the patients with a score, and the bounds stand beside it",
+            says="a rate is of the patients with a score; the answer also has the bounds",
             preset=ADULT,
             groups=(
                 patients("a score of 52.5", *A),

@@ -1,4 +1,4 @@
-"""What a laboratory result means: its unit, its code, its bound, its status, its upper limit of normal."""
+"""Laboratory results: unit, code, bound, status, upper limit of normal."""
 
 from tests.spec.rule import Case, Rule, alike, infused, on
 
@@ -18,9 +18,9 @@ def _refused(unit: str | None, code: str, why: str) -> Case:
 UNITS = Rule(
     row="units",
     name="Units",
-    words="CK activity is computed in U/L; the value and unit that were sent are kept. 1 ukat/L is 60 U/L and 1 "
-    "nkat/L is 0.06 U/L, exactly; IU/L and [IU]/L are accepted as other names of U/L. A mass "
-    "concentration is refused: it is CK-MB or another assay. A missing unit is never guessed.",
+    words="CK activity is computed in U/L; the value and unit as sent are stored, too. 1 ukat/L is 60 U/L and 1 "
+    "nkat/L is 0.06 U/L, exactly; IU/L and [IU]/L are accepted as other names of U/L. A mass concentration is "
+    "refused: it is CK-MB or another assay. A missing unit is never guessed.",
     cases=(
         _unit("U/L", 198, 198),
         _unit("ukat/L", 3.3, 198),
@@ -37,7 +37,7 @@ UNITS = Rule(
             expect={"first normal CK on day": 7},
         ),
         Case(
-            says="3.31 with a limit of 3.3 ukat/L is not",
+            says="3.31 with a limit of 3.3 ukat/L is not normal",
             ck=[(0, 1000), on(7, 3.31, unit="ukat/L", limit=3.3)],
             expect={"first normal CK on day": "never_normal"},
         ),
@@ -53,9 +53,9 @@ UNITS = Rule(
         ),
         _refused("ng/mL", "mass_unit", "nanograms per millilitre are refused as a mass"),
         _refused("mcg/L", "mass_unit", "micrograms per litre are refused as a mass"),
-        _refused("ug/L", "mass_unit", "so is their other spelling"),
+        _refused("ug/L", "mass_unit", "the other spelling of micrograms is refused, too"),
         _refused("U", "unknown_unit", "a unit that is not in the table is refused"),
-        _refused(None, "unknown_unit", "a missing unit is refused and not guessed"),
+        _refused(None, "unknown_unit", "a missing unit is refused, not guessed"),
         Case(
             says="myoglobin is a mass, and its activity is refused",
             others={"MYOGLOBIN": [on(0, 500, unit="U/L", limit=None)]},
@@ -72,9 +72,9 @@ UNITS = Rule(
 CODES = Rule(
     row="LOINC",
     name="Codes",
-    words="CK is named CK, or by its LOINC code 2157-6. In formats that name the system of a code, a code "
-    "counts only with the system of LOINC; our own format knows no other system. A code that is not in "
-    "the table is refused, never guessed.",
+    words="CK has the name CK or the LOINC code 2157-6. In formats that name the system of a code, a code is read "
+    "only with the system of LOINC; our own format has no other system. A code that is not in the table is refused, "
+    "never guessed.",
     cases=(
         Case(says="2157-6 is CK", others={"2157-6": [(0, 1000)]}, expect={"CK at baseline": 1000}),
         Case(
@@ -109,9 +109,9 @@ def _normality(sign: str, bound: float, verdict: str, undetermined: int) -> Case
 COMPARATORS = Rule(
     row="comparators",
     name="Values known only as a bound",
-    words='Bounds are kept as such. "Below x" is normal if x is at most the upper limit, "above x" abnormal if '
-    'x is at least the upper limit; otherwise normality is undetermined and counted. In ln(CK), "below x" '
-    'counts as x/2 and "above x" as x, and both are flagged.',
+    words='Bounds are stored as bounds. "Below x" is normal if x is at most the upper limit; "above x" is abnormal if '
+    'x is at least the upper limit; otherwise normality is undetermined and counted. In ln(CK), "below x" counts as '
+    'x/2 and "above x" as x, and both are flagged.',
     cases=(
         _normality("<", 200, "from day 7, 0 days, censored", 0),
         _normality("<", 201, "normality_unknown", 1),
@@ -127,7 +127,7 @@ COMPARATORS = Rule(
             expect={"normal CK": "from day 21, 41 days, then abnormal"},
         ),
         Case(
-            says="an undetermined value neither ends it nor prolongs it",
+            says="an undetermined value neither ends nor prolongs a normal time",
             ck=[(0, 1000), (21, 150), on(62, 199, sign=">")],
             expect={"normal CK": "from day 21, 0 days, censored", "flag undetermined of CK": 1},
         ),
@@ -172,8 +172,8 @@ def _status(status: str, counts: bool) -> Case:
 STATUS = Rule(
     row="status",
     name="Preliminary, corrected and withdrawn results",
-    words="Final, amended and corrected results count, a preliminary one until something newer comes. "
-    "Entered-in-error and cancelled withdraw a result.",
+    words="Final, amended and corrected results count. A preliminary result counts until a newer statement arrives. "
+    "The statuses entered-in-error and cancelled withdraw a result.",
     cases=(
         _status("final", True),
         _status("amended", True),
@@ -187,7 +187,7 @@ STATUS = Rule(
             expect={"CK at baseline": 900},
         ),
         Case(
-            says="a result that is not withdrawn may not",
+            says="a result that is not withdrawn must have a value",
             ck=[on(0, None, unit=None, limit=None, status="final")],
             refused="missing",
         ),
@@ -207,7 +207,7 @@ STATUS = Rule(
             expect={"CK at baseline": 900, "flag duplicate_draw of CK": 0},
         ),
         Case(
-            says="a withdrawal takes back the result of the same number",
+            says="a withdrawal removes the result of the same number",
             ck=[
                 (-7, 900),
                 on(0, 1000, id="acc-1"),
@@ -221,8 +221,8 @@ STATUS = Rule(
 OWN_LIMIT = Rule(
     row="upper limit",
     name="Upper limit of normal",
-    words="Each result is judged by the upper limit that came with it. There is no default limit, ever: without "
-    "one a result cannot be called normal, and the answer says how many there are.",
+    words="Each result is judged by the upper limit that was sent with it. There is no default limit: a result "
+    "without a limit cannot be called normal, and the answer gives the number of such results.",
     cases=(
         Case(
             says="with its limit a low CK is normal",
@@ -261,34 +261,34 @@ NEAREST = {"upper_limit": "nearest_same_laboratory"}
 BORROWED_LIMIT = Rule(
     row="nearest_same_laboratory",
     name="Borrowed upper limit",
-    words="A protocol may let a CK without a limit borrow one: that patient's limit at that laboratory nearest "
-    "in time, counted in days; of two equally near the earlier. Such values are flagged.",
+    words="A protocol may allow a CK without a limit to use another limit of the same patient at the same laboratory: "
+    "the one nearest in time, counted in days; of two equally near the earlier. Such values are flagged.",
     cases=(
         Case(
-            says="by default nothing is borrowed",
+            says="by default no other limit is used",
             ck=[on(0, 1000, lab="A"), on(7, 150, lab="A", limit=None)],
             expect={"first normal CK on day": "normality_unknown", "flag no_upper_limit of CK": 1},
         ),
         Case(
-            says="where the protocol says so, the limit of the same laboratory serves and is flagged",
+            says="if the protocol allows it, the limit of the same laboratory is used and flagged",
             changes=NEAREST,
             ck=[on(0, 1000, lab="A"), on(7, 150, lab="A", limit=None)],
             expect={"first normal CK on day": 7, "flag borrowed_upper_limit of CK": 1, "flag no_upper_limit of CK": 0},
         ),
         Case(
-            says="the limit of another laboratory does not",
+            says="the limit of another laboratory is not used",
             changes=NEAREST,
             ck=[on(0, 1000, lab="B"), on(7, 150, lab="A", limit=None)],
             expect={"first normal CK on day": "normality_unknown", "flag borrowed_upper_limit of CK": 0},
         ),
         Case(
-            says="a result of no named laboratory borrows nothing",
+            says="a result without a named laboratory uses no other limit",
             changes=NEAREST,
             ck=[on(0, 1000), on(7, 150, limit=None)],
             expect={"first normal CK on day": "normality_unknown", "flag borrowed_upper_limit of CK": 0},
         ),
         Case(
-            says="the limit of another patient does not serve",
+            says="the limit of another patient is not used",
             changes=NEAREST,
             groups=[
                 alike(1, "of laboratory A with CK 1000 without a limit", ck=[on(0, 1000, lab="A", limit=None)]),
@@ -297,37 +297,37 @@ BORROWED_LIMIT = Rule(
             expect={"flag borrowed_upper_limit of CK": 0, "flag no_upper_limit of CK": 1},
         ),
         Case(
-            says="a result with a limit of its own keeps it",
+            says="a result with its own limit keeps it",
             changes=NEAREST,
             ck=[on(0, 1000, lab="A", limit=100), on(7, 150, lab="A", limit=200)],
             expect={"first normal CK on day": 7, "flag borrowed_upper_limit of CK": 0},
         ),
         Case(
-            says="of several limits the nearest in time serves",
+            says="of several limits the nearest in time is used",
             changes=NEAREST,
             ck=[on(0, 1000, lab="A", limit=100), on(8, 180, lab="A", limit=None), on(14, 900, lab="A", limit=200)],
             expect={"first normal CK on day": 8},
         ),
         Case(
-            says="a day earlier the other one is nearer",
+            says="one day earlier the other limit is nearer",
             changes=NEAREST,
             ck=[on(0, 1000, lab="A", limit=100), on(6, 180, lab="A", limit=None), on(14, 900, lab="A", limit=200)],
             expect={"first normal CK on day": "never_normal"},
         ),
         Case(
-            says="of two equally near the earlier serves",
+            says="of two equally near limits the earlier is used",
             changes=NEAREST,
             ck=[on(0, 1000, lab="A", limit=100), on(7, 180, lab="A", limit=None), on(14, 900, lab="A", limit=200)],
             expect={"first normal CK on day": "never_normal"},
         ),
         Case(
-            says="of two equally near the earlier serves, also where it is the higher",
+            says="of two equally near limits the earlier is used, also if it is the higher",
             changes=NEAREST,
             ck=[on(0, 1000, lab="A", limit=200), on(7, 180, lab="A", limit=None), on(14, 900, lab="A", limit=100)],
             expect={"first normal CK on day": 7},
         ),
         Case(
-            says="of two on one day the earlier by the clock serves, also where it is the higher",
+            says="of two limits of one day the earlier by the clock is used, also if it is the higher",
             changes=NEAREST,
             ck=[
                 on(0, 1000, at="08:00", lab="A", limit=200),

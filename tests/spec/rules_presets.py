@@ -5,9 +5,9 @@ from tests.spec.rule import Case, Rule, on
 SCALES = Rule(
     row="scales",
     name="Scales",
-    words="A score on an instrument with a fixed scale is refused beyond its maximum. MMT and ADL have the "
-    "scale that the protocol declares: a score that does not fit it is stored, left out of every analysis "
-    "and counted.",
+    words="A score of an instrument with a fixed scale is refused if it is above the maximum. MMT and ADL have the "
+    "scale that the protocol declares: a score that does not fit this scale is stored, left out of every analysis and "
+    "counted.",
     cases=(
         Case(
             says="the maximum of a fixed scale is accepted",
@@ -28,17 +28,17 @@ SCALES = Rule(
             expect={"MMT at baseline": 100, "flag scale_mismatch of MMT": 0},
         ),
         Case(
-            says="an MMT beyond it is stored and left out",
+            says="an MMT above the maximum is stored and left out",
             mmt=[(0, 101)],
             expect={"MMT at baseline": None, "flag scale_mismatch of MMT": 1},
         ),
         Case(
-            says="a declared scale that is the protocol's is used",
+            says="a score with the protocol's scale is used",
             mmt=[on(0, 62, scale_max=100)],
             expect={"MMT at baseline": 62, "flag scale_mismatch of MMT": 0},
         ),
         Case(
-            says="a declared scale that is another is left out, even where the number would fit",
+            says="a score with another scale is left out, also if the number would fit",
             mmt=[on(0, 62, scale_max=80)],
             expect={"MMT at baseline": None, "flag scale_mismatch of MMT": 1},
         ),
@@ -95,7 +95,7 @@ RELATIVE = Rule(
             expect={"MMT responder": False, "flag near_ceiling of MMT": 1},
         ),
         Case(
-            says="a baseline of 83 leaves more",
+            says="a baseline of 83 leaves at least 20 %",
             preset="relative-20",
             mmt=[(0, 83), (28, 100)],
             expect={"MMT responder": True, "flag near_ceiling of MMT": 0},
@@ -115,20 +115,20 @@ RELATIVE = Rule(
             expect={"ADL responder": True},
         ),
         Case(
-            says="a little less is not",
+            says="less than 20 % more ADL is not",
             preset="relative-20",
             adl=[(0, 30), (28, 35.9)],
             expect={"ADL responder": False},
         ),
         Case(
-            says="where the lower end is better 20 % less is a response",
+            says="if lower is better, 20 % less is a response",
             preset="relative-20",
             changes={"scales": {"ADL": {"better": "lower"}}},
             adl=[(0, 30), (28, 24)],
             expect={"ADL responder": True},
         ),
         Case(
-            says="where the lower end is better 19 % less is none",
+            says="if lower is better, 19 % less is not a response",
             preset="relative-20",
             changes={"scales": {"ADL": {"better": "lower"}}},
             adl=[(0, 30), (28, 24.3)],
@@ -147,13 +147,13 @@ RELATIVE = Rule(
             expect={"MMT responder": True},
         ),
         Case(
-            says="at the maximum nobody can improve",
+            says="at the maximum no patient can improve",
             preset="relative-20",
             mmt=[(0, 100), (28, 100)],
             expect={"MMT responder": "at_scale_maximum"},
         ),
         Case(
-            says="only week 4 counts: a response at week 2 that is lost is none",
+            says="only week 4 counts: a response at week 2 only is not a response",
             preset="relative-20",
             mmt=[(0, 50), (14, 70), (28, 50)],
             expect={"MMT responder": False},
@@ -184,7 +184,7 @@ RELATIVE = Rule(
             expect={"CK responder": False},
         ),
         Case(
-            says="a CK normal at baseline leaves nothing to judge",
+            says="a CK normal at baseline cannot be judged",
             preset="relative-20",
             ck=[(0, 200), (28, 100)],
             expect={"CK responder": "normal_at_baseline"},
@@ -201,10 +201,10 @@ def _served(day: int, week: int, served: bool, why: str) -> Case:
 WINDOWS = Rule(
     row="relative-20",
     name="Preset `relative-20`: visits",
-    words="The windows of neighbouring weeks meet half-way between their targets, week 0 among them, so that no "
-    "day between the first week and the last is without a visit; the day half-way belongs to the later "
-    "week. The outermost windows reach as far out as in. The nearest value serves, of two equally near "
-    "the later.",
+    words="The windows of neighbouring weeks, week 0 among them, meet half-way between their targets, so that every "
+    "day between the first week and the last is in a window. The day half-way belongs to the later week. The "
+    "outermost windows are as long on the outer side as on the inner side. The nearest value is used; of two equally "
+    "near values the later.",
     cases=(
         _served(20, 2, True, "day 20 is nearer to week 2 than to week 4"),
         _served(21, 4, True, "day 21 is half-way between weeks 2 and 4 and belongs to week 4"),
@@ -215,21 +215,21 @@ WINDOWS = Rule(
         _served(10, 1, True, "day 10 is nearer to week 1 than to week 2"),
         _served(11, 2, True, "day 11 is nearer to week 2 than to week 1"),
         _served(4, 1, True, "day 4 is nearer to week 1 than to the baseline"),
-        _served(3, 1, False, "day 3 is nearer to the baseline and serves no week"),
-        _served(70, 8, True, "the last window reaches 14 days out, as it does in"),
-        _served(71, 8, False, "and no further"),
-        _served(-42, -4, True, "the first window reaches 14 days out"),
-        _served(-43, -4, False, "the first window reaches no further"),
+        _served(3, 1, False, "day 3 is nearer to the baseline and is used for no week"),
+        _served(70, 8, True, "the last window ends 14 days after its target; it begins 14 days before it"),
+        _served(71, 8, False, "and not later"),
+        _served(-42, -4, True, "the first window begins 14 days before its target"),
+        _served(-43, -4, False, "the first window does not begin earlier"),
         _served(-15, -4, True, "day -15 is nearer to week -4 than to the first infusion"),
-        _served(-14, -4, False, "day -14 is half-way and belongs to week 0, which the baseline has taken"),
+        _served(-14, -4, False, "day -14 is half-way and belongs to week 0, which is the baseline"),
         Case(
-            says="the nearest value of a window serves",
+            says="the nearest value of a window is used",
             preset="relative-20",
             ck=[(0, 1000), (22, 400), (33, 500)],
             expect={"CK at week 4": 500},
         ),
         Case(
-            says="of two equally near the later serves",
+            says="of two equally near values the later is used",
             preset="relative-20",
             ck=[(0, 1000), (23, 400), (33, 500)],
             expect={"CK at week 4": 500},

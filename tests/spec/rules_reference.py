@@ -1,13 +1,12 @@
-"""What the definitions give on the synthetic reference cohort, whose figures were computed in R and in Python."""
+"""The figures of the synthetic reference cohort, which were computed in R and in Python."""
 
 from tests.spec.rule import Case, Rounded, Rule
 
 REFERENCE = Rule(
     row="reference cohort",
     name="Reference cohort",
-    words="The definitions of `seed-2008` were chosen so that they reproduce these figures on a synthetic "
-    "cohort of 16 patients that comes with the service. No such patient exists. The figures were computed "
-    "independently in R.",
+    words="The definitions of `seed-2008` were chosen so that they give these figures on a synthetic cohort of 16 "
+    "patients that is part of the service. No such patient exists. The figures were computed independently in R.",
     cases=(
         Case(
             says="response",
@@ -21,7 +20,7 @@ REFERENCE = Rule(
             },
         ),
         Case(
-            says="the same by the last value",
+            says="response by the last value",
             reference=True,
             expect={
                 "MMT responders by the last value": "14 of 15",

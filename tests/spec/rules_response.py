@@ -1,14 +1,14 @@
-"""Who responded, by each measure, and the rate of those who did."""
+"""The responders of each measure, and the response rate."""
 
 from tests.spec.rule import Case, Rule, alike, infused, on
 
 MMT = Rule(
     row="MMT responder",
     name="MMT responder",
-    words="An MMT responder has, at the best value of days 1 to 59, at least 5 points more than at baseline "
-    "(scale 0 to 100). Whoever is at the maximum at baseline cannot improve and is not evaluable; a "
-    "baseline within 5 points of it is evaluable and flagged. The same rule on the last value of those "
-    "days is reported beside it.",
+    words="An MMT responder has at least 5 points more than at baseline at the best value of days 1 to 59 (scale 0 to "
+    "100). A patient at the maximum at baseline cannot improve and is not evaluable; a baseline within 5 points of "
+    "the maximum is evaluable and flagged. The answer also has the result of the same rule for the last value of "
+    "those days.",
     cases=(
         Case(says="exactly 5 points are a response", mmt=[(0, 50), (28, 55)], expect={"MMT responder": True}),
         Case(says="4.9 points are not", mmt=[(0, 50), (28, 54.9)], expect={"MMT responder": False}),
@@ -21,7 +21,7 @@ MMT = Rule(
             expect={"MMT responder": True},
         ),
         Case(says="from 62.3 to 67.2 are not 5 points", mmt=[(0, 62.3), (28, 67.2)], expect={"MMT responder": False}),
-        Case(says="a loss is no response", mmt=[(0, 50), (28, 45)], expect={"MMT responder": False}),
+        Case(says="a loss is not a response", mmt=[(0, 50), (28, 45)], expect={"MMT responder": False}),
         Case(says="day 1 counts", mmt=[(0, 50), (1, 55)], expect={"MMT responder": True}),
         Case(
             says="day 0 does not, even after the infusion",
@@ -32,12 +32,12 @@ MMT = Rule(
         Case(says="day 59 counts", mmt=[(0, 50), (59, 55)], expect={"MMT responder": True}),
         Case(says="day 60 does not", mmt=[(0, 50), (60, 55)], expect={"MMT responder": "no_value_in_window"}),
         Case(
-            says="the best value suffices although a later one is lower, where the last one does not",
+            says="the best value is a response although a later value is lower; the last value is not",
             mmt=[(0, 50), (28, 56), (56, 53)],
             expect={"MMT responder": True, "MMT responder by the last value": False},
         ),
         Case(
-            says="a last value that reaches 5 points is a response by either rule",
+            says="a last value that reaches 5 points is a response by both rules",
             mmt=[(0, 50), (28, 53), (56, 55)],
             expect={"MMT responder": True, "MMT responder by the last value": True},
         ),
@@ -47,12 +47,12 @@ MMT = Rule(
             expect={"MMT responder by the last value": True},
         ),
         Case(
-            says="at the maximum at baseline nobody can improve",
+            says="at the maximum at baseline no patient can improve",
             mmt=[(0, 100), (28, 100)],
             expect={"MMT responder": "at_scale_maximum", "flag near_ceiling of MMT": 0},
         ),
         Case(
-            says="5 points below the maximum a response is just possible, and this is flagged",
+            says="5 points below the maximum a response is only just possible, which is flagged",
             mmt=[(0, 95), (28, 100)],
             expect={"MMT responder": True, "flag near_ceiling of MMT": 1},
         ),
@@ -62,7 +62,7 @@ MMT = Rule(
             expect={"MMT responder": False, "flag near_ceiling of MMT": 1},
         ),
         Case(
-            says="6 points below the maximum nothing is flagged",
+            says="6 points below the maximum there is no flag",
             mmt=[(0, 94), (28, 100)],
             expect={"MMT responder": True, "flag near_ceiling of MMT": 0},
         ),
@@ -73,9 +73,9 @@ MMT = Rule(
 ADL = Rule(
     row="ADL responder",
     name="ADL responder",
-    words="An ADL responder has, at the best value of days 1 to 59, at least 3 points more than at baseline "
-    "(scale 0 to 50, higher is better). The maximum, the flag near it and the last value are handled as "
-    "for MMT; a protocol may declare a scale whose lower end is better.",
+    words="An ADL responder has at least 3 points more than at baseline at the best value of days 1 to 59 (scale 0 to "
+    "50, higher is better). The maximum, the flag near it and the last value are handled as for MMT; a protocol may "
+    "declare a scale on which lower is better.",
     cases=(
         Case(says="exactly 3 points are a response", adl=[(0, 30), (28, 33)], expect={"ADL responder": True}),
         Case(says="2.9 points are not", adl=[(0, 30), (28, 32.9)], expect={"ADL responder": False}),
@@ -91,7 +91,9 @@ ADL = Rule(
             adl=[(0, 30), (28, 33), (56, 32)],
             expect={"ADL responder": True, "ADL responder by the last value": False},
         ),
-        Case(says="at 50 nobody can improve", adl=[(0, 50), (28, 50)], expect={"ADL responder": "at_scale_maximum"}),
+        Case(
+            says="at 50 no patient can improve", adl=[(0, 50), (28, 50)], expect={"ADL responder": "at_scale_maximum"}
+        ),
         Case(
             says="a baseline of 47 is flagged as near the maximum",
             adl=[(0, 47), (28, 50)],
@@ -103,19 +105,19 @@ ADL = Rule(
             expect={"ADL responder": True, "flag near_ceiling of ADL": 0},
         ),
         Case(
-            says="where the lower end is better a fall by 3 points is a response",
+            says="if lower is better, a fall by 3 points is a response",
             changes={"scales": {"ADL": {"better": "lower"}}},
             adl=[(0, 30), (28, 27)],
             expect={"ADL responder": True},
         ),
         Case(
-            says="where the lower end is better a rise by 3 points is none",
+            says="if lower is better, a rise by 3 points is not a response",
             changes={"scales": {"ADL": {"better": "lower"}}},
             adl=[(0, 30), (28, 33)],
             expect={"ADL responder": False},
         ),
         Case(
-            says="where the lower end is better nobody can improve from 0",
+            says="if lower is better, no patient can improve from 0",
             changes={"scales": {"ADL": {"better": "lower"}}},
             adl=[(0, 0), (28, 0)],
             expect={"ADL responder": "at_scale_maximum"},
@@ -126,11 +128,11 @@ ADL = Rule(
 CK = Rule(
     row="CK responder",
     name="CK responder",
-    words="A CK responder has, on any of days 1 to 59, a CK of at most 70 % of the baseline, or one within its "
-    "own upper limit of normal. The comparison is made on the decimals that were written down. Whoever "
-    "had a normal CK at baseline is not evaluable. The same rule on the last value of those days is "
-    "reported beside it. A CK known only as a bound counts by what is certain, and is flagged: below x counts as x, "
-    "above x proves no fall, and from a baseline below x no fall can be proved. From a baseline of 0 there is none.",
+    words="A CK responder has, on any of days 1 to 59, a CK of at most 70 % of the baseline, or a CK within its own "
+    "upper limit of normal. The decimals are compared as they were written. A patient with a normal CK at baseline is "
+    "not evaluable. The answer also has the result of the same rule for the last value of those days. If CK is known "
+    "only as a bound, only what is certain is used, and it is flagged: below x counts as x, above x proves no fall, "
+    "and from a baseline below x no fall can be proved. From a baseline of 0 no fall can be judged.",
     cases=(
         Case(
             says="below 70 is a fall to at most 70 from 100",
@@ -148,7 +150,7 @@ CK = Rule(
             expect={"CK responder": True, "flag comparator of CK": 1},
         ),
         Case(
-            says="it does not prove one to 14001",
+            says="a baseline above 20000 does not prove a fall to 14001",
             ck=[on(0, 20000, sign=">"), (28, 14001)],
             expect={"CK responder": False, "flag comparator of CK": 1},
         ),
@@ -179,17 +181,17 @@ CK = Rule(
         Case(says="a CK at its upper limit is a response", ck=[(0, 250), (28, 200)], expect={"CK responder": True}),
         Case(says="a CK just above its upper limit is not", ck=[(0, 250), (28, 201)], expect={"CK responder": False}),
         Case(
-            says="each CK is held against its own upper limit: 210 is normal where the limit is 215",
+            says="each CK is compared with its own upper limit: 210 is normal if the limit is 215",
             ck=[(0, 250), on(28, 210, limit=215, lab="B")],
             expect={"CK responder": True},
         ),
         Case(
-            says="each CK is held against its own upper limit: 190 is not normal where the limit is 185",
+            says="each CK is compared with its own upper limit: 190 is not normal if the limit is 185",
             ck=[(0, 250), on(28, 190, limit=185, lab="B")],
             expect={"CK responder": False},
         ),
         Case(
-            says="a baseline at its upper limit is normal and leaves nothing to judge",
+            says="a baseline at its upper limit is normal, and no response can be judged",
             ck=[(0, 200), (28, 100)],
             expect={"CK responder": "normal_at_baseline"},
         ),
@@ -208,12 +210,12 @@ CK = Rule(
         Case(says="day 59 counts", ck=[(0, 1000), (59, 700)], expect={"CK responder": True}),
         Case(says="day 60 does not", ck=[(0, 1000), (60, 700)], expect={"CK responder": "no_value_in_window"}),
         Case(
-            says="any CK of these days suffices, where the last one does not",
+            says="any CK of these days can be a response when the last one is not",
             ck=[(0, 1000), (28, 700), (56, 800)],
             expect={"CK responder": True, "CK responder by the last value": False},
         ),
         Case(
-            says="a last CK at 70 % is a response by either rule",
+            says="a last CK at 70 % is a response by both rules",
             ck=[(0, 1000), (28, 800), (56, 700)],
             expect={"CK responder": True, "CK responder by the last value": True},
         ),
@@ -223,7 +225,7 @@ CK = Rule(
             expect={"CK responder": True},
         ),
         Case(
-            says="a CK known only to be below a bound above 70 % is none",
+            says="a CK known only to be below a bound above 70 % is not a response",
             ck=[(0, 1000), on(28, 701, sign="<")],
             expect={"CK responder": False},
         ),
@@ -238,7 +240,7 @@ CK = Rule(
             expect={"CK responder": False},
         ),
         Case(
-            says="a fall to 70 % of a bound that the baseline lies above is proved",
+            says="if the baseline is known to be above a bound, a fall to 70 % of the bound is proved",
             ck=[on(0, 1000, sign=">"), (28, 700)],
             expect={"CK responder": True},
         ),
@@ -258,9 +260,9 @@ def _cohort(responders: int, others: int) -> list:
 RATE = Rule(
     row="response rate",
     name="Response rate",
-    words="The response rate is k responders of n evaluable patients, with the exact interval of Clopper and "
-    "Pearson at 95 % and the Wilson interval beside it. Without evaluable patients there is no rate. The "
-    "intervals equal those of R.",
+    words="The response rate is k responders of n evaluable patients, with the exact interval of Clopper and Pearson "
+    "at 95 %, and also the Wilson interval. Without evaluable patients there is no rate. The intervals equal those of "
+    "R.",
     cases=(
         Case(
             says="14 of 15",
@@ -282,7 +284,7 @@ RATE = Rule(
             },
         ),
         Case(
-            says="everybody: the upper limit is 1 and the lower stays two-sided",
+            says="all patients: the upper limit is 1 and the lower limit stays two-sided",
             groups=_cohort(15, 0),
             expect={
                 "MMT responders": "15 of 15",
@@ -291,7 +293,7 @@ RATE = Rule(
             },
         ),
         Case(
-            says="nobody: the lower limit is 0",
+            says="no patient: the lower limit is 0",
             groups=_cohort(0, 16),
             expect={
                 "MMT responders": "0 of 16",
@@ -315,14 +317,14 @@ RATE = Rule(
             },
         ),
         Case(
-            says="who cannot be judged is not in the denominator and is counted by reason",
+            says="a patient who cannot be judged is not in the denominator and is counted by reason",
             groups=[*_cohort(2, 1), alike(3, "with MMT after day 0 only", mmt=[(28, 60)])],
             expect={"MMT responders": "2 of 3", "no_baseline patients of the MMT rate left out": 3},
         ),
         Case(
-            says="a wider level is asked for with the question",
+            says="the question asks for another level",
             mmt=[(0, 50), (28, 60)],
-            asked={"level": 0.99},
+            query={"level": 0.99},
             expect={"first interval of the MMT rate": ("clopper-pearson", 0.005, 1)},
         ),
     ),

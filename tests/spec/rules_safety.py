@@ -7,40 +7,40 @@ TEN = [infused(0, at="10:00")]
 WHEN = Rule(
     row="adverse reaction",
     name="Adverse reaction: when",
-    words="An adverse event counts if its onset is on or after the first infusion. Days are compared; on day 0 "
-    "an event with a clock time earlier than that of the infusion came before it. An event of unknown "
-    "onset counts and is flagged.",
+    words="An adverse event counts if its onset is on or after the first infusion. Days are compared. On day 0 an "
+    "event with a clock time earlier than that of the infusion is before the infusion. An event of unknown onset "
+    "counts and is flagged.",
     cases=(
         Case(
-            says="an event on the day before the first infusion is none",
+            says="an event on the day before the first infusion is not a reaction",
             events=[event(-1)],
             expect={"reactions: patients with reaction": 0, "reactions: events": 0, "flag before_treatment": 1},
         ),
         Case(
-            says="an event on the day of the first infusion is one",
+            says="an event on the day of the first infusion is a reaction",
             events=[event(0)],
             expect={"reactions: patients with reaction": 1, "reactions: events": 1, "flag before_treatment": 0},
         ),
         Case(
-            says="an event a minute before the first infusion is none",
+            says="an event a minute before the first infusion is not a reaction",
             infusions=TEN,
             events=[event(0, at="09:59")],
             expect={"reactions: patients with reaction": 0, "flag before_treatment": 1},
         ),
         Case(
-            says="an event at the minute of the first infusion is one",
+            says="an event at the minute of the first infusion is a reaction",
             infusions=TEN,
             events=[event(0, at="10:00")],
             expect={"reactions: patients with reaction": 1, "flag before_treatment": 0},
         ),
         Case(
-            says="an event of day 0 without a clock time is one",
+            says="an event of day 0 without a clock time is a reaction",
             infusions=TEN,
             events=[event(0)],
             expect={"reactions: patients with reaction": 1},
         ),
         Case(
-            says="an event of day 0 is one where the infusion has no clock time",
+            says="an event of day 0 is a reaction if the infusion has no clock time",
             events=[event(0, at="00:01")],
             expect={"reactions: patients with reaction": 1},
         ),
@@ -55,13 +55,13 @@ WHEN = Rule(
             expect={"reactions: patients with reaction": 1, "flag onset_unknown": 0},
         ),
         Case(
-            says="an event of a patient who was never treated is none",
+            says="an event of a patient who was never treated is not a reaction",
             infusions=[],
             events=[event(3)],
             expect={"reactions: safety": 0, "reactions: events": 0, "reactions: rate": "no_patients"},
         ),
         Case(
-            says="an event that was entered in error did not happen",
+            says="an event that was entered in error is not counted",
             events=[event(3, status="entered-in-error")],
             expect={"reactions: events": 0},
         ),
@@ -105,7 +105,7 @@ RELATED = Rule(
             expect={"reactions: patients with event": 1, "reactions: patients with reaction": 0},
         ),
         Case(
-            says="a relation that nobody knows is refused",
+            says="a relation that is not in the table is refused",
             events=[event(3, related="perhaps")],
             refused="unknown_value",
         ),
@@ -115,9 +115,9 @@ RELATED = Rule(
 COUNTED = Rule(
     row="adverse reaction",
     name="Adverse reactions counted",
-    words="The rate is the patients with at least one reaction over the safety set, with the interval of "
-    "Clopper and Pearson. Beside it stand all events, serious ones, the terms, and reactions per "
-    "infusion, per course and per year of follow-up from the first infusion.",
+    words="The rate is the number of patients with at least one reaction divided by the safety set, with the interval "
+    "of Clopper and Pearson. The answer also has all events, serious events, the terms, and reactions per infusion, "
+    "per course and per year of follow-up from the first infusion.",
     cases=(
         Case(
             says="7 of 16",
@@ -135,7 +135,7 @@ COUNTED = Rule(
             expect={"reactions: patients with reaction": 1, "reactions: related events": 2, "reactions: events": 2},
         ),
         Case(
-            says="an unrelated event is an event and no reaction",
+            says="an unrelated event is an event but not a reaction",
             events=[event(3, related="unrelated")],
             expect={
                 "reactions: patients with event": 1,
@@ -159,7 +159,7 @@ COUNTED = Rule(
             expect={"reactions: serious events": 1, "reactions: serious reactions": 1, "flag seriousness_unknown": 0},
         ),
         Case(
-            says="an event not said to be serious is not counted as serious, and is flagged",
+            says="an event without a statement of seriousness is not counted as serious, and is flagged",
             events=[event(3, serious=None)],
             expect={"reactions: serious events": 0, "flag seriousness_unknown": 1},
         ),
@@ -186,7 +186,7 @@ COUNTED = Rule(
             expect={"reactions: days of follow-up": 365},
         ),
         Case(
-            says="an event after the end of participation counts, and so does the time up to it",
+            says="an event after the end of participation counts, and the time up to it counts, too",
             ck=[(0, 1000), (7, 500)],
             ended=(5, "completed"),
             events=[event(399)],
@@ -196,7 +196,7 @@ COUNTED = Rule(
             },
         ),
         Case(
-            says="an end before the first infusion is flagged and ends nothing",
+            says="an end before the first infusion is flagged and does not end the follow-up",
             ck=[(0, 1000), (7, 500)],
             ended=(-10, "withdrawn"),
             expect={
@@ -205,7 +205,7 @@ COUNTED = Rule(
             },
         ),
         Case(
-            says="while participation goes on it runs to the last thing that is known",
+            says="while participation continues, follow-up runs to the last recorded fact",
             ck=[(0, 1000), (7, 500)],
             expect={"reactions: days of follow-up": 8},
         ),

@@ -23,10 +23,10 @@ GRID = Rule(
     row="specification curve",
     name="Every definition of response",
     words="A protocol may declare a grid of alternative definitions; each combination of a threshold, a window, a "
-    "baseline, a set of patients and a rule for missing values is one. The answer gives the rate under each of them "
-    "and marks the primary rule of the protocol, which is added where the grid lacks it. A protocol without a grid is "
-    "answered by a default one, and the answer says so. Definitions that count the same patients and say the same of "
-    "each are one row.",
+    "baseline, a set of patients and a rule for missing values is one definition. The answer gives the rate under "
+    "each of them and marks the primary rule of the protocol, which is added if the grid does not have it. If a "
+    "protocol has no grid, a default grid is used, and the answer says so. Definitions that count the same patients "
+    "with the same result for each are one row.",
     cases=(
         Case(
             says="the primary rules are marked",
@@ -52,12 +52,12 @@ GRID = Rule(
             },
         ),
         Case(
-            says="what differs for nobody is one row",
+            says="definitions that differ for no patient are one row",
             changes=_grid("MMT", baselines=[LAST, MEAN, FIRST, WORST]),
             mmt=[(0, 50), (14, 60), (28, 60)],
             expect={"MMT response definitions": 9, "MMT response rows": 1},
         ),
-        Case(says="more points than the scale has", changes=_grid("MMT", thresholds=[
+        Case(says="a threshold of more points than the scale has", changes=_grid("MMT", thresholds=[
             {"id": "points_better", "points": 101}]), refused="contradiction"),
         Case(says="a window that begins on day 0", changes=_grid("MMT", windows=[
             {"id": "days", "days": [0, 59], "value": "best"}]), refused="contradiction"),
@@ -70,12 +70,12 @@ GRID = Rule(
 
 BASELINES = Rule(
     row="baseline rules",
-    name="Baselines beside the declared one",
-    words="Beside the last value on or before day 0 a definition may start from the mean of all values before the dose "
-    "(arithmetic, or geometric for CK), from the first of them, or from the worst: the highest CK or the worst score. "
-    "`look_back_days` bounds how far back these look. Comparisons with a mean are made on the decimals that were "
-    "written. A mean of CK is normal where it does not exceed the upper limit of its last value. A mean of which some "
-    "value is known only from above proves no fall.",
+    name="Other baselines than the declared one",
+    words="Instead of the last value on or before day 0 a definition may use the mean of all values before the dose "
+    "(arithmetic, or geometric for CK), the first of them, or the worst: the highest CK or the worst score. "
+    "`look_back_days` limits how old these values may be. Comparisons with a mean use the decimals as written. A mean "
+    "of CK is normal if it is not above the upper limit of its last value. A mean that contains a value known only to "
+    "be below a bound proves no fall.",
     cases=(
         Case(
             says="from the last value 5 points, from the mean 10",
@@ -96,7 +96,7 @@ BASELINES = Rule(
             },
         ),
         Case(
-            says="the worst value before the days looked back on is not seen",
+            says="a worst value before `look_back_days` is not used",
             changes={
                 "specification_grid": {
                     **_grid("MMT", thresholds=[{"id": "points_better", "points": 15}], baselines=[WORST])[
@@ -119,7 +119,7 @@ BASELINES = Rule(
             },
         ),
         Case(
-            says="a hair more than that is too much",
+            says="a little more than that is not a response",
             changes=_grid("CK", thresholds=ONLY_A_FALL, baselines=["geometric_mean_before_dose"]),
             limit=0.05,
             ck=[(-28, 0.1), (-14, 0.4), (0, 0.2), (28, 0.140001)],
@@ -158,19 +158,19 @@ BASELINES = Rule(
 
 _THREE = [
     alike(1, "who responded", mmt=[(0, 50), (28, 60)]),
-    alike(1, "who came only at week 1", mmt=[(0, 50), (7, 60)]),
-    alike(1, "of whom nothing is known after the infusion"),
+    alike(1, "with a visit at week 1 only", mmt=[(0, 50), (7, 60)]),
+    alike(1, "without any record after the infusion"),
 ]
 
 MISSING = Rule(
     row="missing values",
     name="Who is counted, and what is missing",
-    words="`left_out` counts the patients of the set who can be judged; `non_responder` counts all of the set, and "
-    "whoever cannot be judged has not responded. The sets are the efficacy set, the safety set, and the complete "
-    "cases: those whom every definition of the measure can judge.",
+    words="`left_out` counts the patients of the set who can be judged; `non_responder` counts all patients of the "
+    "set, and a patient who cannot be judged counts as not responding. The sets are the efficacy set, the safety set, "
+    "and the complete cases: the patients whom every definition of the measure can judge.",
     cases=(
         Case(
-            says="left out or counted, in the efficacy set and in the safety set",
+            says="left out or counted as no response, in the efficacy set and in the safety set",
             groups=_THREE,
             changes=_grid("MMT", analysis_sets=["efficacy", "safety"]),
             expect={
@@ -192,7 +192,7 @@ MISSING = Rule(
             },
         ),
         Case(
-            says="at the maximum at baseline nobody can improve: left out, or counted as no response",
+            says="a patient at the maximum at baseline cannot improve: left out, or counted as no response",
             mmt=[(0, 100), (28, 100)],
             changes=_grid("MMT"),
             expect={
@@ -208,10 +208,10 @@ _REMISSIONS = [{"id": "ck_normal"}, {"id": "ck_normal", "sustained": True}]
 REMISSION = Rule(
     row="remission",
     name="Remission",
-    words="Remission of CK is a normal value in the window, for `sustained` one whose next CK of known normality is "
-    "normal too; a last value that no later one confirms is not sustained. Where the normality of no value in the "
-    "window is known, it cannot be judged. Remission of a score is the best end of its scale, or no more than "
-    "`within_points` from it. No remission is declared, so none is marked.",
+    words="Remission of CK is a normal value in the window. For `sustained` remission the next CK of known normality "
+    "must be normal, too; a last value without a later one is not sustained. If no value in the window has a known "
+    "normality, remission cannot be judged. Remission of a score is the best end of its scale, or at most "
+    "`within_points` from it. No remission is a primary rule, so none is marked.",
     cases=(
         Case(
             says="normal once",
@@ -226,25 +226,25 @@ REMISSION = Rule(
             expect={"CK remission": "1 of 1", "CK remission, sustained": "1 of 1"},
         ),
         Case(
-            says="a CK of unknown normality between two normal ones does not part them",
+            says="two normal CKs are consecutive also if a CK of unknown normality is between them",
             changes=_grid("CK", remissions=_REMISSIONS),
             ck=[(0, 1000), (28, 150), on(42, 150, limit=None), (56, 200)],
             expect={"CK remission": "1 of 1", "CK remission, sustained": "1 of 1"},
         ),
         Case(
-            says="nor does it join one to an abnormal one",
+            says="a normal and an abnormal CK are consecutive also if a CK of unknown normality is between them",
             changes=_grid("CK", remissions=_REMISSIONS),
             ck=[(0, 1000), (28, 150), on(42, 150, limit=None), (56, 300), (70, 150)],
             expect={"CK remission": "1 of 1", "CK remission, sustained": "0 of 1"},
         ),
         Case(
-            says="normal at the last draw of all",
+            says="normal at the last draw only",
             changes=_grid("CK", remissions=_REMISSIONS),
             ck=[(0, 1000), (28, 150)],
             expect={"CK remission": "1 of 1", "CK remission, sustained": "0 of 1"},
         ),
         Case(
-            says="without an upper limit it cannot be judged, though a fall can",
+            says="without an upper limit remission cannot be judged, but a fall can",
             changes=_grid("CK", remissions=_REMISSIONS),
             ck=[(0, 1000), on(28, 150, limit=None)],
             expect={

@@ -1,4 +1,4 @@
-"""How a measure changed from baseline week by week, from which week on, and whether CK fell faster after treatment."""
+"""The change of a measure from baseline at each week, its onset, and the change of CK before and after treatment."""
 
 from math import log
 
@@ -17,11 +17,11 @@ MIXED = (1, -2, 3, -4, 5, -6, 7, -8)
 TESTS = Rule(
     row="weekly change",
     name="Change by week",
-    words="The change from baseline is tested at weeks 1, 2, 4 and 8 by the exact Wilcoxon signed rank test "
-    "(zeros dropped, tied ranks shared), with the Hodges-Lehmann estimate, and by the paired t test "
-    "beside it; all are two-sided. CK is compared as ln(CK), which gives a geometric mean ratio, and in "
-    "U/L beside it. Differences are rounded to 12 significant digits before ranking; beyond 50 non-zero "
-    "pairs the normal distribution with tie and continuity correction replaces the exact one.",
+    words="The change from baseline is tested at weeks 1, 2, 4 and 8 by the exact Wilcoxon signed rank test (zeros "
+    "dropped, tied ranks shared) with the Hodges-Lehmann estimate, and also by the paired t test; all tests are "
+    "two-sided. CK is compared as ln(CK), which gives a geometric mean ratio, and also in U/L. Differences are "
+    "rounded to 12 significant digits before ranking. With more than 50 non-zero pairs the normal distribution with "
+    "tie and continuity correction replaces the exact one.",
     cases=(
         Case(
             says="R's sleep data: ties and a zero, counted exactly",
@@ -54,7 +54,7 @@ TESTS = Rule(
             expect={"ADL week 1: signed-rank p": 0.03125},
         ),
         Case(
-            says="five gains of five cannot: no pattern of five signs is rare enough",
+            says="five gains of five cannot be significant: no pattern of five signs is rare enough",
             groups=[changing("ADL", 20, w1=UP[:5])],
             expect={"ADL week 1: signed-rank p": 0.0625, "ADL week 1: Hodges-Lehmann interval": "level_not_attainable"},
         ),
@@ -75,7 +75,7 @@ TESTS = Rule(
             },
         ),
         Case(
-            says="0.3 - 0.1, 1.3 - 1.1 and 2.1 - 2.3 are tied, whatever binary arithmetic leaves behind",
+            says="0.3 - 0.1, 1.3 - 1.1 and 2.1 - 2.3 are tied, although binary arithmetic gives different numbers",
             groups=[
                 alike(1, "with MMT 0.1, then 0.3", mmt=[(0, 0.1), (7, 0.3)]),
                 alike(1, "with MMT 1.1, then 1.3", mmt=[(0, 1.1), (7, 1.3)]),
@@ -106,7 +106,7 @@ TESTS = Rule(
             expect={"MMT week 1: signed-rank test": "wilcoxon_normal_corrected", "MMT week 1: pairs used": 51},
         ),
         Case(
-            says="a CK that halves in everybody has a ratio of one half",
+            says="if CK halves in all patients, the ratio is one half",
             groups=[
                 alike(2, "with CK 1000, then 500", ck=[(0, 1000), (7, 500)]),
                 alike(2, "with CK 3000, then 1500", ck=[(0, 3000), (7, 1500)]),
@@ -143,7 +143,7 @@ TESTS = Rule(
             },
         ),
         Case(
-            says="without patients there is nothing, and it says so",
+            says="without patients there is no result, and the answer gives the reason",
             mmt=[(0, 50), (14, 53)],
             expect={
                 "MMT week 1: patients": 0,
@@ -159,7 +159,7 @@ TESTS = Rule(
             expect={"MMT week 1: patients": 0, "left out of MMT week 1": "no_baseline"},
         ),
         Case(
-            says="a CK of 0 has no logarithm and is left out there, not in U/L",
+            says="a CK of 0 has no logarithm: it is left out of ln(CK), not of U/L",
             ck=[(0, 1000), (7, 0)],
             expect={
                 "CK week 1: patients": 0,
@@ -174,9 +174,9 @@ TESTS = Rule(
 ONSET = Rule(
     row="weekly change",
     name="Adjustment over the weeks, and onset",
-    words="The p values of a measure are adjusted by Holm over those of its weeks that have one. The onset is "
-    "the first week from which every later week, itself included, is significant by the adjusted Wilcoxon "
-    "test at the protocol's alpha of 0.05; the level asked for sets intervals only.",
+    words="The p values of a measure are adjusted by Holm over the weeks that have a p value. The onset is the first "
+    "week from which every week up to the last, itself included, is significant by the adjusted Wilcoxon test at the "
+    "protocol's alpha of 0.05. The requested level sets the intervals only.",
     cases=(
         Case(
             says="four weeks with p = 2/256 are each multiplied by four",
@@ -189,12 +189,12 @@ ONSET = Rule(
             expect={"MMT week 8: adjusted p": 0.015625, "MMT week 1: adjusted p": "no_patients", "onset of MMT": 4},
         ),
         Case(
-            says="a first week without effect puts the onset at the second",
+            says="if the first week has no effect, the onset is the second week",
             groups=[changing("MMT", 50, w1=MIXED, w2=UP, w4=UP, w8=UP)],
             expect={"MMT week 1: adjusted p": 0.84375, "onset of MMT": 2},
         ),
         Case(
-            says="a lone significant week is no onset: the run must reach the last week",
+            says="a single significant week is not an onset: all later weeks must be significant",
             groups=[changing("MMT", 50, w1=UP, w2=MIXED, w4=UP, w8=UP)],
             expect={"MMT week 1: adjusted p": 0.03125, "onset of MMT": 4},
         ),
@@ -209,7 +209,7 @@ ONSET = Rule(
             expect={"onset of MMT": "last_week_without_p"},
         ),
         Case(
-            says="a week without a p breaks the run",
+            says="a week without a p interrupts the sequence",
             groups=[changing("MMT", 50, w1=UP, w2=UP, w8=UP)],
             expect={"onset of MMT": 8},
         ),
@@ -236,7 +236,7 @@ ONSET = Rule(
         ),
         Case(
             says="the level of the intervals does not move the onset",
-            asked={"level": 0.999},
+            query={"level": 0.999},
             groups=[changing("MMT", 50, w1=UP, w2=UP, w4=UP, w8=UP)],
             expect={"onset of MMT": 1},
         ),
@@ -246,7 +246,7 @@ ONSET = Rule(
             expect={"onset of CK": 8, "onset of CK in U/L": 8},
         ),
         Case(
-            says="the Wilcoxon test decides even where the t test would not",
+            says="the Wilcoxon test decides, also if the t test is not significant",
             groups=[changing("MMT", 20, w8=(1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 75))],
             changes={"weekly_change": {"weeks": [8]}},
             expect={"MMT week 8: signed-rank p": 0.0078125, "MMT week 8: t test p": Rounded(0.291), "onset of MMT": 8},
@@ -256,17 +256,17 @@ ONSET = Rule(
 
 
 def _contrasts(*halvings: int) -> Group:
-    told = f"CK 1024 at week -4 and at baseline, then halved {', '.join(map(str, halvings))} times by week 4"
-    return Group(told, tuple(Patient(ck=[(-28, 1024), (0, 1024), (28, 1024 / 2**h)], limit=1) for h in halvings))
+    words = f"CK 1024 at week -4 and at baseline, then halved {', '.join(map(str, halvings))} times by week 4"
+    return Group(words, tuple(Patient(ck=[(-28, 1024), (0, 1024), (28, 1024 / 2**h)], limit=1) for h in halvings))
 
 
 BEFORE_AFTER = Rule(
     row="before/after CK",
     name="CK before and after",
     words="For each patient with a CK at week -4, at baseline and at week 4, D is the change of ln(CK) after "
-    "treatment minus the change before it: ln C(4) - 2 ln C(0) + ln C(-4). D is tested by the one-sample "
-    "t test and by the exact Wilcoxon test; exp of the means are geometric mean ratios before and after, "
-    "and their ratio. An uncontrolled comparison and selection on the baseline are named as caveats.",
+    "treatment minus the change before it: ln C(4) - 2 ln C(0) + ln C(-4). D is tested by the one-sample t test and "
+    "by the exact Wilcoxon test. The exp of the means are geometric mean ratios before and after, and their ratio. "
+    "The answer has caveats for the uncontrolled comparison and for selection on the baseline.",
     cases=(
         Case(
             says="level before, halved after",
@@ -289,7 +289,7 @@ BEFORE_AFTER = Rule(
             },
         ),
         Case(
-            says="a fall that merely goes on is no difference",
+            says="a fall that continues at the same rate is not a difference",
             ck=[(-28, 2000), (0, 1000), (28, 500)],
             expect={"before/after: ratio after": 0.5, "before/after: ratio of ratios": 1, "before/after: mean": 0},
         ),
@@ -311,12 +311,12 @@ BEFORE_AFTER = Rule(
             expect={"before/after: patients": 0, "before/after: left out": "no_value_in_window"},
         ),
         Case(
-            says="without week 4 likewise",
+            says="without week 4 a patient is left out, too",
             ck=[(-28, 1000), (0, 1000), (24, 500)],
             expect={"before/after: patients": 0, "before/after: left out": "no_value_in_window"},
         ),
         Case(
-            says="the value that is the baseline is not week -4 as well",
+            says="the value that is the baseline is not used for week -4",
             ck=[(-28, 1000), (28, 500)],
             expect={"before/after: patients": 0, "before/after: left out": "no_value_in_window"},
         ),

@@ -1,4 +1,4 @@
-"""From a case to the answers, by the way that a document goes: JSON, timeline, facts, cohort, question."""
+"""From a case to the answers, by the same steps as a document: JSON, timeline, facts, cohort, question."""
 
 import json
 from collections.abc import Mapping
@@ -26,42 +26,42 @@ class Answers:
 
     def __init__(self, case: Case) -> None:
         self.protocol = protocol(case)
-        self.options = Options(patients=True, **(case.asked or {}))
+        self.options = Options(patients=True, **(case.query or {}))
         self.cohort = cohort(case)
-        self._found: dict[str, dict[str, Any]] = {}
+        self._computed: dict[str, dict[str, Any]] = {}
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        if name not in self._found:
+        if name not in self._computed:
             options = QUESTIONS[name].options_type(**dict(self.options))
-            found = answer(name, self.cohort, self.protocol, options)
-            self._found[name] = json.loads(found.model_dump_json())
-        return self._found[name]
+            document = answer(name, self.cohort, self.protocol, options).model_dump_json()
+            self._computed[name] = json.loads(document)
+        return self._computed[name]
 
 
 def refusals(case: Case) -> set[str]:
-    """The codes of everything for which the reader of the service refuses the documents or the protocol of a case."""
+    """The codes of the faults with which the service refuses the documents or the protocol of a case."""
     try:
         read_model(_declared(case).encode(), Protocol)
-        for each in documents(case):
-            read_timeline(json.dumps(each).encode(), NOW)
+        for record in documents(case):
+            read_timeline(json.dumps(record).encode(), NOW)
     except InvalidDocument as refusal:
         return {fault.code.value for fault in refusal.faults}
     return set()
 
 
 def protocol(case: Case) -> Protocol:
-    """The preset with the changes of the case laid over it."""
+    """The preset with the changes of the case."""
     return Protocol.model_validate_json(_declared(case))
 
 
 def _declared(case: Case) -> str:
-    return json.dumps(_laid_over(PRESETS[case.preset].model_dump(mode="json"), case.changes or {}))
+    return json.dumps(_merged(PRESETS[case.preset].model_dump(mode="json"), case.changes or {}))
 
 
-def _laid_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, part in above.items():
-        merged[name] = _laid_over(below[name], part) if isinstance(part, dict) and name in below else part
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, part in changes.items():
+        merged[name] = _merged(base[name], part) if isinstance(part, dict) and name in base else part
     return merged
 
 
@@ -79,7 +79,7 @@ def documents(case: Case) -> list[dict[str, Any]]:
 
 
 def document(patient: Patient, identifier: str) -> dict[str, Any]:
-    """The patient's timeline in our native JSON, without anything that was not recorded."""
+    """The patient's timeline in our native JSON, with the recorded fields only."""
     named = {"CK": patient.ck, "MMT": patient.mmt, "ADL": patient.adl} | dict(patient.others or {})
     recorded = [(code, _value(each)) for code, values in named.items() for each in values]
     labs = [_lab(patient, code, value) for code, value in recorded if code in LAB_CODE_OF or code[0].isdigit()]
@@ -87,12 +87,12 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
         _score(patient, code, value) for code, value in recorded if code not in LAB_CODE_OF and not code[0].isdigit()
     ]
     infusions = [each if isinstance(each, Infusion) else Infusion(day=each) for each in patient.infusions]
-    made: dict[str, Any] = {
-        "patient": _said(id=identifier, weight_kg=patient.weight),
+    timeline: dict[str, Any] = {
+        "patient": _without_none(id=identifier, weight_kg=patient.weight),
         "labs": labs,
         "assessments": scores,
         "infusions": [
-            _said(
+            _without_none(
                 time=_time(patient, i.day, i.at),
                 product=i.product,
                 course=i.course,
@@ -103,7 +103,7 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
             for i in infusions
         ],
         "adverse_events": [
-            _said(
+            _without_none(
                 id=f"ae-{number}",
                 onset=None if e.day is None else _time(patient, e.day, e.at),
                 term=e.term,
@@ -117,18 +117,18 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
     }
     if patient.immunosuppressant_from is not None:
         start = _time(patient, patient.immunosuppressant_from, None)
-        made["medications"] = [{"drug": "azathioprine", "start": start, "dose": 100, "unit": "mg/d"}]
+        timeline["medications"] = [{"drug": "azathioprine", "start": start, "dose": 100, "unit": "mg/d"}]
     for first, last, dose in patient.prednisolone:
         start, end = _time(patient, first, None), None if last is None else _time(patient, last, None)
-        period = _said(drug="prednisolone", start=start, end=end, dose=dose, unit="mg/d")
-        made["medications"] = [*made.get("medications", []), period]
+        period = _without_none(drug="prednisolone", start=start, end=end, dose=dose, unit="mg/d")
+        timeline["medications"] = [*timeline.get("medications", []), period]
     if patient.ended is not None:
-        made["ended"] = {"date": _time(patient, patient.ended[0], None), "reason": patient.ended[1]}
-    return made
+        timeline["ended"] = {"date": _time(patient, patient.ended[0], None), "reason": patient.ended[1]}
+    return timeline
 
 
 def _lab(patient: Patient, code: str, value: Value) -> dict[str, Any]:
-    return _said(
+    return _without_none(
         code=code,
         time=_time(patient, value.day, value.at),
         value=value.value,
@@ -142,7 +142,7 @@ def _lab(patient: Patient, code: str, value: Value) -> dict[str, Any]:
 
 def _score(patient: Patient, code: str, value: Value) -> dict[str, Any]:
     time = _time(patient, value.day, value.at)
-    return _said(
+    return _without_none(
         code=code, time=time, score=value.value, scale_max=value.scale_max, source=value.lab, **_version(value)
     )
 
@@ -151,7 +151,7 @@ def _version(value: Value) -> dict[str, Any]:
     return {"id": value.id, "issued": value.issued, "status": value.status}
 
 
-def _said(**parts: Any) -> dict[str, Any]:
+def _without_none(**parts: Any) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
@@ -160,7 +160,7 @@ def _value(recorded: Recorded) -> Value:
 
 
 def _time(patient: Patient, day: Day, at: str | None) -> str:
-    """A date, or a date and time: `at` is a clock time in Japan unless it brings its own offset."""
+    """A date, or a date and time: `at` is a clock time in Japan unless it has its own offset."""
     if isinstance(day, int):
         day = (date.fromisoformat(patient.first_infusion) + timedelta(days=day)).isoformat()
     if at is None:

@@ -1,4 +1,4 @@
-"""The service does what its definitions say, case by case."""
+"""The service gives the expected answers of every case of its definitions."""
 
 from collections import Counter
 from typing import get_args
@@ -10,11 +10,11 @@ from app.protocol.conventions import Conventions
 from app.protocol.presets import PRESETS
 from app.timeline.vocabulary import STATUSES, Comparator, Relation
 from tests.spec.book import ROWS, RULES
+from tests.spec.case_text import then
 from tests.spec.readings import agrees, read
 from tests.spec.render import TARGET, rendering, sentence
 from tests.spec.rule import Case, Value
 from tests.spec.scene import Answers, refusals
-from tests.spec.told import then
 
 NOT_YET_SHOWN = {"dose_not_convertible": "doses of prednisolone have no row in the specification"}
 CASES = [(rule, case) for rule in RULES for case in rule.cases]
@@ -39,9 +39,9 @@ def test_the_answers_say_what_the_definition_says(case: Case):
         assert refusals(case) == {case.refused}
         return
     answers = Answers(case)
-    found = {wanted: read(answers, wanted) for wanted in case.expect or {}}
+    readings = {name: read(answers, name) for name in case.expect or {}}
     departures = {
-        wanted: found[wanted] for wanted, value in (case.expect or {}).items() if not agrees(found[wanted], value)
+        name: readings[name] for name, value in (case.expect or {}).items() if not agrees(readings[name], value)
     }
     assert departures == {}, f"expected {case.expect}"
 
@@ -52,18 +52,18 @@ def test_every_row_of_the_specification_has_a_rule_in_its_order():
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row != "reference cohort"])
 def test_every_row_is_shown_from_both_sides(row: str):
-    """Some reading has two values among the cases of the row, or one case is answered where another is refused."""
+    """A reading has two values among the cases of the row, or one case is answered and another is refused."""
     cases = [case for rule, case in CASES if rule.row == row]
-    readings = {(wanted, str(value)) for case in cases for wanted, value in (case.expect or {}).items()}
-    sides = Counter(wanted for wanted, _ in readings)
+    readings = {(name, str(value)) for case in cases for name, value in (case.expect or {}).items()}
+    sides = Counter(name for name, _ in readings)
     refused = [case for case in cases if case.refused]
     assert any(count > 1 for count in sides.values()) or 0 < len(refused) < len(cases)
 
 
 def test_every_case_says_something_and_no_two_of_a_rule_say_the_same():
     assert [case.says for _, case in CASES if not case.expect and not case.refused] == []
-    said = Counter((rule.name, case.says) for rule, case in CASES)
-    assert {sentence: count for sentence, count in said.items() if count > 1} == {}
+    counts = Counter((rule.name, case.says) for rule, case in CASES)
+    assert {says: count for says, count in counts.items() if count > 1} == {}
     assert [case.says for _, case in CASES if not case.says.isascii()] == []
 
 
@@ -92,8 +92,8 @@ def test_every_flag_is_shown_raised_and_not_raised(flag: str):
     counts = {
         bool(value)
         for _, case in CASES
-        for wanted, value in (case.expect or {}).items()
-        if wanted.split(" of ")[0] == f"flag {flag}"
+        for name, value in (case.expect or {}).items()
+        if name.split(" of ")[0] == f"flag {flag}"
     }
     assert counts == {False, True}
 
@@ -110,7 +110,7 @@ def test_the_document_is_the_rendering_of_the_rules():
 
 
 def test_every_rule_and_case_is_in_the_document():
-    text = rendering()
-    expected = [told for rule, case in CASES for told in (rule.words, sentence(case), then(case))]
-    missing = [told for told in expected if told not in text]
+    document = rendering()
+    expected = [text for rule, case in CASES for text in (rule.words, sentence(case), then(case))]
+    missing = [text for text in expected if text not in document]
     assert missing == []

@@ -1,4 +1,4 @@
-"""A case in the words of a reader: what was given, and what follows."""
+"""A case as text for readers: the given record and the expected answers."""
 
 import json
 import re
@@ -16,29 +16,31 @@ NOTHING = {*ExclusionReason, *Reason, "last_week_not_significant", "last_week_wi
 
 
 def given(case: Case) -> str:
-    """What was recorded, under which protocol, and what was asked."""
+    """The record, the protocol and the query of a case."""
     if case.reference:
         return "the reference cohort"
-    parts = [group.told for group in case.groups] if case.groups else list(_recorded(case))
+    parts = [group.words for group in case.groups] if case.groups else list(_recorded(case))
     if case.time_zone:
         parts.append(f"study in the time zone {case.time_zone}")
     parts += [f"protocol: {name} = {_plain(value)}" for name, value in _leaves(case.changes or {})]
-    parts += [f"asked for: {name} = {_plain(value)}" for name, value in (case.asked or {}).items()]
+    parts += [f"query: {name} = {_plain(value)}" for name, value in (case.query or {}).items()]
     return "; ".join(parts) or "one infusion"
 
 
 def then(case: Case) -> str:
-    """What the answers say."""
+    """The expected answers."""
     if case.refused:
         code = FaultCode(case.refused)
         return f"refused, `{code.value}`: {SENTENCES[code]}"
-    return "; ".join(f"{_coded(wanted)}: **{_answer(wanted, value)}**" for wanted, value in (case.expect or {}).items())
+    return "; ".join(
+        f"{_coded(reading)}: **{_answer(reading, value)}**" for reading, value in (case.expect or {}).items()
+    )
 
 
-def _answer(wanted: str, value: Any) -> str:
-    if value in NOTHING and not wanted.startswith("left out"):
-        return f"{'not evaluable' if 'responder' in wanted else 'none'} (`{value}`)"
-    return _said(value)
+def _answer(reading: str, value: Any) -> str:
+    if value in NOTHING and not reading.startswith("left out"):
+        return f"{'not evaluable' if 'responder' in reading else 'none'} (`{value}`)"
+    return _text(value)
 
 
 def _recorded(patient: Patient) -> Iterable[str]:
@@ -46,13 +48,13 @@ def _recorded(patient: Patient) -> Iterable[str]:
         yield f"first infusion in the calendar on {patient.first_infusion}"
     if tuple(patient.infusions) != (0,):
         yield "; ".join(_infusions(patient.infusions))
-    named = {"CK": patient.ck, "MMT": patient.mmt, "ADL": patient.adl} | dict(patient.others or {})
-    for code, values in named.items():
+    values_of = {"CK": patient.ck, "MMT": patient.mmt, "ADL": patient.adl} | dict(patient.others or {})
+    for code, values in values_of.items():
         if values:
             limit = "" if code != "CK" or patient.limit == Patient.limit else f" (upper limit {patient.limit:g})"
             yield f"{code} {', '.join(_value(value) for value in values)}{limit}"
-    for each in patient.events:
-        yield _event(each)
+    for event in patient.events:
+        yield _event(event)
     if patient.immunosuppressant_from is not None:
         yield f"azathioprine from {_day(patient.immunosuppressant_from)}"
     for first, last, dose in patient.prednisolone:
@@ -73,12 +75,12 @@ def _infusions(infusions: Sequence[Infusion | Day]) -> Iterable[str]:
         yield from map(_infusion, infusions)
 
 
-def _infusion(given: Infusion | Day) -> str:
-    each = given if isinstance(given, Infusion) else Infusion(day=given)
-    course = f", sent as course {each.course}" if each.course else ""
-    status = f" ({each.status})" if each.status else ""
-    dose = "" if each.dose is None else f"{each.dose:g} {each.unit} of "
-    return f"{dose}{each.product} on {_day(each.day, each.at)}{course}{status}"
+def _infusion(recorded: Infusion | Day) -> str:
+    infusion = recorded if isinstance(recorded, Infusion) else Infusion(day=recorded)
+    course = f", sent as course {infusion.course}" if infusion.course else ""
+    status = f" ({infusion.status})" if infusion.status else ""
+    dose = "" if infusion.dose is None else f"{infusion.dose:g} {infusion.unit} of "
+    return f"{dose}{infusion.product} on {_day(infusion.day, infusion.at)}{course}{status}"
 
 
 def _value(recorded: Recorded) -> str:
@@ -94,17 +96,17 @@ def _value(recorded: Recorded) -> str:
         f"number {value.id}": value.id,
         f"{value.status}": value.status,
     }
-    said = ", ".join(detail for detail, present in details.items() if present)
-    return f"{number} on {_day(value.day, value.at)}{f' ({said})' if said else ''}"
+    details_text = ", ".join(detail for detail, present in details.items() if present)
+    return f"{number} on {_day(value.day, value.at)}{f' ({details_text})' if details_text else ''}"
 
 
-def _event(one: Event) -> str:
-    when = "of unknown onset" if one.day is None else f"on {_day(one.day, one.at)}"
+def _event(event: Event) -> str:
+    when = "of unknown onset" if event.day is None else f"on {_day(event.day, event.at)}"
     relations = {True: "related: yes", False: "related: no", None: "relation not given"}
-    related = relations.get(one.related, f"relation {one.related}")
-    serious = {True: ", serious", False: "", None: ", seriousness not given"}[one.serious]
-    severity = "" if one.severity is None else f", {one.severity}"
-    return f"{one.term} {when} ({related}{serious}{severity}{f', {one.status}' if one.status else ''})"
+    related = relations.get(event.related, f"relation {event.related}")
+    serious = {True: ", serious", False: "", None: ", seriousness not given"}[event.serious]
+    severity = "" if event.severity is None else f", {event.severity}"
+    return f"{event.term} {when} ({related}{serious}{severity}{f', {event.status}' if event.status else ''})"
 
 
 def _day(day: Day, at: str | None = None) -> str:
@@ -134,7 +136,7 @@ def _coded(phrase: str) -> str:
     return FLAG.sub(lambda found: f"`{found.group()}`", _html(phrase))
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -144,9 +146,9 @@ def _said(value: Any) -> str:
     if isinstance(value, tuple):
         *words, low, high = value
         if low is None and high is None:
-            return ", ".join([*(_said(word) for word in words), "none"])
-        limits = f"{'open' if low is None else _said(low)} to {'open' if high is None else _said(high)}"
-        return ", ".join([*(_said(word) for word in words), limits])
+            return ", ".join([*(_text(word) for word in words), "none"])
+        limits = f"{'open' if low is None else _text(low)} to {'open' if high is None else _text(high)}"
+        return ", ".join([*(_text(word) for word in words), limits])
     if isinstance(value, float):
         return f"{value:.7g}"
     return f"`{value}`" if CODE.fullmatch(str(value)) else str(value)
