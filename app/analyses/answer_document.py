@@ -68,7 +68,9 @@ def report_model() -> type[BaseModel]:
     parts: dict[str, Any] = {
         question.name: (_part_model(question.answer_type), Field(description=question.title)) for question in REPORTED
     }
-    analyses = create_model("Analyses", __base__=Result, __doc__="The answers by name.", **parts)
+    analyses = create_model(
+        "Analyses", __base__=Result, __doc__="The answers to the questions of the report, each under its name.", **parts
+    )
     return create_model(
         "ReportDocument",
         __base__=Header,
