@@ -1,4 +1,7 @@
-"""One short module per question: derive, estimate, say who was left out and why."""
+"""The questions that can be asked of a study, by name, and the report that answers several of them.
+
+Each question has a module: it derives values, estimates, and counts the patients left out by reason.
+"""
 
 from app.analyses import baseline_table, ck_change, response_rates, specification_curve, weekly_change
 from app.analyses.answer import Answer, Options, Question
@@ -38,7 +41,7 @@ QUESTIONS: dict[str, Question] = {
     )
 }
 REPORTED = tuple(question for question in QUESTIONS.values() if question.in_report)
-"""The questions that the whole report answers."""
+"""The questions that the report answers."""
 
 
 def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> Answer:
@@ -47,7 +50,7 @@ def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> A
 
 
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
-    """The answers to the questions of the whole report, with the flow of patients."""
+    """The answers to the questions of the report, with the flow of patients."""
     study = DerivedStudy(cohort, protocol)
     return report_of(study, {question.name: question.ask(study, options) for question in REPORTED})
 

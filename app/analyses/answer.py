@@ -1,7 +1,7 @@
-"""How a question becomes an answer: it is asked of each (sub)group, and the part that all answers share is added.
+"""Questions and answers: the options of a question, the context it is answered in, and the fields of every answer.
 
-The shared part says how many patients there are, who was left out and why, what was flagged, and by which conventions
-and definitions the results were computed.
+A question is answered for each (sub)group, and the part that all answers share is added: how many patients there are,
+who was left out and why, which flags were counted, and which conventions and definitions the results follow.
 """
 
 from collections import Counter
@@ -102,7 +102,7 @@ class Definition(Result):
 
     @classmethod
     def of_rule(cls, rule: ResponseRule) -> Self:
-        """A response rule; its measure stands beside it in every answer."""
+        """A response rule without its measure, which every answer gives in a field next to it."""
         return cls(id=rule.id, parameters=rule.model_dump(mode="json", exclude={"id", "measure"}))
 
 
@@ -121,7 +121,7 @@ class Populations(Result):
 Group = Annotated[
     dict[str, str | None] | None,
     Field(
-        description="The subgroup, where `by` was asked for; a value of null holds the patients who have none.",
+        description="The subgroup, where `by` is given; null as its value means the patients without the attribute.",
         examples=[{"diagnosis": "polymyositis"}],
         exclude_if=lambda group: group is None,
     ),
@@ -129,7 +129,7 @@ Group = Annotated[
 
 
 class Grouped(Result):
-    """Something that belongs to one subgroup where subgroups were asked for."""
+    """A row that belongs to one subgroup where `by` is given."""
 
     group: Group = None
 
@@ -141,19 +141,23 @@ class Contribution(Result):
 
 
 def not_listed(patients: object) -> bool:
-    """Whether the patients were not asked for, so that the field is left out of the answer."""
+    """Whether a list of patients was not requested, so that the field is left out of the answer."""
     return patients is None
 
 
 class Excluded(Grouped):
-    """Patients left out of one estimate for one reason; with those included they add up to all of the group."""
+    """Patients left out of one estimate for one reason; these and the included patients are the whole group."""
 
     reason: str = Field(
-        description="Why: one of " + ", ".join(f"`{code}`" for code in ExclusionReason) + ".", examples=["no_baseline"]
+        description="The reason: one of " + ", ".join(f"`{code}`" for code in ExclusionReason) + ".",
+        examples=["no_baseline"],
     )
-    measure: str = Field(description="The measure whose estimate lacks them.", examples=["CK"])
+    measure: str = Field(description="The measure of the estimate.", examples=["CK"])
     week: int | None = Field(
-        default=None, exclude_if=lambda week: week is None, description="The week, where one is meant.", examples=[4]
+        default=None,
+        exclude_if=lambda week: week is None,
+        description="The week, where the estimate is of one week.",
+        examples=[4],
     )
     definition: Definition | None = Field(
         default=None,
@@ -170,68 +174,71 @@ class Excluded(Grouped):
 
 
 class Flag(Grouped):
-    """Something that was noticed and counted, and did not leave a patient out by itself."""
+    """Something that was noticed and counted. A flag alone leaves no patient out."""
 
     code: str = Field(
-        description="What: one of " + ", ".join(f"`{code}`" for code in FlagCode) + ".", examples=["duplicate_draw"]
+        description="What was noticed: one of " + ", ".join(f"`{code}`" for code in FlagCode) + ".",
+        examples=["duplicate_draw"],
     )
     measure: str | None = Field(
         default=None,
         exclude_if=lambda measure: measure is None,
-        description="The measure, where one is meant.",
+        description="The measure, where the flag is of one measure.",
         examples=["CK"],
     )
     count: int = Field(description="How many records, events or patients.", examples=[0])
 
 
 class Caveat(Result):
-    """A reason for caution that a machine can read."""
+    """A reason for caution, as a code and a sentence."""
 
     code: str = Field(description="Stable code.", examples=["uncontrolled_pre_post"])
-    text: str = Field(description="The same in a sentence.", examples=[CAVEATS["uncontrolled_pre_post"]])
+    text: str = Field(description="The caveat as a sentence.", examples=[CAVEATS["uncontrolled_pre_post"]])
 
 
 class AppliedProfile(Result):
-    """The package whose documented defaults are in force, switch by switch."""
+    """The package whose documented defaults are in force, convention by convention."""
 
     name: ProfileName = Field(description="The package.", examples=["R"])
     set: tuple[str, ...] = Field(
-        description="Conventions that are the package's defaults here; one that was asked for beside the profile is "
-        "not among them.",
+        description="Conventions that have the package's default here; a convention that the request itself gives is "
+        "not in this list.",
         examples=[["median", "interval"]],
     )
     unverified: tuple[str, ...] = Field(
-        description="Of these, the ones that could be checked neither against the package nor its documentation.",
+        description="Of these, the ones that could be checked neither with the package nor in its documentation.",
         examples=[[]],
     )
     not_offered: tuple[str, ...] = Field(
-        description="Conventions that the package has no default for; they are as the protocol declares them.",
+        description="Conventions for which the package has no default; the protocol's apply.",
         examples=[[]],
     )
 
 
 class Answer(Result):
-    """The part of an answer that the question decides; the study, revision and provenance are added when it is sent."""
+    """The part of an answer that the question gives; study, revision and provenance are added when it is sent."""
 
     analysis: str = Field(description="The question.", examples=["response-rates"])
     populations: Populations = Field(description="The populations.")
-    by: str | None = Field(description="What subgroups were formed by; null for none.", examples=[None, "diagnosis"])
+    by: str | None = Field(
+        description="The attribute by which subgroups were formed; null for none.", examples=[None, "diagnosis"]
+    )
     level: float = Field(description="Confidence level of every interval.", examples=[0.95])
     conventions: Conventions = Field(description="The statistical conventions in force.")
     profile: AppliedProfile | None = Field(
         default=None,
         exclude_if=lambda profile: profile is None,
-        description="The package whose defaults they are, where `profile` was asked for.",
+        description="The package whose defaults they are, where `profile` is given.",
         examples=[None],
     )
     definitions: tuple[Definition, ...] = Field(description="The definitions that all results share.", examples=[[]])
-    excluded: tuple[Excluded, ...] = Field(description="Who was left out, counted by reason.", examples=[[]])
-    flags: tuple[Flag, ...] = Field(description="What was noticed, counted.", examples=[[]])
+    excluded: tuple[Excluded, ...] = Field(description="Patients left out, counted by reason.", examples=[[]])
+    flags: tuple[Flag, ...] = Field(description="What was noticed, with counts.", examples=[[]])
     caveats: tuple[Caveat, ...] = Field(description="Reasons for caution.", examples=[[]])
 
 
 def _true_or_false(value: object) -> object:
-    """`true` or `false` of a query, and no other word for them."""
+    """Accept `true` and `false` in a query, and no other word."""
     return {"true": True, "false": False}.get(value, _NO_FLAG) if isinstance(value, str) else value
 
 
@@ -240,7 +247,7 @@ TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
 
 
 class Options(Part):
-    """What a question may be asked with; a convention that is left out is the protocol's."""
+    """The options of every question; for a convention that is left out the protocol's applies."""
 
     level: float = Field(
         default=0.95, ge=0.5, le=0.9999, description="Confidence level of the intervals.", examples=[0.95]
@@ -265,30 +272,30 @@ class Options(Part):
     )
     profile: ProfileName | None = Field(
         default=None,
-        description="Set every switch to the default that this package documents; a convention that is asked for "
-        "beside it stands above it.",
+        description="Set every convention to the default that this package documents; a convention that is given in "
+        "addition has priority.",
         examples=["R"],
     )
     patients: TrueOrFalse = Field(
         default=False,
-        description="List what each patient contributes beside the results. These have no such list: "
+        description="Also list what each patient contributes. These questions have no such list: "
         "`baseline-table`, `ck-normal-groups`, `caveats`, `comparisons`, `repeated-measures`, `planning` and "
-        "`what-is-missing`, which lists patients in any case.",
+        "`what-is-missing` (which always lists patients).",
         examples=[False],
     )
 
     def conventions(self, declared: Conventions) -> Conventions:
-        """The protocol's conventions, over them those of the profile, over them those that were asked for."""
+        """The conventions in force: those that were given, else those of the profile, else the protocol's."""
         if self.profile is not None:
             declared = under_profile(declared, self.profile)
-        asked = {name: value for name in Conventions.model_fields if (value := getattr(self, name)) is not None}
-        return declared.model_copy(update=asked)
+        given = {name: value for name in Conventions.model_fields if (value := getattr(self, name)) is not None}
+        return declared.model_copy(update=given)
 
     def applied_profile(self) -> AppliedProfile | None:
-        """What the profile has set, where one was asked for."""
+        """Which conventions the profile sets; None without a profile."""
         if self.profile is None:
             return None
-        settings = {name: s for name, s in PROFILES[self.profile].items() if getattr(self, name) is None}
+        settings = {name: setting for name, setting in PROFILES[self.profile].items() if getattr(self, name) is None}
         return AppliedProfile(
             name=self.profile,
             set=tuple(settings),
@@ -299,10 +306,10 @@ class Options(Part):
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a question finds in one (sub)group.
+    """What a question gives for one (sub)group.
 
-    `results` holds the rows of each list of the answer by the name of its field. `caveats` and `fields` (such as a
-    count) are those of the whole answer that depend on what was found.
+    `results` has the rows of each list of the answer, by the name of its field. `caveats` and `fields` (such as a
+    count) belong to the whole answer and depend on the results.
     """
 
     results: Mapping[str, Sequence[Result]] = field(default_factory=dict)
@@ -314,7 +321,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What an answer says once, whatever the subgroups: its caveats, its definition, and `fields` of its own."""
+    """What an answer says once for all subgroups: its caveats, its definition, and further `fields`."""
 
     caveats: Sequence[str] = ()
     definition: Definition | None = None
@@ -322,7 +329,7 @@ class Basis:
 
 
 class CurveConventions(TypedDict):
-    """The parameters that every estimate of a survival curve takes."""
+    """The parameters of every estimate of a survival curve."""
 
     level: float
     interval: SurvivalInterval
@@ -332,7 +339,7 @@ class CurveConventions(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One (sub)group to answer a question on, the `whole` study it belongs to, and what the question was asked with."""
+    """The (sub)group for which a question is answered, the `whole` study that it belongs to, and the options."""
 
     study: DerivedStudy
     whole: DerivedStudy
@@ -342,7 +349,7 @@ class Context:
 
     @classmethod
     def of(cls, study: DerivedStudy, options: Options, group: dict[str, str | None] | None = None) -> Self:
-        """A study with the conventions that are asked for, else its protocol's."""
+        """The context of a study; the options decide the conventions in force."""
         return cls(study, study, options, options.conventions(study.protocol.conventions), group)
 
     @property
@@ -357,22 +364,26 @@ class Context:
 
     @property
     def listed(self) -> bool:
-        """Whether it is asked what each patient contributes."""
+        """Whether the answer lists what each patient contributes."""
         return self.options.patients
 
     def options_as(self, kind: type[OwnOptions]) -> OwnOptions:
-        """The options of a question that takes more than the common ones; the whole report gives the common ones."""
+        """The options as the type of one question; where only the common ones are given, the others have defaults."""
         return self.options if isinstance(self.options, kind) else kind(**dict(self.options))
 
     @property
     def curve(self) -> CurveConventions:
         """The conventions of survival curves."""
-        asked = self.conventions
-        return {"level": self.level, "interval": asked.interval, "median": asked.median, "plateau": asked.plateau}
+        return {
+            "level": self.level,
+            "interval": self.conventions.interval,
+            "median": self.conventions.median,
+            "plateau": self.conventions.plateau,
+        }
 
     @property
     def proportion_methods(self) -> tuple[str, ...]:
-        """The methods of the intervals of a proportion: the convention in force, and Wilson beside it."""
+        """The methods of the intervals of a proportion: the convention in force, then Wilson."""
         return tuple(dict.fromkeys((self.conventions.proportion, "wilson")))
 
     @property
@@ -382,11 +393,11 @@ class Context:
 
     @property
     def untreated(self) -> list[ExclusionReason | None]:
-        """The reason of each patient who is not in the safety set."""
+        """The reason for each patient who is not in the safety set; None for the others."""
         return [None if treated else ExclusionReason.NOT_TREATED for treated in self.study.safety]
 
     def subgroups(self) -> "Iterator[Context]":
-        """The study itself, or one part for each value of an attribute in code-point order, those without it last."""
+        """The study itself; with `by`, one part for each value in code-point order, then the patients without one."""
         by = self.options.by
         if by is None:
             yield self
@@ -402,9 +413,9 @@ class Context:
         definition: Definition | None = None,
         estimate: str | None = None,
     ) -> list[Excluded]:
-        """The patients with a reason, counted, in the order of `ExclusionReason`; None is a patient included.
+        """The number of patients for each reason, in the order of `ExclusionReason`; None means included.
 
-        Raises `ValueError` for a reason that is not one of these.
+        Raises `ValueError` for a reason that is not in `ExclusionReason`.
         """
         counts = Counter(reasons)
         _refuse_unknown(counts, {None, *ExclusionReason})
@@ -423,7 +434,7 @@ class Context:
         ]
 
     def flags(self, counts: Mapping[FlagCode, int], measure: str) -> list[Flag]:
-        """Counts as flags, in the order of `FlagCode`; raises `ValueError` for a code that is not one of these."""
+        """Counts as flags, in the order of `FlagCode`; raises `ValueError` for a code that is not in `FlagCode`."""
         _refuse_unknown(counts, {*FlagCode})
         return [
             Flag(group=self.group, code=code, measure=measure, count=counts[code])
@@ -434,9 +445,9 @@ class Context:
     def flags_of(
         self, measure: str, more: Mapping[FlagCode, int] | None = None, *, upper_limits: bool = True
     ) -> list[Flag]:
-        """What was noticed of a measure: its records, the old baselines of the efficacy set, and `more`.
+        """The flags of a measure: of its records, of old baselines in the efficacy set, and `more`.
 
-        Results without an upper limit are not flagged for a question that needs none (`upper_limits` is false).
+        `upper_limits` is false for a question that needs no upper limits: results without one are then not flagged.
         """
         study = self.study
         too_old = int((study.baseline_too_old(measure) & study.efficacy).sum())
@@ -447,7 +458,7 @@ class Context:
 
 
 def _refuse_unknown(codes: Iterable[str | None], known: set[Any]) -> None:
-    """A code without a place in the answers must not disappear from them."""
+    """Raise `ValueError` for an unknown code, which the answer would otherwise not show."""
     if unknown := {*codes} - known:
         raise ValueError(f"no answer has the code {', '.join(map(str, unknown))}")
 
@@ -458,10 +469,10 @@ def values_of(study: DerivedStudy, by: By) -> list[str | None]:
 
 
 def groups_by(study: DerivedStudy, by: By) -> dict[str | None, Bools]:
-    """Who has each value of an attribute: the values in code-point order, last None for those who have none."""
+    """The patients with each value of an attribute, in code-point order; last, as None, those without one."""
     values = values_of(study, by)
-    found = sorted({value for value in values if value is not None}) + ([None] if None in values else [])
-    return {each: np.array([value == each for value in values], dtype=np.bool_) for each in found}
+    groups = sorted({value for value in values if value is not None}) + ([None] if None in values else [])
+    return {group: np.array([value == group for value in values], dtype=np.bool_) for group in groups}
 
 
 def populations(study: DerivedStudy) -> Populations:
@@ -469,10 +480,10 @@ def populations(study: DerivedStudy) -> Populations:
     return Populations(all=len(study.cohort), safety=int(study.safety.sum()), efficacy=int(study.efficacy.sum()))
 
 
-def shared_part(name: str, whole: Context, found: Sequence[Findings], basis: Basis) -> dict[str, Any]:
-    """What every answer carries beside its results: the fields of `Answer`."""
-    own = () if basis.definition is None else (basis.definition,)
-    caveats = (*basis.caveats, *(code for each in found for code in each.caveats))
+def shared_part(name: str, whole: Context, findings: Sequence[Findings], basis: Basis) -> dict[str, Any]:
+    """The fields that every answer has: those of `Answer`."""
+    definition = () if basis.definition is None else (basis.definition,)
+    caveats = (*basis.caveats, *(code for each in findings for code in each.caveats))
     return {
         "analysis": name,
         "populations": populations(whole.study),
@@ -480,15 +491,15 @@ def shared_part(name: str, whole: Context, found: Sequence[Findings], basis: Bas
         "level": whole.level,
         "conventions": whole.conventions,
         "profile": whole.options.applied_profile(),
-        "definitions": (*_common_definitions(whole.protocol), *own),
-        "excluded": tuple(row for each in found for row in each.excluded),
-        "flags": tuple(row for each in found for row in each.flags),
+        "definitions": (*_common_definitions(whole.protocol), *definition),
+        "excluded": tuple(row for each in findings for row in each.excluded),
+        "flags": tuple(row for each in findings for row in each.flags),
         "caveats": tuple(Caveat(code=code, text=CAVEATS[code]) for code in caveats),
     }
 
 
 def _common_definitions(protocol: Protocol) -> tuple[Definition, ...]:
-    """What all answers rest on: the treatment, the baseline, the visits, the scales, the upper limits."""
+    """The definitions that every answer uses: treatment, baseline, visits, scales, upper limits."""
     parts: list[tuple[str, dict[str, Any]]] = [
         ("courses_by_gap", protocol.treatment.model_dump(mode="json")),
         ("last_on_or_before_day_0", protocol.baseline.model_dump(mode="json")),
@@ -501,12 +512,11 @@ def _common_definitions(protocol: Protocol) -> tuple[Definition, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question: its name in the address, what it asks, the type of its answer and how it is answered.
+    """One question: its name in the address, its title, the type of its answer, and the functions that answer it.
 
-    `find` answers it on one (sub)group, and `basis` gives what the answer says once. A question that `compares_groups`
-    is asked of the whole study once and forms the subgroups itself. `options_type` names the options that it takes
-    beside the common ones. The whole report answers the questions that are `in_report`; the others are asked for by
-    name.
+    `find` answers it for one (sub)group, and `basis` gives what the answer says once. A question that
+    `compares_groups` is answered once for the whole study and forms the subgroups itself. `options_type` has the common
+    options and those of this question. The report answers the questions that are `in_report`.
     """
 
     name: str
@@ -519,15 +529,15 @@ class Question:
     compares_groups: bool = False
 
     def ask(self, study: DerivedStudy, options: Options) -> Answer:
-        """The answer: the rows of the groups one after the other, and the shared part."""
+        """The answer: the rows of all groups in order, and the shared part."""
         whole = Context.of(study, options)
-        found = [self.find(each) for each in ([whole] if self.compares_groups else whole.subgroups())]
+        findings = [self.find(context) for context in ([whole] if self.compares_groups else whole.subgroups())]
         basis = self.basis(whole)
-        parts = shared_part(self.name, whole, found, basis) | dict(basis.fields)
-        for each in found:
-            parts |= each.fields
+        parts = shared_part(self.name, whole, findings, basis) | dict(basis.fields)
+        for group in findings:
+            parts |= group.fields
         rows: dict[str, Any] = {name: [] for name in self.answer_type.model_fields if name not in parts}
-        for each in found:
-            for name, own in each.results.items():
-                rows[name] += own
+        for group in findings:
+            for name, group_rows in group.results.items():
+                rows[name] += group_rows
         return self.answer_type(**parts, **rows)

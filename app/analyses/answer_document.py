@@ -1,4 +1,4 @@
-"""Answers as the JSON documents that clients read: what identifies the data comes first, then the answer."""
+"""Answers and the report as JSON documents: first the header that identifies the data, then the answer."""
 
 import json
 from functools import cache
@@ -12,9 +12,9 @@ from app.analyses.report import FlowStep
 from app.estimate.results import Result
 
 _SHARED = {"populations"}
-"""What the whole report says once and its single answers therefore leave out."""
+"""What the report says once, so that its answers leave it out."""
 _LAST = ("excluded", "flags", "caveats")
-"""What stands after the results."""
+"""The fields that follow the results."""
 
 
 class Provenance(Result):
@@ -23,31 +23,33 @@ class Provenance(Result):
     protocol: str = Field(description="Digest of the protocol.", examples=["sha256:6f29e5f4..."])
     protocol_id: str = Field(description="Name of the protocol.", examples=["seed-2008"])
     protocol_changed_after_first_outcome: bool | None = Field(
-        description="Whether the protocol in force was declared after the first outcome had arrived; null where "
-        "nothing is stored.",
+        description="Whether the protocol in force was declared after the first outcome was stored; null for data "
+        "that are not stored.",
         examples=[False],
     )
     data: str = Field(
-        description="Digest of the facts that were read, whatever their order of arrival.",
+        description="Digest of the facts that were read; it does not depend on their order of arrival.",
         examples=["sha256:7f50196a..."],
     )
     software: str = Field(description="Name and version of the service.", examples=["myoresponse 0.1.0"])
 
 
 class Header(Result):
-    """Which study, as it stood when, and from what."""
+    """Which study was read, at which revision, and from what the answer was computed."""
 
-    study: str | None = Field(description="The study; null for data that were not stored.", examples=["demo"])
+    study: str | None = Field(description="The study; null for data that are not stored.", examples=["demo"])
     revision: int | None = Field(
-        description="The revision that was read; null for data that were not stored.", examples=[16]
+        description="The revision that was read; null for data that are not stored.", examples=[16]
     )
-    as_of: str | None = Field(description="When that revision was received.", examples=["2026-11-22T10:00:00Z"])
+    as_of: str | None = Field(
+        description="The time at which that revision was received.", examples=["2026-11-22T10:00:00Z"]
+    )
     provenance: Provenance = Field(description="Protocol, data and software.")
 
 
 @cache
 def frame_model(answer_type: type[Answer]) -> type[BaseModel]:
-    """The model of a single answer as it is sent, for the documentation."""
+    """The model of one answer as it is sent, for the description of the API."""
     name = f"{answer_type.__name__.removesuffix('Answer')}Answer"
     return create_model(name, __base__=(answer_type, Header), __doc__=answer_type.__doc__)
 
@@ -62,30 +64,32 @@ def _part_model(answer_type: type[Answer]) -> type[BaseModel]:
 
 @cache
 def report_model() -> type[BaseModel]:
-    """The model of the whole report as it is sent, for the documentation."""
+    """The model of the report as it is sent, for the description of the API."""
     parts: dict[str, Any] = {
         question.name: (_part_model(question.answer_type), Field(description=question.title)) for question in REPORTED
     }
-    analyses = create_model("Analyses", __base__=Result, __doc__="Every answer by name.", **parts)
+    analyses = create_model(
+        "Analyses", __base__=Result, __doc__="The answers to the questions of the report, each under its name.", **parts
+    )
     return create_model(
         "ReportDocument",
         __base__=Header,
-        __doc__="The whole report: every answer of one study at one revision.",
+        __doc__="The report: the answers about one study at one revision.",
         populations=(Populations, Field(description="The populations.")),
         flow=(tuple[FlowStep, ...], Field(description="From all patients to each estimate.", examples=[[]])),
         analyses=(analyses, Field(description="The answers by name.")),
     )
 
 
-def frame(header: Header, answer: Answer, **beside: Result) -> bytes:
-    """A single answer as JSON; `beside` are further parts that stand between the header and the answer."""
+def frame(header: Header, answer: Answer, **more: Result) -> bytes:
+    """One answer as JSON; `more` are further parts between the header and the answer."""
     body = _ordered(answer)
-    more = {name: part.model_dump(mode="json") for name, part in beside.items()}
-    return _json({"analysis": body.pop("analysis"), **header.model_dump(mode="json"), **more, **body})
+    parts = {name: part.model_dump(mode="json") for name, part in more.items()}
+    return _json({"analysis": body.pop("analysis"), **header.model_dump(mode="json"), **parts, **body})
 
 
 def report_document(header: Header, report: Report) -> bytes:
-    """The whole report as JSON."""
+    """The report as JSON."""
     return _json(
         {
             **header.model_dump(mode="json"),
@@ -97,7 +101,7 @@ def report_document(header: Header, report: Report) -> bytes:
 
 
 def _ordered(answer: Answer, without: set[str] | None = None) -> dict[str, Any]:
-    """The answer as JSON values, the results before what was left out and flagged."""
+    """The answer as JSON values, the results before `excluded`, `flags` and `caveats`."""
     body = answer.model_dump(mode="json", exclude=without)
     return body | {name: body.pop(name) for name in _LAST}
 

@@ -1,4 +1,4 @@
-"""Who the patients are: demographics, disease, treatment, baseline values, values and doses by visit, visits kept."""
+"""The baseline table: demographics, disease, treatment, baseline values, values and doses by visit, visits kept."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -25,7 +25,7 @@ class Category(Result):
     """Patients with one value of a category."""
 
     value: str = Field(description="The value.", examples=["female"])
-    count: int = Field(description="Patients who have it.", examples=[10])
+    count: int = Field(description="Patients with this value.", examples=[10])
     rate: Number | None = Field(description="Share of the patients for whom the value is known.", examples=[0.625])
 
 
@@ -33,23 +33,23 @@ class TableRow(Grouped):
     """One row of the table: a number summarised over patients, or a category counted."""
 
     section: Section = Field(description="Part of the table.", examples=["baseline"])
-    variable: str = Field(description="What is described.", examples=["CK"])
+    variable: str = Field(description="The variable.", examples=["CK"])
     unit: str | None = Field(description="Its unit.", examples=["U/L"])
     week: int | None = Field(
-        description="Week of the visit; 0 is the baseline; null where no visit is meant.", examples=[0]
+        description="Week of the visit; 0 is the baseline; null for a row without a visit.", examples=[0]
     )
     n: int = Field(description="Treated patients for whom it is known.", examples=[16])
-    missing: int = Field(description="Treated patients for whom it is not.", examples=[0])
+    missing: int = Field(description="Treated patients for whom it is unknown.", examples=[0])
     summary: Summary | None = Field(default=None, description="Distribution of a number.", examples=[None])
     categories: tuple[Category, ...] | None = Field(
         default=None,
-        description="Counts of a category; `kept` of a visit is one with a value in its window.",
+        description="Counts of a category; a visit is `kept` where there is a value in its window.",
         examples=[None],
     )
 
 
 class RecordCount(Grouped):
-    """How many records of one measure the study holds, used or not."""
+    """How many records of one measure the study has, used in an analysis or not."""
 
     measure: str = Field(description="The measure.", examples=["CK"])
     count: int = Field(description="Records.", examples=[467])
@@ -64,7 +64,7 @@ class BaselineTable(Answer):
 
 
 def baseline_table(context: Context) -> Findings:
-    """The table over the safety set."""
+    """The table for the safety set."""
     study, measures = context.study, _measures(context.whole)
     flags = [flag for measure in measures for flag in context.flags_of(measure, _too_old(study, measure))]
     not_convertible = prednisolone(study.cohort, study.exposure, 0).not_convertible
@@ -76,7 +76,7 @@ def baseline_table(context: Context) -> Findings:
 
 
 def _too_old(study: DerivedStudy, measure: str) -> dict[FlagCode, int]:
-    """Old baselines of all treated patients: the table is not of the efficacy set."""
+    """The flag that counts old baselines in the safety set."""
     return {FlagCode.BASELINE_TOO_OLD: int(study.baseline_too_old(measure).sum())}
 
 
@@ -105,7 +105,9 @@ def _rows(context: Context, measures: Sequence[str]) -> Iterator[TableRow]:
     for measure in measures:
         for week in weeks:
             kept = ~np.isnan(study.at_week(measure, week)[treated])
-            yield _category(context, "visits_kept", measure, week, ["kept" if one else "missed" for one in kept])
+            yield _category(
+                context, "visits_kept", measure, week, ["kept" if is_kept else "missed" for is_kept in kept]
+            )
 
 
 def _records(context: Context) -> Iterator[RecordCount]:
@@ -134,7 +136,7 @@ def _people(context: Context) -> Iterator[TableRow]:
 
 
 def _measures(study: DerivedStudy) -> list[str]:
-    """The analytes and instruments that the cohort has any value of and whose scale is known."""
+    """The analytes and instruments with a known scale of which the cohort has a value."""
     labs = [code for i, code in enumerate(LAB_CODES) if (study.cohort.labs.code == i).any()]
     scores = [
         code
@@ -194,7 +196,7 @@ def _category(
 
 QUESTION = Question(
     "baseline-table",
-    "Who are the patients, and what was recorded of them?",
+    "What are the characteristics of the patients, and what was recorded?",
     BaselineTable,
     baseline_table,
     lambda _: Basis(("definitions_are_ours",)),

@@ -1,4 +1,4 @@
-"""Whether ln(CK) fell more in the weeks after treatment than in the weeks before it."""
+"""Before/after comparison: whether ln(CK) fell more in the weeks after treatment than in the weeks before it."""
 
 from collections.abc import Sequence
 
@@ -32,25 +32,25 @@ class Period(Result):
     weeks: tuple[int, int] = Field(description="First and last week.", examples=[[-4, 0]])
     mean: Number | None = Field(description="Mean change of ln(CK).", examples=[-0.097330051834])
     geometric_mean_ratio: Number | None = Field(
-        description="exp(mean): CK at the end over CK at the start.", examples=[0.907256515036]
+        description="exp(mean): CK at the end divided by CK at the start.", examples=[0.907256515036]
     )
     reason: WhyNull = None
-    intervals: tuple[Interval, ...] = Field(description="Of the mean and of the ratio.", examples=[[]])
+    intervals: tuple[Interval, ...] = Field(description="Intervals of the mean and of the ratio.", examples=[[]])
 
 
 class ChangeOfChange(Result):
-    """The change after minus the change before: ln C(after) - 2 ln C(0) + ln C(before), one number a patient."""
+    """The change after minus the change before: ln C(after) - 2 ln C(0) + ln C(before), for each patient."""
 
     mean: Number | None = Field(description="Mean of the differences.", examples=[-1.408388201483])
     median: Number | None = Field(description="Median of the differences.", examples=[-1.192753362065])
     sd: Number | None = Field(description="Standard deviation of the differences.", examples=[0.5468])
     ratio_of_ratios: Number | None = Field(
-        description="exp(mean): the ratio after over the ratio before.", examples=[0.2445]
+        description="exp(mean): the ratio after divided by the ratio before.", examples=[0.2445]
     )
     reason: WhyNull = None
     tests: tuple[TestResult, ...] = Field(description="One-sample t test, then signed-rank test.", examples=[[]])
     intervals: tuple[Interval, ...] = Field(
-        description="Of the mean, the pseudomedian and the ratio of ratios.", examples=[[]]
+        description="Intervals of the mean, the pseudomedian and the ratio of ratios.", examples=[[]]
     )
 
 
@@ -78,7 +78,7 @@ class BeforeAfter(Grouped):
 class CkChange(Answer):
     """The before/after comparison of ln(CK)."""
 
-    results: tuple[BeforeAfter, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    results: tuple[BeforeAfter, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
 
 
 def ck_change(context: Context) -> Findings:
@@ -163,7 +163,7 @@ def _difference(difference: Floats, context: Context) -> ChangeOfChange:
 
 
 def change_reasons(study: DerivedStudy, difference: Floats) -> tuple[ExclusionReason | None, ...]:
-    """Why a patient has no difference."""
+    """Why each patient has no difference; None where there is one."""
     weeks, rows = study.protocol.ck_change, study.weeks("CK")
     return first_reason(
         (

@@ -1,4 +1,4 @@
-"""All answers in one, with the flow of patients from the study to each estimate (as in CONSORT)."""
+"""The report: the answers in one document, with the flow of patients from the study to each estimate (CONSORT)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,26 +14,24 @@ from app.estimate.results import Result
 
 
 class LeftOut(Result):
-    """Patients who did not go on to a step."""
+    """Patients left out at one step, for one reason."""
 
-    reason: str = Field(description="Why.", examples=["not_treated"])
+    reason: str = Field(description="The reason.", examples=["not_treated"])
     count: int = Field(description="How many.", examples=[0])
 
 
 class FlowStep(Result):
-    """One step of the flow: those who remain and those who fell out since the step that `of` names."""
+    """One step of the flow: the patients who remain, and those left out since the step `of`."""
 
     step: str = Field(description="The step.", examples=["efficacy"])
-    of: str | None = Field(
-        description="The step whose patients it starts from; null for the first.", examples=["safety"]
-    )
+    of: str | None = Field(description="The step before it; null for the first.", examples=["safety"])
     n: int = Field(description="Patients who remain.", examples=[15])
-    reasons: tuple[LeftOut, ...] = Field(description="Who fell out, by reason.", examples=[[]])
+    reasons: tuple[LeftOut, ...] = Field(description="Patients left out, by reason.", examples=[[]])
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answers by name, what they share, and the flow."""
+    """The answers by name, the populations, and the flow."""
 
     populations: Populations
     flow: tuple[FlowStep, ...]
@@ -41,12 +39,12 @@ class Report:
 
 
 def report_of(study: DerivedStudy, answers: Mapping[str, Answer]) -> Report:
-    """The report of answers that were given on one study."""
+    """The report of the answers about one study."""
     return Report(populations(study), flow(study), answers)
 
 
 def flow(study: DerivedStudy) -> tuple[FlowStep, ...]:
-    """From all patients to the patients of each estimate; at every step the reasons add up to the difference."""
+    """From all patients to the patients of each estimate; at each step the reasons add up to the difference."""
     counts = populations(study)
     steps = [
         FlowStep(step="all", of=None, n=counts.all, reasons=()),
@@ -74,13 +72,13 @@ def flow(study: DerivedStudy) -> tuple[FlowStep, ...]:
 
 
 def _from_efficacy(study: DerivedStudy, name: str, reasons: Sequence[ExclusionReason | None]) -> FlowStep:
-    kept = [reason for reason, inside in zip(reasons, study.efficacy, strict=True) if inside]
-    found = sorted({reason for reason in kept if reason is not None})
+    of_efficacy = [reason for reason, inside in zip(reasons, study.efficacy, strict=True) if inside]
+    distinct = sorted({reason for reason in of_efficacy if reason is not None})
     return FlowStep(
         step=name,
         of="efficacy",
-        n=kept.count(None),
-        reasons=tuple(LeftOut(reason=reason, count=kept.count(reason)) for reason in found),
+        n=of_efficacy.count(None),
+        reasons=tuple(LeftOut(reason=reason, count=of_efficacy.count(reason)) for reason in distinct),
     )
 
 

@@ -29,7 +29,7 @@ class Verdict(Contribution):
     """Whether one patient responded."""
 
     responder: bool | None = Field(description="The verdict; null where the rule could not judge.", examples=[True])
-    reason: str | None = Field(description="Why it could not.", examples=[None, "no_baseline"])
+    reason: str | None = Field(description="Why there is no verdict.", examples=[None, "no_baseline"])
 
 
 class ResponseRate(Grouped):
@@ -37,7 +37,7 @@ class ResponseRate(Grouped):
 
     measure: str = Field(description="The measure.", examples=["MMT"])
     definition: Definition = Field(description="The rule.")
-    primary: bool = Field(description="Whether it is the pre-declared main rule of the measure.", examples=[True])
+    primary: bool = Field(description="Whether it is the primary rule of the measure.", examples=[True])
     responders: int = Field(description="Patients who responded.", examples=[14])
     evaluable: int = Field(description="Patients whom the rule could judge.", examples=[15])
     rate: Number | None = Field(description="responders / evaluable, a fraction.", examples=[0.933333333333])
@@ -51,11 +51,11 @@ class ResponseRate(Grouped):
 class ResponseRates(Answer):
     """Response rates: k of n with exact intervals, for every declared rule."""
 
-    results: tuple[ResponseRate, ...] = Field(description="One entry a rule (and subgroup).", examples=[[]])
+    results: tuple[ResponseRate, ...] = Field(description="One entry for each rule (and subgroup).", examples=[[]])
 
 
 def response_rates(context: Context) -> Findings:
-    """Every response definition of the protocol, in its order."""
+    """The rate by every response definition of the protocol, in the order of the protocol."""
     rates: list[ResponseRate] = []
     excluded: list[Excluded] = []
     for declared in context.protocol.responses:
@@ -108,7 +108,7 @@ def _flags(context: Context) -> list[Flag]:
 
 
 def response_flags(context: Context, measures: Iterable[str], primary: Sequence[ResponseRule]) -> list[Flag]:
-    """What was noticed of some measures, among them the baselines that leave a primary rule little room."""
+    """The flags of some measures, with the baselines that are near the ceiling for a primary rule."""
     flags: list[Flag] = []
     for measure in measures:
         verdicts = [context.study.response(rule) for rule in primary if rule.measure == measure]

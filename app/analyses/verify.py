@@ -1,8 +1,8 @@
-"""Which method reproduces a figure that a paper prints, if any does.
+"""Which methods reproduce a figure that a paper prints.
 
-A printed interval is compared with every method in use at the level that was stated and, where none fits, at the other
-usual levels. What is not reproduced may be a misprint, another denominator or a method that is not tried here; the
-answer says what was tried and never what was meant.
+A printed interval is compared with every method in use at the stated level and, where none fits, at the other usual
+levels. An interval that is not reproduced may be a misprint, have another denominator or come from a method that is not
+tried here; the answer only says which methods were tried.
 """
 
 import re
@@ -33,7 +33,7 @@ def _printed(text: str) -> str:
 Printed = Annotated[
     str, AfterValidator(_printed), WithJsonSchema({"type": "string", "pattern": f"^{_PRINTED.pattern}$"})
 ]
-"""A number as it is printed, as text: its decimals count, and a JSON number would lose the last zero of 42.0."""
+"""A printed number, as text: the number of decimals matters, and a JSON number would lose the last zero of 42.0."""
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
 Size = Annotated[int, Field(ge=1, le=_LARGEST)]
 Unit = Literal["percent", "fraction"]
@@ -42,7 +42,7 @@ Verdict = Literal["reproduced", "but_for_the_last_digit", "not_reproduced", "no_
 
 
 class PrintedInterval(Part):
-    """A confidence interval as it is printed."""
+    """A printed confidence interval."""
 
     low: Printed = Field(description="Lower limit, as text.", examples=["19.6"])
     high: Printed = Field(description="Upper limit, as text.", examples=["64.6"])
@@ -60,7 +60,7 @@ class PrintedProportion(Part):
 
     kind: Literal["proportion"] = Field(description="What is printed.", examples=["proportion"])
     k: Count = Field(description="Patients who have it.", examples=[8])
-    n: Size = Field(description="Patients in whom it can be told.", examples=[19])
+    n: Size = Field(description="Patients in whom it is known.", examples=[19])
     printed_in: Unit = Field(description="Unit of the printed figures.", examples=["percent"])
     value: Printed | None = Field(default=None, description="The printed rate, as text.", examples=["42.0"])
     interval: PrintedInterval | None = Field(default=None, description="The printed interval.")
@@ -78,7 +78,9 @@ class PrintedRate(Part):
     kind: Literal["rate"] = Field(description="What is printed.", examples=["rate"])
     events: Count = Field(description="Events counted.", examples=[10])
     exposure: float = Field(ge=1e-6, le=1e12, description="Exposure: patient-years, infusions.", examples=[156.88])
-    per: float = Field(default=1, ge=1e-6, le=1e9, description="The rate is printed per so many units.", examples=[100])
+    per: float = Field(
+        default=1, ge=1e-6, le=1e9, description="The number of units that the printed rate refers to.", examples=[100]
+    )
     value: Printed | None = Field(default=None, description="The printed rate, as text.", examples=["6.37"])
     interval: PrintedInterval | None = Field(default=None, description="The printed interval.")
 
@@ -106,11 +108,11 @@ Figure = PrintedProportion | PrintedRate | PrintedDifference
 
 
 class PublishedFigure(RootModel[Annotated[Figure, Field(discriminator="kind")]]):
-    """A figure of a paper with the counts behind it."""
+    """A printed figure with its counts."""
 
 
 class CheckedValue(Result):
-    """The printed rate or difference beside what the counts give."""
+    """The printed rate or difference, and the one computed from the counts."""
 
     printed: str = Field(description="As printed.", examples=["42.0"])
     computed: Number = Field(description="From the counts, in the printed unit.", examples=[42.1052631579])
@@ -133,27 +135,27 @@ class Candidate(Result):
 
 
 class Verification(Result):
-    """What reproduces the printed figure."""
+    """Which methods reproduce the printed figure."""
 
     kind: Kind = Field(description="What was printed.", examples=["proportion"])
     value: CheckedValue | None = Field(description="The printed rate or difference; null where none was sent.")
     verdict: Verdict = Field(
-        description="Of the interval: `reproduced` by a method, reproduced `but_for_the_last_digit`, `not_reproduced` "
-        "by any, or `no_interval` was sent.",
+        description="Of the interval: `reproduced`: a method gives it; `but_for_the_last_digit`: a method gives it "
+        "except for the last digit; `not_reproduced`: no method gives it; `no_interval`: none was sent.",
         examples=["not_reproduced"],
     )
     reproduced_by: tuple[str, ...] = Field(description="The methods that reproduce the interval.", examples=[[]])
     level: Number | None = Field(
-        description="The level at which they do: the stated one, or another where none does at that.", examples=[None]
+        description="The level at which they do: the stated one, else another usual one.", examples=[None]
     )
-    text: str = Field(description="The same in a sentence.", examples=["No method that was tried reproduces it."])
+    text: str = Field(description="The verdict as a sentence.", examples=["No method that was tried reproduces it."])
     candidates: tuple[Candidate, ...] = Field(
-        description="Every method at the stated level, the nearest first.", examples=[[]]
+        description="Every method at the stated level, the best fit first.", examples=[[]]
     )
 
 
 def verify(figure: Figure) -> Verification:
-    """Hold a printed figure against its counts; the methods are those of `app.estimate.rates.rounded_figures`."""
+    """Compare a printed figure with its counts; the methods are those of `app.estimate.rates.rounded_figures`."""
     value, scale = _computed(figure)
     printed = figure.interval
     checked = None if figure.value is None else CheckedValue(
@@ -170,23 +172,24 @@ def verify(figure: Figure) -> Verification:
             candidates=(),
         )
     stated = _candidates(figure, printed, printed.level, scale)
-    found, level = _best(figure, printed, scale, stated)
+    best, level = _best_candidates(figure, printed, scale, stated)
+    methods = [candidate.method for candidate in best]
     verdict: Verdict = "not_reproduced"
-    if found:
-        verdict = "reproduced" if _worst(found[0]) == 0 else "but_for_the_last_digit"
+    if best:
+        verdict = "reproduced" if _worse_limit(best[0]) == 0 else "but_for_the_last_digit"
     return Verification(
         kind=figure.kind,
         value=checked,
         verdict=verdict,
-        reproduced_by=tuple(each.method for each in found),
+        reproduced_by=tuple(methods),
         level=level,
-        text=_sentence(verdict, [each.method for each in found], level, printed.level),
+        text=_sentence(verdict, methods, level, printed.level),
         candidates=tuple(stated),
     )
 
 
 def _computed(figure: Figure) -> tuple[float, float]:
-    """The rate or difference, and what it is multiplied with to be in the printed unit."""
+    """The rate or difference, and the factor that converts it to the printed unit."""
     match figure:
         case PrintedProportion():
             return figure.k / figure.n, 100.0 if figure.printed_in == "percent" else 1.0
@@ -198,7 +201,7 @@ def _computed(figure: Figure) -> tuple[float, float]:
 
 
 def _limits(figure: Figure, level: float) -> tuple[Mapping[str, tuple[float, float]], tuple[float, float]]:
-    """Every method's interval, and the range outside of which a limit may have been printed as the end of the range."""
+    """The interval of every method, and the possible range: a limit outside it may be printed as its end."""
     match figure:
         case PrintedProportion():
             return of_proportion(figure.k, figure.n, level), (0.0, 1.0)
@@ -216,41 +219,44 @@ def _candidates(figure: Figure, printed: PrintedInterval, level: float, scale: f
             level=level,
             low=low * scale,
             high=high * scale,
-            low_agreement=_either(low * scale, max(low, least) * scale, printed.low),
-            high_agreement=_either(high * scale, min(high, most) * scale, printed.high),
+            low_agreement=_agreement_of_limit(low * scale, max(low, least) * scale, printed.low),
+            high_agreement=_agreement_of_limit(high * scale, min(high, most) * scale, printed.high),
         )
         for method, (low, high) in limits.items()
     ]
-    wanted = float(printed.low), float(printed.high)
-    return sorted(rows, key=lambda row: (_worst(row), abs(row.low - wanted[0]) + abs(row.high - wanted[1]), row.method))
+    low_limit, high_limit = float(printed.low), float(printed.high)
+    return sorted(
+        rows, key=lambda row: (_worse_limit(row), abs(row.low - low_limit) + abs(row.high - high_limit), row.method)
+    )
 
 
-def _either(limit: float, within: float, printed: str) -> Agreement:
-    """The better of a limit and the same limit cut off at the end of its range, which some print."""
+def _agreement_of_limit(limit: float, within: float, printed: str) -> Agreement:
+    """The better agreement of a limit, and of the same limit cut off at the end of its range, as some packages do."""
     return min(agreement(limit, printed), agreement(within, printed), key=_ORDER.index)
 
 
 _ORDER: tuple[Agreement, ...] = ("agrees", "last_digit", "differs")
 
 
-def _worst(row: Candidate) -> int:
+def _worse_limit(row: Candidate) -> int:
+    """The agreement of the limit that fits worse, as a place in `_ORDER`."""
     return max(_ORDER.index(row.low_agreement), _ORDER.index(row.high_agreement))
 
 
-def _best(
+def _best_candidates(
     figure: Figure, printed: PrintedInterval, scale: float, stated: list[Candidate]
 ) -> tuple[list[Candidate], float | None]:
-    """The methods that fit best at the stated level, else at another usual one."""
+    """The methods that fit exactly, at the stated or another usual level, else those that differ in the last digit."""
     others = [level for level in USUAL_LEVELS if level != printed.level]
-    for wanted in (0, 1):
-        found = [row for row in stated if _worst(row) == wanted]
-        if found:
-            return found, printed.level
-        if wanted == 0:
+    for order in (0, 1):
+        best = [row for row in stated if _worse_limit(row) == order]
+        if best:
+            return best, printed.level
+        if order == 0:
             for level in others:
-                found = [row for row in _candidates(figure, printed, level, scale) if _worst(row) == 0]
-                if found:
-                    return found, level
+                best = [row for row in _candidates(figure, printed, level, scale) if _worse_limit(row) == 0]
+                if best:
+                    return best, level
     return [], None
 
 

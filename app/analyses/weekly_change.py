@@ -1,4 +1,4 @@
-"""How much a measure changed from baseline, week by week, and from which week on the change is significant."""
+"""Weekly change: how much a measure changed from baseline to each week, and the onset of a significant change."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -53,7 +53,7 @@ class WeekChange(Grouped):
     geometric_mean_ratio: Number | None = Field(
         default=None,
         exclude_if=lambda ratio: ratio is None,
-        description="exp(mean) on the ln scale: the week's CK over the baseline's.",
+        description="exp(mean) on the ln scale: CK at the week divided by CK at baseline.",
         examples=[0.5873],
     )
     reason: WhyNull = None
@@ -61,18 +61,20 @@ class WeekChange(Grouped):
     patients: tuple[PatientDifference, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
-    intervals: tuple[Interval, ...] = Field(description="Of the mean, the pseudomedian and the ratio.", examples=[[]])
+    intervals: tuple[Interval, ...] = Field(
+        description="Intervals of the mean, the pseudomedian and the ratio.", examples=[[]]
+    )
 
 
 class Onset(Grouped):
-    """From which week on a measure differs significantly from baseline."""
+    """The first week from which a measure differs significantly from baseline at every later week."""
 
     measure: str = Field(description="The measure.", examples=["MMT"])
     scale: Scale = Field(description="Scale of the differences.", examples=["raw"])
     test: str = Field(description="The test that decides.", examples=["wilcoxon"])
-    alpha: Number = Field(description="Level that the adjusted p is held against.", examples=[0.05])
+    alpha: Number = Field(description="Level of significance for the adjusted p.", examples=[0.05])
     week: int | None = Field(
-        description="First week from which every later week is significant; null where the last one is not.",
+        description="First week from which every later week is significant; null where the last week is not.",
         examples=[2],
     )
     reason: Literal["last_week_not_significant", "last_week_without_p"] | None = Field(
@@ -83,8 +85,8 @@ class Onset(Grouped):
 class WeeklyChanges(Answer):
     """Change from baseline by week, with tests adjusted over the weeks of a measure."""
 
-    results: tuple[WeekChange, ...] = Field(description="One entry a measure, scale and week.", examples=[[]])
-    onset: tuple[Onset, ...] = Field(description="One entry a measure and scale.", examples=[[]])
+    results: tuple[WeekChange, ...] = Field(description="One entry for each measure, scale and week.", examples=[[]])
+    onset: tuple[Onset, ...] = Field(description="One entry for each measure and scale.", examples=[[]])
 
 
 def weekly_change(context: Context) -> Findings:
@@ -104,7 +106,7 @@ def weekly_change(context: Context) -> Findings:
 
 
 def change_definition(protocol: Protocol) -> Definition:
-    """What a change from baseline is."""
+    """The definition of a change from baseline."""
     return Definition(id="change_from_baseline", parameters=protocol.weekly_change.model_dump(mode="json"))
 
 
@@ -181,9 +183,7 @@ def _intervals(change: Change, scale: Scale) -> tuple[Interval, ...]:
 
 
 def _adjusted(changes: Sequence[Change], context: Context) -> list[tuple[TestResult, ...]]:
-    """The tests of each week with p adjusted over the weeks, the signed-rank tests among themselves and likewise the
-    t.
-    """
+    """The tests of each week, with p adjusted over the weeks: the signed-rank tests together, the t tests together."""
     method = context.conventions.multiplicity
     families = [
         [
@@ -200,7 +200,7 @@ def _chain(test: TestResult, adjusted: float | None) -> dict[str, Reason]:
 
 
 def _onset(context: Context, rows: Sequence[WeekChange]) -> list[Onset]:
-    """The onset over the weeks after treatment; without such weeks there is no such question."""
+    """The onset over the weeks after treatment; empty without such weeks."""
     if not rows:
         return []
     alpha = context.protocol.weekly_change.alpha
@@ -229,7 +229,7 @@ def _onset(context: Context, rows: Sequence[WeekChange]) -> list[Onset]:
 def difference_reasons(
     study: DerivedStudy, difference: Floats, measure: str, week: int
 ) -> tuple[ExclusionReason | None, ...]:
-    """Why a patient has no difference."""
+    """Why each patient has no difference; None where there is one."""
     records, rows = study.analysis_values(measure), study.weeks(measure)
     missing = (
         *study.left_out,

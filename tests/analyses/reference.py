@@ -1,4 +1,4 @@
-"""The synthetic reference cohort that comes with the service, as the analyses read it."""
+"""The synthetic reference cohort that comes with the service, as a cohort for analyses."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -11,6 +11,6 @@ from app.timeline.times import latest_acceptable
 
 @cache
 def reference_cohort() -> Cohort:
-    """Its 16 patients."""
+    """The cohort of its 16 patients."""
     items = read_array(TIMELINES.read_bytes(), latest_acceptable(datetime(2020, 1, 1, tzinfo=UTC)))
     return Cohort.of_histories([item.history for item in items])

@@ -1,4 +1,4 @@
-"""What answers carry beside their figures, and what each patient contributes to them."""
+"""The common part of every answer, and the contributions of single patients."""
 
 import math
 from dataclasses import replace
@@ -30,20 +30,20 @@ def treated(scores=(), events=()):
 @pytest.mark.parametrize("protocol", PRESETS.values(), ids=PRESETS)
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_answer_names_the_treatment_baseline_visits_scales_and_limits(name, protocol):
-    named = {
-        each.id: each.parameters
-        for each in answer(name, treated(), protocol, QUESTIONS[name].options_type()).definitions
+    definitions = {
+        definition.id: definition.parameters
+        for definition in answer(name, treated(), protocol, QUESTIONS[name].options_type()).definitions
     }
 
-    assert named["courses_by_gap"] == {"products": ["IVIG"], "course_gap_days": 14}
-    assert named["last_on_or_before_day_0"] == {"flag_older_than_days": 42}
-    assert f"visits_{protocol.visits.rule}" in named
-    assert set(named["scales"]) == set(protocol.scales)
-    assert "upper_limit_own" in named
+    assert definitions["courses_by_gap"] == {"products": ["IVIG"], "course_gap_days": 14}
+    assert definitions["last_on_or_before_day_0"] == {"flag_older_than_days": 42}
+    assert f"visits_{protocol.visits.rule}" in definitions
+    assert set(definitions["scales"]) == set(protocol.scales)
+    assert "upper_limit_own" in definitions
 
 
 @pytest.mark.parametrize(("protocol", "warned"), [(SEED_2008, True), (RELATIVE_20, False)])
-def test_only_a_best_value_is_warned_about(protocol, warned):
+def test_only_a_best_value_has_the_caveat(protocol, warned):
     codes = [caveat.code for caveat in answer("response-rates", treated(), protocol, Options()).caveats]
 
     assert ("best_of_many" in codes) is warned
@@ -62,7 +62,7 @@ def test_a_protocol_about_another_instrument_finds_its_patients():
     assert [(row.responders, row.evaluable) for row in found.results] == [(1, 1)]
 
 
-def test_spellings_of_a_term_that_differ_in_case_and_blanks_are_one():
+def test_spellings_that_differ_only_in_case_and_blanks_are_one_term():
     events = [
         EventRow("A", DAY0 + 1, None, False, term, None, None, None) for term in (" headache", "Headache", "HEADACHE ")
     ]
@@ -78,7 +78,7 @@ def test_the_patients_listed_are_those_of_the_twin(case):
     for row in answer("weekly-change", *case, listed).results:
         found = [(each.patient, each.difference) for each in row.patients if each.reason is None]
         expected = slow.changes[row.measure, row.scale, row.week]
-        assert [who for who, _ in found] == [who for who, _ in expected]
+        assert [patient for patient, _ in found] == [patient for patient, _ in expected]
         assert [x for _, x in found] == pytest.approx([x for _, x in expected], abs=1e-9)
         assert [each.patient for each in row.patients] == slow.all
     [change] = answer("ck-change", *case, listed).results
@@ -91,7 +91,7 @@ def test_the_patients_listed_are_those_of_the_twin(case):
         assert math.isclose(row[3], row[2] - row[1], abs_tol=1e-9)
 
 
-def test_a_reason_or_flag_that_no_answer_knows_fails_at_once():
+def test_an_unknown_reason_or_flag_raises_an_error():
     context = Context.of(DerivedStudy(treated(), SEED_2008), Options())
 
     assert [(row.reason, row.count) for row in context.excluded([None, ExclusionReason.ZERO_VALUE], "CK")] == [
@@ -103,7 +103,7 @@ def test_a_reason_or_flag_that_no_answer_knows_fails_at_once():
         context.flags({FlagCode.COMPARATOR: 1, "duplicate_draws": 2}, "CK")
 
 
-def test_rows_of_a_list_that_the_answer_does_not_have_fail_at_once():
+def test_rows_of_a_list_that_the_answer_lacks_raise_an_error():
     strange = replace(QUESTIONS["ck-change"], find=lambda _: Findings({"rows": []}))
 
     with pytest.raises(KeyError, match="rows"):

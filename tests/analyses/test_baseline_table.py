@@ -1,4 +1,4 @@
-"""The baseline table against plain Python: `statistics`, dates by hand, one patient at a time."""
+"""The baseline table compared with plain Python: `statistics`, and each patient computed alone."""
 
 import statistics
 from datetime import date
@@ -42,17 +42,20 @@ def test_age_is_the_year_of_the_first_infusion_minus_the_year_of_birth():
     assert (found.n, found.missing, found.summary.mean) == (2, 1, statistics.fmean([71, 24]))
 
 
-def test_categories_count_those_who_have_a_value_and_name_those_who_have_none_as_missing():
+def test_categories_count_patients_with_a_value_and_the_others_are_missing():
     cohort = study(
         [PatientRow("A", sex="female"), PatientRow("B", sex="male"), PatientRow("C", sex="female"), PatientRow("D")]
     )
     found = row(cohort, variable="sex")
 
-    assert [(one.value, one.count, one.rate) for one in found.categories] == [("female", 2, 2 / 3), ("male", 1, 1 / 3)]
+    assert [(category.value, category.count, category.rate) for category in found.categories] == [
+        ("female", 2, 2 / 3),
+        ("male", 1, 1 / 3),
+    ]
     assert (found.n, found.missing) == (3, 1)
 
 
-def test_the_untreated_are_in_no_row():
+def test_untreated_patients_are_in_no_row():
     patients = [PatientRow("A", weight_kg=50.0), PatientRow("B", weight_kg=90.0)]
     cohort = study(patients, infusions=[InfusionRow("A", "IVIG", DAY0, None, False, 0.4, "g/kg", None)])
 
@@ -114,7 +117,7 @@ def test_a_value_is_also_given_as_a_multiple_of_its_own_upper_limit():
     assert (found.n, found.missing, found.summary.mean) == (1, 1, 2.0)
 
 
-def test_a_visit_is_kept_when_its_window_holds_a_value():
+def test_a_visit_is_kept_when_its_window_has_a_value():
     scores = [AssessmentRow("A", "MMT", DAY0 + day, None, False, 60.0, None, None) for day in (0, 10, 29)]
     cohort = study([PatientRow("A")], scores=scores)
     kept = {r.week: r.categories[0].value for r in rows(cohort, section="visits_kept", variable="MMT")}

@@ -1,4 +1,4 @@
-"""The question about the interval in which CK stops being normal."""
+"""The question `ck-normal-interval`: how long CK stays normal, as interval-censored times."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_the_reference_cohort_relapses_by_the_median_of_the_report_at_the_latest
     assert first.estimate.median.right == first.right_endpoint.midpoint.value == 42
 
 
-def test_the_resampling_is_told_and_can_be_chosen(demo):
+def test_the_resampling_is_in_the_answer_and_can_be_chosen(demo):
     found = ask(demo, resamples=60, seed=7)
     [limits] = found.results[0].estimate.median.intervals
     assert (limits.resamples, limits.seed) == (60, 7)
@@ -62,19 +62,19 @@ def test_the_resampling_is_told_and_can_be_chosen(demo):
 
 
 @pytest.mark.parametrize("wrong", [{"resamples": 2001}, {"resamples": -1}, {"seed": -1}, {"seed": 2**32}])
-def test_more_resamples_than_the_limit_and_seeds_that_are_none_are_refused(wrong):
+def test_too_many_resamples_and_invalid_seeds_are_refused(wrong):
     with pytest.raises(ValidationError):
         IntervalOptions(**wrong)
 
 
-def test_a_subgroup_is_estimated_on_its_own(demo):
+def test_a_subgroup_is_estimated_alone(demo):
     parts = ask(demo, by="diagnosis").results
     assert len(parts) == 2
     assert sum(part.estimate.n for part in parts) == 13
     assert [part.group["diagnosis"] for part in parts] == sorted(part.group["diagnosis"] for part in parts)
 
 
-def test_the_conventions_that_were_asked_for_are_used(demo):
+def test_the_conventions_of_the_options_are_used(demo):
     lower = ask(demo, median="lower").results[0]
     assert (lower.estimate.median.left, lower.estimate.median.right) == (293, 310)
     assert (lower.bounds.longest.convention, lower.right_endpoint.midpoint.convention) == ("lower", "midpoint")
@@ -114,7 +114,7 @@ def test_a_strategy_that_the_estimate_does_not_follow_is_warned_of(demo, strateg
 @given(rows())
 @settings(max_examples=repeats(10, thorough=20))
 def test_the_order_of_the_patients_does_not_change_a_byte(given_rows):
-    """Other names, and so another order."""
+    """Other names put the patients in another order."""
     other = {row.id: f"Q{99 - int(row.id[1:]):02d}" for row in given_rows.patients}
     turned = replace(
         given_rows,

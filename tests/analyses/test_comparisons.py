@@ -1,4 +1,4 @@
-"""Groups against groups, endpoints against endpoints, and the mixed model, beside the answers to other questions."""
+"""Comparisons of groups and of endpoints, and the mixed model, checked with the answers to other questions."""
 
 import json
 import math
@@ -75,39 +75,39 @@ def test_more_than_two_groups_are_each_compared_with_all_others():
     assert pairs(found) == [(DM, None, 2, 2, 1, 3), (IBM, None, 0, 1, 3, 4), (PM, None, 1, 2, 2, 3)]
 
 
-def test_a_reference_is_what_every_other_group_is_compared_with():
+def test_every_other_group_is_compared_with_the_reference():
     assert pairs(compared(THREE, by="diagnosis", reference=PM)) == [(DM, PM, 2, 2, 1, 2), (IBM, PM, 0, 1, 1, 2)]
     assert pairs(compared(THREE[:4], by="diagnosis", reference=DM)) == [(PM, DM, 1, 2, 2, 2)]
     assert compared(THREE, by="diagnosis", reference="gout").reason is Reason.NO_SUCH_GROUP
 
 
-def test_patients_of_unknown_sex_are_compared_with_nobody():
+def test_patients_of_unknown_sex_are_not_compared():
     found = compared([(PM, "male", 6), (PM, "female", 6), (PM, "unknown", 6), (PM, None, 6)], by="sex")
     assert (found.groups, found.unassigned) == (("female", "male"), 2)
     assert pairs(found) == [("female", "male", 1, 1, 1, 1)]
 
 
-def test_one_group_has_nothing_to_be_compared_with():
+def test_a_single_group_is_not_compared():
     found = compared(THREE[:2], by="diagnosis")
     assert (found.reason, found.results, found.changes, found.forest) == (Reason.ONE_GROUP, (), (), ())
     assert compared(THREE).reason is Reason.NO_GROUPS
     assert compared([], by="sex").reason is Reason.ONE_GROUP
 
 
-def test_strata_are_put_together_and_counted():
+def test_strata_are_combined_and_counted():
     people = [(PM, "male", 6), (DM, "male", 0), (PM, "female", 6), (DM, "female", 7), (PM, None, 0)]
     [row, *_] = compared(people, by="diagnosis", stratify="sex").results
     assert (row.stratified.strata, row.stratified.uninformative_strata) == (2, 1)
     assert row.stratified == mantel_haenszel([(0, 1, 1, 1), (1, 1, 1, 1), (0, 0, 0, 1)])
 
 
-def test_groups_cannot_be_strata_of_themselves():
+def test_the_attribute_of_the_groups_cannot_form_strata():
     with pytest.raises(ValueError, match="stratify"):
         ComparisonOptions(by="sex", stratify="sex")
 
 
 @pytest.mark.parametrize(("size", "small"), [(19, True), (20, False)])
-def test_fewer_than_twenty_patients_are_few(size, small):
+def test_fewer_than_twenty_patients_have_a_caveat(size, small):
     people = [(diagnosis, "male", gained % 9) for diagnosis in (PM, DM) for gained in range(size)]
     found = answer(
         "comparisons",
@@ -126,19 +126,19 @@ def test_fewer_than_twenty_patients_are_few(size, small):
 
 
 def test_the_demonstration_compares_as_r_does(demonstration):
-    """MMT 7/7 against 7/8: the table of reference_r.json `fisher_MMT_PM_DM` turned about, p 1."""
+    """MMT 7/7 against 7/8: the table `fisher_MMT_PM_DM` of reference_r.json with its rows exchanged, p 1."""
     found = answer("comparisons", demonstration, SEED_2008, ComparisonOptions(by="diagnosis"))
     assert pairs(found) == [(DM, PM, 7, 7, 7, 8)]
     assert found.results[0].test.p == 1
     assert found.results[0].odds_ratio.estimate is None
-    told = {(each.first.measure, each.second.measure): each for each in found.paired_endpoints}
-    table = told["MMT", "ADL"]
+    tables = {(pair.first.measure, pair.second.measure): pair for pair in found.paired_endpoints}
+    table = tables["MMT", "ADL"]
     assert (table.both, table.first_only, table.second_only, table.neither) == (12, 2, 0, 1)
     assert table.test.p == 0.5
     assert [each.code for each in found.caveats][-1] == "small_counts"
 
 
-def test_lines_to_draw_are_the_comparisons(demonstration):
+def test_the_forest_plot_has_the_comparisons(demonstration):
     found = answer("comparisons", demonstration, SEED_2008, ComparisonOptions(by="diagnosis", stratify="sex"))
     assert len(found.forest) == 5 * len(found.results) + len(found.changes)
     first = found.results[0]
@@ -158,7 +158,7 @@ def test_lines_to_draw_are_the_comparisons(demonstration):
 @given(st.tuples(cohorts(), protocols()), st.sampled_from(["sex", "diagnosis"]), st.booleans())
 @settings(max_examples=25)
 def test_groups_are_those_of_the_other_answers(case, by, stratified):
-    """Counts, changes and pairs are recomputed from what each patient contributes to the other questions."""
+    """Counts, changes and pairs are computed again from the contributions of patients to the other questions."""
     people, protocol = case
     stratify = ("diagnosis" if by == "sex" else "sex") if stratified else None
     found = answer("comparisons", people, protocol, ComparisonOptions(by=by, stratify=stratify))
@@ -241,7 +241,7 @@ def test_paired_endpoints_are_counted_over_the_patients_of_both(case):
 
 @given(cohorts())
 @settings(max_examples=20)
-def test_those_compared_and_those_left_out_are_all_of_a_group(people):
+def test_compared_and_left_out_patients_are_the_whole_group(people):
     found = answer("comparisons", people, SEED_2008, ComparisonOptions(by="sex"))
     sizes = {value: sum(row.sex == value for row in people.patients) for value in found.groups}
     for row in found.results:
@@ -271,7 +271,7 @@ def test_the_mixed_model_of_the_demonstration(demonstration):
     assert found.interactions == ()
 
 
-def test_two_groups_have_models_of_their_own_and_one_together(demonstration):
+def test_two_groups_have_one_model_each_and_one_together(demonstration):
     found = answer("repeated-measures", demonstration, SEED_2008, Options(by="diagnosis"))
     assert [(row.group, row.measure) for row in found.results] == [
         ({"diagnosis": each}, measure) for each in (DM, PM) for measure in ("CK", "MMT", "ADL")
@@ -279,12 +279,12 @@ def test_two_groups_have_models_of_their_own_and_one_together(demonstration):
     [interaction] = [row for row in found.interactions if row.measure == "CK"]
     first, second = (row.model for row in found.results if row.measure == "CK")
     apart = np.subtract([e.estimate for e in first.effects], [e.estimate for e in second.effects])
-    told = [e.estimate for e in interaction.model.effects if e.term.startswith("group")]
-    assert told == pytest.approx(apart, abs=1e-6)
+    differences = [e.estimate for e in interaction.model.effects if e.term.startswith("group")]
+    assert differences == pytest.approx(apart, abs=1e-6)
     assert (interaction.first, interaction.second) == (DM, PM)
 
 
-def test_a_patient_without_any_value_is_left_out_of_the_model_and_told():
+def test_a_patient_without_any_value_is_left_out_of_the_model_and_counted():
     people = cohort(*[(PM, "male", gained) for gained in (6, 7, 0, 3)])
     found = answer("repeated-measures", people, SEED_2008, Options())
     [mmt] = [row for row in found.results if row.measure == "MMT"]

@@ -1,4 +1,4 @@
-"""What is answered of repeated courses: counts that add up, rates by course, intervals clustered by patient."""
+"""The question `courses`: counts that add up, rates by course, and intervals clustered by patient."""
 
 import math
 from collections import Counter

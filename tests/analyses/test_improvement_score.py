@@ -1,4 +1,4 @@
-"""The answers about the core set measures: counts, bounds, intervals, time to response, refusals."""
+"""The answers about the core set measures: counts, bounds, intervals, time to response, and refusals."""
 
 import json
 
@@ -26,7 +26,7 @@ from tests.twin.core_set_cohorts import CASES, WEEKS
 ILL, WELL = visit(5, 5, 100, 1, 1000, 5), visit(0, 0, 150, 0, 100, 0)
 BETTER = {**ILL, "PHYSICIAN_GLOBAL": 0.9}
 ONLY_PHYSICIAN = {"PHYSICIAN_GLOBAL": 0}
-"""Scores 20 and leaves 80 open: surely a minimal improvement, perhaps a major one."""
+"""Scores 20 and leaves 80 open: certainly a minimal improvement, possibly a major one."""
 HALF = {code: value for code, value in WELL.items() if code not in {"CK", "EXTRAMUSCULAR"}}
 
 
@@ -38,7 +38,7 @@ def at(found, week):
     return next(row for row in found.results if row.week == week)
 
 
-def test_what_is_not_declared_is_said_and_is_no_error():
+def test_a_score_that_is_not_declared_has_a_reason_and_is_no_error():
     for name in ("improvement-score", "definition-of-improvement"):
         found = ask(cohort({0: ILL, 4: WELL}), SEED_2008, name)
         assert (found.reason, found.results) == ("not_declared", ())
@@ -73,7 +73,7 @@ def test_a_bounded_visit_counts_on_both_sides_where_its_bounds_disagree():
 
 
 def test_a_share_that_missing_measures_leave_open_has_bounds_and_no_rate():
-    """One patient is well, one ill, of the third it cannot be told whether it is better than minimal."""
+    """One patient improved, one did not; for the third it is not known whether the improvement is minimal or more."""
     [course] = ask(cohort({0: ILL, 4: WELL}, {0: ILL, 4: ILL}, {0: ILL, 4: ONLY_PHYSICIAN})).courses
     minimal, moderate, _ = (level.best for level in course.levels)
     assert (minimal.rate, minimal.reason, minimal.intervals) == (2 / 3, None, proportion(2, 3).intervals)
@@ -100,7 +100,7 @@ def test_limits_rise_with_the_count_so_that_the_interval_of_the_bounds_holds_tho
             assert limits == sorted(limits)
 
 
-def test_a_share_of_nobody_has_neither_rate_nor_bounds():
+def test_a_share_of_no_patients_has_neither_rate_nor_bounds():
     [course] = ask(cohort()).courses
     share = course.confirmed_worsening
     assert (share.of, share.rate, share.rate_at_least, share.rate_at_most) == (0, None, None, None)
@@ -109,8 +109,8 @@ def test_a_share_of_nobody_has_neither_rate_nor_bounds():
 
 
 def test_a_first_response_that_may_have_been_earlier_has_two_curves():
-    """At week 4 the first patient may have had a moderate improvement, at week 8 it did; the second was never judged
-    whole, and may have had it at week 8.
+    """The first patient possibly had a moderate improvement at week 4 and certainly at week 8; the second possibly had
+    it at week 8.
     """
     found = ask(
         cohort({0: ILL, 4: ONLY_PHYSICIAN, 8: WELL}, {0: ILL, 4: ILL, 8: ONLY_PHYSICIAN}, {0: ILL, 4: ILL, 8: ILL}),
@@ -151,7 +151,7 @@ def test_the_first_response_is_dated_and_those_without_one_are_censored_at_their
 
 
 def test_the_day_of_a_visit_is_the_last_of_its_measures():
-    """The score is not known before the last of the six is."""
+    """The score is known only when the last of the six measures is known."""
     scores = {code: value for code, value in WELL.items() if code != "CK"}
     day0 = 20_000
     rows = [AssessmentRow("P", code, day0, None, False, float(value), None, None) for code, value in ILL.items()
@@ -175,7 +175,7 @@ def test_a_protocol_with_a_published_range_raises_no_caveat():
     assert ["enzyme_ranges_unverified" in each for each in codes] == [True, False]
 
 
-def test_the_answer_echoes_the_table_and_the_parameters():
+def test_the_answer_has_the_table_and_the_parameters():
     [definition] = [each for each in ask(cohort({0: ILL})).definitions if each.id == "total_improvement_score"]
     assert definition.parameters["table"]["muscle_strength"] == {
         "cuts": (2, 10, 20, 30), "scores": (0, 10, 20, 27.5, 32.5),
@@ -185,7 +185,7 @@ def test_the_answer_echoes_the_table_and_the_parameters():
     assert "10.1093/rheumatology/kex226" in definition.parameters["table_source"]
 
 
-def test_whatever_is_null_of_a_patient_has_a_reason():
+def test_every_null_of_a_patient_has_a_reason():
     found = ask(cohort({0: ILL, 4: HALF}), patients=True).results[0].patients[0]
     assert (found.score, found.reason) == (None, "undecided")
     assert {each.reason for each in found.measures if each.score is None} == {"no_value_in_window"}
@@ -255,7 +255,7 @@ def _the_course_is_that_of_the_twin(course, patients, protocol):
 
 
 def _renamed(data: Cohort, order: list[int]) -> Cohort:
-    """The same patients under names that stand in another order."""
+    """The same patients with names that have another order."""
     rows = []
     for i in range(len(data)):
         chosen = data.select(np.arange(len(data)) == i)
@@ -308,7 +308,7 @@ def test_a_contradiction_is_refused_and_named(case):
         changed(ACR_EULAR_2016_ADULT, improvement_score=declared)
 
 
-def test_a_definition_of_improvement_is_held_to_the_same():
+def test_a_definition_of_improvement_has_the_same_checks():
     declared = DefinitionOfImprovement(core_set=CoreSet(**ADULT.model_dump() | {"function": "CHAQ"}))
     with pytest.raises(ValidationError, match=r"definition_of_improvement\.core_set"):
         changed(IMACS_2004, definition_of_improvement=declared)
@@ -325,7 +325,7 @@ def test_mmt_with_its_scale_is_accepted():
 
 
 def test_a_protocol_without_these_parts_keeps_its_digest_and_its_document():
-    """Figures of the version before these parts existed."""
+    """The digest is that of the version before these parts existed."""
     assert SEED_2008.digest == "sha256:8d0e1e2f83fff5a4ec2f7c1fa67ebc094878d3a312af70b288d9f0b3d5540f75"
     assert {"improvement_score", "definition_of_improvement"}.isdisjoint(SEED_2008.model_dump(mode="json"))
     assert SEED_2008.measures == ("CK", "ADL", "MMT")

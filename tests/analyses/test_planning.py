@@ -1,4 +1,4 @@
-"""What is planned from a cohort is what the estimators plan from the figures of its report."""
+"""The question `planning` gives what the estimators give for the figures of the report."""
 
 import pytest
 from hypothesis import given, settings
@@ -56,14 +56,14 @@ def test_the_events_planned_are_the_relapses():
 
 @pytest.mark.parametrize("power", [0.5001, 0.999])
 @pytest.mark.parametrize("alpha", [1e-6, 0.499999])
-def test_the_least_and_the_greatest_alpha_that_a_protocol_can_declare_are_planned_with(alpha, power):
+def test_the_least_and_the_greatest_alpha_of_a_protocol_are_accepted(alpha, power):
     protocol = changed(SEED_2008, weekly_change=WeeklyChange(alpha=alpha))
     found = answer("planning", reference_cohort(), protocol, PlanningOptions(power=power))
     assert all(each.difference > 0 for row in found.changes for each in row.detectable)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 9e-7, 0.5, 0.9, 1.0])
-def test_an_alpha_that_no_test_is_made_at_is_refused(alpha):
+def test_an_alpha_outside_the_limits_is_refused(alpha):
     with pytest.raises(ValidationError):
         WeeklyChange(alpha=alpha)
 
@@ -83,11 +83,11 @@ def test_every_cohort_has_a_plan_or_a_reason(case):
 
 
 @pytest.mark.parametrize("wrong", [{"power": 0.5}, {"power": 1.0}, {"half_width": 0.0}, {"ratio": 1.0}])
-def test_a_plan_that_aims_at_nothing_is_refused(wrong):
+def test_a_plan_without_a_goal_is_refused(wrong):
     with pytest.raises(ValueError, match="Input should be"):
         PlanningOptions(**wrong)
 
 
-def test_the_whole_report_does_not_plan():
+def test_planning_is_not_part_of_the_report():
     assert not QUESTIONS["planning"].in_report
     assert isinstance(PlanningOptions(), Options)

@@ -1,4 +1,4 @@
-"""What `profile=` sets is what the package does, wherever the package or its documented figures can be asked."""
+"""`profile=` gives the figures of the package, where the package or its documentation gives figures."""
 
 import math
 from typing import get_args
@@ -34,7 +34,7 @@ def test_the_median_and_its_limits_under_r_are_those_of_survfit(case):
     expected = case["expected"]["median_by_conf_type"]["log"]
     median = median_of(*in_arrays(case), "R")
     if case["id"] == "km_half_then_all_censored":
-        assert median.value == 40  # where R prints it, the left end; the reference holds what quantile.survfit answers
+        assert median.value == 40  # the left end, as R prints it; the reference has the result of quantile.survfit
         return
     limits = median.intervals[0]
     assert {"median": median.value, "lower": limits.low, "upper": limits.high} == expected
@@ -86,7 +86,7 @@ def test_the_median_under_lifelines_is_that_of_lifelines_where_it_does_what_it_d
         assert documented == fit.median_survival_time_
 
 
-def test_the_known_fault_of_lifelines_is_not_imitated():
+def test_the_known_error_of_lifelines_is_not_repeated():
     times = [1, 2, 3, 4, 5, 6]
 
     assert KaplanMeierFitter().fit(times).median_survival_time_ == 4
@@ -121,7 +121,7 @@ def test_a_profile_sets_choices_that_exist_and_says_what_it_leaves(name):
         assert getattr(Options(profile=name).conventions(declared), switch) == getattr(declared, switch)
 
 
-def test_a_convention_beside_the_profile_is_not_said_to_be_the_packages():
+def test_a_convention_that_is_given_is_not_listed_as_set_by_the_profile():
     applied = Options(profile="R", interval="plain").applied_profile()
 
     assert "interval" not in applied.set

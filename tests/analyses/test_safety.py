@@ -1,4 +1,4 @@
-"""Rates of adverse events by every denominator, by risk window and by severity, against the slow twin."""
+"""Rates of adverse events by exposure, risk window and severity, compared with the slow twin."""
 
 import math
 
@@ -127,7 +127,7 @@ def test_a_gap_between_declared_windows_is_outside():
     assert days_of(found) == [4, 13, 83]  # 0, 1, 3, 4; 5 to 17; 2 and 18 to 99
 
 
-def test_grams_are_written_or_of_the_body_weight_and_whoever_has_no_weight_is_left_out():
+def test_grams_come_from_the_dose_or_the_body_weight_and_patients_without_a_weight_are_left_out():
     event = (3, "mild", False, "Rash")
     cohort = cohort_of(
         A={"infusions": [(0, 0.4, "g/kg"), (1, 400.0, "mg/kg")], "weight": 50.0, "events": [event]},
@@ -143,7 +143,7 @@ def test_grams_are_written_or_of_the_body_weight_and_whoever_has_no_weight_is_le
     assert {each.patient: each.grams for each in found.results[0].patients} == {"A": 40, "B": 25, "C": None, "D": None}
 
 
-def test_a_dose_of_nothing_is_known_and_its_events_count():
+def test_a_dose_of_zero_is_known_and_its_events_count():
     event = (3, "mild", False, "Rash")
     cohort = cohort_of(
         A={"infusions": [(0, 0.0, "g")], "events": [event]}, B={"infusions": [(0, 10.0, "g")], "events": [event]}
@@ -153,7 +153,7 @@ def test_a_dose_of_nothing_is_known_and_its_events_count():
     assert row.clustered.low < 0.2 < row.clustered.high
 
 
-def test_time_to_the_first_event_stops_at_it():
+def test_time_to_the_first_event_ends_with_it():
     cohort = cohort_of(
         A={"infusions": [(0, 1.0, "g")], "events": [(9, None, None, "Rash"), (40, None, None, "Rash")]},
         B={"infusions": [(0, 1.0, "g")], "events": [(None, None, None, "Rash")]},
@@ -164,7 +164,7 @@ def test_time_to_the_first_event_stops_at_it():
     assert count.until_first.exposure == pytest.approx((10 + 100) / 365.25)
 
 
-def test_intervals_that_let_patients_differ_are_wider_where_one_patient_has_most_events():
+def test_clustered_intervals_are_wider_where_one_patient_has_most_events():
     many = [(day, "mild", False, "Rash") for day in range(20, 40)]
     quiet = {"infusions": [(0, 1.0, "g")], "events": many[:1]}
     found = asked(cohort_of(A={"infusions": [(0, 1.0, "g")], "events": many}, B=quiet, C=quiet, D=quiet))
@@ -200,7 +200,7 @@ def test_the_reference_cohort_has_its_nine_reactions_within_a_fortnight():
     assert early.intervals[0].low > 76
 
 
-def test_nobody_has_no_rate():
+def test_without_patients_there_is_no_rate():
     found = asked(Cohort.assemble([], [], [], [], [], []), patients=True)
     assert {row.per.reason for row in found.rates} == {"no_patients"}
     assert {row.clustered.reason for row in found.rates} == {"no_patients"}

@@ -1,4 +1,4 @@
-"""The rates under every definition: one table, the declared rule marked, and what is the same counted once."""
+"""The specification curve: equal definitions share one row of the table, and the declared rule is marked."""
 
 import json
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ MMT = {
 
 
 def declaring(*measures, preset=SEED_2008, **more):
-    """The preset with a grid of its own, read as a document is."""
+    """The preset with another grid, read from a document."""
     document = preset.model_dump(mode="json") | {"specification_grid": {"measures": list(measures), **more}}
     return Protocol.model_validate_json(json.dumps(document))
 
@@ -104,7 +104,7 @@ def test_a_declared_rule_that_the_grid_lacks_is_added_and_marked():
     assert curve.choices.missing == ("non_responder", "left_out")
 
 
-def test_without_a_primary_rule_no_row_is_marked_and_the_answer_says_why():
+def test_without_a_primary_rule_no_row_is_marked_and_a_reason_is_given():
     protocol = changed(SEED_2008, responses=())
     found = answer(NAME, reference(), protocol, CurveOptions())
 
@@ -192,7 +192,7 @@ def test_the_order_of_the_patients_changes_nothing():
     assert answer(NAME, turned, SEED_2008, options) == answer(NAME, reference(), SEED_2008, options)
 
 
-def test_a_patient_is_counted_in_and_responds_in_so_many_definitions():
+def test_the_definitions_that_count_a_patient_and_by_which_the_patient_responds_are_counted():
     found = answer(NAME, reference(), with_mmt(analysis_sets=["efficacy"]), CurveOptions(patients=True))
     response, remission = found.curves
     assert (response.specifications, remission.specifications) == (16, 8)
@@ -269,7 +269,7 @@ def test_the_default_grid_of_an_odd_protocol_could_be_declared(protocol):
     assert all(len(own.windows) >= 3 for own in declared.measures)
 
 
-def test_a_protocol_without_a_grid_keeps_the_digest_it_was_stored_under():
+def test_a_protocol_without_a_grid_keeps_its_stored_digest():
     stored = "sha256:8d0e1e2f83fff5a4ec2f7c1fa67ebc094878d3a312af70b288d9f0b3d5540f75"
     assert SEED_2008.digest == stored
     assert "specification_grid" not in SEED_2008.model_dump()
@@ -357,7 +357,7 @@ def test_more_definitions_than_the_limit_are_refused():
     assert f"more than {MOST_SPECIFICATIONS} definitions" in refusal(fits | {"windows": windows[:13]})
 
 
-def test_a_measure_of_the_grid_is_one_that_the_protocol_asks_about():
+def test_a_measure_of_the_grid_is_a_measure_of_the_protocol():
     haq = MMT | {"measure": "HAQ", "thresholds": [{"id": "points_better", "points": 0.22}]}
     assert "HAQ" in declaring(haq).measures
     assert "HAQ" not in SEED_2008.measures

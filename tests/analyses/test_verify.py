@@ -1,4 +1,4 @@
-"""Figures that papers print, held against their counts: who can be reproduced, and by which method."""
+"""Printed figures compared with their counts: which can be reproduced, and by which method."""
 
 import math
 
@@ -113,7 +113,7 @@ def test_an_interval_whose_lower_limit_lies_above_its_upper_one_is_refused(low, 
         (-0.5, "-0.50", "agrees"),
     ],
 )
-def test_what_a_printed_number_may_have_been(computed, printed, agrees):
+def test_the_agreement_of_a_computed_and_a_printed_number(computed, printed, agrees):
     assert agreement(computed, printed) == agrees
 
 
@@ -170,6 +170,6 @@ def test_no_events_have_a_one_sided_limit_too():
         {"kind": "median", "k": 1, "n": 8},
     ],
 )
-def test_what_cannot_be_a_printed_figure_is_refused(figure):
+def test_a_figure_that_cannot_be_printed_is_refused(figure):
     with pytest.raises(ValidationError):
         PublishedFigure.model_validate(figure)

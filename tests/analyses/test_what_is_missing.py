@@ -1,4 +1,4 @@
-"""What is said to be missing is what makes patients evaluable once it is there."""
+"""The missing values that the answer lists make the patients evaluable when they are collected."""
 
 import math
 
@@ -37,7 +37,7 @@ def missing(study, protocol=SEED_2008, **options):
     return answer("what-is-missing", study, protocol, MissingOptions(**options))
 
 
-def told(found):
+def listed(found):
     return {(row.measure, row.what, row.purpose, row.first_day, row.last_day, row.past) for row in found.collect}
 
 
@@ -45,12 +45,12 @@ def lacking(found, row):
     return [(found.results[place].endpoint, found.results[place].week) for place in row.endpoints]
 
 
-def gap(found, **wanted):
-    [row] = [row for row in found.results if all(getattr(row, name) == value for name, value in wanted.items())]
+def gap(found, **fields):
+    [row] = [row for row in found.results if all(getattr(row, name) == value for name, value in fields.items())]
     return row
 
 
-def test_an_endpoint_that_the_protocol_does_not_declare_is_not_complete_but_not_declared():
+def test_an_endpoint_that_the_protocol_does_not_declare_has_that_reason():
     study = cohort([lab(-1, 1000.0)])
     found = missing(study, endpoint="improvement_score")
     assert (found.reason, found.results, found.to_collect) == ("not_declared", (), 0)
@@ -68,18 +68,18 @@ def test_a_week_without_a_value_lacks_one_in_its_window():
     assert lacking(found, row) == [("weekly_change", 4)]
 
 
-def test_a_baseline_from_before_a_window_is_asked_for_again():
-    """A value in week -1 would be the last before treatment, and so the baseline: it needs another after it."""
+def test_a_baseline_that_lies_before_a_window_is_needed_again():
+    """A value in week -1 would be the last before treatment and so the baseline: a later baseline is needed too."""
     protocol = SEED_2008.model_copy(
         update={"visits": Visits(weeks=(-4, -1, 4)), "ck_change": CkChangeWeeks(before_week=-1),
                 "weekly_change": WeeklyChange(measures=("CK",), weeks=(4,))}
     )  # fmt: skip
     found = missing(cohort([lab(-20, 1000.0), lab(28, 500.0)]), protocol, endpoint="ck_change")
 
-    assert told(found) == {("CK", "value", "window", -10, -4, True), ("CK", "value", "baseline", -3, 0, True)}
+    assert listed(found) == {("CK", "value", "window", -10, -4, True), ("CK", "value", "baseline", -3, 0, True)}
 
 
-def test_a_value_that_serves_several_endpoints_is_asked_for_once():
+def test_a_value_that_several_endpoints_need_is_listed_once():
     found = missing(cohort([lab(-1, 1000.0), lab(28, 500.0)]))
 
     [row] = [row for row in found.collect if (row.measure, row.first_day) == ("CK", -31)]
@@ -88,8 +88,8 @@ def test_a_value_that_serves_several_endpoints_is_asked_for_once():
     assert lacking(found, row) == [("response", None), *(("weekly_change", week) for week in (1, 2, 4, 8))]
 
 
-def test_only_so_many_things_are_listed_and_all_are_counted():
-    """A study of thousands would fill a browser: what serves most endpoints comes first."""
+def test_at_most_limit_values_are_listed_and_all_are_counted():
+    """The values that most endpoints need come first; a large study would otherwise give a very long list."""
     every, few = missing(cohort([lab(-1, 1000.0)])), missing(cohort([lab(-1, 1000.0)]), limit=2)
 
     assert few.to_collect == every.to_collect == len(every.collect) > 2
@@ -108,7 +108,7 @@ def test_only_so_many_things_are_listed_and_all_are_counted():
     ],
 )  # fmt: skip
 def test_the_time_with_normal_ck_lacks_a_value_or_an_upper_limit(labs, expected):
-    assert told(missing(cohort(labs), endpoint="ck_normal_time")) == {expected}
+    assert listed(missing(cohort(labs), endpoint="ck_normal_time")) == {expected}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_time_with_normal_ck_lacks_a_value_or_an_upper_limit(labs, expected)
         ([lab(-1, 1000.0), lab(14, 900.0)], [], 24, {"endpoint": "weekly_change", "measure": "CK", "week": 4}),
     ],
 )
-def test_what_no_further_value_changes_is_out_of_reach(labs, scores, ended, endpoint):
+def test_a_patient_whom_no_further_value_makes_evaluable_is_out_of_reach(labs, scores, ended, endpoint):
     found = missing(cohort(labs, scores, ended))
     row = gap(found, **endpoint)
 
@@ -131,10 +131,10 @@ def test_what_no_further_value_changes_is_out_of_reach(labs, scores, ended, endp
 def test_a_window_ends_with_death():
     found = missing(cohort([lab(-1, 1000.0), lab(14, 900.0)], ended=25), endpoint="weekly_change")
 
-    assert ("CK", "value", "window", 25, 25, False) in told(found)
+    assert ("CK", "value", "window", 25, 25, False) in listed(found)
 
 
-def test_nothing_is_asked_of_a_patient_who_was_not_treated():
+def test_a_patient_who_was_not_treated_lacks_nothing():
     found = missing(cohort([lab(-1, 1000.0)], treated=False))
 
     assert found.collect == ()
@@ -158,7 +158,7 @@ def test_everybody_treated_is_evaluable_out_of_reach_or_lacks_something(case):
 
 
 def rows_of(study):
-    """The rows that a cohort was made of, to make another with more of them."""
+    """The rows of a cohort, from which a larger cohort can be built."""
     names = [row.id for row in study.patients]
 
     def maybe(number):
@@ -190,7 +190,7 @@ def rows_of(study):
 
 
 def collected(study, protocol, found):
-    """The cohort with everything that was asked for: abnormal before treatment, better after it."""
+    """The cohort with all values to collect: abnormal before treatment, better after it."""
     labs, scores, infusions = rows_of(study)
     day0 = {}
     for row in infusions:
@@ -222,7 +222,7 @@ def collected(study, protocol, found):
 
 @settings(max_examples=repeats(25, thorough=60))
 @given(st.tuples(cohorts(), protocols()))
-def test_who_lacks_something_is_evaluable_once_it_is_collected(case):
+def test_a_patient_who_lacks_a_value_is_evaluable_when_it_is_collected(case):
     study, protocol = case
     found = answer("what-is-missing", study, protocol, MissingOptions())
     after = answer("what-is-missing", collected(study, protocol, found), protocol, MissingOptions())

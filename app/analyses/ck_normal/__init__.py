@@ -1,1 +1,1 @@
-"""For how long CK stays normal: between visits, under rescue, in subgroups."""
+"""How long CK stays normal: by strategy for rescue treatment, interval-censored, and compared between groups."""

@@ -1,4 +1,4 @@
-"""Do subgroups differ in how long CK takes to become normal, and in how long it then stays so?"""
+"""Comparison of groups: how long CK takes to become normal, and how long it then stays normal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,29 +31,28 @@ Estimate = Literal["time_normal", "time_to_first_normal"]
 
 
 class GroupTime(Grouped):
-    """One subgroup, and what sets it apart from the first."""
+    """One subgroup, and its differences from the first."""
 
     n: int = Field(description="Patients in the estimate.", examples=[7])
     events: int = Field(description="Of these, patients with the event.", examples=[5])
     expected: Number | None = Field(
-        description="Events that the group would have had under one hazard for all groups; null where it is not "
-        "compared.",
+        description="Events expected in the group if all groups had one hazard; null where it is not compared.",
         examples=[4.31],
     )
     median: Median = Field(description="Median time.")
     rmst: RestrictedMean = Field(description="Restricted mean of the time.")
     hazard_ratio: HazardRatio | None = Field(
-        description="Its hazard over that of the first group (Cox); above 1 the event comes earlier. Null where the "
-        "group is not compared."
+        description="Its hazard divided by that of the first group (Cox); above 1 the event comes earlier. Null where "
+        "the group is not compared."
     )
     rmst_difference: MeanDifference | None = Field(
-        description="Its restricted mean minus that of the first group; null where there is none to take."
+        description="Its restricted mean minus that of the first group; null where it cannot be computed."
     )
     reason: WhyNull = None
 
 
 class GroupComparison(Result):
-    """One time to an event in all subgroups."""
+    """One time to an event, compared between the subgroups."""
 
     estimate: Estimate = Field(
         description="`time_normal`: from the first normal CK to the first later abnormal one. `time_to_first_normal`: "
@@ -62,15 +61,15 @@ class GroupComparison(Result):
     )
     groups: tuple[GroupTime, ...] = Field(
         description="The subgroups in code-point order, last the patients without the attribute or with `unknown`, "
-        "who are compared with nobody. The first is the reference.",
+        "who are not compared. The first is the reference.",
         examples=[[]],
     )
     log_rank: TestResult = Field(description="Test of equal hazards in all groups; `statistic` is chi-square.")
     ties: str = Field(description="How tied events enter the partial likelihood of Cox.", examples=["efron"])
-    likelihood_ratio: TestResult = Field(description="The same hypothesis by Cox's model.")
+    likelihood_ratio: TestResult = Field(description="Test of the same hypothesis by Cox's model.")
     proportional_hazards: TestResult = Field(
-        description="Test that the hazard ratios do not change with time; a small p speaks against reading each as one "
-        "number."
+        description="Test that the hazard ratios do not change with time; with a small p one number does not "
+        "describe them."
     )
     reason: WhyNull = None
 
@@ -83,7 +82,7 @@ class CkNormalGroups(Answer):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """One subgroup's times: `events` as the tests take them, `curve` and `mean` as the strategy estimates them."""
+    """The times of one subgroup: `durations` (days) and `events` for the tests, `curve` and `mean` by the strategy."""
 
     context: Context
     durations: Ints
@@ -93,15 +92,15 @@ class Group:
 
     @property
     def compared(self) -> bool:
-        """Whether the patients share a value of the attribute."""
+        """Whether the patients have one known value of the attribute."""
         return self.context.group is not None and not set(self.context.group.values()) & set(UNKNOWN)
 
 
 def ck_normal_groups(whole: Context) -> Findings:
     """Both times in each subgroup, and the tests between them."""
-    strategy, parts = strategy_in_force(whole), list(whole.subgroups())
-    normal = [_time_normal(context, strategy) for context in parts]
-    first = [_time_to_first_normal(context) for context in parts]
+    strategy, contexts = strategy_in_force(whole), list(whole.subgroups())
+    normal = [_time_normal(context, strategy) for context in contexts]
+    first = [_time_to_first_normal(context) for context in contexts]
     return Findings(
         {
             "results": [
@@ -109,9 +108,9 @@ def ck_normal_groups(whole: Context) -> Findings:
                 _comparison("time_to_first_normal", first, whole),
             ]
         },
-        [row for each in parts for row in normality_excluded(each, became_normal_reasons(each.study))],
-        [flag for each in parts for flag in normality_flags(each)],
-        _caveats([each for each in (*normal, *first) if each.compared], strategy),
+        [row for part in contexts for row in normality_excluded(part, became_normal_reasons(part.study))],
+        [flag for part in contexts for flag in normality_flags(part)],
+        _caveats([group for group in (*normal, *first) if group.compared], strategy),
     )
 
 
@@ -136,46 +135,50 @@ def _time_to_first_normal(context: Context) -> Group:
 
 
 def _comparison(estimate: Estimate, groups: Sequence[Group], whole: Context) -> GroupComparison:
-    """The groups that share a value are compared, those who have none stand last and by themselves."""
-    level, asked = whole.level, whole.options.by is not None
-    compared, others = [each for each in groups if each.compared], [each for each in groups if not each.compared]
+    """The groups with a known value are compared; the others follow and are not compared."""
+    level, by_given = whole.level, whole.options.by is not None
+    compared = [group for group in groups if group.compared]
+    others = [group for group in groups if not group.compared]
     size = max(1, len(compared))
-    numbers = np.repeat(np.arange(len(compared)), [len(each.durations) for each in compared])
-    durations = np.concatenate([np.zeros(0, dtype=np.int64), *(each.durations for each in compared)])
-    events = np.concatenate([np.zeros(0, dtype=np.bool_), *(each.events for each in compared)])
-    tested = log_rank(durations, events, numbers, size)
+    numbers = np.repeat(np.arange(len(compared)), [len(group.durations) for group in compared])
+    durations = np.concatenate([np.zeros(0, dtype=np.int64), *(group.durations for group in compared)])
+    events = np.concatenate([np.zeros(0, dtype=np.bool_), *(group.events for group in compared)])
+    test = log_rank(durations, events, numbers, size)
     model = cox(durations, events, numbers, size, level=level)
-    why = {} if asked else {"reason": Reason.NO_GROUPS}
+    reason = {} if by_given else {"reason": Reason.NO_GROUPS}
     rows = [
-        _row(each, tested, model.hazard_ratios[place], compared[0], place, level) for place, each in enumerate(compared)
+        _row(group, test, model.hazard_ratios[place], compared[0], place, level) for place, group in enumerate(compared)
     ]
     return GroupComparison(
         estimate=estimate,
-        groups=(*rows, *(_alone(each, Reason.NOT_COMPARED if asked else Reason.NO_GROUPS) for each in others)),
-        log_rank=tested.test.model_copy(update=why),
+        groups=(
+            *rows,
+            *(_not_compared(group, Reason.NOT_COMPARED if by_given else Reason.NO_GROUPS) for group in others),
+        ),
+        log_rank=test.test.model_copy(update=reason),
         ties=model.ties,
-        likelihood_ratio=model.likelihood_ratio.model_copy(update=why),
-        proportional_hazards=model.proportional_hazards.model_copy(update=why),
-        reason=why.get("reason", tested.test.reason),
+        likelihood_ratio=model.likelihood_ratio.model_copy(update=reason),
+        proportional_hazards=model.proportional_hazards.model_copy(update=reason),
+        reason=reason.get("reason", test.test.reason),
     )
 
 
-def _row(group: Group, tested: LogRank, ratio: HazardRatio, first: Group, place: int, level: float) -> GroupTime:
-    both = len(group.durations) + len(first.durations)
+def _row(group: Group, test: LogRank, ratio: HazardRatio, first: Group, place: int, level: float) -> GroupTime:
+    n = len(group.durations) + len(first.durations)
     return GroupTime(
         group=group.context.group,
         n=group.curve.n,
         events=group.curve.events,
-        expected=tested.expected[place],
+        expected=test.expected[place],
         median=group.curve.median,
         rmst=group.mean,
         hazard_ratio=ratio,
-        rmst_difference=mean_difference(group.mean, first.mean, both, level=level) if place else None,
+        rmst_difference=mean_difference(group.mean, first.mean, n, level=level) if place else None,
         reason=None if place else Reason.REFERENCE_GROUP,
     )
 
 
-def _alone(group: Group, reason: Reason) -> GroupTime:
+def _not_compared(group: Group, reason: Reason) -> GroupTime:
     return GroupTime(
         group=group.context.group,
         n=group.curve.n,
@@ -190,17 +193,17 @@ def _alone(group: Group, reason: Reason) -> GroupTime:
 
 
 def _caveats(groups: Sequence[Group], strategy: RescueStrategy) -> list[str]:
-    noticed = {
+    applies = {
         "few_events": any(int(group.events.sum()) < FEW_EVENTS for group in groups),
         "small_counts": any(len(group.durations) < SMALL_GROUP for group in groups),
         "cause_specific_hazards": strategy == "competing",
     }
-    return [code for code, holds in noticed.items() if holds]
+    return [code for code, applied in applies.items() if applied]
 
 
 QUESTION = Question(
     "ck-normal-groups",
-    "Do subgroups differ in how long CK takes to become normal and stays so?",
+    "Do groups differ in how long CK takes to become normal, and in how long it stays normal?",
     CkNormalGroups,
     ck_normal_groups,
     _basis,

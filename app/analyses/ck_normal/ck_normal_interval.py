@@ -1,4 +1,4 @@
-"""For how long CK stays normal, from what was seen: it became abnormal between two draws, not at one."""
+"""How long CK stays normal, as interval-censored times: CK became abnormal between two draws."""
 
 from dataclasses import replace
 
@@ -26,39 +26,41 @@ from app.timeline.cohort import NO_TIME, Bools, Ints
 
 
 class IntervalOptions(Options):
-    """The common options, and how often and from where to resample."""
+    """The common options, and the number of resamples and the seed."""
 
     resamples: int = Field(
         default=200,
         ge=0,
         le=2000,
-        description="How often the patients are drawn with replacement for the interval of the median; 0: never.",
+        description="How often the patients are resampled for the interval of the median; 0: never.",
         examples=[200],
     )
-    seed: int = Field(default=SEED, ge=0, le=2**32 - 1, description="Where the random numbers start.", examples=[SEED])
+    seed: int = Field(default=SEED, ge=0, le=2**32 - 1, description="Seed of the random numbers.", examples=[SEED])
 
 
 class RightEndpoint(Result):
-    """Kaplan-Meier medians of the times up to the draw at which the event was found, as papers print them."""
+    """Kaplan-Meier medians of the times up to the draw at which the event was seen, as papers print them."""
 
-    midpoint: Median = Field(description="Median, the middle of a stretch at exactly one half.")
-    lower: Median = Field(description="Median, the first time at which no more than one half are left.")
+    midpoint: Median = Field(
+        description="Median by the convention `midpoint`: the middle of the times at which the curve is exactly 0.5."
+    )
+    lower: Median = Field(
+        description="Median by the convention `lower`: the first time at which the curve is at most 0.5."
+    )
 
 
 class Bounds(Result):
-    """Kaplan-Meier medians if every spell had been as short, or as long, as its draws allow."""
+    """Kaplan-Meier medians if every remission episode were as short, or as long, as its draws allow."""
 
-    shortest: Median = Field(
-        description="Every spell from its first normal CK to its last normal CK, where it ends with the same outcome."
-    )
+    shortest: Median = Field(description="Every episode from its first to its last normal CK, with the same outcome.")
     longest: Median = Field(
-        description="Every spell from the last abnormal CK before it (or day 0) to the first abnormal CK after it (or "
-        "to the last CK of known normality)."
+        description="Every episode from the last abnormal CK before it (or day 0) to the first abnormal CK after it "
+        "(or to the last CK of known normality)."
     )
 
 
 class Gaps(Result):
-    """How far apart draws of known normality are."""
+    """The days between neighbouring draws of known normality."""
 
     n: int = Field(description="Gaps.", examples=[41])
     median: Number | None = Field(description="Median days between two draws.", examples=[28])
@@ -68,29 +70,31 @@ class Gaps(Result):
 
 
 class VisitGaps(Result):
-    """What the draws can tell about the time at all."""
+    """How exactly the draws determine the time."""
 
     within_spells: Gaps = Field(
-        description="Days between neighbouring CKs of known normality from the first normal one to the end of a spell."
+        description="Days between neighbouring CKs of known normality from the first normal one to the end of an "
+        "episode."
     )
-    of_relapses: Gaps = Field(description="Days between the last normal and the first abnormal CK, one a relapse.")
+    of_relapses: Gaps = Field(
+        description="Days between the last normal and the first abnormal CK, one for each relapse."
+    )
     before_spells: Gaps = Field(
-        description="Days between the last abnormal CK (or day 0) and the first normal one, one a spell."
+        description="Days between the last abnormal CK (or day 0) and the first normal one, one for each episode."
     )
 
 
 class TimeToFirstNormalInterval(Result):
-    """Days from the first infusion until CK became normal, between two draws, where it was not normal before."""
+    """Days from the first infusion until CK became normal, interval-censored, of patients with abnormal CK before."""
 
     estimate: IntervalCensored = Field(description="From the interval of each patient.")
     right_endpoint: RightEndpoint = Field(description="From the day of the first normal CK.")
 
 
 class SeenInterval(Contribution):
-    """Between which draws CK of one patient became normal and abnormal again.
+    """The draws between which CK of one patient became normal, and abnormal again.
 
-    An event is in (after, by]: after the first and at the second of two days at the latest. The second is null where
-    the event was not seen.
+    The event came after the first day and not later than the second. The second is null where no event was seen.
     """
 
     normal_after: int | None = Field(description="Day after which CK first became normal.", examples=[14])
@@ -99,27 +103,27 @@ class SeenInterval(Contribution):
         description="Why the patient is not in the time to the first normal CK.", examples=[None]
     )
     left: int | None = Field(
-        description="Days from the first normal CK to the last one before CK was abnormal again.", examples=[28]
+        description="Days from the first normal CK to the last normal one before CK was abnormal again.", examples=[28]
     )
     right: int | None = Field(
         description="Days from the first normal CK to the abnormal one; null while CK stays normal.", examples=[41]
     )
     longest: int | None = Field(
-        description="Days from the last abnormal CK before the spell (or day 0) to the one after it: the spell was "
-        "shorter, and longer than `left`; null while CK stays normal.",
+        description="Days from the last abnormal CK before the episode (or day 0) to the first one after it: the "
+        "episode was shorter than this and longer than `left`; null while CK stays normal.",
         examples=[48],
     )
     reason: str | None = Field(description="Why the patient is not in the risk set.", examples=[None, "never_normal"])
 
 
 class NormalInterval(Grouped):
-    """The time with normal CK, from the first normal CK after treatment to between two draws."""
+    """The time with normal CK, from the first normal CK after day 0 to an unknown day between two draws."""
 
     estimate: IntervalCensored = Field(description="From the interval of each patient of the risk set.")
     right_endpoint: RightEndpoint = Field(description="From the day of the first abnormal CK.")
-    bounds: Bounds = Field(description="What the draws leave open.")
-    visit_gaps: VisitGaps = Field(description="How far apart the draws are.")
-    time_to_first_normal: TimeToFirstNormalInterval = Field(description="How long it took to become normal.")
+    bounds: Bounds = Field(description="The shortest and the longest times that the draws allow.")
+    visit_gaps: VisitGaps = Field(description="The days between draws.")
+    time_to_first_normal: TimeToFirstNormalInterval = Field(description="Days until CK became normal.")
     patients: tuple[SeenInterval, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
@@ -128,11 +132,11 @@ class NormalInterval(Grouped):
 class CkNormalIntervals(Answer):
     """The time for which CK stays normal, interval-censored."""
 
-    results: tuple[NormalInterval, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    results: tuple[NormalInterval, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
 
 
 def ck_normal_interval(context: Context) -> Findings:
-    """The first spell of normal CK of every patient, known up to the draws about its end."""
+    """The first remission episode of every patient, which ended between two draws."""
     return Findings(
         {"results": [_normal_interval(context, context.options_as(IntervalOptions))]},
         normality_excluded(context, became_normal_reasons(context.study)),
@@ -246,7 +250,7 @@ def _listed(context: Context) -> tuple[SeenInterval, ...]:
 
 QUESTION = Question(
     "ck-normal-interval",
-    "Between which draws does CK stop being normal?",
+    "For how long does CK stay normal, as interval-censored times?",
     CkNormalIntervals,
     ck_normal_interval,
     _basis,

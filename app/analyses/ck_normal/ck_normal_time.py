@@ -1,4 +1,4 @@
-"""For how long CK stays normal once it is, and how long it takes from day 0 to the first normal CK."""
+"""How long CK stays normal, how long it takes to become normal, and for which share of follow-up it was normal."""
 
 from collections.abc import Sequence
 
@@ -41,16 +41,16 @@ from app.timeline.cohort import NO_TIME, Bools, Ints
 
 
 class ConfirmedTime(Result):
-    """A time to the first of two consecutive CKs that agree."""
+    """The time to the first of two consecutive CKs with the same normality."""
 
-    n: int = Field(description="Patients who could reach it.", examples=[15])
-    events: int = Field(description="Patients who did.", examples=[11])
+    n: int = Field(description="Patients at risk.", examples=[15])
+    events: int = Field(description="Patients who reached it.", examples=[11])
     median: Median = Field(description="Median time.")
-    curve: tuple[CurvePoint, ...] = Field(description="Share that has not reached it.", examples=[[]])
+    curve: tuple[CurvePoint, ...] = Field(description="Share of patients who have not reached it.", examples=[[]])
 
 
 class SustainedNormality(Result):
-    """Normality and relapse that the next CK of known normality confirms.
+    """Normality and relapse, each confirmed by the next CK of known normality.
 
     A single CK at the end of follow-up confirms nothing, and the patient is censored at it.
     """
@@ -59,21 +59,21 @@ class SustainedNormality(Result):
     patients: int = Field(description="Of these, patients with two consecutive normal CKs.", examples=[11])
     time_to_sustained: ConfirmedTime = Field(description="From day 0 to the first of two consecutive normal CKs.")
     time_to_confirmed_relapse: ConfirmedTime = Field(
-        description="From there to the first of two consecutive abnormal CKs, in the patients of the risk set whose "
-        "normality was sustained; whatever treatment followed."
+        description="From that day to the first of two consecutive abnormal CKs, in the patients of the risk set whose "
+        "normality was sustained; further treatment is ignored."
     )
 
 
 class TimeShare(Result):
-    """The share of the days followed for which CK was normal, by one rule for the days between two draws."""
+    """The share of the days of follow-up with normal CK, by one rule for the days between two draws."""
 
     rule: str = Field(
-        description="`carried_forward`: a state lasts until the next draw. `midpoint`: it changes half-way.",
+        description="`carried_forward`: the state lasts until the next draw. `midpoint`: it changes halfway.",
         examples=["carried_forward", "midpoint"],
     )
     per_patient: Summary = Field(description="The shares of the patients: each patient counts the same.")
     days_normal: Number = Field(description="Days with normal CK of all patients together.", examples=[4210])
-    days_followed: Number = Field(description="Days followed of all patients together.", examples=[9035])
+    days_followed: Number = Field(description="Days of follow-up of all patients together.", examples=[9035])
     pooled: Number | None = Field(
         description="days_normal / days_followed: each day counts the same.", examples=[0.465965688987]
     )
@@ -81,33 +81,36 @@ class TimeShare(Result):
 
 
 class ProportionNormal(Result):
-    """The proportion of time with normal CK, from the baseline CK or the first later one to the last known one."""
+    """The proportion of time with normal CK, from the baseline CK (or the first later one) to the last CK.
+
+    Only CKs of known normality count.
+    """
 
     n: int = Field(description="Efficacy set with two CKs of known normality, the baseline among them.", examples=[15])
-    too_few_draws: int = Field(description="Efficacy set without.", examples=[0])
-    by_rule: tuple[TimeShare, ...] = Field(description="One row a rule.", examples=[[]])
+    too_few_draws: int = Field(description="Efficacy set without two such CKs.", examples=[0])
+    by_rule: tuple[TimeShare, ...] = Field(description="One row for each rule.", examples=[[]])
 
 
 def sustained_normality(context: Context, in_set: Bools) -> SustainedNormality:
     """Confirmed normality in the efficacy set, confirmed relapse in the risk set `in_set`."""
-    found, evaluable = context.study.sustained, context.study.first_normal.evaluable
-    reached = found.start != NO_TIME
-    relapsed = found.end != NO_TIME
-    since = np.where(relapsed, found.end, found.last) - found.start
+    sustained, evaluable = context.study.sustained, context.study.first_normal.evaluable
+    reached = sustained.start != NO_TIME
+    relapsed = sustained.end != NO_TIME
+    since = np.where(relapsed, sustained.end, sustained.last) - sustained.start
     return SustainedNormality(
         n=int(evaluable.sum()),
         patients=int((evaluable & reached).sum()),
-        time_to_sustained=_confirmed(context, np.where(reached, found.start, found.last), reached, evaluable),
+        time_to_sustained=_confirmed(context, np.where(reached, sustained.start, sustained.last), reached, evaluable),
         time_to_confirmed_relapse=_confirmed(context, since, relapsed, in_set & reached),
     )
 
 
 def proportion_normal(context: Context) -> ProportionNormal:
     """The proportion of time with normal CK by both rules."""
-    found, efficacy = context.study.days_normal, context.study.efficacy
-    followed_twice = efficacy & (found.days > 0)
-    followed = found.days[followed_twice]
-    rules = {"carried_forward": found.carried_forward[followed_twice], "midpoint": found.midpoint[followed_twice]}
+    days, efficacy = context.study.days_normal, context.study.efficacy
+    followed_twice = efficacy & (days.days > 0)
+    followed = days.days[followed_twice]
+    rules = {"carried_forward": days.carried_forward[followed_twice], "midpoint": days.midpoint[followed_twice]}
     return ProportionNormal(
         n=int(followed_twice.sum()),
         too_few_draws=int((efficacy & ~followed_twice).sum()),
@@ -126,7 +129,7 @@ def _confirmed(context: Context, durations: Ints, events: Bools, chosen: Bools) 
 
 
 def _share(rule: str, normal: Ints, followed: Ints) -> TimeShare:
-    """The columns hold twice the days."""
+    """`normal` and `followed` are in half days."""
     total = int(followed.sum())
     return TimeShare(
         rule=rule,
@@ -139,11 +142,11 @@ def _share(rule: str, normal: Ints, followed: Ints) -> TimeShare:
 
 
 class NormalTimeOptions(Options):
-    """Beside the common options, another strategy for further treatment and death than the protocol's."""
+    """The common options, and the strategy for further treatment and death."""
 
     rescue: RescueStrategy | None = Field(
         default=None,
-        description="What a further treatment or death before CK became abnormal does to the time; the protocol's "
+        description="The effect of a further treatment or death before CK became abnormal on the time; the protocol's "
         "strategy where left out.",
         examples=["composite"],
     )
@@ -154,7 +157,7 @@ class TimeToFirstNormal(Result):
 
     n: int = Field(description="Efficacy set with a CK of known normality after day 0.", examples=[15])
     normal_at_baseline: int = Field(
-        description="Of these, patients whose CK was normal before: in them nothing became normal. "
+        description="Of these, patients whose CK was already normal at baseline. "
         "`ck-normal-interval` and `ck-normal-groups` leave them out.",
         examples=[0],
     )
@@ -169,26 +172,26 @@ class FollowUp(Result):
     n: int = Field(description="Patients in the risk set.", examples=[13])
     censored: int = Field(description="Of these, patients whose time ended without any event.", examples=[5])
     median: Median = Field(
-        description="Median time to being censored, in which an event ends the observation; `no_events` means that "
-        "nobody was censored."
+        description="Median time to censoring, where an event ends the observation; `no_events` means that nobody was "
+        "censored."
     )
 
 
 class Spell(Contribution):
-    """The first spell of normal CK of one patient."""
+    """The first remission episode of one patient: the time with normal CK."""
 
     start: int | None = Field(description="Day of the first normal CK after day 0.", examples=[21])
     duration: int | None = Field(
-        description="Days to the first later abnormal CK, or to the last known one, or to what ended the time before "
-        "under the strategy in force.",
+        description="Days to the first later abnormal CK, or to the last CK of known normality, or to the event that "
+        "ended the time earlier under the strategy in force.",
         examples=[41],
     )
     event: bool | None = Field(
-        description="Whether CK became abnormal again; under `composite` also whether rescue or death came before.",
+        description="Whether CK became abnormal again; under `composite` also whether rescue or death came first.",
         examples=[True],
     )
     ended_by: str | None = Field(
-        description="What ended the time, `abnormal`, `rescue` or `death`; null where it is censored.",
+        description="The event that ended the time: `abnormal`, `rescue` or `death`; null where it is censored.",
         examples=["abnormal", None],
     )
     reason: str | None = Field(description="Why the patient is not in the risk set.", examples=[None, "never_normal"])
@@ -196,15 +199,16 @@ class Spell(Contribution):
         description="Day of the first of two consecutive normal CKs after day 0.", examples=[21, None]
     )
     days_followed: Number | None = Field(
-        description="Days from the baseline CK or the first later one to the last known one; null where there are no "
-        "two, and outside the efficacy set.",
+        description="Days from the baseline CK (or the first later one) to the last CK; null with fewer than two CKs "
+        "of known normality, and outside the efficacy set.",
         examples=[336],
     )
     days_normal: Number | None = Field(
-        description="How many of them were normal, each state carried to the next draw.", examples=[41]
+        description="How many of these days were normal, if a state lasts until the next draw.", examples=[41]
     )
     days_normal_midpoint: Number | None = Field(
-        description="How many were, the state changing half-way between two draws.", examples=[38.5]
+        description="How many of these days were normal, if the state changes halfway between two draws.",
+        examples=[38.5],
     )
 
 
@@ -221,37 +225,37 @@ class NormalTime(Grouped):
     )
     never_normal: int = Field(description="Patients whose CK never became normal; not in the risk set.", examples=[2])
     normal_at_baseline: int = Field(
-        description="Patients whose CK was normal before; a stratum of their own.", examples=[0]
+        description="Patients whose CK was normal at baseline; not in the risk set.", examples=[0]
     )
     median: Median = Field(description="Median time for which CK stays normal, under the strategy in force.")
     curve: tuple[CurvePoint, ...] = Field(
-        description="Kaplan-Meier curve, one row an event time. Under `competing` it is 1 - the cumulative incidence "
-        "of abnormal CK, and `censored` counts all who left without it.",
+        description="Kaplan-Meier curve, one row for each event time. Under `competing` it is 1 - the cumulative "
+        "incidence of abnormal CK, and `censored` counts all patients who left the risk set without it.",
         examples=[[]],
     )
     rmst: RestrictedMean = Field(description="Restricted mean of the time, under the strategy in force.")
     second_course: int = Field(
-        description="Patients of the risk set with a second course, begun after day 0 and before the spell ended or "
-        "was last seen.",
+        description="Patients of the risk set with a second course, begun after day 0 and before the end of the "
+        "remission episode or of follow-up.",
         examples=[0],
     )
     new_immunosuppressant: int = Field(
         description="Patients of the risk set who began one of the protocol's immunosuppressants after day 0 and "
-        "before the spell ended or was last seen.",
+        "before the end of the remission episode or of follow-up.",
         examples=[0],
     )
     rescue_before_normal: int = Field(
-        description="Patients of the risk set whose further treatment began after day 0 and not after the first normal "
-        "CK: every strategy but `treatment_policy` lets it act at 0 days.",
+        description="Patients of the risk set whose further treatment began after day 0, and on or before the day of "
+        "the first normal CK. Every strategy except `treatment_policy` counts it at 0 days.",
         examples=[0],
     )
     strategies: tuple[TimeByStrategy, ...] = Field(
-        description="The same time under each strategy for further treatment and death, side by side.", examples=[[]]
+        description="The same time under each strategy for further treatment and death.", examples=[[]]
     )
     follow_up: FollowUp = Field(description="How long the risk set was followed.")
     sustained: SustainedNormality = Field(description="Normality and relapse that a second CK confirms.")
     proportion_of_time_normal: ProportionNormal = Field(
-        description="For how much of the time followed CK was normal, whatever treatment followed."
+        description="The share of follow-up with normal CK; further treatment is ignored."
     )
     time_to_first_normal: TimeToFirstNormal = Field(description="Days to the first normal CK after day 0.")
     patients: tuple[Spell, ...] | None = Field(
@@ -262,11 +266,11 @@ class NormalTime(Grouped):
 class CkNormalTimes(Answer):
     """The time for which CK stays normal."""
 
-    results: tuple[NormalTime, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    results: tuple[NormalTime, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
 
 
 def ck_normal_time(context: Context) -> Findings:
-    """The first spell of normal CK of every patient."""
+    """The first remission episode of every patient."""
     return Findings(
         {"results": [_normal_time(context, strategy_in_force(context))]},
         normality_excluded(context, first_normal_reasons(context.study)),
@@ -275,7 +279,7 @@ def ck_normal_time(context: Context) -> Findings:
 
 
 def strategy_in_force(context: Context) -> RescueStrategy:
-    """The strategy that was asked for, else the protocol's."""
+    """The strategy that the options give, else the protocol's."""
     return context.options_as(NormalTimeOptions).rescue or context.protocol.ck_normal_time.rescue
 
 
@@ -330,14 +334,14 @@ def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
     episodes, outcomes, event = study.remission_episodes, times.outcomes, is_event(times)
     days, sustained = study.days_normal, study.sustained.start
     followed_twice = study.efficacy & (days.days > 0)
-    names = (None, *CAUSES)
+    causes = (None, *CAUSES)
     return tuple(
         Spell(
             patient=patient,
             start=int(episodes.start[i]) if times.in_set[i] else None,
             duration=int(outcomes.duration[i]) if times.in_set[i] else None,
             event=bool(event[i]) if times.in_set[i] else None,
-            ended_by=names[outcomes.cause[i]],
+            ended_by=causes[outcomes.cause[i]],
             reason=episodes.reason[i],
             sustained_from=int(sustained[i]) if study.efficacy[i] and sustained[i] != NO_TIME else None,
             days_followed=int(days.days[i]) / 2 if followed_twice[i] else None,
@@ -361,18 +365,18 @@ def _first_normal(context: Context) -> TimeToFirstNormal:
 
 
 def first_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, ...]:
-    """Why a patient is not in the estimate of the time to the first normal CK."""
+    """Why each patient is not in the estimate of the time to the first normal CK; None where included."""
     return _first_normal_reasons(study, study.left_out)
 
 
 def became_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, ...]:
-    """The same where patients whose CK was normal before are left out: it cannot become normal."""
-    before = (ExclusionReason.NORMAL_AT_BASELINE, study.normal_at_baseline)
-    return _first_normal_reasons(study, (*study.left_out, before))
+    """The same, where patients whose CK was normal at baseline are left out too."""
+    at_baseline = (ExclusionReason.NORMAL_AT_BASELINE, study.normal_at_baseline)
+    return _first_normal_reasons(study, (*study.left_out, at_baseline))
 
 
 def _first_normal_reasons(
-    study: DerivedStudy, before: Sequence[tuple[ExclusionReason, Bools]]
+    study: DerivedStudy, first_checks: Sequence[tuple[ExclusionReason, Bools]]
 ) -> tuple[ExclusionReason | None, ...]:
     records = study.analysis_values("CK")
     after = records.day > 0
@@ -380,7 +384,7 @@ def _first_normal_reasons(
         ~any_where(records.patient, records.size, chosen) for chosen in (after, after & (study.ck_known != UNKNOWN))
     )
     checks = (
-        *before,
+        *first_checks,
         (ExclusionReason.NO_VALUE_AFTER_BASELINE, unseen),
         (ExclusionReason.NORMALITY_UNKNOWN, unknown),
     )
@@ -388,7 +392,7 @@ def _first_normal_reasons(
 
 
 def normality_excluded(context: Context, first_normal: Sequence[ExclusionReason | None]) -> list[Excluded]:
-    """Who is not in the time with normal CK, then who is not in the time to the first normal CK."""
+    """The patients left out of the time with normal CK, then those left out of the time to the first normal CK."""
     return [
         *context.excluded(context.study.remission_episodes.reason, "CK", estimate="time_normal"),
         *context.excluded(first_normal, "CK", estimate="time_to_first_normal"),
@@ -396,12 +400,12 @@ def normality_excluded(context: Context, first_normal: Sequence[ExclusionReason 
 
 
 def undetermined(study: DerivedStudy) -> dict[FlagCode, int]:
-    """How many CKs are of unknown normality."""
+    """The flag that counts CKs of unknown normality."""
     return {FlagCode.UNDETERMINED: int((study.ck_known == UNKNOWN).sum())}
 
 
 def normality_flags(context: Context) -> list[Flag]:
-    """What was noticed of the CKs whose normality counts."""
+    """The flags of CK, of unknown normality and of second courses."""
     second_course = {FlagCode.SECOND_COURSE: context.study.exposure.flags[FlagCode.SECOND_COURSE]}
     return context.flags_of("CK", undetermined(context.study) | second_course)
 

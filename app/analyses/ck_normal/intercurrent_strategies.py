@@ -1,4 +1,4 @@
-"""The time with normal CK under each strategy for a rescue, side by side."""
+"""The time with normal CK under each strategy for rescue treatment and death."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -19,31 +19,32 @@ STRATEGIES: tuple[RescueStrategy, ...] = get_args(RescueStrategy)
 
 
 class TimeByStrategy(Result):
-    """The time with normal CK under one strategy for a further treatment or death before CK became abnormal again."""
+    """The time with normal CK, by one strategy for further treatment or death before CK became abnormal again."""
 
     strategy: RescueStrategy = Field(description="The strategy.", examples=["composite"])
     declared: bool = Field(description="Whether it is the protocol's.", examples=[False])
-    in_force: bool = Field(description="Whether the fields outside `strategies` follow it.", examples=[False])
+    in_force: bool = Field(description="Whether the other fields of the answer follow it.", examples=[False])
     n: int = Field(description="Patients in the risk set, the same under every strategy.", examples=[13])
     events: int = Field(description="Events: under `composite` rescue and death are events too.", examples=[8])
     by_rescue: int = Field(
-        description="Patients whose time the rescue ended, or under `hypothetical` censored.", examples=[0]
+        description="Patients whose time rescue ended or, under `hypothetical`, censored.", examples=[0]
     )
     by_death: int = Field(description="Patients whose time death ended.", examples=[0])
     rescue_after_last_ck: int = Field(
-        description="Patients censored at their last CK of known normality whose rescue came after it and is not "
-        "counted: nobody is followed beyond that CK.",
+        description="Patients censored at their last CK of known normality whose rescue came later. It is not counted, "
+        "because follow-up ends at that CK.",
         examples=[1],
     )
     death_after_last_ck: int = Field(
-        description="Patients censored at their last CK of known normality who died after it, likewise.", examples=[0]
+        description="Patients censored at their last CK of known normality who died later; not counted either.",
+        examples=[0],
     )
     medians: tuple[Median, ...] = Field(
         description="The median by both conventions, first `midpoint`, then `lower`.", examples=[[]]
     )
     rmst: RestrictedMean = Field(
-        description="Restricted mean of the time; under `competing` the mean time until CK became abnormal, in which "
-        "whoever was spared that by rescue or death counts to the horizon."
+        description="Restricted mean of the time; under `competing` the mean time until CK became abnormal, where "
+        "patients with rescue or death first count up to the horizon."
     )
     incidence: tuple[Incidence, ...] = Field(
         default=(),
@@ -55,9 +56,9 @@ class TimeByStrategy(Result):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Times:
-    """The times of the risk set under one strategy, and what is estimated from them.
+    """The times of the risk set under one strategy, and the estimates from them.
 
-    `curve` is the Kaplan-Meier curve, under `competing` 1 - F of abnormal CK.
+    `curve` is the Kaplan-Meier curve; under `competing` it is 1 - F of abnormal CK.
     """
 
     strategy: RescueStrategy
@@ -79,17 +80,17 @@ def times_of(context: Context, strategy: RescueStrategy) -> Times:
 
 
 def times_by_strategy(context: Context) -> dict[RescueStrategy, Times]:
-    """The estimates under every strategy; where no rescue or death changed a time they are those of the first."""
+    """The estimates under every strategy; where no rescue or death changes a time, those of `treatment_policy`."""
     ignored = times_of(context, "treatment_policy")
-    found = {ignored.strategy: ignored}
+    by_strategy = {ignored.strategy: ignored}
     for strategy in STRATEGIES[1:]:
         outcomes = context.study.outcomes(strategy)
         if outcomes.cut.any():
             curve, mean = _estimates(context, strategy, outcomes, ignored.in_set)
         else:
             curve, mean = ignored.curve, ignored.mean
-        found[strategy] = Times(strategy, outcomes, ignored.in_set, curve, mean)
-    return found
+        by_strategy[strategy] = Times(strategy, outcomes, ignored.in_set, curve, mean)
+    return by_strategy
 
 
 def strategies(
@@ -97,7 +98,7 @@ def strategies(
 ) -> tuple[TimeByStrategy, ...]:
     """One row for each strategy."""
     declared = context.protocol.ck_normal_time.rescue
-    return tuple(_row(context, each, declared, in_force) for each in times.values())
+    return tuple(_row(context, of_strategy, declared, in_force) for of_strategy in times.values())
 
 
 def _row(context: Context, times: Times, declared: RescueStrategy, in_force: RescueStrategy) -> TimeByStrategy:
@@ -133,13 +134,20 @@ def _estimates(
 
 
 def _medians(context: Context, times: Times) -> tuple[Median, ...]:
-    """By both conventions; the one in force is that of the curve."""
-    durations, asked, curve = times.outcomes.duration[times.in_set], context.conventions, times.curve
+    """The medians by both conventions; the convention in force is that of the curve."""
+    durations, conventions, curve = times.outcomes.duration[times.in_set], context.conventions, times.curve
     last = float(durations.max(initial=0))
     return tuple(
         curve.median
         if convention == curve.median.convention
-        else median_of(curve.curve, HalfRule(convention, asked.plateau), curve.n, last, context.level, asked.interval)
+        else median_of(
+            curve.curve,
+            HalfRule(convention, conventions.plateau),
+            curve.n,
+            last,
+            context.level,
+            conventions.interval,
+        )
         for convention in ("midpoint", "lower")
     )
 

@@ -1,1 +1,1 @@
-"""Two groups, two endpoints, two studies, and one model over all visits."""
+"""Comparisons: of groups, of endpoints, of two studies, and the mixed model of all visits."""

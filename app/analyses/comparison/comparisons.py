@@ -1,8 +1,8 @@
-"""Do two groups of one study respond differently, and two endpoints in the same patients?
+"""Comparison of the groups of one study, and of the primary endpoints in the same patients.
 
-Groups are the values of the attribute that `by` names. Two groups are compared with each other, in code-point order;
-of more, each with all others. With `reference` each other group is compared with the one it names. Patients without
-the attribute, or with `unknown`, are compared with nobody and counted.
+The groups are the values of the attribute `by`. Two groups are compared with each other, in code-point order. Of three
+or more groups, each is compared with all other patients of known group. With `reference`, each group is compared with
+that group. Patients without the attribute, or with the value `unknown`, are not compared but counted.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from app.analyses.comparison.two_groups import (
     caveats_of,
     compare,
     left_out,
-    noticed,
+    record_flags,
 )
 from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy
@@ -50,29 +50,29 @@ UNKNOWN = (None, "unknown")
 
 
 class ComparisonOptions(Options):
-    """Which groups are compared, and within which strata."""
+    """The common options, the reference group, and the strata."""
 
     reference: str | None = Field(
         default=None,
         max_length=64,
-        description="The group that every other one is compared with.",
+        description="The group with which every other group is compared.",
         examples=["polymyositis"],
     )
     stratify: By | None = Field(
-        default=None, description="Compare the rates within strata of this attribute, too.", examples=["sex"]
+        default=None, description="Also compare the rates within strata of this attribute.", examples=["sex"]
     )
 
     @model_validator(mode="after")
-    def _groups_must_be_formed(self) -> Self:
+    def _must_have_groups(self) -> Self:
         if self.by is None and (self.reference is not None or self.stratify is not None):
-            raise contradiction("by: a reference or strata need groups, which by= forms.")
+            raise contradiction("by: must be given with reference or stratify, because it forms the groups.")
         if self.stratify is not None and self.stratify == self.by:
-            raise contradiction("stratify: groups cannot be compared within what forms them.")
+            raise contradiction("stratify: must not be the attribute that by gives.")
         return self
 
 
 class Endpoint(Result):
-    """One of two endpoints of the same patients."""
+    """One of two endpoints that are compared in the same patients."""
 
     measure: str = Field(description="The measure.", examples=["MMT"])
     definition: Definition = Field(description="The rule.")
@@ -84,41 +84,43 @@ class PairedEndpoints(Result):
     first: Endpoint = Field(description="The first endpoint.")
     second: Endpoint = Field(description="The second endpoint.")
     n: int = Field(description="Patients whom both rules could judge.", examples=[15])
-    both: int = Field(description="Responders by both.", examples=[12])
-    first_only: int = Field(description="Responders by the first only.", examples=[2])
-    second_only: int = Field(description="Responders by the second only.", examples=[0])
-    neither: int = Field(description="Responders by neither.", examples=[1])
-    odds_ratio: EffectEstimate = Field(description="`first_only` over `second_only`.")
+    both: int = Field(description="Responders by both rules.", examples=[12])
+    first_only: int = Field(description="Responders by the first rule only.", examples=[2])
+    second_only: int = Field(description="Responders by the second rule only.", examples=[0])
+    neither: int = Field(description="Responders by neither rule.", examples=[1])
+    odds_ratio: EffectEstimate = Field(description="`first_only` divided by `second_only`.")
     test: TestResult = Field(
         description="McNemar's exact test; the statistic is `first_only`, `n_used` counts the patients who respond by "
-        "one only, `n_zero` the others."
+        "one rule only, `n_zero` the other patients."
     )
 
 
 class GroupComparisons(Answer):
-    """Two groups of one study, or more against one, side by side; and endpoints against each other."""
+    """The comparisons of groups of one study, and of endpoints in the same patients."""
 
     reason: WhyNull = None
     groups: tuple[str, ...] = Field(
         description="The groups that have patients, in code-point order.",
         examples=[["dermatomyositis", "polymyositis"]],
     )
-    unassigned: int = Field(description="Patients of no known group; they are compared with nobody.", examples=[0])
-    stratified_by: str | None = Field(description="What strata were formed by; null for none.", examples=[None, "sex"])
+    unassigned: int = Field(description="Patients without a known group; they are not compared.", examples=[0])
+    stratified_by: str | None = Field(
+        description="The attribute by which strata were formed; null for none.", examples=[None, "sex"]
+    )
     results: tuple[ResponseComparison, ...] = Field(
-        description="One entry a pair of groups and primary response definition.", examples=[[]]
+        description="One entry for each pair of groups and primary response definition.", examples=[[]]
     )
     changes: tuple[ChangeComparison, ...] = Field(
-        description="One entry a pair of groups, measure, scale and week.", examples=[[]]
+        description="One entry for each pair of groups, measure, scale and week.", examples=[[]]
     )
     paired_endpoints: tuple[PairedEndpoints, ...] = Field(
-        description="One entry a pair of primary response definitions, over all patients.", examples=[[]]
+        description="One entry for each pair of primary response definitions, over all patients.", examples=[[]]
     )
-    forest: tuple[ForestRow, ...] = Field(description="The comparisons as lines to draw.", examples=[[]])
+    forest: tuple[ForestRow, ...] = Field(description="The comparisons as lines of a forest plot.", examples=[[]])
 
 
 def comparisons(whole: Context) -> Findings:
-    """Every pair of groups, and every pair of primary endpoints."""
+    """The comparison of every pair of groups, and of every pair of primary endpoints."""
     study, options = whole.study, whole.options_as(ComparisonOptions)
     values = [None] * len(study.cohort) if options.by is None else values_of(study, options.by)
     groups = sorted({value for value in values if value not in UNKNOWN})
@@ -132,7 +134,7 @@ def comparisons(whole: Context) -> Findings:
             "forest": compared.forest(),
         },
         _excluded(whole),
-        noticed(whole),
+        record_flags(whole),
         compared.caveats,
         {
             "reason": reason,
@@ -146,7 +148,7 @@ def comparisons(whole: Context) -> Findings:
 def _pairs(
     study: DerivedStudy, values: Sequence[str | None], groups: Sequence[str], options: ComparisonOptions
 ) -> tuple[list[GroupPair], Reason | None]:
-    """Which groups are compared, and why none are."""
+    """The pairs of groups to compare, and the reason where there are none."""
     if options.by is None:
         return [], Reason.NO_GROUPS
     if len(groups) < 2:
@@ -155,21 +157,23 @@ def _pairs(
     arms = {label: Arm(label, study, np.array([value == label for value in values])) for label in groups}
     reference = options.reference
     if reference is not None:
-        against = arms.get(reference)
+        reference_arm = arms.get(reference)
         others = [arm for label, arm in arms.items() if label != reference]
-        return ([GroupPair(arm, against) for arm in others], None) if against else ([], Reason.NO_SUCH_GROUP)
+        return (
+            ([GroupPair(arm, reference_arm) for arm in others], None) if reference_arm else ([], Reason.NO_SUCH_GROUP)
+        )
     if len(groups) == 2:
         return [GroupPair(arms[groups[0]], arms[groups[1]])], None
     return [GroupPair(arm, Arm(None, study, known & ~arm.members)) for arm in arms.values()], None
 
 
 def _excluded(whole: Context) -> list[Excluded]:
-    """Who is in no comparison, by group where there are groups."""
+    """The patients left out of each comparison, by group where there are groups."""
     by = whole.options.by
     if by is None:
         return left_out(whole, np.ones(len(whole.study.cohort), dtype=np.bool_))
-    members = groups_by(whole.study, by).items()
-    return [row for value, mine in members for row in left_out(replace(whole, group={by: value}), mine)]
+    groups = groups_by(whole.study, by).items()
+    return [row for value, members in groups for row in left_out(replace(whole, group={by: value}), members)]
 
 
 def _paired(study: DerivedStudy, level: float) -> tuple[PairedEndpoints, ...]:
@@ -178,11 +182,11 @@ def _paired(study: DerivedStudy, level: float) -> tuple[PairedEndpoints, ...]:
 
 
 def _endpoints(study: DerivedStudy, first: Response, second: Response, level: float) -> PairedEndpoints:
-    one, other = study.response(first.rule), study.response(second.rule)
-    judged = one.evaluable & other.evaluable
-    both = int((judged & one.responder & other.responder).sum())
-    first_only = int((judged & one.responder & ~other.responder).sum())
-    second_only = int((judged & ~one.responder & other.responder).sum())
+    by_first, by_second = study.response(first.rule), study.response(second.rule)
+    judged = by_first.evaluable & by_second.evaluable
+    both = int((judged & by_first.responder & by_second.responder).sum())
+    first_only = int((judged & by_first.responder & ~by_second.responder).sum())
+    second_only = int((judged & ~by_first.responder & by_second.responder).sum())
     n = int(judged.sum())
     table = mcnemar_exact(first_only, second_only, n - first_only - second_only, level=level)
     return PairedEndpoints(

@@ -1,8 +1,8 @@
-"""How a measure changes over all visits at once: a mixed model of repeated measures, with what it assumes.
+"""A mixed model of repeated measures: how a measure changes over all visits.
 
-CK is modelled as ln(CK), scores as they are, at week 0 and the weeks of `weekly_change`. Every patient of the efficacy
-set with a value counts, whether or not other values are missing. With `by` each group has a model of its own; two
-groups are put into one model besides, whose interaction says whether they change alike.
+CK is modelled as ln(CK) and scores without a transformation, at week 0 and the weeks of `weekly_change`. Every patient
+of the efficacy set with at least one value is included. With `by` there is one model for each group; if there are two
+groups, there is also one model of both, whose interaction tests whether they change differently.
 """
 
 from collections.abc import Sequence
@@ -56,12 +56,12 @@ class RepeatedMeasure(Grouped):
     scale: str = Field(description="`ln`: the model is of ln(CK); `raw`: of points.", examples=["ln"])
     model: MixedModel = Field(description="The model.")
     ratios: tuple[EffectRatio, ...] = Field(
-        description="The coefficients but the intercept as ratios, on the ln scale.", examples=[[]]
+        description="All coefficients except the intercept as ratios, on the ln scale.", examples=[[]]
     )
 
 
 class GroupInteraction(Result):
-    """The model of one measure with two groups in it."""
+    """The model of one measure in two groups."""
 
     first: str = Field(description="The first group, in code-point order.", examples=["dermatomyositis"])
     second: str = Field(description="The second group.", examples=["polymyositis"])
@@ -69,21 +69,23 @@ class GroupInteraction(Result):
     scale: str = Field(description="`ln`: the model is of ln(CK); `raw`: of points.", examples=["ln"])
     model: MixedModel = Field(description="The model.")
     ratios: tuple[EffectRatio, ...] = Field(
-        description="The coefficients but the intercept as ratios, on the ln scale.", examples=[[]]
+        description="All coefficients except the intercept as ratios, on the ln scale.", examples=[[]]
     )
 
 
 class RepeatedMeasures(Answer):
     """Mixed models of repeated measures."""
 
-    results: tuple[RepeatedMeasure, ...] = Field(description="One entry a measure (and subgroup).", examples=[[]])
+    results: tuple[RepeatedMeasure, ...] = Field(
+        description="One entry for each measure (and subgroup).", examples=[[]]
+    )
     interactions: tuple[GroupInteraction, ...] = Field(
-        description="One entry a measure, where `by` makes exactly two groups.", examples=[[]]
+        description="One entry for each measure, where `by` forms exactly two groups.", examples=[[]]
     )
 
 
 def repeated_measures(context: Context) -> Findings:
-    """Every measure of the weekly comparison."""
+    """The model of every measure of the weekly comparison."""
     study = context.study
     models: list[RepeatedMeasure] = []
     excluded: list[Excluded] = []
@@ -115,7 +117,7 @@ def _basis(whole: Context) -> Basis:
 
 
 def _weeks(study: DerivedStudy) -> tuple[int, ...]:
-    """Week 0, which the others are compared with, and then they."""
+    """Week 0, then the weeks that are compared with it."""
     return (0, *study.protocol.weekly_change.weeks)
 
 
@@ -124,7 +126,7 @@ def _scale(measure: str) -> str:
 
 
 def _values(study: DerivedStudy, measure: str) -> Floats:
-    """One row a patient and one column a week; NaN outside the efficacy set, where there is no value, and for ln(0)."""
+    """Patients x weeks; NaN outside the efficacy set, without a value, and for ln(0)."""
     columns = [np.where(study.efficacy, study.at_week(measure, week), np.nan) for week in _weeks(study)]
     values = np.stack(columns, axis=1)
     if measure != "CK":
@@ -134,7 +136,7 @@ def _values(study: DerivedStudy, measure: str) -> Floats:
 
 
 def _reasons(study: DerivedStudy, measure: str, values: Floats) -> tuple[ExclusionReason | None, ...]:
-    """Why a patient has no value in the model."""
+    """Why each patient has no value in the model; None where included."""
     rows = study.weeks(measure)
     unseen = np.max([rows[week] for week in _weeks(study)], axis=0) < 0
     missing = (
@@ -160,7 +162,7 @@ def _ratios(model: MixedModel, measure: str) -> tuple[EffectRatio, ...]:
 
 
 def _interactions(whole: Context) -> tuple[GroupInteraction, ...]:
-    """Both groups in one model; patients of no known group are in neither."""
+    """The models of both groups; patients without a known group are left out."""
     if whole.options.by is None:
         return ()
     values = values_of(whole.study, whole.options.by)

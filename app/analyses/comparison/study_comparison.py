@@ -1,4 +1,4 @@
-"""Do two studies respond differently, judged by the same definitions?"""
+"""Comparison of two studies by the same definitions."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from app.analyses.comparison.two_groups import (
     caveats_of,
     compare,
     left_out,
-    noticed,
+    record_flags,
 )
 from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy
@@ -29,13 +29,13 @@ NAME = "study-comparison"
 
 
 class BetweenStudies(Part):
-    """What a comparison of two studies may be asked with; a convention that is left out is the first study's."""
+    """The options of a comparison of two studies; for a convention that is left out the first study's applies."""
 
     level: float = Field(
         default=0.95, ge=0.5, le=0.9999, description="Confidence level of the intervals.", examples=[0.95]
     )
     stratify: By | None = Field(
-        default=None, description="Compare the rates within strata of this attribute, too.", examples=["diagnosis"]
+        default=None, description="Also compare the rates within strata of this attribute.", examples=["diagnosis"]
     )
     proportion: ProportionInterval | None = Field(
         default=None, description="First interval of a proportion.", examples=["clopper-pearson"]
@@ -43,36 +43,40 @@ class BetweenStudies(Part):
     multiplicity: Multiplicity | None = Field(default=None, description="Adjustment over weeks.", examples=["holm"])
 
     def options(self) -> Options:
-        """The ones that every question has."""
+        """The common options of all questions."""
         return Options(level=self.level, proportion=self.proportion, multiplicity=self.multiplicity)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedCohort:
-    """A study by its name."""
+    """The patients of a study, with its name."""
 
     name: str
     cohort: Cohort
 
 
 class StudyComparison(Answer):
-    """Two studies side by side, the first against the other, both by the first study's protocol."""
+    """The comparison of the first study with the other, both by the first study's protocol."""
 
     other_populations: Populations = Field(description="The populations of the other study.")
-    stratified_by: str | None = Field(description="What strata were formed by; null for none.", examples=[None, "sex"])
-    results: tuple[ResponseComparison, ...] = Field(
-        description="One entry a primary response definition.", examples=[[]]
+    stratified_by: str | None = Field(
+        description="The attribute by which strata were formed; null for none.", examples=[None, "sex"]
     )
-    changes: tuple[ChangeComparison, ...] = Field(description="One entry a measure, scale and week.", examples=[[]])
-    forest: tuple[ForestRow, ...] = Field(description="The comparisons as lines to draw.", examples=[[]])
+    results: tuple[ResponseComparison, ...] = Field(
+        description="One entry for each primary response definition.", examples=[[]]
+    )
+    changes: tuple[ChangeComparison, ...] = Field(
+        description="One entry for each measure, scale and week.", examples=[[]]
+    )
+    forest: tuple[ForestRow, ...] = Field(description="The comparisons as lines of a forest plot.", examples=[[]])
 
 
 def study_comparison(
-    first: NamedCohort, other: NamedCohort, protocol: Protocol, asked: BetweenStudies, *, same_protocol: bool
+    first: NamedCohort, other: NamedCohort, protocol: Protocol, options: BetweenStudies, *, same_protocol: bool
 ) -> StudyComparison:
-    """The first study against the other; `same_protocol` says whether the other declares the same definitions."""
+    """Compare the first study with the other; `same_protocol`: whether the other declares the same definitions."""
     contexts = [
-        Context.of(DerivedStudy(named.cohort, protocol), asked.options(), {"study": named.name})
+        Context.of(DerivedStudy(named.cohort, protocol), options.options(), {"study": named.name})
         for named in (first, other)
     ]
     arms = [
@@ -80,18 +84,18 @@ def study_comparison(
         for named, context in zip((first, other), contexts, strict=True)
     ]
     whole = contexts[0]
-    compared = compare([GroupPair(*arms)], ComparisonSettings(whole.level, whole.conventions, asked.stratify))
-    found = [
-        Findings(excluded=left_out(context, arm.members), flags=noticed(context))
+    compared = compare([GroupPair(*arms)], ComparisonSettings(whole.level, whole.conventions, options.stratify))
+    findings = [
+        Findings(excluded=left_out(context, arm.members), flags=record_flags(context))
         for context, arm in zip(contexts, arms, strict=True)
     ]
     caveats = [*caveats_of(protocol), *compared.caveats, "patients_may_overlap"]
     basis = Basis([*caveats, *([] if same_protocol else ["other_protocol"])], change_definition(protocol))
     return StudyComparison(
         other_populations=populations(contexts[1].study),
-        stratified_by=asked.stratify,
+        stratified_by=options.stratify,
         results=tuple(compared.responses),
         changes=tuple(compared.changes),
         forest=compared.forest(),
-        **shared_part(NAME, whole, found, basis) | {"by": "study"},
+        **shared_part(NAME, whole, findings, basis) | {"by": "study"},
     )

@@ -1,4 +1,4 @@
-"""Two sets of patients side by side: their response rates and their changes from baseline."""
+"""Comparison of two arms: their response rates and their changes from baseline, with the lines of a forest plot."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from app.protocol.model import Protocol
 from app.timeline.cohort import Bools, Floats
 
 SMALL = 20
-"""A group with fewer patients is small: its intervals span most of what is possible."""
+"""A group with fewer patients is small, and its intervals are wide."""
 GROUP = "The first group: the value of the attribute, or the study."
 AGAINST = "The second group; null for all other patients whose group is known."
 ForestKind = Literal[
@@ -36,7 +36,7 @@ ForestKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Some patients of a study; `label` is null for all patients besides those of one group."""
+    """Some patients of a study; `label` is None for all patients outside one group."""
 
     label: str | None
     study: DerivedStudy
@@ -45,7 +45,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class GroupPair:
-    """Two groups without a patient in common."""
+    """Two arms without a patient in common."""
 
     first: Arm
     second: Arm
@@ -53,7 +53,7 @@ class GroupPair:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonSettings:
-    """How groups are compared; `stratify` names the attribute whose values are strata."""
+    """The level, the conventions and the strata of a comparison; `stratify` is the attribute that forms the strata."""
 
     level: float
     conventions: Conventions
@@ -68,9 +68,9 @@ class ResponseComparison(Result):
     measure: str = Field(description="The measure.", examples=["MMT"])
     definition: Definition = Field(description="The rule.")
     first: Proportion = Field(description="Responders among the evaluable patients of the first group.")
-    second: Proportion = Field(description="Responders among those of the second.")
+    second: Proportion = Field(description="Responders among the evaluable patients of the second group.")
     difference: EffectEstimate = Field(description="Rate of the first group minus rate of the second.")
-    ratio: EffectEstimate = Field(description="Rate of the first group over rate of the second.")
+    ratio: EffectEstimate = Field(description="Rate of the first group divided by rate of the second.")
     odds_ratio: EffectEstimate = Field(
         description="Conditional odds ratio with the exact interval that belongs to Fisher's test."
     )
@@ -78,7 +78,7 @@ class ResponseComparison(Result):
     stratified: Stratified | None = Field(
         default=None,
         exclude_if=lambda stratified: stratified is None,
-        description="The same within strata, put together, where `stratify` was asked for.",
+        description="The Mantel-Haenszel estimates over strata, where `stratify` is given.",
     )
 
 
@@ -92,11 +92,14 @@ class ChangeComparison(Result):
     week: int = Field(description="The week.", examples=[4])
     n: int = Field(description="Patients of the first group with a change.", examples=[8])
     against_n: int = Field(description="Patients of the second group with a change.", examples=[7])
-    shift: Interval = Field(description="Hodges-Lehmann: by how much more the first group rose than the second.")
+    shift: Interval = Field(
+        description="Hodges-Lehmann shift: the median of all differences, a change of the first group minus one of the "
+        "second."
+    )
     ratio: Interval | None = Field(
         default=None,
         exclude_if=lambda ratio: ratio is None,
-        description="On the ln scale, exp(shift): the ratio of the CK ratios.",
+        description="exp(shift) on the ln scale: the ratio of the CK ratios.",
     )
     test: TestResult = Field(description="Mann-Whitney test, adjusted over the weeks of the measure.")
 
@@ -104,15 +107,17 @@ class ChangeComparison(Result):
 class ForestRow(Result):
     """One line of a forest plot."""
 
-    kind: ForestKind = Field(description="What is drawn.", examples=["difference"])
-    label: str = Field(description="What it is of.", examples=["MMT response", "CK week 4 (ratio)"])
+    kind: ForestKind = Field(description="The kind of the effect.", examples=["difference"])
+    label: str = Field(
+        description="The measure, with the endpoint or week.", examples=["MMT response", "CK week 4 (ratio)"]
+    )
     group: str = Field(description=GROUP, examples=["dermatomyositis"])
     against: str | None = Field(description=AGAINST, examples=["polymyositis"])
     method: str = Field(description="Method of the interval.", examples=["newcombe"])
-    estimate: Number | None = Field(description="Where the mark stands.", examples=[0.125])
-    low: Number | None = Field(description="Where the line begins; null if open or unknown.", examples=[-0.29])
-    high: Number | None = Field(description="Where the line ends; null if open or unknown.", examples=[0.47])
-    no_effect: Number = Field(description="Where the line of no effect stands.", examples=[0])
+    estimate: Number | None = Field(description="The estimate.", examples=[0.125])
+    low: Number | None = Field(description="Lower limit; null if open or unknown.", examples=[-0.29])
+    high: Number | None = Field(description="Upper limit; null if open or unknown.", examples=[0.47])
+    no_effect: Number = Field(description="The value that means no effect.", examples=[0])
     k: int | None = Field(description="Responders of the first group; null for a shift.", examples=[8])
     n: int = Field(description="Patients of the first group.", examples=[8])
     against_k: int | None = Field(description="Responders of the second group; null for a shift.", examples=[6])
@@ -121,41 +126,41 @@ class ForestRow(Result):
 
 
 @dataclass(slots=True)
-class Compared:
-    """What was found over all pairs."""
+class ComparisonRows:
+    """The comparisons of all pairs."""
 
     responses: list[ResponseComparison] = field(default_factory=list)
     changes: list[ChangeComparison] = field(default_factory=list)
 
     @property
     def small(self) -> bool:
-        """Whether any group compared has few patients."""
+        """Whether a compared group is small."""
         sizes = [n for row in self.responses for n in (row.first.n, row.second.n)]
         sizes += [n for row in self.changes for n in (row.n, row.against_n)]
         return any(n < SMALL for n in sizes)
 
     @property
     def caveats(self) -> list[str]:
-        """What to be careful about where groups are compared at all."""
+        """The caveats of comparisons; none where nothing is compared."""
         if not self.responses and not self.changes:
             return []
         return ["not_randomised", "many_comparisons", *(["small_counts"] if self.small else [])]
 
     def forest(self) -> tuple[ForestRow, ...]:
-        """Every comparison as lines to draw."""
+        """Every comparison as lines of a forest plot."""
         return (*(line for row in self.responses for line in _response_lines(row)), *map(_change_line, self.changes))
 
 
-def compare(pairs: Sequence[GroupPair], settings: ComparisonSettings) -> Compared:
-    """Every primary response and every weekly change of the protocol, pair by pair."""
-    found = Compared()
+def compare(pairs: Sequence[GroupPair], settings: ComparisonSettings) -> ComparisonRows:
+    """Compare every primary response and every weekly change of the protocol, for each pair."""
+    rows = ComparisonRows()
     for pair in pairs:
         protocol = pair.first.study.protocol
-        found.responses += [_responses(pair, declared, settings) for declared in protocol.responses if declared.primary]
+        rows.responses += [_responses(pair, declared, settings) for declared in protocol.responses if declared.primary]
         for measure in protocol.weekly_change.measures:
             for scale in scales_of(measure):
-                found.changes += _changes(pair, measure, scale, settings)
-    return found
+                rows.changes += _changes(pair, measure, scale, settings)
+    return rows
 
 
 def _responses(pair: GroupPair, declared: Response, settings: ComparisonSettings) -> ResponseComparison:
@@ -180,20 +185,20 @@ def _responses(pair: GroupPair, declared: Response, settings: ComparisonSettings
 
 
 def _judged(arm: Arm, declared: Response, members: Bools) -> tuple[int, int]:
-    """Responders and evaluable patients among some of an arm's."""
+    """The number of responders and of evaluable patients among `members` of an arm."""
     verdict = arm.study.response(declared.rule)
     return int((verdict.responder & members).sum()), int((verdict.evaluable & members).sum())
 
 
 def _stratified(pair: GroupPair, declared: Response, settings: ComparisonSettings) -> Stratified | None:
-    """The strata are the values of the attribute; patients who have none are a stratum of their own."""
+    """The Mantel-Haenszel estimates; patients without the attribute form one stratum."""
     if settings.stratify is None:
         return None
     values = [
         np.array([getattr(row, settings.stratify) for row in arm.study.cohort.patients], dtype=np.object_)
         for arm in (pair.first, pair.second)
     ]
-    strata = {value for each in values for value in each.tolist()}
+    strata = {value for of_arm in values for value in of_arm.tolist()}
     counts = []
     for stratum in strata:
         arms = zip((pair.first, pair.second), values, strict=True)
@@ -241,22 +246,22 @@ def _adjusted(shift: Shift, p: float | None, settings: ComparisonSettings) -> Te
 
 
 def left_out(context: Context, members: Bools) -> list[Excluded]:
-    """Who of some patients is in no comparison, by reason, for each primary response and each change."""
+    """How many of `members` are left out of each primary response and each change, by reason."""
     study = context.study
     inside = np.flatnonzero(members).tolist()
-    found: list[Excluded] = []
+    excluded: list[Excluded] = []
     for declared in study.protocol.responses:
         if declared.primary:
             reasons = study.response(declared.rule).reason
-            found += context.excluded(
+            excluded += context.excluded(
                 [reasons[i] for i in inside], declared.rule.measure, definition=Definition.of_rule(declared.rule)
             )
     for measure, scale, week in _compared_changes(study):
         reasons = difference_reasons(study, differences(study, measure, scale, week), measure, week)
-        found += context.excluded(
+        excluded += context.excluded(
             [reasons[i] for i in inside], measure, week, estimate=scale if measure == "CK" else None
         )
-    return found
+    return excluded
 
 
 def _compared_changes(study: DerivedStudy) -> Iterator[tuple[str, Scale, int]]:
@@ -266,15 +271,15 @@ def _compared_changes(study: DerivedStudy) -> Iterator[tuple[str, Scale, int]]:
             yield from ((measure, scale, week) for week in rule.weeks)
 
 
-def noticed(context: Context) -> list[Flag]:
-    """What was flagged among the records that the comparisons rest on."""
+def record_flags(context: Context) -> list[Flag]:
+    """The flags of the records that the comparisons use."""
     primary = [declared.rule for declared in context.protocol.responses if declared.primary]
     measures = (*(rule.measure for rule in primary), *context.protocol.weekly_change.measures)
     return response_flags(context, dict.fromkeys(measures), primary)
 
 
 def caveats_of(protocol: Protocol) -> list[str]:
-    """What to be careful about in any comparison of responses."""
+    """The caveats of every comparison of responses."""
     return ["definitions_are_ours", *(["best_of_many"] if takes_the_best(protocol) else [])]
 
 

@@ -1,1 +1,1 @@
-"""The composite responses of the core set measures."""
+"""Improvement by the core set measures: the total improvement score and the IMACS definition."""

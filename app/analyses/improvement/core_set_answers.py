@@ -1,4 +1,4 @@
-"""What the answers about the core set measures share: counts with their bounds, who is left out, flags."""
+"""The common part of the answers about the core set: counts with bounds, patients left out, and flags."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,54 +17,60 @@ from app.protocol.improvement import Composite
 from app.timeline.cohort import Bools
 
 MEASURE = "CORE_SET"
-"""Stands for the six measures together where an answer names one."""
+"""The name of the six measures together, where an answer has a field for one measure."""
 
 
 class Share(Result):
-    """How many of some patients: for certain, and at most, where missing measures leave it open.
+    """How many of some patients have a property: for certain, and at most, where missing measures leave it open.
 
-    The interval of the bounds holds the rate at its level or above, whatever the missing measures were: limits rise
-    with the count, so that those of the true count lie within.
+    The interval of the bounds covers the rate with at least its confidence level for all possible values of the missing
+    measures: limits increase with the count, so that the limits of the true count lie inside.
     """
 
-    patients: int = Field(description="Patients who have it for certain.", examples=[9])
-    possible: int = Field(description="These, and the patients who might have it.", examples=[11])
+    patients: int = Field(description="Patients who certainly have it.", examples=[9])
+    possible: int = Field(description="Patients who certainly or possibly have it.", examples=[11])
     of: int = Field(
-        description="Patients of whom any core set measure was recorded that has a baseline.", examples=[15]
+        description="Patients with at least one recorded core set measure that has a baseline.", examples=[15]
     )
     rate: Number | None = Field(
         description="patients / of, a fraction; null (`undecided`) where `possible` is more than `patients`.",
         examples=[None, 0.6],
     )
     reason: WhyNull = None
-    intervals: tuple[Interval, ...] = Field(description="Intervals of the rate, null where it is.", examples=[[]])
-    rate_at_least: Number | None = Field(description="patients / of, whatever was missing.", examples=[0.6])
-    rate_at_most: Number | None = Field(description="possible / of.", examples=[0.733333333333])
+    intervals: tuple[Interval, ...] = Field(
+        description="Intervals of the rate; null where the rate is null.", examples=[[]]
+    )
+    rate_at_least: Number | None = Field(description="patients / of: the least possible rate.", examples=[0.6])
+    rate_at_most: Number | None = Field(
+        description="possible / of: the greatest possible rate.", examples=[0.733333333333]
+    )
     interval_of_bounds: Interval = Field(
-        description="From the lower limit of the rate at least to the upper limit of the rate at most, by the method "
-        "in force."
+        description="From the lower limit of `rate_at_least` to the upper limit of `rate_at_most`, by the method in "
+        "force."
     )
 
 
 class MeasureAt(Result):
-    """One core set measure of one patient at one visit; what all these parts have in common."""
+    """One core set measure of one patient at one visit: the common fields."""
 
-    measure: str = Field(description="Which of the six.", examples=["enzyme"])
+    measure: str = Field(description="The core set measure.", examples=["enzyme"])
     instrument: str | None = Field(
-        description="What was recorded; null where no enzyme is followed.", examples=["CK", "HAQ"]
+        description="The instrument or enzyme; null where no enzyme is followed.", examples=["CK", "HAQ"]
     )
     baseline: Number | None = Field(
         description="Value at baseline; null where missing or known as a bound only.", examples=[3000]
     )
-    value: Number | None = Field(description="Value at the visit, likewise.", examples=[1500])
+    value: Number | None = Field(
+        description="Value at the visit; null where missing or known as a bound only.", examples=[1500]
+    )
 
 
 def share(context: Context, verdict: BoundedVerdict, among: Bools) -> Share:
-    """The patients of a verdict (one entry a patient) among some of them."""
+    """The share of the patients `among` for whom a verdict (one entry for each patient) holds."""
     n = int(among.sum())
     least, most = (
-        proportion(int((each & among).sum()), n, level=context.level, methods=context.proportion_methods)
-        for each in (verdict.surely, verdict.possibly)
+        proportion(int((bound & among).sum()), n, level=context.level, methods=context.proportion_methods)
+        for bound in (verdict.surely, verdict.possibly)
     )
     undecided = least.k < most.k
     low, high = least.intervals[0], most.intervals[0]
@@ -74,19 +80,19 @@ def share(context: Context, verdict: BoundedVerdict, among: Bools) -> Share:
         of=n,
         rate=None if undecided else least.rate,
         reason=Reason.UNDECIDED if undecided else least.reason,
-        intervals=tuple(map(_left_open, least.intervals)) if undecided else least.intervals,
+        intervals=tuple(map(_undecided, least.intervals)) if undecided else least.intervals,
         rate_at_least=least.rate,
         rate_at_most=most.rate,
         interval_of_bounds=low.model_copy(update={"method": f"{low.method}/bounds", "high": high.high}),
     )
 
 
-def _left_open(interval: Interval) -> Interval:
+def _undecided(interval: Interval) -> Interval:
     return interval.model_copy(update={"low": None, "high": None, "reason": Reason.UNDECIDED})
 
 
 def visit_reasons(context: Context, course: CoreSetCourse) -> list[tuple[ExclusionReason | None, ...]]:
-    """For each week why a patient was not seen."""
+    """For each week, why each patient was not seen; None where seen."""
     checks = (
         (ExclusionReason.NOT_TREATED, ~context.study.safety),
         (ExclusionReason.NO_BASELINE, ~course.at_baseline),
@@ -100,39 +106,39 @@ def visit_reasons(context: Context, course: CoreSetCourse) -> list[tuple[Exclusi
 
 def left_out(context: Context, course: CoreSetCourse) -> list[Excluded]:
     """The patients without any measure at each week, counted by reason."""
-    reasons = zip(course.weeks, visit_reasons(context, course), strict=True)
-    return [row for week, each in reasons for row in context.excluded(each, MEASURE, week)]
+    by_week = zip(course.weeks, visit_reasons(context, course), strict=True)
+    return [row for week, reasons in by_week for row in context.excluded(reasons, MEASURE, week)]
 
 
 def flags(
     context: Context, declared: Composite, course: CoreSetCourse, no_room: Callable[[Followed], Bools]
 ) -> list[Flag]:
-    """What was noticed about each instrument and enzyme.
+    """The flags of each instrument and enzyme.
 
-    `no_room` tells in which patients even the best score of an instrument would count for nothing.
+    `no_room` gives the patients in whom even the best score of an instrument adds nothing.
     """
-    found: list[Flag] = []
-    instruments, seen = codes(declared), course.attended.any(axis=1)
+    rows: list[Flag] = []
+    instruments, seen = instrument_codes(declared), course.attended.any(axis=1)
     for measure in declared.core_set.measures:
         near: dict[FlagCode, int] = {}
         followed = [each for each in course.measures if instruments.get(each.name) == measure]
         for each in followed:
             stuck = no_room(at_best_end(each, context.protocol.scale(measure)))[:, 0]
             near[FlagCode.NEAR_CEILING] = int((stuck & seen).sum())
-        found += context.flags_of(measure, near)
-    return found
+        rows += context.flags_of(measure, near)
+    return rows
 
 
-def codes(declared: Composite) -> dict[str, str]:
+def instrument_codes(declared: Composite) -> dict[str, str]:
     """The instrument of each core set measure that is a score."""
     core_set = declared.core_set
     return {name: getattr(core_set, name) for name in type(core_set).model_fields
             if name not in {"population", "enzymes"}}  # fmt: skip
 
 
-def recorded(declared: Composite, course: CoreSetCourse) -> Callable[[int, int], list[dict[str, Any]]]:
-    """What was recorded of a patient at a week, given by their numbers: the fields of `MeasureAt` and a `reason`."""
-    enzymes, instruments = enzyme_names(declared.core_set, course.enzyme), codes(declared)
+def recorded_measures(declared: Composite, course: CoreSetCourse) -> Callable[[int, int], list[dict[str, Any]]]:
+    """A function of a patient's row and a week's column: the fields of `MeasureAt` and a `reason` for each measure."""
+    enzymes, instruments = enzyme_names(declared.core_set, course.enzyme), instrument_codes(declared)
 
     def measures_at(patient: int, column: int) -> list[dict[str, Any]]:
         rows = []

@@ -1,4 +1,4 @@
-"""How many patients improved by the IMACS 2004 definition, visit by visit."""
+"""How many patients improved at each visit by the IMACS 2004 definition of improvement."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.improvement.core_set_answers import MeasureAt, flags, left_out, recorded, visit_reasons
+from app.analyses.improvement.core_set_answers import MeasureAt, flags, left_out, recorded_measures, visit_reasons
 from app.derive.core_set import CoreSetCourse
 from app.derive.imacs_definition_of_improvement import Judgement
 from app.derive.imacs_definition_of_improvement import definition_of_improvement as judge
@@ -26,12 +26,12 @@ from app.protocol.improvement import DefinitionOfImprovement, judged_weeks
 
 
 class MeasureVerdict(MeasureAt):
-    """Whether one core set measure improved and whether it is worse, relative to its baseline."""
+    """Whether one core set measure is better or worse than its baseline, by relative change."""
 
-    improved: bool | None = Field(description="Null where it cannot be told.", examples=[True])
-    worse: bool | None = Field(description="Null where it cannot be told.", examples=[False])
+    improved: bool | None = Field(description="Whether it improved; null where it is not known.", examples=[True])
+    worse: bool | None = Field(description="Whether it is worse; null where it is not known.", examples=[False])
     reason: str | None = Field(
-        description="Why it is missing: `no_baseline`, `no_value_in_window`, `bound_only`, `enzyme_undecided`.",
+        description="Why it is not known: `no_baseline`, `no_value_in_window`, `bound_only`, `enzyme_undecided`.",
         examples=[None, "no_baseline"],
     )
 
@@ -39,9 +39,12 @@ class MeasureVerdict(MeasureAt):
 class PatientVerdict(Contribution):
     """The verdict on one patient at one visit."""
 
-    improved: bool | None = Field(description="Null where a missing measure could change it.", examples=[True])
+    improved: bool | None = Field(
+        description="Whether the patient improved; null where a missing measure could change the verdict.",
+        examples=[True],
+    )
     reason: str | None = Field(
-        description="Why there is no verdict: the visit is not judged, or it is `undecided` by what is missing.",
+        description="Why there is no verdict: the visit is not judged, or missing measures leave it `undecided`.",
         examples=[None, "no_value_in_window"],
     )
     measures: tuple[MeasureVerdict, ...] = Field(description="The six measures.", examples=[[]])
@@ -51,29 +54,29 @@ class VisitVerdicts(Grouped):
     """The patients who improved at one visit."""
 
     week: int = Field(description="The week.", examples=[16])
-    evaluable: int = Field(description="Patients of whom nothing is missing.", examples=[15])
-    bounded: int = Field(description="Patients of whom a measure is missing or known as a bound.", examples=[2])
+    evaluable: int = Field(description="Patients without a missing measure.", examples=[15])
+    bounded: int = Field(description="Patients with a measure that is missing or known as a bound only.", examples=[2])
     improved: int = Field(description="Evaluable patients who improved.", examples=[9])
     rate: Number | None = Field(description="improved / evaluable, a fraction.", examples=[0.6])
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(description="Intervals of the rate.", examples=[[]])
     improved_at_least: int = Field(
-        description="With the bounded patients: who improved whatever the missing measures were.", examples=[10]
+        description="Patients who certainly improved, the bounded ones included.", examples=[10]
     )
-    improved_at_most: int = Field(description="And who improved or might have.", examples=[11])
+    improved_at_most: int = Field(description="Patients who certainly or possibly improved.", examples=[11])
     patients: tuple[PatientVerdict, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
 
 
 class DefinitionOfImprovementAnswer(Answer):
-    """Who improved by the IMACS definition, visit by visit."""
+    """The patients who improved at each visit by the IMACS definition."""
 
     reason: WhyNull = Field(
         description="`not_declared` where the protocol has no `definition_of_improvement`.",
         examples=[None, "not_declared"],
     )
-    results: tuple[VisitVerdicts, ...] = Field(description="One entry a week (and subgroup).", examples=[[]])
+    results: tuple[VisitVerdicts, ...] = Field(description="One entry for each week (and subgroup).", examples=[[]])
 
 
 def definition_of_improvement(context: Context) -> Findings:
@@ -82,8 +85,8 @@ def definition_of_improvement(context: Context) -> Findings:
     if declared is None:
         return Findings()
     percent, course = declared.improved_percent, context.study.core_set(declared)
-    noticed = flags(context, declared, course, lambda best: ~improved(best, percent).possibly)
-    return Findings({"results": _visits(context, declared, course)}, left_out(context, course), noticed)
+    flag_rows = flags(context, declared, course, lambda best: ~improved(best, percent).possibly)
+    return Findings({"results": _visits(context, declared, course)}, left_out(context, course), flag_rows)
 
 
 def _basis(whole: Context) -> Basis:
@@ -126,8 +129,8 @@ def _visits(context: Context, declared: DefinitionOfImprovement, course: CoreSet
 def _listed(
     context: Context, declared: DefinitionOfImprovement, course: CoreSetCourse, judgement: Judgement
 ) -> list[tuple[PatientVerdict, ...]]:
-    measures_at = recorded(declared, course)
-    found = []
+    measures_at = recorded_measures(declared, course)
+    by_week = []
     for column, reasons in enumerate(visit_reasons(context, course)):
         rows = []
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True)):
@@ -137,10 +140,10 @@ def _listed(
                 for row, (_, better, worse) in zip(measures_at(i, column), judgement.by_measure, strict=True)
             )  # fmt: skip
             verdict = None if reason else judgement.improved.verdict_at(at)
-            why = reason or (Reason.UNDECIDED if verdict is None else None)
-            rows.append(PatientVerdict(patient=patient, improved=verdict, reason=why, measures=measures))
-        found.append(tuple(rows))
-    return found
+            verdict_reason = reason or (Reason.UNDECIDED if verdict is None else None)
+            rows.append(PatientVerdict(patient=patient, improved=verdict, reason=verdict_reason, measures=measures))
+        by_week.append(tuple(rows))
+    return by_week
 
 
 QUESTION = Question(

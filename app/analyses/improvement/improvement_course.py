@@ -1,4 +1,4 @@
-"""The total improvement score over the visits of a patient: best and sustained response, time to the first."""
+"""The total improvement score over all visits: best, sustained and last response, and time to the first response."""
 
 import numpy as np
 from pydantic import Field
@@ -16,61 +16,61 @@ from app.timeline.cohort import Bools, Floats, Ints
 
 
 class TimeToFirst(Result):
-    """Kaplan-Meier of the days from day 0 to the first visit that reaches a level, censored at the last visit, twice.
+    """Two Kaplan-Meier curves of the days from day 0 to the first visit that reaches a level, censored at the last one.
 
-    One counts every visit whose bounds leave the level open, the other none. They are two readings of the same visits
-    and no limits of the curve that complete visits would give: who responds earlier also leaves the risk set earlier.
+    One curve counts every visit whose bounds leave the level open, the other counts none of them. They are not limits
+    of the curve that complete visits would give, because a patient who responds earlier leaves the risk set earlier.
     """
 
     undecided: int = Field(
-        description="Patients of whom the bounds leave open whether or when they first reached it; where 0 the two are "
-        "one.",
+        description="Patients for whom the bounds leave open whether or when they first reached it; if 0, the two "
+        "curves are equal.",
         examples=[2],
     )
     at_earliest: Survival = Field(
-        description="To the first visit whose score, or its upper bound, reaches the level: every open visit counts."
+        description="To the first visit whose score or upper bound reaches the level: every open visit counts."
     )
     at_latest: Survival = Field(
-        description="To the first visit whose score, or its lower bound, reaches it: no open visit counts."
+        description="To the first visit whose score or lower bound reaches the level: no open visit counts."
     )
 
 
 class LevelCourse(Result):
-    """One level over the visits; a level includes the ones above it."""
+    """One level over all visits; a level includes the higher levels."""
 
     level: str = Field(description="`minimal`, `moderate` or `major`.", examples=["minimal"])
-    threshold: int = Field(description="Its least score.", examples=[20])
+    threshold: int = Field(description="The lowest score of the level.", examples=[20])
     best: Share = Field(description="Patients who reached it at any visit (best response).")
     sustained: Share = Field(
-        description="Patients who reached it at two visits in a row; a visit at which no core set measure was recorded "
-        "that has a baseline is no visit."
+        description="Patients who reached it at two visits in a row; a visit counts if a core set measure with a "
+        "baseline was recorded."
     )
     at_last_visit: Share = Field(description="Patients who had it at their last visit.")
     time_to_first: TimeToFirst = Field(description="Time to the first visit that reached it.")
 
 
 class PatientCourse(Contribution):
-    """One patient over the visits."""
+    """One patient over all visits."""
 
     best_score: Number | None = Field(description="Highest score of a complete visit.", examples=[65])
     best_category: str | None = Field(
-        description="Highest level that was reached, or `none`; null without a visit and where the bounds disagree.",
+        description="Highest level reached, or `none`; null without a visit or where the bounds disagree.",
         examples=["major"],
     )
     first_day: dict[str, int | None] = Field(
-        description="Day of the first visit that reached each level for certain.", examples=[{"minimal": 28}]
+        description="Day of the first visit that certainly reached each level.", examples=[{"minimal": 28}]
     )
     first_day_at_earliest: dict[str, int | None] = Field(
-        description="Day of the first visit that reached each level or may have.", examples=[{"minimal": 28}]
+        description="Day of the first visit that certainly or possibly reached each level.", examples=[{"minimal": 28}]
     )
 
 
 class ImprovementCourse(Grouped):
-    """What became of the patients over all judged visits."""
+    """The patients over all judged visits."""
 
-    n: int = Field(description="Patients with any visit.", examples=[15])
+    n: int = Field(description="Patients with at least one visit.", examples=[15])
     best_score: Summary = Field(description="The highest score of each patient with a complete visit.")
-    levels: tuple[LevelCourse, ...] = Field(description="One entry a level.", examples=[[]])
+    levels: tuple[LevelCourse, ...] = Field(description="One entry for each level.", examples=[[]])
     confirmed_worsening: Share = Field(description="Patients who were worse at two visits in a row.")
     patients: tuple[PatientCourse, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
@@ -118,7 +118,7 @@ def _level(
 
 
 def _time_to_first(context: Context, reached: BoundedVerdict, day: Ints, seen: Bools) -> TimeToFirst:
-    """`day` (visits of the patients seen) is `NO_TIME` where a visit was missed."""
+    """`day` (patients seen x visits) is `NO_TIME` where a visit was missed."""
     earliest, latest = (_first(holds[seen], day) for holds in (reached.possibly, reached.surely))
     undecided = (earliest[0] != latest[0]) | (earliest[1] != latest[1])
     return TimeToFirst(
@@ -129,7 +129,7 @@ def _time_to_first(context: Context, reached: BoundedVerdict, day: Ints, seen: B
 
 
 def _first(holds: Bools, day: Ints) -> tuple[Ints, Bools]:
-    """The day of the first visit at which something holds, else that of the last visit; whether there is one."""
+    """The day of the first visit at which `holds` is true, else of the last visit; and whether it ever is."""
     ever: Bools = np.logical_or.reduce(holds, axis=1)
     first = day[np.arange(len(day)), np.argmax(holds, axis=1)]
     return np.where(ever, first, day.max(axis=1)), ever

@@ -1,4 +1,4 @@
-"""How much each patient improved by the ACR/EULAR 2016 Total Improvement Score, and who worsened."""
+"""The ACR/EULAR 2016 Total Improvement Score of each patient at each visit, its levels, and worsening."""
 
 from typing import Any
 
@@ -16,7 +16,15 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.improvement.core_set_answers import MeasureAt, Share, flags, left_out, recorded, share, visit_reasons
+from app.analyses.improvement.core_set_answers import (
+    MeasureAt,
+    Share,
+    flags,
+    left_out,
+    recorded_measures,
+    share,
+    visit_reasons,
+)
 from app.analyses.improvement.improvement_course import ImprovementCourse, course_of
 from app.derive.core_set import CoreSetCourse
 from app.derive.relative_change import BoundedVerdict
@@ -40,14 +48,15 @@ class MeasureContribution(MeasureAt):
     """What one core set measure adds to a score."""
 
     percent: Number | None = Field(
-        description="100 x improvement / range of the measure; null where a value is missing or a bound.", examples=[50]
+        description="100 x improvement / range of the measure; null where a value is missing or known as a bound only.",
+        examples=[50],
     )
     score: Number | None = Field(description="Its score; null where the bounds differ.", examples=[7.5])
-    lower_bound: Number = Field(description="Its least possible score.", examples=[7.5])
-    upper_bound: Number = Field(description="Its greatest possible score.", examples=[7.5])
+    lower_bound: Number = Field(description="Its lowest possible score.", examples=[7.5])
+    upper_bound: Number = Field(description="Its highest possible score.", examples=[7.5])
     reason: str | None = Field(
-        description="Why there is none: `no_baseline`, `no_value_in_window` (for an enzyme also where a result has no "
-        "upper limit of normal), `bound_only` (a value is known as a bound only), `enzyme_undecided` (bounds hide "
+        description="Why there is no score: `no_baseline`, `no_value_in_window` (for an enzyme also where a result has "
+        "no upper limit of normal), `bound_only` (a value is known as a bound only), `enzyme_undecided` (bounds hide "
         "which enzyme was the most abnormal).",
         examples=[None, "no_baseline"],
     )
@@ -57,19 +66,19 @@ class PatientScore(Contribution):
     """The score of one patient at one visit."""
 
     score: Number | None = Field(description="0 to 100; null where a missing measure could change it.", examples=[52.5])
-    lower_bound: Number | None = Field(description="The score if what is missing scored 0.", examples=[52.5])
-    upper_bound: Number | None = Field(description="The score if it scored its maximum.", examples=[52.5])
+    lower_bound: Number | None = Field(description="The score if every missing measure scored 0.", examples=[52.5])
+    upper_bound: Number | None = Field(
+        description="The score if every missing measure scored its maximum.", examples=[52.5]
+    )
     category: str | None = Field(
         description="`none`, `minimal`, `moderate` or `major`; null where the bounds disagree.", examples=["moderate"]
     )
-    worse: bool | None = Field(
-        description="Whether the visit is worse; null where it cannot be told.", examples=[False]
-    )
+    worse: bool | None = Field(description="Whether the visit is worse; null where it is not known.", examples=[False])
     confirmed_worsening: bool | None = Field(
         description="Whether worsening was confirmed by this visit or an earlier one.", examples=[False]
     )
     reason: str | None = Field(
-        description="Why there is no score: the visit is not judged, or it is `undecided` by what is missing.",
+        description="Why there is no score: the visit is not judged, or missing measures leave it `undecided`.",
         examples=[None, "no_value_in_window"],
     )
     measures: tuple[MeasureContribution, ...] = Field(description="The six measures.", examples=[[]])
@@ -82,10 +91,10 @@ def patient_scores(
     scores: ImprovementScores,
     worsening: WorseningCourse,
 ) -> list[tuple[PatientScore, ...]]:
-    """Each patient at each week."""
-    measures_at, ids = recorded(declared, course), context.ids
-    categories = judged(declared, scores)
-    found = []
+    """The scores of the patients, one tuple for each week."""
+    measures_at, ids = recorded_measures(declared, course), context.ids
+    categories = categories_of(declared, scores)
+    by_week = []
     for column, reasons in enumerate(visit_reasons(context, course)):
         rows = []
         for i, (patient, reason) in enumerate(zip(ids, reasons, strict=True)):
@@ -109,8 +118,8 @@ def patient_scores(
                     ),
                 )
             )
-        found.append(tuple(rows))
-    return found
+        by_week.append(tuple(rows))
+    return by_week
 
 
 def _not_seen(patient: str, reason: str) -> PatientScore:
@@ -130,32 +139,32 @@ def _contribution(scored: MeasureScore, at: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def judged(declared: ImprovementScore, scores: ImprovementScores) -> Words:
-    """The category of each patient at each week: the level that both bounds agree on, else None."""
-    found: Words = np.full(scores.attended.shape, None, dtype=np.object_)
-    found[scores.attended] = "none"
+def categories_of(declared: ImprovementScore, scores: ImprovementScores) -> Words:
+    """The category of each patient at each week (patients x weeks): the level that both bounds reach, else None."""
+    categories: Words = np.full(scores.attended.shape, None, dtype=np.object_)
+    categories[scores.attended] = "none"
     for level, threshold in declared.thresholds.items():
-        found[scores.surely(threshold)] = level
+        categories[scores.surely(threshold)] = level
     for threshold in declared.thresholds.values():
-        found[scores.surely(threshold) != scores.possibly(threshold)] = None
-    return found
+        categories[scores.surely(threshold) != scores.possibly(threshold)] = None
+    return categories
 
 
 class LevelRate(Grouped):
-    """The patients who reach one level at one visit; a level includes the ones above it."""
+    """The patients who reach one level at one visit; a level includes the higher levels."""
 
     level: str = Field(description="`minimal`, `moderate` or `major`.", examples=["minimal"])
-    threshold: int = Field(description="Its least score.", examples=[20])
+    threshold: int = Field(description="The lowest score of the level.", examples=[20])
     responders: int = Field(description="Patients with a score who reach it.", examples=[9])
     rate: Number | None = Field(description="responders / evaluable of the visit, a fraction.", examples=[0.6])
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(description="Intervals of the rate.", examples=[[]])
     responders_at_least: int = Field(
-        description="With the patients whose score is known as bounds: who reach it for certain.", examples=[10]
+        description="Patients who certainly reach it, those with bounds only included.", examples=[10]
     )
-    responders_at_most: int = Field(description="And who reach it or might.", examples=[12])
+    responders_at_most: int = Field(description="Patients who certainly or possibly reach it.", examples=[12])
     not_worsened: Share = Field(
-        description="Who reach it without confirmed worsening up to this visit, of all patients seen."
+        description="Patients who reach it without confirmed worsening up to this visit, of all patients seen."
     )
 
 
@@ -166,7 +175,7 @@ class VisitScores(Grouped):
     evaluable: int = Field(description="Patients with a score.", examples=[15])
     bounded: int = Field(description="Patients whose score is known as bounds only.", examples=[2])
     score: Summary = Field(description="The scores of the evaluable patients.")
-    levels: tuple[LevelRate, ...] = Field(description="One entry a level.", examples=[[]])
+    levels: tuple[LevelRate, ...] = Field(description="One entry for each level.", examples=[[]])
     worse: Share = Field(description="Patients who are worse than at baseline, of all patients seen.")
     confirmed_worsening: Share = Field(
         description="Patients whose worsening was confirmed by this visit or an earlier one, of all patients seen."
@@ -177,23 +186,23 @@ class VisitScores(Grouped):
 
 
 class ImprovementScoreAnswer(Answer):
-    """The Total Improvement Score visit by visit, then the course of the patients over their visits."""
+    """The Total Improvement Score at each visit, then over all visits."""
 
     reason: WhyNull = Field(
         description="`not_declared` where the protocol has no `improvement_score`.", examples=[None, "not_declared"]
     )
-    results: tuple[VisitScores, ...] = Field(description="One entry a week (and subgroup).", examples=[[]])
-    courses: tuple[ImprovementCourse, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    results: tuple[VisitScores, ...] = Field(description="One entry for each week (and subgroup).", examples=[[]])
+    courses: tuple[ImprovementCourse, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
 
 
 def improvement_score(context: Context) -> Findings:
-    """The declared score at every judged week, its levels, and the rule of worsening beside it."""
+    """The declared score at every judged week, its levels, and the rule of worsening."""
     declared = context.protocol.improvement_score
     if declared is None:
         return Findings()
     course = context.study.core_set(declared)
     scores, worsening = improvement_scores(declared, course), worsening_course(declared.worsening, course)
-    noticed = flags(
+    flag_rows = flags(
         context,
         declared,
         course,
@@ -205,7 +214,7 @@ def improvement_score(context: Context) -> Findings:
             "courses": [course_of(context, declared, course, scores, worsening)],
         },
         left_out(context, course),
-        noticed,
+        flag_rows,
     )
 
 
@@ -213,7 +222,7 @@ def _basis(whole: Context) -> Basis:
     declared = whole.protocol.improvement_score
     if declared is None:
         return Basis(fields={"reason": Reason.NOT_DECLARED})
-    unverified = any(declared.range_of(each).source == "unverified" for each in declared.core_set.enzymes)
+    unverified = any(declared.range_of(enzyme).source == "unverified" for enzyme in declared.core_set.enzymes)
     caveats = (
         *(["enzyme_ranges_unverified"] if unverified else []),
         "incomplete_visits",
@@ -224,7 +233,7 @@ def _basis(whole: Context) -> Basis:
 
 
 def _definition(declared: ImprovementScore, protocol: Protocol) -> Definition:
-    """Everything that the score was computed with, the published table included."""
+    """All parameters of the score, with the published table."""
     parameters: dict[str, Any] = declared.model_dump(mode="json")
     parameters["weeks"] = list(judged_weeks(declared, protocol.visits.weeks))
     parameters["thresholds"] = dict(declared.thresholds)

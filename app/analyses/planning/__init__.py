@@ -1,1 +1,1 @@
-"""What more patients would show, and what to collect."""
+"""Planning: how many patients a plan needs, what more patients would show, and which values are missing."""

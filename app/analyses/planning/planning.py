@@ -1,4 +1,4 @@
-"""What the figures at hand would show with more patients: precision, detectable change, events for a median."""
+"""What more patients would show if the observed figures are true: precision, detectable change, events for a median."""
 
 from typing import Literal
 
@@ -42,18 +42,18 @@ Scale = Literal["ln", "raw"]
 
 
 class PlanningOptions(Options):
-    """What a plan aims at."""
+    """The common options, and the aims of the plan."""
 
-    power: float = Field(default=0.8, gt=0.5, le=0.9999, description="Power of the tests planned.", examples=[0.8])
+    power: float = Field(default=0.8, gt=0.5, le=0.9999, description="Power of the planned tests.", examples=[0.8])
     half_width: float = Field(
         default=0.1,
         gt=0,
         lt=1,
-        description="Half the width of the interval of a rate that is aimed at.",
+        description="Intended half width of the interval of a rate.",
         examples=[0.1],
     )
     ratio: float = Field(
-        default=2, gt=1, le=100, description="Upper over lower limit of a median that is aimed at.", examples=[2]
+        default=2, gt=1, le=100, description="Intended ratio of the upper to the lower limit of a median.", examples=[2]
     )
 
 
@@ -64,12 +64,13 @@ class PlannedRate(Grouped):
     definition: Definition = Field(description="The primary rule.")
     responders: int = Field(description="Patients who responded.", examples=[14])
     evaluable: int = Field(description="Patients whom the rule could judge.", examples=[15])
-    assumed: Number | None = Field(description="The rate assumed: the one observed.", examples=[0.933333333333])
+    assumed: Number | None = Field(description="The assumed rate: the observed one.", examples=[0.933333333333])
     reason: WhyNull = None
     forecast: tuple[ProportionPrecision, ...] = Field(
-        description="The interval expected with as many patients, twice and four times as many.", examples=[[]]
+        description="The interval expected with the same number of patients, with twice and with four times as many.",
+        examples=[[]],
     )
-    for_half_width: PlannedSize = Field(description="Patients for an interval of the width aimed at.")
+    for_half_width: PlannedSize = Field(description="Patients for an interval of the intended width.")
 
 
 class PlannedChange(Grouped):
@@ -80,15 +81,17 @@ class PlannedChange(Grouped):
     week: int | None = Field(description="The week; null for the before/after difference.", examples=[4])
     n: int = Field(description="Patients with a difference.", examples=[15])
     mean: Number | None = Field(description="Mean difference observed.", examples=[-0.53])
-    sd: Number | None = Field(description="Standard deviation observed, and assumed.", examples=[0.23])
+    sd: Number | None = Field(description="Standard deviation observed, which the plan assumes.", examples=[0.23])
     reason: WhyNull = None
     detectable: tuple[DetectableChange, ...] = Field(
-        description="The difference that the paired t test finds with the power asked for, with as many patients, "
-        "twice and four times as many.",
+        description="The difference that the paired t test detects with the intended power, with the same number of "
+        "patients, with twice and with four times as many.",
         examples=[[]],
     )
-    for_observed: PlannedSize = Field(description="Patients for the mean that was observed, by the paired t test.")
-    for_observed_signed_rank: PlannedSize = Field(description="The same by the signed rank test.")
+    for_observed: PlannedSize = Field(description="Patients for the observed mean, by the paired t test.")
+    for_observed_signed_rank: PlannedSize = Field(
+        description="Patients for the observed mean, by the signed-rank test."
+    )
 
 
 class PlannedMedian(Grouped):
@@ -97,25 +100,26 @@ class PlannedMedian(Grouped):
     events: int = Field(description="Patients whose CK became abnormal again.", examples=[8])
     reason: WhyNull = None
     forecast: tuple[MedianPrecision, ...] = Field(
-        description="The interval with as many events, twice and four times as many, if times are exponential.",
+        description="The interval with the same number of events, with twice and with four times as many, for "
+        "exponential times.",
         examples=[[]],
     )
-    for_ratio: PlannedSize = Field(description="Events for limits as close as aimed at.")
+    for_ratio: PlannedSize = Field(description="Events for limits with the intended ratio.")
 
 
 class Plan(Result):
-    """What a plan aims at, as it was asked for."""
+    """The aims of the plan."""
 
     power: Number = Field(description="Power of the tests.", examples=[0.8])
-    alpha: Number = Field(description="Two-sided level of the tests, the protocol's.", examples=[0.05])
+    alpha: Number = Field(description="Two-sided level of the tests, as the protocol declares it.", examples=[0.05])
     half_width: Number = Field(description="Half the width of the interval of a rate.", examples=[0.1])
     ratio: Number = Field(description="Upper over lower limit of a median.", examples=[2])
 
 
 class Planning(Answer):
-    """What more patients would show, if what was observed is what is true."""
+    """What more patients would show, if the observed figures are true."""
 
-    aims: Plan = Field(description="What is aimed at.")
+    aims: Plan = Field(description="The aims.")
     results: tuple[PlannedRate, ...] = Field(description="The primary response rates.", examples=[[]])
     changes: tuple[PlannedChange, ...] = Field(description="The changes.", examples=[[]])
     medians: tuple[PlannedMedian, ...] = Field(description="The median time with normal CK.", examples=[[]])
@@ -126,7 +130,7 @@ def planning(context: Context) -> Findings:
     options, study = context.options_as(PlanningOptions), context.study
     rates: list[PlannedRate] = []
     excluded: list[Excluded] = []
-    for rule in (each.rule for each in context.protocol.responses if each.primary):
+    for rule in (declared.rule for declared in context.protocol.responses if declared.primary):
         verdict, definition = study.response(rule), Definition.of_rule(rule)
         rates.append(_rate(context, options, rule.measure, definition, verdict))
         excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
@@ -188,7 +192,7 @@ def _change(
     spread = sd is not None and sd > 0
     reason = observed.reason or (None if spread else Reason.CONSTANT_DIFFERENCES)
     nothing = PlannedSize(n=None, reason=reason)
-    aim = {"alpha": alpha, "power": options.power}
+    aims = {"alpha": alpha, "power": options.power}
     return PlannedChange(
         group=context.group,
         measure=measure,
@@ -199,10 +203,10 @@ def _change(
         sd=sd,
         reason=reason,
         detectable=tuple(
-            detectable_change(size, sd, **aim) for size in _sizes(observed.n) if sd and size <= LARGEST_PLAN
+            detectable_change(size, sd, **aims) for size in _sizes(observed.n) if sd and size <= LARGEST_PLAN
         ),
-        for_observed=size_for_change(mean, sd, **aim) if sd and mean is not None else nothing,
-        for_observed_signed_rank=size_for_signed_rank(mean, sd, **aim) if sd and mean is not None else nothing,
+        for_observed=size_for_change(mean, sd, **aims) if sd and mean is not None else nothing,
+        for_observed_signed_rank=size_for_signed_rank(mean, sd, **aims) if sd and mean is not None else nothing,
     )
 
 
@@ -213,19 +217,19 @@ def _median(context: Context, options: PlanningOptions) -> PlannedMedian:
         group=context.group,
         events=events,
         reason=None if events else Reason.NO_EVENTS,
-        forecast=tuple(median_precision(each, level=context.level) for each in _sizes(events) if each <= LARGEST_PLAN),
+        forecast=tuple(median_precision(size, level=context.level) for size in _sizes(events) if size <= LARGEST_PLAN),
         for_ratio=events_for_median(options.ratio, level=context.level),
     )
 
 
 def _sizes(n: int) -> list[int]:
-    """As many, twice and four times as many; none of nobody."""
+    """The same number, twice and four times as many; empty for 0."""
     return [n * multiple for multiple in (1, 2, 4)] if n else []
 
 
 QUESTION = Question(
     "planning",
-    "What would more patients show, if what was observed is true?",
+    "What would more patients show, if the observed figures are true?",
     Planning,
     planning,
     _basis,

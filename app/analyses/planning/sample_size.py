@@ -1,4 +1,4 @@
-"""Plans without a study: precision and size from assumed figures."""
+"""Sample size without a study: precision and number of patients from assumed figures."""
 
 from typing import Self, TypeVar
 
@@ -25,22 +25,22 @@ Plan = TypeVar("Plan", bound=Part)
 
 
 class ProportionPlan(Part):
-    """A rate: what so many patients will show, or how many a narrow interval needs."""
+    """The plan of a rate: the precision with `n` patients, or the patients that a narrow interval needs."""
 
     rate: float = Field(ge=0, le=1, description="Assumed true rate, a fraction.", examples=[0.8])
     n: int | None = Field(default=None, ge=1, le=LARGEST_PLAN, description="Patients.", examples=[15])
     half_width: float | None = Field(
-        default=None, gt=0, lt=1, description="Half the width of the interval, as aimed at.", examples=[0.1]
+        default=None, gt=0, lt=1, description="Intended half width of the interval.", examples=[0.1]
     )
     level: float = Field(default=0.95, ge=0.5, le=0.9999, description="Confidence level.", examples=[0.95])
 
     @model_validator(mode="after")
-    def _must_ask(self) -> Self:
-        return _asks(self, "n", "half_width")
+    def _must_have_a_goal(self) -> Self:
+        return _with_a_goal(self, "n", "half_width")
 
 
 class ChangePlan(Part):
-    """A paired change: what so many patients can detect, or how many a difference needs."""
+    """The plan of a paired change: what `n` patients can detect, or the patients that a difference needs."""
 
     sd: float = Field(ge=1e-9, le=1e9, description="Assumed standard deviation of the differences.", examples=[0.55])
     n: int | None = Field(default=None, ge=1, le=LARGEST_PLAN, description="Patients.", examples=[15])
@@ -51,48 +51,50 @@ class ChangePlan(Part):
     alpha: float = Field(default=0.05, ge=1e-6, lt=0.5, description="Two-sided level of the test.", examples=[0.05])
 
     @model_validator(mode="after")
-    def _must_ask(self) -> Self:
-        return _asks(self, "n", "difference")
+    def _must_have_a_goal(self) -> Self:
+        return _with_a_goal(self, "n", "difference")
 
 
 class MedianPlan(Part):
-    """A median time: how close its limits are after so many events, or how many events close limits need."""
+    """The plan of a median time: its limits after `events` events, or the events that close limits need."""
 
     events: int | None = Field(default=None, ge=1, le=LARGEST_PLAN, description="Events.", examples=[8])
     ratio: float | None = Field(
-        default=None, gt=1, le=1e6, description="Upper over lower limit, as aimed at.", examples=[2]
+        default=None, gt=1, le=1e6, description="Intended ratio of the upper to the lower limit.", examples=[2]
     )
     level: float = Field(default=0.95, ge=0.5, le=0.9999, description="Confidence level.", examples=[0.95])
 
     @model_validator(mode="after")
-    def _must_ask(self) -> Self:
-        return _asks(self, "events", "ratio")
+    def _must_have_a_goal(self) -> Self:
+        return _with_a_goal(self, "events", "ratio")
 
 
 class PlannedProportion(Result):
-    """The plan of a rate; what was not asked for is null."""
+    """The plan of a rate; what was not requested is null."""
 
     precision: ProportionPrecision | None = Field(description="The interval that `n` patients will give.")
     for_half_width: PlannedSize | None = Field(description="Patients for an interval of `half_width`.")
 
 
 class PlannedPairedChange(Result):
-    """The plan of a paired change; what was not asked for is null."""
+    """The plan of a paired change; what was not requested is null."""
 
     detectable: DetectableChange | None = Field(description="The difference that `n` patients can detect.")
     for_difference: PlannedSize | None = Field(description="Patients for `difference` by the paired t test.")
-    for_difference_signed_rank: PlannedSize | None = Field(description="Patients for it by the signed rank test.")
+    for_difference_signed_rank: PlannedSize | None = Field(
+        description="Patients for `difference` by the signed-rank test."
+    )
 
 
 class PlannedMedianTime(Result):
-    """The plan of a median time; what was not asked for is null."""
+    """The plan of a median time; what was not requested is null."""
 
     precision: MedianPrecision | None = Field(description="The limits after `events` events, for exponential times.")
     for_ratio: PlannedSize | None = Field(description="Events for limits whose ratio is `ratio`.")
 
 
 def plan_proportion(plan: ProportionPlan) -> PlannedProportion:
-    """By the Clopper-Pearson interval."""
+    """Plan a rate by the Clopper-Pearson interval."""
     return PlannedProportion(
         precision=None if plan.n is None else proportion_precision(plan.n, plan.rate, level=plan.level),
         for_half_width=None
@@ -102,26 +104,28 @@ def plan_proportion(plan: ProportionPlan) -> PlannedProportion:
 
 
 def plan_change(plan: ChangePlan) -> PlannedPairedChange:
-    """By the two-sided paired t test, and the signed rank test beside it."""
-    aim = {"alpha": plan.alpha, "power": plan.power}
-    asked = plan.difference is not None
+    """Plan a paired change by the two-sided paired t test and by the signed-rank test."""
+    aims = {"alpha": plan.alpha, "power": plan.power}
+    with_difference = plan.difference is not None
     return PlannedPairedChange(
-        detectable=None if plan.n is None else detectable_change(plan.n, plan.sd, **aim),
-        for_difference=size_for_change(plan.difference or 0, plan.sd, **aim) if asked else None,
-        for_difference_signed_rank=size_for_signed_rank(plan.difference or 0, plan.sd, **aim) if asked else None,
+        detectable=None if plan.n is None else detectable_change(plan.n, plan.sd, **aims),
+        for_difference=size_for_change(plan.difference or 0, plan.sd, **aims) if with_difference else None,
+        for_difference_signed_rank=size_for_signed_rank(plan.difference or 0, plan.sd, **aims)
+        if with_difference
+        else None,
     )
 
 
 def plan_median(plan: MedianPlan) -> PlannedMedianTime:
-    """By the exact interval of an exponential median."""
+    """Plan a median time by the exact interval of an exponential median."""
     return PlannedMedianTime(
         precision=None if plan.events is None else median_precision(plan.events, level=plan.level),
         for_ratio=None if plan.ratio is None else events_for_median(plan.ratio, level=plan.level),
     )
 
 
-def _asks(plan: Plan, *names: str) -> Plan:
-    """The plan itself, if it asks for something."""
+def _with_a_goal(plan: Plan, *names: str) -> Plan:
+    """The plan itself; raises a contradiction where none of the fields is given."""
     if all(getattr(plan, name) is None for name in names):
         raise contradiction(f"give {' or '.join(names)}, or both.")
     return plan

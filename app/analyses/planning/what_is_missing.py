@@ -27,13 +27,13 @@ from app.timeline.times import EPOCH_DAY
 
 
 class MissingOptions(Options):
-    """Which endpoint is asked about."""
+    """The common options, and which endpoint is meant."""
 
     endpoint: EndpointName | None = Field(
-        default=None, description="Only this endpoint; every one where it is left out.", examples=["ck_change"]
+        default=None, description="Answer for this endpoint only; for all where it is left out.", examples=["ck_change"]
     )
     limit: int = Field(
-        default=1_000, ge=0, le=10_000, description="How many things to collect are listed at most.", examples=[1_000]
+        default=1_000, ge=0, le=10_000, description="How many missing values are listed at most.", examples=[1_000]
     )
 
 
@@ -46,74 +46,76 @@ class EndpointGap(Grouped):
     safety: int = Field(description="Treated patients.", examples=[16])
     evaluable: int = Field(description="Of these, patients whom the endpoint can judge.", examples=[14])
     out_of_reach: int = Field(
-        description="Of these, patients whom no further value makes evaluable: CK normal or a score at its best end at "
-        "baseline, CK never normal, a value of 0, death before the days in question.",
+        description="Of these, patients whom no further value makes evaluable: CK is normal or a score at its best end "
+        "at baseline, CK is never normal, a value is 0, or death came before the days needed.",
         examples=[0],
     )
-    collectable: int = Field(description="Of these, patients who lack what is listed under `collect`.", examples=[2])
+    collectable: int = Field(description="Of these, patients who lack a value that `collect` lists.", examples=[2])
     undecided: int = Field(
-        description="Of these, patients who lack nothing that could be named: a value known only as a bound leaves "
-        "something open.",
+        description="Of these, patients who cannot be judged because a value is known only as a bound; no value to "
+        "collect can be named.",
         examples=[0],
     )
 
 
 class Collect(Contribution):
-    """Something to find or to draw for one patient, and every endpoint that lacks it."""
+    """A missing value of one patient, and every endpoint that needs it."""
 
     measure: str = Field(description="The analyte or instrument.", examples=["CK"])
     what: Lacking = Field(
-        description="`value`: a result or score; `upper_limit`: the upper limit of normal of results that are there.",
+        description="`value`: a result or score; `upper_limit`: the upper limit of normal of results that are stored.",
         examples=["value"],
     )
     purpose: Purpose = Field(
         description="`baseline`, a `window` of days after treatment, or the `normality` of results.",
         examples=["window"],
     )
-    first_day: int | None = Field(description="First day from the first infusion; null for any earlier.", examples=[25])
-    last_day: int | None = Field(description="Last day; null for any later.", examples=[31])
-    first_date: date | None = Field(description="The same as a date.", examples=["2005-05-06"])
-    last_date: date | None = Field(description="The same as a date.", examples=["2005-05-12"])
+    first_day: int | None = Field(
+        description="First day, counted from the first infusion; null: no limit.", examples=[25]
+    )
+    last_day: int | None = Field(description="Last day; null: no limit.", examples=[31])
+    first_date: date | None = Field(description="The first day as a date.", examples=["2005-05-06"])
+    last_date: date | None = Field(description="The last day as a date.", examples=["2005-05-12"])
     past: bool = Field(
-        description="Whether the patient was seen after the last of these days: then it can be found in records only.",
+        description="Whether the patient was seen after the last day: the value can then be found only in old records.",
         examples=[True],
     )
     endpoints: tuple[int, ...] = Field(
-        description="What lacks it: the places in `results`, from 0.", examples=[[2, 15]]
+        description="The endpoints that need it: their places in `results`, from 0.", examples=[[2, 15]]
     )
 
 
 class WhatIsMissing(Answer):
-    """What to collect."""
+    """Which values are missing, for which endpoints."""
 
     reason: WhyNull = Field(
-        description="`not_declared` where the protocol does not declare the endpoint asked for; there is nothing to "
-        "tell of it then.",
+        description="`not_declared` where the protocol does not declare the requested endpoint; `results` is then "
+        "empty.",
         examples=[None, "not_declared"],
     )
     results: tuple[EndpointGap, ...] = Field(description="How complete each endpoint is.", examples=[[]])
-    to_collect: int = Field(description="How many things there are to collect.", examples=[18])
+    to_collect: int = Field(description="How many values there are to collect.", examples=[18])
     collect: tuple[Collect, ...] = Field(
-        description="The first of them, at most `limit`: what serves most endpoints first, then by patient, measure "
-        "and day.",
+        description="The first of them, at most `limit`: the value that most endpoints need first, then by patient, "
+        "measure and day.",
         examples=[[]],
     )
 
 
 def what_is_missing(whole: Context) -> Findings:
-    """Every endpoint of the protocol; `collect` is one list for all subgroups."""
+    """How complete every endpoint of the protocol is; `collect` is one list for all subgroups."""
     options = whole.options_as(MissingOptions)
     gaps: list[EndpointGap] = []
-    wanted: list[MissingValueRow] = []
+    rows: list[MissingValueRow] = []
     excluded: list[Excluded] = []
     for context in whole.subgroups():
-        asked = [each for each in endpoints(context.study) if options.endpoint in (None, each.name)]
-        wanted += _wanted(context, asked, len(gaps))
-        gaps += [_gap(context, each) for each in asked]
+        statuses = [status for status in endpoints(context.study) if options.endpoint in (None, status.name)]
+        rows += _missing_values(context, statuses, len(gaps))
+        gaps += [_gap(context, status) for status in statuses]
         excluded += context.excluded(context.untreated, "all")
-    wanted.sort(key=_order)
-    collect = [_collect(row) for row in wanted[: options.limit]]
-    return Findings({"results": gaps, "collect": collect}, excluded, fields={"to_collect": len(wanted)})
+    rows.sort(key=_order)
+    collect = [_collect(row) for row in rows[: options.limit]]
+    return Findings({"results": gaps, "collect": collect}, excluded, fields={"to_collect": len(rows)})
 
 
 def _basis(whole: Context) -> Basis:
@@ -124,7 +126,11 @@ def _basis(whole: Context) -> Basis:
 
 
 class MissingValueRow(NamedTuple):
-    """One thing to collect, as it is sorted; `NO_TIME` is an open end of its days."""
+    """One value to collect, in the order of sorting.
+
+    `first` and `last` are days from day 0, where `NO_TIME` means no limit; `day0` is the day since 1970 and `followed`
+    the number of days of follow-up.
+    """
 
     patient: str
     measure: str
@@ -160,8 +166,8 @@ def _collect(row: MissingValueRow) -> Collect:
 def _gap(context: Context, endpoint: EndpointStatus) -> EndpointGap:
     safety = context.study.safety
     lacking = np.zeros(len(safety), dtype=np.bool_)
-    for lacked in endpoint.missing:
-        lacking |= lacked.patients
+    for missing in endpoint.missing:
+        lacking |= missing.patients
     evaluable, out_of_reach = endpoint.evaluable & safety, endpoint.out_of_reach & safety
     return EndpointGap(
         group=context.group,
@@ -179,11 +185,11 @@ def _gap(context: Context, endpoint: EndpointStatus) -> EndpointGap:
 Key = tuple[int, str, Lacking, Purpose, int, int]
 
 
-def _wanted(context: Context, asked: Iterable[EndpointStatus], place: int) -> list[MissingValueRow]:
-    """One row for each thing to collect, with every endpoint that lacks it, counted from `place`."""
+def _missing_values(context: Context, statuses: Iterable[EndpointStatus], place: int) -> list[MissingValueRow]:
+    """One row for each value to collect, with every endpoint that needs it, numbered from `place`."""
     lacking: dict[Key, list[int]] = {}
-    for i, endpoint in enumerate(asked, place):
-        for key in dict.fromkeys(key for lacked in endpoint.missing for key in _keys(lacked)):
+    for i, endpoint in enumerate(statuses, place):
+        for key in dict.fromkeys(key for missing in endpoint.missing for key in _keys(missing)):
             lacking.setdefault(key, []).append(i)
     ids, day0 = context.ids, context.study.exposure.day0.tolist()
     followed = context.study.follow_up_days.tolist()
@@ -195,10 +201,10 @@ def _wanted(context: Context, asked: Iterable[EndpointStatus], place: int) -> li
     ]
 
 
-def _keys(lacked: MissingValue) -> Iterable[Key]:
-    rows: Ints = np.flatnonzero(lacked.patients)
-    days = zip(rows.tolist(), lacked.first[rows].tolist(), lacked.last[rows].tolist(), strict=True)
-    return ((patient, lacked.measure, lacked.what, lacked.purpose, first, last) for patient, first, last in days)
+def _keys(missing: MissingValue) -> Iterable[Key]:
+    rows: Ints = np.flatnonzero(missing.patients)
+    days = zip(rows.tolist(), missing.first[rows].tolist(), missing.last[rows].tolist(), strict=True)
+    return ((patient, missing.measure, missing.what, missing.purpose, first, last) for patient, first, last in days)
 
 
 def _day(day: int) -> int | None:
@@ -211,7 +217,7 @@ def _date(day: int, day0: int) -> date | None:
 
 QUESTION = Question(
     "what-is-missing",
-    "Which values are to be collected, so that more patients can be judged?",
+    "Which values must be collected, so that more patients can be judged?",
     WhatIsMissing,
     what_is_missing,
     _basis,

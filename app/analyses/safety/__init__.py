@@ -1,1 +1,1 @@
-"""Adverse events by every denominator, and the courses that they belong to."""
+"""Safety: adverse reactions, adverse events per unit of exposure, and the courses of treatment."""

@@ -1,4 +1,4 @@
-"""How often adverse events came by every denominator, how soon after an infusion, and how severe they were."""
+"""Adverse events: their rates per unit of each exposure and in risk windows after infusions, and their severity."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -34,10 +34,10 @@ from app.timeline.vocabulary import Severity
 DEFAULT_WINDOWS = ((0, 1), (2, 14))
 _DAYS_A_YEAR = 365.25
 _MILLIGRAM = 3
-"""Grams are added up to the milligram: sums of tenths leave noise beyond."""
+"""Decimals to which grams are rounded: sums of tenths have rounding errors beyond them."""
 
 SEVERITIES: tuple[str | None, ...] = (*reversed(get_args(Severity)), None)
-"""Worst first; an unknown severity is the worst only of patients of whom no other is known."""
+"""Worst first; unknown comes last: it counts only for patients without any known severity."""
 _RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
@@ -45,7 +45,7 @@ class SeverityCount(Result):
     """Events of one severity."""
 
     severity: str | None = Field(description="The severity; null where it was not sent.", examples=["mild", None])
-    patients: int = Field(description="Patients for whom it is the worst that is known.", examples=[5])
+    patients: int = Field(description="Patients for whom it is the worst known severity.", examples=[5])
     events: int = Field(description="Events of this severity.", examples=[7])
 
 
@@ -53,36 +53,36 @@ class TermDetail(Result):
     """Events of one term."""
 
     term: str = Field(
-        description="The term as sent; spellings that differ in case only are one.", examples=["Headache"]
+        description="The term as sent; spellings that differ only in case are one term.", examples=["Headache"]
     )
     patients: int = Field(description="Patients who had it.", examples=[2])
-    events: int = Field(description="How often.", examples=[2])
+    events: int = Field(description="Events with this term.", examples=[2])
     patients_with_serious_event: int = Field(description="Patients in whom it was serious.", examples=[0])
-    serious_events: int = Field(description="How often it was serious.", examples=[0])
+    serious_events: int = Field(description="Serious events with this term.", examples=[0])
     by_severity: tuple[SeverityCount, ...] = Field(
-        description="The same by severity, worst first; each patient once.",
+        description="The counts by severity, worst first; each patient counts once.",
         examples=[[{"severity": "mild", "patients": 2, "events": 2}]],
     )
 
 
 def by_severity(events: Events) -> tuple[SeverityCount, ...]:
-    """Every severity, worst first, with the patients whose worst it is."""
+    """Every severity, worst first, with its events and the patients for whom it is the worst."""
     return _counted(zip(events.patient.tolist(), events.severity, strict=True), every=True)
 
 
 def by_term(events: Events) -> tuple[TermDetail, ...]:
-    """Every term, the one of most patients first; spellings that differ in case only are one, shown in the spelling
-    that comes first in code-point order.
+    """Every term, most patients first. Spellings that differ only in case are one term, shown in the spelling that
+    comes first in code-point order.
     """
-    had: dict[str, list[tuple[int, str | None, bool]]] = defaultdict(list)
+    by_key: dict[str, list[tuple[int, str | None, bool]]] = defaultdict(list)
     spelling: dict[str, str] = {}
     rows = zip(events.patient.tolist(), events.severity, events.serious, events.term, strict=True)
     for patient, severity, serious, term in rows:
         shown = term.strip()
         key = shown.casefold()
-        had[key].append((patient, severity, serious is True))
+        by_key[key].append((patient, severity, serious is True))
         spelling[key] = min(spelling.get(key, shown), shown)
-    details = [_detail(spelling[key], each) for key, each in had.items()]
+    details = [_detail(spelling[key], rows_of_term) for key, rows_of_term in by_key.items()]
     return tuple(sorted(details, key=lambda row: (-row.patients, -row.events, row.term)))
 
 
@@ -113,7 +113,7 @@ def _counted(rows: Iterable[tuple[int, str | None]], *, every: bool) -> tuple[Se
 
 
 class SafetyOptions(Options):
-    """The common options, and which events count."""
+    """The common options, and which events are counted."""
 
     events: Literal["related", "all"] = Field(
         default="related",
@@ -127,24 +127,25 @@ class SafetyRate(Grouped):
     """Events per unit of one exposure."""
 
     of: Literal["events", "serious_events"] = Field(description="Which events.", examples=["events"])
-    per: EventRate = Field(description="The rate; its interval takes events for independent of each other.")
+    per: EventRate = Field(description="The rate; its interval assumes that events are independent.")
     patients: int = Field(description="Patients whose exposure is known.", examples=[16])
-    clustered: Interval = Field(description="Interval of the rate that lets patients differ in their rates.")
+    clustered: Interval = Field(description="Interval of the rate that allows for different rates of patients.")
 
 
 class WindowRate(Grouped):
     """Events in one window after an infusion."""
 
     first_day: int | None = Field(
-        description="First day after an infusion, 0 its own day; null for the time outside all windows.", examples=[0]
+        description="First day after an infusion (0: the day of the infusion); null for the time outside all windows.",
+        examples=[0],
     )
     last_day: int | None = Field(description="Last day after an infusion.", examples=[1])
-    patients_with_event: int = Field(description="Patients with an event in it.", examples=[3])
+    patients_with_event: int = Field(description="Patients with an event in the window.", examples=[3])
     per: EventRate = Field(description="Events per day in the window.")
-    clustered: Interval = Field(description="Interval of the rate that lets patients differ in their rates.")
+    clustered: Interval = Field(description="Interval of the rate that allows for different rates of patients.")
     ratio: RateRatio | None = Field(
-        description="Against the rate outside all windows: exact interval, then the one that lets patients differ; "
-        "null outside."
+        description="The rate divided by the rate outside all windows: exact interval, then the interval that allows "
+        "for different rates of patients; null for the time outside."
     )
 
 
@@ -158,11 +159,13 @@ class PatientSafety(Contribution):
     grams: Number | None = Field(
         description="Immunoglobulin in g; null where a dose or the weight is unknown.", examples=[120]
     )
-    follow_up_days: int = Field(description="Days from day 0 to the last thing known.", examples=[365])
+    follow_up_days: int = Field(description="Days from day 0 to the last known fact.", examples=[365])
     days_in_windows: tuple[int, ...] = Field(
         description="Days in each risk window and, last, outside all.", examples=[[6, 13, 346]]
     )
-    events_in_windows: tuple[int, ...] = Field(description="Events likewise.", examples=[[1, 0, 0]])
+    events_in_windows: tuple[int, ...] = Field(
+        description="Events in each risk window and, last, outside all.", examples=[[1, 0, 0]]
+    )
 
 
 class SafetyCount(Grouped):
@@ -176,13 +179,13 @@ class SafetyCount(Grouped):
     events: int = Field(description="Events.", examples=[9])
     patients_with_serious_event: int = Field(description="Patients with a serious event.", examples=[0])
     serious_events: int = Field(description="Serious events.", examples=[0])
-    onset_unknown: int = Field(description="Events without onset: they are in no risk window.", examples=[0])
+    onset_unknown: int = Field(description="Events without an onset, which are in no risk window.", examples=[0])
     until_first: EventRate = Field(
-        description="Patients with an event per year until the first one of each; who has events without onset only "
-        "is left out."
+        description="Patients with an event per patient-year, where time ends with the first event; patients whose "
+        "events all lack an onset are left out."
     )
     by_severity: tuple[SeverityCount, ...] = Field(
-        description="By severity, worst first; each patient once.", examples=[[]]
+        description="By severity, worst first; each patient counts once.", examples=[[]]
     )
     by_term: tuple[TermDetail, ...] = Field(description="By term, most patients first.", examples=[[]])
     patients: tuple[PatientSafety, ...] | None = Field(
@@ -191,14 +194,14 @@ class SafetyCount(Grouped):
 
 
 class Safety(Answer):
-    """Adverse events: who, how often by every denominator, when after an infusion, how severe."""
+    """Adverse events: rates per unit of each exposure, risk windows after infusions, severity and terms."""
 
-    results: tuple[SafetyCount, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    results: tuple[SafetyCount, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
     rates: tuple[SafetyRate, ...] = Field(
-        description="One entry an exposure, then the same of serious events.", examples=[[]]
+        description="One entry for each exposure, then the same for serious events.", examples=[[]]
     )
     risk_windows: tuple[WindowRate, ...] = Field(
-        description="One entry a window, then the time outside all.", examples=[[]]
+        description="One entry for each window, then the time outside all.", examples=[[]]
     )
 
 
@@ -211,7 +214,7 @@ def safety(context: Context) -> Findings:
     windows = windows_of(context.protocol.adverse_reactions)
     at_risk = risk_windows(study.exposure, study.follow_up_days, events, windows)
     grams = _grams(study)
-    unknown = [ExclusionReason.DOSE_UNKNOWN if each else None for each in study.safety & np.isnan(grams)]
+    unknown = [ExclusionReason.DOSE_UNKNOWN if no_dose else None for no_dose in study.safety & np.isnan(grams)]
     return Findings(
         {
             "results": [_count(context, events, serious, grams, at_risk)],
@@ -229,7 +232,7 @@ def safety(context: Context) -> Findings:
 def _basis(whole: Context) -> Basis:
     related = whole.options_as(SafetyOptions).events == "related"
     rules = whole.protocol.adverse_reactions
-    parameters = {"risk_windows": [list(each) for each in windows_of(rules)]}
+    parameters = {"risk_windows": [list(days) for days in windows_of(rules)]}
     definition = Definition(
         id="related_on_or_after_first_infusion" if related else "any_on_or_after_first_infusion",
         parameters=rules.model_dump(mode="json") | parameters if related else parameters,
@@ -266,7 +269,7 @@ def _count(context: Context, events: Events, serious: Bools, grams: Floats, at_r
 
 
 def _until_first(context: Context, events: Events) -> EventRate:
-    """Exposure-adjusted incidence: time stops at the first event; days are counted as in follow-up."""
+    """Exposure-adjusted incidence: time ends with the first event; days are counted as in follow-up."""
     study, size = context.study, len(context.study.cohort)
     known = events.where(events.day != NO_TIME)
     days = study.follow_up_days.copy()
@@ -340,7 +343,7 @@ def _windows(
 
 
 def _grams(study: DerivedStudy) -> Floats:
-    """Immunoglobulin of all courses of each patient in g, NaN where it is unknown or there was none."""
+    """Immunoglobulin in all courses of each patient in g, NaN where it is unknown or none was given."""
     total = np.full(len(study.cohort), np.nan)
     total[study.safety] = 0.0
     np.add.at(total, study.courses.patient, study.courses.grams)
@@ -370,7 +373,7 @@ def _listed(
 
 QUESTION = Question(
     "safety",
-    "How often did adverse events come by every denominator, how soon after an infusion, and how severe were they?",
+    "How often did adverse events occur per unit of exposure, how soon after an infusion, and how severe were they?",
     Safety,
     safety,
     _basis,

@@ -1,4 +1,4 @@
-"""How many treated patients had an adverse reaction, and to what."""
+"""How many treated patients had an adverse reaction, and which reactions they were."""
 
 from collections import defaultdict
 
@@ -31,10 +31,10 @@ class TermCount(Result):
     """Reactions of one term."""
 
     term: str = Field(
-        description="The term as sent; spellings that differ in case only are one.", examples=["Headache"]
+        description="The term as sent; spellings that differ only in case are one term.", examples=["Headache"]
     )
     patients: int = Field(description="Patients who had it.", examples=[2])
-    events: int = Field(description="How often.", examples=[2])
+    events: int = Field(description="Reactions with this term.", examples=[2])
 
 
 class PatientEvents(Contribution):
@@ -69,9 +69,9 @@ class Reaction(Grouped):
 
 
 class AdverseReactionRates(Answer):
-    """Adverse reactions: who, how often, to what."""
+    """Adverse reactions: how many patients had one, rates, and terms."""
 
-    results: tuple[Reaction, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    results: tuple[Reaction, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
 
 
 def adverse_reactions(context: Context) -> Findings:
@@ -81,7 +81,7 @@ def adverse_reactions(context: Context) -> Findings:
 
 
 def event_flags(context: Context) -> list[Flag]:
-    """What was noticed of adverse events, then of infusions."""
+    """The flags of adverse events, then of infusions."""
     study = context.study
     counts = {**study.reactions.flags, FlagCode.ENDED_BEFORE_TREATMENT: study.ended_before_treatment}
     return [*context.flags(counts, "adverse_events"), *context.flags(study.exposure.flags, "infusions")]
@@ -94,11 +94,11 @@ def _basis(whole: Context) -> Basis:
 
 
 def _count(context: Context) -> Reaction:
-    study, found = context.study, context.study.reactions
-    everyone = np.ones(len(found.events), dtype=np.bool_)
-    safety, with_reaction = int(study.safety.sum()), _patients(found, found.related)
+    study, reactions = context.study, context.study.reactions
+    everyone = np.ones(len(reactions.events), dtype=np.bool_)
+    safety, with_reaction = int(study.safety.sum()), _patients(reactions, reactions.related)
     estimate = proportion(with_reaction, safety, level=context.level, methods=context.proportion_methods)
-    related = int(found.related.sum())
+    related = int(reactions.related.sum())
     exposure, level = study.exposure, context.level
     years = int(study.follow_up_days.sum()) / _DAYS_A_YEAR
     return Reaction(
@@ -108,13 +108,13 @@ def _count(context: Context) -> Reaction:
         rate=estimate.rate,
         reason=estimate.reason,
         intervals=estimate.intervals,
-        patients_with_event=_patients(found, everyone),
-        events=len(found.events),
+        patients_with_event=_patients(reactions, everyone),
+        events=len(reactions.events),
         related_events=related,
-        patients_with_serious_event=_patients(found, found.serious),
-        serious_events=int(found.serious.sum()),
-        serious_reactions=int((found.serious & found.related).sum()),
-        by_term=_by_term(found),
+        patients_with_serious_event=_patients(reactions, reactions.serious),
+        serious_events=int(reactions.serious.sum()),
+        serious_reactions=int((reactions.serious & reactions.related).sum()),
+        by_term=_by_term(reactions),
         per_infusion=event_rate(related, int(exposure.infusions.sum()), "infusion", level=level),
         per_course=event_rate(related, int(exposure.courses.sum()), "course", level=level),
         per_patient_year=event_rate(related, years, "patient-year", level=level),
@@ -123,9 +123,11 @@ def _count(context: Context) -> Reaction:
 
 
 def _listed(context: Context) -> tuple[PatientEvents, ...]:
-    found, size = context.study.reactions, len(context.study.cohort)
-    patient = found.events.patient
-    counts = (np.bincount(rows, minlength=size) for rows in (patient, patient[found.related], patient[found.serious]))
+    reactions, size = context.study.reactions, len(context.study.cohort)
+    patient = reactions.events.patient
+    counts = (
+        np.bincount(rows, minlength=size) for rows in (patient, patient[reactions.related], patient[reactions.serious])
+    )
     rows = zip(context.ids, context.study.safety, *counts, strict=True)
     return tuple(
         PatientEvents(patient=who, events=int(events), reactions=int(reactions), serious_events=int(serious))
@@ -134,26 +136,32 @@ def _listed(context: Context) -> tuple[PatientEvents, ...]:
     )
 
 
-def _patients(found: Reactions, chosen: Bools) -> int:
-    return len(np.unique(found.events.patient[chosen]))
+def _patients(reactions: Reactions, chosen: Bools) -> int:
+    return len(np.unique(reactions.events.patient[chosen]))
 
 
-def _by_term(found: Reactions) -> tuple[TermCount, ...]:
-    """Terms that differ in case only are one, shown in their spelling that comes first in code-point order."""
-    who: dict[str, list[int]] = defaultdict(list)
+def _by_term(reactions: Reactions) -> tuple[TermCount, ...]:
+    """Every term, most patients first. Spellings that differ only in case are one term, shown in the spelling that
+    comes first in code-point order.
+    """
+    patients: dict[str, list[int]] = defaultdict(list)
     spelling: dict[str, str] = {}
-    for patient, term in zip(found.events.patient[found.related], found.events.term[found.related], strict=True):
+    for patient, term in zip(
+        reactions.events.patient[reactions.related], reactions.events.term[reactions.related], strict=True
+    ):
         shown = term.strip()
         key = shown.casefold()
-        who[key].append(int(patient))
+        patients[key].append(int(patient))
         spelling[key] = min(spelling.get(key, shown), shown)
-    counted = [TermCount(term=spelling[key], patients=len(set(had)), events=len(had)) for key, had in who.items()]
+    counted = [
+        TermCount(term=spelling[key], patients=len(set(rows)), events=len(rows)) for key, rows in patients.items()
+    ]
     return tuple(sorted(counted, key=lambda row: (-row.patients, -row.events, row.term)))
 
 
 QUESTION = Question(
     "adverse-reactions",
-    "How many patients had an adverse reaction, and to what?",
+    "How many patients had an adverse reaction, and which?",
     AdverseReactionRates,
     adverse_reactions,
     _basis,

@@ -1,4 +1,4 @@
-"""How patients did course by course, each course with a baseline, windows and a response of its own."""
+"""The courses of treatment one by one, each with its own baseline, windows and response."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ class CourseVerdict(Result):
 
     measure: str = Field(description="The measure.", examples=["MMT"])
     responder: bool | None = Field(description="The verdict; null where the rule could not judge.", examples=[True])
-    reason: str | None = Field(description="Why it could not.", examples=[None, "no_baseline"])
+    reason: str | None = Field(description="Why there is no verdict.", examples=[None, "no_baseline"])
     baseline: Number | None = Field(
         description="The baseline, in U/L or points; null where there is none.", examples=[62]
     )
@@ -50,14 +50,14 @@ class CourseVerdict(Result):
         description="Its day, counted from the first infusion of the course.", examples=[-1]
     )
     baseline_after_previous_course: bool | None = Field(
-        description="Whether it was taken after the first infusion of the course before; null for a first course or "
+        description="Whether it was taken after the first infusion of the previous course; null for a first course or "
         "without a baseline.",
         examples=[None, True],
     )
 
 
 class CourseOfPatient(Contribution):
-    """One course of one patient; its days count from the patient's first infusion."""
+    """One course of one patient; days are counted from the patient's first infusion."""
 
     course: int = Field(description="First, second, ... course of the patient.", examples=[1])
     product: str = Field(description="The product, as sent with the first infusion of the course.", examples=["IVIG"])
@@ -65,8 +65,10 @@ class CourseOfPatient(Contribution):
     last_day: int = Field(description="Day of the last infusion.", examples=[4])
     infusions: int = Field(description="Infusions.", examples=[5])
     grams: Number | None = Field(description="Sum in g; null where a dose or the weight is unknown.", examples=[120])
-    grams_per_kg: Number | None = Field(description="Sum in g per kg of body weight, likewise.", examples=[2])
-    verdicts: tuple[CourseVerdict, ...] = Field(description="One entry a primary rule.", examples=[[]])
+    grams_per_kg: Number | None = Field(
+        description="Sum in g per kg of body weight; null where a dose or the weight is unknown.", examples=[2]
+    )
+    verdicts: tuple[CourseVerdict, ...] = Field(description="One entry for each primary rule.", examples=[[]])
 
 
 def listed_courses(context: Context, view: CourseStudy) -> tuple[CourseOfPatient, ...]:
@@ -76,8 +78,8 @@ def listed_courses(context: Context, view: CourseStudy) -> tuple[CourseOfPatient
     begins = np.full(len(courses), len(exposure.given), dtype=np.int64)
     np.minimum.at(begins, courses.infused, np.arange(len(exposure.given)))
     first = courses.first_day - exposure.day0[courses.patient]
-    declared = [each for each in context.protocol.responses if each.primary]
-    verdicts = [list(_verdicts(view, each)) for each in declared]
+    primary = [declared for declared in context.protocol.responses if declared.primary]
+    verdicts = [list(_verdicts(view, declared)) for declared in primary]
     return tuple(
         CourseOfPatient(
             patient=ids[int(courses.patient[i])],
@@ -88,7 +90,7 @@ def listed_courses(context: Context, view: CourseStudy) -> tuple[CourseOfPatient
             infusions=int(courses.infusions[i]),
             grams=_known(courses.grams[i]),
             grams_per_kg=_known(courses.grams_per_kg[i]),
-            verdicts=tuple(each[i] for each in verdicts),
+            verdicts=tuple(by_rule[i] for by_rule in verdicts),
         )
         for i in range(len(courses))
     )
@@ -117,21 +119,21 @@ def _known(amount: float) -> float | None:
 
 
 class PatientsByCourses(Result):
-    """How many patients had so many courses."""
+    """The number of patients with one number of courses."""
 
     courses: int = Field(description="Courses.", examples=[1])
     patients: int = Field(description="Patients.", examples=[16])
 
 
 class LeftOutCourses(Result):
-    """Courses that a rule could not judge, or that have no change, for one reason."""
+    """Courses left out for one reason: a rule could not judge them, or they have no change."""
 
-    reason: str = Field(description="Why, as patients are left out elsewhere.", examples=["no_baseline"])
+    reason: str = Field(description="The reason, by the codes of `excluded`.", examples=["no_baseline"])
     count: int = Field(description="How many courses.", examples=[1])
 
 
 class CourseCount(Grouped):
-    """The courses given."""
+    """The courses that were given."""
 
     safety: int = Field(description="Patients with at least one infusion started.", examples=[16])
     courses: int = Field(description="Courses, by the gap rule.", examples=[16])
@@ -141,26 +143,26 @@ class CourseCount(Grouped):
     )
     days_between_starts: Summary = Field(description="Days from the first infusion of a course to that of the next.")
     days_between: Summary = Field(
-        description="Days from the last infusion of a course to the first of the next; negative where courses of two "
-        "products overlap."
+        description="Days from the last infusion of a course to the first infusion of the next; negative where courses "
+        "of two products overlap."
     )
-    grams: Summary = Field(description="Grams in a course, where every dose (and a weight it needs) is known.")
-    grams_per_kg: Summary = Field(description="The same per kg of body weight.")
+    grams: Summary = Field(description="Grams in a course, where every dose (and the weight, if needed) is known.")
+    grams_per_kg: Summary = Field(description="Grams per kg of body weight in a course, where known.")
     courses_listed: tuple[CourseOfPatient, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each course, where `patients=true`.", examples=[[]]
     )
 
 
-class AtPlace(Grouped):
+class CourseEntry(Grouped):
     """Which courses an entry is about."""
 
     course: int | None = Field(
         description="First, second, ... course of the patients who had one; null for all courses.", examples=[1, None]
     )
-    and_later: bool = Field(description="Whether later courses are in it.", examples=[False])
+    and_later: bool = Field(description="Whether later courses are included.", examples=[False])
 
 
-class CourseRate(AtPlace):
+class CourseRate(CourseEntry):
     """Courses after which the patient responded, by a primary rule."""
 
     measure: str = Field(description="The measure.", examples=["MMT"])
@@ -170,27 +172,27 @@ class CourseRate(AtPlace):
     rate: Number | None = Field(description="responders / evaluable, a fraction.", examples=[0.933333333333])
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(
-        description="Intervals of the rate that count each course as if it were another patient's.", examples=[[]]
+        description="Intervals of the rate that treat courses as independent.", examples=[[]]
     )
-    clustered: ClusteredProportion = Field(description="The same with patients as what varies.")
-    left_out: tuple[LeftOutCourses, ...] = Field(description="The other courses, by reason.", examples=[[]])
+    clustered: ClusteredProportion = Field(description="The rate with patients, not courses, as the independent units.")
+    left_out: tuple[LeftOutCourses, ...] = Field(description="Courses left out, by reason.", examples=[[]])
 
 
-class CourseBaseline(AtPlace):
+class CourseBaseline(CourseEntry):
     """Values before a course."""
 
     measure: str = Field(description="The measure.", examples=["CK"])
     values: Summary = Field(description="Last values on or before the first infusion of the course, in U/L or points.")
     after_previous_course: int = Field(
-        description="Baselines taken after the first infusion of the course before; the others of later courses are "
-        "older than that course.",
+        description="Baselines taken after the first infusion of the previous course; other baselines of later courses "
+        "are older than the previous course.",
         examples=[0],
     )
-    too_old: int = Field(description="Baselines older than the protocol likes.", examples=[0])
+    too_old: int = Field(description="Baselines older than the protocol's limit.", examples=[0])
 
 
-class CourseChange(AtPlace):
-    """Change from the baseline of a course to one week after its first infusion; described, not tested."""
+class CourseChange(CourseEntry):
+    """Change from the baseline of a course to one week after its first infusion; without a test."""
 
     measure: str = Field(description="The measure.", examples=["CK"])
     scale: str = Field(description="`ln`: differences of ln(CK); `raw`: in points.", examples=["ln"])
@@ -202,47 +204,49 @@ class CourseChange(AtPlace):
     geometric_mean_ratio: Number | None = Field(
         default=None,
         exclude_if=lambda ratio: ratio is None,
-        description="exp(mean) on the ln scale: the week's CK over the baseline's.",
+        description="exp(mean) on the ln scale: CK at the week divided by CK at baseline.",
         examples=[0.5873],
     )
     reason: WhyNull = None
-    left_out: tuple[LeftOutCourses, ...] = Field(description="The other courses, by reason.", examples=[[]])
+    left_out: tuple[LeftOutCourses, ...] = Field(description="Courses left out, by reason.", examples=[[]])
 
 
 class RepeatedCourses(Answer):
-    """Courses one by one: how many, how far apart, and how patients did after each."""
+    """The courses one by one: how many, the days between them, and responses and changes after each."""
 
-    results: tuple[CourseCount, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    results: tuple[CourseCount, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
     rates: tuple[CourseRate, ...] = Field(
-        description="One entry a primary rule and course; first all courses.", examples=[[]]
+        description="One entry for each primary rule and course; first all courses.", examples=[[]]
     )
-    baselines: tuple[CourseBaseline, ...] = Field(description="One entry a measure and course.", examples=[[]])
-    changes: tuple[CourseChange, ...] = Field(description="One entry a measure, week and course.", examples=[[]])
+    baselines: tuple[CourseBaseline, ...] = Field(description="One entry for each measure and course.", examples=[[]])
+    changes: tuple[CourseChange, ...] = Field(description="One entry for each measure, week and course.", examples=[[]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _CoursePlace:
-    """The courses of one place; none is named for all."""
+    """The courses of one place (first, second, ...); `course` is None for all courses."""
 
     course: int | None
     and_later: bool
     rows: Bools
 
-    def named(self, context: Context) -> dict[str, Any]:
-        """The fields of `AtPlace`."""
+    def fields(self, context: Context) -> dict[str, Any]:
+        """The fields of `CourseEntry`."""
         return {"group": context.group, "course": self.course, "and_later": self.and_later}
 
 
 def courses(context: Context) -> Findings:
-    """Every primary rule, baseline and declared week, course by course."""
+    """Every primary rule, baseline and declared week, for each course."""
     view, protocol = CourseStudy(context.study), context.protocol
     places, weekly = list(_places(view)), protocol.weekly_change
-    declared = [each for each in protocol.responses if each.primary]
+    primary = [declared for declared in protocol.responses if declared.primary]
     return Findings(
         {
             "results": [_count(context, view)],
-            "rates": [_rate(context, view, each, place) for each in declared for place in places],
-            "baselines": [_baseline(context, view, each, place) for each in protocol.measures for place in places],
+            "rates": [_rate(context, view, declared, place) for declared in primary for place in places],
+            "baselines": [
+                _baseline(context, view, measure, place) for measure in protocol.measures for place in places
+            ],
             "changes": [
                 change
                 for measure in weekly.measures
@@ -262,7 +266,7 @@ def _basis(_: Context) -> Basis:
 
 
 def _places(view: CourseStudy) -> Iterator[_CoursePlace]:
-    """All courses, then the first, the second, and the third with all later ones, as far as anybody had them."""
+    """All courses, then the first, the second, and the third with all later ones, if any patient had them."""
     place = view.courses.place
     yield _CoursePlace(None, True, np.ones(len(place), dtype=np.bool_))
     for number in range(1, min(LAST_PLACE, int(place.max(initial=1))) + 1):
@@ -271,20 +275,22 @@ def _places(view: CourseStudy) -> Iterator[_CoursePlace]:
 
 
 def _count(context: Context, view: CourseStudy) -> CourseCount:
-    study, each = context.study, view.courses
-    had = Counter(study.exposure.courses[study.safety].tolist())
-    later = np.flatnonzero(each.previous >= 0)
-    before = each.previous[later]
+    study, courses = context.study, view.courses
+    by_courses = Counter(study.exposure.courses[study.safety].tolist())
+    later = np.flatnonzero(courses.previous >= 0)
+    before = courses.previous[later]
     return CourseCount(
         group=context.group,
         safety=int(study.safety.sum()),
-        courses=len(each),
-        infusions=int(each.infusions.sum()),
-        by_courses=tuple(PatientsByCourses(courses=number, patients=had[number]) for number in sorted(had)),
-        days_between_starts=summarise(each.first_day[later] - each.first_day[before]),
-        days_between=summarise(each.first_day[later] - each.last_day[before]),
-        grams=summarise(each.grams[~np.isnan(each.grams)]),
-        grams_per_kg=summarise(each.grams_per_kg[~np.isnan(each.grams_per_kg)]),
+        courses=len(courses),
+        infusions=int(courses.infusions.sum()),
+        by_courses=tuple(
+            PatientsByCourses(courses=number, patients=by_courses[number]) for number in sorted(by_courses)
+        ),
+        days_between_starts=summarise(courses.first_day[later] - courses.first_day[before]),
+        days_between=summarise(courses.first_day[later] - courses.last_day[before]),
+        grams=summarise(courses.grams[~np.isnan(courses.grams)]),
+        grams_per_kg=summarise(courses.grams_per_kg[~np.isnan(courses.grams_per_kg)]),
         courses_listed=listed_courses(context, view) if context.listed else None,
     )
 
@@ -297,7 +303,7 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Cours
     k, n = (np.bincount(owner[chosen], minlength=size) for chosen in (responder, evaluable))
     estimate = proportion(int(k.sum()), int(n.sum()), level=context.level, methods=context.proportion_methods)
     return CourseRate(
-        **place.named(context),
+        **place.fields(context),
         measure=rule.measure,
         definition=Definition.of_rule(rule),
         responders=estimate.k,
@@ -314,7 +320,7 @@ def _baseline(context: Context, view: CourseStudy, measure: str, place: _CourseP
     records, rows = view.analysis_values(measure), view.weeks(measure)[0]
     values = records.at(rows)[place.rows]
     return CourseBaseline(
-        **place.named(context),
+        **place.fields(context),
         measure=measure,
         values=summarise(values[~np.isnan(values)]),
         after_previous_course=int((view.baseline_after_previous(measure) & place.rows).sum()),
@@ -333,7 +339,7 @@ def _changes(
         ordered = sorted_values(chosen).tolist()
         mean = mean_of(ordered) if ordered else None
         yield CourseChange(
-            **place.named(context),
+            **place.fields(context),
             measure=measure,
             scale=scale,
             week=week,
@@ -348,13 +354,16 @@ def _changes(
 
 
 def _left_out(reasons: Sequence[ExclusionReason | None], place: _CoursePlace) -> tuple[LeftOutCourses, ...]:
-    found = (reasons[i] for i in np.flatnonzero(place.rows).tolist())
-    counts = Counter(reason for reason in found if reason is not None)
+    at_place = (reasons[i] for i in np.flatnonzero(place.rows).tolist())
+    counts = Counter(reason for reason in at_place if reason is not None)
     return tuple(LeftOutCourses(reason=reason, count=counts[reason]) for reason in sorted(counts))
 
 
 def _flags(context: Context, view: CourseStudy) -> list[Flag]:
-    """What concerns courses: values of their first days, and old baselines. A value may concern two courses."""
+    """The flags of infusions, of values on the first day of a course, and of old baselines.
+
+    One value may be counted for two courses.
+    """
     flags = context.flags(context.study.exposure.flags, "infusions")
     for measure in context.protocol.measures:
         counts = {
@@ -367,7 +376,7 @@ def _flags(context: Context, view: CourseStudy) -> list[Flag]:
 
 QUESTION = Question(
     "courses",
-    "How many courses did patients have, and how did they do after each?",
+    "How many courses did patients have, and how did they respond to each?",
     RepeatedCourses,
     courses,
     _basis,

@@ -1,1 +1,1 @@
-"""What speaks against the figures, and what they depend on."""
+"""Reasons for caution with the key results, and how far the results depend on a choice or on one patient."""

@@ -1,4 +1,4 @@
-"""What each caveat finds in the data."""
+"""Caveat findings: for each caveat, whether it applies to the data, and what was counted."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,9 +25,9 @@ from app.timeline.vocabulary import LAB_CODES
 EVENTS: tuple[Event, ...] = ("steroid_taper", "steroid_increase", "new_immunosuppressant", "second_course", "death")
 
 SHARE = 0.1
-"""Least share of the observed change that regression to the mean must be expected to make to be a caveat."""
+"""Regression to the mean applies as a caveat from this share of the observed change on."""
 NEAR = 10
-"""Per cent of the scale that count as near its end."""
+"""A score within so many per cent of the scale from its end is near the end."""
 STRENGTH = ("MMT", "MMT8", "MMT8_UNILATERAL", "MMT26")
 
 SENTENCES: dict[str, str] = {
@@ -75,9 +75,9 @@ SENTENCES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class CaveatFinding:
-    """What was counted for one caveat: `count` of `of`, and `unknown` patients in whom it is not known.
+    """The finding for one caveat: it was seen in `count` of `of`, and is not known in `unknown` patients.
 
-    `applies` is null where `reason` says why.
+    `applies` is None where it is not known; `reason` then says why.
     """
 
     code: str
@@ -92,7 +92,7 @@ class CaveatFinding:
 
     @property
     def text(self) -> str:
-        """The sentence with the numbers in it, or why it is not known."""
+        """The sentence with its numbers, or the reason why it is not known."""
         if self.applies is None and self.code != "definitions_changed":
             return "This cannot be told. " + (self.reason.description if self.reason else "")
         numbers = {name: "unknown" if x is None else f"{x:.3g}" for name, x in self.evidence.items()}
@@ -101,7 +101,7 @@ class CaveatFinding:
 
 def counted(
     code: str,
-    found: Bools,
+    seen: Bools,
     among: Bools,
     *,
     measure: str | None = None,
@@ -109,8 +109,8 @@ def counted(
     evidence: Mapping[str, float | None] | None = None,
     parameters: Mapping[str, object] | None = None,
 ) -> CaveatFinding:
-    """A caveat that applies as soon as one of the patients `among` whom it is known has what is `found`."""
-    count, of = int(np.count_nonzero(found & among)), int(np.count_nonzero(among))
+    """The finding that applies where it was `seen` in any of the patients `among` whom it is known."""
+    count, of = int(np.count_nonzero(seen & among)), int(np.count_nonzero(among))
     return CaveatFinding(
         code=code,
         applies=count > 0 if of else None,
@@ -143,42 +143,42 @@ def design_findings(context: Context) -> Iterator[CaveatFinding]:
 
 
 def _selection_on_baseline(context: Context) -> CaveatFinding:
-    """More than half, which is what chance gives where baselines were not chosen."""
+    """It applies where CK was at least as high as before in more than half: by chance alone it is in half."""
     study, week = context.study, context.protocol.ck_change.before_week
     base, before = study.at_week("CK", 0), study.at_week("CK", week)
     known = ~np.isnan(base) & ~np.isnan(before)
-    found = counted("selection_on_baseline", base >= before, known, parameters={"before_week": week})
-    applies = None if not found.of else 2 * int(known[base >= before].sum()) > found.of
-    return replace(found, applies=applies, unknown=int((study.safety & ~known).sum()))
+    finding = counted("selection_on_baseline", base >= before, known, parameters={"before_week": week})
+    applies = None if not finding.of else 2 * int(known[base >= before].sum()) > finding.of
+    return replace(finding, applies=applies, unknown=int((study.safety & ~known).sum()))
 
 
 def _selected_high(context: Context) -> CaveatFinding:
     study = context.study
     normality = pick_int(study.ck_known, study.weeks("CK")[0], UNKNOWN)
     known = normality != UNKNOWN
-    found = counted("selected_high", normality == ABNORMAL, known)
-    applies = found.count == found.of if found.of else None
-    return replace(found, applies=applies, unknown=int((study.safety & ~known).sum()))
+    finding = counted("selected_high", normality == ABNORMAL, known)
+    applies = finding.count == finding.of if finding.of else None
+    return replace(finding, applies=applies, unknown=int((study.safety & ~known).sum()))
 
 
 def _regression(context: Context) -> CaveatFinding:
-    found = regression(context, resamples=0)
-    estimate = found.estimates[0]
+    expected = regression(context, resamples=0)
+    estimate = expected.estimates[0]
     share = estimate.share
     evidence = {
-        "icc": found.icc.value,
+        "icc": expected.icc.value,
         "expected": estimate.expected,
-        "observed": found.observed,
+        "observed": expected.observed,
         "remainder": estimate.remainder,
         "share": share,
     }
     return CaveatFinding(
         code="regression_to_the_mean",
         applies=None if share is None else share >= SHARE,
-        count=found.n,
+        count=expected.n,
         of=int(context.study.efficacy.sum()),
         evidence=evidence,
-        parameters={"least_share": SHARE, "weeks": list(found.weeks)},
+        parameters={"least_share": SHARE, "weeks": list(expected.weeks)},
         reason=estimate.reason,
     )
 
@@ -197,8 +197,10 @@ def _ends_of_scale(context: Context, measure: str) -> Iterator[CaveatFinding]:
 
 
 def _discordance(context: Context) -> Iterator[CaveatFinding]:
-    """Whether the main rule of CK and that of muscle strength agree in the patients whom both can judge."""
-    main: dict[str, Response] = {each.rule.measure: each for each in context.protocol.responses if each.primary}
+    """Whether the main rules of CK and of muscle strength agree in the patients whom both can judge."""
+    main: dict[str, Response] = {
+        declared.rule.measure: declared for declared in context.protocol.responses if declared.primary
+    }
     strength = next((measure for measure in STRENGTH if measure in main), None)
     codes = ("ck_response_without_strength", "strength_response_without_ck")
     if strength is None or "CK" not in main:
@@ -207,12 +209,12 @@ def _discordance(context: Context) -> Iterator[CaveatFinding]:
     ck, muscle = (context.study.response(main[measure].rule) for measure in ("CK", strength))
     both = ck.evaluable & muscle.evaluable
     unknown = int((context.study.efficacy & ~both).sum())
-    for code, found in zip(codes, (ck.responder & ~muscle.responder, muscle.responder & ~ck.responder), strict=True):
-        yield counted(code, found, both, measure=strength, unknown=unknown)
+    for code, seen in zip(codes, (ck.responder & ~muscle.responder, muscle.responder & ~ck.responder), strict=True):
+        yield counted(code, seen, both, measure=strength, unknown=unknown)
 
 
 def _few_pairs(context: Context) -> Iterator[CaveatFinding]:
-    """n differences that are not zero have 2^n patterns of signs, and so no two-sided p below 2/2^n: 6 for 0.05."""
+    """n differences that are not zero have 2^n patterns of signs: no two-sided p is below 2/2^n (n >= 6 for 0.05)."""
     week, alpha = last_week(context.study), context.protocol.weekly_change.alpha
     if week is None:
         return
@@ -234,7 +236,7 @@ def _few_pairs(context: Context) -> Iterator[CaveatFinding]:
 
 
 def _one_patient(context: Context) -> CaveatFinding:
-    """The signed-rank test decides; where there are too many patients for leaving each out, the t test."""
+    """The signed-rank test decides; with too many patients to leave each out, the t test."""
     verdicts: list[bool] = []
     for main in key_results(context):
         if main.kind == "mean":
@@ -257,7 +259,7 @@ def _one_patient(context: Context) -> CaveatFinding:
 
 
 def _best_of_many(context: Context) -> CaveatFinding:
-    rules = [each.rule for each in context.protocol.responses if each.primary]
+    rules = [declared.rule for declared in context.protocol.responses if declared.primary]
     best = sum(getattr(rule, "value", None) == "best" for rule in rules)
     reason = None if rules else Reason.NOT_DECLARED
     return CaveatFinding("best_of_many", best > 0 if rules else None, best, len(rules), reason=reason)
@@ -275,7 +277,7 @@ def data_findings(context: Context) -> Iterator[CaveatFinding]:
 
 
 def last_endpoint_day(context: Context) -> int:
-    """The last day that any endpoint with a window looks at."""
+    """The last day of the windows of all endpoints that have one."""
     windowed = [main.until for main in key_results(context) if main.kind != "median"]
     return max((int(until.max()) for until in windowed if len(until)), default=0)
 
@@ -311,7 +313,7 @@ def _short_follow_up(context: Context) -> Iterator[CaveatFinding]:
 
 
 def _missing(context: Context) -> Iterator[CaveatFinding]:
-    """Values that the weekly comparison would need of the efficacy set: the baseline and every week compared."""
+    """Missing values of the efficacy set at the baseline and at every week that the weekly comparison uses."""
     study, weeks = context.study, (0, *context.protocol.weekly_change.weeks)
     for measure in context.protocol.weekly_change.measures:
         absent = np.stack([study.weeks(measure)[week] < 0 for week in weeks])
@@ -339,20 +341,20 @@ def _laboratory(context: Context) -> Iterator[CaveatFinding]:
 
 
 def _several(records: AnalysisValues, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
-    """Which patients have more than one kind among some of their records, and which have any."""
+    """The patients with more than one kind in the records `among`, and the patients with any."""
     pairs = np.unique(np.stack([records.patient[among], kind[among]]), axis=1)[0]
     kinds = count_where(pairs, records.size, np.ones(len(pairs), dtype=np.bool_))
     return kinds > 1, kinds > 0
 
 
 def _between_visits(context: Context) -> CaveatFinding:
-    """The gap in which CK became abnormal again: from the last normal draw of the spell to the abnormal one."""
+    """The days in which CK became abnormal again: from the last normal draw of the episode to the abnormal one."""
     study, records, episodes = context.study, context.study.analysis_values("CK"), context.study.remission_episodes
     inside = included(episodes.reason)
     ended = inside & episodes.relapsed
     end = episodes.start + episodes.duration
-    in_spell = (study.ck_known == NORMAL) & (records.day > 0) & (records.day < end[records.patient])
-    last_normal = pick_int(records.day, last_where(records.patient, records.size, in_spell), 0)
+    in_episode = (study.ck_known == NORMAL) & (records.day > 0) & (records.day < end[records.patient])
+    last_normal = pick_int(records.day, last_where(records.patient, records.size, in_episode), 0)
     gap = np.where(ended, end - last_normal, 0)
     return counted(
         "seen_at_visits_only",

@@ -1,4 +1,4 @@
-"""What speaks against reading the figures of one treated group as the effect of the treatment, counted in the data."""
+"""The caveats about figures of one treated group: each with its finding in the data."""
 
 from pydantic import Field
 
@@ -8,7 +8,7 @@ from app.estimate.results import Number, Result, WhyNull
 
 
 class Evidence(Result):
-    """A number that a caveat rests on."""
+    """A number that a caveat finding uses."""
 
     name: str = Field(description="What it is.", examples=["share"])
     value: Number | None = Field(description="The number; null where it is not known.", examples=[0.013])
@@ -24,19 +24,19 @@ class CountedCaveat(Grouped):
     measure: str | None = Field(
         default=None,
         exclude_if=lambda measure: measure is None,
-        description="The measure, where one is meant.",
+        description="The measure, where the caveat is about one measure.",
         examples=["MMT"],
     )
     applies: bool | None = Field(
-        description="Whether it applies; null where the data do not tell, for the `reason`.", examples=[True]
+        description="Whether it applies; null where it is not known, for the `reason`.", examples=[True]
     )
-    count: int | None = Field(description="Patients (values, tests, rules) that raise it.", examples=[8])
-    of: int | None = Field(description="Those in whom it could be told.", examples=[15])
-    unknown: int = Field(description="Patients in whom it could not be told.", examples=[1])
-    definition: Definition = Field(description="The code and the parameters that it was judged with.")
-    evidence: tuple[Evidence, ...] = Field(description="Further numbers that it rests on.", examples=[[]])
+    count: int | None = Field(description="Patients (values, tests, rules) to which it applies.", examples=[8])
+    of: int | None = Field(description="Patients (values, tests, rules) in which it is known.", examples=[15])
+    unknown: int = Field(description="Patients in whom it is not known.", examples=[1])
+    definition: Definition = Field(description="The code, and the parameters of the judgement.")
+    evidence: tuple[Evidence, ...] = Field(description="Further numbers that the finding uses.", examples=[[]])
     text: str = Field(
-        description="The same in a sentence.",
+        description="The finding as a sentence.",
         examples=[SENTENCES["selection_on_baseline"].format(count=8, of=15)],
     )
     reason: WhyNull = None
@@ -46,18 +46,18 @@ class Caveats(Answer):
     """Reasons for caution, counted."""
 
     results: tuple[CountedCaveat, ...] = Field(
-        description="One entry a caveat (and measure, and subgroup), whether it applies or not.", examples=[[]]
+        description="One entry for each caveat (and measure, and subgroup), whether it applies or not.", examples=[[]]
     )
 
 
 def caveats(context: Context) -> Findings:
-    """Every caveat of this service, raised or not."""
-    found, order = [*design_findings(context), *data_findings(context)], list(SENTENCES)
-    found.sort(key=lambda each: order.index(each.code))
-    return Findings({"results": [_counted(context, each) for each in found]})
+    """The finding for every caveat, whether it applies or not."""
+    findings, order = [*design_findings(context), *data_findings(context)], list(SENTENCES)
+    findings.sort(key=lambda finding: order.index(finding.code))
+    return Findings({"results": [_row(context, finding) for finding in findings]})
 
 
-def _counted(context: Context, finding: CaveatFinding) -> CountedCaveat:
+def _row(context: Context, finding: CaveatFinding) -> CountedCaveat:
     return CountedCaveat(
         group=context.group,
         code=finding.code,

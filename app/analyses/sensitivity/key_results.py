@@ -1,4 +1,4 @@
-"""The figures that a report leads with, one value a patient: what sensitivity analyses vary."""
+"""The key results that a report begins with, each as one value for each patient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +21,10 @@ Kind = Literal["rate", "mean", "median"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyResult:
-    """One figure and what each patient contributes to it: 1 or 0, a difference, or a duration; NaN for nothing.
+    """One figure and the value of each patient: 1 or 0, a difference, or a duration in days; NaN where left out.
 
-    `until` is the last day, counted from day 0, on which something could still bear on the patient's value. `events`
-    says of durations whether they ended in the event.
+    `until` is the last day, counted from day 0, that can influence the patient's value. Durations have `events`:
+    whether each ended with the event.
     """
 
     analysis: str
@@ -41,29 +41,29 @@ class KeyResult:
 
     @property
     def included(self) -> Bools:
-        """Who contributes."""
+        """Whether each patient has a value."""
         known: Bools = ~np.isnan(self.values)
         return known
 
-    def keeping(self, kept: Bools) -> "KeyResult":
-        """The same figure of some of the patients."""
+    def restricted_to(self, kept: Bools) -> "KeyResult":
+        """The same figure for some of the patients."""
         return replace(self, values=np.where(kept, self.values, np.nan))
 
-    def valued(self, values: Floats) -> "KeyResult":
+    def with_values(self, values: Floats) -> "KeyResult":
         """The same figure from other values."""
         return replace(self, values=values)
 
 
 def key_results(context: Context) -> list[KeyResult]:
-    """Each primary response rate, the change of each measure at the last week compared, D, and the time with normal
-    CK.
+    """The primary response rates, the change of each measure at the last week, the before/after comparison of ln(CK),
+    and the time with normal CK.
     """
     study = context.study
-    found = [response_result(study, each) for each in context.protocol.responses if each.primary]
+    results = [response_result(study, declared) for declared in context.protocol.responses if declared.primary]
     week = last_week(study)
     if week is not None:
-        found += [week_result(study, measure, week) for measure in context.protocol.weekly_change.measures]
-    return [*found, change_result(study), time_result(study)]
+        results += [week_result(study, measure, week) for measure in context.protocol.weekly_change.measures]
+    return [*results, change_result(study), time_result(study)]
 
 
 def last_week(study: DerivedStudy) -> int | None:
@@ -89,14 +89,14 @@ def response_result(study: DerivedStudy, declared: Response) -> KeyResult:
 
 
 def last_day(study: DerivedStudy, rule: ResponseRule) -> int:
-    """The last day that a response rule looks at."""
+    """The last day, counted from day 0, whose value a response rule can use."""
     if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
         return window(rule.week, study.protocol.visits)[1]
     return rule.days[1]
 
 
 def week_result(study: DerivedStudy, measure: str, week: int) -> KeyResult:
-    """The change of a measure from baseline to a week; of CK that of its logarithm."""
+    """The change of a measure from baseline to a week; for CK the change of ln(CK)."""
     scale = scales_of(measure)[0]
     values = differences(study, measure, scale, week)
     return KeyResult(
@@ -131,7 +131,7 @@ def change_result(study: DerivedStudy) -> KeyResult:
 def time_result(study: DerivedStudy) -> KeyResult:
     """The time for which CK stayed normal, under `treatment_policy`.
 
-    The other strategies for a rescue stand side by side in `ck-normal-time`.
+    `ck-normal-time` gives the other strategies for rescue treatment.
     """
     episodes, rule = study.remission_episodes, study.protocol.ck_normal_time
     inside = included(episodes.reason)

@@ -1,4 +1,4 @@
-"""The expected regression to the mean of a (sub)cohort, beside the change that was observed."""
+"""The expected regression to the mean of a (sub)cohort, and the observed change."""
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +17,7 @@ from app.timeline.cohort import Floats
 
 
 class PatientRegression(Contribution):
-    """The change of ln(CK) that is expected of one patient without any effect, and the observed one."""
+    """The change of ln(CK) of one patient: expected without any effect of treatment, and observed."""
 
     expected: Number | None = Field(
         description="(1 - ICC)(population mean - own baseline), by the first estimate.", examples=[-0.02]
@@ -36,19 +36,19 @@ class Regression(RegressionToTheMean, Grouped):
 
 
 def regression(context: Context, resamples: int = RESAMPLES) -> Regression:
-    """Run-in values are those of all treated patients; the changes those of the efficacy set."""
+    """Regression to the mean, from the run-in values of all treated patients and the changes of the efficacy set."""
     study, week = context.study, context.protocol.ck_change.after_week
     values = study.run_in
     change = observed_change(study)
-    found = regression_to_the_mean(
+    result = regression_to_the_mean(
         values.patient, values.value, values.is_baseline, change, level=context.level, resamples=resamples
     )
     return Regression(
-        **{name: getattr(found, name) for name in type(found).model_fields},
+        **{name: getattr(result, name) for name in type(result).model_fields},
         group=context.group,
         weeks=(0, week),
         zero_values=values.zero_values,
-        patients=_listed(context, found, change) if context.listed else None,
+        patients=_listed(context, result, change) if context.listed else None,
     )
 
 
@@ -57,10 +57,10 @@ def observed_change(study: DerivedStudy) -> Floats:
     return ln_ratio([study.ck_at(study.protocol.ck_change.after_week)], [study.ck_at(0)])
 
 
-def _listed(context: Context, found: RegressionToTheMean, change: Floats) -> tuple[PatientRegression, ...]:
+def _listed(context: Context, result: RegressionToTheMean, change: Floats) -> tuple[PatientRegression, ...]:
     study = context.study
     base = study.at_week("CK", 0)
-    expected = expected_changes(found, np.log(np.where(base > 0, base, np.nan)))
+    expected = expected_changes(result, np.log(np.where(base > 0, base, np.nan)))
     own = np.full(len(change), np.nan) if expected is None else expected
     return tuple(
         PatientRegression(patient=patient, expected=_known(e), observed=_known(o))

@@ -1,4 +1,4 @@
-"""How far the key results depend on a choice, on a patient, and on regression to the mean."""
+"""Sensitivity analysis: how far the key results depend on a choice, on one patient, and on regression to the mean."""
 
 from typing import Any
 
@@ -33,27 +33,33 @@ from app.estimate.times.survival import kaplan_meier
 from app.timeline.cohort import Bools
 
 
-class OfKeyResult(Grouped):
-    """Which key result a row is about."""
+class KeyResultEntry(Grouped):
+    """The fields that identify the key result of a row."""
 
     analysis: str = Field(description="The question that gives the figure.", examples=["ck-change"])
     measure: str = Field(description="The measure.", examples=["CK"])
-    scale: str | None = Field(description="`ln` or `raw` for differences; null for others.", examples=["ln", None])
-    week: int | None = Field(description="The week, where one is meant.", examples=[4, None])
+    scale: str | None = Field(
+        description="`ln` or `raw` for differences; null for other figures.", examples=["ln", None]
+    )
+    week: int | None = Field(description="The week, where the figure is of one week.", examples=[4, None])
     definition: Definition = Field(description="The declared definition of the figure.")
 
 
-class SensitivityRow(OfKeyResult):
-    """One headline under one variant."""
+class SensitivityRow(KeyResultEntry):
+    """One key result under one sensitivity case."""
 
     variant: Definition = Field(
-        description="What was done: " + " ".join(f"`{name}`: {words}" for name, words in SENSITIVITY_CASES.items())
+        description="The sensitivity case. "
+        + " ".join(f"`{name}`: {words}" for name, words in SENSITIVITY_CASES.items())
     )
-    of: str = Field(description="What the estimate is: a rate, a mean difference, a median time.", examples=["mean"])
+    of: str = Field(
+        description="What is estimated: `rate`, `mean` (of differences) or `median` (of times).", examples=["mean"]
+    )
     n: int = Field(description="Patients of this row.", examples=[15])
     estimate: Number | None = Field(description="The figure.", examples=[-1.408388201483])
     difference: Number | None = Field(
-        description="The figure minus the main one; null where either is, or where their units differ.", examples=[0]
+        description="The figure minus the main one; null where one of them is null, or where their units differ.",
+        examples=[0],
     )
     reason: Reason | None = Field(
         description="Why the estimate is null; null where it is not.", examples=[None, "no_patients"]
@@ -63,17 +69,17 @@ class SensitivityRow(OfKeyResult):
     )
     interval: Interval = Field(description="Its interval.")
     tests: tuple[TestResult, ...] = Field(
-        description="Of differences the signed-rank test and the t test, not adjusted.", examples=[[]]
+        description="For differences: the signed-rank test and the t test, not adjusted.", examples=[[]]
     )
 
 
-class LeaveOneOut(OfKeyResult):
-    """One headline without each patient in turn."""
+class LeaveOneOut(KeyResultEntry):
+    """One key result without each patient in turn."""
 
     n: int = Field(description="Patients of the main row.", examples=[15])
-    estimate: Influence = Field(description="Range of the figure without one patient.")
+    estimate: Influence = Field(description="Range of the figure over all ways to leave out one patient.")
     tests: tuple[InfluenceOnTest, ...] = Field(
-        description="Of differences, the range of p of the signed-rank test and of the t test, not adjusted.",
+        description="For differences: the range of p of the signed-rank test and of the t test, not adjusted.",
         examples=[[]],
     )
     most_influential: str | None = Field(
@@ -85,15 +91,19 @@ class LeaveOneOut(OfKeyResult):
 
 
 class Sensitivity(Answer):
-    """The headline figures under other choices, without each patient, and beside regression to the mean."""
+    """The key results under other choices and without each patient, and the expected regression to the mean."""
 
-    results: tuple[SensitivityRow, ...] = Field(description="One entry a headline and variant.", examples=[[]])
-    leave_one_out: tuple[LeaveOneOut, ...] = Field(description="One entry a headline.", examples=[[]])
-    regression_to_the_mean: tuple[Regression, ...] = Field(description="One entry (or one a subgroup).", examples=[[]])
+    results: tuple[SensitivityRow, ...] = Field(
+        description="One entry for each key result and sensitivity case.", examples=[[]]
+    )
+    leave_one_out: tuple[LeaveOneOut, ...] = Field(description="One entry for each key result.", examples=[[]])
+    regression_to_the_mean: tuple[Regression, ...] = Field(
+        description="One entry, or one for each subgroup.", examples=[[]]
+    )
 
 
 def sensitivity(context: Context) -> Findings:
-    """Every key result under every case that applies to it."""
+    """Every key result under every sensitivity case that applies to it."""
     rows: list[SensitivityRow] = []
     without_one: list[LeaveOneOut] = []
     excluded: list[Excluded] = []
@@ -153,9 +163,9 @@ def _about(context: Context, main: KeyResult) -> dict[str, Any]:
 def _estimate(
     context: Context, result: KeyResult
 ) -> tuple[float | None, Reason | None, Interval, tuple[TestResult, ...]]:
-    """Estimate, why it is null, interval and tests, by the methods of the question itself.
+    """The estimate, the reason why it is null, its interval and tests, by the methods of the question itself.
 
-    Why there is no spread stands in the interval and the tests.
+    Where only the spread is missing, the interval and the tests have the reason.
     """
     kept, conventions = result.included, context.conventions
     values = result.values[kept]
@@ -175,11 +185,13 @@ def _leave_one_out(context: Context, main: KeyResult) -> LeaveOneOut:
     kept, conventions = main.included, context.conventions
     values = main.values[kept]
     if main.kind == "rate":
-        found = influence_on_rate(values)
+        influence = influence_on_rate(values)
     elif main.events is not None:
-        found = influence_on_median(values, main.events[kept], median=conventions.median, plateau=conventions.plateau)
+        influence = influence_on_median(
+            values, main.events[kept], median=conventions.median, plateau=conventions.plateau
+        )
     else:
-        found = influence_on_change(
+        influence = influence_on_change(
             values,
             alpha=context.protocol.weekly_change.alpha,
             zeros=conventions.zeros,
@@ -188,19 +200,19 @@ def _leave_one_out(context: Context, main: KeyResult) -> LeaveOneOut:
     return LeaveOneOut(
         **_about(context, main),
         n=int(kept.sum()),
-        estimate=found.estimate,
-        tests=found.tests,
-        most_influential=_named(context, kept, found.position) if context.listed else None,
+        estimate=influence.estimate,
+        tests=influence.tests,
+        most_influential=_name(context, kept, influence.position) if context.listed else None,
     )
 
 
-def _named(context: Context, kept: Bools, position: int | None) -> str | None:
+def _name(context: Context, kept: Bools, position: int | None) -> str | None:
     return None if position is None else context.ids[int(np.flatnonzero(kept)[position])]
 
 
 QUESTION = Question(
     "sensitivity",
-    "How far do the figures depend on a choice, on one patient, on regression to the mean?",
+    "How far do the key results depend on a choice, on one patient, and on regression to the mean?",
     Sensitivity,
     sensitivity,
     lambda _: Basis(("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours")),

@@ -1,4 +1,4 @@
-"""The same key result under another choice: the cases of the sensitivity table."""
+"""Sensitivity cases: a key result computed again under one changed choice."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from app.timeline.cohort import Bools, Floats, Ints
 
 SENSITIVITY_CASES: dict[str, str] = {
     "main": "As the protocol declares it; the time with normal CK under `treatment_policy`.",
-    "baseline_run_in_mean": "The baseline is the mean of all values on or before day 0, of CK the geometric mean; free "
-    "of regression to the mean where patients with one earlier value were chosen by its rise.",
-    "baseline_earlier_mean": "The baseline is that mean without the last value; free of regression to the mean where "
+    "baseline_run_in_mean": "The baseline is the mean of all values on or before day 0, for CK the geometric "
+    "mean; without regression to the mean if patients with one earlier value were chosen by its rise.",
+    "baseline_earlier_mean": "The baseline is that mean without the last value; without regression to the mean if "
     "patients were chosen by the last value alone.",
     "slopes": "Slope of ln(CK) after treatment minus the slope before it, both per 28 days by least squares.",
-    "complete_cases": "Patients with a value at baseline and at every declared week; otherwise all available ones.",
+    "complete_cases": "Only patients with a value at baseline and at every declared week.",
     "without_further_treatment": "Patients with a second course, a new immunosuppressant or more prednisolone by "
     "the end of the window are left out.",
     "while_on_treatment": "Values after the day of a second course, a new immunosuppressant or more prednisolone do "
-    "not count; the last one up to it serves the week.",
-    "without_comparators": "Patients of whom a value was sent as `<x` or `>x` are left out of logarithms.",
+    "not count; the last value up to that day stands for the week.",
+    "without_comparators": "Patients with a value that was sent as `<x` or `>x` are left out of logarithms.",
 }
-"""What each case does, in a sentence."""
+"""Each sensitivity case with a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SensitivityCase:
-    """A key result under another choice; it is `comparable` with the main one where both have one unit."""
+    """A key result under one changed choice; it is `comparable` with the main one where both have the same unit."""
 
     definition: Definition
     result: KeyResult
@@ -54,7 +54,7 @@ def sensitivity_cases(study: DerivedStudy, main: KeyResult) -> Iterator[Sensitiv
             _without_comparators,
         ),
         "ck-change": (_slopes, _without_further_treatment, _while_on_treatment, _without_comparators),
-        # Who stays normal for longer has more time for further treatment: to leave them out selects on the outcome.
+        # Patients with a longer time have more opportunity for further treatment: to leave them out selects by outcome.
         "ck-normal-time": (),
     }
     for make in makers[main.analysis]:
@@ -71,38 +71,42 @@ def _other_baselines(study: DerivedStudy, main: KeyResult) -> Iterator[Sensitivi
     after = study.at_week(main.measure, main.week)
     level = np.log(np.where(after > 0, after, np.nan)) if is_ck else after
     for name, mean in (("baseline_run_in_mean", before.mean), ("baseline_earlier_mean", before.earlier_mean)):
-        # Only patients of the main estimate: the difference is then that of the baselines alone.
+        # Only patients of the main estimate, so that the two figures differ by the baselines only.
         values = np.where(main.included, level - mean, np.nan)
         definition = Definition(id=name, parameters={"mean": "geometric" if is_ck else "arithmetic"})
-        yield SensitivityCase(definition, main.valued(np.where(main.included & _unmoved(values), 0.0, values)))
+        yield SensitivityCase(definition, main.with_values(np.where(main.included & _is_rounding(values), 0.0, values)))
 
 
-def _unmoved(values: Floats) -> Bools:
-    """Differences that are nothing but rounding: a signed-rank test would rank them."""
+def _is_rounding(values: Floats) -> Bools:
+    """Whether a difference is only rounding error, which a signed-rank test would rank."""
     small: Bools = np.abs(values) < 1e-12
     return small
 
 
 def _slopes(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     weeks = study.protocol.ck_change
-    found = slopes(study.analysis_values("CK"), study.weeks("CK")[0], study.protocol.visits, weeks)
-    values = np.where(study.efficacy, found.after - found.before, np.nan)
-    days = {"before_days": [found.first_day, 0], "after_days": [0, found.last_day], "per_days": SLOPE_DAYS}
-    values = np.where(_unmoved(values), 0.0, values)
+    periods = slopes(study.analysis_values("CK"), study.weeks("CK")[0], study.protocol.visits, weeks)
+    values = np.where(study.efficacy, periods.after - periods.before, np.nan)
+    days = {"before_days": [periods.first_day, 0], "after_days": [0, periods.last_day], "per_days": SLOPE_DAYS}
+    values = np.where(_is_rounding(values), 0.0, values)
     same_unit = 7 * weeks.after_week == -7 * weeks.before_week == SLOPE_DAYS
-    yield SensitivityCase(Definition(id="slopes", parameters=days), main.valued(values), comparable=same_unit)
+    yield SensitivityCase(Definition(id="slopes", parameters=days), main.with_values(values), comparable=same_unit)
 
 
 def _complete_cases(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     weeks = study.protocol.weekly_change.weeks
     values = [week_result(study, main.measure, week).values for week in weeks]
-    complete: Bools = np.logical_and.reduce([~np.isnan(each) for each in values])
-    yield SensitivityCase(Definition(id="complete_cases", parameters={"weeks": list(weeks)}), main.keeping(complete))
+    complete: Bools = np.logical_and.reduce([~np.isnan(at_week) for at_week in values])
+    yield SensitivityCase(
+        Definition(id="complete_cases", parameters={"weeks": list(weeks)}), main.restricted_to(complete)
+    )
 
 
 def _without_further_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     treated_further = study.intercurrent_events.within(main.until, *RESCUE)
-    yield SensitivityCase(_about_further_treatment("without_further_treatment", main), main.keeping(~treated_further))
+    yield SensitivityCase(
+        _about_further_treatment("without_further_treatment", main), main.restricted_to(~treated_further)
+    )
 
 
 def _while_on_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
@@ -111,7 +115,7 @@ def _while_on_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[Sensit
     before = study.before_rescue
     if main.rule is not None:
         judged = response_result(before, Response(rule=main.rule))
-        yield SensitivityCase(definition, main.valued(np.where(treated_further, judged.values, main.values)))
+        yield SensitivityCase(definition, main.with_values(np.where(treated_further, judged.values, main.values)))
         return
     last = _last_point(before, main.measure, main.until)
     base = study.at_week(main.measure, 0)
@@ -121,11 +125,11 @@ def _while_on_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[Sensit
     else:
         values = ln_ratio([last], [base]) if main.scale == "ln" else difference(last, base)
     values = np.where(study.efficacy, values, np.nan)
-    yield SensitivityCase(definition, main.valued(np.where(treated_further, values, main.values)))
+    yield SensitivityCase(definition, main.with_values(np.where(treated_further, values, main.values)))
 
 
 def _last_point(before: DerivedStudy, measure: str, until: Ints) -> Floats:
-    """The last value after day 0 and not after a day, NaN where there is none."""
+    """The last value after day 0 and not after the day `until`, NaN where there is none."""
     records = before.analysis_values(measure)
     chosen = (records.day > 0) & (records.day <= until[records.patient])
     rows = np.full(records.size, -1, dtype=np.int64)
@@ -144,10 +148,12 @@ def _without_comparators(study: DerivedStudy, main: KeyResult) -> Iterator[Sensi
         chosen = np.zeros(len(records.day), dtype=np.bool_)
         chosen[used[used >= 0]] = True
         bound |= any_where(records.patient, records.size, chosen & (records.comparator != 0))
-    yield SensitivityCase(Definition(id="without_comparators", parameters={"weeks": list(weeks)}), main.keeping(~bound))
+    yield SensitivityCase(
+        Definition(id="without_comparators", parameters={"weeks": list(weeks)}), main.restricted_to(~bound)
+    )
 
 
 def _about_further_treatment(name: str, main: KeyResult) -> Definition:
-    """What counts as further treatment, and the window, one for all patients."""
+    """The definition of further treatment, with the window of all patients."""
     window = {"days": [0, int(main.until.max())]} if len(main.until) else {}
     return Definition(id=name, parameters={"events": list(RESCUE), **window})

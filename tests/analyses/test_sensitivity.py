@@ -1,4 +1,4 @@
-"""Caveats and sensitivity against their slow twins, on the reference cohort and on nasty ones."""
+"""Caveats and sensitivity analysis compared with their slow twins, on the reference cohort and on any cohort."""
 
 import json
 import math
@@ -37,7 +37,7 @@ def reference():
     return Cohort.of_histories([normalise(each, 10**18) for each in timelines])
 
 
-def of_ck(*patients):
+def cohort_of_ck(*patients):
     """Patients A, B, ... given by their CK: (day, value)."""
     names = [chr(65 + i) for i in range(len(patients))]
     return Cohort.assemble(
@@ -55,15 +55,15 @@ def of_ck(*patients):
 
 
 def row(found, analysis, measure, variant):
-    [one] = [
+    [entry] = [
         each for each in found.results if (each.analysis, each.measure, each.variant.id) == (analysis, measure, variant)
     ]
-    return one
+    return entry
 
 
 def caveat(found, code, measure=None):
-    [one] = [each for each in found.results if each.code == code and each.measure == measure]
-    return one
+    [entry] = [each for each in found.results if each.code == code and each.measure == measure]
+    return entry
 
 
 # --- the reference cohort ---------------------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def test_regression_to_the_mean_of_the_reference_cohort_is_that_of_the_twin(refe
     assert found.bootstrap.model_dump() == {"seed": 20161208, "resamples": 2000, "undefined": 0}
 
 
-def test_the_variants_of_the_reference_cohort_are_those_of_the_twin(reference):
+def test_the_sensitivity_cases_of_the_reference_cohort_are_those_of_the_twin(reference):
     found = answer("sensitivity", reference, SEED_2008, Options())
     at_56, earlier_56, slopes, complete = [], [], [], []
     for patient in twin.patients_of(reference):
@@ -118,7 +118,7 @@ def test_the_variants_of_the_reference_cohort_are_those_of_the_twin(reference):
         assert one.n == len(values)
 
 
-def test_the_main_rows_of_the_reference_cohort_are_its_headline_figures(reference):
+def test_the_main_rows_of_the_reference_cohort_are_its_key_results(reference):
     found = answer("sensitivity", reference, SEED_2008, Options())
     main = {(each.analysis, each.measure): each for each in found.results if each.variant.id == "main"}
 
@@ -215,12 +215,12 @@ def test_rescued_patients_are_those_whom_the_twin_counts(case):
         course = twin.course(patient, protocol)
         if not course.treated:
             continue
-        taken = slow.drugs(cohort, i, course.date)
-        day = slow.steroid_change(taken, 1)
+        medications = slow.drugs(cohort, i, course.date)
+        day = slow.steroid_change(medications, 1)
         if (day is not None and day <= until) or (course.second is not None and course.second <= until):
             rescued.add(patient.id)
-        known += slow.prednisolone(taken, 0) is not None
-        day = slow.steroid_change(taken, -1)
+        known += slow.prednisolone(medications, 0) is not None
+        day = slow.steroid_change(medications, -1)
         tapered += day is not None and day <= last
     kept = [d for who, *_, d in tally.ck_change if who not in rescued]
     one = row(found, "ck-change", "CK", "without_further_treatment")
@@ -278,14 +278,16 @@ def test_caveats_count_what_the_twin_counts(case):
 @given(rows(max_patients=6), protocols())
 @settings(max_examples=12)
 def test_the_order_of_the_rows_changes_no_byte(found, protocol):
-    turned = Rows(*(getattr(found, name)[::-1] for name in list(Rows.__dataclass_fields__)[:-1]), found.time_zone)
+    reversed_rows = Rows(
+        *(getattr(found, name)[::-1] for name in list(Rows.__dataclass_fields__)[:-1]), found.time_zone
+    )
     for name in ("caveats", "sensitivity"):
-        one, other = (answer(name, each.cohort(), protocol, Options(patients=True)) for each in (found, turned))
+        one, other = (answer(name, each.cohort(), protocol, Options(patients=True)) for each in (found, reversed_rows))
         assert one.model_dump_json() == other.model_dump_json()
 
 
 def test_other_names_for_the_patients_change_no_figure(reference):
-    """The bootstrap draws from patients in an order of their content, not of their names."""
+    """The bootstrap orders the patients by their data, not by their names."""
     others = [row._replace(id=f"Q{97 - i}") for i, row in enumerate(reference.patients)]
     place = sorted(range(len(others)), key=lambda i: others[i].id)
     back = {old: new for new, old in enumerate(place)}
@@ -299,41 +301,41 @@ def test_other_names_for_the_patients_change_no_figure(reference):
         names = [part.name for part in fields(table)]
         return type(table)(**{name: getattr(chosen, name) for name in names} | {"patient": moved[order]})
 
-    turned = Cohort(
+    reversed_rows = Cohort(
         tuple(others[i] for i in place),
         *(renamed(getattr(reference, name)) for name in ("labs", "assessments", "infusions", "medications", "events")),
         reference.zoned,
     )
     for name in ("caveats", "sensitivity"):
-        one, other = (answer(name, each, SEED_2008, Options()).model_dump_json() for each in (reference, turned))
+        one, other = (answer(name, each, SEED_2008, Options()).model_dump_json() for each in (reference, reversed_rows))
         assert one == other
 
 
 # --- edges ------------------------------------------------------------------------------------------------------------
 
 EDGES = {
-    "nobody": (of_ck(), Reason.NO_PATIENTS),
-    "no CK": (of_ck([], []), Reason.NO_PATIENTS),
-    "no run-in": (of_ck([(28, 500)], [(28, 400)]), Reason.NO_PATIENTS),
-    "one run-in value each": (of_ck([(0, 1000), (28, 500)], [(0, 900), (28, 400)]), Reason.TOO_FEW_REPEATED),
-    "one patient": (of_ck([(-28, 900), (0, 1000), (28, 500)]), Reason.TOO_FEW_REPEATED),
-    "all equal": (of_ck(*[[(-28, 1000), (0, 1000), (28, 1000)]] * 3), Reason.CONSTANT_VALUES),
-    "nobody observed": (of_ck([(-28, 900), (0, 1000)], [(-28, 400), (0, 500)]), Reason.NO_PATIENTS),
-    "only zeros": (of_ck([(-28, 0), (0, 0), (28, 0)], [(-28, 0), (0, 0)]), Reason.NO_PATIENTS),
-    "no change": (of_ck([(-28, 900), (0, 1000), (28, 1000)], [(-28, 400), (0, 500), (28, 500)]), None),
+    "nobody": (cohort_of_ck(), Reason.NO_PATIENTS),
+    "no CK": (cohort_of_ck([], []), Reason.NO_PATIENTS),
+    "no run-in": (cohort_of_ck([(28, 500)], [(28, 400)]), Reason.NO_PATIENTS),
+    "one run-in value each": (cohort_of_ck([(0, 1000), (28, 500)], [(0, 900), (28, 400)]), Reason.TOO_FEW_REPEATED),
+    "one patient": (cohort_of_ck([(-28, 900), (0, 1000), (28, 500)]), Reason.TOO_FEW_REPEATED),
+    "all equal": (cohort_of_ck(*[[(-28, 1000), (0, 1000), (28, 1000)]] * 3), Reason.CONSTANT_VALUES),
+    "nobody observed": (cohort_of_ck([(-28, 900), (0, 1000)], [(-28, 400), (0, 500)]), Reason.NO_PATIENTS),
+    "only zeros": (cohort_of_ck([(-28, 0), (0, 0), (28, 0)], [(-28, 0), (0, 0)]), Reason.NO_PATIENTS),
+    "no change": (cohort_of_ck([(-28, 900), (0, 1000), (28, 1000)], [(-28, 400), (0, 500), (28, 500)]), None),
 }
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_what_cannot_be_told_is_null_and_says_why(name):
+def test_a_figure_that_is_not_known_is_null_with_a_reason(name):
     cohort, reason = EDGES[name]
     found = answer("sensitivity", cohort, SEED_2008, Options())
     [regression] = found.regression_to_the_mean
     assert regression.reason == reason
-    told = json.loads(found.model_dump_json()) | {
+    answers = json.loads(found.model_dump_json()) | {
         "caveats": json.loads(answer("caveats", cohort, SEED_2008, Options()).model_dump_json())
     }
-    assert "NaN" not in json.dumps(told)
+    assert "NaN" not in json.dumps(answers)
     for one in found.results:
         assert (one.estimate is None) == (one.reason is not None)
         assert (one.difference is None) == (one.difference_reason is not None)
@@ -341,43 +343,43 @@ def test_what_cannot_be_told_is_null_and_says_why(name):
         assert one.estimate.low is not None or one.estimate.reason is not None
 
 
-def test_a_reason_stands_beside_the_null_that_it_explains_and_not_beside_an_estimate():
+def test_a_reason_is_given_for_the_null_that_it_explains_and_not_for_an_estimate():
     """The slopes are per 28 days, the second of the two changes is over 56; one patient has a mean and no spread."""
     protocol = changed(SEED_2008, ck_change=CkChangeWeeks(before_week=-4, after_week=8))
-    cohort = of_ck([(-28, 900), (0, 1000), (14, 700), (56, 500)], [(-28, 800), (0, 900), (14, 500), (56, 400)])
+    cohort = cohort_of_ck([(-28, 900), (0, 1000), (14, 700), (56, 500)], [(-28, 800), (0, 900), (14, 500), (56, 400)])
     found = answer("sensitivity", cohort, protocol, Options())
     slopes = row(found, "ck-change", "CK", "slopes")
     assert (slopes.reason, slopes.difference, slopes.difference_reason) == (None, None, Reason.OTHER_UNIT)
     assert slopes.estimate is not None
 
-    found = answer("sensitivity", of_ck([(0, 1000), (56, 500)]), SEED_2008, Options())
+    found = answer("sensitivity", cohort_of_ck([(0, 1000), (56, 500)]), SEED_2008, Options())
     main = row(found, "weekly-change", "CK", "main")
     assert (main.n, main.reason, main.difference, main.difference_reason) == (1, None, 0, None)
     assert main.interval.reason == Reason.TOO_FEW_VALUES
     earlier = row(found, "weekly-change", "CK", "baseline_earlier_mean")
     assert (earlier.estimate, earlier.reason, earlier.difference_reason) == (None, *[Reason.NO_PATIENTS] * 2)
 
-    found = answer("sensitivity", of_ck([(0, 1000), (14, 500)]), SEED_2008, Options())
+    found = answer("sensitivity", cohort_of_ck([(0, 1000), (14, 500)]), SEED_2008, Options())
     slopes = row(found, "ck-change", "CK", "slopes")
     assert (slopes.reason, slopes.difference_reason) == (Reason.NO_PATIENTS, Reason.NO_PATIENTS)
 
 
-def test_where_the_main_estimate_is_null_a_variant_has_an_estimate_and_no_difference():
+def test_where_the_main_estimate_is_null_a_case_has_an_estimate_and_no_difference():
     """Slopes need no value in the window of week -4."""
-    found = answer("sensitivity", of_ck([(-20, 900), (0, 1000), (14, 700), (28, 500)]), SEED_2008, Options())
+    found = answer("sensitivity", cohort_of_ck([(-20, 900), (0, 1000), (14, 700), (28, 500)]), SEED_2008, Options())
     slopes = row(found, "ck-change", "CK", "slopes")
     assert (slopes.estimate is None, slopes.reason) == (False, None)
     assert (slopes.difference, slopes.difference_reason) == (None, Reason.NO_MAIN_ESTIMATE)
 
 
-def test_nobody_is_left_out_of_the_time_with_normal_ck_for_what_came_after_it_began(reference):
-    """The longer a spell lasts, the more likely is a rescue within it; `ck-normal-time` has strategies for that."""
+def test_no_patient_is_left_out_of_the_time_with_normal_ck_for_later_events(reference):
+    """A rescue is more likely in a longer remission episode; `ck-normal-time` has strategies for that."""
     found = answer("sensitivity", reference, SEED_2008, Options()).results
     assert [each.variant.id for each in found if each.analysis == "ck-normal-time"] == ["main"]
 
 
 def test_constant_changes_have_a_mean_and_no_t():
-    found = answer("sensitivity", of_ck(*[[(0, 1000), (56, 500)]] * 3), SEED_2008, Options())
+    found = answer("sensitivity", cohort_of_ck(*[[(0, 1000), (56, 500)]] * 3), SEED_2008, Options())
     one = row(found, "weekly-change", "CK", "main")
     assert (one.estimate, one.reason) == (pytest.approx(-math.log(2)), None)
     assert one.tests[1].reason == Reason.CONSTANT_DIFFERENCES
@@ -393,7 +395,7 @@ def test_every_preset_and_subgroup_is_answered(reference, protocol, by):
         assert len(groups) == (1 if by is None else 2)
 
 
-def test_those_included_and_those_left_out_add_up_to_everybody(reference):
+def test_included_and_left_out_patients_add_up_to_all(reference):
     found = answer("sensitivity", reference, SEED_2008, Options())
     for one in found.results:
         if one.variant.id == "main":
@@ -418,12 +420,12 @@ def test_every_caveat_has_a_sentence_and_every_sentence_a_caveat(reference):
         assert each.text.count(". ") == 0
 
 
-def test_every_variant_is_made_and_explained(reference):
+def test_every_sensitivity_case_is_answered_and_described(reference):
     found = answer("sensitivity", reference, SEED_2008, Options()).results
     assert {each.variant.id for each in found} == set(SENSITIVITY_CASES)
 
 
-def test_nobody_is_named_unless_the_patients_were_asked_for(reference):
+def test_no_patient_is_named_unless_the_list_is_requested(reference):
     for name in ("caveats", "sensitivity"):
         assert not re.search(r'"P\d\d"', answer(name, reference, SEED_2008, Options()).model_dump_json())
     assert (
