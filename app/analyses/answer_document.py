@@ -48,7 +48,7 @@ class Header(Result):
 
 
 @cache
-def frame_model(answer_type: type[Answer]) -> type[BaseModel]:
+def answer_model(answer_type: type[Answer]) -> type[BaseModel]:
     """The model of one answer as it is sent, for the description of the API."""
     name = f"{answer_type.__name__.removesuffix('Answer')}Answer"
     return create_model(name, __base__=(answer_type, Header), __doc__=answer_type.__doc__)
@@ -81,7 +81,7 @@ def report_model() -> type[BaseModel]:
     )
 
 
-def frame(header: Header, answer: Answer, **more: Result) -> bytes:
+def answer_json(header: Header, answer: Answer, **more: Result) -> bytes:
     """One answer as JSON; `more` are further parts between the header and the answer."""
     body = _ordered(answer)
     parts = {name: part.model_dump(mode="json") for name, part in more.items()}

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, create_model
 
 from app.analyses import QUESTIONS, Options, Question, report
 from app.analyses import answer as ask
-from app.analyses.answer_document import Header, frame, frame_model, report_document, report_model
+from app.analyses.answer_document import Header, answer_json, answer_model, report_document, report_model
 from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
 from app.api.protocols import Declared, protocol_of
 from app.api.studies import TimeZone
@@ -73,7 +73,7 @@ def compute(name: str, header: Header, cohort: Cohort, protocol: Protocol, optio
     """The answer to one question, or the whole report."""
     if name == WHOLE:
         return report_document(header, report(cohort, protocol, options))
-    return frame(header, ask(name, cohort, protocol, options))
+    return answer_json(header, ask(name, cohort, protocol, options))
 
 
 def _inquire(state: AppState, inquiry: Inquiry, if_none_match: str | None) -> Response:
@@ -145,7 +145,7 @@ for _question in QUESTIONS.values():
         _question.name,
         _camel(_question),
         _question.title,
-        reference(frame_model(_question.answer_type)),
+        reference(answer_model(_question.answer_type)),
         _question.options_type,
     )
 
@@ -239,7 +239,7 @@ Side = tuple[StudyAt, Cohort, bool]
             reference(
                 create_model(
                     "StudyComparisonDocument",
-                    __base__=frame_model(StudyComparison),
+                    __base__=answer_model(StudyComparison),
                     __doc__="Two studies side by side, the first against the other.",
                     other=(OtherStudy, Field(description="The other study.")),
                 )
@@ -290,7 +290,7 @@ def _compared(of_first: Side, of_second: Side, asked: BetweenStudies) -> bytes:
     answer = study_comparison(*names, protocol, asked, same_protocol=same)
     beside = header(second, other_cohort, protocol, changed=other_changed)
     other = OtherStudy(**dict(beside), declared_protocol=digest)
-    return frame(header(first, cohort, protocol, changed=changed), answer, other=other)
+    return answer_json(header(first, cohort, protocol, changed=changed), answer, other=other)
 
 
 def _read(one: StudyAt) -> tuple[str, int, str, str]:
