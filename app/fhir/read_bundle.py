@@ -20,7 +20,7 @@ from app.fhir.read_patient import References, base_of, identifier_searched, pati
 from app.readers.faults import check_syntax
 from app.readers.statements import Feed, Statement, history_of
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.resource import ResourceType
+from app.timeline.resource import SupportedType
 
 _METHODS: dict[str, Method] = {method: method for method in get_args(Method)}
 _ADDRESS = re.compile(r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64}))?(\?.*)?")
@@ -103,7 +103,7 @@ _READERS = {"Patient": patient, "Observation": observation, "AdverseEvent": adve
 _BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
 
 
-def read_resource(body: bytes, feed: Feed, resource: ResourceType) -> Entry:
+def read_resource(body: bytes, feed: Feed, resource: SupportedType) -> Entry:
     """One resource of the type to whose address it was sent.
 
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` where there is no resource at all.

@@ -32,7 +32,7 @@ from app.http.openapi import NOT_MODIFIED, Responses, reads, reference
 from app.http.responses import matches, written
 from app.http.state import AppState
 from app.store.snapshot import study_at
-from app.timeline.resource import ResourceType, StoredResource
+from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import EPOCH
 
 router = APIRouter(tags=["fhir"])
@@ -77,7 +77,7 @@ Version = Annotated[
 Search = TypeVar("Search", bound=PageSearch)
 
 
-def _reader(resource: ResourceType) -> Callable[..., Response]:
+def _reader(resource: SupportedType) -> Callable[..., Response]:
     def read(
         study: StudyId,
         logical_id: LogicalId,
@@ -93,7 +93,7 @@ def _reader(resource: ResourceType) -> Callable[..., Response]:
     return read
 
 
-def _version_reader(resource: ResourceType) -> Callable[..., Response]:
+def _version_reader(resource: SupportedType) -> Callable[..., Response]:
     def read_version(
         study: StudyId,
         logical_id: LogicalId,
@@ -112,7 +112,7 @@ def _version_reader(resource: ResourceType) -> Callable[..., Response]:
     return read_version
 
 
-def _historian(resource: ResourceType) -> Callable[..., Response]:
+def _historian(resource: SupportedType) -> Callable[..., Response]:
     def read_history(
         request: Request, study: StudyId, logical_id: LogicalId, state: State, now: Now, presentation: Shown
     ) -> Response:
@@ -125,7 +125,7 @@ def _historian(resource: ResourceType) -> Callable[..., Response]:
     return read_history
 
 
-def _versions(state: AppState, study: str, resource: ResourceType, name: str, now: int) -> list[StoredResource]:
+def _versions(state: AppState, study: str, resource: SupportedType, name: str, now: int) -> list[StoredResource]:
     """The versions of a resource that is called by our identifier or by a client's own, newest first."""
     with study_at(state.database, study) as found:
         alias = Searched(found, state.settings.secret, now).client_id(resource, name)
@@ -194,7 +194,7 @@ for _type in SEARCHES:
     )
 
 
-def _searcher(resource: ResourceType, model: type[PageSearch]) -> Callable[..., Response]:
+def _searcher(resource: SupportedType, model: type[PageSearch]) -> Callable[..., Response]:
     def search_by_form(
         request: Request, study: StudyId, state: State, body: FormBody, now: Now, presentation: Shown
     ) -> Response:
@@ -205,7 +205,7 @@ def _searcher(resource: ResourceType, model: type[PageSearch]) -> Callable[..., 
 
 
 def _page(
-    request: Request, state: AppState, study: str, resource: ResourceType, asked: PageSearch, now: int
+    request: Request, state: AppState, study: str, resource: SupportedType, asked: PageSearch, now: int
 ) -> Response:
     return Response(written(answer(request, state, study, resource, asked, now)), media_type=FHIR_JSON)
 

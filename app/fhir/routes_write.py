@@ -41,14 +41,14 @@ from app.http.problems import allowed_methods
 from app.http.responses import address
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Skipped
-from app.timeline.resource import ResourceType, StoredResource
+from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import EPOCH, instant_text
 
 router = APIRouter(tags=["fhir"])
 
 Return = Literal["minimal", "representation", "OperationOutcome"]
-TYPES: tuple[ResourceType, ...] = get_args(ResourceType)
-WITHDRAWN_BY_DELETE: tuple[ResourceType, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
+TYPES: tuple[SupportedType, ...] = get_args(SupportedType)
+WITHDRAWN_BY_DELETE: tuple[SupportedType, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
 _MEDIA_TYPE = re.compile(
     r'application/(fhir\+)?json(?: *; *(?:charset="?utf-8"?|fhirVersion="?4\.0(?:\.1)?"?))*', re.IGNORECASE
 )
@@ -152,7 +152,7 @@ def post_bundle(
     return _fhir(_answer_to_bundle(taken, _wanted(prefer, "minimal")))
 
 
-def _create(resource: ResourceType) -> Callable[..., Response]:
+def _create(resource: SupportedType) -> Callable[..., Response]:
     def create(
         request: Request,
         study: StudyId,
@@ -175,7 +175,7 @@ def _create(resource: ResourceType) -> Callable[..., Response]:
     return create
 
 
-def _update(resource: ResourceType) -> Callable[..., Response]:
+def _update(resource: SupportedType) -> Callable[..., Response]:
     def update(
         request: Request,
         study: StudyId,
@@ -205,7 +205,7 @@ def _update(resource: ResourceType) -> Callable[..., Response]:
     return update
 
 
-def _withdraw(resource: ResourceType) -> Callable[..., Response]:
+def _withdraw(resource: SupportedType) -> Callable[..., Response]:
     def withdraw(
         study: StudyId,
         logical_id: LogicalId,
@@ -283,7 +283,7 @@ def refuse_to_delete_a_patient(request: Request) -> Response:
     raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed)})
 
 
-def _condition(searched: str, resource: ResourceType) -> Identifier | None:
+def _condition(searched: str, resource: SupportedType) -> Identifier | None:
     """The identifier that If-None-Exist searches for; some clients write the search with its address before it."""
     address_of, mark, query = searched.partition("?")
     if mark and (not address_of or address_of.rpartition("/")[2] == resource):

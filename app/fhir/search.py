@@ -18,7 +18,7 @@ from app.store.resource_search import Bound, Criteria, Number
 from app.store.snapshot import StudyAt
 from app.store.studies import Study
 from app.submission import feeds
-from app.timeline.resource import SUBJECT_SYSTEM, ResourceType, read_logical_id
+from app.timeline.resource import SUBJECT_SYSTEM, SupportedType, read_logical_id
 from app.timeline.vocabulary import KNOWN, STATUSES, SYSTEMS
 
 MOST_VALUES = 50
@@ -73,7 +73,7 @@ class Searched:
         found = self.client_id("Patient", name)
         return None if found is None else found.patient
 
-    def client_id(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
+    def client_id(self, resource: SupportedType, name: str) -> client_ids.ClientId | None:
         """What a client's own id of a resource names; nothing where it is a patient's identifier with us, for that is
         how our own answers refer to this patient.
         """
@@ -82,7 +82,7 @@ class Searched:
         return self.study.client_id(resource, self.feed.pseudonyms.alias(resource, name))
 
 
-def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -> Criteria:
+def criteria_of(searched: Searched, resource: SupportedType, asked: PageSearch) -> Criteria:
     """The criteria of a search. Raises `InvalidDocument` with every parameter that cannot be read."""
     faults: list[Fault] = []
     dates = [each for name in TIMES for each in _bounds(asked, name, faults)]
@@ -148,7 +148,7 @@ _DATES = (
 )
 
 
-def _statuses(resource: ResourceType, words: list[str] | None, faults: list[Fault]) -> tuple[str, ...] | None:
+def _statuses(resource: SupportedType, words: list[str] | None, faults: list[Fault]) -> tuple[str, ...] | None:
     if words is None:
         return None
     of = ADMINISTRATION_STATUS if resource == "MedicationAdministration" else {status: status for status in STATUSES}
@@ -206,7 +206,7 @@ def _number(feed: Feed, token: Token) -> Number:
     return Number(source, tuple(sorted(ids)) if token.code else None, without_source=token.system == "")
 
 
-def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> set[str]:
+def _ids(searched: Searched, resource: SupportedType, names: Iterable[str]) -> set[str]:
     """Identifiers of resources, those that clients gave them turned into ours, those that nobody knows left out."""
     found = set()
     for name in names:

@@ -20,7 +20,7 @@ from app.http.state import AppState
 from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf
 from app.store.snapshot import StudyAt, study_at
-from app.timeline.resource import ResourceType
+from app.timeline.resource import SupportedType
 
 _CRITERIA = TypeAdapter(Criteria)
 _REWRITTEN = frozenset({"patient", "subject", "subject_patient", "ids", "cursor", "format", "pretty"})
@@ -52,7 +52,7 @@ def base_of(request: Request, study: str) -> str:
 
 
 def answer(
-    request: Request, state: AppState, study: str, resource: ResourceType, asked: PageSearch, now: int
+    request: Request, state: AppState, study: str, resource: SupportedType, asked: PageSearch, now: int
 ) -> dict[str, Any]:
     """The page of a search that is asked for, as a bundle."""
     going_on = None if asked.cursor is None else _continued(state.cursors, study, resource, asked)
@@ -71,15 +71,15 @@ def answer(
     )  # fmt: skip
 
 
-def _question(study: str, resource: ResourceType) -> tuple[str, ...]:
+def _question(study: str, resource: SupportedType) -> tuple[str, ...]:
     return ("fhir", study, resource)
 
 
-def _begun(searched: Searched, resource: ResourceType, asked: PageSearch) -> Walk:
+def _begun(searched: Searched, resource: SupportedType, asked: PageSearch) -> Walk:
     return Walk(criteria_of(searched, resource, asked), searched.study.revision, asked.count, None)
 
 
-def _continued(cursors: Cursors, study: str, resource: ResourceType, asked: PageSearch) -> Walk:
+def _continued(cursors: Cursors, study: str, resource: SupportedType, asked: PageSearch) -> Walk:
     given = asked.model_fields_set - _BESIDE_A_CURSOR
     if given:
         detail = "A cursor says all that is asked; give nothing beside it."

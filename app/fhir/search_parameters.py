@@ -4,7 +4,7 @@ from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.timeline.resource import ResourceType
+from app.timeline.resource import SupportedType
 
 MOST = 500
 """Resources on a page."""
@@ -136,7 +136,7 @@ class PatientSearch(PageSearch):
     """The search parameters of Patient."""
 
 
-SEARCHES: dict[ResourceType, type[PageSearch]] = {
+SEARCHES: dict[SupportedType, type[PageSearch]] = {
     "Patient": PatientSearch,
     "Observation": ObservationSearch,
     "MedicationAdministration": MedicationAdministrationSearch,

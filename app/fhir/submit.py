@@ -49,7 +49,7 @@ from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.resource import ResourceKey, ResourceType, StoredResource
+from app.timeline.resource import ResourceKey, StoredResource, SupportedType
 
 FORMAT = "fhir-r4"
 PARTS = 32
@@ -108,7 +108,7 @@ def take_bundle(
 def create(
     database: Database,
     study_id: str,
-    resource: ResourceType,
+    resource: SupportedType,
     body: bytes,
     *,
     if_none_exist: Identifier | None = None,
@@ -126,7 +126,7 @@ def create(
 def update(
     database: Database,
     study_id: str,
-    resource: ResourceType,
+    resource: SupportedType,
     logical_id: str,
     body: bytes,
     *,
@@ -155,7 +155,7 @@ def update(
 def withdraw(
     database: Database,
     study_id: str,
-    resource: ResourceType,
+    resource: SupportedType,
     logical_id: str,
     *,
     if_match: str | None = None,

@@ -16,7 +16,7 @@ from app.fhir.read_bundle import MOST_ENTRIES, read_bundle, read_line, read_reso
 from app.readers.json_timelines import read_timeline
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import histories
-from app.timeline.resource import ResourceType
+from app.timeline.resource import SupportedType
 from tests.fhir.fhir_messages import (
     LATEST,
     REMOVED,
@@ -193,7 +193,7 @@ def test_the_kinds_of_r4_are_those_that_a_client_of_others_knows():
 
 
 def test_every_other_kind_is_left_alone_whatever_it_holds():
-    for kind in R4_TYPES - set(get_args(ResourceType)):
+    for kind in R4_TYPES - set(get_args(SupportedType)):
         entry = read({"resourceType": kind, "id": "x y", "status": 1, "subject": 2, "modifierExtension": []})
         assert (entry.skipped, entry.faults, entry.statements) == ("resource", (), ())
 
