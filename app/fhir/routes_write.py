@@ -148,8 +148,8 @@ def post_bundle(
     again.
     """
     del request, presentation
-    taken = submit.take_bundle(state.database, study, body, secret=state.settings.secret, now=now)
-    return _fhir(_answer_to_bundle(taken, _wanted(prefer, "minimal")))
+    result = submit.store_bundle(state.database, study, body, secret=state.settings.secret, now=now)
+    return _fhir(_answer_to_bundle(result, _wanted(prefer, "minimal")))
 
 
 def _create(resource: SupportedType) -> Callable[..., Response]:
@@ -319,11 +319,11 @@ def _answer(request: Request, study: str, result: EntryResult, prefer: str | Non
     return _fhir(resource_of(found, name), status, headers)
 
 
-def _answer_to_bundle(taken: BundleResult, wanted: Return) -> dict[str, Any]:
-    kind = "batch-response" if taken.type == "batch" else "transaction-response"
+def _answer_to_bundle(bundle: BundleResult, wanted: Return) -> dict[str, Any]:
+    kind = "batch-response" if bundle.type == "batch" else "transaction-response"
     document: dict[str, Any] = {"resourceType": "Bundle", "type": kind}
-    entries = [_entry(result, wanted) for result in taken.results]
-    _count_skipped(taken.results, entries)
+    entries = [_entry(result, wanted) for result in bundle.results]
+    _count_skipped(bundle.results, entries)
     return document | {"entry": entries} if entries else document
 
 

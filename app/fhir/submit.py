@@ -80,7 +80,7 @@ class BundleResult:
     results: tuple[EntryResult, ...]
 
 
-def take_bundle(
+def store_bundle(
     database: Database,
     study_id: str,
     body: bytes,
@@ -98,10 +98,10 @@ def take_bundle(
     feed = patiently(lambda: read_feed(database, study_id, secret, now), pauses)
     bundle = read_bundle(body, feed)
     if bundle.type == "batch":
-        results = take_each(database, study_id, feed, bundle.entries, client=client, received_at=now, pauses=pauses)
+        results = store_each(database, study_id, feed, bundle.entries, client=client, received_at=now, pauses=pauses)
     else:
         submitter = Submitter(database, study_id, FORMAT, now, feed, client, pauses)
-        results = submitter.commit(lambda transaction: take_entries(transaction, submitter, feed, bundle.entries))
+        results = submitter.commit(lambda transaction: store_entries(transaction, submitter, feed, bundle.entries))
     return BundleResult(bundle.type, tuple(results))
 
 
@@ -120,7 +120,7 @@ def create(
     feed = read_feed(database, study_id, secret, now)
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
     entry = replace(read_resource(body, feed, resource), request=request)
-    return _take_one(database, study_id, feed, entry, client, now)
+    return _store_one(database, study_id, feed, entry, client, now)
 
 
 def update(
@@ -139,7 +139,7 @@ def update(
     """Store a resource under the identifier that the address names: ours, or one that the client chose.
 
     Raises `PreconditionFailed` where `if_match` names another version, or where there is a resource and it must be
-    `only_new`; else what `take_entries` raises.
+    `only_new`; else what `store_entries` raises.
     """
     feed = read_feed(database, study_id, secret, now)
     read = read_resource(body, feed, resource)
@@ -149,7 +149,7 @@ def update(
     request = Request("PUT", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
     based_on = _version_in(body)
     entry = replace(read, request=request)
-    return _take_one(database, study_id, feed, entry, client, now, based_on=based_on, only_new=only_new)
+    return _store_one(database, study_id, feed, entry, client, now, based_on=based_on, only_new=only_new)
 
 
 def withdraw(
@@ -166,10 +166,10 @@ def withdraw(
     """Withdraw a resource, as if it came again as entered in error."""
     feed = read_feed(database, study_id, secret, now)
     request = Request("DELETE", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
-    return _take_one(database, study_id, feed, Entry(0, resource, resource, request=request), client, now)
+    return _store_one(database, study_id, feed, Entry(0, resource, resource, request=request), client, now)
 
 
-def take_entries(
+def store_entries(
     transaction: Transaction,
     submitter: Submitter,
     feed: Feed,
@@ -190,7 +190,7 @@ def take_entries(
     builder = submitter.builder(transaction)  # locks the study: what is looked up is so when it is stored
     stored = _look_up(builder, feed, entries, identities or Identities(transaction))
     resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
-    outcomes = _store(builder, submitter, resolved)
+    outcomes = _store_histories(builder, submitter, resolved)
     keys = [each.key for each in resolved if each.key is not None]
     now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
     results = []
@@ -253,7 +253,7 @@ def _part(feed: Feed, request: Request, number: int) -> TypedId:
     return resource, feed.pseudonyms.alias(resource, part_name(request, number))
 
 
-def take_each(
+def store_each(
     database: Database,
     study_id: str,
     feed: Feed,
@@ -271,7 +271,7 @@ def take_each(
 
     def store(transaction: Transaction, group: Sequence[Entry]) -> list[EntryResult | ServiceError]:
         identities = Identities(transaction)
-        return [_alone(transaction, submitter, feed, entry, identities) for entry in group]
+        return [_store_alone(transaction, submitter, feed, entry, identities) for entry in group]
 
     outcomes = submitter.each(entries, store)
     return [
@@ -287,7 +287,7 @@ def _version_in(body: bytes) -> str | None:
     return version if isinstance(version, str) else None
 
 
-def _take_one(
+def _store_one(
     database: Database,
     study_id: str,
     feed: Feed,
@@ -300,11 +300,11 @@ def _take_one(
 ) -> EntryResult:
     submitter = Submitter(database, study_id, FORMAT, now, feed, client)
     return submitter.commit(
-        lambda transaction: take_entries(transaction, submitter, feed, [entry], based_on=based_on, only_new=only_new)
+        lambda transaction: store_entries(transaction, submitter, feed, [entry], based_on=based_on, only_new=only_new)
     )[0]
 
 
-def _alone(
+def _store_alone(
     transaction: Transaction, submitter: Submitter, feed: Feed, entry: Entry, identities: Identities
 ) -> EntryResult:
     if request_of(entry).method == "GET" or any(fault == _unserved(entry) for fault in entry.faults):
@@ -312,7 +312,7 @@ def _alone(
             entry, "refused", error=MethodNotAllowed("In a bundle only POST, PUT and DELETE are served.")
         )
     try:
-        return take_entries(transaction, submitter, feed, [entry], identities=identities)[0]
+        return store_entries(transaction, submitter, feed, [entry], identities=identities)[0]
     except Busy:
         raise
     except ServiceError as refusal:
@@ -324,7 +324,9 @@ def _unserved(entry: Entry) -> Fault:
     return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED)
 
 
-def _store(builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[ResolvedEntry]) -> list[Outcome | None]:
+def _store_histories(
+    builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[ResolvedEntry]
+) -> list[Outcome | None]:
     """Submit the histories of the entries as one revision; `None` for an entry that submits nothing."""
     storing = [each for each in resolved if each.history is not None]
     if not storing:
