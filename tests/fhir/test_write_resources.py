@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.fhir.read_bundle import read_line
-from app.fhir.write_resources import history, resource_of, searchset
+from app.fhir.write_resources import history_bundle, resource_of, searchset
 from app.readers.statements import history_of
 from app.timeline.document import Timeline
 from app.timeline.facts import AssessmentFact, EventFact, InfusionFact, LabFact
@@ -62,7 +62,7 @@ def test_a_foreign_model_of_r4_accepts_the_bundles():
     valid(searchset("http://x/fhir/t", [], links={"self": "http://x"}, total=0, revision=17, received_at=AT))
     for each in everything:
         gone = StoredResource("P01", KEY, each.kind, each.fact, 18, AT, removed=True)
-        valid(history("http://x/fhir/t", [gone, each], "http://x/_history", each.id))
+        valid(history_bundle("http://x/fhir/t", [gone, each], "http://x/_history", each.id))
 
 
 def test_a_patient_is_told_by_pseudonym_sex_and_year_of_birth_only():
