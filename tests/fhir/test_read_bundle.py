@@ -1,4 +1,4 @@
-"""FHIR bundles: their types, what their entries ask for, and what reading them as a whole promises."""
+"""Reading of FHIR bundles: their types, the requests of their entries, and faults of whole bundles."""
 
 import json
 from collections.abc import Mapping
@@ -164,7 +164,7 @@ def test_a_request_is_read(entry, request_):
         ({**post(ck()), "fullUrl": 1}, ".fullUrl", "wrong_type"),
     ],
 )
-def test_what_an_entry_may_not_ask_for_is_told_at_the_request(entry, place, code):
+def test_what_an_entry_may_not_request_is_reported_at_the_request(entry, place, code):
     assert ("entry[1]" + place, code) in wrong(post(person()), entry)
 
 
@@ -179,7 +179,7 @@ def test_a_bad_entry_says_nothing_and_takes_nothing_from_the_others():
     assert [(len(entry.faults), len(entry.statements)) for entry in entries] == [(1, 0), (0, 1)]
 
 
-def test_faults_of_the_request_and_of_the_resource_are_told_together():
+def test_faults_of_the_request_and_of_the_resource_are_reported_together():
     assert wrong(asked("PATCH", "Observation/ck-1", ck(status="bogus"))) == [
         ("entry[0].request.method", "unsupported"),
         ("entry[0].resource.status", "unknown_value"),
@@ -255,7 +255,7 @@ def test_a_bundle_gives_the_facts_of_the_same_timeline_in_our_own_format():
 
 
 def together(content, to=None) -> Mapping:
-    """The history of each subject of a bundle without faults; a patient whom only the study knows goes by the id."""
+    """The history of each subject of a bundle without faults; a patient outside the bundle is named by the id."""
     to = to or feed()
     stated = {}
     for entry in read_all(content, to).entries:
