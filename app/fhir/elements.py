@@ -185,9 +185,9 @@ class Resource:
         """The codings of a CodeableConcept."""
         listed = concept.get("coding")
         if isinstance(listed, list) and len(listed) == 1 and type(listed[0]) is dict:
-            [one] = listed
-            coding = Coding(one.get("system"), one.get("code"), one.get("display"))
-            if type(coding.system) is type(coding.code) is type(coding.text) is str and "modifierExtension" not in one:
+            [only] = listed
+            coding = Coding(only.get("system"), only.get("code"), only.get("display"))
+            if type(coding.system) is type(coding.code) is type(coding.text) is str and "modifierExtension" not in only:
                 return (coding,)  # the most common form, read several times faster
         return tuple(
             Coding(self.text(each, "system", where), self.text(each, "code", where), self.text(each, "display", where))
@@ -339,11 +339,11 @@ def as_source(system: str) -> str:
     return f"{system[: LONGEST_SOURCE - 17]}~{distinct}"
 
 
-def same_unit(one: str, other: str) -> bool:
+def same_unit(unit: str, other_unit: str) -> bool:
     """Whether two spellings mean the same unit, by the table of accepted units."""
-    if one == other:
+    if unit == other_unit:
         return True
-    first, second = UNITS.get(one), UNITS.get(other)
+    first, second = UNITS.get(unit), UNITS.get(other_unit)
     return (
         first is not None and second is not None and (first.quantity, first.factor) == (second.quantity, second.factor)
     )

@@ -256,6 +256,6 @@ def _other_faults(statements: tuple[Statement, ...], resource: Resource) -> list
         statement._replace(fields={name: value for name, value in statement.fields.items() if value is not None})
         for statement in statements
     )
-    _, found = history_of("unread", given, resource.feed.latest)
+    _, faults = history_of("unread", given, resource.feed.latest)
     known = {fault.pointer for fault in resource.faults}
-    return [fault for fault in found if fault.code is not FaultCode.MISSING and fault.pointer not in known]
+    return [fault for fault in faults if fault.code is not FaultCode.MISSING and fault.pointer not in known]

@@ -262,11 +262,11 @@ class EntryResolver:
 
     def _by_client_id(self, resource: str, name: str) -> ResourceKey | None:
         """The resource with this client id. Raises `Erased` for the patient of an erased person."""
-        kept = self.feed.pseudonyms.alias(resource, name)
-        found = self.stored.client_ids.get((resource, kept))
-        if found is None and resource == "Patient" and kept in self.stored.erased_client_ids:
+        client_id = self.feed.pseudonyms.alias(resource, name)
+        key = self.stored.client_ids.get((resource, client_id))
+        if key is None and resource == "Patient" and client_id in self.stored.erased_client_ids:
             raise Erased
-        return found
+        return key
 
     def _stored_at(self, request: Request) -> ResourceKey | None:
         """The stored resource that a request names, by a client id or by our own identifier.
@@ -288,10 +288,10 @@ class EntryResolver:
 
     def _parts(self, request: Request) -> list[ResourceKey]:
         """The parts of the panel that a request names."""
-        found: list[ResourceKey] = []
-        while (part := self._by_client_id(request.resource or "", part_name(request, len(found)))) is not None:
-            found.append(part)
-        return found
+        parts: list[ResourceKey] = []
+        while (part := self._by_client_id(request.resource or "", part_name(request, len(parts)))) is not None:
+            parts.append(part)
+        return parts
 
     # Patients
 
@@ -359,7 +359,7 @@ class EntryResolver:
         if history is None or not statements:
             return ResolvedEntry(entry)
         if named is not None and named.kind is not None:
-            stated = {one.identity for one in getattr(history, named.kind)}
+            stated = {fact.identity for fact in getattr(history, named.kind)}
             if patient != named.patient or named.identity not in stated:
                 self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, ANOTHER_RESOURCE))
             parts = self._new_parts(request, history, named)
@@ -385,9 +385,9 @@ class EntryResolver:
             raise NotFound
         _check_version(request.if_match, standing)
         facts: dict[str, Any] = {}
-        for found in (standing, *map(self.stored.resources.get, self._parts(request))):
-            if found is not None and found.fact is not None and not found.withdrawn:
-                facts[found.kind] = (*facts.get(found.kind, ()), found.fact._replace(status="entered-in-error"))
+        for part in (standing, *map(self.stored.resources.get, self._parts(request))):
+            if part is not None and part.fact is not None and not part.withdrawn:
+                facts[part.kind] = (*facts.get(part.kind, ()), part.fact._replace(status="entered-in-error"))
         history = History(named.patient, **facts) if facts else None
         return ResolvedEntry(entry, history, named)
 
@@ -408,10 +408,10 @@ class EntryResolver:
         if request.method != "PUT":
             return ()
         facts = [
-            ResourceKey(history.patient, kind, one.identity)
+            ResourceKey(history.patient, kind, fact.identity)
             for kind, of_kind in history.kinds()
-            for one in of_kind
-            if one.identity != main.identity
+            for fact in of_kind
+            if fact.identity != main.identity
         ]
         if not facts:
             return ()
@@ -536,7 +536,7 @@ class EntryResolver:
 def _contradictions(resolved: Sequence[ResolvedEntry]) -> Iterator[Fault]:
     """The faults of entries that give one id to two resources, or store a resource that another entry deletes."""
     named: dict[tuple[str | None, str], ResourceKey] = {}
-    withdrawn = {one.key for one in resolved if one.key is not None and request_of(one.entry).method == "DELETE"}
+    withdrawn = {each.key for each in resolved if each.key is not None and request_of(each.entry).method == "DELETE"}
     for each in resolved:
         name = _id_given(each.entry)
         if name is None or each.key is None:

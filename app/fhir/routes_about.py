@@ -58,8 +58,8 @@ def read_capabilities(
     study's own codes are included.
     """
     del presentation
-    with study_at(store, study) as found:
-        declared = found.declared
+    with study_at(store, study) as snapshot:
+        declared = snapshot.declared
     statement = capability_statement(
         facade_address(request, study),
         study=study,

@@ -127,9 +127,9 @@ def _history_reader(resource: SupportedType) -> Callable[..., Response]:
 
 def _versions(state: AppState, study: str, resource: SupportedType, name: str, now: int) -> list[StoredResource]:
     """The versions of a resource, newest first; `name` is our identifier or a client id. Raises `NotFound`."""
-    with study_at(state.database, study) as found:
-        alias = SearchedStudy(found, state.settings.secret, now).client_id(resource, name)
-        versions = found.versions(resource, name if alias is None else logical_id_of(alias))
+    with study_at(state.database, study) as snapshot:
+        alias = SearchedStudy(snapshot, state.settings.secret, now).client_id(resource, name)
+        versions = snapshot.versions(resource, name if alias is None else logical_id_of(alias))
     if not versions:
         raise NotFound
     return versions
@@ -141,14 +141,14 @@ def version_headers(resource: StoredResource) -> dict[str, str]:
     return {"ETag": etag_of(resource), "Last-Modified": format_datetime(received, usegmt=True)}
 
 
-def _shown(found: StoredResource, name: str, if_none_match: str | None) -> Response:
+def _shown(version: StoredResource, name: str, if_none_match: str | None) -> Response:
     """One version as an answer, or 304 if the client has it. Raises `Erased` if the resource is gone."""
-    if found.gone:
+    if version.gone:
         raise Erased(_GONE)
-    headers = version_headers(found)
-    if matches(if_none_match, f'"{found.version}"'):
+    headers = version_headers(version)
+    if matches(if_none_match, f'"{version.version}"'):
         return Response(status_code=304, headers=headers)
-    return Response(written(resource_of(found, name)), headers=headers, media_type=FHIR_JSON)
+    return Response(written(resource_of(version, name)), headers=headers, media_type=FHIR_JSON)
 
 
 _READ: Responses = {

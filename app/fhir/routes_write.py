@@ -291,8 +291,8 @@ def _condition(searched: str, resource: SupportedType) -> Identifier | None:
 
 
 def _preferred_return(prefer: str | None, usual: Return) -> Return:
-    found = _RETURN.search(prefer or "")
-    return usual if found is None else cast(Return, found[1])
+    match = _RETURN.search(prefer or "")
+    return usual if match is None else cast(Return, match[1])
 
 
 def _fhir(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -302,16 +302,16 @@ def _fhir(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, 
 def _answer(request: Request, study: str, result: EntryResult, prefer: str | None, name: str | None = None) -> Response:
     """The answer to a single resource that was sent; `name` is its id in the address of a PUT."""
     preferred = _preferred_return(prefer, "representation")
-    found = result.stored
-    if found is None:
+    stored = result.stored
+    if stored is None:
         return _fhir(outcome(_issues(result)))
-    headers = {"Location": address(request, f"/fhir/{study}/{_location(found)}"), **version_headers(found)}
+    headers = {"Location": address(request, f"/fhir/{study}/{_location(stored)}"), **version_headers(stored)}
     status = _STATUS[result.disposition]
     if preferred == "minimal":
         return Response(status_code=status, headers=headers)
-    if preferred == "OperationOutcome" or found.gone:
+    if preferred == "OperationOutcome" or stored.gone:
         return _fhir(outcome(_issues(result)), status, headers)
-    return _fhir(resource_of(found, name), status, headers)
+    return _fhir(resource_of(stored, name), status, headers)
 
 
 def _answer_to_bundle(bundle: BundleResult, preferred: Return) -> dict[str, Any]:
@@ -327,17 +327,17 @@ def _entry(result: EntryResult, preferred: Return) -> dict[str, Any]:
     if result.error is not None:
         return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
     response: dict[str, Any] = {"status": _phrase(_STATUS[result.disposition])}
-    found = result.stored
-    if found is not None:
+    stored = result.stored
+    if stored is not None:
         response |= {
-            "location": _location(found),
-            "etag": etag_of(found),
-            "lastModified": instant_text(found.received_at),
+            "location": _location(stored),
+            "etag": etag_of(stored),
+            "lastModified": instant_text(stored.received_at),
         }
-    if found is None or preferred == "OperationOutcome":
+    if stored is None or preferred == "OperationOutcome":
         response["outcome"] = outcome(_issues(result))
-    if found is not None and preferred == "representation" and not found.gone:
-        return {"resource": resource_of(found), "response": response}
+    if stored is not None and preferred == "representation" and not stored.gone:
+        return {"resource": resource_of(stored), "response": response}
     return {"response": response}
 
 
@@ -366,8 +366,8 @@ def _issues(result: EntryResult) -> list[dict[str, Any]]:
     return [issue("information", "informational", _TEXT[result.disposition])]
 
 
-def _location(found: StoredResource) -> str:
-    return f"{found.type}/{found.id}/_history/{found.version}"
+def _location(stored: StoredResource) -> str:
+    return f"{stored.type}/{stored.id}/_history/{stored.version}"
 
 
 def _phrase(status: int) -> str:

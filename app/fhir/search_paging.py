@@ -58,19 +58,23 @@ def search_page(
     continued = None if query.cursor is None else _continue(state.cursors, study, resource, query)
     with study_at(state.database, study, AS_IT_STANDS if continued is None else AsOf(continued.revision)) as snapshot:
         position = continued or _begin(SearchedStudy(snapshot, state.settings.secret, now), resource, query)
-        found = snapshot.search(position.criteria, after=position.after, limit=position.page + 1)
-        total = _total(snapshot, position, query, len(found))
+        resources = snapshot.search(position.criteria, after=position.after, limit=position.page + 1)
+        total = _total(snapshot, position, query, len(resources))
     here = f"{facade_address(request, study)}/{resource}"
     position = replace(position, total=total)
     links = {"self": _address(here, _parameters(position, query), position.cursor(state.cursors, study))}
-    if len(found) > position.page > 0:
+    if len(resources) > position.page > 0:
         links["next"] = _address(
-            here, None, replace(position, after=found[position.page - 1].id).cursor(state.cursors, study)
+            here, None, replace(position, after=resources[position.page - 1].id).cursor(state.cursors, study)
         )
     return searchset(
-        facade_address(request, study), found[: position.page], links=links, total=total, revision=snapshot.revision,
+        facade_address(request, study),
+        resources[: position.page],
+        links=links,
+        total=total,
+        revision=snapshot.revision,
         received_at=snapshot.received_at,
-    )  # fmt: skip
+    )
 
 
 def _question(study: str, resource: SupportedType) -> tuple[str, ...]:
@@ -94,14 +98,14 @@ def _continue(cursors: Cursors, study: str, resource: SupportedType, query: Page
     )
 
 
-def _total(snapshot: StudyAt, position: SearchPosition, query: PageSearch, found: int) -> int | None:
+def _total(snapshot: StudyAt, position: SearchPosition, query: PageSearch, count: int) -> int | None:
     """The total, if it is cheap to know or was requested; later pages repeat that of the first page."""
     if position.after is not None or position.total is not None:
         return position.total
     if query.total == "none":
         return None
-    if found <= position.page and position.page > 0:
-        return found
+    if count <= position.page and position.page > 0:
+        return count
     narrow = position.criteria.patients is not None or position.criteria.ids is not None
     if narrow or query.total == "accurate" or position.page == 0:
         return snapshot.count(position.criteria)

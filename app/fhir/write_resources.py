@@ -53,18 +53,18 @@ CAUSALITY = {
 _WHY_NO_VALUE = {"entered-in-error": "error", "cancelled": "not-performed"}
 
 
-def resource_of(found: StoredResource, named: str | None = None) -> dict[str, Any]:
+def resource_of(version: StoredResource, named: str | None = None) -> dict[str, Any]:
     """The resource of this version; `named` is the id to show, if it is not our own.
 
     A version that is `gone` has no resource: do not call this for it.
     """
-    meta: dict[str, Any] = {"versionId": found.version, "lastUpdated": instant_text(found.received_at)}
-    if found.late:
+    meta: dict[str, Any] = {"versionId": version.version, "lastUpdated": instant_text(version.received_at)}
+    if version.late:
         meta["tag"] = [{"system": OWN_SYSTEM, "code": LATE, "display": "superseded before it came"}]
-    head: dict[str, Any] = {"resourceType": found.type, "id": named or found.id, "meta": meta}
-    if found.fact is None:
-        return head | _patient(found)
-    return head | _WRITERS[found.kind](found.fact, {"reference": f"Patient/{found.patient}"})
+    head: dict[str, Any] = {"resourceType": version.type, "id": named or version.id, "meta": meta}
+    if version.fact is None:
+        return head | _patient(version)
+    return head | _WRITERS[version.kind](version.fact, {"reference": f"Patient/{version.patient}"})
 
 
 def etag_of(resource: StoredResource) -> str:
@@ -74,7 +74,7 @@ def etag_of(resource: StoredResource) -> str:
 
 def searchset(
     base: str,
-    found: Iterable[StoredResource],
+    resources: Iterable[StoredResource],
     *,
     links: Mapping[str, str],
     total: int | None,
@@ -86,7 +86,7 @@ def searchset(
     """
     entries = [
         {"fullUrl": f"{base}/{each.type}/{each.id}", "resource": resource_of(each), "search": {"mode": "match"}}
-        for each in found
+        for each in resources
     ]
     bundle: dict[str, Any] = {
         "resourceType": "Bundle",
@@ -114,10 +114,10 @@ def history_bundle(base: str, versions: Iterable[StoredResource], address: str, 
     }
 
 
-def _patient(found: StoredResource) -> dict[str, Any]:
-    stated = {fact.identity: fact.value for fact in found.attributes}
+def _patient(version: StoredResource) -> dict[str, Any]:
+    stated = {fact.identity: fact.value for fact in version.attributes}
     return _given(
-        identifier=[{"system": SUBJECT_SYSTEM, "value": found.patient}],
+        identifier=[{"system": SUBJECT_SYSTEM, "value": version.patient}],
         gender=stated["sex"].strip('"') if "sex" in stated else None,
         birthDate=stated.get("birth_year"),
         link=[_link(stated[MERGED_INTO].strip('"'))] if MERGED_INTO in stated else None,
