@@ -21,7 +21,7 @@ from app.errors import (
 )
 from app.fhir.bundle_entries import Entry
 from app.fhir.read_bundle import read_line
-from app.fhir.submit import EntryResult, take_bundle, take_each
+from app.fhir.submit import EntryResult, store_bundle, store_each
 from app.hl7v2.submit import take as take_message
 from app.readers.json_timelines import MOST_ITEMS
 from app.readers.pseudonyms import Identifier
@@ -178,7 +178,7 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
         return
     entries = [entry for _, entry in lines]
     try:
-        results = take_each(into.database, into.study, feed, entries, client=None, received_at=now(), pauses=PAUSES)
+        results = store_each(into.database, into.study, feed, entries, client=None, received_at=now(), pauses=PAUSES)
     except Busy as busy:
         results = [EntryResult(entry, "refused", error=busy) for entry in entries]
     for (line, _), result in zip(lines, results, strict=True):
@@ -190,7 +190,7 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
 
 def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
     """A bundle: all of it or nothing, but for the entries of a batch."""
-    taken = take_bundle(into.database, into.study, text, secret=into.secret, now=now(), pauses=PAUSES)
+    taken = store_bundle(into.database, into.study, text, secret=into.secret, now=now(), pauses=PAUSES)
     for number, result in enumerate(taken.results):
         if result.error is None:
             _count(step, result)

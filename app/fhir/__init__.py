@@ -1,1 +1,1 @@
-"""FHIR R4: bundles and resources that are read, stored, searched and written, from the bytes to the answer."""
+"""FHIR R4: reading, storing, searching and writing of resources and bundles, from the bytes to the answer."""

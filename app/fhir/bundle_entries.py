@@ -1,4 +1,4 @@
-"""What a FHIR reader makes of a resource: statements about somebody, or why there are none."""
+"""The result of reading a FHIR message: a bundle, its entries, and what each entry requests and states."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -12,16 +12,16 @@ BundleType = Literal["transaction", "batch", "collection"]
 
 
 class Reference(NamedTuple):
-    """A patient whom only the study knows: `Patient/{id}`, with the id that the sender uses."""
+    """A reference `Patient/{id}` to a patient who is not in the message; `id` is the sender's."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an entry of a bundle asks for: `url` as sent, its resource type and id taken out of it.
+    """The request of a bundle entry: `url` as sent, and the resource type and id that it contains.
 
-    `if_none_exist` is the identifier that a conditional create names; its authority is "" where the search gave none.
+    `if_none_exist` is the identifier of a conditional create; its authority is "" if the search gave none.
     """
 
     method: Method
@@ -34,11 +34,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One resource: its place in the message (`Bundle.entry[3].resource`, or `Observation` where it stands alone).
+    """One resource of a message. `place` is `Bundle.entry[3].resource`, or `Observation` for a single resource.
 
-    `id` is the resource's own, as sent. `subject` is the subject identifier where the resource or its bundle says who
-    it is about, a `Reference` where only the study knows that, `None` where there is nothing to store (skipped, faulty,
-    or a request without a resource). With `faults` nothing of it may be stored.
+    `id` is the id of the resource, as sent. `subject` is the subject identifier of the patient, if the message gives
+    it; a `Reference` if it must be looked up in the study; `None` if there is nothing to store (the entry is skipped,
+    is faulty, or has no resource). An entry with `faults` is not stored.
     """
 
     index: int
@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle, its entries in the order in which they were sent."""
+    """A bundle with its entries in the order of the message."""
 
     type: BundleType
     entries: tuple[Entry, ...]

@@ -1,26 +1,29 @@
-"""The capability statement of a study's FHIR facade: what it can be asked, and how what it reads and writes is mapped.
+"""The capability statement of a study's FHIR facade: its resources, interactions, search parameters and code mappings.
 
-The mapping stands in it twice: in words, and as concept maps that a program can read.
+The mappings are given twice: as text, and as concept maps for programs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from app import __version__
+from app.fhir.elements import TERMINOLOGY
 from app.fhir.write_resources import ADMINISTRATION_STATUS
+from app.timeline.resource import SupportedType
 from app.timeline.vocabulary import KNOWN, OWN_SYSTEM
 
-DATE = "2026-11-23"
-"""When this statement was last changed; it differs from call to call in nothing but what a study declares."""
+DATE = "2026-11-29"
+"""When the text of this statement was last changed. Only what a study declares differs between answers."""
 STATUS_SYSTEM = "urn:myoresponse:status"
 MAPPING = "urn:myoresponse:extension:mapping"
-_FACTS = ("Observation", "MedicationAdministration", "AdverseEvent")
+FACT_TYPES: tuple[SupportedType, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
+"""The types of resources that are facts and are withdrawn by DELETE; a Patient is not."""
 _OBSERVATION_STATUS = "http://hl7.org/fhir/observation-status"
-_ADMINISTRATION_STATUS = "http://terminology.hl7.org/CodeSystem/medication-admin-status"
+_ADMINISTRATION_STATUS = TERMINOLOGY + "medication-admin-status"
 
 
 class SearchParameter(NamedTuple):
-    """A search parameter with its type in FHIR."""
+    """A search parameter with its FHIR type."""
 
     name: str
     type: str
@@ -28,7 +31,7 @@ class SearchParameter(NamedTuple):
 
 
 class Statuses(NamedTuple):
-    """The statuses of R4 that are read as ours; `None`: the resource says nothing yet and is skipped."""
+    """The statuses of R4 and ours for each; `None`: the resource has no result yet and is skipped."""
 
     observation: Mapping[str, str | None]
     administration: Mapping[str, str | None]
@@ -43,7 +46,7 @@ def capability_statement(
     statuses: Statuses,
     analyses: Iterable[str],
 ) -> dict[str, Any]:
-    """The statement of the facade at the address `base`; `analyses` are those that it has a MeasureReport for."""
+    """The statement of the facade at the address `base`; `analyses` are the analyses that have a MeasureReport."""
     return {
         "resourceType": "CapabilityStatement",
         "contained": [
@@ -84,34 +87,34 @@ def capability_statement(
 
 
 _ABOUT = """\
-One study; nothing is shared with another one. What is not kept (other resources, codes, kinds of values) is answered
-with an OperationOutcome that says so and never fails a bundle. Names, addresses, birth dates beyond the year and notes
-are never kept. Elements that are not named here are passed over; a modifier that is not understood is refused. No
-reference is fetched. A bundle of type `collection` is taken like a transaction. Answers are JSON. A search reads one
-revision of the study from its first page to its last; `meta.versionId` is the revision that stored a version."""
+One study; nothing is shared between studies. Other resources, codes and kinds of values are not stored: the answer is
+an OperationOutcome with the reason, and the bundle does not fail. Names, addresses, notes, and the month and day of
+birth are never stored. Elements that are not named here are ignored; an unknown modifier is refused. References are
+not fetched. A bundle of type `collection` is stored like a transaction. Answers are JSON. All pages of a search come
+from one revision of the study; `meta.versionId` is the revision that stored a version."""
 
 _DOCUMENTED = {
-    "Patient": "Kept: gender, and the year of birthDate. A patient is found by identifier; where the study says that "
-    "identifiers are numbers of medical records they are replaced by pseudonyms before anything is stored, and the "
-    "pseudonym is shown with the system `urn:myoresponse:subject`. A record that was merged into another one is shown "
-    "with a link `replaced-by`; a search for one of them does not find the results of the other. A patient is not "
+    "Patient": "Stored: gender, and the year of birthDate. If the study declares that "
+    "identifiers are numbers of medical records, they are replaced by pseudonyms before anything is stored, and "
+    "the pseudonym is shown with the system `urn:myoresponse:subject`. A merged record is shown with a link "
+    "`replaced-by`; a search for one of the two records does not find the results of the other. A patient cannot be "
     "deleted here.",
-    "Observation": "Kept: laboratory results and assessments by code (concept map `codes`), also as components of a "
+    "Observation": "Stored: laboratory results and assessments by code (concept map `codes`), also as components of a "
     "panel; value in an accepted unit, comparator, referenceRange as the limits of normal of this result, effective "
-    "time, issued, status (concept map `observation-statuses`), identifier. Without identifier the id of the resource "
-    "is its number. A code counts only with its system, and a text that names another isoenzyme than total creatine "
-    "kinase vetoes it. What has a `focus` is skipped; dataAbsentReason is kept as cancelled. The limits are those that "
-    "were sent; a unit that was sent as text comes back as text.",
-    "MedicationAdministration": "Kept: immunoglobulin by code (concept map `codes`), effective time, dosage.dose, "
+    "time, issued, status (concept map `observation-statuses`), identifier. Without an identifier, the id of the "
+    "resource is its number. A code counts only with its system. If the text names another isoenzyme than total "
+    "creatine kinase, the code does not count. An Observation with `focus` is skipped; one with dataAbsentReason is "
+    "stored as cancelled. The limits are shown as they were sent; a unit that was sent as text is shown as text.",
+    "MedicationAdministration": "Stored: immunoglobulin by code (concept map `codes`), effective time, dosage.dose, "
     "status (concept map `administration-statuses`), identifier. Other drugs are skipped.",
-    "AdverseEvent": "Kept: events of actuality `actual` with their term (event.text or what the code is called), date, "
-    "severity, seriousness, outcome fatal, and the causality of the suspected entity, by the code systems of R4. To "
-    "withdraw one, DELETE it: R4 has no status for that; a read then answers 410.",
+    "AdverseEvent": "Stored: events of actuality `actual` with their term (event.text, or the display of the code), "
+    "date, severity, seriousness, outcome fatal, and the causality of the suspected entity, by the code systems of R4. "
+    "To withdraw an event, DELETE it, because R4 has no status for that; a read then answers 410.",
 }
 
 
 def _resource(name: str, parameters: Sequence[SearchParameter]) -> dict[str, Any]:
-    codes = ["read", "vread", "update", *(["delete"] if name in _FACTS else []), "history-instance", "create",
+    codes = ["read", "vread", "update", *(["delete"] if name in FACT_TYPES else []), "history-instance", "create",
              "search-type"]  # fmt: skip
     return {
         "type": name,
@@ -125,12 +128,12 @@ def _resource(name: str, parameters: Sequence[SearchParameter]) -> dict[str, Any
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
         "referencePolicy": ["literal", "logical", "local"],
-        "searchParam": [{"name": one.name, "type": one.type, "documentation": one.documentation} for one in parameters],
+        "searchParam": [parameter._asdict() for parameter in parameters],
     }
 
 
 def _codes(local_codes: Mapping[str, str]) -> dict[str, Any]:
-    """What each code means that the study's feeds may use; a code that is not here is skipped."""
+    """The codes that the study's feeds may use, with their meaning; other codes are skipped."""
     groups: dict[str, list[dict[str, Any]]] = {}
     known = [(system, code, word) for (system, code), word in KNOWN.items()]
     local = [(*key.split("|", 1), word) for key, word in local_codes.items()]
@@ -149,14 +152,14 @@ def _codes(local_codes: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _statuses(name: str, system: str, read: Mapping[str, str | None]) -> dict[str, Any]:
-    """What each status is read as; one without a target is skipped."""
+    """How each status is read; a resource with a status without a target is skipped."""
     elements = [
         {
             "code": status,
             "target": [
                 {"equivalence": "unmatched", "comment": "skipped"}
                 if ours is None
-                else {"code": ours, "equivalence": "equivalent" if _comes_back(status, ours) else "wider"}
+                else {"code": ours, "equivalence": "equivalent" if _is_shown_as_sent(status, ours) else "wider"}
             ],
         }
         for status, ours in read.items()
@@ -165,6 +168,6 @@ def _statuses(name: str, system: str, read: Mapping[str, str | None]) -> dict[st
     return {"resourceType": "ConceptMap", "id": name, "status": "active", "group": [group]}
 
 
-def _comes_back(status: str, ours: str) -> bool:
-    """Whether a status that was read is shown again as it came."""
+def _is_shown_as_sent(status: str, ours: str) -> bool:
+    """Whether a status is shown as it was sent."""
     return status in {ours, ADMINISTRATION_STATUS[ours]}

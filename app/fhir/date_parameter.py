@@ -1,4 +1,6 @@
-"""Dates of searches: a prefix and a date or time of any precision, which stands for all the time that it may mean."""
+"""Dates of searches: a prefix and a date or time of any precision. A year means all of its days, a minute all of its
+seconds.
+"""
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -18,11 +20,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def bound(text: str, *, of_instants: bool = False) -> Bound | FaultCode:
-    """What a date parameter compares with, or what is wrong with it.
+    """The bound that a date parameter means, or what is wrong with it.
 
-    A year, month or day is compared with the calendar day that a fact was dated with, wherever that was; with
-    `of_instants`, where all times are instants, it is that time in UTC. A time of day needs its offset; the `+` of it
-    may have become a space on the way through an address.
+    A year, month or day is compared with the calendar day of a fact as its sender wrote it. With `of_instants` it is
+    compared in UTC, because all those times are instants. A time of day needs its offset. A space instead of `+` is
+    accepted: the decoding of an address can turn one into the other.
     """
     shape = _SHAPE.fullmatch(text)
     if shape is None:
@@ -53,7 +55,7 @@ def _days(shape: re.Match[str]) -> tuple[int, int]:
 
 
 def _instants(prefix: Prefix, shape: re.Match[str]) -> Bound | FaultCode:
-    """The instants of a minute, a second or a fraction of one."""
+    """The instants of a minute, a second or a fraction of a second."""
     clock = _CLOCK.fullmatch(shape["clock"])
     if clock is None:
         return FaultCode.BAD_TIME

@@ -1,7 +1,7 @@
-"""How one FHIR resource is read: the elements that are used, each with its type checked and its place known.
+"""Reading the elements of one FHIR resource: each has its type checked, and each fault names its place.
 
-There is no model of a whole resource. What is not used is not looked at, so that an unknown element or extension does
-no harm and a resource costs what its used elements cost. A `null` is as good as an absent element.
+There is no model of a whole resource. Elements that are not used are not read, so unknown elements and extensions do
+no harm and cost no time. A `null` means the same as an absent element. The file also lists the resource types of R4.
 """
 
 import hashlib
@@ -25,6 +25,10 @@ Element: TypeAlias = Mapping[str, Any]
 """A JSON object of a resource: the resource itself or an element of it."""
 
 UCUM = "http://unitsofmeasure.org"
+TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
+"""Where the addresses of the code systems of HL7 begin."""
+OWN_ID = "fhir"
+"""The source of a number that is only the id of its resource."""
 LONGEST_SOURCE = 64
 """Characters of a source (`document.Label`)."""
 
@@ -53,14 +57,14 @@ _TYPE_NAMES = """
     TestScript ValueSet VerificationResult VisionPrescription
 """
 R4_TYPES = frozenset(_TYPE_NAMES.split())
-"""The types of resources of FHIR R4 (4.0.1): a name that is not among them is a fault, not a type left alone."""
+"""The resource types of FHIR R4 (4.0.1). A name that is not among them is a fault; a type that is not stored is not."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 class Quantity(NamedTuple):
-    """A number with its unit as sent; `unit_at` is the element that the unit was taken from."""
+    """A number with its unit as sent; `unit_at` is the element that gave the unit."""
 
     value: float | None
     unit: str | None
@@ -69,7 +73,7 @@ class Quantity(NamedTuple):
 
 
 class Named(NamedTuple):
-    """The number that a sender gave a fact, with what gave it; the place where it stands."""
+    """The number that a sender gave a fact, the source of the number, and its place."""
 
     source: str | None
     id: str | None
@@ -78,7 +82,7 @@ class Named(NamedTuple):
 
 @dataclass
 class Message:
-    """What a message was sent to, and its bytes; `analytes` are those of the codes that were looked up so far."""
+    """The bytes of a message and the feed that it was sent to; `analytes` caches the meaning of codes."""
 
     feed: Feed
     body: bytes
@@ -86,19 +90,19 @@ class Message:
 
     @cached_property
     def may_modify(self) -> bool:
-        """Whether there may be a modifier extension anywhere; a name may be written with escapes."""
+        """Whether there may be a modifier extension anywhere. A name may be written with escapes."""
         if b"modifierExtension" in self.body:
             return True
-        return b"\\" in self.body and b"\\u" in self.body  # to look for one byte first is a hundred times faster
+        return b"\\" in self.body and b"\\u" in self.body  # looking for one byte first is a hundred times faster
 
     @cached_property
     def loses_numbers(self) -> bool:
-        """Whether a number of it is not zero and becomes zero, or overflows."""
+        """Whether any number of the message overflows, or is not zero and rounds to zero."""
         return any(fault.code is FaultCode.NOT_FINITE for fault in value_faults(self.body, frozenset()))
 
 
 class ReadResult(NamedTuple):
-    """What a resource says: its statements, or why it is left alone."""
+    """The statements of a resource, or the reason why it is skipped."""
 
     statements: tuple[Statement, ...] = ()
     skipped: Skipped | None = None
@@ -106,7 +110,7 @@ class ReadResult(NamedTuple):
 
 @dataclass(slots=True)
 class Resource:
-    """A resource that is being read: its content, its place in the message, what was found wrong so far."""
+    """A resource that is being read: its content, its place in the message, and its faults so far."""
 
     content: Element
     place: str
@@ -119,11 +123,11 @@ class Resource:
         return self.message.feed
 
     def fault(self, at: str, code: FaultCode) -> None:
-        """Note what is wrong at a place inside the resource (`.code`, `.component[2].code`)."""
+        """Add a fault at a place inside the resource (`.code`, `.component[2].code`)."""
         self.faults.append(Fault(self.place + at, code))
 
     def text(self, part: Element, name: str, at: str = "") -> str | None:
-        """A text, code, URI or time of a part that stands at `at`."""
+        """A text, code, URI or time of a part; `at` is the place of the part."""
         value = part.get(name)
         if value is None or isinstance(value, str):
             return value
@@ -131,7 +135,7 @@ class Resource:
         return None
 
     def element(self, part: Element, name: str, at: str = "") -> Element | None:
-        """An element inside of a part; one with a modifier extension is a fault."""
+        """An element of a part. A modifier extension on it is a fault."""
         value = part.get(name)
         if value is None:
             return None
@@ -145,8 +149,8 @@ class Resource:
     def elements(
         self, part: Element, name: str, at: str = "", *, modifiers: bool = False
     ) -> Iterator[tuple[str, Element]]:
-        """The elements of a list, each with its place; one with a modifier extension is a fault, unless the caller
-        looks for `modifiers` where it matters.
+        """The elements of a list, each with its place. A modifier extension is a fault, unless the caller checks
+        `modifiers` itself.
         """
         value = part.get(name)
         if value is None:
@@ -164,14 +168,14 @@ class Resource:
             yield where, each
 
     def check_modifiers(self, part: Element, at: str) -> None:
-        """A modifier of a part, or rules that a resource is to be read by, are not known here."""
+        """Add a fault for a modifier extension or for implicit rules: none are supported."""
         if "modifierExtension" in part:
             self.fault(at + ".modifierExtension", FaultCode.UNKNOWN_MODIFIER)
         if "implicitRules" in part:
             self.fault(at + ".implicitRules", FaultCode.UNKNOWN_MODIFIER)
 
     def only(self, part: Element, names: tuple[str, ...], at: str) -> str | None:
-        """Which one of the forms of an element (`effectiveDateTime`, `effectivePeriod`) is given; two are a fault."""
+        """The form of an element (`effectiveDateTime`, `effectivePeriod`) that is given; two forms are a fault."""
         given = [name for name in names if part.get(name) is not None]
         if len(given) > 1:
             self.fault(at, FaultCode.REPEATED_VALUE)
@@ -181,17 +185,17 @@ class Resource:
         """The codings of a CodeableConcept."""
         listed = concept.get("coding")
         if isinstance(listed, list) and len(listed) == 1 and type(listed[0]) is dict:
-            [one] = listed
-            coding = Coding(one.get("system"), one.get("code"), one.get("display"))
-            if type(coding.system) is type(coding.code) is type(coding.text) is str and "modifierExtension" not in one:
-                return (coding,)  # by far the most common form, several times cheaper
+            [only] = listed
+            coding = Coding(only.get("system"), only.get("code"), only.get("display"))
+            if type(coding.system) is type(coding.code) is type(coding.text) is str and "modifierExtension" not in only:
+                return (coding,)  # the most common form, read several times faster
         return tuple(
             Coding(self.text(each, "system", where), self.text(each, "code", where), self.text(each, "display", where))
             for where, each in self.elements(concept, "coding", at)
         )
 
     def meaning(self, concept: Element | None, at: str) -> str | None:
-        """Our word for what a CodeableConcept says; `None` where it is nothing that is kept, or a fault."""
+        """Our code for a CodeableConcept; `None` if its codes are not stored, or are faulty."""
         if concept is None:
             return None
         meaning = self.feed.codes.meaning(self.codings(concept, at), self.text(concept, "text", at))
@@ -214,13 +218,13 @@ class Resource:
         return value
 
     def quantity(self, part: Element, at: str) -> Quantity:
-        """A Quantity: the unit is its UCUM code, else its text; where the two mean different units, it is a fault."""
+        """A Quantity. Its unit is the UCUM code, else the text; a code and a text of different units are a fault."""
         value, unit = part.get("value"), part.get("unit")
         if (
             type(unit) is str and unit == part.get("code") and part.get("system") == UCUM
             and (type(value) is int or type(value) is float) and 0 < value < GREATEST_VALUE and "comparator" not in part
         ):  # fmt: skip
-            return Quantity(value, unit, ".code")  # by far the most common form, several times cheaper
+            return Quantity(value, unit, ".code")  # the most common form, read several times faster
         unit, code = self.text(part, "unit", at), self.text(part, "code", at)
         comparator = self.text(part, "comparator", at)
         value = self.number(part, "value", at)
@@ -231,7 +235,7 @@ class Resource:
         return Quantity(value, code, ".code", comparator)
 
     def time(self, part: Element, name: str, at: str = "") -> str | None:
-        """A date or an instant in the words of our own format; what is not one is left for those who read it."""
+        """A date or an instant in our own format. Another text is returned unchanged: the check comes later."""
         written = self.text(part, name, at)
         if written is None:
             return None
@@ -242,15 +246,15 @@ class Resource:
         return read
 
     def check_id(self) -> None:
-        """The resource's own id, where it has one, must be one."""
+        """Add a fault if the resource has an id that is not a FHIR id."""
         value = self.text(self.content, "id")
         if value is not None and not is_id(value):
             self.fault(".id", FaultCode.BAD_IDENTIFIER)
 
     def named(self, identifiers: Iterator[tuple[str, Element]]) -> Named:
-        """The number of the fact: the official identifier, else the first one, else the id of the resource.
+        """The number of the fact: the official identifier, else the first identifier, else the id of the resource.
 
-        What gave it is the system of the identifier, `fhir` for an id; without any, both are `None`.
+        Its source is the system of the identifier, or `fhir` for an id. Without any of them, both are `None`.
         """
         chosen: tuple[str, Element] | None = None
         for at, each in identifiers:
@@ -265,10 +269,10 @@ class Resource:
             system = self.text(each, "system", at)
             return self._named(None if system is None else as_source(system), each["value"], at)
         own = self.content.get("id")
-        return self._named("fhir", own, ".id") if isinstance(own, str) else Named(None, None, ".identifier")
+        return self._named(OWN_ID, own, ".id") if isinstance(own, str) else Named(None, None, ".identifier")
 
     def identifiers(self) -> list[Identifier]:
-        """Who a Patient is; identifiers that are out of use count only where there are no others."""
+        """The identifiers of a Patient. Those with the use `old` count only if there are no others."""
         current: list[Identifier] = []
         old: list[Identifier] = []
         for at, each in self.elements(self.content, "identifier"):
@@ -278,7 +282,7 @@ class Resource:
         return current or old
 
     def _kept(self, source: str | None, value: str | None, at: str) -> Named:
-        """The number that one of our own resources shows: as it is kept, so that what we answered may come back."""
+        """The number of a resource that this service had answered: it is stored unchanged."""
         if value is not None and not self.feed.pseudonyms.may_be_kept(value):
             self.fault(at, FaultCode.BAD_IDENTIFIER)
             return Named(source, None, at)
@@ -293,19 +297,19 @@ class Resource:
 
 
 def is_id(text: str) -> bool:
-    """Whether a text may be the id of a resource."""
+    """Whether a text can be the id of a resource."""
     return _ID.fullmatch(text) is not None
 
 
 def _is_kept(identifier: Element) -> bool:
-    """Whether an identifier was read from a resource of ours: it is the number as it is kept, or says there is none."""
+    """Whether an identifier comes from an answer of this service: its value, if any, is the stored number."""
     marks = identifier.get("extension")
     return isinstance(marks, list) and {"url": KEPT_NUMBER, "valueBoolean": True} in marks
 
 
 def as_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
-    """A FHIR date or dateTime as our own format has it: a fraction of zero is dropped, a local time gets the offset
-    of the study's zone. A leap second (`:60`) becomes the second before it. What is none of these stays as it is.
+    """A FHIR date or dateTime in our own format: a fraction of zero is dropped, and a local time gets the offset of
+    the study's zone. A leap second (`:60`) becomes the second before it. Any other text is returned unchanged.
     """
     if len(text) == 25 and text[19] in "+-" and text[17] != "6":
         return text
@@ -314,7 +318,7 @@ def as_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
         return text
     until, seconds, fraction, offset = shape.groups()
     if seconds == "60":
-        if until[14:16] not in {"59", "29", "14"}:  # a leap second ends an hour of UTC, and zones are off by quarters
+        if until[14:16] not in {"59", "29", "14"}:  # leap seconds end a UTC hour; offsets are quarter hours
             return text
         seconds, fraction = "59", None
     if fraction is None or not fraction.strip(".0"):
@@ -326,8 +330,8 @@ def as_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
 
 
 def as_source(system: str) -> str:
-    """An identifier system as the source of a fact; one that is longer than a source may be is cut, and
-    its hash makes it differ from others.
+    """An identifier system as the source of a fact. A system that is too long for a source is cut, and a hash of it
+    keeps it distinct.
     """
     if len(system) <= LONGEST_SOURCE:
         return system
@@ -335,11 +339,11 @@ def as_source(system: str) -> str:
     return f"{system[: LONGEST_SOURCE - 17]}~{distinct}"
 
 
-def same_unit(one: str, other: str) -> bool:
+def same_unit(unit: str, other_unit: str) -> bool:
     """Whether two spellings mean the same unit, by the table of accepted units."""
-    if one == other:
+    if unit == other_unit:
         return True
-    first, second = UNITS.get(one), UNITS.get(other)
+    first, second = UNITS.get(unit), UNITS.get(other_unit)
     return (
         first is not None and second is not None and (first.quantity, first.factor) == (second.quantity, second.factor)
     )

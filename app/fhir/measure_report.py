@@ -1,4 +1,4 @@
-"""The rates of a study as a MeasureReport of FHIR R4: the counts and rates of the native answer, to the digit."""
+"""The rates of a study as a MeasureReport of FHIR R4, with exactly the counts and rates of the native answer."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,19 +10,20 @@ from app.analyses.improvement.definition_of_improvement import DefinitionOfImpro
 from app.analyses.improvement.improvement_score import ImprovementScoreAnswer
 from app.analyses.response_rates import ResponseRates
 from app.analyses.safety.adverse_reactions import AdverseReactionRates
+from app.fhir.elements import UCUM
+from app.fhir.write_resources import concept
 from app.timeline.vocabulary import OWN_SYSTEM
 
 MEASURE = "urn:myoresponse:measure:"
 EXTENSION = "urn:myoresponse:extension:"
 DATA_SYSTEM = "urn:myoresponse:data"
 PROTOCOL_SYSTEM = "urn:myoresponse:protocol"
-_TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 
 
 def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dict[str, Any]:
-    """The report of an answer of rates; `days` are the first and the last day that its data speak of.
+    """The report of an answer with rates; `days` are the first and the last day of its data.
 
-    Raises `TypeError` for an answer of another kind.
+    Raises `TypeError` for an answer without rates.
     """
     body = answer.model_dump(mode="json")
     match answer:
@@ -35,7 +36,7 @@ def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dic
         case DefinitionOfImprovementAnswer():
             groups, notation = [_improved(visit, body) for visit in body["results"]], "increase"
         case _:
-            raise TypeError(f"{answer.analysis} is no answer of rates")
+            raise TypeError(f"{answer.analysis} is not an answer with rates")
     first, last = days
     report: dict[str, Any] = {
         "resourceType": "MeasureReport",
@@ -54,7 +55,7 @@ def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dic
         "measure": MEASURE + answer.analysis,
         "date": header.as_of,
         "period": {"start": first, "end": last},
-        "improvementNotation": _concept(_TERMINOLOGY + "measure-improvement-notation", notation),
+        "improvementNotation": concept("measure-improvement-notation", notation),
     }
     return report | ({"group": groups} if groups else {})
 
@@ -76,7 +77,7 @@ def _response(rate: Mapping[str, Any], populations: Mapping[str, int]) -> dict[s
 
 
 def _reactions(count: Mapping[str, Any], body: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    """Patients with a reaction, with any event and with a serious one; the native answer has a rate for the first."""
+    """Patients with a reaction, any event, a serious event. Only the first has a rate in the native answer."""
     base = {"initial-population": body["populations"]["all"], "denominator": count["safety"]}
     numerators = {
         "patients_with_reaction": "patients with an adverse reaction",
@@ -113,7 +114,7 @@ def _of_visit(
     numerator: int,
     bounds: tuple[int, int],
 ) -> dict[str, Any]:
-    """A rate among the patients of whom no measure is missing; `bounds` count the others as well."""
+    """A rate among the patients without a missing measure; `bounds` count the other patients, too."""
     numbers = {"week": visit["week"], "numerator-at-least": bounds[0], "numerator-at-most": bounds[1]}
     extensions = [{"url": EXTENSION + name, "valueInteger": number} for name, number in numbers.items()]
     counts = {
@@ -130,15 +131,15 @@ def _group(
     group: dict[str, Any] = {"extension": extensions} if extensions else {}
     group["code"] = {"coding": [{"system": OWN_SYSTEM, "code": code}], "text": text}
     group["population"] = [
-        {"code": _concept(_TERMINOLOGY + "measure-population", name), "count": count} for name, count in counts.items()
+        {"code": concept("measure-population", name), "count": count} for name, count in counts.items()
     ]
     if rate is not None:
-        group["measureScore"] = {"value": rate, "system": "http://unitsofmeasure.org", "code": "1"}
+        group["measureScore"] = {"value": rate, "system": UCUM, "code": "1"}
     return group
 
 
 def _intervals(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The confidence intervals of a rate, or why it is not defined."""
+    """The confidence intervals of a rate, or the reason why the rate is null."""
     if estimate["reason"] is not None:
         return [{"url": EXTENSION + "reason", "valueCode": estimate["reason"]}]
     return [
@@ -151,7 +152,3 @@ def _intervals(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for interval in estimate["intervals"]
     ]
-
-
-def _concept(system: str, code: str) -> dict[str, Any]:
-    return {"coding": [{"system": system, "code": code}]}

@@ -1,18 +1,16 @@
-"""What the API description says of the FHIR facade: resources as R4 defines them, refusals as OperationOutcome."""
+"""The FHIR facade in the API description: its schemas, its responses, and its refusals as OperationOutcome."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError
-from app.fhir.operation_outcome import FHIR_JSON, OperationOutcome, refused
+from app.fhir.operation_outcome import EXAMPLE_INSTANCE, FHIR_JSON, OperationOutcome, refused
 from app.http.openapi import ALWAYS, JSON, READING, Responses, answers, reads, reference, shared
-
-_INSTANCE = "urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"
 
 
 class FhirResource(BaseModel):
-    """A resource of FHIR R4 (4.0.1); its other elements are those of its type. `GET metadata` lists the types."""
+    """A resource of FHIR R4 (4.0.1); its other elements depend on its type. `GET metadata` lists the types."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -36,14 +34,14 @@ class FhirBundle(BaseModel):
     type: str = Field(description="What kind of bundle it is.", examples=["transaction"])
     entry: list[dict[str, Any]] | None = Field(
         default=None,
-        description="The entries. Of a submission: `resource` and, in a transaction or batch, `request`; of the answer "
-        "to it: `response`, in the same order; of a search: `resource`.",
+        description="The entries. In a submission: `resource` and, in a transaction or batch, `request`. In the answer "
+        "to it: `response`, in the same order. In a search: `resource`.",
         examples=[[{"resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Patient"}}]],
     )
 
 
 def reads_fhir(model: type[BaseModel], description: str) -> dict[str, Any]:
-    """What an operation reads, as `openapi_extra`."""
+    """The request body of an operation, for `openapi_extra`."""
     return reads({FHIR_JSON: reference(model), JSON: reference(model)}, description)
 
 
@@ -53,7 +51,7 @@ def answers_fhir(description: str, model: type[BaseModel], *headers: str) -> dic
 
 
 def refuses_fhir(*kinds: type[ServiceError], reading: bool = False) -> Responses:
-    """The documented refusals of an operation of the facade: those named and those that any may give."""
+    """The documented refusals of an operation of the facade: those of `kinds` and those that every operation has."""
     chosen = sorted({*kinds, *ALWAYS, *(READING if reading else ())}, key=lambda kind: kind.status)
     return {kind.status: _refusal(kind) for kind in chosen}
 
@@ -64,6 +62,6 @@ def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
         MalformedDocument: [Fault("", FaultCode.MALFORMED)],
     }.get(kind, [])
     documented = answers_fhir(f"{kind.title()}.", OperationOutcome)
-    example = {"summary": kind.title(), "value": refused(kind(faults=faults), _INSTANCE)}
+    example = {"summary": kind.title(), "value": refused(kind(faults=faults), EXAMPLE_INSTANCE)}
     documented["content"][FHIR_JSON]["examples"] = {kind.slug: example}
     return shared(f"Fhir{kind.__name__}", documented)

@@ -1,7 +1,7 @@
-"""Every refusal below `/fhir` as an OperationOutcome of FHIR R4, and what else an OperationOutcome is used to say.
+"""OperationOutcomes of FHIR R4: every refusal below `/fhir`, and information about entries that were not stored.
 
-An issue has the type of issue that R4 knows, our own code for the fault beside it, and the place as an expression; like
-a problem document it never repeats what was sent. The problem documents of the other addresses say the same things.
+An issue has an issue type of R4, our own code for the fault, and the place as an expression. Like a problem document,
+it never repeats what was sent. It is the same information as in the problem documents of the other addresses.
 """
 
 import uuid
@@ -10,17 +10,20 @@ from typing import Any, Literal
 
 from fastapi import Response
 from pydantic import BaseModel, Field
-from pydantic_core import to_json
 from starlette.types import Scope
 
 from app import errors
 from app.errors import SENTENCES, Fault, FaultCode, ServiceError
+from app.http.responses import written
 
 FHIR_JSON = "application/fhir+json"
 FAULT_SYSTEM = "urn:myoresponse:faults"
 """The system of our fault codes in `issue.details.coding`."""
 SKIPPED_SYSTEM = "urn:myoresponse:skipped"
-"""The system of the reasons why something is not kept."""
+"""The system of the reasons why something is not stored."""
+
+EXAMPLE_INSTANCE = "urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"
+"""The name of an occurrence in the API description."""
 
 Severity = Literal["fatal", "error", "warning", "information"]
 
@@ -73,7 +76,7 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.REPEATED_COLUMN: "structure",
     FaultCode.UNKNOWN_ENCODING: "structure",
 }
-"""The type of issue (R4 code system `issue-type`) for each fault."""
+"""The issue type (R4 code system `issue-type`) of each fault."""
 
 _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.MalformedDocument: "structure",
@@ -95,54 +98,56 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.Busy: "transient",
     ServiceError: "exception",
 }
-"""The same for a refusal that has no faults."""
+"""The issue type of a refusal without faults."""
 
 
 class OperationOutcomeCoding(BaseModel):
-    """A code of our own for what is wrong."""
+    """A code of this service for a fault, or for the reason why something is not stored."""
 
     system: str = Field(
-        description=f"`{FAULT_SYSTEM}` for faults, `{SKIPPED_SYSTEM}` for why something is not kept.",
+        description=f"`{FAULT_SYSTEM}` for faults, `{SKIPPED_SYSTEM}` for reasons why something is not stored.",
         examples=[FAULT_SYSTEM],
     )
-    code: str = Field(description="The code; `GET /problems` lists those of faults.", examples=["unknown_unit"])
+    code: str = Field(description="The code; `GET /problems` lists the codes of faults.", examples=["unknown_unit"])
 
 
 class OperationOutcomeDetails(BaseModel):
-    """What is wrong, for programs and for people."""
+    """The content of an issue, for programs and for people."""
 
     coding: list[OperationOutcomeCoding] = Field(
-        default=[], description="Our code for it.", examples=[[{"system": FAULT_SYSTEM, "code": "unknown_unit"}]]
+        default=[],
+        description="The code of this service for it.",
+        examples=[[{"system": FAULT_SYSTEM, "code": "unknown_unit"}]],
     )
     text: str = Field(
-        description="The same for a person to read; it never repeats what was sent.",
+        description="The same as a sentence; it never repeats what was sent.",
         examples=[SENTENCES[FaultCode.UNKNOWN_UNIT]],
     )
 
 
 class OperationOutcomeIssue(BaseModel):
-    """One thing to say about a request."""
+    """One fault of a request, or one piece of information."""
 
-    severity: Severity = Field(description="`information` where nothing is wrong.", examples=["error"])
-    code: str = Field(description="Type of issue, of the R4 code system `issue-type`.", examples=["code-invalid"])
+    severity: Severity = Field(description="`information` if nothing is wrong.", examples=["error"])
+    code: str = Field(description="Issue type, from the R4 code system `issue-type`.", examples=["code-invalid"])
     details: OperationOutcomeDetails = Field(
-        description="What it is.", examples=[{"text": SENTENCES[FaultCode.UNKNOWN_UNIT]}]
+        description="The issue as a code and a sentence.", examples=[{"text": SENTENCES[FaultCode.UNKNOWN_UNIT]}]
     )
     diagnostics: str | None = Field(
         default=None,
-        description="Names this occurrence; the log line of the request carries it too.",
-        examples=["urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"],
+        description="Identifies this occurrence; the log line of the request has the same identifier.",
+        examples=[EXAMPLE_INSTANCE],
     )
     expression: list[str] = Field(
         default=[],
-        description="Where, as a FHIRPath of the simple kind; `http.` and the name for a part of the request outside "
-        "of the resource.",
+        description="The place, as a simple FHIRPath expression; `http.` and a name for a query parameter, a header or "
+        "a part of the address.",
         examples=[["Bundle.entry[3].resource.valueQuantity.code"]],
     )
 
 
 class OperationOutcome(BaseModel):
-    """What went wrong or is worth knowing, as FHIR R4 says it."""
+    """Faults of a request and information about it, as a resource of FHIR R4."""
 
     resourceType: Literal["OperationOutcome"] = Field(description="Always this.", examples=["OperationOutcome"])  # noqa: N815 - FHIR
     issue: list[OperationOutcomeIssue] = Field(
@@ -159,12 +164,12 @@ def outcome(issues: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def issue(
     severity: Severity, code: str, text: str, *, place: str = "", coding: tuple[str, str] | None = None
 ) -> dict[str, Any]:
-    """One issue; `coding` is the system and the code that say for programs what `text` says for people."""
+    """One issue; `coding` is the system and the code of what `text` says in words."""
     details: dict[str, Any] = {"text": text}
     if coding is not None:
         details = {"coding": [{"system": coding[0], "code": coding[1]}], "text": text}
-    told: dict[str, Any] = {"severity": severity, "code": code, "details": details}
-    return told | {"expression": [place]} if place else told
+    content: dict[str, Any] = {"severity": severity, "code": code, "details": details}
+    return content | {"expression": [place]} if place else content
 
 
 def refused(error: ServiceError, instance: str | None = None) -> dict[str, Any]:
@@ -182,10 +187,10 @@ def refused(error: ServiceError, instance: str | None = None) -> dict[str, Any]:
 
 
 def refusal(scope: Scope, error: ServiceError, headers: Mapping[str, str]) -> Response:
-    """The answer to a request below `/fhir` that is refused."""
+    """The answer to a refused request below `/fhir`."""
     instance = f"urn:uuid:{uuid.uuid4()}"
     scope["myoresponse.instance"] = instance
-    return Response(to_json(refused(error, instance), indent=2) + b"\n", error.status, headers, FHIR_JSON)
+    return Response(written(refused(error, instance)), error.status, headers, FHIR_JSON)
 
 
 def _of_fault(fault: Fault, severity: Severity) -> dict[str, Any]:
@@ -195,8 +200,8 @@ def _of_fault(fault: Fault, severity: Severity) -> dict[str, Any]:
 
 
 def _expression(place: str) -> str:
-    """A place as FHIR writes it: readers of FHIR name it so, a part of the request is `http.` and its name, and a JSON
-    pointer becomes a path.
+    """A place as a FHIRPath. The readers of FHIR give paths already; a part of the request becomes `http.` and its
+    name, and a JSON pointer becomes a path.
     """
     if not place.startswith("/"):
         return place

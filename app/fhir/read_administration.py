@@ -1,8 +1,7 @@
 """MedicationAdministrations of immunoglobulin: infusions.
 
-The drug is known by its code, in the resource itself or in a Medication that it contains or that the bundle brings. A
-Medication that is elsewhere is not fetched: what was given is then not known to be immunoglobulin, and the resource is
-skipped like any other drug.
+The code of the drug is in the resource itself, in a Medication that it contains, or in a Medication of the bundle. A
+Medication elsewhere is not fetched: then the drug is unknown, and the resource is skipped like one of another drug.
 """
 
 from app.errors import FaultCode
@@ -21,8 +20,8 @@ STATUSES: dict[str, str | None] = {
     "stopped": "final",
     "unknown": None,
 }
-"""The statuses of an R4 MedicationAdministration as ours. What was stopped or is on hold has been started, and an
-infusion is the fact that one was started; `None`: nobody knows.
+"""Our status for each status of an R4 MedicationAdministration. An infusion counts once it was started, so
+`stopped` and `on-hold` are final. `None`: the status says nothing, and the resource is skipped.
 """
 
 _DOSE_UNITS = frozenset({"g/kg", "mg/kg", "g", "mg"})
@@ -63,7 +62,7 @@ def administration(resource: Resource, references: References, base: str | None)
 
 
 def _drug(resource: Resource, references: References, base: str | None) -> tuple[Element | None, str]:
-    """The code of the drug, and where in the resource it stands or is referred to."""
+    """The code of the drug, and the place in the resource that gives it or refers to it."""
     content = resource.content
     form = resource.only(content, ("medicationCodeableConcept", "medicationReference"), ".medication[x]")
     if form is None:
@@ -90,7 +89,7 @@ def _drug(resource: Resource, references: References, base: str | None) -> tuple
 
 
 def _dose(resource: Resource) -> tuple[float | None, str | None, str]:
-    """The dose, its unit, and which element of the dose the unit was taken from."""
+    """The dose, its unit, and the element of the dose that gave the unit."""
     dosage = resource.element(resource.content, "dosage")
     written = None if dosage is None else resource.element(dosage, "dose", ".dosage")
     if written is None:

@@ -1,19 +1,19 @@
-"""AdverseEvents that happened; one that might have (`potential`) is skipped.
+"""AdverseEvents that happened (`actual`); those that did not (`potential`) are skipped.
 
-The term is the text of the event or what its code is called; descriptions and notes are not kept. R4 gives an
-AdverseEvent no status: it is withdrawn by deleting it.
+The term is the text of the event or the display of its code; descriptions and notes are not stored. An AdverseEvent of
+R4 has no status: it is withdrawn by DELETE.
 """
 
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 from app.errors import FaultCode
-from app.fhir.elements import Element, ReadResult, Resource
+from app.fhir.elements import TERMINOLOGY, Element, ReadResult, Resource
 from app.readers.statements import Place, Statement
 from app.timeline.vocabulary import Relation, Severity
 
 Word = TypeVar("Word", bound=Hashable)
-_SYSTEM = "http://terminology.hl7.org/CodeSystem/adverse-event-"
+_SYSTEM = TERMINOLOGY + "adverse-event-"
 SERIOUSNESS: dict[str, bool] = {
     "Non-serious": False,
     "Serious": True,
@@ -41,7 +41,7 @@ CAUSALITY: dict[str, Relation] = {
     "Conditional-Classified": "unknown",
     "Unassessable-Unclassifiable": "unknown",
 }
-"""The codes of R4 as ours. Codes of other systems say nothing here; an unknown code of these systems is a fault."""
+"""Our values for the codes of R4. Codes of other systems are ignored; an unknown code of these systems is a fault."""
 
 _PLACES = {
     "term": ".event",
@@ -88,15 +88,15 @@ def _term(resource: Resource) -> str | None:
             resource.fault(".event", FaultCode.MISSING)
         return None
     text = resource.text(event, "text", ".event")
-    called = [coding.text for coding in resource.codings(event, ".event")]
-    term = next(filter(None, (text, *called)), None)
+    displays = [coding.text for coding in resource.codings(event, ".event")]
+    term = next(filter(None, (text, *displays)), None)
     if term is None:
         resource.fault(".event.text", FaultCode.MISSING)
     return term
 
 
 def _coded(resource: Resource, name: str, codes: Mapping[str, Word]) -> Word | None:
-    """What an element says in the system that R4 has for it."""
+    """Our value for an element, by its code in the code system of R4."""
     at = "." + name
     return _word(resource, resource.element(resource.content, name), at, _SYSTEM + name, codes)
 
@@ -115,12 +115,12 @@ def _word(resource: Resource, concept: Element | None, at: str, system: str, cod
 
 
 def _related(resource: Resource) -> Relation | None:
-    """The relation to what is suspected; of several that differ it is unknown, which counts as related."""
-    given = set()
+    """The relation to the suspected entities. If several differ, it is `unknown`, which counts as related."""
+    relations = set()
     for at, suspect in resource.elements(resource.content, "suspectEntity"):
         for where, causality in resource.elements(suspect, "causality", at):
             place = where + ".assessment"
             concept = resource.element(causality, "assessment", where)
-            given.add(_word(resource, concept, place, _SYSTEM + "causality-assess", CAUSALITY))
-    given.discard(None)
-    return next(iter(given), None) if len(given) < 2 else "unknown"
+            relations.add(_word(resource, concept, place, _SYSTEM + "causality-assess", CAUSALITY))
+    relations.discard(None)
+    return next(iter(relations), None) if len(relations) < 2 else "unknown"

@@ -1,8 +1,8 @@
 """From the bytes of a FHIR message to entries: one resource, or a bundle of them.
 
-An entry has every fault that its resource shows by itself. What only the reading of a history shows (units, ranges,
-times in the future) is found by `ingest.feed.history_of`, at the same places; where an entry is faulty anyway, it is
-among its faults already, so that the sender sees all of them at once.
+An entry has every fault that its resource alone shows. Other faults (units, ranges, times in the future) are found by
+`readers.statements.history_of`, when the statements of a patient are put together. An entry that is faulty already gets
+those faults here, too, so that the sender sees all of them at once.
 """
 
 import re
@@ -16,120 +16,45 @@ from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource
 from app.fhir.read_administration import administration
 from app.fhir.read_adverse_event import adverse_event
 from app.fhir.read_observation import observation
-from app.fhir.read_patient import References, base_of, identifier_searched, patient
+from app.fhir.read_patient import References, identifier_searched, patient, server_of
 from app.readers.faults import check_syntax
 from app.readers.statements import Feed, Statement, history_of
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.resource import ResourceType
+from app.timeline.resource import SupportedType
 
 _METHODS: dict[str, Method] = {method: method for method in get_args(Method)}
 _ADDRESS = re.compile(r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64}))?(\?.*)?")
-
-
-def read_request(entry: Resource) -> Request | None:
-    """The request of an entry, `entry.content`; `None` where it cannot be served, which is then among its faults."""
-    given = entry.element(entry.content, "request")
-    if given is None:
-        if entry.content.get("request") is None:
-            entry.fault(".request", FaultCode.MISSING)
-        return None
-    method, url = entry.text(given, "method", ".request"), entry.text(given, "url", ".request")
-    if len(given) == 2 and method is not None and url is not None:
-        asked = asked_for(method, url)  # as most entries of most bundles have it
-        if isinstance(asked, Request):
-            return asked
-    for name in ("method", "url"):
-        if given.get(name) is None:
-            entry.fault(".request." + name, FaultCode.MISSING)
-    if method is None or url is None:
-        return None
-    condition, match = entry.text(given, "ifNoneExist", ".request"), entry.text(given, "ifMatch", ".request")
-    if method != "GET" and given.get("ifNoneMatch") is not None:
-        entry.fault(".request.ifNoneMatch", FaultCode.UNSUPPORTED)
-    asked = asked_for(method, url, condition, match)
-    if isinstance(asked, Request):
-        return asked
-    entry.fault(".request." + asked, FaultCode.UNSUPPORTED)
-    return None
-
-
-def check_agreement(entry: Resource, request: Request, content: Element | None) -> None:
-    """Whether the request and the resource beside it are about the same thing."""
-    if request.method in {"GET", "DELETE"}:
-        if content is not None:
-            entry.fault(".resource", FaultCode.UNSUPPORTED)
-        return
-    if content is None:
-        return
-    if content.get("resourceType") != request.resource:
-        entry.fault(".request.url", FaultCode.PATH_MISMATCH)
-    if request.method == "PUT" and content.get("id") != request.id:
-        missing = content.get("id") is None
-        entry.fault(".resource.id", FaultCode.MISSING if missing else FaultCode.PATH_MISMATCH)
-
-
-@lru_cache(maxsize=256)
-def asked_for(method: str, url: str, condition: str | None = None, match: str | None = None) -> Request | str:
-    """The request, or the element of it that is not served. Most entries of most bundles ask for the same."""
-    known = _METHODS.get(method)
-    if known is None:
-        return "method"
-    address = _ADDRESS.fullmatch(url)
-    if address is None or address[1] not in R4_TYPES:
-        return "url"
-    resource, own, query = address.groups()
-    fits = {
-        "POST": own is None and query is None,
-        "PUT": own is not None and query is None,
-        "DELETE": own is not None and query is None,
-        "GET": own is None or query is None,
-    }
-    if not fits[known]:
-        return "url"
-    if condition is None:
-        return Request(known, url, resource, own, None, match)
-    before, mark, query = condition.partition("?")
-    searched = query if mark and before.rpartition("/")[2] in {"", resource} else condition
-    identifier = identifier_searched(searched)
-    if identifier is None or known != "POST":
-        return "ifNoneExist"
-    return Request(known, url, resource, own, identifier, match)
-
-
 MOST_ENTRIES = 10_000
-"""Entries of one bundle; who has more sends several."""
+"""The greatest number of entries of one bundle."""
 
 _READERS = {"Patient": patient, "Observation": observation, "AdverseEvent": adverse_event}
 _BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
 
 
-def read_resource(body: bytes, feed: Feed, resource: ResourceType) -> Entry:
-    """One resource of the type to whose address it was sent.
+def read_resource(body: bytes, feed: Feed, resource: SupportedType) -> Entry:
+    """One resource; `resource` is the type in the address to which it was sent.
 
-    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` where there is no resource at all.
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` if the body is not a JSON object.
     """
     content = _object(body)
     if content.get("resourceType") != resource:
-        missing = content.get("resourceType") is None
-        fault = Fault("resourceType", FaultCode.MISSING if missing else FaultCode.UNKNOWN_VALUE)
-        return Entry(0, resource, resource, faults=(fault,))
+        return Entry(0, resource, resource, faults=(_another_type(content),))
     return _alone(content, Message(feed, body))
 
 
 def read_line(body: bytes, feed: Feed) -> Entry:
-    """One resource of any kind, as a line of FHIR NDJSON has it. Raises what `read_resource` does."""
+    """One resource of any type: a line of FHIR NDJSON. Raises the same errors as `read_resource`."""
     return _alone(_object(body), Message(feed, body))
 
 
 def read_bundle(body: bytes, feed: Feed) -> Bundle:
-    """A bundle of type transaction, batch or collection, entry by entry.
+    """A bundle of type transaction, batch or collection.
 
-    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` where the bundle itself is at fault.
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` if the bundle itself is faulty.
     """
     content = _object(body)
     if content.get("resourceType") != "Bundle":
-        missing = content.get("resourceType") is None
-        raise InvalidDocument(faults=[Fault("resourceType", FaultCode.MISSING if missing else FaultCode.UNKNOWN_VALUE)])
+        raise InvalidDocument(faults=[_another_type(content)])
     bundle = Resource(content, "Bundle", Message(feed, body))
     bundle.check_modifiers(content, "")
     given = bundle.text(content, "type")
@@ -157,8 +82,14 @@ def _object(body: bytes) -> dict[str, Any]:
     return content
 
 
-def _kind_fault(content: Element, at: str) -> Fault | None:
-    """What is wrong with the type of a resource, if anything is."""
+def _another_type(content: Element) -> Fault:
+    """The fault of a resource whose type is missing or is not the one accepted here."""
+    missing = content.get("resourceType") is None
+    return Fault("resourceType", FaultCode.MISSING if missing else FaultCode.UNKNOWN_VALUE)
+
+
+def _type_fault(content: Element, at: str) -> Fault | None:
+    """The fault of a resource whose type is not one of R4, else `None`."""
     kind = content.get("resourceType")
     if kind is None:
         return Fault(at, FaultCode.MISSING)
@@ -178,8 +109,8 @@ def _references(listed: list[Any], message: Message) -> References:
 
 
 def _alone(content: Element, message: Message) -> Entry:
-    """A resource that did not come in a bundle."""
-    wrong = _kind_fault(content, "resourceType")
+    """A resource that was not sent in a bundle."""
+    wrong = _type_fault(content, "resourceType")
     if wrong is not None:
         return Entry(0, "", None, faults=(wrong,))
     resource = Resource(content, content["resourceType"], message)
@@ -187,7 +118,7 @@ def _alone(content: Element, message: Message) -> Entry:
 
 
 def _entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
-    """An entry of a bundle: its request, and its resource where it brings one."""
+    """An entry of a bundle: its request and its resource, if it has one."""
     place = f"Bundle.entry[{index}]"
     if not isinstance(each, dict):
         return Entry(index, place, None, faults=(Fault(place, FaultCode.WRONG_TYPE),))
@@ -195,7 +126,7 @@ def _entry(each: Any, index: int, kind: BundleType, references: References, mess
     entry.check_modifiers(each, "")
     request = None
     if kind != "collection":
-        request = read_request(entry)
+        request = _read_request(entry)
     elif each.get("request") is not None:
         entry.fault(".request", FaultCode.UNSUPPORTED)
     content = each.get("resource")
@@ -205,15 +136,85 @@ def _entry(each: Any, index: int, kind: BundleType, references: References, mess
     elif content is None and (kind == "collection" or (request is not None and request.method in {"POST", "PUT"})):
         entry.fault(".resource", FaultCode.MISSING)
     if request is not None:
-        check_agreement(entry, request, content)
+        _check_agreement(entry, request, content)
     if content is None or (request is not None and request.method in {"GET", "DELETE"}):
         return Entry(index, place, request.resource if request else None, request=request, faults=tuple(entry.faults))
     url = entry.text(each, "fullUrl")
-    wrong = _kind_fault(content, place + ".resource.resourceType")
+    wrong = _type_fault(content, place + ".resource.resourceType")
     if wrong is not None:
         return Entry(index, place + ".resource", None, request=request, faults=(*entry.faults, wrong))
     resource = Resource(content, place + ".resource", message)
-    return _read(resource, index, references, base_of(url), request, entry.faults)
+    return _read(resource, index, references, server_of(url), request, entry.faults)
+
+
+def _read_request(entry: Resource) -> Request | None:
+    """The request of a bundle entry; `None` if it cannot be served, with a fault added to the entry."""
+    given = entry.element(entry.content, "request")
+    if given is None:
+        if entry.content.get("request") is None:
+            entry.fault(".request", FaultCode.MISSING)
+        return None
+    method, url = entry.text(given, "method", ".request"), entry.text(given, "url", ".request")
+    if len(given) == 2 and method is not None and url is not None:
+        parsed = _parse_request(method, url)  # most entries have only these two
+        if isinstance(parsed, Request):
+            return parsed
+    for name in ("method", "url"):
+        if given.get(name) is None:
+            entry.fault(".request." + name, FaultCode.MISSING)
+    if method is None or url is None:
+        return None
+    condition, match = entry.text(given, "ifNoneExist", ".request"), entry.text(given, "ifMatch", ".request")
+    if method != "GET" and given.get("ifNoneMatch") is not None:
+        entry.fault(".request.ifNoneMatch", FaultCode.UNSUPPORTED)
+    parsed = _parse_request(method, url, condition, match)
+    if isinstance(parsed, Request):
+        return parsed
+    entry.fault(".request." + parsed, FaultCode.UNSUPPORTED)
+    return None
+
+
+def _check_agreement(entry: Resource, request: Request, content: Element | None) -> None:
+    """Add faults if the resource of an entry is not the one that its request names."""
+    if request.method in {"GET", "DELETE"}:
+        if content is not None:
+            entry.fault(".resource", FaultCode.UNSUPPORTED)
+        return
+    if content is None:
+        return
+    if content.get("resourceType") != request.resource:
+        entry.fault(".request.url", FaultCode.PATH_MISMATCH)
+    if request.method == "PUT" and content.get("id") != request.id:
+        missing = content.get("id") is None
+        entry.fault(".resource.id", FaultCode.MISSING if missing else FaultCode.PATH_MISMATCH)
+
+
+@lru_cache(maxsize=256)
+def _parse_request(method: str, url: str, condition: str | None = None, match: str | None = None) -> Request | str:
+    """The request, or the name of its element that is not supported. Cached, because most entries are alike."""
+    known = _METHODS.get(method)
+    if known is None:
+        return "method"
+    address = _ADDRESS.fullmatch(url)
+    if address is None or address[1] not in R4_TYPES:
+        return "url"
+    resource, own, query = address.groups()
+    fits = {
+        "POST": own is None and query is None,
+        "PUT": own is not None and query is None,
+        "DELETE": own is not None and query is None,
+        "GET": own is None or query is None,
+    }
+    if not fits[known]:
+        return "url"
+    if condition is None:
+        return Request(known, url, resource, own, None, match)
+    before, mark, query = condition.partition("?")
+    searched = query if mark and before.rpartition("/")[2] in {"", resource} else condition
+    identifier = identifier_searched(searched)
+    if identifier is None or known != "POST":
+        return "ifNoneExist"
+    return Request(known, url, resource, own, identifier, match)
 
 
 def _read(
@@ -224,7 +225,7 @@ def _read(
     request: Request | None = None,
     before: Sequence[Fault] = (),
 ) -> Entry:
-    """What a resource of a known kind says, and about whom; `before` are the faults of the entry around it."""
+    """An entry with the statements and the subject of its resource; `before` are the faults of the entry itself."""
     kind, place, own = resource.content["resourceType"], resource.place, resource.content.get("id")
     if not isinstance(own, str):
         own = None
@@ -250,11 +251,11 @@ def _read_content(kind: str, resource: Resource, references: References, base: s
 
 
 def _other_faults(statements: tuple[Statement, ...], resource: Resource) -> list[Fault]:
-    """What else is wrong with the statements of a faulty resource. That something is missing is said already."""
+    """Further faults of the statements of a faulty resource. Missing fields are left out: they are reported already."""
     given = (
         statement._replace(fields={name: value for name, value in statement.fields.items() if value is not None})
         for statement in statements
     )
-    _, found = history_of("unread", given, resource.feed.latest)
+    _, faults = history_of("unread", given, resource.feed.latest)
     known = {fault.pointer for fault in resource.faults}
-    return [fault for fault in found if fault.code is not FaultCode.MISSING and fault.pointer not in known]
+    return [fault for fault in faults if fault.code is not FaultCode.MISSING and fault.pointer not in known]

@@ -1,13 +1,13 @@
 """Observations: laboratory results and assessments, and the components of panels.
 
-An observation or component of a code that is not kept is left alone whatever it holds. Of the others everything that is
-used must be right, for a result that is half understood is worse than none:
+An observation or component whose code is not stored is skipped, whatever it holds. In the others, every element that
+is used must be right:
 
-- `focus`: the observation is about somebody or something else than the subject; it is skipped (`resource`);
-- `registered`, `unknown`: there is no result yet, or nobody knows; skipped (`status`);
-- `dataAbsentReason`: there is no result. It is kept as `cancelled`, so that it withdraws a value sent before;
-- a panel (`component`, `hasMember`) without a value of its own states nothing itself;
-- `meta.versionId` counts the writes of one server, not the versions of a result: it is ignored, `issued` is not.
+- `focus`: the observation is about another person or thing than the subject; it is skipped (`resource`);
+- `registered`, `unknown`: there is no result yet, or it is unknown; the observation is skipped (`status`);
+- `dataAbsentReason`: there is no result. It is stored as `cancelled`, so that it withdraws a value sent before;
+- a panel (`component`, `hasMember`) without its own value gives no statement itself;
+- `meta.versionId` counts the writes of one server, not the versions of a result: it is ignored. `issued` is used.
 """
 
 import re
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from app.errors import FaultCode
-from app.fhir.elements import Element, Quantity, ReadResult, Resource, same_unit
+from app.fhir.elements import TERMINOLOGY, Element, Quantity, ReadResult, Resource, same_unit
 from app.fhir.read_common_observation import common_observation, result_places
 from app.readers.statements import Place, Statement, read_range
 from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, UNITS, WITHDRAWN
@@ -30,7 +30,7 @@ STATUSES: dict[str, str | None] = {
     "entered-in-error": "entered-in-error",
     "unknown": None,
 }
-"""The statuses of an R4 Observation as ours; `None`: it says nothing that can be kept."""
+"""Our status for each status of an R4 Observation; `None`: there is no result, and the resource is skipped."""
 
 EFFECTIVE = ("effectiveDateTime", "effectivePeriod", "effectiveInstant", "effectiveTiming")
 VALUES = tuple(
@@ -40,12 +40,12 @@ VALUES = tuple(
 )  # fmt: skip
 _OTHER_TIMES, _OTHER_VALUES = frozenset(EFFECTIVE[1:]), frozenset(VALUES[1:])
 _SCORE_UNIT = re.compile(r"1|\{[^{}]*\}")
-"""UCUM's unity, or an annotation such as `{score}`, which is unity too."""
-_RANGE_MEANINGS = "http://terminology.hl7.org/CodeSystem/referencerange-meaning"
+"""The unit 1 of UCUM, or an annotation such as `{score}`, which means the same."""
+_RANGE_MEANINGS = TERMINOLOGY + "referencerange-meaning"
 
 
 class _Common(NamedTuple):
-    """What an observation says of itself and of all its components, and where two of these stand."""
+    """The fields that an observation shares with its components, and the places of its number and time."""
 
     fields: dict[str, Any]
     named_at: str
@@ -53,7 +53,7 @@ class _Common(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """A value and where in its observation or component it stands; `missing` says that none was sent."""
+    """A value and its place inside its observation or component; `missing`: no value was sent."""
 
     quantity: Quantity
     at: str
@@ -61,7 +61,7 @@ class _Value(NamedTuple):
 
 
 class _Limits(NamedTuple):
-    """Lower and upper limit in the unit of the result, `None` where there is none or not one only; their places."""
+    """Lower and upper limit in the unit of the result, `None` if there is none or several differ; their places."""
 
     lower: float | None = None
     upper: float | None = None
@@ -106,7 +106,7 @@ def any_observation(resource: Resource) -> ReadResult:
 
 
 def status_of(resource: Resource, statuses: Mapping[str, str | None]) -> str | None:
-    """The status in our words, `None` if it says nothing that can be kept; at fault, one to go on reading with."""
+    """Our status; `None` if the resource is to be skipped. A faulty status is read as final, to find further faults."""
     written = resource.text(resource.content, "status")
     if written is not None and written in statuses:
         return statuses[written]
@@ -118,7 +118,7 @@ def status_of(resource: Resource, statuses: Mapping[str, str | None]) -> str | N
 
 
 def effective(resource: Resource, forms: tuple[str, ...]) -> tuple[str | None, str]:
-    """When it was, and where that stands: of a period its start. When a result was issued is no substitute."""
+    """The effective time and its place; of a period, the start. `issued` does not replace it."""
     content = resource.content
     if "effectiveDateTime" in content and _OTHER_TIMES.isdisjoint(content):
         form: str | None = "effectiveDateTime"
@@ -140,7 +140,7 @@ def effective(resource: Resource, forms: tuple[str, ...]) -> tuple[str | None, s
 
 
 def _kept_parts(resource: Resource) -> list[tuple[str, Element, str]]:
-    """The observation itself and its components, as far as their codes are kept: place, element, our word."""
+    """The observation and its components whose codes are stored: place, element, our code."""
     content = resource.content
     code = resource.element(content, "code")
     if content.get("code") is None:
@@ -213,21 +213,21 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
 def _read_limits(resource: Resource, part: Element, at: str, unit: str | None) -> _Limits:
     """The limits of an observation or component whose unit is `unit`.
 
-    A range counts if it is the normal one (type `normal`, or none) and holds for everybody: whether one for an age or a
-    group is that of this patient would be a guess. Ranges that differ leave the limit unknown, for the same reason.
+    A range counts if it is a normal range (type `normal`, or no type) and holds for everybody. A range for an age or a
+    group does not count, because it may not be that of this patient. If several ranges differ, the limit is unknown.
     """
     if "referenceRange" not in part:
         return _Limits()
     lower: dict[float, str] = {}
     upper: dict[float, str] = {}
-    for where, one in resource.elements(part, "referenceRange", at):
-        if not _is_normal(resource, one, where):
+    for where, range_ in resource.elements(part, "referenceRange", at):
+        if not _is_normal(resource, range_, where):
             continue
-        low = _limit(resource, one, "low", where, unit)
-        high = _limit(resource, one, "high", where, unit)
+        low = _limit(resource, range_, "low", where, unit)
+        high = _limit(resource, range_, "high", where, unit)
         low_at, high_at = where + ".low.value", where + ".high.value"
-        if one.get("low") is None and one.get("high") is None:
-            low, high = read_range(resource.text(one, "text", where) or "")
+        if range_.get("low") is None and range_.get("high") is None:
+            low, high = read_range(resource.text(range_, "text", where) or "")
             low_at = high_at = where + ".text"
         if low is not None:
             lower.setdefault(low, low_at)
@@ -242,24 +242,24 @@ def _only(limits: dict[float, str]) -> tuple[float | None, str]:
     return next(iter(limits.items())) if len(limits) == 1 else (None, "")
 
 
-def _is_normal(resource: Resource, one: Element, at: str) -> bool:
-    """Whether a range is a normal one, of everybody."""
-    if one.get("age") is not None or one.get("appliesTo"):
+def _is_normal(resource: Resource, range_: Element, at: str) -> bool:
+    """Whether a range is a normal range for everybody."""
+    if range_.get("age") is not None or range_.get("appliesTo"):
         return False
-    kind = resource.element(one, "type", at)
+    kind = resource.element(range_, "type", at)
     if kind is None:
-        return one.get("type") is None
+        return range_.get("type") is None
     return any(
         coding.system == _RANGE_MEANINGS and coding.code == "normal" for coding in resource.codings(kind, at + ".type")
     )
 
 
-def _limit(resource: Resource, one: Element, name: str, at: str, unit: str | None) -> float | None:
-    """One side of a range; without a unit of its own it is in that of the result."""
-    written = resource.element(one, name, at)
+def _limit(resource: Resource, range_: Element, name: str, at: str, unit: str | None) -> float | None:
+    """One limit of a range. Without a unit, it has the unit of the result."""
+    written = resource.element(range_, name, at)
     if written is None:
         return None
     limit = resource.quantity(written, f"{at}.{name}")
-    if limit.unit is not None and unit in UNITS and not same_unit(limit.unit, unit):  # else the unit itself is at fault
+    if limit.unit is not None and unit in UNITS and not same_unit(limit.unit, unit):  # else the unit itself is faulty
         resource.fault(f"{at}.{name}{limit.unit_at}", FaultCode.UNIT_MISMATCH)
     return limit.value

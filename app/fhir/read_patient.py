@@ -1,7 +1,7 @@
-"""Who a resource is about: the identifiers of a Patient, and the references that lead to one.
+"""The subject of a resource: the content and identifiers of a Patient, and the references to a Patient.
 
-A reference is followed inside the message only. `Patient/x` that leads to nothing there may be known to the study;
-an address on another server never is, and nothing is ever fetched.
+References are resolved inside the message. `Patient/x` that is not in the message is looked up in the study later.
+Nothing is ever fetched from another server.
 """
 
 import re
@@ -16,7 +16,7 @@ from app.readers.pseudonyms import Identifier
 from app.readers.statements import Place, Statement
 
 RESOURCE_IDS = "urn:fhir:resource"
-"""The authority of a Patient's `id`, which is used where the Patient has no identifier and none is declared."""
+"""The authority of a Patient's `id`, for a Patient without identifiers where identifiers are replaced."""
 
 _PLACES = {"sex": ".gender", "birth_year": ".birthDate"}
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -26,7 +26,7 @@ _TYPES = frozenset({"Patient", "http://hl7.org/fhir/StructureDefinition/Patient"
 
 
 def patient(resource: Resource) -> ReadResult:
-    """What is kept of a Patient: sex and year of birth."""
+    """The statement of a Patient: sex and year of birth."""
     resource.check_modifiers(resource.content, "")
     fields: dict[str, Any] = {}
     sex = resource.text(resource.content, "gender")
@@ -42,7 +42,7 @@ def patient(resource: Resource) -> ReadResult:
 
 
 def patient_subject(resource: Resource) -> str | FaultCode:
-    """The subject identifier of a Patient: by its identifiers, or by its id where it has none."""
+    """The subject identifier of a Patient, from its identifiers, or from its id if it has none."""
     given = resource.identifiers()
     if given:
         return resource.feed.pseudonyms.patient(given)
@@ -56,7 +56,7 @@ def patient_subject(resource: Resource) -> str | FaultCode:
 
 
 def identifier_searched(query: str) -> Identifier | None:
-    """The identifier that `identifier=system|value` names; without `|` its authority was not given."""
+    """The identifier in `identifier=system|value`; without `|` its authority is ""."""
     name, _, searched = query.partition("=")
     if name not in {"identifier", "identifier:exact"} or "&" in searched:
         return None
@@ -65,7 +65,7 @@ def identifier_searched(query: str) -> Identifier | None:
 
 
 class References:
-    """What the references of a message lead to: the Patients and Medications that it brings."""
+    """The Patients and Medications of a message, found by the references to them."""
 
     def __init__(self, message: Message) -> None:
         self._message = message
@@ -74,9 +74,9 @@ class References:
         self._subjects: dict[tuple[str, str | None], str | Reference | FaultCode] = {}
 
     def add(self, url: str | None, content: Element) -> None:
-        """Make a resource known by the full address of its entry and by its type and id."""
+        """Register a resource by the full address of its entry, and by its type and id."""
         kind, own = content["resourceType"], content.get("id")
-        base = base_of(url)
+        base = server_of(url)
         if url is not None:
             self._by_url.setdefault(url, []).append(content)
         names = {f"{kind}/{own}"} if isinstance(own, str) else set()
@@ -86,7 +86,7 @@ class References:
             self._by_name.setdefault(name, []).append((base, content))
 
     def found(self, reference: str, base: str | None) -> list[Element]:
-        """The resources of the message that a reference leads to, for an entry that stands at the address `base`."""
+        """The resources of the message that a reference names; `base` is the server in the entry's address."""
         relative = _RELATIVE.fullmatch(reference)
         if relative is None:
             return self._by_url.get(reference, [])
@@ -94,9 +94,9 @@ class References:
         return [content for at, content in named if at is None or base is None or at == base]
 
     def subject(self, resource: Resource, base: str | None) -> tuple[str | Reference | None, str]:
-        """Who the resource is about, and the place that says so; at fault, nobody."""
+        """The subject of a resource and its place; `None` and a fault if there is no valid subject."""
         if resource.content["resourceType"] == "Patient":
-            return self._found_at(resource, patient_subject(resource), ".identifier")
+            return self._at_place(resource, patient_subject(resource), ".identifier")
         subject = resource.element(resource.content, "subject")
         if subject is None:
             if resource.content.get("subject") is None:
@@ -104,24 +104,26 @@ class References:
             return None, resource.place + ".subject"
         kind = resource.text(subject, "type", ".subject")
         if kind is not None and kind not in _TYPES:
-            return self._found_at(resource, FaultCode.UNSUPPORTED, ".subject.type")
-        return self._found_at(resource, *self._whom(resource, subject, base))
+            return self._at_place(resource, FaultCode.UNSUPPORTED, ".subject.type")
+        return self._at_place(resource, *self._subject_of(resource, subject, base))
 
-    def _whom(self, resource: Resource, subject: Element, base: str | None) -> tuple[str | Reference | FaultCode, str]:
-        """Whom the identifier names, else whom the reference leads to; where both lead to somebody it must be one."""
+    def _subject_of(
+        self, resource: Resource, subject: Element, base: str | None
+    ) -> tuple[str | Reference | FaultCode, str]:
+        """The patient of the identifier, else of the reference. If both name a patient, they must agree."""
         reference = resource.text(subject, "reference", ".subject")
         identifier = resource.element(subject, "identifier", ".subject")
-        leads = None if reference is None else self._referred(reference, resource, base)
+        leads = None if reference is None else self._by_reference(reference, resource, base)
         if identifier is None:
             return (FaultCode.NO_SUBJECT, ".subject") if leads is None else (leads, ".subject.reference")
-        named = self._identified(resource, identifier)
+        named = self._by_identifier(resource, identifier)
         if leads is not None and isinstance(named, FaultCode):
             return leads, ".subject.reference"
         if isinstance(leads, str) and not isinstance(leads, FaultCode) and leads != named:
             return FaultCode.AMBIGUOUS_SUBJECT, ".subject"
         return named, ".subject.identifier"
 
-    def _found_at(
+    def _at_place(
         self, resource: Resource, who: str | Reference | FaultCode, at: str
     ) -> tuple[str | Reference | None, str]:
         if not isinstance(who, FaultCode):
@@ -129,23 +131,23 @@ class References:
         resource.fault(at, who)
         return None, resource.place + at
 
-    def _identified(self, resource: Resource, identifier: Element) -> str | FaultCode:
+    def _by_identifier(self, resource: Resource, identifier: Element) -> str | FaultCode:
         value = resource.text(identifier, "value", ".subject.identifier")
         if not value:
             return FaultCode.NO_SUBJECT
         system = resource.text(identifier, "system", ".subject.identifier")
         return resource.feed.pseudonyms.patient([Identifier(system or "", value)])
 
-    def _referred(self, reference: str, resource: Resource, base: str | None) -> str | Reference | FaultCode:
+    def _by_reference(self, reference: str, resource: Resource, base: str | None) -> str | Reference | FaultCode:
         if reference.startswith("#"):
             return self._contained(resource, reference[1:])
-        return self.led_to(reference, base)
+        return self._patient_at(reference, base)
 
-    def led_to(self, reference: str, base: str | None) -> str | Reference | FaultCode:
-        """Whom a reference out of its resource leads to, for an entry that stands at the address `base`."""
+    def _patient_at(self, reference: str, base: str | None) -> str | Reference | FaultCode:
+        """The patient that a reference to another resource names; `base` is the server in the address of the entry."""
         known = self._subjects.get((reference, base))
         if known is None:
-            known = self._subjects[reference, base] = self._resolved(reference, base)
+            known = self._subjects[reference, base] = self._resolve(reference, base)
         return known
 
     def _contained(self, resource: Resource, own: str) -> str | FaultCode:
@@ -159,9 +161,9 @@ class References:
         given = Resource(who, resource.place, resource.message).identifiers()
         return resource.feed.pseudonyms.patient(given)
 
-    def _resolved(self, reference: str, base: str | None) -> str | Reference | FaultCode:
-        kind, asked, query = reference.partition("?")
-        if asked and kind == "Patient":
+    def _resolve(self, reference: str, base: str | None) -> str | Reference | FaultCode:
+        kind, mark, query = reference.partition("?")
+        if mark and kind == "Patient":
             identifier = identifier_searched(query)
             named = None if identifier is None else self._message.feed.pseudonyms.patient([identifier])
             return FaultCode.UNKNOWN_REFERENCE if named is None else named
@@ -179,8 +181,8 @@ class References:
         return FaultCode.UNKNOWN_REFERENCE if relative is None else Reference(relative[2])
 
 
-def base_of(url: str | None) -> str | None:
-    """The address of the server in a full address of a resource; `None` for `urn:uuid:...` and the like."""
+def server_of(url: str | None) -> str | None:
+    """The server in a full address of a resource; `None` for other addresses, such as `urn:uuid:...`."""
     if url is None or not url.startswith("http"):
         return None
     absolute = _ABSOLUTE.fullmatch(url)
@@ -188,7 +190,7 @@ def base_of(url: str | None) -> str | None:
 
 
 def contained(resource: Resource, own: str) -> Element | None:
-    """The resource that is contained in another one under an id."""
+    """The contained resource with this id."""
     listed = resource.content.get("contained")
     for each in listed if isinstance(listed, list) else ():
         if isinstance(each, dict) and own and each.get("id") in (own, "#" + own):

@@ -1,11 +1,11 @@
-"""What each entry of a FHIR message comes to: whose it is, which stored resource it names, and what it submits.
+"""Resolving the entries of a FHIR message: the patient, the stored resource and the facts to store of each.
 
-Nothing is read from the database here. `names_in` says what some entries name, the caller looks it up, and `resolve`
-decides by what was found (`StoredState`). The names lead to patients and facts, whose present state is looked up in a
-second round (`resources_in`, `numbers_in`).
+Nothing is read from the database here. `names_in` collects the names in the entries, and the caller looks them up. They
+lead to patients and facts, whose current state the caller looks up next (`resources_in`, `numbers_in`). Then `resolve`
+decides by all that was found (`StoredState`).
 
-Entries are not processed one after the other, so there is no last one that could win. That the assertions of one fact
-do not contradict each other is seen to by the ledger; contradictions between the names of resources are found here.
+Entries are resolved together and not in order, so no entry overrides another. The ledger refuses assertions of one fact
+that contradict each other; contradictions between the names of resources are refused here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -24,7 +24,7 @@ from app.errors import (
     ServiceError,
 )
 from app.fhir.bundle_entries import Entry, Reference, Request
-from app.fhir.elements import as_source
+from app.fhir.elements import OWN_ID, as_source
 from app.fhir.read_patient import RESOURCE_IDS
 from app.readers.pseudonyms import Identifier, Pseudonyms
 from app.readers.statements import Feed, Statement, history_of
@@ -35,34 +35,33 @@ from app.timeline.times import instant_text
 from app.timeline.vocabulary import WITHDRAWN
 
 ERASE_INSTEAD = (
-    "A patient is not withdrawn; to erase a person: DELETE /v1/studies/{study}/patients/{patient}?erase=true."
+    "A patient cannot be withdrawn. To erase a person: DELETE /v1/studies/{study}/patients/{patient}?erase=true."
 )
 ANOTHER_RESOURCE = (
-    "The content is that of another resource than the one at this address: its patient, code and identifier, and "
-    "without an identifier its time, cannot be changed."
+    "The content belongs to another resource than the one at this address. The patient, code and identifier of a "
+    "resource cannot be changed; nor can its time, if it has no identifier."
 )
 NOT_KEPT = (
-    "What stands at this address is kept, and this is not: to withdraw it, DELETE it or send it as entered in error."
+    "This content is not stored, so it cannot replace the resource at this address. To withdraw that resource, DELETE "
+    "it or send it as entered in error."
 )
-OWN_ID = "fhir"
-"""The source of numbers that are nothing but the id of the resource; see `Resource.named` in `ingest.fhir`."""
-_ERASED = "A person whom this is about has been erased."
+ERASED = "A person to whom this refers has been erased."
 _TWO_RESOURCES = "Another entry gives this identifier to another resource."
 _ALSO_WITHDRAWN = "Another entry deletes what this one stores."
 _KIND_OF = {section: kind for kind, section in SECTIONS.items()}
 _NOT_IN_FHIR = ("lab", "course")
-"""Fields of facts that a resource may have no place for: an update leaves them as they stand."""
+"""Fields of facts that a resource may not hold: an update keeps their current values."""
 _LONGEST_VERSION = 18
-"""Digits of a part of a version of ours: revisions are numbers of 64 bits, and a longer text is not one of them."""
+"""Digits of one part of our versions: a revision is a number of 64 bits, so a longer text is not ours."""
 
 TypedId = tuple[str, str]
-"""A type of resource and an identifier: one of ours, or a client's as it is kept (`Pseudonyms.alias`)."""
+"""A resource type and an identifier: ours, or a client id as it is stored (`Pseudonyms.alias`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class WantedNames:
-    """What some entries name: subject identifiers of patients, identifiers that clients chose, and those of facts that
-    this service gave.
+    """The names in some entries: subject identifiers of patients, client ids, and identifiers of facts that this
+    service gave.
     """
 
     patients: Set[str]
@@ -72,11 +71,12 @@ class WantedNames:
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What a study holds of all that some entries name.
+    """What a study has stored under the names in some entries.
 
-    `patients` are the subject identifiers of those whom the study has, `erased` those of persons who have been erased.
-    A name of a fact that is of an erased person is in `erased_own_ids`, a client's name of such a patient, as it is
-    kept, in `erased_client_ids`. `resources` are those that the names lead to, as they stand.
+    `patients` are the subject identifiers of patients in the study, `erased` those of erased persons. For erased
+    persons, `erased_own_ids` has our identifiers of their facts, and `erased_client_ids` the client ids of the
+    patients, as they are stored. `resources` has the current version of each named resource, and `numbered` the facts
+    that have a number.
     """
 
     patients: Set[str] = frozenset()
@@ -91,12 +91,12 @@ class StoredState:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedEntry:
-    """What is to be done about an entry.
+    """What is to be stored of an entry, and which resource its answer shows.
 
-    `history` is what it submits, `None` where it stores nothing. `key` is the resource that the answer shows; without
-    one there is nothing to show. `client_id` is a new name of that resource, as it is to be kept, and so are the names
-    in `parts`: those of the other facts that a panel under a client's name states. `known`: the patient is known, or
-    the fact stands already; `outdated`: the client has read an older version than the one that stands.
+    `history` is what it submits, `None` if it stores nothing. `key` is the resource that the answer shows, if any.
+    `client_id` is a new client id of that resource, as it is to be stored. `parts` are the new names of the other facts
+    of a panel that has a client id. `known`: the patient or the fact is stored already. `outdated`: the client has read
+    an older version than the current one.
     """
 
     entry: Entry
@@ -109,21 +109,21 @@ class ResolvedEntry:
 
 
 def request_of(entry: Entry) -> Request:
-    """What an entry asks for; where it does not say, it is to be created."""
+    """The request of an entry; an entry without a request is created."""
     return entry.request or Request("POST", "")
 
 
 def part_name(request: Request, number: int) -> str:
-    """By which name a part of a panel is kept.
+    """The name under which a part of a panel is stored.
 
-    A panel that a client names is one resource to it and several facts here. Its name leads to the first of them, and
-    names that no resource can have (`panel#0`, `panel#1`) to the others, its parts.
+    A panel with a client id is one resource for the client and several facts here. The client id leads to the first
+    fact. Names that no resource can have (`panel#0`, `panel#1`) lead to the others, the parts.
     """
     return f"{request.id}#{number}"
 
 
 def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> WantedNames:
-    """All that is to be looked up before the entries can be resolved."""
+    """The names that must be looked up before the entries can be resolved."""
     patients: set[str] = set()
     client_ids: set[TypedId] = set()
     own_ids: set[TypedId] = set()
@@ -149,13 +149,13 @@ def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> WantedNames:
         elif entry.subject is not None:
             patients.add(entry.subject)
         if request.if_none_exist is not None and entry.resource == "Patient":
-            wanted = pseudonyms.patient([request.if_none_exist])
-            patients |= set() if isinstance(wanted, FaultCode) else {wanted}
+            patient = pseudonyms.patient([request.if_none_exist])
+            patients |= set() if isinstance(patient, FaultCode) else {patient}
     return WantedNames(patients, client_ids, own_ids)
 
 
 def may_be_panel(entry: Entry) -> bool:
-    """Whether an entry may be about several facts that a client has given one name."""
+    """Whether an entry may refer to several facts under one client id."""
     request = request_of(entry)
     if request.resource == "Patient":
         return False
@@ -165,19 +165,19 @@ def may_be_panel(entry: Entry) -> bool:
 def resources_in(
     entries: Sequence[Entry], patients: Iterable[str], *named: Mapping[TypedId, ResourceKey]
 ) -> set[ResourceKey]:
-    """The resources whose present state decides about the entries: facts that names lead to (`named`), and patients
-    where any is sent; `patients` are those whom the study has.
+    """The resources whose current state is needed: the facts in `named`, and `patients` (those of the study) if the
+    entries have any Patient.
     """
-    wanted = {key for names in named for key in names.values() if key.kind is not None}
+    keys = {key for names in named for key in names.values() if key.kind is not None}
     if any(entry.resource == "Patient" for entry in entries):
-        wanted |= {ResourceKey(patient) for patient in patients}
-    return wanted
+        keys |= {ResourceKey(patient) for patient in patients}
+    return keys
 
 
 def numbers_in(
     entries: Sequence[Entry], client_ids: Mapping[TypedId, ResourceKey], pseudonyms: Pseudonyms
 ) -> set[FactNumber]:
-    """The numbers that conditional creates of facts name, of each patient whom their subject may mean."""
+    """The numbers in conditional creates of facts, for each patient that the subject of the entry may mean."""
     if all(request_of(entry).if_none_exist is None for entry in entries):
         return set()
     sent: dict[str | None, set[str]] = {}
@@ -200,20 +200,21 @@ def numbers_in(
 def resolve(
     entries: Sequence[Entry], stored: StoredState, feed: Feed, *, based_on: str | None = None, only_new: bool = False
 ) -> list[ResolvedEntry]:
-    """What each entry of one submission comes to.
+    """Resolve the entries of one submission, in their order.
 
-    `based_on` is the version that the body of a single update says it was read in, `only_new` says that it must not
-    find a resource. Raises `InvalidDocument` with the faults of all entries, or the first other objection to one.
+    `based_on` is the `meta.versionId` in the body of a single update. With `only_new` the resource must not exist yet.
+    Raises `InvalidDocument` with the faults of all entries, or the first `Erased`, `MethodNotAllowed`, `NotFound` or
+    `PreconditionFailed` of an entry.
     """
     return EntryResolver(stored, feed, based_on, only_new).resolve(entries)
 
 
 @dataclass(slots=True)
 class EntryResolver:
-    """The entries of one submission on their way to the ledger; the parameters are those of `resolve`.
+    """Resolves the entries of one submission; the parameters are those of `resolve`.
 
-    `_sent` are the patients whom Patients of this submission are about, by the ids that those have; `_born` is what
-    they say of the year of birth, by the patient.
+    `_sent` has the subject identifier for each id of a Patient in this submission. `_born` has the statement of the
+    year of birth for each patient.
     """
 
     stored: StoredState
@@ -226,27 +227,27 @@ class EntryResolver:
     _patients: set[str] = field(default_factory=set)
 
     def resolve(self, entries: Sequence[Entry]) -> list[ResolvedEntry]:
-        """One answer for each entry."""
+        """The resolved entries, in their order."""
         subjects = [self._subject_sent(entry) if entry.resource == "Patient" else None for entry in entries]
         self._patients.update(patient for patient in subjects if patient is not None)
         resolved = []
         for entry, patient in zip(entries, subjects, strict=True):
             try:
-                resolved.append(self._resolved(entry, patient))
+                resolved.append(self._resolve_entry(entry, patient))
             except (Erased, MethodNotAllowed, NotFound, PreconditionFailed) as refusal:
-                raise _at_its_entry(refusal, entry) from None
+                raise _with_entry(refusal, entry) from None
         if not self._faults:
             self._faults += _contradictions(resolved)
         if self._faults:
             raise InvalidDocument(faults=islice(self._faults, MOST_FAULTS))
         return resolved
 
-    def _resolved(self, entry: Entry, patient: str | None) -> ResolvedEntry:
+    def _resolve_entry(self, entry: Entry, patient: str | None) -> ResolvedEntry:
         request = request_of(entry)
         if request.method == "DELETE" and not entry.faults:
             return self._withdrawal(entry, request)
         if entry.skipped is not None and not entry.faults:
-            self._check_left_alone(entry, request)
+            self._check_skipped_update(entry, request)
             return ResolvedEntry(entry)
         if entry.resource == "Patient" and request.method in {"POST", "PUT"}:
             return ResolvedEntry(entry) if patient is None else self._patient(entry, request, patient)
@@ -257,24 +258,24 @@ class EntryResolver:
             return self._fact(entry, request)
         return ResolvedEntry(entry)
 
-    # What a name leads to
+    # Names
 
-    def _named(self, resource: str, name: str) -> ResourceKey | None:
-        """What a client's name leads to."""
-        kept = self.feed.pseudonyms.alias(resource, name)
-        found = self.stored.client_ids.get((resource, kept))
-        if found is None and resource == "Patient" and kept in self.stored.erased_client_ids:
+    def _by_client_id(self, resource: str, name: str) -> ResourceKey | None:
+        """The resource with this client id. Raises `Erased` for the patient of an erased person."""
+        client_id = self.feed.pseudonyms.alias(resource, name)
+        key = self.stored.client_ids.get((resource, client_id))
+        if key is None and resource == "Patient" and client_id in self.stored.erased_client_ids:
             raise Erased
-        return found
+        return key
 
-    def _addressed(self, request: Request) -> ResourceKey | None:
-        """The stored resource that a request names: by a client's name, or by the identifier that we gave it.
+    def _stored_at(self, request: Request) -> ResourceKey | None:
+        """The stored resource that a request names, by a client id or by our own identifier.
 
-        Of a patient ours goes first, as all that we answer refers to patients by it.
+        For a patient, our own identifier is tried first, because all our answers refer to patients by it.
         """
         if request.id is None or request.resource not in KINDS_OF:
             return None
-        named = self._named(request.resource, request.id)
+        named = self._by_client_id(request.resource, request.id)
         if request.resource == "Patient":
             if request.id in self.stored.patients:
                 return ResourceKey(request.id)
@@ -287,15 +288,15 @@ class EntryResolver:
 
     def _parts(self, request: Request) -> list[ResourceKey]:
         """The parts of the panel that a request names."""
-        found: list[ResourceKey] = []
-        while (part := self._named(request.resource or "", part_name(request, len(found)))) is not None:
-            found.append(part)
-        return found
+        parts: list[ResourceKey] = []
+        while (part := self._by_client_id(request.resource or "", part_name(request, len(parts)))) is not None:
+            parts.append(part)
+        return parts
 
     # Patients
 
     def _subject_sent(self, entry: Entry) -> str | None:
-        """Whom a resource Patient is about, noted for references to it and for what its birth year forbids."""
+        """The subject of a Patient, which is noted with its year of birth for the other entries."""
         request = request_of(entry)
         if entry.skipped is not None or request.method not in {"POST", "PUT"}:
             return None
@@ -310,16 +311,16 @@ class EntryResolver:
         return patient
 
     def _subject_of_patient(self, entry: Entry, request: Request) -> str | None:
-        """The subject that a Patient is: whom its address names, else whom its identifiers name."""
-        named = self._addressed(request) if request.method == "PUT" else None
+        """The subject of a Patient: the patient at its address, else the patient of its identifiers."""
+        named = self._stored_at(request) if request.method == "PUT" else None
         stated = entry.subject if isinstance(entry.subject, str) else None
         faults = list(entry.faults)
         if stated is None and not faults:
             faults.append(Fault(entry.subject_place or entry.place, FaultCode.NO_SUBJECT))
         if named is not None and stated is not None and stated != named.patient:
-            # What we answered may come back: the subject as an identifier, or nothing but the id.
+            # Our own answer may be sent back, with the subject identifier as identifier, or with only the id.
             own = [Identifier(SUBJECT_SYSTEM, named.patient), Identifier(RESOURCE_IDS, request.id or "")]
-            if stated not in {self.feed.pseudonyms.patient([one]) for one in own}:
+            if stated not in {self.feed.pseudonyms.patient([identifier]) for identifier in own}:
                 faults.append(Fault(entry.subject_place or entry.place, FaultCode.PATH_MISMATCH, ANOTHER_RESOURCE))
         self._faults += faults
         if faults:
@@ -328,22 +329,22 @@ class EntryResolver:
 
     def _patient(self, entry: Entry, request: Request, patient: str) -> ResolvedEntry:
         if request.if_none_exist is not None:
-            wanted = self.feed.pseudonyms.patient([request.if_none_exist])
-            if not isinstance(wanted, FaultCode) and self._is_known(wanted):
-                return ResolvedEntry(entry, key=ResourceKey(wanted), known=True)
+            existing = self.feed.pseudonyms.patient([request.if_none_exist])
+            if not isinstance(existing, FaultCode) and self._is_known(existing):
+                return ResolvedEntry(entry, key=ResourceKey(existing), known=True)
         key = ResourceKey(patient)
         known = self._is_known(patient)
         standing = self.stored.resources.get(key)
         self._check_standing(request, standing)
         history = self._history(entry, patient, entry.statements)
-        client_id = self._new_name(entry, patient)
+        client_id = self._new_client_id(entry, patient)
         outdated = self._is_outdated(request, standing)
         return ResolvedEntry(entry, history, key, client_id, known=known, outdated=outdated)
 
     # Facts
 
     def _fact(self, entry: Entry, request: Request) -> ResolvedEntry:
-        named = self._addressed(request) if request.method == "PUT" else None
+        named = self._stored_at(request) if request.method == "PUT" else None
         standing = None if named is None else self.stored.resources.get(named)
         self._check_standing(request, standing)
         patient = self._subject(entry)
@@ -353,12 +354,12 @@ class EntryResolver:
         statements = entry.statements
         if standing is not None and standing.fact is not None:
             based = request.if_match not in {None, "*"} or self.based_on == standing.version
-            statements = tuple(self._taken_over(each, request, standing.fact, based) for each in statements)
+            statements = tuple(self._completed(each, request, standing.fact, based) for each in statements)
         history = self._history(entry, patient, statements)
         if history is None or not statements:
             return ResolvedEntry(entry)
         if named is not None and named.kind is not None:
-            stated = {one.identity for one in getattr(history, named.kind)}
+            stated = {fact.identity for fact in getattr(history, named.kind)}
             if patient != named.patient or named.identity not in stated:
                 self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, ANOTHER_RESOURCE))
             parts = self._new_parts(request, history, named)
@@ -371,46 +372,46 @@ class EntryResolver:
         kind = _KIND_OF[statements[0].section]
         key = ResourceKey(patient, kind, getattr(history, kind)[0].identity)
         parts = self._new_parts(request, history, key)
-        return ResolvedEntry(entry, history, key, self._new_name(entry, None), parts)
+        return ResolvedEntry(entry, history, key, self._new_client_id(entry, None), parts)
 
     def _withdrawal(self, entry: Entry, request: Request) -> ResolvedEntry:
         if request.resource not in KINDS_OF:
             return ResolvedEntry(replace(entry, skipped="resource"))
         if request.resource == "Patient":
             raise MethodNotAllowed(ERASE_INSTEAD)
-        named = self._addressed(request)
+        named = self._stored_at(request)
         standing = None if named is None else self.stored.resources.get(named)
         if named is None or standing is None or standing.fact is None:
             raise NotFound
         _check_version(request.if_match, standing)
         facts: dict[str, Any] = {}
-        for found in (standing, *map(self.stored.resources.get, self._parts(request))):
-            if found is not None and found.fact is not None and not found.withdrawn:
-                facts[found.kind] = (*facts.get(found.kind, ()), found.fact._replace(status="entered-in-error"))
+        for part in (standing, *map(self.stored.resources.get, self._parts(request))):
+            if part is not None and part.fact is not None and not part.withdrawn:
+                facts[part.kind] = (*facts.get(part.kind, ()), part.fact._replace(status="entered-in-error"))
         history = History(named.patient, **facts) if facts else None
         return ResolvedEntry(entry, history, named)
 
-    def _check_left_alone(self, entry: Entry, request: Request) -> None:
-        """Refuse an update of a fact by something that is not kept: what it corrects would go on to stand.
+    def _check_skipped_update(self, entry: Entry, request: Request) -> None:
+        """Add a fault if an update of a fact has content that is not stored: the old value would stay current.
 
-        A status that says nothing yet corrects nothing: it may be an older message that comes late.
+        There is no fault if the status says that there is no result yet: this may be an older message that comes late.
         """
-        named = self._addressed(request) if request.method == "PUT" and entry.skipped != "status" else None
+        named = self._stored_at(request) if request.method == "PUT" and entry.skipped != "status" else None
         standing = None if named is None else self.stored.resources.get(named)
         if standing is not None and not standing.withdrawn:
             self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, NOT_KEPT))
 
     def _new_parts(self, request: Request, history: History, main: ResourceKey) -> tuple[tuple[str, ResourceKey], ...]:
-        """The names to keep for facts of a panel under a client's name, beside the `main` one, that are no parts of it
-        yet.
+        """New names for the facts of a panel with a client id, except the `main` fact and the parts that have a name
+        already.
         """
         if request.method != "PUT":
             return ()
         facts = [
-            ResourceKey(history.patient, kind, one.identity)
+            ResourceKey(history.patient, kind, fact.identity)
             for kind, of_kind in history.kinds()
-            for one in of_kind
-            if one.identity != main.identity
+            for fact in of_kind
+            if fact.identity != main.identity
         ]
         if not facts:
             return ()
@@ -422,10 +423,10 @@ class EntryResolver:
         return tuple(zip(kept, fresh, strict=True))
 
     def _existing(self, entry: Entry, request: Request, patient: str) -> ResourceKey | None:
-        """What a conditional create finds.
+        """The stored fact that a conditional create finds. Raises `PreconditionFailed` if several match.
 
-        A laboratory gives one accession number to many results, and another laboratory gives it to another patient. So
-        the patient and the code belong to what is looked for: to find another one's result would lose this one.
+        A laboratory gives one accession number to many results, and another laboratory may give it to another patient.
+        Therefore the patient and the code must match, too. Otherwise this result would be lost.
         """
         source, number = _number_named(request, self.feed.pseudonyms)
         if number is None or entry.resource is None:
@@ -437,15 +438,15 @@ class EntryResolver:
             if (source is None or given == source) and key.identity is not None and key.identity.split("|")[1] in codes
         ]
         if len({(key.identity or "").split("|", 2)[2] for key in found}) > 1:
-            raise PreconditionFailed("Several resources have the identifier that If-None-Exist names.")
+            raise PreconditionFailed("Several resources have the identifier in If-None-Exist.")
         return found[0] if found else None
 
-    def _taken_over(self, statement: Statement, request: Request, standing: AnyFact, based: bool) -> Statement:
-        """A statement about the fact that the address names, with what the resource leaves open as it stands.
+    def _completed(self, statement: Statement, request: Request, standing: AnyFact, based: bool) -> Statement:
+        """A statement of an update, with the fields that the resource does not give taken from the `standing` fact.
 
-        A resource without an identifier is numbered by its id; as the client of `standing` may have got this id from
-        us, it is the number of `standing` that counts. The version and the time of issue decide between assertions, so
-        they are taken over only where the client has seen what stands, or withdraws it.
+        A resource without an identifier has its id as number. The client may have got this id from us, so the number of
+        the standing fact is used. The version and the time of issue decide which assertion is current, so they are
+        filled in only if the client has read the standing fact (`based`), or withdraws it.
         """
         fields = dict(statement.fields)
         number = fields.get("id")
@@ -461,10 +462,10 @@ class EntryResolver:
             fields = _ordered_like(standing, fields)
         return statement._replace(fields=fields)
 
-    # Both
+    # Patients and facts
 
     def _subject(self, entry: Entry) -> str | None:
-        """Whom an entry is about; a reference leads to a Patient of this submission or of the study only."""
+        """The subject of an entry. A reference must lead to a Patient of this submission or of the study."""
         if not isinstance(entry.subject, Reference):
             if entry.subject is None:
                 self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.NO_SUBJECT))
@@ -472,7 +473,7 @@ class EntryResolver:
         name = entry.subject.id
         if name in self._sent:
             return self._sent[name]
-        named = self._named("Patient", name)
+        named = self._by_client_id("Patient", name)
         if named is not None:
             if named.patient != name and name in self.stored.patients:
                 self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.AMBIGUOUS_SUBJECT))
@@ -486,13 +487,13 @@ class EntryResolver:
         return None
 
     def _is_known(self, patient: str) -> bool:
-        """Whether the study had this patient before. Raises `Erased` for a person who has been erased."""
+        """Whether the study has this patient already. Raises `Erased` for an erased person."""
         if patient in self.stored.erased:
-            raise Erased(_ERASED)
+            raise Erased(ERASED)
         return patient in self.stored.patients
 
     def _history(self, entry: Entry, patient: str, statements: Sequence[Statement]) -> History | None:
-        """The history of one entry; what another entry says of the year of birth counts for its times."""
+        """The history of one entry. Its times are checked against a year of birth in another entry, too."""
         born = self._born.get(patient)
         stated = statements if born is None or entry.resource == "Patient" else (*statements, born)
         history, faults = history_of(patient, stated, self.feed.latest)
@@ -501,42 +502,43 @@ class EntryResolver:
             return None
         return history if entry.resource == "Patient" else replace(history, attributes=())
 
-    def _new_name(self, entry: Entry, patient: str | None) -> str | None:
-        """The identifier to remember a resource by, if it is a new one; `patient` is the one that it names.
+    def _new_client_id(self, entry: Entry, patient: str | None) -> str | None:
+        """The client id to store for a resource, if it is new; `patient` is the patient of a Patient, else `None`.
 
-        A name that leads to another patient, or is the subject identifier of one, would give their results to this one.
+        A client id that leads to another patient, or is the subject identifier of one, is a fault: results would go to
+        the wrong patient.
         """
-        name = _name_given(entry)
+        name = _id_given(entry)
         if name is None or name == patient or entry.resource is None:
             return None
-        named = self._named(entry.resource, name)
+        named = self._by_client_id(entry.resource, name)
         taken = named is not None and named.patient != patient
         if patient is not None and (taken or name in self._patients or name in self.stored.patients):
             self._faults.append(Fault(entry.place + ".id", FaultCode.CONFLICTING_DUPLICATE))
         return self.feed.pseudonyms.alias(entry.resource, name) if named is None else None
 
     def _is_outdated(self, request: Request, standing: StoredResource | None) -> bool:
-        """Whether an update says that it rests on an older version of a resource that goes by our own identifier.
+        """Whether an update under our own identifier is based on an older version of the resource.
 
-        A version that is not one of ours is newer than all.
+        A version that is not one of ours counts as newer than all.
         """
         if self.based_on is None or standing is None or request.id != standing.id:
             return False
         return _version_numbers(self.based_on) < _version_numbers(standing.version)
 
     def _check_standing(self, request: Request, standing: StoredResource | None) -> None:
-        """Refuse where the conditions of an update are not met by what stands."""
+        """Raise `PreconditionFailed` if the standing version does not meet the conditions of an update."""
         _check_version(request.if_match, standing)
         if self.only_new and standing is not None:
-            raise PreconditionFailed("There is a resource already.")
+            raise PreconditionFailed("The resource exists already.")
 
 
 def _contradictions(resolved: Sequence[ResolvedEntry]) -> Iterator[Fault]:
-    """The faults of entries that give one identifier to two resources, or store under it what another one deletes."""
+    """The faults of entries that give one id to two resources, or store a resource that another entry deletes."""
     named: dict[tuple[str | None, str], ResourceKey] = {}
-    withdrawn = {one.key for one in resolved if one.key is not None and request_of(one.entry).method == "DELETE"}
+    withdrawn = {each.key for each in resolved if each.key is not None and request_of(each.entry).method == "DELETE"}
     for each in resolved:
-        name = _name_given(each.entry)
+        name = _id_given(each.entry)
         if name is None or each.key is None:
             continue
         if each.key in withdrawn:
@@ -545,9 +547,9 @@ def _contradictions(resolved: Sequence[ResolvedEntry]) -> Iterator[Fault]:
             yield Fault(each.entry.place + ".id", FaultCode.CONFLICTING_DUPLICATE, _TWO_RESOURCES)
 
 
-def _name_given(entry: Entry) -> str | None:
-    """The identifier that an entry gives its resource: that of a PUT, and of a Patient without a request (an export has
-    none), because what follows refers to it.
+def _id_given(entry: Entry) -> str | None:
+    """The id that an entry gives its resource: the id of a PUT, or of a Patient without a request, to which other
+    resources of an export refer.
     """
     if entry.request is None:
         return entry.id if entry.resource == "Patient" else None
@@ -555,7 +557,7 @@ def _name_given(entry: Entry) -> str | None:
 
 
 def _number_named(request: Request, pseudonyms: Pseudonyms) -> tuple[str | None, str | None]:
-    """The source and the number, as it is kept, that a conditional create looks for; no number where it is not one."""
+    """The source and the number, as it is stored, of a conditional create; `None` if there is none."""
     if request.if_none_exist is None:
         return None, None
     authority, value = request.if_none_exist
@@ -565,7 +567,7 @@ def _number_named(request: Request, pseudonyms: Pseudonyms) -> tuple[str | None,
 
 
 def _check_version(if_match: str | None, standing: StoredResource | None) -> None:
-    """Refuse where If-Match names another version (`W/"17"`) than the one that stands."""
+    """Raise `PreconditionFailed` if If-Match does not name the standing version (`W/"17"`)."""
     if if_match is None:
         return
     named = {tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")}
@@ -581,7 +583,7 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 
 
 def _ordered_like(standing: AnyFact, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with the version and time of issue of what stands where they give neither."""
+    """The fields, with the version and the time of issue of the standing fact filled in if they have no version."""
     if fields.get("version") is None and fields.get("issued") is None:
         issued = None if standing.issued is None else instant_text(standing.issued)
         return fields | {"version": standing.version, "issued": issued}
@@ -592,8 +594,8 @@ def _entry_of(entry: Entry) -> str:
     return entry.place.removesuffix(".resource")
 
 
-def _at_its_entry(refusal: ServiceError, entry: Entry) -> ServiceError:
-    """The refusal with the entry of the bundle that it is about in its text."""
+def _with_entry(refusal: ServiceError, entry: Entry) -> ServiceError:
+    """The refusal, with the entry of the bundle in its text."""
     if not entry.place.startswith("Bundle"):
         return refusal
     return type(refusal)(f"{_entry_of(entry)}: {refusal.detail or refusal.title() + '.'}")

@@ -1,4 +1,4 @@
-"""What the FHIR facade says of the whole study: its capability statement, and its rates as MeasureReports."""
+"""The addresses of the FHIR facade for a whole study: its capability statement, and its rates as MeasureReports."""
 
 from functools import partial
 from typing import Annotated
@@ -13,7 +13,7 @@ from app.fhir.capability_statement import SearchParameter, Statuses, capability_
 from app.fhir.measure_report import measure_report
 from app.fhir.openapi_fhir import FhirResource, answers_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON
-from app.fhir.search_paging import base_of
+from app.fhir.search_paging import facade_address
 from app.fhir.search_parameters import SEARCHES, PageSearch, Presentation
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, Store, StudyId
 from app.http.inquiries import Inquiry, inquire
@@ -26,7 +26,7 @@ from app.timeline.times import day_text
 
 router = APIRouter(tags=["fhir"])
 MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")
-"""The analyses that are rates."""
+"""The analyses with rates, which can be read as a MeasureReport."""
 Analysis = Annotated[
     str, Path(max_length=64, pattern=IDENTIFIER, description="Name of the analysis.", examples=["response-rates"])
 ]
@@ -42,26 +42,26 @@ _TYPES = {
     "effective-time": "date",
     "status": "token",
 }
-"""The FHIR types of the search parameters; the others say how an answer is given, or look into a patient."""
+"""The FHIR types of the search parameters. Parameters of paging and chained parameters are not listed."""
 
 
 @router.get(
     "/fhir/{study}/metadata",
     operation_id="fhirCapabilities",
-    summary="Say what the FHIR facade of a study can do",
+    summary="Read the CapabilityStatement of a study",
     responses={200: answers_fhir("The CapabilityStatement.", FhirResource), **refuses_fhir(NotFound)},
 )
 def read_capabilities(
     request: Request, study: StudyId, store: Store, presentation: Annotated[Presentation, Query()]
 ) -> Response:
-    """The CapabilityStatement: resources, interactions and search parameters; and how codes and statuses are mapped,
-    the study's own codes among them.
+    """The CapabilityStatement: resources, interactions, search parameters, and the mappings of codes and statuses. The
+    study's own codes are included.
     """
     del presentation
-    with study_at(store, study) as found:
-        declared = found.declared
+    with study_at(store, study) as snapshot:
+        declared = snapshot.declared
     statement = capability_statement(
-        base_of(request, study),
+        facade_address(request, study),
         study=study,
         local_codes=declared.feeds.local_codes,
         searches={name: _parameters(model) for name, model in SEARCHES.items()},
@@ -97,8 +97,8 @@ def read_measure_report(
     presentation: Annotated[Presentation, Query()],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Response rates, rates of adverse reactions or of improvement: the counts and rates of the native analysis at one
-    revision, with the study's protocol. The same revision gives the same bytes.
+    """Response rates, rates of adverse reactions, or rates of improvement: the counts and rates of the native analysis
+    at one revision, with the study's protocol. The same revision gives the same bytes.
     """
     del presentation
     if analysis not in MEASURED:
@@ -113,7 +113,7 @@ def _measured(analysis: str, header: Header, cohort: Cohort, protocol: Protocol)
 
 
 def _days(cohort: Cohort, *, otherwise: str) -> tuple[str, str]:
-    """The first and the last day that the data speak of."""
+    """The first and the last day of the data; `otherwise` for both if there are no data."""
     tables = (cohort.labs, cohort.assessments, cohort.infusions, cohort.events)
     known = [table.day[table.day != NO_TIME] for table in tables]
     ends = [int(end) for days in known if len(days) for end in (days.min(), days.max())]

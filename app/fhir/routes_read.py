@@ -1,4 +1,4 @@
-"""Reading by FHIR R4: single resources, their versions, and searches."""
+"""Reading by FHIR R4: the addresses of single resources, their versions, and searches by GET and by form."""
 
 import re
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON
-from app.fhir.search import Searched, logical_id_of
-from app.fhir.search_paging import answer, base_of
+from app.fhir.search import SearchedStudy, logical_id_of
+from app.fhir.search_paging import facade_address, search_page
 from app.fhir.search_parameters import (
     REPEATABLE,
     SEARCHES,
@@ -26,25 +26,25 @@ from app.fhir.search_parameters import (
     PatientSearch,
     Presentation,
 )
-from app.fhir.write_resources import history, resource_of
+from app.fhir.write_resources import etag_of, history_bundle, resource_of
 from app.http.dependencies import IfNoneMatch, Now, State, StudyId, body_of
 from app.http.openapi import NOT_MODIFIED, Responses, reads, reference
 from app.http.responses import matches, written
 from app.http.state import AppState
 from app.store.snapshot import study_at
-from app.timeline.resource import ResourceType, StoredResource
+from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import EPOCH
 
 router = APIRouter(tags=["fhir"])
 FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 100
-WITHDRAWN = "The resource has been withdrawn; `_history` shows what it was."
+_GONE = "The resource has been withdrawn; `_history` shows its earlier versions."
 
 Shown = Annotated[Presentation, Query()]
 
 
 async def _form(request: Request) -> bytes:
-    """The bytes of a form; that it is UTF-8 may be said beside its media type, as some clients do."""
+    """The bytes of a form. Its media type may have the parameter `charset=utf-8`, which some clients send."""
     given = request.headers.getlist("content-type")
     coded = "content-encoding" in request.headers
     if len(given) == 1 and not coded and _FORM.fullmatch(given[0].strip()) is not None:
@@ -61,7 +61,7 @@ LogicalId = Annotated[
         alias="id",
         max_length=64,
         pattern=r"^[A-Za-z0-9\-.]+$",
-        description="Identifier of the resource: the one that this service gave it, or one that a client chose.",
+        description="Identifier of the resource: the one that this service gave, or a client id.",
         examples=["g2v7k5mdyq3ha-x2uqyyj6cwmq7yzwn3tjqkdvqe"],
     ),
 ]
@@ -77,7 +77,7 @@ Version = Annotated[
 Search = TypeVar("Search", bound=PageSearch)
 
 
-def _reader(resource: ResourceType) -> Callable[..., Response]:
+def _reader(resource: SupportedType) -> Callable[..., Response]:
     def read(
         study: StudyId,
         logical_id: LogicalId,
@@ -93,7 +93,7 @@ def _reader(resource: ResourceType) -> Callable[..., Response]:
     return read
 
 
-def _version_reader(resource: ResourceType) -> Callable[..., Response]:
+def _version_reader(resource: SupportedType) -> Callable[..., Response]:
     def read_version(
         study: StudyId,
         logical_id: LogicalId,
@@ -112,41 +112,43 @@ def _version_reader(resource: ResourceType) -> Callable[..., Response]:
     return read_version
 
 
-def _historian(resource: ResourceType) -> Callable[..., Response]:
+def _history_reader(resource: SupportedType) -> Callable[..., Response]:
     def read_history(
         request: Request, study: StudyId, logical_id: LogicalId, state: State, now: Now, presentation: Shown
     ) -> Response:
         del presentation
         versions = _versions(state, study, resource, logical_id, now)
-        base = base_of(request, study)
+        base = facade_address(request, study)
         here = f"{base}/{resource}/{logical_id}/_history"
-        return Response(written(history(base, versions, here, logical_id)), media_type=FHIR_JSON)
+        return Response(written(history_bundle(base, versions, here, logical_id)), media_type=FHIR_JSON)
 
     return read_history
 
 
-def _versions(state: AppState, study: str, resource: ResourceType, name: str, now: int) -> list[StoredResource]:
-    """The versions of a resource that is called by our identifier or by a client's own, newest first."""
-    with study_at(state.database, study) as found:
-        alias = Searched(found, state.settings.secret, now).client_id(resource, name)
-        versions = found.versions(resource, name if alias is None else logical_id_of(alias))
+def _versions(state: AppState, study: str, resource: SupportedType, name: str, now: int) -> list[StoredResource]:
+    """The versions of a resource, newest first; `name` is our identifier or a client id. Raises `NotFound`."""
+    with study_at(state.database, study) as snapshot:
+        alias = SearchedStudy(snapshot, state.settings.secret, now).client_id(resource, name)
+        versions = snapshot.versions(resource, name if alias is None else logical_id_of(alias))
     if not versions:
         raise NotFound
     return versions
 
 
-def _shown(found: StoredResource, name: str, if_none_match: str | None) -> Response:
-    """One version as an answer, or 304 where the client has it. Raises `Erased` where there is nothing to show."""
-    if found.gone:
-        raise Erased(WITHDRAWN)
-    tag = f'"{found.version}"'
-    headers = {
-        "ETag": f"W/{tag}",
-        "Last-Modified": format_datetime(EPOCH + timedelta(microseconds=found.received_at), usegmt=True),
-    }
-    if matches(if_none_match, tag):
+def version_headers(resource: StoredResource) -> dict[str, str]:
+    """ETag and Last-Modified of a version of a resource."""
+    received = EPOCH + timedelta(microseconds=resource.received_at)
+    return {"ETag": etag_of(resource), "Last-Modified": format_datetime(received, usegmt=True)}
+
+
+def _shown(version: StoredResource, name: str, if_none_match: str | None) -> Response:
+    """One version as an answer, or 304 if the client has it. Raises `Erased` if the resource is gone."""
+    if version.gone:
+        raise Erased(_GONE)
+    headers = version_headers(version)
+    if matches(if_none_match, f'"{version.version}"'):
         return Response(status_code=304, headers=headers)
-    return Response(written(resource_of(found, name)), headers=headers, media_type=FHIR_JSON)
+    return Response(written(resource_of(version, name)), headers=headers, media_type=FHIR_JSON)
 
 
 _READ: Responses = {
@@ -155,13 +157,13 @@ _READ: Responses = {
     **refuses_fhir(NotFound, Erased),
 }
 _ABOUT_READING = (
-    "The resource as it stands. What was entered in error or cancelled is shown with that status; 410 where R4 has no "
-    "status to say so (AdverseEvent), where a timeline was replaced without the fact, or where the person has been "
-    "erased."
+    "The current version of the resource. A resource that was entered in error or cancelled is shown with that "
+    "status. 410 if R4 has no such status (AdverseEvent), if a timeline was replaced without the fact, or if the "
+    "person has been erased."
 )
 _ABOUT_VERSIONS = (
-    "Every version of the resource, newest first: all that was ever asserted of the fact, with the revision that "
-    "stored it. One that had been superseded before it came has the tag `late`; it never stood."
+    "Every version of the resource, newest first: all statements of the fact, each with the revision that stored it. "
+    "A version that arrived after a newer one has the tag `late`; it was never the current version."
 )
 for _type in SEARCHES:
     _home = f"/fhir/{{study}}/{_type}/{{id}}"
@@ -176,7 +178,7 @@ for _type in SEARCHES:
     )
     router.add_api_route(
         f"{_home}/_history",
-        _historian(_type),
+        _history_reader(_type),
         methods=["GET"],
         operation_id=f"fhirHistoryOf{_type}",
         summary=f"List the versions of a resource {_type}",
@@ -189,12 +191,12 @@ for _type in SEARCHES:
         methods=["GET"],
         operation_id=f"fhirReadVersionOf{_type}",
         summary=f"Read a version of a resource {_type}",
-        description="The resource as it was in one of its versions.",
+        description="One version of the resource.",
         responses=_READ,
     )
 
 
-def _searcher(resource: ResourceType, model: type[PageSearch]) -> Callable[..., Response]:
+def _form_search(resource: SupportedType, model: type[PageSearch]) -> Callable[..., Response]:
     def search_by_form(
         request: Request, study: StudyId, state: State, body: FormBody, now: Now, presentation: Shown
     ) -> Response:
@@ -205,9 +207,9 @@ def _searcher(resource: ResourceType, model: type[PageSearch]) -> Callable[..., 
 
 
 def _page(
-    request: Request, state: AppState, study: str, resource: ResourceType, asked: PageSearch, now: int
+    request: Request, state: AppState, study: str, resource: SupportedType, query: PageSearch, now: int
 ) -> Response:
-    return Response(written(answer(request, state, study, resource, asked, now)), media_type=FHIR_JSON)
+    return Response(written(search_page(request, state, study, resource, query, now)), media_type=FHIR_JSON)
 
 
 def _of_form(body: bytes, model: type[Search]) -> Search:
@@ -239,13 +241,15 @@ def _of_form(body: bytes, model: type[Search]) -> Search:
 
 _FOUND: Responses = {
     200: answers_fhir(
-        "A page of what was found. All pages of a walk are of one revision, whatever is posted meanwhile.", FhirBundle
+        "A page of resources. All pages of a search come from one revision, even if data are stored meanwhile.",
+        FhirBundle,
     ),
     **refuses_fhir(NotFound, Erased, Conflict, MalformedDocument),
 }
 _ABOUT_SEARCHING = (
-    "What stands and meets every parameter, in a fixed order. What is withdrawn is left out unless `status` asks for "
-    "it. Parameters that are not listed, `_sort` among them, are refused. The link `next` leads to the next page."
+    "The current resources that meet every parameter, in a fixed order. Withdrawn resources are left out unless "
+    "`status` names their status. Other parameters, such as `_sort`, are refused. The link `next` leads to the next "
+    "page."
 )
 
 
@@ -257,10 +261,10 @@ _ABOUT_SEARCHING = (
     responses=_FOUND,
 )
 def search_patients(
-    request: Request, study: StudyId, state: State, now: Now, asked: Annotated[PatientSearch, Query()]
+    request: Request, study: StudyId, state: State, now: Now, query: Annotated[PatientSearch, Query()]
 ) -> Response:
     """Patients."""
-    return _page(request, state, study, "Patient", asked, now)
+    return _page(request, state, study, "Patient", query, now)
 
 
 @router.get(
@@ -271,10 +275,10 @@ def search_patients(
     responses=_FOUND,
 )
 def search_observations(
-    request: Request, study: StudyId, state: State, now: Now, asked: Annotated[ObservationSearch, Query()]
+    request: Request, study: StudyId, state: State, now: Now, query: Annotated[ObservationSearch, Query()]
 ) -> Response:
     """Laboratory results, then assessments."""
-    return _page(request, state, study, "Observation", asked, now)
+    return _page(request, state, study, "Observation", query, now)
 
 
 @router.get(
@@ -285,10 +289,10 @@ def search_observations(
     responses=_FOUND,
 )
 def search_administrations(
-    request: Request, study: StudyId, state: State, now: Now, asked: Annotated[MedicationAdministrationSearch, Query()]
+    request: Request, study: StudyId, state: State, now: Now, query: Annotated[MedicationAdministrationSearch, Query()]
 ) -> Response:
     """Infusions."""
-    return _page(request, state, study, "MedicationAdministration", asked, now)
+    return _page(request, state, study, "MedicationAdministration", query, now)
 
 
 @router.get(
@@ -299,21 +303,21 @@ def search_administrations(
     responses=_FOUND,
 )
 def search_events(
-    request: Request, study: StudyId, state: State, now: Now, asked: Annotated[AdverseEventSearch, Query()]
+    request: Request, study: StudyId, state: State, now: Now, query: Annotated[AdverseEventSearch, Query()]
 ) -> Response:
     """Adverse events."""
-    return _page(request, state, study, "AdverseEvent", asked, now)
+    return _page(request, state, study, "AdverseEvent", query, now)
 
 
 for _type, _model in SEARCHES.items():
     router.add_api_route(
         f"/fhir/{{study}}/{_type}/_search",
-        _searcher(_type, _model),
+        _form_search(_type, _model),
         methods=["POST"],
         operation_id=f"fhirSearch{_type}ByForm",
         summary=f"Search resources {_type} by a form",
-        description="The same search with its parameters in the body, so that a hospital's numbers stay out of "
-        "addresses and of the logs that hold them. " + _ABOUT_SEARCHING,
+        description="The same search with its parameters in the body, so that a hospital's identifiers do not "
+        "appear in addresses and logs. " + _ABOUT_SEARCHING,
         openapi_extra=reads({FORM: reference(_model)}, "The search parameters."),
         responses={**_FOUND, **refuses_fhir(NotFound, Erased, Conflict, reading=True)},
     )

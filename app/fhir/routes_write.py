@@ -1,19 +1,16 @@
-"""Writing by FHIR: bundles and single resources are stored, and the answer says of each whether it was.
+"""Writing by FHIR: the addresses that store bundles and single resources or withdraw them, and their answers.
 
-A location, an ETag and a body always carry the identifier that this service gave a resource; only where the client has
-just named it in the address of a PUT does the body repeat that name. Addresses are never made of a client's names.
+A location and a body have the identifier that this service gave the resource. Only the answer to a PUT has the id of
+the address in its body. A location never contains a client id.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
-from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, cast, get_args
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic_core import to_json
 
 from app.errors import (
     Conflict,
@@ -27,28 +24,28 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.fhir import submit
+from app.fhir.capability_statement import FACT_TYPES
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, reads_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON, SKIPPED_SYSTEM, issue, outcome, refused
 from app.fhir.read_patient import identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
-from app.fhir.routes_read import LogicalId
+from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import Presentation
 from app.fhir.submit import BundleResult, Disposition, EntryResult
-from app.fhir.write_resources import resource_of
+from app.fhir.write_resources import etag_of, resource_of
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId
 from app.http.openapi import JSON, Responses
 from app.http.problems import allowed_methods
-from app.http.responses import address
+from app.http.responses import address, written
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Skipped
-from app.timeline.resource import ResourceType, StoredResource
-from app.timeline.times import EPOCH, instant_text
+from app.timeline.resource import StoredResource, SupportedType
+from app.timeline.times import instant_text
 
 router = APIRouter(tags=["fhir"])
 
 Return = Literal["minimal", "representation", "OperationOutcome"]
-TYPES: tuple[ResourceType, ...] = get_args(ResourceType)
-WITHDRAWN_BY_DELETE: tuple[ResourceType, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
+TYPES: tuple[SupportedType, ...] = get_args(SupportedType)
 _MEDIA_TYPE = re.compile(
     r'application/(fhir\+)?json(?: *; *(?:charset="?utf-8"?|fhirVersion="?4\.0(?:\.1)?"?))*', re.IGNORECASE
 )
@@ -70,7 +67,7 @@ _WHY_SKIPPED: dict[Skipped, str] = {
 
 
 async def _fhir_body(request: Request) -> bytes:
-    """The bytes of the body, if it is JSON and not encoded."""
+    """The bytes of the body. Raises `UnsupportedMediaType` if it is not FHIR R4 as JSON, or has a content coding."""
     accepted = {"Accept-Post": f"{FHIR_JSON}, {JSON}", "Accept": f"{FHIR_JSON}, {JSON}"}
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType(
@@ -78,7 +75,9 @@ async def _fhir_body(request: Request) -> bytes:
         )
     given = request.headers.getlist("content-type")
     if len(given) != 1 or _MEDIA_TYPE.fullmatch(given[0].strip()) is None:
-        raise UnsupportedMediaType(f"Content-Type must be {FHIR_JSON} or {JSON}, of FHIR R4.", headers=accepted)
+        raise UnsupportedMediaType(
+            f"Content-Type must be {FHIR_JSON} or {JSON}; a fhirVersion must be 4.0.", headers=accepted
+        )
     return await request.body()
 
 
@@ -89,8 +88,8 @@ Prefer = Annotated[
     Header(
         alias="Prefer",
         max_length=200,
-        description="`return=minimal`, `return=representation` (the resource as it stands, the default for single "
-        "resources) or `return=OperationOutcome`. For bundles, `minimal` is the default.",
+        description="`return=minimal` (the default for bundles), `return=representation` (the current resource, the "
+        "default for single resources) or `return=OperationOutcome`.",
         examples=["return=minimal"],
     ),
 ]
@@ -99,17 +98,17 @@ IfNoneExist = Annotated[
     Header(
         alias="If-None-Exist",
         max_length=1_000,
-        description="`identifier=system|value`: create only if no resource has this identifier; one that has is "
-        "answered with 200 and nothing is stored, several with 412. A laboratory gives one accession number to many "
-        "results, and another laboratory to another patient, so the patient and the code in the body are part of what "
-        "is looked for. The address of the search may stand before it (`Observation?identifier=...`).",
+        description="`identifier=system|value`: create the resource only if no resource has this identifier. If one "
+        "has it, the answer is 200 with that resource and nothing is stored; if several have it, 412. The patient and "
+        "the code in the body must match, too, because a laboratory gives one accession number to many results and "
+        "another laboratory may give it to another patient. `Observation?identifier=...` is accepted as well.",
         examples=["identifier=urn:oid:1.2.3.4|acc-77"],
     ),
 ]
 
 _STORED: Responses = {
     200: answers_fhir(
-        "What stands: nothing was new, or it is a new version. An OperationOutcome where nothing of it is kept.",
+        "The current resource: unchanged, or a new version. An OperationOutcome if the resource is not stored.",
         FhirResource,
         "ETag",
         "Location",
@@ -125,7 +124,7 @@ _STORED: Responses = {
     summary="Store a bundle",
     openapi_extra=reads_fhir(FhirBundle, "A Bundle of type `transaction`, `batch` or `collection`."),
     responses={
-        200: answers_fhir("What became of each entry, in the order in which they were sent.", FhirBundle),
+        200: answers_fhir("The outcome of each entry, in the order in which they were sent.", FhirBundle),
         **refuses_fhir(NotFound, MethodNotAllowed, Conflict, Erased, PreconditionFailed, reading=True),
     },
 )
@@ -138,21 +137,21 @@ def post_bundle(
     presentation: Format,
     prefer: Prefer = None,
 ) -> Response:
-    """Store a bundle. A `transaction` is one revision or, if anything is wrong with any entry, nothing; so is a
-    `collection`, whose entries are all merged. Each entry of a `batch` stands for itself. Two entries must not give
-    one identifier to two resources, nor one delete what another one puts.
+    """Store a bundle. A `transaction` is stored as one revision; if any entry is faulty, nothing is stored. The same
+    holds for a `collection`, whose entries are all merged. Each entry of a `batch` is stored or refused by itself. Two
+    entries must not give one identifier to two resources, and one must not delete what another one stores.
 
-    POST, PUT and DELETE are served, in any order of the entries. GET and PATCH are not: they refuse a transaction, and
-    in a batch they are answered 405. What is not kept (other resources, other codes) is no error: its entry is answered
-    200 with an OperationOutcome that says why, and the first of these counts all of them. The request may be sent
-    again.
+    POST, PUT and DELETE are supported, in any order. GET and PATCH are not supported: a transaction with one of them is
+    refused, and in a batch the entry is answered 405. An entry that is not stored (another resource type, another code)
+    is not an error: it is answered 200 with an OperationOutcome that gives the reason. The first of these outcomes also
+    gives their number. The request may be sent again.
     """
     del request, presentation
-    taken = submit.take_bundle(state.database, study, body, secret=state.settings.secret, now=now)
-    return _fhir(_answer_to_bundle(taken, _wanted(prefer, "minimal")))
+    result = submit.store_bundle(state.database, study, body, secret=state.settings.secret, now=now)
+    return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal")))
 
 
-def _create(resource: ResourceType) -> Callable[..., Response]:
+def _create(resource: SupportedType) -> Callable[..., Response]:
     def create(
         request: Request,
         study: StudyId,
@@ -164,18 +163,18 @@ def _create(resource: ResourceType) -> Callable[..., Response]:
         prefer: Prefer = None,
     ) -> Response:
         del presentation
-        wanted = None if if_none_exist is None else _condition(if_none_exist, resource)
-        if if_none_exist is not None and wanted is None:
+        identifier = None if if_none_exist is None else _condition(if_none_exist, resource)
+        if if_none_exist is not None and identifier is None:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED)])
         result = submit.create(
-            state.database, study, resource, body, if_none_exist=wanted, secret=state.settings.secret, now=now
+            state.database, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now
         )
         return _answer(request, study, result, prefer)
 
     return create
 
 
-def _update(resource: ResourceType) -> Callable[..., Response]:
+def _update(resource: SupportedType) -> Callable[..., Response]:
     def update(
         request: Request,
         study: StudyId,
@@ -205,7 +204,7 @@ def _update(resource: ResourceType) -> Callable[..., Response]:
     return update
 
 
-def _withdraw(resource: ResourceType) -> Callable[..., Response]:
+def _withdraw(resource: SupportedType) -> Callable[..., Response]:
     def withdraw(
         study: StudyId,
         logical_id: LogicalId,
@@ -224,22 +223,22 @@ def _withdraw(resource: ResourceType) -> Callable[..., Response]:
 
 
 _CREATED_ONCE = (
-    "A resource with an identifier (or, without one, the same patient, code and time) that is known is a correction or "
-    "a repetition: it is answered 200 with the location of the resource, and the request may be sent again."
+    "Store a resource. If its identifier (or, without one, its patient, code and time) is known, it is a correction "
+    "or a repetition: the answer is 200 with the location of the resource. The request may be sent again."
 )
 _UPDATED = (
-    "Store a resource under an identifier: the one that this service gave it, or one of the client's own, by which it "
-    "can be read and referred to from then on. Patient, code and the sender's identifier of a resource cannot be "
-    "changed; a resource without an identifier takes over that of what it updates. If-Match with the ETag of the "
-    "version that was read refuses to overwrite a newer one, and so does a lower `meta.versionId` of a resource that "
-    "goes by this service's identifier; `If-None-Match: *` refuses to overwrite any. What is not kept is refused where "
-    "it would take the place of what is: the old result would stand in silence. Of two versions with `issued` the "
-    "later one stands, whatever their order."
+    "Store a resource under an identifier: the one that this service gave, or a client id, by which it can then be "
+    "read and referred to. The patient, the code and the sender's identifier of a resource cannot be changed; a "
+    "resource without an identifier keeps the stored one. Send If-Match with the ETag of the version that was read, "
+    "so that a newer version is not overwritten but answered 412. Under this service's identifier, a change with a "
+    "lower `meta.versionId` than that of the current version is answered 409. With `If-None-Match: *` an existing "
+    "resource is answered 412. Content that is not stored (another code, another kind of value) cannot replace a "
+    "stored resource and is refused. Of two versions with `issued` the later one is current, whatever their order."
 )
 _WITHDRAWN = (
-    "Withdraw a resource, as if it came again as entered in error: analyses do not see it, its history stays. A panel "
-    "is withdrawn as a whole under the identifier that its client gave it. For AdverseEvent this is the one way, as R4 "
-    "has no status for it. To do it again changes nothing."
+    "Withdraw a resource, as if it were sent again as entered in error: analyses do not use it, its history remains. "
+    "A panel is withdrawn as a whole under its client id. An AdverseEvent can be withdrawn only in this way, because "
+    "R4 has no status for it. A repeated request changes nothing."
 )
 for _type in TYPES:
     router.add_api_route(
@@ -262,7 +261,7 @@ for _type in TYPES:
         openapi_extra=reads_fhir(FhirResource, f"The {_type}, with the identifier of the address as its `id`."),
         responses={**_STORED, **refuses_fhir(NotFound, Conflict, Erased, PreconditionFailed, reading=True)},
     )
-for _type in WITHDRAWN_BY_DELETE:
+for _type in FACT_TYPES:
     router.add_api_route(
         f"/fhir/{{study}}/{_type}/{{id}}",
         _withdraw(_type),
@@ -278,76 +277,72 @@ for _type in WITHDRAWN_BY_DELETE:
 
 @router.delete("/fhir/{study}/Patient/{id}", include_in_schema=False)
 def refuse_to_delete_a_patient(request: Request) -> Response:
-    """Erasing a person cannot be undone and is asked for in so many words, at an address of its own."""
+    """Refuse: erasing a person cannot be undone, and has its own address."""
     allowed = [method for method in allowed_methods(request) if method != "DELETE"]
     raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed)})
 
 
-def _condition(searched: str, resource: ResourceType) -> Identifier | None:
-    """The identifier that If-None-Exist searches for; some clients write the search with its address before it."""
+def _condition(searched: str, resource: SupportedType) -> Identifier | None:
+    """The identifier in If-None-Exist; some clients write the address of the search before it."""
     address_of, mark, query = searched.partition("?")
     if mark and (not address_of or address_of.rpartition("/")[2] == resource):
         return identifier_searched(query)
     return identifier_searched(searched)
 
 
-def _wanted(prefer: str | None, usual: Return) -> Return:
-    found = _RETURN.search(prefer or "")
-    return usual if found is None else cast(Return, found[1])
+def _preferred_return(prefer: str | None, usual: Return) -> Return:
+    match = _RETURN.search(prefer or "")
+    return usual if match is None else cast(Return, match[1])
 
 
 def _fhir(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(to_json(document, indent=2) + b"\n", status, headers, FHIR_JSON)
+    return Response(written(document), status, headers, FHIR_JSON)
 
 
 def _answer(request: Request, study: str, result: EntryResult, prefer: str | None, name: str | None = None) -> Response:
-    """The answer to a single resource that was sent; `name` is what its client calls it in the address."""
-    wanted = _wanted(prefer, "representation")
-    found = result.stored
-    if found is None:
+    """The answer to a single resource that was sent; `name` is its id in the address of a PUT."""
+    preferred = _preferred_return(prefer, "representation")
+    stored = result.stored
+    if stored is None:
         return _fhir(outcome(_issues(result)))
-    headers = {
-        "Location": address(request, f"/fhir/{study}/{_location(found)}"),
-        "ETag": f'W/"{found.version}"',
-        "Last-Modified": format_datetime(EPOCH + timedelta(microseconds=found.received_at), usegmt=True),
-    }
+    headers = {"Location": address(request, f"/fhir/{study}/{_location(stored)}"), **version_headers(stored)}
     status = _STATUS[result.disposition]
-    if wanted == "minimal":
+    if preferred == "minimal":
         return Response(status_code=status, headers=headers)
-    if wanted == "OperationOutcome" or found.gone:
+    if preferred == "OperationOutcome" or stored.gone:
         return _fhir(outcome(_issues(result)), status, headers)
-    return _fhir(resource_of(found, name), status, headers)
+    return _fhir(resource_of(stored, name), status, headers)
 
 
-def _answer_to_bundle(taken: BundleResult, wanted: Return) -> dict[str, Any]:
-    kind = "batch-response" if taken.type == "batch" else "transaction-response"
+def _answer_to_bundle(bundle: BundleResult, preferred: Return) -> dict[str, Any]:
+    kind = "batch-response" if bundle.type == "batch" else "transaction-response"
     document: dict[str, Any] = {"resourceType": "Bundle", "type": kind}
-    entries = [_entry(result, wanted) for result in taken.results]
-    _count_skipped(taken.results, entries)
+    entries = [_entry(result, preferred) for result in bundle.results]
+    _count_skipped(bundle.results, entries)
     return document | {"entry": entries} if entries else document
 
 
-def _entry(result: EntryResult, wanted: Return) -> dict[str, Any]:
-    """What became of one entry; there is an outcome where there is something to say, or where it was asked for."""
+def _entry(result: EntryResult, preferred: Return) -> dict[str, Any]:
+    """The answer for one entry; with an OperationOutcome if there is no resource or the client prefers one."""
     if result.error is not None:
         return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
     response: dict[str, Any] = {"status": _phrase(_STATUS[result.disposition])}
-    found = result.stored
-    if found is not None:
+    stored = result.stored
+    if stored is not None:
         response |= {
-            "location": _location(found),
-            "etag": f'W/"{found.version}"',
-            "lastModified": instant_text(found.received_at),
+            "location": _location(stored),
+            "etag": etag_of(stored),
+            "lastModified": instant_text(stored.received_at),
         }
-    if found is None or wanted == "OperationOutcome":
+    if stored is None or preferred == "OperationOutcome":
         response["outcome"] = outcome(_issues(result))
-    if found is not None and wanted == "representation" and not found.gone:
-        return {"resource": resource_of(found), "response": response}
+    if stored is not None and preferred == "representation" and not stored.gone:
+        return {"resource": resource_of(stored), "response": response}
     return {"response": response}
 
 
 def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str, Any]]) -> None:
-    """Add to the first outcome that says that something is not kept how many there are of the kind in the bundle."""
+    """Add the number of skipped entries in the bundle, by reason, to the outcome of the first of them."""
     skipped = [place for place, result in enumerate(results) if result.disposition == "skipped"]
     if skipped:
         reasons = Counter(results[place].entry.skipped or "value" for place in skipped)
@@ -371,8 +366,8 @@ def _issues(result: EntryResult) -> list[dict[str, Any]]:
     return [issue("information", "informational", _TEXT[result.disposition])]
 
 
-def _location(found: StoredResource) -> str:
-    return f"{found.type}/{found.id}/_history/{found.version}"
+def _location(stored: StoredResource) -> str:
+    return f"{stored.type}/{stored.id}/_history/{stored.version}"
 
 
 def _phrase(status: int) -> str:

@@ -1,4 +1,4 @@
-"""What a search asks for, in the words of the store: codes resolved, patients found, numbers replaced at the door."""
+"""Turning search parameters into criteria of the store: codes are resolved, patients looked up, numbers replaced."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,34 +18,34 @@ from app.store.resource_search import Bound, Criteria, Number
 from app.store.snapshot import StudyAt
 from app.store.studies import Study
 from app.submission import feeds
-from app.timeline.resource import SUBJECT_SYSTEM, ResourceType, read_logical_id
+from app.timeline.resource import SUBJECT_SYSTEM, SupportedType, read_logical_id
 from app.timeline.vocabulary import KNOWN, STATUSES, SYSTEMS
 
 MOST_VALUES = 50
-"""Values behind one parameter."""
+"""The greatest number of values of one parameter."""
 MOST_TIMES = 10
-"""How often a parameter that asks for a time may be given."""
+"""How often a date parameter may be given."""
 IDENTIFYING = ("identifier", "patient_identifier", "subject_identifier")
-"""Fields whose values are numbers of a hospital: no address that we make repeats them."""
+"""Fields whose values are identifiers of a hospital: no link in an answer repeats them."""
 _COMMA = re.compile(r"(?<!\\),")
 _BAR = re.compile(r"(?<!\\)\|")
 _ESCAPED = re.compile(r"\\([,|$\\])")
 _PSEUDONYM = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _NEVER_KEPT = frozenset({"registered", "unknown", "on-hold", "stopped"})
-"""Statuses of R4 that no resource of ours has."""
+"""Statuses of R4 that no stored resource has."""
 
 
 class Token(NamedTuple):
-    """A `system|code`; a system of `None` was not named, one of "" must be absent, a code of "" may be any."""
+    """A `system|code`. System: `None` if not given, "" if it must be absent. Code: "" means any code."""
 
     system: str | None
     code: str
 
 
 @dataclass(frozen=True)
-class Searched:
-    """The study that is searched, and what is needed of its feeds: nothing at all unless a hospital's number is named,
-    so that a service without a secret can be searched.
+class SearchedStudy:
+    """The study that is searched. Its feed is read only if a search names a hospital's number, so that a service
+    without a secret can be searched.
     """
 
     study: StudyAt
@@ -54,40 +54,40 @@ class Searched:
 
     @cached_property
     def feed(self) -> Feed:
-        """The feed of the study. Raises `Conflict` where numbers are replaced and there is no secret, or another."""
+        """The feed of the study. Raises `Conflict` if numbers are replaced and the secret is missing or another one."""
         return feeds.feed(self.study.declared, self.study.pseudonyms_made_with(), self.secret, self.now)
 
     @cached_property
     def can_replace(self) -> bool:
-        """Whether the numbers of feeds can be looked up."""
+        """Whether the service has the secret that it needs to look up a hospital's numbers."""
         try:
             return self.feed is not None
         except Conflict:
             return False
 
     def subject(self, reference: str) -> str | None:
-        """The subject identifier of the patient whom a reference (`P01`, `Patient/P01`) leads to."""
+        """The subject identifier of the patient of a reference (`P01`, `Patient/P01`), if the study has one."""
         name = reference.rpartition("Patient/")[2]
         if self.study.knows(name):
             return name
         found = self.client_id("Patient", name)
         return None if found is None else found.patient
 
-    def client_id(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
-        """What a client's own id of a resource names; nothing where it is a patient's identifier with us, for that is
-        how our own answers refer to this patient.
+    def client_id(self, resource: SupportedType, name: str) -> client_ids.ClientId | None:
+        """The resource with this client id. A subject identifier is not a client id, because our own answers refer to
+        patients by it.
         """
         if (resource == "Patient" and self.study.knows(name)) or not self.can_replace:
             return None
         return self.study.client_id(resource, self.feed.pseudonyms.alias(resource, name))
 
 
-def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -> Criteria:
-    """The criteria of a search. Raises `InvalidDocument` with every parameter that cannot be read."""
+def criteria_of(searched: SearchedStudy, resource: SupportedType, query: PageSearch) -> Criteria:
+    """The criteria of a search. Raises `InvalidDocument` with a fault for each parameter that cannot be read."""
     faults: list[Fault] = []
-    dates = [each for name in TIMES for each in _bounds(asked, name, faults)]
-    updated = _bounds(asked, "last_updated", faults, of_instants=True)
-    names = {name: _values(asked, name, faults) for name in _LISTED}
+    dates = [each for name in TIMES for each in _bounds(query, name, faults)]
+    updated = _bounds(query, "last_updated", faults, of_instants=True)
+    names = {name: _values(query, name, faults) for name in _LISTED}
     statuses = _statuses(resource, names["status"], faults)
     if faults:
         raise InvalidDocument(faults=faults)
@@ -102,7 +102,7 @@ def criteria_of(searched: Searched, resource: ResourceType, asked: PageSearch) -
         resource,
         patients=None if people is None else tuple(sorted(people)),
         ids=None if ids is None else tuple(sorted(ids)),
-        codes=None if names["code"] is None else _words(searched.study.declared, names["code"]),
+        codes=None if names["code"] is None else _words_of(searched.study.declared, names["code"]),
         statuses=statuses,
         numbers=numbers,
         dates=tuple(dates),
@@ -114,52 +114,52 @@ _REFERRING = ("patient", "subject", "subject_patient")
 _LISTED = ("ids", "code", "status", *_REFERRING, *IDENTIFYING)
 
 
-def alias_of(asked: PageSearch, name: str) -> str:
-    """The name of a parameter as a client writes it."""
-    return type(asked).model_fields[name].alias or name
+def alias_of(query: PageSearch, name: str) -> str:
+    """The name of a parameter in an address."""
+    return type(query).model_fields[name].alias or name
 
 
-def _values(asked: PageSearch, name: str, faults: list[Fault]) -> list[str] | None:
-    """The values behind a parameter, any of which may be met; `None` where it was not given."""
-    text: str | None = getattr(asked, name, None)
+def _values(query: PageSearch, name: str, faults: list[Fault]) -> list[str] | None:
+    """The comma-separated values of a parameter, of which one must be met; `None` if it was not given."""
+    text: str | None = getattr(query, name, None)
     if text is None:
         return None
     values = [value for part in _COMMA.split(text) if (value := part.strip())]
     if not values or "\0" in text:
-        faults.append(Fault(f"/query/{alias_of(asked, name)}", FaultCode.BAD_TEXT))
+        faults.append(Fault(f"/query/{alias_of(query, name)}", FaultCode.BAD_TEXT))
     if len(values) > MOST_VALUES:
-        faults.append(Fault(f"/query/{alias_of(asked, name)}", FaultCode.TOO_MANY, f"At most {MOST_VALUES} values."))
+        faults.append(Fault(f"/query/{alias_of(query, name)}", FaultCode.TOO_MANY, f"At most {MOST_VALUES} values."))
     return values
 
 
-def _bounds(asked: PageSearch, name: str, faults: list[Fault], *, of_instants: bool = False) -> list[Bound]:
-    texts: list[str] = getattr(asked, name, [])
-    at = f"/query/{alias_of(asked, name)}" if texts else ""
+def _bounds(query: PageSearch, name: str, faults: list[Fault], *, of_instants: bool = False) -> list[Bound]:
+    texts: list[str] = getattr(query, name, [])
+    at = f"/query/{alias_of(query, name)}" if texts else ""
     if len(texts) > MOST_TIMES:
-        faults.append(Fault(at, FaultCode.TOO_MANY, f"At most {MOST_TIMES} of them."))
+        faults.append(Fault(at, FaultCode.TOO_MANY, f"At most {MOST_TIMES} times."))
     read = [bound(text, of_instants=of_instants) for text in texts[:MOST_TIMES]]
     faults += [Fault(at, each, _DATES) for each in read if isinstance(each, FaultCode)]
     return [each for each in read if not isinstance(each, FaultCode)]
 
 
 _DATES = (
-    "A date of a search is a year, month, day or time with its offset, after one of the prefixes eq, ne, gt, lt, ge, "
-    "le, sa, eb or none; several are several parameters."
+    "A date of a search is a year, month, day, or time with offset. A prefix eq, ne, gt, lt, ge, le, sa or eb may come "
+    "first. For several dates, repeat the parameter."
 )
 
 
-def _statuses(resource: ResourceType, words: list[str] | None, faults: list[Fault]) -> tuple[str, ...] | None:
+def _statuses(resource: SupportedType, words: list[str] | None, faults: list[Fault]) -> tuple[str, ...] | None:
     if words is None:
         return None
-    of = ADMINISTRATION_STATUS if resource == "MedicationAdministration" else {status: status for status in STATUSES}
-    asked = {_token(word).code for word in words}
-    if not asked <= _NEVER_KEPT.union(of.values()):
+    names = ADMINISTRATION_STATUS if resource == "MedicationAdministration" else {name: name for name in STATUSES}
+    codes = {_token(word).code for word in words}
+    if not codes <= _NEVER_KEPT.union(names.values()):
         faults.append(Fault("/query/status", FaultCode.UNKNOWN_VALUE))
-    return tuple(ours for ours, theirs in of.items() if theirs in asked)
+    return tuple(ours for ours, theirs in names.items() if theirs in codes)
 
 
-def _people(searched: Searched, names: dict[str, list[str] | None]) -> set[str] | None:
-    """The subject identifiers of the patients that are named, who must meet every parameter that names any."""
+def _people(searched: SearchedStudy, names: dict[str, list[str] | None]) -> set[str] | None:
+    """The subject identifiers of the patients that meet every parameter about patients; `None` if there is none."""
     people: set[str] | None = None
     for name in _REFERRING:
         named = names[name]
@@ -172,16 +172,16 @@ def _people(searched: Searched, names: dict[str, list[str] | None]) -> set[str] 
     return people
 
 
-def _both(one: set[str] | None, other: set[str] | None) -> set[str] | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one & other
+def _both(first: set[str] | None, second: set[str] | None) -> set[str] | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
 
 
-def _identified(searched: Searched, values: Iterable[str]) -> set[str]:
-    """The subject identifiers of those whom a hospital knows by these identifiers, or we by our own.
+def _identified(searched: SearchedStudy, values: Iterable[str]) -> set[str]:
+    """The subject identifiers of the patients with these identifiers: a hospital's, or our own.
 
-    Raises `Conflict` where a hospital's identifier is named and cannot be replaced.
+    Raises `Conflict` if a hospital's identifier is named and cannot be replaced.
     """
     found = set()
     for token in map(_token, values):
@@ -194,9 +194,10 @@ def _identified(searched: Searched, values: Iterable[str]) -> set[str]:
 
 
 def _number(feed: Feed, token: Token) -> Number:
-    """A sender's number as it is kept; one that looks as if it had been read from a resource may be kept as it is.
+    """A sender's number as it is stored. A number that looks like a pseudonym may come from one of our answers, so it
+    is searched unchanged, too.
 
-    What a hospital's number was is forgotten here: criteria travel in the links to further pages.
+    The criteria are part of the links to further pages. They hold the stored number only, not a hospital's.
     """
     source = as_source(token.system) if token.system else None
     kept = feed.pseudonyms.number(source, token.code)
@@ -206,8 +207,8 @@ def _number(feed: Feed, token: Token) -> Number:
     return Number(source, tuple(sorted(ids)) if token.code else None, without_source=token.system == "")
 
 
-def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> set[str]:
-    """Identifiers of resources, those that clients gave them turned into ours, those that nobody knows left out."""
+def _ids(searched: SearchedStudy, resource: SupportedType, names: Iterable[str]) -> set[str]:
+    """Our identifiers of the resources with these ids or client ids; unknown ids are left out."""
     found = set()
     for name in names:
         alias = searched.client_id(resource, name)
@@ -219,19 +220,19 @@ def _ids(searched: Searched, resource: ResourceType, names: Iterable[str]) -> se
 
 
 def logical_id_of(alias: client_ids.ClientId) -> str:
-    """Our own identifier of the resource that an alias names."""
+    """Our own identifier of the resource with a client id."""
     if alias.kind is None or alias.identity is None:
         return alias.patient
     return resources.logical_id(alias.patient_key, alias.kind, alias.identity)
 
 
-def _words(study: Study, values: Iterable[str]) -> tuple[str, ...]:
-    """Our words for codes; one that is nothing we keep is none, so that a search for it finds nothing."""
+def _words_of(study: Study, values: Iterable[str]) -> tuple[str, ...]:
+    """Our codes for these codes. An unknown code has none, so a search for it finds nothing."""
     return tuple(sorted({word for value in values for word in _meanings(study, _token(value))}))
 
 
 def _meanings(study: Study, token: Token) -> Iterator[str]:
-    """The words that a code stands for: without a system those of every system that has the code."""
+    """Our codes for a code; without a system, those of every system that has the code."""
     named = None if token.system is None else SYSTEMS.get(token.system, token.system)
     for (system, code), word in KNOWN.items():
         if token.code in {"", code} and named in {None, system}:

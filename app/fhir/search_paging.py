@@ -1,7 +1,7 @@
-"""Searches a page at a time: every page of a walk is answered from the revision at which the walk began.
+"""The pages of a search: every page is answered from the revision of the first page.
 
-The link to the next page holds the whole question as the store understands it, signed, and nothing of what was sent: a
-hospital's number that was searched for stands in no address that we make.
+The link to the next page has a signed cursor with the criteria of the store, and not the parameters that were sent, so
+that a hospital's number never appears in a link of an answer.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from fastapi import Request
 from pydantic import TypeAdapter
 
 from app.errors import Fault, FaultCode, InvalidDocument
-from app.fhir.search import IDENTIFYING, Searched, alias_of, criteria_of
+from app.fhir.search import IDENTIFYING, SearchedStudy, alias_of, criteria_of
 from app.fhir.search_parameters import PageSearch
 from app.fhir.write_resources import searchset
 from app.http.responses import Cursors, address
@@ -20,17 +20,17 @@ from app.http.state import AppState
 from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf
 from app.store.snapshot import StudyAt, study_at
-from app.timeline.resource import ResourceType
+from app.timeline.resource import SupportedType
 
 _CRITERIA = TypeAdapter(Criteria)
 _REWRITTEN = frozenset({"patient", "subject", "subject_patient", "ids", "cursor", "format", "pretty"})
 """Fields that the address of a page does not repeat as they were sent."""
-_BESIDE_A_CURSOR = frozenset({"cursor", "format", "pretty"})
+_WITH_A_CURSOR = frozenset({"cursor", "format", "pretty"})
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
-    """Where a search stands: what is asked, at which revision, behind which resource (`None`: at the beginning)."""
+class SearchPosition:
+    """A page of a search: its criteria, revision, size, total, and the resource before it (`None`: the first page)."""
 
     criteria: Criteria
     revision: int
@@ -39,84 +39,92 @@ class Walk:
     after: str | None = None
 
     def cursor(self, cursors: Cursors, study: str) -> str:
-        """The walk as a cursor."""
-        asked = _CRITERIA.dump_json(self.criteria, exclude_defaults=True).decode()
+        """The position as a signed cursor."""
+        criteria = _CRITERIA.dump_json(self.criteria, exclude_defaults=True).decode()
         total = -1 if self.total is None else self.total
-        position: list[str | int] = [asked, self.revision, self.page, total, self.after or ""]
-        return cursors.sign(_question(study, self.criteria.resource), position)
+        parts: list[str | int] = [criteria, self.revision, self.page, total, self.after or ""]
+        return cursors.sign(_question(study, self.criteria.resource), parts)
 
 
-def base_of(request: Request, study: str) -> str:
-    """The address of a study's facade as the client knows it; the Host header has been checked at the door."""
+def facade_address(request: Request, study: str) -> str:
+    """The address of a study's facade, as the client wrote it. The request guard has checked the Host header."""
     return f"{request.url.scheme}://{request.headers['host']}{address(request, f'/fhir/{study}')}"
 
 
-def answer(
-    request: Request, state: AppState, study: str, resource: ResourceType, asked: PageSearch, now: int
+def search_page(
+    request: Request, state: AppState, study: str, resource: SupportedType, query: PageSearch, now: int
 ) -> dict[str, Any]:
-    """The page of a search that is asked for, as a bundle."""
-    going_on = None if asked.cursor is None else _continued(state.cursors, study, resource, asked)
-    with study_at(state.database, study, AS_IT_STANDS if going_on is None else AsOf(going_on.revision)) as searched:
-        walk = going_on or _begun(Searched(searched, state.settings.secret, now), resource, asked)
-        found = searched.search(walk.criteria, after=walk.after, limit=walk.page + 1)
-        total = _total(searched, walk, asked, len(found))
-    here = f"{base_of(request, study)}/{resource}"
-    walk = replace(walk, total=total)
-    links = {"self": _address(here, _said(walk, asked), walk.cursor(state.cursors, study))}
-    if len(found) > walk.page > 0:
-        links["next"] = _address(here, None, replace(walk, after=found[walk.page - 1].id).cursor(state.cursors, study))
+    """A page of a search, as a bundle. Raises `InvalidDocument` for faulty parameters."""
+    continued = None if query.cursor is None else _continue(state.cursors, study, resource, query)
+    with study_at(state.database, study, AS_IT_STANDS if continued is None else AsOf(continued.revision)) as snapshot:
+        position = continued or _begin(SearchedStudy(snapshot, state.settings.secret, now), resource, query)
+        resources = snapshot.search(position.criteria, after=position.after, limit=position.page + 1)
+        total = _total(snapshot, position, query, len(resources))
+    here = f"{facade_address(request, study)}/{resource}"
+    position = replace(position, total=total)
+    links = {"self": _address(here, _parameters(position, query), position.cursor(state.cursors, study))}
+    if len(resources) > position.page > 0:
+        links["next"] = _address(
+            here, None, replace(position, after=resources[position.page - 1].id).cursor(state.cursors, study)
+        )
     return searchset(
-        base_of(request, study), found[: walk.page], links=links, total=total, revision=searched.revision,
-        received_at=searched.received_at,
-    )  # fmt: skip
+        facade_address(request, study),
+        resources[: position.page],
+        links=links,
+        total=total,
+        revision=snapshot.revision,
+        received_at=snapshot.received_at,
+    )
 
 
-def _question(study: str, resource: ResourceType) -> tuple[str, ...]:
+def _question(study: str, resource: SupportedType) -> tuple[str, ...]:
     return ("fhir", study, resource)
 
 
-def _begun(searched: Searched, resource: ResourceType, asked: PageSearch) -> Walk:
-    return Walk(criteria_of(searched, resource, asked), searched.study.revision, asked.count, None)
+def _begin(searched: SearchedStudy, resource: SupportedType, query: PageSearch) -> SearchPosition:
+    return SearchPosition(criteria_of(searched, resource, query), searched.study.revision, query.count, None)
 
 
-def _continued(cursors: Cursors, study: str, resource: ResourceType, asked: PageSearch) -> Walk:
-    given = asked.model_fields_set - _BESIDE_A_CURSOR
+def _continue(cursors: Cursors, study: str, resource: SupportedType, query: PageSearch) -> SearchPosition:
+    given = query.model_fields_set - _WITH_A_CURSOR
     if given:
-        detail = "A cursor says all that is asked; give nothing beside it."
+        detail = "A cursor holds the whole search; send no other parameter with it."
         raise InvalidDocument(
-            faults=[Fault(f"/query/{alias_of(asked, name)}", FaultCode.CONTRADICTION, detail) for name in given]
+            faults=[Fault(f"/query/{alias_of(query, name)}", FaultCode.CONTRADICTION, detail) for name in given]
         )
-    criteria, revision, page, total, after = cursors.read(_question(study, resource), asked.cursor or "")
-    return Walk(_CRITERIA.validate_json(criteria), revision, page, None if total < 0 else total, after or None)
+    criteria, revision, page, total, after = cursors.read(_question(study, resource), query.cursor or "")
+    return SearchPosition(
+        _CRITERIA.validate_json(criteria), revision, page, None if total < 0 else total, after or None
+    )
 
 
-def _total(searched: StudyAt, walk: Walk, asked: PageSearch, found: int) -> int | None:
-    """How many there are in all, where that is cheap to know or was asked for; later pages repeat the first."""
-    if walk.after is not None or walk.total is not None:
-        return walk.total
-    if asked.total == "none":
+def _total(snapshot: StudyAt, position: SearchPosition, query: PageSearch, count: int) -> int | None:
+    """The total, if it is cheap to know or was requested; later pages repeat that of the first page."""
+    if position.after is not None or position.total is not None:
+        return position.total
+    if query.total == "none":
         return None
-    if found <= walk.page and walk.page > 0:
-        return found
-    narrow = walk.criteria.patients is not None or walk.criteria.ids is not None
-    if narrow or asked.total == "accurate" or walk.page == 0:
-        return searched.count(walk.criteria)
+    if count <= position.page and position.page > 0:
+        return count
+    narrow = position.criteria.patients is not None or position.criteria.ids is not None
+    if narrow or query.total == "accurate" or position.page == 0:
+        return snapshot.count(position.criteria)
     return None
 
 
-def _address(here: str, said: list[tuple[str, str]] | None, cursor: str) -> str:
-    asked = [("_cursor", cursor)] if said is None else said
-    return f"{here}?{urlencode(asked)}" if asked else here
+def _address(here: str, parameters: list[tuple[str, str]] | None, cursor: str) -> str:
+    pairs = [("_cursor", cursor)] if parameters is None else parameters
+    return f"{here}?{urlencode(pairs)}" if pairs else here
 
 
-def _said(walk: Walk, asked: PageSearch) -> list[tuple[str, str]] | None:
-    """The parameters of the page as they were understood; `None` where only a cursor can say them."""
-    criteria = walk.criteria
-    if asked.cursor is not None or criteria.numbers is not None or () in {criteria.patients, criteria.ids}:
+def _parameters(position: SearchPosition, query: PageSearch) -> list[tuple[str, str]] | None:
+    """The parameters of the page, with stored identifiers; `None` if only a cursor can hold them."""
+    criteria = position.criteria
+    if query.cursor is not None or criteria.numbers is not None or () in {criteria.patients, criteria.ids}:
         return None
     named = {"patient": criteria.patients, "_id": criteria.ids}
-    said = [(name, ",".join(values)) for name, values in named.items() if values is not None]
-    for name in sorted(asked.model_fields_set - _REWRITTEN - set(IDENTIFYING)):
-        value = getattr(asked, name)
-        said += [(alias_of(asked, name), str(each)) for each in (value if isinstance(value, list) else [value])]
-    return said
+    pairs = [(name, ",".join(values)) for name, values in named.items() if values is not None]
+    for name in sorted(query.model_fields_set - _REWRITTEN - set(IDENTIFYING)):
+        value = getattr(query, name)
+        pairs += [(alias_of(query, name), str(each)) for each in (value if isinstance(value, list) else [value])]
+    return pairs

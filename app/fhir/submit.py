@@ -1,11 +1,12 @@
-"""FHIR R4 messages: their entries are stored as one submission to the ledger, or as one for each of them.
+"""Storing FHIR R4 messages: the entries of a bundle, or one resource that is created, updated or withdrawn.
 
-A transaction and a collection are one revision or nothing. The entries of a batch stand each for itself. What entries
-name is looked up under the lock of the study, in the transaction that stores, so that two clients who create the same
-resource at once make one. Then `resolve_entries` decides without the database.
+A transaction and a collection are stored as one revision, or not at all. The entries of a batch are stored or refused
+one by one. The names in the entries are looked up in the transaction that stores, while the study is locked: two
+clients who create the same resource at the same time make one resource. Then `resolve_entries` decides without the
+database.
 
-FHIR has an order in which the entries of a transaction are processed. Here none is needed: which assertion stands does
-not depend on the order in which they come, and where it would, the transaction contradicts itself and is refused.
+FHIR defines an order for the entries of a transaction. It is not needed here: which assertion is current does not
+depend on their order. If it would, the transaction contradicts itself and is refused.
 """
 
 import json
@@ -27,6 +28,7 @@ from app.errors import (
 from app.fhir.bundle_entries import BundleType, Entry, Request
 from app.fhir.read_bundle import read_bundle, read_resource
 from app.fhir.resolve_entries import (
+    ERASED,
     ResolvedEntry,
     StoredState,
     TypedId,
@@ -49,21 +51,21 @@ from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.resource import ResourceKey, ResourceType, StoredResource
+from app.timeline.resource import ResourceKey, StoredResource, SupportedType
 
 FORMAT = "fhir-r4"
 PARTS = 32
-"""Parts of a panel that are looked up at once."""
+"""How many parts of a panel are looked up at once."""
 
 Disposition = Literal["created", "updated", "unchanged", "deleted", "skipped", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class EntryResult:
-    """What came of an entry: `stored` is the resource as it stands now, `error` why the entry was refused.
+    """The outcome of an entry: `stored` is the current version of the resource, `error` the refusal of the entry.
 
-    `unchanged` says that nothing new stands: it had been stored before, is older than what stands, or a conditional
-    create found it.
+    The disposition is `unchanged` if the same was stored before, if it is older than the current version, or if a
+    conditional create found a resource.
     """
 
     entry: Entry
@@ -74,13 +76,13 @@ class EntryResult:
 
 @dataclass(frozen=True, slots=True)
 class BundleResult:
-    """A bundle and what came of each entry, in the order in which they were sent."""
+    """The outcome of a bundle: the results of its entries, in the order in which they were sent."""
 
     type: BundleType
     results: tuple[EntryResult, ...]
 
 
-def take_bundle(
+def store_bundle(
     database: Database,
     study_id: str,
     body: bytes,
@@ -90,25 +92,25 @@ def take_bundle(
     client: str | None = None,
     pauses: Sequence[float] = (),
 ) -> BundleResult:
-    """Read a bundle and store what it says.
+    """Read a bundle and store it. `pauses` are the seconds between tries while the database is busy.
 
-    Raises what the reader raises, `InvalidDocument` with the faults of all entries of a transaction or collection,
-    and whatever else keeps one of those out. A batch raises only where nothing of it could be tried.
+    Raises what `read_bundle` raises, and for a transaction or collection what `store_entries` raises. A batch raises
+    only if none of its entries could be tried.
     """
     feed = patiently(lambda: read_feed(database, study_id, secret, now), pauses)
     bundle = read_bundle(body, feed)
     if bundle.type == "batch":
-        results = take_each(database, study_id, feed, bundle.entries, client=client, received_at=now, pauses=pauses)
+        results = store_each(database, study_id, feed, bundle.entries, client=client, received_at=now, pauses=pauses)
     else:
         submitter = Submitter(database, study_id, FORMAT, now, feed, client, pauses)
-        results = submitter.commit(lambda transaction: take_entries(transaction, submitter, feed, bundle.entries))
+        results = submitter.commit(lambda transaction: store_entries(transaction, submitter, feed, bundle.entries))
     return BundleResult(bundle.type, tuple(results))
 
 
 def create(
     database: Database,
     study_id: str,
-    resource: ResourceType,
+    resource: SupportedType,
     body: bytes,
     *,
     if_none_exist: Identifier | None = None,
@@ -116,17 +118,17 @@ def create(
     now: int,
     client: str | None = None,
 ) -> EntryResult:
-    """Store a resource, unless one with the identifier `if_none_exist` is stored already."""
+    """Store a resource, unless there is one with the identifier `if_none_exist`. Raises what `store_entries` raises."""
     feed = read_feed(database, study_id, secret, now)
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
     entry = replace(read_resource(body, feed, resource), request=request)
-    return _take_one(database, study_id, feed, entry, client, now)
+    return _store_one(database, study_id, feed, entry, client, now)
 
 
 def update(
     database: Database,
     study_id: str,
-    resource: ResourceType,
+    resource: SupportedType,
     logical_id: str,
     body: bytes,
     *,
@@ -136,10 +138,10 @@ def update(
     now: int,
     client: str | None = None,
 ) -> EntryResult:
-    """Store a resource under the identifier that the address names: ours, or one that the client chose.
+    """Store a resource under the identifier in its address: ours, or a client id.
 
-    Raises `PreconditionFailed` where `if_match` names another version, or where there is a resource and it must be
-    `only_new`; else what `take_entries` raises.
+    Raises `PreconditionFailed` if `if_match` names another version, or if the resource exists and must be `only_new`;
+    `MalformedDocument` if its id is not that of the address; and what `store_entries` raises.
     """
     feed = read_feed(database, study_id, secret, now)
     read = read_resource(body, feed, resource)
@@ -149,13 +151,13 @@ def update(
     request = Request("PUT", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
     based_on = _version_in(body)
     entry = replace(read, request=request)
-    return _take_one(database, study_id, feed, entry, client, now, based_on=based_on, only_new=only_new)
+    return _store_one(database, study_id, feed, entry, client, now, based_on=based_on, only_new=only_new)
 
 
 def withdraw(
     database: Database,
     study_id: str,
-    resource: ResourceType,
+    resource: SupportedType,
     logical_id: str,
     *,
     if_match: str | None = None,
@@ -163,13 +165,13 @@ def withdraw(
     now: int,
     client: str | None = None,
 ) -> EntryResult:
-    """Withdraw a resource, as if it came again as entered in error."""
+    """Withdraw a resource, as if it were sent again as entered in error. Raises what `store_entries` raises."""
     feed = read_feed(database, study_id, secret, now)
     request = Request("DELETE", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
-    return _take_one(database, study_id, feed, Entry(0, resource, resource, request=request), client, now)
+    return _store_one(database, study_id, feed, Entry(0, resource, resource, request=request), client, now)
 
 
-def take_entries(
+def store_entries(
     transaction: Transaction,
     submitter: Submitter,
     feed: Feed,
@@ -179,25 +181,25 @@ def take_entries(
     only_new: bool = False,
     identities: Identities | None = None,
 ) -> list[EntryResult]:
-    """Store entries as one revision, or nothing of any; the results in the order of the entries.
+    """Store entries as one revision, or none of them; the results are in the order of the entries.
 
-    `based_on` is the version that an update by our own identifier says it was read in; `identities` is given where
-    several submissions share a transaction. Raises `InvalidDocument` with the faults of all, `NotFound` where a DELETE
-    names nothing, `PreconditionFailed`, `Conflict` where an update rests on an older version, and `Erased` where one of
-    the persons has been erased. Only a `Conflict` comes after something was written; after the others the transaction
-    is as it was.
+    `based_on` is the `meta.versionId` of an update under our own identifier. `identities` is given if several
+    submissions share a transaction. Raises `InvalidDocument` with the faults of all entries, `NotFound` if a DELETE
+    names no resource, `MethodNotAllowed` for the DELETE of a patient, `PreconditionFailed`, `Conflict` if an update is
+    based on an older version, and `Erased` if a person has been erased. Only `Conflict` is raised after something was
+    written; the other errors leave the transaction unchanged.
     """
-    builder = submitter.builder(transaction)  # locks the study: what is looked up is so when it is stored
+    builder = submitter.builder(transaction)  # locks the study, so that nothing changes between look-up and storing
     stored = _look_up(builder, feed, entries, identities or Identities(transaction))
     resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
-    outcomes = _store(builder, submitter, resolved)
+    outcomes = _store_histories(builder, submitter, resolved)
     keys = [each.key for each in resolved if each.key is not None]
     now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
     results = []
     for each, outcome in zip(resolved, outcomes, strict=True):
         disposition = _disposition(each, outcome)
         if each.outdated and disposition == "updated":
-            raise Conflict("The resource has changed since the version that meta.versionId names; read it again.")
+            raise Conflict("The resource has changed since the version in meta.versionId. Read it again.")
         found = None if each.key is None else now_stored.get(each.key)
         results.append(EntryResult(each.entry, disposition, found))
     client_ids.add(transaction, builder.key, _new_client_ids(resolved, results))
@@ -205,9 +207,9 @@ def take_entries(
 
 
 def _look_up(builder: RevisionBuilder, feed: Feed, entries: Sequence[Entry], identities: Identities) -> StoredState:
-    """All that decides about these entries: first what their names lead to, then how that stands.
+    """Look up what the entries name: first the resources of the names, then their current versions.
 
-    The number of statements does not grow with the entries, but with every few hundred of them.
+    There is no query for each entry, only one for every few hundred.
     """
     connection, study = builder.connection, builder.key
     names = names_in(entries, feed.pseudonyms)
@@ -237,13 +239,13 @@ def _patients(builder: RevisionBuilder) -> list[resources.Patient]:
 def _look_up_parts(
     builder: RevisionBuilder, feed: Feed, entries: Sequence[Entry], named: Mapping[TypedId, ClientId]
 ) -> dict[TypedId, ClientId]:
-    """The parts of panels of which `named` has the first one, `PARTS` of each at once."""
+    """Look up the parts of the panels whose first part is in `named`, `PARTS` of each panel at once."""
     requests = [entry.request for entry in entries if entry.request is not None and may_be_panel(entry)]
     found = dict(named)
     first = 0
     while requests := [request for request in requests if _part(feed, request, first) in found]:
-        wanted = {_part(feed, request, first + i) for request in requests for i in range(1, PARTS + 1)}
-        found |= client_ids.find_all(builder.connection, builder.key, wanted)
+        names = {_part(feed, request, first + i) for request in requests for i in range(1, PARTS + 1)}
+        found |= client_ids.find_all(builder.connection, builder.key, names)
         first += PARTS
     return found
 
@@ -253,7 +255,7 @@ def _part(feed: Feed, request: Request, number: int) -> TypedId:
     return resource, feed.pseudonyms.alias(resource, part_name(request, number))
 
 
-def take_each(
+def store_each(
     database: Database,
     study_id: str,
     feed: Feed,
@@ -263,15 +265,16 @@ def take_each(
     received_at: int,
     pauses: Sequence[float] = (),
 ) -> list[EntryResult]:
-    """Store entries each by itself, as a revision of its own; the refusal of one does not keep the others out.
+    """Store each entry as its own revision; if one is refused, the others are still stored.
 
-    Where the database is busy after a part was stored, the rest is refused as `Busy`: it may be sent again.
+    If the database becomes busy after some entries were stored, the rest is refused as `Busy` and may be sent again.
+    Raises `Busy` if nothing was stored, and `NotFound` for an unknown study.
     """
     submitter = Submitter(database, study_id, FORMAT, received_at, feed, client, pauses)
 
     def store(transaction: Transaction, group: Sequence[Entry]) -> list[EntryResult | ServiceError]:
         identities = Identities(transaction)
-        return [_alone(transaction, submitter, feed, entry, identities) for entry in group]
+        return [_store_alone(transaction, submitter, feed, entry, identities) for entry in group]
 
     outcomes = submitter.each(entries, store)
     return [
@@ -281,13 +284,13 @@ def take_each(
 
 
 def _version_in(body: bytes) -> str | None:
-    """The version that a resource says it was read in, `meta.versionId`; the bytes have been read as JSON before."""
+    """The `meta.versionId` of a resource, if it is a text. The bytes are known to be a JSON object."""
     meta = json.loads(body).get("meta")
     version = meta.get("versionId") if isinstance(meta, dict) else None
     return version if isinstance(version, str) else None
 
 
-def _take_one(
+def _store_one(
     database: Database,
     study_id: str,
     feed: Feed,
@@ -300,19 +303,17 @@ def _take_one(
 ) -> EntryResult:
     submitter = Submitter(database, study_id, FORMAT, now, feed, client)
     return submitter.commit(
-        lambda transaction: take_entries(transaction, submitter, feed, [entry], based_on=based_on, only_new=only_new)
+        lambda transaction: store_entries(transaction, submitter, feed, [entry], based_on=based_on, only_new=only_new)
     )[0]
 
 
-def _alone(
+def _store_alone(
     transaction: Transaction, submitter: Submitter, feed: Feed, entry: Entry, identities: Identities
 ) -> EntryResult:
     if request_of(entry).method == "GET" or any(fault == _unserved(entry) for fault in entry.faults):
-        return EntryResult(
-            entry, "refused", error=MethodNotAllowed("In a bundle only POST, PUT and DELETE are served.")
-        )
+        return EntryResult(entry, "refused", error=MethodNotAllowed("A bundle may hold only POST, PUT and DELETE."))
     try:
-        return take_entries(transaction, submitter, feed, [entry], identities=identities)[0]
+        return store_entries(transaction, submitter, feed, [entry], identities=identities)[0]
     except Busy:
         raise
     except ServiceError as refusal:
@@ -320,12 +321,14 @@ def _alone(
 
 
 def _unserved(entry: Entry) -> Fault:
-    """The fault of an entry whose method is not one that bundles may ask for here."""
+    """The fault of an entry with an unsupported method."""
     return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED)
 
 
-def _store(builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[ResolvedEntry]) -> list[Outcome | None]:
-    """Submit the histories of the entries as one revision; `None` for an entry that submits nothing."""
+def _store_histories(
+    builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[ResolvedEntry]
+) -> list[Outcome | None]:
+    """Submit the histories of the entries as one revision; the outcome of an entry without a history is `None`."""
     storing = [each for each in resolved if each.history is not None]
     if not storing:
         return [None] * len(resolved)
@@ -333,7 +336,7 @@ def _store(builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[Re
     try:
         submission = submitter.submit(builder, histories)
     except Erased:
-        raise Erased("A person whom this is about has been erased.") from None
+        raise Erased(ERASED) from None
     except InvalidDocument as refused:
         raise InvalidDocument(faults=_placed(refused.faults, storing)) from None
     outcomes = iter(submission.outcomes)
@@ -341,7 +344,7 @@ def _store(builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[Re
 
 
 def _placed(faults: Sequence[Fault], storing: Sequence[ResolvedEntry]) -> Iterator[Fault]:
-    """Faults between histories, whose pointers begin with the number of one, at the place of its entry."""
+    """Faults of several histories, at the places of their entries; a pointer begins with the number of its history."""
     for fault in faults[:MOST_FAULTS]:
         number = int(fault.pointer.split("/")[1])
         yield Fault(storing[number].entry.place, fault.code, fault.detail)
@@ -350,7 +353,7 @@ def _placed(faults: Sequence[Fault], storing: Sequence[ResolvedEntry]) -> Iterat
 def _new_client_ids(
     resolved: Sequence[ResolvedEntry], results: Sequence[EntryResult]
 ) -> list[tuple[str, str, ClientId]]:
-    """What the new identifiers of clients name, each after its type of resource; the first entry to use one decides."""
+    """The new client ids and what they name, as (resource type, client id, target); the first use of an id counts."""
     named: dict[TypedId, ClientId] = {}
     for each, result in zip(resolved, results, strict=True):
         found = result.stored

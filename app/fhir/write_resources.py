@@ -1,13 +1,13 @@
-"""Facts as FHIR R4 resources, as clients of the facade read them.
+"""Writing stored facts as FHIR R4 resources, and bundles of them: the page of a search, and the history of a resource.
 
-What a client sent by FHIR comes back in the words in which it is kept: times and units as they were written, numbers as
-they were given, so that the same resource sent again says nothing new. What a timeline holds and R4 has no place for
-(the diagnosis, the course of an infusion) is not shown here; our own format shows all of it.
+Times, units and numbers are shown as they were sent. A client that sends such a resource back changes nothing. What has
+no place in R4 (the diagnosis, the course of an infusion) is not shown here; our own format shows everything.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+from app.fhir.elements import TERMINOLOGY, UCUM
 from app.timeline.facts import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact
 from app.timeline.merged_records import MERGED_INTO
 from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, StoredResource
@@ -15,9 +15,7 @@ from app.timeline.times import instant_text
 from app.timeline.vocabulary import ANALYTES, ATC, INSTRUMENTS, IVIG, LOINC, OWN_SYSTEM, UNITS
 
 LATE = "late"
-"""Tag of a version that never stood: what it says had been superseded before it came."""
-UCUM = "http://unitsofmeasure.org"
-_TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
+"""Tag of a version that was never current, because it arrived after a newer one."""
 
 UCUM_CODES = frozenset(
     {
@@ -26,9 +24,8 @@ UCUM_CODES = frozenset(
         "g/kg", "mg/kg", "g", "mg", "{score}",
     }
 )  # fmt: skip
-"""Units that are UCUM codes as they were sent. A fact in another accepted spelling (`IU/L`, or `u/L`, which in UCUM is
-an atomic mass) is shown with that spelling as text only: a code beside it would make it another fact when it is sent
-back.
+"""The accepted spellings of units that are UCUM codes. Another spelling (`IU/L`, or `u/L`, which in UCUM is an atomic
+mass) is shown as text only: with a code, the resource would be another fact when it is sent back.
 """
 
 ADMINISTRATION_STATUS = {
@@ -39,11 +36,11 @@ ADMINISTRATION_STATUS = {
     "entered-in-error": "entered-in-error",
     "cancelled": "not-done",
 }
-"""What `MedicationAdministration.status` says for each of our statuses."""
+"""The status of a MedicationAdministration for each of our statuses."""
 
 SERIOUSNESS = {True: "Serious", False: "Non-serious"}
 SEVERITIES = frozenset({"mild", "moderate", "severe"})
-"""The severities that the code system of R4 has; the others are codes of our own."""
+"""The severities in the code system of R4; the others are shown with our own codes."""
 CAUSALITY = {
     "definite": "Certain",
     "probable": "Probably-Likely",
@@ -51,29 +48,76 @@ CAUSALITY = {
     "unlikely": "Unlikely",
     "unknown": "Unassessable-Unclassifiable",
 }
-"""Our words for a relation in the code system of R4; the others are codes of our own."""
+"""The relations in the code system of R4; the others are shown with our own codes."""
 
 _WHY_NO_VALUE = {"entered-in-error": "error", "cancelled": "not-performed"}
 
 
-def resource_of(found: StoredResource, named: str | None = None) -> dict[str, Any]:
-    """The resource of this version; `named` is the id that a client knows it by, where that is not our own.
+def resource_of(version: StoredResource, named: str | None = None) -> dict[str, Any]:
+    """The resource of this version; `named` is the id to show, if it is not our own.
 
-    There is none of a version that is `gone`.
+    A version that is `gone` has no resource: do not call this for it.
     """
-    meta: dict[str, Any] = {"versionId": found.version, "lastUpdated": instant_text(found.received_at)}
-    if found.late:
+    meta: dict[str, Any] = {"versionId": version.version, "lastUpdated": instant_text(version.received_at)}
+    if version.late:
         meta["tag"] = [{"system": OWN_SYSTEM, "code": LATE, "display": "superseded before it came"}]
-    head: dict[str, Any] = {"resourceType": found.type, "id": named or found.id, "meta": meta}
-    if found.fact is None:
-        return head | _patient(found)
-    return head | _WRITERS[found.kind](found.fact, {"reference": f"Patient/{found.patient}"})
+    head: dict[str, Any] = {"resourceType": version.type, "id": named or version.id, "meta": meta}
+    if version.fact is None:
+        return head | _patient(version)
+    return head | _WRITERS[version.kind](version.fact, {"reference": f"Patient/{version.patient}"})
 
 
-def _patient(found: StoredResource) -> dict[str, Any]:
-    stated = {fact.identity: fact.value for fact in found.attributes}
+def etag_of(resource: StoredResource) -> str:
+    """The ETag of a version of a resource."""
+    return f'W/"{resource.version}"'
+
+
+def searchset(
+    base: str,
+    resources: Iterable[StoredResource],
+    *,
+    links: Mapping[str, str],
+    total: int | None,
+    revision: int,
+    received_at: int,
+) -> dict[str, Any]:
+    """A page of a search. `base` is the address of the facade, `links` are the addresses by relation, and `revision` is
+    the revision of all pages.
+    """
+    entries = [
+        {"fullUrl": f"{base}/{each.type}/{each.id}", "resource": resource_of(each), "search": {"mode": "match"}}
+        for each in resources
+    ]
+    bundle: dict[str, Any] = {
+        "resourceType": "Bundle",
+        "meta": {"versionId": str(revision), "lastUpdated": instant_text(received_at)},
+        "type": "searchset",
+    }
+    if total is not None:
+        bundle["total"] = total
+    bundle["link"] = [{"relation": relation, "url": url} for relation, url in links.items()]
+    return bundle | ({"entry": entries} if entries else {})
+
+
+def history_bundle(base: str, versions: Iterable[StoredResource], address: str, named: str) -> dict[str, Any]:
+    """The versions of one resource, newest first; `named` is the id to show.
+
+    The entry of a version that is `gone` has no resource, as after a DELETE.
+    """
+    entries = [_version(base, version, named) for version in versions]
+    return {
+        "resourceType": "Bundle",
+        "type": "history",
+        "total": len(entries),
+        "link": [{"relation": "self", "url": address}],
+        "entry": entries,
+    }
+
+
+def _patient(version: StoredResource) -> dict[str, Any]:
+    stated = {fact.identity: fact.value for fact in version.attributes}
     return _given(
-        identifier=[{"system": SUBJECT_SYSTEM, "value": found.patient}],
+        identifier=[{"system": SUBJECT_SYSTEM, "value": version.patient}],
         gender=stated["sex"].strip('"') if "sex" in stated else None,
         birthDate=stated.get("birth_year"),
         link=[_link(stated[MERGED_INTO].strip('"'))] if MERGED_INTO in stated else None,
@@ -81,7 +125,7 @@ def _patient(found: StoredResource) -> dict[str, Any]:
 
 
 def _link(survivor: str) -> dict[str, Any]:
-    """That a record was merged: its results stay its own here, and analyses read both records as one person."""
+    """The link of a merged record. Its results stay with it here; analyses read both records as one patient."""
     return {"other": {"reference": f"Patient/{survivor}"}, "type": "replaced-by"}
 
 
@@ -122,7 +166,7 @@ def _observation(
     return _given(
         identifier=[_numbered(fact)],
         status=fact.status,
-        category=[{"coding": [{"system": _TERMINOLOGY + "observation-category", "code": category}]}],
+        category=[{"coding": [{"system": TERMINOLOGY + "observation-category", "code": category}]}],
         code=code,
         subject=subject,
         effectiveDateTime=fact.time,
@@ -153,25 +197,26 @@ def _event(fact: EventFact, subject: dict[str, Any]) -> dict[str, Any]:
         subject=subject,
         date=fact.onset,
         recordedDate=None if fact.issued is None else instant_text(fact.issued),
-        seriousness=None if fact.serious is None else _concept("adverse-event-seriousness", SERIOUSNESS[fact.serious]),
+        seriousness=None if fact.serious is None else concept("adverse-event-seriousness", SERIOUSNESS[fact.serious]),
         severity=None if fact.severity is None else _severity(fact.severity),
-        outcome=_concept("adverse-event-outcome", "fatal") if fact.severity == "fatal" else None,
+        outcome=concept("adverse-event-outcome", "fatal") if fact.severity == "fatal" else None,
         suspectEntity=None if fact.related is None else [_suspect(fact.related)],
     )
 
 
 def _severity(severity: str) -> dict[str, Any]:
-    return _concept("adverse-event-severity", severity) if severity in SEVERITIES else _own(severity)
+    return concept("adverse-event-severity", severity) if severity in SEVERITIES else _own(severity)
 
 
 def _suspect(related: str) -> dict[str, Any]:
-    """The infusion as what is suspected of having caused the event."""
-    assessed = _concept("adverse-event-causality-assess", CAUSALITY[related]) if related in CAUSALITY else _own(related)
+    """The suspected cause of an event: the infusion."""
+    assessed = concept("adverse-event-causality-assess", CAUSALITY[related]) if related in CAUSALITY else _own(related)
     return {"instance": {"display": "infusion"}, "causality": [{"assessment": assessed}]}
 
 
-def _concept(system: str, code: str) -> dict[str, Any]:
-    return {"coding": [{"system": _TERMINOLOGY + system, "code": code}]}
+def concept(system: str, code: str) -> dict[str, Any]:
+    """A CodeableConcept with a code of one of the code systems of HL7."""
+    return {"coding": [{"system": TERMINOLOGY + system, "code": code}]}
 
 
 def _own(code: str) -> dict[str, Any]:
@@ -192,15 +237,15 @@ def _quantity(value: float | None, unit: str | None, comparator: str | None = No
 
 
 def _absent(value: float | None, status: str) -> dict[str, Any] | None:
-    """Why there is no value; only what withdraws a result may have none."""
-    return _concept("data-absent-reason", _WHY_NO_VALUE.get(status, "unknown")) if value is None else None
+    """The reason why a withdrawn result has no value."""
+    return concept("data-absent-reason", _WHY_NO_VALUE.get(status, "unknown")) if value is None else None
 
 
 def _numbered(fact: AnyFact) -> dict[str, Any]:
-    """The number of a fact and who gave it, as an identifier that says of itself that it is the one that is kept.
+    """The number of a fact and its source, as an identifier that is marked as the stored number.
 
-    A fact that has no number has an identifier without a value: a resource that has none at all would be numbered by
-    its id when it is sent back, and be another fact.
+    A fact without a number has an identifier without a value. Without an identifier, the resource would get its id as
+    number when it is sent back, and would be another fact.
     """
     return _given(extension=[{"url": KEPT_NUMBER, "valueBoolean": True}], system=fact.source, value=fact.id)
 
@@ -217,48 +262,6 @@ _WRITERS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def searchset(
-    base: str,
-    found: Iterable[StoredResource],
-    *,
-    links: Mapping[str, str],
-    total: int | None,
-    revision: int,
-    received_at: int,
-) -> dict[str, Any]:
-    """A page of a search: `base` is the address of the facade, `links` are addresses by relation, and `revision` is the
-    one that the whole walk reads.
-    """
-    entries = [
-        {"fullUrl": f"{base}/{each.type}/{each.id}", "resource": resource_of(each), "search": {"mode": "match"}}
-        for each in found
-    ]
-    bundle: dict[str, Any] = {
-        "resourceType": "Bundle",
-        "meta": {"versionId": str(revision), "lastUpdated": instant_text(received_at)},
-        "type": "searchset",
-    }
-    if total is not None:
-        bundle["total"] = total
-    bundle["link"] = [{"relation": relation, "url": url} for relation, url in links.items()]
-    return bundle | ({"entry": entries} if entries else {})
-
-
-def history(base: str, versions: Iterable[StoredResource], address: str, named: str) -> dict[str, Any]:
-    """The versions of one resource, newest first; `named` is the id that the client knows it by.
-
-    A version that says that the resource is no more is an entry without one, as after a DELETE.
-    """
-    entries = [_version(base, version, named) for version in versions]
-    return {
-        "resourceType": "Bundle",
-        "type": "history",
-        "total": len(entries),
-        "link": [{"relation": "self", "url": address}],
-        "entry": entries,
-    }
-
-
 def _version(base: str, version: StoredResource, named: str) -> dict[str, Any]:
     place = f"{version.type}/{named}"
     method, status = ("DELETE", "204 No Content") if version.gone else ("PUT", "200 OK")
@@ -269,7 +272,7 @@ def _version(base: str, version: StoredResource, named: str) -> dict[str, Any]:
         "request": {"method": method, "url": place},
         "response": {
             "status": status,
-            "etag": f'W/"{version.version}"',
+            "etag": etag_of(version),
             "lastModified": instant_text(version.received_at),
         },
     }

@@ -31,7 +31,7 @@ from app.store.resources import Identities, locate, patient_key
 from app.store.studies import study_key
 from app.store.tables import FACTS, patient_attributes, patients, revisions
 from app.timeline.facts import KINDS, AttributeFact, attribute
-from app.timeline.resource import KINDS_OF, ResourceType, StoredResource
+from app.timeline.resource import KINDS_OF, StoredResource, SupportedType
 from app.timeline.times import DAY_MICROSECONDS
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
@@ -67,7 +67,7 @@ class Criteria:
     is about when something happened, `updated` about when the revision that stored it was received.
     """
 
-    resource: ResourceType
+    resource: SupportedType
     patients: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
     codes: tuple[str, ...] | None = None

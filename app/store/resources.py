@@ -22,8 +22,8 @@ from app.timeline.resource import (
     FactNumber,
     NumberedFact,
     ResourceKey,
-    ResourceType,
     StoredResource,
+    SupportedType,
     digest_of,
     logical_id,
     read_logical_id,
@@ -209,7 +209,7 @@ def numbered(
 def history(
     connection: Transaction,
     study_id: str,
-    resource: ResourceType,
+    resource: SupportedType,
     logical_id: str,
     identities: Identities | None = None,
 ) -> list[StoredResource]:
@@ -236,7 +236,7 @@ def history(
 def locate(
     connection: Transaction,
     study_id: str,
-    resource: ResourceType,
+    resource: SupportedType,
     logical_id: str,
     identities: Identities | None = None,
 ) -> tuple[str, str, int, str] | None:

@@ -18,7 +18,7 @@ from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
 from app.store.studies import Study
 from app.store.timelines import ListedPatient
 from app.timeline.cohort import Cohort
-from app.timeline.resource import ResourceType, StoredResource
+from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.source_facts import Sources
 from app.timeline.times import instant_text, microseconds
 
@@ -122,7 +122,7 @@ class StudyAt:
         """How many resources meet the criteria."""
         return resource_search.count(self._connection, self.id, criteria, self.revision)
 
-    def versions(self, resource: ResourceType, logical_id: str) -> list[StoredResource]:
+    def versions(self, resource: SupportedType, logical_id: str) -> list[StoredResource]:
         """The versions of a resource up to this revision, newest first; empty where there is none of this identifier.
         Raises `Erased`.
         """
@@ -135,7 +135,7 @@ class StudyAt:
             resources.patient_key(self._connection, studies.study_key(self._connection, self.id), patient) is not None
         )
 
-    def client_id(self, resource: ResourceType, name: str) -> client_ids.ClientId | None:
+    def client_id(self, resource: SupportedType, name: str) -> client_ids.ClientId | None:
         """What a client's own id of a resource, as it is kept, names by now, if anything. Raises `Erased`."""
         return client_ids.find(self._connection, self.id, resource, name)
 

@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 from app.timeline.facts import AnyFact, AttributeFact
 from app.timeline.vocabulary import WITHDRAWN
 
-ResourceType = Literal["Patient", "Observation", "MedicationAdministration", "AdverseEvent"]
+SupportedType = Literal["Patient", "Observation", "MedicationAdministration", "AdverseEvent"]
+"""The types of FHIR resources that the service stores, searches and shows."""
 
 KINDS_OF: dict[str, tuple[str, ...]] = {
     "Patient": ("patient",),

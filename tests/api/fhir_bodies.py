@@ -1,4 +1,4 @@
-"""Small invented FHIR resources and bundles, and the shortest ways to send them."""
+"""Small invented FHIR resources and bundles, and helpers that send them."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def ldh(value: float = 300, **more: Any) -> dict[str, Any]:
 
 
 def sodium(**more: Any) -> dict[str, Any]:
-    """A result that is not kept."""
+    """A result that is not stored."""
     return ck(140, **{"code": {"coding": [{"system": LOINC, "code": "2951-2"}]}} | more)
 
 
@@ -102,7 +102,7 @@ def bundle(*entries: dict[str, Any], type: str = "transaction") -> dict[str, Any
 
 
 def whole() -> dict[str, Any]:
-    """A transaction with one of everything that is kept, and something that is not."""
+    """A transaction with one of each type that is stored, and an entry that is not stored."""
     return bundle(
         entry(ck(subject=BY_URN)),
         {"fullUrl": URN, **entry(patient())},
@@ -144,16 +144,16 @@ class Facade:
         return self.client.get(self.home).json()["revision"]
 
     def timelines(self) -> list[dict[str, Any]]:
-        """What is stored of each patient, in our own format."""
+        """The timeline of each patient, in our own format."""
         found = self.client.get(f"{self.home}/patients").json()["items"]
         return [self.client.get(f"{self.home}/patients/{each['patient']['id']}").json() for each in found]
 
     def facts(self) -> int:
-        """How many facts of all patients stand."""
+        """The number of current facts of all patients."""
         return sum(len(part) for timeline in self.timelines() for part in timeline.values() if isinstance(part, list))
 
     def labs(self) -> list[tuple[str, float]]:
-        """The laboratory results that stand."""
+        """The current laboratory results."""
         return sorted((lab["code"], lab["value"]) for timeline in self.timelines() for lab in timeline.get("labs", []))
 
 
@@ -164,11 +164,11 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
 def issues(answer: Any) -> list[tuple[str, str, str]]:
     """The severity, type and place of each issue of an OperationOutcome."""
     assert answer.headers["content-type"] == "application/fhir+json", answer.text
-    return told(answer.json())
+    return issues_in(answer.json())
 
 
-def told(outcome: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The same of an outcome."""
+def issues_in(outcome: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The severity, type and place of each issue of this outcome."""
     assert outcome["resourceType"] == "OperationOutcome", outcome
     return [(each["severity"], each["code"], "".join(each.get("expression", []))) for each in outcome["issue"]]
 

@@ -1,4 +1,4 @@
-"""The shortest ways to ask the FHIR facade, each answer held against a foreign model of R4."""
+"""Helpers that read from the FHIR facade; each answer is checked by an independent model of R4."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ HOME = "/fhir/trial"
 
 
 def got(client: Any, address: str, status: int = 200, **more: Any) -> Any:
-    """The answer, which is FHIR that a foreign model of R4 accepts."""
+    """The answer, checked by an independent model of R4."""
     answer = client.get(address if address.startswith("http") else f"{HOME}/{address}", **more)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/fhir+json"
@@ -51,7 +51,7 @@ def create(client: Any, resource: dict[str, Any], status: int = 201) -> dict[str
 
 
 def observation(number: str = "acc-77", value: float = 1101, **more: Any) -> dict[str, Any]:
-    """A CK as a laboratory sends it."""
+    """A CK result as a laboratory sends it."""
     return {
         "resourceType": "Observation",
         "identifier": [{"system": "urn:lab:a", "value": number}],

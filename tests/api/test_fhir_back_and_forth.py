@@ -1,4 +1,4 @@
-"""What the facade answered may be sent back to it, and says nothing new."""
+"""The answers of the facade can be sent back to it, and then nothing changes."""
 
 import pytest
 

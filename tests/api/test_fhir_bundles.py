@@ -1,4 +1,4 @@
-"""Bundles: a transaction is all or nothing, a batch is one outcome an entry, and both may be sent again."""
+"""Bundles: a transaction is all or nothing, a batch has one outcome for each entry, and both may be sent again."""
 
 import itertools
 from typing import Any
@@ -24,11 +24,11 @@ from tests.api.fhir_bodies import (
     ck,
     entry,
     issues,
+    issues_in,
     ldh,
     patient,
     sodium,
     statuses,
-    told,
     whole,
 )
 from tests.store.posts import begin_study, got, now
@@ -48,7 +48,9 @@ def trial_anywhere(serve, migrated_url) -> Facade:
 
 def outcomes(answer: Any) -> list[list[tuple[str, str, str]]]:
     """The issues of each entry of an answer."""
-    return [told(each["response"]["outcome"]) if "outcome" in each["response"] else [] for each in _entries(answer)]
+    return [
+        issues_in(each["response"]["outcome"]) if "outcome" in each["response"] else [] for each in _entries(answer)
+    ]
 
 
 def _entries(answer: Any) -> list[dict[str, Any]]:
@@ -83,7 +85,7 @@ def test_a_transaction_that_is_sent_again_makes_no_revision(trial_anywhere):
     assert trial_anywhere.revision() == 1
 
 
-def test_one_bad_entry_keeps_a_transaction_out_and_every_fault_is_told(trial_anywhere):
+def test_one_bad_entry_keeps_a_transaction_out_and_every_fault_is_reported(trial_anywhere):
     bad = bundle(
         entry(ck()),
         entry(ldh(unit := 300, valueQuantity={"value": unit, "unit": "furlong"})),
@@ -101,7 +103,7 @@ def test_one_bad_entry_keeps_a_transaction_out_and_every_fault_is_told(trial_any
     assert trial_anywhere.timelines() == []
 
 
-def test_two_entries_that_contradict_each_other_are_told_by_their_place(trial):
+def test_two_entries_that_contradict_each_other_are_named_by_their_place(trial):
     answer = trial.post(bundle(entry(sodium()), entry(ck(100)), entry(ck(120))))
     assert (answer.status_code, issues(answer)) == (422, [("error", "conflict", "Bundle.entry[2].resource")])
     assert trial.revision() == 0
@@ -118,7 +120,7 @@ def test_a_correction_and_its_original_may_stand_in_one_transaction_in_any_order
 @pytest.mark.slow
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_the_order_of_entries_decides_nothing(trial, order):
-    """FHIR processes DELETE first; a client may as well send it last, and a late original beside it."""
+    """FHIR processes DELETE first; a client may send it last, together with a late original."""
     stored = trial.post(ck(100)).json()
     entries = [
         entry(ldh(id="mine", number="acc-80"), "PUT", "Observation/mine"),
@@ -314,7 +316,7 @@ def test_later_messages_refer_to_the_patients_of_an_export(tmp_path):
         at = now()
         with database.reading() as connection:
             feed = feed_of(connection, study, SECRET, at)
-        results += submit.take_each(database, study, feed, [read_line(line, feed)], client=None, received_at=at)
+        results += submit.store_each(database, study, feed, [read_line(line, feed)], client=None, received_at=at)
     assert [each.disposition for each in results] == ["created", "created", "refused"]
     assert results[1].stored is not None
     assert [lab["value"] for lab in got(database, study, results[1].stored.patient)["labs"]] == [900]

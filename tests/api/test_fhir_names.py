@@ -1,4 +1,4 @@
-"""Identifiers that clients choose for resources: what they lead to, and never to somebody or something else."""
+"""Client ids of resources: each leads to the right patient or fact, and never to another one."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def panel(first: float = 61, second: float = 62, **more: Any) -> dict[str, Any]:
 
 
 def test_two_patients_whose_numbers_and_identifiers_are_swapped_are_refused(open_trial):
-    """`Patient/1` of the sender would be subject 2, and `Patient/1` of our answers is subject 1."""
+    """`Patient/1` of the sender is subject 2, but `Patient/1` of our answers is subject 1."""
     both = (entry(patient("2", id="1"), "PUT", "Patient/1"), entry(patient("1", id="2"), "PUT", "Patient/2"))
     answer = open_trial.post(bundle(*both, entry(ck(subject=of("1")))))
     places = [f"Bundle.entry[{i}].resource.id" for i in (0, 1)]
@@ -135,7 +135,7 @@ def test_to_put_and_delete_a_resource_refuses_a_transaction(trial, order):
     assert trial.labs() == [("CK", 1101)]
 
 
-# What is at an address becomes something else
+# Another resource at the same address
 
 
 @pytest.mark.parametrize("now", [sodium(id="x"), ck(id="x", focus=[BY_URN])])
@@ -242,7 +242,7 @@ def test_a_form_may_say_its_encoding_and_the_format_beside_it(trial, media_type)
 
 
 def test_with_another_secret_nobody_seems_to_be_unknown(serve, migrated_url):
-    """A second process that was started with another secret, before there was anything that the first could tell."""
+    """A second process that was started with another secret, before any pseudonym was stored."""
     trial = Facade(serve(migrated_url, pseudonym_secret=SECRET))
     other = serve(migrated_url, pseudonym_secret=SECRET[::-1])
     trial.put(patient(id="pat-1"))
@@ -263,7 +263,7 @@ def test_with_another_secret_nobody_seems_to_be_unknown(serve, migrated_url):
 
 @pytest.mark.parametrize("kind", ["transaction", "batch"])
 def test_many_updates_of_one_patient_look_up_the_patient_once(trial, monkeypatch, kind):
-    """Each look-up reads all facts of the patient: one for each update would be the square of them."""
+    """Each look-up reads all facts of the patient; one look-up for each update would be quadratic."""
     many = [ck(i, f"acc-{i}") for i in range(60)]
     trial.post(bundle(*map(entry, many)))
     found = trial.client.get("/fhir/trial/Observation?_count=100").json()["entry"]

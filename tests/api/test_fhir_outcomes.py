@@ -1,4 +1,4 @@
-"""What FHIR clients are answered: what they prefer to read, refusals as OperationOutcome, and nothing of a person."""
+"""Answers to FHIR clients: the preferred form, refusals as OperationOutcome, and no data of a person in either."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +9,7 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome as SecondOpinio
 from app.errors import Fault, FaultCode
 from app.fhir.operation_outcome import ISSUE_TYPE_OF, refused
 from app.http.problems import KINDS
-from tests.api.fhir_bodies import FHIR, SECRET, Facade, ck, issues, patient, told
+from tests.api.fhir_bodies import FHIR, SECRET, Facade, ck, issues, issues_in, patient
 
 ISSUE_TYPES = {
     "invalid", "structure", "required", "value", "invariant", "security", "login", "unknown", "expired", "forbidden",
@@ -85,7 +85,7 @@ def test_every_kind_of_refusal_and_every_fault_has_a_type_of_issue():
     assert set(ISSUE_TYPE_OF) == set(FaultCode)
     assert set(ISSUE_TYPE_OF.values()) <= ISSUE_TYPES
     for kind in KINDS.values():
-        [(severity, code, _)] = told(refused(kind()))
+        [(severity, code, _)] = issues_in(refused(kind()))
         assert code in ISSUE_TYPES
         assert (severity == "fatal") == (kind.status == 500)
 
@@ -96,7 +96,7 @@ def test_places_are_written_as_fhir_does():
         for place in ("Observation.code", "/header/Prefer", "/query/_count", "/query", "/entry/3/resource", "")
     ]
     outcome = refused(KINDS["invalid"](faults=faults))
-    assert sorted(place for _, _, place in told(outcome)) == sorted(
+    assert sorted(place for _, _, place in issues_in(outcome)) == sorted(
         ["Observation.code", "http.Prefer", "http._count", "http", "entry[3].resource", ""]
     )
 
@@ -133,8 +133,8 @@ def test_no_identifier_reaches_a_log_an_error_or_an_address(trial, caplog):
         trial.put(ck(-1, id="OBSQ993", number="ACCQ992", subject={"reference": "Patient/PATQ994"})),
     ]
     assert [answer.status_code for answer in answers] == [201, 201, 422, 422]
-    told_of = caplog.text.replace("PUT http", "").splitlines()
-    ours = [line for line in told_of if "myoresponse" in line]
+    logged = caplog.text.replace("PUT http", "").splitlines()
+    ours = [line for line in logged if "myoresponse" in line]
     for text in ("MRNQ991", "PATQ994", "OBSQ993", "ACCQ992", "PATQ000"):
         assert not any(text in line for line in ours)
         assert all(text not in str(answer.headers) for answer in answers)

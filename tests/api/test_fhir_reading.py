@@ -1,4 +1,4 @@
-"""Reading by FHIR: single resources and their versions, and what becomes of a hospital's numbers and names."""
+"""Reading by FHIR: single resources and their versions; a hospital's numbers and names are not shown."""
 
 import base64
 import json
@@ -62,10 +62,10 @@ def test_versions_are_listed_newest_first_and_a_late_one_is_tagged(anywhere):
         sent = {"patient": {"id": "P01"}, "labs": [lab(0, value, id="k1", version=version)]}
         assert anywhere.post(f"{home}/patients/P01/events", json=sent).status_code in {200, 201}
     [shown] = resources(got(anywhere, "Observation"))
-    told = got(anywhere, f"Observation/{shown['id']}/_history")
-    assert told["type"] == "history"
+    bundle = got(anywhere, f"Observation/{shown['id']}/_history")
+    assert bundle["type"] == "history"
     assert [(each["meta"]["versionId"], each["valueQuantity"]["value"], "tag" in each["meta"])
-            for each in resources(told)] == [("3", 2, True), ("2", 3, False), ("1", 1, False)]  # fmt: skip
+            for each in resources(bundle)] == [("3", 2, True), ("2", 3, False), ("1", 1, False)]  # fmt: skip
     assert shown["valueQuantity"]["value"] == 3
     assert got(anywhere, f"Observation/{shown['id']}/_history/1")["valueQuantity"]["value"] == 1
 
@@ -85,11 +85,11 @@ def test_a_fact_that_was_left_out_is_gone_and_its_history_ends_with_its_deletion
 
 def test_a_withdrawn_result_is_shown_with_its_status_and_an_event_is_gone(client):
     make_study(client)
-    told = timeline("P01", labs=[lab(0, 5, id="k1")], adverse_events=[{"id": "e1", "term": "rash"}])
-    client.put("/v1/studies/trial/patients/P01", json=told)
+    sent = timeline("P01", labs=[lab(0, 5, id="k1")], adverse_events=[{"id": "e1", "term": "rash"}])
+    client.put("/v1/studies/trial/patients/P01", json=sent)
     found = {kind: resources(got(client, f"{kind}?patient=P01"))[0]["id"] for kind in ("Observation", "AdverseEvent")}
-    told["labs"][0]["status"] = told["adverse_events"][0]["status"] = "entered-in-error"
-    client.post("/v1/studies/trial/patients/P01/events", json=told)
+    sent["labs"][0]["status"] = sent["adverse_events"][0]["status"] = "entered-in-error"
+    client.post("/v1/studies/trial/patients/P01/events", json=sent)
     assert got(client, f"Observation/{found['Observation']}")["status"] == "entered-in-error"
     got(client, f"AdverseEvent/{found['AdverseEvent']}", 410)
     assert got(client, f"AdverseEvent/{found['AdverseEvent']}/_history")["entry"][0]["request"]["method"] == "DELETE"
@@ -114,7 +114,7 @@ def test_the_facts_of_an_erased_person_are_gone(filled):
 
 
 def cursors(bundle: dict[str, Any]) -> str:
-    """What stands in the cursors of the links."""
+    """The contents of the cursors in the links."""
     written = [parse_qs(urlsplit(each["url"]).query).get("_cursor", [""])[0] for each in bundle["link"]]
     return "".join(repr(base64.urlsafe_b64decode(one + "=" * (-len(one) % 4))) for one in written)
 

@@ -1,4 +1,4 @@
-"""Searches by FHIR: what each parameter means, pages, and every question that cannot be answered refused."""
+"""Searches by FHIR: the meaning of each parameter, pages, and refusals."""
 
 import shutil
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.api.fhir_reads import HOME, got, issues, link, resources, walk
 
 @pytest.fixture(scope="module")
 def searchable(migrated_file, tmp_path_factory) -> Iterator[Any]:
-    """A study with three patients and a code of its own, to be searched and not changed."""
+    """A study with three patients and its own code, which is searched and not changed."""
     file = shutil.copy(migrated_file, tmp_path_factory.mktemp("searchable") / "x.db")
     app = create_app(Settings(database_url=f"sqlite:///{file}"))
     with Documented(app, base_url=BASE) as client:
@@ -128,7 +128,7 @@ def test_a_walk_sees_every_resource_once_while_others_are_posted(anywhere, kind)
     assert len({each["id"] for each in seen}) == len(seen)
 
 
-def test_the_total_is_told_where_it_is_cheap_or_asked_for(searchable):
+def test_the_total_is_given_where_it_is_cheap_or_requested(searchable):
     assert "total" not in got(searchable, "Observation?_count=5")
     assert got(searchable, "Observation?_count=5&_total=accurate")["total"] == 51
     assert got(searchable, "Observation?_count=5&patient=P01")["total"] == 17

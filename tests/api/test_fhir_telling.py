@@ -1,4 +1,4 @@
-"""What the FHIR facade says of a study: its capability statement and its rates as MeasureReports."""
+"""The FHIR facade for a whole study: its capability statement and its rates as MeasureReports."""
 
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
@@ -8,7 +8,7 @@ from tests.api.examples import fill, lab, make_study, timeline
 from tests.api.fhir_reads import HOME, got
 
 
-def test_the_capability_statement_is_valid_and_tells_the_mapping(client):
+def test_the_capability_statement_is_valid_and_holds_the_mapping(client):
     make_study(client, identifiers="pseudonyms", local_codes={"L|KK": "CK", "|IG": "IVIG"})
     said = got(client, "metadata")
     assert said == got(client, "metadata?_format=json")
@@ -60,13 +60,13 @@ def test_a_measure_report_has_the_numbers_of_the_native_analysis(anywhere):
             "numerator": result["responders"],
         }
         assert group.get("measureScore", {}).get("value") == result["rate"]
-        told = [
+        shown = [
             {part["url"]: part.get("valueCode", part.get("valueDecimal")) for part in each["extension"]}
             for each in group["extension"]
             if each["url"].endswith(":interval")
         ]
         asked = [{name: each[name] for name in ("method", "level", "low", "high")} for each in result["intervals"]]
-        assert told == ([] if result["reason"] else asked)
+        assert shown == ([] if result["reason"] else asked)
 
 
 def test_a_report_of_adverse_reactions_counts_who_had_one(client):
@@ -85,7 +85,7 @@ BEFORE, HALF = (6, 6, 100, 2, 6), (3, 3, 125, 1, 3)
 
 
 def improving(patient, *later):
-    """A patient at baseline and, of as many measures as are given, four weeks later."""
+    """A patient at baseline and four weeks later, with as many measures as are given."""
     visits = (("2005-04-10", 2000, BEFORE), ("2005-05-09", 1000, later))
     return timeline(
         patient,
@@ -111,7 +111,7 @@ def test_a_report_of_improvement_has_a_group_for_each_rate_of_each_visit(client,
         assert client.put(f"{home}/patients/{patient['patient']['id']}", json=patient).status_code == 201
     native = client.get(f"{home}/analyses/{analysis}").json()
     report = got(client, f"MeasureReport/{analysis}")
-    told = [
+    shown = [
         (
             group["code"]["coding"][0]["code"],
             *(each["count"] for each in group["population"]),
@@ -121,7 +121,7 @@ def test_a_report_of_improvement_has_a_group_for_each_rate_of_each_visit(client,
         )
         for group in report["group"]
     ]
-    assert told == [
+    assert shown == [
         (
             name,
             native["populations"]["all"],
@@ -139,7 +139,7 @@ def test_a_report_of_improvement_has_a_group_for_each_rate_of_each_visit(client,
         for visit in native["results"]
         for name, rate in rates(visit)
     ]
-    at_week_4 = [each for each in told if each[5]["week"] == 4]
+    at_week_4 = [each for each in shown if each[5]["week"] == 4]
     assert at_week_4[0][:5] == (at_week_4[0][0], 3, 2, 1, 0.5)
 
 

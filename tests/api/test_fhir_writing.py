@@ -117,7 +117,7 @@ def test_where_identifiers_are_pseudonyms_a_reference_names_a_patient_whom_it_ma
     assert open_trial.post(ck(subject={"reference": "Patient/P_07"})).status_code == 422
 
 
-def test_without_the_secret_nothing_is_taken_from_medical_records(client):
+def test_without_the_secret_nothing_is_stored_from_medical_records(client):
     answer = Facade(client).post(ck())
     assert answer.status_code == 409
     assert issues(answer) == [("error", "conflict", "")]
@@ -142,7 +142,7 @@ def test_another_analyte_of_the_same_accession_is_not_lost_to_a_conditional_crea
 
 
 def test_another_patients_result_is_not_lost_to_a_conditional_create(trial):
-    """Two laboratories give one number to two patients; to answer with the other's would lose one."""
+    """Two laboratories give one number to two patients; an answer with the wrong result would lose one."""
     condition = {"If_None_Exist": "identifier=urn:oid:1.2.3.4|acc-77"}
     sent = (ck(100), ck(200, subject=about("MRN-2")), ck(200, subject=about("MRN-2")))
     assert [trial.post(each, **condition).status_code for each in sent] == [201, 201, 200]

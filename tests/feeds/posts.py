@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from app.fhir.submit import take_bundle
+from app.fhir.submit import store_bundle
 from app.hl7v2.submit import take as take_message
 from app.main import create_app
 from app.protocol.presets import SEED_2008
@@ -102,7 +102,7 @@ def send_native(post: Post, people: Sequence[Person]) -> None:
 
 def send_fhir(post: Post, people: Sequence[Person]) -> None:
     for person in people:
-        taken = take_bundle(post.database, post.study, writers.fhir(person), secret=SECRET, now=RECEIVED)
+        taken = store_bundle(post.database, post.study, writers.fhir(person), secret=SECRET, now=RECEIVED)
         became = [result.disposition for result in taken.results]
         assert (became.count("skipped"), became.count("refused")) == (len(person.results), 0)
 

@@ -1,4 +1,4 @@
-"""FHIR messages for the tests of their reader: a CK result, changed at will, and what the reader says of it."""
+"""FHIR messages for the tests of their reader: resources that can be changed, and helpers that read them."""
 
 import json
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ LATEST = 1_767_225_600_000_000
 """2026-01-01T00:00Z."""
 UCUM = "http://unitsofmeasure.org"
 REMOVED = object()
-"""A change to this takes the element away."""
+"""A change to this removes the element."""
 
 
 def feed(
@@ -95,7 +95,7 @@ def rash(**changes: Any) -> dict:
 
 
 def person(**changes: Any) -> dict:
-    """A Patient with everything that is not kept."""
+    """A Patient with everything that is not stored."""
     resource = {
         "resourceType": "Patient",
         "id": "P01",
@@ -110,7 +110,7 @@ def person(**changes: Any) -> dict:
 
 
 def post(resource: dict, url: str | None = None, **more: Any) -> dict:
-    """An entry that asks for a resource to be created."""
+    """An entry that creates a resource."""
     entry = {"resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}, **more}
     return {"fullUrl": url, **entry} if url else entry
 
@@ -121,29 +121,29 @@ def bundle(*entries: Any, type: str = "transaction") -> dict:
 
 
 def read(resource: Any, to: Feed | None = None) -> Entry:
-    """One resource as the reader takes it."""
+    """One resource as it is read."""
     return read_line(json.dumps(resource).encode(), to or feed())
 
 
 def read_all(content: Any, to: Feed | None = None) -> Bundle:
-    """A bundle as the reader takes it."""
+    """A bundle as it is read."""
     return read_bundle(json.dumps(content).encode(), to or feed())
 
 
-def told(entry: Entry) -> tuple[History, tuple[Fault, ...]]:
-    """The history of one entry and every fault of it: the reader's own and those that only a history shows."""
+def history_and_faults(entry: Entry) -> tuple[History, tuple[Fault, ...]]:
+    """The history of one entry and all of its faults, those of its history included."""
     history, faults = history_of("P01", entry.statements, LATEST)
     return history, (*entry.faults, *faults)
 
 
 def faults(resource: Any, to: Feed | None = None) -> list[tuple[str, str]]:
-    """Places and codes of everything that is wrong with a resource."""
-    return sorted((fault.pointer, str(fault.code)) for fault in set(told(read(resource, to))[1]))
+    """Places and codes of all faults of a resource."""
+    return sorted((fault.pointer, str(fault.code)) for fault in set(history_and_faults(read(resource, to))[1]))
 
 
 def only(resource: Any, to: Feed | None = None) -> Any:
     """The one result or score of a resource that has no fault."""
-    history, wrong = told(read(resource, to))
+    history, wrong = history_and_faults(read(resource, to))
     assert wrong == ()
     [fact] = history.labs + history.assessments
     return fact

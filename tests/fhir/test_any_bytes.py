@@ -1,4 +1,4 @@
-"""Whatever arrives at the FHIR reader: only a refusal of ours leaves it, and it repeats nothing of what arrived."""
+"""Any bytes that are sent to the FHIR reader: it raises only our own refusals, and they repeat nothing of the input."""
 
 import json
 from copy import deepcopy
@@ -117,7 +117,7 @@ def mutated(changes):
 
 
 def everything(body: bytes, to: Feed) -> list[str]:
-    """All that the readers tell of these bytes: refusals and faults in full."""
+    """The refusals and faults of all readers for these bytes, in full."""
     said = []
     for read in (
         lambda: read_bundle(body, to).entries,

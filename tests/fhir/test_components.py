@@ -2,7 +2,18 @@
 
 import pytest
 
-from tests.fhir.fhir_messages import DAR, REMOVED, changed, ck, concept, faults, only, quantity, read, told
+from tests.fhir.fhir_messages import (
+    DAR,
+    REMOVED,
+    changed,
+    ck,
+    concept,
+    faults,
+    history_and_faults,
+    only,
+    quantity,
+    read,
+)
 
 
 def components(*parts):
@@ -17,7 +28,7 @@ def part(code="2157-6", value=1101, **changes):
 
 def test_each_component_of_a_kept_code_is_a_result_with_the_number_of_its_panel():
     panel = components(part(), part("1920-8", 40), part("2160-0", -5, modifierExtension=[]), part("2532-0", 300))
-    history, wrong = told(read(panel))
+    history, wrong = history_and_faults(read(panel))
     assert wrong == ()
     assert [(fact.code, fact.value, fact.id) for fact in history.labs] == [
         ("CK", 1101.0, "acc-77"),
@@ -27,13 +38,13 @@ def test_each_component_of_a_kept_code_is_a_result_with_the_number_of_its_panel(
 
 
 def test_a_result_may_have_a_value_and_components():
-    history, wrong = told(read(ck(component=[part("1920-8", 40)])))
+    history, wrong = history_and_faults(read(ck(component=[part("1920-8", 40)])))
     assert (wrong, [fact.code for fact in history.labs]) == ((), ["CK", "AST"])
 
 
 def test_a_component_has_reasons_limits_and_faults_of_its_own():
     absent = part("1920-8", valueQuantity=REMOVED, dataAbsentReason=DAR)
-    history, wrong = told(read(components(part(referenceRange=[{"high": quantity(163)}]), absent)))
+    history, wrong = history_and_faults(read(components(part(referenceRange=[{"high": quantity(163)}]), absent)))
     assert wrong == ()
     assert [(fact.status, fact.upper_limit) for fact in history.labs] == [("final", 163.0), ("cancelled", None)]
     at = "Observation.component[1]"

@@ -18,7 +18,7 @@ from app.readers.statements import read_range
         ("< 25", (None, 25.0)),
         ("<=190", (None, 190.0)),
         ("<= 190", (None, 190.0)),
-        ("200-30", (200.0, 30.0)),  # its limits are reversed, which is told where limits are checked
+        ("200-30", (200.0, 30.0)),  # reversed limits are found later, where limits are checked
     ],
 )
 def test_a_range_is_read(text, limits):

@@ -11,13 +11,13 @@ from tests.fhir.fhir_messages import (
     concept,
     faults,
     feed,
+    history_and_faults,
     ivig,
     post,
     quantity,
     rash,
     read,
     read_all,
-    told,
 )
 
 URN = "urn:uuid:79378cb8-8f58-48e8-a5e8-60ac2755b674"
@@ -27,7 +27,7 @@ MEDICATION = {"resourceType": "Medication", "id": "m1", "code": IMMUNOGLOBULIN}
 
 
 def by_reference(reference, **more):
-    """An administration of what is described elsewhere."""
+    """An administration whose drug is in another resource."""
     return ivig(medicationCodeableConcept=REMOVED, medicationReference={"reference": reference}, **more)
 
 
@@ -37,7 +37,7 @@ def test_an_infusion_is_the_fact_that_our_own_format_gives():
         b'"unit":"g/kg","id":"inf-1","source":"urn:ward","status":"final"}]}',
         LATEST,
     )
-    assert told(read(ivig())) == (native, ())
+    assert history_and_faults(read(ivig())) == (native, ())
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,15 @@ def test_what_is_no_known_infusion_and_no_event_is_left_alone(resource, why):
     assert (entry.skipped, entry.statements, entry.faults) == (why, (), ())
 
 
-def test_the_drug_may_be_told_by_a_contained_medication():
-    assert told(read(by_reference("#m1", contained=[MEDICATION]))) == told(read(ivig()))
+def test_the_drug_may_be_given_by_a_contained_medication():
+    assert history_and_faults(read(by_reference("#m1", contained=[MEDICATION]))) == history_and_faults(read(ivig()))
 
 
 @pytest.mark.parametrize("reference", [URN, "Medication/m1"])
-def test_the_drug_may_be_told_by_a_medication_of_the_bundle(reference):
+def test_the_drug_may_be_given_by_a_medication_of_the_bundle(reference):
     entries = read_all(bundle(post(by_reference(reference)), post(MEDICATION, URN))).entries
     assert [entry.skipped for entry in entries] == [None, "resource"]
-    assert told(entries[0]) == told(read(ivig()))
+    assert history_and_faults(entries[0]) == history_and_faults(read(ivig()))
 
 
 def test_a_drug_of_the_study_counts_as_immunoglobulin():
@@ -125,7 +125,7 @@ def test_a_dose_is_kept_with_its_unit(dosage, dose):
         ({"modifierExtension": []}, ".modifierExtension", "unknown_modifier"),
     ],
 )
-def test_what_is_wrong_with_an_infusion_is_told_at_its_element(changes, place, code):
+def test_what_is_wrong_with_an_infusion_is_reported_at_its_element(changes, place, code):
     assert faults(ivig(**changes)) == [("MedicationAdministration" + place, code)]
 
 
@@ -141,11 +141,11 @@ def test_an_adverse_event_is_the_fact_that_our_own_format_gives():
         LATEST,
     )
     suspect = [{"causality": [{"assessment": concept("Probably-Likely", SYSTEM + "causality-assess")}]}]
-    assert told(read(rash(suspectEntity=suspect))) == (native, ())
+    assert history_and_faults(read(rash(suspectEntity=suspect))) == (native, ())
 
 
 def suspects(*codes):
-    """What is suspected, each with one assessment."""
+    """Suspected entities, each with one assessment."""
     return [{"causality": [{"assessment": concept(code, SYSTEM + "causality-assess")}]} for code in codes]
 
 
@@ -198,5 +198,5 @@ def test_what_an_adverse_event_says_is_kept_in_our_words(changes, expected):
         ({"modifierExtension": []}, ".modifierExtension", "unknown_modifier"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_an_adverse_event_is_told_at_its_element(changes, place, code):
+def test_what_is_wrong_with_an_adverse_event_is_reported_at_its_element(changes, place, code):
     assert faults(rash(**changes)) == [("AdverseEvent" + place, code)]

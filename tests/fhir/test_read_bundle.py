@@ -1,4 +1,4 @@
-"""FHIR bundles: their types, what their entries ask for, and what reading them as a whole promises."""
+"""Reading of FHIR bundles: their types, the requests of their entries, and faults of whole bundles."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from app.fhir.read_bundle import MOST_ENTRIES, read_bundle, read_line, read_reso
 from app.readers.json_timelines import read_timeline
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import histories
-from app.timeline.resource import ResourceType
+from app.timeline.resource import SupportedType
 from tests.fhir.fhir_messages import (
     LATEST,
     REMOVED,
@@ -164,7 +164,7 @@ def test_a_request_is_read(entry, request_):
         ({**post(ck()), "fullUrl": 1}, ".fullUrl", "wrong_type"),
     ],
 )
-def test_what_an_entry_may_not_ask_for_is_told_at_the_request(entry, place, code):
+def test_what_an_entry_may_not_request_is_reported_at_the_request(entry, place, code):
     assert ("entry[1]" + place, code) in wrong(post(person()), entry)
 
 
@@ -179,7 +179,7 @@ def test_a_bad_entry_says_nothing_and_takes_nothing_from_the_others():
     assert [(len(entry.faults), len(entry.statements)) for entry in entries] == [(1, 0), (0, 1)]
 
 
-def test_faults_of_the_request_and_of_the_resource_are_told_together():
+def test_faults_of_the_request_and_of_the_resource_are_reported_together():
     assert wrong(asked("PATCH", "Observation/ck-1", ck(status="bogus"))) == [
         ("entry[0].request.method", "unsupported"),
         ("entry[0].resource.status", "unknown_value"),
@@ -193,7 +193,7 @@ def test_the_kinds_of_r4_are_those_that_a_client_of_others_knows():
 
 
 def test_every_other_kind_is_left_alone_whatever_it_holds():
-    for kind in R4_TYPES - set(get_args(ResourceType)):
+    for kind in R4_TYPES - set(get_args(SupportedType)):
         entry = read({"resourceType": kind, "id": "x y", "status": 1, "subject": 2, "modifierExtension": []})
         assert (entry.skipped, entry.faults, entry.statements) == ("resource", (), ())
 
@@ -255,7 +255,7 @@ def test_a_bundle_gives_the_facts_of_the_same_timeline_in_our_own_format():
 
 
 def together(content, to=None) -> Mapping:
-    """The history of each subject of a bundle without faults; a patient whom only the study knows goes by the id."""
+    """The history of each subject of a bundle without faults; a patient outside the bundle is named by the id."""
     to = to or feed()
     stated = {}
     for entry in read_all(content, to).entries:

@@ -1,4 +1,4 @@
-"""The quick reader of common results says what the reader of any form says, or nothing."""
+"""The fast reader of common results gives the same result as the reader of any form, or `None`."""
 
 import json
 from copy import deepcopy
@@ -48,7 +48,7 @@ VALUES = st.sampled_from(
 
 
 def changed_at(changes):
-    """The rich result with other values at these places, as it is after it was sent."""
+    """The rich result with other values at these places, as JSON gives it."""
     content = deepcopy(RICH)
     for (*inside, last), value in changes:
         target = content

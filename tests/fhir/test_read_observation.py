@@ -1,4 +1,4 @@
-"""FHIR Observations: what each form of a CK result becomes, and what is refused at which element."""
+"""Reading of FHIR Observations: the statement of each form of a CK result, and the place of each fault."""
 
 import json
 
@@ -17,12 +17,12 @@ from tests.fhir.fhir_messages import (
     concept,
     faults,
     feed,
+    history_and_faults,
     only,
     post,
     quantity,
     read,
     read_all,
-    told,
 )
 
 LIMITS = ".referenceRange[0]"
@@ -35,7 +35,7 @@ def test_a_result_is_the_fact_that_our_own_format_gives():
         b'"status":"final"}]}',
         LATEST,
     )
-    assert told(read(ck(issued="2005-03-16T12:00:00Z"))) == (native, ())
+    assert history_and_faults(read(ck(issued="2005-03-16T12:00:00Z"))) == (native, ())
 
 
 def test_no_word_of_a_sender_but_the_fact_is_in_the_statement():
@@ -51,7 +51,7 @@ def test_no_word_of_a_sender_but_the_fact_is_in_the_statement():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        # what cannot be told
+        # faulty codes
         ({"code": REMOVED}, [(".code", "missing")]),
         ({"code": []}, [(".code", "wrong_type")]),
         ({"code": {"coding": {}}}, [(".code.coding", "wrong_type")]),
@@ -139,7 +139,7 @@ def test_no_word_of_a_sender_but_the_fact_is_in_the_statement():
         ({"id": "x y"}, [(".id", "bad_identifier")]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_kept_result_is_told_at_its_element(changes, expected):
+def test_what_is_wrong_with_a_kept_result_is_reported_at_its_element(changes, expected):
     assert faults(ck(**changes)) == [("Observation" + at, code) for at, code in expected]
 
 
@@ -290,7 +290,7 @@ def test_a_result_is_numbered_by_its_official_or_first_identifier_or_else_by_its
     assert (fact.source, fact.id) == (source, number)
 
 
-def test_a_result_without_any_number_is_told_by_its_code_and_time():
+def test_a_result_without_any_number_is_identified_by_its_code_and_time():
     fact = only(ck(identifier=REMOVED, id=REMOVED, meta={"versionId": "7"}))
     assert (fact.source, fact.id, fact.version) == (None, None, None)
     assert fact.identity.startswith("@CK|")
@@ -309,7 +309,7 @@ def test_local_codes_of_the_study_count():
     assert only(local, feed(codes={"urn:lab:a|CK": "CK"})).code == "CK"
 
 
-def test_all_faults_of_a_resource_are_told_together():
+def test_all_faults_of_a_resource_are_reported_together():
     wrong = ck(
         status="bogus",
         effectiveDateTime="2005-02-30",

@@ -1,4 +1,4 @@
-"""Who a FHIR resource is about: Patients, identifiers, references inside and outside of a message."""
+"""The subject of a FHIR resource: Patients, identifiers, references inside and outside of a message."""
 
 import json
 
@@ -6,7 +6,20 @@ import pytest
 
 from app.fhir.bundle_entries import Reference
 from app.readers.pseudonyms import Identifier, Pseudonyms
-from tests.fhir.fhir_messages import REMOVED, bundle, ck, faults, feed, ivig, person, post, rash, read, read_all, told
+from tests.fhir.fhir_messages import (
+    REMOVED,
+    bundle,
+    ck,
+    faults,
+    feed,
+    history_and_faults,
+    ivig,
+    person,
+    post,
+    rash,
+    read,
+    read_all,
+)
 
 KEY = b"k" * 32
 URN = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"
@@ -14,7 +27,7 @@ OTHER_URN = "urn:uuid:88f151c0-a954-468a-88bd-5ae15c08e059"
 
 
 def about(reference, **more):
-    """A result of somebody."""
+    """A result with this subject."""
     return ck(subject={"reference": reference}, **more)
 
 
@@ -28,7 +41,7 @@ def test_of_a_patient_only_sex_and_year_of_birth_are_kept():
     [statement] = entry.statements
     assert (entry.subject, statement.fields) == ("P01", {"sex": "female", "birth_year": 1953})
     assert not {"Planted", "555-0100", "07-04"} & set(repr(entry).replace("'", " ").split())
-    history, wrong = told(entry)
+    history, wrong = history_and_faults(entry)
     assert (wrong, {fact.identity: fact.value for fact in history.attributes}) == (
         (),
         {"sex": '"female"', "birth_year": "1953"},
@@ -57,7 +70,7 @@ def test_a_birth_date_may_be_less_than_a_day(birth, year):
         ({"modifierExtension": [{"url": "urn:x"}]}, ".modifierExtension", "unknown_modifier"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_patient_is_told_at_its_element(changes, place, code):
+def test_what_is_wrong_with_a_patient_is_reported_at_its_element(changes, place, code):
     assert ("Patient" + place, code) in faults(person(**changes))
 
 
@@ -81,7 +94,7 @@ def test_an_identifier_that_is_out_of_use_counts_only_alone():
     assert read(person(identifier=[old])).subject == "6"
 
 
-def test_a_patient_without_identifiers_is_told_by_the_id_unless_an_authority_is_declared():
+def test_a_patient_without_identifiers_is_identified_by_the_id_unless_an_authority_is_declared():
     nameless = person(identifier=REMOVED)
     assert read(nameless).subject == "P01"
     assert read(nameless, feed(authorities=["urn:mrn"])).subject == "P01"
@@ -212,6 +225,6 @@ def test_no_fault_repeats_what_was_sent():
         ck(id=canary + "_", status=canary, subject={"reference": canary}, valueQuantity={"value": 1, "unit": canary}),
     ]
     for resource in wrong:
-        found = told(read(resource))[1]
+        found = history_and_faults(read(resource))[1]
         assert len(found) > 3
         assert canary not in json.dumps([(fault.pointer, fault.code, fault.sentence) for fault in found])

@@ -1,4 +1,4 @@
-"""What the entries of a FHIR message come to, decided from dictionaries: no database is near."""
+"""Resolving the entries of a FHIR message, from dictionaries and without a database."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def entries(*listed: Any, type: str = "transaction"):
 
 
 def put(resource: dict, name: str | None = None, **more: Any) -> dict:
-    """An entry that asks for an update."""
+    """An entry with an update."""
     named = name or resource["id"]
     return {
         "resource": resource | {"id": named},
@@ -30,7 +30,7 @@ def put(resource: dict, name: str | None = None, **more: Any) -> dict:
 
 
 def delete(name: str, resource: str = "Observation", **more: Any) -> dict:
-    """An entry that asks for a withdrawal."""
+    """An entry with a withdrawal."""
     return {"request": {"method": "DELETE", "url": f"{resource}/{name}", **more}}
 
 
@@ -44,14 +44,14 @@ def stands(resource: dict | None = None, patient: str = "P01", **changes: Any) -
 
 
 def key_of(found: StoredResource) -> ResourceKey:
-    """What names a stored fact."""
+    """The key of a stored fact."""
     return ResourceKey(found.patient, found.kind, None if found.fact is None else found.fact.identity)
 
 
 def holding(
     *found: StoredResource, names: dict[tuple[str, str], ResourceKey] | None = None, **more: Any
 ) -> StoredState:
-    """A study that has P01 and these facts, each by our identifier, and these names of clients."""
+    """A study with P01, these facts under our identifiers, and these client ids."""
     return StoredState(
         **{
             "patients": {"P01"},
@@ -64,7 +64,7 @@ def holding(
 
 
 def one(listed: Any, stored: StoredState, **more: Any) -> ResolvedEntry:
-    """What the only entry comes to."""
+    """The only entry, resolved."""
     [resolved] = resolve(entries(listed), stored, feed(), **more)
     return resolved
 
@@ -76,7 +76,7 @@ def refused(stored: StoredState, *listed: Any) -> list[tuple[str, FaultCode]]:
     return [(fault.pointer, fault.code) for fault in refusal.value.faults]
 
 
-# What is looked up
+# Names to look up
 
 
 def test_an_update_is_looked_up_by_a_clients_name_and_by_ours():
@@ -248,7 +248,7 @@ def test_what_is_not_kept_cannot_replace_what_stands():
     assert one(put(ck(code=concept("2160-0")), "mine"), holding(found)).key is None
 
 
-# Whose they are
+# Patients
 
 
 def test_a_reference_leads_to_the_patient_of_the_bundle_before_the_one_of_the_study():

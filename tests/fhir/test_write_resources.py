@@ -1,4 +1,4 @@
-"""Facts as FHIR resources: valid by a foreign model of R4, and read back to the very facts that they came from."""
+"""Facts as FHIR resources: valid in an independent model of R4, and read back as the same facts."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.fhir.read_bundle import read_line
-from app.fhir.write_resources import history, resource_of, searchset
+from app.fhir.write_resources import history_bundle, resource_of, searchset
 from app.readers.statements import history_of
 from app.timeline.document import Timeline
 from app.timeline.facts import AssessmentFact, EventFact, InfusionFact, LabFact
@@ -62,10 +62,10 @@ def test_a_foreign_model_of_r4_accepts_the_bundles():
     valid(searchset("http://x/fhir/t", [], links={"self": "http://x"}, total=0, revision=17, received_at=AT))
     for each in everything:
         gone = StoredResource("P01", KEY, each.kind, each.fact, 18, AT, removed=True)
-        valid(history("http://x/fhir/t", [gone, each], "http://x/_history", each.id))
+        valid(history_bundle("http://x/fhir/t", [gone, each], "http://x/_history", each.id))
 
 
-def test_a_patient_is_told_by_pseudonym_sex_and_year_of_birth_only():
+def test_a_patient_is_shown_by_pseudonym_sex_and_year_of_birth_only():
     assert resource_of(all_of(FULL)[0]) == {
         "resourceType": "Patient",
         "id": "P01",
@@ -76,7 +76,7 @@ def test_a_patient_is_told_by_pseudonym_sex_and_year_of_birth_only():
     }
 
 
-def test_a_result_is_told_in_the_unit_and_at_the_time_that_were_sent():
+def test_a_result_is_shown_in_the_unit_and_at_the_time_that_were_sent():
     shown = one("labs", code="CK", time="2005-03-16T09:48:00+09:00", value=5.5, unit="ukat/L", upper_limit=3.1,
                 lower_limit=0.5, comparator=">", issued="2005-03-17T08:00:00+09:00", status="corrected")  # fmt: skip
     assert shown["effectiveDateTime"] == "2005-03-16T09:48:00+09:00"
@@ -210,7 +210,7 @@ RESOURCES = [
 
 
 def read(resource: dict[str, Any]) -> tuple[str, Any]:
-    """The one fact that a resource is read as, with its kind."""
+    """The only fact of a resource, with its kind."""
     entry = read_line(json.dumps(resource).encode(), feed())
     assert entry.faults == ()
     facts, faults = history_of("P01", entry.statements, LATEST)

@@ -9,7 +9,7 @@ import pytest
 from app.errors import FaultCode
 from app.fhir.bundle_entries import Entry
 from app.fhir.read_bundle import read_bundle, read_line
-from tests.fhir.fhir_messages import concept, feed, told
+from tests.fhir.fhir_messages import concept, feed, history_and_faults
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "fhir_r4_examples"
 pytestmark = pytest.mark.skipif(
@@ -93,7 +93,7 @@ def entries(body: bytes) -> tuple[Entry, ...]:
 
 def verdicts(entry: Entry, to_drop: str) -> list[str]:
     """What became of an entry, without the place of the entry itself."""
-    _, faults = told(entry)
+    _, faults = history_and_faults(entry)
     if faults:
         return sorted({f"refused: {fault.pointer.removeprefix(to_drop)} {fault.code}" for fault in faults})
     if entry.skipped:
@@ -163,7 +163,7 @@ def test_ck_as_it_was_seen_coded_gets_the_verdict_of_the_list_in_fhir():
             "referenceRange": [{"text": row["reference_range"]}],
         }
         entry = read_line(json.dumps(content).encode(), to)
-        history, faults = told(entry)
+        history, faults = history_and_faults(entry)
         if row["is_total_serum_ck"] == "yes":
             assert (faults, [fact.code for fact in history.labs]) == ((), ["CK"]), row["why"]
         else:
