@@ -1,4 +1,4 @@
-"""How Alembic runs here: in one transaction, which `app.store.migrations` opens, or else this script."""
+"""Run Alembic in one transaction: the one of `app.store.migrations`, or a new one for the command `alembic`."""
 
 from alembic.util import CommandError
 from sqlalchemy import Connection
@@ -10,9 +10,9 @@ from app.store.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    """Do what was asked in the transaction of this connection."""
+    """Run the migrations in the transaction of this connection."""
     if connection.dialect.name == "postgresql":
-        # Several processes may start at once; the one that comes second finds nothing left to do.
+        # Several processes may start at the same time. The second one waits here, and then has nothing to do.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(20080118)")
     context.configure(
         connection=connection,
@@ -25,7 +25,7 @@ def run(connection: Connection) -> None:
 
 
 if context.is_offline_mode():
-    raise CommandError("These migrations are applied to a database; they cannot be written as a script of SQL (--sql).")
+    raise CommandError("These migrations need a database. They cannot be written as a script of SQL (--sql).")
 if (given := context.config.attributes.get("connection")) is not None:
     run(given)
 else:

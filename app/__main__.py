@@ -180,7 +180,7 @@ def import_(
         into = Into(database, study, settings.secret, settings.max_body_bytes, dialect)
         try:
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)
-        except (command.Unusable, NotFound, Conflict) as reason:
+        except (command.InvalidCommand, NotFound, Conflict) as reason:
             stop(str(reason), 2)
     raise typer.Exit(0 if complete else 1)
 

@@ -1,1 +1,1 @@
-"""Files in and out: what the commands `import` and `export` do."""
+"""The commands `import` and `export`, which read and write whole files."""

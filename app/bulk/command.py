@@ -1,4 +1,8 @@
-"""What the commands `import` and `export` do, and what they say of it."""
+"""The commands `import` and `export`: what they do and what they print.
+
+The file holds, in this order: `import_files` with what it prints; `Rejects`, which writes what was refused into a new
+file; and `export_to` with `export_study`, which writes the timelines of a study.
+"""
 
 import json
 import os
@@ -21,147 +25,37 @@ from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
 from app.timeline.normalize import SECTIONS
 
+MOST_SHOWN = 20
+"""How many refusals are printed. The file of rejects has all of them."""
+STATUSES = ("created", "changed", "unchanged", "stale", "skipped", "rejected")
 PAGE = 100
-"""Patients that are listed at a time; each is read by itself, so that one patient is held at most."""
+"""How many patients are listed at a time. Their timelines are read one by one, so that memory holds one at most."""
 MOST_FACTS = 20_000
-"""Facts on one line; a patient with more has several lines, which a reader merges."""
+"""The most facts on one line. A patient with more has several lines, which an import puts together again."""
 
-Opened = Callable[[], AbstractContextManager[StudyAt]]
-"""Opens the study at the revision that is exported."""
-
-
-def export_study(database: Database, study: str) -> tuple[int, Iterator[bytes]]:
-    """The latest revision of a study, and its timelines at it, line by line in order of the patients.
-
-    A revision never changes, so that all lines are of one state however long it takes to take them; only a person who
-    is erased meanwhile is left out. What has been withdrawn or superseded is not exported. Raises `NotFound`.
-    """
-    with study_at(database, study) as found:
-        revision = found.revision
-    return revision, _lines(partial(study_at, database, study, AsOf(revision), though_erased=True))
+_AROUND_PIECES: dict[Format, tuple[bytes, bytes, bytes]] = {
+    "timelines": (b"[\n", b",\n", b"\n]\n"),
+    "hl7v2": (b"", b"", b""),
+}
+"""What is written before, between and after the pieces of a format that does not consist of lines."""
+OpenStudy = Callable[[], AbstractContextManager[StudyAt]]
+"""A function that opens the study at the revision that is exported."""
 
 
-def _lines(opened: Opened) -> Iterator[bytes]:
-    for patient in _patients(opened):
-        try:
-            with opened() as study:
-                document = study.timeline(patient)
-        except (Erased, NotFound):
-            continue
-        for part in _parts(document):
-            yield json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _patients(opened: Opened) -> Iterator[str]:
-    after: str | None = None
-    while True:
-        with opened() as study:
-            page = study.patients(after=after, limit=PAGE)
-        yield from (each.id for each in page)
-        if len(page) < PAGE:
-            return
-        after = page[-1].id
-
-
-def _parts(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The document, in parts with the facts of one section each where it has very many."""
-    facts = {section: document.pop(section) for section in SECTIONS.values()}
-    if sum(map(len, facts.values())) <= MOST_FACTS:
-        yield document | {section: found for section, found in facts.items() if found}
-        return
-    yield document
-    who = {"patient": {"id": document["patient"]["id"]}}
-    for section, found in facts.items():
-        for first in range(0, len(found), MOST_FACTS):
-            yield who | {section: found[first : first + MOST_FACTS]}
-
-
-_AROUND: dict[Format, tuple[bytes, bytes, bytes]] = {"timelines": (b"[\n", b",\n", b"\n]\n"), "hl7v2": (b"", b"", b"")}
-"""What stands before, between and after pieces, where these are not lines."""
-
-
-class Rejects:
-    """Writes both files, once there is something to write. Nobody but their owner may read them: the content is that
-    of the files that were imported.
-    """
-
-    def __init__(self, file: Path, format: Format) -> None:
-        self.file, self.reasons = file, reasons_of(file)
-        self._format = format
-        self._open = ExitStack()
-        self._content: BinaryIO | None = None
-        self._reasons: BinaryIO | None = None
-        self._pieces = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._content is not None and self._pieces:
-            self._content.write(_AROUND.get(self._format, (b"",) * 3)[2])
-        self._open.close()
-
-    def add(self, file: Path, step: Step) -> None:
-        """Write what was refused of one part of a file."""
-        for refusal in step.refused:
-            self._add(refusal.text, step.head)
-            if self._reasons is None:
-                self._reasons = self._open.enter_context(_private(self.reasons))
-            self._reasons.write(json.dumps(reason(file, refusal)).encode() + b"\n")
-
-    def _add(self, text: bytes | None, head: bytes) -> None:
-        if text is None or not text.strip():
-            return
-        if self._content is None:
-            self._content = self._open.enter_context(_private(self.file))
-        before, between, _ = _AROUND.get(self._format, (head, b"", b""))
-        self._content.write(between if self._pieces else before)
-        lines = self._format not in _AROUND and not text.endswith(b"\n")
-        self._content.write(text + (b"\n" if lines else b""))
-        self._pieces += 1
-
-
-def reasons_of(file: Path) -> Path:
-    """The file that says why what is in a file of rejects was refused."""
-    return file.with_name(file.name + ".faults.ndjson")
-
-
-def reason(file: Path, refusal: Refusal) -> dict[str, object]:
-    """Why something was refused: where it stands, and places and codes inside of it."""
-    error = refusal.error
-    return {
-        "file": file.name,
-        "place": refusal.place,
-        "problem": error.slug,
-        "detail": error.detail or error.title(),
-        "faults": [{"pointer": fault.pointer, "code": fault.code, "detail": fault.sentence} for fault in error.faults],
-    }
-
-
-def _private(file: Path) -> BinaryIO:
-    """A new file that its owner alone may read."""
-    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
-SHOWN = 20
-"""Refusals that are shown at the terminal; a file of rejects has all of them."""
-IN_ORDER = ("created", "changed", "unchanged", "stale", "skipped", "rejected")
-
-
-class Unusable(Exception):
-    """The command cannot be carried out as it was given; nothing was done."""
+class InvalidCommand(Exception):
+    """The options of the command cannot be used. Nothing was done."""
 
 
 def import_files(files: Sequence[Path], given: Format | None, into: Into, rejects: Path | None) -> bool:
-    """Import files and print what was stored and what was refused; whether all of it was stored.
+    """Import files and print what was stored and what was refused. `True` where all of it was stored.
 
-    Raises `Unusable` before anything is stored, and what `import_file` does.
+    Raises `InvalidCommand` before anything is stored, and the errors that `import_file` raises.
     """
     formats = [given or format_of(file) for file in files]
     known = [format for format in formats if format is not None]
     if len(known) < len(files):
         unknown = files[formats.index(None)]
-        raise Unusable(f"The format of {unknown.name} cannot be told from its name or its content: name it (--format).")
+        raise InvalidCommand(f"The format of {unknown.name} is not clear from its name or content: use --format.")
     if rejects is not None:
         _check_rejects(rejects, files, known, into)
     counts, left_alone, count_refused = Counter[str](), Counter[str](), 0
@@ -172,12 +66,13 @@ def import_files(files: Sequence[Path], given: Format | None, into: Into, reject
             left_alone += step.left_alone
             if refused is not None:
                 refused.add(file, step)
-            for refusal in step.refused[: max(SHOWN - count_refused, 0)]:
-                typer.echo(_line(reason(file, refusal)), err=True)
+            for refusal in step.refused[: max(MOST_SHOWN - count_refused, 0)]:
+                typer.echo(_reason_line(reason(file, refusal)), err=True)
             count_refused += len(step.refused)
-    if count_refused > SHOWN:
+    if count_refused > MOST_SHOWN:
         typer.echo(
-            f"... and {count_refused - SHOWN} more{'' if rejects else ': name a file for them (--rejects)'}.", err=True
+            f"... and {count_refused - MOST_SHOWN} more{'' if rejects else ': use --rejects to write them to a file'}.",
+            err=True,
         )
     typer.echo(_summary(len(files), counts, left_alone))
     if count_refused and rejects is not None:
@@ -185,38 +80,16 @@ def import_files(files: Sequence[Path], given: Format | None, into: Into, reject
     return not count_refused
 
 
-def export_to(database: Database, study: str, output: Path | None) -> None:
-    """Write the timelines of a study, to the standard output or to a file, which is there once it is complete."""
-    revision, lines = export_study(database, study)
-    if output is None:
-        count = _write(lines, sys.stdout.buffer)
-    else:
-        unfinished = output.with_name(output.name + ".part")
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            count = _write(lines, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(output)
-    typer.echo(f"Study {study} at revision {revision}: {count} lines.", err=True)
-
-
-def _write(lines: Iterable[bytes], to: BinaryIO) -> int:
-    count = 0
-    for line in lines:
-        to.write(line)
-        count += 1
-    to.flush()
-    return count
-
-
 def _check_rejects(rejects: Path, files: Sequence[Path], formats: Sequence[Format], into: Into) -> None:
-    """Refuse a file of rejects that would overwrite something or would be no file of any format."""
+    """Refuse a file of rejects that would overwrite a file, or would hold a mixture of formats or headers."""
     for file in (rejects, reasons_of(rejects)):
         if file.exists():
-            raise Unusable(f"{file} is there already and is not overwritten.")
+            raise InvalidCommand(f"{file} exists already and is not overwritten.")
     headers = {_header(file, into) for file in files} if set(formats) == {"csv"} else set()
     if len(set(formats)) > 1 or len(headers) > 1:
-        raise Unusable("Files of several formats, or tables with several headers, need a file of rejects each.")
+        raise InvalidCommand(
+            "Files of different formats, and tables with different headers, need a file of rejects each."
+        )
 
 
 def _header(file: Path, into: Into) -> tuple[str, ...]:
@@ -232,7 +105,7 @@ def _steps(files: Sequence[Path], formats: Sequence[Format], into: Into) -> Iter
 
 @contextmanager
 def _progress(files: Sequence[Path], steps: Iterator[tuple[Path, Step]]) -> Iterator[Iterator[tuple[Path, Step]]]:
-    """The same steps, with a bar that shows how many bytes were read where somebody looks at one."""
+    """The same steps. At a terminal, a bar shows how many bytes were read."""
     if not sys.stderr.isatty():
         yield steps
         return
@@ -247,7 +120,7 @@ def _progress(files: Sequence[Path], steps: Iterator[tuple[Path, Step]]) -> Iter
         yield shown()
 
 
-def _line(why: dict[str, object]) -> str:
+def _reason_line(why: dict[str, object]) -> str:
     faults = why["faults"]
     assert isinstance(faults, list)  # noqa: S101 - for the type checker
     codes = ", ".join(f"{fault['pointer']} {fault['code']}".strip() for fault in faults[:3]) or why["detail"]
@@ -256,6 +129,140 @@ def _line(why: dict[str, object]) -> str:
 
 
 def _summary(files: int, counts: Counter[str], left_alone: Counter[str]) -> str:
-    stored = ", ".join(f"{counts[status]:,} {status}" for status in IN_ORDER if counts[status]) or "nothing to store"
+    stored = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status]) or "nothing to store"
     alone = ", ".join(f"{count:,} {why}" for why, count in sorted(left_alone.items()))
     return f"{files} file{'s' if files > 1 else ''}: {stored}{f'; left alone: {alone}' if alone else ''}."
+
+
+class Rejects:
+    """Writes two new files: what was refused, and why. Each is created when there is something to write.
+
+    Only their owner may read them, because they hold content of the imported files.
+    """
+
+    def __init__(self, file: Path, format: Format) -> None:
+        self.file, self.reasons = file, reasons_of(file)
+        self._format = format
+        self._open = ExitStack()
+        self._content: BinaryIO | None = None
+        self._reasons: BinaryIO | None = None
+        self._pieces = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._content is not None and self._pieces:
+            self._content.write(_AROUND_PIECES.get(self._format, (b"",) * 3)[2])
+        self._open.close()
+
+    def add(self, file: Path, step: Step) -> None:
+        """Write the refused pieces of one part of a file, and the reasons."""
+        for refusal in step.refused:
+            self._write_content(refusal.text, step.head)
+            if self._reasons is None:
+                self._reasons = self._open.enter_context(_new_private_file(self.reasons))
+            self._reasons.write(json.dumps(reason(file, refusal)).encode() + b"\n")
+
+    def _write_content(self, text: bytes | None, head: bytes) -> None:
+        if text is None or not text.strip():
+            return
+        if self._content is None:
+            self._content = self._open.enter_context(_new_private_file(self.file))
+        before, between, _ = _AROUND_PIECES.get(self._format, (head, b"", b""))
+        self._content.write(between if self._pieces else before)
+        lines = self._format not in _AROUND_PIECES and not text.endswith(b"\n")
+        self._content.write(text + (b"\n" if lines else b""))
+        self._pieces += 1
+
+
+def reasons_of(file: Path) -> Path:
+    """The file with the reasons for the content of a file of rejects."""
+    return file.with_name(file.name + ".faults.ndjson")
+
+
+def reason(file: Path, refusal: Refusal) -> dict[str, object]:
+    """Why a piece was refused: its place in the file, and the place and code of each fault in it."""
+    error = refusal.error
+    return {
+        "file": file.name,
+        "place": refusal.place,
+        "problem": error.slug,
+        "detail": error.detail or error.title(),
+        "faults": [{"pointer": fault.pointer, "code": fault.code, "detail": fault.sentence} for fault in error.faults],
+    }
+
+
+def _new_private_file(file: Path) -> BinaryIO:
+    """A new file that only its owner may read."""
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def export_to(database: Database, study: str, output: Path | None) -> None:
+    """Write the timelines of a study to the standard output, or to a file, which appears when it is complete."""
+    revision, lines = export_study(database, study)
+    if output is None:
+        count = _write_lines(lines, sys.stdout.buffer)
+    else:
+        unfinished = output.with_name(output.name + ".part")
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            count = _write_lines(lines, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(output)
+    typer.echo(f"Study {study} at revision {revision}: {count} lines.", err=True)
+
+
+def _write_lines(lines: Iterable[bytes], to: BinaryIO) -> int:
+    count = 0
+    for line in lines:
+        to.write(line)
+        count += 1
+    to.flush()
+    return count
+
+
+def export_study(database: Database, study: str) -> tuple[int, Iterator[bytes]]:
+    """The number of the latest revision of a study, and its timelines as lines, in the order of the patients.
+
+    A revision never changes, so all lines show one state, also when the export takes long. Only a person who is erased
+    in the meantime is left out. Facts that were withdrawn or superseded are not exported. Raises `NotFound`.
+    """
+    with study_at(database, study) as found:
+        revision = found.revision
+    return revision, _timeline_lines(partial(study_at, database, study, AsOf(revision), though_erased=True))
+
+
+def _timeline_lines(open_study: OpenStudy) -> Iterator[bytes]:
+    for patient in _patient_ids(open_study):
+        try:
+            with open_study() as study:
+                document = study.timeline(patient)
+        except (Erased, NotFound):
+            continue
+        for part in _document_parts(document):
+            yield json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _patient_ids(open_study: OpenStudy) -> Iterator[str]:
+    after: str | None = None
+    while True:
+        with open_study() as study:
+            page = study.patients(after=after, limit=PAGE)
+        yield from (each.id for each in page)
+        if len(page) < PAGE:
+            return
+        after = page[-1].id
+
+
+def _document_parts(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The document. One with very many facts is split: each part then has facts of one section only."""
+    facts = {section: document.pop(section) for section in SECTIONS.values()}
+    if sum(map(len, facts.values())) <= MOST_FACTS:
+        yield document | {section: found for section, found in facts.items() if found}
+        return
+    yield document
+    who = {"patient": {"id": document["patient"]["id"]}}
+    for section, found in facts.items():
+        for first in range(0, len(found), MOST_FACTS):
+            yield who | {section: found[first : first + MOST_FACTS]}

@@ -1,4 +1,4 @@
-"""Files on the disk: what format one has, and its content in parts, so that one of any size can be read."""
+"""Files on the disk: find out the format of a file, and read its content in parts, so that it may have any size."""
 
 import csv
 import io
@@ -17,9 +17,9 @@ Format = Literal["timelines", "ndjson", "csv", "fhir", "hl7v2"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 PART = 262_144
-"""Bytes that are read at a time."""
-LOOKED_AT = 65_536
-"""Bytes at the beginning by which a format is recognised."""
+"""How many bytes are read at a time."""
+HEAD_BYTES = 65_536
+"""How many bytes at the beginning are read to recognise the format."""
 
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
@@ -37,13 +37,13 @@ _MESSAGE = re.compile(rb"(?<=[\r\n\x0b\x1c])MSH(?![A-Za-z0-9])")
 
 
 def format_of(file: Path) -> Format | None:
-    """The format of a file by its name and its first bytes; `None` where they do not say."""
+    """The format of a file, by its name and its first bytes; `None` where these do not show it."""
     name = file.name.lower()
     for suffix, format in _SUFFIXES.items():
         if name.endswith(suffix):
             return format
     with file.open("rb") as opened:
-        head = opened.read(LOOKED_AT).removeprefix(_BYTE_ORDER_MARK).strip()
+        head = opened.read(HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK).strip()
     if head.lstrip(b"\x0b")[:3] in {b"MSH", b"FHS", b"BHS"}:
         return "hl7v2"
     if head[:1] == b"{" and _RESOURCE.search(head):
@@ -56,7 +56,7 @@ def format_of(file: Path) -> Format | None:
 
 
 def has_lines(file: Path, longest: int = 16_000_000) -> bool:
-    """Whether each line of a file is a JSON document, as far as its name and its first line say."""
+    """Whether each line of a file is a JSON document, judged by its name and its first line."""
     if file.name.lower().endswith(_LINES):
         return True
     with file.open("rb") as opened:
@@ -68,19 +68,19 @@ def has_lines(file: Path, longest: int = 16_000_000) -> bool:
 
 
 class Cutter(Protocol):
-    """What cuts a text that arrives in parts into what is stored by itself: lines, elements, messages."""
+    """Cuts a text that arrives in parts into the pieces that are stored one by one: lines, elements or messages."""
 
     def feed(self, part: bytes) -> list[Line]:
-        """What this part completes."""
+        """The pieces that are complete with this part."""
 
     def end(self) -> list[Line]:
-        """What is left over."""
+        """The last piece, after all parts."""
 
 
 class Messages:
-    """Cuts a text into HL7 v2 messages, numbered from 1; the lines around a batch are left out.
+    """Cuts a text into HL7 v2 messages, numbered from 1. The lines before and after a batch are left out.
 
-    A message with more than `longest` bytes is without its text.
+    A message of more than `longest` bytes is given without its text (`None`).
     """
 
     def __init__(self, longest: int) -> None:
@@ -90,7 +90,7 @@ class Messages:
         self._dropping = False
 
     def feed(self, part: bytes) -> list[Line]:
-        """The messages that end in this part, which is where another begins."""
+        """The messages that are complete: another message begins after each of them."""
         self._held += part
         begins = [found.start() for found in _MESSAGE.finditer(self._held)]
         complete: list[Line] = []
@@ -117,7 +117,7 @@ class Messages:
 
 
 def groups(file: Path, cutter: Cutter) -> Iterator[tuple[int, list[Line]]]:
-    """The content of a file in groups for one transaction each, with the bytes that were read for each.
+    """The content of a file in groups, one for each transaction, with the number of bytes that were read for it.
 
     The last group may be empty.
     """
@@ -135,7 +135,7 @@ def groups(file: Path, cutter: Cutter) -> Iterator[tuple[int, list[Line]]]:
 
 
 class Record(NamedTuple):
-    """A row of a table: the line of the file on which it begins, its cells, and the bytes that it was read from."""
+    """A row of a table: the line of the file where it begins, its cells, and its bytes."""
 
     line: int
     cells: list[str]
@@ -143,28 +143,28 @@ class Record(NamedTuple):
 
 
 def records(file: Path, delimiter: str, longest: int) -> Iterator[Record]:
-    """The rows of a table as they were written, those without content included; cells are not decoded yet.
+    """The rows of a table as they were written, including empty rows. The cells are not decoded yet.
 
-    Raises `MalformedDocument` where a row cannot be told from the next, and `TooLarge` where it has more than
-    `longest` bytes.
+    Raises `MalformedDocument` where it is not clear where a row ends, and `TooLarge` for a row of more than `longest`
+    bytes.
     """
-    taken: list[str] = []
-    begun = 1
+    row_lines: list[str] = []
+    first_line = 1
 
     def lines() -> Iterator[str]:
         while line := text.readline(longest + 1):
-            taken.append(line)
-            if sum(map(len, taken)) > longest:
-                raise TooLarge(f"The row that begins on line {begun} has more than {longest} bytes.")
-            yield line.removeprefix(_LATIN_MARK) if begun == len(taken) == 1 else line
+            row_lines.append(line)
+            if sum(map(len, row_lines)) > longest:
+                raise TooLarge(f"The row that begins on line {first_line} has more than {longest} bytes.")
+            yield line.removeprefix(_LATIN_MARK) if first_line == len(row_lines) == 1 else line
 
     with io.TextIOWrapper(file.open("rb"), encoding="latin-1", newline="") as text:
         reader = csv.reader(lines(), delimiter=delimiter, skipinitialspace=delimiter != "\t")
         try:
             for cells in reader:
-                yield Record(begun, cells, "".join(taken).encode("latin-1"))
-                taken.clear()
-                begun = reader.line_num + 1
+                yield Record(first_line, cells, "".join(row_lines).encode("latin-1"))
+                row_lines.clear()
+                first_line = reader.line_num + 1
         except csv.Error:
-            detail = f"The row that begins on line {begun} does not end as it should."
-            raise MalformedDocument(detail, [Fault(f"/{begun}", FaultCode.MALFORMED)]) from None
+            detail = f"The row that begins on line {first_line} has no proper end."
+            raise MalformedDocument(detail, [Fault(f"/{first_line}", FaultCode.MALFORMED)]) from None

@@ -1,4 +1,8 @@
-"""Files are imported: their content is read in parts and stored by the way that the same content takes over HTTP."""
+"""Import files: read the content of a file in parts and store it in the same way as the same content over HTTP.
+
+The file holds, in this order: what an import needs and reports (`Into`, `Step`, `Refusal`); `import_file`; and how it
+imports timelines, HL7 v2 messages, FHIR resources and tables.
+"""
 
 import json
 from collections import Counter
@@ -35,10 +39,17 @@ from app.submission.loop import PAUSES
 from app.submission.streams import Stream
 from app.timeline.times import microseconds
 
+MOST_LINES_NAMED = 5
+"""How many line numbers are named where the rows of a patient are refused."""
+_STATUS_OF_DISPOSITION = {"created": "created", "updated": "changed", "unchanged": "unchanged", "deleted": "changed"}
+
 
 @dataclass(frozen=True, slots=True)
 class Into:
-    """Where files go: a study, with what is needed to read for it. `longest` is the largest piece that is read."""
+    """The study that files are imported into, and what is needed to read them.
+
+    `longest` is the size in bytes of the largest piece (line, element, message or part of a table) that is read.
+    """
 
     database: Database
     study: str
@@ -48,7 +59,7 @@ class Into:
 
 
 class Refusal(NamedTuple):
-    """What was not stored: where in the file it is, as it was written (`None` where it was not kept), and why."""
+    """A piece that was not stored: its place in the file, its text (`None` where it was not kept), and the reason."""
 
     place: str
     text: bytes | None
@@ -57,10 +68,11 @@ class Refusal(NamedTuple):
 
 @dataclass(slots=True)
 class Step:
-    """What happened to one part of a file: the bytes that it was read from, what was stored, left alone and refused.
+    """What happened to one part of a file.
 
-    `counts` are of what is stored by itself: a timeline, a resource, a message, the rows of a patient. `head` is what
-    must stand before what was refused to make a file of it, the header of a table.
+    `read` is the number of bytes that were read for it. `counts` counts the items by their disposition: timelines,
+    resources, messages, or the rows of one patient. `left_alone` counts what the service does not keep, by its sort.
+    `head` is the text that must come before refused rows to make a file of them: the header of a table.
     """
 
     read: int = 0
@@ -70,61 +82,48 @@ class Step:
     head: bytes = b""
 
     def refuse(self, place: str, text: bytes | None, error: ServiceError) -> None:
-        """Count what was not stored; what was not tried because the database was busy is counted as skipped."""
+        """Count a piece that was not stored: as skipped where the database was busy, else as rejected."""
         self.counts["skipped" if isinstance(error, Busy) else "rejected"] += 1
         self.refused.append(Refusal(place, text, error))
-
-
-def now() -> int:
-    """The time at which something is received, in microseconds since 1970."""
-    return microseconds(datetime.now(UTC))
-
-
-def feed_for(into: Into) -> Feed:
-    """What the study declares of its feeds, for what is received now."""
-    return read_feed(into.database, into.study, into.secret, now())
-
-
-_COUNTED = {"created": "created", "updated": "changed", "unchanged": "unchanged", "deleted": "changed"}
 
 
 def import_file(file: Path, format: Format, into: Into) -> Iterator[Step]:
     """Store the content of a file, part by part.
 
-    Raises `NotFound` for an unknown study, `Conflict` where there is no secret for its identifiers, and `Busy` where
-    the database cannot be written to at all.
+    Raises `NotFound` for an unknown study, `Conflict` where the identifiers of the study need a secret and none is
+    set, and `Busy` where the database cannot be written to at all.
     """
     match format:
         case "timelines":
-            return _timelines(file, Elements(into.longest), "item", "native-json", into)
+            return _import_timelines(file, Elements(into.longest), "item", "native-json", into)
         case "ndjson":
-            return _timelines(file, Lines(into.longest), "line", "native-ndjson", into)
+            return _import_timelines(file, Lines(into.longest), "line", "native-ndjson", into)
         case "fhir":
-            return _resources(file, into)
+            return _import_resources(file, into)
         case "hl7v2":
-            return _messages(file, into)
+            return _import_messages(file, into)
         case "csv":
-            return import_table(file, into)
+            return _import_table(file, into)
 
 
-def _timelines(file: Path, cutter: Cutter, unit: str, format: str, into: Into) -> Iterator[Step]:
+def _import_timelines(file: Path, cutter: Cutter, unit: str, format: str, into: Into) -> Iterator[Step]:
     stream = Stream(into.database, into.study, format)
     for read, group in groups(file, cutter):
         step = Step(read)
         for line, outcome in zip(group, stream.store(group), strict=True):
-            _note(step, f"{unit} {line.number}", line.text, outcome)
+            _count_item(step, f"{unit} {line.number}", line.text, outcome)
         yield step
 
 
-def _note(step: Step, place: str, text: bytes | None, outcome: ItemOutcome) -> None:
+def _count_item(step: Step, place: str, text: bytes | None, outcome: ItemOutcome) -> None:
     if outcome.error is not None:
         step.refuse(place, text, outcome.error)
     else:
         step.counts[outcome.status] += 1
 
 
-def _messages(file: Path, into: Into) -> Iterator[Step]:
-    feed_for(into)  # a study that cannot take messages says so before the first one
+def _import_messages(file: Path, into: Into) -> Iterator[Step]:
+    _feed_for(into)  # raises before the first message if the study cannot store messages
     for read, group in groups(file, Messages(into.longest)):
         step = Step(read)
         for number, message in group:
@@ -137,8 +136,8 @@ def _messages(file: Path, into: Into) -> Iterator[Step]:
 
 def _store_message(step: Step, place: str, message: bytes | None, into: Into) -> None:
     if message is None:
-        raise _too_long(into)
-    reply = take_message(into.database, into.study, message, secret=into.secret, now=now(), pauses=PAUSES)
+        raise _too_large(into)
+    reply = take_message(into.database, into.study, message, secret=into.secret, now=_now(), pauses=PAUSES)
     step.left_alone.update(reply.skipped)
     if reply.code != "AA":
         step.refuse(place, message, InvalidDocument(faults=reply.faults))
@@ -148,22 +147,22 @@ def _store_message(step: Step, place: str, message: bytes | None, into: Into) ->
     step.counts["changed" if news else "unchanged"] += 1
 
 
-def _resources(file: Path, into: Into) -> Iterator[Step]:
-    """FHIR: a resource or a bundle on each line, or one that is the whole file."""
+def _import_resources(file: Path, into: Into) -> Iterator[Step]:
+    """FHIR: one resource or bundle on each line, or one in the whole file."""
     unit, cutter = ("line", Lines(into.longest)) if has_lines(file) else ("item", Elements(into.longest))
     for read, group in groups(file, cutter):
-        step, feed = Step(read), feed_for(into)
+        step, feed = Step(read), _feed_for(into)
         waiting: list[tuple[Line, Entry]] = []
         for line in group:
             place = f"{unit} {line.number}"
             try:
                 if line.text is None:
-                    raise _too_long(into)
+                    raise _too_large(into)
                 entry = read_line(line.text, feed)
                 if entry.resource != "Bundle":
                     waiting.append((line, entry))
                     continue
-                _store_each(step, unit, waiting, feed, into)  # a bundle may refer to what stands before it
+                _store_each(step, unit, waiting, feed, into)  # a bundle may refer to resources that come before it
                 waiting = []
                 _store_bundle(step, place, line.text, into)
             except ServiceError as error:
@@ -173,93 +172,51 @@ def _resources(file: Path, into: Into) -> Iterator[Step]:
 
 
 def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed: Feed, into: Into) -> None:
-    """Resources each by itself, in one transaction."""
+    """Store resources in one transaction, each of them accepted or refused by itself."""
     if not lines:
         return
     entries = [entry for _, entry in lines]
     try:
-        results = store_each(into.database, into.study, feed, entries, client=None, received_at=now(), pauses=PAUSES)
+        results = store_each(into.database, into.study, feed, entries, client=None, received_at=_now(), pauses=PAUSES)
     except Busy as busy:
         results = [EntryResult(entry, "refused", error=busy) for entry in entries]
     for (line, _), result in zip(lines, results, strict=True):
         if result.error is not None:
             step.refuse(f"{unit} {line.number}", line.text, result.error)
         else:
-            _count(step, result)
+            _count_entry(step, result)
 
 
 def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
-    """A bundle: all of it or nothing, but for the entries of a batch."""
-    taken = store_bundle(into.database, into.study, text, secret=into.secret, now=now(), pauses=PAUSES)
-    for number, result in enumerate(taken.results):
+    """Store a bundle: all of it or nothing. The entries of a batch are stored or refused one by one."""
+    bundle = store_bundle(into.database, into.study, text, secret=into.secret, now=_now(), pauses=PAUSES)
+    for number, result in enumerate(bundle.results):
         if result.error is None:
-            _count(step, result)
+            _count_entry(step, result)
         else:
-            step.refuse(f"{place}, entry[{number}]", _batch_of(text, number), result.error)
+            step.refuse(f"{place}, entry[{number}]", _batch_with_entry(text, number), result.error)
 
 
-def _count(step: Step, result: EntryResult) -> None:
+def _count_entry(step: Step, result: EntryResult) -> None:
     if result.disposition == "skipped":
         step.left_alone[result.entry.skipped or "resource"] += 1
     else:
-        step.counts[_COUNTED[result.disposition]] += 1
+        step.counts[_STATUS_OF_DISPOSITION[result.disposition]] += 1
 
 
-def _batch_of(bundle: bytes, number: int) -> bytes:
-    """A batch with one entry of another one."""
+def _batch_with_entry(bundle: bytes, number: int) -> bytes:
+    """The same batch with only one of its entries."""
     batch = json.loads(bundle)
     return json.dumps(batch | {"entry": [batch["entry"][number]]}).encode()
 
 
-def _too_long(into: Into) -> ServiceError:
-    return TooLarge(f"It has more than {into.longest} bytes.")
-
-
-LISTED = 5
-"""Lines that are named where a patient with more rows is refused."""
-
-
-class _Part(NamedTuple):
-    """Rows that follow each other in a table; `height` is how many lines the header of the table has."""
-
-    header: Record
-    height: int
-    rows: Sequence[Record]
-
-    def body(self) -> bytes:
-        """The part as a table."""
-        return self.header.text + b"".join(row.text for row in self.rows)
-
-    def in_file(self, fault: Fault) -> Fault:
-        """A fault of the part at its line in the file."""
-        _, *place = fault.pointer.split("/", 2)
-        if not place or not place[0].isdecimal():
-            return fault
-        line = int(place[0])
-        first = self.header.line if line <= self.height else self.rows[0].line - self.height
-        return replace(fault, pointer="/".join(["", str(first + line - 1), *place[1:]]))
-
-    def by_subject(self, feed: Feed, missing: frozenset[str]) -> dict[str | None, list[Record]]:
-        """The rows of each subject as the reader tells them; those that name nobody under `None`."""
-        columns = [cell.strip() for cell in self.header.cells]
-        found: dict[str | None, list[Record]] = {}
-        for row in self.rows:
-            subject: str | FaultCode = FaultCode.NO_SUBJECT
-            if len(row.cells) == len(columns):
-                cell = row.cells[columns.index("patient")].encode("latin-1").decode().strip()
-                if cell and cell not in missing:
-                    subject = feed.pseudonyms.patient([Identifier(None, cell)])
-            found.setdefault(None if isinstance(subject, FaultCode) else subject, []).append(row)
-        return found
-
-
-def import_table(file: Path, into: Into) -> Iterator[Step]:
-    """Store a table; the rows of a patient in one part stand or fall together."""
-    feed = feed_for(into)  # a study that cannot take tables says so before the first one
+def _import_table(file: Path, into: Into) -> Iterator[Step]:
+    """Store a table. The rows of one patient in one part are stored together or refused together."""
+    feed = _feed_for(into)  # raises before the first row if the study cannot store tables
     try:
-        for part in _parts(file, into):
+        for part in _table_parts(file, into):
             step = Step(sum(len(row.text) for row in part.rows), head=part.header.text)
-            readable = _store(step, part, feed, into)
+            readable = _store_table_part(step, part, feed, into)
             yield step
             if not readable:
                 return
@@ -269,55 +226,103 @@ def import_table(file: Path, into: Into) -> Iterator[Step]:
         yield last
 
 
-def _parts(file: Path, into: Into) -> Iterator[_Part]:
-    """The table in parts that are as large as what is read at once may be, at least one of them."""
+class _TablePart(NamedTuple):
+    """Some successive rows of a table. `header_lines` is the number of lines of its header."""
+
+    header: Record
+    header_lines: int
+    rows: Sequence[Record]
+
+    def body(self) -> bytes:
+        """The part as a table."""
+        return self.header.text + b"".join(row.text for row in self.rows)
+
+    def in_file(self, fault: Fault) -> Fault:
+        """The same fault with the line number in the file instead of the one in this part."""
+        _, *place = fault.pointer.split("/", 2)
+        if not place or not place[0].isdecimal():
+            return fault
+        line = int(place[0])
+        first = self.header.line if line <= self.header_lines else self.rows[0].line - self.header_lines
+        return replace(fault, pointer="/".join(["", str(first + line - 1), *place[1:]]))
+
+    def rows_by_patient(self, feed: Feed, missing: frozenset[str]) -> dict[str | None, list[Record]]:
+        """The rows of each patient, by the identifier that is stored; rows without one are under `None`."""
+        columns = [cell.strip() for cell in self.header.cells]
+        rows: dict[str | None, list[Record]] = {}
+        for row in self.rows:
+            subject: str | FaultCode = FaultCode.NO_SUBJECT
+            if len(row.cells) == len(columns):
+                cell = row.cells[columns.index("patient")].encode("latin-1").decode().strip()
+                if cell and cell not in missing:
+                    subject = feed.pseudonyms.patient([Identifier(None, cell)])
+            rows.setdefault(None if isinstance(subject, FaultCode) else subject, []).append(row)
+        return rows
+
+
+def _table_parts(file: Path, into: Into) -> Iterator[_TablePart]:
+    """The table in parts that are as large as `longest` permits. There is at least one part."""
     read = records(file, into.dialect.delimiter, into.longest)
     header = next((record for record in read if any(map(str.strip, record.cells))), None)
     if header is None:
         raise MalformedDocument("There is no header.", [Fault("", FaultCode.MALFORMED)])
     rows: list[Record] = []
-    height, size = 0, 0
+    header_lines, size = 0, 0
     for row in read:
-        height = height or row.line - header.line
+        header_lines = header_lines or row.line - header.line
         if rows and (size + len(row.text) > into.longest or len(rows) == MOST_ITEMS):
-            yield _Part(header, height, rows)
+            yield _TablePart(header, header_lines, rows)
             rows, size = [], 0
         rows.append(row)
         size += len(row.text)
-    yield _Part(header, height or 1, rows)
+    yield _TablePart(header, header_lines or 1, rows)
 
 
-def _store(step: Step, part: _Part, feed: Feed, into: Into) -> bool:
-    """Store the rows of a part; whether the table is one that can be read, as far as its header says."""
+def _store_table_part(step: Step, part: _TablePart, feed: Feed, into: Into) -> bool:
+    """Store the rows of a part. `False` where the header shows that the table cannot be read."""
     try:
         stored = store_table(
             into.database, into.study, part.body(), into.dialect,
-            secret=into.secret, now=now(), atomic=False, pauses=PAUSES,
+            secret=into.secret, now=_now(), atomic=False, pauses=PAUSES,
         )  # fmt: skip
     except (InvalidDocument, UnsupportedMediaType) as error:
-        step.refuse("the table", None, _in_file(error, part))
+        step.refuse("the table", None, _error_in_file(error, part))
         return False
     except ServiceError as error:
-        step.refuse(_lines(part.rows), b"".join(row.text for row in part.rows), _in_file(error, part))
+        step.refuse(_line_numbers(part.rows), b"".join(row.text for row in part.rows), _error_in_file(error, part))
         return True
     step.left_alone.update(stored.skipped)
     refused = any(item.error is not None for item in stored.items)
-    rows_of = part.by_subject(feed, into.dialect.missing) if refused else {}
+    rows_of = part.rows_by_patient(feed, into.dialect.missing) if refused else {}
     for item in stored.items:
         if item.error is None:
             step.counts[item.status] += 1
         else:
             rows = rows_of.get(item.patient, [])
             text = b"".join(row.text.rstrip(b"\r\n") + b"\n" for row in rows)
-            step.refuse(_lines(rows), text, _in_file(item.error, part))
+            step.refuse(_line_numbers(rows), text, _error_in_file(item.error, part))
     return True
 
 
-def _in_file(error: ServiceError, part: _Part) -> ServiceError:
+def _error_in_file(error: ServiceError, part: _TablePart) -> ServiceError:
     return type(error)(error.detail, [part.in_file(fault) for fault in error.faults])
 
 
-def _lines(rows: Sequence[Record]) -> str:
-    named = ", ".join(str(row.line) for row in rows[:LISTED])
-    more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
+def _line_numbers(rows: Sequence[Record]) -> str:
+    named = ", ".join(str(row.line) for row in rows[:MOST_LINES_NAMED])
+    more = f" and {len(rows) - MOST_LINES_NAMED} more" if len(rows) > MOST_LINES_NAMED else ""
     return f"line {named}{more}"
+
+
+def _now() -> int:
+    """The time of receipt, in microseconds since 1970."""
+    return microseconds(datetime.now(UTC))
+
+
+def _feed_for(into: Into) -> Feed:
+    """The feed that the study declares, for content that is received now."""
+    return read_feed(into.database, into.study, into.secret, _now())
+
+
+def _too_large(into: Into) -> ServiceError:
+    return TooLarge(f"This piece has more than {into.longest} bytes.")

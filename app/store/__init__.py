@@ -1,1 +1,1 @@
-"""The only SQL: an append-only ledger of patient histories on SQLite or PostgreSQL."""
+"""The store: an append-only ledger of patients' facts on SQLite or PostgreSQL. No other room contains SQL."""

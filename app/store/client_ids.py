@@ -1,7 +1,7 @@
-"""Identifiers that clients chose for stored resources (`PUT /Observation/{id}`), and what each of them names.
+"""Client ids: identifiers that clients chose for resources (`PUT /Observation/{id}`), and what each of them names.
 
-A client's identifier is kept as `Pseudonyms.alias` wrote it: where the identifiers of a study's feeds are replaced,
-this one is too. Erasing a patient takes their identifiers along.
+A client id is stored as `Pseudonyms.alias` gives it: replaced by a pseudonym if the study replaces the identifiers of
+its feeds. The erasure of a patient deletes the patient's client ids. The name of the SQL table is `aliases`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,28 +15,28 @@ from app.store.engine import Transaction
 from app.store.hashes import name_tombstone
 from app.store.queries import Insertion, Query, filled, listed, listed_names
 from app.store.studies import study_key
-from app.store.tables import aliases, erased_names, patients, studies
+from app.store.tables import client_ids, erased_names, patients, studies
 
 _SECRET = Query(select(studies.c.secret).where(studies.c.key == bindparam("study")), "study")
-_INSERT = Insertion(aliases)
+_INSERT = Insertion(client_ids)
 
 
 @cache
-def _named(length: int) -> Query:
+def _find_query(length: int) -> Query:
     clause = (
-        select(aliases.c.alias, patients.c.id, aliases.c.patient_key, aliases.c.kind, aliases.c.identity)
-        .join_from(aliases, patients, patients.c.key == aliases.c.patient_key)
+        select(client_ids.c.alias, patients.c.id, client_ids.c.patient_key, client_ids.c.kind, client_ids.c.identity)
+        .join_from(client_ids, patients, patients.c.key == client_ids.c.patient_key)
         .where(
-            aliases.c.study == bindparam("study"),
-            aliases.c.resource == bindparam("resource"),
-            aliases.c.alias.in_(listed(length)),
+            client_ids.c.study == bindparam("study"),
+            client_ids.c.resource == bindparam("resource"),
+            client_ids.c.alias.in_(listed(length)),
         )
     )
     return Query(clause, "study", "resource", *listed_names(length))
 
 
 @cache
-def _erased(length: int) -> Query:
+def _erased_query(length: int) -> Query:
     clause = select(erased_names.c.name).where(
         erased_names.c.study == bindparam("study"), erased_names.c.name.in_(listed(length))
     )
@@ -44,7 +44,7 @@ def _erased(length: int) -> Query:
 
 
 class ClientId(NamedTuple):
-    """What a client's identifier names: a patient, or one of their facts by its kind (`facts.KINDS`) and identity."""
+    """What a client id names: a patient, or a fact of the patient by its kind (`facts.KINDS`) and identity."""
 
     patient: str
     patient_key: int
@@ -53,9 +53,9 @@ class ClientId(NamedTuple):
 
 
 def find(connection: Transaction, study_id: str, resource: str, name: str) -> ClientId | None:
-    """What a client's identifier of this type of resource names in a study, if anything.
+    """What a client id of this resource type names in a study; `None` where it names nothing.
 
-    Raises `Erased` where it was that of a patient who has been erased and not been let in again.
+    Raises `Erased` if it named a patient who was erased and not stored again since.
     """
     study = study_key(connection, study_id)
     found = find_all(connection, study, [(resource, name)]).get((resource, name))
@@ -67,30 +67,31 @@ def find(connection: Transaction, study_id: str, resource: str, name: str) -> Cl
 
 
 def find_all(connection: Transaction, study: int, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ClientId]:
-    """What each of these identifiers, with its type of resource before it, names in a study (by its key)."""
+    """What client ids name in a study (given by its key). Each id comes as (resource type, id)."""
     by_type: dict[str, list[str]] = {}
     for resource, name in sorted(set(names)):
         by_type.setdefault(resource, []).append(name)
     return {
         (resource, name): ClientId(*named)
-        for resource, wanted in by_type.items()
-        for chunk in filled(wanted)
-        for name, *named in _named(len(chunk)).rows(connection, study, resource, *chunk)
+        for resource, ids in by_type.items()
+        for chunk in filled(ids)
+        for name, *named in _find_query(len(chunk)).rows(connection, study, resource, *chunk)
     }
 
 
 def erased_among(connection: Transaction, study: int, secret: bytes, names: Iterable[str]) -> set[str]:
-    """Which of these were identifiers of patients who have been erased and not been let in again."""
+    """Those of these client ids that named patients who were erased and not stored again since."""
     stones = {name_tombstone(secret, name): name for name in names}
     return {
         stones[bytes(stone)]
         for chunk in filled(stones)
-        for (stone,) in _erased(len(chunk)).rows(connection, study, *chunk)
+        for (stone,) in _erased_query(len(chunk)).rows(connection, study, *chunk)
     }
 
 
 def add(connection: Transaction, study: int, named: Sequence[tuple[str, str, ClientId]]) -> None:
-    """Note what new identifiers name, each after its type of resource, in the transaction that stores the resources;
-    the writer holds the lock of the study.
+    """Store new client ids, each as (resource type, id, what it names), in the transaction that stores the resources.
+
+    The caller holds the lock of the study.
     """
     _INSERT.run(connection, [(study, resource, name, *found[1:]) for resource, name, found in named])

@@ -1,8 +1,8 @@
-"""Erasing a person, and letting them in again (GDPR article 17).
+"""The erasure of a person (GDPR article 17), and the readmission of an erased person.
 
-What goes: every fact, the salt and the identifier. What stays: the leaves of the hash chain, which without the salt
-say nothing, and a tombstone, by which the identifier is recognised when it comes again. The revisions that held the
-person can not be answered any more; those before and after can.
+Deleted: every fact, the salt and the identifiers. Kept: the leaves of the hash chain, which show nothing without the
+salt, and a tombstone, which recognises the identifier if it comes again. Revisions that held the person cannot be read
+any more. The revisions before and after can.
 """
 
 import json
@@ -17,24 +17,26 @@ from app.store.hashes import name_tombstone, tombstone
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
 from app.store.supersession import Counts
-from app.store.tables import aliases, erased_names, erasures, patient_attributes, patients
+from app.store.tables import client_ids, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
 from app.timeline.merged_records import MERGED_INTO
 
 _INSERT = Insertion(erasures)
 _DELETE_PATIENT = Query(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
-_DELETE_ALIASES = Query(aliases.delete().where(aliases.c.patient_key == bindparam("patient")), "patient")
-_NAMES = Query(
-    select(aliases.c.alias).where(aliases.c.patient_key == bindparam("patient"), aliases.c.resource == "Patient"),
+_DELETE_CLIENT_IDS = Query(client_ids.delete().where(client_ids.c.patient_key == bindparam("patient")), "patient")
+_PATIENT_CLIENT_IDS = Query(
+    select(client_ids.c.alias).where(
+        client_ids.c.patient_key == bindparam("patient"), client_ids.c.resource == "Patient"
+    ),
     "patient",
 )
-_INSERT_NAMES = Insertion(erased_names)
-_FORGET_NAME = Query(
+_INSERT_ERASED_NAMES = Insertion(erased_names)
+_DELETE_ERASED_NAME = Query(
     erased_names.delete().where(erased_names.c.study == bindparam("study"), erased_names.c.name == bindparam("stone")),
     "study",
     "stone",
 )
-_FORGET_NAMES = Query(
+_DELETE_ERASED_NAMES = Query(
     erased_names.delete().where(
         erased_names.c.study == bindparam("study"), erased_names.c.person == bindparam("stone")
     ),
@@ -82,9 +84,7 @@ _IS_MERGED_INTO = Query(
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A person was erased: revisions from `first_revision` up to, not including, `revision` cannot be answered any
-    more.
-    """
+    """A person was erased: revisions from `first_revision` to `revision` - 1 cannot be read any more."""
 
     patient: str
     revision: int
@@ -100,10 +100,11 @@ def erase(
     received_at: int,
     if_match: str | None = None,
 ) -> Erasure:
-    """Delete all that is known of a person, as one revision. Call `Database.scrub` after the transaction.
+    """Delete all data of a person, as one revision. Call `Database.scrub` after the transaction.
 
-    Raises `Conflict` where another record is merged into this one: what is left would be of the same person. A merge
-    that was undone is a part of the other record, and stays there with the identifier that it named.
+    Raises `NotFound`, `Erased`, `PreconditionFailed`, and `Conflict` if another record is merged into this one: data of
+    the same person would remain. A merge that was undone belongs to the other record. It stays there, with the
+    identifier of this person.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     builder.load_patients([patient])
@@ -116,45 +117,49 @@ def erase(
         check_etag(connection, study_id, patient, if_match)
     if _IS_MERGED_INTO.rows(connection, builder.key, person.key, json.dumps(patient))[0][0]:
         raise Conflict(
-            "Another record is merged into this one. Erase that record first if it is of the same person, or undo the "
-            "merge."
+            "Another record is merged into this one. If both are of one person, erase the other record first; if not, "
+            "undo the merge."
         )
     stone = tombstone(builder.secret, patient)
     entry = erased_entry(stone, person.key, person.first_revision)
     number = builder.append_revision([], Counts(), format="erasure", client=client, entries=[entry], erased=1)
     builder.write()
-    for shelf in FACT_TABLES.values():
-        shelf.delete.run(connection, person.key)
-    _bury_names(builder, person.key, stone)
-    _DELETE_ALIASES.run(connection, person.key)
+    for table in FACT_TABLES.values():
+        table.delete.run(connection, person.key)
+    _keep_tombstones(builder, person.key, stone)
+    _DELETE_CLIENT_IDS.run(connection, person.key)
     _DELETE_PATIENT.run(connection, person.key)
     _INSERT.run(connection, [(builder.key, number, person.first_revision, None, stone, person.key)])
     return Erasure(patient, number, person.first_revision)
 
 
-def _bury_names(builder: RevisionBuilder, patient_key: int, person: bytes) -> None:
-    """Remember the names that clients gave the patient, so that none of them makes the person anew."""
-    names = [name_tombstone(builder.secret, name) for (name,) in _NAMES.rows(builder.connection, patient_key)]
+def _keep_tombstones(builder: RevisionBuilder, patient_key: int, person: bytes) -> None:
+    """Keep a tombstone of each client id of the patient, so that none of them can store the person again."""
+    names = [
+        name_tombstone(builder.secret, name) for (name,) in _PATIENT_CLIENT_IDS.rows(builder.connection, patient_key)
+    ]
     for name in names:
-        _FORGET_NAME.run(builder.connection, builder.key, name)  # of whoever had the name before, and was erased too
-    _INSERT_NAMES.run(builder.connection, [(builder.key, name, person) for name in names])
+        _DELETE_ERASED_NAME.run(
+            builder.connection, builder.key, name
+        )  # an erased person may have had the same id before
+    _INSERT_ERASED_NAMES.run(builder.connection, [(builder.key, name, person) for name in names])
 
 
 def readmission(builder: RevisionBuilder, patient: str) -> list[list[Any]]:
-    """Mark that the revision in the making lets an erased person in again; what its leaf says of that."""
+    """Mark that the next revision stores an erased person again. The entries for the leaf of the study."""
     stone = tombstone(builder.secret, patient)
     found = _OPEN_ERASURE.row(builder.connection, builder.key, stone)
     _READMIT.run(builder.connection, builder.number, builder.key, stone)
-    _FORGET_NAMES.run(builder.connection, builder.key, stone)
+    _DELETE_ERASED_NAMES.run(builder.connection, builder.key, stone)
     builder.readmit(patient)
     return [readmitted_entry(stone, row) for row in found or ()]
 
 
 def erased_entry(stone: bytes, key: int, first_revision: int) -> list[Any]:
-    """What the leaf of the study says of an erasure."""
+    """The entry for an erasure in the leaf of the study."""
     return ["erased", stone.hex(), key, first_revision]
 
 
 def readmitted_entry(stone: bytes, erased_revision: int) -> list[Any]:
-    """What the leaf of the study says of a readmission."""
+    """The entry for a readmission in the leaf of the study."""
     return ["readmitted", stone.hex(), erased_revision]

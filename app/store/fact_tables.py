@@ -1,4 +1,4 @@
-"""The tables of facts: how the assertions of each kind are found, written, closed and deleted."""
+"""The queries for each table of facts: find, write, close and delete assertions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,21 +19,19 @@ LATEST = 2**62
 
 
 def stands_at(table: Table) -> ColumnElement[bool]:
-    """Whether a row stands at the revision that the parameter `revision` names."""
+    """Whether a row stands at the revision in the parameter `revision`."""
     revision: Any = bindparam("revision")
     return and_(table.c.added <= revision, or_(table.c.removed.is_(None), table.c.removed > revision))
 
 
 def shown(table: Table) -> ColumnElement[bool]:
-    """Whether a row is one that clients and analyses see; an assertion that withdraws its fact stands, but is not
-    seen.
-    """
+    """Whether clients and analyses see a row. An assertion that withdraws its fact stands, but is not shown."""
     return table.c.status.not_in([literal(status) for status in sorted(WITHDRAWN)])
 
 
 @dataclass(frozen=True, slots=True)
 class FactTable:
-    """The statements for the table of one kind of fact; `flags` are the places of its truth values."""
+    """The queries for the table of one kind of fact. `flags` are the indexes of its Boolean fields."""
 
     kind: str
     of_patient: Query
@@ -44,7 +42,7 @@ class FactTable:
     flags: tuple[int, ...]
 
     def known(self, connection: Connection, patient: int, identities: Iterable[str]) -> Iterator[Assertion]:
-        """All that was ever asserted of these identities of one patient."""
+        """All assertions of these identities of one patient, including those that no longer stand."""
         for chunk in filled(identities):
             for row in _by_identity(self.kind, len(chunk)).rows(connection, patient, *chunk):
                 yield _assertion(row)
@@ -52,22 +50,22 @@ class FactTable:
     def known_of_patients(
         self, connection: Connection, facts: Iterable[tuple[int, str]]
     ) -> Iterator[tuple[int, Assertion]]:
-        """All that was ever asserted of these facts, each named by the key of its patient and its identity."""
+        """All assertions of these facts, each with its patient key. A fact is given by patient key and identity."""
         for chunk in filled(facts):
             for row in _by_fact(self.kind, len(chunk)).rows(connection, *chain.from_iterable(chunk)):
                 yield row[0], _assertion(row[1:])
 
     def all_of(self, connection: Connection, patient: int) -> Iterator[Assertion]:
-        """All that was ever asserted of one patient."""
+        """All assertions of one patient, including those that no longer stand."""
         return map(_assertion, self.of_patient.rows(connection, patient))
 
     def shown_at(self, connection: Connection, patient: int, revision: int) -> list[AnyFact]:
-        """The facts of one patient that clients see at a revision."""
+        """The facts of one patient that clients see at a revision, as tuples of `timeline.facts`."""
         make: Any = FACTS[self.kind][1]
         return [make(*self.plain(row)) for row in self.at_revision.rows(connection, patient, revision)]
 
     def plain(self, fact: Fact) -> Fact:
-        """The fact with truth values, which SQLite gives back as numbers."""
+        """The fact with Booleans where SQLite gives numbers."""
         if not self.flags:
             return fact
         values = list(fact)
@@ -76,26 +74,26 @@ class FactTable:
         return tuple(values)
 
     def write(self, connection: Connection, groups: Sequence[tuple[int, Sequence[Assertion]]]) -> None:
-        """Store assertions in groups, each with the key of its patient."""
-        flat = [one for _, assertions in groups for one in assertions]
+        """Store assertions. They come in groups, each with the key of its patient."""
+        flat = [assertion for _, assertions in groups for assertion in assertions]
         if not flat:
             return
-        content = list(zip(*[one.fact for one in flat], strict=True))
+        content = list(zip(*[assertion.fact for assertion in flat], strict=True))
         self.insert.run_columns(
             connection,
             [
                 [patient for patient, assertions in groups for _ in assertions],
                 content[0],
-                [one.added for one in flat],
-                [one.ordinal for one in flat],
-                [one.removed for one in flat],
+                [assertion.added for assertion in flat],
+                [assertion.ordinal for assertion in flat],
+                [assertion.removed for assertion in flat],
                 *content[1:],
             ],
         )
 
     def end(self, connection: Connection, assertions: Sequence[tuple[int, Assertion]]) -> None:
-        """Store that assertions no longer stand; of an identity at most one does."""
-        self.close.run_many(connection, [(one.removed, patient, one.fact[0]) for patient, one in assertions])
+        """Store that assertions no longer stand. Of one identity at most one stands."""
+        self.close.run_many(connection, [(closed.removed, patient, closed.fact[0]) for patient, closed in assertions])
 
 
 def _assertion(row: Row) -> Assertion:
@@ -110,7 +108,7 @@ def _columns(kind: str) -> list[Any]:
 @cache
 def _by_identity(kind: str, length: int) -> Query:
     table, _ = FACTS[kind]
-    assert length in CHUNKS  # noqa: S101 - or the number of statements would grow without bound
+    assert length in CHUNKS  # noqa: S101 - else the number of different queries would grow without limit
     clause = select(table.c.added, table.c.ordinal, table.c.removed, *_columns(kind)).where(
         table.c.patient_key == bindparam("patient"), table.c.identity.in_(listed(length))
     )
@@ -119,9 +117,9 @@ def _by_identity(kind: str, length: int) -> Query:
 
 @cache
 def _by_fact(kind: str, length: int) -> Query:
-    """Facts of several patients. SQLite would read the whole table for a list of pairs behind IN."""
+    """Facts of several patients. For a list of pairs after IN, SQLite would read the whole table."""
     table, _ = FACTS[kind]
-    assert length in CHUNKS  # noqa: S101 - or the number of statements would grow without bound
+    assert length in CHUNKS  # noqa: S101 - else the number of different queries would grow without limit
     facts = [
         and_(table.c.patient_key == bindparam(f"patient_{i}"), table.c.identity == bindparam(f"fact_{i}"))
         for i in range(length)

@@ -1,4 +1,4 @@
-"""The cyclic garbage collector, kept still while many rows that hold no cycle are made."""
+"""A pause of the garbage collector while many rows are made."""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """No collection inside of the block: it would walk the rows again and again, which costs more than making them."""
+    """Switch the cyclic garbage collector off inside the block.
+
+    It would examine the rows again and again, which costs more time than making them. Rows hold no cycles.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:

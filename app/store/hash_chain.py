@@ -1,7 +1,7 @@
-"""Verifying a study: everything that the hash chain covers is computed again from the rows.
+"""Verify a study: compute everything that the hash chain covers again from the rows, and compare.
 
-An edit, a deletion or an exchange of any stored value shows, because it changes a leaf, a digest or a hash. Cutting
-off the latest revisions together with all that they did shows only to somebody who noted a later `head`.
+If a stored value was changed, deleted or exchanged, a leaf, a digest or a hash differs. If the latest revisions were
+removed with everything that they did, only a person who wrote down the later `head` can see it.
 """
 
 from collections.abc import Iterator
@@ -49,8 +49,9 @@ _STUDY_ITSELF = 0
 
 @dataclass(frozen=True, slots=True)
 class ChainVerification:
-    """What was recomputed, what could not be because it was erased, and what does not match; `head` is the latest
-    hash.
+    """How many revisions and leaves there are, how many leaves were erased, and what does not match.
+
+    An erased leaf cannot be computed again. `head` is the hash of the latest revision, in hexadecimal digits.
     """
 
     revisions: int
@@ -61,18 +62,27 @@ class ChainVerification:
 
 
 def verify(connection: Connection, study_id: str) -> ChainVerification:
-    """Recompute leaves, digests and hashes of a study from its rows; faults name revisions, never patients."""
+    """Compute the leaves, digests and hashes of a study again. Faults name revisions, never patients.
+
+    Raises `NotFound` for an unknown study.
+    """
     found = _STUDY.row(connection, study_id)
     if found is None:
         raise NotFound("There is no study of this name.")
-    audit = _Audit(connection, study_id, *found)
-    audit.check_leaves()
-    audit.check_chain()
-    return ChainVerification(len(audit.links), audit.leaf_count, audit.erased, tuple(audit.faults), audit.head.hex())
+    verification = _Verification(connection, study_id, *found)
+    verification.check_leaves()
+    verification.check_chain()
+    return ChainVerification(
+        len(verification.links),
+        verification.leaf_count,
+        verification.erased,
+        tuple(verification.faults),
+        verification.head.hex(),
+    )
 
 
 @dataclass(slots=True)
-class _Audit:
+class _Verification:
     connection: Connection
     study: str
     key: int
@@ -86,7 +96,7 @@ class _Audit:
     head: bytes = NO_HASH
 
     def check_leaves(self) -> None:
-        """Hold every leaf against the rows that it was made from."""
+        """Compare every leaf with the rows that it was made from."""
         for number, patient, leaf in _LEAVES.rows(self.connection, self.key):
             self.leaves.setdefault(patient, {})[number] = bytes(leaf)
             self.leaf_count += 1
@@ -96,19 +106,19 @@ class _Audit:
         for patient, key, salt, first in people:
             self._compare(key, self._patient_leaves(patient, key, bytes(salt), first))
         known = {_STUDY_ITSELF, *(key for _, key, _, _ in people)}
-        gone = {key: (first, until) for until, first, _, _, key in erased}
+        erased_at = {key: (first, until) for until, first, _, _, key in erased}
         for key in sorted(set(self.leaves) - known):
-            if key in gone and all(gone[key][0] <= number < gone[key][1] for number in self.leaves[key]):
+            if key in erased_at and all(erased_at[key][0] <= number < erased_at[key][1] for number in self.leaves[key]):
                 self.erased += len(self.leaves[key])
             else:
-                self.faults.append(f"revision {min(self.leaves[key])}: a leaf belongs to nobody")
+                self.faults.append(f"revision {min(self.leaves[key])}: a leaf belongs to no patient")
 
     def check_chain(self) -> None:
-        """Hold every revision against its leaves and against the one before it."""
-        told: dict[int, list[tuple[int, bytes]]] = {}
-        for key, of_one in self.leaves.items():
-            for number, leaf in of_one.items():
-                told.setdefault(number, []).append((key, leaf))
+        """Compare every revision with its leaves and with the revision before it."""
+        leaves: dict[int, list[tuple[int, bytes]]] = {}
+        for key, patient_leaves in self.leaves.items():
+            for number, leaf in patient_leaves.items():
+                leaves.setdefault(number, []).append((key, leaf))
         self.links = _REVISIONS.rows(self.connection, self.key)
         before = self.created_at
         for expected, row in enumerate(self.links):
@@ -125,33 +135,37 @@ class _Audit:
                 bytes(digest),
                 bytes(previous),
             )
-            self._check(number == expected, number, "its number does not follow the one before")
-            self._check(link.previous_hash == self.head, number, "it does not follow the revision before")
+            self._check(number == expected, number, "its number does not follow the number of the revision before")
+            self._check(link.previous_hash == self.head, number, "it does not hold the hash of the revision before")
             self._check(
-                link.digest == revision_digest(told.get(number, ())), number, "its digest is not that of its leaves"
+                link.digest == revision_digest(leaves.get(number, ())),
+                number,
+                "its digest is not the digest of its leaves",
             )
-            self._check(link.hash(bytes(self.secret)) == bytes(hashed), number, "its hash is not that of its content")
-            self._check(received_at >= before, number, "its time lies before that of the one before")
+            self._check(
+                link.hash(bytes(self.secret)) == bytes(hashed), number, "its hash is not the hash of its content"
+            )
+            self._check(received_at >= before, number, "its time is before the time of the revision before")
             before, self.head = received_at, bytes(hashed)
         if not self.links or self.links[0][1] != self.created_at:
             self.faults.append("revision 0: it is missing or not as old as the study")
         elif self.links[-1][5] != len(_PATIENTS.rows(self.connection, self.key)):
-            self.faults.append(f"revision {self.links[-1][0]}: the number of patients is another one")
+            self.faults.append(f"revision {self.links[-1][0]}: the number of patients is wrong")
 
-    def _check(self, holds: bool, number: int, otherwise: str) -> None:
+    def _check(self, holds: bool, number: int, fault: str) -> None:
         if not holds:
-            self.faults.append(f"revision {number}: {otherwise}")
+            self.faults.append(f"revision {number}: {fault}")
 
     def _compare(self, key: int, expected: dict[int, bytes]) -> None:
         stored = self.leaves.get(key, {})
         for number in sorted(expected.keys() | stored.keys()):
-            self._check(expected.get(number) == stored.get(number), number, "a leaf is not that of its rows")
+            self._check(expected.get(number) == stored.get(number), number, "a leaf is not the leaf of its rows")
 
     def _study_leaves(self, erased: list[Row]) -> dict[int, bytes]:
         entries: dict[int, list[list[Any]]] = {}
         for number, entry in self._study_entries(erased):
             entries.setdefault(number, []).append(entry)
-        return {number: study_leaf(bytes(self.secret), number, told) for number, told in entries.items()}
+        return {number: study_leaf(bytes(self.secret), number, changed) for number, changed in entries.items()}
 
     def _study_entries(self, erased: list[Row]) -> Iterator[tuple[int, list[Any]]]:
         for name, value, added, removed in _FACTS.rows(self.connection, self.key):
@@ -170,13 +184,13 @@ class _Audit:
     def _patient_leaves(self, patient: str, key: int, salt: bytes, first: int) -> dict[int, bytes]:
         changes: dict[int, dict[str, Changes]] = {first: {}}
 
-        def of(number: int, kind: str) -> Changes:
+        def changes_of(number: int, kind: str) -> Changes:
             return changes.setdefault(number, {}).setdefault(kind, Changes())
 
-        for kind, shelf in FACT_TABLES.items():
-            for row in shelf.all_of(self.connection, key):
-                one = Assertion(shelf.plain(row.fact), row.added, row.removed)
-                of(one.added, kind).added.append(one)
-                if one.removed is not None and one.removed != one.added:
-                    of(one.removed, kind).removed.append(one)
-        return {number: patient_leaf(salt, number, patient, first, told) for number, told in changes.items()}
+        for kind, table in FACT_TABLES.items():
+            for row in table.all_of(self.connection, key):
+                assertion = Assertion(table.plain(row.fact), row.added, row.removed)
+                changes_of(assertion.added, kind).added.append(assertion)
+                if assertion.removed is not None and assertion.removed != assertion.added:
+                    changes_of(assertion.removed, kind).removed.append(assertion)
+        return {number: patient_leaf(salt, number, patient, first, by_kind) for number, by_kind in changes.items()}

@@ -1,10 +1,10 @@
 """The keyed hashes of the ledger: leaf, digest and link of the chain.
 
-A leaf says what one revision did to one patient. It is keyed with that patient's salt, because the bare digest of a
-single creatine kinase value can be found by trying all of them; once the salt is erased it says nothing any more. The
-digest of a revision is the hash of its sorted leaves, and its hash, keyed with the secret of the study, covers the
-digest, the circumstances and the hash before it. The text under each hash is JSON in ASCII without spaces, so that
-whoever holds the keys can recompute it with any tool.
+A leaf is a hash of what one revision did to one patient. Its key is the salt of the patient: without a key, somebody
+could try all values of creatine kinase until the hash is equal. After the salt is erased, nobody can do that any more.
+The digest of a revision is the hash of its sorted leaves. The hash of a revision has the secret of the study as its
+key, and covers the digest, the circumstances and the hash of the revision before. The text under each hash is JSON in
+ASCII without spaces, so that a person who has the keys can compute it again with any tool.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from app.store.supersession import IDENTITY, Changes, Fact
 from app.timeline.facts import FIELDS, KINDS, LATER
 
 NO_HASH = bytes(32)
-"""The hash before the first one."""
+"""The hash that the first revision holds as the one before it."""
 
 _canonical = json.JSONEncoder(ensure_ascii=True, check_circular=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The circumstances of one revision, all of which its hash covers."""
+    """Everything of one revision that its hash covers. `received_at` is in microseconds since 1970."""
 
     study: str
     number: int
@@ -40,48 +40,48 @@ class Link:
     previous_hash: bytes
 
     def hash(self, secret: bytes) -> bytes:
-        """The hash of the revision."""
+        """The hash of the revision, 32 bytes."""
         text = [self.previous_hash.hex(), self.study, self.number, self.received_at, self.client, self.format,
                 self.counts, self.patients, self.first_outcome, self.digest.hex()]  # fmt: skip
         return _keyed(secret, text)
 
 
 def patient_leaf(salt: bytes, number: int, patient: str, first: int, changes: Mapping[str, Changes]) -> bytes:
-    """What revision `number` did to a patient whom the study has known since `first`.
+    """The leaf for what revision `number` did to a patient; `first` is the first revision with this patient.
 
-    It tells by kind the facts that stand since, those that came late and those that were removed. Facts are told by
-    column, each field as the list of its values or, where all facts agree, as one value: most fields of a series are
-    the same throughout.
+    For each kind it holds the facts that stand from this revision on, the late ones, and those that were removed. Facts
+    are written by column: a field is the list of its values, or one value if all facts have the same. In a lab series
+    most fields have the same value.
     """
-    told = []
+    entries = []
     for kind in KINDS:
         change = changes.get(kind)
         if change is None or not (change.added or change.removed):
             continue
-        standing = [one.fact for one in change.added if one.removed != one.added]
-        late = [one.fact for one in change.added if one.removed == one.added]
-        removed = [(*one.fact, one.added) for one in change.removed]
-        told.append([kind, *[_columns(_held(kind, facts)) for facts in (standing, late, removed)]])
-    return _keyed(salt, [number, patient, first, told])
+        standing = [new.fact for new in change.added if new.removed != new.added]
+        late = [new.fact for new in change.added if new.removed == new.added]
+        removed = [(*old.fact, old.added) for old in change.removed]
+        entries.append([kind, *[_columns(_leaf_fields(kind, facts)) for facts in (standing, late, removed)]])
+    return _keyed(salt, [number, patient, first, entries])
 
 
 def study_leaf(secret: bytes, number: int, entries: Sequence[Sequence[Any]]) -> bytes:
-    """What revision `number` did to the study itself; entries are in any order."""
+    """The leaf for what revision `number` did to the study itself. The order of the entries does not matter."""
     return _keyed(secret, [number, sorted(_canonical(entry) for entry in entries)])
 
 
 def revision_digest(leaves: Iterable[tuple[int, bytes]]) -> bytes:
-    """The digest of a revision: over its leaves, each after the key of its patient, in the order of the keys."""
+    """The digest of a revision: SHA-256 of the patient keys, each followed by its leaf, in the order of the keys."""
     return hashlib.sha256(b"".join(key.to_bytes(8, "big", signed=True) + leaf for key, leaf in sorted(leaves))).digest()
 
 
 def tombstone(secret: bytes, patient: str) -> bytes:
-    """What remains of an erased identifier: enough to recognise it when it comes again, and nothing to read it from."""
+    """The hash that remains of an erased identifier. It recognises the identifier, and does not show it."""
     return _keyed(secret, ["erased", patient])
 
 
 def name_tombstone(secret: bytes, name: str) -> bytes:
-    """The same of a name that a client had given an erased patient."""
+    """The hash that remains of a client id of an erased patient."""
     return _keyed(secret, ["erased name", name])
 
 
@@ -92,8 +92,8 @@ def _keyed(key: bytes, content: Any) -> bytes:  # noqa: ANN401 - JSON
 _LATER = {kind: [place for place, field in enumerate(FIELDS[kind]) if LATER in field.marks] for kind in KINDS}
 
 
-def _held(kind: str, facts: list[Fact]) -> list[Fact]:
-    """What a leaf holds of facts: all fields but the last ones that came after the first release and that none has."""
+def _leaf_fields(kind: str, facts: list[Fact]) -> list[Fact]:
+    """Facts as a leaf holds them: without the fields that are younger than the first release, if no fact has them."""
     for place in reversed(_LATER[kind]):
         if any(fact[place] is not None for fact in facts):
             break
@@ -108,7 +108,7 @@ def _columns(facts: list[Fact]) -> list[Any]:
 
 
 def _sorted(facts: list[Fact]) -> list[Fact]:
-    """By identity, which nearly always tells all facts of a revision apart; else by all they say."""
+    """Sorted by identity, or by the whole content if two facts have the same identity."""
     if len(set(map(itemgetter(IDENTITY), facts))) < len(facts):
         return sorted(facts, key=_canonical)
     return sorted(facts, key=itemgetter(IDENTITY))

@@ -1,9 +1,9 @@
-"""The record of one patient: every version of every fact, who sent it when, and why it does not stand any more.
+"""The history of one patient: every version of every fact, who sent it when, and why it does not stand any more.
 
-A version is an assertion of the ledger (`merge`). Nothing here decides anything: it tells what the ledger decided.
+A version is an assertion of the ledger. The rules of `supersession` decided which one stands. This file only reads it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal, NamedTuple, get_args
@@ -19,17 +19,20 @@ from app.timeline.document import Kind
 from app.timeline.vocabulary import WITHDRAWN
 
 Reason = Literal["superseded", "withdrawn", "withdrawal", "left_out", "late"]
-"""Why a version is not shown: a greater one took its place; its source withdrew the fact; it is that withdrawal; a
-timeline that was put left the fact out; a greater one was known when it came.
+"""Why a version is not shown.
+
+`superseded`: a greater version took its place. `withdrawn`: its source withdrew the fact. `withdrawal`: it is such a
+withdrawal. `left_out`: a timeline that replaced another left the fact out. `late`: a greater version was already known
+when it arrived.
 """
 
 KINDS: dict[Kind, str] = dict(zip(get_args(Kind), FACTS, strict=True))
-"""Where the facts of each kind are stored."""
+"""The key in `FACTS` for each kind of a document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstance:
-    """The revision that did something: when it was received (microseconds since 1970), in which format, from whom."""
+    """A revision that added or ended a version: its time (microseconds since 1970), its format and its client."""
 
     revision: int
     received_at: int
@@ -39,9 +42,9 @@ class Circumstance:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of one fact: what it says in the words of a timeline, which revision added it, which one ended it.
+    """One version of one fact, as a timeline shows it, with the revisions that added and ended it.
 
-    `removed` is the revision from which it no longer stood; one that never stood was added and removed by the same.
+    `removed` is the revision from which it no longer stood. A version that never stood has the same in both.
     """
 
     kind: Kind
@@ -58,7 +61,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which versions are asked for; `None` means any. `number` is the source's own number of a fact."""
+    """Which versions to read; `None` means any. `number` is the number that the source gave a fact."""
 
     kind: Kind | None = None
     code: str | None = None
@@ -66,7 +69,7 @@ class Wanted:
 
 
 class _Key(NamedTuple):
-    """What names one row: its kind, and its place in the table of that kind."""
+    """The key of one row: its kind, and its primary key within the patient."""
 
     kind: Kind
     added: int
@@ -84,25 +87,26 @@ def versions(
     offset: int = 0,
     limit: int = 100,
 ) -> list[Version]:
-    """Versions of a patient's facts as they were known at a revision, `limit` of them after the first `offset`.
+    """Versions of a patient's facts as they were known at a revision: at most `limit`, after the first `offset`.
 
-    They come in the order in which they were stored: by revision, and within one always in the same order. What was
-    stored by a revision never changes, so that pages at one revision fit together. Raises `NotFound` and `Erased`.
+    They are in the order in which they were stored: by revision, and in a fixed order within a revision. Stored content
+    of a revision never changes, so pages at one revision fit together. Raises `NotFound` and `Erased`.
     """
     study, key = find_patient(connection, study_id, patient, revision)
     page = _page(connection, key, revision, wanted or Wanted(), offset, limit)
-    told = {kind: _told(connection, key, kind, page, revision) for kind in {one.kind for one in page}}
-    rows = [told[one.kind][one] for one in page]
-    numbers = {number for one, _ in rows for number in (one.added, one.removed) if number is not None}
+    by_kind = {kind: _assertions(connection, key, kind, page, revision) for kind in {place.kind for place in page}}
+    rows = [by_kind[place.kind][place] for place in page]
+    numbers = {number for version, _ in rows for number in (version.added, version.removed) if number is not None}
     known = _circumstances(connection, study, numbers)
-    return [_version(one.kind, *row, known) for one, row in zip(page, rows, strict=True)]
+    return [_version(place.kind, *row, known) for place, row in zip(page, rows, strict=True)]
 
 
-def _version(kind: Kind, one: Assertion, reason: Reason | None, known: Mapping[int, Circumstance]) -> Version:
+def _version(kind: Kind, assertion: Assertion, reason: Reason | None, known: Mapping[int, Circumstance]) -> Version:
     stored = KINDS[kind]
     make: Any = FACTS[stored][1]
-    document = fact_document(stored, make(*FACT_TABLES[stored].plain(one.fact)))
-    return Version(kind, document, known[one.added], None if one.removed is None else known[one.removed], reason)
+    document = fact_document(stored, make(*FACT_TABLES[stored].plain(assertion.fact)))
+    removed = None if assertion.removed is None else known[assertion.removed]
+    return Version(kind, document, known[assertion.added], removed, reason)
 
 
 def _page(connection: Connection, key: int, revision: int, wanted: Wanted, offset: int, limit: int) -> list[_Key]:
@@ -116,39 +120,37 @@ def _page(connection: Connection, key: int, revision: int, wanted: Wanted, offse
         return []
     values = [getattr(wanted, name) for name in filters]
     rows = _keys(kinds, filters).rows(connection, key, revision, offset, limit, *values)
-    named = tuple(KINDS)
-    return [_Key(named[place], added, identity, ordinal) for added, place, identity, ordinal in rows]
+    all_kinds = tuple(KINDS)
+    return [_Key(all_kinds[place], added, identity, ordinal) for added, place, identity, ordinal in rows]
 
 
-def _told(
+def _assertions(
     connection: Connection, key: int, kind: Kind, page: Sequence[_Key], revision: int
 ) -> dict[_Key, tuple[Assertion, Reason | None]]:
-    """The rows of a kind that a page names, each with the reason why it does not stand."""
-    of_identity: dict[str, list[Assertion]] = {one.identity: [] for one in page if one.kind == kind}
-    for one in FACT_TABLES[KINDS[kind]].known(connection, key, of_identity):
-        ends_later = one.removed is not None and one.removed > revision
-        of_identity[one.fact[IDENTITY]].append(replace(one, removed=None) if ends_later else one)
+    """The rows of one kind on a page, each with the reason why it does not stand."""
+    by_identity: dict[str, list[Assertion]] = {place.identity: [] for place in page if place.kind == kind}
+    for row in FACT_TABLES[KINDS[kind]].known(connection, key, by_identity):
+        ended_later = row.removed is not None and row.removed > revision
+        by_identity[row.fact[IDENTITY]].append(replace(row, removed=None) if ended_later else row)
     return {
-        _Key(kind, one.added, identity, one.ordinal): (one, _reason(one, known))
-        for identity, known in of_identity.items()
-        for one in known
+        _Key(kind, assertion.added, identity, assertion.ordinal): (assertion, _reason(assertion, known))
+        for identity, known in by_identity.items()
+        for assertion in known
     }
 
 
-def _reason(one: Assertion, known: Sequence[Assertion]) -> Reason | None:
-    """Why a version does not stand, by the other versions of its fact."""
-    if one.removed is None:
-        return "withdrawal" if one.fact[STATUS] in WITHDRAWN else None
-    if one.removed == one.added and any(order(each.fact) > order(one.fact) for each in _before(one, known)):
+def _reason(assertion: Assertion, known: Sequence[Assertion]) -> Reason | None:
+    """Why an assertion does not stand, from all assertions of its fact; `None` where it stands."""
+    added, removed = assertion.added, assertion.removed
+    if removed is None:
+        return "withdrawal" if assertion.fact[STATUS] in WITHDRAWN else None
+    before = (other for other in known if (other.added, other.ordinal) < (added, assertion.ordinal))
+    if removed == added and any(order(other.fact) > order(assertion.fact) for other in before):
         return "late"
-    successor = next((each for each in known if each.added == one.removed != each.removed), None)
+    successor = next((other for other in known if other.added == removed != other.removed), None)
     if successor is None:
         return "left_out"
     return "withdrawn" if successor.fact[STATUS] in WITHDRAWN else "superseded"
-
-
-def _before(one: Assertion, known: Sequence[Assertion]) -> Iterator[Assertion]:
-    return (each for each in known if (each.added, each.ordinal) < (one.added, one.ordinal))
 
 
 def _circumstances(connection: Connection, study: int, numbers: set[int]) -> dict[int, Circumstance]:
@@ -161,16 +163,16 @@ def _circumstances(connection: Connection, study: int, numbers: set[int]) -> dic
 
 @cache
 def _keys(kinds: tuple[Kind, ...], filters: tuple[str, ...]) -> Query:
-    """What names the rows of a patient in the order of the record."""
+    """The keys of a patient's rows, in the order of the history."""
     columns = {"code": "code", "number": "id"}
     parts = []
     for place, (kind, stored) in enumerate(KINDS.items()):
         if kind in kinds:
             table = FACTS[stored][0]
-            met = [table.c[columns[name]] == bindparam(name) for name in filters]
+            conditions = [table.c[columns[name]] == bindparam(name) for name in filters]
             parts.append(
                 select(table.c.added, literal_column(str(place)).label("place"), table.c.identity, table.c.ordinal)
-                .where(table.c.patient_key == bindparam("patient"), table.c.added <= bindparam("revision"), *met)
+                .where(table.c.patient_key == bindparam("patient"), table.c.added <= bindparam("revision"), *conditions)
             )  # fmt: skip
     together = union_all(*parts).subquery()
     clause = (

@@ -1,7 +1,8 @@
 """The ledger: what a submission does to a study.
 
-An atomic submission makes one revision, or none where it says nothing new; so a replay needs no bookkeeping. A refusal
-(`ServiceError`) leaves the transaction as it was and usable: several submissions may share one commit.
+An atomic submission makes one revision, or none if it says nothing new. So the same submission may be sent again. A
+refusal (`ServiceError`) changes nothing in the transaction, which can still be used: several submissions may share one
+commit.
 """
 
 from collections import Counter
@@ -36,7 +37,7 @@ Status = Literal["created", "changed", "unchanged", "stale"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a submission did to one patient; `revision` is the one that stored something of it, `None` if none did."""
+    """What a submission did to one patient. `revision` is the revision that stored it, `None` if nothing was stored."""
 
     patient: str
     status: Status
@@ -46,14 +47,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What an atomic submission did: one outcome for each history, in their order."""
+    """What an atomic submission did: one outcome for each history, in the same order."""
 
     revision: int | None
     outcomes: tuple[Outcome, ...]
 
     @property
     def counts(self) -> Counts:
-        """The counts of all outcomes together."""
+        """The sum of the counts of all outcomes."""
         return _sum([outcome.counts for outcome in self.outcomes])
 
 
@@ -66,17 +67,17 @@ def submit(
     client: str | None,
     received_at: int,
 ) -> Submission:
-    """Merge histories of one or several patients as one revision.
+    """Store histories of one or several patients as one revision.
 
-    A patient who occurs twice is merged as if posted one after the other. Raises `Erased` where one of the persons
-    has been erased, and `InvalidDocument` where two histories state one fact differently and nothing says which of
-    them stands.
+    Two histories of one patient are stored as if they were posted one after the other. Raises `Erased` if one of the
+    persons was erased, and `InvalidDocument` if two histories state one fact differently and neither version, time of
+    issue nor status decides between them.
     """
     return submit_to(RevisionBuilder(connection, study_id, received_at), histories, format=format, client=client)
 
 
 def submit_to(builder: RevisionBuilder, histories: Sequence[History], *, format: str, client: str | None) -> Submission:
-    """Do what `submit` does in a builder that was begun before, to look up what decides about the histories."""
+    """Do the same as `submit`, with a builder that the caller made before, because it needed one to read the study."""
     builder.load_patients(history.patient for history in histories)
     if any(builder.is_erased(history.patient) for history in histories):
         raise Erased
@@ -103,11 +104,10 @@ def submit_each(
     client: str | None,
     received_at: int,
 ) -> list[Outcome | ServiceError]:
-    """Merge histories one after the other, each that stores something as a revision of its own, all in this
-    transaction.
+    """Store histories one after the other in this transaction. Each history that stores something makes one revision.
 
-    This is a part of a batch or stream that is not atomic: an erased person's history answers with its error in its
-    place and the others stand.
+    This serves batches and streams that are not atomic: for an erased person the list has an error at the place of the
+    history, and the other histories are stored.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     builder.load_patients(history.patient for history in histories)
@@ -136,10 +136,11 @@ def replace(
     client: str | None,
     received_at: int,
 ) -> Outcome:
-    """Make a history all that is said of a patient: what it leaves out is withdrawn.
+    """Replace all facts of a patient by a history: a fact that it leaves out is withdrawn.
 
-    `if_match` is the header If-Match as received, `if_none_match` whether If-None-Match was `*`. A timeline that
-    exists needs one of them. An erased person is let in again with `readmit`, as a new patient.
+    `if_match` is the header If-Match as received. `if_none_match` is `True` if If-None-Match was `*`. A timeline that
+    exists needs one of them. With `readmit`, an erased person is stored again, as a new patient. Raises `Erased`,
+    `PreconditionFailed` and `PreconditionRequired`.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     builder.load_patients([history.patient])
@@ -167,7 +168,7 @@ def replace(
 
 def _check_absent(if_match: str | None) -> None:
     if if_match is not None:
-        raise PreconditionFailed("There is no timeline that If-Match could name.")
+        raise PreconditionFailed("There is no timeline, so that If-Match cannot match.")
 
 
 def _check_present(builder: RevisionBuilder, patient: str, if_match: str | None, if_none_match: bool) -> None:
@@ -179,18 +180,18 @@ def _check_present(builder: RevisionBuilder, patient: str, if_match: str | None,
 
 
 def _load_assertions(builder: RevisionBuilder, histories: Sequence[History]) -> None:
-    """Look up what is known of all facts of a patient at once: in several histories it would be once for each."""
+    """Read what is known of all facts of a patient at once, not once for each history of the patient."""
     facts: dict[tuple[str, str], list[Any]] = {}
     for history in histories:
-        for kind, of_kind in history.kinds() if history.patient in builder.people else ():
-            facts.setdefault((history.patient, kind), []).extend(of_kind)
-    for (patient, kind), of_kind in facts.items():
-        builder.load_assertions(builder.people[patient], kind, of_kind)
+        for kind, kind_facts in history.kinds() if history.patient in builder.people else ():
+            facts.setdefault((history.patient, kind), []).extend(kind_facts)
+    for (patient, kind), kind_facts in facts.items():
+        builder.load_assertions(builder.people[patient], kind, kind_facts)
 
 
 def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None] = supersession.merge) -> Outcome:
-    """Apply a history to what the builder knows of its patient; the revision is appended by the caller."""
-    newcomer = history.patient not in builder.people
+    """Apply a history to what the builder knows of its patient. The caller appends the revision."""
+    is_new = history.patient not in builder.people
     person = builder.person(history.patient)
     tally = Tally(repeats=history.repeats)
     before = _stored(person)
@@ -198,16 +199,16 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
         if facts or rule is supersession.replace:
             rule(builder.load_assertions(person, kind, facts), facts, builder.number, person.changing(kind), tally)
     counts = tally.counts()
-    changed = newcomer or _stored(person) != before
-    return Outcome(person.id, _status(newcomer, counts), builder.number if changed else None, counts)
+    changed = is_new or _stored(person) != before
+    return Outcome(person.id, _status(is_new, counts), builder.number if changed else None, counts)
 
 
 def _stored(person: PatientState) -> int:
     return sum(len(change.added) + len(change.removed) for change in person.changes.values())
 
 
-def _status(newcomer: bool, counts: Counts) -> Status:
-    if newcomer:
+def _status(is_new: bool, counts: Counts) -> Status:
+    if is_new:
         return "created"
     if counts.added or counts.superseded or counts.withdrawn:
         return "changed"
@@ -219,7 +220,10 @@ def _sum(counts: Sequence[Counts]) -> Counts:
 
 
 def _refuse_conflicts(histories: Sequence[History]) -> None:
-    """Within one submission arrival decides nothing, so two contents of one order contradict each other."""
+    """Raise `InvalidDocument` if two histories state one fact differently with equal version, time of issue and status.
+
+    In one submission the order of arrival decides nothing.
+    """
     times = Counter(history.patient for history in histories)
     seen: dict[tuple[Any, ...], Any] = {}
     faults = []

@@ -1,7 +1,7 @@
-"""Bringing a database to the tables of this version, and back.
+"""Migrate a database to the tables of this version, or back.
 
-The scripts lie in `alembic/`: beside the package in a checkout, within it where it was installed. The configuration is
-made here, so that it does not matter in which directory the process was started.
+The scripts are in the directory `alembic/`: next to the package in a checkout, inside the package where it is
+installed. The configuration is made here, so that the process may start in any directory.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ from alembic import command
 from app.store.engine import Database
 
 _PACKAGE = Path(app.__file__).resolve().parent
-SCRIPTS = next(each for each in (_PACKAGE / "alembic", _PACKAGE.parent / "alembic") if each.is_dir())
-"""Looked for within the package first: what an environment has beside it under this name is the library."""
+SCRIPTS = next(folder for folder in (_PACKAGE / "alembic", _PACKAGE.parent / "alembic") if folder.is_dir())
+"""The directory inside the package comes first: next to an installed package, `alembic` is the library Alembic."""
 
 
 def upgrade(url: str, target: str = "head") -> None:
@@ -28,7 +28,7 @@ def upgrade(url: str, target: str = "head") -> None:
 
 
 def downgrade(url: str, target: str) -> None:
-    """Undo the migrations down to `target`; what later tables held is lost."""
+    """Undo the migrations down to `target`. The content of later tables is lost."""
     database = Database(url)
     try:
         with database.writing() as connection:
@@ -38,7 +38,7 @@ def downgrade(url: str, target: str) -> None:
 
 
 def configuration(connection: object) -> Config:
-    """The configuration of Alembic for a connection that is in a transaction."""
+    """The configuration of Alembic for a connection that has an open transaction."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection

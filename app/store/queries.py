@@ -1,8 +1,8 @@
-"""Statements that are written in Core, compiled once per database and sent to the driver as text with a tuple.
+"""Queries and insertions: written with SQLAlchemy Core, compiled once for each database, and run by the driver.
 
-A post of a hundred results is a dozen small statements. SQLAlchemy's execution of one costs several times what SQLite
-needs for it, so the hot path keeps SQLAlchemy for what it is best at (the text, the pool, the transaction) and hands
-rows to the driver directly. Errors of the driver are translated where the transaction is opened (`engine.py`).
+A post of a hundred results needs a dozen small statements. To run one through SQLAlchemy costs several times the time
+that SQLite needs for it. So SQLAlchemy makes the text, the connections and the transactions, and rows go to the driver
+directly. `engine.py` translates the errors of the driver, where it opens the transaction.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +15,14 @@ from sqlalchemy.sql.compiler import SQLCompiler
 Row = tuple[Any, ...]
 
 COPY_FROM = 5
-"""From this many rows on, PostgreSQL takes them faster through COPY than through one INSERT each."""
+"""From this number of rows on, COPY is faster on PostgreSQL than one INSERT for each row."""
 
 CHUNKS = (1, 8, 32, 128, 512)
-"""Lengths of the lists that stand behind IN; a shorter list is filled up by repeating its last value."""
+"""The lengths of lists after IN. A shorter list is filled up with its last value."""
 
 
 class Query:
-    """One statement and the names of its parameters in the order in which a caller gives them."""
+    """One SQL statement, and the names of its parameters in the order in which a caller gives the values."""
 
     def __init__(self, clause: ClauseElement, *names: str) -> None:
         self._clause = clause
@@ -44,7 +44,7 @@ class Query:
         return found[0] if found else None
 
     def run(self, connection: Connection, *values: Any) -> int:  # noqa: ANN401
-        """Execute it and say how many rows it changed."""
+        """Run the statement. The number of rows that it changed."""
         text, places, fixed = self._on(connection.dialect)
         cursor = connection.connection.cursor()
         cursor.execute(text, _placed(values, places, fixed))
@@ -53,7 +53,7 @@ class Query:
         return changed
 
     def run_many(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Execute it once for each row of values."""
+        """Run the statement once for each row of values."""
         if not rows:
             return
         text, places, fixed = self._on(connection.dialect)
@@ -68,7 +68,10 @@ class Query:
         return compiled
 
     def _compile(self, dialect: Dialect) -> tuple[str, tuple[int, ...] | None, Row]:
-        """The text, where each of its places takes its value from, and the values that the clause itself holds."""
+        """The text; the index of the value for each of its places; and the values that the clause itself holds.
+
+        The indexes are `None` where the places are the parameters in their order.
+        """
         compiled = _compile(self._clause, dialect)
         order = compiled.positiontup or []
         constants = [name for name in dict.fromkeys(order) if name not in self._names]
@@ -93,7 +96,7 @@ def _placed(values: Row, places: tuple[int, ...] | None, fixed: Row) -> Row:
 
 
 def filled(values: Iterable[Any]) -> Iterator[Row]:
-    """The values in tuples of the lengths of `CHUNKS`, so that a handful of statements serves lists of any length."""
+    """The values in tuples of the lengths in `CHUNKS`, so that few queries serve lists of any length."""
     listed_values = list(values)
     for first in range(0, len(listed_values), CHUNKS[-1]):
         chunk = listed_values[first : first + CHUNKS[-1]]
@@ -102,20 +105,20 @@ def filled(values: Iterable[Any]) -> Iterator[Row]:
 
 
 def listed(length: int) -> list[Any]:
-    """Parameters `one_of_0`, `one_of_1`, ... for a list behind IN."""
+    """Parameters `one_of_0`, `one_of_1`, ... for a list after IN."""
     return [bindparam(f"one_of_{i}") for i in range(length)]
 
 
 def listed_names(length: int) -> list[str]:
-    """The names of `listed`."""
+    """The names of the parameters that `listed` gives."""
     return [f"one_of_{i}" for i in range(length)]
 
 
 class Insertion:
-    """Rows into one table, in bulk.
+    """Inserts many rows into one table.
 
-    Binding an absent value costs the SQLite driver several times what binding a number does, and most columns of most
-    facts are absent. A column that is empty in all rows is therefore left out of the statement.
+    A column that is empty in all rows is left out of the statement: for the SQLite driver a NULL costs several times
+    as much as a number, and most columns of most facts are NULL.
     """
 
     def __init__(self, table: Table) -> None:
@@ -130,15 +133,15 @@ class Insertion:
             self.run_columns(connection, list(zip(*rows, strict=True)))
 
     def run_columns(self, connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
-        """Insert the same from columns of one length, at least one row; an `ordinal` of 0 is the default."""
-        kept = tuple([i for i, values in enumerate(columns) if self._is_given(i, values)])
+        """Insert one or more rows, given as columns of equal length. A column of zeros is left to its default."""
+        kept = tuple([i for i, values in enumerate(columns) if self._has_values(i, values)])
         if connection.dialect.name == "sqlite":
             given = [_whole(columns[i]) if i in self._flags else columns[i] for i in kept]
         else:
             given = [columns[i] for i in kept]
         self._send(connection, kept, list(zip(*given, strict=True)))
 
-    def _is_given(self, index: int, values: Sequence[Any]) -> bool:
+    def _has_values(self, index: int, values: Sequence[Any]) -> bool:
         if self._columns[index].server_default is not None:
             return any(values)
         return values[0] is not None or values.count(None) < len(values)
@@ -172,5 +175,5 @@ class Insertion:
 
 
 def _whole(flags: Sequence[Any]) -> list[int | None]:
-    """Booleans as SQLite stores them; its driver would take a detour for each."""
+    """Booleans as the numbers that SQLite stores. The driver would need more time to convert each."""
     return [None if flag is None else int(flag) for flag in flags]

@@ -1,7 +1,7 @@
-"""Searching facts as resources: filtered in SQL, at one revision, a page at a time.
+"""Search facts as FHIR resources: filtered in SQL, at one revision, one page at a time.
 
-A page begins behind the last resource of the page before, by (kind, patient, identity). That is the order in which the
-tables lie, so that neither earlier pages nor, where patients are named, other patients are read.
+A page begins after the last resource of the page before, in the order (kind, patient, identity). The tables have the
+same order, so a page does not read earlier pages; and a search for some patients does not read other patients.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,8 +41,10 @@ Scope = Literal["exact", "patient", "study"]
 
 
 class Bound(NamedTuple):
-    """A comparison of a time with the range from `low` up to, not including, `high`, in days or in microseconds since
-    1970: a time is a range, too, as FHIR has it (a date is a whole day).
+    """A comparison of a time with the range from `low` to `high`, without `high` itself.
+
+    The unit is days or microseconds since 1970. The time of a resource is a range as well, as in FHIR: a date is a
+    whole day.
     """
 
     unit: Literal["day", "instant"]
@@ -52,7 +54,10 @@ class Bound(NamedTuple):
 
 
 class Number(NamedTuple):
-    """A sender's number: any of `ids` (`None`: whatever it is) given by `source` (`None`: whoever gave it)."""
+    """The number of a sender: one of `ids` (`None`: any number), given by `source` (`None`: any source).
+
+    With `without_source`, only facts that have no source.
+    """
 
     source: str | None
     ids: tuple[str, ...] | None
@@ -61,10 +66,10 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What is searched for; `None` and empty tuples of `dates` and `updated` leave a question open.
+    """What a resource must meet. `None`, and empty `dates` and `updated`, exclude nothing.
 
-    `patients` are subject identifiers, `ids` identifiers of resources, `codes` and `statuses` our own words. `dates`
-    is about when something happened, `updated` about when the revision that stored it was received.
+    `patients` are identifiers of patients, `ids` are identifiers of resources, `codes` and `statuses` are words of the
+    vocabulary. `dates` compares the time of the fact, `updated` the time of receipt of the revision that stored it.
     """
 
     resource: SupportedType
@@ -78,7 +83,7 @@ class Criteria:
 
 
 class _FactPlace(NamedTuple):
-    """Where a fact stands in the order of a search."""
+    """The place of a fact in the order of a search."""
 
     kind: str
     patient: str
@@ -87,8 +92,10 @@ class _FactPlace(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """One statement of a search: the facts of one patient (`owner` is the key) or of the patients of a study behind
-    the place `after`; with the scope `exact` the fact of that identity.
+    """One query of a search, after the place `after`.
+
+    The scope says what `owner` and `after` are: for `patient` the key of a patient and an identity, for `study` the key
+    of a study and the identifier of a patient, for `exact` the key of a patient and the identity of the only fact.
     """
 
     scope: Scope
@@ -97,8 +104,8 @@ class _Run(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """Criteria in a study at a revision, with times of receipt as revisions."""
+class _Search:
+    """Criteria for a study at a revision. `updated` has revisions in the place of times of receipt."""
 
     connection: Connection
     study_id: str
@@ -112,15 +119,15 @@ class _Question:
 def search(
     connection: Connection, study_id: str, criteria: Criteria, revision: int, *, after: str | None = None, limit: int
 ) -> list[StoredResource]:
-    """What stands at a revision and meets the criteria: at most `limit` resources, those behind `after`, the identifier
-    of a resource of an earlier page.
+    """Resources that stand at a revision and meet the criteria: at most `limit`, after the resource `after`.
 
-    Withdrawn facts are left out unless `statuses` names their status.
+    `after` is the identifier of the last resource of the page before. Withdrawn facts are left out unless `statuses`
+    has their status.
     """
-    question = _question(connection, study_id, criteria, revision)
+    prepared = _begin(connection, study_id, criteria, revision)
     if criteria.resource == "Patient":
-        return _patients(question, after or "", limit)
-    start = None if after is None else _place(question, after)
+        return _patients(prepared, after or "", limit)
+    start = None if after is None else _place(prepared, after)
     if after is not None and start is None:
         return []
     rows: list[tuple[str, Row]] = []
@@ -128,39 +135,39 @@ def search(
         if start is not None and KINDS.index(kind) < KINDS.index(start.kind):
             continue
         columns = _columns(kind)
-        for run in _runs(question, kind, start if start is not None and start.kind == kind else None):
+        for run in _runs(prepared, kind, start if start is not None and start.kind == kind else None):
             left = limit - len(rows)
             if left <= 0:
                 break
-            statement = _statement(question, kind, run.scope, columns)
-            rows += [(kind, row) for row in statement.rows(connection, run.owner, run.after, left)]
-    return _found(question, rows)
+            query = _query(prepared, kind, run.scope, columns)
+            rows += [(kind, row) for row in query.rows(connection, run.owner, run.after, left)]
+    return _resources(prepared, rows)
 
 
 def count(connection: Connection, study_id: str, criteria: Criteria, revision: int) -> int:
     """How many resources stand at a revision and meet the criteria."""
-    question = _question(connection, study_id, criteria, revision)
+    prepared = _begin(connection, study_id, criteria, revision)
     if criteria.resource == "Patient":
-        return len(_patient_rows(question, "", LATEST))
+        return len(_patient_rows(prepared, "", LATEST))
     total = 0
     for kind in _kinds(criteria):
-        for run in _runs(question, kind, None):
-            row = _statement(question, kind, run.scope, None).row(connection, run.owner, run.after)
+        for run in _runs(prepared, kind, None):
+            row = _query(prepared, kind, run.scope, None).row(connection, run.owner, run.after)
             total += row[0] if row else 0
     return total
 
 
-def _question(connection: Connection, study_id: str, criteria: Criteria, revision: int) -> _Question:
+def _begin(connection: Connection, study_id: str, criteria: Criteria, revision: int) -> _Search:
     study = study_key(connection, study_id)
     updated = tuple(
         bound._replace(low=_first_since(connection, study, bound.low), high=_first_since(connection, study, bound.high))
         for bound in criteria.updated
     )
-    return _Question(connection, study_id, study, revision, criteria, updated, Identities(connection))
+    return _Search(connection, study_id, study, revision, criteria, updated, Identities(connection))
 
 
 def _kinds(criteria: Criteria) -> Iterator[str]:
-    """The kinds of facts that can meet the criteria, in their order."""
+    """The kinds of facts that may meet the criteria, in order."""
     for kind in KINDS_OF[criteria.resource]:
         words: Sequence[str] | None = _WORDS.get(kind)
         if criteria.codes is None or words is None or not set(words).isdisjoint(criteria.codes):
@@ -170,28 +177,31 @@ def _kinds(criteria: Criteria) -> Iterator[str]:
 _WORDS: dict[str, Sequence[str]] = {"labs": LAB_CODES, "assessments": ASSESSMENT_CODES}
 
 
-def _runs(question: _Question, kind: str, start: _FactPlace | None) -> Iterator[_Run]:
-    """What to ask for, in order, behind the place where an earlier page ended."""
-    criteria, begin = question.criteria, start.patient if start else ""
+def _runs(prepared: _Search, kind: str, start: _FactPlace | None) -> Iterator[_Run]:
+    """The queries to run, in order, after the place where the page before ended."""
+    criteria, begin = prepared.criteria, start.patient if start else ""
     if criteria.ids is not None:
-        places = {place for name in criteria.ids if (place := _place(question, name)) is not None}
+        places = {place for name in criteria.ids if (place := _place(prepared, name)) is not None}
         for place in sorted(places):
-            wanted = criteria.patients is None or place.patient in criteria.patients
-            if wanted and place.kind == kind and (start is None or place > start):
+            in_patients = criteria.patients is None or place.patient in criteria.patients
+            if in_patients and place.kind == kind and (start is None or place > start):
                 yield _Run("exact", place.key, place.identity)
     elif criteria.patients is not None:
         for patient in sorted(set(criteria.patients)):
-            key = patient_key(question.connection, question.study, patient) if patient >= begin else None
+            key = patient_key(prepared.connection, prepared.study, patient) if patient >= begin else None
             if key is not None:
                 yield _Run("patient", key, start.identity if start and patient == begin else "")
     else:
         if start is not None:
             yield _Run("patient", start.key, start.identity)
-        yield _Run("study", question.study, begin)
+        yield _Run("study", prepared.study, begin)
 
 
-def _statement(question: _Question, kind: str, scope: Scope, columns: list[Any] | None) -> Query:
-    """The facts of a run (parameters owner, after, limit), or how many they are (owner, after) without columns."""
+def _query(prepared: _Search, kind: str, scope: Scope, columns: list[Any] | None) -> Query:
+    """The query for the facts of a run (parameters owner, after, limit).
+
+    Without columns it counts them (parameters owner, after).
+    """
     table = FACTS[kind][0]
     owner: Any = bindparam("owner")
     after: Any = bindparam("after")
@@ -202,7 +212,7 @@ def _statement(question: _Question, kind: str, scope: Scope, columns: list[Any] 
     }[scope]
     clause: Any = select(*columns) if columns else select(func.count())
     clause = clause.select_from(patients.join(table, table.c.patient_key == patients.c.key))
-    clause = clause.where(*place, *_conditions(question, kind, table))
+    clause = clause.where(*place, *_conditions(prepared, kind, table))
     if columns is None:
         return Query(clause, "owner", "after")
     ordered = clause.order_by(patients.c.id, table.c.identity).limit(bindparam("limit"))
@@ -214,26 +224,26 @@ def _columns(kind: str) -> list[Any]:
     return [patients.c.id, patients.c.key, table.c.added, table.c.ordinal, *[table.c[name] for name in fact._fields]]
 
 
-def _conditions(question: _Question, kind: str, table: Table) -> Iterator[ColumnElement[bool]]:
-    criteria = question.criteria
-    yield table.c.added <= question.revision
-    yield or_(table.c.removed.is_(None), table.c.removed > question.revision)
+def _conditions(prepared: _Search, kind: str, table: Table) -> Iterator[ColumnElement[bool]]:
+    criteria = prepared.criteria
+    yield table.c.added <= prepared.revision
+    yield or_(table.c.removed.is_(None), table.c.removed > prepared.revision)
     yield shown(table) if criteria.statuses is None else _among(table.c.status, criteria.statuses)
     if criteria.codes is not None:
         yield _among(table.c["product" if kind == "infusions" else "code"], criteria.codes)
     if criteria.numbers is not None:
-        yield or_(false(), *[_numbered(table, number) for number in criteria.numbers])
+        yield or_(false(), *[_has_number(table, number) for number in criteria.numbers])
     for bound in criteria.dates:
-        yield _compared(*_span(table, bound.unit), bound)
-    for bound in question.updated:
-        yield _compared(table.c.added, table.c.added + 1, bound)
+        yield _compare(*_span(table, bound.unit), bound)
+    for bound in prepared.updated:
+        yield _compare(table.c.added, table.c.added + 1, bound)
 
 
 def _among(column: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
     return column.in_([literal(word) for word in words]) if words else false()
 
 
-def _numbered(table: Table, number: Number) -> ColumnElement[bool]:
+def _has_number(table: Table, number: Number) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [table.c.id.is_not(None)]
     if number.ids is not None:
         conditions.append(_among(table.c.id, number.ids))
@@ -245,7 +255,7 @@ def _numbered(table: Table, number: Number) -> ColumnElement[bool]:
 
 
 def _span(table: Table, unit: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """The range that a fact's time is: its day as it was written, or its instant; a date is the whole day in UTC."""
+    """The range of the time of a fact: its day as written, or its instant. A date is the whole day in UTC."""
     day = table.c.day
     if unit == "day":
         return day, day + 1
@@ -253,8 +263,8 @@ def _span(table: Table, unit: str) -> tuple[ColumnElement[Any], ColumnElement[An
     return func.coalesce(instant, day * DAY_MICROSECONDS), func.coalesce(instant + 1, (day + 1) * DAY_MICROSECONDS)
 
 
-def _compared(low: ColumnElement[Any], high: ColumnElement[Any], bound: Bound) -> ColumnElement[bool]:
-    """FHIR R4, section 3.1.1.5.4: the range from `low` to `high` of a resource beside the range that was asked for."""
+def _compare(low: ColumnElement[Any], high: ColumnElement[Any], bound: Bound) -> ColumnElement[bool]:
+    """Compare the range from `low` to `high` of a resource with a bound, by FHIR R4, section 3.1.1.5.4."""
     inside = and_(low >= bound.low, high <= bound.high)
     compared: dict[str, ColumnElement[bool]] = {
         "eq": inside,
@@ -269,17 +279,17 @@ def _compared(low: ColumnElement[Any], high: ColumnElement[Any], bound: Bound) -
     return compared[bound.prefix]
 
 
-def _place(question: _Question, name: str) -> _FactPlace | None:
-    """Where the fact with this identifier stands; nowhere if its person has been erased."""
+def _place(prepared: _Search, name: str) -> _FactPlace | None:
+    """The place of the fact with this identifier; `None` if there is none or its person was erased."""
     try:
-        found = locate(question.connection, question.study_id, question.criteria.resource, name, question.identities)
+        found = locate(prepared.connection, prepared.study_id, prepared.criteria.resource, name, prepared.identities)
     except Erased:
         return None
     return None if found is None else _FactPlace(*found)
 
 
-def _found(question: _Question, rows: Sequence[tuple[str, Row]]) -> list[StoredResource]:
-    received = _received(question, [row[2] for _, row in rows])
+def _resources(prepared: _Search, rows: Sequence[tuple[str, Row]]) -> list[StoredResource]:
+    received = _received(prepared, [row[2] for _, row in rows])
     found = []
     for kind, (who, key, added, ordinal, *fact) in rows:
         make: Any = FACTS[kind][1]
@@ -288,11 +298,11 @@ def _found(question: _Question, rows: Sequence[tuple[str, Row]]) -> list[StoredR
     return found
 
 
-def _received(question: _Question, numbers: Iterable[int]) -> dict[int, int]:
-    """When each of these revisions was received."""
+def _received(prepared: _Search, numbers: Iterable[int]) -> dict[int, int]:
+    """The time of receipt of each of these revisions, in microseconds since 1970."""
     received: dict[int, int] = {}
     for chunk in filled(sorted(set(numbers))):
-        received.update(_received_of(len(chunk)).rows(question.connection, question.study, *chunk))
+        received.update(_received_of(len(chunk)).rows(prepared.connection, prepared.study, *chunk))
     return received
 
 
@@ -305,7 +315,7 @@ def _received_of(length: int) -> Query:
 
 
 def _first_since(connection: Connection, study: int, instant: int) -> int:
-    """The first revision received at an instant or later; the one to come where there is none."""
+    """The first revision that was received at an instant or later; the number of the next one if there is none."""
     row = _LAST_BEFORE.row(connection, study, min(max(instant, -LATEST), LATEST))
     return 0 if row is None else int(row[0]) + 1
 
@@ -320,22 +330,22 @@ _LAST_BEFORE = Query(
 )
 
 
-def _patients(question: _Question, after: str, limit: int) -> list[StoredResource]:
-    rows = _patient_rows(question, after, limit)
+def _patients(prepared: _Search, after: str, limit: int) -> list[StoredResource]:
+    rows = _patient_rows(prepared, after, limit)
     stated: dict[int, list[AttributeFact]] = {key: [] for _, key, _ in rows}
     for chunk in filled(stated):
-        for key, name, value in _attributes(len(chunk)).rows(question.connection, question.revision, *chunk):
+        for key, name, value in _attributes(len(chunk)).rows(prepared.connection, prepared.revision, *chunk):
             stated[key].append(attribute(name, value))
-    received = _received(question, [changed for _, _, changed in rows])
+    received = _received(prepared, [changed for _, _, changed in rows])
     return [
         StoredResource(who, key, "patient", None, changed, received[changed], attributes=tuple(stated[key]))
         for who, key, changed in rows
     ]
 
 
-def _patient_rows(question: _Question, after: str, limit: int) -> list[Row]:
-    """Identifier, key and the revision of the last change of each patient."""
-    criteria, table, revision = question.criteria, patient_attributes, question.revision
+def _patient_rows(prepared: _Search, after: str, limit: int) -> list[Row]:
+    """The identifier, the key and the revision of the last change of each patient."""
+    criteria, table, revision = prepared.criteria, patient_attributes, prepared.revision
     change = case((table.c.removed <= revision, table.c.removed), else_=table.c.added)
     latest = (
         select(func.max(change))
@@ -348,10 +358,10 @@ def _patient_rows(question: _Question, after: str, limit: int) -> list[Row]:
         patients.c.id > bindparam("after"),
         patients.c.first_revision <= revision,
         *[_among(patients.c.id, names) for names in (criteria.ids, criteria.patients) if names is not None],
-        *[_compared(changed, changed + 1, bound) for bound in question.updated],
+        *[_compare(changed, changed + 1, bound) for bound in prepared.updated],
     )
     ordered = clause.order_by(patients.c.id).limit(bindparam("limit"))
-    return Query(ordered, "study", "after", "limit").rows(question.connection, question.study, after, limit)
+    return Query(ordered, "study", "after", "limit").rows(prepared.connection, prepared.study, after, limit)
 
 
 @cache

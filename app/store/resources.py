@@ -1,4 +1,4 @@
-"""Single facts by the identifiers that FHIR knows them by: how each stands, and all that was ever asserted of it."""
+"""Find facts by their FHIR identifiers: the version that stands, and all versions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -52,7 +52,7 @@ Patient = tuple[str, int, int]
 
 
 @cache
-def _patients_by(column: str, length: int) -> Query:
+def _patients_query(column: str, length: int) -> Query:
     clause = select(patients.c.id, patients.c.key, patients.c.first_revision).where(
         patients.c.study == bindparam("study"), patients.c[column].in_(listed(length))
     )
@@ -60,7 +60,7 @@ def _patients_by(column: str, length: int) -> Query:
 
 
 @cache
-def _erased_keys(length: int) -> Query:
+def _erased_keys_query(length: int) -> Query:
     clause = select(erasures.c.patient_key).where(
         erasures.c.study == bindparam("study"), erasures.c.patient_key.in_(listed(length))
     )
@@ -68,7 +68,7 @@ def _erased_keys(length: int) -> Query:
 
 
 @cache
-def _received_at(length: int) -> Query:
+def _received_query(length: int) -> Query:
     clause = select(revisions.c.number, revisions.c.received_at).where(
         revisions.c.study == bindparam("study"), revisions.c.number.in_(listed(length))
     )
@@ -95,7 +95,7 @@ def _attributes(length: int) -> Query:
 
 @cache
 def _numbered(kind: str, length: int) -> Query:
-    """Facts of numbers and patients. An identity begins with the number, so that each is a range of the primary key."""
+    """Facts of patients with given numbers. An identity begins with the number: each is a range of the primary key."""
     table, _ = FACTS[kind]
     ranges = [
         and_(
@@ -110,10 +110,10 @@ def _numbered(kind: str, length: int) -> Query:
 
 
 class Identities:
-    """What facts are kept by, found by the digests that the identifiers of resources have of it.
+    """Finds the identity of a fact by its digest, which is in the identifier of the resource.
 
-    All facts of a patient are read at once and remembered: to look up many resources of one patient costs what one
-    does. It is used within one transaction, and does not see what that stores.
+    All facts of a patient are read at once and kept, so that many resources of one patient cost as much as one. Use it
+    in one transaction. It does not see facts that this transaction stores later.
     """
 
     def __init__(self, connection: Transaction) -> None:
@@ -121,12 +121,12 @@ class Identities:
         self._by_digest: dict[tuple[int, str], dict[str, str]] = {}
 
     def find(self, patient_key: int, kind: str, digest: str) -> str | None:
-        """What the fact of this patient and kind is kept by that has this digest."""
+        """The identity of the fact of this patient and kind that has this digest; `None` if there is none."""
         self.load(kind, [patient_key])
         return self._by_digest[patient_key, kind].get(digest)
 
     def load(self, kind: str, patient_keys: Iterable[int]) -> None:
-        """Read the facts of one kind of these patients, if that has not been done."""
+        """Read the identities of one kind of facts of these patients, if they are not read yet."""
         unread = [key for key in patient_keys if (key, kind) not in self._by_digest]
         self._by_digest |= {(key, kind): {} for key in unread}
         for chunk in filled(unread):
@@ -135,75 +135,76 @@ class Identities:
 
 
 def standing(
-    connection: Transaction, study: int, patients: Iterable[Patient], wanted: Iterable[ResourceKey]
+    connection: Transaction, study: int, patients: Iterable[Patient], resources: Iterable[ResourceKey]
 ) -> dict[ResourceKey, StoredResource]:
-    """Resources as they stand, of these patients of a study (by its key); those that it does not have are left out."""
-    keys = set(wanted)
+    """Resources of these patients of a study (given by its key) as they stand now; unknown ones are left out."""
+    keys = set(resources)
     if not keys:
         return {}
     people = {patient[0]: patient for patient in patients}
     facts = [key for key in keys if key.kind is not None]
-    others = [key for key in keys if key.kind is None]
+    patient_keys = [key for key in keys if key.kind is None]
     versions = _versions_of_facts(connection, study, people, facts) if facts else {}
-    versions |= _versions_of_patients(connection, study, people, others) if others else {}
+    versions |= _versions_of_patients(connection, study, people, patient_keys) if patient_keys else {}
     return {key: found for key, known in versions.items() if (found := _newest(known)) is not None}
 
 
 def find_named(
     connection: Transaction, study: int, names: Iterable[tuple[str, str]], identities: Identities
 ) -> tuple[dict[tuple[str, str], ResourceKey], set[str]]:
-    """The facts that identifiers of ours name, each with the type of resource before it; and which of the identifiers
-    are of persons who have been erased.
+    """The facts that identifiers of the service name, and those identifiers that belong to erased persons.
+
+    Each identifier comes as (resource type, identifier).
     """
-    read = {one: name for one in names if (name := read_logical_id(one[1])) is not None}
+    read = {named: parts for named in names if (parts := read_logical_id(named[1])) is not None}
     if not read:
         return {}, set()
-    keys = {name.patient_key for name in read.values()}
+    keys = {parts.patient_key for parts in read.values()}
     people = {key: patient for patient, key, _ in _find_patients(connection, study, "key", keys)}
-    gone = {
+    erased = {
         key
         for chunk in filled(keys - people.keys())
-        for (key,) in _erased_keys(len(chunk)).rows(connection, study, *chunk)
+        for (key,) in _erased_keys_query(len(chunk)).rows(connection, study, *chunk)
     }
     by_type: dict[str, set[int]] = {}
-    for (resource, _), name in read.items():
-        if name.patient_key in people:
-            by_type.setdefault(resource, set()).add(name.patient_key)
-    for resource, of_type in by_type.items():
+    for (resource, _), parts in read.items():
+        if parts.patient_key in people:
+            by_type.setdefault(resource, set()).add(parts.patient_key)
+    for resource, patient_keys in by_type.items():
         for kind in KINDS_OF[resource]:
-            identities.load(kind, of_type)
-    found = {}
-    for one, (key, digest) in read.items():
-        for kind in KINDS_OF[one[0]] if key in people else ():
+            identities.load(kind, patient_keys)
+    facts = {}
+    for named, (key, digest) in read.items():
+        for kind in KINDS_OF[named[0]] if key in people else ():
             identity = identities.find(key, kind, digest)
-            if identity is not None and one not in found:
-                found[one] = ResourceKey(people[key], kind, identity)
-    return found, {text for (_, text), name in read.items() if name.patient_key in gone}
+            if identity is not None and named not in facts:
+                facts[named] = ResourceKey(people[key], kind, identity)
+    return facts, {text for (_, text), parts in read.items() if parts.patient_key in erased}
 
 
 def numbered(
-    connection: Transaction, patients: Iterable[Patient], wanted: Iterable[FactNumber]
+    connection: Transaction, patients: Iterable[Patient], numbers: Iterable[FactNumber]
 ) -> dict[FactNumber, list[NumberedFact]]:
-    """The facts of these patients that have these numbers, each with its source; in the order of their identities."""
-    found: dict[FactNumber, list[NumberedFact]] = {one: [] for one in wanted}
-    if not found:
+    """The facts of these patients with these numbers, each with its source, in the order of their identities."""
+    facts: dict[FactNumber, list[NumberedFact]] = {number: [] for number in numbers}
+    if not facts:
         return {}
     people = {who: key for who, key, _ in patients}
     names = {key: who for who, key in people.items()}
-    asked: dict[str, list[tuple[int, str, str]]] = {}
-    for who, resource, number in found:
+    ranges_of: dict[str, list[tuple[int, str, str]]] = {}
+    for who, resource, number in facts:
         for kind in KINDS_OF[resource] if who in people else ():
-            asked.setdefault(kind, []).append((people[who], f"#{number}|", f"#{number}}}"))
-    for kind, ranges in asked.items():
+            ranges_of.setdefault(kind, []).append((people[who], f"#{number}|", f"#{number}}}"))
+    for kind, ranges in ranges_of.items():
         rows = [
             row
             for chunk in filled(ranges)
             for row in _numbered(kind, len(chunk)).rows(connection, *chain.from_iterable(chunk))
         ]
         for key, identity, source in sorted(rows, key=lambda row: row[1]):
-            one = (names[key], TYPE_OF[kind], identity[1:].partition("|")[0])
-            found[one].append((ResourceKey(names[key], kind, identity), source))
-    return found
+            fact_number = (names[key], TYPE_OF[kind], identity[1:].partition("|")[0])
+            facts[fact_number].append((ResourceKey(names[key], kind, identity), source))
+    return facts
 
 
 def history(
@@ -213,15 +214,15 @@ def history(
     logical_id: str,
     identities: Identities | None = None,
 ) -> list[StoredResource]:
-    """Every version of a resource, newest first; empty where the study has none of that identifier.
+    """All versions of a resource, newest first; empty if the study has no resource with this identifier.
 
-    Raises `Erased` for a person who has been erased.
+    Raises `Erased` for a person who was erased.
     """
     study = study_key(connection, study_id)
     if resource == "Patient":
-        people = {one[0]: one for one in _find_patients(connection, study, "id", [logical_id])}
+        people = {row[0]: row for row in _find_patients(connection, study, "id", [logical_id])}
         if not people:
-            _refuse_erased(connection, study, stone_of=logical_id)
+            _refuse_erased(connection, study, patient=logical_id)
             return []
         key = ResourceKey(logical_id)
         return _versions_of_patients(connection, study, people, [key])[key]
@@ -240,9 +241,9 @@ def locate(
     logical_id: str,
     identities: Identities | None = None,
 ) -> tuple[str, str, int, str] | None:
-    """The kind of a fact, the patient and their key, and what the fact is kept by, from its identifier.
+    """The fact with this identifier: its kind, its patient, the key of the patient, and its identity.
 
-    Raises `Erased` for a person who has been erased.
+    `None` if there is no such fact. Raises `Erased` for a person who was erased.
     """
     study = study_key(connection, study_id)
     name = read_logical_id(logical_id)
@@ -261,7 +262,7 @@ def locate(
 
 
 def patient_key(connection: Transaction, study: int, patient: str) -> int | None:
-    """The key of a patient, if the study (by its key) has one of this identifier."""
+    """The key of a patient of a study (given by its key); `None` if it has no patient with this identifier."""
     return next((key for _, key, _ in _find_patients(connection, study, "id", [patient])), None)
 
 
@@ -269,30 +270,36 @@ def _find_patients(connection: Transaction, study: int, column: str, values: Ite
     return [
         (who, key, first)
         for chunk in filled(values)
-        for who, key, first in _patients_by(column, len(chunk)).rows(connection, study, *chunk)
+        for who, key, first in _patients_query(column, len(chunk)).rows(connection, study, *chunk)
     ]
 
 
 def _newest(versions: Sequence[StoredResource]) -> StoredResource | None:
-    """The version that stands: the newest of those that were not late."""
+    """The version that stands: the newest one that was not late."""
     return next((version for version in versions if not version.late), None)
 
 
 def _versions_of_facts(
-    connection: Transaction, study: int, people: Mapping[str, Patient], wanted: Sequence[ResourceKey]
+    connection: Transaction, study: int, people: Mapping[str, Patient], keys: Sequence[ResourceKey]
 ) -> dict[ResourceKey, list[StoredResource]]:
-    """Every assertion of each fact and every time that it was left out, newest first."""
-    stored: dict[ResourceKey, list[Assertion]] = {key: [] for key in wanted}
-    asked: dict[str, list[tuple[int, str]]] = {}
+    """All assertions of each fact, and all times when it was left out, newest first."""
+    stored: dict[ResourceKey, list[Assertion]] = {key: [] for key in keys}
+    facts_of: dict[str, list[tuple[int, str]]] = {}
     names = {}
-    for who, kind, identity in wanted:
+    for who, kind, identity in keys:
         if kind is not None and identity is not None:
-            asked.setdefault(kind, []).append((people[who][1], identity))
+            facts_of.setdefault(kind, []).append((people[who][1], identity))
             names[people[who][1]] = who
-    for kind, facts in asked.items():
+    for kind, facts in facts_of.items():
         for patient_key, assertion in FACT_TABLES[kind].known_of_patients(connection, facts):
             stored[ResourceKey(names[patient_key], kind, assertion.fact[0])].append(assertion)
-    changes = {at for known in stored.values() for one in known for at in (one.added, one.removed) if at is not None}
+    changes = {
+        at
+        for known in stored.values()
+        for version in known
+        for at in (version.added, version.removed)
+        if at is not None
+    }
     received = _received(connection, study, changes)
     return {key: _versions(people[key.patient][1], key, known, received) for key, known in stored.items()}
 
@@ -302,43 +309,54 @@ def _versions(
 ) -> list[StoredResource]:
     who, kind = key.patient, key.kind or ""
     make: Any = FACTS[kind][1]
-    stored.sort(key=lambda one: (one.added, one.ordinal))
+    stored.sort(key=lambda assertion: (assertion.added, assertion.ordinal))
     versions = []
-    for one in stored:
-        fact = make(*FACT_TABLES[kind].plain(one.fact))
-        late = one.removed == one.added
+    for assertion in stored:
+        fact = make(*FACT_TABLES[kind].plain(assertion.fact))
+        late = assertion.removed == assertion.added
         versions.append(
-            StoredResource(who, patient_key, kind, fact, one.added, received[one.added], ordinal=one.ordinal, late=late)
+            StoredResource(
+                who,
+                patient_key,
+                kind,
+                fact,
+                assertion.added,
+                received[assertion.added],
+                ordinal=assertion.ordinal,
+                late=late,
+            )
         )
-        if one.removed is not None and _left_out(one, stored):
+        if assertion.removed is not None and _left_out(assertion, stored):
             versions.append(
-                StoredResource(who, patient_key, kind, fact, one.removed, received[one.removed], removed=True)
+                StoredResource(
+                    who, patient_key, kind, fact, assertion.removed, received[assertion.removed], removed=True
+                )
             )
     return sorted(versions, key=lambda version: (version.added, version.ordinal), reverse=True)
 
 
-def _left_out(one: Assertion, stored: Sequence[Assertion]) -> bool:
-    """Whether an assertion was closed without another that took its place."""
-    return one.removed != one.added and all(
-        other.added != one.removed or other.removed == other.added for other in stored
+def _left_out(assertion: Assertion, stored: Sequence[Assertion]) -> bool:
+    """Whether an assertion was closed and no other took its place."""
+    return assertion.removed != assertion.added and all(
+        other.added != assertion.removed or other.removed == other.added for other in stored
     )
 
 
 def _versions_of_patients(
-    connection: Transaction, study: int, people: Mapping[str, Patient], wanted: Sequence[ResourceKey]
+    connection: Transaction, study: int, people: Mapping[str, Patient], keys: Sequence[ResourceKey]
 ) -> dict[ResourceKey, list[StoredResource]]:
-    """Every version of each patient, newest first: one for each revision that changed an attribute."""
-    rows: dict[int, list[tuple[Any, ...]]] = {people[key.patient][1]: [] for key in wanted}
+    """All versions of each patient, newest first: one for each revision that changed an attribute."""
+    rows: dict[int, list[tuple[Any, ...]]] = {people[key.patient][1]: [] for key in keys}
     for chunk in filled(rows):
         for patient_key, *row in _attributes(len(chunk)).rows(connection, *chunk):
             rows[patient_key].append(tuple(row))
     changes = {
         patient_key: {first} | {at for _, _, *span in rows[patient_key] for at in span if at is not None}
-        for _, patient_key, first in (people[key.patient] for key in wanted)
+        for _, patient_key, first in (people[key.patient] for key in keys)
     }
     received = _received(connection, study, {at for numbers in changes.values() for at in numbers})
     versions = {}
-    for key in wanted:
+    for key in keys:
         who, patient_key, _ = people[key.patient]
         versions[key] = [
             StoredResource(
@@ -358,16 +376,16 @@ def _attributes_at(rows: Sequence[Any], revision: int) -> tuple[AttributeFact, .
 
 
 def _received(connection: Transaction, study: int, numbers: Iterable[int]) -> dict[int, int]:
-    """When each of these revisions was received."""
+    """The time of receipt of each of these revisions, in microseconds since 1970."""
     return {
         number: at
         for chunk in filled(numbers)
-        for number, at in _received_at(len(chunk)).rows(connection, study, *chunk)
+        for number, at in _received_query(len(chunk)).rows(connection, study, *chunk)
     }
 
 
-def _refuse_erased(connection: Transaction, study: int, *, key: int = -1, stone_of: str = "") -> None:
+def _refuse_erased(connection: Transaction, study: int, *, key: int = -1, patient: str = "") -> None:
     secret = bytes((_SECRET.row(connection, study) or (b"",))[0])
-    stone = tombstone(secret, stone_of)
+    stone = tombstone(secret, patient)
     if (_IS_ERASED.row(connection, study, key, stone) or (False,))[0]:
         raise Erased

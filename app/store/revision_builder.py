@@ -1,7 +1,7 @@
-"""Revisions in the making: read once, merged in memory, written in bulk.
+"""`RevisionBuilder` makes new revisions: it reads what is stored, collects the changes in memory, and writes them.
 
-A builder locks its study, knows the revision that the study stands at, and collects what new revisions do to it.
-Nothing is written before `write`, so a submission that is refused on the way leaves the transaction as it was.
+A builder locks its study, reads the latest revision, and collects what new revisions do to the study. It writes nothing
+before `write`, so a submission that is refused changes nothing in the transaction.
 """
 
 import json
@@ -24,9 +24,7 @@ from app.timeline.facts import KINDS
 
 _STUDY = select(studies.c.key, studies.c.secret).where(studies.c.id == bindparam("study"))
 LOCK_STUDY = Query(_STUDY.with_for_update(), "study")
-"""PostgreSQL takes one writer of a study after the other here; SQLite leaves FOR UPDATE out, as it has one writer
-anyway.
-"""
+"""On PostgreSQL, writers of one study wait here for each other. SQLite has no FOR UPDATE: it has one writer anyway."""
 
 HEAD = Query(
     select(
@@ -61,13 +59,13 @@ def _find_tombstones(length: int) -> Query:
 
 
 def _new_key() -> int:
-    """A key for a patient: by the clock, so that a new one is written behind the others, and never given again."""
+    """A new key for a patient, from the clock: it is greater than all older keys, and no key is given twice."""
     return (time.time_ns() // 1000 << 11) | secrets.randbits(11)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The latest revision of a study and what it sums up."""
+    """The latest revision of a study. Before the first revision, `number` is -1."""
 
     number: int = -1
     received_at: int = 0
@@ -78,16 +76,14 @@ class Head:
 
 @dataclass(slots=True, eq=False)
 class PatientState:
-    """A patient as the builder knows them: what was asserted so far, by kind and identity, and what this revision
-    changes.
-    """
+    """What the builder knows of a patient: earlier assertions by kind and identity, and the new changes."""
 
     id: str
     key: int
     salt: bytes
     first_revision: int
     complete: bool = False
-    """Whether `known` holds all there is, so that nothing need be looked up."""
+    """Whether `known` holds all assertions of the patient, so that no query is needed."""
     known: dict[str, dict[str, list[Assertion]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     changes: dict[str, Changes] = field(default_factory=dict)
 
@@ -97,67 +93,67 @@ class PatientState:
 
 
 class RevisionBuilder:
-    """New revisions of one study, the first of which will be `number`."""
+    """Makes new revisions of one study. The next one will have the number `number`."""
 
     def __init__(self, connection: Connection, study: str, received_at: int) -> None:
-        found = LOCK_STUDY.row(connection, study)
-        if found is None:
+        row = LOCK_STUDY.row(connection, study)
+        if row is None:
             raise NotFound("There is no study of this name.")
         self.connection = connection
         self.study = study
-        self.key: int = found[0]
-        self.secret: bytes = bytes(found[1])
+        self.key: int = row[0]
+        self.secret: bytes = bytes(row[1])
         self.people: dict[str, PatientState] = {}
         self._erased: set[str] = set()
-        self._newcomers: list[PatientState] = []
+        self._new_patients: list[PatientState] = []
         self._insertions: dict[str, list[tuple[int, list[Assertion]]]] = {}
         self._closings: dict[str, list[tuple[int, Assertion]]] = {}
         self._revisions: list[tuple[Any, ...]] = []
         self._leaves: list[tuple[int, int, int, bytes]] = []
         self._last_key = 0
         self._received_at = received_at
-        # A statement of its own: begun after the lock was given, it sees the revision of whoever held the lock before.
+        # This is a separate query, begun after the lock was given: it sees the revision of the writer before.
         latest = HEAD.row(connection, self.key)
         self.head = Head(*latest) if latest else Head()
 
     @property
     def number(self) -> int:
-        """The revision that is being made."""
+        """The number of the revision that is being made."""
         return self.head.number + 1
 
     def load_patients(self, ids: Iterable[str]) -> None:
-        """Look up whom the study knows among these patients, and whom it has erased."""
-        wanted = sorted({one for one in ids if one not in self.people})
-        for chunk in filled(wanted):
+        """Read which of these patients the study knows, and which it has erased."""
+        unread = sorted({patient for patient in ids if patient not in self.people})
+        for chunk in filled(unread):
             for patient, key, salt, first in _find_patients(len(chunk)).rows(self.connection, self.key, *chunk):
                 self.people[patient] = PatientState(patient, key, bytes(salt), first)
-        stones = {tombstone(self.secret, one): one for one in wanted if one not in self.people}
+        stones = {tombstone(self.secret, patient): patient for patient in unread if patient not in self.people}
         for chunk in filled(stones):
             for (stone,) in _find_tombstones(len(chunk)).rows(self.connection, self.key, *chunk):
                 self._erased.add(stones[bytes(stone)])
 
     def is_erased(self, patient: str) -> bool:
-        """Whether the study has erased this person and not readmitted them; after `load_patients`."""
+        """Whether the study has erased this person and not stored them again. Call `load_patients` first."""
         return patient in self._erased
 
     def readmit(self, patient: str) -> None:
-        """Treat an erased person as one whom the study does not know."""
+        """Treat an erased person as a person whom the study does not know."""
         self._erased.discard(patient)
 
     def person(self, patient: str) -> PatientState:
-        """The patient, known or new; after `load_patients`."""
+        """The state of a patient, who may be new. Call `load_patients` first. Raises `Erased`."""
         if patient in self._erased:
             raise Erased
-        found = self.people.get(patient)
-        if found is None:
-            self._last_key = self._last_key + 1 if self._newcomers else _new_key()
+        state = self.people.get(patient)
+        if state is None:
+            self._last_key = self._last_key + 1 if self._new_patients else _new_key()
             salt = secrets.token_bytes(32)
-            found = self.people[patient] = PatientState(patient, self._last_key, salt, self.number, complete=True)
-            self._newcomers.append(found)
-        return found
+            state = self.people[patient] = PatientState(patient, self._last_key, salt, self.number, complete=True)
+            self._new_patients.append(state)
+        return state
 
     def load_assertions(self, person: PatientState, kind: str, facts: Iterable[Fact]) -> dict[str, list[Assertion]]:
-        """What is known of the identities of these facts; for a new patient nothing is looked up."""
+        """The earlier assertions of the identities of these facts. For a new patient nothing is read."""
         known = person.known[kind]
         if not person.complete:
             unread = {fact[0] for fact in facts if fact[0] not in known}
@@ -168,10 +164,10 @@ class RevisionBuilder:
         return known
 
     def load_all_assertions(self, person: PatientState) -> None:
-        """Read all that was ever asserted of a patient."""
-        for kind, shelf in FACT_TABLES.items():
+        """Read all earlier assertions of a patient."""
+        for kind, table in FACT_TABLES.items():
             known: dict[str, list[Assertion]] = {}
-            for assertion in shelf.all_of(self.connection, person.key):
+            for assertion in table.all_of(self.connection, person.key):
                 known.setdefault(assertion.fact[0], []).append(assertion)
             person.known[kind] = known
         person.complete = True
@@ -186,7 +182,10 @@ class RevisionBuilder:
         entries: Sequence[Sequence[Any]] = (),
         erased: int = 0,
     ) -> int:
-        """Make one revision of what `touched` and the study itself (`entries`) went through; the number of it."""
+        """Make one revision from the changes of the `touched` patients and of the study itself (`entries`).
+
+        `erased` is the number of patients that it erases. Returns the number of the revision.
+        """
         number, head = self.number, self.head
         people = list({person.key: person for person in touched}.values())
         new_leaves = [
@@ -219,9 +218,9 @@ class RevisionBuilder:
         return number
 
     def write(self) -> None:
-        """Store everything: what no longer stands is closed before its successor is inserted."""
+        """Store everything. An assertion that no longer stands is closed before the next one is inserted."""
         _INSERT_PATIENTS.run(
-            self.connection, [(p.key, self.key, p.id, p.salt, p.first_revision) for p in self._newcomers]
+            self.connection, [(p.key, self.key, p.id, p.salt, p.first_revision) for p in self._new_patients]
         )
         for kind, ended in self._closings.items():
             FACT_TABLES[kind].end(self.connection, ended)
@@ -231,15 +230,15 @@ class RevisionBuilder:
         _INSERT_LEAVES.run(self.connection, self._leaves)
 
     def _plain(self, person: PatientState) -> dict[str, Changes]:
-        """The changes as they were asserted: facts that were read back are given their truth values again."""
+        """The changes of a patient. Facts that were read from the database get their Booleans back."""
         for kind, change in person.changes.items():
-            for one in change.removed:
-                if one.stored:
-                    one.fact = FACT_TABLES[kind].plain(one.fact)
+            for assertion in change.removed:
+                if assertion.stored:
+                    assertion.fact = FACT_TABLES[kind].plain(assertion.fact)
         return person.changes
 
     def _collect(self, person: PatientState) -> None:
         for kind, change in person.changes.items():
             self._insertions.setdefault(kind, []).append((person.key, change.added))
-            self._closings.setdefault(kind, []).extend([(person.key, one) for one in change.removed if one.stored])
+            self._closings.setdefault(kind, []).extend([(person.key, old) for old in change.removed if old.stored])
         person.changes = {}

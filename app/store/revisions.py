@@ -1,4 +1,4 @@
-"""The revisions of a study: which one a request means, and the list of them."""
+"""The revisions of a study: find the revision that a request means, and list revisions."""
 
 import json
 from dataclasses import dataclass
@@ -57,8 +57,10 @@ _LIST = Query(
 
 @dataclass(frozen=True, slots=True)
 class AsOf:
-    """Which revision of a study is meant: a number, or the last one received by an instant (microseconds since 1970),
-    or (neither) the latest.
+    """Which revision of a study a request means.
+
+    It is given by its number, or by an instant in microseconds since 1970: then it is the last revision received until
+    that instant. With neither, it is the latest revision.
     """
 
     revision: int | None = None
@@ -66,7 +68,7 @@ class AsOf:
 
     @property
     def latest(self) -> bool:
-        """Whether neither was given."""
+        """Whether the latest revision is meant."""
         return self.revision is None and self.received_by is None
 
 
@@ -75,7 +77,7 @@ AS_IT_STANDS = AsOf()
 
 @dataclass(frozen=True, slots=True)
 class RevisionPoint:
-    """The revision that a request is answered from."""
+    """The revision that a request is answered from. `received_at` is in microseconds since 1970."""
 
     number: int
     received_at: int
@@ -83,8 +85,9 @@ class RevisionPoint:
 
 @dataclass(frozen=True, slots=True)
 class RevisionRecord:
-    """One accepted submission; `erased` says that it held a person who has been erased, so that it cannot be
-    replayed.
+    """One accepted submission.
+
+    If `erased` is true, the revision held a person who was erased since, so that it cannot be read any more.
     """
 
     number: int
@@ -100,10 +103,10 @@ class RevisionRecord:
 def resolve(
     connection: Connection, study_id: str, at: AsOf = AS_IT_STANDS, *, now: int, though_erased: bool = False
 ) -> RevisionPoint:
-    """The revision that is meant.
+    """The revision that a request means.
 
-    Raises `NotFound` where there is none, `InvalidDocument` for a time that is still to come, and `Erased` where the
-    revision held a person who has been erased since, unless it is to be read `though_erased`.
+    Raises `NotFound` if there is none, `InvalidDocument` for an instant in the future, and `Erased` if the revision
+    held a person who was erased since. With `though_erased`, it does not raise `Erased`.
     """
     if at.received_by is not None and at.received_by > now:
         raise InvalidDocument(faults=[Fault("as_of", FaultCode.FUTURE_TIME)])
@@ -111,16 +114,16 @@ def resolve(
     found = _find(connection, study, at)
     if found is None:
         raise NotFound("The study has no such revision.")
-    # The latest revision holds nobody who has been erased: an erasure is a revision of its own.
+    # The latest revision never holds an erased person: an erasure makes a new revision.
     if not (at.latest or though_erased) and (_ERASED.row(connection, study, found[0]) or (False,))[0]:
-        raise Erased("A person whom this revision held has been erased.")
+        raise Erased("This revision held a person who was erased since.")
     return RevisionPoint(found[0], found[1])
 
 
 def list_revisions(
     connection: Connection, study_id: str, *, after: int | None = None, limit: int = 100
 ) -> list[RevisionRecord]:
-    """Revisions in ascending order, those after the number `after`."""
+    """Revisions in ascending order: at most `limit`, after the number `after`."""
     rows = _LIST.rows(connection, study_key(connection, study_id), -1 if after is None else after, limit)
     return [
         RevisionRecord(number, at, client, format, digest.hex(), json.loads(counts), hashed.hex(), bool(erased))
@@ -138,7 +141,7 @@ def _find(connection: Connection, study: int, at: AsOf) -> Row | None:
 
 
 def _last_received_by(connection: Connection, study: int, instant: int, too_late: int) -> Row | None:
-    """Halve the numbers below `too_late`: times never go back, so that an index of them is not needed."""
+    """Search by halves among the numbers below `too_late`. Times never decrease, so no index of times is needed."""
     found, lowest = None, 0
     while lowest < too_late:
         middle = (lowest + too_late) // 2

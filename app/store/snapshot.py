@@ -1,4 +1,4 @@
-"""A study as it stood at one revision: all that is read of it, in one transaction, for callers that know no SQL."""
+"""A study as it stood at one revision: everything that other rooms read of it, in one transaction, without SQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +27,10 @@ from app.timeline.times import instant_text, microseconds
 def study_at(
     database: Database, study_id: str, at: AsOf = AS_IT_STANDS, *, though_erased: bool = False
 ) -> Iterator["StudyAt"]:
-    """A study at the revision that is meant. What is read inside the block is one state of the database.
+    """A study at the revision that `at` means. Everything in the block is read from one state of the database.
 
-    Raises `NotFound`, `InvalidDocument` for an instant that is still to come and `Erased` where the revision held a
-    person who has been erased since; with `though_erased`, what is left of that revision is read.
+    Raises `NotFound`, `InvalidDocument` for an instant in the future, and `Erased` if the revision held a person who
+    was erased since. With `though_erased`, the rest of such a revision is read.
     """
     with database.reading() as connection:
         yield StudyAt.find(connection, study_id, at, though_erased=though_erased)
@@ -38,7 +38,7 @@ def study_at(
 
 @dataclass(frozen=True)
 class StudyAt:
-    """A study as it stood at `revision`. Every method reads the database while the block of `study_at` is open."""
+    """A study as it stood at `revision`. Its methods read the database, inside the block of `study_at` only."""
 
     _connection: Connection
     id: str
@@ -49,7 +49,7 @@ class StudyAt:
     def find(
         cls, connection: Connection, study_id: str, at: AsOf = AS_IT_STANDS, *, though_erased: bool = False
     ) -> "StudyAt":
-        """The study at the revision that is meant, in a transaction that is open."""
+        """The study at the revision that `at` means, in a transaction that is already open."""
         now = microseconds(datetime.now(UTC))
         point = revisions.resolve(connection, study_id, at, now=now, though_erased=though_erased)
         return cls(connection, study_id, point.number, point.received_at)
@@ -60,12 +60,12 @@ class StudyAt:
 
     @property
     def as_of(self) -> str:
-        """When the revision was received, as text."""
+        """The time of receipt of the revision, as text."""
         return instant_text(self.received_at)
 
     @cached_property
     def declared(self) -> Study:
-        """What the study says of itself: name, time zone, feeds, protocol."""
+        """What the study declares: name, time zone, feeds, protocol."""
         return studies.get_study(self._connection, self.id, self.revision)
 
     @property
@@ -74,23 +74,22 @@ class StudyAt:
         return self.declared.protocol
 
     def tag(self, protocol: Protocol | None = None) -> tuple[str, int, int, str]:
-        """What an ETag is made of: an answer from the same study, revision and protocol (default: the study's own) is
-        the same.
+        """The content of an ETag: equal study, revision and protocol (default: that of the study) give equal answers.
 
-        The instant of the revision is in it for the case that a database was put back and revisions were counted anew.
+        It also has the instant of the revision, because a number may mean another revision after a restore.
         """
         return self.id, self.revision, self.received_at, (protocol or self.protocol).digest
 
     def protocol_changed_after_first_outcome(self) -> bool:
-        """Whether the protocol in force was declared after the study held its first outcome."""
+        """Whether the protocol in force was declared after the study had its first outcome."""
         return studies.protocol_changed_after_first_outcome(self._connection, self.id, self.revision)
 
     def cohort(self) -> Cohort:
-        """All that analyses read."""
+        """Everything that analyses read."""
         return timelines.cohort(self._connection, self.id, self.revision)
 
     def sources(self, cohort: Cohort) -> Sources:
-        """Where each fact of this study's `cohort` is shown."""
+        """Where each fact of this `cohort` is found in the timelines."""
         return timelines.sources(self._connection, self.id, self.revision, cohort)
 
     def timeline(self, patient: str) -> dict[str, Any]:
@@ -100,7 +99,7 @@ class StudyAt:
     def patients(
         self, *, after: str | None = None, limit: int = 100, sex: str | None = None, diagnosis: str | None = None
     ) -> list[ListedPatient]:
-        """Patients in code-point order of their identifiers, those after `after`."""
+        """Patients in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
         return timelines.list_patients(
             self._connection, self.id, self.revision, after=after, limit=limit, sex=sex, diagnosis=diagnosis
         )
@@ -110,35 +109,33 @@ class StudyAt:
         return history.versions(self._connection, self.id, patient, self.revision, wanted, offset=offset, limit=limit)
 
     def revisions(self, *, after: int | None = None, limit: int = 100) -> list[RevisionRecord]:
-        """The revisions up to this one in ascending order, those after the number `after`."""
-        found = revisions.list_revisions(self._connection, self.id, after=after, limit=limit)
-        return [each for each in found if each.number <= self.revision]
+        """The revisions up to this one in ascending order: at most `limit`, after the number `after`."""
+        listed = revisions.list_revisions(self._connection, self.id, after=after, limit=limit)
+        return [record for record in listed if record.number <= self.revision]
 
     def search(self, criteria: Criteria, *, after: str | None = None, limit: int) -> list[StoredResource]:
-        """Resources that meet the criteria, those behind the one with the identifier `after`."""
+        """Resources that meet the criteria: at most `limit`, after the resource with the identifier `after`."""
         return resource_search.search(self._connection, self.id, criteria, self.revision, after=after, limit=limit)
 
     def count(self, criteria: Criteria) -> int:
-        """How many resources meet the criteria."""
+        """The number of resources that meet the criteria."""
         return resource_search.count(self._connection, self.id, criteria, self.revision)
 
     def versions(self, resource: SupportedType, logical_id: str) -> list[StoredResource]:
-        """The versions of a resource up to this revision, newest first; empty where there is none of this identifier.
-        Raises `Erased`.
-        """
-        found = resources.history(self._connection, self.id, resource, logical_id)
-        return [each for each in found if each.added <= self.revision]
+        """The versions of a resource up to this revision, newest first; empty if it is unknown. Raises `Erased`."""
+        known = resources.history(self._connection, self.id, resource, logical_id)
+        return [version for version in known if version.added <= self.revision]
 
     def knows(self, patient: str) -> bool:
-        """Whether the study has, by now, a patient of this identifier."""
+        """Whether the study has a patient with this identifier now, at its latest revision."""
         return (
             resources.patient_key(self._connection, studies.study_key(self._connection, self.id), patient) is not None
         )
 
     def client_id(self, resource: SupportedType, name: str) -> client_ids.ClientId | None:
-        """What a client's own id of a resource, as it is kept, names by now, if anything. Raises `Erased`."""
+        """What a client id, in its stored form, names now, at the latest revision. Raises `Erased`."""
         return client_ids.find(self._connection, self.id, resource, name)
 
     def pseudonyms_made_with(self) -> str | None:
-        """The fingerprint of the key by which the study's pseudonyms were made; `None` where it holds none."""
+        """The fingerprint of the key that made the pseudonyms of the study; `None` if it has none."""
         return studies.pseudonym_key(self._connection, self.id)

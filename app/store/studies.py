@@ -1,4 +1,4 @@
-"""Studies and the protocols they were run by, each as it stood at any revision."""
+"""Studies, their protocols and the keys of their pseudonyms: create, change and read them at any revision."""
 
 import json
 import secrets
@@ -18,10 +18,12 @@ from app.store.revision_builder import RevisionBuilder
 from app.store.supersession import Counts
 from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
 
-PSEUDONYMS_MADE_OTHERWISE = "The pseudonyms of this study were made with another secret than the one in the settings."
+PSEUDONYMS_MADE_OTHERWISE = (
+    "The pseudonyms of this study were made with a secret that differs from the secret in the settings."
+)
 _NAMES = ("name", "time_zone", "test")
-_FEED_NAMES: dict[str, Any] = {"identifiers": "medical_record", "authorities": [], "local_codes": {}}
-"""What a study says of its feeds, and what it says where nothing is stored."""
+_FEED_DEFAULTS: dict[str, Any] = {"identifiers": "medical_record", "authorities": [], "local_codes": {}}
+"""What a study declares of its feeds, with the values that hold if nothing is stored."""
 
 Identifiers = Literal["medical_record", "pseudonyms"]
 
@@ -98,31 +100,31 @@ _INSERT_PROTOCOL = Insertion(protocols)
 _CLOSE_FACT = Query(
     study_facts.update()
     .where(
-        study_facts.c.study == bindparam("of"),
+        study_facts.c.study == bindparam("of_study"),
         study_facts.c.name == bindparam("named"),
         study_facts.c.removed.is_(None),
     )
     .values(removed=bindparam("ended")),
     "ended",
-    "of",
+    "of_study",
     "named",
 )
 _CLOSE_PROTOCOL = Query(
     protocols.update()
-    .where(protocols.c.study == bindparam("of"), protocols.c.removed.is_(None))
+    .where(protocols.c.study == bindparam("of_study"), protocols.c.removed.is_(None))
     .values(removed=bindparam("ended")),
     "ended",
-    "of",
+    "of_study",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class FeedDefinition:
-    """What a study says of the messages of hospitals.
+    """What a study declares of its feeds.
 
-    `identifiers` says whether theirs are numbers of medical records, which are replaced, or pseudonyms already;
-    `authorities` are the names of the one authority whose identifiers say who a patient is; `local_codes` maps
-    `system|code` to our word.
+    `identifiers` says whether their identifiers are numbers of medical records, which are replaced, or pseudonyms.
+    `authorities` are all names of the one authority whose identifiers are used for patients. `local_codes` maps
+    `system|code` to a word of the vocabulary.
     """
 
     identifiers: Identifiers = "medical_record"
@@ -132,7 +134,7 @@ class FeedDefinition:
 
 @dataclass(frozen=True, slots=True)
 class StudyDeclaration:
-    """What a client says of a study."""
+    """What a client declares of a study."""
 
     name: str
     protocol: Protocol
@@ -143,7 +145,7 @@ class StudyDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study as it stood at `revision`; `patients` is how many it held."""
+    """A study as it stood at `revision`. `patients` is a number, times are in microseconds since 1970."""
 
     id: str
     name: str
@@ -160,7 +162,7 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class StudyOutcome:
-    """What a PUT of a study or its protocol did; `revision` is `None` where it said nothing new."""
+    """What a PUT of a study or its protocol did. `revision` is `None` if it said nothing new."""
 
     status: Literal["created", "changed", "unchanged"]
     revision: int | None
@@ -169,13 +171,13 @@ class StudyOutcome:
 def put_study(
     connection: Connection, study_id: str, definition: StudyDeclaration, *, client: str | None, received_at: int
 ) -> StudyOutcome:
-    """Create a study, which makes its revision 0, or change what it says of itself, which makes the next one."""
+    """Create a study (its revision 0), or change what is declared of it (its next revision)."""
     if _KEY.row(connection, study_id) is None:
-        # Two clients may create it at once: the second waits here for the first and then changes what that one made.
+        # Two clients may create it at the same time. The second one waits here, and then changes the same study.
         _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, secrets.token_bytes(32))
     builder = RevisionBuilder(connection, study_id, received_at)
     stated = {name: json.dumps(getattr(definition, name)) for name in _NAMES}
-    stated |= {name: json.dumps(getattr(definition.feeds, name), sort_keys=True) for name in _FEED_NAMES}
+    stated |= {name: json.dumps(getattr(definition.feeds, name), sort_keys=True) for name in _FEED_DEFAULTS}
     entries = _state_facts(builder, stated) + _state_protocol(builder, definition.protocol)
     return _conclude(builder, entries, "study", client)
 
@@ -189,7 +191,10 @@ def put_protocol(
     received_at: int,
     if_match: str | None = None,
 ) -> StudyOutcome:
-    """Declare another protocol; `if_match`, where given, must name the digest of the one in force."""
+    """Declare another protocol.
+
+    If `if_match` is given, it must name the digest of the protocol in force, else `PreconditionFailed` is raised.
+    """
     builder = RevisionBuilder(connection, study_id, received_at)
     if if_match is not None:
         named = {tag.strip() for tag in if_match.split(",")}
@@ -200,7 +205,7 @@ def put_protocol(
 
 
 def get_study(connection: Connection, study_id: str, revision: int | None = None) -> Study:
-    """A study as it stood at a revision (default: now)."""
+    """A study as it stood at a revision (default: the latest). Raises `NotFound`."""
     found = _STUDY_AT.row(connection, study_id, LATEST if revision is None else min(revision, LATEST))
     if found is None or revision not in {None, found[3]}:
         study_key(connection, study_id)
@@ -214,7 +219,7 @@ def get_study(connection: Connection, study_id: str, revision: int | None = None
         time_zone=facts["time_zone"],
         test=facts["test"],
         feeds=FeedDefinition(
-            facts.get("identifiers", _FEED_NAMES["identifiers"]),
+            facts.get("identifiers", _FEED_DEFAULTS["identifiers"]),
             tuple(facts.get("authorities", ())),
             facts.get("local_codes", {}),
         ),
@@ -228,15 +233,14 @@ def get_study(connection: Connection, study_id: str, revision: int | None = None
 
 
 def list_studies(connection: Connection, *, after: str | None = None, limit: int = 100) -> list[Study]:
-    """Studies in code-point order of their identifiers, those after `after`."""
+    """Studies in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
     return [get_study(connection, study) for (study,) in _LIST.rows(connection, after or "", limit)]
 
 
 def protocol_changed_after_first_outcome(connection: Connection, study_id: str, revision: int) -> bool:
-    """Whether the protocol in force at a revision was declared after the study held its first outcome.
+    """Whether the protocol in force at a revision was declared after the study had its first outcome.
 
-    An outcome is a laboratory result or an assessment. That the first one has been erased since does not change the
-    answer.
+    An outcome is a lab result or an assessment. If the first outcome was erased since, the answer stays the same.
     """
     key = study_key(connection, study_id)
     row = _FIRST_OUTCOME.row(connection, key, revision)
@@ -252,7 +256,7 @@ def is_known(connection: Connection, study_id: str) -> bool:
 
 
 def study_key(connection: Connection, study_id: str) -> int:
-    """The key by which the other tables know a study."""
+    """The key of a study in the other tables. Raises `NotFound`."""
     found = _KEY.row(connection, study_id)
     if found is None:
         raise NotFound("There is no study of this name.")
@@ -261,12 +265,12 @@ def study_key(connection: Connection, study_id: str) -> int:
 
 
 def fact_entry(verb: str, name: str, value: str) -> list[Any]:
-    """What the leaf of the study says of a fact of its own."""
+    """The entry for a declared value in the leaf of the study."""
     return [verb, name, value]
 
 
 def protocol_entry(verb: str, protocol_id: str, digest: str, document: str) -> list[Any]:
-    """What the leaf of the study says of a protocol."""
+    """The entry for a protocol in the leaf of the study."""
     return [verb, "protocol", protocol_id, digest, document]
 
 
@@ -283,15 +287,15 @@ def _read(document: str) -> Protocol:
 
 
 def pseudonym_key(connection: Connection, study_id: str) -> str | None:
-    """The fingerprint of the key by which the study's pseudonyms were made; `None` where it holds none."""
+    """The fingerprint of the key that made the pseudonyms of the study; `None` if it has none."""
     known = _PSEUDONYM_KEY.row(connection, study_key(connection, study_id))
     return None if known is None else str(known[0])
 
 
 def remember_pseudonym_key(connection: Connection, study_id: str, fingerprint: str) -> None:
-    """Note by which key the study's pseudonyms are made, in the transaction that stores the first of them.
+    """Store the fingerprint of the key, in the transaction that stores the first pseudonym of the study.
 
-    Raises `Conflict` where they were made by another: the same person would become two.
+    Raises `Conflict` if another key made the pseudonyms of the study: one person would become two.
     """
     key = study_key(connection, study_id)
     known = _PSEUDONYM_KEY.row(connection, key)
@@ -302,14 +306,14 @@ def remember_pseudonym_key(connection: Connection, study_id: str, fingerprint: s
 
 
 def pseudonym_keys_of_studies(connection: Connection) -> dict[str, str]:
-    """The fingerprint of each study that holds pseudonyms, by the study."""
+    """The fingerprint for each study with pseudonyms, by the identifier of the study."""
     return dict(_PSEUDONYM_KEYS.rows(connection))
 
 
 def _state_facts(builder: RevisionBuilder, stated: dict[str, str]) -> list[list[Any]]:
     current = {name: (value, added) for name, value, added in _FACTS.rows(builder.connection, builder.key, LATEST)}
-    unsaid = {name: json.dumps(value) for name, value in _FEED_NAMES.items()}
-    changed = [name for name in stated if current.get(name, (unsaid.get(name),))[0] != stated[name]]
+    defaults = {name: json.dumps(value) for name, value in _FEED_DEFAULTS.items()}
+    changed = [name for name in stated if current.get(name, (defaults.get(name),))[0] != stated[name]]
     entries: list[list[Any]] = []
     for name in changed:
         if name in current:

@@ -1,8 +1,9 @@
-"""Which assertion of a fact stands: the rules of the ledger, free of SQL.
+"""The rules that decide which assertion of a fact stands. There is no SQL here.
 
-An assertion is a fact with its version, issue time and status. Of the assertions of one identity the greatest stands,
-by (version, issue time, status, arrival); an absent version or issue time is less than any. One that was ever stored
-changes nothing when it arrives again, so that a late retry of a result does not undo its correction.
+An assertion is a fact with its version, time of issue and status. Of the assertions of one identity, the greatest one
+stands, by (version, time of issue, status, arrival). No version is less than any version, and no time of issue less
+than any time. An assertion that was stored before changes nothing when it arrives again. So a late retry of a result
+does not undo its correction.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,14 +14,17 @@ from app.timeline.facts import AttributeFact, Order, assertion_order
 from app.timeline.vocabulary import WITHDRAWN
 
 Fact = tuple[Any, ...]
-"""A NamedTuple of `timeline.facts`, or the same values as a database gives them back."""
+"""A NamedTuple of `timeline.facts`, or a plain tuple with the same values from the database."""
 
 IDENTITY, VERSION, ISSUED, STATUS = 0, 3, 4, 5
 
 
 @dataclass(slots=True, eq=False)
 class Assertion:
-    """One row of a fact: the revision that added it and the one from which it no longer stands."""
+    """One row of a fact table: a fact, the revision that added it, and the revision from which it no longer stands.
+
+    `ordinal` numbers the assertions of one identity in one revision. `stored` is true if it was read from the database.
+    """
 
     fact: Fact
     added: int
@@ -31,8 +35,9 @@ class Assertion:
 
 @dataclass(slots=True)
 class Changes:
-    """What one revision did to one kind of a patient's facts; `removed` holds those that an earlier revision had
-    added.
+    """What one revision did to one kind of facts of a patient.
+
+    `removed` has only assertions that an earlier revision added.
     """
 
     added: list[Assertion] = field(default_factory=list)
@@ -40,13 +45,13 @@ class Changes:
 
 
 class Counts(NamedTuple):
-    """What became of the assertions of a submission.
+    """What happened to the assertions of a submission.
 
-    Each one received is one of `added` (first of its fact, or standing again), `superseded` (took the place of
-    another), `unchanged` (stands already), `stale` (known and superseded since), `late` (new, but superseded by what
-    had arrived before) and `repeats` (the same as another in its document). `unversioned_corrections` are those of
-    `superseded` that neither version, issue time nor status decided, but arrival. `withdrawn` counts facts that were
-    visible before and are not after.
+    Each assertion counts once: as `added` (the first of its fact, or the fact stands again), `superseded` (it took the
+    place of another), `unchanged` (it stood already), `stale` (known, and superseded since), `late` (new, but a greater
+    one had arrived before) or `repeats` (equal to another one in the same document). `unversioned_corrections` are
+    those of `superseded` for which only the order of arrival decided. `withdrawn` counts facts that were visible
+    before the submission and are not visible after it.
     """
 
     added: int = 0
@@ -65,7 +70,7 @@ class Counts(NamedTuple):
 
 @dataclass(slots=True)
 class Tally:
-    """Counts while they are being counted."""
+    """The same counts while the submission is processed."""
 
     added: int = 0
     superseded: int = 0
@@ -77,25 +82,25 @@ class Tally:
     withdrawn: int = 0
 
     def counts(self) -> Counts:
-        """What was counted."""
+        """The counts up to now."""
         return Counts(self.added, self.superseded, self.unchanged, self.stale, self.late, self.repeats,
                       self.unversioned_corrections, self.withdrawn)  # fmt: skip
 
 
 def order(fact: Fact) -> Order:
-    """What decides between two assertions of one identity, before arrival does."""
+    """The values that decide between two assertions of one identity. If they are equal, arrival decides."""
     return assertion_order(fact[VERSION], fact[ISSUED], fact[STATUS])
 
 
 def standing(assertions: Iterable[Assertion]) -> Assertion | None:
-    """The assertion that stands; none does where a replaced timeline left the fact out."""
-    return next((one for one in assertions if one.removed is None), None)
+    """The assertion that stands; `None` if a timeline that was put left the fact out."""
+    return next((assertion for assertion in assertions if assertion.removed is None), None)
 
 
 def merge(
     known: dict[str, list[Assertion]], facts: Iterable[Fact], number: int, changes: Changes, tally: Tally
 ) -> None:
-    """Facts that arrive, in revision `number`, beside what is known of each identity."""
+    """Apply facts that arrive in revision `number` to the known assertions of each identity."""
     for fact in facts:
         identity = fact[IDENTITY]
         assertions = known.get(identity)
@@ -110,12 +115,12 @@ def merge(
 def replace(
     known: dict[str, list[Assertion]], facts: Iterable[Fact], number: int, changes: Changes, tally: Tally
 ) -> None:
-    """The facts that a timeline now consists of.
+    """Apply the facts of a timeline that replaces the stored one.
 
-    A client that replaces has read what stands, so a late retry need not be feared: what was stored before may stand
-    again. Only an assertion that the source itself orders before the standing one stays behind it; of the patient's
-    attributes a document shows no order, so that one that is put stands. What is left out is withdrawn; what its source
-    withdrew is not shown to the client and therefore not left out by it.
+    The client has read the stored timeline before, so this is not a late retry: an assertion that was stored before may
+    stand again. But an assertion that its source puts before the standing one, by `order`, does not stand. This does
+    not hold for attributes: a document shows no order of them, so the attribute that is put stands. A fact that the
+    timeline leaves out is withdrawn, unless its source withdrew it: then the client did not see it.
     """
     stated = set()
     for given in facts:
@@ -131,7 +136,7 @@ def replace(
         elif isinstance(fact, AttributeFact) or order(fact) >= order(current.fact):
             _supersede(assertions, current, fact, number, changes, tally)
         else:
-            _pass_by(assertions, fact, number, changes, tally)
+            _keep_below(assertions, fact, number, changes, tally)
     for identity, assertions in known.items():
         current = standing(assertions)
         if identity not in stated and current is not None and current.fact[STATUS] not in WITHDRAWN:
@@ -140,9 +145,9 @@ def replace(
 
 
 def _as_issued(fact: Fact, assertions: Sequence[Assertion]) -> Fact:
-    """The fact with the issue time of what is known of it, where it is an attribute that came without one.
+    """The fact; an attribute without a time of issue gets the time of the known assertion.
 
-    So what was read is the same when it is put again, and what is put now is older than what its source issues later.
+    So a document that was read and is put again is the same, and what the source issues later is newer.
     """
     if not isinstance(fact, AttributeFact) or fact.issued is not None or not assertions:
         return fact
@@ -150,8 +155,8 @@ def _as_issued(fact: Fact, assertions: Sequence[Assertion]) -> Fact:
 
 
 def _greatest(assertions: Sequence[Assertion]) -> Assertion:
-    """The assertion that stands or, where none does, the one that would."""
-    return standing(assertions) or max(assertions, key=lambda one: (order(one.fact), one.added, one.ordinal))
+    """The assertion that stands or, if none stands, the greatest one."""
+    return standing(assertions) or max(assertions, key=lambda known: (order(known.fact), known.added, known.ordinal))
 
 
 def _assert(assertions: list[Assertion], fact: Fact, number: int, changes: Changes, tally: Tally) -> None:
@@ -159,8 +164,8 @@ def _assert(assertions: list[Assertion], fact: Fact, number: int, changes: Chang
     if current is not None and current.fact == fact:
         tally.unchanged += 1
         return
-    if order(fact) < order(_greatest(assertions).fact) or any(one.fact == fact for one in assertions):
-        _pass_by(assertions, fact, number, changes, tally)
+    if order(fact) < order(_greatest(assertions).fact) or any(known.fact == fact for known in assertions):
+        _keep_below(assertions, fact, number, changes, tally)
     elif current is None:
         _stand(assertions, fact, number, changes)
         tally.added += 1
@@ -169,7 +174,7 @@ def _assert(assertions: list[Assertion], fact: Fact, number: int, changes: Chang
 
 
 def _stand(assertions: list[Assertion], fact: Fact, number: int, changes: Changes) -> Assertion:
-    ordinal = sum(1 for one in assertions if one.added == number)
+    ordinal = sum(1 for known in assertions if known.added == number)
     assertion = Assertion(fact, number, ordinal=ordinal)
     assertions.append(assertion)
     changes.added.append(assertion)
@@ -186,9 +191,9 @@ def _supersede(
     _stand(assertions, fact, number, changes)
 
 
-def _pass_by(assertions: list[Assertion], fact: Fact, number: int, changes: Changes, tally: Tally) -> None:
-    """An assertion that does not stand: known ones are stale, a new one is stored for the record."""
-    if any(one.fact == fact for one in assertions):
+def _keep_below(assertions: list[Assertion], fact: Fact, number: int, changes: Changes, tally: Tally) -> None:
+    """Keep an assertion that does not stand: a known one is stale, a new one is stored as late."""
+    if any(known.fact == fact for known in assertions):
         tally.stale += 1
     else:
         _stand(assertions, fact, number, changes).removed = number

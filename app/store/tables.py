@@ -1,10 +1,10 @@
-"""The tables. Everything that SQL knows of the shape of the data is written here, once.
+"""The tables of the database. Every table, column and constraint is declared here, once.
 
 Times are 64-bit integers: microseconds since 1970-01-01T00:00Z or days since 1970-01-01. Text is ordered by code
-point on both databases: SQLite's default, `COLLATE "C"` on PostgreSQL. A fact is one row per assertion; `added` is
-the revision that stored it, `removed` the one from which it no longer stands. Rows are only ever added and closed;
-erasing a person is the one exception. The columns of a fact table after `removed` are the fields of its kind in the
-schema of facts (`timeline.facts`).
+point on both databases: SQLite's default, `COLLATE "C"` on PostgreSQL. A fact has one row for each assertion. `added`
+is the revision that stored it, `removed` the revision from which it no longer stands. Rows are added and closed, never
+changed otherwise; only the erasure of a person deletes rows. The columns of a fact table after `removed` are the
+fields of its kind in the schema of facts (`timeline.facts`).
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ from sqlalchemy.dialects.sqlite import REAL
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
 SCHEMA_REVISION = "0002"
-"""The migration that these tables are the result of; a test holds it against the scripts in `alembic/`."""
+"""The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
     naming_convention={
@@ -43,7 +43,7 @@ metadata = MetaData(
     }
 )
 
-# STRICT tables on SQLite know five types, so each of ours names the one that it is stored as there.
+# STRICT tables on SQLite have five types. Each type here names the one that it has on SQLite.
 WHOLE = BigInteger().with_variant(Integer(), "sqlite")
 WORDS = Text(collation="C").with_variant(Text(), "sqlite")
 NUMBER: Any = Double().with_variant(REAL(), "sqlite")
@@ -56,7 +56,7 @@ def _table(name: str, *parts: Any) -> Table:  # noqa: ANN401 - columns, constrai
 
 
 def _clustered(name: str, *parts: Any) -> Table:  # noqa: ANN401
-    """A table that SQLite stores in the order of its primary key, so that one patient's facts lie together."""
+    """A table that SQLite stores in the order of its primary key: the facts of one patient are close together."""
     return Table(name, metadata, *parts, sqlite_strict=True, sqlite_with_rowid=False)
 
 
@@ -111,8 +111,7 @@ revisions = _clustered(
     Column("previous_hash", BYTES, nullable=False),
     Column("hash", BYTES, nullable=False),
 )
-"""`patients` is how many the study held after this revision, `first_outcome` the revision that first held an outcome.
-"""
+"""`patients` is the number of patients after this revision. `first_outcome` is the revision with the first outcome."""
 
 leaves = _clustered(
     "leaves",
@@ -122,9 +121,7 @@ leaves = _clustered(
     Column("leaf", BYTES, nullable=False),
     ForeignKeyConstraint(["study", "number"], [revisions.c.study, revisions.c.number]),
 )
-"""What one revision did to one patient, keyed with their salt; `patient_key` is 0 for what it did to the study
-itself.
-"""
+"""What one revision did to one patient, as a hash with the patient's salt. `patient_key` is 0 for the study itself."""
 
 patients = _table(
     "patients",
@@ -135,7 +132,7 @@ patients = _table(
     Column("first_revision", WHOLE, nullable=False),
     UniqueConstraint("study", "id"),
 )
-"""`key` says no more than when the patient was first stored, and none is ever given twice."""
+"""`key` depends only on the time when the patient was first stored. No key is given twice."""
 
 erasures = _table(
     "erasures",
@@ -150,7 +147,7 @@ erasures = _table(
     Index(None, "study", "tombstone"),
 )
 
-aliases = _clustered(
+client_ids = _clustered(
     "aliases",
     Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
     Column("resource", WORDS, primary_key=True),
@@ -160,7 +157,7 @@ aliases = _clustered(
     Column("identity", WORDS),
     Index(None, "patient_key"),
 )
-"""Identifiers that clients gave to resources (`PUT /Observation/{id}`), and the patient or the fact that each names."""
+"""Client ids (`PUT /Observation/{id}`), and the patient or the fact that each of them names."""
 
 erased_names = _clustered(
     "erased_names",
@@ -168,8 +165,9 @@ erased_names = _clustered(
     Column("name", BYTES, primary_key=True),
     Column("person", BYTES, nullable=False),
 )
-"""The names of erased patients, each as a tombstone beside that of the person: a reference by one of them must not make
-the person anew.
+"""Client ids of erased patients, each as a tombstone, with the tombstone of the person.
+
+A reference by one of these ids must not store the person again.
 """
 
 pseudonym_keys = _clustered(
@@ -177,16 +175,16 @@ pseudonym_keys = _clustered(
     Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
     Column("fingerprint", WORDS, nullable=False),
 )
-"""By which key the pseudonyms of a study were made: a fingerprint, never the key."""
+"""The fingerprint of the key that made the pseudonyms of a study. The key itself is never stored."""
 
 
 _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG}
 
 
 def _fact_table(kind: str, name: str) -> Table:
-    """A table of assertions of one kind: at most one of an identity stands at a time.
+    """A table of assertions of one kind. Of one identity, at most one assertion stands at a time.
 
-    A revision may store several assertions of one identity; `ordinal` tells them apart.
+    A revision may store several assertions of one identity. `ordinal` numbers them.
     """
     _, *content = FIELDS[kind]
     return _clustered(
@@ -205,7 +203,7 @@ def _fact_table(kind: str, name: str) -> Table:
 
 
 def _finite(column: str) -> CheckConstraint:
-    """Infinity and NaN fail the bounds on both databases."""
+    """A constraint that infinity and NaN do not meet, on both databases."""
     return CheckConstraint(f"{column} BETWEEN -1e308 AND 1e308", name=f"{column}_finite")
 
 
@@ -220,6 +218,6 @@ _NAMES = {
 FACTS: dict[str, tuple[Table, type[AnyFact]]] = {
     kind: (_fact_table(kind, _NAMES[kind]), fact) for kind, fact in FACT_TYPES.items()
 }
-"""The kinds of `History.kinds()`: where each is stored and what it is read back as."""
+"""For each kind of `History.kinds()`: its table, and the type of its facts."""
 
 patient_attributes = FACTS["attributes"][0]

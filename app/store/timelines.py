@@ -1,8 +1,7 @@
-"""Reading what is stored of patients: one as a document, many as a list, all as the columns of a cohort.
+"""Read the stored facts of patients: as a timeline document, as a list of patients, as a cohort, and as its sources.
 
-A document that is written here is read by `timeline.normalize.normalise` to the very facts that it came from, so that a
-client may send back what it got: values, units, limits and times are as they were sent, and a field without a value is
-left out.
+`timeline.normalize.normalise` reads such a document to exactly the same facts, so that a client may send back what it
+received. Values, units, limits and times are as they were sent. A field without a value is left out.
 """
 
 import hashlib
@@ -54,17 +53,15 @@ _IS_ERASED = Query(
 
 
 def document(connection: Connection, study_id: str, patient: str, revision: int | None = None) -> dict[str, Any]:
-    """A patient's timeline as it stood at a revision (default: now). Raises `Erased` for a person who has been
-    erased.
-    """
+    """The timeline of a patient as it stood at a revision (default: the latest). Raises `NotFound` and `Erased`."""
     at = LATEST if revision is None else revision
     _, key = find_patient(connection, study_id, patient, at)
-    facts: dict[str, list[Any]] = {kind: each.shown_at(connection, key, at) for kind, each in FACT_TABLES.items()}
-    attributes = _stated({fact.identity: fact.value for fact in facts["attributes"]})
+    facts: dict[str, list[Any]] = {kind: table.shown_at(connection, key, at) for kind, table in FACT_TABLES.items()}
+    attributes = _attribute_values({fact.identity: fact.value for fact in facts["attributes"]})
     ended = attributes.pop("ended", None)
     written: dict[str, Any] = {"patient": {"id": patient, **attributes}}
     for kind, section in SECTIONS.items():
-        written[section] = [fact_document(kind, fact) for fact in sorted(facts[kind], key=_when)]
+        written[section] = [fact_document(kind, fact) for fact in sorted(facts[kind], key=_sort_key)]
     if ended is not None:
         written["ended"] = ended
     return written
@@ -77,7 +74,7 @@ def timeline_etag(document: Mapping[str, Any]) -> str:
 
 
 def fact_document(kind: str, fact: AnyFact) -> dict[str, Any]:
-    """One fact of a kind of `History` as a timeline shows it; an attribute by its name and value."""
+    """One fact as a timeline shows it. `kind` is a kind of `History`. An attribute has its name and value."""
     document = {}
     for field in _document_fields(kind):
         value = getattr(fact, field.name)
@@ -91,26 +88,26 @@ def fact_document(kind: str, fact: AnyFact) -> dict[str, Any]:
 
 @cache
 def _document_fields(kind: str) -> list[Field]:
-    """The fields that a document has of this kind, in its order, and after them what says who stated the fact."""
+    """The fields of this kind in the order of a document, and after them the fields of the source of the fact."""
     by_name = {field.sent.name or field.name: field for field in FIELDS[kind]}
-    said = [name for name in by_name if name in Sourced.model_fields]
+    source = [name for name in by_name if name in Sourced.model_fields]
     own = ITEMS[SECTIONS[kind]].model_fields if kind in SECTIONS else by_name
-    return [by_name[name] for name in (*[name for name in own if name in by_name and name not in said], *said)]
+    return [by_name[name] for name in (*[name for name in own if name in by_name and name not in source], *source)]
 
 
-def _stated(attributes: Mapping[str, str]) -> dict[str, Any]:
-    """Attributes of a patient by name, in a fixed order, from the JSON text of each."""
+def _attribute_values(attributes: Mapping[str, str]) -> dict[str, Any]:
+    """The attributes of a patient by name, in a fixed order, from their JSON texts."""
     named = (name for name in (*PATIENT_ATTRIBUTES, "ended") if name in attributes)
     return {name: _number(json.loads(attributes[name])) for name in named}
 
 
 def _number(value: Any) -> Any:  # noqa: ANN401 - a JSON value
-    """A whole number is written without the `.0` that it was not sent with."""
+    """The value; a whole number is an integer, so that it is written without `.0`, as it was sent."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _when(fact: Any) -> tuple[int, int, str]:  # noqa: ANN401 - any fact with a day
-    """What the facts of a section are sorted by."""
+def _sort_key(fact: Any) -> tuple[int, int, str]:  # noqa: ANN401 - any fact with a day
+    """The sort key of a fact within its section."""
     day = fact.start_day if isinstance(fact, MedicationFact) else fact.day
     instant = getattr(fact, "instant", None)
     return (_AFTER if day is None else day, _BEFORE if instant is None else instant, fact.identity)
@@ -119,7 +116,7 @@ def _when(fact: Any) -> tuple[int, int, str]:  # noqa: ANN401 - any fact with a 
 def find_patient(connection: Connection, study_id: str, patient: str, revision: int) -> tuple[int, int]:
     """The keys of a study and of a patient whom it knew at a revision.
 
-    Raises `NotFound` where it did not, and `Erased` where the person has been erased.
+    Raises `NotFound` if it did not know the patient then, and `Erased` if the person was erased.
     """
     found = _FIND.row(connection, study_id, patient)
     if found is None:
@@ -133,7 +130,7 @@ def find_patient(connection: Connection, study_id: str, patient: str, revision: 
 
 
 def check_etag(connection: Connection, study_id: str, patient: str, if_match: str) -> None:
-    """Refuse where the header If-Match names no version of the timeline that is the current one."""
+    """Raise `PreconditionFailed` if the header If-Match does not name the current version of the timeline."""
     named = {tag.strip() for tag in if_match.split(",")}
     if "*" not in named and timeline_etag(document(connection, study_id, patient)) not in named:
         raise PreconditionFailed
@@ -141,7 +138,7 @@ def check_etag(connection: Connection, study_id: str, patient: str, if_match: st
 
 @dataclass(frozen=True, slots=True)
 class ListedPatient:
-    """One patient of a list: their attributes, and how many facts each section of their timeline has."""
+    """One patient of a list: the attributes, and the number of facts in each section of the timeline."""
 
     id: str
     attributes: dict[str, Any]
@@ -158,11 +155,11 @@ def list_patients(
     sex: str | None = None,
     diagnosis: str | None = None,
 ) -> list[ListedPatient]:
-    """Patients of a study at a revision in code-point order of their identifiers, those after `after`."""
+    """Patients of a study at a revision, in code-point order of their identifiers: at most `limit`, after `after`."""
     study = study_key(connection, study_id)
-    wanted = {"sex": sex, "diagnosis": diagnosis}
-    filters = tuple(name for name, value in wanted.items() if value is not None)
-    values = [json.dumps(wanted[name]) for name in filters]
+    required = {"sex": sex, "diagnosis": diagnosis}
+    filters = tuple(name for name, value in required.items() if value is not None)
+    values = [json.dumps(required[name]) for name in filters]
     people = _page(filters).rows(connection, study, after or "", limit, revision, *values)
     ids: dict[int, str] = dict(people)
     attributes: dict[int, dict[str, str]] = {key: {} for key in ids}
@@ -173,117 +170,120 @@ def list_patients(
         for kind, section in SECTIONS.items():
             for key, count in _counts(kind, len(chunk)).rows(connection, revision, *chunk):
                 counts[key][section] = count
-    return [ListedPatient(patient, _stated(attributes[key]), counts[key]) for key, patient in ids.items()]
+    return [ListedPatient(patient, _attribute_values(attributes[key]), counts[key]) for key, patient in ids.items()]
 
 
 def cohort(connection: Connection, study_id: str, revision: int) -> Cohort:
-    """All that analyses read of a study at a revision, days counted in the time zone that was declared then."""
+    """Everything that analyses read of a study at a revision. Days are in the time zone that was declared then."""
     with gc_paused():
         return _load_cohort(connection, study_key(connection, study_id), revision)
 
 
 def _load_cohort(connection: Connection, study: int, revision: int) -> Cohort:
     keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
-    stated_of: dict[str, dict[str, str]] = {patient: {} for patient in keys}
+    attributes_of: dict[str, dict[str, str]] = {patient: {} for patient in keys}
     for patient, name, value in _COHORT["attributes"].rows(connection, study, revision):
-        stated_of[patient][name] = value
+        attributes_of[patient][name] = value
     rows: dict[str, list[Row]] = {kind: _COHORT[kind].rows(connection, study, revision) for kind in TABLES}
-    links = {one: json.loads(stated[MERGED_INTO]) for one, stated in stated_of.items() if MERGED_INTO in stated}
+    links = {
+        record: json.loads(attributes[MERGED_INTO])
+        for record, attributes in attributes_of.items()
+        if MERGED_INTO in attributes
+    }
     if linked := persons(links, keys):
-        _read_as_one(connection, revision, linked, keys, stated_of, rows)
-    people = [patient_row(patient, attributes) for patient, attributes in stated_of.items()]
+        _join_merged_records(connection, revision, linked, keys, attributes_of, rows)
+    people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
     zone = TIME_ZONE.row(connection, study, revision)
     return Cohort.assemble(people, **rows, time_zone=json.loads(zone[0]) if zone else None)
 
 
-def _read_as_one(
+def _join_merged_records(
     connection: Connection,
     revision: int,
     linked: dict[str, list[str]],
     keys: dict[str, int],
-    stated_of: dict[str, dict[str, str]],
+    attributes_of: dict[str, dict[str, str]],
     rows: dict[str, list[Row]],
 ) -> None:
-    """Put one person in the place of linked records: their attributes in `stated_of`, their facts in `rows`.
+    """Replace the records of each linked person by one: the attributes in `attributes_of`, the facts in `rows`.
 
-    Which assertion of a fact stands is decided anew over all records of a person, those that withdraw it included.
+    For each fact, the assertion that stands is chosen again among all records of the person, also from withdrawals.
     """
     records_of = {survivor: (survivor, *merged) for survivor, merged in linked.items()}
-    names = {keys[one]: one for records in records_of.values() for one in records}
+    names = {keys[record]: record for records in records_of.values() for record in records}
     for survivor, records in records_of.items():
-        stated_of[survivor] = stated_as_one([stated_of.pop(one) for one in records])
+        attributes_of[survivor] = stated_as_one([attributes_of.pop(record) for record in records])
     for kind in TABLES:
         asserted = _asserted(connection, kind, revision, names)
-        rows[kind] = [row for row in rows[kind] if row[0] in stated_of and row[0] not in linked]
+        rows[kind] = [row for row in rows[kind] if row[0] in attributes_of and row[0] not in linked]
         for survivor, records in records_of.items():
-            facts = [fact for one in records for fact in asserted.get(one, ())]
+            facts = [fact for record in records for fact in asserted.get(record, ())]
             rows[kind] += standing_rows(kind, survivor, facts)
 
 
 def _asserted(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
-    """What stands of the facts of these patients (by key), withdrawals included, by their identifiers."""
+    """The facts of these patients (by key) that stand, with withdrawals, by the identifiers of the patients."""
     make: Any = FACT_TYPES[kind]
-    found: dict[str, list[Any]] = {}
+    facts: dict[str, list[Any]] = {}
     for chunk in filled(names):
         for key, *fact in _asserted_of(kind, len(chunk)).rows(connection, revision, *chunk):
-            found.setdefault(names[key], []).append(make(*fact))
-    return found
+            facts.setdefault(names[key], []).append(make(*fact))
+    return facts
 
 
 def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort) -> Sources:
-    """Where each fact that a cohort was made of is shown; for exports, which name their sources.
+    """The source of each fact of a cohort: its record, number, sender and time. Exports name these.
 
-    The cohort must have been read from this study at this revision, in one transaction. Analyses do not read this:
-    identities, sources and numbers of facts stay out of the columns.
+    The cohort must come from this study at this revision and from the same transaction. Analyses do not read sources.
     """
     with gc_paused():
         study = study_key(connection, study_id)
         keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
-        links = {one: json.loads(into) for one, into in _LINKS.rows(connection, study, revision)}
+        links = {record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}
         merged = persons(links, keys)
-        linked = {one for survivor, records in merged.items() for one in (survivor, *records)}
-        found = {
+        linked = {record for survivor, records in merged.items() for record in (survivor, *records)}
+        by_kind = {
             kind: [
-                *(one for one in _unlinked(connection, study, revision, kind) if one.record not in linked),
+                *(source for source in _unlinked(connection, study, revision, kind) if source.record not in linked),
                 *_of_persons(connection, revision, kind, keys, merged),
             ]
             for kind in TABLES
         }
-        return aligned(cohort, found, merged)
+        return aligned(cohort, by_kind, merged)
 
 
 def _unlinked(connection: Connection, study: int, revision: int, kind: str) -> Iterator[Source]:
-    for record, number, source, time, *content in _FOUND[kind].rows(connection, study, revision):
-        yield Source(record, record, tuple(content), number, source, _text(time))
+    for record, number, source, time, *content in _SOURCES[kind].rows(connection, study, revision):
+        yield Source(record, record, tuple(content), number, source, _time_text(time))
 
 
 def _of_persons(
     connection: Connection, revision: int, kind: str, keys: dict[str, int], merged: dict[str, list[str]]
 ) -> Iterator[Source]:
-    """What stands of the facts of merged records, decided over all records of a person."""
-    names = {keys[one]: one for survivor, records in merged.items() for one in (survivor, *records)}
+    """The sources of the facts that stand, chosen among all records of each person who has merged records."""
+    names = {keys[record]: record for survivor, records in merged.items() for record in (survivor, *records)}
     facts = _asserted(connection, kind, revision, names) if names else {}
     for survivor, records in merged.items():
-        said = [(fact, one) for one in (survivor, *records) for fact in facts.get(one, ())]
-        record_of = {id(fact): one for fact, one in said}
-        for fact in standing([fact for fact, _ in said]):
+        asserted = [(fact, record) for record in (survivor, *records) for fact in facts.get(record, ())]
+        record_of = {id(fact): record for fact, record in asserted}
+        for fact in standing([fact for fact, _ in asserted]):
             content = content_of(kind, fact)
             if content is not None:
-                time = _text(getattr(fact, _TIME_OF.get(kind, "time")))
+                time = _time_text(getattr(fact, _TIME_OF.get(kind, "time")))
                 yield Source(survivor, record_of[id(fact)], content, fact.id, fact.source, time)
 
 
-def _text(time: str | int | None) -> str | None:
-    """A time as written; a medication has a day."""
+def _time_text(time: str | int | None) -> str | None:
+    """A time as text, as it was written. A medication has a day number."""
     return day_text(time) if isinstance(time, int) else time
 
 
 _TIME_OF = {"medications": "start_day", "events": "onset"}
-"""The field that says when a fact was, as it was written, where that is not `time`."""
+"""The field with the time of a fact as it was written, for kinds where it is not `time`."""
 
 
 def _standing_of(kind: str, *names: str) -> Query:
-    """Of all facts of a kind that stand and that analyses read: the patient and these fields."""
+    """The query for the facts of a kind that stand and that analyses read: the patient and these fields."""
     table, _ = FACTS[kind]
     clause = (
         select(patients.c.id, *[table.c[name] for name in names])
@@ -296,7 +296,7 @@ def _standing_of(kind: str, *names: str) -> Query:
 
 _CONTENT = {kind: [field.name for field in found] for kind, found in READ_BY_ANALYSES.items()}
 _COHORT = {kind: _standing_of(kind, *content) for kind, content in _CONTENT.items()}
-_FOUND = {kind: _standing_of(kind, "id", "source", _TIME_OF.get(kind, "time"), *_CONTENT[kind]) for kind in TABLES}
+_SOURCES = {kind: _standing_of(kind, "id", "source", _TIME_OF.get(kind, "time"), *_CONTENT[kind]) for kind in TABLES}
 _PATIENTS = Query(
     select(patients.c.id, patients.c.key).where(
         patients.c.study == bindparam("study"), patients.c.first_revision <= bindparam("revision")
@@ -326,18 +326,18 @@ def _page(filters: tuple[str, ...]) -> Query:
         patients.c.first_revision <= bindparam("revision"),
     )
     for name in filters:
-        stated_so: Any = patient_attributes.alias(name)
+        attribute: Any = patient_attributes.alias(name)
         clause = clause.where(
             exists().where(
-                stated_so.c.patient_key == patients.c.key,
-                stated_so.c.identity == name,
-                stated_so.c.value == bindparam(f"wanted_{name}"),
-                stands_at(stated_so),
-                shown(stated_so),
+                attribute.c.patient_key == patients.c.key,
+                attribute.c.identity == name,
+                attribute.c.value == bindparam(f"value_of_{name}"),
+                stands_at(attribute),
+                shown(attribute),
             )
         )
     clause = clause.order_by(patients.c.id).limit(bindparam("limit"))
-    return Query(clause, "study", "after", "limit", "revision", *[f"wanted_{name}" for name in filters])
+    return Query(clause, "study", "after", "limit", "revision", *[f"value_of_{name}" for name in filters])
 
 
 @cache

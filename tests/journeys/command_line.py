@@ -1,4 +1,4 @@
-"""A database that is spoken to by HTTP and by the command line."""
+"""A service that a test uses over HTTP and by the command line."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ CK = {"code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": 
 
 
 class Place:
-    """A database that is spoken to by HTTP and by the command line."""
+    """A service that a test uses over HTTP and by the command line."""
 
     def __init__(self, client, url: str, folder: Path) -> None:
         self.client, self.url, self.folder = client, url, folder
@@ -23,14 +23,14 @@ class Place:
         assert self.client.put(f"/v1/studies/{name}", json=document).status_code in {200, 201}
 
     def run(self, *command: object, **settings: str):
-        """The command line; its exit code, output and errors."""
+        """Run a command: its exit code, output and errors."""
         variables = {f"MYORESPONSE_{name}": value for name, value in settings.items()}
         return CliRunner().invoke(
             cli, [str(part) for part in command], env={"MYORESPONSE_DATABASE_URL": self.url, **variables}
         )
 
     def write(self, name: str, content: bytes | str | list[object]) -> Path:
-        """A file: bytes, text, or documents one a line."""
+        """A file with bytes, with text, or with one document on each line."""
         if isinstance(content, list):
             content = "".join(json.dumps(document) + "\n" for document in content)
         file = self.folder / name
@@ -47,7 +47,7 @@ class Place:
         """All timelines of a study."""
         page = self.client.get(f"/v1/studies/{study}/patients?limit=500").json()["items"]
         ids = [item["patient"]["id"] for item in page]
-        return {one: self.client.get(f"/v1/studies/{study}/patients/{one}").json() for one in ids}
+        return {name: self.client.get(f"/v1/studies/{study}/patients/{name}").json() for name in ids}
 
 
 def timeline(patient: str, *labs: dict, **more: object) -> dict:

@@ -1,4 +1,4 @@
-"""A service with the demonstration study in it, spoken to over HTTP as its users do."""
+"""A service with the demonstration study, used over HTTP."""
 
 from collections.abc import Iterator
 from pathlib import Path

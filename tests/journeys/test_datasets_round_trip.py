@@ -114,10 +114,10 @@ def check_times(tables, row):
         assert [(point["time"], point["incidence"]) for point in each["curve"]] == [(t, near(f)) for t, f in curve]
     marked = [each for each in tables["adtte"] if each["PARAMCD"] == "TTNORM" and each["NORMBLFL"] == "Y"]
     assert row["time_to_first_normal"]["normal_at_baseline"] == len(marked)
-    for told, observed in ((row, stays), (row["time_to_first_normal"], becomes)):
-        assert (told["n"], told["events"]) == (len(observed), sum(event for _, event in observed))
-        assert told["median"]["value"] == near(recompute.median(observed))
-        curve = [(step["time"], step["survival"]) for step in told["curve"]]
+    for times, observed in ((row, stays), (row["time_to_first_normal"], becomes)):
+        assert (times["n"], times["events"]) == (len(observed), sum(event for _, event in observed))
+        assert times["median"]["value"] == near(recompute.median(observed))
+        curve = [(step["time"], step["survival"]) for step in times["curve"]]
         assert [time for time, _ in curve] == [time for time, _ in recompute.kaplan_meier(observed)]
         assert [each for _, each in curve] == [near(each) for _, each in recompute.kaplan_meier(observed)]
     assert row["rmst"]["value"] == near(recompute.restricted_mean(stays, row["rmst"]["until"]))

@@ -1,4 +1,4 @@
-"""Foreign programs talk FHIR to a running service: two clients and a generator of patients, none of them ours."""
+"""Programs of others use FHIR with a running service: two clients and a generator of patients."""
 
 import contextlib
 import json
@@ -88,7 +88,7 @@ def test_fhirpy_creates_reads_updates_searches_and_deletes(server, base):
         client.get("AdverseEvent", event.id)
 
 
-def test_fhirpy_is_told_what_is_wrong(base):
+def test_fhirpy_gets_the_faults(base):
     client = SyncFHIRClient(base)
     with pytest.raises(OperationOutcome) as refused:
         client.resource("Observation", **ck(-1)).save()

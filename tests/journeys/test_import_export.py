@@ -91,7 +91,7 @@ class TestThereAndBackAgain:
         assert here.read("again") == here.read("trial")
         assert here.digest("again") == here.digest("trial")
 
-    def test_an_export_is_of_one_revision_and_without_whoever_is_erased_meanwhile(self, here):
+    def test_an_export_is_of_one_revision_and_without_a_person_erased_meanwhile(self, here):
         here.run("import", here.write("x.ndjson", [timeline(f"P{n}", CK) for n in range(5)]), "--study", "trial")
         database = Database(here.url)
         revision, lines = command.export_study(database, "trial")
@@ -104,10 +104,10 @@ class TestThereAndBackAgain:
         ).status_code in {200, 204}
         rest = list(lines)
         database.dispose()
-        told = [json.loads(line) for line in (first, *rest)]
+        exported = [json.loads(line) for line in (first, *rest)]
         assert revision == 5
-        assert [each["patient"]["id"] for each in told] == ["P0", "P1", "P3", "P4"]
-        assert [len(each["labs"]) for each in told] == [1] * 4
+        assert [each["patient"]["id"] for each in exported] == ["P0", "P1", "P3", "P4"]
+        assert [len(each["labs"]) for each in exported] == [1] * 4
 
     def test_a_study_that_is_not_there_is_named_in_a_line(self, here):
         for words in (("export",), ("import", TIMELINES)):
@@ -126,7 +126,7 @@ class TestThereAndBackAgain:
 
 
 class TestFormats:
-    """The format of a file is told by its name and its first bytes."""
+    """The format of a file follows from its name and its first bytes."""
 
     @pytest.mark.parametrize(
         ("name", "content", "format"),
@@ -287,8 +287,8 @@ class TestBesideTheService:
             posting.join()
             assert (ended.returncode, ended.stdout) == (0, "1 file: 1,500 created.\n"), ended.stderr
             assert set(statuses) == {201}
-            told = json.loads(server.ask("GET", "/v1/studies/trial")[1])
-        assert told["patients"] == 1500 + len(statuses)
+            answer = json.loads(server.ask("GET", "/v1/studies/trial")[1])
+        assert answer["patients"] == 1500 + len(statuses)
 
     def test_what_could_not_be_tried_is_among_the_rejects(self, here, monkeypatch):
         from app.errors import Busy

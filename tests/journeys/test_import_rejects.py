@@ -22,37 +22,37 @@ def here(tmp_path):
 
 
 class TestRejects:
-    """What is refused can be mended and imported; why it was is told beside it, without a value."""
+    """Refused content can be corrected and imported. The reasons are in a second file, without values."""
 
     BAD = CK | {"time": "2005-03-17", "value": -7391.25}
 
     def mended(self, place: Place, file: Path, study: str = "trial", *more: object) -> list[dict]:
-        """Import a file with rejects, mend them by taking the sign away, import those; why they were refused."""
+        """The reasons for the rejects of a file. Then correct the rejects (no minus sign) and import them."""
         rejects = place.folder / f"rejects{''.join(file.suffixes)}"
         ended = place.run("import", file, "--study", study, "--rejects", rejects, *more)
         assert ended.exit_code == 1, ended.output
-        told = rejects.with_name(rejects.name + ".faults.ndjson")
-        assert "7391" not in told.read_text() + ended.output
-        assert {each.stat().st_mode & 0o777 for each in (rejects, told)} == {0o600}
+        reasons = rejects.with_name(rejects.name + ".faults.ndjson")
+        assert "7391" not in reasons.read_text() + ended.output
+        assert {each.stat().st_mode & 0o777 for each in (rejects, reasons)} == {0o600}
         rejects.write_bytes(rejects.read_bytes().replace(b"-7391", b"7391"))
         again = place.run("import", rejects, "--study", study, *more)
         assert again.exit_code == 0, (rejects.read_text(), again.output)
-        return [json.loads(line) for line in told.read_text().splitlines()]
+        return [json.loads(line) for line in reasons.read_text().splitlines()]
 
-    def places(self, told: list[dict]) -> list[tuple]:
-        return [(each["place"], *[(fault["pointer"], fault["code"]) for fault in each["faults"]]) for each in told]
+    def places(self, reasons: list[dict]) -> list[tuple]:
+        return [(each["place"], *[(fault["pointer"], fault["code"]) for fault in each["faults"]]) for each in reasons]
 
     def test_lines_and_elements(self, here):
         documents = [timeline("P1", CK), timeline("P2", self.BAD), timeline("P3", CK), timeline("P4", CK, self.BAD)]
-        told = self.mended(here, here.write("a.ndjson", documents))
-        assert self.places(told) == [
+        reasons = self.mended(here, here.write("a.ndjson", documents))
+        assert self.places(reasons) == [
             ("line 2", ("/labs/0/value", "out_of_range")),
             ("line 4", ("/labs/1/value", "out_of_range")),
         ]
         assert list(here.read("trial")) == ["P1", "P2", "P3", "P4"]
         here.study("two")
-        told = self.mended(here, here.write("a.json", json.dumps(documents, indent=2)), "two")
-        assert [place for place, *_ in self.places(told)] == ["item 2", "item 4"]
+        reasons = self.mended(here, here.write("a.json", json.dumps(documents, indent=2)), "two")
+        assert [place for place, *_ in self.places(reasons)] == ["item 2", "item 4"]
         assert here.digest("two") == here.digest("trial")
 
     def test_rows_of_a_patient(self, here):
@@ -64,8 +64,8 @@ class TestRejects:
         ]
         here.study("whole")
         here.run("import", here.write("good.csv", table(*rows).replace(b"-7391", b"7391")), "--study", "whole")
-        told = self.mended(here, here.write("a.csv", b"\xef\xbb\xbf" + table(*rows).replace(b"\n", b"\r\n")))
-        assert self.places(told) == [
+        reasons = self.mended(here, here.write("a.csv", b"\xef\xbb\xbf" + table(*rows).replace(b"\n", b"\r\n")))
+        assert self.places(reasons) == [
             ("line 3, 7", ("/7/value", "out_of_range")),
             ("line 4, 6", ("/4/value", "out_of_range")),
         ]
@@ -90,8 +90,8 @@ class TestRejects:
         ]
         ended = here.run("import", here.write("b.fhir.ndjson", resources[:1] + resources[2:]), "--study", "trial")
         assert ended.stdout == "1 file: 1 created; left alone: 1 code, 1 resource.\n"
-        told = self.mended(here, here.write("a.fhir.ndjson", resources))
-        assert [place for place, *_ in self.places(told)] == ["line 2"]
+        reasons = self.mended(here, here.write("a.fhir.ndjson", resources))
+        assert [place for place, *_ in self.places(reasons)] == ["line 2"]
         here.study("two")
         batch = {
             "resourceType": "Bundle",
@@ -100,8 +100,8 @@ class TestRejects:
                 {"resource": each, "request": {"method": "POST", "url": "Observation"}} for each in resources[:2]
             ],
         }
-        told = self.mended(here, here.write("a.json", json.dumps(batch, indent=1)), "two")
-        assert [place for place, *_ in self.places(told)] == ["item 1, entry[1]"]
+        reasons = self.mended(here, here.write("a.json", json.dumps(batch, indent=1)), "two")
+        assert [place for place, *_ in self.places(reasons)] == ["item 1, entry[1]"]
         assert here.digest("two") == here.digest("trial")
 
     def test_messages(self, here):
@@ -114,8 +114,8 @@ class TestRejects:
             here.study(f"s{number}")
             here.folder = here.folder / "deeper"
             here.folder.mkdir()
-            told = self.mended(here, here.write("a.hl7", content), f"s{number}")
-            assert [place for place, *_ in self.places(told)] == ["message 2"]
+            reasons = self.mended(here, here.write("a.hl7", content), f"s{number}")
+            assert [place for place, *_ in self.places(reasons)] == ["message 2"]
             assert sorted(here.read(f"s{number}")) == ["P1", "P2", "P3"]
 
     def test_nothing_refused_leaves_no_file_and_nothing_is_overwritten(self, here):
@@ -127,7 +127,7 @@ class TestRejects:
         assert "is not overwritten" in refused.stderr
         assert file.read_bytes()
 
-    def test_files_that_cannot_share_rejects_are_told_before_anything_is_stored(self, here):
+    def test_files_that_cannot_share_rejects_are_refused_before_anything_is_stored(self, here):
         lines, rows = here.write("a.ndjson", [timeline("P1", CK)]), here.write("a.csv", table({"patient": "P2"}))
         others = here.write("b.csv", table({"patient": "P3", "lab": "A"}))
         for pair in ((lines, rows), (rows, others)):

@@ -44,13 +44,13 @@ def test_the_three_lines_print_what_the_readme_says(fresh_demo):
 
 
 def test_the_lines_for_feeds_store_one_result_each(fresh_demo):
-    """Run by the shell as they are printed, but for the program, which writes down what it was asked."""
+    """The shell runs the lines as they are printed, with a `curl` that prints its arguments."""
     block = re.search(r"### Feeds.*?```console\n(.*?)```", README, re.DOTALL)[1]
     script = "curl() { printf '%s\\0' \"$@\"; printf '\\n\\0'; }\n" + re.sub(
         r"^\$ curl", "curl", block, flags=re.MULTILINE
     )
-    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
-    for words in (line.split("\0") for line in told.split("\0\n\0") if line):
+    output = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    for words in (line.split("\0") for line in output.split("\0\n\0") if line):
         [url] = [word for word in words if word.startswith("localhost")]
         media_type = words[words.index("-H") + 1].removeprefix("content-type: ")
         answer = fresh_demo.request(

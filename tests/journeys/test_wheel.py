@@ -69,7 +69,7 @@ def elsewhere(tmp_path):
     return tmp_path
 
 
-def test_the_wheel_holds_the_package_with_its_migrations_and_nothing_beside_it(built):
+def test_the_wheel_holds_the_package_with_its_migrations_and_nothing_else(built):
     names = zipfile.ZipFile(built[1]).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"app", "myoresponse"}
     ours = {path.relative_to(ROOT) for path in (ROOT / "app").rglob("*") if path.is_file() and path.suffix != ".pyc"}

@@ -1,7 +1,7 @@
-"""A ledger on each engine, and a study of its own for every test.
+"""One database for each engine, and a new study for every test.
 
-Making a PostgreSQL database takes a second and studies share nothing, so the tests share one database for each engine;
-a test that is about the database itself asks for `database_url`.
+To make a PostgreSQL database takes a second, and studies share nothing. So the tests share one database for each
+engine. A test of the database itself uses `database_url`.
 """
 
 import itertools
@@ -34,5 +34,5 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def study(database: Database) -> str:
-    """A study that has made its revision 0 and nothing else."""
+    """A study that has only revision 0."""
     return begin_study(database, f"trial-{next(_numbers):05d}")

@@ -1,4 +1,4 @@
-"""What the tests of the store post, and the shortest ways to post and to read it."""
+"""Documents for the tests of the store, and short functions to post and to read them."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ _clock = itertools.count(1_600_000_000_000_000, 1_000_000)
 
 
 def now() -> int:
-    """A second after the time before."""
+    """An instant, one second later with each call."""
     return next(_clock)
 
 
@@ -34,7 +34,7 @@ def timeline(who: str, *labs: dict[str, Any], about: dict[str, Any] | None = Non
 
 
 def history(written: dict[str, Any]) -> History:
-    """The facts of a document, by the same way as a post."""
+    """The facts of a document, made as in a post."""
     return normalise(Timeline.model_validate_json(json.dumps(written)), LATEST)
 
 
@@ -82,12 +82,12 @@ def begin_study(database: Database, name: str, **more: Any) -> str:
 
 
 def post(database: Database, study: str, *written: dict[str, Any], at: int | None = None) -> Outcome:
-    """Submit documents as one; the outcome of the last."""
+    """Submit documents as one submission. The outcome of the last one."""
     with database.writing() as connection:
         done = submit(
             connection,
             study,
-            [history(one) for one in written],
+            [history(document) for document in written],
             format="native",
             client="ehr",
             received_at=now() if at is None else at,
@@ -111,28 +111,28 @@ def put(database: Database, study: str, written: dict[str, Any], if_match: str |
 
 
 def got(database: Database, study: str, patient: str, revision: int | None = None) -> dict[str, Any]:
-    """A timeline as it is read."""
+    """The stored timeline of a patient."""
     with database.reading() as connection:
         return document(connection, study, patient, revision)
 
 
 def etag(database: Database, study: str, patient: str) -> str:
-    """The version of a timeline as it is read."""
+    """The ETag of a timeline."""
     return timeline_etag(got(database, study, patient))
 
 
 def values(database: Database, study: str, patient: str, revision: int | None = None) -> list[float]:
-    """The values of a patient's results as they are read."""
+    """The values of the stored results of a patient."""
     return [lab["value"] for lab in got(database, study, patient, revision)["labs"]]
 
 
 def columns(database: Database, study: str, revision: int) -> Cohort:
-    """What analyses read."""
+    """The cohort that analyses read."""
     with database.reading() as connection:
         return cohort(connection, study, revision)
 
 
 def revisions(database: Database, study: str) -> list[RevisionRecord]:
-    """The ledger as it is read."""
+    """All revisions of a study."""
     with database.reading() as connection:
         return list_revisions(connection, study, limit=10_000)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def alembic(directory, url, *words):
-    """What a command says, and whether it succeeded."""
+    """Whether a command succeeded, and its output."""
     environment = os.environ | {"MYORESPONSE_DATABASE_URL": url}
     done = subprocess.run(
         [ALEMBIC, *words], cwd=directory, env=environment, capture_output=True, text=True, check=False
@@ -44,11 +44,11 @@ def test_the_commands_of_alembic_upgrade_check_and_write_a_migration(database_ur
     assert alembic(ROOT, database_url, "upgrade", "head") == (True, "")
     assert alembic(ROOT, database_url, "check") == (True, "No new upgrade operations detected.\n")
     copy = with_another_table(tmp_path)
-    succeeded, said = alembic(copy, database_url, "check")
+    succeeded, output = alembic(copy, database_url, "check")
     assert not succeeded
-    assert "New upgrade operations detected: [('add_table', Table('annex'" in said
-    succeeded, said = alembic(copy, database_url, "revision", "--autogenerate", "--rev-id", "annex", "-m", "more")
-    assert succeeded, said
+    assert "New upgrade operations detected: [('add_table', Table('annex'" in output
+    succeeded, output = alembic(copy, database_url, "revision", "--autogenerate", "--rev-id", "annex", "-m", "more")
+    assert succeeded, output
     written = (copy / "alembic/versions/annex_more.py").read_text(encoding="utf-8")
     assert written.count("op.create_table(") == written.count("op.drop_table(") == 1
     assert alembic(copy, database_url, "upgrade", "head") == (True, "")
@@ -58,7 +58,7 @@ def test_the_commands_of_alembic_upgrade_check_and_write_a_migration(database_ur
 
 def test_a_script_of_sql_is_refused_and_nothing_is_changed(tmp_path):
     url = f"sqlite:///{tmp_path / 'x.db'}"
-    succeeded, said = alembic(ROOT, url, "upgrade", "head", "--sql")
+    succeeded, output = alembic(ROOT, url, "upgrade", "head", "--sql")
     assert not succeeded
-    assert "cannot be written as a script of SQL" in said
+    assert "cannot be written as a script of SQL" in output
     assert not (tmp_path / "x.db").exists()

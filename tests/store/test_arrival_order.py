@@ -28,7 +28,7 @@ def result(number: str, day: int, **more) -> dict:
     return ck(number, time=at(day), upper_limit=163, **more)
 
 
-def said(who: str, *labs: dict, **sections) -> History:
+def facts_of(who: str, *labs: dict, **sections) -> History:
     return history(timeline(who, *labs, **sections))
 
 
@@ -40,7 +40,7 @@ def merged(issued: int, status: str, survivor: str) -> History:
 MESSAGES = [
     # One accession in every status that a laboratory gives it, the issue time deciding.
     *[
-        said("P1", result("acc-1", 1, value=value, status=status, issued=at(2, hour)))
+        facts_of("P1", result("acc-1", 1, value=value, status=status, issued=at(2, hour)))
         for value, status, hour in [
             (1000, "preliminary", 8),
             (1010, "final", 9),
@@ -50,27 +50,29 @@ MESSAGES = [
     ],
     # Versions decide before issue times, a status only where both are equal.
     *[
-        said("P1", result("acc-2", 8, value=value, version=version, status=status, issued=at(20 - version)))
+        facts_of("P1", result("acc-2", 8, value=value, version=version, status=status, issued=at(20 - version)))
         for value, version, status in [(700, 1, "preliminary"), (710, 1, "final"), (720, 2, "final"), (730, 3, "final")]
     ],
     # A correction whose original may come later, and a cancellation that a later version revives.
-    said("P1", result("acc-3", 15, value=160, status="corrected", issued=at(16))),
-    said("P1", result("acc-3", 15, value=610, status="final", issued=at(15, 12))),
-    said("P1", result("acc-4", 20, value=400, version=1)),
-    said("P1", result("acc-4", 20, value=None, version=2, status="cancelled")),
-    said("P1", result("acc-4", 20, value=150, version=3, status="final")),
+    facts_of("P1", result("acc-3", 15, value=160, status="corrected", issued=at(16))),
+    facts_of("P1", result("acc-3", 15, value=610, status="final", issued=at(15, 12))),
+    facts_of("P1", result("acc-4", 20, value=400, version=1)),
+    facts_of("P1", result("acc-4", 20, value=None, version=2, status="cancelled")),
+    facts_of("P1", result("acc-4", 20, value=150, version=3, status="final")),
     # Entered in error for good, with and without a value; one number of two analytes.
-    said("P1", result("acc-5", 22, value=9999), result("acc-5", 22, value=461, code="LDH")),
-    said("P1", result("acc-5", 22, value=None, status="entered-in-error")),
-    said("P2", result("acc-6", 3, value=880, status="entered-in-error", issued=at(5))),
-    said("P2", result("acc-6", 3, value=880, issued=at(4))),
-    # The same accession from another message, beside results that only this one has.
-    said("P1", result("acc-1", 1, value=1030, status="corrected", issued=at(2, 11)), result("acc-7", 12, value=300)),
-    said("P2", result("acc-1", 1, value=900), result("acc-8", 9, value=500)),
-    said("P2", result("acc-8", 9, value=510, version=0), result("acc-9", 16, value=120)),
+    facts_of("P1", result("acc-5", 22, value=9999), result("acc-5", 22, value=461, code="LDH")),
+    facts_of("P1", result("acc-5", 22, value=None, status="entered-in-error")),
+    facts_of("P2", result("acc-6", 3, value=880, status="entered-in-error", issued=at(5))),
+    facts_of("P2", result("acc-6", 3, value=880, issued=at(4))),
+    # The same accession from another message, with results that only this one has.
+    facts_of(
+        "P1", result("acc-1", 1, value=1030, status="corrected", issued=at(2, 11)), result("acc-7", 12, value=300)
+    ),
+    facts_of("P2", result("acc-1", 1, value=900), result("acc-8", 9, value=500)),
+    facts_of("P2", result("acc-8", 9, value=510, version=0), result("acc-9", 16, value=120)),
     # Everything that is no laboratory result.
     *[
-        said(
+        facts_of(
             who,
             about={"sex": "female", "birth_year": 1950 + n, "diagnosis": "polymyositis"},
             infusions=[{"time": "2005-04-05", "product": "IVIG", "dose": 0.4, "unit": "g/kg"}],
@@ -78,21 +80,21 @@ MESSAGES = [
         )
         for n, who in enumerate(("P1", "P2"))
     ],
-    said("P1", assessments=[{"code": "MMT", "time": "2005-04-20", "score": 60, "version": 1}]),
-    said("P1", assessments=[{"code": "MMT", "time": "2005-04-20", "score": 70, "version": 2}]),
-    said("P2", adverse_events=[{"id": "ae-1", "term": "headache", "onset": "2005-04-06"}]),
-    said("P2", adverse_events=[{"id": "ae-1", "term": "migraine", "onset": "2005-04-06", "issued": at(9)}]),
-    said("P2", adverse_events=[{"id": "ae-2", "term": "rash"}]),
-    said("P2", adverse_events=[{"id": "ae-2", "term": "rash", "status": "entered-in-error"}]),
+    facts_of("P1", assessments=[{"code": "MMT", "time": "2005-04-20", "score": 60, "version": 1}]),
+    facts_of("P1", assessments=[{"code": "MMT", "time": "2005-04-20", "score": 70, "version": 2}]),
+    facts_of("P2", adverse_events=[{"id": "ae-1", "term": "headache", "onset": "2005-04-06"}]),
+    facts_of("P2", adverse_events=[{"id": "ae-1", "term": "migraine", "onset": "2005-04-06", "issued": at(9)}]),
+    facts_of("P2", adverse_events=[{"id": "ae-2", "term": "rash"}]),
+    facts_of("P2", adverse_events=[{"id": "ae-2", "term": "rash", "status": "entered-in-error"}]),
     # A record of the same person, merged, separated and merged again.
-    said("P3", result("acc-10", 18, value=140), result("acc-8", 9, value=512, version=1)),
+    facts_of("P3", result("acc-10", 18, value=140), result("acc-8", 9, value=512, version=1)),
     merged(1_113_000_000_000_000, "final", "P1"),
     merged(1_113_000_001_000_000, "entered-in-error", "P1"),
     merged(1_113_000_002_000_000, "final", "P2"),
 ]
 
 
-def stored(connection, study, messages, chance):
+def store(connection, study, messages, chance):
     """Store the messages one by one, as one stream, or in groups of any size."""
     way = chance.randrange(3)
     circumstances = {"format": "native", "client": None, "received_at": now()}
@@ -114,7 +116,7 @@ def analysed(data):
 
 @pytest.mark.slow
 def test_any_order_of_arrival_ends_in_one_state(database, study):
-    """Many orders on SQLite and some on PostgreSQL, each in a study of its own, all in one transaction."""
+    """Many orders on SQLite and some on PostgreSQL, each in a separate study, all in one transaction."""
     chance = random.Random(20080118)
     ends, reports = set(), set()
     with database.writing() as connection:
@@ -123,16 +125,18 @@ def test_any_order_of_arrival_ends_in_one_state(database, study):
             put_study(connection, name, StudyDeclaration("A trial", SEED_2008), client=None, received_at=now())
             messages = MESSAGES + chance.sample(MESSAGES, len(MESSAGES) // 2)
             chance.shuffle(messages)
-            stored(connection, name, messages, chance)
+            store(connection, name, messages, chance)
             data = cohort(connection, name, 1000)
-            told = [json.dumps(document(connection, name, who)) for who in ("P1", "P2", "P3")]
-            ends.add((data.digest, *told))
+            documents = [json.dumps(document(connection, name, who)) for who in ("P1", "P2", "P3")]
+            ends.add((data.digest, *documents))
             if n % ANALYSED == 0:
                 reports.add(analysed(data))
                 assert verify(connection, name).faults == ()
     assert len(ends) == len(reports) == 1
-    _, *told = ends.pop()
-    values = [{lab["id"]: lab["value"] for lab in json.loads(one)["labs"] if lab["code"] == "CK"} for one in told]
+    _, *documents = ends.pop()
+    values = [
+        {lab["id"]: lab["value"] for lab in json.loads(text)["labs"] if lab["code"] == "CK"} for text in documents
+    ]
     assert values == [
         {"acc-1": 1030, "acc-2": 730, "acc-3": 160, "acc-4": 150, "acc-7": 300},
         {"acc-1": 900, "acc-8": 510, "acc-9": 120},

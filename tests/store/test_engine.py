@@ -1,4 +1,4 @@
-"""What the database promises: one snapshot to a reader, COMMIT before the answer, and no value in an error."""
+"""What the database promises: one snapshot for a reader, COMMIT before the answer, no value in an error."""
 
 import os
 import sqlite3
@@ -133,7 +133,7 @@ def test_work_that_waits_at_the_same_time_shares_a_commit_and_keeps_its_own_outc
     def committed(connection):
         commits.append(1)
 
-    told, refused = {}, []
+    revision_of, refused = {}, []
 
     def ask(which):
         for n in range(10):
@@ -145,7 +145,7 @@ def test_work_that_waits_at_the_same_time_shares_a_commit_and_keeps_its_own_outc
                 return submit(connection, name, [written], format="native", client=None, received_at=now())
 
             try:
-                told[name] = database.together(work).revision
+                revision_of[name] = database.together(work).revision
             except NotFound:
                 refused.append(which)
 
@@ -156,7 +156,7 @@ def test_work_that_waits_at_the_same_time_shares_a_commit_and_keeps_its_own_outc
         thread.join()
     event.remove(database.engine, "commit", committed)
     assert refused == [3] * 10
-    assert sorted(told.values()) == list(range(1, 71))
+    assert sorted(revision_of.values()) == list(range(1, 71))
     assert len(revisions(database, study)) == 71
     if database.engine.dialect.name == "sqlite":
         assert len(commits) < 70
@@ -243,7 +243,7 @@ def test_what_was_acknowledged_survives_the_death_of_the_process(tmp_path):
     database.dispose()
 
 
-def test_a_writer_that_waits_too_long_is_told_to_come_again(tmp_path):
+def test_a_writer_that_waits_too_long_gets_busy(tmp_path):
     file = tmp_path / "ledger.db"
     migrations.upgrade(f"sqlite:///{file}")
     database = Database(f"sqlite:///{file}", wait_seconds=0.1)
@@ -261,7 +261,7 @@ def test_a_writer_that_waits_too_long_is_told_to_come_again(tmp_path):
 
 
 @pytest.mark.postgresql
-def test_a_writer_that_waits_too_long_for_a_study_on_postgresql_is_told_to_come_again(postgres_url):
+def test_a_writer_that_waits_too_long_for_a_study_on_postgresql_gets_busy(postgres_url):
     migrations.upgrade(postgres_url)
     database = Database(postgres_url, wait_seconds=0.1)
     begin_study(database, "trial")
@@ -327,8 +327,8 @@ def test_no_value_of_a_row_is_in_the_text_of_an_error(database, study):
     for statement in statements:
         with pytest.raises(ServiceError) as refusal, database.writing() as connection:
             connection.connection.cursor().execute(statement)
-        told = f"{refusal.value!r} {refusal.value.detail} {refusal.value.__cause__}"
-        assert "CANARY" not in told
+        message = f"{refusal.value!r} {refusal.value.detail} {refusal.value.__cause__}"
+        assert "CANARY" not in message
         assert refusal.value.__suppress_context__
         with pytest.raises(ServiceError) as refusal, database.writing() as connection:
             connection.execute(text(statement))

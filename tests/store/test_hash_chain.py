@@ -1,4 +1,4 @@
-"""Verification recomputes everything: no stored value can be changed without its being noticed."""
+"""Verification computes everything again: it notices every change of a stored value."""
 
 import random
 import sqlite3
@@ -20,11 +20,11 @@ TABLES = [
     "lab_results", "assessments", "infusions", "medications", "adverse_events",
 ]  # fmt: skip
 ROW_KEYS = {("study_facts", "key"), ("protocols", "key")} | {(table, "ordinal") for table in TABLES}
-"""What only tells rows apart and says nothing."""
+"""Columns that only number rows and have no other meaning."""
 
 
 def fill(database, study):
-    """A history in which everything has happened that can happen to a study."""
+    """A study to which everything has happened that can happen to a study."""
     post(database, study, FULL)
     post(database, study, timeline("P1", ck(value=1, version=1), ck("k2")), timeline("P2", ck(lab="B")))
     post(database, study, timeline("P1", ck(value=3, version=3)))
@@ -59,7 +59,7 @@ def test_an_honest_ledger_has_no_faults_on_either_engine(database, study):
 
 
 def tamper(file, chance):
-    """Change one thing, as somebody with the file in hand would; what was changed, or `None` where nothing was."""
+    """Change one thing in the file. What was changed, or `None` if nothing was."""
     with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA foreign_keys=OFF")
         connection.execute("PRAGMA ignore_check_constraints=ON")
@@ -136,7 +136,7 @@ def test_hundreds_of_tamperings_are_all_noticed(tmp_path):
     assert len(where) > 100
 
 
-def test_a_cut_tail_shows_to_whoever_noted_the_head(tmp_path):
+def test_a_cut_tail_is_seen_by_comparing_the_head(tmp_path):
     file = tmp_path / "ledger.db"
     migrations.upgrade(f"sqlite:///{file}")
     database = Database(f"sqlite:///{file}")

@@ -1,4 +1,4 @@
-"""The record of a patient: every version, where it came from, and why it does not stand any more."""
+"""The history of a patient: every version, its source, and why it does not stand any more."""
 
 import pytest
 
@@ -11,8 +11,8 @@ from app.timeline.normalize import AttributeFact
 from tests.store.posts import FULL, begin_study, ck, got, history, now, post, put, revisions, timeline
 
 
-def told(database, study, patient="P1", revision=None, wanted=None, **page):
-    """The record of a patient, by default now and complete."""
+def recorded(database, study, patient="P1", revision=None, wanted=None, **page):
+    """The versions of a patient, by default all of them at the latest revision."""
     at = revisions(database, study)[-1].number if revision is None else revision
     with database.reading() as connection:
         return versions(connection, study, patient, at, wanted, **{"limit": 1000, **page})
@@ -22,20 +22,20 @@ def short(found):
     """Each version as its value, the revisions that added and removed it, and the reason."""
     return [
         (
-            one.fact.get("value"),
-            one.added.revision,
-            None if one.removed is None else one.removed.revision,
-            one.reason,
+            version.fact.get("value"),
+            version.added.revision,
+            None if version.removed is None else version.removed.revision,
+            version.reason,
         )
-        for one in found
+        for version in found
     ]
 
 
-def test_a_fact_that_stands_is_told_as_the_timeline_shows_it(database, study):
+def test_a_fact_that_stands_is_recorded_as_the_timeline_shows_it(database, study):
     post(database, study, FULL)
-    found = told(database, study, "P01")
+    found = recorded(database, study, "P01")
     document = got(database, study, "P01")
-    assert all((one.standing, one.removed, one.added.revision) == (True, None, 1) for one in found)
+    assert all((version.standing, version.removed, version.added.revision) == (True, None, 1) for version in found)
     sections = {
         "lab_result": "labs",
         "assessment": "assessments",
@@ -44,9 +44,9 @@ def test_a_fact_that_stands_is_told_as_the_timeline_shows_it(database, study):
         "adverse_event": "adverse_events",
     }
     for kind, section in sections.items():
-        shown = [one.fact for one in found if one.kind == kind]
+        shown = [version.fact for version in found if version.kind == kind]
         assert sorted(map(repr, shown)) == sorted(map(repr, document[section]))
-    attributes = {one.fact["name"]: one.fact["value"] for one in found if one.kind == "attribute"}
+    attributes = {version.fact["name"]: version.fact["value"] for version in found if version.kind == "attribute"}
     assert attributes == {name: value for name, value in document["patient"].items() if name != "id"} | {
         "ended": document["ended"]
     }
@@ -55,19 +55,19 @@ def test_a_fact_that_stands_is_told_as_the_timeline_shows_it(database, study):
 def test_a_version_says_when_from_whom_and_in_which_format_it_came_and_what_ended_it(database, study):
     post(database, study, timeline("P1", ck(value=1)), at=1_700_000_000_000_000)
     with database.writing() as connection:
-        said = history(timeline("P1", ck(value=2)))
-        submit(connection, study, [said], format="hl7v2", client="mirth", received_at=1_700_000_001_000_000)
-    first, second = told(database, study)
+        corrected = history(timeline("P1", ck(value=2)))
+        submit(connection, study, [corrected], format="hl7v2", client="mirth", received_at=1_700_000_001_000_000)
+    first, second = recorded(database, study)
     assert first.added == Circumstance(1, 1_700_000_000_000_000, "native", "ehr")
     assert first.removed == second.added == Circumstance(2, 1_700_000_001_000_000, "hl7v2", "mirth")
     assert (first.reason, second.reason, first.standing, second.standing) == ("superseded", None, False, True)
 
 
-def test_a_fact_withdrawn_by_its_source_and_one_left_out_by_a_put_are_told_apart(database, study):
+def test_a_fact_withdrawn_by_its_source_and_one_left_out_by_a_put_have_different_reasons(database, study):
     post(database, study, timeline("P1", ck("a", value=1), ck("b", value=2)))
     post(database, study, timeline("P1", ck("a", value=None, status="entered-in-error")))
     put(database, study, timeline("P1"), "*")
-    assert short(told(database, study)) == [
+    assert short(recorded(database, study)) == [
         (1, 1, 2, "withdrawn"),
         (2, 1, 3, "left_out"),
         (None, 2, None, "withdrawal"),
@@ -78,30 +78,30 @@ def test_a_fact_that_was_left_out_and_put_again_is_two_versions_of_the_same_cont
     post(database, study, timeline("P1", ck(value=1)))
     put(database, study, timeline("P1"), "*")
     put(database, study, timeline("P1", ck(value=1)), "*")
-    assert short(told(database, study)) == [(1, 1, 2, "left_out"), (1, 3, None, None)]
+    assert short(recorded(database, study)) == [(1, 1, 2, "left_out"), (1, 3, None, None)]
 
 
 def test_a_correction_that_came_before_its_original_leaves_it_late(database, study):
     post(database, study, timeline("P1", ck(value=2, version=2)))
     post(database, study, timeline("P1", ck(value=1, version=1)))
-    assert short(told(database, study)) == [(2, 1, None, None), (1, 2, 2, "late")]
+    assert short(recorded(database, study)) == [(2, 1, None, None), (1, 2, 2, "late")]
 
 
 def test_a_result_that_came_after_its_withdrawal_is_late(database, study):
     post(database, study, timeline("P1", ck(value=None, status="cancelled")))
     post(database, study, timeline("P1", ck(value=1)))
-    assert short(told(database, study)) == [(None, 1, None, "withdrawal"), (1, 2, 2, "late")]
+    assert short(recorded(database, study)) == [(None, 1, None, "withdrawal"), (1, 2, 2, "late")]
 
 
-def test_of_several_versions_in_one_document_those_passed_and_those_late_are_told_apart(database, study):
+def test_of_several_versions_in_one_document_superseded_and_late_ones_have_different_reasons(database, study):
     post(database, study, timeline("P1", *[ck(value=10 + n, version=n) for n in (2, 3, 1)]))
-    assert short(told(database, study)) == [(12, 1, 1, "superseded"), (13, 1, None, None), (11, 1, 1, "late")]
+    assert short(recorded(database, study)) == [(12, 1, 1, "superseded"), (13, 1, None, None), (11, 1, 1, "late")]
 
 
 def test_a_withdrawal_may_itself_be_superseded(database, study):
     post(database, study, timeline("P1", ck(value=None, status="entered-in-error", version=1)))
     post(database, study, timeline("P1", ck(value=5, version=2)))
-    assert short(told(database, study)) == [(None, 1, 2, "superseded"), (5, 2, None, None)]
+    assert short(recorded(database, study)) == [(None, 1, 2, "superseded"), (5, 2, None, None)]
 
 
 def test_a_version_that_a_put_let_stand_below_a_greater_one_was_not_late(database, study):
@@ -109,35 +109,35 @@ def test_a_version_that_a_put_let_stand_below_a_greater_one_was_not_late(databas
     put(database, study, timeline("P1"), "*")
     put(database, study, timeline("P1", ck(value=1, version=1)), "*")
     post(database, study, timeline("P1", ck(value=5, version=5)))
-    assert short(told(database, study)) == [(3, 1, 2, "left_out"), (1, 3, 4, "superseded"), (5, 4, None, None)]
+    assert short(recorded(database, study)) == [(3, 1, 2, "left_out"), (1, 3, 4, "superseded"), (5, 4, None, None)]
 
 
 def test_a_replay_adds_nothing_to_the_record(database, study):
     for _ in range(3):
         post(database, study, FULL)
-    assert {one.added.revision for one in told(database, study, "P01")} == {1}
+    assert {version.added.revision for version in recorded(database, study, "P01")} == {1}
 
 
-def test_the_record_as_it_was_known_at_a_revision_knows_nothing_later(database, study):
+def test_the_record_at_a_revision_has_nothing_later(database, study):
     post(database, study, timeline("P1", ck(value=1)))
     post(database, study, timeline("P1", ck(value=2)))
     put(database, study, timeline("P1"), "*")
-    assert short(told(database, study, revision=1)) == [(1, 1, None, None)]
-    assert short(told(database, study, revision=2)) == [(1, 1, 2, "superseded"), (2, 2, None, None)]
-    assert short(told(database, study, revision=3)) == [(1, 1, 2, "superseded"), (2, 2, 3, "left_out")]
+    assert short(recorded(database, study, revision=1)) == [(1, 1, None, None)]
+    assert short(recorded(database, study, revision=2)) == [(1, 1, 2, "superseded"), (2, 2, None, None)]
+    assert short(recorded(database, study, revision=3)) == [(1, 1, 2, "superseded"), (2, 2, 3, "left_out")]
 
 
 def test_pages_at_one_revision_fit_together_while_posts_arrive(database, study):
     post(database, study, FULL)
     for n in range(20):
         post(database, study, timeline("P01", ck("k", value=n, version=n), about={"weight_kg": 50 + n}))
-    whole = told(database, study, "P01", 15)
+    whole = recorded(database, study, "P01", 15)
     pages = []
     for offset in range(0, len(whole) + 7, 7):
-        pages += told(database, study, "P01", 15, offset=offset, limit=7)
+        pages += recorded(database, study, "P01", 15, offset=offset, limit=7)
         post(database, study, timeline("P01", ck("k", value=offset, version=99 + offset), ck(f"new-{offset}")))
     assert pages == whole
-    assert [one.added.revision for one in whole] == sorted(one.added.revision for one in whole)
+    assert [version.added.revision for version in whole] == sorted(version.added.revision for version in whole)
 
 
 @pytest.mark.parametrize(
@@ -159,28 +159,28 @@ def test_pages_at_one_revision_fit_together_while_posts_arrive(database, study):
 )
 def test_the_record_can_be_asked_for_a_kind_a_code_and_a_number(database, study, wanted, count):
     post(database, study, FULL)
-    found = told(database, study, "P01", wanted=wanted)
+    found = recorded(database, study, "P01", wanted=wanted)
     assert len(found) == count
-    assert all(wanted.kind in {None, one.kind} for one in found)
-    assert all(wanted.code in {None, one.fact.get("code")} for one in found)
-    assert all(wanted.number in {None, one.fact.get("id")} for one in found)
+    assert all(wanted.kind in {None, version.kind} for version in found)
+    assert all(wanted.code in {None, version.fact.get("code")} for version in found)
+    assert all(wanted.number in {None, version.fact.get("id")} for version in found)
 
 
 def test_a_filter_does_not_hide_why_a_version_does_not_stand(database, study):
     post(database, study, timeline("P1", ck(value=1)))
     post(database, study, timeline("P1", ck(value=None, status="cancelled")))
-    assert short(told(database, study, wanted=Wanted(number="k1"), limit=1)) == [(1, 1, 2, "withdrawn")]
+    assert short(recorded(database, study, wanted=Wanted(number="k1"), limit=1)) == [(1, 1, 2, "withdrawn")]
 
 
-def test_an_attribute_tells_when_its_source_issued_it(database, study):
+def test_an_attribute_has_the_time_of_issue_of_its_source(database, study):
     link = AttributeFact("merged_into", None, None, None, 1_700_000_000_000_000, "final", '"P2"')
     with database.writing() as connection:
-        said = [
+        histories = [
             History("P1", (link,)),
             History("P1", (link._replace(issued=link.issued + 1, status="entered-in-error"),)),
         ]
-        submit(connection, study, said, format="hl7v2", client=None, received_at=now())
-    first, second = told(database, study)
+        submit(connection, study, histories, format="hl7v2", client=None, received_at=now())
+    first, second = recorded(database, study)
     assert (first.kind, first.fact) == (
         "attribute",
         {"name": "merged_into", "value": "P2", "issued": "2023-11-14T22:13:20Z", "status": "final"},
@@ -192,24 +192,24 @@ def test_erased_and_unknown_persons_have_no_record(database, study):
     post(database, study, timeline("P1", ck(value=1)))
     post(database, study, timeline("P2", ck()))
     with pytest.raises(NotFound):
-        told(database, study, "P2", 1)
+        recorded(database, study, "P2", 1)
     with pytest.raises(NotFound):
-        told(database, study, "P3")
+        recorded(database, study, "P3")
     with pytest.raises(NotFound):
-        told(database, begin_study(database, f"{study}-other"), "P1", 1)
+        recorded(database, begin_study(database, f"{study}-other"), "P1", 1)
     with database.writing() as connection:
         erase(connection, study, "P1", client=None, received_at=now())
     with pytest.raises(Erased):
-        told(database, study)
+        recorded(database, study)
     put(database, study, timeline("P1", ck(value=7)), readmit=True)
-    assert short(told(database, study)) == [(7, 4, None, None)]
+    assert short(recorded(database, study)) == [(7, 4, None, None)]
     with pytest.raises(NotFound):
-        told(database, study, revision=1)
+        recorded(database, study, revision=1)
 
 
-def test_more_versions_than_one_statement_takes_are_told(database, study):
+def test_more_versions_than_one_query_takes_are_read(database, study):
     post(database, study, timeline("P1", *[ck(f"k{n:04d}", value=n) for n in range(700)]))
     post(database, study, timeline("P1", *[ck(f"k{n:04d}", value=n + 1) for n in range(700)]))
-    found = told(database, study, limit=5000)
-    assert [one.reason for one in found] == ["superseded"] * 700 + [None] * 700
-    assert len(told(database, study, offset=1399, limit=10)) == 1
+    found = recorded(database, study, limit=5000)
+    assert [version.reason for version in found] == ["superseded"] * 700 + [None] * 700
+    assert len(recorded(database, study, offset=1399, limit=10)) == 1

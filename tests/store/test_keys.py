@@ -1,4 +1,4 @@
-"""By which key the pseudonyms of a study were made is remembered, so that no person becomes two."""
+"""A study keeps the fingerprint of the key of its pseudonyms, so that no person becomes two."""
 
 import pytest
 

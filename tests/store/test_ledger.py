@@ -187,7 +187,7 @@ def test_many_patients_in_one_submission_are_one_revision(database, study):
 
 
 def test_a_group_of_a_stream_makes_one_revision_for_each_history_that_says_something(database, study):
-    said = [
+    documents = [
         timeline("P1", ck(value=1)),
         timeline("P2", ck(value=2)),
         timeline("P1", ck(value=1)),
@@ -197,7 +197,12 @@ def test_a_group_of_a_stream_makes_one_revision_for_each_history_that_says_somet
     ]
     with database.writing() as connection:
         done = submit_each(
-            connection, study, [history(one) for one in said], format="native", client="ehr", received_at=now()
+            connection,
+            study,
+            [history(document) for document in documents],
+            format="native",
+            client="ehr",
+            received_at=now(),
         )
     assert [(one.status, one.revision) for one in done] == [
         ("created", 1),
@@ -237,7 +242,7 @@ def test_the_time_of_a_revision_never_goes_back(database, study):
     assert [one.received_at for one in revisions(database, study)][1:] == [start, start, start + 1]
 
 
-def test_a_revision_says_who_sent_it_in_which_form_and_what_became_of_it(database, study):
+def test_a_revision_says_who_sent_it_in_which_format_and_what_it_did(database, study):
     post(database, study, FULL)
     record = revisions(database, study)[1]
     assert (record.client, record.format, record.counts["added"]) == ("ehr", "native", 14)

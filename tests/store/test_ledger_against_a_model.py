@@ -1,4 +1,4 @@
-"""The ledger and a plain dictionary are told the same; they must tell the same, now and as of every revision."""
+"""The ledger and a plain dictionary get the same input. They must give the same output at every revision."""
 
 import json
 from dataclasses import dataclass, field
@@ -31,13 +31,13 @@ ASSERTIONS = st.tuples(
     st.sampled_from(["preliminary", "final", "final", "entered-in-error"]),
     st.integers(1, 2),
 )
-"""So few that most of them meet again."""
+"""The values are few, so that most of them occur several times."""
 DOCUMENTS = st.lists(ASSERTIONS, max_size=3, unique_by=lambda one: one[:4])
 LINKS = st.tuples(
     st.just(LINK), st.none(), st.sampled_from([None, 1, 2]), st.sampled_from(["final", "final", "entered-in-error"]),
     st.sampled_from([*NAMES, "Nobody"]),
 )  # fmt: skip
-"""A record merged into another, or a merge taken back; told like any assertion: attributes have no version."""
+"""A record that is merged into another, or a merge that is undone, written like an assertion without a version."""
 
 
 @dataclass
@@ -53,13 +53,13 @@ def rank(assertion: tuple) -> tuple:
     return (-1 if version is None else version, -1 if issued is None else issued, RANKS[status])
 
 
-def written(patient: str, said: list[tuple]) -> dict[str, Any]:
+def written(patient: str, stated: list[tuple]) -> dict[str, Any]:
     labs = [
         ck(number, value, version=version, issued=ISSUED[issued], status=status)
-        for number, version, issued, status, value in said
+        for number, version, issued, status, value in stated
         if number != LINK
     ]
-    return timeline(patient, *labs, about={name: survivor for name, *_, survivor in said if name == LINK})
+    return timeline(patient, *labs, about={name: survivor for name, *_, survivor in stated if name == LINK})
 
 
 def is_shown(assertion: tuple | None) -> bool:
@@ -82,11 +82,11 @@ class Model:
             for patient, facts in self.people.items()
         }
 
-    def merge(self, patient: str, said: list[tuple]) -> bool:
+    def merge(self, patient: str, stated: list[tuple]) -> bool:
         new = patient not in self.people
         facts = self.people.setdefault(patient, {})
         changed = new
-        for assertion in said:
+        for assertion in stated:
             fact = facts.setdefault(assertion[0], Fact())
             if assertion in fact.ever:
                 continue
@@ -97,10 +97,10 @@ class Model:
                 fact.current = assertion
         return self.conclude(patient, new, changed)
 
-    def replace(self, patient: str, said: list[tuple]) -> bool:
+    def replace(self, patient: str, stated: list[tuple]) -> bool:
         facts = self.people[patient]
         changed = False
-        for given in said:
+        for given in stated:
             fact = facts.setdefault(given[0], Fact())
             assertion = given
             if given[0] == LINK and fact.ever:  # a document cannot say when it was issued
@@ -116,7 +116,7 @@ class Model:
             elif not known:
                 changed = True
         for number, fact in facts.items():
-            left_out = number not in {assertion[0] for assertion in said}
+            left_out = number not in {assertion[0] for assertion in stated}
             if left_out and is_shown(fact.current):
                 fact.current = None
                 changed = True
@@ -151,7 +151,7 @@ def analysed(snapshot: dict) -> dict[str, list[float]]:
         path = [record]
         while (following := survivor(path[-1])) != path[-1]:
             path.append(following)
-            if path.count(following) > 1:  # round in a circle: whoever is on it stays alone
+            if path.count(following) > 1:  # a circle: each record in it stays alone
                 return next(one for one in path if path.count(one) > 1)
         return path[-1]
 
@@ -176,26 +176,26 @@ class Ledger(RuleBasedStateMachine):
         self.study = begin_study(self.database, f"{type(self).__name__}-{self.made}")
         self.model = Model()
 
-    @rule(patient=PATIENTS, said=DOCUMENTS)
-    def post(self, patient, said):
-        self.submit([(patient, said)])
+    @rule(patient=PATIENTS, stated=DOCUMENTS)
+    def post(self, patient, stated):
+        self.submit([(patient, stated)])
 
-    @rule(said=st.lists(st.tuples(PATIENTS, DOCUMENTS), min_size=2, max_size=2, unique_by=lambda one: one[0]))
-    def post_several(self, said):
-        self.submit(said)
+    @rule(stated=st.lists(st.tuples(PATIENTS, DOCUMENTS), min_size=2, max_size=2, unique_by=lambda one: one[0]))
+    def post_several(self, stated):
+        self.submit(stated)
 
-    @rule(said=st.lists(st.tuples(PATIENTS, DOCUMENTS), min_size=2, max_size=4))
-    def stream(self, said):
+    @rule(stated=st.lists(st.tuples(PATIENTS, DOCUMENTS), min_size=2, max_size=4))
+    def stream(self, stated):
         with self.database.writing() as connection:
             done = submit_each(
                 connection,
                 self.study,
-                [history(written(*one)) for one in said],
+                [history(written(*one)) for one in stated],
                 format="native",
                 client=None,
                 received_at=now(),
             )
-        for (patient, assertions), outcome in zip(said, done, strict=True):
+        for (patient, assertions), outcome in zip(stated, done, strict=True):
             if patient in self.model.erased:
                 assert isinstance(outcome, Erased)
             else:
@@ -210,34 +210,34 @@ class Ledger(RuleBasedStateMachine):
         fact = AttributeFact(LINK, None, None, None, issued, status, json.dumps(survivor))
         self.submit([(patient, [link])], [History(patient, (fact,))])
 
-    def submit(self, said, histories=None):
+    def submit(self, stated, histories=None):
         try:
             with self.database.writing() as connection:
                 done = submit(
                     connection,
                     self.study,
-                    histories or [history(written(*one)) for one in said],
+                    histories or [history(written(*one)) for one in stated],
                     format="native",
                     client=None,
                     received_at=now(),
                 )
         except Erased:
-            assert any(patient in self.model.erased for patient, _ in said)
+            assert any(patient in self.model.erased for patient, _ in stated)
             return
         known = set(self.model.people)
         before = len(self.model.snapshots)
-        changed = [self.model.merge(patient, assertions) for patient, assertions in said]
+        changed = [self.model.merge(patient, assertions) for patient, assertions in stated]
         if any(changed):  # several patients, one revision
             del self.model.snapshots[before:-1]
-            self.model.first |= {patient: before for patient, _ in said if patient not in known}
+            self.model.first |= {patient: before for patient, _ in stated if patient not in known}
         assert [one.revision is not None for one in done.outcomes] == changed
         assert done.revision == (before if any(changed) else None)
 
-    @rule(patient=PATIENTS, said=DOCUMENTS, survivor=st.sampled_from([None, *NAMES]))
-    def replace(self, patient, said, survivor):
+    @rule(patient=PATIENTS, stated=DOCUMENTS, survivor=st.sampled_from([None, *NAMES]))
+    def replace(self, patient, stated, survivor):
         if survivor not in {None, patient}:
-            said = [*said, (LINK, None, None, "final", survivor)]
-        document = written(patient, said)
+            stated = [*stated, (LINK, None, None, "final", survivor)]
+        document = written(patient, stated)
         if patient in self.model.erased:
             with pytest.raises(Erased):
                 put(self.database, self.study, document)
@@ -245,14 +245,14 @@ class Ledger(RuleBasedStateMachine):
             with pytest.raises(PreconditionFailed):
                 put(self.database, self.study, document, '"no such"')
             assert put(self.database, self.study, document).status == "created"
-            self.model.merge(patient, said)
+            self.model.merge(patient, stated)
         else:
             with pytest.raises(PreconditionRequired):
                 put(self.database, self.study, document)
             with pytest.raises(PreconditionFailed):
                 put(self.database, self.study, document, '"another"')
             outcome = put(self.database, self.study, document, etag(self.database, self.study, patient))
-            assert (outcome.revision is not None) == self.model.replace(patient, said)
+            assert (outcome.revision is not None) == self.model.replace(patient, stated)
 
     @rule(patient=PATIENTS)
     def put_what_was_got(self, patient):
@@ -271,12 +271,12 @@ class Ledger(RuleBasedStateMachine):
             self.model.erase(patient)
             assert (erasure.first_revision, erasure.revision) == self.model.windows[-1]
 
-    @rule(patient=PATIENTS, said=DOCUMENTS)
-    def readmit(self, patient, said):
+    @rule(patient=PATIENTS, stated=DOCUMENTS)
+    def readmit(self, patient, stated):
         if patient in self.model.erased:
-            outcome = put(self.database, self.study, written(patient, said), readmit=True)
+            outcome = put(self.database, self.study, written(patient, stated), readmit=True)
             self.model.erased.discard(patient)
-            self.model.merge(patient, said)
+            self.model.merge(patient, stated)
             assert outcome.status == "created"
 
     @rule(data=st.data())

@@ -34,7 +34,7 @@ def read(database, study, revision=None):
     return columns(database, study, revisions(database, study)[-1].number if revision is None else revision)
 
 
-def told(cohort):
+def lab_values(cohort):
     """The values of each patient."""
     labs = cohort.labs
     return {one.id: labs.value[labs.patient == i].tolist() for i, one in enumerate(cohort.patients)}
@@ -50,7 +50,7 @@ def test_linked_records_are_one_person_with_the_facts_of_both(database, study):
     post(database, study, timeline("P2", ck("b", value=2), about={"sex": "male", "birth_year": 1953}))
     post(database, study, timeline("P2", about={"merged_into": "P1"}))
     cohort = read(database, study)
-    assert told(cohort) == {"P1": [1, 2]}
+    assert lab_values(cohort) == {"P1": [1, 2]}
     assert (cohort.patients[0].sex, cohort.patients[0].birth_year) == ("female", 1953)
     together = timeline("P1", ck("a", value=1), ck("b", value=2), about={"sex": "female", "birth_year": 1953})
     other = begin_study(database, f"{study}-one")
@@ -68,16 +68,16 @@ def test_every_kind_of_fact_counts_under_the_survivor(database, study):
 
 
 def test_records_that_are_never_stored_are_read_as_those_that_are(database, study):
-    said = [
+    documents = [
         timeline("P1", ck("a", value=1, version=1), ck("b", value=3), about={"sex": "female", "merged_into": "P9"}),
         timeline("P2", ck("a", value=2, version=2), ck("b", value=4), about={"birth_year": 1953, "merged_into": "P1"}),
         timeline("P3", ck("b", value=None, status="cancelled"), about={"merged_into": "P2"}),
         timeline("P4", ck("a", value=7), about={"merged_into": "P5"}),
         timeline("P5", ck("a", value=8), about={"merged_into": "P4"}),
     ]
-    post(database, study, *said)
-    unstored = Cohort.of_histories([history(one) for one in said])
-    assert told(unstored) == {"P1": [2], "P4": [7], "P5": [8]}
+    post(database, study, *documents)
+    unstored = Cohort.of_histories([history(one) for one in documents])
+    assert lab_values(unstored) == {"P1": [2], "P4": [7], "P5": [8]}
     assert (unstored.patients, unstored.digest) == (read(database, study).patients, read(database, study).digest)
 
 
@@ -87,7 +87,7 @@ def test_a_merge_that_is_undone_leaves_what_was_before_and_the_past_replays(data
     merge(database, study, "P2", "P1", FIRST + DAY, "entered-in-error")
     digests = [read(database, study, n).digest for n in (1, 2, 3)]
     assert digests[0] == digests[2] != digests[1]
-    assert [told(read(database, study, n)) for n in (1, 2, 3)] == [
+    assert [lab_values(read(database, study, n)) for n in (1, 2, 3)] == [
         {"P1": [1], "P2": [2]},
         {"P1": [1, 2]},
         {"P1": [1], "P2": [2]},
@@ -95,20 +95,20 @@ def test_a_merge_that_is_undone_leaves_what_was_before_and_the_past_replays(data
 
 
 def test_a_merge_and_its_undoing_may_arrive_in_any_order(database, study):
-    said = [("P1", FIRST, "final"), ("P1", FIRST + DAY, "entered-in-error"), ("P3", FIRST + 2 * DAY, "final")]
-    for n, order in enumerate(permutations(said)):
+    documents = [("P1", FIRST, "final"), ("P1", FIRST + DAY, "entered-in-error"), ("P3", FIRST + 2 * DAY, "final")]
+    for n, order in enumerate(permutations(documents)):
         name = begin_study(database, f"{study}-{n}")
         post(database, name, *[timeline(f"P{i}", ck(f"k{i}", value=i)) for i in (1, 2, 3)])
         for survivor, issued, status in order:
             merge(database, name, "P2", survivor, issued, status)
-        assert told(read(database, name)) == {"P1": [1], "P3": [2, 3]}
+        assert lab_values(read(database, name)) == {"P1": [1], "P3": [2, 3]}
 
 
 def test_a_fact_in_both_records_counts_once_and_the_greater_version_stands(database, study):
     post(database, study, timeline("P1", ck("a", value=1, version=1), ck("b", value=3, version=9)))
     post(database, study, timeline("P2", ck("a", value=2, version=2), ck("b", value=4, version=1)))
     post(database, study, timeline("P2", about={"merged_into": "P1"}))
-    assert told(read(database, study)) == {"P1": [2, 3]}
+    assert lab_values(read(database, study)) == {"P1": [2, 3]}
 
 
 def test_of_equal_versions_that_of_the_survivor_stands(database, study):
@@ -116,7 +116,7 @@ def test_of_equal_versions_that_of_the_survivor_stands(database, study):
         post(database, study, timeline(record, ck("a", value=value)))
     merge(database, study, "P2", "P1")
     merge(database, study, "P0", "P1")
-    assert told(read(database, study)) == {"P1": [3]}
+    assert lab_values(read(database, study)) == {"P1": [3]}
 
 
 def test_of_equal_versions_in_merged_records_that_of_the_first_identifier_stands(database, study):
@@ -125,21 +125,21 @@ def test_of_equal_versions_in_merged_records_that_of_the_first_identifier_stands
         post(database, study, timeline(record, ck("a", value=value), about={"weight_kg": 40 + value}))
         merge(database, study, record, "P1")
     cohort = read(database, study)
-    assert (told(cohort), cohort.patients[0].weight_kg) == ({"P1": [2]}, 42)
+    assert (lab_values(cohort), cohort.patients[0].weight_kg) == ({"P1": [2]}, 42)
 
 
 def test_a_withdrawal_in_one_record_withdraws_the_fact_in_the_other(database, study):
     post(database, study, timeline("P1", ck("a", value=1), ck("b", value=2)))
     post(database, study, timeline("P2", ck("a", value=None, status="entered-in-error"), ck("c", value=3)))
     merge(database, study, "P2", "P1")
-    assert told(read(database, study)) == {"P1": [2, 3]}
+    assert lab_values(read(database, study)) == {"P1": [2, 3]}
 
 
 def test_a_fact_that_a_put_left_out_of_one_record_still_stands_in_the_other(database, study):
     post(database, study, timeline("P1", ck("a", value=1, version=2)), timeline("P2", ck("a", value=2, version=1)))
     merge(database, study, "P2", "P1")
     put(database, study, timeline("P1"), "*")
-    assert told(read(database, study)) == {"P1": [2]}
+    assert lab_values(read(database, study)) == {"P1": [2]}
 
 
 def test_links_are_followed_through_records_that_were_merged_themselves(database, study):
@@ -147,33 +147,33 @@ def test_links_are_followed_through_records_that_were_merged_themselves(database
     merge(database, study, "P3", "P2")
     merge(database, study, "P2", "P1")
     merge(database, study, "P4", "P3")
-    assert told(read(database, study)) == {"P1": [1, 2, 3, 4]}
+    assert lab_values(read(database, study)) == {"P1": [1, 2, 3, 4]}
     merge(database, study, "P2", "P1", FIRST, "entered-in-error")
-    assert told(read(database, study)) == {"P1": [1], "P2": [2, 3, 4]}
+    assert lab_values(read(database, study)) == {"P1": [1], "P2": [2, 3, 4]}
 
 
 def test_links_round_in_a_circle_link_nobody(database, study):
     post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2, 3, 4)])
     for record, survivor in (("P1", "P2"), ("P2", "P3"), ("P3", "P1"), ("P4", "P2")):
         merge(database, study, record, survivor)
-    assert told(read(database, study)) == {"P1": [1], "P2": [2, 4], "P3": [3]}
+    assert lab_values(read(database, study)) == {"P1": [1], "P2": [2, 4], "P3": [3]}
     merge(database, study, "P4", "P4", FIRST)
-    assert told(read(database, study)) == {"P1": [1], "P2": [2], "P3": [3], "P4": [4]}
+    assert lab_values(read(database, study)) == {"P1": [1], "P2": [2], "P3": [3], "P4": [4]}
 
 
 def test_a_link_to_somebody_unknown_links_nobody_until_they_are_known(database, study):
     post(database, study, timeline("P2", ck("b", value=2), about={"merged_into": "P1"}))
     before = read(database, study)
-    assert told(before) == {"P2": [2]}
+    assert lab_values(before) == {"P2": [2]}
     post(database, study, timeline("P1", ck("a", value=1)))
-    assert told(read(database, study)) == {"P1": [1, 2]}
-    assert told(read(database, study, 1)) == {"P2": [2]}
+    assert lab_values(read(database, study)) == {"P1": [1, 2]}
+    assert lab_values(read(database, study, 1)) == {"P2": [2]}
 
 
 def test_a_record_in_another_study_is_nobody(database, study):
     post(database, begin_study(database, f"{study}-other"), timeline("P1", ck("a", value=1)))
     post(database, study, timeline("P2", ck("b", value=2), about={"merged_into": "P1"}))
-    assert told(read(database, study)) == {"P2": [2]}
+    assert lab_values(read(database, study)) == {"P2": [2]}
 
 
 def test_a_record_cannot_be_merged_into_itself_or_into_no_identifier():
@@ -199,20 +199,20 @@ def test_to_put_what_was_got_changes_nothing_and_to_put_it_without_the_link_undo
     assert put(database, study, document, etag(database, study, "P2")).revision is None
     del document["patient"]["merged_into"]
     assert put(database, study, document, etag(database, study, "P2")).counts.withdrawn == 1
-    assert told(read(database, study)) == {"P1": [1], "P2": [2]}
+    assert lab_values(read(database, study)) == {"P1": [1], "P2": [2]}
     assert merge(database, study, "P2", "P1", issued).status == "stale"
-    assert told(read(database, study)) == {"P1": [1], "P2": [2]}
+    assert lab_values(read(database, study)) == {"P1": [1], "P2": [2]}
 
 
 def test_what_is_put_stands_and_is_older_than_what_the_source_issues_later(database, study):
     post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2, 3)])
     merge(database, study, "P3", "P1", FIRST + DAY)
     put(database, study, timeline("P3", ck("k3", value=3), about={"merged_into": "P2"}), "*")
-    assert told(read(database, study)) == {"P1": [1], "P2": [2, 3]}
+    assert lab_values(read(database, study)) == {"P1": [1], "P2": [2, 3]}
     assert merge(database, study, "P3", "P1", FIRST).counts.late == 1
-    assert told(read(database, study)) == {"P1": [1], "P2": [2, 3]}
+    assert lab_values(read(database, study)) == {"P1": [1], "P2": [2, 3]}
     merge(database, study, "P3", "P1", FIRST + 2 * DAY)
-    assert told(read(database, study)) == {"P1": [1, 3], "P2": [2]}
+    assert lab_values(read(database, study)) == {"P1": [1, 3], "P2": [2]}
 
 
 def test_a_merge_that_its_source_took_back_can_be_put_again(database, study):
@@ -220,7 +220,7 @@ def test_a_merge_that_its_source_took_back_can_be_put_again(database, study):
     merge(database, study, "P2", "P1", FIRST)
     merge(database, study, "P2", "P1", FIRST + DAY, "entered-in-error")
     assert put(database, study, timeline("P2", about={"merged_into": "P1"}), "*").status == "changed"
-    assert list(told(read(database, study))) == ["P1"]
+    assert list(lab_values(read(database, study))) == ["P1"]
     assert merge(database, study, "P2", "P1", FIRST + DAY, "entered-in-error").status == "stale"
     assert put(database, study, got(database, study, "P2"), "*").revision is None
 
@@ -230,10 +230,10 @@ def test_a_person_into_whom_others_are_merged_is_not_erased_before_them(database
     merge(database, study, "P2", "P1")
     with pytest.raises(Conflict):
         forget(database, study, "P1")
-    assert told(read(database, study)) == {"P1": [1, 2]}
+    assert lab_values(read(database, study)) == {"P1": [1, 2]}
     forget(database, study, "P2")
     forget(database, study, "P1")
-    assert told(read(database, study)) == {}
+    assert lab_values(read(database, study)) == {}
     with database.reading() as connection:
         assert verify(connection, study).faults == ()
 
@@ -243,14 +243,14 @@ def test_once_a_merge_is_undone_the_person_may_be_erased(database, study):
     merge(database, study, "P2", "P1", FIRST)
     merge(database, study, "P2", "P1", FIRST + DAY, "entered-in-error")
     forget(database, study, "P1")
-    assert told(read(database, study)) == {"P2": [2]}
+    assert lab_values(read(database, study)) == {"P2": [2]}
 
 
 def test_a_link_to_a_person_who_has_been_erased_links_nobody(database, study):
     post(database, study, timeline("P1", ck("a", value=1)), timeline("P2", ck("b", value=2)))
     forget(database, study, "P1")
     merge(database, study, "P2", "P1")
-    assert told(read(database, study)) == {"P2": [2]}
+    assert lab_values(read(database, study)) == {"P2": [2]}
     with pytest.raises(Erased):
         got(database, study, "P1")
 
@@ -265,7 +265,7 @@ def test_a_link_in_another_study_keeps_nobody_from_being_erased(database, study)
 def test_more_merged_records_than_one_statement_takes_are_read(database, study):
     post(database, study, timeline("P"), *[timeline(f"P{n:04d}", ck(f"k{n}", value=n + 1)) for n in range(700)])
     post(database, study, *[timeline(f"P{n:04d}", about={"merged_into": "P"}) for n in range(700)])
-    assert told(read(database, study)) == {"P": [n + 1 for n in range(700)]}
+    assert lab_values(read(database, study)) == {"P": [n + 1 for n in range(700)]}
 
 
 NAMES = st.sampled_from("abcdefgh")

@@ -1,4 +1,4 @@
-"""The migrations make exactly the tables that the code was written against, and take them away again."""
+"""The migrations make exactly the tables that the code declares, and remove them again."""
 
 import os
 import re
@@ -28,7 +28,7 @@ POSTGRESQL = [
 
 
 def schema(url):
-    """Everything that the database knows of its tables, without Alembic's own."""
+    """The schema of the database, without the table of Alembic."""
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         queries = [SQLITE] if engine.dialect.name == "sqlite" else POSTGRESQL
@@ -65,7 +65,7 @@ def test_up_down_and_up_again_is_up(database_url):
 
 
 def test_a_migration_is_applied_whole_or_not_at_all(database_url):
-    """The last table of the migration is in the way."""
+    """The last table of the migration exists already."""
     engine = create_engine(database_url, poolclass=NullPool)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE adverse_events (x INTEGER)"))

@@ -1,4 +1,4 @@
-"""PUT: what a timeline consists of from now on."""
+"""PUT: a timeline replaces the stored one."""
 
 from datetime import date
 

@@ -67,7 +67,7 @@ def test_a_fact_is_found_by_its_identifier_as_it_stands(database, study, k1):
         assert resources.standing(connection, study_key(connection, study), patients, [key]) == {key: found}
 
 
-def test_every_version_is_told_newest_first_with_those_that_came_late(database, study, k1):
+def test_every_version_is_listed_newest_first_with_the_late_ones(database, study, k1):
     assert versions(history(database, study, k1)) == [("3", 9999, True), ("2", 1102, False), ("1", 1101, False)]
     received = [each.received_at for each in history(database, study, k1)]
     assert received == sorted(received, reverse=True)
@@ -77,9 +77,9 @@ def test_every_version_is_told_newest_first_with_those_that_came_late(database, 
 def test_several_versions_of_one_revision_have_names_of_their_own(database, study):
     post(database, study, timeline("P01", ck(value=1, version=1), ck(value=2, version=2), ck(value=3, version=3)))
     [found] = searched(database, study)
-    told = history(database, study, found.id)
-    assert len({each.version for each in told}) == 3
-    assert [each.fact.value for each in told if not each.late] == [3]
+    known = history(database, study, found.id)
+    assert len({each.version for each in known}) == 3
+    assert [each.fact.value for each in known if not each.late] == [3]
     assert find(database, study, found.id).fact.value == 3
 
 
@@ -116,14 +116,14 @@ def test_a_patient_has_a_version_for_each_change_of_an_attribute(database, study
     post(database, study, timeline("P01", about={"sex": "female"}))
     post(database, study, timeline("P01", ck()))
     post(database, study, timeline("P01", about={"sex": "male", "birth_year": 1953}))
-    told = history(database, study, "P01", "Patient")
-    assert [(each.version, {fact.identity: fact.value for fact in each.attributes}) for each in told] == [
+    known = history(database, study, "P01", "Patient")
+    assert [(each.version, {fact.identity: fact.value for fact in each.attributes}) for each in known] == [
         ("3", {"sex": '"male"', "birth_year": "1953"}),
         ("1", {"sex": '"female"'}),
     ]
-    assert find(database, study, "P01", "Patient") == told[0]
-    assert searched(database, study, resource="Patient") == told[:1]
-    assert searched(database, study, revision=2, resource="Patient") == told[1:]
+    assert find(database, study, "P01", "Patient") == known[0]
+    assert searched(database, study, resource="Patient") == known[:1]
+    assert searched(database, study, revision=2, resource="Patient") == known[1:]
 
 
 def test_what_nobody_stored_is_not_found(database, study, k1):
@@ -174,7 +174,7 @@ def clinic(database, study) -> str:
     return study
 
 
-def test_a_search_goes_by_kind_then_patient(database, clinic):
+def test_a_search_is_ordered_by_kind_then_patient(database, clinic):
     found = searched(database, clinic)
     assert [each.kind for each in found] == ["labs"] * 5 + ["assessments"]
     assert [each.patient for each in found] == ["P01", "P02", "P02", "P02", "P02", "P01"]
@@ -271,7 +271,7 @@ def test_a_search_at_a_revision_sees_what_stood_then(database, study):
     ids=["all", "patients", "people", "codes", "ids"],
 )
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_a_walk_sees_each_fact_once_whatever_is_posted_meanwhile(database, clinic, criteria, size):
+def test_pages_show_each_fact_once_whatever_is_posted_meanwhile(database, clinic, criteria, size):
     whole = searched(database, clinic, revision=1, **{k: v for k, v in criteria.items() if v is not None})
     if criteria.get("ids", ()) is None:
         criteria = {"ids": tuple(each.id for each in whole)}
@@ -285,7 +285,7 @@ def test_a_walk_sees_each_fact_once_whatever_is_posted_meanwhile(database, clini
     assert seen == whole
 
 
-def test_a_walk_by_a_fact_that_is_not_there_finds_nothing(database, clinic):
+def test_a_page_after_an_unknown_fact_is_empty(database, clinic):
     assert searched(database, clinic, after=logical_id(1, "labs", "x")) == []
     assert searched(database, clinic, after="nonsense") == []
 
@@ -305,14 +305,14 @@ def test_a_search_for_patients_reads_no_other_patient(tmp_path):
     plans: dict[str, str] = {}
     with database.reading() as connection:
         connection.execute(text("SELECT 1"))
-        question = resource_search._question(connection, study, Criteria("Observation", codes=("CK",)), 9)
+        prepared = resource_search._begin(connection, study, Criteria("Observation", codes=("CK",)), 9)
         for scope in ("exact", "patient", "study"):
-            statement = resource_search._statement(question, "labs", scope, resource_search._columns("labs"))
-            written, places, fixed = statement._on(connection.dialect)
+            query = resource_search._query(prepared, "labs", scope, resource_search._columns("labs"))
+            written, places, fixed = query._on(connection.dialect)
             values = [(1, "", 10, *fixed)[place] for place in places or ()]
             rows = connection.connection.cursor().execute("EXPLAIN QUERY PLAN " + written, values).fetchall()
             plans[scope] = "\n".join(row[3] for row in rows)
-            assert isinstance(statement, Query)
+            assert isinstance(query, Query)
     database.dispose()
     assert "SCAN" not in "".join(plans.values()), plans
     assert "TEMP B-TREE" not in plans["study"] + plans["patient"] + plans["exact"], plans

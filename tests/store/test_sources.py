@@ -1,4 +1,4 @@
-"""Each row that analyses read is found again as a fact of a timeline."""
+"""Each row that analyses read is found as a fact of a timeline."""
 
 import itertools
 import json
@@ -34,7 +34,7 @@ def read(database, study, revision=None):
 
 
 def check(database, study, revision=None):
-    """Every row's address leads to one fact with the row's content, and no two rows to the same; all addresses."""
+    """The address of each row leads to one fact with the same content, and to a different fact for each row."""
     cohort, found, documents = read(database, study, revision)
     persons = dict(zip([row.id for row in cohort.patients], found.records, strict=True))
     people = [row.id for row in cohort.patients]
@@ -48,19 +48,19 @@ def check(database, study, revision=None):
             day = int((table.start_day if kind == "medications" else table.day)[i])
             if not cohort.zoned:
                 assert when is None if day == NO_TIME else when[:10] == day_text(day)
-            told = {
+            row = {
                 "labs": lambda i=i: (LAB_CODES[cohort.labs.code[i]], cohort.labs.lab[i]),
                 "assessments": lambda i=i: (ASSESSMENT_CODES[cohort.assessments.code[i]], cohort.assessments.score[i]),
                 "infusions": lambda i=i: (cohort.infusions.product[i], cohort.infusions.unit[i]),
                 "medications": lambda i=i: (cohort.medications.drug[i], cohort.medications.dose[i]),
                 "events": lambda i=i: (cohort.events.term[i], cohort.events.severity[i]),
             }[kind]()
-            said = {
+            names = {
                 "labs": ("code", "lab"), "assessments": ("code", "score"), "infusions": ("product", "unit"),
                 "medications": ("drug", "dose"),
                 "events": ("term", "severity"),
             }[kind]  # fmt: skip
-            assert told == tuple(fact.get(name) for name in said)
+            assert row == tuple(fact.get(name) for name in names)
     return {kind: getattr(found, kind).tolist() for kind in KINDS}
 
 
@@ -134,12 +134,12 @@ def test_merged_records_name_the_record_that_each_fact_was_sent_for(database, st
         "P2/labs/LDH/at:2005-03-23/A",
     ]
     assert found["infusions"] == ["P2/infusions/at:2005-04-11/IVIG"]
-    _, told, _ = read(database, study)
-    assert told.records == (("P1", "P2"),)
+    _, found, _ = read(database, study)
+    assert found.records == (("P1", "P2"),)
 
 
 def test_a_fact_that_another_record_withdraws_or_corrects_is_not_named(database, study):
-    """Content alone would not tell which of two equal results the other record withdraws."""
+    """Content alone does not show which of two equal results the other record withdraws."""
     equal = [ck("a", value=4), ck("b", value=4)]
     post(database, study, timeline("P1", *equal), timeline("P2", about={"merged_into": "P1"}))
     post(database, study, timeline("P2", ck("a", value=None, status="cancelled")))

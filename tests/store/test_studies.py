@@ -1,4 +1,4 @@
-"""A study, what it says of itself, and the protocol it is run by, at every revision."""
+"""A study, what is declared of it, and its protocol, at every revision."""
 
 import threading
 
@@ -53,12 +53,12 @@ def test_what_a_study_said_of_itself_can_be_read_as_of_every_revision(database, 
     post(database, study, timeline("P1"))
     assert declare(database, study, RELATIVE_20) == StudyOutcome("changed", 4)
     assert declare(database, study, RELATIVE_20) == StudyOutcome("unchanged", None)
-    told = [read(database, study, n) for n in range(5)]
-    assert [one.name for one in told] == ["A trial", "Renamed", "Renamed", "Renamed", "Renamed"]
-    assert [one.time_zone for one in told] == [None, None, "Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo"]
-    assert [one.protocol.id for one in told] == ["seed-2008"] * 4 + ["relative-20"]
-    assert [one.patients for one in told] == [0, 0, 0, 1, 1]
-    assert read(database, study) == told[4]
+    states = [read(database, study, n) for n in range(5)]
+    assert [state.name for state in states] == ["A trial", "Renamed", "Renamed", "Renamed", "Renamed"]
+    assert [state.time_zone for state in states] == [None, None, "Asia/Tokyo", "Asia/Tokyo", "Asia/Tokyo"]
+    assert [state.protocol.id for state in states] == ["seed-2008"] * 4 + ["relative-20"]
+    assert [state.patients for state in states] == [0, 0, 0, 1, 1]
+    assert read(database, study) == states[4]
 
 
 def test_a_protocol_may_return_to_an_earlier_one(database, study):

@@ -35,8 +35,8 @@ def test_a_document_gives_values_units_limits_and_times_as_they_were_sent(databa
 def test_whole_numbers_are_written_as_they_were_sent(database, study):
     post(database, study, FULL)
     document = got(database, study, "P01")
-    told = [document["patient"]["weight_kg"], document["labs"][0]["value"], document["assessments"][0]["score"]]
-    assert [(value, type(value)) for value in told] == [(49, int), (1101, int), (62, int)]
+    numbers = [document["patient"]["weight_kg"], document["labs"][0]["value"], document["assessments"][0]["score"]]
+    assert [(value, type(value)) for value in numbers] == [(49, int), (1101, int), (62, int)]
 
 
 def test_sections_are_in_order_of_time_whatever_the_order_of_arrival(database, study):
@@ -83,7 +83,7 @@ def test_patients_are_listed_by_code_point_in_pages_of_one_revision(database, st
     assert listed(database, study, 0) == []
 
 
-def test_a_list_tells_attributes_and_counts_as_they_stood(database, study):
+def test_a_list_has_attributes_and_counts_as_they_stood(database, study):
     post(database, study, FULL)
     post(database, study, timeline("P02", ck()))
     post(database, study, timeline("P02", ck(value=None, status="entered-in-error"), about={"sex": "male"}))
@@ -121,10 +121,10 @@ def test_more_patients_than_one_statement_takes_are_listed(database, study):
 
 
 def test_the_columns_are_those_of_the_histories_that_were_posted(database, study):
-    said = [FULL, timeline("P02", ck(), ck("k2", value=None, status="cancelled")), timeline("P03")]
-    for one in said:
-        post(database, study, one)
-    stored, sent = columns(database, study, 3), Cohort.of_histories([history(one) for one in said])
+    documents = [FULL, timeline("P02", ck(), ck("k2", value=None, status="cancelled")), timeline("P03")]
+    for written in documents:
+        post(database, study, written)
+    stored, sent = columns(database, study, 3), Cohort.of_histories([history(written) for written in documents])
     assert stored.digest == sent.digest
     assert stored.patients == sent.patients
     assert len(stored.labs) == 4
