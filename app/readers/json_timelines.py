@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import jiter
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -58,8 +59,13 @@ _RESTS_ON: dict[FaultCode, frozenset[str]] = {
     FaultCode.REVERSED_PERIOD: frozenset({"start"}),
     FaultCode.DOSE_WITHOUT_UNIT: frozenset({"dose"}),
     FaultCode.LENGTH_MISMATCH: frozenset({"times"}),
+    FaultCode.CONTRADICTION: frozenset({"id"}),
 }
-"""The fields beside its own on which a fault of meaning rests; one that is not here rests on its own field alone."""
+"""The fields, in addition to its own, on which a fault of meaning depends; a fault that is not here depends on its own
+field alone.
+"""
+_VALUES: dict[Any, Any] = {str: "2000-01-01", float: 1.0}
+"""A value for a required field of each type: this text is also an identifier, a label and a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +213,19 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator
 
 
 def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterator[Fault]:  # noqa: ANN401
-    """The faults that only the reading of a timeline shows, in spite of those of its structure.
+    """The faults that need more than one field or the calendar, in a timeline whose structure has faults too.
 
-    Parts with a fault of structure are mended with documented examples, so that everything else can be read. Of what is
-    then found in a mended part, only that is told which the mending has nothing to do with.
+    Fields with a fault of structure are left out. A required one gets a value of its type, so that all other fields can
+    be read. A fault that may come from such a gap is not reported.
     """
-    mended: dict[Path, set[Path]] = {}
-    for each in found:
-        part = _part(each.path)
-        inside = mended.setdefault(part, set())
-        if each.code is not FaultCode.UNKNOWN_FIELD:
-            inside.add(each.path[len(part) :])
+    gaps: dict[Path, set[Path]] = {}
+    for known in found:
+        part = _part(known.path)
+        inside = gaps.setdefault(part, set())
+        if known.code is not FaultCode.UNKNOWN_FIELD:
+            inside.add(known.path[len(part) :])
     try:
-        timeline = Timeline.model_validate_json(json.dumps(_mended_document(document, mended)))
+        timeline = Timeline.model_validate_json(json.dumps(_readable_document(document, gaps)))
     except ValidationError:  # there are more faults than were looked for
         return
     reading = Reading(latest)
@@ -228,19 +234,19 @@ def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterato
         path: Path = tuple(int(step) if step.isdecimal() else step for step in fault.pointer.split("/")[1:])
         part = _part(path)
         if fault.code is FaultCode.CONFLICTING_DUPLICATE:
-            told = _shelf(part) not in map(_shelf, mended)  # the other of the two may be an example
+            certain = _section(part) not in map(_section, gaps)  # the other fact may have a gap
         else:
-            told = not _in_doubt(path[len(part) :], fault.code, mended.get(part, ()))
-        if told:
+            certain = not _in_doubt(path[len(part) :], fault.code, gaps.get(part, ()))
+        if certain:
             yield fault
 
 
-def _in_doubt(place: Path, code: FaultCode, mended: Iterable[Path]) -> bool:
-    """Whether a fault inside a part may come of the mending."""
+def _in_doubt(place: Path, code: FaultCode, gaps: Iterable[Path]) -> bool:
+    """Whether a fault inside a part may come from a gap in this part."""
     rests_on = _RESTS_ON.get(code, frozenset())
-    if code is FaultCode.LENGTH_MISMATCH:  # an element in another's place leaves the length as it was
-        mended = [other for other in mended if len(other) < 2]
-    return any(place[: len(other)] == other or other[0] in rests_on for other in mended)
+    if code is FaultCode.LENGTH_MISMATCH:  # a list keeps its length when one of its elements is replaced
+        gaps = [gap for gap in gaps if len(gap) < 2]
+    return any(place[: len(gap)] == gap or gap[0] in rests_on for gap in gaps)
 
 
 def _part(path: Path) -> Path:
@@ -248,38 +254,64 @@ def _part(path: Path) -> Path:
     return path[:1] if path[:1] in {("patient",), ("ended",)} else path[:2]
 
 
-def _shelf(part: Path) -> str | int | None:
-    """Where the facts of a part go, for results come from two lists."""
+def _section(part: Path) -> str | int | None:
+    """The section that the facts of a part belong to; laboratory results come from two lists."""
     return "labs" if part[:1] == ("lab_series",) else next(iter(part), None)
 
 
-def _mended_document(document: Any, mended: dict[Path, set[Path]]) -> dict[str, Any]:  # noqa: ANN401
-    whole: dict[str, Any] = {}
+def _readable_document(document: Any, gaps: dict[Path, set[Path]]) -> dict[str, Any]:  # noqa: ANN401
+    """The document without its faults of structure."""
+    readable: dict[str, Any] = {}
     if not isinstance(document, dict):
         document = {}
     for name, model in _PARTS.items():
         part = document.get(name)
         if part is not None or name == "patient":
-            whole[name] = _mended_part(part, model, mended[(name,)]) if (name,) in mended else part
+            readable[name] = _readable_part(part, model, gaps[(name,)]) if (name,) in gaps else part
     for name, model in _ITEMS.items():
         items = document.get(name)
         if isinstance(items, list):
-            whole[name] = [
-                _mended_part(item, model, mended[name, i]) if (name, i) in mended else item
+            readable[name] = [
+                _readable_part(item, model, gaps[name, i]) if (name, i) in gaps else item
                 for i, item in enumerate(items)
             ]
-    return whole
+    return readable
 
 
-def _mended_part(part: object, model: type[BaseModel], mended: set[Path]) -> dict[str, Any]:
-    """A part without its faulty and its unknown fields; required ones and elements are replaced by their examples."""
-    examples = {name: (field.examples or [None])[0] for name, field in model.model_fields.items()}
-    kept = {name: value for name, value in part.items() if name in examples} if isinstance(part, dict) else {}
-    for field, *index in mended - {()}:
+def _readable_part(part: object, model: type[BaseModel], gaps: set[Path]) -> dict[str, Any]:
+    """A part without its faulty and its unknown fields; required fields and elements get a value of their type."""
+    fields = model.model_fields
+    kept = {name: value for name, value in part.items() if name in fields} if isinstance(part, dict) else {}
+    for field, *index in gaps - {()}:
         name = str(field)
         if index and isinstance(kept.get(name), list):
             kept[name] = [*kept[name]]
-            kept[name][index[0]] = examples[name][0]
+            kept[name][index[0]] = _value_of(_element_type(fields[name].annotation))
         else:
             kept.pop(name, None)
-    return {name: examples[name] for name, field in model.model_fields.items() if field.is_required()} | kept
+    return {name: _value_of(field.annotation) for name, field in fields.items() if field.is_required()} | kept
+
+
+def _value_of(annotation: Any) -> Any:  # noqa: ANN401
+    """A value that a field of this type accepts: `None` where it may be null."""
+    kind, *members = _types(annotation)
+    if NoneType in (kind, *members):
+        return None
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
+    if get_origin(kind) is tuple:
+        return []
+    return _VALUES[kind]
+
+
+def _element_type(annotation: Any) -> Any:  # noqa: ANN401
+    return next(get_args(kind)[0] for kind in _types(annotation) if get_origin(kind) is tuple)
+
+
+def _types(annotation: Any) -> list[Any]:  # noqa: ANN401
+    """The members of a union, or the type itself, without their constraints."""
+    if get_origin(annotation) is Annotated:
+        return _types(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        return [kind for member in get_args(annotation) for kind in _types(member)]
+    return [annotation]
