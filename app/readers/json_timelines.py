@@ -1,4 +1,4 @@
-"""Our own JSON: bytes become histories, or every fault of the document is named together."""
+"""Reads our own JSON: the result is a history, or a refusal with all faults of the document."""
 
 import json
 import re
@@ -30,11 +30,11 @@ from app.timeline.normalize import MOST_FAULTS, SECTIONS, History, Reading, norm
 __all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
 
 MOST_FACTS = 100_000
-"""Facts of one patient in one document; who has more sends them in parts."""
+"""Greatest number of facts in one document; a client sends more in parts."""
 MOST_ITEMS = 50_000
-"""Timelines in one body."""
+"""Greatest number of timelines in one body."""
 MOST_BYTES = 1_000_000
-"""Bytes of a document without timelines; the greatest protocol anybody writes has some ten thousand."""
+"""Greatest size in bytes of a document without timelines; a large protocol has about ten thousand."""
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyPart = TypeVar("AnyPart")
@@ -70,7 +70,7 @@ _VALUES: dict[Any, Any] = {str: "2000-01-01", float: 1.0}
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One timeline of many: its place among them from 0, and its history or why it has none."""
+    """One timeline of many: its index from 0, and either its history or its refusal."""
 
     index: int
     history: History | None
@@ -78,14 +78,14 @@ class Item:
 
     @property
     def subject(self) -> str | None:
-        """The patient; `None` where the item could not be read."""
+        """The patient; `None` if the item could not be read."""
         return None if self.history is None else self.history.patient
 
 
 def read_timeline(body: bytes, latest: int) -> History:
-    """One timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
+    """The history of one timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
 
-    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with every fault of the document.
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with all faults of the document.
     """
     try:
         first_pass(body)
@@ -95,7 +95,7 @@ def read_timeline(body: bytes, latest: int) -> History:
 
 
 def read_array(body: bytes, latest: int) -> list[Item]:
-    """The timelines of a JSON array. A bad one harms no other, but what is no JSON is refused as a whole."""
+    """The timelines of a JSON array, each read or refused by itself. A body that is not JSON is refused as a whole."""
     document = check_syntax(body)
     if not isinstance(document, list):
         raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE)])
@@ -112,24 +112,26 @@ def read_array(body: bytes, latest: int) -> list[Item]:
 
 
 def read_ndjson(body: bytes, latest: int) -> list[Item]:
-    """The timelines of a text with one on each line; blank lines do not count. A bad line harms no other."""
+    """The timelines of a text with one on each line, each read or refused by itself. Blank lines do not count."""
     _check_count(body.count(b"\n"))
     lines = [line for line in body.split(b"\n") if line.strip()]
     return [_item(i, read_timeline, line, latest) for i, line in enumerate(lines)]
 
 
 def read_item(index: int, text: bytes | None, latest: int) -> Item:
-    """One timeline of a stream of lines; a line without its text was too long to be kept."""
+    """One timeline of a stream. `text` is `None` if the line was too long."""
     if text is None:
         return Item(index, None, TooLarge("The line is longer than a body may be."))
     return _item(index, read_timeline, text, latest)
 
 
 def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) -> AnyModel:
-    """Any other JSON document, read as strictly; only one that brings `timelines` may be large.
+    """Any other JSON document, read with the same strictness. Only a document with `timelines` may be large.
 
-    With `latest`, the refusal of a document with `timelines` in it names the faults of those as `read_timeline` would;
-    where nothing else is wrong they are left to whoever reads the timelines.
+    With `latest`, a refusal also has those faults of the `timelines` that `read_timeline` finds. If the structure of
+    the document has no fault, the caller finds them when it reads the timelines.
+
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with all faults of the document.
     """
     if "timelines" not in model.model_fields and len(body) > MOST_BYTES:
         raise TooLarge(f"This document may have {MOST_BYTES} bytes.")
@@ -141,7 +143,7 @@ def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) ->
 
 
 def together(items: Iterable[Item]) -> ServiceError | None:
-    """The refusal of all items if any is refused, every pointer beginning with the index of its item."""
+    """The common refusal of all items if any is refused; each pointer begins with the index of its item."""
     refused = [item for item in items if item.error is not None]
     if not refused:
         return None
@@ -176,12 +178,12 @@ def _check_count(items: int) -> None:
 
 
 def _elements(body: bytes) -> Iterator[bytes]:
-    """The elements of a JSON array as they were written."""
+    """The elements of a JSON array, each as it was written."""
     text, scan = body.decode(), json.JSONDecoder().raw_decode
     at = text.index("[") + 1
-    while (found := _NEXT.match(text, at)) is not None:
-        _, at = scan(text, found.end())
-        yield text[found.end() : at].encode()
+    while (gap := _NEXT.match(text, at)) is not None:
+        _, at = scan(text, gap.end())
+        yield text[gap.end() : at].encode()
 
 
 def _refused(faults: Iterable[Fault]) -> InvalidDocument:
@@ -194,19 +196,19 @@ def _refused(faults: Iterable[Fault]) -> InvalidDocument:
 
 
 def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator[Fault]:
-    """Every fault of a document that is known to have some, up to as many as are listed."""
+    """The faults of a document that has some, up to the greatest number that is listed."""
     yield from value_faults(body, known_names(model))
     document = jiter.from_json(body)
     found = list(islice(structure(document, model), MOST_FAULTS))
-    yield from (each.fault() for each in found)
+    yield from (fault.fault() for fault in found)
     if latest is None:
         return
     if model is Timeline:
         yield from _meaning(document, found, latest)
     elif isinstance(document, dict) and isinstance(document.get("timelines"), list):
         below: dict[Path, list[FoundFault]] = {}
-        for each in found:
-            below.setdefault(each.path[:2], []).append(each._replace(path=each.path[2:]))
+        for known in found:
+            below.setdefault(known.path[:2], []).append(known._replace(path=known.path[2:]))
         for i, part in enumerate(document["timelines"]):
             for fault in _meaning(part, below.get(("timelines", i), ()), latest):
                 yield Fault(pointer("timelines", i) + fault.pointer, fault.code, fault.detail)
@@ -226,7 +228,7 @@ def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterato
             inside.add(known.path[len(part) :])
     try:
         timeline = Timeline.model_validate_json(json.dumps(_readable_document(document, gaps)))
-    except ValidationError:  # there are more faults than were looked for
+    except ValidationError:  # it has more faults than `found`, which is limited
         return
     reading = Reading(latest)
     reading.history(timeline)
