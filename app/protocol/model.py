@@ -318,12 +318,12 @@ class Protocol(Part):
             if not 1 <= rule.days[0] <= rule.days[1]:
                 yield "days must be an ascending pair after day 0."
         elif rule.week <= 0:
-            yield "the week of a response must be after treatment."
+            yield "a response is judged at a week after treatment."
         if rule.measure == "CK" or not self._has_scale(rule.measure):
             return
         scale = self.scale(rule.measure)
         if isinstance(rule, PointsAboveBaseline) and rule.points > scale.maximum - scale.minimum:
-            yield "points are more than the range of the scale."
+            yield "points exceed the range of the scale."
         if isinstance(rule, PercentAboveBaseline) and scale.minimum < 0:
             yield "a percentage of a baseline that may be negative has no meaning."
         if isinstance(rule, PercentAboveBaseline) and scale.better == "lower" and rule.percent > 100:

@@ -231,7 +231,7 @@ def grid_objections(grid: SpecificationGrid, weeks: Collection[int], scales: Map
         for j, window in enumerate(own.windows):
             yield from (f"{where}.windows.{j}: {says}" for says in _of_window(window, weeks))
         if own.measure != "CK" and "geometric_mean_before_dose" in own.baselines:
-            yield f"{where}.baselines: a geometric mean is only for CK, because a score may be 0."
+            yield f"{where}.baselines: a geometric mean is for CK; a score may be 0."
         if own.measure != "CK" and scale is None:
             yield f"{where}: this measure needs its scale and direction in scales."
 
@@ -248,7 +248,7 @@ def _of_criterion(criterion: Criterion, measure: Measure, scale: Scale | None) -
         return
     width = scale.maximum - scale.minimum
     if isinstance(criterion, PointsBetter) and criterion.points > width:
-        yield "points are more than the range of the scale."
+        yield "points exceed the range of the scale."
     if isinstance(criterion, PercentBetter) and scale.minimum < 0:
         yield "a percentage of a baseline that may be negative has no meaning."
     if isinstance(criterion, PercentBetter) and scale.better == "lower" and criterion.percent > 100:
@@ -262,6 +262,6 @@ def _of_window(window: DaysWindow | VisitWindow, weeks: Collection[int]) -> Iter
         if not 1 <= window.days[0] <= window.days[1]:
             yield "days must be an ascending pair after day 0."
     elif window.week <= 0:
-        yield "the week of a response must be after treatment."
+        yield "a response is judged at a week after treatment."
     elif window.week not in weeks:
         yield "this week is not among visits.weeks."

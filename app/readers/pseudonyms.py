@@ -68,13 +68,13 @@ class Pseudonyms:
         authority, value = next(iter(chosen))
         if self._hash is None:
             return self._kept(value)
-        return "s-" + self._hash.of("patient", "" if self._authorities else authority or "", value)
+        return "s-" + self._hash.digest("patient", "" if self._authorities else authority or "", value)
 
     def number(self, source: str | None, value: str) -> str | FaultCode:
         """The number of a fact as it is stored, or the code of its fault."""
         if not value.strip():
             return FaultCode.BAD_IDENTIFIER
-        return self._kept(value) if self._hash is None else self._hash.of("number", source or "", value)
+        return self._kept(value) if self._hash is None else self._hash.digest("number", source or "", value)
 
     def may_be_kept(self, number: str) -> bool:
         """Whether a number may be a result of `number`."""
@@ -82,7 +82,7 @@ class Pseudonyms:
 
     def alias(self, kind: str, value: str) -> str:
         """An identifier that a client gave a resource, as it is stored to find the resource."""
-        return value if self._hash is None else self._hash.of(kind, "", value)
+        return value if self._hash is None else self._hash.digest(kind, "", value)
 
     def _may_be_ours(self, subject: str) -> bool:
         """Whether this may be a result of `patient`: a number is not kept, even if it is sent as ours."""
@@ -100,7 +100,7 @@ class _KeyedHash:
     def __init__(self, key: bytes) -> None:
         self._keyed = hmac.new(key, digestmod=sha256)
 
-    def of(self, purpose: str, source: str, value: str) -> str:
+    def digest(self, purpose: str, source: str, value: str) -> str:
         """The first 128 bits of the hash of three texts, in hexadecimal digits."""
         # Each part follows its length, so that different lists of parts give different texts.
         text = f"{len(purpose)}:{purpose}{len(source)}:{source}{len(value)}:{value}"

@@ -57,7 +57,7 @@ _LIKE_THE_OTHER = re.compile(r"-?\d+[.,](?!\d{3}$)\d+", re.ASCII)
 """A number in the other dialect. `1,234` does not count, because its comma may be a thousands separator."""
 _COMPUTED = re.compile(r"\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+", re.IGNORECASE)
 _ERROR = re.compile(r"#(?!\d).*")
-_NOBODY = frozenset({"na", "n.a.", "n/a", "nan", "nil", "none", "null", "unknown"})
+_UNKNOWN = frozenset({"na", "n.a.", "n/a", "nan", "nil", "none", "null", "unknown"})
 """Words that databases and people write instead of a missing number."""
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:(?:\.0{1,9})|(\.\d{1,9}))?(Z|[+-]\d{2}:\d{2})?)?", re.ASCII
@@ -110,8 +110,8 @@ class ResultTable:
     columns: Sequence[str]
     rows: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
-    _of: dict[str | None, list[Row]] = field(default_factory=dict)
-    _stray: list[Fault] = field(default_factory=list)
+    _rows: dict[str | None, list[Row]] = field(default_factory=dict)
+    _faults: list[Fault] = field(default_factory=list)
     _subjects: dict[str | None, str | Trouble] = field(default_factory=dict)
 
     def take(self, row: Row) -> None:
@@ -123,26 +123,26 @@ class ResultTable:
         if self.rows > MOST_ROWS:
             raise TooLarge(f"A table may hold {MOST_ROWS} rows.")
         if len(row.cells) != len(self.columns):
-            self._lose(Fault(f"/{row.line}", FaultCode.RAGGED_ROW))
+            self._add_fault(Fault(f"/{row.line}", FaultCode.RAGGED_ROW))
             return
         given = self._given(row)
-        why = self._left_alone(given)
-        if why is not None:
-            self.skipped[why] += 1
+        reason = self._skip_reason(given)
+        if reason is not None:
+            self.skipped[reason] += 1
             return
         subject = self._subject(given.get("patient"))
         if isinstance(subject, Trouble):
-            self._lose(Fault(f"/{row.line}/patient", *subject))
+            self._add_fault(Fault(f"/{row.line}/patient", *subject))
             return
-        self._of.setdefault(subject, []).append(row)
-        if len(self._of) > MOST_ITEMS:
+        self._rows.setdefault(subject, []).append(row)
+        if len(self._rows) > MOST_ITEMS:
             raise TooLarge(f"A table may hold {MOST_ITEMS} patients.")
 
     def read(self) -> Iterator[PatientResults]:
         """The results of each patient, one after the other. A row with a fault refuses all rows of its patient."""
-        for subject, rows in self._of.items():
+        for subject, rows in self._rows.items():
             if subject is None:
-                yield PatientResults(None, None, InvalidDocument(faults=self._stray))
+                yield PatientResults(None, None, InvalidDocument(faults=self._faults))
             elif len(rows) > MOST_FACTS:
                 yield PatientResults(subject, None, TooLarge(f"A patient may have {MOST_FACTS} rows in one table."))
             else:
@@ -183,8 +183,8 @@ class ResultTable:
             read["version"] = int(given["version"]) if whole else Trouble(FaultCode.BAD_NUMBER)
         if "id" in given:
             number = self.feed.pseudonyms.number(given.get("source", given.get("lab")), given["id"])
-            read["id"] = _not_a_number(given["id"]) or number
-        fields, troubles = _sorted_out(read)
+            read["id"] = _bad_number(given["id"]) or number
+        fields, troubles = _readable_fields(read)
         return Statement("labs", fields, Place(f"/{row.line}", _PLACES)), troubles
 
     def _given(self, row: Row) -> dict[str, str]:
@@ -193,7 +193,7 @@ class ResultTable:
         stripped = zip(self.columns, map(str.strip, row.cells), strict=True)
         return {name: cell for name, cell in stripped if cell and cell not in missing}
 
-    def _left_alone(self, given: Mapping[str, str]) -> Skipped | None:
+    def _skip_reason(self, given: Mapping[str, str]) -> Skipped | None:
         if "code" in given:
             meaning = self._meaning(given)
             if meaning is None or not (isinstance(meaning, FaultCode) or meaning in LAB_CODES):
@@ -215,13 +215,13 @@ class ResultTable:
         if written not in self._subjects:
             given = [] if written is None else [Identifier(None, written)]
             subject = self.feed.pseudonyms.patient(given)
-            self._subjects[written] = _not_a_number(written or "") or _sound(subject)
+            self._subjects[written] = _bad_number(written or "") or _subject_or_trouble(subject)
         return self._subjects[written]
 
-    def _lose(self, fault: Fault) -> None:
-        self._of.setdefault(None, [])
-        if len(self._stray) < MOST_FAULTS:
-            self._stray.append(fault)
+    def _add_fault(self, fault: Fault) -> None:
+        self._rows.setdefault(None, [])
+        if len(self._faults) < MOST_FAULTS:
+            self._faults.append(fault)
 
     def _bounded(self, given: Mapping[str, str]) -> dict[str, Any]:
         """The value, and the comparator if it is written before the value."""
@@ -308,9 +308,7 @@ def _header_faults(line: int, columns: Sequence[str], dialect: Dialect) -> Itera
     """The faults of the header. Columns are named by their number, because their names are the sender's own text."""
     other = _another_delimiter(columns, dialect)
     if other is not None:
-        guess = (
-            f"This looks like a header with {_DELIMITERS[other]} between its cells. If it is, declare this delimiter."
-        )
+        guess = f"This looks like a header with {_DELIMITERS[other]} between its cells; declare the delimiter if it is."
         yield Fault(f"/{line}", FaultCode.UNKNOWN_COLUMN, guess)
         return
     for number, name in enumerate(columns, 1):
@@ -332,11 +330,11 @@ def _another_delimiter(columns: Sequence[str], dialect: Dialect) -> Delimiter | 
     return None
 
 
-def _sound(subject: str | FaultCode) -> str | Trouble:
+def _subject_or_trouble(subject: str | FaultCode) -> str | Trouble:
     return Trouble(subject) if isinstance(subject, FaultCode) else subject
 
 
-def _not_a_number(written: str) -> Trouble | None:
+def _bad_number(written: str) -> Trouble | None:
     """Why a cell cannot be the number of a patient or a result, although a pseudonym could be made from it.
 
     Different numbers may be equal after a spreadsheet has rounded them, and all unknown numbers are written alike: they
@@ -346,8 +344,8 @@ def _not_a_number(written: str) -> Trouble | None:
     if _COMPUTED.fullmatch(written):
         why = "This looks like a number that a program has rounded or given decimals. Keep its column as text."
         return Trouble(FaultCode.BAD_IDENTIFIER, why)
-    nobody = _ERROR.match(written) is not None or written.lower() in _NOBODY
-    if nobody or (written and not any(map(str.isalnum, written))):
+    unknown = _ERROR.match(written) is not None or written.lower() in _UNKNOWN
+    if unknown or (written and not any(map(str.isalnum, written))):
         why = "This looks like a word for a missing number. If it is, declare it in `missing`."
         return Trouble(FaultCode.BAD_IDENTIFIER, why)
     if not written.isascii() and (
@@ -358,7 +356,7 @@ def _not_a_number(written: str) -> Trouble | None:
     return None
 
 
-def _sorted_out(read: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Trouble]]:
+def _readable_fields(read: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Trouble]]:
     """The fields that could be read, and the troubles of the others."""
     troubles = {
         name: value if isinstance(value, Trouble) else Trouble(value)

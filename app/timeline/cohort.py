@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History, standing
-from app.timeline.merged_records import people_of
+from app.timeline.merged_records import merged_histories
 from app.timeline.times import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 
 Ints = NDArray[np.int64]
@@ -286,7 +286,7 @@ class Cohort:
         """
         patients: list[PatientRow] = []
         rows: dict[str, list[Row]] = {kind: [] for kind in TABLES}
-        for history in people_of(histories):
+        for history in merged_histories(histories):
             patients.append(patient_row(history.patient, {fact.identity: fact.value for fact in history.attributes}))
             for kind in TABLES:
                 rows[kind] += standing_rows(kind, history.patient, getattr(history, kind))

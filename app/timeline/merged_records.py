@@ -43,7 +43,7 @@ def persons(links: Mapping[str, str], known: Container[str]) -> dict[str, list[s
     return merged
 
 
-def people_of(histories: Iterable[History]) -> list[History]:
+def merged_histories(histories: Iterable[History]) -> list[History]:
     """One history for each person, from the histories of single records, each given once."""
     records = {history.patient: history for history in histories}
     links = {
@@ -53,19 +53,19 @@ def people_of(histories: Iterable[History]) -> list[History]:
         if fact.identity == MERGED_INTO and fact.status not in WITHDRAWN
     }
     for survivor, merged in persons(links, records).items():
-        records[survivor] = as_one([records[survivor], *[records.pop(record) for record in merged]])
+        records[survivor] = merged_history([records[survivor], *[records.pop(record) for record in merged]])
     return list(records.values())
 
 
 def stated_as_one(records: Sequence[Mapping[str, Stated]]) -> dict[str, Stated]:
-    """The attributes of one person: of each attribute the first statement, in the order of the records (`as_one`)."""
+    """The attributes of one person: of each attribute the first statement in the order of the records."""
     attributes: dict[str, Stated] = {}
     for record in records:
         attributes = {**record, **attributes}
     return attributes
 
 
-def as_one(records: Sequence[History]) -> History:
+def merged_history(records: Sequence[History]) -> History:
     """The records of one person as one history. The surviving record is given first, the others in code-point order.
 
     A fact that is in several records keeps the assertions of all. The greatest one stands; of equal ones the first

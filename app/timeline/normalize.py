@@ -216,7 +216,7 @@ class Reading:
         issued = self._issued(item.issued, "assessments", index)
         if moment is None:
             return None
-        identity = _numbered(item, item.code) or f"@{item.code}|{_instant(moment)}|{item.source or ''}"
+        identity = _numbered_identity(item, item.code) or f"@{item.code}|{_instant(moment)}|{item.source or ''}"
         return AssessmentFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("assessments", item))
 
     def infusion(self, item: Infusion, index: int) -> InfusionFact | None:
@@ -226,7 +226,7 @@ class Reading:
         issued = self._issued(item.issued, "infusions", index)
         if moment is None:
             return None
-        identity = _numbered(item) or f"@{_instant(moment)}|{item.product}"
+        identity = _numbered_identity(item) or f"@{_instant(moment)}|{item.product}"
         return InfusionFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("infusions", item))
 
     def medication(self, item: Medication, index: int) -> MedicationFact | None:
@@ -239,7 +239,7 @@ class Reading:
         issued = self._issued(item.issued, "medications", index)
         if start is None:
             return None
-        identity = _numbered(item) or f"@{item.start}|{item.drug}"
+        identity = _numbered_identity(item) or f"@{item.start}|{item.drug}"
         as_sent = _as_sent("medications", item)
         return MedicationFact(identity=identity, issued=issued, start_day=start, end_day=end, **as_sent)
 
@@ -249,7 +249,7 @@ class Reading:
         issued = self._issued(item.issued, "adverse_events", index)
         if moment is None and item.onset is not None:
             return None
-        identity = _numbered(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
+        identity = _numbered_identity(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
         related = str(item.related).lower() if isinstance(item.related, bool) else item.related
         when = _NO_MOMENT if moment is None else moment._asdict()
         return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
@@ -411,5 +411,5 @@ def _instant(moment: Moment) -> str:
     return f"d{moment.day}" if moment.instant is None else str(moment.instant)
 
 
-def _numbered(item: Sourced, code: str = "") -> str | None:
+def _numbered_identity(item: Sourced, code: str = "") -> str | None:
     return None if item.id is None else f"#{item.id}|{code}|{item.source or ''}"
