@@ -1,4 +1,4 @@
-"""MyoResponse: did the treatment of inflammatory myopathy work, how soon, for how long, and how safely."""
+"""MyoResponse: treatment response in inflammatory myopathy. This file has the version of the software."""
 
 __version__ = "0.1.0"
 SOFTWARE = f"myoresponse {__version__}"

@@ -1,4 +1,4 @@
-"""The command line: `python -m app`, then serve (if nothing is named) or another command; `--help` lists them."""
+"""The command line: `python -m app COMMAND`. Without a command it serves; `--help` lists the commands."""
 
 import sys
 from collections.abc import Iterator
@@ -16,11 +16,9 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.store.engine import Database
 
-UNREADY = (
-    "The tables of the database are not those of this version, or it cannot be reached. Run: python -m app migrate"
-)
+UNREADY = "The database cannot be reached, or its tables are not those of this version. Run: python -m app migrate"
 NO_ADDRESS = (
-    "MYORESPONSE_DATABASE_URL is no address of a database that can be used: sqlite:///file.db (not in memory) or "
+    "MYORESPONSE_DATABASE_URL is not a usable address of a database. Examples: sqlite:///file.db (not in memory), "
     "postgresql://user@host/name."
 )
 
@@ -36,7 +34,7 @@ def choose(context: typer.Context) -> None:
 
 @cli.command()
 def serve() -> None:
-    """Serve the API until stopped; what has begun is finished first."""
+    """Serve the API until stopped. Requests that have begun are finished first."""
     settings = read_settings()
 
     from app.api import server
@@ -54,7 +52,7 @@ def serve() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Make or change the tables of the database so that they are those of this version."""
+    """Create the tables of the database, or change them to those of this version."""
     settings = read_settings()
 
     from app.store import migrations
@@ -67,7 +65,7 @@ def migrate() -> None:
 def demo(
     file: Annotated[Path, typer.Argument(help="A JSON array of timelines.")] = demonstration.TIMELINES,
 ) -> None:
-    """Load the demonstration study; what is there already is not changed."""
+    """Load the demonstration study. Data that exist already are not changed."""
     from app.protocol.presets import SEED_2008
     from app.readers.json_timelines import read_array
     from app.store import ledger, studies
@@ -76,7 +74,7 @@ def demo(
     now = datetime.now(UTC)
     items = read_array(file.read_bytes(), latest_acceptable(now))
     if unread := [item.index for item in items if item.error is not None]:
-        stop(f"Nothing was loaded: the timelines {unread} of the file are not acceptable.", 2)
+        stop(f"Nothing was loaded: the timelines {unread} of the file have faults.", 2)
     histories = [item.history for item in items if item.history is not None]
     definition = studies.StudyDeclaration(demonstration.NAME, SEED_2008, test=True)
     with database_of(read_settings()) as database, database.writing() as connection:
@@ -101,12 +99,10 @@ def openapi() -> None:
 
 @cli.command()
 def mllp(
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes one that is free.")
-    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 selects a free one.")] = None,
     study: Annotated[str | None, typer.Option(help="Study that the messages go to.")] = None,
 ) -> None:
-    """Take HL7 v2 messages over MLLP until stopped; what has arrived whole is stored and acknowledged first."""
+    """Receive HL7 v2 messages over MLLP until stopped. Complete messages are stored and acknowledged first."""
     settings = read_settings()
 
     from app.hl7v2 import mllp_command
@@ -126,11 +122,13 @@ def mllp(
 
 @cli.command()
 def dead_letters(
-    files: Annotated[list[Path] | None, typer.Argument(help="Letters; to list, all if none is named.")] = None,
-    send: Annotated[bool, typer.Option("--send", help="Take these again, and remove what is accepted.")] = False,
-    study: Annotated[str | None, typer.Option(help="Study of files that have no note beside them.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files of dead letters; without them all are listed.")
+    ] = None,
+    send: Annotated[bool, typer.Option("--send", help="Send these again, and remove the accepted ones.")] = False,
+    study: Annotated[str | None, typer.Option(help="Study of files without a note.")] = None,
 ) -> None:
-    """List the messages that were refused over MLLP, or send mended ones again."""
+    """List the messages that were refused over MLLP, or send corrected ones again."""
     settings = read_settings()
 
     from app.hl7v2 import mllp_command
@@ -148,25 +146,26 @@ def dead_letters(
             print(f"{each.file}  {each.words}")
             refused += not each.accepted
     if refused:
-        stop(f"{refused} of {len(files)} were not accepted and are still there.", 1)
+        stop(f"{refused} of {len(files)} were not accepted; their files remain.", 1)
 
 
 @cli.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files of any format, of any size.")],
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files of any format and size.")],
     study: Annotated[str, typer.Option(help="Study that their content goes to.")],
     format: Annotated[
         Literal["auto", "timelines", "ndjson", "csv", "fhir", "hl7v2"],
-        typer.Option(help="Of all files; `auto` tells it by name and content."),
+        typer.Option(help="Format of all files; `auto` detects it from name and content."),
     ] = "auto",
     rejects: Annotated[
-        Path | None, typer.Option(help="New file for what is refused, to be mended; why is told in a file beside it.")
+        Path | None,
+        typer.Option(help="New file for what is refused, to be corrected; a second file gives the reasons."),
     ] = None,
-    delimiter: Annotated[Literal[",", ";", "tab"], typer.Option(help="What stands between cells of a table.")] = ",",
+    delimiter: Annotated[Literal[",", ";", "tab"], typer.Option(help="Separator of the cells of a table.")] = ",",
     decimal: Annotated[Literal[".", ","], typer.Option(help="The decimal mark of a table.")] = ".",
-    missing: Annotated[str, typer.Option(help="Words of a table's cells without content, comma separated.")] = "",
+    missing: Annotated[str, typer.Option(help="Words for a missing value in a table, comma separated.")] = "",
 ) -> None:
-    """Store what is in files, as the API would; 1 where something was refused. It may be done again."""
+    """Store the content of files, as the API does. The exit code is 1 if anything was refused. It may be repeated."""
     settings = read_settings()
 
     from app.bulk import command
@@ -188,10 +187,10 @@ def import_(
 @cli.command()
 def export(
     study: Annotated[str, typer.Option(help="Study whose timelines are written.")],
-    format: Annotated[Literal["ndjson"], typer.Option(help="One timeline a line.")] = "ndjson",
-    output: Annotated[Path | None, typer.Option(help="File to write; the standard output if none is named.")] = None,
+    format: Annotated[Literal["ndjson"], typer.Option(help="One timeline on each line.")] = "ndjson",
+    output: Annotated[Path | None, typer.Option(help="File to write; without it the standard output.")] = None,
 ) -> None:
-    """Write the timelines of a study as they stand now, as `import` reads them."""
+    """Write the current timelines of a study in the form that `import` reads."""
     settings = read_settings()
 
     from app.bulk import command
@@ -205,7 +204,7 @@ def export(
 
 
 def read_settings() -> Settings:
-    """The settings; where one cannot be used, a line says which."""
+    """The settings. Ends with a line that names the settings that cannot be used, if there are any."""
     try:
         return Settings()
     except ValidationError as invalid:
@@ -215,7 +214,7 @@ def read_settings() -> Settings:
 
 @contextmanager
 def database_of(settings: Settings) -> Iterator["Database"]:
-    """The database of the settings, if it has the tables of this version and its pseudonyms are those of the secret."""
+    """The database of the settings. Ends if its tables are not of this version or its pseudonyms not of the secret."""
     from app.store.engine import Database
     from app.submission.feeds import objection_to_secret
 
@@ -235,7 +234,7 @@ def database_of(settings: Settings) -> Iterator["Database"]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Say in a line what is wrong with the database; an address may hold a password, so it is never repeated."""
+    """Say in one line what is wrong with the database. Its address may contain a password and is never repeated."""
     from app.errors import NotInstalled, ServiceError
 
     try:
@@ -249,7 +248,7 @@ def explained() -> Iterator[None]:
 
 
 def stop(why: str, code: int) -> NoReturn:
-    """End with a line that says why."""
+    """End the process with one line that gives the reason."""
     typer.echo(why, err=True)
     raise typer.Exit(code)
 

@@ -1,8 +1,8 @@
-"""Every way in which the service says no.
+"""The refusals of the service, and the faults of documents.
 
-A refusal is one class: its docstring is the title that a client reads, its attributes are the HTTP status and the
-slug of the problem type. What is wrong inside a document is a list of `Fault`, each a place and a code, never the
-value found there: an error message is copied into tickets and logs, and a patient's data must not travel with it.
+Each refusal is a class. Its docstring is the title that a client reads; its attributes are the HTTP status and the slug
+of the problem type. A `Fault` is one thing that is wrong with a document: a place and a code, never the value at that
+place. Error messages are copied into tickets and logs, and must not contain a patient's data.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 
 class FaultCode(StrEnum):
-    """What can be wrong at one place of a document or a request; the sentence behind each is in `SENTENCES`."""
+    """What can be wrong at one place of a document or a request; `SENTENCES` has the sentence of each code."""
 
     MISSING = "missing"
     UNKNOWN_FIELD = "unknown_field"
@@ -66,14 +66,14 @@ class FaultCode(StrEnum):
 SENTENCES: dict[FaultCode, str] = {
     FaultCode.MISSING: "This field is required.",
     FaultCode.UNKNOWN_FIELD: "An object here has a field that this version does not know.",
-    FaultCode.WRONG_TYPE: "The value is of another JSON type than the one documented.",
+    FaultCode.WRONG_TYPE: "The value has another JSON type than the documented one.",
     FaultCode.NOT_FINITE: "A number must be finite and must not round to zero or overflow.",
-    FaultCode.OUT_OF_RANGE: "The value lies outside the range that is documented for this field.",
+    FaultCode.OUT_OF_RANGE: "The value is outside the documented range of this field.",
     FaultCode.TOO_LONG: "The text or list is longer than this field allows.",
     FaultCode.TOO_SHORT: "The text or list is shorter than this field allows.",
-    FaultCode.TOO_MANY: "The document holds more items than one submission may.",
+    FaultCode.TOO_MANY: "The document has more items than one submission may have.",
     FaultCode.BAD_IDENTIFIER: "An identifier is 1 to 64 of the characters A-Z, a-z, 0-9, dot and hyphen.",
-    FaultCode.BAD_TEXT: "Text must not be empty and must not hold control characters.",
+    FaultCode.BAD_TEXT: "Text must not be empty and must not contain control characters.",
     FaultCode.UNKNOWN_VALUE: "The value is not one of those documented for this field.",
     FaultCode.UNKNOWN_CODE: "The code is not one that this service knows.",
     FaultCode.UNKNOWN_UNIT: "The unit is missing or is not in the table of accepted units; a unit is never guessed.",
@@ -81,36 +81,36 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.UNIT_MISMATCH: "The unit does not measure what this code reports.",
     FaultCode.BAD_TIME: "A time is a calendar date, or an RFC 3339 date-time with an offset between -12:00 and +14:00.",
     FaultCode.NO_OFFSET: "A date-time needs its offset from UTC; without one the laboratory day would be guessed.",
-    FaultCode.FUTURE_TIME: "The time lies more than 24 hours ahead of this service's clock.",
-    FaultCode.REVERSED_PERIOD: "The end lies before the start.",
-    FaultCode.REVERSED_LIMITS: "The lower limit lies above the upper limit.",
+    FaultCode.FUTURE_TIME: "The time is more than 24 hours later than this service's clock.",
+    FaultCode.REVERSED_PERIOD: "The end is before the start.",
+    FaultCode.REVERSED_LIMITS: "The lower limit is greater than the upper limit.",
     FaultCode.OFF_SCALE: "The score lies outside the scale of its instrument.",
     FaultCode.SCALE_NOT_DECLARABLE: "This instrument has a fixed scale; only MMT and ADL may declare one.",
-    FaultCode.LENGTH_MISMATCH: "Parallel arrays must be of one length.",
-    FaultCode.BEFORE_BIRTH: "The event lies before the patient's year of birth.",
+    FaultCode.LENGTH_MISMATCH: "Parallel arrays must have the same length.",
+    FaultCode.BEFORE_BIRTH: "The event is before the patient's year of birth.",
     FaultCode.DOSE_WITHOUT_UNIT: "A dose and its unit are given together or not at all.",
     FaultCode.CONFLICTING_DUPLICATE: "The document states the same fact twice with different content.",
     FaultCode.PATH_MISMATCH: "The identifier in the document differs from the one in the path.",
     FaultCode.UNKNOWN_PARAMETER: "This resource does not take a query parameter of this name.",
-    FaultCode.REPEATED_PARAMETER: "A query parameter may be given once.",
+    FaultCode.REPEATED_PARAMETER: "A query parameter may be given only once.",
     FaultCode.CONTRADICTION: "This definition contradicts another part of the protocol.",
-    FaultCode.MALFORMED: "The text does not follow the grammar of its format: JSON as RFC 8259 defines it, for one.",
+    FaultCode.MALFORMED: "The text does not follow the grammar of its format, for example JSON (RFC 8259).",
     FaultCode.DUPLICATE_KEY: "An object has the same key twice.",
     FaultCode.CODE_CONFLICT: "The codes contradict each other, or the text names another analyte: CK-MB is not CK.",
-    FaultCode.NO_SUBJECT: "Nothing here says which patient this is about.",
-    FaultCode.AMBIGUOUS_SUBJECT: "Several identifiers are given; the study declares no authority that decides.",
-    FaultCode.UNKNOWN_REFERENCE: "The reference leads to nothing in this submission or this study; none is fetched.",
-    FaultCode.UNKNOWN_MODIFIER: "A modifier that is not understood may change the meaning and cannot be ignored.",
+    FaultCode.NO_SUBJECT: "It is not stated which patient this is about.",
+    FaultCode.AMBIGUOUS_SUBJECT: "Several identifiers are given, and the study declares no authority that selects one.",
+    FaultCode.UNKNOWN_REFERENCE: "The reference points to nothing in this submission or study; none is fetched.",
+    FaultCode.UNKNOWN_MODIFIER: "This modifier is not known here. It may change the meaning and cannot be ignored.",
     FaultCode.AMBIGUOUS_TIME: "This local time does not exist on that day, or exists twice; send it with its offset.",
     FaultCode.VALUE_AND_REASON: "A result has a value or the reason why it has none, not both.",
-    FaultCode.REPEATED_VALUE: "One value is expected here and several are given.",
+    FaultCode.REPEATED_VALUE: "Only one value is allowed here, and several are given.",
     FaultCode.UNSUPPORTED: "Content of this kind is not read here.",
     FaultCode.NOT_PRODUCTION: "The message is marked as training or debugging; this is not a test study.",
-    FaultCode.BAD_NUMBER: "A number is written in digits with at most one decimal mark, the declared one.",
-    FaultCode.RAGGED_ROW: "The row has another number of cells than the header.",
+    FaultCode.BAD_NUMBER: "A number has digits and at most one decimal mark, which must be the declared one.",
+    FaultCode.RAGGED_ROW: "The row and the header have different numbers of cells.",
     FaultCode.UNKNOWN_COLUMN: "The header names a column that is not documented.",
     FaultCode.REPEATED_COLUMN: "The header names a column twice.",
-    FaultCode.UNKNOWN_ENCODING: "The character set is not declared, not known, or not the one of these bytes.",
+    FaultCode.UNKNOWN_ENCODING: "The character set is not declared, is not known, or does not match the bytes.",
 }
 
 
@@ -118,8 +118,8 @@ SENTENCES: dict[FaultCode, str] = {
 class Fault:
     """One thing that is wrong: its place and a code; `detail` says more than the sentence of the code.
 
-    The place is a JSON pointer (RFC 6901); in feeds it is what their users call it: `OBX[2]-5` in HL7 v2, an expression
-    in FHIR, `/7/value` for row 7 of a table.
+    The place is a JSON pointer (RFC 6901). Feeds use the notation of their own format: `OBX[2]-5` in HL7 v2, an
+    expression in FHIR, `/7/value` for row 7 of a table.
     """
 
     pointer: str
@@ -128,7 +128,7 @@ class Fault:
 
     @property
     def sentence(self) -> str:
-        """The fault for a person to read; it never holds the submitted value."""
+        """The fault as a sentence for a person; it never contains the submitted value."""
         return self.detail or SENTENCES[self.code]
 
 
@@ -165,7 +165,7 @@ class MalformedDocument(ServiceError):
 
 
 class ForeignOrigin(ServiceError):
-    """The request names a host or an origin that this service does not answer to."""
+    """The request names a host or an origin that this service does not accept."""
 
     status = 403
     slug = "foreign-origin"
@@ -179,14 +179,14 @@ class NotFound(ServiceError):
 
 
 class MethodNotAllowed(ServiceError):
-    """This address does not answer to this method."""
+    """This address does not support this method."""
 
     status = 405
     slug = "method-not-allowed"
 
 
 class NotAcceptable(ServiceError):
-    """What is at this address cannot be given in any of the media types that Accept names."""
+    """This address has no content in a media type that Accept names."""
 
     status = 406
     slug = "not-acceptable"
@@ -200,14 +200,14 @@ class BodyTimeout(ServiceError):
 
 
 class Conflict(ServiceError):
-    """The request contradicts the state that the study or the service is in."""
+    """The request contradicts the state of the study or of the service."""
 
     status = 409
     slug = "conflict"
 
 
 class Erased(ServiceError):
-    """The person has been erased, and with them what this address would answer."""
+    """The person has been erased, and with them the content of this address."""
 
     status = 410
     slug = "erased"
@@ -235,7 +235,7 @@ class AddressTooLong(ServiceError):
 
 
 class UnsupportedMediaType(ServiceError):
-    """The media type or content coding is not one that this address reads."""
+    """This address does not read this media type or content coding."""
 
     status = 415
     slug = "unsupported-media-type"
@@ -270,7 +270,7 @@ class NotInstalled(ServiceError):
 
 
 class Busy(ServiceError):
-    """The service cannot take the request now; it may be sent again."""
+    """The service cannot process the request now; it may be sent again."""
 
     status = 503
     slug = "busy"

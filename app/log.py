@@ -1,4 +1,4 @@
-"""The log of the service: one line an event, and nothing of a patient in it."""
+"""The log of the service: one line for each event, without patients' data."""
 
 import logging
 import sys
@@ -6,7 +6,7 @@ import traceback
 
 
 def log_to_stdout() -> None:
-    """Write the log lines of the service to the standard output, one line an event."""
+    """Write the log of the service to the standard output, one line for each event."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("time=%(asctime)s level=%(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     log = logging.getLogger("myoresponse")
@@ -16,6 +16,6 @@ def log_to_stdout() -> None:
 
 
 def places(error: BaseException) -> str:
-    """Where an exception came from, innermost first, without any text that could hold data."""
+    """The files and lines of an exception, innermost first, without its message, which may contain data."""
     frames = traceback.extract_tb(error.__traceback__)
     return "<".join(f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno}" for frame in reversed(frames))

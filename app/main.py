@@ -1,4 +1,4 @@
-"""The application, put together: the one place that knows all parts."""
+"""The application: this module puts all its parts together."""
 
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -23,35 +23,36 @@ from app.store.engine import Database
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
-"""Requests served at a time, and connections to the database: a request never waits for a connection."""
+"""Number of requests at a time and of connections to the database, so that no request waits for a connection."""
 
 DESCRIPTION = """
 Did the treatment of inflammatory myopathy work, how soon, for how long, and how safely?
 
-**A study** has a **protocol** (the declared definitions) and patients, each with one **timeline**. Everything that is
-accepted makes a **revision**; an analysis reads exactly one, so that every answer can be given again as it was.
+**A study** has a **protocol** (the declared definitions) and patients. Each patient has one **timeline**. Each accepted
+submission makes a **revision**. An analysis reads exactly one revision, so that every answer can be computed again.
 
-- To send the same thing twice changes nothing. A correction supersedes; the order of arrival does not matter.
-- Refusals are problem documents (RFC 9457). `errors` names every fault at once by JSON pointer and code, and never
+- To send the same data twice changes nothing. A correction replaces what it corrects; the order of arrival does not
+  matter.
+- Refusals are problem documents (RFC 9457). `errors` lists all faults at once by JSON pointer and code, and never
   repeats a value that was sent. `GET /problems` lists all kinds and codes.
-- Answers carry a strong ETag for `If-None-Match`, and `Cache-Control: no-store`: what is about patients must not stay
-  in a browser's cache. A timeline is replaced with `If-Match`.
+- Answers have a strong ETag for `If-None-Match`, and `Cache-Control: no-store`, because patients' data must not stay in
+  a browser's cache. To replace a timeline, send `If-Match`.
 - Lists come in pages: follow `next` until it is null. Its address begins at the root of the host.
 - Query parameters that an operation does not have are refused, not ignored.
-- HEAD is answered wherever GET is.
+- Every address that supports GET supports HEAD.
 """
 TAGS = [
-    {"name": "studies", "description": "A study is a name, a protocol and patients; nothing is shared between two."},
+    {"name": "studies", "description": "A study is a name, a protocol and patients. Studies share nothing."},
     {"name": "protocols", "description": "The declared definitions, and the presets that ship with the service."},
     {
         "name": "patients",
-        "description": "One timeline a patient: laboratory results, scores, infusions, adverse events.",
+        "description": "One timeline for each patient: laboratory results, scores, infusions, adverse events.",
     },
-    {"name": "fhir", "description": "The same as resources of FHIR R4; refusals are OperationOutcomes."},
-    {"name": "analyses", "description": "The questions. What is undefined is null beside a reason, never an error."},
+    {"name": "fhir", "description": "The same data as resources of FHIR R4. Refusals are OperationOutcomes."},
+    {"name": "analyses", "description": "The questions. An undefined value is null with a reason, never an error."},
     {"name": "planning", "description": "How many patients or events a study needs, from assumed figures."},
     {"name": "revisions", "description": "The ledger of accepted submissions."},
-    {"name": "service", "description": "The service about itself."},
+    {"name": "service", "description": "Information about the service."},
 ]
 
 
@@ -81,7 +82,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 ComputeLimiter(),
             )
         }
-        # A thread that still imports when the interpreter ends may end it with a crash.
+        # The interpreter may crash if it ends while a thread still imports.
         await anyio.to_thread.run_sync(warming.join)
         await anyio.to_thread.run_sync(scrubber.stop)
         database.dispose()
@@ -90,9 +91,9 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
 
 
 def _check_secret(database: Database, secret: str | None) -> None:
-    """Refuse to start beside pseudonyms that cannot be made again."""
+    """Refuse to start if the secret is not the one that the stored pseudonyms were made with."""
     if not database.ready():
-        return  # tables of another version are told by /readyz
+        return  # /readyz reports tables of another version
     with database.reading() as connection:
         objection = objection_to_secret(connection, secret)
     if objection is not None:

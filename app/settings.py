@@ -1,4 +1,4 @@
-"""What an operator decides, read once from the environment and passed on."""
+"""The settings of the service, read once from the environment."""
 
 import re
 from functools import cached_property
@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 SHORTEST_SECRET = 32
-"""Characters of a secret; what a person would remember could be found by trying."""
+"""Least number of characters of a secret: a shorter one could be guessed by trying."""
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -30,11 +30,11 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     allow_unauthenticated: bool = Field(
         default=False,
-        description="Must be `true` before the service listens on anything but loopback: it does not ask for keys yet.",
+        description="Must be `true` if the service is to listen on other addresses than loopback: it has no login yet.",
     )
     allowed_hosts: str = Field(
         default="",
-        description="Host names beyond loopback that a request may address, comma separated (what the proxy forwards).",
+        description="Host names other than loopback that a request may name, comma separated.",
     )
     cors_origins: str = Field(
         default="",
@@ -61,12 +61,12 @@ class Settings(BaseSettings):
     pseudonym_secret: str = Field(
         default="",
         description="Secret by which identifiers of feeds become pseudonyms, at least 32 characters. It is kept "
-        "outside the database: without it no person can be found again. Back it up apart from the data.",
+        "outside the database: without it no person can be found again. Back it up separately from the data.",
         repr=False,
     )
     pseudonym_secret_file: Path | None = Field(
         default=None,
-        description="File that holds this secret, for example a mounted one; instead of the setting above.",
+        description="File with this secret, for example a mounted one; used instead of the setting above.",
     )
     cache_answers: int = Field(
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
@@ -74,15 +74,19 @@ class Settings(BaseSettings):
     cache_bytes: int = Field(default=64_000_000, ge=0, description="How many bytes these answers have together.")
     mllp_study: str = Field(default="", description="Study that messages over MLLP go to, unless `--study` names one.")
     mllp_host: str = Field(
-        default="127.0.0.1", description="Address that `mllp` listens on; loopback until it is told who may send."
+        default="127.0.0.1",
+        description="Address that `mllp` listens on; loopback unless MYORESPONSE_MLLP_SENDERS or _CLIENT_CA is set.",
     )
     mllp_port: int = Field(default=2575, ge=0, le=65535, description="Port that `mllp` listens on, unless `--port`.")
     mllp_certificate: Path | None = Field(
-        default=None, description="PEM file with our certificate and its chain; with it MLLP speaks TLS only."
+        default=None, description="PEM file with our certificate and its chain; with it MLLP accepts TLS only."
     )
-    mllp_key: Path | None = Field(default=None, description="PEM file with the key of this certificate, no password.")
+    mllp_key: Path | None = Field(
+        default=None, description="PEM file with the key of this certificate, without a password."
+    )
     mllp_client_ca: Path | None = Field(
-        default=None, description="PEM file with who signs senders' certificates; with it each sender must show one."
+        default=None,
+        description="PEM file with the authority that signs senders' certificates; with it each sender needs one.",
     )
     mllp_senders: str = Field(
         default="", description="Networks that may send, comma separated: `10.20.0.0/16,192.0.2.7`. Empty: any."
@@ -92,11 +96,12 @@ class Settings(BaseSettings):
         default=10.0, gt=0, description="Longest time from the first byte of a message over MLLP to its last."
     )
     mllp_idle_seconds: float = Field(
-        default=900.0, gt=0, description="Silence after which a connection over MLLP is closed."
+        default=900.0, gt=0, description="Time without data after which a connection over MLLP is closed."
     )
-    mllp_connections: int = Field(default=32, ge=1, description="Most connections over MLLP at a time.")
+    mllp_connections: int = Field(default=32, ge=1, description="Greatest number of connections over MLLP at a time.")
     dead_letters: Path = Field(
-        default=Path("dead-letters"), description="Directory of the messages over MLLP that were refused; patient data."
+        default=Path("dead-letters"),
+        description="Directory of the messages over MLLP that were refused; it contains patients' data.",
     )
 
     @field_validator("cors_origins")
@@ -127,7 +132,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _a_certificate_with_its_key(self) -> Self:
         if (self.mllp_certificate is None) != (self.mllp_key is None):
-            raise ValueError("MYORESPONSE_MLLP_CERTIFICATE and MYORESPONSE_MLLP_KEY go together")
+            raise ValueError("MYORESPONSE_MLLP_CERTIFICATE and MYORESPONSE_MLLP_KEY must be set together")
         if self.mllp_client_ca is not None and self.mllp_certificate is None:
             raise ValueError("MYORESPONSE_MLLP_CLIENT_CA needs MYORESPONSE_MLLP_CERTIFICATE")
         return self
@@ -135,7 +140,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_secret_that_cannot_be_guessed(self) -> Self:
         if self.pseudonym_secret and self.pseudonym_secret_file is not None:
-            raise ValueError("MYORESPONSE_PSEUDONYM_SECRET and MYORESPONSE_PSEUDONYM_SECRET_FILE exclude each other")
+            raise ValueError(
+                "MYORESPONSE_PSEUDONYM_SECRET and MYORESPONSE_PSEUDONYM_SECRET_FILE must not be set together"
+            )
         secret = self.secret
         if secret is not None and len(secret) < SHORTEST_SECRET:
             raise ValueError(f"the pseudonym secret must have at least {SHORTEST_SECRET} characters")
@@ -163,7 +170,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def sender_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The networks that may send over MLLP; any may where there are none."""
+        """The networks that may send over MLLP; if there are none, any network may."""
         return _networks(self.mllp_senders)
 
     @cached_property

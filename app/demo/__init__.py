@@ -1,4 +1,4 @@
-"""The demonstration study: 16 synthetic patients shaped like an open trial of immunoglobulin; none of them exists."""
+"""The demonstration study: 16 synthetic patients, similar to those of an open trial of immunoglobulin."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""What is asked: the declared definitions behind every number, as data."""
+"""The protocol of a study: the declared definitions that the analyses use."""

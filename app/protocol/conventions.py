@@ -1,4 +1,4 @@
-"""Choices on which statistical packages disagree."""
+"""The statistical conventions of a protocol, and the profiles: the defaults of R, SAS and lifelines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Multiplicity = Literal["holm", "hochberg", "fixed_sequence_backward", "none"]
 
 
 class Conventions(Part):
-    """Choices on which statistical packages disagree; every answer names the ones that it used."""
+    """Choices on which statistical packages differ; every answer names the ones that it used."""
 
     median: MedianConvention = Field(
         default="midpoint", description="Median when the curve is exactly 0.5 over an interval.", examples=["midpoint"]
@@ -43,7 +43,7 @@ class Conventions(Part):
         examples=["exact"],
     )
     proportion: ProportionInterval = Field(
-        default="clopper-pearson", description="First interval of a proportion; Wilson stands beside it.",
+        default="clopper-pearson", description="First interval of a proportion; the second is Wilson's.",
         examples=["clopper-pearson"],
     )  # fmt: skip
     multiplicity: Multiplicity = Field(
@@ -56,9 +56,9 @@ ProfileName = Literal["R", "SAS", "lifelines"]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The default of one package for one switch, what documents it, and whether that could be checked.
+    """The default of one package for one convention, its source, and whether it was checked.
 
-    Checked is what was run here or stands word for word in documentation that was read; the rest is from memory.
+    Checked means: it was run here, or its documentation was read and says exactly this. The others are from memory.
     """
 
     value: str
@@ -95,10 +95,10 @@ PROFILES: Mapping[ProfileName, Mapping[str, Setting]] = {
         "interval": Setting("log-log", "lifelines 0.30, KaplanMeierFitter.confidence_interval_"),
     },
 }
-"""The defaults by package and switch. lifelines has no signed-rank test, proportion or adjustment."""
+"""The defaults by package and convention. lifelines has no signed-rank test, proportion or adjustment."""
 
 
 def under_profile(declared: Conventions, name: ProfileName) -> Conventions:
-    """The declared conventions with a package's defaults put over them."""
+    """The declared conventions, replaced by the defaults of a package where it has any."""
     settings: dict[str, Any] = {switch: setting.value for switch, setting in PROFILES[name].items()}
     return declared.model_copy(update=settings)

@@ -1,7 +1,7 @@
 """The composite definitions of improvement in myositis: the ACR/EULAR 2016 score and the IMACS 2004 definition.
 
-The table of the score is the published one (`TABLE`, `THRESHOLDS`); a protocol declares what the table leaves open:
-the population, the instruments, the ranges of the enzymes and the rule of worsening that stands beside it.
+The table of the score is the published one (`TABLE`, `THRESHOLDS`). A protocol declares what the table does not give:
+the population, the instruments, the ranges of the enzymes and the rule of worsening.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,8 +19,8 @@ CoreSetMeasure = Literal["physician_global", "patient_global", "muscle_strength"
 
 
 class Bands(NamedTuple):
-    """What one measure scores: `scores[k]` for an improvement above `cuts[k - 1]` and up to and including `cuts[k]`,
-    in per cent of the range of the measure.
+    """The scores of one measure: `scores[k]` for an improvement above `cuts[k - 1]` up to and including `cuts[k]`, in
+    per cent of the range of the measure.
     """
 
     cuts: tuple[int, int, int, int]
@@ -35,7 +35,7 @@ TABLE: dict[CoreSetMeasure, Bands] = {
     "enzyme": Bands((5, 15, 25, 40), (0, 2.5, 5, 7.5, 7.5)),
     "extramuscular": Bands((5, 15, 25, 40), (0, 7.5, 12.5, 15, 20)),
 }
-"""One table for adults and children. All scores are multiples of 2.5, so that their sums are exact; they end at 100."""
+"""One table for adults and children. All scores are multiples of 2.5, so their sums are exact; the greatest is 100."""
 
 TABLE_SOURCE = (
     "Aggarwal 2017, doi 10.1136/annrheumdis-2017-211400, and Rider 2017, doi 10.1093/rheumatology/kex226, table 3"
@@ -45,14 +45,14 @@ THRESHOLDS: dict[Population, dict[Level, int]] = {
     "adult": {"minimal": 20, "moderate": 40, "major": 60},
     "juvenile": {"minimal": 30, "moderate": 45, "major": 70},
 }
-"""Least score of each level; a level includes the ones above it."""
+"""Least score of each level; a level includes all higher levels."""
 
 
 class CoreSet(Part):
-    """Which instrument stands for each of the six core set measures."""
+    """The instrument of each of the six core set measures."""
 
     population: Population = Field(
-        description="Adults or children; declared, never guessed from a diagnosis or a year of birth.",
+        description="Adults or children; it is never guessed from a diagnosis or a year of birth.",
         examples=["adult"],
     )
     physician_global: Literal["PHYSICIAN_GLOBAL"] = Field(
@@ -69,14 +69,14 @@ class CoreSet(Part):
     enzymes: tuple[Enzyme, ...] = Field(
         default=("CK", "ALDOLASE", "LDH", "AST", "ALT"),
         min_length=1,
-        description="Enzymes among which the most abnormal at baseline, in multiples of its own upper limit of normal, "
-        "is followed; a tie goes to the one that is declared first.",
+        description="The enzymes. The one that is most abnormal at baseline, in multiples of its own upper limit of "
+        "normal, is followed; of equal ones the first in this list.",
         examples=[["CK", "ALDOLASE", "LDH", "AST", "ALT"]],
     )
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Every analyte and instrument, each once."""
+        """All analytes and instruments, each once."""
         return (
             self.physician_global,
             self.patient_global,
@@ -88,17 +88,17 @@ class CoreSet(Part):
 
 
 class EnzymeRange(Part):
-    """The range of an enzyme, by which the score divides its fall."""
+    """The range of an enzyme; the score divides the decrease of the enzyme by this range."""
 
     enzyme: Enzyme = Field(description="The enzyme.", examples=["CK"])
     upper_limits: float = Field(
-        gt=0, le=1000, description="Its range as a multiple of the upper limit of normal.", examples=[15]
+        gt=0, le=1000, description="The range as a multiple of the upper limit of normal.", examples=[15]
     )
     source: str = Field(
         default="unverified",
         min_length=1,
         max_length=200,
-        description="Where the multiple is published; `unverified` raises a caveat in the answers.",
+        description="Publication of the multiple; `unverified` adds a caveat to the answers.",
         examples=["unverified"],
     )
 
@@ -110,17 +110,17 @@ ENZYME_RANGES = (
     EnzymeRange(enzyme="AST", upper_limits=3),
     EnzymeRange(enzyme="ALT", upper_limits=3),
 )
-"""Multiples as they are remembered of the criteria's supplement, which could not be consulted; an enzyme moves the
-score by at most 7.5 points.
+"""Multiples of the supplement of the criteria, from memory, because it could not be read. An enzyme changes the score
+by at most 7.5 points.
 """
 
 
 class Worsening(Part):
-    """When a visit is worse than the baseline; worsening is confirmed when two visits in a row are.
+    """When a visit is worse than the baseline. Two such visits in a row confirm the worsening.
 
-    Worse: physician global and muscle strength both, or extramuscular activity, or so many of the core set measures.
-    In a row: visits at which any core set measure was recorded that has a baseline; any other visit counts as missed
-    and neither confirms nor refutes.
+    A visit is worse if physician global and muscle strength are both worse, or extramuscular activity is worse, or at
+    least `measures` core set measures are worse. Visits in a row are visits with at least one core set measure that has
+    a baseline. Any other visit counts as missed; it neither confirms nor refutes the worsening.
     Operational form of the IMACS definition (Oddis 2005, doi 10.1002/art.21291) as the ProDERM trial used it.
     """
 
@@ -142,20 +142,20 @@ class Worsening(Part):
         default=30, gt=0, description="Least worsening of each of them in per cent of the baseline.", examples=[30]
     )
     count_enzyme: bool = Field(
-        default=True, description="Whether the enzyme is one of them (six), or not (five, as in ProDERM).",
+        default=True, description="Whether the enzyme is one of the measures (six), or not (five, as in ProDERM).",
         examples=[True],
     )  # fmt: skip
     zero_baseline_floor_percent: float = Field(
         default=10,
         gt=0,
         le=100,
-        description="From a baseline of 0 a score is worse from so many per cent of its scale on.",
+        description="With a baseline of 0, a score is worse if it is at least this percentage of its scale.",
         examples=[10],
     )
 
 
 class ImprovementScore(Part):
-    """The ACR/EULAR 2016 Total Improvement Score at each visit, and the rule of worsening beside it."""
+    """The ACR/EULAR 2016 Total Improvement Score at each visit, and the rule of worsening."""
 
     core_set: CoreSet = Field(
         description="The six measures.",
@@ -188,7 +188,7 @@ class ImprovementScore(Part):
 class DefinitionOfImprovement(Part):
     """The preliminary IMACS definition of improvement (Rider 2004, doi 10.1002/art.20349), relative to baseline.
 
-    Improved: enough measures improved, few enough worse, and muscle strength not among the worse ones.
+    Improved: enough measures are improved, not too many are worse, and muscle strength is not worse.
     """
 
     core_set: CoreSet = Field(
@@ -198,7 +198,9 @@ class DefinitionOfImprovement(Part):
     improved_percent: float = Field(
         default=20, gt=0, le=100, description="Least improvement in per cent of the baseline.", examples=[20]
     )
-    improved_measures: int = Field(default=3, ge=1, le=6, description="Least number of improved ones.", examples=[3])
+    improved_measures: int = Field(
+        default=3, ge=1, le=6, description="Least number of improved measures.", examples=[3]
+    )
     worse_percent: float = Field(
         default=25, gt=0, description="Least worsening in per cent of the baseline.", examples=[25]
     )
@@ -209,7 +211,8 @@ class DefinitionOfImprovement(Part):
         default=10,
         gt=0,
         le=100,
-        description="A score with a baseline of 0 is never improved, and worse from so many per cent of its scale on.",
+        description="With a baseline of 0, a score is never improved, and worse if it is at least this percentage of "
+        "its scale.",
         examples=[10],
     )
     weeks: tuple[Week, ...] | None = Field(
@@ -228,7 +231,7 @@ def judged_weeks(declared: Composite, planned: Sequence[int]) -> tuple[int, ...]
 
 
 def objections(name: str, declared: Composite, planned: Sequence[int], scaled: Collection[str]) -> Iterator[str]:
-    """What a definition contradicts: itself, the planned weeks or the scales that the protocol declares."""
+    """The contradictions of a definition: in itself, with the planned weeks, or with the declared scales."""
     core_set, weeks = declared.core_set, declared.weeks
     if core_set.population == "adult" and (core_set.muscle_strength == "CMAS" or core_set.function == "CHAQ"):
         yield f"{name}.core_set: CMAS and CHAQ are instruments for children; the population is adult."
@@ -245,7 +248,7 @@ def objections(name: str, declared: Composite, planned: Sequence[int], scaled: C
     if not set(weeks or ()) <= set(planned):
         yield f"{name}.weeks: this week is not among visits.weeks."
     if not judged_weeks(declared, planned):
-        yield f"{name}.weeks: no planned week lies after treatment."
+        yield f"{name}.weeks: no planned week is after treatment."
 
 
 def _range_objections(name: str, declared: ImprovementScore) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""A protocol: every definition that an analysis uses, declared before the data are looked at.
+"""The protocol of a study: all definitions that analyses use, declared before anybody looks at the data.
 
-The models follow `docs/definitions.md` row by row. A definition is echoed in each answer by its `id` and
-`parameters`. A protocol that contradicts itself is refused, and the refusal names the definition.
+The models have the definitions of `docs/definitions.md`. Each answer repeats its definition by `id` and `parameters`.
+A protocol that contradicts itself is refused, and the refusal names the definition.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ from app.protocol.parts import Measure, Part, Product, Scale, Scaled, Week, cont
 from app.protocol.specification import SpecificationGrid, grid_objections
 
 MOST_WEEKS, MOST_RESPONSES = 60, 60
-"""Of one protocol; an answer may list every patient for each of them."""
+"""Greatest numbers of one protocol, because an answer may list every patient for each week and definition."""
 
 
 class Treatment(Part):
-    """Which infusions are the treatment, and what one course of it is."""
+    """Which infusions are the treatment, and which infusions are one course."""
 
     products: tuple[Product, ...] = Field(
         default=("IVIG",), min_length=1, description="Products whose infusions count.", examples=[["IVIG"]]
@@ -45,7 +45,7 @@ class Treatment(Part):
 
 
 class Baseline(Part):
-    """The value before treatment: the last one on or before day 0."""
+    """The baseline is the last value on or before day 0."""
 
     flag_older_than_days: int = Field(
         default=42, ge=0, le=3650, description="A baseline older than this is used and flagged.", examples=[42]
@@ -53,7 +53,7 @@ class Baseline(Part):
 
 
 class Visits(Part):
-    """Which recorded value stands for which planned week; day 7w is the target of week w, week 0 is the baseline."""
+    """Which recorded value is used for each planned week. Day 7w is the target of week w; week 0 is the baseline."""
 
     weeks: tuple[Week, ...] = Field(
         default=(-4, 1, 2, 4, 8),
@@ -64,13 +64,13 @@ class Visits(Part):
     )
     rule: Literal["nearest_within", "contiguous"] = Field(
         default="nearest_within",
-        description="`nearest_within`: the value nearest to the target within `tolerance_days`, a tie to the later. "
-        "`contiguous`: windows meet half-way between declared targets, week 0 among them; a day half-way belongs "
-        "to the later week; the outermost windows reach as far out as in.",
+        description="`nearest_within`: the value nearest to the target within `tolerance_days`, of two equally near "
+        "ones the later. `contiguous`: windows meet half-way between the targets of declared weeks and week 0. A day "
+        "half-way belongs to the later week. The first and the last window are symmetric around their targets.",
         examples=["nearest_within"],
     )
     tolerance_days: int = Field(
-        default=3, ge=0, le=365, description="Half-width of a window under `nearest_within`.", examples=[3]
+        default=3, ge=0, le=365, description="Half-width of a window with `nearest_within`.", examples=[3]
     )
 
     @model_validator(mode="after")
@@ -85,28 +85,39 @@ class Visits(Part):
 
 
 class WeeklyChange(Part):
-    """Change from baseline, week by week."""
+    """The change from baseline at each week."""
 
     measures: tuple[Measure, ...] = Field(
-        default=("CK", "MMT", "ADL"), min_length=1, description="Measures compared.", examples=[["CK", "MMT", "ADL"]]
+        default=("CK", "MMT", "ADL"),
+        min_length=1,
+        description="Measures that are compared.",
+        examples=[["CK", "MMT", "ADL"]],
     )
     weeks: tuple[Week, ...] = Field(
         default=(1, 2, 4, 8),
         min_length=1,
         max_length=MOST_WEEKS,
-        description="Weeks compared with the baseline.",
+        description="Weeks that are compared with the baseline.",
         examples=[[1, 2, 4, 8]],
     )
     alpha: float = Field(
-        default=0.05, ge=1e-6, lt=0.5, description="Level of the adjusted tests that name the onset.", examples=[0.05]
+        default=0.05,
+        ge=1e-6,
+        lt=0.5,
+        description="Significance level of the adjusted tests that decide the onset.",
+        examples=[0.05],
     )
 
 
 class CkChangeWeeks(Part):
-    """The change of ln(CK) before treatment against the change after it."""
+    """The weeks of the before/after comparison of the change of ln(CK)."""
 
-    before_week: Week = Field(default=-4, lt=0, description="Week that the change before starts from.", examples=[-4])
-    after_week: Week = Field(default=4, gt=0, description="Week that the change after ends at.", examples=[4])
+    before_week: Week = Field(
+        default=-4, lt=0, description="Week at which the change before treatment begins.", examples=[-4]
+    )
+    after_week: Week = Field(
+        default=4, gt=0, description="Week at which the change after treatment ends.", examples=[4]
+    )
 
 
 RiskDay = Annotated[int, Field(ge=0, le=365)]
@@ -114,13 +125,13 @@ RiskWindow = tuple[RiskDay, RiskDay]
 
 
 class AdverseReactions(Part):
-    """Which adverse events count as reactions."""
+    """Which adverse events count as adverse reactions."""
 
     related: tuple[Literal["definite", "probable", "possible", "unlikely", "unrelated", "unknown", "true"], ...] = (
         Field(
             default=("definite", "probable", "possible", "unknown", "true"),
             min_length=1,
-            description="Relations that count; an absent one is `unknown`.",
+            description="Relations that count as related; an absent relation is `unknown`.",
             examples=[["definite", "probable", "possible", "unknown", "true"]],
         )
     )
@@ -129,8 +140,8 @@ class AdverseReactions(Part):
         min_length=1,
         max_length=10,
         exclude_if=lambda windows: windows is None,
-        description="First and last day after an infusion of each window in which reactions are counted; without it "
-        "days 0-1 and 2-14. The day of the infusion is day 0.",
+        description="First and last day of each window after an infusion in which reactions are counted. Absent: days "
+        "0-1 and 2-14. The day of the infusion is day 0.",
         examples=[[[0, 1], [2, 14]]],
     )
 
@@ -148,8 +159,9 @@ class AdverseReactions(Part):
 
 
 _ADDED_LATER = (("conventions", "signed_rank_p"),)
-"""Fields that the first version did not have: at their default they are left out of the digest, so that a protocol
-that was stored without them keeps the digest that it was declared by."""
+"""Fields that the first version did not have. With their default value they are left out of the digest, so that the
+digests of older protocols do not change.
+"""
 
 
 class Protocol(Part):
@@ -157,11 +169,14 @@ class Protocol(Part):
 
     id: str = Field(
         pattern=r"^[A-Za-z0-9.\-]{1,64}$",
-        description="Name of the protocol, echoed in every answer.",
+        description="Name of the protocol; every answer repeats it.",
         examples=["seed-2008"],
     )
     title: str = Field(
-        default="", max_length=200, description="What it is, in a sentence.", examples=["Definitions of our own trial"]
+        default="",
+        max_length=200,
+        description="Description of the protocol in one sentence.",
+        examples=["Definitions of our own trial"],
     )
     treatment: Treatment = Field(default=Treatment(), description="The treatment.", examples=[{"products": ["IVIG"]}])
     baseline: Baseline = Field(default=Baseline(), description="The baseline.", examples=[{"flag_older_than_days": 42}])
@@ -171,8 +186,8 @@ class Protocol(Part):
     )
     upper_limit: Literal["own", "nearest_same_laboratory"] = Field(
         default="own",
-        description="Where the upper limit of a CK comes from that was sent without one: nowhere, or that patient's "
-        "limit at the same laboratory nearest in time (flagged).",
+        description="The upper limit of a CK that was sent without one. `own`: none. `nearest_same_laboratory`: the "
+        "limit of the nearest CK of the same patient from the same laboratory (flagged).",
         examples=["own"],
     )
     responses: tuple[Response, ...] = Field(
@@ -200,20 +215,20 @@ class Protocol(Part):
     specification_grid: SpecificationGrid | None = Field(
         default=None,
         exclude_if=lambda part: part is None,
-        description="The alternative definitions of response and remission that are compared; without it a default "
-        "grid is formed from the scales, visits and primary rules.",
+        description="The alternative definitions of response and remission that are compared. Without it, a default "
+        "grid is made from the scales, visits and primary rules.",
         examples=[None],
     )
     improvement_score: ImprovementScore | None = Field(
         default=None,
         exclude_if=lambda part: part is None,
-        description="The ACR/EULAR 2016 Total Improvement Score, where it is asked for.",
+        description="The ACR/EULAR 2016 Total Improvement Score, if it is wanted.",
         examples=[{"core_set": {"population": "adult", "muscle_strength": "MMT8", "function": "HAQ"}}],
     )
     definition_of_improvement: DefinitionOfImprovement | None = Field(
         default=None,
         exclude_if=lambda part: part is None,
-        description="The IMACS 2004 definition of improvement, where it is asked for.",
+        description="The IMACS 2004 definition of improvement, if it is wanted.",
         examples=[{"core_set": {"population": "adult", "muscle_strength": "MMT8", "function": "HAQ"}}],
     )
     conventions: Conventions = Field(
@@ -235,14 +250,14 @@ class Protocol(Part):
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """CK, and every other measure that the protocol gives a scale to or asks about, each once."""
-        ruled = (response.rule.measure for response in self.responses)
-        asked: tuple[str, ...] = (*sorted(self.scales), *self.weekly_change.measures, *ruled)
+        """CK, and each measure that has a scale or occurs in a definition, each once."""
+        judged = (response.rule.measure for response in self.responses)
+        used: tuple[str, ...] = (*sorted(self.scales), *self.weekly_change.measures, *judged)
         if self.specification_grid is not None:
-            asked += tuple(each.measure for each in self.specification_grid.measures)
+            used += tuple(grid.measure for grid in self.specification_grid.measures)
         for _, composite in self._composites():
-            asked += composite.core_set.measures
-        return tuple(dict.fromkeys(("CK", *asked)))
+            used += composite.core_set.measures
+        return tuple(dict.fromkeys(("CK", *used)))
 
     @property
     def digest(self) -> str:
@@ -275,14 +290,14 @@ class Protocol(Part):
             yield "weekly_change.measures: declare each measure once."
 
     def _composites(self) -> Iterator[tuple[str, ImprovementScore | DefinitionOfImprovement]]:
-        """The declared definitions that judge a core set of measures, by name."""
+        """The declared definitions with a core set, with their names."""
         if self.improvement_score is not None:
             yield "improvement_score", self.improvement_score
         if self.definition_of_improvement is not None:
             yield "definition_of_improvement", self.definition_of_improvement
 
     def _undeclared(self) -> Iterator[str]:
-        """Weeks that are no planned visit, and measures whose scale nobody declared."""
+        """Contradictions from weeks that are not planned and from measures without a scale."""
         needs: list[tuple[str, str, int | None]] = [
             (f"responses.{i}", r.rule.measure, getattr(r.rule, "week", None)) for i, r in enumerate(self.responses)
         ]
@@ -298,7 +313,7 @@ class Protocol(Part):
                 yield f"{where}: this measure needs its scale and direction in scales."
 
     def _objections(self, rule: ResponseRule) -> Iterator[str]:
-        """What speaks against one response rule on its own."""
+        """The contradictions in one response rule."""
         if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
             if not 1 <= rule.days[0] <= rule.days[1]:
                 yield "days must be an ascending pair after day 0."

@@ -1,4 +1,4 @@
-"""What all parts of a protocol share: strict frozen models, the words of their fields, scales, and contradictions."""
+"""What the parts of a protocol have in common: the base model, types of fields, scales, and contradictions."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -17,18 +17,18 @@ Product = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=
 
 
 class Part(BaseModel):
-    """What all parts of a protocol share: strict, frozen, nothing unknown."""
+    """The base of all parts of a protocol: strict, frozen, without unknown fields."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def contradiction(sentence: str) -> PydanticCustomError:
-    """The error for a definition that contradicts another; `sentence` says which, without a submitted value."""
+    """The error of a definition that contradicts another one. `sentence` names both, without a submitted value."""
     return PydanticCustomError("contradiction", "{sentence}", {"sentence": sentence})
 
 
 Scaled = Literal["MMT", "ADL"]
-"""The instruments whose scale differs between centres, so that the protocol declares it."""
+"""The instruments whose scale differs between centres; the protocol declares it."""
 
 
 class Scale(Part):
@@ -36,17 +36,17 @@ class Scale(Part):
 
     minimum: float = Field(default=0, ge=-10_000, le=10_000, description="Least score.", examples=[0])
     maximum: float = Field(ge=-10_000, le=10_000, description="Greatest score.", examples=[100])
-    better: Direction = Field(description="Which end of the scale is better; never guessed.", examples=["higher"])
+    better: Direction = Field(description="Which end of the scale is better; it is never guessed.", examples=["higher"])
 
     @model_validator(mode="after")
     def _range_must_not_be_empty(self) -> Self:
         if self.maximum - self.minimum < LEAST_RANGE:
-            raise contradiction("scales: the greatest score must lie above the least, by a hundredth or more.")
+            raise contradiction("scales: the greatest score must be greater than the least score by 0.01 or more.")
         return self
 
 
 def scale_of(measure: str, declared: Mapping[Scaled, Scale]) -> Scale | None:
-    """The scale of an instrument: its own fixed one, or the declared one; `None` where it has neither."""
+    """The scale of an instrument: its own fixed one, or the declared one; `None` if it has neither."""
     fixed = INSTRUMENTS[measure]
     if fixed.maximum is not None and fixed.better is not None:
         return Scale(minimum=0, maximum=fixed.maximum, better=fixed.better)

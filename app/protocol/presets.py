@@ -47,7 +47,7 @@ RELATIVE_20 = Protocol(
 )
 
 _TRIAL_VISITS = Visits(weeks=(-4, 4, 8, 12, 16, 24, 40, 52), tolerance_days=10)
-"""Every four weeks to the usual primary endpoint at week 16, then to a year: windows that do not meet."""
+"""Every four weeks up to the usual primary endpoint at week 16, then up to a year. The windows do not overlap."""
 _TRIAL_WEEKS = (4, 8, 12, 16, 24, 40, 52)
 _ADULT = CoreSet(population="adult", muscle_strength="MMT8", function="HAQ")
 _JUVENILE = CoreSet(population="juvenile", muscle_strength="MMT8", function="CHAQ")

@@ -1,8 +1,8 @@
-"""Alternative definitions of response and remission: the grid under which one rate is computed again and again.
+"""The specification grid: the alternative definitions of response and remission of a specification curve.
 
-One definition of the grid (a specification) takes one of each: a criterion, a window, a baseline rule, a set of
-patients and what a missing value counts as (Simonsohn, Simmons and Nelson, Nature Human Behaviour 2020; 4: 1208-1214).
-The grid is declared beforehand like every other part of a protocol; one without it is answered by `default_grid`.
+A definition of the grid (a specification) has five parts: a criterion, a window, a baseline rule, a set of patients and
+a rule for missing values (Simonsohn, Simmons and Nelson, Nature Human Behaviour 2020; 4: 1208-1214). The protocol
+declares the grid in advance; for a protocol without a grid `default_grid` makes one.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,25 +16,25 @@ from app.protocol.endpoints import CkDecreaseOrNormal, PercentAboveBaseline, Poi
 from app.protocol.parts import Day, Measure, Part, Scale, Scaled, Week, scale_of
 
 MOST_SPECIFICATIONS = 5_000
-"""More definitions than anybody has called plausible, and as many as are computed without being asked twice."""
+"""Greatest number of definitions in a grid."""
 
 
 class PointsBetter(Part):
-    """Response: at least `points` better than the baseline, up or down as the scale says."""
+    """Response: at least `points` better than the baseline; the scale says whether higher or lower is better."""
 
     id: Literal["points_better"] = Field(description="Name of the criterion.", examples=["points_better"])
     points: float = Field(gt=0, description="Least improvement in points of the scale.", examples=[5])
 
 
 class PercentBetter(Part):
-    """Response: at least `percent` of the baseline better than the baseline."""
+    """Response: better than the baseline by at least `percent` of the baseline."""
 
     id: Literal["percent_better"] = Field(description="Name of the criterion.", examples=["percent_better"])
     percent: float = Field(gt=0, le=1000, description="Least improvement in per cent of the baseline.", examples=[20])
 
 
 class CkPercentOfBaseline(Part):
-    """Response: CK at most `percent_of_baseline` of the baseline, or (with `or_normal`) within its own upper limit."""
+    """Response: CK is at most `percent_of_baseline` of the baseline, or (with `or_normal`) normal."""
 
     id: Literal["percent_of_baseline"] = Field(description="Name of the criterion.", examples=["percent_of_baseline"])
     percent_of_baseline: int = Field(
@@ -44,23 +44,23 @@ class CkPercentOfBaseline(Part):
 
 
 class CkNormal(Part):
-    """Remission: CK within its own upper limit; `sustained` asks the next one of known normality to be normal too."""
+    """Remission: CK is normal. With `sustained`, the next CK of known normality must be normal too."""
 
     id: Literal["ck_normal"] = Field(description="Name of the criterion.", examples=["ck_normal"])
     sustained: bool = Field(
-        default=False, description="Whether two normal CK must follow each other.", examples=[False]
+        default=False, description="Whether two consecutive CK values must be normal.", examples=[False]
     )
 
 
 class BestEnd(Part):
-    """Remission: the score is at the best end of its scale, or no more than `within_points` from it."""
+    """Remission: the score is at the best end of its scale, or at most `within_points` away from it."""
 
     id: Literal["best_end_of_scale"] = Field(description="Name of the criterion.", examples=["best_end_of_scale"])
-    within_points: float = Field(default=0, ge=0, description="How far from the best end at most.", examples=[0])
+    within_points: float = Field(default=0, ge=0, description="Greatest distance from the best end.", examples=[0])
 
 
 class DaysWindow(Part):
-    """The best (any that satisfies) or the last value of some days after day 0."""
+    """The best or the last value of some days after day 0. With `best`, any of these values may meet the criterion."""
 
     id: Literal["days"] = Field(description="Name of the window.", examples=["days"])
     days: tuple[Day, Day] = Field(description="First and last day after the first infusion.", examples=[[1, 59]])
@@ -68,7 +68,7 @@ class DaysWindow(Part):
 
 
 class VisitWindow(Part):
-    """The value of one planned visit, chosen by the rule of `visits`."""
+    """The value of one planned visit, selected by the rule of `visits`."""
 
     id: Literal["visit"] = Field(description="Name of the window.", examples=["visit"])
     week: Week = Field(description="Week whose visit is judged.", examples=[4])
@@ -92,7 +92,7 @@ Kind = Literal["response", "remission"]
 
 @dataclass(frozen=True, slots=True)
 class Specification:
-    """One definition: a choice in each of the five dimensions."""
+    """One definition: one choice in each of the five dimensions."""
 
     criterion: Criterion
     window: DaysWindow | VisitWindow
@@ -114,7 +114,7 @@ class MeasureGrid(Part):
     remissions: tuple[Remission, ...] = Field(
         default=(),
         max_length=100,
-        description="Criteria of remission; they go through the same windows, baselines, sets and rules.",
+        description="Criteria of remission; they are combined with the same windows, baselines, sets and rules.",
         examples=[[{"id": "best_end_of_scale"}]],
     )
     windows: tuple[Window, ...] = Field(
@@ -125,21 +125,21 @@ class MeasureGrid(Part):
     )
     baselines: tuple[BaselineRule, ...] = Field(
         min_length=1,
-        description="What stands for the time before treatment: the last value on or before day 0, the mean of all "
-        "(the geometric one is for CK), the first (at screening), or the worst.",
+        description="The baseline: the last value on or before day 0, or of the values before the dose the mean (the "
+        "geometric one for CK), the first (at screening) or the worst.",
         examples=[["last_on_or_before_day_0", "arithmetic_mean_before_dose"]],
     )
     analysis_sets: tuple[AnalysisSet, ...] = Field(
         default=("efficacy",),
         min_length=1,
-        description="Whose rate it is: the efficacy set, the safety set, or the patients of the efficacy set whom "
-        "every definition of this measure can judge.",
+        description="The patients of the rate: the efficacy set, the safety set, or the patients of the efficacy set "
+        "who are evaluable by every definition of this measure.",
         examples=[["efficacy", "safety"]],
     )
     missing: tuple[Missing, ...] = Field(
         default=("left_out", "non_responder"),
         min_length=1,
-        description="Whether a patient of the set who cannot be judged is left out or counts as no response.",
+        description="Whether a patient of the set who is not evaluable is left out or counts as a non-responder.",
         examples=[["left_out", "non_responder"]],
     )
 
@@ -148,24 +148,24 @@ class MeasureGrid(Part):
         return self.thresholds if kind == "response" else self.remissions
 
     def specifications(self, kind: Kind) -> Iterator[Specification]:
-        """Every definition, in the order of the grid."""
+        """All definitions, in the order of the grid."""
         dimensions = (self.criteria(kind), self.windows, self.baselines, self.analysis_sets, self.missing)
         for criterion, window, baseline, analysis_set, missing in product(*dimensions):
             yield Specification(criterion, window, baseline, analysis_set, missing)
 
     @property
     def size(self) -> int:
-        """How many definitions there are."""
+        """The number of definitions."""
         criteria = len(self.thresholds) + len(self.remissions)
         return criteria * len(self.windows) * len(self.baselines) * len(self.analysis_sets) * len(self.missing)
 
 
 class SpecificationGrid(Part):
-    """All definitions of response and remission that are to be compared."""
+    """All definitions of response and remission that are compared."""
 
     measures: tuple[MeasureGrid, ...] = Field(
         min_length=1,
-        description="One entry a measure.",
+        description="One entry for each measure.",
         examples=[
             [
                 {
@@ -181,19 +181,21 @@ class SpecificationGrid(Part):
         default=None,
         ge=0,
         le=3650,
-        description="How many days before day 0 the mean, first and worst values are looked for; null for all. The "
-        "last value on or before day 0 is the protocol's baseline, however old.",
+        description="Number of days before day 0 in which the mean, first and worst values are taken; null: no limit. "
+        "The last value on or before day 0 is the baseline of the protocol and has no such limit.",
         examples=[None, 28],
     )
 
     @property
     def size(self) -> int:
-        """How many definitions there are."""
-        return sum(each.size for each in self.measures)
+        """The number of definitions."""
+        return sum(grid.size for grid in self.measures)
 
 
 def specification_of(rule: ResponseRule) -> Specification:
-    """A declared response rule as a point of the grid: the protocol's baseline, the efficacy set, missing left out."""
+    """A declared response rule as a definition of the grid: the baseline of the protocol, the efficacy set, missing
+    values left out.
+    """
     criterion: Criterion
     if isinstance(rule, PointsAboveBaseline):
         criterion = PointsBetter(id="points_better", points=rule.points)
@@ -210,8 +212,8 @@ def specification_of(rule: ResponseRule) -> Specification:
 
 
 def grid_objections(grid: SpecificationGrid, weeks: Collection[int], scales: Mapping[Scaled, Scale]) -> Iterator[str]:
-    """What speaks against a grid under the planned weeks and declared scales of its protocol; each sentence names the
-    definition.
+    """The contradictions of a grid, in itself or with the planned weeks and declared scales of its protocol. Each
+    sentence names the definition.
     """
     if grid.size > MOST_SPECIFICATIONS:
         yield f"specification_grid: more than {MOST_SPECIFICATIONS} definitions."

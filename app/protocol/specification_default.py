@@ -1,4 +1,4 @@
-"""The grid that stands in where a protocol declares none; it is formed before any outcome is looked at."""
+"""The grid of a protocol that declares none; it is made without looking at any outcome."""
 
 from decimal import Decimal
 from typing import TypeVar
@@ -27,27 +27,28 @@ Choice = TypeVar("Choice")
 SHARES_OF_SCALE = (5, 10, 15, 20)
 """Improvements in per cent of the range of a scale."""
 PERCENT_BETTER = 20
-"""The improvement of a core set measure that IMACS asked for (Rider 2004)."""
+"""The improvement of a core set measure in the IMACS definition (Rider 2004)."""
 CK_PERCENTS = (75, 70, 50, 30)
 LAST_DAY = 3650
 """The last day that a protocol can name."""
 
 
 def default_grid(protocol: Protocol) -> SpecificationGrid:
-    """For CK and each score of the protocol: the primary rule's threshold and window, and those that follow.
+    """The grid for CK and each score of the protocol.
 
-    Scores: 5, 10, 15 and 20 % of the range of the scale in points, and 20 % of the baseline (where the scale does not
-    go below 0); remission is the best end of the scale. CK: at most 75, 70, 50 and 30 % of the baseline or normal;
-    remission is a normal CK, and two in a row. Windows: best and last value up to the last planned week, and the visits
-    of the last two planned weeks after treatment. Baselines: the last value before the dose, the mean (geometric for
-    CK), the first and the worst. Efficacy and safety set, missing left out and counted as no response.
+    Criteria and windows: those of the primary rule and the following. Scores: 5, 10, 15 and 20 % of the range of the
+    scale in points, and 20 % of the baseline (unless the scale has negative values); remission is the best end of the
+    scale. CK: at most 75, 70, 50 and 30 % of the baseline or normal; remission is a normal CK, and two in a row.
+    Windows: best and last value up to the last planned week, and the visits of the last two planned weeks after
+    treatment. Baselines: the last value before the dose, the mean (geometric for CK), the first and the worst. Efficacy
+    and safety set. Missing values left out, and counted as no response.
     """
     measures = [each for each in protocol.measures if each == "CK" or each in ASSESSMENT_CODES]
     return SpecificationGrid(measures=tuple(_measure(each, protocol) for each in measures))  # type: ignore[arg-type]
 
 
 def primary_rule(protocol: Protocol, measure: str) -> ResponseRule | None:
-    """The pre-declared main rule of a measure."""
+    """The primary response rule of a measure, if there is one."""
     rules = (each.rule for each in protocol.responses if each.primary and each.rule.measure == measure)
     return next(rules, None)
 

@@ -1,4 +1,4 @@
-"""From bytes to histories: every format that is read, and nothing of how it came or where it goes."""
+"""The readers: they turn the bytes of each format into histories. How bytes arrive and are stored is not known here."""
 
 from collections.abc import Callable
 

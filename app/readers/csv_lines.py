@@ -1,4 +1,4 @@
-"""Tables as CSV (RFC 4180), written so that a spreadsheet computes nothing that a sender wrote."""
+"""Writes tables as CSV (RFC 4180). A spreadsheet does not compute any text that a sender wrote."""
 
 import csv
 import io
@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 Cell = str | float | bool | None
-"""What a cell may hold; `None` is an empty one. Numbers are finite."""
+"""The value of a cell; `None` is an empty cell. Numbers are finite."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a text begins that a spreadsheet takes for a formula."""
+"""A spreadsheet reads a text that begins with one of these as a formula."""
 
 
 def lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """The lines of a table, its header first, one record at a time: a table of any length is written as it is read.
+    """The lines of a table with its header, one record at a time, so that a table of any length can be written.
 
-    A text that begins like a formula gets a `'` before it; a number is digits, a decimal point and its sign, never an
+    A text that begins like a formula gets a `'` before it. A number has digits, a decimal point and a sign, never an
     exponent, and stays a number.
     """
     written = ([_written(cell) for cell in row] for row in rows)
@@ -24,7 +24,7 @@ def lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[st
 
 
 def lines_of_columns(columns: Sequence[str], values: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """The same table from its columns, all of one length; what a column holds many times is written once."""
+    """The lines of a table that is given as columns of the same length; equal cells of a column are formatted once."""
     written = []
     for column in values:
         known = {cell: _written(cell) for cell in set(column)}
@@ -55,8 +55,8 @@ def _written(cell: Cell) -> str:
 
 
 def digits(number: float) -> str:
-    """A number in digits, a decimal point and its sign, never with an exponent; `float` reads the same number again.
+    """A number with digits, a decimal point and a sign, never with an exponent; `float` reads the same number again.
 
-    There is one zero, without a sign.
+    Zero has no sign.
     """
     return format(Decimal(repr(number or 0)), "f").removesuffix(".0")

@@ -1,7 +1,8 @@
-"""What is wrong with the structure of a document, in our words: Pydantic's errors as faults.
+"""The faults in the syntax, the single values and the structure of a JSON document.
 
-An error of Pydantic holds the value, sometimes a part of it in its message, and in its location names of its own making
-(members of a union). A fault has a pointer that leads through the document as it was sent, a code, and nothing else.
+The faults of the structure are made from the errors of Pydantic. Such an error contains the value, and its location
+contains names that are not in the document (members of a union). A fault has only a pointer into the document as it was
+sent, and a code.
 """
 
 import json
@@ -23,7 +24,7 @@ from app.timeline.normalize import MOST_FAULTS
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 _OURS = frozenset(FaultCode)
-"""Types of errors that have the name of a code: some of Pydantic's, and those that our own validators raise."""
+"""Types of errors whose name is a fault code: some of Pydantic, and those of our own validators."""
 
 _CODES: dict[str, FaultCode] = {
     "extra_forbidden": FaultCode.UNKNOWN_FIELD,
@@ -42,13 +43,13 @@ _CODES: dict[str, FaultCode] = {
     "assertion_error": FaultCode.UNKNOWN_VALUE,
 }
 _LITERALS = {"code": FaultCode.UNKNOWN_CODE, "unit": FaultCode.UNKNOWN_UNIT}
-"""What an unlisted word is called in fields of these names."""
+"""The fault code of an unknown word in fields with these names."""
 
 Path = tuple[str | int, ...]
 
 
 class FoundFault(NamedTuple):
-    """One fault with its place as a path; for an unknown field that is the object that has it."""
+    """One fault with its place as a path. For an unknown field the place is the object that has it."""
 
     path: Path
     code: FaultCode
@@ -61,7 +62,7 @@ class FoundFault(NamedTuple):
 
 @cache
 def known_names(model: type[BaseModel]) -> frozenset[str]:
-    """The keys that documents of this model may have, at any depth: a pointer passes through these only."""
+    """The keys that documents of this model may have, at any depth. Pointers contain only these keys."""
     return frozenset(_names(model.model_json_schema()))
 
 
@@ -81,9 +82,9 @@ def _names(schema: object) -> Iterator[str]:
 
 
 def structure(document: Any, model: type[BaseModel], at: Path = ()) -> Iterator[FoundFault]:  # noqa: ANN401
-    """What is wrong with the structure of a document, the JSON of `model` read as plain Python.
+    """The faults in the structure of a document, which is JSON of `model` read as plain Python.
 
-    The lists of a document are looked into element by element, because their own check ends at the first bad one.
+    Lists are checked element by element, because the check of Pydantic ends at the first bad element.
     """
     names = known_names(model)
     lists = _lists(model) if isinstance(document, dict) else {}
@@ -99,7 +100,7 @@ def structure(document: Any, model: type[BaseModel], at: Path = ()) -> Iterator[
 
 
 def _without_elements(document: Any, lists: Iterable[str], names: frozenset[str]) -> Any:  # noqa: ANN401
-    """The document with its lists emptied, and with one at most of the fields that it should not have."""
+    """The document with empty lists, and with at most one of its unknown fields."""
     if not lists:
         return document
     unknown = islice((name for name in document if name not in names), 1)
@@ -111,7 +112,7 @@ def _without_elements(document: Any, lists: Iterable[str], names: frozenset[str]
 
 @cache
 def _lists(model: type[BaseModel]) -> dict[str, Any]:
-    """The fields of a model that are lists whose check ends early, here or further inside, and what each lists."""
+    """The lists of a model whose check ends early, here or further inside, with the type of their elements."""
     kinds = {name: _element(field.annotation, field.metadata) for name, field in model.model_fields.items()}
     return {name: kind for name, kind in kinds.items() if kind is not None}
 
@@ -138,16 +139,16 @@ def _is_model(kind: Any) -> bool:  # noqa: ANN401
 
 
 def _check(document: Any, kind: Any, names: frozenset[str], at: Path) -> Iterator[FoundFault]:  # noqa: ANN401
-    """What Pydantic finds in one part, which stands at `at`."""
+    """The faults that Pydantic finds in one part, whose path is `at`."""
     try:
         _checker(kind).validate_json(json.dumps(document))
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        for each in _without_echoes({_found(detail, document, names) for detail in details}):
-            yield each._replace(path=at + each.path)
+        for fault in _without_echoes({_fault_of(detail, document, names) for detail in details}):
+            yield fault._replace(path=at + fault.path)
 
 
-def _found(error: ErrorDetails, document: Any, names: frozenset[str]) -> FoundFault:  # noqa: ANN401
+def _fault_of(error: ErrorDetails, document: Any, names: frozenset[str]) -> FoundFault:  # noqa: ANN401
     kind, location = error["type"], error["loc"]
     context = error.get("ctx", {})
     if location[-1:] == ("[key]",):
@@ -174,10 +175,10 @@ def _found(error: ErrorDetails, document: Any, names: frozenset[str]) -> FoundFa
 
 
 def _walk(document: Any, location: Path, names: frozenset[str]) -> tuple[Path, Any]:  # noqa: ANN401
-    """The part of a location that leads through the document, and the value there.
+    """The path of a location in the document, and the value at this path.
 
-    Names of union members, which Pydantic puts in between, lead nowhere and are left out. At a key that is not one of
-    `names` the way ends, for it is the sender's own text.
+    Names of union members, which Pydantic adds, are left out. The path ends before a key that is not one of `names`,
+    because such a key is the sender's own text.
     """
     path: Path = ()
     for part in location:
@@ -191,26 +192,26 @@ def _walk(document: Any, location: Path, names: frozenset[str]) -> tuple[Path, A
 
 
 def _without_echoes(found: Iterable[FoundFault]) -> Iterator[FoundFault]:
-    """Leave out the members of a union that a value was not meant for: one says no more than that its type is another,
-    while at the same place or below it another member says what is wrong. A list is not too short either that only
-    lacks its faulty elements.
+    """Leave out faults that only repeat another fault.
+
+    Each member of a union that does not fit reports a wrong type, even if another member reports a more exact fault at
+    the same place or below it. A list is reported as too short if it lacks only its faulty elements.
     """
     found = list(found)
-    told = {each.path[:n] for each in found for n in range(len(each.path))}
-    told |= {each.path for each in found if each.code is not FaultCode.WRONG_TYPE}
-    inside = {each.path[:n] for each in found for n in range(len(each.path))}
+    above = {fault.path[:n] for fault in found for n in range(len(fault.path))}
+    exact = above | {fault.path for fault in found if fault.code is not FaultCode.WRONG_TYPE}
     return (
-        each
-        for each in found
-        if (each.code is not FaultCode.WRONG_TYPE or each.path not in told)
-        and (each.code is not FaultCode.TOO_SHORT or each.path not in inside)
+        fault
+        for fault in found
+        if (fault.code is not FaultCode.WRONG_TYPE or fault.path not in exact)
+        and (fault.code is not FaultCode.TOO_SHORT or fault.path not in above)
     )
 
 
 DEEPEST = 32
-"""No document of ours is nested deeper than ten levels."""
+"""Greatest depth of a body. Valid documents have at most ten levels."""
 MOST_CONTAINERS = 500_000
-"""Objects and arrays of one body. A body that is nothing but empty ones would take twenty times its size in memory."""
+"""Greatest number of objects and arrays in one body. A body of empty ones needs twenty times its size in memory."""
 
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -222,10 +223,10 @@ _PLACE = re.compile(r"line \d+ column \d+$")
 
 
 def first_pass(body: bytes, names: frozenset[str] = frozenset()) -> None:
-    """Refuse what is not JSON as RFC 8259 defines it, and the few things it allows that nobody can keep.
+    """Refuse a body that is not JSON (RFC 8259), or that has values which cannot be stored.
 
-    Raises `MalformedDocument` with the place at most, `TooLarge`, or `InvalidDocument` where single values are at
-    fault. Pointers pass through keys in `names` only: any other key is the sender's own text and is never repeated.
+    Raises `MalformedDocument` (with the place, if known), `TooLarge`, or `InvalidDocument` if single values have
+    faults. Pointers contain only keys in `names`: any other key is the sender's own text and is never repeated.
     """
     check_syntax(body)
     faults = list(value_faults(body, names))
@@ -234,7 +235,10 @@ def first_pass(body: bytes, names: frozenset[str] = frozenset()) -> None:
 
 
 def check_syntax(body: bytes) -> Any:  # noqa: ANN401
-    """What the bytes say, if they are one JSON text in UTF-8 with unique keys, of tolerable depth and size."""
+    """The parsed body, if it is one JSON text in UTF-8 with unique keys, and not too deep or too large.
+
+    Raises `MalformedDocument` or `TooLarge`.
+    """
     brackets = body.translate(_TO_SQUARE, _NOT_BRACKETS)
     if len(brackets) > 2 * MOST_CONTAINERS:
         raise TooLarge(f"A body may hold {MOST_CONTAINERS} objects and arrays.")
@@ -243,7 +247,7 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
     except ValueError as error:
         raise _malformed(str(error)) from None
     for _ in range(DEEPEST):
-        # Each round takes away the innermost level. Brackets inside of text can spoil this, hence the second look.
+        # Each round removes the innermost level. Brackets inside text can disturb this, so the depth is counted below.
         brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return tree
@@ -253,10 +257,10 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
 
 
 def value_faults(body: bytes, names: frozenset[str]) -> Iterator[Fault]:
-    """What is wrong with single values whatever they mean: numbers that no float can hold, text with a NUL.
+    """The faults of single values of any field: numbers that a float cannot have, and text with a NUL.
 
-    The bytes are searched for what could be one, which is cheap and finds a few that are none; then the document is
-    read once more with every number as it is written.
+    A fast search of the bytes decides whether there may be any. Only then the document is read again, with every number
+    as it is written.
     """
     digits = body.translate(_TO_ZEROS)
     if _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) or _ESCAPED_NUL in body:
@@ -265,7 +269,7 @@ def value_faults(body: bytes, names: frozenset[str]) -> Iterator[Fault]:
 
 
 def _value_faults(value: Any, at: tuple[str | int, ...], names: frozenset[str] | None) -> Iterator[Fault]:  # noqa: ANN401
-    """Walk the document; `names` is `None` below a key that must not be repeated, where `at` stands still."""
+    """The faults below a value. `names` is `None` below a key that must not be repeated; `at` is the path above it."""
     match value:
         case dict():
             for key, inner in value.items():
@@ -283,7 +287,7 @@ def _value_faults(value: Any, at: tuple[str | int, ...], names: frozenset[str] |
 
 
 def _lost(number: jiter.LosslessFloat | int) -> bool:
-    """Whether the number overflows, or is not zero and becomes zero."""
+    """Whether a float cannot have the number: it overflows, or it is not zero and becomes zero."""
     try:
         nearest = abs(float(number))
     except OverflowError:
@@ -299,9 +303,9 @@ def _depth(tree: Any) -> int:  # noqa: ANN401
     return depth
 
 
-def _malformed(parser_says: str, why: str | None = None) -> MalformedDocument:
-    """The refusal. What the parser says may quote a key, so only the place at its end is taken over."""
-    place = _PLACE.search(parser_says)
-    code = FaultCode.DUPLICATE_KEY if parser_says.startswith("Detected duplicate key") else FaultCode.MALFORMED
-    detail = why or (f"The fault is at {place[0].replace(' column', ', byte')}." if place else None)
+def _malformed(message: str, reason: str | None = None) -> MalformedDocument:
+    """The refusal. The message of the parser may contain a key, so only the place at its end is used."""
+    place = _PLACE.search(message)
+    code = FaultCode.DUPLICATE_KEY if message.startswith("Detected duplicate key") else FaultCode.MALFORMED
+    detail = reason or (f"The fault is at {place[0].replace(' column', ', byte')}." if place else None)
     return MalformedDocument(detail, [Fault("", code)])

@@ -1,11 +1,12 @@
-"""Our own JSON: bytes become histories, or every fault of the document is named together."""
+"""Reads our own JSON: the result is a history, or a refusal with all faults of the document."""
 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import jiter
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -29,11 +30,11 @@ from app.timeline.normalize import MOST_FAULTS, SECTIONS, History, Reading, norm
 __all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
 
 MOST_FACTS = 100_000
-"""Facts of one patient in one document; who has more sends them in parts."""
+"""Greatest number of facts in one document; a client sends more in parts."""
 MOST_ITEMS = 50_000
-"""Timelines in one body."""
+"""Greatest number of timelines in one body."""
 MOST_BYTES = 1_000_000
-"""Bytes of a document without timelines; the greatest protocol anybody writes has some ten thousand."""
+"""Greatest size in bytes of a document without timelines; a large protocol has about ten thousand."""
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyPart = TypeVar("AnyPart")
@@ -58,13 +59,18 @@ _RESTS_ON: dict[FaultCode, frozenset[str]] = {
     FaultCode.REVERSED_PERIOD: frozenset({"start"}),
     FaultCode.DOSE_WITHOUT_UNIT: frozenset({"dose"}),
     FaultCode.LENGTH_MISMATCH: frozenset({"times"}),
+    FaultCode.CONTRADICTION: frozenset({"id"}),
 }
-"""The fields beside its own on which a fault of meaning rests; one that is not here rests on its own field alone."""
+"""The fields, in addition to its own, on which a fault of meaning depends; a fault that is not here depends on its own
+field alone.
+"""
+_VALUES: dict[Any, Any] = {str: "2000-01-01", float: 1.0}
+"""A value for a required field of each type: this text is also an identifier, a label and a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One timeline of many: its place among them from 0, and its history or why it has none."""
+    """One timeline of many: its index from 0, and either its history or its refusal."""
 
     index: int
     history: History | None
@@ -72,14 +78,14 @@ class Item:
 
     @property
     def subject(self) -> str | None:
-        """The patient; `None` where the item could not be read."""
+        """The patient; `None` if the item could not be read."""
         return None if self.history is None else self.history.patient
 
 
 def read_timeline(body: bytes, latest: int) -> History:
-    """One timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
+    """The history of one timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
 
-    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with every fault of the document.
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with all faults of the document.
     """
     try:
         first_pass(body)
@@ -89,7 +95,7 @@ def read_timeline(body: bytes, latest: int) -> History:
 
 
 def read_array(body: bytes, latest: int) -> list[Item]:
-    """The timelines of a JSON array. A bad one harms no other, but what is no JSON is refused as a whole."""
+    """The timelines of a JSON array, each read or refused by itself. A body that is not JSON is refused as a whole."""
     document = check_syntax(body)
     if not isinstance(document, list):
         raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE)])
@@ -106,24 +112,26 @@ def read_array(body: bytes, latest: int) -> list[Item]:
 
 
 def read_ndjson(body: bytes, latest: int) -> list[Item]:
-    """The timelines of a text with one on each line; blank lines do not count. A bad line harms no other."""
+    """The timelines of a text with one on each line, each read or refused by itself. Blank lines do not count."""
     _check_count(body.count(b"\n"))
     lines = [line for line in body.split(b"\n") if line.strip()]
     return [_item(i, read_timeline, line, latest) for i, line in enumerate(lines)]
 
 
 def read_item(index: int, text: bytes | None, latest: int) -> Item:
-    """One timeline of a stream of lines; a line without its text was too long to be kept."""
+    """One timeline of a stream. `text` is `None` if the line was too long."""
     if text is None:
         return Item(index, None, TooLarge("The line is longer than a body may be."))
     return _item(index, read_timeline, text, latest)
 
 
 def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) -> AnyModel:
-    """Any other JSON document, read as strictly; only one that brings `timelines` may be large.
+    """Any other JSON document, read with the same strictness. Only a document with `timelines` may be large.
 
-    With `latest`, the refusal of a document with `timelines` in it names the faults of those as `read_timeline` would;
-    where nothing else is wrong they are left to whoever reads the timelines.
+    With `latest`, a refusal also has those faults of the `timelines` that `read_timeline` finds. If the structure of
+    the document has no fault, the caller finds them when it reads the timelines.
+
+    Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with all faults of the document.
     """
     if "timelines" not in model.model_fields and len(body) > MOST_BYTES:
         raise TooLarge(f"This document may have {MOST_BYTES} bytes.")
@@ -135,7 +143,7 @@ def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) ->
 
 
 def together(items: Iterable[Item]) -> ServiceError | None:
-    """The refusal of all items if any is refused, every pointer beginning with the index of its item."""
+    """The common refusal of all items if any is refused; each pointer begins with the index of its item."""
     refused = [item for item in items if item.error is not None]
     if not refused:
         return None
@@ -170,12 +178,12 @@ def _check_count(items: int) -> None:
 
 
 def _elements(body: bytes) -> Iterator[bytes]:
-    """The elements of a JSON array as they were written."""
+    """The elements of a JSON array, each as it was written."""
     text, scan = body.decode(), json.JSONDecoder().raw_decode
     at = text.index("[") + 1
-    while (found := _NEXT.match(text, at)) is not None:
-        _, at = scan(text, found.end())
-        yield text[found.end() : at].encode()
+    while (gap := _NEXT.match(text, at)) is not None:
+        _, at = scan(text, gap.end())
+        yield text[gap.end() : at].encode()
 
 
 def _refused(faults: Iterable[Fault]) -> InvalidDocument:
@@ -188,39 +196,39 @@ def _refused(faults: Iterable[Fault]) -> InvalidDocument:
 
 
 def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator[Fault]:
-    """Every fault of a document that is known to have some, up to as many as are listed."""
+    """The faults of a document that has some, up to the greatest number that is listed."""
     yield from value_faults(body, known_names(model))
     document = jiter.from_json(body)
     found = list(islice(structure(document, model), MOST_FAULTS))
-    yield from (each.fault() for each in found)
+    yield from (fault.fault() for fault in found)
     if latest is None:
         return
     if model is Timeline:
         yield from _meaning(document, found, latest)
     elif isinstance(document, dict) and isinstance(document.get("timelines"), list):
         below: dict[Path, list[FoundFault]] = {}
-        for each in found:
-            below.setdefault(each.path[:2], []).append(each._replace(path=each.path[2:]))
+        for known in found:
+            below.setdefault(known.path[:2], []).append(known._replace(path=known.path[2:]))
         for i, part in enumerate(document["timelines"]):
             for fault in _meaning(part, below.get(("timelines", i), ()), latest):
                 yield Fault(pointer("timelines", i) + fault.pointer, fault.code, fault.detail)
 
 
 def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterator[Fault]:  # noqa: ANN401
-    """The faults that only the reading of a timeline shows, in spite of those of its structure.
+    """The faults that need more than one field or the calendar, in a timeline whose structure has faults too.
 
-    Parts with a fault of structure are mended with documented examples, so that everything else can be read. Of what is
-    then found in a mended part, only that is told which the mending has nothing to do with.
+    Fields with a fault of structure are left out. A required one gets a value of its type, so that all other fields can
+    be read. A fault that may come from such a gap is not reported.
     """
-    mended: dict[Path, set[Path]] = {}
-    for each in found:
-        part = _part(each.path)
-        inside = mended.setdefault(part, set())
-        if each.code is not FaultCode.UNKNOWN_FIELD:
-            inside.add(each.path[len(part) :])
+    gaps: dict[Path, set[Path]] = {}
+    for known in found:
+        part = _part(known.path)
+        inside = gaps.setdefault(part, set())
+        if known.code is not FaultCode.UNKNOWN_FIELD:
+            inside.add(known.path[len(part) :])
     try:
-        timeline = Timeline.model_validate_json(json.dumps(_mended_document(document, mended)))
-    except ValidationError:  # there are more faults than were looked for
+        timeline = Timeline.model_validate_json(json.dumps(_readable_document(document, gaps)))
+    except ValidationError:  # it has more faults than `found`, which is limited
         return
     reading = Reading(latest)
     reading.history(timeline)
@@ -228,19 +236,19 @@ def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterato
         path: Path = tuple(int(step) if step.isdecimal() else step for step in fault.pointer.split("/")[1:])
         part = _part(path)
         if fault.code is FaultCode.CONFLICTING_DUPLICATE:
-            told = _shelf(part) not in map(_shelf, mended)  # the other of the two may be an example
+            certain = _section(part) not in map(_section, gaps)  # the other fact may have a gap
         else:
-            told = not _in_doubt(path[len(part) :], fault.code, mended.get(part, ()))
-        if told:
+            certain = not _in_doubt(path[len(part) :], fault.code, gaps.get(part, ()))
+        if certain:
             yield fault
 
 
-def _in_doubt(place: Path, code: FaultCode, mended: Iterable[Path]) -> bool:
-    """Whether a fault inside a part may come of the mending."""
+def _in_doubt(place: Path, code: FaultCode, gaps: Iterable[Path]) -> bool:
+    """Whether a fault inside a part may come from a gap in this part."""
     rests_on = _RESTS_ON.get(code, frozenset())
-    if code is FaultCode.LENGTH_MISMATCH:  # an element in another's place leaves the length as it was
-        mended = [other for other in mended if len(other) < 2]
-    return any(place[: len(other)] == other or other[0] in rests_on for other in mended)
+    if code is FaultCode.LENGTH_MISMATCH:  # a list keeps its length when one of its elements is replaced
+        gaps = [gap for gap in gaps if len(gap) < 2]
+    return any(place[: len(gap)] == gap or gap[0] in rests_on for gap in gaps)
 
 
 def _part(path: Path) -> Path:
@@ -248,38 +256,64 @@ def _part(path: Path) -> Path:
     return path[:1] if path[:1] in {("patient",), ("ended",)} else path[:2]
 
 
-def _shelf(part: Path) -> str | int | None:
-    """Where the facts of a part go, for results come from two lists."""
+def _section(part: Path) -> str | int | None:
+    """The section that the facts of a part belong to; laboratory results come from two lists."""
     return "labs" if part[:1] == ("lab_series",) else next(iter(part), None)
 
 
-def _mended_document(document: Any, mended: dict[Path, set[Path]]) -> dict[str, Any]:  # noqa: ANN401
-    whole: dict[str, Any] = {}
+def _readable_document(document: Any, gaps: dict[Path, set[Path]]) -> dict[str, Any]:  # noqa: ANN401
+    """The document without its faults of structure."""
+    readable: dict[str, Any] = {}
     if not isinstance(document, dict):
         document = {}
     for name, model in _PARTS.items():
         part = document.get(name)
         if part is not None or name == "patient":
-            whole[name] = _mended_part(part, model, mended[(name,)]) if (name,) in mended else part
+            readable[name] = _readable_part(part, model, gaps[(name,)]) if (name,) in gaps else part
     for name, model in _ITEMS.items():
         items = document.get(name)
         if isinstance(items, list):
-            whole[name] = [
-                _mended_part(item, model, mended[name, i]) if (name, i) in mended else item
+            readable[name] = [
+                _readable_part(item, model, gaps[name, i]) if (name, i) in gaps else item
                 for i, item in enumerate(items)
             ]
-    return whole
+    return readable
 
 
-def _mended_part(part: object, model: type[BaseModel], mended: set[Path]) -> dict[str, Any]:
-    """A part without its faulty and its unknown fields; required ones and elements are replaced by their examples."""
-    examples = {name: (field.examples or [None])[0] for name, field in model.model_fields.items()}
-    kept = {name: value for name, value in part.items() if name in examples} if isinstance(part, dict) else {}
-    for field, *index in mended - {()}:
+def _readable_part(part: object, model: type[BaseModel], gaps: set[Path]) -> dict[str, Any]:
+    """A part without its faulty and its unknown fields; required fields and elements get a value of their type."""
+    fields = model.model_fields
+    kept = {name: value for name, value in part.items() if name in fields} if isinstance(part, dict) else {}
+    for field, *index in gaps - {()}:
         name = str(field)
         if index and isinstance(kept.get(name), list):
             kept[name] = [*kept[name]]
-            kept[name][index[0]] = examples[name][0]
+            kept[name][index[0]] = _value_of(_element_type(fields[name].annotation))
         else:
             kept.pop(name, None)
-    return {name: examples[name] for name, field in model.model_fields.items() if field.is_required()} | kept
+    return {name: _value_of(field.annotation) for name, field in fields.items() if field.is_required()} | kept
+
+
+def _value_of(annotation: Any) -> Any:  # noqa: ANN401
+    """A value that a field of this type accepts: `None` where it may be null."""
+    kind, *members = _types(annotation)
+    if NoneType in (kind, *members):
+        return None
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
+    if get_origin(kind) is tuple:
+        return []
+    return _VALUES[kind]
+
+
+def _element_type(annotation: Any) -> Any:  # noqa: ANN401
+    return next(get_args(kind)[0] for kind in _types(annotation) if get_origin(kind) is tuple)
+
+
+def _types(annotation: Any) -> list[Any]:  # noqa: ANN401
+    """The members of a union, or the type itself, without their constraints."""
+    if get_origin(annotation) is Annotated:
+        return _types(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        return [kind for member in get_args(annotation) for kind in _types(member)]
+    return [annotation]

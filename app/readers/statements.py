@@ -1,8 +1,8 @@
-"""What all readers of feeds share: from what a hospital sends to the facts that our own format would give.
+"""The common part of the readers of feeds: it turns statements into histories.
 
-A reader finds statements in a message: each one fact, in the words of our own format, with the place that it came from.
-Here they become histories by the very checks and the very normalisation of a timeline that is posted as JSON, so that
-the same results in four formats are the same facts; a fault is told at the place in the message.
+A reader finds the statements of a message. A statement is one fact with the field names of our own format and its place
+in the message. Here they become histories by the same checks and the same normalisation as a timeline that is posted as
+JSON, so that the same results in four formats are the same facts. A fault has the place in the message.
 """
 
 import re
@@ -23,8 +23,8 @@ from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
 Skipped = Literal["resource", "code", "status", "value", "segment"]
-"""Why something is left alone: a kind of resource that is not kept, a test or drug that is not, a status that says that
-there is nothing yet, a kind of value or a segment that is not read.
+"""Why something is skipped: its kind of resource is not stored, its test or drug is not stored, its status says that
+there is no result yet, or its kind of value or its segment is not read.
 """
 
 
@@ -32,8 +32,8 @@ there is nothing yet, a kind of value or a segment that is not read.
 class Feed:
     """What a study declares of its feeds, and the latest instant that a message received now may name.
 
-    `zone` is that of the laboratory's clock, for times without an offset; `test` says that messages about invented
-    patients are welcome.
+    `zone` is the time zone of the laboratory's clock, for times without an offset. `test` says that the study accepts
+    messages about invented patients.
     """
 
     latest: int
@@ -44,27 +44,27 @@ class Feed:
 
 
 class Place(NamedTuple):
-    """Where in a message a fact stands; `fields` are what its users call each of our fields, after the base."""
+    """The place of a fact in a message; `fields` has for each of our fields the text that follows `base`."""
 
     base: str
     fields: Mapping[str, str] = {}
 
     def of(self, name: str) -> str:
-        """The place of one of our fields; of one that the message has no place for, the place of the fact."""
+        """The place of one of our fields, or of the fact if the message has no place for this field."""
         return self.base + self.fields[name] if name in self.fields else self.base
 
 
 class Checked(dict[str, Any]):
-    """The fields of a laboratory result of which its reader knows that `LabResult` would take each as it is.
+    """The fields of a laboratory result that its reader has checked as `LabResult` would.
 
-    They are not checked again. Whoever copies them to change them gets a `dict`, which is.
+    They are not checked again. A changed copy is a `dict`, which is checked.
     """
 
     __slots__ = ()
 
 
 class Statement(NamedTuple):
-    """One fact as a message states it: its section of a timeline, its fields in our words, its place."""
+    """One fact of a message: its section of a timeline, its fields with our names, its place."""
 
     section: Section
     fields: dict[str, Any]
@@ -72,16 +72,16 @@ class Statement(NamedTuple):
 
 
 def section_of(meaning: str) -> Section:
-    """The section of a timeline that facts of this meaning (`vocabulary.MEANINGS`) belong to."""
+    """The section of a timeline for facts with this meaning (`vocabulary.MEANINGS`)."""
     if meaning in LAB_CODES:
         return "labs"
     return "assessments" if meaning in ASSESSMENT_CODES else "infusions"
 
 
 def histories(statements: Mapping[str, Sequence[Statement]], latest: int) -> list[History]:
-    """The history of each subject, in their order.
+    """The history of each subject, in the order given.
 
-    Raises `InvalidDocument` with every fault of all of them.
+    Raises `InvalidDocument` with the faults of all of them.
     """
     read, faults = [], []
     for subject, stated in statements.items():
@@ -94,9 +94,7 @@ def histories(statements: Mapping[str, Sequence[Statement]], latest: int) -> lis
 
 
 def history_of(subject: str, statements: Iterable[Statement], latest: int) -> tuple[History, list[Fault]]:
-    """The history that these statements make of a subject, and what is wrong with them; if anything is, the history
-    must not be used.
-    """
+    """The history of a subject from these statements, and their faults. If there are any, do not use the history."""
     items: dict[str, list[Any]] = {section: [] for section in ITEMS}
     places: dict[str, list[Place]] = {section: [] for section in ITEMS}
     about: dict[str, Any] = {"id": subject}
@@ -134,7 +132,7 @@ def _merge(
     about: dict[str, Any], stated_at: dict[str, Place], fields: Mapping[str, Any], place: Place
 ) -> Iterable[Fault]:
     for name, value in fields.items():
-        if value is None or (name, value) == ("sex", "unknown"):  # not to know is no news: it would hide what is known
+        if value is None or (name, value) == ("sex", "unknown"):  # an unknown value must not replace a known one
             continue
         if about.setdefault(name, value) != value:
             yield Fault(place.of(name), FaultCode.CONFLICTING_DUPLICATE)
@@ -147,7 +145,7 @@ def _structural(fields: Mapping[str, Any], model: type[BaseModel], place: Place)
 
 
 def _placed(fault: Fault, places: Mapping[str, Sequence[Place]], stated_at: Mapping[str, Place]) -> Fault:
-    """A fault of the timeline that stands for the message, at the place in the message."""
+    """A fault of the timeline, with its place in the message."""
     section, *rest = fault.pointer.split("/")[1:]
     if section == "patient":
         return Fault(_where(stated_at, rest[0] if rest else ""), fault.code, fault.detail)
@@ -168,9 +166,9 @@ _BELOW = re.compile(rf"<=? ?{_NUMBER}")
 def read_range(text: str) -> tuple[float | None, float | None]:
     """Lower and upper limit of normal, in the unit of the result: `30-200`, `30 - 200`, `<25`, `<= 190`.
 
-    Of any other text both are `None`, for a limit is never guessed: not from one with a unit, a word or a sex in it,
-    a decimal comma, or a lower limit alone. `<25` and `<=25` give the same limit; that a result equal to the limit is
-    normal is the rule of the service for every limit.
+    For any other text both are `None`, because a limit is never guessed: for example a text with a unit, a word, a sex
+    or a decimal comma, or a lower limit alone. `<25` and `<=25` give the same limit, because in this service a result
+    equal to its limit is normal.
     """
     text = text.strip()
     between = _BETWEEN.fullmatch(text)

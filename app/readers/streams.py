@@ -1,18 +1,18 @@
-"""The lines of a text that arrives in parts and may be of any length: no more than one line is held at a time."""
+"""Cuts a text that arrives in parts into lines or JSON elements. At most one of them is in memory at a time."""
 
 import re
 from typing import NamedTuple
 
 
 class Line(NamedTuple):
-    """One line with its number in the text, from 1; the text of a line that is too long is not kept."""
+    """One line or element with its number from 1; `text` is `None` if it is too long."""
 
     number: int
     text: bytes | None
 
 
 class Lines:
-    """Cuts parts of a text into its lines; blank lines are counted and left out. `longest` is in bytes."""
+    """Cuts parts of a text into lines. Blank lines are counted and left out. `longest` is in bytes."""
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -31,7 +31,7 @@ class Lines:
         return [line for line in complete if line is not None]
 
     def end(self) -> list[Line]:
-        """The last line, where no line break follows it."""
+        """The last line, if no line break follows it."""
         last = self._cut()
         return [last] if last is not None else []
 
@@ -60,18 +60,18 @@ class Lines:
 
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|["\[\]{},]', re.DOTALL)
-"""A string, which may hold any of the marks, or a mark; a quote by itself begins a string that has not ended yet."""
+"""A string (which may contain marks), or a mark. A single quote mark begins a string that has not ended yet."""
 _DEEPER = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _BLANK = b" \t\r\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Elements:
-    """Cuts parts of a JSON text into the elements of its array, numbered from 1; any other text is one element.
+    """Cuts parts of a JSON text into the elements of its array, numbered from 1. Any other text is one element.
 
-    Whether an element is JSON is for its reader to say; it refuses what follows after the array, too, and the empty
-    element at the end of an array that does not end. `longest` is in bytes: an element with more is without its text,
-    and nothing is read after it.
+    The reader of an element checks whether it is JSON. Text after the array is given to it as an element too, and an
+    array that does not end gives an empty last element; the reader refuses both. `longest` is in bytes. A longer
+    element has no text, and nothing after it is read.
     """
 
     def __init__(self, longest: int) -> None:
@@ -94,7 +94,7 @@ class Elements:
         return complete
 
     def end(self) -> list[Line]:
-        """What is left over."""
+        """The elements of the rest."""
         if self._over:
             return []
         last = self._element(self._held)
@@ -109,13 +109,13 @@ class Elements:
             self._held = self._held[1:] if self._inside else self._held
 
     def _cut(self) -> list[Line]:
-        """The elements that end in what is held; after the array the rest is left as it is."""
+        """The elements that end in the text so far. Text after the array is not changed."""
         complete: list[Line] = []
         begin, at = 0, len(self._held)
         for token in _TOKEN.finditer(self._held, self._scanned):
             mark = token[0]
             if mark == b'"':
-                at = token.start()  # to be looked at again when more of it is here
+                at = token.start()  # looked at again with the next part
                 break
             if self._depth == 0 and mark in b",]":
                 complete += self._element(self._held[begin : token.start()])
@@ -129,7 +129,7 @@ class Elements:
         return complete
 
     def _element(self, text: bytes) -> list[Line]:
-        """The element, unless there is nothing in its place."""
+        """The element; nothing if its text is empty."""
         text = text.strip(_BLANK)
         if not text:
             return []

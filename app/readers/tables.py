@@ -1,7 +1,7 @@
-"""A table of results as CSV: one result a row, columns by name, written in the dialect that the sender declares.
+"""Reads a table of results as CSV: one result in each row, columns by name, in the dialect that the sender declares.
 
-Nothing about the dialect is found out from the content. What one guess takes for a decimal comma another takes for a
-thousand, and both go through; a body that looks like another dialect is refused, with the guess in the refusal.
+The dialect is never guessed from the content: a comma could be a decimal mark or a thousands separator, and both would
+be accepted. A body that looks like another dialect is refused, and the refusal names that dialect.
 """
 
 import csv
@@ -34,9 +34,9 @@ from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES
 
 REQUIRED = ("patient", "code", "time", "value", "unit")
 COLUMNS = (*dict.fromkeys((*REQUIRED, *LabResult.model_fields)), "code_system", "code_text")
-"""Every field of a result has a column."""
+"""Each field of a laboratory result has a column."""
 MOST_ROWS = 500_000
-"""Results of one table; who has more sends it in parts."""
+"""Greatest number of rows in one table; a client sends more in parts."""
 
 Delimiter = Literal[",", ";", "\t"]
 DecimalMark = Literal[".", ","]
@@ -54,11 +54,11 @@ _NUMBERS: dict[DecimalMark, re.Pattern[str]] = {
     for mark in (".", ",")
 }
 _LIKE_THE_OTHER = re.compile(r"-?\d+[.,](?!\d{3}$)\d+", re.ASCII)
-"""A number in the other dialect. `1,234` is none of them: it may be a thousand, and nobody should be led astray."""
+"""A number in the other dialect. `1,234` does not count, because its comma may be a thousands separator."""
 _COMPUTED = re.compile(r"\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+", re.IGNORECASE)
 _ERROR = re.compile(r"#(?!\d).*")
-_NOBODY = frozenset({"na", "n.a.", "n/a", "nan", "nil", "none", "null", "unknown"})
-"""What databases and people write where there is no number."""
+_UNKNOWN = frozenset({"na", "n.a.", "n/a", "nan", "nil", "none", "null", "unknown"})
+"""Words that databases and people write instead of a missing number."""
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:(?:\.0{1,9})|(\.\d{1,9}))?(Z|[+-]\d{2}:\d{2})?)?", re.ASCII
 )
@@ -66,9 +66,9 @@ _TIME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a table is written: what stands between cells and before decimals, and the words of cells without content.
+    """How a table is written: its delimiter, its decimal mark, and its words for a missing value.
 
-    An empty cell never has content. The words are compared with whole cells, without the spaces around them.
+    An empty cell is always missing. The words are compared with whole cells, without spaces around them.
     """
 
     delimiter: Delimiter = ","
@@ -77,23 +77,23 @@ class Dialect:
 
 
 class Trouble(NamedTuple):
-    """Why a cell cannot be read; `detail` is a guess for the sender to check."""
+    """Why a cell cannot be read; `detail` is a possible cause for the sender to check."""
 
     code: FaultCode
     detail: str | None = None
 
 
 class Row(NamedTuple):
-    """A row with a result that is kept: the line of the body on which it begins, from 1, and its cells."""
+    """A row: the line of the body on which it begins, from 1, and its cells."""
 
     line: int
     cells: Sequence[str]
 
 
 class PatientResults(NamedTuple):
-    """What a table says of one patient: their history, or why it has none.
+    """The rows of one patient: either their history or their refusal.
 
-    `subject` is `None` for the rows that name no patient, which are told together.
+    `subject` is `None` for all rows whose patient is not known; they share one refusal.
     """
 
     subject: str | None
@@ -103,46 +103,46 @@ class PatientResults(NamedTuple):
 
 @dataclass(slots=True)
 class ResultTable:
-    """A table that could be taken apart: its rows by patient, in the order of their first ones."""
+    """The rows of a table by patient, in the order of their first rows."""
 
     feed: Feed
     dialect: Dialect
     columns: Sequence[str]
     rows: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
-    _of: dict[str | None, list[Row]] = field(default_factory=dict)
-    _stray: list[Fault] = field(default_factory=list)
+    _rows: dict[str | None, list[Row]] = field(default_factory=dict)
+    _faults: list[Fault] = field(default_factory=list)
     _subjects: dict[str | None, str | Trouble] = field(default_factory=dict)
 
     def take(self, row: Row) -> None:
-        """Lay a row to its patient, or count it where it says nothing that is kept.
+        """Add a row to its patient, or count it as skipped.
 
-        Raises `TooLarge` where there are more rows or patients than one body may hold.
+        Raises `TooLarge` if there are more rows or patients than one body may have.
         """
         self.rows += 1
         if self.rows > MOST_ROWS:
             raise TooLarge(f"A table may hold {MOST_ROWS} rows.")
         if len(row.cells) != len(self.columns):
-            self._lose(Fault(f"/{row.line}", FaultCode.RAGGED_ROW))
+            self._add_fault(Fault(f"/{row.line}", FaultCode.RAGGED_ROW))
             return
         given = self._given(row)
-        why = self._left_alone(given)
-        if why is not None:
-            self.skipped[why] += 1
+        reason = self._skip_reason(given)
+        if reason is not None:
+            self.skipped[reason] += 1
             return
         subject = self._subject(given.get("patient"))
         if isinstance(subject, Trouble):
-            self._lose(Fault(f"/{row.line}/patient", *subject))
+            self._add_fault(Fault(f"/{row.line}/patient", *subject))
             return
-        self._of.setdefault(subject, []).append(row)
-        if len(self._of) > MOST_ITEMS:
+        self._rows.setdefault(subject, []).append(row)
+        if len(self._rows) > MOST_ITEMS:
             raise TooLarge(f"A table may hold {MOST_ITEMS} patients.")
 
     def read(self) -> Iterator[PatientResults]:
-        """What the table says of each patient, one after the other: a bad row keeps out the others of its patient."""
-        for subject, rows in self._of.items():
+        """The results of each patient, one after the other. A row with a fault refuses all rows of its patient."""
+        for subject, rows in self._rows.items():
             if subject is None:
-                yield PatientResults(None, None, InvalidDocument(faults=self._stray))
+                yield PatientResults(None, None, InvalidDocument(faults=self._faults))
             elif len(rows) > MOST_FACTS:
                 yield PatientResults(subject, None, TooLarge(f"A patient may have {MOST_FACTS} rows in one table."))
             else:
@@ -157,7 +157,7 @@ class ResultTable:
                 statements.append(statement)
             elif len(faults) < MOST_FAULTS:
                 faults += [Fault(f"/{row.line}/{name}", *trouble) for name, trouble in troubles.items()]
-                # By itself, or what was put in the place of an unreadable cell could look like another row.
+                # Checked alone, because a value in place of an unreadable cell could be equal to another row.
                 faults += history_of(subject, [statement], self.feed.latest)[1]
         history, found = history_of(subject, statements, self.feed.latest)
         faults += found
@@ -166,8 +166,8 @@ class ResultTable:
         return PatientResults(subject, None, InvalidDocument(faults=faults[:MOST_FAULTS]))
 
     def _statement(self, row: Row) -> tuple[Statement, dict[str, Trouble]]:
-        """The result of a row, and what is wrong with cells of it; those are left out of it, or filled with what is
-        right by itself where a result must have them.
+        """The statement of a row, and the troubles of its cells. Such cells are left out, or get a valid value if a
+        result must have them.
         """
         given = self._given(row)
         read: dict[str, Any] = {"code": self._meaning(given)}
@@ -183,27 +183,27 @@ class ResultTable:
             read["version"] = int(given["version"]) if whole else Trouble(FaultCode.BAD_NUMBER)
         if "id" in given:
             number = self.feed.pseudonyms.number(given.get("source", given.get("lab")), given["id"])
-            read["id"] = _not_a_number(given["id"]) or number
-        fields, troubles = _sorted_out(read)
+            read["id"] = _bad_number(given["id"]) or number
+        fields, troubles = _readable_fields(read)
         return Statement("labs", fields, Place(f"/{row.line}", _PLACES)), troubles
 
     def _given(self, row: Row) -> dict[str, str]:
-        """The cells of a row that have content, by column."""
+        """The cells of a row that are not missing, by column."""
         missing = self.dialect.missing
         stripped = zip(self.columns, map(str.strip, row.cells), strict=True)
         return {name: cell for name, cell in stripped if cell and cell not in missing}
 
-    def _left_alone(self, given: Mapping[str, str]) -> Skipped | None:
+    def _skip_reason(self, given: Mapping[str, str]) -> Skipped | None:
         if "code" in given:
             meaning = self._meaning(given)
             if meaning is None or not (isinstance(meaning, FaultCode) or meaning in LAB_CODES):
                 return "code"
-        # A result without a value says nothing, unless its status says that there is none any more.
+        # A result without a value has no meaning, unless its status withdraws it.
         status = given.get("status", "final")
         return "value" if "value" not in given and status in STATUSES and status not in WITHDRAWN else None
 
     def _meaning(self, given: Mapping[str, str]) -> str | FaultCode | None:
-        """What the code of a row says. One without a system is ours or LOINC, as in our own format."""
+        """The meaning of the code of a row. A code without a system is ours or LOINC, as in our own format."""
         if "code" not in given:
             return FaultCode.MISSING
         system, code = given.get("code_system"), given["code"]
@@ -215,16 +215,16 @@ class ResultTable:
         if written not in self._subjects:
             given = [] if written is None else [Identifier(None, written)]
             subject = self.feed.pseudonyms.patient(given)
-            self._subjects[written] = _not_a_number(written or "") or _sound(subject)
+            self._subjects[written] = _bad_number(written or "") or _subject_or_trouble(subject)
         return self._subjects[written]
 
-    def _lose(self, fault: Fault) -> None:
-        self._of.setdefault(None, [])
-        if len(self._stray) < MOST_FAULTS:
-            self._stray.append(fault)
+    def _add_fault(self, fault: Fault) -> None:
+        self._rows.setdefault(None, [])
+        if len(self._faults) < MOST_FAULTS:
+            self._faults.append(fault)
 
     def _bounded(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """The value, and the comparator where it stands before the value."""
+        """The value, and the comparator if it is written before the value."""
         bound = _BOUND.match(given["value"])
         if bound is None:
             return {"value": self._number(given["value"])}
@@ -242,7 +242,7 @@ class ResultTable:
         return Trouble(FaultCode.BAD_NUMBER, guess)
 
     def _time(self, written: str) -> str | Trouble:
-        """A time as our own format writes it; one without an offset is of the zone that the study declares."""
+        """A time in the form of our own format. A time without an offset is in the zone that the study declares."""
         shape = _TIME.fullmatch(written)
         if shape is None:
             return Trouble(FaultCode.BAD_TIME)
@@ -259,8 +259,8 @@ class ResultTable:
 def read_table(body: bytes, dialect: Dialect, feed: Feed) -> ResultTable:
     """The rows of a table by patient.
 
-    Raises `UnsupportedMediaType` where the bytes are not UTF-8, `MalformedDocument` where cells or rows do not end,
-    `InvalidDocument` with every fault of the header, and `TooLarge`. What is wrong with a row is told by `Table.read`.
+    Raises `UnsupportedMediaType` if the bytes are not UTF-8, `MalformedDocument` if a quoted cell does not end,
+    `InvalidDocument` with all faults of the header, and `TooLarge`. `ResultTable.read` gives the faults of rows.
     """
     rows = _rows(body, dialect)
     header = next(rows, None)
@@ -277,7 +277,7 @@ def read_table(body: bytes, dialect: Dialect, feed: Feed) -> ResultTable:
 
 
 def _rows(body: bytes, dialect: Dialect) -> Iterator[Row]:
-    """The rows that have any content, read line by line: a body is never in memory a second time as text."""
+    """The rows that are not empty, read line by line, so that the whole body is not in memory a second time."""
     if body.startswith(_UTF16):
         raise _not_utf8()
     if b"\0" in body:
@@ -294,7 +294,7 @@ def _rows(body: bytes, dialect: Dialect) -> Iterator[Row]:
     except UnicodeDecodeError:
         raise _not_utf8() from None
     except csv.Error:
-        detail = f"A quoted cell of the row that begins on line {begun} does not end as it should."
+        detail = f"A quoted cell of the row that begins on line {begun} does not end correctly."
         raise MalformedDocument(detail, [Fault(f"/{begun}", FaultCode.MALFORMED)]) from None
 
 
@@ -305,7 +305,7 @@ def _not_utf8() -> UnsupportedMediaType:
 
 
 def _header_faults(line: int, columns: Sequence[str], dialect: Dialect) -> Iterator[Fault]:
-    """What is wrong with the header; columns are named by their number, for their names are the sender's text."""
+    """The faults of the header. Columns are named by their number, because their names are the sender's own text."""
     other = _another_delimiter(columns, dialect)
     if other is not None:
         guess = f"This looks like a header with {_DELIMITERS[other]} between its cells; declare the delimiter if it is."
@@ -322,7 +322,7 @@ def _header_faults(line: int, columns: Sequence[str], dialect: Dialect) -> Itera
 
 
 def _another_delimiter(columns: Sequence[str], dialect: Dialect) -> Delimiter | None:
-    """The delimiter by which a header that is none by the declared one would be one."""
+    """The other delimiter that gives a valid header, if the declared one does not."""
     for other in _DELIMITERS:
         names = {name.strip(' "') for cell in columns for name in cell.split(other)}
         if other != dialect.delimiter and names.issuperset(REQUIRED):
@@ -330,32 +330,33 @@ def _another_delimiter(columns: Sequence[str], dialect: Dialect) -> Delimiter | 
     return None
 
 
-def _sound(subject: str | FaultCode) -> str | Trouble:
+def _subject_or_trouble(subject: str | FaultCode) -> str | Trouble:
     return Trouble(subject) if isinstance(subject, FaultCode) else subject
 
 
-def _not_a_number(written: str) -> Trouble | None:
-    """Why a cell cannot be the number of a patient or a result, though it would make a pseudonym like any other.
+def _bad_number(written: str) -> Trouble | None:
+    """Why a cell cannot be the number of a patient or a result, although a pseudonym could be made from it.
 
-    Different numbers that a spreadsheet has rounded look alike, and so do all that are unknown: they would become one
-    patient. One number with decimals and without, or in two kinds of characters, would become two.
+    Different numbers may be equal after a spreadsheet has rounded them, and all unknown numbers are written alike: they
+    would become one patient. The same number with and without decimals, or in two widths of characters, would become
+    two patients.
     """
     if _COMPUTED.fullmatch(written):
-        why = "This looks like a number that a program has rounded or given decimals; keep its column as text."
+        why = "This looks like a number that a program has rounded or given decimals. Keep its column as text."
         return Trouble(FaultCode.BAD_IDENTIFIER, why)
-    nobody = _ERROR.match(written) is not None or written.lower() in _NOBODY
-    if nobody or (written and not any(map(str.isalnum, written))):
-        why = "This looks like a word for a number that is not there; declare it in `missing` if it is."
+    unknown = _ERROR.match(written) is not None or written.lower() in _UNKNOWN
+    if unknown or (written and not any(map(str.isalnum, written))):
+        why = "This looks like a word for a missing number. If it is, declare it in `missing`."
         return Trouble(FaultCode.BAD_IDENTIFIER, why)
     if not written.isascii() and (
         normalize("NFKC", written) != written or any(category(each) == "Cf" for each in written)
     ):
-        why = "There are invisible characters in it, or letters or digits of another width."
+        why = "It contains invisible characters, or letters or digits of another width."
         return Trouble(FaultCode.BAD_IDENTIFIER, why)
     return None
 
 
-def _sorted_out(read: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Trouble]]:
+def _readable_fields(read: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Trouble]]:
     """The fields that could be read, and the troubles of the others."""
     troubles = {
         name: value if isinstance(value, Trouble) else Trouble(value)
@@ -366,7 +367,7 @@ def _sorted_out(read: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Trouble
         return read, troubles
     fields = {name: value for name, value in read.items() if name not in troubles}
     if "code" in troubles:
-        fields |= {"code": "CK", "unit": "U/L"}  # of an unknown code a unit is neither right nor wrong
+        fields |= {"code": "CK", "unit": "U/L"}  # without a known code, the unit cannot be checked
     if "time" in troubles:
         fields["time"] = "2000-01-01"
     if "value" in troubles:

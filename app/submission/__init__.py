@@ -1,1 +1,1 @@
-"""From what a reader found to what is stored: one loop for every format."""
+"""Submissions: one loop stores what the readers of all formats give."""

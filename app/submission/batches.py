@@ -1,4 +1,4 @@
-"""Timelines and tables of results: one, many in one revision, or each for itself."""
+"""Stores timelines and tables of results: one timeline, many in one revision, or each by itself."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,12 +21,12 @@ CSV = "csv"
 ItemStatus = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]
 STATUSES: tuple[ItemStatus, ...] = get_args(ItemStatus)
 ReadItem = Item | PatientResults
-"""One of many as its reader gives it: a history, or the refusal that stands for it."""
+"""One item of many from its reader: either a history or a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """What happened to one item of many, by its place among them from 0; `error` is why nothing could be done."""
+    """The outcome of one item of many: its index from 0, its status, its revision, or its refusal as `error`."""
 
     index: int
     patient: str | None
@@ -37,10 +37,10 @@ class ItemOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TableOutcome:
-    """What happened to a table.
+    """The outcome of a table.
 
-    `items` are its patients in the order of their first rows; the rows that name nobody are one item without a
-    patient. `rows` is how many rows there are below the header, `skipped` how many were left alone, by reason.
+    `items` are its patients in the order of their first rows; the rows without a patient are one item. `rows` is the
+    number of rows below the header, `skipped` the number of skipped rows by reason.
     """
 
     items: tuple[ItemOutcome, ...]
@@ -49,7 +49,7 @@ class TableOutcome:
 
 
 def counted(outcomes: Iterable[ItemOutcome]) -> dict[ItemStatus, int]:
-    """How many there are of each status, those that occur."""
+    """The number of outcomes of each status that occurs."""
     return in_order(Counter(outcome.status for outcome in outcomes))
 
 
@@ -68,7 +68,7 @@ def add_timeline(submitter: Submitter, history: History) -> ledger.Outcome:
 def replace_timeline(
     submitter: Submitter, history: History, *, if_match: str | None, only_new: bool, readmit: bool
 ) -> ledger.Outcome:
-    """Make a timeline all that is said of its patient (`ledger.replace`)."""
+    """Replace all facts of the patient by a timeline (`ledger.replace`)."""
     return submitter.commit(
         lambda transaction: ledger.replace(
             transaction, submitter.study, history, if_match=if_match, if_none_match=only_new, readmit=readmit,
@@ -125,14 +125,14 @@ def store_table(
 
 
 def outcome_of(index: int, patient: str | None, result: ledger.Outcome | ServiceError) -> ItemOutcome:
-    """The outcome of an item: of `patient`, where the result does not say."""
+    """The outcome of an item. `patient` is used if the result does not name the patient."""
     if isinstance(result, ServiceError):
         return ItemOutcome(index, patient, "skipped" if isinstance(result, Busy) else "rejected", error=result)
     return ItemOutcome(index, result.patient, result.status, result.revision)
 
 
 def content_of(item: ReadItem) -> History | ServiceError:
-    """What is to be stored of an item, or its refusal: a reader gives one of the two."""
+    """The history of an item, or its refusal; a reader gives one of the two."""
     return cast(History | ServiceError, item.error or item.history)
 
 
@@ -145,7 +145,7 @@ def _store_together(submitter: Submitter, items: Sequence[ReadItem], refused: Se
 
 
 def _store_each(submitter: Submitter, items: Iterable[ReadItem]) -> list[ItemOutcome]:
-    """Every item by itself; items are read when their group is stored, so that not all need be in memory."""
+    """Store every item by itself. Items are read when their group is stored, so that not all are in memory."""
     patients: list[str | None] = []
 
     def contents() -> Iterator[History | ServiceError]:
@@ -158,7 +158,7 @@ def _store_each(submitter: Submitter, items: Iterable[ReadItem]) -> list[ItemOut
 
 
 def _refusal(patients: Iterable[PatientResults]) -> ServiceError | None:
-    """The refusal of a whole table if any patient is refused; places are of the table, so they stand as they are."""
+    """The refusal of a whole table if any patient is refused. The places are already places of the table."""
     refused = [each.error for each in patients if each.error is not None]
     greater = next((error for error in refused if not isinstance(error, InvalidDocument)), None)
     faults = [fault for error in refused for fault in error.faults]

@@ -1,4 +1,4 @@
-"""What a study declares of its feeds, put together for a reader with the secret that the operator keeps."""
+"""Makes the `Feed` of a study for readers, from the declarations of the study and the secret of the operator."""
 
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -20,8 +20,8 @@ def feed_of(transaction: Transaction, study_id: str, secret: str | None, now: in
 def feed(study: studies.Study, made_with: str | None, secret: str | None, now: int) -> Feed:
     """The feed of a study whose pseudonyms were made by the key with the fingerprint `made_with`.
 
-    Raises `Conflict` where its identifiers are to be replaced and there is no secret to do it with, or another one than
-    before: nobody would be found, and that must not look like an answer.
+    Raises `Conflict` if identifiers must be replaced and there is no secret, or another secret than before. With
+    another secret no patient would be found, and the answer would look as if there were none.
     """
     declared = study.feeds
     key = None
@@ -29,7 +29,7 @@ def feed(study: studies.Study, made_with: str | None, secret: str | None, now: i
         if secret is None:
             raise Conflict(
                 "Identifiers of this study's feeds are numbers of medical records, and the service has no secret to "
-                "replace them with: set MYORESPONSE_PSEUDONYM_SECRET_FILE, or declare them as pseudonyms."
+                "replace them: set MYORESPONSE_PSEUDONYM_SECRET_FILE, or declare the identifiers as pseudonyms."
             )
         key = study_key(secret, study.id)
         if made_with not in {None, fingerprint(key)}:
@@ -44,24 +44,24 @@ def feed(study: studies.Study, made_with: str | None, secret: str | None, now: i
 
 
 def read_feed(database: Database, study_id: str, secret: str | None, now: int) -> Feed:
-    """The feed of a study, read in a transaction of its own; raises what `feed_of` raises, and `Busy`."""
+    """The feed of a study, read in a separate transaction. Raises what `feed_of` raises, and `Busy`."""
     with database.reading() as transaction:
         return feed_of(transaction, study_id, secret, now)
 
 
 def remember_key(transaction: Transaction, study_id: str, feed: Feed) -> None:
-    """Note by which key pseudonyms are made, in the transaction that stores them."""
+    """Store the fingerprint of the key of the pseudonyms, in the transaction that stores the pseudonyms."""
     if feed.pseudonyms.fingerprint is not None:
         studies.remember_pseudonym_key(transaction, study_id, feed.pseudonyms.fingerprint)
 
 
 def objection_to_secret(transaction: Transaction, secret: str | None) -> str | None:
-    """Why the service must not start with this secret on this database, or `None` where it may."""
+    """The reason why the service must not start with this secret and this database, or `None`."""
     for study, made_with in studies.pseudonym_keys_of_studies(transaction).items():
         if secret is None:
             return (
-                "The database holds pseudonyms and there is no secret: set MYORESPONSE_PSEUDONYM_SECRET_FILE or "
-                "MYORESPONSE_PSEUDONYM_SECRET to the one they were made with."
+                "The database has pseudonyms and there is no secret: set MYORESPONSE_PSEUDONYM_SECRET_FILE or "
+                "MYORESPONSE_PSEUDONYM_SECRET to the secret that they were made with."
             )
         if fingerprint(study_key(secret, study)) != made_with:
             return f"The pseudonyms of study {study} were made with another secret than the one in the settings."

@@ -1,6 +1,6 @@
-"""One loop for every format: items are stored together or each for itself, and every item has its outcome, in order.
+"""The submission loop of all formats: it stores items together or each by itself, and gives their outcomes in order.
 
-A group of items shares a transaction, which is committed before the outcome of any of them is given.
+The items of a group share a transaction. It is committed before any of their outcomes is given.
 """
 
 import time
@@ -18,9 +18,9 @@ from app.submission.feeds import remember_key
 from app.timeline.facts import History
 
 GROUP = 100
-"""Items stored in one transaction; each has a revision of its own."""
+"""Greatest number of items in one transaction; each item has its own revision."""
 PAUSES = (0.1, 0.2, 0.4)
-"""Seconds between the tries of a stream or a file; each try has waited its seconds for its turn before."""
+"""Seconds between the attempts of a stream or a file; each attempt also waits for the lock of the database."""
 
 Content = TypeVar("Content")
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ Work = Callable[[Transaction, Sequence[Content]], Sequence[Result | ServiceError
 
 
 def patiently(work: Callable[[], Result], pauses: Sequence[float]) -> Result:
-    """What the work returns, tried again after each of these seconds while the database is busy."""
+    """The result of the work. While the database is busy, it is tried again after each of these pauses in seconds."""
     for seconds in pauses:
         try:
             return work()
@@ -42,8 +42,8 @@ def patiently(work: Callable[[], Result], pauses: Sequence[float]) -> Result:
 class Submitter:
     """Stores items of one format in one study.
 
-    `feed` is what the study declares of its feeds, for formats that are read by it; without it nothing has looked the
-    study up yet. A stream sets `received_at` anew for each group. `pauses` are seconds between tries (`patiently`).
+    `feed` is what the study declares of its feeds, for formats that need it. Without it, it is not yet known whether
+    the study exists. A stream sets `received_at` for each group. `pauses` are seconds between attempts (`patiently`).
     """
 
     database: Database
@@ -57,10 +57,10 @@ class Submitter:
     _busy: Busy | None = field(default=None, init=False)
 
     def commit(self, work: Callable[[Transaction], Result], *, shared: bool = False) -> Result:
-        """What the work returns, after COMMIT; where it raises, nothing is stored.
+        """The result of the work, after COMMIT. If the work raises an error, nothing is stored.
 
-        This is the only place where the transaction of a submission begins and ends. A `shared` one is that of all who
-        wait at the same time (`Database.together`): such work may refuse only before it has written.
+        Only here the transaction of a submission begins and ends. A `shared` transaction is used by all submissions
+        that wait at the same time (`Database.together`); such work may raise an error only before it has written.
         """
 
         def attempt() -> Result:
@@ -72,9 +72,9 @@ class Submitter:
         return patiently(attempt, self.pauses)
 
     def each(self, items: Iterable[Content | ServiceError], work: Work[Content, Result]) -> list[Result | ServiceError]:
-        """The outcome of each item; an item is a content to store, or the refusal with which it comes.
+        """The outcome of each item. An item is a content to store, or the refusal of its reader.
 
-        Raises `Busy` where nothing was stored, and what `group` raises.
+        Raises `Busy` if nothing was stored, and what `group` raises.
         """
         remaining = iter(items)
         outcomes = self.group(list(islice(remaining, GROUP)), work)
@@ -89,9 +89,9 @@ class Submitter:
     ) -> list[Result | ServiceError]:
         """The outcome of each item of one group, stored in one transaction.
 
-        Where the database stays busy, the items of this group and of all later ones are not stored: their outcome is
-        `Busy`. Raises `Busy` instead in the first group, and what the work raises: `NotFound` for an unknown study,
-        even if there is no item.
+        If the database stays busy, the items of this group and of all later groups are not stored, and their outcome is
+        `Busy`. In the first group `Busy` is raised instead. Raises what the work raises: `NotFound` for an unknown
+        study, even if there is no item.
         """
         ready = [item for item in items if not isinstance(item, ServiceError)]
         results: Iterator[Result | ServiceError] = iter(())
@@ -108,18 +108,18 @@ class Submitter:
         return [item if isinstance(item, ServiceError) else next(results) for item in items]
 
     def builder(self, transaction: Transaction) -> RevisionBuilder:
-        """A new revision of the study, which is locked from here on until the transaction ends."""
+        """A new revision of the study. The study is locked until the transaction ends."""
         return RevisionBuilder(transaction, self.study, self.received_at)
 
     def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
-        """Merge histories as one revision."""
+        """Store histories as one revision."""
         self._remember_key(builder.connection, histories)
         return ledger.submit_to(builder, histories, format=self.format, client=self.client)
 
     def submit_each(
         self, transaction: Transaction, histories: Sequence[History]
     ) -> list[ledger.Outcome | ServiceError]:
-        """Merge histories as a revision each."""
+        """Store each history as one revision."""
         self._remember_key(transaction, histories)
         return ledger.submit_each(
             transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at

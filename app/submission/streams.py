@@ -1,4 +1,4 @@
-"""Timelines that arrive one on a line, for as long as they come: stored in groups, each with its outcome."""
+"""Stores a stream of timelines, one on each line, in groups; each line has its outcome."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,45 +14,45 @@ from app.submission.batches import ItemOutcome, ItemStatus, content_of, outcome_
 from app.timeline.times import latest_acceptable, microseconds
 
 GROUP_BYTES = 1_000_000
-"""Bytes of lines from which on a group is full, however few they are."""
+"""Size in bytes at which a group is full, even if it has few lines."""
 
 
 class LineGroup:
-    """Collects lines until there are enough for one transaction."""
+    """Collects the lines of one transaction."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self._bytes = 0
 
     def add(self, line: Line) -> bool:
-        """Add a line; whether the group is full."""
+        """Add a line. Returns whether the group is full."""
         self.lines.append(line)
         self._bytes += len(line.text or b"")
         return len(self.lines) == loop.GROUP or self._bytes >= GROUP_BYTES
 
     def take(self) -> list[Line]:
-        """The lines of the group; the next one begins."""
-        taken, self.lines, self._bytes = self.lines, [], 0
-        return taken
+        """The lines of the group; a new group begins."""
+        lines, self.lines, self._bytes = self.lines, [], 0
+        return lines
 
 
 class Stream:
-    """Timelines that arrive one on a line; `counts` are of the statuses so far."""
+    """A stream of timelines; `counts` has the number of outcomes of each status so far."""
 
     def __init__(self, database: Database, study: str, format: str) -> None:
         self.counts: Counter[ItemStatus] = Counter()
         self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES)
 
     def check_study(self) -> None:
-        """Raise `NotFound` for an unknown study: nobody should send all of a stream to learn that there is none."""
+        """Raise `NotFound` for an unknown study, so that a client need not send the whole stream first."""
         with self._submitter.database.reading() as transaction:
             studies.study_key(transaction, self._submitter.study)
 
     def store(self, lines: Sequence[Line]) -> list[ItemOutcome]:
-        """Read and store a group of lines; the outcome of each, in their order, once COMMIT has returned.
+        """Read and store a group of lines. Returns the outcome of each, in their order, after COMMIT.
 
-        While the database is busy the group is tried again; when that was enough, it is skipped and so is all that
-        comes after it. Raises `Busy` instead where that is the first group, and `NotFound` for an unknown study.
+        While the database is busy, the group is tried again a few times. Then this group and all later ones are
+        skipped. If it is the first group, `Busy` is raised instead. Raises `NotFound` for an unknown study.
         """
         with gc_paused():
             outcomes = self._store(lines)

@@ -1,1 +1,1 @@
-"""What a patient history is: the document that is posted, its vocabulary, its facts, and the same facts as columns."""
+"""The timeline of a patient: the posted document, its vocabulary, its facts, and the same facts as columns."""

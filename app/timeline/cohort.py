@@ -1,11 +1,11 @@
-"""The histories of a study as rows and as NumPy columns: what analyses read, and nothing else.
+"""The cohort: the facts of a study as rows and as NumPy columns, with the fields that analyses read only.
 
-Which fields those are, and in which order they stand and are sorted, is said by the schema (`Read` in `facts.py`). A
-row is a tuple: the patient's identifier, then those fields. The classes of columns here give each its type.
+The schema (`Read` in `facts.py`) says which fields these are and in which order rows have them and are sorted. A row is
+a tuple: the patient's identifier, then these fields. The classes here give each column its type.
 
-Rows are held in one total order of their content (patient, code, day, time, issue time, value, ...), so that neither
-the order of arrival nor the database decides any digit. Patients stand in code-point order of their identifiers. A
-missing number is NaN, a missing time is `NO_TIME`; both stay inside: results never carry them.
+Rows are in one total order of their content (patient, code, day, time, issue time, value, ...), so that results do not
+depend on the order of arrival or on the database. Patients are in code-point order of their identifiers. A missing
+number is NaN and a missing time is `NO_TIME`; results never contain either of them.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History, standing
-from app.timeline.merged_records import people_of
+from app.timeline.merged_records import merged_histories
 from app.timeline.times import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 
 Ints = NDArray[np.int64]
@@ -33,14 +33,14 @@ Words = NDArray[np.object_]
 Row = tuple[Any, ...]
 
 NO_TIME = -(2**62)
-"""Stands for an absent instant or day in integer columns; it sorts before every real one."""
+"""An absent instant or day in an integer column; it sorts before every real one."""
 
 _READ = {(kind, field.name): field for kind in KINDS for field in READ_BY_ANALYSES[kind]}
 COMPARATORS = {word: i for i, word in enumerate(_READ["labs", "comparator"].read.words)}
 
 
 class PatientRow(NamedTuple):
-    """One patient's attributes; `None` where never stated."""
+    """The attributes of one patient; `None` if never stated."""
 
     id: str
     sex: str | None = None
@@ -72,32 +72,32 @@ AssessmentRow = _row_type("AssessmentRow", "assessments")
 InfusionRow = _row_type("InfusionRow", "infusions")
 MedicationRow = _row_type("MedicationRow", "medications")
 EventRow = _row_type("EventRow", "events")
-"""Rows by name of their fields, for who writes them by hand; a plain tuple is as good."""
+"""Rows with named fields, to write them by hand; a plain tuple in the same order works too."""
 
 
 def standing_rows(kind: str, patient: str, facts: Sequence[Any]) -> list[Row]:
-    """The rows of one patient from all assertions of their facts of a kind."""
+    """The rows of one patient from all assertions of one kind."""
     contents = (content_of(kind, fact) for fact in standing(facts))
     return [(patient, *content) for content in contents if content is not None]
 
 
 def content_of(kind: str, fact: Any) -> Row | None:  # noqa: ANN401 - a fact of that kind
-    """The fields of a fact that analyses read, in the order of a row; `None` where a required one has no value."""
+    """The fields of a fact that analyses read, in the order of a row; `None` if a required one has no value."""
     return None if any(getattr(fact, name) is None for name in REQUIRED[kind]) else _CONTENT[kind](fact)
 
 
 _CONTENT: dict[str, Callable[[Any], Row]] = {
-    kind: attrgetter(*[field.name for field in found]) for kind, found in READ_BY_ANALYSES.items()
+    kind: attrgetter(*[field.name for field in declared]) for kind, declared in READ_BY_ANALYSES.items()
 }
 REQUIRED = {
-    kind: tuple(field.name for field in found if field.read.required) for kind, found in READ_BY_ANALYSES.items()
+    kind: tuple(field.name for field in declared if field.read.required) for kind, declared in READ_BY_ANALYSES.items()
 }
-"""The fields without which analyses do not read a fact."""
+"""Analyses do not read a fact that lacks one of these fields."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Columns of one length that cannot be written to; `patient` is the row in `Cohort.patients`, ascending."""
+    """Read-only columns of the same length; `patient` is the index in `Cohort.patients`, ascending."""
 
     kind: ClassVar[str]
     patient: Ints
@@ -111,26 +111,26 @@ class Table:
 
     @classmethod
     def of_rows(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> Self:
-        """The columns of rows in any order; `place` is that of each patient in the cohort."""
-        found = READ_BY_ANALYSES[cls.kind]
-        patient, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(found))
-        columns = {field.name: _column(field, cells) for field, cells in zip(found, values, strict=True)}
+        """The columns of rows in any order; `place` is the index of each patient in the cohort."""
+        declared = READ_BY_ANALYSES[cls.kind]
+        patient, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(declared))
+        columns = {field.name: _column(field, cells) for field, cells in zip(declared, values, strict=True)}
         columns["patient"] = _mapped(patient, place)
         if zone is not None and "instant" in columns:
             columns["day"] = _zoned(columns["day"], columns["instant"], zone)
-        keys = [columns[field.name] for field in sorted(found, key=lambda field: -field.read.sort)]
+        keys = [columns[field.name] for field in sorted(declared, key=lambda field: -field.read.sort)]
         order = np.lexsort([_rank(key) if key.dtype == np.object_ else key for key in (*keys, columns["patient"])])
         return cls(**columns).where(order)
 
     def where(self, keep: Bools | Ints) -> Self:
-        """The rows that a mask or an index array picks, in that order; the table itself where that is all of them."""
+        """The rows that a mask or an index array selects, in that order; the table itself if that is all of them."""
         every = keep.all() if keep.dtype == np.bool_ else np.array_equal(keep, np.arange(len(self)))
         if len(keep) == len(self) and every:
             return self
         return type(self)(**{part.name: getattr(self, part.name)[keep] for part in fields(self)})
 
     def of_patients(self, chosen: Ints, size: int) -> Self:
-        """The rows of the chosen patients, renumbered by their place in `chosen` (ascending row numbers)."""
+        """The rows of the chosen patients, renumbered by their index in `chosen` (ascending)."""
         place = np.full(size, -1, dtype=np.int64)
         place[chosen] = np.arange(len(chosen))
         moved = place[self.patient]
@@ -139,24 +139,24 @@ class Table:
         return type(self)(**columns | {"patient": moved[moved >= 0]})
 
     def between(self, first: int, stop: int) -> Self:
-        """The rows of the patients from number `first` on and before number `stop`, who are numbered from 0."""
+        """The rows of the patients with numbers from `first` to `stop` - 1, renumbered from 0."""
         rows = self.rows_between(first, stop)
         columns = {part.name: getattr(self, part.name)[rows] for part in fields(self)}
         return type(self)(**columns | {"patient": columns["patient"] - first})
 
     def rows_between(self, first: int, stop: int) -> slice:
-        """Where the rows of these patients are."""
+        """The slice of the rows of these patients."""
         return slice(*np.searchsorted(self.patient, [first, stop]).tolist())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coded(Table):
-    """Columns of facts of several tests: `code` is the place of each in the words of the schema."""
+    """Columns of facts with a code: `code` is the index of each in the words of the schema."""
 
     code: Ints
 
     def of(self, code: str) -> Self:
-        """The facts of one test."""
+        """The facts of one analyte or instrument."""
         return self.where(self.code == _READ[self.kind, "code"].read.words.index(code))
 
 
@@ -177,7 +177,7 @@ class Labs(Coded):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assessments(Coded):
-    """Scores: `code` indexes `ASSESSMENT_CODES`; `scale_max` is NaN where none was declared."""
+    """Scores: `code` indexes `ASSESSMENT_CODES`; `scale_max` is NaN if none was declared."""
 
     kind: ClassVar = "assessments"
     day: Ints
@@ -190,7 +190,7 @@ class Assessments(Coded):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Infusions(Table):
-    """Infusions in order of time: `course` is 0 where the sender gave none."""
+    """Infusions in order of time: `course` is 0 if the sender gave none."""
 
     kind: ClassVar = "infusions"
     product: Words
@@ -204,7 +204,7 @@ class Infusions(Table):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Medications(Table):
-    """Drugs over time: `end_day` is `NO_TIME` while one goes on."""
+    """Drugs over time: `end_day` is `NO_TIME` while a drug is still taken."""
 
     kind: ClassVar = "medications"
     drug: Words
@@ -216,7 +216,7 @@ class Medications(Table):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Events(Table):
-    """Adverse events: `day` is `NO_TIME` where the onset is unknown."""
+    """Adverse events: `day` is `NO_TIME` if the onset is unknown."""
 
     kind: ClassVar = "events"
     day: Ints
@@ -229,7 +229,7 @@ class Events(Table):
 
 
 TABLES: dict[str, type[Table]] = {table.kind: table for table in (Labs, Assessments, Infusions, Medications, Events)}
-"""The kinds of facts that a cohort has columns of."""
+"""The kinds of facts for which a cohort has columns."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class Cohort:
     medications: Medications
     events: Events
     zoned: bool
-    """Whether the study declares a time zone, in which every day with a clock time was counted."""
+    """Whether the study declares a time zone; it then decides the day of every fact with a clock time."""
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -261,14 +261,14 @@ class Cohort:
     ) -> "Cohort":
         """The cohort of rows in any order.
 
-        `time_zone` is the study's IANA zone; with it the day of every row that has a clock time is the calendar date
-        there, without it the date as written.
+        `time_zone` is the study's IANA zone. With it, the day of every row with a clock time is the calendar date in
+        that zone; without it, the date as written.
         """
-        people = tuple(sorted(patients, key=lambda row: row.id))
-        place = {row.id: i for i, row in enumerate(people)}
+        ordered = tuple(sorted(patients, key=lambda row: row.id))
+        place = {row.id: i for i, row in enumerate(ordered)}
         zone = ZoneInfo(time_zone) if time_zone else None
         return cls(
-            people,
+            ordered,
             Labs.of_rows(labs, place, zone),
             Assessments.of_rows(assessments, place, zone),
             Infusions.of_rows(infusions, place, zone),
@@ -279,27 +279,27 @@ class Cohort:
 
     @classmethod
     def of_histories(cls, histories: Iterable[History], time_zone: str | None = None) -> "Cohort":
-        """The cohort of histories that were never stored, each patient once.
+        """The cohort of histories that are not stored, each record once.
 
-        Of several assertions of one fact the one that stands counts, as in the ledger; a withdrawn fact does not.
-        Records that are merged are one patient.
+        Of several assertions of one fact only the one that stands counts, as in the ledger; withdrawn facts do not
+        count. Merged records are one patient.
         """
-        people: list[PatientRow] = []
+        patients: list[PatientRow] = []
         rows: dict[str, list[Row]] = {kind: [] for kind in TABLES}
-        for one in people_of(histories):
-            people.append(patient_row(one.patient, {fact.identity: fact.value for fact in one.attributes}))
+        for history in merged_histories(histories):
+            patients.append(patient_row(history.patient, {fact.identity: fact.value for fact in history.attributes}))
             for kind in TABLES:
-                rows[kind] += standing_rows(kind, one.patient, getattr(one, kind))
-        return cls.assemble(people, **rows, time_zone=time_zone)
+                rows[kind] += standing_rows(kind, history.patient, getattr(history, kind))
+        return cls.assemble(patients, **rows, time_zone=time_zone)
 
     def select(self, chosen: Bools) -> "Cohort":
-        """The cohort of the patients that a mask over `patients` picks."""
+        """The cohort of the patients that a mask over `patients` selects."""
         rows, size = np.flatnonzero(chosen), len(self)
         tables = {name: getattr(self, name).of_patients(rows, size) for name in TABLES}
         return replace(self, patients=tuple(self.patients[i] for i in rows), **tables)
 
     def between(self, first: int, stop: int) -> "Cohort":
-        """The cohort of the patients from number `first` on and before number `stop`."""
+        """The cohort of the patients with numbers from `first` to `stop` - 1."""
         tables = {name: getattr(self, name).between(first, stop) for name in TABLES}
         return replace(self, patients=self.patients[first:stop], **tables)
 
@@ -307,8 +307,8 @@ class Cohort:
     def digest(self) -> str:
         """`sha256:...` over the sorted facts that analyses read.
 
-        Identifiers of patients and facts, sources, formats and revisions do not enter, nor does the order of arrival.
-        Each patient's facts are hashed in their total order, then the sorted hashes of the patients.
+        It does not depend on identifiers of patients and facts, sources, formats, revisions or the order of arrival.
+        The facts of each patient are hashed in their total order, then the sorted hashes of the patients.
         """
         tables: list[Table] = [getattr(self, name) for name in TABLES]
         bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
@@ -327,11 +327,11 @@ class Cohort:
 
 
 def _printed(table: Table, zoned: bool) -> list[Any]:
-    """Columns whose bytes are the content: numbers little-endian (NaN in one form), words as lists."""
+    """The columns in a form that can be hashed: numbers little-endian (with one form of NaN), words as lists."""
     columns: list[Any] = []
     for field in READ_BY_ANALYSES[table.kind]:
         column = getattr(table, field.name)
-        if zoned and field.name == "utc":  # it says only of a day as written how far it can be trusted
+        if zoned and field.name == "utc":  # it says only how reliable a day as written is
             continue
         if column.dtype == object:
             columns.append(column.tolist())
@@ -343,7 +343,7 @@ def _printed(table: Table, zoned: bool) -> list[Any]:
 
 
 def cells(table: Table, name: str) -> list[Any]:
-    """A column as the values that its rows had."""
+    """The values of a column as they were in the rows."""
     field, values = _READ[table.kind, name], getattr(table, name).tolist()
     if field.read.words:
         return [field.read.words[place] for place in values]
@@ -356,7 +356,7 @@ def cells(table: Table, name: str) -> list[Any]:
 
 
 def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
-    """Values of one field as a column: the type of the field decides."""
+    """Values of one field as a column; the type of the field decides the type of the column."""
     if field.read.words:
         return _mapped(values, {word: place for place, word in enumerate(field.read.words)})
     if field.type is float:
@@ -368,14 +368,14 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
     if field.type is bool:
         if not field.optional:
             return np.array(values, dtype=np.bool_)
-        values = [None if flag is None else bool(flag) for flag in values]  # SQLite has numbers for them
+        values = [None if flag is None else bool(flag) for flag in values]  # SQLite stores them as numbers
     column = np.empty(len(values), dtype=np.object_)
     column[:] = values
     return column
 
 
 def _zoned(day: Ints, instant: Ints, zone: ZoneInfo) -> Ints:
-    """The calendar day of each row in the study's zone, where its instant is known; else as written."""
+    """The calendar day of each row in the study's zone if its instant is known, otherwise as written."""
     timed = np.flatnonzero(instant != NO_TIME)
     unique, back = np.unique(instant[timed], return_inverse=True)
     local = np.empty(len(unique), dtype=np.int64)
@@ -392,7 +392,7 @@ def _mapped(words: Sequence[Any], numbers: dict[Any, int]) -> Ints:
 
 
 def _rank(words: Words) -> Ints:
-    """The place of each word in code-point order; an absent word comes first."""
+    """The rank of each word in code-point order; an absent word is the first."""
     distinct = sorted({word for word in words if word is not None})
     place: dict[Any, int] = {word: i for i, word in enumerate(distinct, 1)}
     place[None] = 0

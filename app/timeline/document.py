@@ -1,8 +1,7 @@
-"""The timeline document as a client writes it: our native JSON, strict and frozen.
+"""The timeline document as a client writes it: our own JSON format.
 
-These models check shape, type and range, one field at a time, from the raw bytes. What needs more than one field, or
-the calendar, is checked where the document becomes facts (`normalize.py`), so that a reader can report both kinds
-together.
+These models check shape, type and range of each field. Checks that need more than one field or the calendar are in
+`normalize.py`, which turns the document into facts; a reader reports the faults of both together.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -26,7 +25,7 @@ from app.timeline.vocabulary import (
 )
 
 GREATEST_VALUE = 1e7
-"""No enzyme activity in U/L and no myoglobin in ug/L comes near it; a greater number is a fault of the sender."""
+"""Every enzyme activity in U/L and every myoglobin in ug/L is far below it; a greater number is an error."""
 
 IDENTIFIER_PATTERN = r"^[A-Za-z0-9.\-]{1,64}$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
@@ -36,77 +35,77 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TE
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT_PATTERN)]
 CalendarDate = Annotated[str, WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})]
 Time = Annotated[str, WithJsonSchema({"type": "string", "pattern": TIME_PATTERN})]
-"""Any text passes here: what is wrong with a time is found where it is read, `times.py`, and nowhere else."""
+"""The model accepts any text; `times.py` checks the time when it reads it."""
 AnyLabCode = Literal[LabCode, Loinc]
 Element = TypeVar("Element")
 Many = Annotated[tuple[Element, ...], Field(fail_fast=True)]
-"""A list whose checking ends at the first bad element: an error is many times larger than what it is about, and eight
-million of them would take all memory. Whoever refuses the document looks at the elements one by one.
+"""A list whose check ends at the first bad element, because eight million errors of Pydantic would use all memory. To
+list all faults, `readers.faults.structure` checks the elements one by one.
 """
 Measured = Annotated[float, Field(ge=0, le=GREATEST_VALUE)]
 Limit = Annotated[float, Field(gt=0, le=GREATEST_VALUE)]
 
 
 class Document(BaseModel):
-    """What all parts of a document share: nothing unknown, nothing converted, nothing changed afterwards."""
+    """The common base of all parts of a document: no unknown fields, no conversion, no later change."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def example(description: str, value: Any, **limits: Any) -> Any:  # noqa: ANN401 - pydantic's own Field is typed so
-    """A required field with what the documentation says of it."""
+    """A required field with its description and an example for the documentation."""
     return Field(description=description, examples=[value], **limits)
 
 
 def optional(description: str, value: Any, **limits: Any) -> Any:  # noqa: ANN401 - pydantic's own Field is typed so
-    """A field that may be left out or `null`, with what the documentation says of it."""
+    """A field that may be absent or `null`, with its description and an example for the documentation."""
     return Field(default=None, description=description, examples=[value], **limits)
 
 
 class Sourced(Document):
-    """What a sender may say of any fact beside its content: who says it, under which number, in which version."""
+    """What a sender may state of any fact in addition to its content: number, source, version, issue time, status."""
 
     id: Identifier | None = optional("The sender's own number of this fact, for example an accession number.", "acc-77")
     source: Label | None = optional(
-        "Who gave `id`: a laboratory or system. A laboratory result falls back to `lab`.", "A"
+        "The laboratory or system that gave `id`. A laboratory result without it uses `lab`.", "A"
     )
     version: int | None = optional(
-        "Version of the fact at its source; of two versions the greater stands, in whatever order they arrive.",
+        "Version of the fact at its source. The greater of two versions is valid, in any order of arrival.",
         2,
         ge=0,
         le=2**53 - 1,
     )
     issued: Time | None = optional(
-        "When the source released this version (date-time with offset); decides between equal versions.",
+        "When the source released this version (date-time with offset). Of equal versions the later is valid.",
         "2005-03-17T08:00:00+09:00",
     )
     status: Status | None = optional(
-        "`final` where absent; `entered-in-error` and `cancelled` withdraw the fact.", "final"
+        "`final` if absent; `entered-in-error` and `cancelled` withdraw the fact.", "final"
     )
 
 
 class Patient(Document):
-    """Who the timeline is about; no name, no address, no date of birth beyond the year."""
+    """The patient of the timeline: no name, no address, and of the date of birth the year only."""
 
     id: Identifier = example("Subject identifier within the study, a pseudonym.", "P01")
     sex: Sex | None = optional("Sex as recorded.", "female")
     birth_year: int | None = optional("Year of birth.", 1953, ge=1900, le=2200)
-    diagnosis: Diagnosis | None = optional("Diagnosis as at the start of treatment.", "polymyositis")
+    diagnosis: Diagnosis | None = optional("Diagnosis at the start of treatment.", "polymyositis")
     weight_kg: float | None = optional("Body weight in kg.", 49, gt=0, le=700)
     steroid_resistant: bool | None = optional("Whether corticosteroids had failed before.", True)
     merged_into: Identifier | None = optional(
-        "This record is of the same person as that one; analyses read both as one.", "P07"
+        "The record of the same person that this record is merged into; analyses read both as one.", "P07"
     )
 
 
 class LabResult(Sourced):
-    """One laboratory result with the upper limit of normal that belongs to it."""
+    """One laboratory result with its own upper limit of normal."""
 
     code: AnyLabCode = example("Short name or LOINC code of the analyte.", "CK")
     time: Time = example("When the sample was drawn.", "2005-03-16T09:48:00+09:00")
     value: Measured | None = optional("The result, in `unit`. Required unless the status withdraws the result.", 1101)
     unit: str | None = optional(
-        "UCUM unit or a documented alias; never guessed. Required with `value`.", "U/L", max_length=32
+        "UCUM unit or a documented alias; it is never guessed. Required with `value`.", "U/L", max_length=32
     )
     comparator: Comparator | None = optional("The result is known only to be below or above `value`.", "<")
     upper_limit: Limit | None = optional("Upper limit of normal of this result, in `unit`.", 163)
@@ -115,16 +114,16 @@ class LabResult(Sourced):
 
 
 class LabSeries(Document):
-    """Many results of one analyte as columns: the facts of `LabResult`, several times cheaper to send and to read."""
+    """Many results of one analyte as columns: the same facts as `LabResult`, faster to send and to read."""
 
     code: AnyLabCode = example("Short name or LOINC code of the analyte.", "CK")
-    unit: str = example("UCUM unit or a documented alias, of all values and limits.", "U/L", max_length=32)
+    unit: str = example("UCUM unit or a documented alias; it applies to all values and limits.", "U/L", max_length=32)
     upper_limit: Limit | None = optional(
-        "Upper limit of normal of every result that `upper_limits` does not name.", 163
+        "Upper limit of normal of every result without an own one in `upper_limits`.", 163
     )
     lower_limit: Measured | None = optional("Lower limit of normal of every result.", 45)
     lab: Label | None = optional("The laboratory that measured.", "A")
-    source: Label | None = optional("Who gave the `ids`; falls back to `lab`.", "A")
+    source: Label | None = optional("The laboratory or system that gave the `ids`; without it `lab` is used.", "A")
     times: Many[Time] = example("When each sample was drawn.", ["2005-03-23T11:33:00+09:00"])
     values: Many[Measured] = example("The results, in `unit`.", [1005])
     ids: Many[Identifier | None] | None = optional("The sender's number of each result.", ["acc-78"])
@@ -136,21 +135,26 @@ class LabSeries(Document):
 class Assessment(Sourced):
     """One score of a clinical instrument."""
 
-    code: AssessmentCode = example("Which instrument.", "MMT")
+    code: AssessmentCode = example("The instrument.", "MMT")
     time: Time = example("When it was assessed.", "2005-03-16")
     score: float | None = optional("The score. Required unless the status withdraws the assessment.", 62, ge=0, le=1000)
-    scale_max: float | None = optional("Greatest score of the scale used; MMT and ADL only.", 100, gt=0, le=1000)
+    scale_max: float | None = optional(
+        "Greatest score of the scale that was used; for MMT and ADL only.", 100, gt=0, le=1000
+    )
 
 
 class Infusion(Sourced):
     """One infusion that was started."""
 
     time: Time = example("When the infusion started.", "2005-04-11")
-    product: Label = example("What was infused; the protocol names the products that count.", "IVIG")
+    product: Label = example("The product; the protocol names the products that count as treatment.", "IVIG")
     dose: float | None = optional("Dose in `unit`.", 0.4, ge=0, le=1e6)
     unit: InfusionUnit | None = optional("Unit of the dose.", "g/kg")
     course: int | None = optional(
-        "Number of the course as the sender counts; the protocol's gap rule decides.", 1, ge=1, le=1000
+        "Number of the course as the sender counts. Analyses use the gap rule of the protocol instead.",
+        1,
+        ge=1,
+        le=1000,
     )
 
 
@@ -159,7 +163,7 @@ class Medication(Sourced):
 
     drug: Label = example("Name of the drug.", "prednisolone")
     start: CalendarDate = example("First day.", "2005-01-20")
-    end: CalendarDate | None = optional("Last day; `null` while it goes on.", "2005-06-30")
+    end: CalendarDate | None = optional("Last day; `null` while the drug is still taken.", "2005-06-30")
     dose: float | None = optional("Dose in `unit`.", 50, ge=0, le=1e6)
     unit: MedicationUnit | None = optional("Unit of the dose.", "mg/d")
 
@@ -167,12 +171,12 @@ class Medication(Sourced):
 class AdverseEvent(Sourced):
     """One adverse event."""
 
-    onset: Time | None = optional("When it began; without it the event is counted and flagged.", "2005-04-12")
+    onset: Time | None = optional("When the event began; an event without it is counted and flagged.", "2005-04-12")
     term: Text = example("What happened, in the sender's words or dictionary.", "headache")
     severity: Severity | None = optional("Severity.", "mild")
-    serious: bool | None = optional("Whether it met a criterion of seriousness.", False)
+    serious: bool | None = optional("Whether the event met a criterion of seriousness.", False)
     related: Relation | bool | None = optional(
-        "Relation to the infusion; absent means unknown, which counts as related.", "possible"
+        "Relation to the infusion. An absent one is unknown, which counts as related.", "possible"
     )
 
 
@@ -180,13 +184,13 @@ class Ended(Document):
     """When and why the patient left the study."""
 
     date: CalendarDate = example("Last day in the study.", "2006-09-01")
-    reason: EndReason = example("Why.", "completed")
+    reason: EndReason = example("Reason for leaving the study.", "completed")
 
 
 class Timeline(Document):
-    """One patient's history, or a part of it."""
+    """The facts of one patient, or some of them."""
 
-    patient: Patient = example("Who it is about.", {"id": "P01", "sex": "female", "diagnosis": "polymyositis"})
+    patient: Patient = example("The patient.", {"id": "P01", "sex": "female", "diagnosis": "polymyositis"})
     labs: Many[LabResult] = Field(
         default=(),
         description="Laboratory results, one object each.",
@@ -227,4 +231,4 @@ ITEMS: dict[str, type[Sourced]] = {
     "medications": Medication,
     "adverse_events": AdverseEvent,
 }
-"""What each section of a timeline that holds facts consists of."""
+"""The model of the items in each section of a timeline."""

@@ -1,11 +1,10 @@
-"""The schema of facts: what a patient's history consists of once it has been read.
+"""The schema of facts: each kind of fact is one type, and each of its fields is declared here once.
 
-Each kind of fact is one type, and each of its fields is written here once, with all that the other parts of the service
-have to know of it. Its type is the type that is stored. The text beside the type says what the field means. `Read` says
-that analyses read it, `Sent` how a document writes it, `FINITE` and `LATER` what the store has to know. The tables of
-the store, the rows and columns of a cohort and the documents that are sent follow from this.
+The declared type of a field is the stored type; the text after it is its meaning. `Read` says that analyses read the
+field, `Sent` how a document writes it, `FINITE` and `LATER` what the store needs to know. The tables of the store, the
+rows and columns of a cohort and the documents that are sent are made from this schema.
 
-Numbers are in canonical units. A time is kept as it was written; beside it stand its calendar day and its instant.
+Numbers are in canonical units. A time is kept as it was written, together with its calendar day and its instant.
 """
 
 import json
@@ -21,9 +20,9 @@ from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, STATUS_ORDER, W
 class Read:
     """Analyses read this field: it is a column of the cohort.
 
-    `place` is its place in a row, after the patient; `sort` its place in the order of the rows. Of a text with `words`
-    the column holds the place in them. `absent` stands for a missing whole number, where that is not
-    `cohort.NO_TIME`. Analyses leave a fact out that has no value in a `required` field.
+    `place` is its place in a row, after the patient; `sort` its place among the keys that rows are sorted by. If there
+    are `words`, the column has the index of the text in them. `absent` is the number for a missing whole number, if it
+    is not `cohort.NO_TIME`. Analyses leave out a fact without a value in a `required` field.
     """
 
     place: int
@@ -35,10 +34,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How a document says this field, where not by its name and as it is stored.
+    """How a document writes this field, if its name or its value differs from what is stored.
 
-    `write` makes of the stored value what is sent. `given` is the field that holds the number as it was sent, where
-    that was in another unit than the canonical one.
+    `name` is its name in the document. `write` turns the stored value into the value that is sent. `given` is the field
+    with the number as it was sent, if it was sent in another unit than the canonical one.
     """
 
     name: str | None = None
@@ -48,15 +47,15 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What else the store has to know of a field."""
+    """What else the store needs to know about a field."""
 
     meaning: str
 
 
 FINITE = Mark("The database refuses infinity and NaN here.")
 LATER = Mark(
-    "The field came after the first release. The leaf of a revision holds it only where a fact has a value in it, so "
-    "that leaves that were made before stay what they are. Such fields are the last ones of their kind."
+    "The field was added after the first release. The leaf of a revision contains it only if the fact has a value in "
+    "it, so that older leaves do not change. Such fields are the last ones of their kind."
 )
 
 
@@ -64,9 +63,9 @@ def _truth(related: str) -> bool | str:
     return {"true": True, "false": False}.get(related, related)
 
 
-# What fields of several kinds mean
-Identity = Annotated[str, "what the fact is kept by; a second statement with the same is a correction"]
-NumberedBy = Annotated[str | None, "who gave `id`: a laboratory or a system"]
+# Fields that several kinds have
+Identity = Annotated[str, "key of the fact; a second statement with the same key is a correction"]
+NumberedBy = Annotated[str | None, "the laboratory or system that gave `id`"]
 Number = Annotated[str | None, "the source's own number of the fact"]
 Version = Annotated[int | None, "version of the fact at its source"]
 Issued = Annotated[
@@ -75,8 +74,8 @@ Issued = Annotated[
 StatusWord = Annotated[str, "one of `vocabulary.STATUSES`"]
 WrittenTime = Annotated[str, "date or time as it was written"]
 Day = Annotated[int, "calendar day as it was written, in days since 1970-01-01"]
-Instant = Annotated[int | None, "microseconds since 1970-01-01T00:00Z; a date alone has none"]
-WrittenInUtc = Annotated[bool, "the time was written in UTC, which does not say the day at the laboratory"]
+Instant = Annotated[int | None, "microseconds since 1970-01-01T00:00Z; absent if only a date was written"]
+WrittenInUtc = Annotated[bool, "the time was written in UTC, so the day at the laboratory is not known"]
 Dose = Annotated[float | None, "dose in `unit`", FINITE]
 SentUnit = Annotated[str | None, "unit as it was sent"]
 
@@ -84,7 +83,8 @@ SentUnit = Annotated[str | None, "unit as it was sent"]
 class AttributeFact(NamedTuple):
     """One attribute of the patient, under its name.
 
-    Attributes carry no version: when they were issued decides between two, where that was sent, else arrival.
+    Attributes have no version. Of two statements the one that was issued later is valid; without issue times, the one
+    that arrived later.
     """
 
     identity: Annotated[str, "name of the attribute", Read(1, sort=1), Sent("name")]
@@ -97,7 +97,7 @@ class AttributeFact(NamedTuple):
 
 
 def attribute(name: str, value: str, issued: int | None = None, status: str = "final") -> AttributeFact:
-    """A statement about the patient; `value` is JSON text."""
+    """A fact about the patient; `value` is JSON text."""
     return AttributeFact(name, None, None, None, issued, status, value)
 
 
@@ -117,7 +117,7 @@ class LabFact(NamedTuple):
     utc: Annotated[WrittenInUtc, Read(4, sort=9)]
     value: Annotated[
         float | None,
-        "the result in the canonical unit of the analyte; absent where the status withdraws it",
+        "the result in the canonical unit of the analyte; absent if the status withdraws it",
         Read(5, sort=5, required=True),
         Sent(given="given_value"),
         FINITE,
@@ -138,9 +138,9 @@ class LabFact(NamedTuple):
         Read(7, sort=7, words=(None, *get_args(Comparator))),
     ]
     unit: SentUnit
-    given_value: Annotated[float | None, "`value` in `unit`, where that is not the canonical one"]
-    given_upper_limit: Annotated[float | None, "`upper_limit` in `unit`, where that is not the canonical one"]
-    given_lower_limit: Annotated[float | None, "`lower_limit` in `unit`, where that is not the canonical one"]
+    given_value: Annotated[float | None, "`value` in `unit`, if that is not the canonical unit"]
+    given_upper_limit: Annotated[float | None, "`upper_limit` in `unit`, if that is not the canonical unit"]
+    given_lower_limit: Annotated[float | None, "`lower_limit` in `unit`, if that is not the canonical unit"]
     lab: Annotated[str | None, "the laboratory that measured", Read(9, sort=8)]
 
 
@@ -153,18 +153,18 @@ class AssessmentFact(NamedTuple):
     version: Version
     issued: Annotated[Issued, Read(7, sort=4)]
     status: StatusWord
-    code: Annotated[str, "which instrument", Read(1, sort=1, words=ASSESSMENT_CODES)]
+    code: Annotated[str, "the instrument", Read(1, sort=1, words=ASSESSMENT_CODES)]
     time: WrittenTime
     day: Annotated[Day, Read(2, sort=2)]
     instant: Annotated[Instant, Read(3, sort=3)]
     utc: Annotated[WrittenInUtc, Read(4, sort=7)]
     score: Annotated[
         float | None,
-        "points on the scale of the instrument; absent where the status withdraws it",
+        "points on the scale of the instrument; absent if the status withdraws it",
         Read(5, sort=5, required=True),
         FINITE,
     ]
-    scale_max: Annotated[float | None, "greatest score of the scale, where the sender declared it", Read(6, sort=6)]
+    scale_max: Annotated[float | None, "greatest score of the scale, if the sender declared it", Read(6, sort=6)]
 
 
 class InfusionFact(NamedTuple):
@@ -180,7 +180,7 @@ class InfusionFact(NamedTuple):
     day: Annotated[Day, Read(2, sort=1)]
     instant: Annotated[Instant, Read(3, sort=2)]
     utc: Annotated[WrittenInUtc, Read(4, sort=7)]
-    product: Annotated[str, "what was infused", Read(1, sort=3)]
+    product: Annotated[str, "the product", Read(1, sort=3)]
     dose: Annotated[Dose, Read(5, sort=4)]
     unit: Annotated[SentUnit, Read(6, sort=5)]
     course: Annotated[int | None, "number of the course as the sender counts", Read(7, sort=6, absent=0)]
@@ -197,7 +197,9 @@ class MedicationFact(NamedTuple):
     status: StatusWord
     drug: Annotated[str, "name of the drug", Read(1, sort=2)]
     start_day: Annotated[int, "first day, in days since 1970-01-01", Read(2, sort=1), Sent("start", day_text)]
-    end_day: Annotated[int | None, "last day; absent while it goes on", Read(3, sort=3), Sent("end", day_text)]
+    end_day: Annotated[
+        int | None, "last day; absent while the drug is still taken", Read(3, sort=3), Sent("end", day_text)
+    ]
     dose: Annotated[Dose, Read(4, sort=4)]
     unit: Annotated[SentUnit, Read(5, sort=5)]
 
@@ -211,13 +213,13 @@ class EventFact(NamedTuple):
     version: Version
     issued: Issued
     status: StatusWord
-    onset: Annotated[str | None, "when it began, as it was written"]
+    onset: Annotated[str | None, "time of the onset, as it was written"]
     day: Annotated[int | None, "calendar day of the onset, in days since 1970-01-01", Read(1, sort=1)]
     instant: Annotated[Instant, Read(2, sort=2)]
     utc: Annotated[WrittenInUtc, Read(3, sort=7)]
     term: Annotated[str, "what happened, in the sender's words", Read(4, sort=3)]
     severity: Annotated[str | None, "one of `vocabulary.Severity`", Read(5, sort=6)]
-    serious: Annotated[bool | None, "whether it met a criterion of seriousness", Read(6, sort=4)]
+    serious: Annotated[bool | None, "whether the event met a criterion of seriousness", Read(6, sort=4)]
     related: Annotated[
         str | None,
         "relation to the infusion: the word that was sent, or `true` and `false` for yes and no",
@@ -231,9 +233,9 @@ _NEVER = -(2**63)
 
 
 def assertion_order(version: int | None, issued: int | None, status: str) -> Order:
-    """What decides between two assertions of one fact, before arrival does: the greater stands.
+    """The order of the assertions of one fact: the greatest one stands. Only between equal ones arrival decides.
 
-    An absent version or issue time is less than any.
+    An absent version or issue time is less than any other.
     """
     return (-1 if version is None else version, _NEVER if issued is None else issued, STATUS_ORDER[status])
 
@@ -243,7 +245,7 @@ AnyFact = AttributeFact | LabFact | AssessmentFact | InfusionFact | MedicationFa
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One patient's facts, each assertion once; `repeats` counts the identical ones that fell away."""
+    """The facts of one patient, each assertion once; `repeats` counts the identical ones that were left out."""
 
     patient: str
     attributes: tuple[AttributeFact, ...] = ()
@@ -255,7 +257,7 @@ class History:
     repeats: int = 0
 
     def kinds(self) -> tuple[tuple[str, Sequence[AnyFact]], ...]:
-        """The facts by kind, always in the same order."""
+        """The facts of each kind, always in the same order of kinds."""
         return tuple((name, getattr(self, name)) for name in KINDS)
 
 
@@ -263,7 +265,7 @@ AFact = TypeVar("AFact", LabFact, AssessmentFact, InfusionFact, MedicationFact, 
 
 
 def standing(facts: Sequence[AFact]) -> list[AFact]:
-    """Of the assertions of each fact the one that stands, without the facts that are withdrawn."""
+    """The assertion that stands of each fact (the greatest one), without the facts that are withdrawn."""
     greatest: dict[str, AFact] = {}
     for fact in facts:
         known = greatest.get(fact.identity)
@@ -280,7 +282,7 @@ def _order(fact: LabFact | AssessmentFact | InfusionFact | MedicationFact | Even
 class Field:
     """One field of a kind of fact, as the schema above describes it.
 
-    `optional` says that it may be absent. The place in `read` is 0 where analyses do not read the field.
+    `optional` says that it may be absent. The place in `read` is 0 if analyses do not read the field.
     """
 
     name: str
@@ -293,27 +295,27 @@ class Field:
 
 
 def _field(name: str, hint: Any) -> Field:  # noqa: ANN401 - an Annotated type
-    stored, *said = get_args(hint)
+    stored, *notes = get_args(hint)
     types = get_args(stored) or (stored,)
-    [meaning] = [one for one in said if isinstance(one, str)]
-    read = next((one for one in said if isinstance(one, Read)), Read(0, sort=0))
-    sent = next((one for one in said if isinstance(one, Sent)), Sent())
-    marks = frozenset(one for one in said if isinstance(one, Mark))
+    [meaning] = [note for note in notes if isinstance(note, str)]
+    read = next((note for note in notes if isinstance(note, Read)), Read(0, sort=0))
+    sent = next((note for note in notes if isinstance(note, Sent)), Sent())
+    marks = frozenset(note for note in notes if isinstance(note, Mark))
     return Field(name, types[0], types[-1] is type(None), meaning, read, sent, marks)
 
 
 KINDS: tuple[str, ...] = tuple(part.name for part in fields(History) if part.name not in {"patient", "repeats"})
 FACT_TYPES: dict[str, type[AnyFact]] = {kind: get_args(get_type_hints(History)[kind])[0] for kind in KINDS}
-"""What each kind of `History` consists of."""
+"""The type of the facts of each kind."""
 
 FIELDS: dict[str, tuple[Field, ...]] = {
-    kind: tuple(_field(*each) for each in get_type_hints(fact, include_extras=True).items())
+    kind: tuple(_field(name, hint) for name, hint in get_type_hints(fact, include_extras=True).items())
     for kind, fact in FACT_TYPES.items()
 }
-"""The fields of each kind, in the order in which its facts hold and its table stores them."""
+"""The fields of each kind, in the order of the fact type and of the table."""
 
 READ_BY_ANALYSES: dict[str, tuple[Field, ...]] = {
-    kind: tuple(sorted((each for each in found if each.read.place), key=lambda each: each.read.place))
-    for kind, found in FIELDS.items()
+    kind: tuple(sorted((field for field in declared if field.read.place), key=lambda field: field.read.place))
+    for kind, declared in FIELDS.items()
 }
 """The fields of each kind that analyses read, in the order of a row."""

@@ -1,7 +1,7 @@
-"""Records that are of one person: which they are, and how they are read as one.
+"""Merged records: which records are of the same person, and how they are read as one patient.
 
-A hospital that finds two records of one person merges them, and undoes that when it was wrong. So nothing is moved: the
-record that was merged says into which one (`merged_into`), and whoever reads for an analysis reads both together.
+A hospital may merge two records of one person, and may undo this later. Therefore no fact is moved. The merged record
+has the attribute `merged_into`, which names the surviving record, and analyses read both together.
 """
 
 import json
@@ -17,10 +17,10 @@ MERGED_INTO = "merged_into"
 
 
 def persons(links: Mapping[str, str], known: Container[str]) -> dict[str, list[str]]:
-    """By the record that survives, those that were merged into it, directly or through others, in code-point order.
+    """The merged records of each surviving record, merged directly or through others, in code-point order.
 
-    `links` says of each merged record into which one. A link to a record that is not `known` links nobody, and neither
-    do links that lead round in a circle.
+    `links` gives for each merged record the record that it was merged into. Links to a record that is not `known` and
+    links that form a circle are ignored.
     """
     into = {record: survivor for record, survivor in links.items() if survivor in known}
     ends: dict[str, str] = {}
@@ -36,39 +36,39 @@ def persons(links: Mapping[str, str], known: Container[str]) -> dict[str, list[s
         end = ends.get(at, at)
         for each in path:
             ends.setdefault(each, end)
-    found: dict[str, list[str]] = {}
+    merged: dict[str, list[str]] = {}
     for record in sorted(into):
         if ends[record] != record:
-            found.setdefault(ends[record], []).append(record)
-    return found
+            merged.setdefault(ends[record], []).append(record)
+    return merged
 
 
-def people_of(histories: Iterable[History]) -> list[History]:
-    """Histories of single records, each once, as one history for each person."""
-    records = {one.patient: one for one in histories}
+def merged_histories(histories: Iterable[History]) -> list[History]:
+    """One history for each person, from the histories of single records, each given once."""
+    records = {history.patient: history for history in histories}
     links = {
-        one.patient: json.loads(fact.value)
-        for one in records.values()
-        for fact in one.attributes
+        record.patient: json.loads(fact.value)
+        for record in records.values()
+        for fact in record.attributes
         if fact.identity == MERGED_INTO and fact.status not in WITHDRAWN
     }
     for survivor, merged in persons(links, records).items():
-        records[survivor] = as_one([records[survivor], *[records.pop(one) for one in merged]])
+        records[survivor] = merged_history([records[survivor], *[records.pop(record) for record in merged]])
     return list(records.values())
 
 
 def stated_as_one(records: Sequence[Mapping[str, Stated]]) -> dict[str, Stated]:
-    """What the records of one person say of them, in the order of `as_one`: of each attribute the first statement."""
+    """The attributes of one person: of each attribute the first statement in the order of the records."""
     attributes: dict[str, Stated] = {}
     for record in records:
         attributes = {**record, **attributes}
     return attributes
 
 
-def as_one(records: Sequence[History]) -> History:
-    """The records of one person as one, the surviving record first, the others in code-point order.
+def merged_history(records: Sequence[History]) -> History:
+    """The records of one person as one history. The surviving record is given first, the others in code-point order.
 
-    A fact that is in several records keeps the assertions of all: of them the greatest stands, of equals the first
+    A fact that is in several records keeps the assertions of all. The greatest one stands; of equal ones the first
     (`facts.standing`).
     """
     attributes = stated_as_one([{fact.identity: fact for fact in record.attributes} for record in records])

@@ -1,12 +1,12 @@
-"""A timeline becomes facts: codes resolved, units converted, times read, each fact with the identity it is kept by.
+"""Turns a timeline into facts: resolves codes, converts units, reads times, and gives each fact its identity.
 
-`normalise` is the one way from a document to facts. It reports every fault that it finds, each with a JSON pointer.
+`normalise` and `Reading` are the only way from a document to facts. They report all faults, each with a JSON pointer.
 
-The identity of a fact is what makes a second statement a correction rather than a second fact. Where the sender numbers
-a fact, it is (source, number, code): one accession carries many analytes, and two laboratories use the same number.
-Where not: a laboratory result and an assessment are (code, time with its precision, source), an infusion (product,
-time), a medication (drug, start), an adverse event (term, onset), an attribute of the patient its name. Identities are
-text with the free part last, so that no two different ones are spelt alike.
+The identity of a fact decides whether a second statement is a correction or another fact. If the sender numbers a fact,
+its identity is (source, number, code), because one accession has many analytes and two laboratories may use the same
+number. Otherwise it is (code, time with its precision, source) for a laboratory result and an assessment, (product,
+time) for an infusion, (drug, start) for a medication, (term, onset) for an adverse event, and the name for an attribute
+of the patient. An identity is a text whose free part comes last, so that different identities are different texts.
 """
 
 import json
@@ -71,7 +71,7 @@ SECTIONS = {
 }
 PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into")
 MOST_FAULTS = 1000
-"""How many faults of one document are listed; whoever sent more has one fault many times over."""
+"""How many faults of one document are listed."""
 
 _UNIT_OF: dict[tuple[str, str], Unit] = {
     (code, unit.spelling): unit
@@ -89,7 +89,7 @@ def normalise(timeline: Timeline, latest: int) -> History:
     """The facts of a timeline.
 
     `latest` is the latest instant that a fact may name, in microseconds since 1970 (`times.latest_acceptable`).
-    Raises `InvalidDocument` with every fault found.
+    Raises `InvalidDocument` with all faults.
     """
     reading = Reading(latest)
     history = reading.history(timeline)
@@ -100,7 +100,7 @@ def normalise(timeline: Timeline, latest: int) -> History:
 
 @dataclass(slots=True)
 class Reading:
-    """One pass over one document: the clock it is read by and the faults found so far."""
+    """Reads one document: `latest` is the latest acceptable instant, `faults` and `repeats` are those so far."""
 
     latest: int
     faults: list[Fault] = field(default_factory=list)
@@ -108,7 +108,7 @@ class Reading:
     _born: int = FIRST_DAY
 
     def history(self, timeline: Timeline) -> History:
-        """The facts of the document; `faults` says whether they may be used."""
+        """The facts of the document. They may be used only if there are no `faults` afterwards."""
         self._read_patient(timeline)
         attributes = tuple(self.attributes(timeline))
         labs = [self.lab(result, i) for i, result in enumerate(timeline.labs)]
@@ -130,7 +130,7 @@ class Reading:
         )
 
     def attributes(self, timeline: Timeline) -> Iterator[AttributeFact]:
-        """What the document says of the patient; an attribute that is absent or null is not asserted."""
+        """The attributes of the patient; the document says nothing about one that is absent or null."""
         stated: dict[str, Any] = {name: getattr(timeline.patient, name) for name in PATIENT_ATTRIBUTES}
         if timeline.ended is not None:
             self._day(timeline.ended.date, "ended", "date")
@@ -140,7 +140,7 @@ class Reading:
                 yield attribute(name, _json(value))
 
     def lab(self, result: LabResult | dict[str, Any], index: int) -> LabFact | None:
-        """One result of `labs`; of one that a reader of feeds has checked itself, its fields."""
+        """The fact of one result of `labs`, given as a model, or as fields that a reader of feeds has checked."""
         fields = result if isinstance(result, dict) else vars(result)
         code, time, spelling, value = LAB_CODE_OF[fields["code"]], fields["time"], fields["unit"], fields["value"]
         moment = self._moment(time, "labs", index, "time")
@@ -170,7 +170,7 @@ class Reading:
         )  # fmt: skip
 
     def series(self, series: LabSeries, index: int) -> list[LabFact | None]:
-        """The results of one `lab_series`, one for each of its times."""
+        """The facts of one item of `lab_series`, one for each of its times."""
         at = ("lab_series", index)
         code, times, lower = LAB_CODE_OF[series.code], series.times, series.lower_limit
         unit = self._unit(series.unit, code, *at, "unit")
@@ -202,7 +202,7 @@ class Reading:
         ]  # fmt: skip
 
     def assessment(self, item: Assessment, index: int) -> AssessmentFact | None:
-        """One score of `assessments`; only a fixed scale is checked here, a declared one when an analysis derives."""
+        """The fact of one item of `assessments`. Scales that a protocol declares are checked in analyses."""
         moment = self._moment(item.time, "assessments", index, "time")
         status = item.status or "final"
         if item.score is None and status not in WITHDRAWN:
@@ -216,21 +216,21 @@ class Reading:
         issued = self._issued(item.issued, "assessments", index)
         if moment is None:
             return None
-        identity = _numbered(item, item.code) or f"@{item.code}|{_instant(moment)}|{item.source or ''}"
+        identity = _numbered_identity(item, item.code) or f"@{item.code}|{_instant(moment)}|{item.source or ''}"
         return AssessmentFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("assessments", item))
 
     def infusion(self, item: Infusion, index: int) -> InfusionFact | None:
-        """One infusion of `infusions`."""
+        """The fact of one item of `infusions`."""
         moment = self._moment(item.time, "infusions", index, "time")
         self._check_dose(item, "infusions", index)
         issued = self._issued(item.issued, "infusions", index)
         if moment is None:
             return None
-        identity = _numbered(item) or f"@{_instant(moment)}|{item.product}"
+        identity = _numbered_identity(item) or f"@{_instant(moment)}|{item.product}"
         return InfusionFact(identity=identity, issued=issued, **moment._asdict(), **_as_sent("infusions", item))
 
     def medication(self, item: Medication, index: int) -> MedicationFact | None:
-        """One drug of `medications`."""
+        """The fact of one item of `medications`."""
         start = self._day(item.start, "medications", index, "start")
         end = self._day(item.end, "medications", index, "end") if item.end is not None else None
         if start is not None and end is not None and end < start:
@@ -239,23 +239,23 @@ class Reading:
         issued = self._issued(item.issued, "medications", index)
         if start is None:
             return None
-        identity = _numbered(item) or f"@{item.start}|{item.drug}"
+        identity = _numbered_identity(item) or f"@{item.start}|{item.drug}"
         as_sent = _as_sent("medications", item)
         return MedicationFact(identity=identity, issued=issued, start_day=start, end_day=end, **as_sent)
 
     def event(self, item: AdverseEvent, index: int) -> EventFact | None:
-        """One event of `adverse_events`."""
+        """The fact of one item of `adverse_events`."""
         moment = None if item.onset is None else self._moment(item.onset, "adverse_events", index, "onset")
         issued = self._issued(item.issued, "adverse_events", index)
         if moment is None and item.onset is not None:
             return None
-        identity = _numbered(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
+        identity = _numbered_identity(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
         related = str(item.related).lower() if isinstance(item.related, bool) else item.related
         when = _NO_MOMENT if moment is None else moment._asdict()
         return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
 
     def _once(self, facts: Sequence[AFact | None], timeline: Timeline, kind: str) -> tuple[AFact, ...]:
-        """The facts without repeats word for word; the same identity with another content is a fault."""
+        """The facts without exact repeats. Two facts with the same identity and different content are a fault."""
         kept = tuple(fact for fact in facts if fact is not None)
         if len(set(map(_assertion, kept))) == len(kept):
             return kept
@@ -269,7 +269,9 @@ class Reading:
     def _read_patient(self, timeline: Timeline) -> None:
         patient = timeline.patient
         for name in ("id", "merged_into"):
-            if not (getattr(patient, name) or "-").strip("."):  # dots only mean something else in an address
+            if not (getattr(patient, name) or "-").strip(
+                "."
+            ):  # an identifier of dots alone has another meaning in a URL
                 self._fault(FaultCode.BAD_IDENTIFIER, "patient", name)
         if patient.merged_into == patient.id:
             itself = "A record cannot be merged into itself."
@@ -326,7 +328,7 @@ class Reading:
 
 
 def _places(timeline: Timeline, section: str) -> Iterator[tuple[str | int, ...]]:
-    """Where in the document each fact of a section stands, in the order of reading."""
+    """The place of each fact of a section in the document, in the order of reading."""
     for i in range(len(getattr(timeline, section))):
         yield section, i
     if section == "labs":
@@ -349,7 +351,7 @@ def _lab_fact(
     status: str,
     as_sent: Iterable[Any],
 ) -> LabFact:
-    """The fact of one result; `given` are its value, upper and lower limit as sent."""
+    """The fact of one result; `given` is its value, upper limit and lower limit as sent."""
     day, instant, utc = moment
     if number is not None:
         identity = f"#{number}|{code}|{source or ''}"
@@ -372,11 +374,11 @@ def _lab_fact(
 
 
 _LAB_AS_SENT = LabFact._fields[LabFact._fields.index("lab") :]
-"""The last fields of a laboratory result are stored as they were sent."""
+"""The last fields of a laboratory result; they are stored as they were sent."""
 
 
 def _as_sent(kind: str, item: Sourced) -> dict[str, Any]:
-    """The fields of a fact that are stored as the document says them."""
+    """The fields of a fact that are stored as the document has them."""
     stated = vars(item)
     as_sent = {name: stated[name] for name in _AS_SENT[kind]}
     as_sent["status"] = item.status or "final"
@@ -401,7 +403,7 @@ def _converted(given: float | None, unit: Unit) -> float | None:
 
 
 def _float(number: float | None) -> float | None:
-    """A number as the float that both databases give back; adding 0.0 turns -0.0 into 0.0."""
+    """The number as both databases return it; adding 0.0 turns -0.0 into 0.0."""
     return None if number is None else number + 0.0
 
 
@@ -409,5 +411,5 @@ def _instant(moment: Moment) -> str:
     return f"d{moment.day}" if moment.instant is None else str(moment.instant)
 
 
-def _numbered(item: Sourced, code: str = "") -> str | None:
+def _numbered_identity(item: Sourced, code: str = "") -> str | None:
     return None if item.id is None else f"#{item.id}|{code}|{item.source or ''}"

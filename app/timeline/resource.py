@@ -1,7 +1,7 @@
-"""A stored fact as the store hands it to whoever writes it as a FHIR resource, and the identifier that it has there.
+"""Stored facts as they are passed to the FHIR facade, and the identifiers of their FHIR resources.
 
-The identifier of a resource needs no table. It is the key of the patient and a digest of what the fact is kept by, so
-that it is found among that patient's facts and no others, and says nothing about the fact itself.
+The identifier of a resource is the key of the patient and a digest of the identity of the fact. It needs no table: the
+store searches the facts of that patient. It does not show anything about the content of the fact.
 """
 
 import base64
@@ -22,15 +22,15 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "MedicationAdministration": ("infusions",),
     "AdverseEvent": ("events",),
 }
-"""The kinds of facts that are resources of each type; `patient` is the patient with the attributes that stand."""
+"""The kinds of facts of each resource type; `patient` is the patient with the attributes that stand."""
 
 TYPE_OF: dict[str, str] = {kind: resource for resource, kinds in KINDS_OF.items() for kind in kinds}
 
 SUBJECT_SYSTEM = "urn:myoresponse:subject"
 """The system of subject identifiers: pseudonyms within one study."""
 KEPT_NUMBER = "urn:myoresponse:extension:kept-number"
-"""Extension of an identifier: its system and value are source and number as they are kept, a pseudonym already where
-numbers are replaced; without a value the fact has no number.
+"""Extension of an identifier. It says that system and value are the source and number as they are stored (a pseudonym
+if numbers are replaced). Without a value the fact has no number.
 """
 
 _IDENTIFIER = re.compile(r"([a-z2-7]{1,13})-([a-z2-7]{26})", re.ASCII)
@@ -38,7 +38,7 @@ _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class ResourceKey(NamedTuple):
-    """Which resource: a patient, or one of their facts by its kind (`facts.KINDS`) and what it is kept by."""
+    """Names a resource: a patient, or one fact of the patient by its kind (`facts.KINDS`) and identity."""
 
     patient: str
     kind: str | None = None
@@ -58,9 +58,9 @@ class StoredResource:
 
     `fact` is `None` for the patient, who has `attributes`. `added` is the revision that made this version (for the
     patient: the one that last changed an attribute) and `received_at` when it was received, in microseconds since 1970.
-    `ordinal` tells apart what one revision stored of one fact. `late` marks an assertion that had been superseded
-    before it came. `removed` marks a version that says only that the fact is no more: a timeline was replaced without
-    it; `fact` is then what stood before.
+    `ordinal` numbers the assertions that one revision stored of one fact. `late` marks an assertion that was already
+    superseded when it arrived. `removed` marks a version in which the fact does not exist any more, because a timeline
+    was replaced by one without it; `fact` is then the last valid one.
     """
 
     patient: str
@@ -86,7 +86,7 @@ class StoredResource:
 
     @property
     def version(self) -> str:
-        """The version of the resource: the revision, with a second number where one revision stored several."""
+        """The version of the resource: the revision, with a second number if one revision stored several."""
         return f"{self.added}.{self.ordinal}" if self.ordinal else str(self.added)
 
     @property
@@ -96,12 +96,12 @@ class StoredResource:
 
     @property
     def gone(self) -> bool:
-        """Whether there is nothing to show: withdrawn, and FHIR has no status to say so with."""
+        """Whether the resource cannot be shown: it is withdrawn, and its type has no FHIR status for this."""
         return self.removed or (self.withdrawn and self.kind == "events")
 
 
 class Name(NamedTuple):
-    """What a logical identifier says: whose fact it is, and the digest that singles the fact out."""
+    """The two parts of a logical identifier: the key of the patient, and the digest of the identity of the fact."""
 
     patient_key: int
     digest: str
@@ -116,18 +116,18 @@ def logical_id(patient_key: int, kind: str, identity: str) -> str:
 
 
 def read_logical_id(text: str) -> Name | None:
-    """What an identifier of a fact says, or `None` where it is not one of ours."""
-    found = _IDENTIFIER.fullmatch(text)
-    if found is None:
+    """The parts of the identifier of a fact, or `None` if it is not an identifier of this service."""
+    match = _IDENTIFIER.fullmatch(text)
+    if match is None:
         return None
     key = 0
-    for digit in found[1]:
+    for digit in match[1]:
         key = key << 5 | _DIGITS.index(digit)
-    return Name(key, found[2]) if key < 2**63 and _base32(key) == found[1] else None
+    return Name(key, match[2]) if key < 2**63 and _base32(key) == match[1] else None
 
 
 def digest_of(kind: str, identity: str) -> str:
-    """128 bits of SHA-256 over what a fact is kept by, in base 32."""
+    """128 bits of the SHA-256 of the kind and identity of a fact, in base 32."""
     hashed = hashlib.sha256(f"{kind}\n{identity}".encode()).digest()[:16]
     return base64.b32encode(hashed).decode().rstrip("=").lower()
 

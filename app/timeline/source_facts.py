@@ -1,16 +1,18 @@
-"""Which fact each row of a cohort was read from, as `GET /v1/studies/{study}/patients/{patient}` shows that fact.
+"""The addresses of the facts that the rows of a cohort come from.
 
-The columns that analyses read hold no numbers and no sources, so that neither shows in any digest. Whoever exports rows
-finds the facts again by their content: two facts of one patient with the same content make the same rows, and which of
-the rows is called by which of the facts is decided by the order of their addresses.
+`GET /v1/studies/{study}/patients/{patient}` shows these facts.
 
-The address of a fact is text: `RECORD/SECTION/CODE/id:NUMBER/SOURCE` where the sender numbered it, else
-`RECORD/SECTION/CODE/at:TIME/REST`. `RECORD` is the patient whose timeline shows it (of records that are merged, the one
-that it was sent for), `SECTION` the part of the timeline. `CODE` stands for laboratory results and scores only, `TIME`
-is `time` or `onset` as written, empty where there is none, and `REST`, the last part, which may hold slashes, is the
-`source` of a laboratory result or score, the `product` of an infusion, the `drug` of a medication (whose TIME is its
-`start`), the `term` of an event. The patient's attributes are at `RECORD/patient`, the end of participation at
-`RECORD/ended`.
+The columns of a cohort have no numbers and sources of facts, so that digests do not depend on these. An export
+therefore finds the facts of its rows by their content. Two facts of one patient with the same content give equal rows;
+the order of their addresses decides which row gets which address.
+
+The address of a fact is a text: `RECORD/SECTION/CODE/id:NUMBER/SOURCE` if the sender numbered it, otherwise
+`RECORD/SECTION/CODE/at:TIME/REST`. `RECORD` is the patient whose timeline shows the fact (of merged records the one
+that it was sent for), `SECTION` the part of the timeline. Only laboratory results and scores have a `CODE`. `TIME` is
+the time as written (`time`, `start` of a medication, `onset` of an event), empty if there is none. `REST` is the last
+part and may contain slashes: the `source` of a laboratory result or score, the `product` of an infusion, the `drug` of
+a medication, the `term` of an event. The attributes of the patient are at `RECORD/patient`, the end of participation is
+at `RECORD/ended`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,21 +26,23 @@ from app.timeline.facts import READ_BY_ANALYSES
 from app.timeline.normalize import SECTIONS
 
 KINDS = tuple(TABLES)
-"""The kinds of facts that have addresses here; attributes of the patient have none of their own."""
+"""The kinds of facts with an address for each fact; the attributes of a patient share one address."""
 
-_PLACE = {kind: {field.name: i for i, field in enumerate(found)} for kind, found in READ_BY_ANALYSES.items()}
-_FLAGS = {kind: [i for i, field in enumerate(found) if field.type is bool] for kind, found in READ_BY_ANALYSES.items()}
+_PLACE = {kind: {field.name: i for i, field in enumerate(declared)} for kind, declared in READ_BY_ANALYSES.items()}
+_FLAGS = {
+    kind: [i for i, field in enumerate(declared) if field.type is bool] for kind, declared in READ_BY_ANALYSES.items()
+}
 _NAMED_BY = {"infusions": "product", "medications": "drug", "events": "term"}
-"""The field that ends the address of a fact without a number; for the other kinds that is its source."""
+"""The field at the end of the address of a fact without a number; for the other kinds it is the source."""
 
 Content = tuple[Any, ...]
 
 
 class Source(NamedTuple):
-    """One fact that stands: the person it is of, its content as analyses read it, and what the sender calls it.
+    """One fact that stands: its patient, its content as analyses read it, and the sender's number and source.
 
-    `content` are the fields of its row (`cohort`) after the patient; `record` is the patient that it was sent for,
-    `time` its time, onset or start as written.
+    `content` has the fields of its row (`cohort`) after the patient. `person` is the patient of the row, `record` the
+    patient that the fact was sent for. `time` is its time, onset or start as written.
     """
 
     person: str
@@ -51,9 +55,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sources:
-    """Beside each row of a cohort's columns the address of its fact; beside each patient their records, the surviving
-    one first.
-    """
+    """The address of the fact of each row of a cohort, and the records of each patient, the surviving one first."""
 
     labs: Words
     assessments: Words
@@ -63,18 +65,18 @@ class Sources:
     records: tuple[tuple[str, ...], ...]
 
     def between(self, cohort: Cohort, first: int, stop: int) -> "Sources":
-        """Those of the patients from number `first` on and before number `stop` of the cohort that these are of."""
+        """The part for the patients with numbers from `first` to `stop` - 1 of this cohort."""
         columns = {kind: getattr(self, kind)[getattr(cohort, kind).rows_between(first, stop)] for kind in KINDS}
         return Sources(**columns, records=self.records[first:stop])
 
 
 def patient_address(record: str) -> str:
-    """The address of what a record says of the patient."""
+    """The address of the attributes of the patient in a record."""
     return f"{record}/patient"
 
 
 def end_address(record: str) -> str:
-    """The address of what a record says of the end of participation."""
+    """The address of the end of participation in a record."""
     return f"{record}/ended"
 
 
@@ -90,9 +92,10 @@ def address(kind: str, source: Source) -> str:
 
 
 def aligned(cohort: Cohort, found: Mapping[str, Iterable[Source]], merged: Mapping[str, Sequence[str]]) -> Sources:
-    """The addresses of the facts that a cohort was made of; `merged` are the records that each survivor stands for.
+    """The addresses of the facts of a cohort. `found` has the facts of each kind, `merged` the records that were merged
+    into each surviving record.
 
-    Raises `LookupError` where a row was not made of any of the facts found.
+    Raises `LookupError` if a row does not come from any of these facts.
     """
     columns = {kind: _aligned(kind, cohort, found[kind]) for kind in KINDS}
     records = tuple((row.id, *merged.get(row.id, ())) for row in cohort.patients)
@@ -112,17 +115,17 @@ def _aligned(kind: str, cohort: Cohort, found: Iterable[Source]) -> Words:
 
 
 def _comparable(kind: str, content: Content) -> Content:
-    """The content with the calendar day left out where there is an instant: the study's zone may have moved it."""
+    """The content without the calendar day if there is an instant, because the study's zone may change the day."""
     values, place = list(content), _PLACE[kind]
     if "instant" in place and values[place["instant"]] is not None:
         values[place["day"]] = None
-    for i in _FLAGS[kind]:  # SQLite has numbers for them
+    for i in _FLAGS[kind]:  # SQLite stores them as numbers
         values[i] = None if values[i] is None else bool(values[i])
     return tuple(values)
 
 
 def _rows(kind: str, cohort: Cohort) -> Iterator[Content]:
-    """The patient and the content of each row, spelt as `_comparable` spells it."""
+    """The patient and the content of each row, in the form that `_comparable` gives."""
     names = np.array([row.id for row in cohort.patients], dtype=np.object_)
     table = getattr(cohort, kind)
     columns = {field.name: cells(table, field.name) for field in READ_BY_ANALYSES[kind]}

@@ -1,4 +1,7 @@
-"""Times as they are written: a date stays a date, an offset is never dropped, bare digits are never a time."""
+"""Reads dates and times as they are written, and writes them.
+
+A date stays a date, an offset is never dropped, and digits alone are never a time.
+"""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +19,7 @@ CLOCK_SKEW = timedelta(hours=24)
 
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?$"
 DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
-"""What the documentation says of the shape of a time and of a date; `read_time` and `read_day` check it and more."""
+"""The documented patterns of a time and a date; `read_time` and `read_day` check these and more."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CLOCK = re.compile(r"T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?(?:(Z)|([+-]\d{2}):([0-5]\d))?", re.ASCII)
@@ -28,8 +31,8 @@ class Moment(NamedTuple):
     """A point in time as a sender wrote it.
 
     `day` is the calendar date as written, in days since 1970-01-01. `instant` is microseconds since 1970-01-01T00:00Z,
-    `None` where only a date was sent. `utc` says that the time was written with `Z` (or `-00:00`), which names an
-    instant but not the calendar day at the laboratory.
+    `None` if only a date was sent. `utc` says that the time was written with `Z` (or `-00:00`): the instant is then
+    known, but not the calendar day at the laboratory.
     """
 
     day: int
@@ -38,13 +41,13 @@ class Moment(NamedTuple):
 
 
 def microseconds(at: datetime) -> int:
-    """Microseconds from 1970-01-01T00:00Z to an aware datetime, in integers throughout."""
+    """Microseconds from 1970-01-01T00:00Z to an aware datetime, computed with integers only."""
     gap = at - EPOCH
     return gap.days * DAY_MICROSECONDS + gap.seconds * 1_000_000 + gap.microseconds
 
 
 def read_time(text: str, latest: int) -> Moment | FaultCode:
-    """The moment that `text` names, or what is wrong with it.
+    """The moment that `text` names, or the code of its fault.
 
     `latest` is the latest acceptable instant in microseconds (see `latest_acceptable`). Digits beyond microseconds are
     cut.
@@ -63,7 +66,7 @@ def read_time(text: str, latest: int) -> Moment | FaultCode:
 
 
 def read_day(text: str, latest: int) -> int | FaultCode:
-    """The calendar date that `text` names in days since 1970-01-01, or what is wrong with it."""
+    """The calendar date that `text` names in days since 1970-01-01, or the code of its fault."""
     moment = read_time(text, latest) if len(text) == 10 else FaultCode.BAD_TIME
     return moment if isinstance(moment, FaultCode) else moment.day
 
@@ -74,8 +77,8 @@ class _Unreadable(Exception):
         self.code = code
 
 
-# Results of one day share their date, visits of one clinic their hour: what has been read once is kept. What could not
-# be read is not, so that a sender of nonsense fills no memory.
+# Many results have the same date or the same clock time, so what was read is kept. Text that cannot be read is not
+# kept, so that it does not fill the memory.
 @lru_cache(maxsize=16_384)
 def _day(text: str) -> int:
     """A date in days since 1970-01-01."""
@@ -89,7 +92,7 @@ def _day(text: str) -> int:
 
 @lru_cache(maxsize=16_384)
 def _clock(text: str) -> tuple[int, bool, bool]:
-    """What follows a date: microseconds since its midnight UTC, whether there is a time at all, whether it says `Z`."""
+    """The part after a date: microseconds since its midnight in UTC, whether there is a time, whether it is in UTC."""
     if text == "":
         return 0, False, False
     shape = _CLOCK.fullmatch(text)
@@ -112,8 +115,8 @@ def _clock(text: str) -> tuple[int, bool, bool]:
 def with_offset(local: str, zone: ZoneInfo) -> str | FaultCode:
     """A local date-time without an offset (`2005-03-16T09:48:00`) with the offset that the zone had then.
 
-    An hour that the zone's clocks skipped does not exist, and one that they ran through twice names two instants:
-    neither can be read.
+    When the clocks of the zone change, some local times do not exist and others exist twice. Both give the code of a
+    fault.
     """
     try:
         at = datetime.fromisoformat(local)
@@ -123,14 +126,14 @@ def with_offset(local: str, zone: ZoneInfo) -> str | FaultCode:
     if first is None or first != second:
         return FaultCode.AMBIGUOUS_TIME
     minutes = first // timedelta(minutes=1)
-    if first != timedelta(minutes=minutes):  # a zone's local mean time of long ago has seconds, which no offset can say
+    if first != timedelta(minutes=minutes):  # a historical local mean time has seconds, which an offset cannot have
         return FaultCode.BAD_TIME
     sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
     return f"{local}{sign}{hours:02}:{rest:02}"
 
 
 def latest_acceptable(now: datetime) -> int:
-    """The latest instant that a document may name: 24 hours of clock skew from `now`, in microseconds since 1970."""
+    """The latest instant that a document may name, in microseconds since 1970: `now` and 24 hours for wrong clocks."""
     return microseconds(now + CLOCK_SKEW)
 
 

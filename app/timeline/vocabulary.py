@@ -1,10 +1,9 @@
-"""The words that a timeline may use, and what each means: analytes, units, assessments.
+"""The codes, units and instruments that a timeline may use, and the code book of a study's feeds.
 
-Everything that turns a foreign spelling into ours happens here, once. A code or unit that is not in these tables is
-refused. Sources: LOINC (the codes in `Analyte.loinc`); UCUM (unit codes; `kat` = 1 mol/s and `U` = 1 umol/min, so
-that 1 ukat/L is exactly 60 U/L and 1 nkat/L exactly 0.06 U/L). UCUM calls the international unit arbitrary, so that
-no engine converts it; for enzyme activity laboratories use it for U, which is why its spellings stand here as
-explicit aliases.
+Only this module translates other spellings into ours. A code or unit that is not in its tables is refused. Sources:
+LOINC (the codes in `Analyte.loinc`); UCUM (unit codes; `kat` = 1 mol/s and `U` = 1 umol/min, so that 1 ukat/L is
+exactly 60 U/L and 1 nkat/L exactly 0.06 U/L). In UCUM the international unit is an arbitrary unit, which software does
+not convert. Laboratories write it for U in enzyme activities, so its spellings are explicit aliases here.
 """
 
 import re
@@ -65,12 +64,12 @@ STATUS_ORDER: dict[str, int] = {
     "entered-in-error": 4,
     "cancelled": 4,
 }
-"""Which of two assertions of one fact stands when version and issue time do not decide: the greater."""
+"""The order of assertions of one fact with equal version and issue time; the greater one stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Analyte:
-    """A laboratory test: its short name, its LOINC code, what its unit measures and the unit that we compute in."""
+    """A laboratory test: short name, LOINC code, the quantity that it measures, and the canonical unit."""
 
     code: LabCode
     loinc: Loinc
@@ -81,7 +80,7 @@ class Analyte:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """An accepted spelling of a unit: what it measures and the exact factor to the canonical unit of that quantity."""
+    """An accepted spelling of a unit, its quantity, and the exact factor to the canonical unit of that quantity."""
 
     spelling: str
     quantity: Quantity
@@ -90,7 +89,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """An assessment: its range and which end is better. A range of `None` is declared by the study's protocol."""
+    """An instrument: its range and which end is better. If they are `None`, the protocol declares them."""
 
     code: AssessmentCode
     maximum: float | None
@@ -115,7 +114,7 @@ ANALYTES: dict[str, Analyte] = {
 LAB_CODE_OF: dict[str, LabCode] = {
     spelling: analyte.code for analyte in ANALYTES.values() for spelling in (analyte.code, analyte.loinc)
 }
-"""Short name or LOINC code to short name. A LOINC code without its system is accepted in our own format only."""
+"""From short name or LOINC code to short name. Only our own format accepts a LOINC code without its system."""
 
 _SPELLINGS: tuple[tuple[Quantity, str, tuple[str, ...]], ...] = (
     (
@@ -172,8 +171,8 @@ UNITS: dict[str, Unit] = {
     for quantity, factor, spellings in _SPELLINGS
     for spelling in spellings
 }
-"""Every spelling that is read, each on purpose: what laboratories were seen to send for units per litre, and no rule.
-Upper and lower case differ: a spelling that is not here, `UKAT/L` say, is refused.
+"""All accepted spellings: a list of what laboratories send, without a rule. Upper and lower case differ; a spelling
+that is not here, for example `UKAT/L`, is refused.
 """
 
 INSTRUMENTS: dict[str, Instrument] = {
@@ -194,15 +193,14 @@ INSTRUMENTS: dict[str, Instrument] = {
 }
 
 DAILY_MILLIGRAMS: dict[str, Decimal] = {"mg/d": Decimal(1), "g/d": Decimal(1000), "mg/wk": Decimal(1) / Decimal(7)}
-"""Medication units that are a daily dose whoever takes it; the others need a weight or a frequency that was not sent.
-"""
+"""Medication units that give a daily dose. The others need a weight, body surface or frequency, which is not sent."""
 
 
 def in_canonical_unit(value: float, unit: Unit) -> float:
     """The value in the canonical unit of its quantity, by exact decimal arithmetic, rounded once at the end.
 
-    A JSON number reaches us as the nearest binary float, whose shortest decimal form is what was written. The product
-    is formed from that form: 0.27 ukat/L is 16.2 U/L, not 16.200000000000003.
+    A JSON number is read as the nearest binary float. The shortest decimal form of this float is the number as written,
+    and this form is multiplied: 0.27 ukat/L is 16.2 U/L, not 16.200000000000003.
     """
     if unit.factor == 1:
         return value
@@ -210,7 +208,7 @@ def in_canonical_unit(value: float, unit: Unit) -> float:
 
 
 OWN_SYSTEM = "urn:myoresponse:codes"
-"""The system of our own short names, of analytes and of assessments."""
+"""The code system of our own short names of analytes and instruments."""
 LOINC = "http://loinc.org"
 ATC = "http://www.whocc.no/atc"
 
@@ -223,29 +221,30 @@ SYSTEMS: dict[str, str] = {
     LOINC: LOINC,
     "urn:oid:2.16.840.1.113883.6.1": LOINC,
     "LN": LOINC,
-    "LOINC": LOINC,  # no code of table 0396, and still what some senders write
+    "LOINC": LOINC,  # not a code of table 0396, but some senders write it
     ATC: ATC,
     "urn:oid:2.16.840.1.113883.6.73": ATC,
     "ATC": ATC,
     OWN_SYSTEM: OWN_SYSTEM,
     "99MYO": OWN_SYSTEM,
 }
-"""The names under which FHIR and HL7 v2 (table 0396) know a system that we do."""
+"""From the names in FHIR and HL7 v2 (table 0396) to the code systems known here."""
 
 KNOWN: dict[tuple[str, str], str] = {
     **{(LOINC, analyte.loinc): analyte.code for analyte in ANALYTES.values()},
     (ATC, "J06BA02"): IVIG,
     **{(OWN_SYSTEM, word): word for word in MEANINGS},
 }
-"""What needs no declaration: LOINC codes of the analytes, ATC J06BA02 (immunoglobulins for intravascular use), our own.
+"""The codes that a study need not declare: LOINC codes of the analytes, ATC J06BA02 (immunoglobulins for intravascular
+use), and our own codes.
 """
 
 _OTHER_ISOENZYME = re.compile(r"(?<![a-z])(MB|MM|BB)(?![a-z])|CP?K[^a-z]?MB|CP?K(MM|BB)(?![a-z])", re.IGNORECASE)
-"""Looked for after NFKC normalisation: Japanese systems write CK-MB in letters of full width."""
+"""Applied after NFKC normalisation, because Japanese systems write CK-MB in full-width letters."""
 
 
 class Coding(NamedTuple):
-    """A code as a feed gives it: its system, the code, and the text beside it."""
+    """A code as a feed gives it: its system, the code, and its text."""
 
     system: str | None
     code: str | None
@@ -253,17 +252,17 @@ class Coding(NamedTuple):
 
 
 class CodeBook:
-    """The codes that a study's feeds may use: the known ones and those that the study declares (`system|code`)."""
+    """The codes that the feeds of a study may use: the known ones and those that the study declares (`system|code`)."""
 
     def __init__(self, local_codes: Mapping[str, str] | None = None) -> None:
         self._local = dict(local_codes or {})
         self._read: dict[tuple[Coding, ...], str | FaultCode | None] = {}
 
     def meaning(self, codings: Sequence[Coding], text: str | None = None) -> str | FaultCode | None:
-        """Our word for what these codings of one thing say together, one of `MEANINGS`.
+        """The common meaning of the codings of one thing, one of `MEANINGS`.
 
-        `None`: nothing that is kept. A fault where they contradict each other, or where a text (of a coding, or
-        `text` beside them) says that what is coded as CK is another isoenzyme.
+        `None` if no coding has a known meaning. A fault if they contradict each other, or if a text (of a coding, or
+        `text`) names another isoenzyme although the code is CK.
         """
         key = (*codings, Coding(None, None, text))
         if key not in self._read:
@@ -279,7 +278,7 @@ class CodeBook:
             return None
         for word, coding in zip(words, codings, strict=True):
             if word not in {meaning, None} or (word is None and SYSTEMS.get(coding.system or "") == LOINC):
-                return FaultCode.CODE_CONFLICT  # LOINC is complete: a code of it that is another is another test
+                return FaultCode.CODE_CONFLICT  # another LOINC code always is another test
             if meaning == "CK" and coding.text and _OTHER_ISOENZYME.search(normalize("NFKC", coding.text)):
                 return FaultCode.CODE_CONFLICT
         return meaning

@@ -182,7 +182,7 @@ def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
     told = refused(trial_here, oru())
     assert told[0] == "MSA|AE|4711"
     assert told[1].startswith("ERR||PID^1^3|")
-    assert told[1].endswith("The person has been erased, and with them what this address would answer.")
+    assert told[1].endswith("The person has been erased, and with them the content of this address.")
 
 
 def test_each_message_of_a_batch_is_for_itself(trial):

@@ -8,6 +8,7 @@ import pytest
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge
 from app.readers import READERS
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS, Item, read_array, read_ndjson, read_timeline, together
+from app.timeline.document import ITEMS, Ended, LabSeries, Patient, Timeline
 from app.timeline.normalize import MOST_FAULTS
 from tests.readers.refusals import all_text, as_bytes, refusal, told
 from tests.timeline.documents import LATEST, document, history, lab, series
@@ -163,11 +164,30 @@ def test_an_unknown_field_hides_no_other_fault_of_its_item():
     ]
 
 
-def test_a_stand_in_for_a_bad_item_conflicts_with_nothing():
-    """The items are mended with the documented examples, which some client will send as they are."""
+def test_a_value_in_place_of_a_bad_field_conflicts_with_nothing():
+    """A client may send the very values that are put in place of faulty fields, or those of the documentation."""
     labs = [{"time": 5}, lab(value=1), lab(value=2, time="2005-03-17"), lab(value=3, time="2005-03-17")]
     found = of(document(labs=labs, lab_series=[series()], infusions=[{"time": "2005-04-11", "product": "IVIG"}] * 2))
     assert [code for _, code in found] == ["missing", "wrong_type", "missing"]
+    for merged_into in ("P01", "2000-01-01"):
+        assert of(document(patient={"id": 5, "merged_into": merged_into})) == [("/patient/id", "wrong_type")]
+
+
+@pytest.mark.parametrize("examples", [None, ["another"], [{"id": 5}]])
+def test_the_examples_of_the_documentation_change_no_fault(examples, monkeypatch):
+    timelines = [timeline for timeline, _, _ in STRUCTURE]
+    before = [of(timeline) for timeline in timelines]
+    for model in (Timeline, Patient, Ended, LabSeries, *ITEMS.values()):
+        for field in model.model_fields.values():
+            monkeypatch.setattr(field, "examples", examples)
+    assert [of(timeline) for timeline in timelines] == before
+
+
+@pytest.mark.parametrize("section", [*ITEMS, "lab_series"])
+def test_an_item_without_any_readable_field_hides_no_fault_of_another_part(section):
+    """Each required field gets a value that its type accepts; if one did not, nothing else would be read."""
+    timeline = document(ended={"date": "2006-02-29", "reason": "completed"}, **{section: [5]})
+    assert set(of(timeline)) == {("/ended/date", "bad_time"), (f"/{section}/0", "wrong_type")}
 
 
 def test_a_conflict_elsewhere_is_told_beside_a_fault_of_structure():
