@@ -15,7 +15,7 @@ from app.estimate.changes.regression_to_the_mean import (
     regression_to_the_mean,
 )
 from app.estimate.results import Reason
-from tests.twin import honesty as twin
+from tests.twin import sensitivity as twin
 
 SHROUT_AND_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
 GROUPS = st.lists(st.lists(st.integers(1, 90).map(lambda n: n / 10), max_size=4), max_size=6)

@@ -12,7 +12,7 @@ from app.estimate.leave_one_out import influence_on_change, influence_on_median,
 from app.estimate.results import Reason
 from app.estimate.times.survival import kaplan_meier
 from tests.repetition import repeats
-from tests.twin.honesty import t_p, without_each
+from tests.twin.sensitivity import t_p, without_each
 
 DIFFERENCES = st.lists(st.sampled_from([-3, -2.5, -1, -0.3, 0, 0, 0.1, 0.3, 0.3, 1, 2, 7.7, 60]), max_size=9)
 TIMES = st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=9)
