@@ -37,12 +37,12 @@ class Chunk:
         mine["patient"] = mine["patient"] - self.patients.start
         return replace(whole, size=size, flags={}, **mine)
 
-    def own(self, rows: Ints) -> Ints:
+    def local_rows(self, rows: Ints) -> Ints:
         """Their rows, of which each patient has one or none, counted from the first row of the chunk."""
         mine = rows[self.patients]
         return np.where(mine == NONE, NONE, mine - self.rows.start)
 
-    def marks(self, whole: Sequence[tuple[Code, Bools]]) -> list[tuple[Code, Bools]]:
+    def masks(self, whole: Sequence[tuple[Code, Bools]]) -> list[tuple[Code, Bools]]:
         """Named marks of their patients."""
         return [(name, mask[self.patients]) for name, mask in whole]
 
@@ -63,7 +63,7 @@ def neighbours(ends: Ints, rows: int) -> Iterator[tuple[int, int]]:
     return pairwise([0, *cuts.tolist(), len(ends)])
 
 
-def joined(found: Iterable[Derived]) -> Derived:
+def concatenated(found: Iterable[Derived]) -> Derived:
     """What was derived of each chunk as if of the whole: every field is one column or tuple, a row a patient."""
     every = list(found)
     if len(every) == 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
-from app.derive.exact_comparison import sign_of_sum, written
+from app.derive.exact_comparison import as_written, sign_of_sum
 from app.derive.per_patient import NONE, pick, pick_int
 from app.protocol.improvement import CoreSet, CoreSetMeasure
 from app.protocol.parts import Scale
@@ -42,7 +42,7 @@ class ValueRange:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Followed:
+class FollowedMeasure:
     """One core set measure: at baseline (patients x 1), at the visits (patients x weeks), on which days of these.
 
     `span` is the width of its scale; NaN for the enzyme, whose range a definition declares.
@@ -70,11 +70,11 @@ class CoreSetCourse:
     """
 
     weeks: tuple[int, ...]
-    measures: tuple[Followed, ...]
+    measures: tuple[FollowedMeasure, ...]
     enzyme: Ints
     undecided: Bools
 
-    def of(self, name: CoreSetMeasure) -> Followed:
+    def of(self, name: CoreSetMeasure) -> FollowedMeasure:
         """One of the six."""
         return next(each for each in self.measures if each.name == name)
 
@@ -133,10 +133,10 @@ def most_abnormal(enzymes: Sequence[ValueRange]) -> tuple[Ints, Bools]:
     for number, each in enumerate(enzymes):
         order = sign_of_sum((each.low, unit), (-1.0, value, each.unit))
         higher = (order > 0) | (order == 0) & each.low_open & ~beyond
-        taken = ~np.isnan(each.low) & ((chosen == NONE) | higher)
-        chosen[taken] = number
-        value, unit = np.where(taken, each.low, value), np.where(taken, each.unit, unit)
-        beyond = np.where(taken, each.low_open, beyond)
+        replaces = ~np.isnan(each.low) & ((chosen == NONE) | higher)
+        chosen[replaces] = number
+        value, unit = np.where(replaces, each.low, value), np.where(replaces, each.unit, unit)
+        beyond = np.where(replaces, each.low_open, beyond)
     undecided = np.zeros(size, dtype=np.bool_)
     for number, each in enumerate(enzymes):
         rival = (chosen != number) & ~each.exact & ~np.isnan(each.low)
@@ -146,28 +146,28 @@ def most_abnormal(enzymes: Sequence[ValueRange]) -> tuple[Ints, Bools]:
     return np.where(undecided, NONE, chosen), undecided
 
 
-def at_best_end(followed: Followed, scale: Scale) -> Followed:
+def at_best_end(followed: FollowedMeasure, scale: Scale) -> FollowedMeasure:
     """The same score with one visit, at which every patient has the best score of the scale."""
     best = np.full(followed.before.low.shape, scale.maximum if scale.better == "higher" else scale.minimum)
     return replace(followed, after=replace(followed.before, low=best, high=best))
 
 
-def _score(name: CoreSetMeasure, recorded: Recorded, scale: Scale, weeks: Sequence[int]) -> Followed:
+def _score(name: CoreSetMeasure, recorded: Recorded, scale: Scale, weeks: Sequence[int]) -> FollowedMeasure:
     records, rows = recorded
     before, after = pick(records.value, rows[0])[:, None], _at(records.value, rows, weeks)
     exact = np.zeros((1, 1), dtype=np.bool_)
     one = np.ones((1, 1))
-    return Followed(
+    return FollowedMeasure(
         name,
         scale.better,
-        float(written(scale.maximum) - written(scale.minimum)),
+        float(as_written(scale.maximum) - as_written(scale.minimum)),
         ValueRange(before, before, exact, exact, one),
         ValueRange(after, after, exact, exact, one),
         _days(records, rows, weeks),
     )
 
 
-def _enzyme(enzymes: Sequence[Recorded], chosen: Ints, weeks: Sequence[int]) -> Followed:
+def _enzyme(enzymes: Sequence[Recorded], chosen: Ints, weeks: Sequence[int]) -> FollowedMeasure:
     """The chosen enzyme of each patient at baseline and at the weeks."""
     size = len(chosen)
     before, after = _nothing(size, 1), _nothing(size, len(weeks))
@@ -175,11 +175,11 @@ def _enzyme(enzymes: Sequence[Recorded], chosen: Ints, weeks: Sequence[int]) -> 
     for number, (records, rows) in enumerate(enzymes):
         mine = np.flatnonzero(chosen == number)
         for reading, served in ((before, [0]), (after, weeks)):
-            found = _reading(records, np.stack([rows[week][mine] for week in served], axis=1))
+            values = _reading(records, np.stack([rows[week][mine] for week in served], axis=1))
             for name in ("low", "high", "low_open", "high_open", "unit"):
-                getattr(reading, name)[mine] = getattr(found, name)
+                getattr(reading, name)[mine] = getattr(values, name)
         day[mine] = _days(records, rows, weeks)[mine]
-    return Followed("enzyme", "lower", np.nan, before, after, day)
+    return FollowedMeasure("enzyme", "lower", np.nan, before, after, day)
 
 
 def _nothing(size: int, width: int) -> ValueRange:

@@ -79,8 +79,8 @@ def _course_of_each(exposure: Exposure) -> tuple[Ints, Ints]:
         return given.patient, given.patient
     products, most = int(exposure.product.max()) + 1, int(exposure.number.max()) + 1
     key = (given.patient * products + exposure.product) * most + exposure.number
-    _, begins, found = np.unique(key, return_index=True, return_inverse=True)
+    _, begins, inverse = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(begins)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return place[found.ravel()], begins[order]
+    return place[inverse.ravel()], begins[order]

@@ -36,7 +36,7 @@ def at_most_zero(*terms: tuple[float, Floats | float]) -> Bools:
     for i in np.flatnonzero((np.abs(total) <= _NEARLY * size) & ~whole):
         exact = sum(
             (
-                written(coefficient) * written(float(column[i]))
+                as_written(coefficient) * as_written(float(column[i]))
                 for (coefficient, _), column in zip(terms, columns, strict=True)
             ),
             Fraction(0),
@@ -84,7 +84,7 @@ def _exact_sign(terms: Sequence[Sequence[Floats]], size: int) -> Ints:
     for row in left:
         exact = Fraction(0)
         for term in terms:
-            exact += prod((written(float(_at(factor, row))) for factor in term), start=Fraction(1))
+            exact += prod((as_written(float(_at(factor, row))) for factor in term), start=Fraction(1))
         sign[row] = (exact > 0) - (exact < 0)
     return sign
 
@@ -150,9 +150,9 @@ def difference(after: Floats, before: Floats) -> Floats:
 
 
 def _product(factors: Sequence[Floats], row: np.signedinteger[Any]) -> Fraction:
-    return prod((written(float(factor[row])) for factor in factors), start=Fraction(1))
+    return prod((as_written(float(factor[row])) for factor in factors), start=Fraction(1))
 
 
-def written(number: float) -> Fraction:
+def as_written(number: float) -> Fraction:
     """The decimal number that a float was read from: its shortest decimal form."""
     return Fraction(Decimal(repr(float(number))))

@@ -104,7 +104,7 @@ def _while_alive(endpoint: EndpointStatus, died: Ints) -> EndpointStatus:
         )
         for lacked in endpoint.missing
     )
-    return replace(endpoint, out_of_reach=lost, missing=_of_anybody(missing))
+    return replace(endpoint, out_of_reach=lost, missing=_with_patients(missing))
 
 
 def _response(study: DerivedStudy, rule: ResponseRule) -> EndpointStatus:
@@ -118,7 +118,7 @@ def _response(study: DerivedStudy, rule: ResponseRule) -> EndpointStatus:
         first, last = window(rule.week, study.protocol.visits)
         seen = study.weeks(rule.measure)[rule.week] >= 0
     missing = (_baseline(study, rule.measure, open_), _value(study, rule.measure, open_ & ~seen, first, last))
-    return EndpointStatus("response", rule.measure, None, verdict.evaluable, out_of_reach, _of_anybody(missing))
+    return EndpointStatus("response", rule.measure, None, verdict.evaluable, out_of_reach, _with_patients(missing))
 
 
 def _out_of_reach(reasons: Sequence[ExclusionReason | None]) -> Bools:
@@ -135,7 +135,7 @@ def _weekly(study: DerivedStudy, measure: str, week: int) -> EndpointStatus:
     missing = [_baseline(study, measure, open_), *_visit(study, measure, week, open_)]
     if week < 0:  # the efficacy set has a value after day 0
         missing.append(_value(study, measure, open_ & ~study.efficacy, 1, NO_TIME))
-    return EndpointStatus("weekly_change", measure, week, evaluable, out_of_reach, _of_anybody(missing))
+    return EndpointStatus("weekly_change", measure, week, evaluable, out_of_reach, _with_patients(missing))
 
 
 def _ck_change(study: DerivedStudy) -> EndpointStatus:
@@ -150,7 +150,7 @@ def _ck_change(study: DerivedStudy) -> EndpointStatus:
         _baseline(study, "CK", open_),
         *_visit(study, "CK", weeks.after_week, open_),
     )
-    return EndpointStatus("ck_change", "CK", None, evaluable, out_of_reach, _of_anybody(missing))
+    return EndpointStatus("ck_change", "CK", None, evaluable, out_of_reach, _with_patients(missing))
 
 
 def _normal_time(study: DerivedStudy) -> EndpointStatus:
@@ -178,7 +178,7 @@ def _normal_time(study: DerivedStudy) -> EndpointStatus:
             pick_int(records.day, last, NO_TIME),
         ),
     )
-    return EndpointStatus("ck_normal_time", "CK", None, evaluable, out_of_reach, _of_anybody(missing))
+    return EndpointStatus("ck_normal_time", "CK", None, evaluable, out_of_reach, _with_patients(missing))
 
 
 def _improvement(study: DerivedStudy, score: ImprovementScore) -> Iterator[EndpointStatus]:
@@ -196,7 +196,9 @@ def _improvement(study: DerivedStudy, score: ImprovementScore) -> Iterator[Endpo
         open_ = study.safety & ~known
         missing = [lacked for code in codes for lacked in _scored(study, code, week, open_)]
         missing += _enzyme(study, declared, course, week, open_)
-        yield EndpointStatus("improvement_score", "core_set", week, known & study.safety, nobody, _of_anybody(missing))
+        yield EndpointStatus(
+            "improvement_score", "core_set", week, known & study.safety, nobody, _with_patients(missing)
+        )
 
 
 def _scored(study: DerivedStudy, code: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:
@@ -255,6 +257,6 @@ def _value(
     return MissingValue(measure, "value", purpose, patients, np.full(size, first), np.full(size, last))
 
 
-def _of_anybody(missing: Iterable[MissingValue]) -> tuple[MissingValue, ...]:
+def _with_patients(missing: Iterable[MissingValue]) -> tuple[MissingValue, ...]:
     """What any patient lacks."""
     return tuple(lacked for lacked in missing if lacked.patients.any())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.core_set import Followed
+from app.derive.core_set import FollowedMeasure
 from app.derive.exact_comparison import sign_of_sum
 from app.timeline.cohort import Bools, Floats, Ints
 
@@ -64,7 +64,7 @@ def at_least(count: int, verdicts: list[BoundedVerdict]) -> BoundedVerdict:
     return BoundedVerdict(surely >= count, possibly >= count)
 
 
-def improved(followed: Followed, percent: float) -> BoundedVerdict:
+def improved(followed: FollowedMeasure, percent: float) -> BoundedVerdict:
     """Better than the baseline by at least `percent` of it; from a baseline of 0 nothing is."""
     before, after, shape = followed.before, followed.after, followed.after.low.shape
     if followed.better == "higher":
@@ -78,7 +78,7 @@ def improved(followed: Followed, percent: float) -> BoundedVerdict:
     return _unless_missing(followed, np.broadcast_to(surely, shape), np.broadcast_to(possibly, shape))
 
 
-def worsened(followed: Followed, percent: float, floor_percent: float) -> BoundedVerdict:
+def worsened(followed: FollowedMeasure, percent: float, floor_percent: float) -> BoundedVerdict:
     """Worse than the baseline by at least `percent` of it.
 
     From a baseline of 0 a score whose lower end is better is worse from `floor_percent` of its scale on, and one whose
@@ -100,7 +100,7 @@ def worsened(followed: Followed, percent: float, floor_percent: float) -> Bounde
     return _unless_missing(followed, np.broadcast_to(surely, shape), np.broadcast_to(possibly, shape))
 
 
-def worse_by_points(followed: Followed, points: float) -> BoundedVerdict:
+def worse_by_points(followed: FollowedMeasure, points: float) -> BoundedVerdict:
     """A score worse than the baseline by at least so many points."""
     better, worse = followed.before.low, followed.after.low
     if followed.better == "higher":
@@ -114,6 +114,6 @@ def _reaches(after: Floats, unit: Floats, before: Floats, unit_before: Floats, p
     return sign_of_sum((100.0, after, unit_before), (-percent, before, unit))
 
 
-def _unless_missing(followed: Followed, surely: Bools, possibly: Bools) -> BoundedVerdict:
+def _unless_missing(followed: FollowedMeasure, surely: Bools, possibly: Bools) -> BoundedVerdict:
     known = followed.known
     return BoundedVerdict(surely & known, possibly | ~known)

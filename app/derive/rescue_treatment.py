@@ -90,6 +90,6 @@ def _in_set(episodes: RemissionEpisodes) -> Bools:
     return included(episodes.reason)
 
 
-def _earlier(one: Ints, other: Ints) -> Ints:
+def _earlier(first: Ints, second: Ints) -> Ints:
     """The earlier of two days, of which either may be missing."""
-    return np.where(one == NO_TIME, other, np.where(other == NO_TIME, one, np.minimum(one, other)))
+    return np.where(first == NO_TIME, second, np.where(second == NO_TIME, first, np.minimum(first, second)))

@@ -32,7 +32,7 @@ class ResponseVerdicts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
+class RuleInput:
     """What a rule is applied to: the records of its measure, the rows of each week and who is left out beforehand."""
 
     records: AnalysisValues
@@ -47,17 +47,17 @@ class Judged:
         return self.weeks[0]
 
 
-def response(rule: ResponseRule, judged: Judged) -> ResponseVerdicts:
+def response(rule: ResponseRule, given: RuleInput) -> ResponseVerdicts:
     """The verdict of one rule on every patient."""
-    chosen = _chosen(rule, judged)
-    seen = judged.records.patient[chosen]
-    satisfied, best_end = _satisfied(rule, judged, chosen)
-    size, base = judged.records.size, judged.base
-    at_baseline = pick(judged.records.value, base)
-    checks = [*judged.excluded, (ExclusionReason.NO_BASELINE, base < 0)]
+    chosen = _chosen(rule, given)
+    seen = given.records.patient[chosen]
+    satisfied, best_end = _satisfied(rule, given, chosen)
+    size, base = given.records.size, given.base
+    at_baseline = pick(given.records.value, base)
+    checks = [*given.excluded, (ExclusionReason.NO_BASELINE, base < 0)]
     flags: dict[FlagCode, int] = {}
-    if judged.scale is None:
-        checks.append((ExclusionReason.NORMAL_AT_BASELINE, pick_int(judged.known, base, 0) == NORMAL))
+    if given.scale is None:
+        checks.append((ExclusionReason.NORMAL_AT_BASELINE, pick_int(given.known, base, 0) == NORMAL))
     else:
         checks.append((ExclusionReason.AT_SCALE_MAXIMUM, at_baseline == best_end))
     if not isinstance(rule, PointsAboveBaseline):
@@ -82,11 +82,11 @@ def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline:
     return flagged
 
 
-def _chosen(rule: ResponseRule, judged: Judged) -> Ints:
+def _chosen(rule: ResponseRule, given: RuleInput) -> Ints:
     """The rows that a rule looks at: those of a visit, or all or the last of a window of days."""
-    records = judged.records
+    records = given.records
     if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
-        rows = judged.weeks[rule.week]
+        rows = given.weeks[rule.week]
     else:
         window = (records.day >= rule.days[0]) & (records.day <= rule.days[1])
         if rule.value == "best":
@@ -95,21 +95,21 @@ def _chosen(rule: ResponseRule, judged: Judged) -> Ints:
     return rows[rows >= 0]
 
 
-def _satisfied(rule: ResponseRule, judged: Judged, rows: Ints) -> tuple[Bools, float]:
+def _satisfied(rule: ResponseRule, given: RuleInput, rows: Ints) -> tuple[Bools, float]:
     """Whether each of these rows satisfies a rule against its patient's baseline, and the best score of the scale."""
-    records = judged.records
-    value, base = records.value[rows], judged.base[records.patient[rows]]
+    records = given.records
+    value, base = records.value[rows], given.base[records.patient[rows]]
     before = pick(records.value, base)
     if isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
         low_enough = at_most_zero((100, value), (-rule.percent_of_baseline, before))
         # A bound from above is the least favourable value it allows; a bound from below proves no fall, and a baseline
         # known only from above proves none either.
         unproven = (records.comparator[rows] >= 3) | np.isin(pick_int(records.comparator, base, 0), (1, 2))
-        return (judged.known[rows] == NORMAL) | low_enough & ~unproven, np.nan
-    if judged.scale is None:
+        return (given.known[rows] == NORMAL) | low_enough & ~unproven, np.nan
+    if given.scale is None:
         raise ValueError("a score is judged by the scale that the protocol declares")
-    sign = 1 if judged.scale.better == "higher" else -1
-    best_end = judged.scale.maximum if sign == 1 else judged.scale.minimum
+    sign = 1 if given.scale.better == "higher" else -1
+    best_end = given.scale.maximum if sign == 1 else given.scale.minimum
     if isinstance(rule, PercentAboveBaseline):
         hundred = 100 * sign
         return at_most_zero((rule.percent, before), (-hundred, value), (hundred, before)), best_end

@@ -15,7 +15,7 @@ import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import NORMAL, UNKNOWN
-from app.derive.exact_comparison import EXACT, at_most_zero, written
+from app.derive.exact_comparison import EXACT, as_written, at_most_zero
 from app.derive.per_patient import any_where, count_where, first_where, last_where, pick, pick_int
 from app.derive.study import DerivedStudy
 from app.protocol.specification import (
@@ -45,7 +45,7 @@ _BOUNDED_ABOVE = (1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BeforeDose:
+class BaselineValues:
     """One row per patient: the baseline by one rule, NaN where there is none.
 
     `normal` says that a CK is known to be within its upper limit, `unproven` that it is known only from above, so that
@@ -86,7 +86,7 @@ class Mean:
     whole: Bools
 
     def at_most_zero(self, mean: Floats, share: float, factor: float, values: Floats, constant: float) -> Bools:
-        """See `BeforeDose.at_most_zero`."""
+        """See `BaselineValues.at_most_zero`."""
         terms = (share * mean, factor * values, np.full(len(values), constant))
         total = np.add.reduce(terms)
         answer: Bools = total <= 0
@@ -96,8 +96,8 @@ class Mean:
             answer[near & whole] = (sums <= 0)[near & whole]
             near &= ~whole
         for i in np.flatnonzero(near):
-            rest = written(factor) * written(float(values[i])) + written(constant)
-            answer[i] = self._exactly(int(i), written(share), rest)
+            rest = as_written(factor) * as_written(float(values[i])) + as_written(constant)
+            answer[i] = self._exactly(int(i), as_written(share), rest)
         return answer
 
     def _in_whole_numbers(self, share: float, factor: float, values: Floats, constant: float) -> tuple[Bools, Floats]:
@@ -110,7 +110,7 @@ class Mean:
 
     def _exactly(self, patient: int, share: Fraction, rest: Fraction) -> bool:
         """Whether share x mean + rest is zero or less."""
-        own = [written(float(value)) for value in self.values[self.start[patient] : self.stop[patient]]]
+        own = [as_written(float(value)) for value in self.values[self.start[patient] : self.stop[patient]]]
         if not self.geometric:
             return share * sum(own, Fraction(0)) / len(own) + rest <= 0
         bound, product = -rest / share, prod(own, start=Fraction(1))  # mean <= bound, or >= where the share is negative
@@ -119,9 +119,9 @@ class Mean:
         return bound <= 0 or product >= bound ** len(own)
 
 
-def before_dose(
+def baseline_values(
     records: AnalysisValues, rule: BaselineRule, known: Ints, better: int, look_back_days: int | None
-) -> BeforeDose:
+) -> BaselineValues:
     """The baseline of every patient by one rule.
 
     `known` is the normality of each CK record (all unknown for a score) and `better` 1 where higher values are better,
@@ -140,7 +140,7 @@ def before_dose(
     return _mean(records, before, geometric=rule == "geometric_mean_before_dose")
 
 
-def all_at(before: BeforeDose, score: float) -> Bools:
+def all_at(before: BaselineValues, score: float) -> Bools:
     """Whether a baseline is exactly this score, one end of its scale: a mean is where all its values are."""
     at: Bools = before.value == score
     if (mean := before.mean) is not None:
@@ -149,9 +149,9 @@ def all_at(before: BeforeDose, score: float) -> Bools:
     return at
 
 
-def _of_rows(records: AnalysisValues, rows: Ints, known: Ints) -> BeforeDose:
+def _of_rows(records: AnalysisValues, rows: Ints, known: Ints) -> BaselineValues:
     unproven = np.isin(pick_int(records.comparator, rows, 0), _BOUNDED_ABOVE)
-    return BeforeDose(pick(records.value, rows), pick_int(known, rows, UNKNOWN) == NORMAL, unproven)
+    return BaselineValues(pick(records.value, rows), pick_int(known, rows, UNKNOWN) == NORMAL, unproven)
 
 
 def _worst(records: AnalysisValues, before: Bools, better: int) -> Ints:
@@ -163,7 +163,7 @@ def _worst(records: AnalysisValues, before: Bools, better: int) -> Ints:
     return worst
 
 
-def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BeforeDose:
+def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BaselineValues:
     """The mean of all values; it is normal where it is known not to exceed the upper limit of the last of them."""
     rows = np.flatnonzero(before)
     values, patient = records.value[rows], records.patient[rows]
@@ -176,13 +176,13 @@ def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BeforeD
     mean = Mean(geometric, values, stop - count, stop, total, fractions == 0)
     centre = total / np.where(count, count, np.nan)
     nowhere = np.zeros(records.size, dtype=np.bool_)
-    found = BeforeDose(np.exp(centre) if geometric else centre, nowhere, nowhere, mean)
+    found = BaselineValues(np.exp(centre) if geometric else centre, nowhere, nowhere, mean)
     limit = pick(records.upper_limit, last_where(records.patient, records.size, before))
     sign = records.comparator
     from_below = count_where(records.patient, records.size, before & (sign > 2)) > 0
     from_above = count_where(records.patient, records.size, before & np.isin(sign, _BOUNDED_ABOVE)) > 0
     within = found.at_most_zero(1, -1, limit)
-    return BeforeDose(found.value, within & ~from_below, from_above, mean)
+    return BaselineValues(found.value, within & ~from_below, from_above, mean)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +194,7 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class WindowValues:
     """What a window shows of each patient.
 
     `best` is the best value judged, NaN where there is none (of a CK, the lowest that is no bound from below). For a
@@ -221,8 +221,8 @@ class SpecificationVerdicts:
         self._known = study.ck_known if self._is_ck else np.full(len(self._analysis_values.day), UNKNOWN)
         self._scale = None if self._is_ck else study.protocol.scale(grid.measure)
         self._better = 1 if self._scale is not None and self._scale.better == "higher" else -1
-        self._baselines: dict[BaselineRule, BeforeDose] = {}
-        self._windows: dict[DaysWindow | VisitWindow, Seen] = {}
+        self._baselines: dict[BaselineRule, BaselineValues] = {}
+        self._windows: dict[DaysWindow | VisitWindow, WindowValues] = {}
 
     def each(self, kind: Kind) -> Iterator[tuple[Specification, Verdicts]]:
         """Every definition of response or remission with its verdicts, in the order of the grid."""
@@ -265,7 +265,7 @@ class SpecificationVerdicts:
         judged = self._judged(specification.criterion, seen, before)
         return judged, self._satisfied(specification.criterion, seen, before)
 
-    def _judged(self, criterion: Criterion, seen: Seen, before: BeforeDose) -> Bools:
+    def _judged(self, criterion: Criterion, seen: WindowValues, before: BaselineValues) -> Bools:
         """As for a declared rule: there is a baseline from which the patient can improve, and a value to judge."""
         judged = ~before.missing & seen.present
         if self._scale is None:
@@ -276,7 +276,7 @@ class SpecificationVerdicts:
             judged &= before.value != 0
         return judged & seen.known if isinstance(criterion, CkNormal) else judged
 
-    def _satisfied(self, criterion: Criterion, seen: Seen, before: BeforeDose) -> Bools:
+    def _satisfied(self, criterion: Criterion, seen: WindowValues, before: BaselineValues) -> Bools:
         sign = self._better
         if isinstance(criterion, CkPercentOfBaseline):
             fallen = before.at_most_zero(-criterion.percent_of_baseline, 100, seen.best) & ~before.unproven
@@ -297,16 +297,16 @@ class SpecificationVerdicts:
             raise ValueError("a CK has no scale")
         return self._scale.maximum if self._better == 1 else self._scale.minimum
 
-    def _before(self, rule: BaselineRule) -> BeforeDose:
+    def _before(self, rule: BaselineRule) -> BaselineValues:
         if rule not in self._baselines:
-            self._baselines[rule] = before_dose(
+            self._baselines[rule] = baseline_values(
                 self._analysis_values, rule, self._known, self._better, self._look_back_days
             )
         return self._baselines[rule]
 
-    def _seen(self, window: DaysWindow | VisitWindow) -> Seen:
+    def _seen(self, window: DaysWindow | VisitWindow) -> WindowValues:
         if window not in self._windows:
-            self._windows[window] = self._look(self._chosen(window))
+            self._windows[window] = self._window_values(self._chosen(window))
         return self._windows[window]
 
     def _chosen(self, window: DaysWindow | VisitWindow) -> Bools:
@@ -323,7 +323,7 @@ class SpecificationVerdicts:
         chosen[rows[rows >= 0]] = True
         return chosen
 
-    def _look(self, chosen: Bools) -> Seen:
+    def _window_values(self, chosen: Bools) -> WindowValues:
         records = self._analysis_values
 
         def some(rows: Bools) -> Bools:
@@ -332,7 +332,7 @@ class SpecificationVerdicts:
         exact = chosen & (records.comparator < _AT_LEAST)
         best = np.full(records.size, -np.inf)
         np.maximum.at(best, records.patient[exact], self._better * records.value[exact])
-        return Seen(
+        return WindowValues(
             present=some(chosen),
             best=np.where(np.isinf(best), np.nan, self._better * best),
             normal=some(self._known == NORMAL),

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.derive.adverse_reactions import Reactions, reactions
 from app.derive.analysis_values import AnalysisValues, lab_records, score_records
-from app.derive.chunks import Chunk, Derived, chunks, joined
+from app.derive.chunks import Chunk, Derived, chunks, concatenated
 from app.derive.ck_normality import (
     NORMAL,
     UNKNOWN,
@@ -35,7 +35,7 @@ from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_even
 from app.derive.per_patient import any_where, pick_int
 from app.derive.reasons import ExclusionReason
 from app.derive.rescue_treatment import Outcomes, Rescues, outcomes, rescues
-from app.derive.response import Judged, ResponseVerdicts, response
+from app.derive.response import ResponseVerdicts, RuleInput, response
 from app.derive.run_in import RunIn, run_in
 from app.derive.visits import baseline_too_old, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule
@@ -124,13 +124,13 @@ class DerivedStudy:
         records = self.analysis_values(measure)
         known = self.ck_known if is_ck else np.zeros(len(records.day), dtype=np.int64)
         scale = None if is_ck else self.protocol.scale(measure)
-        return response(rule, Judged(records, self.weeks(measure), known, scale, self.left_out))
+        return response(rule, RuleInput(records, self.weeks(measure), known, scale, self.left_out))
 
-    def _of_ck(self, derive: Callable[[Chunk, AnalysisValues, Ints, Ints], Derived]) -> Derived:
+    def _derive_from_ck(self, derive: Callable[[Chunk, AnalysisValues, Ints, Ints], Derived]) -> Derived:
         """What is derived of CK records, their normality and their patients' baselines, chunk by chunk."""
         records, known, base = self.analysis_values("CK"), self.ck_known, self.weeks("CK")[0]
-        return joined(
-            derive(chunk, chunk.analysis_values(records), known[chunk.rows], chunk.own(base))
+        return concatenated(
+            derive(chunk, chunk.analysis_values(records), known[chunk.rows], chunk.local_rows(base))
             for chunk in chunks(records)
         )
 
@@ -152,14 +152,14 @@ class DerivedStudy:
     @cached_property
     def remission_episodes(self) -> RemissionEpisodes:
         """The first spell of normal CK."""
-        return self._of_ck(
-            lambda chunk, records, known, base: remission_episodes(records, known, base, chunk.marks(self.left_out))
+        return self._derive_from_ck(
+            lambda chunk, records, known, base: remission_episodes(records, known, base, chunk.masks(self.left_out))
         )
 
     @cached_property
     def first_normal(self) -> FirstNormal:
         """Days to the first normal CK."""
-        return self._of_ck(
+        return self._derive_from_ck(
             lambda chunk, records, known, _: time_to_first_normal(records, known, self.efficacy[chunk.patients])
         )
 
@@ -196,12 +196,12 @@ class DerivedStudy:
     @cached_property
     def sustained(self) -> Sustained:
         """Normality and relapse that a second CK confirms."""
-        return self._of_ck(lambda _part, records, known, _base: sustained(records, known))
+        return self._derive_from_ck(lambda _chunk, records, known, _base: sustained(records, known))
 
     @cached_property
     def days_normal(self) -> DaysNormal:
         """For how many of the days followed CK was normal."""
-        return self._of_ck(lambda _part, records, known, base: days_normal(records, known, base))
+        return self._derive_from_ck(lambda _chunk, records, known, base: days_normal(records, known, base))
 
     @cached_property
     def reactions(self) -> Reactions:

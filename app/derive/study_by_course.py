@@ -21,7 +21,7 @@ from app.timeline.cohort import NO_TIME, Assessments, Bools, Cohort, Ints, Labs
 from app.timeline.vocabulary import LAB_CODES
 
 Values = TypeVar("Values", Labs, Assessments)
-_NOBODY = np.zeros(0, dtype=np.int64)
+_NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 class CourseStudy(DerivedStudy):
@@ -61,29 +61,29 @@ def _cohort_of_courses(study: DerivedStudy) -> Cohort:
     by. Adverse events and drugs are not divided among courses.
     """
     cohort, courses = study.cohort, study.courses
-    labs, scores = [cohort.labs.where(_NOBODY)], [cohort.assessments.where(_NOBODY)]
+    labs, scores = [cohort.labs.where(_NO_ROWS)], [cohort.assessments.where(_NO_ROWS)]
     for measure in study.protocol.measures:
         if measure in LAB_CODES:
             lab = cohort.labs.of(measure)
-            labs.append(_shared_out(lab.where(~after_death(lab, cohort)), courses, study.protocol))
+            labs.append(_values_by_course(lab.where(~after_death(lab, cohort)), courses, study.protocol))
         else:
             score = cohort.assessments.of(measure)
             fitting = on_scale(score, study.protocol.scale(measure)) & ~after_death(score, cohort)
-            scores.append(_shared_out(score.where(fitting), courses, study.protocol))
+            scores.append(_values_by_course(score.where(fitting), courses, study.protocol))
     by_course = np.argsort(courses.infused, kind="stable")
     given = study.exposure.given.where(by_course)
     return Cohort(
         tuple(cohort.patients[i] for i in courses.patient.tolist()),
-        _joined(labs),
-        _joined(scores),
+        _concatenated(labs),
+        _concatenated(scores),
         replace(given, patient=courses.infused[by_course]),
-        cohort.medications.where(_NOBODY),
-        cohort.events.where(_NOBODY),
+        cohort.medications.where(_NO_ROWS),
+        cohort.events.where(_NO_ROWS),
         cohort.zoned,
     )
 
 
-def _shared_out(table: Values, courses: Courses, protocol: Protocol) -> Values:
+def _values_by_course(table: Values, courses: Courses, protocol: Protocol) -> Values:
     """The values of one measure that a course may be served by, course by course in order of time.
 
     They run from the first day of the earliest window before the course, or from the last day with a value before the
@@ -91,7 +91,7 @@ def _shared_out(table: Values, courses: Courses, protocol: Protocol) -> Values:
     however many a patient has.
     """
     if not len(table) or not len(courses):
-        return table.where(_NOBODY)
+        return table.where(_NO_ROWS)
     span = int(np.ptp(table.day)) + 3
     floor = int(table.day.min()) - 1
     keys = table.patient * span + (table.day - floor)
@@ -113,8 +113,8 @@ def _shared_out(table: Values, courses: Courses, protocol: Protocol) -> Values:
     return replace(table.where(rows[~late]), patient=course[~late])
 
 
-def _joined(tables: Sequence[Values]) -> Values:
+def _concatenated(tables: Sequence[Values]) -> Values:
     """Tables one after the other, sorted by patient; rows of one patient keep their order."""
     columns = {part.name: np.concatenate([getattr(table, part.name) for table in tables]) for part in fields(tables[0])}
-    joined = replace(tables[0], **columns)
-    return joined.where(np.argsort(joined.patient, kind="stable"))
+    table = replace(tables[0], **columns)
+    return table.where(np.argsort(table.patient, kind="stable"))

@@ -14,14 +14,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.derive.core_set import CoreSetCourse, Followed
+from app.derive.core_set import CoreSetCourse, FollowedMeasure
 from app.derive.exact_comparison import sign_of_sum
 from app.derive.relative_change import BoundedVerdict, at_least, worse_by_points, worsened
 from app.protocol.improvement import TABLE, CoreSetMeasure, ImprovementScore, Worsening
 from app.timeline.cohort import Bools, Floats, Ints
 
 _NEARLY = 1e-12
-AnArray = TypeVar("AnArray", Floats, Bools)
+Column = TypeVar("Column", Floats, Bools)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ def improvement_scores(declared: ImprovementScore, course: CoreSetCourse) -> Imp
     return ImprovementScores(course.weeks, attended, measures, lower, upper)
 
 
-def measure_score(followed: Followed, span: Floats) -> MeasureScore:
+def measure_score(followed: FollowedMeasure, span: Floats) -> MeasureScore:
     """What one measure scores; `span` (patients x 1) is its range in its own unit."""
     bands = TABLE[followed.name]
     scores = np.array(bands.scores, dtype=np.float64)
@@ -89,14 +89,14 @@ def measure_score(followed: Followed, span: Floats) -> MeasureScore:
         before, after = after, before
     percent = _percent(before.low, before.unit, after.high, after.unit, span)
     attained = ~(before.low_open | after.high_open)
-    least = _passed(bands.cuts, percent, (before.low, before.unit, after.high, after.unit, span), attained)
+    least = _cuts_exceeded(bands.cuts, percent, (before.low, before.unit, after.high, after.unit, span), attained)
     lower = np.where(known, scores[least], 0)
     upper = np.where(known, lower, scores[-1])
     bounded = np.flatnonzero(known & ~(before.exact & after.exact))
     if bounded.size:
-        ends = [_taken(each, bounded, known.shape) for each in (before.high, before.unit, after.low, after.unit, span)]
+        ends = [_cells(each, bounded, known.shape) for each in (before.high, before.unit, after.low, after.unit, span)]
         greatest = _percent(*ends)
-        upper.ravel()[bounded] = scores[_passed(bands.cuts, greatest, ends, np.ones(1, dtype=np.bool_))]
+        upper.ravel()[bounded] = scores[_cuts_exceeded(bands.cuts, greatest, ends, np.ones(1, dtype=np.bool_))]
         percent.ravel()[bounded] = np.nan
     return MeasureScore(followed.name, known, lower, upper, percent)
 
@@ -108,33 +108,33 @@ def _percent(better: Floats, unit_of_better: Floats, worse: Floats, unit_of_wors
     return change
 
 
-def _passed(cuts: Sequence[int], percent: Floats, ends: Sequence[Floats], attained: Bools) -> Ints:
+def _cuts_exceeded(cuts: Sequence[int], percent: Floats, ends: Sequence[Floats], attained: Bools) -> Ints:
     """How many cuts a change exceeds; one that is not itself `attained` but exceeded exceeds the cut it lies on.
 
     `percent` decides where it is clearly off a cut, else the decimals of `ends`: value and unit at the better and the
     worse end, and the range.
     """
-    flat, noise = percent.ravel(), _noise(cuts, ends)
+    flat, error = percent.ravel(), _rounding_error(cuts, ends)
     count = np.zeros(flat.size, dtype=np.int64)
     near = []
     for cut in cuts:
         count += flat > cut
-        near.append(np.flatnonzero(np.abs(flat - cut) <= noise))
+        near.append(np.flatnonzero(np.abs(flat - cut) <= error))
     rows = np.concatenate(near)
     if rows.size:
         cut_at = np.repeat(np.array(cuts, dtype=np.float64), list(map(len, near)))
-        better, unit_of_better, worse, unit_of_worse, span = (_taken(each, rows, percent.shape) for each in ends)
+        better, unit_of_better, worse, unit_of_worse, span = (_cells(each, rows, percent.shape) for each in ends)
         sign = sign_of_sum(
             (100.0, better, unit_of_worse),
             (-100.0, worse, unit_of_better),
             (-1.0, cut_at, span, unit_of_better, unit_of_worse),
         )
-        exceeded = (sign > 0) | (sign == 0) & ~_taken(attained, rows, percent.shape)
+        exceeded = (sign > 0) | (sign == 0) & ~_cells(attained, rows, percent.shape)
         np.add.at(count, rows, exceeded.astype(np.int64) - (flat[rows] > cut_at))
     return count.reshape(percent.shape)
 
 
-def _noise(cuts: Sequence[int], ends: Sequence[Floats]) -> float:
+def _rounding_error(cuts: Sequence[int], ends: Sequence[Floats]) -> float:
     """Well above the rounding error of every finite percentage."""
     better, unit_of_better, worse, unit_of_worse, span = ends
     largest = sum(
@@ -145,7 +145,7 @@ def _noise(cuts: Sequence[int], ends: Sequence[Floats]) -> float:
     return _NEARLY * (100 * largest / narrowest + max(cuts))
 
 
-def _taken(column: AnArray, rows: Ints, shape: tuple[int, ...]) -> AnArray:
+def _cells(column: Column, rows: Ints, shape: tuple[int, ...]) -> Column:
     """Some cells, by their number in patients x weeks, of a column of that shape, of one week or of one cell."""
     if column.size == 1:
         return column.reshape(())
@@ -154,7 +154,7 @@ def _taken(column: AnArray, rows: Ints, shape: tuple[int, ...]) -> AnArray:
     return column.ravel()[rows // shape[-1]]
 
 
-def _span(declared: ImprovementScore, course: CoreSetCourse, followed: Followed) -> Floats:
+def _span(declared: ImprovementScore, course: CoreSetCourse, followed: FollowedMeasure) -> Floats:
     """The range of a measure for each patient (patients x 1); NaN where no enzyme is followed."""
     size = len(course.enzyme)
     if followed.name != "enzyme":

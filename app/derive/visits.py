@@ -22,14 +22,14 @@ def baseline_too_old(records: AnalysisValues, rows: Ints, days: int) -> Bools:
 
 def visit_rows(records: AnalysisValues, visits: Visits) -> dict[int, Ints]:
     """The row of each patient for each declared week; week 0 is the baseline, which serves no other week."""
-    taken = np.zeros(len(records.day), dtype=np.bool_)
+    used = np.zeros(len(records.day), dtype=np.bool_)
     base = baseline(records)
-    taken[base[base >= 0]] = True
+    used[base[base >= 0]] = True
     rows = {0: base}
     for week in visits.weeks:
         low, high = window(week, visits)
         side = records.day > 0 if week > 0 else records.day < 0
-        chosen = side & ~taken & (records.day >= low) & (records.day <= high)
+        chosen = side & ~used & (records.day >= low) & (records.day <= high)
         rows[week] = nearest_where(records.patient, records.size, chosen, records.day, 7 * week)
     return rows
 

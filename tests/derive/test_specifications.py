@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import UNKNOWN
-from app.derive.specifications import SpecificationVerdicts, all_at, before_dose
+from app.derive.specifications import SpecificationVerdicts, all_at, baseline_values
 from app.derive.study import DerivedStudy
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.protocol.specification import (
@@ -165,7 +165,7 @@ def records_of(*values, signs=None, limits=None):
 
 
 def means(values, rule, **more):
-    return before_dose(records_of(*values, **more), rule, np.full(len(values), UNKNOWN), -1, None)
+    return baseline_values(records_of(*values, **more), rule, np.full(len(values), UNKNOWN), -1, None)
 
 
 @pytest.mark.parametrize(

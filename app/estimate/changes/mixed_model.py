@@ -69,7 +69,7 @@ def mixed_model(
     seen = ~np.isnan(values)
     present = seen.any(axis=1)
     terms = _terms(seen, weeks, group)
-    design = _Design.of(values[present], seen[present], weeks, terms, None if group is None else group[present])
+    design = _Design.build(values[present], seen[present], weeks, terms, None if group is None else group[present])
     return _answer(design, _fitted(design), level)
 
 
@@ -97,7 +97,7 @@ class _Design:
     who: NDArray[np.int64]
 
     @classmethod
-    def of(
+    def build(
         cls,
         values: NDArray[np.float64],
         seen: NDArray[np.bool_],
@@ -130,7 +130,7 @@ def _fitted(design: _Design) -> Maximum | Reason:
     """The best fit, or why there is none."""
     if not design.terms:
         return Reason.NO_PATIENTS
-    likelihood = RestrictedLikelihood.of(design.y, design.x, design.who)
+    likelihood = RestrictedLikelihood.from_values(design.y, design.x, design.who)
     if likelihood.degrees_within < 1:  # one is enough: it takes two patients, who can then differ as well
         return Reason.TOO_FEW_VALUES
     if likelihood.constant_within:

@@ -76,7 +76,7 @@ class RestrictedLikelihood:
     """Products of these patients' means, times the number of their values, shape (s, p + 1, p + 1)."""
 
     @classmethod
-    def of(cls, y: Floats, x: Floats, who: NDArray[np.int64]) -> "RestrictedLikelihood":
+    def from_values(cls, y: Floats, x: Floats, who: NDArray[np.int64]) -> "RestrictedLikelihood":
         """Take N values, N rows of p independent columns, and N ascending numbers of patients.
 
         Least squares within patients gives the offset, so that what it leaves within patients is exact.

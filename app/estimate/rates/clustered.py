@@ -100,14 +100,14 @@ def clustered_rate_ratio(
     """
     check_level(level)
     kept = (exposure > 0) | (other_exposure > 0)
-    ours, time, theirs, rest = events[kept], exposure[kept], other_events[kept], other_exposure[kept]
-    reason = _why_not(len(ours), min(int(ours.sum()), int(theirs.sum())))
-    if reason is None and not (time.sum() > 0 and rest.sum() > 0):
+    count, time, other_count, other_time = events[kept], exposure[kept], other_events[kept], other_exposure[kept]
+    reason = _why_not(len(count), min(int(count.sum()), int(other_count.sum())))
+    if reason is None and not (time.sum() > 0 and other_time.sum() > 0):
         reason = Reason.NO_PATIENTS
     if reason:
         return _interval("rate_ratio", level, None, None, reason)
-    rate, other = (int(e.sum()) / math.fsum(t.tolist()) for e, t in ((ours, time), (theirs, rest)))
-    z = (ours - rate * time) / ours.sum() - (theirs - other * rest) / theirs.sum()
+    rate, other = (int(e.sum()) / math.fsum(t.tolist()) for e, t in ((count, time), (other_count, other_time)))
+    z = (count - rate * time) / count.sum() - (other_count - other * other_time) / other_count.sum()
     variance = math.fsum((z * z).tolist()) * len(z) / (len(z) - 1)
     return _interval("rate_ratio", level, rate / other, variance, None, len(z))
 

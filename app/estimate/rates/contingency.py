@@ -34,7 +34,7 @@ class _Margins:
     weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, k1: int, n1: int, k2: int, n2: int) -> "_Margins":
+    def build(cls, k1: int, n1: int, k2: int, n2: int) -> "_Margins":
         """The logarithms of neighbouring probabilities differ by one factor each, so they are summed from it."""
         responders = k1 + k2
         counts = np.arange(max(0, responders - n2), min(n1, responders) + 1)
@@ -62,7 +62,7 @@ def fisher_exact(k1: int, n1: int, k2: int, n2: int, *, level: float = 0.95) -> 
     if not (0 <= k1 <= n1 and 0 <= k2 <= n2):
         raise ValueError("each k must be between 0 and its n.")
     empty = not n1 or not n2
-    margins = _Margins.of(k1, n1, k2, n2)
+    margins = _Margins.build(k1, n1, k2, n2)
     reason = Reason.NO_PATIENTS if empty else Reason.NO_INFORMATION if len(margins.counts) == 1 else None
     test = TestResult(
         method="fisher_exact",

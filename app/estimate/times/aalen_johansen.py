@@ -75,7 +75,7 @@ class IncidenceState:
     """
 
     incidence: float = 0.0
-    at_large: float = 1.0
+    event_free_share: float = 1.0
     others: float = 0.0
     area: float = 0.0
     ff: float = 0.0
@@ -86,27 +86,27 @@ class IncidenceState:
     sa: float = 0.0
 
     @property
-    def spared(self) -> float:
+    def cause_free(self) -> float:
         """1 - F, the share whom the cause has not met, as a sum of shares: no digits are lost where it is small."""
-        return self.at_large + self.others
+        return self.event_free_share + self.others
 
-    def wait(self, days: float) -> None:
+    def advance(self, days: float) -> None:
         """Let time go by without an event."""
-        self.area += self.spared * days
+        self.area += self.cause_free * days
         self.aa += 2 * days * self.fa + days * days * self.ff
         self.fa += days * self.ff
         self.sa += days * self.fs
 
-    def meet(self, n: int, own: int, every: int) -> None:
+    def add_events(self, n: int, own: int, all_events: int) -> None:
         """Take the events of one time: `own` of the cause among `every`, of `n` at risk."""
-        hazard, stay, square = own / n, (n - every) / n, self.at_large * self.at_large
+        hazard, stay, square = own / n, (n - all_events) / n, self.event_free_share * self.event_free_share
         self.ff += 2 * hazard * self.fs + hazard * hazard * self.ss + square * own * (n - own) / n**3
-        self.fs = stay * (self.fs + hazard * self.ss) - square * own * (n - every) / n**3
-        self.ss = stay * stay * self.ss + square * every * (n - every) / n**3
+        self.fs = stay * (self.fs + hazard * self.ss) - square * own * (n - all_events) / n**3
+        self.ss = stay * stay * self.ss + square * all_events * (n - all_events) / n**3
         self.fa, self.sa = self.fa + hazard * self.sa, stay * self.sa
-        self.incidence += self.at_large * hazard
-        self.others += self.at_large * (every - own) / n
-        self.at_large *= stay
+        self.incidence += self.event_free_share * hazard
+        self.others += self.event_free_share * (all_events - own) / n
+        self.event_free_share *= stay
 
 
 def cumulative_incidence(
@@ -151,19 +151,21 @@ def event_free(
     times, event_times = _event_times(durations, causes, causes_known)
     z = normal_quantile(level)
     rows = [
-        (event_time, state.spared, state.ff) for event_time, state in _along(event_times, 0) if event_time.events[0]
+        (event_time, state.cause_free, state.ff)
+        for event_time, state in _states(event_times, 0)
+        if event_time.events[0]
     ]
     at_risk = [event_time.at_risk for event_time, _, _ in rows]
     curve = []
-    for (event_time, spared, variance), n_next in zip(rows, [*at_risk, 0][1:], strict=True):
-        low, high = _limits(spared, variance, z, interval)
+    for (event_time, cause_free, variance), n_next in zip(rows, [*at_risk, 0][1:], strict=True):
+        low, high = _limits(cause_free, variance, z, interval)
         curve.append(
             CurvePoint(
                 time=event_time.time,
                 at_risk=event_time.at_risk,
                 events=event_time.events[0],
                 censored=event_time.at_risk - event_time.events[0] - n_next,
-                survival=spared,
+                survival=cause_free,
                 low=low,
                 high=high,
                 reason=Reason.NO_SURVIVORS if low is None else None,
@@ -195,10 +197,10 @@ def restricted_mean_event_free(
     for event_time in event_times:
         if event_time.time >= until:
             break
-        state.wait(event_time.time - now)
-        state.meet(event_time.at_risk, event_time.events[0], sum(event_time.events))
+        state.advance(event_time.time - now)
+        state.add_events(event_time.at_risk, event_time.events[0], sum(event_time.events))
         now = event_time.time
-    state.wait(until - now)
+    state.advance(until - now)
     return RestrictedMean(until=until, value=state.area, standard_error=math.sqrt(max(0.0, state.aa)))
 
 
@@ -213,12 +215,12 @@ def _incidence(
     interval: Band,
 ) -> Incidence:
     missing = _unknown_at(times, event_times, until)
-    curve, value, variance, spared = [], 0.0, 0.0, 1.0
-    for event_time, state in _along(event_times, place):
+    curve, value, variance, cause_free = [], 0.0, 0.0, 1.0
+    for event_time, state in _states(event_times, place):
         if event_time.time <= until:
-            value, variance, spared = state.incidence, state.ff, state.spared
+            value, variance, cause_free = state.incidence, state.ff, state.cause_free
         if event_time.events[place]:
-            low, high = _limits(state.spared, state.ff, z, interval)
+            low, high = _limits(state.cause_free, state.ff, z, interval)
             curve.append(
                 IncidencePoint(
                     time=event_time.time,
@@ -230,7 +232,7 @@ def _incidence(
                     reason=Reason.NO_SURVIVORS if low is None else None,
                 )
             )
-    low, high = (None, None) if missing else _limits(spared, variance, z, interval)
+    low, high = (None, None) if missing else _limits(cause_free, variance, z, interval)
     undefined = Reason.NO_EVENTS if value == 0 else Reason.NO_SURVIVORS
     limits = Interval(
         of="incidence",
@@ -271,21 +273,21 @@ def _event_times(durations: ArrayLike, causes: ArrayLike, known: int) -> tuple[N
     return np.sort(times), [EventTime(time, n, tuple(events)) for time, n, events in rows]
 
 
-def _along(event_times: Sequence[EventTime], place: int) -> Iterator[tuple[EventTime, IncidenceState]]:
+def _states(event_times: Sequence[EventTime], place: int) -> Iterator[tuple[EventTime, IncidenceState]]:
     """Each moment with the walk for one cause just after it."""
     state = IncidenceState()
     for event_time in event_times:
-        state.meet(event_time.at_risk, event_time.events[place], sum(event_time.events))
+        state.add_events(event_time.at_risk, event_time.events[place], sum(event_time.events))
         yield event_time, state
 
 
-def _limits(spared: float, variance: float, z: float, interval: Band) -> tuple[float, float] | tuple[None, None]:
+def _limits(cause_free: float, variance: float, z: float, interval: Band) -> tuple[float, float] | tuple[None, None]:
     """Limits of 1 - F; none where it is 0, or still 1."""
     if interval not in TRANSFORMS:
         raise ValueError(f"`interval` must be one of {', '.join(TRANSFORMS)}.")
-    if not 0 < spared < 1:
+    if not 0 < cause_free < 1:
         return None, None
-    return TRANSFORMS[interval](spared, z * math.sqrt(max(0.0, variance)) / spared)
+    return TRANSFORMS[interval](cause_free, z * math.sqrt(max(0.0, variance)) / cause_free)
 
 
 def _unknown_at(times: NDArray[np.float64], event_times: Sequence[EventTime], until: float) -> Reason | None:

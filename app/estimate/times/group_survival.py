@@ -78,7 +78,7 @@ class RiskTable:
     events: NDArray[np.int64]
     at_risk: NDArray[np.int64]
 
-    def of(self, groups: NDArray[np.int64]) -> "RiskTable":
+    def subset(self, groups: NDArray[np.int64]) -> "RiskTable":
         """The table of some of the groups, at the times at which one of them had an event."""
         events, at_risk = self.events[:, groups], self.at_risk[:, groups]
         here = events.any(axis=1)
@@ -140,7 +140,7 @@ def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *
     """
     whole = _table(durations, events, groups, size)
     kept = np.flatnonzero(whole.events.any(axis=0))
-    table = whole.of(kept)
+    table = whole.subset(kept)
     missing = _nothing_to_test(whole, int(np.count_nonzero(whole.patients)))
     if not missing and 0 not in kept:
         missing = Reason.NO_EVENTS_IN_REFERENCE

@@ -27,7 +27,7 @@ from app.estimate.times.turnbull import (
     Floats,
     Intersections,
     Sample,
-    distinct,
+    distinct_intervals,
     intersections,
     maximise,
     median_interval,
@@ -161,7 +161,7 @@ def interval_censored(
 
     if not len(lefts):
         return none(Reason.NO_PATIENTS)
-    sample = distinct(lefts, rights)
+    sample = distinct_intervals(lefts, rights)
     if len(sample.count) > LARGEST_SAMPLE:
         return none(Reason.TOO_LARGE)
     part = intersections(sample.begin, sample.end, len(sample.points))

@@ -87,7 +87,7 @@ class Fit:
     excess: float
 
 
-def distinct(left: Floats, right: Floats) -> Sample:
+def distinct_intervals(left: Floats, right: Floats) -> Sample:
     """The distinct ones of some intervals (left, right], counted; the order of the patients leaves no trace."""
     order = np.lexsort((right, left))
     left, right = left[order], right[order]
@@ -122,7 +122,7 @@ def maximise(part: Intersections, count: Floats, start: Floats | None = None, ta
     `start` may be any masses that give every interval a chance.
     """
     patients = float(count.sum())
-    mass = stabbing(part) if start is None else start
+    mass = hitting_set(part) if start is None else start
     chance = part.chances(mass)
     value = float(count @ np.log(chance))
     gradient = part.totals(count / chance) / patients
@@ -131,11 +131,11 @@ def maximise(part: Intersections, count: Floats, start: Floats | None = None, ta
             break
         before, excess = value, gradient.max() - 1
         aim = _newton(part, count, mass, chance, gradient)
-        mass, chance, value = _towards(part, count, aim, gradient, (mass, chance, value))
+        mass, chance, value = _line_search(part, count, aim, gradient, (mass, chance, value))
         if value <= before:
             # So near the top the rise of the likelihood drowns in its rounding; the conditions still tell better from
             # worse.
-            mass, chance = _better(part, count, (aim, mass * gradient), excess, (mass, chance))
+            mass, chance = _smaller_excess(part, count, (aim, mass * gradient), excess, (mass, chance))
             value = float(count @ np.log(chance))
         gradient = part.totals(count / chance) / patients
         if value <= before and gradient.max() - 1 >= excess:
@@ -165,7 +165,7 @@ def median_interval(points: Floats, part: Intersections, mass: Floats, rule: Hal
     return low, high
 
 
-def stabbing(part: Intersections) -> Floats:
+def hitting_set(part: Intersections) -> Floats:
     """Equal masses on the fewest intersections that meet every interval: a start that rules nobody out."""
     latest = np.full(len(part.left), -1, dtype=np.int64)
     np.maximum.at(latest, part.beyond - 1, part.first)
@@ -230,7 +230,7 @@ def _candidates(mass: Floats, gradient: Floats) -> Ints:
     return places
 
 
-def _towards(
+def _line_search(
     part: Intersections, count: Floats, aim: Floats, gradient: Floats, at: tuple[Floats, Floats, float]
 ) -> tuple[Floats, Floats, float]:
     """Go all the way, or half, or a quarter of it ..., to where the likelihood has risen enough (Armijo).
@@ -253,7 +253,7 @@ def _towards(
     return at
 
 
-def _better(
+def _smaller_excess(
     part: Intersections, count: Floats, offered: tuple[Floats, ...], excess: float, at: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
     """The first of the masses on offer that brings the largest excess down, or else those at hand."""
@@ -304,7 +304,7 @@ def percentile_limits(
     for reason, holds in reasons:
         if holds:
             return BootstrapLimits(None, None, None, reason)
-    medians = _medians(sample, part, mass, rule, _drawn(sample, resamples, seed))
+    medians = _medians(sample, part, mass, rule, _resample_counts(sample, resamples, seed))
     if medians is None:
         return BootstrapLimits(None, None, None, Reason.NOT_CONVERGED)
     left, right = np.sort(medians, axis=0).T
@@ -315,7 +315,7 @@ def percentile_limits(
     return BootstrapLimits(low, high, not_reached, None)
 
 
-def _drawn(sample: Sample, resamples: int, seed: int) -> Floats:
+def _resample_counts(sample: Sample, resamples: int, seed: int) -> Floats:
     """How often each distinct interval is in each resample: one column a resample."""
     interval = np.repeat(np.arange(len(sample.count)), sample.count)
     generator = np.random.default_rng(seed)
@@ -334,7 +334,7 @@ def _medians(
     All take EM steps together, which is enough on a grid of visits. The others go on from there one by one, without the
     small masses that EM steps are slow to remove.
     """
-    together, arrived = _together(part, mass, drawn)
+    together, arrived = _em_steps(part, mass, drawn)
     medians = []
     for column in range(drawn.shape[1]):
         inside = drawn[:, column] > 0
@@ -343,7 +343,7 @@ def _medians(
         found = reached[own.right] - reached[own.left]
         if not arrived[column]:
             found[found < 0.1 / len(found)] = 0
-            start = found + 0.01 * stabbing(own)
+            start = found + 0.01 * hitting_set(own)
             fit = maximise(own, drawn[inside, column], start / start.sum(), ENOUGH)
             if not fit.excess <= ACCEPTED:
                 return None
@@ -360,7 +360,7 @@ def _cumulative(part: Intersections, mass: Floats, size: int) -> Floats:
     return cumulative
 
 
-def _together(part: Intersections, mass: Floats, drawn: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _em_steps(part: Intersections, mass: Floats, drawn: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """EM steps of all resamples at once on the intersections of all patients, and which of them are at their maximum.
 
     Every intersection of a resample holds one of all patients, so the conditions checked here are those of the
