@@ -1,6 +1,7 @@
-"""The six core set measures of each patient at baseline and at each visit, as numbers or as bounds on them.
+"""The six core set measures of each patient at baseline and at each visit, as numbers or as bounds.
 
-Arrays have one row a patient and, for visits, one column a judged week. A measure that was not recorded is NaN.
+Arrays have one row for each patient. Arrays of visits have one column for each judged week. A measure that was not
+recorded is NaN.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +25,8 @@ Recorded = tuple[AnalysisValues, Mapping[int, Ints]]
 class ValueRange:
     """Values known to lie between `low` and `high`, which are equal where a value is exact.
 
-    `low_open` and `high_open` tell where a bound is not itself possible. `unit` is what one of these numbers is worth:
-    1 for scores, the upper limit of normal of the same draw for enzymes, which are compared in multiples of it.
+    `low_open` and `high_open` say where the value cannot equal the bound itself. `unit` is 1 for scores. For enzymes it
+    is the upper limit of normal of the same draw, because enzymes are compared in multiples of it.
     """
 
     low: Floats
@@ -36,16 +37,17 @@ class ValueRange:
 
     @property
     def exact(self) -> Bools:
-        """Whether each value is known, and not only between bounds."""
+        """Whether each value is known exactly, and not only between bounds."""
         same: Bools = self.low == self.high
         return same
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowedMeasure:
-    """One core set measure: at baseline (patients x 1), at the visits (patients x weeks), on which days of these.
+    """One core set measure at baseline (patients x 1) and at the visits (patients x weeks), with the days of the
+    visits.
 
-    `span` is the width of its scale; NaN for the enzyme, whose range a definition declares.
+    `span` is the width of its scale. It is NaN for the enzyme, because the definition declares the range of enzymes.
     """
 
     name: CoreSetMeasure
@@ -64,9 +66,9 @@ class FollowedMeasure:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoreSetCourse:
-    """All six measures. `enzyme` numbers the enzyme that is followed among the declared ones, -1 for none.
+    """All six measures. `enzyme` is the place of the followed enzyme among the declared enzymes, -1 for none.
 
-    `undecided` tells where bounds leave open which enzyme was the most abnormal, so that none is followed.
+    `undecided` marks patients of whom bounds hide which enzyme was the most abnormal, so that no enzyme is followed.
     """
 
     weeks: tuple[int, ...]
@@ -75,24 +77,24 @@ class CoreSetCourse:
     undecided: Bools
 
     def of(self, name: CoreSetMeasure) -> FollowedMeasure:
-        """One of the six."""
+        """One of the six measures, by name."""
         return next(each for each in self.measures if each.name == name)
 
     @property
     def attended(self) -> Bools:
-        """Visits at which a measure was recorded that has a baseline (patients x weeks)."""
+        """Visits with at least one measure that was also recorded at baseline (patients x weeks)."""
         seen: Bools = np.logical_or.reduce([each.known for each in self.measures])
         return seen
 
     @property
     def at_baseline(self) -> Bools:
-        """Patients with any measure at baseline."""
+        """Patients with at least one measure at baseline."""
         seen: Bools = np.logical_or.reduce([~np.isnan(each.before.low[:, 0]) for each in self.measures])
         return seen
 
     @property
     def day(self) -> Ints:
-        """The day of each visit: the last on which one of its measures was recorded, `NO_TIME` where none was."""
+        """The day of each visit: the last day on which one of its measures was recorded, `NO_TIME` for none."""
         days = [np.where(each.known, each.day, NO_TIME) for each in self.measures]
         last: Ints = np.maximum.reduce(days)
         return last
@@ -117,15 +119,15 @@ def core_set_course(
 
 
 def at_baseline(recorded: Recorded) -> ValueRange:
-    """An enzyme at baseline; NaN without an upper limit, in multiples of which it is compared."""
+    """An enzyme at baseline; NaN without an upper limit, because enzymes are compared in multiples of it."""
     records, rows = recorded
     return _reading(records, rows[0])
 
 
 def most_abnormal(enzymes: Sequence[ValueRange]) -> tuple[Ints, Bools]:
-    """The number of the enzyme with the highest multiple of its own upper limit, -1 for none, and where bounds hide it.
+    """The place of the enzyme with the highest multiple of its own upper limit (-1 for none), and where bounds hide it.
 
-    Of equal multiples the first declared counts. An enzyme without an upper limit counts as not measured.
+    Of equal multiples the first declared enzyme counts. An enzyme without an upper limit counts as not measured.
     """
     size = len(enzymes[0].low)
     chosen = np.full(size, NONE, dtype=np.int64)
@@ -209,7 +211,7 @@ def _days(records: AnalysisValues, rows: Mapping[int, Ints], weeks: Sequence[int
 
 
 def enzyme_names(declared: CoreSet, chosen: Ints) -> Words:
-    """The code of the enzyme that is followed in each patient; None for none."""
+    """The code of the followed enzyme of each patient; None for none."""
     names = np.array([*declared.enzymes, None], dtype=np.object_)
     followed: Words = names[chosen]
     return followed

@@ -1,4 +1,4 @@
-"""Who responded, by each declared rule, and who could not be judged and why."""
+"""Which patients responded by a declared rule, and why the rule could not judge the others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,10 @@ from app.timeline.cohort import Bools, Floats, Ints
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResponseVerdicts:
-    """One row per patient: `reason` is None where the rule could judge (`evaluable`); `responder` is its verdict."""
+    """One row per patient: `responder` is the verdict of the rule, `reason` says why it could not judge the patient.
+
+    `reason` is None for `evaluable` patients.
+    """
 
     reason: tuple[ExclusionReason | None, ...]
     evaluable: Bools
@@ -33,7 +36,10 @@ class ResponseVerdicts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuleInput:
-    """What a rule is applied to: the records of its measure, the rows of each week and who is left out beforehand."""
+    """The data that a rule judges: the records of its measure, the rows of each week, the patients already excluded.
+
+    `known` is the normality of each CK record; `scale` is None for CK.
+    """
 
     records: AnalysisValues
     weeks: Mapping[int, Ints]
@@ -48,7 +54,10 @@ class RuleInput:
 
 
 def response(rule: ResponseRule, given: RuleInput) -> ResponseVerdicts:
-    """The verdict of one rule on every patient."""
+    """The verdict of one rule on every patient.
+
+    A `ValueError` is raised if the measure is a score and no scale is given.
+    """
     chosen = _chosen(rule, given)
     seen = given.records.patient[chosen]
     satisfied, best_end = _satisfied(rule, given, chosen)
@@ -72,7 +81,7 @@ def response(rule: ResponseRule, given: RuleInput) -> ResponseVerdicts:
 
 
 def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline: Floats, best_end: float) -> Bools:
-    """Whether the way to the best end of the scale is no longer than the improvement that the rule asks for."""
+    """Whether the best end of the scale is no further from the baseline than the improvement that the rule requires."""
     room = np.abs(best_end - at_baseline)
     if isinstance(rule, PointsAboveBaseline):
         near = at_most_zero((1, room), (-1, rule.points))
@@ -83,7 +92,7 @@ def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline:
 
 
 def _chosen(rule: ResponseRule, given: RuleInput) -> Ints:
-    """The rows that a rule looks at: those of a visit, or all or the last of a window of days."""
+    """The rows that a rule judges: those of a visit, or all or the last of a window of days."""
     records = given.records
     if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
         rows = given.weeks[rule.week]
@@ -102,8 +111,7 @@ def _satisfied(rule: ResponseRule, given: RuleInput, rows: Ints) -> tuple[Bools,
     before = pick(records.value, base)
     if isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
         low_enough = at_most_zero((100, value), (-rule.percent_of_baseline, before))
-        # A bound from above is the least favourable value it allows; a bound from below proves no fall, and a baseline
-        # known only from above proves none either.
+        # `<x` is compared as x, its least favourable value. `>x` proves no fall. A baseline of `<x` proves none either.
         unproven = (records.comparator[rows] >= 3) | np.isin(pick_int(records.comparator, base, 0), (1, 2))
         return (given.known[rows] == NORMAL) | low_enough & ~unproven, np.nan
     if given.scale is None:

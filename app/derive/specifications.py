@@ -1,7 +1,7 @@
-"""Who responded, or was in remission, under every definition of a grid: one measure at a time, each part once.
+"""Which patients responded, or were in remission, under every definition of a grid, for one measure at a time.
 
-What a window shows and what a baseline is are found once for every patient; a definition then only compares two
-columns. With p patients, r records and s definitions that is r for each window and p for each definition.
+The values of each window and each baseline are computed once for all patients. A definition then only compares two
+columns. So the cost is proportional to the records for each window, and to the patients for each definition.
 """
 
 from collections.abc import Iterator
@@ -36,20 +36,20 @@ from app.protocol.specification import (
 from app.timeline.cohort import Bools, Floats, Ints
 
 _AT_LEAST = 3
-"""Comparators from this one on say that the value may be any higher one, which proves no fall."""
+"""Comparators from this number on (`>`, `>=`) allow any higher value, so they prove no fall."""
 
 
 _NEARLY = 1e-10
-"""Well above the rounding error of a mean, also of one taken over logarithms; what is nearer is decided exactly."""
+"""Far above the rounding error of a mean, also of logarithms. Nearer values are compared exactly."""
 _BOUNDED_ABOVE = (1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BaselineValues:
-    """One row per patient: the baseline by one rule, NaN where there is none.
+    """One row per patient: the baseline by one rule, NaN for none.
 
-    `normal` says that a CK is known to be within its upper limit, `unproven` that it is known only from above, so that
-    no fall from it can be proved. `mean` holds what a mean was taken over.
+    `normal`: CK is known to be within its upper limit. `unproven`: CK is known only as `<x` or `<=x`, so no fall from
+    it can be proved. `mean` holds the values of which a mean was computed.
     """
 
     value: Floats
@@ -63,9 +63,9 @@ class BaselineValues:
         return np.isnan(self.value)
 
     def at_most_zero(self, share: float, factor: float, values: Floats, constant: float = 0.0) -> Bools:
-        """Whether share x baseline + factor x value + constant is zero or less, patient by patient, exactly.
+        """Whether share x baseline + factor x value + constant is zero or less, for each patient, exactly.
 
-        A patient without a baseline or a value is not at most zero. For a geometric mean the constant must be 0.
+        It is false for a patient without a baseline or a value. For a geometric mean the constant must be 0.
         """
         if self.mean is None:
             return at_most_zero((share, self.value), (factor, values), (constant, np.ones(len(values))))
@@ -74,8 +74,10 @@ class BaselineValues:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mean:
-    """What the mean of each patient was taken over: rows `start` to `stop` of the values before the dose, their `total`
-    (of their logarithms, for a geometric mean), and whether they are whole numbers.
+    """The values of which the mean of each patient is computed: rows `start` to `stop` of the values before the dose.
+
+    `total` is their sum (for a geometric mean, the sum of their logarithms). `whole` says whether all are whole
+    numbers.
     """
 
     geometric: bool
@@ -124,9 +126,9 @@ def baseline_values(
 ) -> BaselineValues:
     """The baseline of every patient by one rule.
 
-    `known` is the normality of each CK record (all unknown for a score) and `better` 1 where higher values are better,
-    -1 where lower ones are. The worst value is the highest CK or the worst score; of several equal ones the last, and a
-    CK known only from above only where there is no other.
+    `known` is the normality of each CK record (all unknown for a score). `better` is 1 where higher values are better,
+    -1 where lower values are. The worst value is the highest CK or the worst score, and the last of equal values. A CK
+    of `<x` or `<=x` is the worst value only if there is no other.
     """
     before = records.day <= 0
     if rule == "last_on_or_before_day_0":
@@ -141,7 +143,7 @@ def baseline_values(
 
 
 def all_at(before: BaselineValues, score: float) -> Bools:
-    """Whether a baseline is exactly this score, one end of its scale: a mean is where all its values are."""
+    """Whether a baseline is exactly this score, one end of its scale. A mean is if all its values are."""
     at: Bools = before.value == score
     if (mean := before.mean) is not None:
         others = np.concatenate([[0], np.cumsum(mean.values != score)])
@@ -164,7 +166,7 @@ def _worst(records: AnalysisValues, before: Bools, better: int) -> Ints:
 
 
 def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BaselineValues:
-    """The mean of all values; it is normal where it is known not to exceed the upper limit of the last of them."""
+    """The mean of all values. It is normal if it is known not to exceed the upper limit of the last value."""
     rows = np.flatnonzero(before)
     values, patient = records.value[rows], records.patient[rows]
     count = np.bincount(patient, minlength=records.size)
@@ -187,7 +189,7 @@ def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> Baselin
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdicts:
-    """One row per patient: whether a definition counts the patient (`evaluable`) and calls it a responder."""
+    """One row per patient: whether a definition counts the patient (`evaluable`), and whether the patient responded."""
 
     evaluable: Bools
     responder: Bools
@@ -195,11 +197,11 @@ class Verdicts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowValues:
-    """What a window shows of each patient.
+    """The values of each patient in one window.
 
-    `best` is the best value judged, NaN where there is none (of a CK, the lowest that is no bound from below). For a
-    CK `normal` and `sustained` say whether one judged is normal, and whether the next of known normality is normal too;
-    `known` whether the normality of one judged is known.
+    `present`: there is a value. `best` is the best value, NaN for none (for CK, the lowest that is not a bound `>x`).
+    The others are about CK. `normal`: a value is normal. `sustained`: a value is normal, and so is the next CK of known
+    normality. `known`: the normality of a value is known.
     """
 
     present: Bools
@@ -239,7 +241,7 @@ class SpecificationVerdicts:
         return self._counted(specification, *self._judge(specification))
 
     def _counted(self, specification: Specification, judged: Bools, satisfied: Bools) -> Verdicts:
-        """A set and a rule for missing values laid over who could be judged and who satisfied the criterion."""
+        """Apply the analysis set and the rule for missing values to the judged patients."""
         members = self._members(specification.analysis_set)
         evaluable = members & judged if specification.missing == "left_out" else members
         return Verdicts(evaluable, members & judged & satisfied)
@@ -251,7 +253,7 @@ class SpecificationVerdicts:
 
     @cached_property
     def _complete(self) -> Bools:
-        """Patients of the efficacy set whom every definition of the grid can judge."""
+        """Patients of the efficacy set that every definition of the grid can judge."""
         complete = self.study.efficacy
         for criterion in (*self.grid.thresholds, *self.grid.remissions):
             for window in self.grid.windows:
@@ -260,13 +262,13 @@ class SpecificationVerdicts:
         return complete
 
     def _judge(self, specification: Specification) -> tuple[Bools, Bools]:
-        """Who can be judged by a criterion, window and baseline, and who satisfies it."""
+        """Which patients a criterion, window and baseline can judge, and which of them satisfy the criterion."""
         seen, before = self._seen(specification.window), self._before(specification.baseline)
         judged = self._judged(specification.criterion, seen, before)
         return judged, self._satisfied(specification.criterion, seen, before)
 
     def _judged(self, criterion: Criterion, seen: WindowValues, before: BaselineValues) -> Bools:
-        """As for a declared rule: there is a baseline from which the patient can improve, and a value to judge."""
+        """As for a declared rule: the patient has a baseline that can improve, and a value to judge."""
         judged = ~before.missing & seen.present
         if self._scale is None:
             judged &= ~before.normal
@@ -310,7 +312,7 @@ class SpecificationVerdicts:
         return self._windows[window]
 
     def _chosen(self, window: DaysWindow | VisitWindow) -> Bools:
-        """The records that a window judges: all or the last of its days, or the one of a visit."""
+        """The records that a definition judges: all or the last of a window of days, or the one of a visit."""
         records = self._analysis_values
         if isinstance(window, DaysWindow):
             inside: Bools = (records.day >= window.days[0]) & (records.day <= window.days[1])
@@ -342,9 +344,9 @@ class SpecificationVerdicts:
 
     @cached_property
     def _sustained(self) -> Bools:
-        """Whether a CK is normal and so is the next one of its patient whose normality is known.
+        """Whether a CK is normal, and the patient's next CK of known normality is normal too.
 
-        The last of all is not confirmed.
+        The last CK of a patient is not confirmed.
         """
         rows = np.flatnonzero(self._known != UNKNOWN)
         patient, normal = self._analysis_values.patient[rows], self._known[rows] == NORMAL

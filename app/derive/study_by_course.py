@@ -1,7 +1,7 @@
-"""Courses seen as a study of their own: day 0, baseline, visits and response of each course, one row a course.
+"""A study whose rows are courses: day 0, baseline, visits and response of each course.
 
-A value after the first infusion of the next course serves that course and no longer the one before it. A value before
-a course may be its baseline wherever it lies, so that it may have served the course before as well.
+A value after the first infusion of the next course serves that next course only. Any value before a course may be its
+baseline, so a value may serve the previous course and be the baseline of the next.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 class CourseStudy(DerivedStudy):
-    """The study whose patients are the courses of another: every row of every answer is one course of `courses`."""
+    """The study whose patients are the courses of another study. The rows of all derivations are those of `courses`."""
 
     def __init__(self, study: DerivedStudy) -> None:
         self.courses = study.courses
@@ -33,7 +33,7 @@ class CourseStudy(DerivedStudy):
         self._donors = study.cohort.labs
 
     def baseline_after_previous(self, measure: str) -> Bools:
-        """Whether the baseline of a course was taken after the first infusion of the course before."""
+        """Whether the baseline of a course was taken after the first infusion of the previous course."""
         records, rows = self.analysis_values(measure), self.weeks(measure)[0]
         table = (self.cohort.labs if measure in LAB_CODES else self.cohort.assessments).of(measure)
         after = np.zeros(len(self.courses), dtype=np.bool_)
@@ -45,7 +45,7 @@ class CourseStudy(DerivedStudy):
         return after
 
     def _lab_records(self, code: str) -> AnalysisValues:
-        """As in any study; limits may be borrowed from all results of the patient, whichever course they serve."""
+        """As in any study. Upper limits may be borrowed from all results of the patient, of all courses."""
         records = lab_records(self.cohort, self.exposure, code)
         if code != "CK" or self.protocol.upper_limit == "own":
             return records
@@ -84,11 +84,11 @@ def _cohort_of_courses(study: DerivedStudy) -> Cohort:
 
 
 def _values_by_course(table: Values, courses: Courses, protocol: Protocol) -> Values:
-    """The values of one measure that a course may be served by, course by course in order of time.
+    """The values of one measure that may serve each course, course by course in order of time.
 
-    They run from the first day of the earliest window before the course, or from the last day with a value before the
-    course where that is earlier, to the first infusion of the next course. So each value is held by few courses,
-    however many a patient has.
+    They begin with the first day of the earliest window before the course, or with the last day with a value before the
+    course if that is earlier. They end with the first infusion of the next course. So each value is copied to few
+    courses, even if a patient has many.
     """
     if not len(table) or not len(courses):
         return table.where(_NO_ROWS)
@@ -114,7 +114,7 @@ def _values_by_course(table: Values, courses: Courses, protocol: Protocol) -> Va
 
 
 def _concatenated(tables: Sequence[Values]) -> Values:
-    """Tables one after the other, sorted by patient; rows of one patient keep their order."""
+    """All tables in one, sorted by patient. Rows of one patient keep their order."""
     columns = {part.name: np.concatenate([getattr(table, part.name) for table in tables]) for part in fields(tables[0])}
     table = replace(tables[0], **columns)
     return table.where(np.argsort(table.patient, kind="stable"))
