@@ -1,4 +1,4 @@
-"""Every definition of a grid argues with its slow twin; and what must hold whatever the patients."""
+"""Every definition of a grid equals its slow twin, and has the properties that are true for all patients."""
 
 from itertools import pairwise
 

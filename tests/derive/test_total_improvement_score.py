@@ -1,4 +1,4 @@
-"""The Total Improvement Score and its neighbours: golden cases, every boundary, and an argument with a slow twin."""
+"""The Total Improvement Score, worsening and improvement: golden cases, every boundary, and a slow twin."""
 
 import itertools
 from decimal import Decimal
@@ -198,8 +198,8 @@ def test_a_score_that_cannot_be_negative_has_worsening_beside_it():
 
 
 def possible(verdict: BoundedVerdict, at: tuple[int, int]) -> set[bool]:
-    told = verdict.verdict_at(at)
-    return {False, True} if told is None else {told}
+    actual = verdict.verdict_at(at)
+    return {False, True} if actual is None else {actual}
 
 
 @settings(max_examples=repeats(25, thorough=60))

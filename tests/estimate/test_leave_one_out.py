@@ -1,4 +1,4 @@
-"""Leave-one-out influence in its incremental forms, against leaving each patient out and computing anew."""
+"""Leave-one-out influence by update formulas, against leaving each patient out and computing again."""
 
 import math
 
@@ -160,7 +160,7 @@ def test_a_median_without_each_patient(pairs, median, plateau):
     agrees(found.estimate, [fit(others) for others in without_each(pairs)])
 
 
-def test_a_curve_that_reaches_one_half_without_one_patient_is_told():
+def test_a_curve_that_reaches_one_half_without_one_patient_is_reported():
     """Three events among seven: the median is reached only without one who was censored."""
     found = influence_on_median([1, 2, 3, 9, 9, 9, 9], [1, 1, 1, 0, 0, 0, 0])
     assert (found.estimate.value, found.estimate.low, found.estimate.high) == (None, 3.0, 3.0)
