@@ -1,1 +1,4 @@
-"""From columns to one row per patient: courses, baselines, visits, responses, remission episodes. No statistics."""
+"""Derives one row per patient from the columns of a cohort: courses, baselines, visits, responses, remission episodes.
+
+No statistics are computed here.
+"""

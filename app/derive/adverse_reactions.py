@@ -1,4 +1,4 @@
-"""Adverse events of the treated: which of them fell on or after treatment, and which count as reactions."""
+"""Which adverse events of treated patients began on or after treatment, and which of these are adverse reactions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from app.timeline.cohort import NO_TIME, Bools, Cohort, Events
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reactions:
-    """The events on or after the first infusion, in the order of the columns, and which of them are related or
-    serious.
+    """The events on or after the first infusion, in the order of the columns.
+
+    `related` and `serious` have one entry for each of these events.
     """
 
     events: Events
@@ -24,10 +25,10 @@ class Reactions:
 
 
 def after_treatment(cohort: Cohort, exposure: Exposure) -> Bools:
-    """Which events of the columns have their onset on or after the first infusion of their patient.
+    """Whether each event began on or after the first infusion of its patient; one entry for each event of the cohort.
 
-    Days are compared; on day 0 an event with a clock time earlier than that of the infusion came before it. An event
-    without onset counts.
+    Days are compared. On day 0, if both have a clock time, the clock times are compared. An event without onset
+    counts as after treatment.
     """
     events = cohort.events
     unknown = events.day == NO_TIME
@@ -39,7 +40,7 @@ def after_treatment(cohort: Cohort, exposure: Exposure) -> Bools:
 
 
 def reactions(cohort: Cohort, exposure: Exposure, rules: AdverseReactions) -> Reactions:
-    """Events after treatment, those without onset flagged. An absent relation is `unknown`."""
+    """The events after treatment. Events without onset are flagged. A missing relation counts as `unknown`."""
     after = after_treatment(cohort, exposure)
     kept = cohort.events.where(after)
     counted = set(rules.related)

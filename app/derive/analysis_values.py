@@ -1,4 +1,7 @@
-"""The usable values of one measure: on which day relative to treatment, one a day, with what was left out and why."""
+"""The analysis values of one measure: at most one value a day, with its day relative to treatment.
+
+Flags count the values that were left out, with the reason.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,9 +22,9 @@ Order = tuple[Ints | Floats, ...]
 class AnalysisValues:
     """Values of one measure sorted by patient and day, at most one a day.
 
-    `day` counts from day 0. `upper_limit` is NaN where unknown and `comparator` 0 where the value is exact (see
-    `cohort.COMPARATORS`); both are empty columns for scores. `flags` counts what was left out or marked. `row` is the
-    place of each value among the rows of its code in the cohort's columns; it is empty where they are not all of there.
+    `day` counts from day 0. `upper_limit` is NaN where unknown. `comparator` is 0 where the value is exact (see
+    `cohort.COMPARATORS`). Scores have neither. `flags` counts the values that were left out or marked. `row` is the
+    row of each value among the cohort's rows of this code; it is empty where some values come from elsewhere.
     """
 
     size: int
@@ -36,11 +39,13 @@ class AnalysisValues:
 
     @property
     def point(self) -> Floats:
-        """The number that each value is calculated with: itself, x/2 for `<x` and `<=x`, x for `>x` and `>=x`."""
+        """The number that calculations use for each value: the value itself, x/2 for `<x` and `<=x`, x for `>x` and
+        `>=x`.
+        """
         return _counted_as(self.value, self.comparator)
 
     def at(self, rows: Ints) -> Floats:
-        """The same of each row that is asked for, NaN where there is no row."""
+        """The same number at the given rows; NaN where a row is -1."""
         return _counted_as(pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None]))
 
 
@@ -50,10 +55,11 @@ def _counted_as(value: Floats, comparator: Ints) -> Floats:
 
 
 def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues:
-    """The results of one analyte; of several on one day the latest, then the last issued, then the least favourable.
+    """The results of one analyte, at most one a day.
 
-    Least favourable to a response is the highest CK after day 0, and the lowest on or before it, from which a fall is
-    harder to reach.
+    Of several results on one day the latest is kept, then the last issued, then the least favourable to a response.
+    After day 0 that is the highest CK. On or before day 0 it is the lowest CK, because a fall from it is harder to
+    reach.
     """
     labs = cohort.labs.of(code)
     flags: Counter[FlagCode] = Counter()
@@ -79,8 +85,10 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues
 
 
 def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> AnalysisValues:
-    """The scores of one instrument that fit the protocol's scale; of several on one day the latest, then the last
-    issued, then the least favourable to a response: the worst after day 0, and the best on or before it.
+    """The scores of one instrument that fit the protocol's scale, at most one a day.
+
+    Of several scores on one day the latest is kept, then the last issued, then the least favourable to a response:
+    the worst score after day 0, the best score on or before day 0.
     """
     scores = cohort.assessments.of(code)
     flags: Counter[FlagCode] = Counter()
@@ -126,9 +134,10 @@ def after_death(table: Labs | Assessments, cohort: Cohort) -> Bools:
 
 
 def post_dose_on_day_0(day: Ints, instant: Ints, day0: Ints, instant0: Ints) -> Bools:
-    """Whether a record of day 0 was taken after the infusion began: both have a clock time and the record's is later.
+    """Whether a record of day 0 was taken after the infusion began.
 
-    A date without a time on either side counts as before the dose.
+    This needs a clock time of both, and the record's must be later. If one of them has only a date, the record counts
+    as before the dose.
     """
     timed = (instant != NO_TIME) & (instant0 != NO_TIME)
     post_dose: Bools = (day == day0) & timed & (instant > instant0)
@@ -149,14 +158,14 @@ def _usable(table: Labs | Assessments, cohort: Cohort, exposure: Exposure, flags
 
 
 def _before(table: Labs | Assessments, exposure: Exposure) -> Ints:
-    """-1 for the rows on or before day 0, where the values that favour a response are the opposite ones, else 1."""
+    """-1 for rows on or before day 0, where the opposite values favour a response; 1 for later rows."""
     return np.where(table.day <= exposure.day0[table.patient], -1, 1)
 
 
 def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[FlagCode]) -> Ints:
-    """The row of each patient and day that comes last by `preference` (least significant first).
+    """The row of each patient and day that is last in the order of `preference` (least significant column first).
 
-    The rows of a cohort stand by patient and day, so that only the days with several are sorted.
+    The rows of a cohort are sorted by patient and day, so only the days with several rows need sorting.
     """
     patient, day = table.patient, table.day
     same = (patient[1:] == patient[:-1]) & (day[1:] == day[:-1])

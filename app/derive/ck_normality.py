@@ -1,4 +1,8 @@
-"""Whether a CK is normal, how long it took to become so, and how long it stayed so."""
+"""Whether a CK is normal, the days until it first was, and how long it stayed normal.
+
+The times are given as single days (remission episodes, first normal CK), as intervals between two draws, confirmed by a
+second CK, and as the share of days with normal CK.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +20,11 @@ _BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemissionEpisodes:
-    """One row per patient: the first spell of normal CK after treatment.
+    """One row per patient: the first remission episode after treatment.
 
-    `reason` says why a patient is not in the risk set; None for those who are. `start` is the day of the first normal
-    CK after day 0 (`NO_TIME` if there is none), `duration` the days from it to the first later abnormal CK (`relapsed`)
-    or to the last CK whose normality is known.
+    `reason` says why a patient is not in the risk set; it is None for the patients who are. `start` is the day of the
+    first normal CK after day 0 (`NO_TIME` if there is none), `duration` the days from it to the first later abnormal CK
+    (`relapsed`) or to the last CK whose normality is known.
     """
 
     reason: tuple[ExclusionReason | None, ...]
@@ -41,8 +45,8 @@ class FirstNormal:
 def normality(records: AnalysisValues) -> Ints:
     """NORMAL, ABNORMAL or UNKNOWN for each record: a value equal to its own upper limit is normal.
 
-    A comparator leaves normality known only where the bound settles it: `<x` with x at most the limit is normal, `>x`
-    with x at least the limit is abnormal. Without an upper limit nothing is known.
+    A bound is judged only where it decides: `<x` is normal if x is at most the limit, `>x` is abnormal if x is at
+    least the limit. Without an upper limit the normality is unknown.
     """
     value, limit, sign = records.value, records.upper_limit, records.comparator
     within = value <= limit
@@ -56,10 +60,10 @@ def normality(records: AnalysisValues) -> Ints:
 def remission_episodes(
     records: AnalysisValues, known: Ints, base: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]
 ) -> RemissionEpisodes:
-    """The first normal spell of each patient whose baseline CK was abnormal.
+    """The first remission episode of each patient whose baseline CK was abnormal.
 
-    `known` is `normality(records)`, `base` the baseline rows, `excluded` the reasons with their masks that come before
-    these.
+    `known` is `normality(records)`. `base` is the baseline row of each patient. `excluded` holds reasons with their
+    masks; they are checked before the reasons of this function.
     """
     size = records.size
     after = records.day > 0
@@ -85,7 +89,9 @@ def remission_episodes(
 
 
 def time_to_first_normal(records: AnalysisValues, known: Ints, efficacy: Bools) -> FirstNormal:
-    """Days from day 0 to the first normal CK, for the efficacy set with a CK of known normality after day 0."""
+    """Days from day 0 to the first normal CK, for patients of the efficacy set with a CK of known normality after day
+    0.
+    """
     size = records.size
     after = (records.day > 0) & (known != UNKNOWN)
     first = first_where(records.patient, size, after & (known == NORMAL))
@@ -95,10 +101,11 @@ def time_to_first_normal(records: AnalysisValues, known: Ints, efficacy: Bools) 
 
 
 def borrow_limits(records: AnalysisValues, labs: Labs, day0: Ints) -> AnalysisValues:
-    """Records with the limits that they lack taken from the same patient and laboratory; the flags say how many.
+    """The records, with missing upper limits borrowed from other results of the same patient and laboratory.
 
-    The limit nearest in time serves; of two equally near the earlier, then the smaller; one without a clock
-    time comes first on its day. `labs` are all results of CK.
+    The limit nearest in time is used. Of two equally near limits the earlier is used, then the smaller; a result
+    without a clock time is the first of its day. `labs` are all results of CK. Flags count the borrowed limits and
+    those that are still missing.
     """
     limits = records.upper_limit.copy()
     known = labs.where(~np.isnan(labs.upper_limit))
@@ -132,10 +139,10 @@ class Sustained:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DaysNormal:
-    """One row per patient: the days followed, and how many of them were normal by each rule, both times two.
+    """One row per patient: twice the days followed, and twice the days with normal CK by each of two rules.
 
-    Twice the days, because the midpoint between two draws may fall on a half day. `days` is 0 for a patient with one
-    known CK or none, who have no share.
+    The days are doubled because the midpoint between two draws may be a half day. `days` is 0 for a patient with fewer
+    than two CKs of known normality; such a patient has no share.
     """
 
     days: Ints
@@ -157,9 +164,10 @@ def sustained(records: AnalysisValues, known: Ints) -> Sustained:
 
 
 def days_normal(records: AnalysisValues, known: Ints, base: Ints) -> DaysNormal:
-    """How long CK was normal between the first and the last known draw, the baseline (row `base`) counted as day 0.
+    """How long CK was normal between the first and the last draw of known normality.
 
-    `carried_forward`: each state lasts until the next draw. `midpoint`: it changes half-way between two draws.
+    The baseline (row `base`) counts as day 0. `carried_forward`: each state lasts until the next draw. `midpoint`: the
+    state changes half-way between two draws.
     """
     is_base = np.zeros(len(known), dtype=np.bool_)
     is_base[base[base >= 0]] = True
@@ -176,21 +184,23 @@ def days_normal(records: AnalysisValues, known: Ints, base: Ints) -> DaysNormal:
 
 
 def _same_patient(patient: Ints) -> Bools:
-    """Whether each row but the last is followed by one of the same patient."""
+    """Whether the next row belongs to the same patient; one entry for each row except the last."""
     same: Bools = patient[1:] == patient[:-1]
     return same
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemissionIntervals:
-    """One row per patient, of those in the risk set of `RemissionEpisodes` (`in_set`).
+    """One row per patient; only the rows of the risk set of `RemissionEpisodes` (`in_set`) have a meaning.
 
-    Days count from the first normal CK, the `start`. CK became abnormal in (`left`, `right`], where `right` is
-    `NO_TIME` if it was never seen to. The spell began in (`start_after`, `start`], two days counted from day 0: the
-    last abnormal CK before it, or day 0 if that is later. So it lasted longer than `left` and less than `longest`,
-    the days from `start_after` to the first abnormal CK (`NO_TIME` likewise); `seen_longest` is the same up to the
-    end of what was seen. `gaps` holds the days between neighbouring CKs of known normality in a spell, up to the
-    one that ended it, of all patients in the risk set.
+    The episode began in (`start_after`, `start`]. Both are days from day 0: `start` is the first normal CK,
+    `start_after` the last abnormal CK before it, or day 0 if that is later.
+
+    The other days count from `start`. CK became abnormal in (`left`, `right`]; `right` is `NO_TIME` if no abnormal CK
+    followed. So the episode lasted longer than `left` and less than `longest`, the days from `start_after` to the first
+    abnormal CK (`NO_TIME` if none followed). `seen_longest` is the same, but up to the last CK if none followed.
+    `gaps` holds the days between neighbouring CKs of known normality within an episode, up to the CK that ended it,
+    for all patients in the risk set.
     """
 
     in_set: Bools
@@ -204,22 +214,22 @@ class RemissionIntervals:
 
     @property
     def ended(self) -> Bools:
-        """Whether CK was seen abnormal again."""
+        """Whether an abnormal CK followed."""
         ended: Bools = self.right != NO_TIME
         return ended
 
     @property
     def seen(self) -> Ints:
-        """The days to the draw at which CK was found abnormal, or to the last one of known normality."""
+        """The days to the first abnormal CK, or to the last CK of known normality if no abnormal CK followed."""
         return np.where(self.ended, self.right, self.left)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstNormalIntervals:
-    """One row per patient, of those who are `evaluable`; days from day 0. A CK that was normal before is none of them.
+    """One row per patient, in days from day 0; only the rows of `evaluable` patients have a meaning.
 
-    CK became normal in (`left`, `right`]: after the last abnormal CK after day 0 (or day 0), and at the first normal
-    one at the latest; `right` is `NO_TIME` if there is none.
+    Patients whose CK was normal at baseline are not evaluable. CK became normal in (`left`, `right`]: `left` is the
+    last abnormal CK after day 0 (or day 0), `right` the first normal CK (`NO_TIME` if there is none).
     """
 
     evaluable: Bools
@@ -228,7 +238,10 @@ class FirstNormalIntervals:
 
 
 def remission_intervals(records: AnalysisValues, known: Ints, episodes: RemissionEpisodes) -> RemissionIntervals:
-    """The intervals of the first normal spell of each patient; `known` is `normality(records)`."""
+    """The intervals in which the first remission episode of each patient began and ended.
+
+    `known` is `normality(records)`.
+    """
     patient, day, size = records.patient, records.day, records.size
     in_set = included(episodes.reason)
     start = np.where(in_set, episodes.start, 0)
@@ -258,7 +271,7 @@ def remission_intervals(records: AnalysisValues, known: Ints, episodes: Remissio
 def first_normal_intervals(records: AnalysisValues, known: Ints, first: FirstNormal) -> FirstNormalIntervals:
     """The intervals in which CK first became normal; `known` is `normality(records)`.
 
-    `first` says who is evaluable: not who was known to be normal before, for then nothing became normal after day 0.
+    `first` says which patients are evaluable. Patients with a normal CK at baseline must not be among them.
     """
     patient, day, size = records.patient, records.day, records.size
     before = last_where(patient, size, (known == ABNORMAL) & (day > 0) & (day < first.time[patient]))

@@ -1,6 +1,7 @@
-"""The six core set measures of each patient at baseline and at each visit, as numbers or as bounds on them.
+"""The six core set measures of each patient at baseline and at each visit, as numbers or as bounds.
 
-Arrays have one row a patient and, for visits, one column a judged week. A measure that was not recorded is NaN.
+Arrays have one row for each patient. Arrays of visits have one column for each judged week. A measure that was not
+recorded is NaN.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
-from app.derive.exact_comparison import sign_of_sum, written
+from app.derive.exact_comparison import as_written, sign_of_sum
 from app.derive.per_patient import NONE, pick, pick_int
 from app.protocol.improvement import CoreSet, CoreSetMeasure
 from app.protocol.parts import Scale
@@ -24,8 +25,8 @@ Recorded = tuple[AnalysisValues, Mapping[int, Ints]]
 class ValueRange:
     """Values known to lie between `low` and `high`, which are equal where a value is exact.
 
-    `low_open` and `high_open` tell where a bound is not itself possible. `unit` is what one of these numbers is worth:
-    1 for scores, the upper limit of normal of the same draw for enzymes, which are compared in multiples of it.
+    `low_open` and `high_open` say where the value cannot equal the bound itself. `unit` is 1 for scores. For enzymes it
+    is the upper limit of normal of the same draw, because enzymes are compared in multiples of it.
     """
 
     low: Floats
@@ -36,16 +37,17 @@ class ValueRange:
 
     @property
     def exact(self) -> Bools:
-        """Whether each value is known, and not only between bounds."""
+        """Whether each value is known exactly, and not only between bounds."""
         same: Bools = self.low == self.high
         return same
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Followed:
-    """One core set measure: at baseline (patients x 1), at the visits (patients x weeks), on which days of these.
+class FollowedMeasure:
+    """One core set measure at baseline (patients x 1) and at the visits (patients x weeks), with the days of the
+    visits.
 
-    `span` is the width of its scale; NaN for the enzyme, whose range a definition declares.
+    `span` is the width of its scale. It is NaN for the enzyme, because the definition declares the range of enzymes.
     """
 
     name: CoreSetMeasure
@@ -64,35 +66,35 @@ class Followed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CoreSetCourse:
-    """All six measures. `enzyme` numbers the enzyme that is followed among the declared ones, -1 for none.
+    """All six measures. `enzyme` is the place of the followed enzyme among the declared enzymes, -1 for none.
 
-    `undecided` tells where bounds leave open which enzyme was the most abnormal, so that none is followed.
+    `undecided` marks patients of whom bounds hide which enzyme was the most abnormal, so that no enzyme is followed.
     """
 
     weeks: tuple[int, ...]
-    measures: tuple[Followed, ...]
+    measures: tuple[FollowedMeasure, ...]
     enzyme: Ints
     undecided: Bools
 
-    def of(self, name: CoreSetMeasure) -> Followed:
-        """One of the six."""
+    def of(self, name: CoreSetMeasure) -> FollowedMeasure:
+        """One of the six measures, by name."""
         return next(each for each in self.measures if each.name == name)
 
     @property
     def attended(self) -> Bools:
-        """Visits at which a measure was recorded that has a baseline (patients x weeks)."""
+        """Visits with at least one measure that was also recorded at baseline (patients x weeks)."""
         seen: Bools = np.logical_or.reduce([each.known for each in self.measures])
         return seen
 
     @property
     def at_baseline(self) -> Bools:
-        """Patients with any measure at baseline."""
+        """Patients with at least one measure at baseline."""
         seen: Bools = np.logical_or.reduce([~np.isnan(each.before.low[:, 0]) for each in self.measures])
         return seen
 
     @property
     def day(self) -> Ints:
-        """The day of each visit: the last on which one of its measures was recorded, `NO_TIME` where none was."""
+        """The day of each visit: the last day on which one of its measures was recorded, `NO_TIME` for none."""
         days = [np.where(each.known, each.day, NO_TIME) for each in self.measures]
         last: Ints = np.maximum.reduce(days)
         return last
@@ -117,15 +119,15 @@ def core_set_course(
 
 
 def at_baseline(recorded: Recorded) -> ValueRange:
-    """An enzyme at baseline; NaN without an upper limit, in multiples of which it is compared."""
+    """An enzyme at baseline; NaN without an upper limit, because enzymes are compared in multiples of it."""
     records, rows = recorded
     return _reading(records, rows[0])
 
 
 def most_abnormal(enzymes: Sequence[ValueRange]) -> tuple[Ints, Bools]:
-    """The number of the enzyme with the highest multiple of its own upper limit, -1 for none, and where bounds hide it.
+    """The place of the enzyme with the highest multiple of its own upper limit (-1 for none), and where bounds hide it.
 
-    Of equal multiples the first declared counts. An enzyme without an upper limit counts as not measured.
+    Of equal multiples the first declared enzyme counts. An enzyme without an upper limit counts as not measured.
     """
     size = len(enzymes[0].low)
     chosen = np.full(size, NONE, dtype=np.int64)
@@ -133,10 +135,10 @@ def most_abnormal(enzymes: Sequence[ValueRange]) -> tuple[Ints, Bools]:
     for number, each in enumerate(enzymes):
         order = sign_of_sum((each.low, unit), (-1.0, value, each.unit))
         higher = (order > 0) | (order == 0) & each.low_open & ~beyond
-        taken = ~np.isnan(each.low) & ((chosen == NONE) | higher)
-        chosen[taken] = number
-        value, unit = np.where(taken, each.low, value), np.where(taken, each.unit, unit)
-        beyond = np.where(taken, each.low_open, beyond)
+        replaces = ~np.isnan(each.low) & ((chosen == NONE) | higher)
+        chosen[replaces] = number
+        value, unit = np.where(replaces, each.low, value), np.where(replaces, each.unit, unit)
+        beyond = np.where(replaces, each.low_open, beyond)
     undecided = np.zeros(size, dtype=np.bool_)
     for number, each in enumerate(enzymes):
         rival = (chosen != number) & ~each.exact & ~np.isnan(each.low)
@@ -146,28 +148,28 @@ def most_abnormal(enzymes: Sequence[ValueRange]) -> tuple[Ints, Bools]:
     return np.where(undecided, NONE, chosen), undecided
 
 
-def at_best_end(followed: Followed, scale: Scale) -> Followed:
+def at_best_end(followed: FollowedMeasure, scale: Scale) -> FollowedMeasure:
     """The same score with one visit, at which every patient has the best score of the scale."""
     best = np.full(followed.before.low.shape, scale.maximum if scale.better == "higher" else scale.minimum)
     return replace(followed, after=replace(followed.before, low=best, high=best))
 
 
-def _score(name: CoreSetMeasure, recorded: Recorded, scale: Scale, weeks: Sequence[int]) -> Followed:
+def _score(name: CoreSetMeasure, recorded: Recorded, scale: Scale, weeks: Sequence[int]) -> FollowedMeasure:
     records, rows = recorded
     before, after = pick(records.value, rows[0])[:, None], _at(records.value, rows, weeks)
     exact = np.zeros((1, 1), dtype=np.bool_)
     one = np.ones((1, 1))
-    return Followed(
+    return FollowedMeasure(
         name,
         scale.better,
-        float(written(scale.maximum) - written(scale.minimum)),
+        float(as_written(scale.maximum) - as_written(scale.minimum)),
         ValueRange(before, before, exact, exact, one),
         ValueRange(after, after, exact, exact, one),
         _days(records, rows, weeks),
     )
 
 
-def _enzyme(enzymes: Sequence[Recorded], chosen: Ints, weeks: Sequence[int]) -> Followed:
+def _enzyme(enzymes: Sequence[Recorded], chosen: Ints, weeks: Sequence[int]) -> FollowedMeasure:
     """The chosen enzyme of each patient at baseline and at the weeks."""
     size = len(chosen)
     before, after = _nothing(size, 1), _nothing(size, len(weeks))
@@ -175,11 +177,11 @@ def _enzyme(enzymes: Sequence[Recorded], chosen: Ints, weeks: Sequence[int]) -> 
     for number, (records, rows) in enumerate(enzymes):
         mine = np.flatnonzero(chosen == number)
         for reading, served in ((before, [0]), (after, weeks)):
-            found = _reading(records, np.stack([rows[week][mine] for week in served], axis=1))
+            values = _reading(records, np.stack([rows[week][mine] for week in served], axis=1))
             for name in ("low", "high", "low_open", "high_open", "unit"):
-                getattr(reading, name)[mine] = getattr(found, name)
+                getattr(reading, name)[mine] = getattr(values, name)
         day[mine] = _days(records, rows, weeks)[mine]
-    return Followed("enzyme", "lower", np.nan, before, after, day)
+    return FollowedMeasure("enzyme", "lower", np.nan, before, after, day)
 
 
 def _nothing(size: int, width: int) -> ValueRange:
@@ -209,7 +211,7 @@ def _days(records: AnalysisValues, rows: Mapping[int, Ints], weeks: Sequence[int
 
 
 def enzyme_names(declared: CoreSet, chosen: Ints) -> Words:
-    """The code of the enzyme that is followed in each patient; None for none."""
+    """The code of the followed enzyme of each patient; None for none."""
     names = np.array([*declared.enzymes, None], dtype=np.object_)
     followed: Words = names[chosen]
     return followed

@@ -1,4 +1,4 @@
-"""Every course of every treated patient: when it was given, how much of it, and what lies between two courses."""
+"""Every course of every treated patient: its days, infusions and dose, and the courses before and after it."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ from app.timeline.cohort import NO_TIME, Cohort, Floats, Ints
 class Courses:
     """One row per course, by patient and then in the order in which the courses began.
 
-    `patient` is the row in `Cohort.patients`, `place` counts the courses of a patient from 1, whatever the product, and
-    `infused` gives each row of `Exposure.given` its course. Days are dates (days since 1970-01-01), `first_instant` is
-    the time of the first infusion where one was sent. Grams are sums over the infusions, NaN where one is unknown.
+    `patient` is the row in `Cohort.patients`, `place` counts the courses of a patient from 1, of all products together.
+    `infused` gives the course of each row of `Exposure.given`. Days are dates (days since 1970-01-01), `first_instant`
+    is the time of the first infusion where one was sent. Grams are sums over the infusions, NaN where one is unknown.
     """
 
     patient: Ints
@@ -34,12 +34,12 @@ class Courses:
 
     @property
     def previous(self) -> Ints:
-        """The row of the patient's course before, -1 for the first one."""
+        """The row of the patient's previous course, -1 for the first course."""
         return np.where(self.place > 1, np.arange(len(self)) - 1, -1)
 
     @property
     def next(self) -> Ints:
-        """The row of the patient's course after, -1 for the last one."""
+        """The row of the patient's next course, -1 for the last course."""
         last = np.ones(len(self), dtype=np.bool_)
         last[:-1] = self.patient[1:] != self.patient[:-1]
         return np.where(last, -1, np.arange(len(self)) + 1)
@@ -50,7 +50,9 @@ class Courses:
 
 
 def courses(cohort: Cohort, exposure: Exposure) -> Courses:
-    """The courses by the gap rule; of two that begin at one time the product first in code-point order comes first."""
+    """The courses by the gap rule, in order of their begin. Of two with the same begin the product first in code-point
+    order comes first.
+    """
     given = exposure.given
     infused, begins = _course_of_each(exposure)
     size = len(begins)
@@ -73,14 +75,14 @@ def courses(cohort: Cohort, exposure: Exposure) -> Courses:
 
 
 def _course_of_each(exposure: Exposure) -> tuple[Ints, Ints]:
-    """The course of each infusion, and the first infusion of each course; infusions are in order of time."""
+    """The course of each infusion, and the first infusion of each course. Infusions are in order of time."""
     given = exposure.given
     if not len(given):
         return given.patient, given.patient
     products, most = int(exposure.product.max()) + 1, int(exposure.number.max()) + 1
     key = (given.patient * products + exposure.product) * most + exposure.number
-    _, begins, found = np.unique(key, return_index=True, return_inverse=True)
+    _, begins, inverse = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(begins)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return place[found.ravel()], begins[order]
+    return place[inverse.ravel()], begins[order]

@@ -1,4 +1,4 @@
-"""Doses over time: prednisolone at a day, immunoglobulin per kg in the index course."""
+"""Doses: prednisolone on a day, immunoglobulin per kg of the index course and of each infusion."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,9 @@ _GRAMS = {"g/kg": 1.0, "mg/kg": 1e-3, "g": 1.0, "mg": 1e-3}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Doses:
-    """Daily dose of each patient in mg, NaN where unknown; `not_convertible` counts periods whose unit is no daily
-    dose.
+    """The daily dose of each patient in mg, NaN where unknown.
+
+    `not_convertible` counts the periods whose unit is not a daily dose.
     """
 
     daily_milligrams: Floats
@@ -22,12 +23,13 @@ class Doses:
 
 
 def prednisolone(cohort: Cohort, exposure: Exposure, day: int) -> Doses:
-    """The prednisolone dose on a day counted from day 0: the sum of the periods that cover it.
+    """The prednisolone dose in mg on a day counted from day 0: the sum over the periods that cover this day.
 
-    A period that ends on the day on which another begins gives way to it: that is how a change of dose is often sent.
+    A period that ends on the day on which another period begins does not count on that day: a change of dose is often
+    sent so.
 
-    A patient with prednisolone at other times only had 0; one of whom no prednisolone was ever reported is unknown,
-    and so is one whose dose that day has no daily unit.
+    The dose is 0 for a patient who had prednisolone at other times only. It is unknown for a patient without any
+    reported prednisolone, and for a patient whose dose on this day has no daily unit.
     """
     table = cohort.medications
     named = np.array([str(drug).strip().casefold() == "prednisolone" for drug in table.drug], dtype=np.bool_)
@@ -57,8 +59,8 @@ def index_dose_per_kg(cohort: Cohort, exposure: Exposure) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InfusionDoses:
-    """Immunoglobulin of each infusion in g and in g per kg of body weight, NaN where a dose, or a weight that it needs,
-    is unknown.
+    """Immunoglobulin of each infusion in g and in g per kg of body weight; NaN where the dose, or a weight that is
+    needed, is unknown.
     """
 
     grams: Floats
@@ -66,7 +68,7 @@ class InfusionDoses:
 
 
 def infusion_doses(cohort: Cohort, given: Infusions) -> InfusionDoses:
-    """The doses of some infusions of a cohort; a weight is needed between a dose per kg and one in g."""
+    """The doses of some infusions of a cohort. The weight is needed to convert between g and g per kg."""
     weight = np.array([np.nan if row.weight_kg is None else row.weight_kg for row in cohort.patients], dtype=np.float64)
     own = weight[given.patient]
     written = given.dose * np.array([_GRAMS.get(unit, np.nan) for unit in given.unit], dtype=np.float64)

@@ -1,8 +1,8 @@
-"""Comparisons that must not be decided by binary rounding.
+"""Comparisons, differences and ratios that binary rounding must not decide.
 
-10 x 0.7 <= 7 x 1.0 is true of the numbers that were written, and false of some of the floats that stand for them: a
-float comparison misclassifies 70 of 299 exact cases. Where floats are clearly apart they decide; where they nearly
-tie, the decimals that were written decide.
+A comparison such as 10 x value <= 7 x baseline is true of the decimals that a sender wrote, and false of some of the
+floats that stand for them: floats misclassify 70 of 299 exact cases. Where the floats clearly differ, they decide.
+Where they nearly tie, the written decimals decide.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from app.timeline.cohort import Bools, Floats, Ints
 _NEARLY = 1e-12
 """Well above the rounding error of a sum of three products of doubles, relative to their size."""
 EXACT = 2.0**50
-"""Sums of whole numbers below this are exact as they stand."""
+"""Sums of whole numbers below this are exact in floats."""
 
 
 def at_most_zero(*terms: tuple[float, Floats | float]) -> Bools:
     """Whether the sum of coefficient times column is zero or less, row by row, in exact decimal arithmetic.
 
-    A row with a NaN in any column is not at most zero.
+    The answer is false for a row with a NaN in any column.
     """
     columns = np.broadcast_arrays(*(np.asarray(column, dtype=np.float64) for _, column in terms))
     products = [coefficient * column for (coefficient, _), column in zip(terms, columns, strict=True)]
@@ -36,7 +36,7 @@ def at_most_zero(*terms: tuple[float, Floats | float]) -> Bools:
     for i in np.flatnonzero((np.abs(total) <= _NEARLY * size) & ~whole):
         exact = sum(
             (
-                written(coefficient) * written(float(column[i]))
+                as_written(coefficient) * as_written(float(column[i]))
                 for (coefficient, _), column in zip(terms, columns, strict=True)
             ),
             Fraction(0),
@@ -69,7 +69,7 @@ _WHOLE = 2.0**62
 
 
 def _exact_sign(terms: Sequence[Sequence[Floats]], size: int) -> Ints:
-    """The sign of each row of a sum of products: by whole numbers where the decimals are few, else by fractions."""
+    """The sign of a sum of products, row by row: by whole numbers where there are few decimals, else by fractions."""
     short = np.ones(size, dtype=np.bool_)
     for term in terms:
         for factor in term:
@@ -84,13 +84,13 @@ def _exact_sign(terms: Sequence[Sequence[Floats]], size: int) -> Ints:
     for row in left:
         exact = Fraction(0)
         for term in terms:
-            exact += prod((written(float(_at(factor, row))) for factor in term), start=Fraction(1))
+            exact += prod((as_written(float(_at(factor, row))) for factor in term), start=Fraction(1))
         sign[row] = (exact > 0) - (exact < 0)
     return sign
 
 
 def _whole_sum(terms: Sequence[Sequence[Floats]], size: int) -> tuple[Ints, Bools]:
-    """A sum of products of numbers with few decimals in units of its last decimal, and where it fits into 64 bits."""
+    """A sum of products in units of its last decimal, and where this whole number fits into 64 bits."""
     places = [[_decimals(factor) for factor in term] for term in terms]
     most = max(map(sum, places))
     total, greatest = np.zeros(size, dtype=np.int64), np.zeros(size)
@@ -106,13 +106,13 @@ def _whole_sum(terms: Sequence[Sequence[Floats]], size: int) -> tuple[Ints, Bool
 
 
 def _at(factor: Floats, rows: Ints | np.signedinteger[Any]) -> Floats:
-    """Some rows of a column; a number stays what it is."""
+    """Some rows of a column; a single number is returned unchanged."""
     at: Floats = factor if factor.ndim == 0 else factor[rows]
     return at
 
 
 def _has_decimals(column: Floats, decimals: int) -> Bools:
-    """Whether each number, as it was written, has at most so many decimals (and at most 15 digits in all)."""
+    """Whether each number, as written, has at most `decimals` decimals (and at most 15 digits in all)."""
     scaled = np.rint(column * 10.0**decimals)
     few: Bools = (np.abs(scaled) < 1e15) & (scaled / 10.0**decimals == column)
     return few
@@ -126,9 +126,9 @@ def _decimals(column: Floats) -> int:
 def ln_ratio(over: Sequence[Floats], under: Sequence[Floats]) -> Floats:
     """The natural logarithm of a ratio of products, row by row; NaN where a factor is NaN or not positive.
 
-    One quotient is formed before the logarithm is taken, so that equal ratios give equal numbers and stay tied, and a
-    ratio that is 1 in the decimals that were written gives exactly 0: a difference of logarithms would leave noise
-    there, which a signed-rank test would rank. Only a quotient that no float can hold is taken logarithm by logarithm.
+    The quotient is formed first, then its logarithm. So equal ratios give equal numbers, and a ratio that is 1 in the
+    written decimals gives exactly 0. A difference of logarithms would leave rounding errors there, and a signed-rank
+    test would rank them. Only where the quotient is too large or small for a float, logarithms are subtracted.
     """
     factors = [*over, *under]
     usable = np.logical_and.reduce([factor > 0 for factor in factors])
@@ -145,14 +145,17 @@ def ln_ratio(over: Sequence[Floats], under: Sequence[Floats]) -> Floats:
 
 
 def difference(after: Floats, before: Floats) -> Floats:
-    """After minus before without the noise of binary subtraction: measured values have at most nine decimals."""
+    """After minus before, rounded to nine decimals.
+
+    Measured values have no more decimals, and binary subtraction leaves errors beyond them.
+    """
     return np.round(after - before, 9) + 0.0
 
 
 def _product(factors: Sequence[Floats], row: np.signedinteger[Any]) -> Fraction:
-    return prod((written(float(factor[row])) for factor in factors), start=Fraction(1))
+    return prod((as_written(float(factor[row])) for factor in factors), start=Fraction(1))
 
 
-def written(number: float) -> Fraction:
-    """The decimal number that a float was read from: its shortest decimal form."""
+def as_written(number: float) -> Fraction:
+    """The decimal number that a float was read from, which is its shortest decimal form, as a fraction."""
     return Fraction(Decimal(repr(float(number))))

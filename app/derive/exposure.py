@@ -1,4 +1,4 @@
-"""Which infusions are the treatment, which course they belong to, and therefore which date is day 0."""
+"""Which infusions are the treatment, to which course each belongs, and which date is day 0."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Exposure:
     """One row per patient.
 
     `day0` is the date of the first infusion of the index course (days since 1970-01-01; `NO_TIME` if never treated) and
-    `instant0` its time where one was sent. `second_course_day` is the day on which the first course after day 0 began,
-    an intercurrent event (`NO_TIME` if none did); a course of another product that begins on day 0 is part of the
+    `instant0` its time if a time was sent. `second_course_day` is the date on which the first course after day 0 began
+    (`NO_TIME` if none did): an intercurrent event. A course of another product that begins on day 0 is part of the
     treatment. `infusions` counts all infusions of the protocol's products. For each row of `given`, `index` says
     whether it is in the index course, `further` whether it begins a course after day 0, `product` numbers the products
     and `number` the courses of a patient and product.
@@ -45,13 +45,13 @@ class Exposure:
 def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     """Courses by the gap rule: infusions of one product with at most `course_gap_days` between them are one course.
 
-    The course that holds the earliest infusion is the index course. A course number that was sent and disagrees with
-    the place of the course among those of its product is flagged; the gap rule decides. Names are compared
-    without regard to case; infusions of other products are counted.
+    The course that holds the earliest infusion is the index course. A sent course number is flagged if it
+    is not the place of the course among those of its product; the gap rule decides. Upper and lower case are equal in
+    names of products. A flag counts the infusions of other products.
     """
     size = len(cohort)
-    named = np.array([_spelt(product) for product in cohort.infusions.product], dtype=np.object_)
-    counted = np.isin(named, np.array([_spelt(product) for product in treatment.products], dtype=np.object_))
+    named = np.array([_comparable_name(product) for product in cohort.infusions.product], dtype=np.object_)
+    counted = np.isin(named, np.array([_comparable_name(product) for product in treatment.products], dtype=np.object_))
     given = cohort.infusions.where(counted)
     product = np.unique(named[counted].astype(str), return_inverse=True)[1] if len(given) else given.day
     number = _course_numbers(given, product, treatment.course_gap_days)
@@ -90,13 +90,13 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
 
 
 def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...]) -> Ints:
-    """The first day, counted from day 0, on which a patient began one of these drugs anew; `NO_TIME` if none was.
+    """The first day, counted from day 0, on which a patient began a new one of these drugs; `NO_TIME` for none.
 
-    New is a drug that begins after day 0 and was not given on or before it.
+    A drug is new if it begins after day 0 and was not given on or before day 0.
     """
     size, table = len(cohort), cohort.medications
-    names = np.array([_spelt(drug) for drug in table.drug], dtype=np.object_)
-    listed = {_spelt(drug) for drug in drugs}
+    names = np.array([_comparable_name(drug) for drug in table.drug], dtype=np.object_)
+    listed = {_comparable_name(drug) for drug in drugs}
     rows = np.flatnonzero(
         np.array([name in listed for name in names], dtype=np.bool_) & exposure.treated[table.patient]
     )
@@ -110,8 +110,8 @@ def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...
     return first
 
 
-def _spelt(name: str) -> str:
-    """A name as it is compared: IVIG, IVIg and ivig are one product."""
+def _comparable_name(name: str) -> str:
+    """The form in which names are compared: IVIG, IVIg and ivig are one product."""
     return name.strip().casefold()
 
 

@@ -1,7 +1,7 @@
 """The IMACS 2004 definition of improvement at each visit; percentages are relative to the baseline.
 
-Improved: at least three of six measures improved by 20 %, no more than two worse by 25 %, and muscle strength not among
-the worse ones (the numbers are the defaults of the protocol part). The enzyme is the one that was most abnormal at
+A patient improved if at least three of six measures improved by 20 %, no more than two are worse by 25 %, and muscle
+strength is not one of these. The numbers are the defaults of the protocol. The enzyme is the most abnormal one at
 baseline, in multiples of the upper limit of its own draw.
 """
 
@@ -17,7 +17,7 @@ from app.timeline.cohort import Bools
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """Patients x weeks: the verdict, what it rests on by measure, and where nothing was missing."""
+    """Patients x weeks: the verdict, the verdicts on each measure, and the visits where nothing is missing."""
 
     weeks: tuple[int, ...]
     attended: Bools
@@ -27,9 +27,9 @@ class Judgement:
 
 
 def definition_of_improvement(declared: DefinitionOfImprovement, course: CoreSetCourse) -> Judgement:
-    """The verdict on every visit; `by_measure` holds whether each measure improved and whether it is worse.
+    """The verdict on every visit. `by_measure` says of each measure whether it improved and whether it is worse.
 
-    A visit is complete where each measure is known to have improved or not, and to be worse or not.
+    A visit is complete if both are known of each measure.
     """
     floor = declared.zero_baseline_floor_percent
     by_measure = tuple(

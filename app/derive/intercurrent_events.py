@@ -1,7 +1,7 @@
-"""What happened to a patient after day 0 that changes what a later value means (ICH E9(R1): intercurrent events).
+"""Intercurrent events (ICH E9(R1)): events after day 0 that change the meaning of later values.
 
-Only what was sent is known. Nobody is known to have had no rescue; a patient of whom no prednisolone was ever reported
-is unknown as to prednisolone, and counted.
+Only the facts that were sent are known. A patient without a reported rescue may have had one. The prednisolone of a
+patient without any reported prednisolone is unknown; these patients are counted.
 """
 
 from dataclasses import dataclass, replace
@@ -16,17 +16,19 @@ from app.timeline.vocabulary import DAILY_MILLIGRAMS
 
 Event = Literal["second_course", "new_immunosuppressant", "steroid_increase", "steroid_taper", "death"]
 RESCUE: tuple[Event, ...] = ("second_course", "new_immunosuppressant", "steroid_increase")
-"""What makes a good value after it no merit of the treatment. A taper works the other way, death leaves no value."""
+"""Events after which a good value may not be due to the treatment. A taper has the opposite effect; after death there
+are no values.
+"""
 _DIGITS = 6
-"""Doses are compared in millionths of a milligram: sums of thirds and sevenths leave noise beyond."""
+"""Doses are compared to six decimals of a milligram: sums of thirds and sevenths have rounding errors beyond."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntercurrentEvents:
     """The first day, counted from day 0, of each kind of event of each patient; `NO_TIME` where none is known.
 
-    An increase or taper of prednisolone is the first day after day 0 with another dose than on day 0;
-    `steroid_known` says of whom that is known.
+    An increase or taper of prednisolone is the first day after day 0 with a higher or lower dose than on day 0.
+    `steroid_known` marks the patients whose dose on day 0 is known.
     """
 
     second_course: Ints
@@ -51,7 +53,7 @@ class IntercurrentEvents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DoseSteps:
-    """The prednisolone dose of a patient from a day (counted from day 0) to the next step, NaN while unknown."""
+    """The prednisolone dose of a patient from a day (counted from day 0) until the next step; NaN while unknown."""
 
     patient: Ints
     day: Ints
@@ -77,7 +79,7 @@ def intercurrent_events(cohort: Cohort, exposure: Exposure, immunosuppressants: 
 
 
 def until_rescue(cohort: Cohort, exposure: Exposure, events: IntercurrentEvents) -> Cohort:
-    """The cohort without the values after the day of a patient's first rescue; a value of that day is before it."""
+    """The cohort without the values after the day of a patient's first rescue. Values of that day are kept."""
     rescue = events.day(*RESCUE)
     last = np.where(rescue == NO_TIME, -NO_TIME, rescue + exposure.day0)
     labs = cohort.labs.where(cohort.labs.day <= last[cohort.labs.patient])
@@ -86,10 +88,10 @@ def until_rescue(cohort: Cohort, exposure: Exposure, events: IntercurrentEvents)
 
 
 def dose_steps(cohort: Cohort, exposure: Exposure) -> DoseSteps:
-    """The prednisolone dose as a step function: on every day what `doses.prednisolone` says of that day.
+    """The prednisolone dose as a step function: on every day it equals `doses.prednisolone`.
 
-    Each period adds its dose on its first day and takes it away after its last, which is a day sooner where another
-    period begins on it.
+    Each period adds its dose on its first day and subtracts it on the day after its last day. If another period begins
+    on the last day, the dose is subtracted on that day.
     """
     periods = _prednisolone_periods(cohort, exposure)
     patient, start = periods.patient, periods.start_day
@@ -125,7 +127,7 @@ def _rows(*columns: Ints) -> list[tuple[int, ...]]:
 
 
 def _running(patient: Ints, added: Floats) -> Floats:
-    """Running sums that begin anew with each patient."""
+    """Running sums that start again with each patient."""
     total = np.cumsum(added)
     first = np.ones(len(patient), dtype=np.bool_)
     first[1:] = patient[1:] != patient[:-1]

@@ -1,8 +1,8 @@
-"""What each patient lacks for each endpoint, and on which days it would have to have been recorded.
+"""The values that each patient lacks for each endpoint, and the days on which they should have been recorded.
 
-An endpoint is out of reach of a patient whom no further value makes evaluable (CK normal at baseline, a score at its
-best end, death before the days in question) and of one who was not treated; everybody else who is not evaluable lacks
-values that could be found or still be drawn.
+An endpoint is out of reach of a patient if no further value can make the patient evaluable: CK normal at baseline, a
+score at its best end, death before the days in question, or no treatment. All other patients who are not evaluable
+lack values that may be found in a record or measured later.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,14 +34,15 @@ OUT_OF_REACH = frozenset(
         ExclusionReason.ZERO_VALUE,
     }
 )
-"""Reasons that no further value would change."""
+"""Reasons that no further value can change."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MissingValue:
-    """Something that some patients lack: a value of a measure, or the upper limit of a value that is there.
+    """A value of a measure that some patients lack, or the upper limit of a recorded value.
 
-    The days count from day 0 of each patient, both ends included; `NO_TIME` is an open end.
+    `first` and `last` are the days on which it is needed, counted from day 0 of each patient, both included. `NO_TIME`
+    means that there is no limit.
     """
 
     measure: str
@@ -54,7 +55,7 @@ class MissingValue:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EndpointStatus:
-    """One endpoint: who is evaluable, who never can be, and what the others lack."""
+    """One endpoint: the evaluable patients, the patients who cannot become evaluable, and what the others lack."""
 
     name: EndpointName
     measure: str
@@ -90,7 +91,7 @@ def _endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
 
 
 def _while_alive(endpoint: EndpointStatus, died: Ints) -> EndpointStatus:
-    """The endpoint with windows that end at death; a patient who died before one of them is out of reach."""
+    """The endpoint with windows that end at death. It is out of reach of a patient who died before a window."""
     lost = endpoint.out_of_reach.copy()
     for lacked in endpoint.missing:
         lost |= lacked.patients & (lacked.first != NO_TIME) & (lacked.first > died)
@@ -104,7 +105,7 @@ def _while_alive(endpoint: EndpointStatus, died: Ints) -> EndpointStatus:
         )
         for lacked in endpoint.missing
     )
-    return replace(endpoint, out_of_reach=lost, missing=_of_anybody(missing))
+    return replace(endpoint, out_of_reach=lost, missing=_with_patients(missing))
 
 
 def _response(study: DerivedStudy, rule: ResponseRule) -> EndpointStatus:
@@ -118,7 +119,7 @@ def _response(study: DerivedStudy, rule: ResponseRule) -> EndpointStatus:
         first, last = window(rule.week, study.protocol.visits)
         seen = study.weeks(rule.measure)[rule.week] >= 0
     missing = (_baseline(study, rule.measure, open_), _value(study, rule.measure, open_ & ~seen, first, last))
-    return EndpointStatus("response", rule.measure, None, verdict.evaluable, out_of_reach, _of_anybody(missing))
+    return EndpointStatus("response", rule.measure, None, verdict.evaluable, out_of_reach, _with_patients(missing))
 
 
 def _out_of_reach(reasons: Sequence[ExclusionReason | None]) -> Bools:
@@ -135,7 +136,7 @@ def _weekly(study: DerivedStudy, measure: str, week: int) -> EndpointStatus:
     missing = [_baseline(study, measure, open_), *_visit(study, measure, week, open_)]
     if week < 0:  # the efficacy set has a value after day 0
         missing.append(_value(study, measure, open_ & ~study.efficacy, 1, NO_TIME))
-    return EndpointStatus("weekly_change", measure, week, evaluable, out_of_reach, _of_anybody(missing))
+    return EndpointStatus("weekly_change", measure, week, evaluable, out_of_reach, _with_patients(missing))
 
 
 def _ck_change(study: DerivedStudy) -> EndpointStatus:
@@ -150,7 +151,7 @@ def _ck_change(study: DerivedStudy) -> EndpointStatus:
         _baseline(study, "CK", open_),
         *_visit(study, "CK", weeks.after_week, open_),
     )
-    return EndpointStatus("ck_change", "CK", None, evaluable, out_of_reach, _of_anybody(missing))
+    return EndpointStatus("ck_change", "CK", None, evaluable, out_of_reach, _with_patients(missing))
 
 
 def _normal_time(study: DerivedStudy) -> EndpointStatus:
@@ -178,7 +179,7 @@ def _normal_time(study: DerivedStudy) -> EndpointStatus:
             pick_int(records.day, last, NO_TIME),
         ),
     )
-    return EndpointStatus("ck_normal_time", "CK", None, evaluable, out_of_reach, _of_anybody(missing))
+    return EndpointStatus("ck_normal_time", "CK", None, evaluable, out_of_reach, _with_patients(missing))
 
 
 def _improvement(study: DerivedStudy, score: ImprovementScore) -> Iterator[EndpointStatus]:
@@ -196,7 +197,9 @@ def _improvement(study: DerivedStudy, score: ImprovementScore) -> Iterator[Endpo
         open_ = study.safety & ~known
         missing = [lacked for code in codes for lacked in _scored(study, code, week, open_)]
         missing += _enzyme(study, declared, course, week, open_)
-        yield EndpointStatus("improvement_score", "core_set", week, known & study.safety, nobody, _of_anybody(missing))
+        yield EndpointStatus(
+            "improvement_score", "core_set", week, known & study.safety, nobody, _with_patients(missing)
+        )
 
 
 def _scored(study: DerivedStudy, code: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:
@@ -206,7 +209,7 @@ def _scored(study: DerivedStudy, code: str, week: int, open_: Bools) -> tuple[Mi
 def _enzyme(
     study: DerivedStudy, declared: CoreSet, course: CoreSetCourse, week: int, open_: Bools
 ) -> Iterator[MissingValue]:
-    """The enzyme that is followed, at the visit; any of the declared ones at baseline, where none is followed yet."""
+    """The followed enzyme at the visit; where no enzyme is followed, any of the declared enzymes at baseline."""
     followed = enzyme_names(declared, course.enzyme)
     none = np.array([name is None for name in followed], dtype=np.bool_)
     first = declared.enzymes[0]
@@ -230,8 +233,8 @@ def _baseline(study: DerivedStudy, measure: str, open_: Bools) -> MissingValue:
 def _visit(study: DerivedStudy, measure: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:
     """A value in the window of a week.
 
-    Before treatment the last value of all is the baseline: one in an earlier window serves its week only if another
-    follows it, and so a baseline from before the end of the window is asked for again.
+    The last value before treatment is the baseline and serves no other week. So if the baseline lies before the end of
+    a window before treatment, a value in the window is not enough: a later baseline is needed too.
     """
     if week == 0:
         return (_baseline(study, measure, open_),)
@@ -255,6 +258,6 @@ def _value(
     return MissingValue(measure, "value", purpose, patients, np.full(size, first), np.full(size, last))
 
 
-def _of_anybody(missing: Iterable[MissingValue]) -> tuple[MissingValue, ...]:
-    """What any patient lacks."""
+def _with_patients(missing: Iterable[MissingValue]) -> tuple[MissingValue, ...]:
+    """The missing values that at least one patient lacks."""
     return tuple(lacked for lacked in missing if lacked.patients.any())

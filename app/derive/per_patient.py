@@ -1,8 +1,7 @@
-"""The small vocabulary in which a derivation is said: rows of a table that is sorted by patient, one answer per
-patient.
+"""Functions that reduce a table sorted by patient to one entry for each patient; all derivations use them.
 
-Every function takes `patient` (the patient's number of each row, ascending) and `size` (how many patients there are)
-and answers an array of length `size`. A row number of -1 says that the patient has none.
+`patient` is the patient's number of each row, ascending. `size` is the number of patients; results have this length.
+A row number of -1 means that the patient has no row.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ Code = TypeVar("Code", bound=str)
 
 
 def first_where(patient: Ints, size: int, chosen: Bools) -> Ints:
-    """The first chosen row of each patient."""
+    """The first chosen row of each patient, -1 for none."""
     rows = np.flatnonzero(chosen)[::-1]
     first = np.full(size, NONE, dtype=np.int64)
     first[patient[rows]] = rows
@@ -25,7 +24,7 @@ def first_where(patient: Ints, size: int, chosen: Bools) -> Ints:
 
 
 def last_where(patient: Ints, size: int, chosen: Bools) -> Ints:
-    """The last chosen row of each patient."""
+    """The last chosen row of each patient, -1 for none."""
     rows = np.flatnonzero(chosen)
     last = np.full(size, NONE, dtype=np.int64)
     last[patient[rows]] = rows
@@ -66,7 +65,7 @@ def pick_int(column: Ints, rows: Ints, missing: int) -> Ints:
 
 
 def first_reason(checks: Sequence[tuple[Code, Bools]], size: int) -> tuple[Code | None, ...]:
-    """For each patient the first reason whose mask holds; None for those whom nothing leaves out."""
+    """For each patient the first reason whose mask is true; None if no mask is."""
     names = (None, *(name for name, _ in checks))
     chosen = np.zeros(size, dtype=np.int64)
     for place in range(len(checks), 0, -1):
@@ -75,5 +74,5 @@ def first_reason(checks: Sequence[tuple[Code, Bools]], size: int) -> tuple[Code 
 
 
 def included(reasons: Sequence[str | None]) -> Bools:
-    """Which patients nothing leaves out."""
+    """Which patients have no reason to be left out."""
     return np.array([reason is None for reason in reasons], dtype=np.bool_)

@@ -1,6 +1,6 @@
-"""Why a patient is left out of an estimate, and what is noticed and counted beside: the codes, each with its sentence.
+"""The codes of the reasons for exclusion and of the flags, each with its sentence.
 
-Answers list reasons and flags in the order in which they stand here.
+Answers list reasons and flags in the order of this file.
 """
 
 from enum import StrEnum
@@ -13,7 +13,7 @@ class _Code(StrEnum):
     description: str
 
     def __new__(cls, value: str, description: str) -> Self:
-        """Keep the sentence beside the code."""
+        """Store the sentence with the code."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.description = description

@@ -1,54 +1,54 @@
-"""Whether a core set measure improved or worsened by so much of its own baseline: yes, no, or unknown.
+"""Whether a core set measure improved or worsened by a percentage of its own baseline, or by points: yes, no, unknown.
 
-Every verdict is a pair of arrays, patients x weeks: where it holds whatever the missing or bounded values were
-(`surely`), and where it holds or might (`possibly`). What is missing might be anything.
+Every verdict is a pair of arrays, patients x weeks. `surely`: it is true for all values that the missing or bounded
+values may have. `possibly`: it is true for at least one of them. A missing value may have any value.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.core_set import Followed
+from app.derive.core_set import FollowedMeasure
 from app.derive.exact_comparison import sign_of_sum
 from app.timeline.cohort import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundedVerdict:
-    """Where something holds, and where it holds or might."""
+    """Where a statement is surely true, and where it is possibly true."""
 
     surely: Bools
     possibly: Bools
 
     def __and__(self, other: "BoundedVerdict") -> "BoundedVerdict":
-        """Both hold."""
+        """Both statements are true."""
         return BoundedVerdict(self.surely & other.surely, self.possibly & other.possibly)
 
     def __or__(self, other: "BoundedVerdict") -> "BoundedVerdict":
-        """Either holds."""
+        """At least one of the statements is true."""
         return BoundedVerdict(self.surely | other.surely, self.possibly | other.possibly)
 
     def __invert__(self) -> "BoundedVerdict":
-        """It does not hold."""
+        """The statement is false."""
         return BoundedVerdict(~self.possibly, ~self.surely)
 
     @property
     def decided(self) -> Bools:
-        """Where it is known whether it holds."""
+        """Where it is known whether the statement is true or false."""
         return self.surely | ~self.possibly
 
     def verdict_at(self, at: tuple[int, int]) -> bool | None:
-        """Whether it holds at one patient and week; None where it is not known."""
+        """Whether the statement is true of one patient and week; None if unknown."""
         surely, possibly = bool(self.surely[at]), bool(self.possibly[at])
         return surely if surely == possibly else None
 
     def at_week(self, column: int) -> "BoundedVerdict":
-        """One week of it, one entry a patient."""
+        """The verdict on one week, one entry for each patient."""
         return BoundedVerdict(self.surely[:, column], self.possibly[:, column])
 
     @property
     def ever(self) -> "BoundedVerdict":
-        """At any week, one entry a patient."""
+        """Whether the statement is true in any week, one entry for each patient."""
         return BoundedVerdict(_any(self.surely), _any(self.possibly))
 
 
@@ -58,14 +58,14 @@ def _any(weeks: Bools) -> Bools:
 
 
 def at_least(count: int, verdicts: list[BoundedVerdict]) -> BoundedVerdict:
-    """Whether so many of several hold."""
+    """Whether at least `count` of the statements are true."""
     surely = np.add.reduce([each.surely.astype(np.int64) for each in verdicts])
     possibly = np.add.reduce([each.possibly.astype(np.int64) for each in verdicts])
     return BoundedVerdict(surely >= count, possibly >= count)
 
 
-def improved(followed: Followed, percent: float) -> BoundedVerdict:
-    """Better than the baseline by at least `percent` of it; from a baseline of 0 nothing is."""
+def improved(followed: FollowedMeasure, percent: float) -> BoundedVerdict:
+    """Whether a measure is better than the baseline by at least `percent` of it; false for a baseline of 0."""
     before, after, shape = followed.before, followed.after, followed.after.low.shape
     if followed.better == "higher":
         surely = _reaches(after.low, after.unit, before.high, before.unit, 100 + percent) >= 0
@@ -78,11 +78,12 @@ def improved(followed: Followed, percent: float) -> BoundedVerdict:
     return _unless_missing(followed, np.broadcast_to(surely, shape), np.broadcast_to(possibly, shape))
 
 
-def worsened(followed: Followed, percent: float, floor_percent: float) -> BoundedVerdict:
-    """Worse than the baseline by at least `percent` of it.
+def worsened(followed: FollowedMeasure, percent: float, floor_percent: float) -> BoundedVerdict:
+    """Whether a measure is worse than the baseline by at least `percent` of it.
 
-    From a baseline of 0 a score whose lower end is better is worse from `floor_percent` of its scale on, and one whose
-    higher end is better cannot be. From an enzyme of 0 a rise has no percentage: it might be worse.
+    For a baseline of 0: a score of which low values are better is worse from `floor_percent` of its scale on; a score
+    of which high values are better cannot become worse. A rise of an enzyme from 0 has no percentage: it is possibly
+    worse.
     """
     before, after, shape = followed.before, followed.after, followed.after.low.shape
     if followed.better == "higher":
@@ -100,8 +101,8 @@ def worsened(followed: Followed, percent: float, floor_percent: float) -> Bounde
     return _unless_missing(followed, np.broadcast_to(surely, shape), np.broadcast_to(possibly, shape))
 
 
-def worse_by_points(followed: Followed, points: float) -> BoundedVerdict:
-    """A score worse than the baseline by at least so many points."""
+def worse_by_points(followed: FollowedMeasure, points: float) -> BoundedVerdict:
+    """Whether a score is worse than the baseline by at least `points` points."""
     better, worse = followed.before.low, followed.after.low
     if followed.better == "higher":
         better, worse = worse, better
@@ -110,10 +111,10 @@ def worse_by_points(followed: Followed, points: float) -> BoundedVerdict:
 
 
 def _reaches(after: Floats, unit: Floats, before: Floats, unit_before: Floats, percent: float) -> Ints:
-    """The sign of 100 after/unit - percent x before/unit_before, the value against so many per cent of the baseline."""
+    """The sign of 100 after/unit - percent x before/unit_before: the value against a percentage of the baseline."""
     return sign_of_sum((100.0, after, unit_before), (-percent, before, unit))
 
 
-def _unless_missing(followed: Followed, surely: Bools, possibly: Bools) -> BoundedVerdict:
+def _unless_missing(followed: FollowedMeasure, surely: Bools, possibly: Bools) -> BoundedVerdict:
     known = followed.known
     return BoundedVerdict(surely & known, possibly | ~known)

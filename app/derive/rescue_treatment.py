@@ -1,4 +1,4 @@
-"""What ended a time with normal CK, under each strategy for a rescue: abnormal CK, further treatment, or death."""
+"""What ended a remission episode, under each strategy for rescue treatment: abnormal CK, rescue treatment, or death."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ CENSORED, ABNORMAL, RESCUED, DIED = 0, 1, 2, 3
 class Rescues:
     """One row per patient: days from day 0, `NO_TIME` for none.
 
-    `treated` is the day of the first rescue: a second course or a new immunosuppressant that began after day 0. What
-    began on day 0 itself is part of the treatment. `died` is the day of death.
+    `treated` is the day of the first rescue: a second course or a new immunosuppressant that began after day 0. A
+    course or drug that began on day 0 is part of the treatment. `died` is the day of death.
     """
 
     treated: Ints
@@ -28,11 +28,11 @@ class Rescues:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
-    """One row per patient: how long the time with normal CK lasted (0 outside the risk set) and what ended it.
+    """One row per patient: the days that the remission episode lasted (0 outside the risk set), and what ended it.
 
-    `cause` is `CENSORED`, or 1 + the place in `CAUSES`. `cut` marks the patients whose time another strategy than
-    `treatment_policy` ended or censored because of a rescue or death. `rescue_after_last_ck` and `death_after_last_ck`
-    mark those whose time was censored at their last CK of known normality, and who had one or the other later.
+    `cause` is `CENSORED`, or 1 + the place in `CAUSES`. `cut` marks the patients whose time a rescue or death ended or
+    censored; under `treatment_policy` there are none. `rescue_after_last_ck` and `death_after_last_ck` mark the
+    patients whose time was censored at their last CK of known normality, and who had a rescue or died later.
     """
 
     duration: Ints
@@ -54,10 +54,10 @@ def rescues(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, .
 
 
 def before_end(episodes: RemissionEpisodes, day: Ints) -> Bools:
-    """Whether something of this day from day 0 (`NO_TIME` for none) came while the time with normal CK was observed.
+    """Whether an event on this day (from day 0; `NO_TIME` for none) came while the remission episode was observed.
 
-    On the day of the abnormal CK it comes after it: the CK was the reason. Where CK never became abnormal the time is
-    observed up to and with the day of the last CK of known normality.
+    An event on the day of the abnormal CK comes after the CK, which was the reason for it. If CK did not become
+    abnormal, the episode is observed until the day of the last CK of known normality, that day included.
     """
     end = episodes.start + episodes.duration
     before: Bools = _in_set(episodes) & (day != NO_TIME) & np.where(episodes.relapsed, day < end, day <= end)
@@ -65,12 +65,13 @@ def before_end(episodes: RemissionEpisodes, day: Ints) -> Bools:
 
 
 def outcomes(episodes: RemissionEpisodes, rescued: Rescues, strategy: RescueStrategy) -> Outcomes:
-    """The time with normal CK of each patient under one strategy.
+    """The duration of each remission episode and what ended it, under one strategy.
 
-    A rescue or death counts only while the time is observed (`before_end`), so that one rule censors everybody: were
-    patients followed to a late rescue or death and all others to their last CK, those would be all that is left at risk
-    at late times. Later ones are marked. Of one day a rescue comes before death. A rescue on or before the first normal
-    CK acts at 0 days. `hypothetical` censors on the day of the rescue and leaves death to the last CK.
+    A rescue or death counts only while the episode is observed (`before_end`), so that one rule censors all patients.
+    If patients with a late rescue or death were followed longer than the others, only they would be at risk at late
+    times. Later rescues and deaths are marked. On one day, a rescue comes before death. A rescue on or before the first
+    normal CK counts at 0 days. `hypothetical` censors on the day of the rescue; under it a death
+    changes nothing.
     """
     cause = np.where(_in_set(episodes) & episodes.relapsed, ABNORMAL, CENSORED)
     counted = before_end(episodes, rescued.treated), before_end(episodes, rescued.died)
@@ -90,6 +91,6 @@ def _in_set(episodes: RemissionEpisodes) -> Bools:
     return included(episodes.reason)
 
 
-def _earlier(one: Ints, other: Ints) -> Ints:
-    """The earlier of two days, of which either may be missing."""
-    return np.where(one == NO_TIME, other, np.where(other == NO_TIME, one, np.minimum(one, other)))
+def _earlier(first: Ints, second: Ints) -> Ints:
+    """The earlier of two days; each may be missing."""
+    return np.where(first == NO_TIME, second, np.where(second == NO_TIME, first, np.minimum(first, second)))

@@ -1,4 +1,4 @@
-"""Who responded, by each declared rule, and who could not be judged and why."""
+"""Which patients responded by a declared rule, and why the rule could not judge the others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,10 @@ from app.timeline.cohort import Bools, Floats, Ints
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResponseVerdicts:
-    """One row per patient: `reason` is None where the rule could judge (`evaluable`); `responder` is its verdict."""
+    """One row per patient: `responder` is the verdict of the rule, `reason` says why it could not judge the patient.
+
+    `reason` is None for `evaluable` patients.
+    """
 
     reason: tuple[ExclusionReason | None, ...]
     evaluable: Bools
@@ -32,8 +35,11 @@ class ResponseVerdicts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """What a rule is applied to: the records of its measure, the rows of each week and who is left out beforehand."""
+class RuleInput:
+    """The data that a rule judges: the records of its measure, the rows of each week, the patients already excluded.
+
+    `known` is the normality of each CK record; `scale` is None for CK.
+    """
 
     records: AnalysisValues
     weeks: Mapping[int, Ints]
@@ -47,17 +53,20 @@ class Judged:
         return self.weeks[0]
 
 
-def response(rule: ResponseRule, judged: Judged) -> ResponseVerdicts:
-    """The verdict of one rule on every patient."""
-    chosen = _chosen(rule, judged)
-    seen = judged.records.patient[chosen]
-    satisfied, best_end = _satisfied(rule, judged, chosen)
-    size, base = judged.records.size, judged.base
-    at_baseline = pick(judged.records.value, base)
-    checks = [*judged.excluded, (ExclusionReason.NO_BASELINE, base < 0)]
+def response(rule: ResponseRule, given: RuleInput) -> ResponseVerdicts:
+    """The verdict of one rule on every patient.
+
+    A `ValueError` is raised if the measure is a score and no scale is given.
+    """
+    chosen = _chosen(rule, given)
+    seen = given.records.patient[chosen]
+    satisfied, best_end = _satisfied(rule, given, chosen)
+    size, base = given.records.size, given.base
+    at_baseline = pick(given.records.value, base)
+    checks = [*given.excluded, (ExclusionReason.NO_BASELINE, base < 0)]
     flags: dict[FlagCode, int] = {}
-    if judged.scale is None:
-        checks.append((ExclusionReason.NORMAL_AT_BASELINE, pick_int(judged.known, base, 0) == NORMAL))
+    if given.scale is None:
+        checks.append((ExclusionReason.NORMAL_AT_BASELINE, pick_int(given.known, base, 0) == NORMAL))
     else:
         checks.append((ExclusionReason.AT_SCALE_MAXIMUM, at_baseline == best_end))
     if not isinstance(rule, PointsAboveBaseline):
@@ -72,7 +81,7 @@ def response(rule: ResponseRule, judged: Judged) -> ResponseVerdicts:
 
 
 def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline: Floats, best_end: float) -> Bools:
-    """Whether the way to the best end of the scale is no longer than the improvement that the rule asks for."""
+    """Whether the best end of the scale is no further from the baseline than the improvement that the rule requires."""
     room = np.abs(best_end - at_baseline)
     if isinstance(rule, PointsAboveBaseline):
         near = at_most_zero((1, room), (-1, rule.points))
@@ -82,11 +91,11 @@ def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline:
     return flagged
 
 
-def _chosen(rule: ResponseRule, judged: Judged) -> Ints:
-    """The rows that a rule looks at: those of a visit, or all or the last of a window of days."""
-    records = judged.records
+def _chosen(rule: ResponseRule, given: RuleInput) -> Ints:
+    """The rows that a rule judges: those of a visit, or all or the last of a window of days."""
+    records = given.records
     if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
-        rows = judged.weeks[rule.week]
+        rows = given.weeks[rule.week]
     else:
         window = (records.day >= rule.days[0]) & (records.day <= rule.days[1])
         if rule.value == "best":
@@ -95,21 +104,20 @@ def _chosen(rule: ResponseRule, judged: Judged) -> Ints:
     return rows[rows >= 0]
 
 
-def _satisfied(rule: ResponseRule, judged: Judged, rows: Ints) -> tuple[Bools, float]:
+def _satisfied(rule: ResponseRule, given: RuleInput, rows: Ints) -> tuple[Bools, float]:
     """Whether each of these rows satisfies a rule against its patient's baseline, and the best score of the scale."""
-    records = judged.records
-    value, base = records.value[rows], judged.base[records.patient[rows]]
+    records = given.records
+    value, base = records.value[rows], given.base[records.patient[rows]]
     before = pick(records.value, base)
     if isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
         low_enough = at_most_zero((100, value), (-rule.percent_of_baseline, before))
-        # A bound from above is the least favourable value it allows; a bound from below proves no fall, and a baseline
-        # known only from above proves none either.
+        # `<x` is compared as x, its least favourable value. `>x` proves no fall. A baseline of `<x` proves none either.
         unproven = (records.comparator[rows] >= 3) | np.isin(pick_int(records.comparator, base, 0), (1, 2))
-        return (judged.known[rows] == NORMAL) | low_enough & ~unproven, np.nan
-    if judged.scale is None:
+        return (given.known[rows] == NORMAL) | low_enough & ~unproven, np.nan
+    if given.scale is None:
         raise ValueError("a score is judged by the scale that the protocol declares")
-    sign = 1 if judged.scale.better == "higher" else -1
-    best_end = judged.scale.maximum if sign == 1 else judged.scale.minimum
+    sign = 1 if given.scale.better == "higher" else -1
+    best_end = given.scale.maximum if sign == 1 else given.scale.minimum
     if isinstance(rule, PercentAboveBaseline):
         hundred = 100 * sign
         return at_most_zero((rule.percent, before), (-hundred, value), (hundred, before)), best_end

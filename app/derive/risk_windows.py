@@ -1,8 +1,8 @@
-"""How long, and how often with an event, each patient was how many days after an infusion.
+"""The days and the adverse events of each patient in windows of days after an infusion.
 
-A day that is near several infusions belongs to one window only: the one with the smaller distance, which is the first
-that any infusion puts it into, as windows are declared in ascending order and do not overlap. Days outside all windows
-are the time that they are compared with. Time is counted in whole days, from day 0 to the end of follow-up.
+A day after several infusions belongs to one window only: the first declared window that fits one of the infusions.
+Windows are in ascending order and do not overlap, so this is the window with the smallest distance. The days outside
+all windows are the time for comparison. Time is counted in whole days, from day 0 to the end of follow-up.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ Windows = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RiskWindows:
-    """`days` and `events` have one row a window, the last row for the time outside all of them, and one column a
-    patient; `window` is the row of each event, `UNKNOWN` where it is not known.
+    """`days` and `events` have one row for each window, a last row for the time outside all windows, and one column for
+    each patient. `window` is the row of each event, `UNKNOWN` if its onset is unknown.
     """
 
     days: Ints
@@ -30,7 +30,7 @@ class RiskWindows:
 
 
 def risk_windows(exposure: Exposure, follow_up_days: Ints, events: Events, windows: Windows) -> RiskWindows:
-    """The time of each patient in each window after an infusion, and the events whose onset falls into it."""
+    """The days of each patient in each window after an infusion, and the number of events with onset in it."""
     given, size = exposure.given, len(exposure.day0)
     of_window = window_of(given, events, windows)
     outside = len(windows)
@@ -43,10 +43,9 @@ def risk_windows(exposure: Exposure, follow_up_days: Ints, events: Events, windo
 
 
 def window_of(given: Infusions, events: Events, windows: Windows) -> Ints:
-    """The window of each event, `len(windows)` outside all of them.
+    """The window of each event; `len(windows)` for events outside all windows, `UNKNOWN` for events without onset.
 
-    An event with a clock time earlier than those of all infusions of its day came before them, and is counted from the
-    day of an earlier infusion.
+    An event with a clock time before all infusions of its day counts from an earlier infusion.
     """
     unknown = events.day == NO_TIME
     chosen = np.where(unknown, UNKNOWN, len(windows))
@@ -72,7 +71,7 @@ def _before_infusions_of_the_day(given: Infusions, events: Events) -> Bools:
     timed = np.flatnonzero(events.instant != NO_TIME)
     if not len(timed):
         return before
-    # Infusions are in order of time, those without one first, so that the first of a day is the one to compare with.
+    # Infusions are in order of time, those without a clock time first. So the first of a day is compared.
     for who, day, instant in zip(given.patient.tolist(), given.day.tolist(), given.instant.tolist(), strict=True):
         earliest.setdefault((who, day), instant)
     for i in timed.tolist():
@@ -82,7 +81,7 @@ def _before_infusions_of_the_day(given: Infusions, events: Events) -> Bools:
 
 
 def _reached(exposure: Exposure, follow_up_days: Ints, windows: Windows) -> Ints:
-    """Days of each patient's follow-up that lie in any of some windows after any infusion."""
+    """The days of each patient's follow-up that lie in at least one of the windows after any infusion."""
     given, size = exposure.given, len(exposure.day0)
     day = given.day - exposure.day0[given.patient]
     end = follow_up_days[given.patient]

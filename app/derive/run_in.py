@@ -1,4 +1,4 @@
-"""What was known of a measure before treatment: all values up to the dose, and the slopes before and after it."""
+"""The run-in: all values of a measure before the dose, and the slopes of ln(CK) before and after it."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,17 @@ from app.protocol.model import CkChangeWeeks, Visits
 from app.timeline.cohort import Bools, Floats, Ints
 
 SLOPE_DAYS = 28
-"""Slopes are per four weeks, the period that the before/after comparison is about."""
+"""Slopes are per four weeks, as the before/after comparison."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunIn:
-    """The run-in values: every usable value on or before day 0, one a day, the baseline being the last of them.
+    """The run-in values: every usable value on or before day 0, one a day. The last one is the
+    baseline.
 
-    `patient`, `value` and `is_baseline` have one row for each value; `value` is its natural logarithm where so asked.
-    `mean` and `earlier_mean`, the latter without the baseline, have one row for each patient, NaN where there is
-    nothing to average. `zero_values` had no logarithm and are left out.
+    `patient`, `value` and `is_baseline` have one row for each value. `value` is the natural logarithm if logarithms
+    were requested. `mean` and `earlier_mean` (without the baseline) have one row for each patient, NaN without values.
+    `zero_values` is the number of zeros that were left out because they have no logarithm.
     """
 
     patient: Ints
@@ -42,10 +43,9 @@ class Slopes:
 
 
 def run_in(records: AnalysisValues, base: Ints, *, logarithm: bool) -> RunIn:
-    """The run-in values of one measure; `base` are the baseline rows.
+    """The run-in values of one measure. `base` is the baseline row of each patient.
 
-    There is no limit on their age: the protocol flags old baselines, and an old value before a recent one is part of
-    what a patient usually has.
+    Values of any age are used: the protocol flags old baselines, and old values also show the usual level of a patient.
     """
     before = records.day <= 0
     usable = before & (records.point > 0) if logarithm else before
@@ -65,11 +65,11 @@ def run_in(records: AnalysisValues, base: Ints, *, logarithm: bool) -> RunIn:
 
 
 def slopes(records: AnalysisValues, base: Ints, visits: Visits, weeks: CkChangeWeeks) -> Slopes:
-    """Least-squares slopes of ln(CK) against the day.
+    """Least-squares slopes of ln(CK) against the day, per 28 days.
 
-    Before: from the first day of the window of `before_week` to day 0. After: to the last day of the window of
-    `after_week`. The baseline belongs to both, as it does in the before/after comparison, of which this is the same
-    contrast where a patient has one value in each window, but for the exact days.
+    Before: from the first day of the window of `before_week` to day 0. After: from day 0 to the last day of the window
+    of `after_week`. The baseline belongs to both, as in the before/after comparison. For a patient with one value in
+    each window the slopes give the same contrast as that comparison, except that they use the exact days.
     """
     first, last = window(weeks.before_week, visits)[0], window(weeks.after_week, visits)[1]
     is_baseline = np.zeros(len(records.day), dtype=np.bool_)
@@ -81,7 +81,7 @@ def slopes(records: AnalysisValues, base: Ints, visits: Visits, weeks: CkChangeW
 
 
 def _slope(records: AnalysisValues, chosen: Bools) -> Floats:
-    """Least-squares slope per 28 days of each patient's chosen values; all lie on different days."""
+    """Least-squares slope per 28 days of each patient's chosen values; they lie on different days."""
     patient, size = records.patient[chosen], records.size
     day, value = records.day[chosen].astype(np.float64), np.log(records.point[chosen])
     from_mean = day - _means(patient, day, size)[patient]

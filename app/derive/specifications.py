@@ -1,7 +1,7 @@
-"""Who responded, or was in remission, under every definition of a grid: one measure at a time, each part once.
+"""Which patients responded, or were in remission, under every definition of a grid, for one measure at a time.
 
-What a window shows and what a baseline is are found once for every patient; a definition then only compares two
-columns. With p patients, r records and s definitions that is r for each window and p for each definition.
+The values of each window and each baseline are computed once for all patients. A definition then only compares two
+columns. So the cost is proportional to the records for each window, and to the patients for each definition.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import NORMAL, UNKNOWN
-from app.derive.exact_comparison import EXACT, at_most_zero, written
+from app.derive.exact_comparison import EXACT, as_written, at_most_zero
 from app.derive.per_patient import any_where, count_where, first_where, last_where, pick, pick_int
 from app.derive.study import DerivedStudy
 from app.protocol.specification import (
@@ -36,20 +36,20 @@ from app.protocol.specification import (
 from app.timeline.cohort import Bools, Floats, Ints
 
 _AT_LEAST = 3
-"""Comparators from this one on say that the value may be any higher one, which proves no fall."""
+"""Comparators from this number on (`>`, `>=`) allow any higher value, so they prove no fall."""
 
 
 _NEARLY = 1e-10
-"""Well above the rounding error of a mean, also of one taken over logarithms; what is nearer is decided exactly."""
+"""Far above the rounding error of a mean, also of logarithms. Nearer values are compared exactly."""
 _BOUNDED_ABOVE = (1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BeforeDose:
-    """One row per patient: the baseline by one rule, NaN where there is none.
+class BaselineValues:
+    """One row per patient: the baseline by one rule, NaN for none.
 
-    `normal` says that a CK is known to be within its upper limit, `unproven` that it is known only from above, so that
-    no fall from it can be proved. `mean` holds what a mean was taken over.
+    `normal`: CK is known to be within its upper limit. `unproven`: CK is known only as `<x` or `<=x`, so no fall from
+    it can be proved. `mean` holds the values of which a mean was computed.
     """
 
     value: Floats
@@ -63,9 +63,9 @@ class BeforeDose:
         return np.isnan(self.value)
 
     def at_most_zero(self, share: float, factor: float, values: Floats, constant: float = 0.0) -> Bools:
-        """Whether share x baseline + factor x value + constant is zero or less, patient by patient, exactly.
+        """Whether share x baseline + factor x value + constant is zero or less, for each patient, exactly.
 
-        A patient without a baseline or a value is not at most zero. For a geometric mean the constant must be 0.
+        It is false for a patient without a baseline or a value. For a geometric mean the constant must be 0.
         """
         if self.mean is None:
             return at_most_zero((share, self.value), (factor, values), (constant, np.ones(len(values))))
@@ -74,8 +74,10 @@ class BeforeDose:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mean:
-    """What the mean of each patient was taken over: rows `start` to `stop` of the values before the dose, their `total`
-    (of their logarithms, for a geometric mean), and whether they are whole numbers.
+    """The values of which the mean of each patient is computed: rows `start` to `stop` of the values before the dose.
+
+    `total` is their sum (for a geometric mean, the sum of their logarithms). `whole` says whether all are whole
+    numbers.
     """
 
     geometric: bool
@@ -86,7 +88,7 @@ class Mean:
     whole: Bools
 
     def at_most_zero(self, mean: Floats, share: float, factor: float, values: Floats, constant: float) -> Bools:
-        """See `BeforeDose.at_most_zero`."""
+        """See `BaselineValues.at_most_zero`."""
         terms = (share * mean, factor * values, np.full(len(values), constant))
         total = np.add.reduce(terms)
         answer: Bools = total <= 0
@@ -96,8 +98,8 @@ class Mean:
             answer[near & whole] = (sums <= 0)[near & whole]
             near &= ~whole
         for i in np.flatnonzero(near):
-            rest = written(factor) * written(float(values[i])) + written(constant)
-            answer[i] = self._exactly(int(i), written(share), rest)
+            rest = as_written(factor) * as_written(float(values[i])) + as_written(constant)
+            answer[i] = self._exactly(int(i), as_written(share), rest)
         return answer
 
     def _in_whole_numbers(self, share: float, factor: float, values: Floats, constant: float) -> tuple[Bools, Floats]:
@@ -110,7 +112,7 @@ class Mean:
 
     def _exactly(self, patient: int, share: Fraction, rest: Fraction) -> bool:
         """Whether share x mean + rest is zero or less."""
-        own = [written(float(value)) for value in self.values[self.start[patient] : self.stop[patient]]]
+        own = [as_written(float(value)) for value in self.values[self.start[patient] : self.stop[patient]]]
         if not self.geometric:
             return share * sum(own, Fraction(0)) / len(own) + rest <= 0
         bound, product = -rest / share, prod(own, start=Fraction(1))  # mean <= bound, or >= where the share is negative
@@ -119,14 +121,14 @@ class Mean:
         return bound <= 0 or product >= bound ** len(own)
 
 
-def before_dose(
+def baseline_values(
     records: AnalysisValues, rule: BaselineRule, known: Ints, better: int, look_back_days: int | None
-) -> BeforeDose:
+) -> BaselineValues:
     """The baseline of every patient by one rule.
 
-    `known` is the normality of each CK record (all unknown for a score) and `better` 1 where higher values are better,
-    -1 where lower ones are. The worst value is the highest CK or the worst score; of several equal ones the last, and a
-    CK known only from above only where there is no other.
+    `known` is the normality of each CK record (all unknown for a score). `better` is 1 where higher values are better,
+    -1 where lower values are. The worst value is the highest CK or the worst score, and the last of equal values. A CK
+    of `<x` or `<=x` is the worst value only if there is no other.
     """
     before = records.day <= 0
     if rule == "last_on_or_before_day_0":
@@ -140,8 +142,8 @@ def before_dose(
     return _mean(records, before, geometric=rule == "geometric_mean_before_dose")
 
 
-def all_at(before: BeforeDose, score: float) -> Bools:
-    """Whether a baseline is exactly this score, one end of its scale: a mean is where all its values are."""
+def all_at(before: BaselineValues, score: float) -> Bools:
+    """Whether a baseline is exactly this score, one end of its scale. A mean is if all its values are."""
     at: Bools = before.value == score
     if (mean := before.mean) is not None:
         others = np.concatenate([[0], np.cumsum(mean.values != score)])
@@ -149,9 +151,9 @@ def all_at(before: BeforeDose, score: float) -> Bools:
     return at
 
 
-def _of_rows(records: AnalysisValues, rows: Ints, known: Ints) -> BeforeDose:
+def _of_rows(records: AnalysisValues, rows: Ints, known: Ints) -> BaselineValues:
     unproven = np.isin(pick_int(records.comparator, rows, 0), _BOUNDED_ABOVE)
-    return BeforeDose(pick(records.value, rows), pick_int(known, rows, UNKNOWN) == NORMAL, unproven)
+    return BaselineValues(pick(records.value, rows), pick_int(known, rows, UNKNOWN) == NORMAL, unproven)
 
 
 def _worst(records: AnalysisValues, before: Bools, better: int) -> Ints:
@@ -163,8 +165,8 @@ def _worst(records: AnalysisValues, before: Bools, better: int) -> Ints:
     return worst
 
 
-def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BeforeDose:
-    """The mean of all values; it is normal where it is known not to exceed the upper limit of the last of them."""
+def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BaselineValues:
+    """The mean of all values. It is normal if it is known not to exceed the upper limit of the last value."""
     rows = np.flatnonzero(before)
     values, patient = records.value[rows], records.patient[rows]
     count = np.bincount(patient, minlength=records.size)
@@ -176,30 +178,30 @@ def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BeforeD
     mean = Mean(geometric, values, stop - count, stop, total, fractions == 0)
     centre = total / np.where(count, count, np.nan)
     nowhere = np.zeros(records.size, dtype=np.bool_)
-    found = BeforeDose(np.exp(centre) if geometric else centre, nowhere, nowhere, mean)
+    found = BaselineValues(np.exp(centre) if geometric else centre, nowhere, nowhere, mean)
     limit = pick(records.upper_limit, last_where(records.patient, records.size, before))
     sign = records.comparator
     from_below = count_where(records.patient, records.size, before & (sign > 2)) > 0
     from_above = count_where(records.patient, records.size, before & np.isin(sign, _BOUNDED_ABOVE)) > 0
     within = found.at_most_zero(1, -1, limit)
-    return BeforeDose(found.value, within & ~from_below, from_above, mean)
+    return BaselineValues(found.value, within & ~from_below, from_above, mean)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdicts:
-    """One row per patient: whether a definition counts the patient (`evaluable`) and calls it a responder."""
+    """One row per patient: whether a definition counts the patient (`evaluable`), and whether the patient responded."""
 
     evaluable: Bools
     responder: Bools
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """What a window shows of each patient.
+class WindowValues:
+    """The values of each patient in one window.
 
-    `best` is the best value judged, NaN where there is none (of a CK, the lowest that is no bound from below). For a
-    CK `normal` and `sustained` say whether one judged is normal, and whether the next of known normality is normal too;
-    `known` whether the normality of one judged is known.
+    `present`: there is a value. `best` is the best value, NaN for none (for CK, the lowest that is not a bound `>x`).
+    The others are about CK. `normal`: a value is normal. `sustained`: a value is normal, and so is the next CK of known
+    normality. `known`: the normality of a value is known.
     """
 
     present: Bools
@@ -221,8 +223,8 @@ class SpecificationVerdicts:
         self._known = study.ck_known if self._is_ck else np.full(len(self._analysis_values.day), UNKNOWN)
         self._scale = None if self._is_ck else study.protocol.scale(grid.measure)
         self._better = 1 if self._scale is not None and self._scale.better == "higher" else -1
-        self._baselines: dict[BaselineRule, BeforeDose] = {}
-        self._windows: dict[DaysWindow | VisitWindow, Seen] = {}
+        self._baselines: dict[BaselineRule, BaselineValues] = {}
+        self._windows: dict[DaysWindow | VisitWindow, WindowValues] = {}
 
     def each(self, kind: Kind) -> Iterator[tuple[Specification, Verdicts]]:
         """Every definition of response or remission with its verdicts, in the order of the grid."""
@@ -239,7 +241,7 @@ class SpecificationVerdicts:
         return self._counted(specification, *self._judge(specification))
 
     def _counted(self, specification: Specification, judged: Bools, satisfied: Bools) -> Verdicts:
-        """A set and a rule for missing values laid over who could be judged and who satisfied the criterion."""
+        """Apply the analysis set and the rule for missing values to the judged patients."""
         members = self._members(specification.analysis_set)
         evaluable = members & judged if specification.missing == "left_out" else members
         return Verdicts(evaluable, members & judged & satisfied)
@@ -251,7 +253,7 @@ class SpecificationVerdicts:
 
     @cached_property
     def _complete(self) -> Bools:
-        """Patients of the efficacy set whom every definition of the grid can judge."""
+        """Patients of the efficacy set that every definition of the grid can judge."""
         complete = self.study.efficacy
         for criterion in (*self.grid.thresholds, *self.grid.remissions):
             for window in self.grid.windows:
@@ -260,13 +262,13 @@ class SpecificationVerdicts:
         return complete
 
     def _judge(self, specification: Specification) -> tuple[Bools, Bools]:
-        """Who can be judged by a criterion, window and baseline, and who satisfies it."""
+        """Which patients a criterion, window and baseline can judge, and which of them satisfy the criterion."""
         seen, before = self._seen(specification.window), self._before(specification.baseline)
         judged = self._judged(specification.criterion, seen, before)
         return judged, self._satisfied(specification.criterion, seen, before)
 
-    def _judged(self, criterion: Criterion, seen: Seen, before: BeforeDose) -> Bools:
-        """As for a declared rule: there is a baseline from which the patient can improve, and a value to judge."""
+    def _judged(self, criterion: Criterion, seen: WindowValues, before: BaselineValues) -> Bools:
+        """As for a declared rule: the patient has a baseline that can improve, and a value to judge."""
         judged = ~before.missing & seen.present
         if self._scale is None:
             judged &= ~before.normal
@@ -276,7 +278,7 @@ class SpecificationVerdicts:
             judged &= before.value != 0
         return judged & seen.known if isinstance(criterion, CkNormal) else judged
 
-    def _satisfied(self, criterion: Criterion, seen: Seen, before: BeforeDose) -> Bools:
+    def _satisfied(self, criterion: Criterion, seen: WindowValues, before: BaselineValues) -> Bools:
         sign = self._better
         if isinstance(criterion, CkPercentOfBaseline):
             fallen = before.at_most_zero(-criterion.percent_of_baseline, 100, seen.best) & ~before.unproven
@@ -297,20 +299,20 @@ class SpecificationVerdicts:
             raise ValueError("a CK has no scale")
         return self._scale.maximum if self._better == 1 else self._scale.minimum
 
-    def _before(self, rule: BaselineRule) -> BeforeDose:
+    def _before(self, rule: BaselineRule) -> BaselineValues:
         if rule not in self._baselines:
-            self._baselines[rule] = before_dose(
+            self._baselines[rule] = baseline_values(
                 self._analysis_values, rule, self._known, self._better, self._look_back_days
             )
         return self._baselines[rule]
 
-    def _seen(self, window: DaysWindow | VisitWindow) -> Seen:
+    def _seen(self, window: DaysWindow | VisitWindow) -> WindowValues:
         if window not in self._windows:
-            self._windows[window] = self._look(self._chosen(window))
+            self._windows[window] = self._window_values(self._chosen(window))
         return self._windows[window]
 
     def _chosen(self, window: DaysWindow | VisitWindow) -> Bools:
-        """The records that a window judges: all or the last of its days, or the one of a visit."""
+        """The records that a definition judges: all or the last of a window of days, or the one of a visit."""
         records = self._analysis_values
         if isinstance(window, DaysWindow):
             inside: Bools = (records.day >= window.days[0]) & (records.day <= window.days[1])
@@ -323,7 +325,7 @@ class SpecificationVerdicts:
         chosen[rows[rows >= 0]] = True
         return chosen
 
-    def _look(self, chosen: Bools) -> Seen:
+    def _window_values(self, chosen: Bools) -> WindowValues:
         records = self._analysis_values
 
         def some(rows: Bools) -> Bools:
@@ -332,7 +334,7 @@ class SpecificationVerdicts:
         exact = chosen & (records.comparator < _AT_LEAST)
         best = np.full(records.size, -np.inf)
         np.maximum.at(best, records.patient[exact], self._better * records.value[exact])
-        return Seen(
+        return WindowValues(
             present=some(chosen),
             best=np.where(np.isinf(best), np.nan, self._better * best),
             normal=some(self._known == NORMAL),
@@ -342,9 +344,9 @@ class SpecificationVerdicts:
 
     @cached_property
     def _sustained(self) -> Bools:
-        """Whether a CK is normal and so is the next one of its patient whose normality is known.
+        """Whether a CK is normal, and the patient's next CK of known normality is normal too.
 
-        The last of all is not confirmed.
+        The last CK of a patient is not confirmed.
         """
         rows = np.flatnonzero(self._known != UNKNOWN)
         patient, normal = self._analysis_values.patient[rows], self._known[rows] == NORMAL

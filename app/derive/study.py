@@ -1,4 +1,4 @@
-"""Everything derived from one cohort under one protocol, each part once and only when a question asks for it."""
+"""All derivations of one cohort under one protocol. Each is computed once, when a question first needs it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 
 from app.derive.adverse_reactions import Reactions, reactions
 from app.derive.analysis_values import AnalysisValues, lab_records, score_records
-from app.derive.chunks import Chunk, Derived, chunks, joined
+from app.derive.chunks import Chunk, Derived, chunks, concatenated
 from app.derive.ck_normality import (
     NORMAL,
     UNKNOWN,
@@ -35,7 +35,7 @@ from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_even
 from app.derive.per_patient import any_where, pick_int
 from app.derive.reasons import ExclusionReason
 from app.derive.rescue_treatment import Outcomes, Rescues, outcomes, rescues
-from app.derive.response import Judged, ResponseVerdicts, response
+from app.derive.response import ResponseVerdicts, RuleInput, response
 from app.derive.run_in import RunIn, run_in
 from app.derive.visits import baseline_too_old, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule
@@ -46,7 +46,7 @@ from app.timeline.vocabulary import LAB_CODES
 
 
 class DerivedStudy:
-    """One cohort seen through one protocol; every row of every answer is one patient of `cohort.patients`."""
+    """The derivations of one cohort under one protocol. Their rows are the patients of `cohort.patients`, in order."""
 
     def __init__(self, cohort: Cohort, protocol: Protocol) -> None:
         self.cohort = cohort
@@ -62,7 +62,7 @@ class DerivedStudy:
 
     @cached_property
     def courses(self) -> Courses:
-        """Every course of every patient, one row a course."""
+        """Every course of every patient, one row for each course."""
         return courses(self.cohort, self.exposure)
 
     @cached_property
@@ -72,7 +72,9 @@ class DerivedStudy:
 
     @cached_property
     def efficacy(self) -> Bools:
-        """Safety set with a usable value after day 0 of CK, MMT, ADL or another measure that is asked about."""
+        """Patients of the safety set with an analysis value after day 0 of CK, MMT, ADL or another measure of the
+        protocol.
+        """
         after = np.zeros(len(self.cohort), dtype=np.bool_)
         for measure in self.protocol.measures:
             records = self.analysis_values(measure)
@@ -81,14 +83,14 @@ class DerivedStudy:
 
     @cached_property
     def left_out(self) -> tuple[tuple[ExclusionReason, Bools], ...]:
-        """Why a patient is not in the efficacy set."""
+        """The reasons for not being in the efficacy set, each with its patients."""
         return (
             (ExclusionReason.NOT_TREATED, ~self.safety),
             (ExclusionReason.NO_VALUE_AFTER_BASELINE, self.safety & ~self.efficacy),
         )
 
     def analysis_values(self, measure: str) -> AnalysisValues:
-        """The usable values of an analyte or instrument."""
+        """The analysis values of an analyte or instrument."""
         if measure not in self._analysis_values:
             if measure in LAB_CODES:
                 self._analysis_values[measure] = self._lab_records(measure)
@@ -104,7 +106,7 @@ class DerivedStudy:
         return self._weeks[measure]
 
     def at_week(self, measure: str, week: int) -> Floats:
-        """The number that each patient's value at a week counts as, NaN where there is none."""
+        """The number that calculations use for each patient's value at a week, NaN for none."""
         return self.analysis_values(measure).at(self.weeks(measure)[week])
 
     @cached_property
@@ -124,22 +126,22 @@ class DerivedStudy:
         records = self.analysis_values(measure)
         known = self.ck_known if is_ck else np.zeros(len(records.day), dtype=np.int64)
         scale = None if is_ck else self.protocol.scale(measure)
-        return response(rule, Judged(records, self.weeks(measure), known, scale, self.left_out))
+        return response(rule, RuleInput(records, self.weeks(measure), known, scale, self.left_out))
 
-    def _of_ck(self, derive: Callable[[Chunk, AnalysisValues, Ints, Ints], Derived]) -> Derived:
-        """What is derived of CK records, their normality and their patients' baselines, chunk by chunk."""
+    def _derive_from_ck(self, derive: Callable[[Chunk, AnalysisValues, Ints, Ints], Derived]) -> Derived:
+        """Call `derive` for each chunk with its CK records, their normality and the baseline rows; join the results."""
         records, known, base = self.analysis_values("CK"), self.ck_known, self.weeks("CK")[0]
-        return joined(
-            derive(chunk, chunk.analysis_values(records), known[chunk.rows], chunk.own(base))
+        return concatenated(
+            derive(chunk, chunk.analysis_values(records), known[chunk.rows], chunk.local_rows(base))
             for chunk in chunks(records)
         )
 
     def difference(self, measure: str, week: int) -> Floats:
-        """The value at a week minus the baseline, NaN outside the efficacy set."""
+        """The value at a week minus the baseline; NaN outside the efficacy set or where a value is missing."""
         return np.where(self.efficacy, difference(self.at_week(measure, week), self.at_week(measure, 0)), np.nan)
 
     def ck_at(self, week: int) -> Floats:
-        """The CK of a week, NaN outside the efficacy set or where there is none."""
+        """The CK at a week; NaN outside the efficacy set or where it is missing."""
         return np.where(self.efficacy, self.at_week("CK", week), np.nan)
 
     def core_set(self, declared: Composite) -> CoreSetCourse:
@@ -151,15 +153,15 @@ class DerivedStudy:
 
     @cached_property
     def remission_episodes(self) -> RemissionEpisodes:
-        """The first spell of normal CK."""
-        return self._of_ck(
-            lambda chunk, records, known, base: remission_episodes(records, known, base, chunk.marks(self.left_out))
+        """The first remission episode of each patient."""
+        return self._derive_from_ck(
+            lambda chunk, records, known, base: remission_episodes(records, known, base, chunk.masks(self.left_out))
         )
 
     @cached_property
     def first_normal(self) -> FirstNormal:
         """Days to the first normal CK."""
-        return self._of_ck(
+        return self._derive_from_ck(
             lambda chunk, records, known, _: time_to_first_normal(records, known, self.efficacy[chunk.patients])
         )
 
@@ -171,37 +173,39 @@ class DerivedStudy:
 
     @cached_property
     def became_normal(self) -> FirstNormal:
-        """Days to the first normal CK, without the patients whose CK was normal before: it cannot become so."""
+        """Days to the first normal CK. Patients with a normal CK at baseline are not evaluable: it cannot become
+        normal.
+        """
         return replace(self.first_normal, evaluable=self.first_normal.evaluable & ~self.normal_at_baseline)
 
     @cached_property
     def remission_intervals(self) -> RemissionIntervals:
-        """Between which draws the first spell of normal CK began and ended."""
+        """The intervals between draws in which the first remission episode began and ended."""
         return remission_intervals(self.analysis_values("CK"), self.ck_known, self.remission_episodes)
 
     @cached_property
     def first_normal_intervals(self) -> FirstNormalIntervals:
-        """Between which draws CK first became normal, of patients in whom it was not before."""
+        """The interval between draws in which CK first became normal, for patients whose baseline was not normal."""
         return first_normal_intervals(self.analysis_values("CK"), self.ck_known, self.became_normal)
 
     @cached_property
     def rescues(self) -> Rescues:
-        """The first further treatment, and death."""
+        """The day of the first rescue treatment and of death."""
         return rescues(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
 
     def outcomes(self, strategy: RescueStrategy) -> Outcomes:
-        """What ended the first spell of normal CK under one strategy for rescue."""
+        """What ended the first remission episode under one strategy for rescue."""
         return outcomes(self.remission_episodes, self.rescues, strategy)
 
     @cached_property
     def sustained(self) -> Sustained:
         """Normality and relapse that a second CK confirms."""
-        return self._of_ck(lambda _part, records, known, _base: sustained(records, known))
+        return self._derive_from_ck(lambda _chunk, records, known, _base: sustained(records, known))
 
     @cached_property
     def days_normal(self) -> DaysNormal:
-        """For how many of the days followed CK was normal."""
-        return self._of_ck(lambda _part, records, known, base: days_normal(records, known, base))
+        """The days followed and the days with normal CK."""
+        return self._derive_from_ck(lambda _chunk, records, known, base: days_normal(records, known, base))
 
     @cached_property
     def reactions(self) -> Reactions:
@@ -210,7 +214,7 @@ class DerivedStudy:
 
     @cached_property
     def intercurrent_events(self) -> IntercurrentEvents:
-        """Events after day 0 that change what a later value means."""
+        """Events after day 0 that change the meaning of later values."""
         return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
 
     @cached_property
@@ -224,16 +228,16 @@ class DerivedStudy:
         return run_in(self.analysis_values("CK"), self.weeks("CK")[0], logarithm=True)
 
     def baseline_too_old(self, measure: str) -> Bools:
-        """Whether the baseline of a measure is older than the protocol likes."""
+        """Whether the baseline of a measure is older than the protocol allows without a flag."""
         days = self.protocol.baseline.flag_older_than_days
         return baseline_too_old(self.analysis_values(measure), self.weeks(measure)[0], days)
 
     @cached_property
     def follow_up_days(self) -> Ints:
-        """Days from day 0 to the last thing known of a treated patient, both counted; 0 for the untreated.
+        """Days from day 0 to the last fact of a treated patient, both days counted; 0 for untreated patients.
 
-        The last thing is a laboratory result, a score, an infusion, an adverse event or the end of participation,
-        whichever is latest, so that no event counts that lies outside the time it is divided by.
+        The last fact is the latest of all laboratory results, scores, infusions, adverse events and the end of
+        participation. So no counted event lies outside the time that it is divided by.
         """
         last = np.where(self.safety, self.exposure.day0, NO_TIME)
         cohort = self.cohort
@@ -244,7 +248,7 @@ class DerivedStudy:
 
     @cached_property
     def ended_before_treatment(self) -> int:
-        """Treated patients whose participation is said to have ended before day 0."""
+        """The number of treated patients whose participation ended before day 0, as it was sent."""
         return int((self.safety & (self._ended != NO_TIME) & (self._ended < self.exposure.day0)).sum())
 
     @cached_property

@@ -1,7 +1,7 @@
-"""Courses seen as a study of their own: day 0, baseline, visits and response of each course, one row a course.
+"""A study whose rows are courses: day 0, baseline, visits and response of each course.
 
-A value after the first infusion of the next course serves that course and no longer the one before it. A value before
-a course may be its baseline wherever it lies, so that it may have served the course before as well.
+A value after the first infusion of the next course serves that next course only. Any value before a course may be its
+baseline, so a value may serve the previous course and be the baseline of the next.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from app.timeline.cohort import NO_TIME, Assessments, Bools, Cohort, Ints, Labs
 from app.timeline.vocabulary import LAB_CODES
 
 Values = TypeVar("Values", Labs, Assessments)
-_NOBODY = np.zeros(0, dtype=np.int64)
+_NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 class CourseStudy(DerivedStudy):
-    """The study whose patients are the courses of another: every row of every answer is one course of `courses`."""
+    """The study whose patients are the courses of another study. The rows of all derivations are those of `courses`."""
 
     def __init__(self, study: DerivedStudy) -> None:
         self.courses = study.courses
@@ -33,7 +33,7 @@ class CourseStudy(DerivedStudy):
         self._donors = study.cohort.labs
 
     def baseline_after_previous(self, measure: str) -> Bools:
-        """Whether the baseline of a course was taken after the first infusion of the course before."""
+        """Whether the baseline of a course was taken after the first infusion of the previous course."""
         records, rows = self.analysis_values(measure), self.weeks(measure)[0]
         table = (self.cohort.labs if measure in LAB_CODES else self.cohort.assessments).of(measure)
         after = np.zeros(len(self.courses), dtype=np.bool_)
@@ -45,7 +45,7 @@ class CourseStudy(DerivedStudy):
         return after
 
     def _lab_records(self, code: str) -> AnalysisValues:
-        """As in any study; limits may be borrowed from all results of the patient, whichever course they serve."""
+        """As in any study. Upper limits may be borrowed from all results of the patient, of all courses."""
         records = lab_records(self.cohort, self.exposure, code)
         if code != "CK" or self.protocol.upper_limit == "own":
             return records
@@ -61,37 +61,37 @@ def _cohort_of_courses(study: DerivedStudy) -> Cohort:
     by. Adverse events and drugs are not divided among courses.
     """
     cohort, courses = study.cohort, study.courses
-    labs, scores = [cohort.labs.where(_NOBODY)], [cohort.assessments.where(_NOBODY)]
+    labs, scores = [cohort.labs.where(_NO_ROWS)], [cohort.assessments.where(_NO_ROWS)]
     for measure in study.protocol.measures:
         if measure in LAB_CODES:
             lab = cohort.labs.of(measure)
-            labs.append(_shared_out(lab.where(~after_death(lab, cohort)), courses, study.protocol))
+            labs.append(_values_by_course(lab.where(~after_death(lab, cohort)), courses, study.protocol))
         else:
             score = cohort.assessments.of(measure)
             fitting = on_scale(score, study.protocol.scale(measure)) & ~after_death(score, cohort)
-            scores.append(_shared_out(score.where(fitting), courses, study.protocol))
+            scores.append(_values_by_course(score.where(fitting), courses, study.protocol))
     by_course = np.argsort(courses.infused, kind="stable")
     given = study.exposure.given.where(by_course)
     return Cohort(
         tuple(cohort.patients[i] for i in courses.patient.tolist()),
-        _joined(labs),
-        _joined(scores),
+        _concatenated(labs),
+        _concatenated(scores),
         replace(given, patient=courses.infused[by_course]),
-        cohort.medications.where(_NOBODY),
-        cohort.events.where(_NOBODY),
+        cohort.medications.where(_NO_ROWS),
+        cohort.events.where(_NO_ROWS),
         cohort.zoned,
     )
 
 
-def _shared_out(table: Values, courses: Courses, protocol: Protocol) -> Values:
-    """The values of one measure that a course may be served by, course by course in order of time.
+def _values_by_course(table: Values, courses: Courses, protocol: Protocol) -> Values:
+    """The values of one measure that may serve each course, course by course in order of time.
 
-    They run from the first day of the earliest window before the course, or from the last day with a value before the
-    course where that is earlier, to the first infusion of the next course. So each value is held by few courses,
-    however many a patient has.
+    They begin with the first day of the earliest window before the course, or with the last day with a value before the
+    course if that is earlier. They end with the first infusion of the next course. So each value is copied to few
+    courses, even if a patient has many.
     """
     if not len(table) or not len(courses):
-        return table.where(_NOBODY)
+        return table.where(_NO_ROWS)
     span = int(np.ptp(table.day)) + 3
     floor = int(table.day.min()) - 1
     keys = table.patient * span + (table.day - floor)
@@ -113,8 +113,8 @@ def _shared_out(table: Values, courses: Courses, protocol: Protocol) -> Values:
     return replace(table.where(rows[~late]), patient=course[~late])
 
 
-def _joined(tables: Sequence[Values]) -> Values:
-    """Tables one after the other, sorted by patient; rows of one patient keep their order."""
+def _concatenated(tables: Sequence[Values]) -> Values:
+    """All tables in one, sorted by patient. Rows of one patient keep their order."""
     columns = {part.name: np.concatenate([getattr(table, part.name) for table in tables]) for part in fields(tables[0])}
-    joined = replace(tables[0], **columns)
-    return joined.where(np.argsort(joined.patient, kind="stable"))
+    table = replace(tables[0], **columns)
+    return table.where(np.argsort(table.patient, kind="stable"))

@@ -1,11 +1,11 @@
-"""The ACR/EULAR 2016 Total Improvement Score at each visit, exactly or as bounds.
+"""The ACR/EULAR 2016 Total Improvement Score at each visit, exactly or as bounds; and worsening by the declared rule.
 
-The absolute percentage change of a measure is 100 x improvement / range of the measure, and a band of the table
-(`app.protocol.improvement.TABLE`) reaches from strictly above its lower cut up to and including its upper one. The
-comparison is made in the decimals that were written: binary floats misclassify 26 of the 319 pairs of one-decimal VAS
-values that lie exactly on a cut. An enzyme is compared in multiples of the upper limit of its own draw, so that its
-change is 100 x (baseline/limit - value/limit) / multiple; with one limit throughout that is the fall in U/L over the
-range. A measure that is missing scores anything from 0 to its maximum: the score is then null and has bounds.
+The absolute percentage change of a measure is 100 x improvement / range of the measure. A band of the table
+(`app.protocol.improvement.TABLE`) begins above its lower cut and includes its upper cut. The written decimals are
+compared: binary floats misclassify 26 of the 319 pairs of one-decimal VAS values that lie exactly on a cut. An enzyme
+is compared in multiples of the upper limit of its own draw: its change is 100 x (baseline/limit - value/limit) /
+multiple. If all draws have the same limit, that is the fall in U/L over the range. A missing measure may score from 0
+to its maximum: the total score is then null and has bounds.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from typing import TypeVar
 
 import numpy as np
 
-from app.derive.core_set import CoreSetCourse, Followed
+from app.derive.core_set import CoreSetCourse, FollowedMeasure
 from app.derive.exact_comparison import sign_of_sum
 from app.derive.relative_change import BoundedVerdict, at_least, worse_by_points, worsened
 from app.protocol.improvement import TABLE, CoreSetMeasure, ImprovementScore, Worsening
 from app.timeline.cohort import Bools, Floats, Ints
 
 _NEARLY = 1e-12
-AnArray = TypeVar("AnArray", Floats, Bools)
+Column = TypeVar("Column", Floats, Bools)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasureScore:
-    """What one measure scores at each visit, from `lower` to `upper`, and its change in per cent of its range.
+    """The score of one measure at each visit, between `lower` and `upper`, and its change in per cent of its range.
 
-    `percent` is NaN where the measure is missing or known only as a bound; `known` where it is not missing.
+    `percent` is NaN where the measure is missing or a bound. `known` says where it is not missing.
     """
 
     name: CoreSetMeasure
@@ -40,7 +40,7 @@ class MeasureScore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImprovementScores:
-    """Patients x weeks: the score lies from `lower` to `upper`; NaN where no measure was recorded."""
+    """Patients x weeks: the score lies between `lower` and `upper`; NaN where no measure was recorded."""
 
     weeks: tuple[int, ...]
     attended: Bools
@@ -56,16 +56,16 @@ class ImprovementScores:
 
     @property
     def complete(self) -> Bools:
-        """Visits with a score: nothing is missing that could change it."""
+        """Visits with an exact score: no missing measure can change it."""
         same: Bools = self.lower == self.upper
         return same
 
     def surely(self, threshold: int) -> Bools:
-        """Visits at which the score reaches a threshold whatever the missing measures were."""
+        """Visits at which the score reaches a threshold, whatever the missing values are."""
         return self.lower >= threshold
 
     def possibly(self, threshold: int) -> Bools:
-        """Visits at which it reaches the threshold or might."""
+        """Visits at which the score reaches a threshold for at least some of the missing values."""
         return self.upper >= threshold
 
 
@@ -80,8 +80,8 @@ def improvement_scores(declared: ImprovementScore, course: CoreSetCourse) -> Imp
     return ImprovementScores(course.weeks, attended, measures, lower, upper)
 
 
-def measure_score(followed: Followed, span: Floats) -> MeasureScore:
-    """What one measure scores; `span` (patients x 1) is its range in its own unit."""
+def measure_score(followed: FollowedMeasure, span: Floats) -> MeasureScore:
+    """The score of one measure. `span` (patients x 1) is its range in its own unit."""
     bands = TABLE[followed.name]
     scores = np.array(bands.scores, dtype=np.float64)
     before, after, known = followed.before, followed.after, followed.known
@@ -89,53 +89,54 @@ def measure_score(followed: Followed, span: Floats) -> MeasureScore:
         before, after = after, before
     percent = _percent(before.low, before.unit, after.high, after.unit, span)
     attained = ~(before.low_open | after.high_open)
-    least = _passed(bands.cuts, percent, (before.low, before.unit, after.high, after.unit, span), attained)
+    least = _cuts_exceeded(bands.cuts, percent, (before.low, before.unit, after.high, after.unit, span), attained)
     lower = np.where(known, scores[least], 0)
     upper = np.where(known, lower, scores[-1])
     bounded = np.flatnonzero(known & ~(before.exact & after.exact))
     if bounded.size:
-        ends = [_taken(each, bounded, known.shape) for each in (before.high, before.unit, after.low, after.unit, span)]
+        ends = [_cells(each, bounded, known.shape) for each in (before.high, before.unit, after.low, after.unit, span)]
         greatest = _percent(*ends)
-        upper.ravel()[bounded] = scores[_passed(bands.cuts, greatest, ends, np.ones(1, dtype=np.bool_))]
+        upper.ravel()[bounded] = scores[_cuts_exceeded(bands.cuts, greatest, ends, np.ones(1, dtype=np.bool_))]
         percent.ravel()[bounded] = np.nan
     return MeasureScore(followed.name, known, lower, upper, percent)
 
 
 def _percent(better: Floats, unit_of_better: Floats, worse: Floats, unit_of_worse: Floats, span: Floats) -> Floats:
-    """The change in per cent of the range; infinite where an upper limit is so small that no float holds it."""
+    """The change in per cent of the range; infinite where an upper limit is too small for a float."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         change: Floats = 100 * (better / unit_of_better - worse / unit_of_worse) / span
     return change
 
 
-def _passed(cuts: Sequence[int], percent: Floats, ends: Sequence[Floats], attained: Bools) -> Ints:
-    """How many cuts a change exceeds; one that is not itself `attained` but exceeded exceeds the cut it lies on.
+def _cuts_exceeded(cuts: Sequence[int], percent: Floats, ends: Sequence[Floats], attained: Bools) -> Ints:
+    """The number of cuts that a change exceeds.
 
-    `percent` decides where it is clearly off a cut, else the decimals of `ends`: value and unit at the better and the
-    worse end, and the range.
+    `attained` is false where the true change is greater than the computed one, because a bound is open. Such a change
+    exceeds the cut that it lies on. `percent` decides where it clearly differs from
+    each cut. Else the decimals of `ends` decide: value and unit at the better and the worse end, and the range.
     """
-    flat, noise = percent.ravel(), _noise(cuts, ends)
+    flat, error = percent.ravel(), _rounding_error(cuts, ends)
     count = np.zeros(flat.size, dtype=np.int64)
     near = []
     for cut in cuts:
         count += flat > cut
-        near.append(np.flatnonzero(np.abs(flat - cut) <= noise))
+        near.append(np.flatnonzero(np.abs(flat - cut) <= error))
     rows = np.concatenate(near)
     if rows.size:
         cut_at = np.repeat(np.array(cuts, dtype=np.float64), list(map(len, near)))
-        better, unit_of_better, worse, unit_of_worse, span = (_taken(each, rows, percent.shape) for each in ends)
+        better, unit_of_better, worse, unit_of_worse, span = (_cells(each, rows, percent.shape) for each in ends)
         sign = sign_of_sum(
             (100.0, better, unit_of_worse),
             (-100.0, worse, unit_of_better),
             (-1.0, cut_at, span, unit_of_better, unit_of_worse),
         )
-        exceeded = (sign > 0) | (sign == 0) & ~_taken(attained, rows, percent.shape)
+        exceeded = (sign > 0) | (sign == 0) & ~_cells(attained, rows, percent.shape)
         np.add.at(count, rows, exceeded.astype(np.int64) - (flat[rows] > cut_at))
     return count.reshape(percent.shape)
 
 
-def _noise(cuts: Sequence[int], ends: Sequence[Floats]) -> float:
-    """Well above the rounding error of every finite percentage."""
+def _rounding_error(cuts: Sequence[int], ends: Sequence[Floats]) -> float:
+    """A bound far above the rounding error of every finite percentage."""
     better, unit_of_better, worse, unit_of_worse, span = ends
     largest = sum(
         float(np.max(value, where=np.isfinite(value), initial=0)) / float(np.min(unit, initial=np.inf))
@@ -145,8 +146,8 @@ def _noise(cuts: Sequence[int], ends: Sequence[Floats]) -> float:
     return _NEARLY * (100 * largest / narrowest + max(cuts))
 
 
-def _taken(column: AnArray, rows: Ints, shape: tuple[int, ...]) -> AnArray:
-    """Some cells, by their number in patients x weeks, of a column of that shape, of one week or of one cell."""
+def _cells(column: Column, rows: Ints, shape: tuple[int, ...]) -> Column:
+    """Cells of an array by their number in patients x weeks. The array has this shape, or one column, or one cell."""
     if column.size == 1:
         return column.reshape(())
     if column.shape == shape:
@@ -154,7 +155,7 @@ def _taken(column: AnArray, rows: Ints, shape: tuple[int, ...]) -> AnArray:
     return column.ravel()[rows // shape[-1]]
 
 
-def _span(declared: ImprovementScore, course: CoreSetCourse, followed: Followed) -> Floats:
+def _span(declared: ImprovementScore, course: CoreSetCourse, followed: FollowedMeasure) -> Floats:
     """The range of a measure for each patient (patients x 1); NaN where no enzyme is followed."""
     size = len(course.enzyme)
     if followed.name != "enzyme":
@@ -166,14 +167,14 @@ def _span(declared: ImprovementScore, course: CoreSetCourse, followed: Followed)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorseningCourse:
-    """Patients x weeks: whether a visit is worse than the baseline, and whether worsening is confirmed by it."""
+    """Patients x weeks: whether a visit is worse than the baseline, and whether worsening is confirmed by then."""
 
     worse: BoundedVerdict
     confirmed: BoundedVerdict
 
 
 def worsening_course(rule: Worsening, course: CoreSetCourse) -> WorseningCourse:
-    """The rule of worsening at every visit; a visit that was not attended is neither worse nor possibly so."""
+    """The rule of worsening at every visit. A visit that was not attended is neither surely nor possibly worse."""
     floor = rule.zero_baseline_floor_percent
     global_and_muscle = worse_by_points(course.of("physician_global"), rule.physician_global_points) & worsened(
         course.of("muscle_strength"), rule.muscle_percent, floor
@@ -192,7 +193,7 @@ def worsening_course(rule: Worsening, course: CoreSetCourse) -> WorseningCourse:
 
 
 def twice_running(attended: Bools, holds: Bools) -> Bools:
-    """The visits at which something holds as it did at the patient's visit before; a missed visit does not count."""
+    """The visits at which a statement is true, as at the patient's previous attended visit."""
     found = np.zeros(holds.shape, dtype=np.bool_)
     before = np.zeros(len(holds), dtype=np.bool_)
     for week in range(holds.shape[1]):
@@ -203,7 +204,7 @@ def twice_running(attended: Bools, holds: Bools) -> Bools:
 
 
 def at_last_visit(attended: Bools, holds: Bools) -> Bools:
-    """Whether something holds at each patient's last visit."""
+    """Whether a statement is true at each patient's last attended visit."""
     last = attended.shape[1] - 1 - np.argmax(attended[:, ::-1], axis=1)
     held: Bools = np.logical_or.reduce(attended, axis=1) & holds[np.arange(len(holds)), last]
     return held

@@ -1,5 +1,6 @@
-"""Which record is the baseline and which stands for each planned week; one record serves one week, none is carried
-forward.
+"""Which record is the baseline, and which record serves each planned week.
+
+One record serves one week only. No value is carried forward.
 """
 
 import numpy as np
@@ -22,14 +23,14 @@ def baseline_too_old(records: AnalysisValues, rows: Ints, days: int) -> Bools:
 
 def visit_rows(records: AnalysisValues, visits: Visits) -> dict[int, Ints]:
     """The row of each patient for each declared week; week 0 is the baseline, which serves no other week."""
-    taken = np.zeros(len(records.day), dtype=np.bool_)
+    used = np.zeros(len(records.day), dtype=np.bool_)
     base = baseline(records)
-    taken[base[base >= 0]] = True
+    used[base[base >= 0]] = True
     rows = {0: base}
     for week in visits.weeks:
         low, high = window(week, visits)
         side = records.day > 0 if week > 0 else records.day < 0
-        chosen = side & ~taken & (records.day >= low) & (records.day <= high)
+        chosen = side & ~used & (records.day >= low) & (records.day <= high)
         rows[week] = nearest_where(records.patient, records.size, chosen, records.day, 7 * week)
     return rows
 
@@ -43,8 +44,8 @@ def window(week: int, visits: Visits) -> tuple[int, int]:
     place = targets.index(target)
     before = target - targets[place - 1] if place > 0 else targets[place + 1] - target
     after = targets[place + 1] - target if place + 1 < len(targets) else before
-    # A day half-way between two targets belongs to the later week, so a window closes half a day short of it; the
-    # outermost window has no neighbour to give it to.
+    # A day half-way between two targets belongs to the later week, so the earlier window ends before that day. The
+    # outermost window has no neighbour and keeps it.
     low = target - before // 2
     high = target + (after - 1) // 2 if place + 1 < len(targets) else target + after // 2
     return low, high

@@ -1,7 +1,8 @@
-"""From arrays to frozen results: the one room where SciPy and lifelines are used.
+"""Statistics: functions from arrays to frozen results. Only this package uses SciPy and lifelines.
 
-Every function takes the values of one group of patients and answers a result of `app.estimate.results`. A number that
-is not defined is `None` beside a `Reason`, never NaN, infinity or an exception; a `ValueError` means that the caller
-passed something that is no data at all (a NaN, a negative duration, a level of 95). The order of the values never shows
-in a result. SciPy and lifelines are imported inside the functions that need them, so importing this room is cheap.
+A function takes the values of one group of patients, or of two or more, and returns a result of `app.estimate.results`
+or of its own module. A number that is not defined is `None` with a `Reason`, never NaN, infinity or an exception. A
+`ValueError` means that the caller passed invalid data (a NaN, a negative duration, a level of 95). No result depends on
+the order of the values. SciPy and lifelines are imported inside the functions that need them, so that importing this
+package is fast.
 """

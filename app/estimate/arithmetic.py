@@ -1,4 +1,4 @@
-"""The few steps of arithmetic that the estimates share."""
+"""Arithmetic that the estimates share: sums without rounding errors, quantiles, checks of arguments."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 NOISE = 2.0**-53
 """Half the distance between neighbouring floats, relative to their size."""
 LARGEST = 1e100
-"""Beyond this, squares could overflow. No clinical value comes near."""
+"""Squares of larger values could overflow. Clinical values are far smaller."""
 
 
 def sorted_values(values: ArrayLike) -> NDArray[np.float64]:
-    """Copy the values into ascending order, so that no result can depend on the order they came in.
+    """Return the values in ascending order, so that no result can depend on their order.
 
-    A `ValueError` says that something that is no number (NaN, infinity, more than 1e100) or no list was passed.
+    A `ValueError` is raised if they are not one-dimensional, or if one is NaN, infinite or larger than 1e100.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64), axis=None)
     if np.ndim(values) != 1 or not np.all(np.abs(ordered) <= LARGEST):
@@ -31,7 +31,7 @@ def check_level(level: float) -> None:
 
 
 def normal_quantile(level: float) -> float:
-    """Answer z with P(|Z| <= z) = level for a standard normal Z: 1.96 for 0.95."""
+    """Return z with P(|Z| <= z) = level for a standard normal Z: 1.96 for 0.95."""
     check_level(level)
     return -NormalDist().inv_cdf((1 - level) / 2)
 
@@ -39,8 +39,8 @@ def normal_quantile(level: float) -> float:
 def mean_of(values: Sequence[float]) -> float:
     """Arithmetic mean of at least one value, from an exactly rounded sum.
 
-    Values such as 0.1, 0.2 and -0.3 have the mean 0, though the floats that stand for them leave a rest: what is
-    smaller than the rounding of the values themselves is no mean.
+    Values such as 0.1, 0.2 and -0.3 have the mean 0, though the sum of their floats is not 0: a
+    mean smaller than the rounding error of the values counts as 0.
     """
     mean = math.fsum(values) / len(values)
     return mean if abs(mean) > NOISE * max(map(abs, values)) else 0.0
@@ -49,7 +49,7 @@ def mean_of(values: Sequence[float]) -> float:
 def deviation_of(values: Sequence[float]) -> float:
     """Standard deviation of at least two values, divisor n - 1, from an exactly rounded sum of squares.
 
-    Equal values have none, whatever the rounding of their mean leaves.
+    For equal values it is exactly 0.
     """
     if min(values) == max(values):
         return 0.0

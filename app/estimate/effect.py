@@ -1,4 +1,4 @@
-"""An effect: how much two groups differ by one number, such as a difference, a ratio or an odds ratio."""
+"""An effect: one number that compares two groups, such as a difference, a ratio or an odds ratio."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ DIFFERENCE_INTERVAL: dict[str, JsonValue] = {
 
 
 class EffectEstimate(Result):
-    """One number by which two groups differ, with its intervals."""
+    """One number that compares two groups, with its intervals."""
 
     estimate: Number | None = Field(description="The first group against the second.", examples=[0.2])
     reason: WhyNull = None
@@ -27,7 +27,7 @@ class EffectEstimate(Result):
 
 
 def unknown_effect(of: str, methods: Sequence[str], level: float, reason: Reason) -> EffectEstimate:
-    """An effect of which nothing is known, by any method."""
+    """An effect that is null with this reason, and with null limits for each method."""
     intervals = tuple(
         Interval(of=of, method=method, level=level, low=None, high=None, reason=reason) for method in methods
     )

@@ -1,4 +1,7 @@
-"""How much one patient decides: every estimate again with each patient left out once."""
+"""The influence of single patients: every estimate again without each patient in turn (leave one out).
+
+The functions use update formulas; tests compare them with computing every estimate again.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,7 +33,7 @@ class Influence(Result):
 
 
 class InfluenceOnTest(Influence):
-    """The range of one p value, and whether one patient decides what it is held to show."""
+    """The range of one p value, and whether one patient decides its significance."""
 
     alpha: Number = Field(description="Level that p is held against.", examples=[0.05])
     significance_depends_on_one_patient: bool | None = Field(
@@ -40,10 +43,10 @@ class InfluenceOnTest(Influence):
 
 @dataclass(frozen=True)
 class LeaveOneOutInfluence:
-    """Influence on an estimate and, for a mean, on the signed-rank test and the t test of it.
+    """The influence on an estimate and, for a mean, on its signed-rank test and t test.
 
-    `position` is the place, counted from 0, of the value without which the estimate differs most: of several the first,
-    none where it never differs.
+    `position` is the place, counted from 0, of the value without which the estimate changes most: the first of several,
+    `None` if the estimate never changes.
     """
 
     estimate: Influence
@@ -52,7 +55,7 @@ class LeaveOneOutInfluence:
 
 
 def influence(of: str, method: str, value: float | None, left_out: Floats, reason: Reason | None = None) -> Influence:
-    """The range of numbers of which entry i lacks patient i; NaN where it is then not defined."""
+    """The range of `left_out`. Its entry i is the number without patient i, NaN where that is not defined."""
     known = np.flatnonzero(~np.isnan(left_out))
     return Influence(
         of=of,
@@ -66,7 +69,10 @@ def influence(of: str, method: str, value: float | None, left_out: Floats, reaso
 
 
 def influence_on_rate(responder: ArrayLike) -> LeaveOneOutInfluence:
-    """Influence on k/n, one truth value a patient: without a responder (k - 1)/(n - 1), else k/(n - 1)."""
+    """The influence on k/n of `responder`, one truth value for each patient.
+
+    Without a responder the rate is (k - 1)/(n - 1), without another patient k/(n - 1).
+    """
     counts = np.asarray(responder, dtype=np.bool_).astype(np.float64)
     n, k = len(counts), counts.sum()
     left_out = (k - counts) / (n - 1) if n > 1 else np.full(n, np.nan)
@@ -82,11 +88,12 @@ def influence_on_change(
     signed_rank_p: SignedRankP = "exact",
     t_name: str = "paired_t",
 ) -> LeaveOneOutInfluence:
-    """Influence on the mean of differences, one a patient, on their signed-rank test and their t test.
+    """The influence on the mean of finite differences, one for each patient, on their signed-rank test and t test.
 
-    Without value x the mean is (S - x)/(n - 1) and the sum of squares about it Q - n/(n - 1) (x - mean)^2, so the whole
-    takes O(n). The rank test has no such form: up to 50 differences each is left out in turn, beyond the answer is null
-    with `too_large`.
+    Without value x the mean is (S - x)/(n - 1), with S the sum, and the sum of squared deviations is
+    Q - n/(n - 1) (x - mean)^2, with Q that of all values. So the time is O(n). The rank test has no such formula: up to
+    50 differences it is computed again for each; with more the influence on it is null with `too_large`. The estimates
+    are those of `paired_change`. A `ValueError` is raised for values that are not finite or not one-dimensional.
     """
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or not np.all(np.abs(values) <= LARGEST):
@@ -102,7 +109,7 @@ def influence_on_change(
 
 
 def _without_one(values: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of the others, NaN where not defined and 0 where the others are equal."""
+    """Mean and standard deviation without each value; NaN where not defined, deviation 0 where the others are equal."""
     n = len(values)
     if n < 2:
         return np.full(n, np.nan), np.full(n, np.nan)
@@ -116,7 +123,7 @@ def _without_one(values: Floats) -> tuple[Floats, Floats]:
     rest = squares - (values - whole) ** 2 * (n / (n - 1))
     spread = np.sqrt(np.maximum(rest, 0.0) / (n - 2))
     if squares:
-        for i in np.flatnonzero(rest <= 1e-4 * squares).tolist():  # one value is nearly all, the rest has cancelled
+        for i in np.flatnonzero(rest <= 1e-4 * squares).tolist():  # the rest has lost its digits
             others = listed[:i] + listed[i + 1 :]
             mean[i], spread[i] = mean_of(others), deviation_of(others)
     first, last = int(np.argmin(values)), int(np.argmax(values))
@@ -127,7 +134,7 @@ def _without_one(values: Floats) -> tuple[Floats, Floats]:
 
 
 def _equal(values: Floats) -> bool:
-    """Whether values are equal to the digits that differences are compared in."""
+    """Whether all values are equal to 12 significant digits, as differences are compared."""
     least, greatest = rounded([values.min(), values.max()])
     return bool(least == greatest)
 
@@ -159,7 +166,7 @@ def _on_rank_test(
 
 
 def _verdict(found: Influence, p: Floats, alpha: float) -> InfluenceOnTest:
-    """Whether p crosses alpha when somebody is left out; null where nothing is known of it."""
+    """Whether p crosses alpha without one of the patients; null where p is not defined."""
     known = p[~np.isnan(p)]
     depends = None
     if found.value is not None and len(known):
@@ -168,7 +175,7 @@ def _verdict(found: Influence, p: Floats, alpha: float) -> InfluenceOnTest:
 
 
 def farthest(left_out: Floats, value: float | None) -> int | None:
-    """The first place without which the number differs most; noise in the last digits decides nothing."""
+    """The first place without which the number changes most, compared to nine significant digits."""
     if value is None or not len(left_out):
         return None
     distance = [float(f"{x:.9g}") for x in np.abs(np.nan_to_num(left_out, nan=value) - value).tolist()]
@@ -188,11 +195,12 @@ def influence_on_median(
     median: Literal["midpoint", "lower"] = "midpoint",
     plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
 ) -> LeaveOneOutInfluence:
-    """Influence on the median of durations >= 0 that end in an event (true) or in censoring (false), one a patient.
+    """The influence on the Kaplan-Meier median of durations >= 0 that end in an event (true) or in censoring (false).
 
-    A patient was at risk up to their own time: without them the factors 1 - d/n up to then become 1 - d/(n - 1), that
-    of their own event 1 - (d - 1)/(n - 1), and the later ones stay. So every curve is a piece of one curve of reduced
-    factors, one own factor and a piece of the full curve, and each crossing is found by bisection: O(n log n).
+    Both arrays have one entry for each patient; the median is that of `kaplan_meier`. A patient was at risk until the
+    own time. Without this patient the factors 1 - d/n before that time become 1 - d/(n - 1), the factor at the own
+    event becomes 1 - (d - 1)/(n - 1), and the later factors stay. So every curve consists of a part of one curve with
+    reduced factors, one own factor and a part of the full curve. Each crossing is found by bisection, in O(n log n).
     """
     times, observed = np.asarray(durations, dtype=np.float64), np.asarray(events, dtype=np.bool_)
     full = kaplan_meier(times, observed, median=median, plateau=plateau).median
@@ -217,7 +225,7 @@ class _Curves:
         self.whole = np.cumprod(1 - deaths / at_risk)
         self.reduced = np.cumprod(np.where(alone, 1.0, 1 - deaths / fewer))
         own = np.where(alone, 1.0, 1 - (deaths - 1) / fewer)
-        # Before their own time, and up to it, this many event times have passed for each patient.
+        # The number of event times before each patient's own time, and up to and including it.
         self.before: Ints = np.searchsorted(self.event_times, times, side="left")
         self.past: Ints = np.searchsorted(self.event_times, times, side="right")
         here = np.minimum(self.before, len(deaths) - 1)
@@ -236,7 +244,9 @@ class _Curves:
         return (start + np.where(np.isnan(end), last, end)) / 2 if len(start) else start
 
     def _first_below(self, threshold: float) -> Ints:
-        """The first event time from which each curve lies below a threshold; as many as there are for none."""
+        """The place of the first event time at which each curve is below a threshold; the number of event times if
+        none.
+        """
         early = np.searchsorted(-self.reduced, -threshold, side="right")
         left = _after(self.whole, self.past)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -256,6 +266,6 @@ class _Curves:
 
 
 def _after(curve: NDArray[Any], passed: Ints) -> Floats:
-    """The value of a curve after so many of its event times; 1 before the first."""
+    """The value of a curve after `passed` of its event times; 1 before the first."""
     value: Floats = np.concatenate([[1.0], curve])[passed]
     return value

@@ -1,6 +1,6 @@
-"""What an estimate looks like: small frozen models whose field names are those of the JSON answers.
+"""The models of estimates. They are frozen, and their field names are those of the JSON answers.
 
-A field that may be null is null only where the number is not defined, and then `reason` beside it says why.
+A field is null only where its number is not defined; the field `reason` of the same model then says why.
 """
 
 from enum import StrEnum
@@ -82,7 +82,7 @@ CURVE_POINT: dict[str, JsonValue] = {
 
 
 def twelve_digits(x: float) -> float:
-    """Round to 12 significant digits, more than any clinical reader needs and fewer than machines disagree on."""
+    """Round to 12 significant digits: enough for readers, and the same on all machines."""
     return float(f"{x:.12g}") + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
@@ -98,7 +98,7 @@ class Reason(StrEnum):
     description: str
 
     def __new__(cls, value: str, description: str) -> "Reason":
-        """Keep the sentence that explains the code beside the code."""
+        """Store the sentence that explains the code with the code."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.description = description
@@ -155,7 +155,7 @@ class Reason(StrEnum):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Tell the readers of the OpenAPI document what each code means."""
+        """Describe each code in the OpenAPI document."""
         schema = handler(core_schema)
         schema["description"] = "\n".join([f"{cls.__doc__}", *(f"- `{each}`: {each.description}" for each in cls)])
         return schema
@@ -168,14 +168,14 @@ WhyNull = Annotated[
 
 
 def is_none(value: object) -> bool:
-    """Tell whether a field that is only sometimes meaningful can be left out of the answer."""
+    """Whether the answer omits the field: it has no meaning here."""
     return value is None
 
 
 class Result(BaseModel):
-    """A result never changes once it is computed and has no field that is not declared."""
+    """The base of all results: they cannot change, and have only declared fields."""
 
-    # Built when first used: an answer brings dozens of models, and a start uses none of them.
+    # Models are built when they are first used: there are dozens, and the start of the service needs none.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
@@ -235,7 +235,7 @@ class Proportion(Result):
 
 
 class Change(Result):
-    """The differences of one measure, one a patient: their centre, spread, tests and intervals."""
+    """The differences of one measure, one for each patient: centre, spread, tests and intervals."""
 
     n: int = Field(description="Patients with a difference.", examples=[15])
     mean: Number | None = Field(description="Arithmetic mean of the differences.", examples=[-0.532302162668])
@@ -250,7 +250,7 @@ class Change(Result):
 
 
 class CurvePoint(Result):
-    """One step of a Kaplan-Meier curve: what happened at and after one event time, up to the next."""
+    """One step of a survival curve: the counts and S(t) at one event time, and until the next."""
 
     time: Number = Field(description="Time of the event.", examples=[41])
     at_risk: int = Field(description="Patients under observation just before this time.", examples=[12])

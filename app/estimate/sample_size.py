@@ -1,7 +1,7 @@
-"""Precision and sample size: what so many patients or events can show, before they are collected.
+"""Precision and sample size: what a number of patients or events can show, before the data are collected.
 
-Every function assumes what it is given (a true rate, a true standard deviation, an exponential time) and says nothing
-of how sure that is.
+The functions take the assumptions (a true rate, a true standard deviation, exponential times) as given. They do not
+consider how certain these are.
 """
 
 import math
@@ -15,7 +15,7 @@ from app.estimate.arithmetic import check_level
 from app.estimate.results import Number, Reason, Result, WhyNull
 
 LARGEST_PLAN = 100_000
-"""No plan goes beyond so many patients or events."""
+"""The largest number of patients or events of a plan."""
 _PITMAN = 3 / math.pi
 """Asymptotic relative efficiency of the signed rank test to the t test for normal differences (Pitman)."""
 
@@ -35,14 +35,14 @@ class ProportionPrecision(Result):
 
 
 class PlannedSize(Result):
-    """A sample size, null where none up to 100,000 is enough."""
+    """A sample size, null if 100,000 are not enough."""
 
     n: int | None = Field(description="Patients or events.", examples=[70])
     reason: WhyNull = None
 
 
 class DetectableChange(Result):
-    """The smallest true mean difference that a two-sided paired t test on n patients shows with the power asked for."""
+    """The smallest true mean difference that a two-sided paired t test on n patients detects with the given power."""
 
     n: int = Field(description="Patients with a difference.", examples=[15])
     difference: Number | None = Field(description="The difference, in the unit of the deviation.", examples=[0.43])
@@ -50,7 +50,7 @@ class DetectableChange(Result):
 
 
 class MedianPrecision(Result):
-    """How wide the interval of a median time is with so many events, if times are exponential."""
+    """The width of the interval of a median time with so many events, if times are exponential."""
 
     events: int = Field(description="Events.", examples=[8])
     low_factor: Number = Field(description="Lower limit over the median.", examples=[0.55])
@@ -61,7 +61,9 @@ class MedianPrecision(Result):
 def proportion_precision(n: int, rate: float, *, level: float = 0.95) -> ProportionPrecision:
     """The expected Clopper-Pearson interval of a true `rate` in `n` patients, 1 <= n <= 100,000.
 
-    Limits are averaged over Binomial(n, rate), outcomes beyond ten standard deviations and twenty patients left out.
+    Limits (R `binom.test`) are averaged over k from Binomial(n, rate). Values of k further from the mean than ten
+    standard deviations plus twenty are left out. A `ValueError` is raised for a rate outside 0 to 1, a size outside 1
+    to 100,000 or a level outside 0 to 1.
     """
     check_level(level)
     _check_size(n, 1)
@@ -74,9 +76,10 @@ def proportion_precision(n: int, rate: float, *, level: float = 0.95) -> Proport
 
 
 def size_for_half_width(half_width: float, rate: float, *, level: float = 0.95) -> PlannedSize:
-    """The least n whose expected Clopper-Pearson interval is at most `half_width` to either side.
+    """The smallest n whose expected Clopper-Pearson interval has at most this half width.
 
-    The expected width falls as n grows, so halving finds it (a test holds this against trying every n).
+    The interval is that of `proportion_precision`. Its expected width falls as n grows, so n is found by bisection; a
+    test compares this with trying every n.
     """
     if not 0 < half_width < 1:
         raise ValueError("`half_width` must be between 0 and 1.")
@@ -84,7 +87,7 @@ def size_for_half_width(half_width: float, rate: float, *, level: float = 0.95) 
 
 
 def detectable_change(n: int, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> DetectableChange:
-    """The difference that a two-sided paired t test of `n` >= 2 differences with deviation `sd` finds with `power`.
+    """The difference that a two-sided paired t test of `n` >= 2 differences with deviation `sd` detects with `power`.
 
     R `power.t.test(n, sd = sd, power = power, type = "paired", strict = TRUE)`.
     """
@@ -101,7 +104,7 @@ def detectable_change(n: int, sd: float, *, alpha: float = 0.05, power: float = 
 
 
 def size_for_change(difference: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> PlannedSize:
-    """The least n with which a two-sided paired t test finds a true `difference` with `power`.
+    """The smallest n with which a two-sided paired t test detects a true `difference` with `power`.
 
     R `power.t.test(delta = difference, sd = sd, power = power, type = "paired", strict = TRUE)`, rounded up.
     """
@@ -112,8 +115,9 @@ def size_for_change(difference: float, sd: float, *, alpha: float = 0.05, power:
 
 
 def size_for_signed_rank(difference: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> PlannedSize:
-    """The size for the signed rank test: that of the t test over 3/pi (Pitman), for normal differences; and never
-    fewer than the exact test needs to reach `alpha` at all (6 at 0.05).
+    """The sample size for the signed-rank test of normal differences: that of the t test divided by 3/pi (Pitman).
+
+    It is never less than the exact test needs to reach `alpha` at all (6 at 0.05).
     """
     plain = size_for_change(difference, sd, alpha=alpha, power=power)
     if plain.n is None:
@@ -126,7 +130,7 @@ def median_precision(events: int, *, level: float = 0.95) -> MedianPrecision:
     """The exact interval of the median of exponential times after `events` >= 1 events.
 
     Total time over the mean is half a chi-squared variable on 2d degrees of freedom (Epstein and Sobel 1953), so the
-    limits are the estimate times 2d over its quantiles, whatever the censoring that d events leave.
+    limits are the estimate times 2d over its quantiles. They do not depend on the censoring.
     """
     check_level(level)
     _check_size(events, 1)
@@ -138,14 +142,17 @@ def median_precision(events: int, *, level: float = 0.95) -> MedianPrecision:
 
 
 def events_for_median(ratio: float, *, level: float = 0.95) -> PlannedSize:
-    """The fewest events after which the upper limit of a median is at most `ratio` times the lower one."""
+    """The smallest number of events with which the upper limit of a median is at most `ratio` times the lower limit.
+
+    The limits are those of `median_precision`.
+    """
     if ratio <= 1:
         raise ValueError("`ratio` must be above 1.")
     return _least(lambda events: median_precision(events, level=level).ratio <= ratio, 1)
 
 
 def _least(enough: Callable[[int], bool], first: int) -> PlannedSize:
-    """The least size from `first` on that is enough, by doubling and halving."""
+    """The smallest size from `first` on that is enough, by doubling and bisection."""
     high = first
     while not enough(high):
         if high == LARGEST_PLAN:
@@ -175,8 +182,9 @@ def _expected_limits(n: int, rate: float, level: float) -> tuple[float, float]:
 def _power(n: int, effect: float, alpha: float) -> float:
     """Power of the two-sided t test on n differences whose mean is `effect` deviations, both tails counted.
 
-    Where SciPy has no value of the noncentral t distribution the shift is so large that a normal deviate beside it
-    tells nothing: t is then the shift over the observed deviation, whose square has a chi-squared distribution.
+    SciPy has no value of the noncentral t distribution if the shift is very large. The normal deviate is then
+    negligible: t is the shift over the observed deviation, and the square of this deviation has a chi-squared
+    distribution.
     """
     from scipy.special import chdtr, nctdtr, stdtrit
 

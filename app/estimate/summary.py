@@ -1,4 +1,4 @@
-"""Describe the distribution of one number over patients."""
+"""The distribution of one number over patients."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,8 +10,9 @@ from app.estimate.results import Reason, Summary
 def summarise(values: ArrayLike) -> Summary:
     """Number, mean, standard deviation, median and quartiles of some finite values, in their own unit.
 
-    Quartiles are of type 7 (R `quantile`, the default there). Without values everything is null, for one value only
-    the standard deviation is. Values whose squares no float can hold have no summary.
+    Quartiles are of type 7 (R `quantile`, the default there). Without values everything is null. With one
+    value only the standard deviation is null. If the squares of values exceed the range of floats, everything is null
+    with `out_of_range`.
     """
     if np.max(np.abs(np.asarray(values, dtype=np.float64)), initial=0) > LARGEST:
         size = np.size(values)

@@ -23,7 +23,7 @@ from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
 from tests.twin import derivations as twin
-from tests.twin import honesty as slow
+from tests.twin import sensitivity as slow
 from tests.twin.cohorts import Rows, changed, cohorts, protocols, rows
 
 DAY0 = 20_000

@@ -1,4 +1,4 @@
-"""Every derivation argues with its slow twin on ragged, tied, duplicated, empty and boundary cohorts."""
+"""Every derivation equals its slow twin, on cohorts with gaps, ties, duplicates, boundary values and no patients."""
 
 from collections import Counter
 

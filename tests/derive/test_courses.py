@@ -1,4 +1,4 @@
-"""Courses and the study of courses argue with their slow twin, and keep few values however many courses there are."""
+"""Courses and the study of courses equal their slow twin, and few values are copied even with many courses."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rescue, sustained normality and days normal argue with their twins."""
+"""Rescue strategies, sustained normality and days with normal CK equal their slow twins."""
 
 import pytest
 from hypothesis import given, settings
@@ -45,7 +45,7 @@ def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, prot
 @settings(max_examples=30)
 @given(slow.cohorts_with_rescue())
 def test_no_strategy_follows_a_patient_beyond_the_last_ck_of_known_normality(cohort):
-    """Else the patients with a late rescue or death would be all that is left at risk at late times."""
+    """Else only patients with a late rescue or death would be at risk at late times."""
     study = DerivedStudy(cohort, SEED_2008)
     longest = study.outcomes("treatment_policy").duration
     for strategy in STRATEGIES:
@@ -62,8 +62,8 @@ def test_sustained_normality_and_days_normal_are_those_of_the_twin(cohort, proto
             continue
         found = tuple(missing(column[i]) for column in (sustained.start, sustained.end, sustained.last))
         assert found == slow.confirmed(patient, protocol)
-        told = (int(days.days[i]) / 2, int(days.carried_forward[i]) / 2, int(days.midpoint[i]) / 2)
-        assert (told if days.days[i] else None) == slow.days_normal(patient, protocol)
+        actual = (int(days.days[i]) / 2, int(days.carried_forward[i]) / 2, int(days.midpoint[i]) / 2)
+        assert (actual if days.days[i] else None) == slow.days_normal(patient, protocol)
 
 
 @settings(max_examples=10)

@@ -15,7 +15,7 @@ from app.derive.visits import window
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.twin import derivations as twin
-from tests.twin import honesty as slow
+from tests.twin import sensitivity as slow
 from tests.twin.cohorts import cohorts, protocols
 
 DAY0 = 20_000

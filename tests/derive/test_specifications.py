@@ -1,4 +1,4 @@
-"""Every definition of a grid argues with its slow twin; and what must hold whatever the patients."""
+"""Every definition of a grid equals its slow twin, and has the properties that are true for all patients."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import UNKNOWN
-from app.derive.specifications import SpecificationVerdicts, all_at, before_dose
+from app.derive.specifications import SpecificationVerdicts, all_at, baseline_values
 from app.derive.study import DerivedStudy
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.protocol.specification import (
@@ -165,7 +165,7 @@ def records_of(*values, signs=None, limits=None):
 
 
 def means(values, rule, **more):
-    return before_dose(records_of(*values, **more), rule, np.full(len(values), UNKNOWN), -1, None)
+    return baseline_values(records_of(*values, **more), rule, np.full(len(values), UNKNOWN), -1, None)
 
 
 @pytest.mark.parametrize(

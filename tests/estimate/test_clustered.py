@@ -1,4 +1,6 @@
-"""Intervals that let patients differ, against plain Python and the cluster-robust regression of statsmodels."""
+"""Intervals of rates with several units in a patient, against plain Python and the cluster-robust regression of
+statsmodels.
+"""
 
 import math
 
@@ -72,7 +74,7 @@ def test_a_proportion_has_the_variance_of_a_regression_robust_to_clusters():
 
 
 def test_patients_whose_units_are_all_alike_count_once_each():
-    """Each unit told twice is no more to know."""
+    """A unit that is counted twice adds no information."""
     once, twice = clustered_proportion(K[:4], N[:4]), clustered_proportion(2 * K[:4], 2 * N[:4])
     assert twice.design_effect / 13 == pytest.approx(once.design_effect / 6)
     assert twice.effective_n < 2 * once.effective_n
@@ -87,7 +89,7 @@ def test_patients_with_one_each_have_the_exact_interval(k, n):
 
 
 def test_no_more_are_counted_than_there_are():
-    """Each patient has one of two: less varied than independent ones, and no reason for a shorter interval."""
+    """Each patient has one of two: they vary less than independent units, but the interval is not shorter."""
     found = clustered_proportion(np.array([1, 1, 1]), np.array([2, 2, 2]))
     assert (found.design_effect, found.effective_n) == (0, 6)
     exact = proportion(3, 6).intervals[0]

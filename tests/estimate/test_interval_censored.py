@@ -14,7 +14,7 @@ from app.estimate.results import Reason
 from app.estimate.times import interval_censored as module
 from app.estimate.times import turnbull
 from app.estimate.times.interval_censored import interval_censored
-from app.estimate.times.turnbull import distinct, intersections
+from app.estimate.times.turnbull import distinct_intervals, intersections
 from tests.estimate.reference import by_id, r_cases
 from tests.twin import turnbull as twin
 
@@ -155,7 +155,7 @@ def test_the_crawling_twin_gets_there_too(name):
 @given(ANY)
 def test_the_maximal_intersections_are_those_of_the_definition(intervals):
     left, right = (np.array(column, dtype=np.float64) for column in columns(intervals))
-    sample = distinct(left, right)
+    sample = distinct_intervals(left, right)
     part = intersections(sample.begin, sample.end, len(sample.points))
     found = [
         (float(a), None if math.isinf(b) else float(b))

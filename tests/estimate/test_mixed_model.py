@@ -1,4 +1,4 @@
-"""The mixed model of repeated measures, beside R, statsmodels, a plain search and a grid."""
+"""The mixed model of repeated measures, compared with R, statsmodels, a plain search and a grid."""
 
 import time
 import warnings
@@ -98,12 +98,12 @@ def test_an_effect_has_walds_z_and_interval():
 def test_of_complete_values_the_interaction_is_the_difference_of_the_mean_changes():
     model = mixed_model(ORTHODONT, WEEKS, group=BOYS)
     change = ORTHODONT[:, 1:] - ORTHODONT[:, :1]
-    told = {(each.term, each.week): each.estimate for each in model.effects}
-    assert told["group", None] == pytest.approx(ORTHODONT[BOYS, 0].mean() - ORTHODONT[~BOYS, 0].mean(), abs=1e-9)
+    actual = {(each.term, each.week): each.estimate for each in model.effects}
+    assert actual["group", None] == pytest.approx(ORTHODONT[BOYS, 0].mean() - ORTHODONT[~BOYS, 0].mean(), abs=1e-9)
     for place, week in enumerate(WEEKS[1:]):
-        assert told["week", week] == pytest.approx(change[~BOYS, place].mean(), abs=1e-9)
+        assert actual["week", week] == pytest.approx(change[~BOYS, place].mean(), abs=1e-9)
         expected = change[BOYS, place].mean() - change[~BOYS, place].mean()
-        assert told["group_by_week", week] == pytest.approx(expected, abs=1e-9)
+        assert actual["group_by_week", week] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -249,8 +249,8 @@ def test_a_week_without_values_leaves_the_model():
     model = mixed_model(values, WEEKS)
     assert [each.week for each in model.effects] == [None, 10, 14]
     values[~BOYS, 1] = np.nan
-    told = [(each.term, each.week) for each in mixed_model(values, WEEKS, group=BOYS).effects]
-    assert told == [("intercept", None), ("week", 14), ("group", None), ("group_by_week", 14)]
+    actual = [(each.term, each.week) for each in mixed_model(values, WEEKS, group=BOYS).effects]
+    assert actual == [("intercept", None), ("week", 14), ("group", None), ("group_by_week", 14)]
 
 
 def test_patients_who_do_not_differ_have_no_variance_between_them():
@@ -294,7 +294,7 @@ def test_one_patient_a_group_cannot_tell_patients_from_groups():
     assert mixed_model(values, WEEKS).reason is None
 
 
-def test_a_residual_variance_that_is_next_to_none_is_told():
+def test_a_residual_variance_that_is_next_to_none_is_reported():
     values = drawn(2)[:, :1] * 1e7 + drawn(3)
     model = mixed_model(values, (0, 1, 2, 4, 8))
     assert (model.reason, model.converged, model.effects[0].estimate) == (Reason.NOT_CONVERGED, False, None)

@@ -1,4 +1,4 @@
-"""Intraclass correlation and expected regression to the mean, against papers, another library, a twin and chance."""
+"""Intraclass correlation and expected regression to the mean, against papers, a library, a twin and simulation."""
 
 import math
 
@@ -15,7 +15,7 @@ from app.estimate.changes.regression_to_the_mean import (
     regression_to_the_mean,
 )
 from app.estimate.results import Reason
-from tests.twin import honesty as twin
+from tests.twin import sensitivity as twin
 
 SHROUT_AND_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
 GROUPS = st.lists(st.lists(st.integers(1, 90).map(lambda n: n / 10), max_size=4), max_size=6)
@@ -166,7 +166,7 @@ def test_the_formula_says_too_little_of_a_group_chosen_by_its_baselines_and_the_
 
 
 def test_in_patients_chosen_for_a_rise_the_mean_of_all_run_in_values_is_what_they_return_to():
-    """Steroid resistant: CK at week 0 no lower than at week -4."""
+    """Steroid resistant: CK at week 0 is not lower than at week -4."""
     values = simulated(20_000, 3, visits=3)
     values = values[values[:, 1] >= values[:, 0]]
     from_mean = values[:, 2] - values[:, :2].mean(axis=1)
@@ -211,7 +211,7 @@ def test_the_order_of_patients_and_of_values_changes_no_bit():
     assert turned.model_dump_json() == found.model_dump_json()
 
 
-def test_seed_and_resamples_are_told_and_decide_the_interval():
+def test_seed_and_resamples_are_reported_and_decide_the_interval():
     whole = regression_to_the_mean(*columns(FEW), last_of_each(FEW), CHANGE)
     assert (whole.bootstrap.seed, whole.bootstrap.resamples) == (SEED, RESAMPLES)
     assert whole == regression_to_the_mean(*columns(FEW), last_of_each(FEW), CHANGE)

@@ -1,4 +1,4 @@
-"""Slow, obvious second implementations in plain Python and exact fractions, to argue with the fast ones."""
+"""Slow, obvious second implementations in plain Python and exact fractions, for comparison with the fast ones."""
 
 import math
 from fractions import Fraction

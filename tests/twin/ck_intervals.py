@@ -1,4 +1,4 @@
-"""Between which draws CK became normal and abnormal again, a second time: one patient after the other, in plain Python.
+"""A second implementation of the intervals of normal CK: one patient after the other, in plain Python.
 
 Built on the twin of the derivations only. `None` stands for an event that was not seen.
 """

@@ -1,4 +1,4 @@
-"""Small nasty cohorts and protocols: every boundary of docs/definitions.md, and both sides of it.
+"""Small, difficult cohorts and protocols: every boundary of docs/definitions.md, and both sides of it.
 
 `rows()` gives the rows of a cohort (`.cohort()` assembles it), `cohorts()` the cohort, `protocols()` a protocol. All
 clock times have offset 0, so that the day as written is the day in UTC; `Rows.time_zone` may move it. No two draws of a

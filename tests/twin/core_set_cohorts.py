@@ -1,4 +1,4 @@
-"""Small nasty cohorts with core set measures, and protocols that judge them: cuts, bounds, limits, gaps, ties."""
+"""Small, difficult cohorts with core set measures, and protocols that judge them: cuts, bounds, limits, gaps, ties."""
 
 from typing import Any
 

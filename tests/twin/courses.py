@@ -1,4 +1,4 @@
-"""Courses a second time: each course as a patient of its own, judged by the slow derivations.
+"""A second implementation of courses: each course as a patient of its own, judged by the slow derivations.
 
 `courses_of(patient, protocol)` -> `[Slow]`, the courses of a patient in the order in which they began. `Slow.patient`
 is the patient as the course sees it: its own infusions only, and no draw after the first infusion of the next course.

@@ -1,6 +1,7 @@
-"""The derivations a second time: slow, obvious, one patient at a time, written from docs/definitions.md alone.
+"""A second implementation of the derivations: slow, obvious, one patient at a time, written from docs/definitions.md
+alone.
 
-Nothing here is shared with `app.derive`; only the cohort's columns and the protocol are. Numbers are compared as exact
+No code is shared with `app.derive`; only the cohort's columns and the protocol are. Numbers are compared as exact
 fractions of the decimals that were written, days are integers, and nothing is remembered between two calls.
 
 Input: `patients_of(cohort)` -> `[Patient]` in the cohort's order (missing is `None`). Every other function takes

@@ -1,4 +1,4 @@
-"""The composite definitions of improvement a second time: slow, obvious, one patient and visit at a time.
+"""A second implementation of the composite definitions of improvement: slow, obvious, one patient and visit at a time.
 
 Written from the published table and docs/definitions.md, on the fractions that were written down. A value that is known
 only as a bound is tried out at the ends of what it may be (just inside an end that it cannot take), a value that is

@@ -1,6 +1,7 @@
 """Slow twins of the time with normal CK under the strategies for a rescue, of sustained normality and of days normal.
 
-`cohorts_with_rescue()` gives cohorts in which further treatment and death fall on every side of a spell.
+`cohorts_with_rescue()` gives cohorts in which further treatment and death lie before, inside and after a remission
+episode.
 """
 
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The definitions of a grid a second time: each by itself, one patient at a time, in exact fractions.
+"""A second implementation of the definitions of a grid: each by itself, one patient at a time, in exact fractions.
 
 Nothing here is shared with `app.derive`; what a record, a visit and a normal CK is comes from `derivations`.
 """

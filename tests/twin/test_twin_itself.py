@@ -1,4 +1,4 @@
-"""The second opinion is itself checked: against a cohort whose figures R computed, and case by case at the seams."""
+"""The twin itself is tested: against a cohort whose figures R computed, and case by case at the boundaries."""
 
 import json
 import math
@@ -489,7 +489,7 @@ def _collect(met: Counter, cohort: Cohort, protocol: Protocol) -> None:
 
 
 @pytest.mark.slow
-def test_the_cohorts_are_nasty_enough():
+def test_the_cohorts_are_difficult_enough():
     """Every reason, flag and outcome occurs: a comparison over these cohorts compares something."""
     met: Counter = Counter()
     _collect(met)

@@ -1,4 +1,4 @@
-"""The interval-censored estimate a second time: plain Python, one interval and one step at a time.
+"""A second implementation of the interval-censored estimate: plain Python, one interval and one step at a time.
 
 An interval is a pair (left, right], `None` for no right end. Nothing of `app.estimate` is used. Masses are given as
 `[(left, right, mass)]`; the probability of an interval is the sum of the masses that lie inside it.

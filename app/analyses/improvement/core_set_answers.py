@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Context, Excluded, Flag
-from app.derive.core_set import CoreSetCourse, Followed, at_best_end, enzyme_names
+from app.derive.core_set import CoreSetCourse, FollowedMeasure, at_best_end, enzyme_names
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason, FlagCode, MeasureReason
 from app.derive.relative_change import BoundedVerdict
@@ -111,7 +111,7 @@ def left_out(context: Context, course: CoreSetCourse) -> list[Excluded]:
 
 
 def flags(
-    context: Context, declared: Composite, course: CoreSetCourse, no_room: Callable[[Followed], Bools]
+    context: Context, declared: Composite, course: CoreSetCourse, no_room: Callable[[FollowedMeasure], Bools]
 ) -> list[Flag]:
     """The flags of each instrument and enzyme.
 

@@ -1,1 +1,1 @@
-"""Differences within and between patients."""
+"""Estimates of changes within patients and of differences between two groups."""

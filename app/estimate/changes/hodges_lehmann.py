@@ -1,4 +1,4 @@
-"""The Hodges-Lehmann estimate of a shift and its interval, which belong to the signed rank test."""
+"""The Hodges-Lehmann estimate of a shift (pseudomedian) with the interval that belongs to the signed-rank test."""
 
 import math
 
@@ -14,13 +14,14 @@ from app.estimate.results import Interval, Reason
 def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95, zeros: Zeros = "drop") -> Interval:
     """The pseudomedian, which is the median of the means of all pairs of differences (Walsh averages), with limits.
 
-    A difference is paired with itself too. With `zeros="drop"` zeros are left out here as in the test (R does so),
-    with `pratt` they stay. The limits are the C-th smallest and C-th largest Walsh average. Up to 50 differences C
-    comes from the exact distribution of V without ties (`hodges_lehmann_exact`; R `wilcox.test(conf.int = TRUE)` with
-    `qsignrank`, C at least 1): coverage is at least `level`, and ties only make it larger. When even C = 1, the whole
-    range, covers less (fewer than 6 differences at 0.95), R gives the range, sometimes with a warning; here the limits
-    are null with `level_not_attainable`. Beyond 50, C comes from the normal distribution with continuity correction and
-    without tie correction, the wider choice (`hodges_lehmann_normal`; Hollander and Wolfe 1999, section 3.3).
+    Each difference is also paired with itself. With `zeros="drop"` zeros are left out as in the test (and in R); with
+    `pratt` they stay. The limits are the C-th smallest and C-th largest Walsh average. Up to 50 differences C comes
+    from the exact distribution of V without ties (`hodges_lehmann_exact`; R `wilcox.test(conf.int = TRUE)` with
+    `qsignrank`, C at least 1): coverage is at least `level`, and ties only make it larger. If even C = 1, the whole
+    range, has a lower coverage (fewer than 6 differences at 0.95), R gives the range, sometimes with a warning; here
+    the limits are null with `level_not_attainable`. Beyond 50, C comes from the normal distribution with continuity
+    correction and without tie correction, which gives the wider interval (`hodges_lehmann_normal`; Hollander and Wolfe
+    1999, section 3.3).
     """
     check_level(level)
     values = rounded(differences)
@@ -57,7 +58,7 @@ def _limits(ordered: NDArray[np.float64], level: float) -> tuple[float | None, f
 
 
 def _rank_of_limit(n: int, level: float) -> int | None:
-    """Which Walsh average, counted from either end, is the limit; null where not even the first covers enough."""
+    """Which Walsh average, counted from either end, is the limit; `None` if even the first gives too low a coverage."""
     tail = (1 - level) / 2
     if n > LARGEST_EXACT:
         spread = normal_quantile(level) * math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
@@ -69,7 +70,7 @@ def _rank_of_limit(n: int, level: float) -> int | None:
 
 
 def walsh_average(ordered: NDArray[np.float64], k: int) -> float:
-    """The k-th smallest (from 1) of the n(n + 1)/2 means of pairs of ascending values, without forming them all.
+    """The k-th smallest (from 1) of the n(n + 1)/2 means of pairs of ascending values, without computing all.
 
     Row i of the triangle holds the sums of value i with itself and every later one, in ascending order.
     """

@@ -1,8 +1,9 @@
-"""A mixed model for repeated measures: one random intercept a patient, fitted by restricted maximum likelihood.
+"""A mixed model for repeated measures: a random intercept for each patient, fitted by restricted maximum likelihood.
 
-The model assumes that any two visits of a patient correlate alike (compound symmetry) and that values are missing at
-random; its intervals and p values are those of Wald's z, without the small-sample correction of Kenward and Roger: for
-few patients they are too narrow. Its likelihood is that of `app.estimate.changes.restricted_likelihood`.
+The model assumes that all pairs of visits of a patient have the same correlation (compound symmetry), and that values
+are missing at random. Intervals and p values are those of Wald's z, without the small-sample correction of Kenward and
+Roger: with few patients the intervals are too narrow and the p values too small. The likelihood is that of
+`app.estimate.changes.restricted_likelihood`.
 """
 
 import math
@@ -56,12 +57,14 @@ class MixedModel(Result):
 def mixed_model(
     values: NDArray[np.float64], weeks: Sequence[int], *, group: NDArray[np.bool_] | None = None, level: float = 0.95
 ) -> MixedModel:
-    """Model values (one row a patient, one column a week, the first of them week 0; NaN where missing) on the weeks.
+    """Fit the model to `values`: one row for each patient, one column for each week, the first week 0; NaN where
+    missing.
 
-    Each week is a category of its own and week 0 the reference; with `group`, which says who is in the first of two
-    groups, the group and its interaction with the weeks enter too. A week without a value, or without one in either
-    group, leaves the model; without week 0, with too few patients or repeated values to tell the two variances apart,
-    or where all patients change alike, all is null. As R `lme4::lmer(y ~ week + (1 | id), REML = TRUE)`.
+    Weeks are categories, and week 0 is the reference. `group` marks the patients of the first of two groups; with it
+    the model has also the group and its interaction with the weeks. A week without values, or without values in one of
+    the groups, is left out. All is null without week 0, with too few patients or repeated values to separate the two
+    variances, or if all patients have the same changes. As R `lme4::lmer(y ~ week + (1 | id), REML = TRUE)`. A
+    `ValueError` is raised if the columns are not those of `weeks`, or the first week is not 0.
     """
     check_level(level)
     if values.shape[1:] != (len(weeks),) or weeks[0] != 0:
@@ -69,7 +72,7 @@ def mixed_model(
     seen = ~np.isnan(values)
     present = seen.any(axis=1)
     terms = _terms(seen, weeks, group)
-    design = _Design.of(values[present], seen[present], weeks, terms, None if group is None else group[present])
+    design = _Design.build(values[present], seen[present], weeks, terms, None if group is None else group[present])
     return _answer(design, _fitted(design), level)
 
 
@@ -77,7 +80,7 @@ Term = tuple[str, int | None]
 
 
 def _terms(seen: NDArray[np.bool_], weeks: Sequence[int], group: NDArray[np.bool_] | None) -> list[Term]:
-    """The coefficients that the weeks with values (of both groups) can tell, those of one kind side by side."""
+    """The coefficients that the weeks with values (in both groups) can estimate, in the order of their kinds."""
     sides = [seen] if group is None else [seen[group], seen[~group]]
     known = [week for column, week in enumerate(weeks) if all(side[:, column].any() for side in sides)]
     if 0 not in known:
@@ -89,7 +92,7 @@ def _terms(seen: NDArray[np.bool_], weeks: Sequence[int], group: NDArray[np.bool
 
 @dataclass(frozen=True, eq=False)
 class _Design:
-    """The values of the known weeks in one column, with what each coefficient multiplies and whose value it is."""
+    """The values as one column `y`, the design matrix `x`, and the patient `who` of each value."""
 
     terms: list[Term]
     y: NDArray[np.float64]
@@ -97,7 +100,7 @@ class _Design:
     who: NDArray[np.int64]
 
     @classmethod
-    def of(
+    def build(
         cls,
         values: NDArray[np.float64],
         seen: NDArray[np.bool_],
@@ -105,7 +108,7 @@ class _Design:
         terms: list[Term],
         group: NDArray[np.bool_] | None,
     ) -> "_Design":
-        """Patients are taken in the order of their values, so that no result depends on that of their names."""
+        """Patients are sorted by their values, so that no result depends on their original order."""
         named = {0} | {week for _, week in terms if week is not None}
         columns = [column for column, week in enumerate(weeks) if week in named and terms]
         side = np.zeros(len(values)) if group is None else group.astype(np.float64)
@@ -130,8 +133,8 @@ def _fitted(design: _Design) -> Maximum | Reason:
     """The best fit, or why there is none."""
     if not design.terms:
         return Reason.NO_PATIENTS
-    likelihood = RestrictedLikelihood.of(design.y, design.x, design.who)
-    if likelihood.degrees_within < 1:  # one is enough: it takes two patients, who can then differ as well
+    likelihood = RestrictedLikelihood.from_values(design.y, design.x, design.who)
+    if likelihood.degrees_within < 1:  # 1 is enough: it needs two patients, so both variances can be estimated
         return Reason.TOO_FEW_VALUES
     if likelihood.constant_within:
         return Reason.CONSTANT_DIFFERENCES

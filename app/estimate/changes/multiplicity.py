@@ -1,4 +1,4 @@
-"""Adjust the p values of several weeks for being several."""
+"""The adjustment of the p values of several weeks for multiple testing."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -11,10 +11,11 @@ def adjust(p: Sequence[float | None], method: Adjustment) -> tuple[float | None,
     """Adjusted p values, in the order given, which is the order of the weeks. Weeks without a p stay `None`.
 
     `holm` and `hochberg` equal R `p.adjust` over the weeks that have a p; Hochberg assumes that the tests are not
-    negatively dependent, which weeks against one common baseline are not. `fixed_sequence_backward` tests the last
-    week first, then the one before it, each at the full alpha, and stops at the first that is not significant
+    negatively dependent; weeks that are compared with one common baseline satisfy this. `fixed_sequence_backward` tests
+    the last week first, then the one before it, each at the full alpha, and stops at the first that is not significant
     (Maurer, Hothorn and Lehmacher 1995): the adjusted p is the largest from that week to the last. A week without a p
-    breaks that chain and every earlier week gets `None` (`chain_broken`): it was not tested. `none` changes nothing.
+    stops the sequence: every earlier week gets `None` (`chain_broken`), because it was not tested. `none` changes
+    nothing. A `ValueError` is raised for an unknown method, or a p outside 0 to 1.
     """
     if method not in PROCEDURES:
         raise ValueError(f"`method` must be one of {', '.join(PROCEDURES)}.")
@@ -24,14 +25,14 @@ def adjust(p: Sequence[float | None], method: Adjustment) -> tuple[float | None,
 
 
 def _holm(p: Sequence[float | None]) -> list[float | None]:
-    """The smallest of m p values times m, the next times m - 1, ..., never falling (Holm 1979)."""
+    """The smallest of m p values times m, the next times m - 1, ..., made non-decreasing (Holm 1979)."""
     ascending = sorted((each, week) for week, each in enumerate(p) if each is not None)
     scaled = [(len(ascending) - step) * each for step, (each, _) in enumerate(ascending)]
     return _put_back(p, [week for _, week in ascending], accumulate(scaled, max))
 
 
 def _hochberg(p: Sequence[float | None]) -> list[float | None]:
-    """The largest p value times 1, the next times 2, ..., never rising (Hochberg 1988)."""
+    """The largest p value times 1, the next times 2, ..., made non-increasing (Hochberg 1988)."""
     descending = sorted(((each, week) for week, each in enumerate(p) if each is not None), reverse=True)
     scaled = [(step + 1) * each for step, (each, _) in enumerate(descending)]
     return _put_back(p, [week for _, week in descending], accumulate(scaled, min))

@@ -1,4 +1,4 @@
-"""The change of one measure within patients: centre, spread, tests and intervals of one difference a patient."""
+"""The change of one measure within patients: centre, spread, tests and intervals of one difference for each patient."""
 
 import math
 from typing import Literal
@@ -19,12 +19,12 @@ def paired_change(
     signed_rank_p: SignedRankP = "exact",
     t_name: Literal["paired_t", "one_sample_t"] = "paired_t",
 ) -> Change:
-    """Describe and test finite differences (after minus before), one a patient, in their own unit.
+    """Describe and test finite differences (after minus before), one for each patient, in their own unit.
 
-    `tests` are the signed rank test and the t test named `t_name`; `intervals` the t interval of the mean and the
-    Hodges-Lehmann interval of the pseudomedian (their docstrings tell how ties, zeros and large samples are treated).
-    One difference has no spread, and equal differences (to 12 significant digits) have no t: SciPy would answer
-    t = infinity, p = 0. Both answer null for t, its p and its interval.
+    `tests` are the signed rank test and the t test named `t_name`; `intervals` are the t interval of the mean
+    and the Hodges-Lehmann interval of the pseudomedian. See `signed_rank_test` and `hodges_lehmann` for ties, zeros and
+    large samples. The t test and interval are those of R `t.test(d)`. For one difference, and for equal differences (to
+    12 significant digits), t, its p and its interval are null; SciPy would give t = infinity, p = 0.
     """
     check_level(level)
     ordered = sorted_values(differences).tolist()
@@ -41,7 +41,7 @@ def paired_change(
 
 
 def _spread(ordered: list[float]) -> tuple[float | None, Reason | None]:
-    """The standard deviation where there is one, and why t is not defined where it is not."""
+    """The standard deviation, and the reason if t is not defined."""
     if not ordered:
         return None, Reason.NO_PATIENTS
     if len(ordered) == 1:

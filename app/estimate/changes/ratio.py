@@ -1,4 +1,4 @@
-"""From the scale of logarithms back to ratios."""
+"""Conversion of means and intervals of logarithms to ratios."""
 
 import math
 
@@ -6,15 +6,15 @@ from app.estimate.results import Interval, Reason
 
 
 def geometric_mean_ratio(mean_of_ln: float | None) -> float | None:
-    """The ratio whose natural logarithm is given: exp of a mean difference of ln values. Null stays null."""
+    """The geometric mean ratio: exp of a mean difference of natural logarithms. `None` stays `None`."""
     return None if mean_of_ln is None else _exp(mean_of_ln)
 
 
 def ratio_interval(interval: Interval, of: str = "geometric_mean_ratio") -> Interval:
-    """The same interval with its limits and estimate carried from ln units to ratios.
+    """The interval with its limits and estimate converted by exp from natural logarithms to ratios.
 
-    A limit beyond the largest floating-point number, which takes two patients and a level near 1, becomes null with
-    the reason `out_of_range`.
+    A limit too large for a float becomes null with the reason `out_of_range`. This can occur with two patients and a
+    level near 1.
     """
     low, high, estimate = (geometric_mean_ratio(x) for x in (interval.low, interval.high, interval.estimate))
     lost = (low, high) != (None, None) and None in (low, high)

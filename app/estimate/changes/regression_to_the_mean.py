@@ -1,8 +1,8 @@
-"""What a group chosen by its values before treatment changes without treatment: the regression to the mean.
+"""Regression to the mean: the change without treatment of a group that was selected by its values before treatment.
 
 Let a value be y = mu + a + e, with the patient's own level a and the error e of one day. The intraclass correlation
-(ICC) is the share of a in the variance. Whoever has y0 today has mu + ICC (y0 - mu) on another day, on average, and so
-changes by (1 - ICC)(mu - y0) though nothing happens (Galton 1886; Barnett, van der Pols and Dobson 2005, Int J
+(ICC) is the share of a in the variance. A patient with y0 today has on average mu + ICC (y0 - mu) on another day. So
+the expected change without any effect is (1 - ICC)(mu - y0) (Galton 1886; Barnett, van der Pols and Dobson 2005, Int J
 Epidemiol 34:215).
 """
 
@@ -18,12 +18,14 @@ from app.estimate.arithmetic import check_level
 from app.estimate.results import Interval, Number, Reason, Result, WhyNull
 
 SEED = 20_161_208
-"""Of the resampling; any number does, as long as it stays."""
+"""The seed of the resampling. Its value is arbitrary, but fixed."""
 RESAMPLES = 2000
 DRAWS = 20_000_000
-"""Patients drawn in all: from 10,000 patients on there are fewer resamples, never fewer than 200."""
+"""The largest number of patients drawn in all resamples: with more than 10,000 patients there are fewer resamples, at
+least 200.
+"""
 FEWEST = 0.9
-"""Of the resamples must have an answer, else there is no interval."""
+"""The share of the resamples that must have an estimate; else there is no interval."""
 
 PopulationMean = Literal["before_baseline", "all_run_in"]
 
@@ -46,7 +48,7 @@ class IntraclassCorrelation(Result):
 
 
 class ExpectedChange(Result):
-    """The mean change that is expected without any effect, and what it leaves of the observed one."""
+    """The mean change that is expected without any effect, and the observed change minus it."""
 
     population_mean_of: PopulationMean = Field(
         description="Which values give the mean that patients fall back to, each patient counted once: those "
@@ -64,7 +66,7 @@ class ExpectedChange(Result):
 
 
 class Bootstrap(Result):
-    """How the patients were drawn again."""
+    """How the patients were resampled."""
 
     seed: int = Field(description="Seed of the generator (NumPy PCG64).", examples=[SEED])
     resamples: int = Field(description="Times that all patients were drawn, with replacement.", examples=[RESAMPLES])
@@ -72,7 +74,7 @@ class Bootstrap(Result):
 
 
 class RegressionToTheMean(Result):
-    """The expected change beside the observed one."""
+    """The expected change and the observed change."""
 
     n: int = Field(description="Patients with a baseline and a change.", examples=[15])
     icc: IntraclassCorrelation = Field(description="Intraclass correlation of the values before treatment.")
@@ -108,7 +110,7 @@ class _Sums:
         return between, self.within / (self.values - self.patients)
 
     def icc(self) -> float | None:
-        """The one-way random effects estimate before truncation, null where no variance tells it.
+        """The one-way random effects estimate before truncation; `None` without enough values or without variance.
 
         n0 = (N - sum of n^2 / N)/(k - 1) stands for the common number of values in unbalanced groups (Searle 1971).
         """
@@ -124,7 +126,7 @@ class _Sums:
         return self.earlier_means / self.earlier if of == "before_baseline" else self.own_means / self.patients
 
     def expected(self, of: PopulationMean) -> float | None:
-        """The expected mean change of those observed, null where it is not defined."""
+        """The expected mean change of the patients with a change; `None` where it is not defined."""
         icc = self.icc()
         if icc is None or not self.observed or (of == "before_baseline" and not self.earlier):
             return None
@@ -134,9 +136,9 @@ class _Sums:
 def intraclass_correlation(patient: ArrayLike, values: ArrayLike) -> IntraclassCorrelation:
     """ICC(1,1) of Shrout and Fleiss (1979) by one-way random effects analysis of variance of unbalanced groups.
 
-    `patient` numbers the patient of each value. Patients with a single value count between patients. Negative estimates
-    are set to 0 and said to be. Without two patients of two values each it is null, and likewise when all values are
-    equal.
+    `patient` is the number of the patient of each value. Patients with one value count in the variance between
+    patients. A negative estimate is set to 0, and `truncated` says so. The estimate is null without two patients with
+    two values each, and if all values are equal. A `ValueError` is raised for values that are not finite.
     """
     patient, values = np.asarray(patient, dtype=np.int64), np.asarray(values, dtype=np.float64)
     size = int(patient.max()) + 1 if patient.size else 0
@@ -154,20 +156,20 @@ def regression_to_the_mean(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> RegressionToTheMean:
-    """The expected regression to the mean beside the observed mean change.
+    """The expected regression to the mean (Barnett 2005, see above) and the observed mean change.
 
-    `patient`, `run_in` and `is_baseline` have one entry for each value before treatment (ln CK): whose it is, what it
-    is, and whether it is the patient's baseline, the last of them. `change` has one entry for each patient numbered in
-    `patient`: the later value minus the baseline, NaN where there is none.
+    `patient`, `run_in` and `is_baseline` have one entry for each value before treatment: the number of its patient, the
+    value (ln CK), and whether it is the patient's baseline, the last of them. `change` has one entry for each patient
+    numbered in `patient`: the later value minus the baseline, NaN where there is none.
 
-    The baseline is one of the run-in values. It enters the ICC, where two values of a patient tell more than one. Into
-    the population mean it does not enter (`before_baseline`): patients were perhaps treated because it was high, and a
-    mean of chosen values lies too near to them. `all_run_in`, with it, stands beside. Both are exact where the
-    patients' run-in is that of the whole population, of which some have high baselines; in a group that was chosen
-    for high baselines both say too little, as the mean and the variance are then those of the chosen.
+    The baseline is one of the run-in values. The ICC includes it, because every further value of a patient improves the
+    ICC. The population mean `before_baseline` excludes it: perhaps patients were treated because it was high, and a
+    mean of selected values is too near to them. `all_run_in` includes it and is given in addition. Both are exact if
+    the run-in is that of the whole population, of which some have high baselines. In a group that was selected for high
+    baselines both are too small, because mean and variance are then those of the selected patients.
 
-    The intervals are percentiles of `resamples` draws of as many patients, ICC and mean computed anew each time. The
-    patients are brought into an order of their content before, so that their own order cannot show.
+    The intervals are percentiles over `resamples` bootstrap samples of the patients; ICC and mean are computed for each
+    sample. The patients are first sorted by their values, so that the result does not depend on their order.
     """
     check_level(level)
     patient, run_in = np.asarray(patient, dtype=np.int64), np.asarray(run_in, dtype=np.float64)
@@ -192,7 +194,7 @@ def regression_to_the_mean(
 
 
 def expected_changes(found: RegressionToTheMean, baselines: ArrayLike) -> NDArray[np.float64] | None:
-    """(1 - ICC)(population mean - own baseline) of each patient by the first estimate, null where there is none."""
+    """(1 - ICC)(population mean - own baseline) of each patient by the first estimate; `None` if there is none."""
     mean, icc = found.estimates[0].population_mean, found.icc.value
     if mean is None or icc is None:
         return None
@@ -203,9 +205,9 @@ def expected_changes(found: RegressionToTheMean, baselines: ArrayLike) -> NDArra
 def _columns(
     patient: NDArray[np.int64], values: NDArray[np.float64], is_baseline: NDArray[np.bool_], change: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """One row for each patient with a run-in value, in an order of content: what `_Sums` adds up.
+    """One row for each patient with a run-in value, sorted by content: the columns that `_Sums` adds up.
 
-    Means and squares are taken from each patient's first value, so that equal values have no variance at all.
+    Means and squares are computed relative to each patient's first value, so that equal values have a variance of 0.
     """
     if patient.shape != values.shape or not np.all(np.isfinite(values)):
         raise ValueError("`values` must be finite and as many as `patient`.")
@@ -273,12 +275,12 @@ def _icc(sums: _Sums) -> IntraclassCorrelation:
 
 
 def _resampled(columns: NDArray[np.float64], times: int, seed: int) -> list[_Sums]:
-    """The sums over the patients of each resample: how often each was drawn, times its row."""
+    """The sums over the patients of each resample: the row of each patient times how often it was drawn."""
     generator = np.random.default_rng(seed)
     size = len(columns)
     draws = (generator.integers(0, size, size) for _ in range(times))
     counts = (np.bincount(drawn, minlength=size).astype(np.float64) for drawn in draws)
-    # Not by matrix product, whose last digits hang on the machine's linear algebra and its threads.
+    # No matrix product: its last digits depend on the linear algebra library and its threads.
     return [_Sums(*np.einsum("i,ij->j", each, columns).tolist()) for each in counts]
 
 
@@ -314,7 +316,7 @@ def _estimate(
 
 
 def _interval(of: str, found: list[float], drawn: int, level: float, reason: Reason | None) -> Interval:
-    """The percentile interval (type 7 quantiles), null where too few resamples have an answer."""
+    """The percentile interval (type 7 quantiles), null if too few resamples have an estimate."""
     low = high = None
     if reason is None and (not found or len(found) < FEWEST * drawn):
         reason = Reason.TOO_FEW_RESAMPLES

@@ -1,13 +1,13 @@
-"""The restricted likelihood of a linear model with one random intercept a patient, and where it is highest.
+"""The restricted likelihood of a linear model with a random intercept for each patient, and its maximum.
 
 Given the ratio r of the variance between patients to the residual one, the best coefficients and residual variance are
-known in closed form (generalised least squares), so that one number remains to be searched for. Laird and Ware,
+known in closed form (generalised least squares), so that only one number, r, must be searched. Laird and Ware,
 Biometrics 38 (1982), 963; Bates, Maechler, Bolker and Walker, Journal of Statistical Software 67 (2015), section 3.4:
 the constants are those of R `lme4::lmer(REML = TRUE)`.
 
-The inverse covariance of a patient's n values, in units of the residual variance, leaves their deviations from their
-mean as they are and weighs the mean by 1 / (1 + n r). Sums of squares and products within patients, and between those
-of equally many values, are therefore all that r needs: one pass over the values, whatever the number of trials.
+The inverse covariance of a patient's n values, in units of the residual variance, does not change their
+deviations from their mean and weights the mean by 1 / (1 + n r). So the search of r needs only sums of squares and
+products within patients, and between patients with the same number of values: one pass over the values is enough.
 """
 
 import math
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LOWEST, HIGHEST, TRIALS = 1e-8, 1e10, 145
-"""Besides 0 and beyond it: the ratios at which the slope is looked at, eight in each power of ten."""
+"""The ratios above 0 at which the slope is computed, eight in each power of ten."""
 STEPS, PARTS = 12, 33
-"""How often the place where the slope changes sign is narrowed down, each time to a 32nd: to all digits."""
+"""The number of steps that narrow the interval in which the slope changes sign, each to a 32nd: to all digits."""
 SAME = 1e-10
-"""Columns whose products have an eigenvalue of less than this share of the largest say the same within patients."""
+"""Columns are dependent within patients if their products have an eigenvalue below this share of the largest."""
 ROUNDING = 1e-12
-"""Deviations of less than this share of the largest value are those of rounding."""
+"""Deviations below this share of the largest value are rounding errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +57,19 @@ class _Profile:
 
 @dataclass(frozen=True, eq=False)
 class RestrictedLikelihood:
-    """What the likelihood needs of the data: products of the p columns and, last, of the values less an offset."""
+    """The data that the likelihood needs: products of the p columns and, as the last column, of the values minus an
+    offset.
+    """
 
     values: int
     offset: Floats
-    """Coefficients, shape (p,), taken off the values first, so that no sum of squares is a difference of large ones."""
+    """Coefficients, shape (p,), subtracted from the values first, so that no sum of squares is a difference of large
+    ones.
+    """
     unit: float
-    """The largest value left, by which they are divided."""
+    """The largest remaining value; all values are divided by it."""
     rounding: float
-    """What of that largest value is rounding."""
+    """The rounding error as a share of that largest value."""
     within: Floats
     """Products of the deviations from the mean of their patient, shape (p + 1, p + 1)."""
     size: Floats
@@ -76,10 +80,10 @@ class RestrictedLikelihood:
     """Products of these patients' means, times the number of their values, shape (s, p + 1, p + 1)."""
 
     @classmethod
-    def of(cls, y: Floats, x: Floats, who: NDArray[np.int64]) -> "RestrictedLikelihood":
-        """Take N values, N rows of p independent columns, and N ascending numbers of patients.
+    def from_values(cls, y: Floats, x: Floats, who: NDArray[np.int64]) -> "RestrictedLikelihood":
+        """Build it from N values, N rows of p independent columns, and N ascending numbers of patients.
 
-        Least squares within patients gives the offset, so that what it leaves within patients is exact.
+        The offset is the least squares fit within patients, so that the remaining values within patients are exact.
         """
         start = np.asarray(np.linalg.solve(x.T @ x, x.T @ y), dtype=np.float64)
         first = cls._around(y, x, who, start)
@@ -113,14 +117,15 @@ class RestrictedLikelihood:
     def degrees_within(self) -> int:
         """Degrees of freedom of the residual variance.
 
-        These are the values less the patients less the coefficients that patients compared with themselves can tell.
+        This is the number of values minus that of patients minus that of coefficients that can be estimated within
+        patients.
         """
         rank = int(np.linalg.matrix_rank(self.within[:-1, :-1], rtol=SAME, hermitian=True))
         return self.values - int(self.patients.sum()) - rank
 
     @property
     def constant_within(self) -> bool:
-        """Whether nothing but rounding is left of the values within patients: all patients change alike."""
+        """Whether all patients have the same changes: within patients only rounding errors remain."""
         return float(self.within[-1, -1]) <= self.values * self.rounding**2
 
     def profile(self, ratio: Floats) -> _Profile:
@@ -143,9 +148,9 @@ class RestrictedLikelihood:
         return _Profile(coefficients, information, rest, height, slope)
 
     def maximum(self) -> Maximum | None:
-        """The highest of all maxima, the one of the least ratio among equals; none where it lies beyond `HIGHEST`.
+        """The highest maximum, of equal ones that with the smallest ratio; `None` if it is above the ratio `HIGHEST`.
 
-        A maximum lies at 0 where the likelihood falls from there, and wherever its slope changes from up to down.
+        There is a maximum at 0 if the likelihood falls from 0 on, and wherever its slope changes from up to down.
         """
         trials = np.concatenate(([0.0], np.geomspace(LOWEST, HIGHEST, TRIALS)))
         slope = self.profile(trials).slope
@@ -168,7 +173,7 @@ class RestrictedLikelihood:
         )
 
     def _top(self, low: float, high: float) -> float:
-        """Where the slope changes from up to down between two ratios."""
+        """The ratio between `low` and `high` where the slope changes from up to down."""
         for _ in range(STEPS):
             parts = np.linspace(low, high, PARTS)
             up = self.profile(parts[1:-1]).slope > 0

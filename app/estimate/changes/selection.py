@@ -1,4 +1,4 @@
-"""The k-th smallest of many sums of two values, without forming them all."""
+"""The k-th smallest of many sums of two values, without computing all sums."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,19 +7,19 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FEW = 16
-"""Once so few sums a row are left, they are formed."""
+"""When at most so many sums for each row are left, they are computed."""
 SAMPLED = 128
-"""A round looks at so many rows, and at so many sums of each."""
+"""The size of the sample of a round: so many rows, and so many sums of each."""
 MARGIN = 0.005
-"""A sample of that size places a sum within about this share of all: its pivots stand so far on either side."""
+"""The sample estimates the rank of a sum to about this share of all sums; the pivots are this far on either side."""
 
 
 def kth_sum(rows: Floats, columns: Floats, start: Ints, k: int) -> float:
     """The k-th smallest (from 1) of the sums of each row with the columns from its `start` on; both are ascending.
 
-    Each round counts the sums below two pivots that a regular sample of what is left places closely on either side of
-    the k-th, and drops the sides that k is not on: a few rounds leave what can be held. Where a round does not leave
-    half, the next takes the weighted median of the rows' medians, which drops a quarter whatever the values are
+    Each round takes two pivots from a regular sample of the remaining sums, one on each side of the k-th. It counts the
+    sums below them and drops those on the wrong side. After a few rounds the remaining sums fit into memory. If a round
+    leaves more than half, the next uses the weighted median of the rows' medians, which always drops a quarter
     (Johnson and Mizoguchi 1978). Memory is O(n), time at worst O(n log^2 n). Sums that differ by a few units in the
     last place of the largest value count as equal.
     """
@@ -46,7 +46,7 @@ def kth_sum(rows: Floats, columns: Floats, start: Ints, k: int) -> float:
 
 
 def _around(rows: Floats, columns: Floats, first: Ints, end: Ints, share: float) -> list[float]:
-    """Two sums between which the one at this share of all that are left will lie, from a regular sample."""
+    """Two sums from a regular sample; the sum at this share of the remaining sums is expected between them."""
     held = np.flatnonzero(end > first)
     step = max(1, held.size // SAMPLED)
     some = held[step // 2 :: step]
@@ -61,7 +61,7 @@ def _around(rows: Floats, columns: Floats, first: Ints, end: Ints, share: float)
 
 
 def _middle(rows: Floats, columns: Floats, first: Ints, end: Ints) -> float:
-    """The middle of the rows' middles, each row weighing as much as it still holds: a quarter lies on either side."""
+    """The median of the rows' medians, weighted by the remaining sums of each row: a quarter lies on either side."""
     held = np.flatnonzero(end > first)
     middles = rows[held] + columns[(first[held] + end[held]) // 2]
     order = np.argsort(middles, kind="stable")

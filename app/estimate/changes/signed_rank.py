@@ -1,8 +1,8 @@
-"""Wilcoxon's signed rank test.
+"""Wilcoxon's signed-rank test.
 
-Neither R nor SciPy gives an exact test when there are ties or zeros (R turns to a normal approximation, SciPy does so
-from 14 pairs on and without continuity correction, and its exact Pratt test is wrong), so the exact distribution is
-counted here.
+The exact distribution is counted here, because neither R `wilcox.test` nor SciPy gives an exact test with ties or
+zeros. R uses a normal approximation. SciPy uses it from 14 pairs on and without continuity correction, and its exact
+Pratt test is wrong.
 """
 
 import math
@@ -19,7 +19,7 @@ Zeros = Literal["drop", "pratt"]
 SignedRankP = Literal["exact", "exact_unless_tied", "normal_corrected", "normal"]
 
 LARGEST_EXACT = 50
-"""Up to so many differences that are not zero, distributions are exact: 2^50 sign patterns fit 64-bit counts."""
+"""Distributions are exact up to so many non-zero differences: counts of 2^50 sign patterns fit into 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,27 @@ class SignedRanks:
     n_zero: int
 
     def exact(self, p: SignedRankP = "exact") -> bool:
-        """Tell whether every pattern of signs is counted: they must be few enough, and `p` must ask for it."""
+        """Whether p is exact: there are few enough differences, and `p` requests it."""
         size = self.doubled.size
         if not size:
-            return True  # one pattern, and a normal distribution without variance is none
+            return True  # there is one pattern only, and no variance
         if p == "exact_unless_tied":
             return size < LARGEST_EXACT and not self.n_zero and np.unique(self.doubled).size == size
         return p == "exact" and size <= LARGEST_EXACT
 
 
 def rounded(differences: ArrayLike) -> NDArray[np.float64]:
-    """The differences in ascending order and to 12 significant digits, so that equal ones are equal.
+    """The differences in ascending order and to 12 significant digits, so that equal differences are ties.
 
-    Differences of decimal readings carry rounding residues: 1.3 - 1.1 and 0.3 - 0.1 would else not be tied.
+    Differences of decimal values have rounding errors: without rounding, 1.3 - 1.1 and 0.3 - 0.1 would not be tied.
     """
     return np.array([float(f"{d:.12g}") for d in sorted_values(differences).tolist()], dtype=np.float64)
 
 
 def signed_ranks(differences: NDArray[np.float64], zeros: Zeros) -> SignedRanks:
-    """Rank the absolute values of rounded differences, ties sharing the mean of their ranks.
+    """Rank the absolute values of rounded differences; ties have the mean of their ranks (midranks).
 
-    `drop` leaves zeros out before ranking (Wilcoxon 1945, as R and SAS do), `pratt` after it (Pratt 1959).
+    `drop` removes zeros before ranking (Wilcoxon 1945, as R and SAS), `pratt` after ranking (Pratt 1959).
     """
     if zeros not in ("drop", "pratt"):
         raise ValueError("`zeros` must be drop or pratt.")
@@ -68,11 +68,12 @@ def signed_rank_test(differences: ArrayLike, zeros: Zeros = "drop", p: SignedRan
     """Two-sided test that differences are symmetric about 0; the statistic is V, the sum of the positive ranks.
 
     Up to 50 non-zero differences p is exact (`wilcoxon_exact`): twice the smaller tail, at most 1, over all 2^n
-    patterns of signs of the midranks, as in R `exactRankTests::wilcox.exact`. Beyond, it comes from the normal
+    patterns of signs of the midranks, as in R `exactRankTests::wilcox.exact`. With more, it comes from the normal
     distribution with tie and continuity correction (`wilcoxon_normal_corrected`, R `wilcox.test(exact = FALSE)`).
-    `p` may ask for that distribution in any case, without continuity correction too (`wilcoxon_normal`, R
-    `correct = FALSE`), or, as R does by default, where there are ties, zeros or 50 differences (`exact_unless_tied`).
-    With `zeros="pratt"` the method ends in `_pratt`. When every difference is zero p is 1; without any it is null.
+    The argument `p` may request that distribution always (`normal_corrected`), the same without continuity correction
+    (`normal`: `wilcoxon_normal`, R `correct = FALSE`), or, as R by default, only with ties, zeros or at least 50
+    differences (`exact_unless_tied`). With `zeros="pratt"` the name of the method ends in `_pratt`. If every difference
+    is zero p is 1; without differences it is null.
     """
     values = rounded(differences)
     ranks = signed_ranks(values, zeros)
@@ -103,9 +104,9 @@ def _normal_p(ranks: SignedRanks, *, corrected: bool) -> float:
 
 
 def sign_patterns(ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many of the 2^n patterns of signs give each sum 0, 1, ... of the ranks (whole numbers > 0) that are positive.
+    """The number of the 2^n patterns of signs for each sum 0, 1, ... of the positive ranks (whole numbers > 0).
 
-    Each rank in turn either counts or does not, so the counts are added to themselves, shifted by that rank.
+    Each rank in turn is positive or negative, so the counts are added to themselves, shifted by that rank.
     """
     patterns = np.zeros(int(ranks.sum()) + 1, dtype=np.int64)
     patterns[0] = 1

@@ -12,7 +12,7 @@ from app.estimate.changes.signed_rank import rounded
 from app.estimate.results import Interval, Reason, Result, TestResult
 
 LARGEST_EXACT = 60
-"""Up to so many values in both samples together, distributions are exact: C(60, 30) selections fit 64-bit counts."""
+"""Distributions are exact up to so many values in both samples: counts of C(60, 30) selections fit into 64 bits."""
 
 SHIFT_INTERVAL = {
     "of": "shift",
@@ -26,7 +26,7 @@ SHIFT_INTERVAL = {
 
 
 class Shift(Result):
-    """By how much the values of the first sample lie above those of the second."""
+    """The shift of the first sample against the second, with the Mann-Whitney test."""
 
     n_first: int = Field(description="Values of the first sample.", examples=[8])
     n_second: int = Field(description="Values of the second sample.", examples=[7])
@@ -38,18 +38,17 @@ class Shift(Result):
 
 
 def two_samples(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> Shift:
-    """Mann-Whitney test of two samples of finite values, and the shift between them with limits.
+    """Mann-Whitney test of two samples of finite values, and the shift between them with its interval.
 
-    W counts the pairs in which the first value is the greater, ties as one half (R `wilcox.test`). Up to 60 values in
-    both samples together p is exact (`mann_whitney_exact`): the share of all selections of the midranks that lie at
-    least as far from the middle, as in R `exactRankTests::wilcox.exact`. Beyond, it comes from the normal distribution
-    with tie and continuity correction (`mann_whitney_normal_corrected`, R `wilcox.test(exact = FALSE)`); p is 1 where
-    all values are equal. The shift is the median of all differences between the samples. Its limits are the C-th
-    smallest and C-th largest difference, C from the distribution of W without ties: exact up to the same size
+    W is the number of pairs in which the first value is greater; ties count one half (R `wilcox.test`). Up to 60 values
+    in both samples together p is exact (`mann_whitney_exact`): the share of all selections of the midranks whose sum is
+    at least as far from its expectation, as in R `exactRankTests::wilcox.exact`. With more, it comes from the normal
+    distribution with tie and continuity correction (`mann_whitney_normal_corrected`, R `wilcox.test(exact = FALSE)`); p
+    is 1 if all values are equal. The shift is the median of all differences between the samples. Its limits are the
+    C-th smallest and C-th largest difference, C from the distribution of W without ties: exact up to the same size
     (`hodges_lehmann_exact`, R `wilcox.test(conf.int = TRUE)` with `qwilcox`), then normal with continuity correction
-    (`hodges_lehmann_normal`). Where even the whole range covers less than `level` the limits are null with
-    `level_not_attainable`. No more than O(n) differences are ever held. Values are taken to 12 significant digits, so
-    that equal ones are equal.
+    (`hodges_lehmann_normal`). If even the whole range has a lower coverage than `level`, the limits are null with
+    `level_not_attainable`. Memory is O(n). Values are rounded to 12 significant digits, so that equal values are ties.
     """
     check_level(level)
     x, y = rounded(first), rounded(second)
@@ -81,7 +80,7 @@ def _test(x: NDArray[np.float64], y: NDArray[np.float64], *, exact: bool) -> tup
 
 
 def _exact_p(doubled: NDArray[np.int64], n: int) -> float:
-    """The share of the selections whose sum lies at least as far from its expectation as the one observed."""
+    """The share of the selections whose sum is at least as far from its expectation as the observed sum."""
     ways = selections(doubled, n)
     expected = n * (doubled.size + 1)
     distance = abs(int(doubled[:n].sum()) - expected)
@@ -99,9 +98,9 @@ def _normal_p(w: float, n: int, m: int, tied: NDArray[np.int64]) -> float:
 
 
 def selections(ranks: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """How many selections of n of the ranks (whole numbers > 0) have each sum 0, 1, ....
+    """The number of selections of n of the ranks (whole numbers > 0) for each sum 0, 1, ....
 
-    Each rank in turn either is selected or not, so the counts of one fewer are added, shifted by that rank.
+    Each rank in turn is selected or not, so the counts for one rank fewer are added, shifted by that rank.
     """
     ways = np.zeros((n + 1, int(ranks.sum()) + 1), dtype=np.int64)
     ways[0, 0] = 1
@@ -142,7 +141,7 @@ def _difference(x: NDArray[np.float64], y: NDArray[np.float64], k: int) -> float
 
 
 def _rank_of_limit(n: int, m: int, level: float, *, exact: bool) -> int | None:
-    """Which difference, counted from either end, is the limit; null where not even the first covers enough."""
+    """Which difference, counted from either end, is the limit; `None` if even the first gives too low a coverage."""
     tail = (1 - level) / 2
     if not exact:
         spread = normal_quantile(level) * math.sqrt(n * m * (n + m + 1) / 12)

@@ -1,1 +1,1 @@
-"""Counts: proportions, tables of counts, events over exposure."""
+"""Estimates from counts: proportions, tables of counts, events per exposure."""

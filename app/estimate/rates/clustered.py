@@ -1,4 +1,7 @@
-"""Rates whose units are courses or events of patients: units of one patient are alike, so patients are what varies."""
+"""Intervals of rates whose units are courses or events, when several units belong to one patient.
+
+Units of one patient are similar, so the variance is that between patients.
+"""
 
 import math
 
@@ -13,13 +16,13 @@ Counts = NDArray[np.int64]
 Amounts = NDArray[np.int64] | NDArray[np.float64]
 
 _NOISE = 1e-24
-"""A variance of a logarithm below this is nothing but rounding."""
+"""A smaller variance of a logarithm is only a rounding error."""
 _LARGEST_LOGARITHM = 700
-"""exp of more than this is no number."""
+"""exp of a larger number is too large for a float."""
 
 
 class ClusteredProportion(Result):
-    """What k/n tells when several of the n belong to one patient."""
+    """The precision of k/n when several of the n belong to one patient."""
 
     patients: int = Field(description="Patients among the n.", examples=[12])
     design_effect: Number | None = Field(
@@ -36,14 +39,15 @@ class ClusteredProportion(Result):
 
 
 def clustered_proportion(k: Counts, n: Counts, *, level: float = 0.95) -> ClusteredProportion:
-    """The interval of a rate when patient i has k[i] of n[i]; patients without any do not count.
+    """The interval of a rate when patient i has k[i] of n[i]; patients with n[i] = 0 do not count.
 
-    The rate is the ratio p = sum(k) / sum(n), its variance v that of a ratio estimator over m patients,
-    m/(m - 1) x sum (k_i - p n_i)^2 / (sum n)^2 (Rao and Scott 1992, Biometrics 48:577). The interval is that of Korn
-    and Graubard (1998, Surv Methodol 24:193): Clopper-Pearson for n over the design effect, made fewer by the square of
-    t(n - 1)/t(m - 1), and never more than n. The design effect is v over p(1 - p)/(n - 1), so that patients with one
-    each have exactly Clopper and Pearson's (R `survey::svyciprop(method = "beta")` divides by n and has n - 1 there).
-    Where none or all have it, nothing tells how alike those of a patient are: each patient then counts as one.
+    The rate is the ratio p = sum(k) / sum(n), its variance v that of a ratio estimator over m patients, m/(m - 1) x sum
+    (k_i - p n_i)^2 / (sum n)^2 (Rao and Scott 1992, Biometrics 48:577). The interval is that of Korn and Graubard
+    (1998, Surv Methodol 24:193): Clopper-Pearson for n divided by the design effect and multiplied by the square of t(n
+    - 1)/t(m - 1), at most n. The design effect is v over p(1 - p)/(n - 1), so that for one unit in each patient the
+    interval is exactly that of Clopper and Pearson. (R `survey::svyciprop(method = "beta")` divides by n and has n - 1
+    there.) If k is 0 or n, the data do not show how similar the units of a patient are: each patient then counts as one
+    unit.
     """
     check_level(level)
     kept = n > 0
@@ -71,13 +75,14 @@ def clustered_proportion(k: Counts, n: Counts, *, level: float = 0.95) -> Cluste
 
 
 def clustered_rate(events: Counts, exposure: Amounts, *, level: float = 0.95) -> Interval:
-    """The interval of a rate sum(events) / sum(exposure) that lets patients differ; one entry a patient.
+    """The interval of a rate sum(events) / sum(exposure) when rates differ between patients; one entry for each
+    patient.
 
     The logarithm of the rate r has the variance m/(m - 1) x sum (events_i - r exposure_i)^2 / (sum events)^2 over the m
     patients with exposure or events: that of Poisson regression with an offset, robust to clusters (Glynn and Buring
     1996, BMJ 312:364; R `sandwich::vcovCL(type = "HC0", cadjust = TRUE)`). Limits are taken from t with m - 1 degrees
-    of freedom (Cameron and Miller 2015, J Hum Resour 50:317). Without an event there is no standard error, and where
-    all patients have the very same rate there is none either.
+    of freedom (Cameron and Miller 2015, J Hum Resour 50:317). Without an event there is no standard error; if all
+    patients have the same rate there is none either. Both limits are then null.
     """
     check_level(level)
     kept = (exposure > 0) | (events > 0)
@@ -93,27 +98,29 @@ def clustered_rate(events: Counts, exposure: Amounts, *, level: float = 0.95) ->
 def clustered_rate_ratio(
     events: Counts, exposure: Amounts, other_events: Counts, other_exposure: Amounts, *, level: float = 0.95
 ) -> Interval:
-    """The interval of the ratio of two rates over the same patients, one entry a patient, likewise.
+    """The interval of the ratio of two rates over the same patients, by the method of `clustered_rate`.
 
-    The logarithm of the ratio has the variance m/(m - 1) x sum (z_i / E - z'_i / E')^2, where z_i = events_i - r
-    exposure_i and E = sum(events), of the one time and of the other: the cluster-robust variance of Poisson regression.
+    All arrays have one entry for each patient. The logarithm of the ratio has the variance
+    m/(m - 1) x sum (z_i / E - z'_i / E')^2, where z_i = events_i - r exposure_i and E = sum(events) for the first rate,
+    z'_i and E' the same for the second: the cluster-robust variance of Poisson regression (tests compare with
+    statsmodels).
     """
     check_level(level)
     kept = (exposure > 0) | (other_exposure > 0)
-    ours, time, theirs, rest = events[kept], exposure[kept], other_events[kept], other_exposure[kept]
-    reason = _why_not(len(ours), min(int(ours.sum()), int(theirs.sum())))
-    if reason is None and not (time.sum() > 0 and rest.sum() > 0):
+    count, time, other_count, other_time = events[kept], exposure[kept], other_events[kept], other_exposure[kept]
+    reason = _why_not(len(count), min(int(count.sum()), int(other_count.sum())))
+    if reason is None and not (time.sum() > 0 and other_time.sum() > 0):
         reason = Reason.NO_PATIENTS
     if reason:
         return _interval("rate_ratio", level, None, None, reason)
-    rate, other = (int(e.sum()) / math.fsum(t.tolist()) for e, t in ((ours, time), (theirs, rest)))
-    z = (ours - rate * time) / ours.sum() - (theirs - other * rest) / theirs.sum()
+    rate, other = (int(e.sum()) / math.fsum(t.tolist()) for e, t in ((count, time), (other_count, other_time)))
+    z = (count - rate * time) / count.sum() - (other_count - other * other_time) / other_count.sum()
     variance = math.fsum((z * z).tolist()) * len(z) / (len(z) - 1)
     return _interval("rate_ratio", level, rate / other, variance, None, len(z))
 
 
 def _squares(events: Counts, exposure: Amounts, rate: float) -> float:
-    """The sum of the squares by which patients miss what the common rate lets expect; noise of rounding is none."""
+    """The sum of squared differences between observed and expected events; rounding errors count as 0."""
     missed = events - rate * exposure
     missed = np.where(np.abs(missed) <= 1e-12 * np.maximum(events, rate * exposure), 0.0, missed)
     return math.fsum((missed * missed).tolist())
@@ -156,7 +163,7 @@ def _t(degrees: int, level: float) -> float:
 
 
 def _clopper_pearson(k: float, n: float, level: float) -> tuple[float, float]:
-    """Clopper-Pearson limits of k of n, which need not be whole numbers."""
+    """Clopper-Pearson limits of k of n, where k and n need not be whole numbers."""
     from scipy.special import betainccinv, betaincinv
 
     tail = (1 - level) / 2

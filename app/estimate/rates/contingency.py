@@ -1,4 +1,4 @@
-"""Tables of two groups by two outcomes: Fisher's exact test and McNemar's."""
+"""Tables of two groups by two outcomes: Fisher's exact test and McNemar's exact test."""
 
 import math
 from collections.abc import Callable
@@ -19,23 +19,26 @@ LARGEST_LOGARITHM = 300.0
 
 
 class FourfoldTable(Result):
-    """A test of two outcomes in two groups, and the odds ratio that belongs to it."""
+    """A test of a table of two by two counts, with its odds ratio."""
 
     odds_ratio: EffectEstimate = Field(description="Odds in the first group over odds in the second.")
-    test: TestResult = Field(description="The test that it is 1.")
+    test: TestResult = Field(description="The test that the odds ratio is 1.")
 
 
 @dataclass(frozen=True)
 class _Margins:
-    """The tables with the totals of the one observed: `counts` of the first cell, `weights` at an odds ratio of 1."""
+    """All tables with the totals of the observed table, one for each possible count of the first cell.
+
+    `weights` are the logarithms of their relative probabilities at an odds ratio of 1.
+    """
 
     observed: int
     counts: NDArray[np.int64]
     weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, k1: int, n1: int, k2: int, n2: int) -> "_Margins":
-        """The logarithms of neighbouring probabilities differ by one factor each, so they are summed from it."""
+    def build(cls, k1: int, n1: int, k2: int, n2: int) -> "_Margins":
+        """Neighbouring probabilities differ by one factor, so the logarithms of these factors are summed."""
         responders = k1 + k2
         counts = np.arange(max(0, responders - n2), min(n1, responders) + 1)
         at, following = counts[:-1].astype(np.float64), counts[1:].astype(np.float64)
@@ -43,7 +46,7 @@ class _Margins:
         return cls(k1, counts, np.concatenate([[0.0], np.cumsum(steps)]))
 
     def probabilities(self, logarithm: float) -> NDArray[np.float64]:
-        """How likely each table is where the logarithm of the odds ratio is this."""
+        """The probability of each table, given the logarithm of the odds ratio."""
         weights = self.weights + logarithm * (self.counts - self.observed)
         relative = np.exp(weights - weights.max())
         answer: NDArray[np.float64] = relative / relative.sum()
@@ -53,16 +56,17 @@ class _Margins:
 def fisher_exact(k1: int, n1: int, k2: int, n2: int, *, level: float = 0.95) -> FourfoldTable:
     """Fisher's exact test of k1 of n1 against k2 of n2, with the conditional odds ratio (R `fisher.test`).
 
-    The two-sided p sums the tables with the same totals that are no likelier than the one observed. The odds ratio is
-    the conditional maximum likelihood estimate, not k1(n2 - k2)/((n1 - k1)k2), and its exact interval takes half of
-    1 - level on each side: it may leave out 1 while p is above 1 - level, or the other way round (Fay 2010). R's own
-    search ends after four digits. Where the totals leave one table only, p is 1 and the odds ratio null.
+    The two-sided p is the sum over all tables with the same totals that are not more probable than the observed one.
+    The odds ratio is the conditional maximum likelihood estimate, not k1(n2 - k2)/((n1 - k1)k2). Its exact interval has
+    half of 1 - level on each side, so it may exclude 1 while p is above 1 - level, and the reverse (Fay 2010). R gives
+    only four digits of both. If the totals allow one table only, p is 1 and the odds ratio is null. A `ValueError` is
+    raised for a k that is not between 0 and its n.
     """
     check_level(level)
     if not (0 <= k1 <= n1 and 0 <= k2 <= n2):
         raise ValueError("each k must be between 0 and its n.")
     empty = not n1 or not n2
-    margins = _Margins.of(k1, n1, k2, n2)
+    margins = _Margins.build(k1, n1, k2, n2)
     reason = Reason.NO_PATIENTS if empty else Reason.NO_INFORMATION if len(margins.counts) == 1 else None
     test = TestResult(
         method="fisher_exact",
@@ -82,11 +86,11 @@ def _two_sided(margins: _Margins) -> float:
 
 
 def _conditional(margins: _Margins, level: float, reason: Reason | None) -> EffectEstimate:
-    """Estimate and limits: the odds ratios at which the mean is what was observed, and a tail holds (1 - level)/2.
+    """The odds ratio at which the mean equals the observed count, and those at which a tail is (1 - level)/2.
 
-    SciPy's `contingency.odds_ratio` finds the same numbers, and a test compares them. It is not used here: for two
-    groups of 50,000 it takes 40 times as long, its error is absolute, so that an odds ratio near 0 loses its digits,
-    and it answers 0 where the totals leave one table only.
+    SciPy's `contingency.odds_ratio` gives the same numbers, and a test compares them. It is not used here: for two
+    groups of 50,000 it takes 40 times as long; its error is absolute, so that odds ratios near 0 are inaccurate; and it
+    returns 0 if the totals allow one table only.
     """
     estimate = low = high = None
     open_above = False
@@ -106,7 +110,7 @@ def _conditional(margins: _Margins, level: float, reason: Reason | None) -> Effe
 
 
 def _crossing(beyond: Callable[[float], bool]) -> float:
-    """The odds ratio at which a condition that is false near 0 becomes true, by halving its logarithm."""
+    """The odds ratio at which a condition that is false near 0 becomes true, by bisection of its logarithm."""
     low, high = -LARGEST_LOGARITHM, LARGEST_LOGARITHM
     while low < (middle := (low + high) / 2) < high:
         low, high = (low, middle) if beyond(middle) else (middle, high)
@@ -116,10 +120,10 @@ def _crossing(beyond: Callable[[float], bool]) -> float:
 def mcnemar_exact(first_only: int, second_only: int, concordant: int, *, level: float = 0.95) -> FourfoldTable:
     """McNemar's exact test that two outcomes in the same patients are equally frequent.
 
-    Only the patients with one of the two outcomes decide: under the hypothesis each is as likely to have the first as
-    the second, and p is twice the smaller tail, at most 1 (R `binom.test(b, b + c, 0.5)`); without such patients it is
-    1. The odds ratio is `first_only`/`second_only`, its interval that of Clopper and Pearson carried from the share to
-    the odds.
+    Only patients with exactly one of the two outcomes count. Under the hypothesis the first and the second are equally
+    probable, and p is twice the smaller tail, at most 1 (R `binom.test(b, b + c, 0.5)`). Without such patients p is 1.
+    The odds ratio is `first_only`/`second_only`. Its interval is that of Clopper and Pearson for the share, converted
+    to odds. A `ValueError` is raised for negative counts.
     """
     check_level(level)
     if min(first_only, second_only, concordant) < 0:

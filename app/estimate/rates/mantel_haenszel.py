@@ -1,4 +1,4 @@
-"""Two proportions compared within strata and put together by Mantel and Haenszel."""
+"""Two proportions compared within strata and combined by the method of Mantel and Haenszel."""
 
 import math
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ class Stratified(Result):
 def mantel_haenszel(strata: Sequence[Counts], *, level: float = 0.95) -> Stratified:
     """Mantel-Haenszel odds ratio and difference over strata of k1, n1, k2, n2, with the CMH test.
 
-    The odds ratio has the interval of Robins, Breslow and Greenland (1986), as R `mantelhaen.test`; the difference
-    that of Sato (1989), which holds for many small strata as for few large ones (R `metafor::rma.mh`), cut at -1 and
-    1, beyond which no difference of rates can lie. The test comes without and with continuity correction; the
-    correction is 1/2, and none where the sum deviates by less, as in R. A stratum without patients of one group is
-    counted and left out; one in which all or none responded adds nothing to the odds ratio and the test, but its weight
-    to the difference.
+    The odds ratio has the interval of Robins, Breslow and Greenland (1986), as R `mantelhaen.test`. The difference has
+    the interval of Sato (1989), which is valid for many small and for few large strata (R `metafor::rma.mh`); here it
+    is limited to -1 to 1. The test is given without and with continuity correction. The correction is 1/2, and none if
+    the sum deviates by less, as in R. A stratum without patients of one group is counted and left out. A stratum in
+    which all or no patients responded adds nothing to the odds ratio and the test, but adds its weight to the
+    difference. A `ValueError` is raised for a k that is not between 0 and its n.
     """
     check_level(level)
     if not all(0 <= k1 <= n1 and 0 <= k2 <= n2 for k1, n1, k2, n2 in strata):
@@ -73,7 +73,7 @@ def _odds_ratio(strata: Sequence[Counts], level: float) -> EffectEstimate:
 
 
 def _without_odds(level: float, *, over: bool, under: bool, compared: bool) -> EffectEstimate:
-    """An odds ratio of 0, or beyond all numbers, or of nothing; none has a standard error."""
+    """An odds ratio that is 0, infinite or not defined; it has no standard error."""
     reason = Reason.ZERO_DENOMINATOR if over else Reason.NO_INFORMATION if compared else Reason.NO_PATIENTS
     if not under:
         return unknown_effect("odds_ratio", ("robins-breslow-greenland",), level, reason)

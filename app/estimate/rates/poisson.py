@@ -1,4 +1,4 @@
-"""One event rate, and the ratio of two, with exact intervals for Poisson counts."""
+"""One event rate, and the ratio of two rates, with exact intervals for Poisson counts."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from app.estimate.results import EventRate, Interval, Number, Reason, Result, Wh
 
 
 class RateRatio(Result):
-    """How many times as many events a unit of one exposure holds as a unit of another."""
+    """The ratio of two event rates, with its test and interval."""
 
     ratio: Number | None = Field(description="First rate over second rate.", examples=[1.971488])
     p: Number | None = Field(description="Two-sided p of equal rates (exact, conditional).", examples=[0.07967])
@@ -18,12 +18,12 @@ class RateRatio(Result):
 def rate_ratio(
     events: int, exposure: float, other_events: int, other_exposure: float, *, level: float = 0.95
 ) -> RateRatio:
-    """(events / exposure) / (other_events / other_exposure), as R `poisson.test` compares two rates.
+    """The ratio (events / exposure) / (other_events / other_exposure), as R `poisson.test` compares two rates.
 
-    Given all events the first exposure has a binomial share of them, with probability r t / (r t + t') at the ratio r:
-    the limits are those of Clopper and Pearson (1934) for that probability carried over, and p is that of R
-    `binom.test`, which adds up the outcomes no more likely than the observed one. A ratio to a rate of 0 has no value
-    and no upper limit; without any event, or without exposure on either side, nothing is defined.
+    Given the total of events, the events of the first exposure are binomial, with probability r t / (r t + t') at the
+    ratio r. The limits are those of Clopper and Pearson (1934) for that probability, converted to the ratio. p is that
+    of R `binom.test`, the sum over the outcomes that are not more probable than the observed one. A ratio to a rate of
+    0 has no value and no upper limit. Without any event, or if one exposure is 0, nothing is defined.
     """
     check_level(level)
     total = events + other_events
@@ -56,8 +56,8 @@ def _interval(level: float, low: float | None, high: float | None, reason: Reaso
 def event_rate(events: int, exposure: float, unit: str, *, level: float = 0.95) -> EventRate:
     """`events` per `unit` of `exposure` with Garwood's exact interval (R `poisson.test(events, exposure)`).
 
-    Events of one patient are counted as if they were independent, which they seldom are. Without exposure nothing is
-    defined.
+    The method assumes that the events of one patient are independent; often they are not (see `clustered_rate`).
+    Without exposure nothing is defined.
     """
     if exposure <= 0:
         interval = Interval(

@@ -10,13 +10,14 @@ DEFAULT_METHODS = ("clopper-pearson", "wilson")
 
 
 def proportion(k: int, n: int, *, level: float = 0.95, methods: Sequence[str] = DEFAULT_METHODS) -> Proportion:
-    """The rate k/n of k patients among n, with one two-sided interval for each method, in the order asked for.
+    """The rate k/n of k patients among n, with one two-sided interval for each method, in the order of `methods`.
 
     `clopper-pearson` is exact (R `binom.test`), `wilson` the score interval without continuity correction
     (R `prop.test(correct = FALSE)`), `jeffreys` the equal-tailed posterior interval under a Beta(1/2, 1/2) prior with
     its limit moved to 0 or 1 when k is 0 or n (Brown, Cai and DasGupta 2001), `mid-p` the exact interval that counts
-    half of the observed outcome (Newcombe 1998, method 6). At k = 0 and k = n all remain two-sided. Without patients
-    the rate and all limits are null.
+    half of the observed outcome (Newcombe 1998, method 6). At k = 0 and k = n all intervals remain two-sided. Without
+    patients the rate and all limits are null. A `ValueError` is raised for a k that is not between 0 and n, and for an
+    unknown method.
     """
     check_level(level)
     if not 0 <= k <= n:
@@ -39,7 +40,7 @@ def _interval(k: int, n: int, level: float, method: str) -> Interval:
 
 
 def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
-    """Clopper and Pearson (1934): each limit is the rate at which a tail that holds k has probability (1 - level)/2."""
+    """Clopper and Pearson (1934): each limit is the rate at which the tail from k on has probability (1 - level)/2."""
     from scipy.special import betainccinv, betaincinv
 
     tail = (1 - level) / 2
@@ -49,7 +50,7 @@ def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
 
 
 def _wilson(k: int, n: int, level: float) -> tuple[float, float]:
-    """Wilson (1927): the rates from which k/n is z standard errors away."""
+    """Wilson (1927): the rates whose distance to k/n is z standard errors."""
     z = normal_quantile(level)
     centre = k + z * z / 2
     spread = z * math.sqrt(k * (n - k) / n + z * z / 4)
@@ -84,7 +85,7 @@ def _mid_p(k: int, n: int, level: float) -> tuple[float, float]:
 
 
 def _crossing(beyond: Callable[[float], bool]) -> float:
-    """The rate at which a condition that is false at 0 and true at 1 becomes true, by halving to the last bit."""
+    """The rate at which a condition that is false at 0 and true at 1 becomes true, by bisection to the last bit."""
     low, high = 0.0, 1.0
     while low < (middle := (low + high) / 2) < high:
         low, high = (low, middle) if beyond(middle) else (middle, high)

@@ -1,7 +1,7 @@
-"""Intervals that papers print, by every method in use, and whether a printed figure is one of them.
+"""Intervals of rates and differences by all usual methods, and whether a printed figure agrees with a computed one.
 
-These are candidates for a comparison, good and bad ones alike; what the service itself answers with is in
-`proportion.py`, `rate.py` and `two_proportions.py`.
+The intervals are candidates for the comparison with a paper; some of these methods are poor. The intervals of the
+service's own answers are in `proportion.py`, `poisson.py` and `two_proportions.py`.
 """
 
 import math
@@ -18,9 +18,11 @@ Agreement = Literal["agrees", "last_digit", "differs"]
 
 
 def agreement(computed: float, printed: str) -> Agreement:
-    """Whether a number is what was printed: `agrees` if it rounds to it, half up or half even, at as many decimals;
-    `last_digit` if it is less than one and a half units of the last printed digit away, as after cutting off instead of
-    rounding or after rounding twice.
+    """Whether a computed number agrees with a printed one.
+
+    `agrees`: rounded to the same number of decimals, half up or half even, it is the printed number. `last_digit`: the
+    distance is less than one and a half units of the last printed digit, as after truncation or after rounding twice.
+    `differs`: any other number.
     """
     number = Decimal(printed)
     unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
@@ -34,10 +36,10 @@ def agreement(computed: float, printed: str) -> Agreement:
 def of_proportion(k: int, n: int, level: float) -> dict[str, Limits]:
     """Intervals of k/n with 0 <= k <= n and n > 0, as fractions.
 
-    Clopper-Pearson, mid-P, Wilson and Jeffreys as in `proportion.py`; `clopper-pearson-one-sided` gives k = 0 and k = n
-    the whole error on one side; `wilson-corrected` is R `prop.test`; `agresti-coull` (1998) adds z^2/2 to
+    Clopper-Pearson, mid-P, Wilson and Jeffreys as in `proportion.py`; `clopper-pearson-one-sided` has, at k = 0 and
+    k = n, the whole error on one side; `wilson-corrected` is R `prop.test`; `agresti-coull` (1998) adds z^2/2 to
     both outcomes; `wald` and `wald-corrected` are p +- z sqrt(pq/n) without and with 1/(2n); `logit` is Wald's on the
-    log odds and is left out where it is not defined.
+    log odds and is left out where it is not defined. A `ValueError` is raised for counts outside these limits.
     """
     check_level(level)
     if not 0 <= k <= n or not n:
@@ -72,8 +74,8 @@ def of_rate(events: int, exposure: float, level: float) -> dict[str, Limits]:
     """Intervals of events/exposure with exposure > 0, per unit of exposure.
 
     `poisson_exact` is Garwood's (R `poisson.test`); `byar` his approximation by cubes; `log-wald` is Wald's on the
-    logarithm, left out without events; `wald` is rate +- z sqrt(events)/exposure. `poisson_exact-one-sided` gives no
-    events the whole 1 - level on one side (at 0.95 nearly 3/exposure, the rule of three).
+    logarithm, left out without events; `wald` is rate +- z sqrt(events)/exposure. `poisson_exact-one-sided` is
+    given for 0 events only and has the whole error on one side (at 0.95 nearly 3/exposure, the rule of three).
     """
     z = normal_quantile(level)
     [exact] = event_rate(events, exposure, "", level=level).intervals

@@ -18,11 +18,11 @@ Limits = tuple[float | None, float | None, Reason | None]
 DIFFERENCE_METHODS = ("newcombe", "miettinen-nurminen")
 RATIO_METHODS = ("miettinen-nurminen", "katz")
 LARGEST_LOGARITHM = 300.0
-"""No ratio of two rates that can be counted lies as far from 1 as exp of this, and its square is still a number."""
+"""The logarithm of a ratio of two observed rates is always smaller; the square of its exp is still a float."""
 
 
 class TwoProportions(Result):
-    """How the rate of the first group differs from that of the second."""
+    """The comparison of the rates of two groups."""
 
     difference: EffectEstimate = Field(description="Rate of the first group minus rate of the second.")
     ratio: EffectEstimate = Field(description="Rate of the first group over rate of the second.")
@@ -35,14 +35,14 @@ def two_proportions(
     difference_methods: Sequence[str] = DIFFERENCE_METHODS,
     ratio_methods: Sequence[str] = RATIO_METHODS,
 ) -> TwoProportions:
-    """Difference k1/n1 - k2/n2 and ratio (k1/n1)/(k2/n2) with two-sided intervals, in the order asked for.
+    """Difference k1/n1 - k2/n2 and ratio (k1/n1)/(k2/n2) with two-sided intervals, in the order of the methods.
 
-    Of the difference: `newcombe` joins the two Wilson intervals (Newcombe 1998, Stat Med 17:873, method 10),
+    For the difference: `newcombe` combines the two Wilson intervals (Newcombe 1998, Stat Med 17:873, method 10),
     `miettinen-nurminen` inverts the score test with the variance times N/(N - 1) (Miettinen and Nurminen 1985; R
-    `PropCIs::diffscoreci`). Of the ratio: `miettinen-nurminen` likewise, `koopman` the same without N/(N - 1) (Koopman
-    1984; R `PropCIs::riskscoreci`), `katz` the interval of the logarithm (Katz 1978), which does not exist where a
-    group has none or both have all. A ratio to a rate of 0 has no value and no upper limit. Without patients in either
-    group everything is null.
+    `PropCIs::diffscoreci`). For the ratio: `miettinen-nurminen` in the same way; `koopman` the same without N/(N - 1)
+    (Koopman 1984; R `PropCIs::riskscoreci`); `katz` the interval of the logarithm (Katz 1978), which does not exist if
+    a rate is 0 or both rates are 1. A ratio to a rate of 0 has no value and no upper limit. If a group has no patients,
+    everything is null. A `ValueError` is raised for a k that is not between 0 and its n, and for an unknown method.
     """
     check_level(level)
     k1, n1, k2, n2 = counts
@@ -91,7 +91,7 @@ def _wilson(k: int, n: int, level: float) -> tuple[float, float]:
 
 
 def _score_difference(counts: Counts, level: float) -> Limits:
-    """The differences at which the score statistic is z: beyond each limit it is larger."""
+    """The differences at which the score statistic equals z; outside these limits it is larger."""
     k1, n1, k2, n2 = counts
     z = normal_quantile(level)
     observed = (k1 * n2 - k2 * n1) / (n1 * n2)
@@ -109,7 +109,7 @@ def _score_difference(counts: Counts, level: float) -> Limits:
 
 
 def _restricted_to_difference(counts: Counts, difference: float) -> float:
-    """The second rate that is most likely while the first is `difference` above it, by halving.
+    """The most likely second rate if the first rate is `difference` above it, by bisection.
 
     The likelihood has one maximum: its derivative is positive below and negative above.
     """
@@ -128,7 +128,7 @@ def _restricted_to_difference(counts: Counts, difference: float) -> float:
 
 
 def _turning_point(beyond: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Where a condition that is false at `inside` and true at `outside` becomes true, by halving to the last bit."""
+    """Where a condition that is false at `inside` and true at `outside` becomes true, by bisection to the last bit."""
     while (middle := (inside + outside) / 2) not in (inside, outside):
         if beyond(middle):
             outside = middle
@@ -147,7 +147,7 @@ def _koopman(counts: Counts, level: float) -> Limits:
 
 
 def _score_ratio(counts: Counts, z: float, inflation: float) -> Limits:
-    """The ratios at which the score statistic is z, sought on the scale of logarithms."""
+    """The ratios at which the score statistic equals z, by bisection of their logarithm."""
     k1, n1, k2, n2 = counts
     p1, p2 = k1 / n1, k2 / n2
 
@@ -171,7 +171,7 @@ def _score_ratio(counts: Counts, z: float, inflation: float) -> Limits:
 
 
 def _restricted_to_ratio(counts: Counts, ratio: float) -> float:
-    """The second rate that is most likely while the first is `ratio` times it: the smaller root of a quadratic."""
+    """The most likely second rate if the first rate is `ratio` times it: the smaller root of a quadratic."""
     k1, n1, k2, n2 = counts
     total, responders = n1 + n2, k1 + k2
     b = n1 * ratio + k1 + n2 + k2 * ratio

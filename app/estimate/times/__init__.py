@@ -1,1 +1,1 @@
-"""Times to an event."""
+"""Estimates of times to an event."""

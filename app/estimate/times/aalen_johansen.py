@@ -1,11 +1,11 @@
-"""Time to an event that other events may forestall: cumulative incidence by Aalen and Johansen.
+"""Time to one of several competing events: cumulative incidence by Aalen and Johansen.
 
 The estimate is F_k(t) = sum of S(t_j-) d_kj/n_j over the event times t_j <= t, where S falls with the events of every
-cause. Censoring the forestalled instead, and reading 1 - Kaplan-Meier as an incidence, overstates it. Tied times are
-counted as they are: lifelines moves them apart at random, and so answers another number for another seed.
+cause. To censor the other causes and use 1 - Kaplan-Meier would overstate the incidence. Tied times stay tied;
+lifelines moves them apart at random, so that its result depends on a seed.
 
 The variance is that of the delta method with multinomial hazards at each event time, which is also the infinitesimal
-jackknife of R (`survfit(Surv(time, state) ~ 1)`, `std.err`). It is carried along the event times beside the estimate.
+jackknife of R (`survfit(Surv(time, state) ~ 1)`, `std.err`). It is updated at each event time with the estimate.
 """
 
 import math
@@ -35,7 +35,7 @@ CENSORED = 0
 
 
 class IncidencePoint(Result):
-    """One step of a cumulative incidence: what happened at and after one event time of the cause, up to the next."""
+    """One step of a cumulative incidence: the counts and F(t) at one event time of the cause, and until the next."""
 
     time: Number = Field(description="Time of the event.", examples=[41])
     at_risk: int = Field(description="Patients without any of the events just before this time.", examples=[12])
@@ -61,7 +61,7 @@ class Incidence(Result):
 
 @dataclass(frozen=True, slots=True)
 class EventTime:
-    """One event time: who was at risk, and the events of each cause."""
+    """One event time: the number at risk, and the events of each cause."""
 
     time: float
     at_risk: int
@@ -70,12 +70,14 @@ class EventTime:
 
 @dataclass(slots=True)
 class IncidenceState:
-    """The estimate for one cause while time goes by: incidence, S, the incidence of the other causes, the area under
-    the share without the cause, and the covariances of the incidence (f), S (s) and that area (a).
+    """The estimate for one cause at the current time.
+
+    It holds the incidence, S (`event_free_share`), the incidence of the other causes, the area under 1 - F, and the
+    covariances of the incidence (f), S (s) and that area (a).
     """
 
     incidence: float = 0.0
-    at_large: float = 1.0
+    event_free_share: float = 1.0
     others: float = 0.0
     area: float = 0.0
     ff: float = 0.0
@@ -86,27 +88,27 @@ class IncidenceState:
     sa: float = 0.0
 
     @property
-    def spared(self) -> float:
-        """1 - F, the share whom the cause has not met, as a sum of shares: no digits are lost where it is small."""
-        return self.at_large + self.others
+    def cause_free(self) -> float:
+        """1 - F, the share without an event of the cause, as a sum: so no digits are lost where it is small."""
+        return self.event_free_share + self.others
 
-    def wait(self, days: float) -> None:
-        """Let time go by without an event."""
-        self.area += self.spared * days
+    def advance(self, days: float) -> None:
+        """Move the time forward, without an event."""
+        self.area += self.cause_free * days
         self.aa += 2 * days * self.fa + days * days * self.ff
         self.fa += days * self.ff
         self.sa += days * self.fs
 
-    def meet(self, n: int, own: int, every: int) -> None:
-        """Take the events of one time: `own` of the cause among `every`, of `n` at risk."""
-        hazard, stay, square = own / n, (n - every) / n, self.at_large * self.at_large
+    def add_events(self, n: int, own: int, all_events: int) -> None:
+        """Add the events of one time: `own` of the cause, `all_events` of all causes, `n` at risk."""
+        hazard, stay, square = own / n, (n - all_events) / n, self.event_free_share * self.event_free_share
         self.ff += 2 * hazard * self.fs + hazard * hazard * self.ss + square * own * (n - own) / n**3
-        self.fs = stay * (self.fs + hazard * self.ss) - square * own * (n - every) / n**3
-        self.ss = stay * stay * self.ss + square * every * (n - every) / n**3
+        self.fs = stay * (self.fs + hazard * self.ss) - square * own * (n - all_events) / n**3
+        self.ss = stay * stay * self.ss + square * all_events * (n - all_events) / n**3
         self.fa, self.sa = self.fa + hazard * self.sa, stay * self.sa
-        self.incidence += self.at_large * hazard
-        self.others += self.at_large * (every - own) / n
-        self.at_large *= stay
+        self.incidence += self.event_free_share * hazard
+        self.others += self.event_free_share * (all_events - own) / n
+        self.event_free_share *= stay
 
 
 def cumulative_incidence(
@@ -118,11 +120,13 @@ def cumulative_incidence(
     level: float = 0.95,
     interval: Band = "log-log",
 ) -> tuple[Incidence, ...]:
-    """The cumulative incidence of each cause, read at `until` and at each of its event times.
+    """The cumulative incidence of each cause at `until` and at each of its event times (R `survfit`, as above).
 
-    `causes` holds 0 for a censored duration and i for the i-th of `names`; events come before censorings of the same
-    time. Limits are made for 1 - F under the transform `interval` and taken back, so that without competing events they
-    are those of the Kaplan-Meier curve. Beyond the last duration F is unknown, unless nobody was left at risk.
+    `durations` and `causes` have one entry for each patient; `until` is in the unit of the durations. `causes` is 0 for
+    a censored duration and i for the i-th of `names`. Events come before censorings at the same time. The limits are
+    those of 1 - F under the transform `interval`, subtracted from 1; without competing events they are those of the
+    Kaplan-Meier curve. After the last duration F is unknown, unless no patient was left at risk. A `ValueError` is
+    raised for negative or infinite durations, unknown causes and arrays of different lengths.
     """
     times, event_times = _event_times(durations, causes, len(names))
     z = normal_quantile(level)
@@ -142,28 +146,30 @@ def event_free(
     plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
     unit: str = "d",
 ) -> Survival:
-    """1 - F of the first of `causes_known` causes as a curve, with the time at which F reaches one half as its median.
+    """The curve 1 - F of the first of `causes_known` causes. Its median is the time at which F reaches one half.
 
-    Whom another cause met first never has the event. The rows stand at the event times of the first cause; their
-    `censored` counts all who left until the next row without it. Without other causes this is the Kaplan-Meier estimate
-    with Greenwood's limits.
+    A patient with an earlier event of another cause never has the event. The rows are the event times of the first
+    cause; their `censored` counts all patients who left before the next row without this event. Without other causes
+    this is the Kaplan-Meier estimate with Greenwood's limits.
     """
     times, event_times = _event_times(durations, causes, causes_known)
     z = normal_quantile(level)
     rows = [
-        (event_time, state.spared, state.ff) for event_time, state in _along(event_times, 0) if event_time.events[0]
+        (event_time, state.cause_free, state.ff)
+        for event_time, state in _states(event_times, 0)
+        if event_time.events[0]
     ]
     at_risk = [event_time.at_risk for event_time, _, _ in rows]
     curve = []
-    for (event_time, spared, variance), n_next in zip(rows, [*at_risk, 0][1:], strict=True):
-        low, high = _limits(spared, variance, z, interval)
+    for (event_time, cause_free, variance), n_next in zip(rows, [*at_risk, 0][1:], strict=True):
+        low, high = _limits(cause_free, variance, z, interval)
         curve.append(
             CurvePoint(
                 time=event_time.time,
                 at_risk=event_time.at_risk,
                 events=event_time.events[0],
                 censored=event_time.at_risk - event_time.events[0] - n_next,
-                survival=spared,
+                survival=cause_free,
                 low=low,
                 high=high,
                 reason=Reason.NO_SURVIVORS if low is None else None,
@@ -183,8 +189,8 @@ def restricted_mean_event_free(
 ) -> RestrictedMean:
     """The area under 1 - F of the first cause from 0 to `until`, with its standard error.
 
-    It is `until` minus the restricted mean time lost to the cause (Andersen 2013). Null beyond the last duration, as
-    for one cause, unless nobody was left at risk.
+    It is `until` minus the restricted mean time lost to the cause (Andersen 2013). It is null if `until` is after the
+    last duration, unless no patient was left at risk. A `ValueError` is raised for an invalid time.
     """
     if not 0 <= until <= LARGEST:
         raise ValueError("`until` must be finite and not negative.")
@@ -195,10 +201,10 @@ def restricted_mean_event_free(
     for event_time in event_times:
         if event_time.time >= until:
             break
-        state.wait(event_time.time - now)
-        state.meet(event_time.at_risk, event_time.events[0], sum(event_time.events))
+        state.advance(event_time.time - now)
+        state.add_events(event_time.at_risk, event_time.events[0], sum(event_time.events))
         now = event_time.time
-    state.wait(until - now)
+    state.advance(until - now)
     return RestrictedMean(until=until, value=state.area, standard_error=math.sqrt(max(0.0, state.aa)))
 
 
@@ -213,12 +219,12 @@ def _incidence(
     interval: Band,
 ) -> Incidence:
     missing = _unknown_at(times, event_times, until)
-    curve, value, variance, spared = [], 0.0, 0.0, 1.0
-    for event_time, state in _along(event_times, place):
+    curve, value, variance, cause_free = [], 0.0, 0.0, 1.0
+    for event_time, state in _states(event_times, place):
         if event_time.time <= until:
-            value, variance, spared = state.incidence, state.ff, state.spared
+            value, variance, cause_free = state.incidence, state.ff, state.cause_free
         if event_time.events[place]:
-            low, high = _limits(state.spared, state.ff, z, interval)
+            low, high = _limits(state.cause_free, state.ff, z, interval)
             curve.append(
                 IncidencePoint(
                     time=event_time.time,
@@ -230,7 +236,7 @@ def _incidence(
                     reason=Reason.NO_SURVIVORS if low is None else None,
                 )
             )
-    low, high = (None, None) if missing else _limits(spared, variance, z, interval)
+    low, high = (None, None) if missing else _limits(cause_free, variance, z, interval)
     undefined = Reason.NO_EVENTS if value == 0 else Reason.NO_SURVIVORS
     limits = Interval(
         of="incidence",
@@ -253,7 +259,7 @@ def _incidence(
 
 
 def _event_times(durations: ArrayLike, causes: ArrayLike, known: int) -> tuple[NDArray[np.float64], list[EventTime]]:
-    """The durations in ascending order, and the times at which something other than censoring happened."""
+    """The durations in ascending order, and the times with at least one event."""
     times, cause = np.asarray(durations, dtype=np.float64), np.asarray(causes, dtype=np.int64)
     if times.ndim != 1 or times.shape != cause.shape:
         raise ValueError("`durations` and `causes` must be one-dimensional and equally long.")
@@ -271,25 +277,25 @@ def _event_times(durations: ArrayLike, causes: ArrayLike, known: int) -> tuple[N
     return np.sort(times), [EventTime(time, n, tuple(events)) for time, n, events in rows]
 
 
-def _along(event_times: Sequence[EventTime], place: int) -> Iterator[tuple[EventTime, IncidenceState]]:
-    """Each moment with the walk for one cause just after it."""
+def _states(event_times: Sequence[EventTime], place: int) -> Iterator[tuple[EventTime, IncidenceState]]:
+    """Each event time with the state for one cause just after it."""
     state = IncidenceState()
     for event_time in event_times:
-        state.meet(event_time.at_risk, event_time.events[place], sum(event_time.events))
+        state.add_events(event_time.at_risk, event_time.events[place], sum(event_time.events))
         yield event_time, state
 
 
-def _limits(spared: float, variance: float, z: float, interval: Band) -> tuple[float, float] | tuple[None, None]:
-    """Limits of 1 - F; none where it is 0, or still 1."""
+def _limits(cause_free: float, variance: float, z: float, interval: Band) -> tuple[float, float] | tuple[None, None]:
+    """Limits of 1 - F; `None` where it is 0 or 1."""
     if interval not in TRANSFORMS:
         raise ValueError(f"`interval` must be one of {', '.join(TRANSFORMS)}.")
-    if not 0 < spared < 1:
+    if not 0 < cause_free < 1:
         return None, None
-    return TRANSFORMS[interval](spared, z * math.sqrt(max(0.0, variance)) / spared)
+    return TRANSFORMS[interval](cause_free, z * math.sqrt(max(0.0, variance)) / cause_free)
 
 
 def _unknown_at(times: NDArray[np.float64], event_times: Sequence[EventTime], until: float) -> Reason | None:
-    """Why nothing is known of a time, if so."""
+    """The reason if F at a time is unknown, else `None`."""
     if not times.size:
         return Reason.NO_PATIENTS
     exhausted = bool(event_times) and event_times[-1].at_risk == sum(event_times[-1].events)

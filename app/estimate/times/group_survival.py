@@ -1,9 +1,9 @@
 """Times to an event compared between groups: the log-rank test, Cox's hazard ratios, restricted means.
 
-Everything is computed from the numbers at risk and of events in each group at each event time, which is all that these
-methods use of patients whose only covariate is their group. So ties are exact, the order of the patients cannot matter
-(the time transform `rank` of lifelines breaks ties by it), and a hazard ratio that does not exist is found by looking
-at who ever stood beside whom, not by waiting for an iteration to diverge.
+All methods use only the numbers at risk and of events in each group at each event time, because the group is the only
+covariate. So ties are exact, and the order of the patients has no effect (the time transform `rank` of lifelines breaks
+ties by it). Whether a hazard ratio exists is decided by which groups were at risk together, not by the divergence of an
+iteration.
 """
 
 import math
@@ -20,14 +20,14 @@ Floats = NDArray[np.float64]
 MOST_GROUPS = 20
 MOST_STEPS = 50
 LONGEST_STEP = 4.0
-"""A step of Newton's method moves no log hazard ratio further than this."""
+"""The largest change of a log hazard ratio in one step of Newton's method."""
 ZPH, MEAN_Z = "schoenfeld_score/km", "restricted_mean_z"
 CONVERGED = 1e-9
-"""A last step shorter than this leaves no error in the digits that are written, as the method squares it."""
+"""The search ends at a shorter step: the method squares the error, so all written digits are then exact."""
 
 
 class LogRank(Result):
-    """The log-rank test of equal hazards, with what each group would have had."""
+    """The log-rank test of equal hazards, with the observed and expected events of each group."""
 
     observed: tuple[int, ...] = Field(description="Events of each group.", examples=[[112, 53]])
     expected: tuple[Number, ...] = Field(
@@ -71,14 +71,17 @@ class MeanDifference(Result):
 
 @dataclass(frozen=True, eq=False)
 class RiskTable:
-    """The event times of all groups, one row a time and one column a group; `patients` counts those of each group."""
+    """The event times of all groups: one row for each time, one column for each group.
+
+    `patients` is the number of patients of each group, `size` that of all.
+    """
 
     size: int
     patients: NDArray[np.int64]
     events: NDArray[np.int64]
     at_risk: NDArray[np.int64]
 
-    def of(self, groups: NDArray[np.int64]) -> "RiskTable":
+    def subset(self, groups: NDArray[np.int64]) -> "RiskTable":
         """The table of some of the groups, at the times at which one of them had an event."""
         events, at_risk = self.events[:, groups], self.at_risk[:, groups]
         here = events.any(axis=1)
@@ -87,9 +90,9 @@ class RiskTable:
 
 @dataclass(frozen=True, eq=False)
 class PartialLikelihood:
-    """Efron's partial likelihood at some log hazard ratios: its logarithm, and for each of its factors who shared it.
+    """Efron's partial likelihood at some log hazard ratios: its logarithm, and the shares of the groups in each factor.
 
-    `shares` has one row for each event and one column for each group: the probability that the event would fall there.
+    `shares` has one row for each event and one column for each group: the probability that the event is in this group.
     `factor_time` is the row of `RiskTable` that each event belongs to.
     """
 
@@ -106,8 +109,9 @@ class PartialLikelihood:
 def log_rank(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int) -> LogRank:
     """The log-rank test of `size` groups, numbered from 0, with the hypergeometric variance (R `survdiff`).
 
-    A group without patients at any event time takes no part and no degree of freedom. Without an event, with one group
-    that has any expected, or where no two groups were ever at risk together, the test is null.
+    A group without patients at risk at any event time does not count and adds no degree of freedom. The test is null
+    without an event, with only one group at risk, or if no two groups were at risk together. `durations`, `events` and
+    `groups` have one entry for each patient; a `ValueError` is raised for invalid or unequally long arrays.
     """
     table = _table(durations, events, groups, size)
     n, d = table.at_risk.sum(axis=1), table.events.sum(axis=1)
@@ -132,15 +136,15 @@ def log_rank(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: i
 def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *, level: float = 0.95) -> Cox:
     """Cox's model for `size` groups, numbered from 0, against the first, with Efron's treatment of ties (R `coxph`).
 
-    A group without events has a ratio of 0 and no interval, and is null; the others are estimated without it. A
-    finite estimate exists when from every group with events one comes to every other by steps from a group that had an
-    event to a group that was then at risk (as Ford 1957 showed for paired comparisons); otherwise all are null. The
-    check of proportional hazards is the score test of Grambsch and Therneau 1994 with the time as 1 - S(t-) of all
-    patients together, as R `cox.zph` computes it since survival 3.0.
+    The hazard ratio of a group without events would be 0 without an interval; it is null, and the others are estimated
+    without this group. A finite estimate exists if each group with events is connected with every other by steps from a
+    group that had an event to a group that was then at risk (Ford 1957, for paired comparisons). Otherwise all ratios
+    are null. The test of proportional hazards is the score test of Grambsch and Therneau 1994 with the time as 1 -
+    S(t-) of all patients together, as R `cox.zph` computes it since survival 3.0.
     """
     whole = _table(durations, events, groups, size)
     kept = np.flatnonzero(whole.events.any(axis=0))
-    table = whole.of(kept)
+    table = whole.subset(kept)
     missing = _nothing_to_test(whole, int(np.count_nonzero(whole.patients)))
     if not missing and 0 not in kept:
         missing = Reason.NO_EVENTS_IN_REFERENCE
@@ -163,8 +167,11 @@ def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *
 
 
 def mean_difference(mean: RestrictedMean, first: RestrictedMean, size: int, *, level: float = 0.95) -> MeanDifference:
-    """The difference of two restricted means to the same time, of independent groups of `size` patients together, with
-    a normal interval. Without an event in either group there is no spread, and neither interval nor test.
+    """The difference of two restricted means up to the same time, with a normal interval, in the unit of the times.
+
+    The groups are independent and have `size` patients together, so the variances of the means add up. Each mean is
+    that of `restricted_mean` (R `summary(survfit, rmean=)`). If no patient of either
+    group had an event by then, the standard error is 0, and interval and test are null.
     """
     missing = mean.reason or first.reason
     if missing or mean.value is None or first.value is None:
@@ -215,12 +222,12 @@ def _nothing_to_test(table: RiskTable, groups: int) -> Reason | None:
 
 
 def _rank(matrix: Floats, scale: Floats) -> int:
-    """The rank of a matrix in which less than 1e-10 of the largest entry of `scale` is rounding."""
+    """The rank of a matrix; values below 1e-10 of the largest entry of `scale` are rounding errors."""
     return int(np.linalg.matrix_rank(matrix, tol=1e-10 * float(np.abs(scale).max(initial=0.0))))
 
 
 def _connected(table: RiskTable) -> bool:
-    """Whether every group can be reached from every other along events of the one while the next is at risk."""
+    """Whether every group is connected with every other, by events of one group while the next is at risk."""
     reached = ((table.events > 0).T.astype(np.float64) @ (table.at_risk > 0)) > 0
     for through in range(len(reached)):
         reached |= reached[:, [through]] & reached[[through], :]
@@ -228,7 +235,7 @@ def _connected(table: RiskTable) -> bool:
 
 
 def _likelihood(table: RiskTable, beta: Floats) -> PartialLikelihood:
-    """Efron's: of D tied events the i-th (from 0) is drawn from the risk set less i/D of those who had it."""
+    """Efron: of D tied events the i-th (from 0) is drawn from the risk set minus i/D of the tied events."""
     d = table.events.sum(axis=1)
     time = np.repeat(np.arange(len(d)), d)
     drawn = (np.arange(len(time)) - np.repeat(np.cumsum(d) - d, d)) / d[time]
@@ -298,7 +305,7 @@ def _no_model(whole: RiskTable, reason: Reason) -> Cox:
 
 
 def _no_ratio(whole: RiskTable, group: int, reason: Reason | None) -> HazardRatio:
-    """Why a group has no ratio: what is true of the group itself, else of the model."""
+    """A null ratio. The reason is that of the group itself, else that of the model."""
     if not group:
         reason = Reason.REFERENCE_GROUP
     elif not whole.patients[group]:

@@ -1,12 +1,12 @@
-"""Time to an event that is seen at visits only: the event lies in (L, R], after one visit and not after the next.
+"""Time to an event that is observed at visits only: it lies in (L, R], after one visit and not after the next.
 
 Intervals are open on the left and closed on the right, as in R's `survfit(Surv(L, R, type = "interval2") ~ 1)`: an
-event found at a visit may have happened on that day, and had not at the visit before. lifelines'
-`fit_interval_censoring` takes them as closed on both sides, and lets neighbours that only touch share an event there.
+event that a visit shows may have occurred on that day, and had not occurred at the visit before. lifelines'
+`fit_interval_censoring` takes them as closed on both sides, so that neighbouring intervals share their common point.
 
-The estimate says how much probability lies in which interval, and nothing about where in it: S(t) is known between the
-intervals only, and the median is an interval. R puts each mass in the middle of its interval, so that its median is the
-middle of ours.
+The estimate gives the probability of each interval, but not where in the interval it lies. So S(t) is known only
+between the intervals, and the median is an interval. R places each mass in the middle of its interval, so that its
+median is the middle of this interval.
 """
 
 import math
@@ -27,7 +27,7 @@ from app.estimate.times.turnbull import (
     Floats,
     Intersections,
     Sample,
-    distinct,
+    distinct_intervals,
     intersections,
     maximise,
     median_interval,
@@ -35,13 +35,13 @@ from app.estimate.times.turnbull import (
 )
 
 SEED = 1976
-"""Where resampling starts unless another seed is asked for."""
+"""The seed of the resampling if no other is given."""
 LARGEST_SAMPLE = 200_000
 """With more distinct intervals than this there is no estimate; 100,000 patients seen on whole days have fewer."""
 
 
 class IntervalMass(Result):
-    """How likely the event is in one interval (left, right], and what is known before it."""
+    """The probability of the event in one interval (left, right], and S(t) before it."""
 
     left: Number = Field(description="The event is later than this time.", examples=[28])
     right: Number | None = Field(
@@ -134,13 +134,14 @@ def interval_censored(
     seed: int = SEED,
     unit: str = "d",
 ) -> IntervalCensored:
-    """The masses and the median of times (in `unit`) in (left, right], one a patient; infinity is right-censored.
+    """The Turnbull estimate and the median of times (in `unit`) that lie in (left, right], one for each patient.
 
-    0 <= left < right. A time that is known exactly is no interval; on a grid of whole days it is (day - 1, day].
+    Turnbull 1976; R `survfit(Surv(L, R, type = "interval2") ~ 1)`. 0 <= left < right, else a `ValueError` is raised; an
+    infinite `right` is right-censored. An exact time must be given as an interval: (day - 1, day] for whole days.
 
-    The median is the interval in which S(t) crosses one half. When S is exactly one half (within 1e-8) after one mass
-    and before the next, the rules of `kaplan_meier` hold for the left and for the right ends, each on its own. A median
-    in the open last interval is not reached: its left end is known, its right end is null.
+    The median is the interval in which S(t) crosses one half. If S is exactly one half (within 1e-8) after one mass
+    and before the next, the rules of `kaplan_meier` are applied to the left ends and, separately, to the right ends. A
+    median in the open last interval is not reached: its left end is known, its right end is null.
     """
     check_level(level)
     lefts, rights = _checked(left, right)
@@ -161,7 +162,7 @@ def interval_censored(
 
     if not len(lefts):
         return none(Reason.NO_PATIENTS)
-    sample = distinct(lefts, rights)
+    sample = distinct_intervals(lefts, rights)
     if len(sample.count) > LARGEST_SAMPLE:
         return none(Reason.TOO_LARGE)
     part = intersections(sample.begin, sample.end, len(sample.points))
@@ -229,7 +230,7 @@ def _median(
 
 
 def _interval(limits: BootstrapLimits, level: float, resamples: int, seed: int) -> tuple[ResampledInterval, ...]:
-    """The limits as an answer; none where no resamples were asked for."""
+    """The limits as an interval; none if no resamples were requested."""
     interval = ResampledInterval(
         of="median",
         method="bootstrap_percentile",

@@ -1,9 +1,9 @@
 """Time to an event with right censoring: the Kaplan-Meier curve, its median and the area under it.
 
-lifelines counts the risk sets and gives S(t). The rest is done here because there it would be wrong for us: its median
-compares the floating-point S(t) with 0.5 exactly and so jumps to the next event on many curves that reach one half
-(4 for the times 1..6, where the answer is 3 or 3.5), it gives bands where there are none, and what it returns as the
-variance of the restricted mean is the variance of one patient's time and not of the estimate.
+lifelines counts the risk sets and computes S(t). The rest is computed here, because lifelines differs: its median
+compares the floating-point S(t) with 0.5 exactly, so that it gives the next event for many curves that reach one half
+(4 for the times 1..6, where 3 or 3.5 is right); it gives bands where they are not defined; and its variance of the
+restricted mean is the variance of one patient's time, not of the estimate.
 """
 
 import math
@@ -21,12 +21,12 @@ from app.estimate.results import CurvePoint, Interval, Median, Reason, Restricte
 Band = Literal["log-log", "log", "plain"]
 
 HALF_TOLERANCE = 1e-8
-"""S(t) this close to one half is one half: a product of fractions in floating point misses it by some 1e-16."""
+"""S(t) within this distance of one half counts as one half: products of floats have rounding errors."""
 
 
 @dataclass(frozen=True)
 class CurveStep:
-    """One event time of the curve; `greenwood` is the sum of d/(n(n - d)) up to it, infinite once nobody is left."""
+    """One event time of the curve; `greenwood` is the sum of d/(n(n - d)) up to it, infinite if no one is left."""
 
     time: float
     at_risk: int
@@ -38,13 +38,13 @@ class CurveStep:
 
 @dataclass(frozen=True)
 class HalfRule:
-    """Where a median is put on a stretch at exactly one half."""
+    """The convention for the median while a curve is at exactly one half."""
 
     median: Literal["midpoint", "lower"]
     plateau: Literal["left_end", "midpoint_to_last"]
 
     def crossing(self, points: Sequence[tuple[float, float]], last_time: float) -> float | None:
-        """The time at which a step function, given as (time, value from then on), falls to one half, if it does.
+        """The time at which a step function, given as (time, value from then on), falls to one half, or `None`.
 
         This is R's `survmean` (`minmin`), and `quantile.survfit` with `midpoint_to_last`.
         """
@@ -72,16 +72,17 @@ def kaplan_meier(
 ) -> Survival:
     """Kaplan-Meier curve and median of durations >= 0 (in `unit`) that end in an event (true) or in censoring (false).
 
-    Both arrays have one entry a patient; events come before censorings at the same time; an event at time 0 counts.
-    Row j of the curve counts the censorings from its time on and before the next, so `at_risk` of the next row is
-    `at_risk - events - censored`; who is censored before the first event is `n - at_risk` of the first row.
+    Both arrays have one entry for each patient; events come before censorings at the same time; an event at time 0
+    counts. Row j of the curve counts the censorings from its time on and before the next, so `at_risk` of the next row
+    is `at_risk - events - censored`. Before the first event `n - at_risk` of the first row are censored.
 
     The band is Greenwood's under the transform `interval` (R `survfit(conf.type=)`), kept within 0 and 1, null where S
     is 0. The median is the first time with S <= 1/2. While S is exactly 1/2 (within 1e-8), `midpoint` takes the middle
-    between that time and the next event, as R and SAS do, and `lower` the first time; when S stays at 1/2 to the end of
-    follow-up, `left_end` takes the first time (R `print.survfit`) and `midpoint_to_last` the middle to the last time
+    between that time and the next event, as R and SAS do, and `lower` the first time; if S stays at 1/2 until the end
+    of follow-up, `left_end` takes the first time (R `print.survfit`) and `midpoint_to_last` the middle to the last time
     (R `quantile.survfit`). The limits of the median (Brookmeyer and Crowley 1982) are where the limits of S cross 1/2,
-    by the same rules.
+    by the same rules. A `ValueError` is raised for negative or infinite durations, arrays of different lengths and
+    unknown conventions.
     """
     z = normal_quantile(level)
     if interval not in TRANSFORMS:
@@ -102,7 +103,10 @@ def kaplan_meier(
 def median_of(
     curve: Sequence[CurvePoint], rule: HalfRule, n: int, last_time: float, level: float, interval: Band, unit: str = "d"
 ) -> Median:
-    """The median of a curve of `n` patients, the last of whom was followed to `last_time`, with its limits."""
+    """The median of a curve of `n` patients, the last of whom was followed to `last_time`, with its limits.
+
+    Brookmeyer and Crowley 1982; R `print.survfit` and `quantile.survfit`, see `HalfRule`.
+    """
     low = rule.crossing([(point.time, point.low) for point in curve if point.low is not None], last_time)
     high = rule.crossing([(point.time, point.high) for point in curve if point.high is not None], last_time)
     value = rule.crossing([(point.time, point.survival) for point in curve], last_time)
@@ -129,9 +133,10 @@ def restricted_mean(durations: ArrayLike, events: ArrayLike, *, until: float) ->
     """The area under the Kaplan-Meier curve from 0 to `until`, in the unit of the durations, and its standard error.
 
     With A_j the area from event time t_j to `until`, the variance is the sum of A_j^2 d_j/(n_j(n_j - d_j)); a time at
-    which nobody is left has A_j = 0 and adds nothing (R `summary(survfit, rmean=until)`). Without an event by then the
-    standard error is 0, by that formula. Beyond the last time the curve is unknown and both are null with
-    `beyond_follow_up`, unless it has come down to 0, where it stays.
+    which no patient is left has A_j = 0 and adds nothing (R `summary(survfit, rmean=until)`). Without an event before
+    `until` this formula gives a standard error of 0. After the last time the curve is unknown, and both are null with
+    `beyond_follow_up`, unless the curve has reached 0 and stays there. A `ValueError` is raised for an `until` that is
+    negative or infinite.
     """
     if not 0 <= until <= LARGEST:
         raise ValueError("`until` must be finite and not negative.")

@@ -1,16 +1,16 @@
-"""The nonparametric maximum likelihood estimate of a time that is known up to an interval (L, R] only: the algorithm.
+"""Turnbull's estimate, the nonparametric maximum likelihood of times known only to lie in (L, R]: the algorithm.
 
 Only the maximal intersections of the intervals can carry mass (Peto 1973, Turnbull 1976): the (q, p] where q begins an
 interval, p ends one and nothing begins or ends between. At every maximal intersection another interval begins, so the
-matrix of who may have had the event where is of full column rank, the likelihood is strictly concave in the masses, and
-the estimate is unique. Each interval covers neighbouring intersections; sums over them are differences of cumulative
+matrix of intervals by intersections has full column rank, the likelihood is strictly concave in the masses, and the
+estimate is unique. Each interval covers neighbouring intersections; sums over them are differences of cumulative
 sums, so that a step costs as much as there are intervals and intersections.
 
-Steps are those of the EM algorithm (self-consistency) and, because these crawl, Newton steps on the intersections that
-carry mass and the most promising one between any two of them: non-negative least squares with the masses adding up to 1
-(Wang, J R Stat Soc B 2007;69:185; Dax 1990). No step lowers the likelihood.
+Steps are those of the EM algorithm (self-consistency) and, because these are slow, Newton steps on the intersections
+that carry mass and, between any two of them, the one with the greatest slope: non-negative least squares with the
+masses adding up to 1 (Wang, J R Stat Soc B 2007;69:185; Dax 1990). No step lowers the likelihood.
 
-Whether the end is an end is checked by the Kuhn-Tucker conditions: no intersection has a mean of [covered]/P(L < T <=
+The Kuhn-Tucker conditions show whether the maximum is reached: no intersection has a mean of [covered]/P(L < T <=
 R) above 1. The largest excess times the number of patients bounds what the log-likelihood could still gain.
 """
 
@@ -28,14 +28,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TARGET = 1e-10
-"""The largest excess at which the search ends at once; it also ends where rounding lets nothing improve."""
+"""The search ends at this excess; it also ends if rounding errors prevent any improvement."""
 ACCEPTED = 1e-6
-"""The largest excess with which an estimate is an estimate."""
+"""The largest excess with which a result is accepted as the estimate."""
 MOST_STEPS = 300
 LARGEST_SUPPORT = 1000
-"""With more intersections than this in a Newton step (their cube counts) an EM step is taken instead. That arrives
-where most intervals are narrow; where it does not, the sample is too large. 100,000 patients on ten years of whole days
-with visits a month apart have some 800.
+"""With more intersections in a Newton step, whose time grows with their cube, an EM step is used instead. EM steps
+converge if most intervals are narrow; if they do not, the sample is too large. 100,000 patients on ten years of whole
+days with visits a month apart have some 800.
 """
 
 
@@ -43,7 +43,7 @@ with visits a month apart have some 800.
 class Sample:
     """The distinct intervals (points[begin], points[end]] in ascending order, and how many patients have each.
 
-    `points` holds every limit once, ascending, infinity among them where someone is right-censored.
+    `points` holds every limit once, ascending, with infinity if a patient is right-censored.
     """
 
     points: Floats
@@ -87,8 +87,8 @@ class Fit:
     excess: float
 
 
-def distinct(left: Floats, right: Floats) -> Sample:
-    """The distinct ones of some intervals (left, right], counted; the order of the patients leaves no trace."""
+def distinct_intervals(left: Floats, right: Floats) -> Sample:
+    """The distinct intervals (left, right] and their counts, which do not depend on the order of the patients."""
     order = np.lexsort((right, left))
     left, right = left[order], right[order]
     new = np.concatenate(([True], (left[1:] != left[:-1]) | (right[1:] != right[:-1])))
@@ -117,12 +117,12 @@ def intersections(begin: Ints, end: Ints, size: int) -> Intersections:
 
 
 def maximise(part: Intersections, count: Floats, start: Floats | None = None, target: float = TARGET) -> Fit:
-    """The masses under which the intervals, each seen `count` > 0 times, are likeliest.
+    """The masses that maximise the likelihood of the intervals, each observed `count` > 0 times.
 
-    `start` may be any masses that give every interval a chance.
+    `start` may be any masses that give every interval a positive probability. The method is that of Wang 2007 (above).
     """
     patients = float(count.sum())
-    mass = stabbing(part) if start is None else start
+    mass = hitting_set(part) if start is None else start
     chance = part.chances(mass)
     value = float(count @ np.log(chance))
     gradient = part.totals(count / chance) / patients
@@ -131,11 +131,11 @@ def maximise(part: Intersections, count: Floats, start: Floats | None = None, ta
             break
         before, excess = value, gradient.max() - 1
         aim = _newton(part, count, mass, chance, gradient)
-        mass, chance, value = _towards(part, count, aim, gradient, (mass, chance, value))
+        mass, chance, value = _line_search(part, count, aim, gradient, (mass, chance, value))
         if value <= before:
-            # So near the top the rise of the likelihood drowns in its rounding; the conditions still tell better from
-            # worse.
-            mass, chance = _better(part, count, (aim, mass * gradient), excess, (mass, chance))
+            # Near the maximum the rise of the likelihood is smaller than its rounding error. The Kuhn-Tucker conditions
+            # still show which masses are better.
+            mass, chance = _smaller_excess(part, count, (aim, mass * gradient), excess, (mass, chance))
             value = float(count @ np.log(chance))
         gradient = part.totals(count / chance) / patients
         if value <= before and gradient.max() - 1 >= excess:
@@ -144,7 +144,7 @@ def maximise(part: Intersections, count: Floats, start: Floats | None = None, ta
 
 
 def median_interval(points: Floats, part: Intersections, mass: Floats, rule: HalfRule) -> tuple[float, float]:
-    """The interval in which the curve falls to one half, infinity on the right where it does not.
+    """The interval in which the curve falls to one half; infinite on the right if it does not.
 
     While S is one half between two masses, the rule is applied to the left ends and to the right ends.
     """
@@ -165,8 +165,8 @@ def median_interval(points: Floats, part: Intersections, mass: Floats, rule: Hal
     return low, high
 
 
-def stabbing(part: Intersections) -> Floats:
-    """Equal masses on the fewest intersections that meet every interval: a start that rules nobody out."""
+def hitting_set(part: Intersections) -> Floats:
+    """Equal masses on the fewest intersections that meet every interval: each interval then has a probability."""
     latest = np.full(len(part.left), -1, dtype=np.int64)
     np.maximum.at(latest, part.beyond - 1, part.first)
     chosen, last = [], -1
@@ -183,8 +183,9 @@ def _newton(part: Intersections, count: Floats, mass: Floats, chance: Floats, gr
     """The masses that maximise the second-order approximation of the log-likelihood about `mass`.
 
     Minimise |sqrt(count) (A/chance p - 2)| over p >= 0 adding up to 1, where A says which interval covers what. With 1
-    = sum of p this is |P p| with P = sqrt(count) (A/chance - 2), and Dax's device makes it a plain non-negative least
-    squares problem: minimise |P x|^2 + (sum of x - 1)^2, then scale x to 1. Its normal equations are all we form.
+    = sum of p this is |P p| with P = sqrt(count) (A/chance - 2), and the method of Dax makes it a plain non-negative
+    least squares problem: minimise |P x|^2 + (sum of x - 1)^2, then scale x to 1. Only its normal equations are
+    computed.
     """
     from scipy.optimize import nnls
 
@@ -198,8 +199,8 @@ def _newton(part: Intersections, count: Floats, mass: Floats, chance: Floats, gr
     covered = number[part.first] * size + number[part.beyond] - 1
     curvature = np.bincount(covered, count / chance**2, size * size).reshape(size, size)
     reaching = curvature.cumsum(axis=0)[:, ::-1].cumsum(axis=1)[:, ::-1] / count.sum()
-    # Row k, column l sums over who begins by k and ends at l or later. Those who cover both, wanted here, are that for
-    # k <= l, and are among them for k > l.
+    # Row k, column l sums over the intervals that begin at k or before and end at l or later. For k <= l these are the
+    # intervals that cover both, as needed here.
     hessian = np.minimum(reaching, reaching.T)
     slope = gradient[places]
     normal = hessian - 2 * (slope[:, None] + slope) + 5
@@ -211,7 +212,7 @@ def _newton(part: Intersections, count: Floats, mass: Floats, chance: Floats, gr
             kept = kept[solution > 0]
             solution = np.linalg.solve(normal[np.ix_(kept, kept)], np.ones(len(kept)))
         solution /= solution.sum()
-        if slope[kept] @ solution <= 1:  # no way up: the masses that went were too many
+        if slope[kept] @ solution <= 1:  # no rise: too many masses were removed
             root = np.linalg.cholesky(normal)
             kept, (solution, _) = np.arange(size), nnls(root.T, np.linalg.solve(root, np.ones(size)))
             solution /= solution.sum()
@@ -222,7 +223,7 @@ def _newton(part: Intersections, count: Floats, mass: Floats, chance: Floats, gr
 
 
 def _candidates(mass: Floats, gradient: Floats) -> Ints:
-    """The intersections with mass and, between any two of them, the steepest one if mass there would help."""
+    """The intersections with mass and, between any two of them, the one with the greatest slope if it is above 1."""
     carrying = mass > 0
     steepest = np.maximum.reduceat(gradient, np.concatenate(([0], carrying.nonzero()[0])))
     between = steepest[carrying.cumsum()]
@@ -230,13 +231,13 @@ def _candidates(mass: Floats, gradient: Floats) -> Ints:
     return places
 
 
-def _towards(
+def _line_search(
     part: Intersections, count: Floats, aim: Floats, gradient: Floats, at: tuple[Floats, Floats, float]
 ) -> tuple[Floats, Floats, float]:
-    """Go all the way, or half, or a quarter of it ..., to where the likelihood has risen enough (Armijo).
+    """Move to `aim`, or half of the way, or a quarter ..., until the likelihood has risen enough (Armijo).
 
-    At the maximum no interval has a chance below 1/patients, so nothing far below it needs to be looked at; there the
-    difference of cumulative sums would be rounding.
+    At the maximum no interval has a probability below 1/patients. Masses that give one a far smaller probability are
+    not tried, because the difference of cumulative sums would be a rounding error.
     """
     mass, _, value = at
     patients = count.sum()
@@ -253,10 +254,10 @@ def _towards(
     return at
 
 
-def _better(
+def _smaller_excess(
     part: Intersections, count: Floats, offered: tuple[Floats, ...], excess: float, at: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
-    """The first of the masses on offer that brings the largest excess down, or else those at hand."""
+    """The first of the `offered` masses that reduces the largest excess, or else the current masses."""
     patients = count.sum()
     for mass in offered:
         chance = part.chances(mass)
@@ -266,16 +267,16 @@ def _better(
 
 
 LARGEST = 1_000_000
-"""Distinct intervals times resamples beyond which nothing is drawn: some seconds of work."""
+"""The largest number of distinct intervals times resamples: some seconds of work."""
 ENOUGH = 1e-8
 """The largest excess at which the search for the estimate of a resample ends."""
 STEPS_TOGETHER = 20
-"""EM steps that all resamples take together before the first look at who has arrived."""
+"""The EM steps for all resamples together before the first check which of them have converged."""
 
 
 @dataclass(frozen=True, slots=True)
 class BootstrapLimits:
-    """The limits of the median, and how many resamples did not reach one; null limits have a reason."""
+    """The limits of the median, and the number of resamples that do not reach it. Null limits have a reason."""
 
     low: float | None
     high: float | None
@@ -290,8 +291,8 @@ def percentile_limits(
 
     Each resample has its own maximal intersections and its own median (left, right]. With B resamples and k = floor((B
     + 1)(1 - level)/2), the lower limit is the k-th smallest left end and the upper limit the k-th largest right end,
-    where a median that is not reached has an infinite right end. The patients are numbered along the sorted intervals,
-    so that the order they came in changes nothing.
+    where a median that is not reached has an infinite right end. The patients are numbered in the order of the sorted
+    intervals, so that their original order has no effect.
     """
     patients = int(sample.count.sum())
     tail = math.floor((resamples + 1) * (1 - Fraction(repr(level))) / 2)
@@ -304,7 +305,7 @@ def percentile_limits(
     for reason, holds in reasons:
         if holds:
             return BootstrapLimits(None, None, None, reason)
-    medians = _medians(sample, part, mass, rule, _drawn(sample, resamples, seed))
+    medians = _medians(sample, part, mass, rule, _resample_counts(sample, resamples, seed))
     if medians is None:
         return BootstrapLimits(None, None, None, Reason.NOT_CONVERGED)
     left, right = np.sort(medians, axis=0).T
@@ -315,7 +316,7 @@ def percentile_limits(
     return BootstrapLimits(low, high, not_reached, None)
 
 
-def _drawn(sample: Sample, resamples: int, seed: int) -> Floats:
+def _resample_counts(sample: Sample, resamples: int, seed: int) -> Floats:
     """How often each distinct interval is in each resample: one column a resample."""
     interval = np.repeat(np.arange(len(sample.count)), sample.count)
     generator = np.random.default_rng(seed)
@@ -329,12 +330,12 @@ def _drawn(sample: Sample, resamples: int, seed: int) -> Floats:
 def _medians(
     sample: Sample, part: Intersections, mass: Floats, rule: HalfRule, drawn: Floats
 ) -> list[tuple[float, float]] | None:
-    """The median of each resample, `None` if an estimate was not found.
+    """The median of each resample; `None` if one estimate did not converge.
 
-    All take EM steps together, which is enough on a grid of visits. The others go on from there one by one, without the
-    small masses that EM steps are slow to remove.
+    EM steps are computed for all resamples together. On a grid of visits they are enough. Other resamples continue one
+    by one from there, without the small masses that EM steps remove slowly.
     """
-    together, arrived = _together(part, mass, drawn)
+    together, arrived = _em_steps(part, mass, drawn)
     medians = []
     for column in range(drawn.shape[1]):
         inside = drawn[:, column] > 0
@@ -343,7 +344,7 @@ def _medians(
         found = reached[own.right] - reached[own.left]
         if not arrived[column]:
             found[found < 0.1 / len(found)] = 0
-            start = found + 0.01 * stabbing(own)
+            start = found + 0.01 * hitting_set(own)
             fit = maximise(own, drawn[inside, column], start / start.sum(), ENOUGH)
             if not fit.excess <= ACCEPTED:
                 return None
@@ -360,11 +361,11 @@ def _cumulative(part: Intersections, mass: Floats, size: int) -> Floats:
     return cumulative
 
 
-def _together(part: Intersections, mass: Floats, drawn: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _em_steps(part: Intersections, mass: Floats, drawn: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """EM steps of all resamples at once on the intersections of all patients, and which of them are at their maximum.
 
     Every intersection of a resample holds one of all patients, so the conditions checked here are those of the
-    resample. A second and third round is worth while only where the one before brought most of them home.
+    resample. A second or third round follows only if most resamples converged in the round before.
     """
     size = len(mass)
     masses = np.repeat((0.9 * mass + 0.1 / size)[:, None], drawn.shape[1], axis=1)

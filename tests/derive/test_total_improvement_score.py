@@ -1,4 +1,4 @@
-"""The Total Improvement Score and its neighbours: golden cases, every boundary, and an argument with a slow twin."""
+"""The Total Improvement Score, worsening and improvement: golden cases, every boundary, and a slow twin."""
 
 import itertools
 from decimal import Decimal
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.derive.core_set import Followed, ValueRange, most_abnormal
+from app.derive.core_set import FollowedMeasure, ValueRange, most_abnormal
 from app.derive.exact_comparison import sign_of_sum
 from app.derive.imacs_definition_of_improvement import definition_of_improvement
 from app.derive.relative_change import BoundedVerdict, improved, worsened
@@ -46,7 +46,7 @@ def followed(name, before, after, span, better="lower", unit=1.0):
     """A measure with exact values: `before` of each patient, `after` of each patient and visit."""
     closed, units = np.zeros((1, 1), dtype=bool), np.full((1, 1), unit)
     readings = [ValueRange(each, each, closed, closed, units) for each in (before, after)]
-    return Followed(name, better, span, *readings, np.zeros(after.shape, dtype=np.int64))
+    return FollowedMeasure(name, better, span, *readings, np.zeros(after.shape, dtype=np.int64))
 
 
 def scored(name, before, after, span, better="lower", unit=1.0):
@@ -198,8 +198,8 @@ def test_a_score_that_cannot_be_negative_has_worsening_beside_it():
 
 
 def possible(verdict: BoundedVerdict, at: tuple[int, int]) -> set[bool]:
-    told = verdict.verdict_at(at)
-    return {False, True} if told is None else {told}
+    actual = verdict.verdict_at(at)
+    return {False, True} if actual is None else {actual}
 
 
 @settings(max_examples=repeats(25, thorough=60))
@@ -262,7 +262,7 @@ def bound(value, sign):
 
 
 def enzyme(before, after):
-    return Followed("enzyme", "lower", np.nan, bound(*before), bound(*after), np.zeros((1, 1), dtype=np.int64))
+    return FollowedMeasure("enzyme", "lower", np.nan, bound(*before), bound(*after), np.zeros((1, 1), dtype=np.int64))
 
 
 @pytest.mark.parametrize(

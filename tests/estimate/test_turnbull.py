@@ -1,4 +1,6 @@
-"""The resampled limits of an interval-censored median against resampling one patient and one estimate at a time."""
+"""The resampled limits of an interval-censored median against drawing the patients and computing the estimates one by
+one.
+"""
 
 import math
 
@@ -66,7 +68,7 @@ def test_the_medians_of_resamples_follow_the_convention(median):
     check(HALVES, 60, 1, median=median)
 
 
-def test_the_seed_and_the_number_of_resamples_are_told_and_give_the_same_limits_again():
+def test_the_seed_and_the_number_of_resamples_are_reported_and_give_the_same_limits_again():
     one, again = (estimate(COSMESIS, resamples=50).median.intervals[0] for _ in range(2))
     assert (one.resamples, one.seed, one.method, one.of) == (50, SEED, "bootstrap_percentile", "median")
     assert one == again

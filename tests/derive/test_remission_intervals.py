@@ -1,4 +1,4 @@
-"""The intervals of normal CK argue with their slow twin."""
+"""The intervals in which CK became normal and abnormal equal those of the slow twin."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ def seen(day):
 
 @given(STUDIES)
 @settings(max_examples=repeats(30, thorough=60))
-def test_the_ends_of_a_spell_are_those_of_the_twin(case):
+def test_the_intervals_of_an_episode_are_those_of_the_twin(case):
     spells, slow = DerivedStudy(*case).remission_intervals, twin.spells(*case)
     assert spells.in_set.tolist() == [each is not None for each in slow]
     for row, expected in enumerate(slow):
@@ -33,7 +33,7 @@ def test_the_ends_of_a_spell_are_those_of_the_twin(case):
 
 @given(STUDIES)
 @settings(max_examples=repeats(30, thorough=60))
-def test_the_way_to_the_first_normal_ck_is_that_of_the_twin(case):
+def test_the_interval_of_the_first_normal_ck_is_that_of_the_twin(case):
     first, slow = DerivedStudy(*case).first_normal_intervals, twin.first_normals(*case)
     assert first.evaluable.tolist() == [each is not None for each in slow]
     for row, expected in enumerate(slow):

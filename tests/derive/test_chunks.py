@@ -1,4 +1,4 @@
-"""A study that is derived some patients at a time is the study derived at once."""
+"""A study that is derived chunk by chunk equals the study derived at once."""
 
 from dataclasses import fields
 
@@ -34,12 +34,12 @@ def columns(found):
 
 @settings(max_examples=repeats(30, thorough=100))
 @given(st.tuples(cohorts(), protocols()), st.integers(1, 9))
-def test_what_is_derived_does_not_depend_on_the_size_of_the_parts(case, rows_at_once):
+def test_what_is_derived_does_not_depend_on_the_size_of_the_chunks(case, rows_at_once):
     assert columns(derived(case, rows_at_once)) == columns(derived(case, 10**6))
 
 
 @given(st.lists(st.integers(0, 5), max_size=12), st.integers(1, 9))
-def test_every_patient_and_every_row_is_in_exactly_one_part(rows_of_each, rows_at_once):
+def test_every_patient_and_every_row_is_in_exactly_one_chunk(rows_of_each, rows_at_once):
     patient = np.repeat(np.arange(len(rows_of_each)), rows_of_each)
     nothing = np.zeros(len(patient))
     records = AnalysisValues(len(rows_of_each), patient, patient, nothing, nothing, patient, nothing.astype(object), {})
@@ -55,7 +55,7 @@ def test_every_patient_and_every_row_is_in_exactly_one_part(rows_of_each, rows_a
         assert len(mine.day) <= rows_at_once + max(rows_of_each, default=0)
 
 
-def test_a_study_without_patients_is_one_empty_part():
+def test_a_study_without_patients_is_one_empty_chunk():
     nobody = np.zeros(0, dtype=np.int64)
     records = AnalysisValues(
         0, nobody, nobody, nobody.astype(float), nobody.astype(float), nobody, nobody.astype(object), {}

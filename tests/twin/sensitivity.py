@@ -1,6 +1,6 @@
-"""Caveats and sensitivity a second time: plain Python, one patient at a time, everything computed anew.
+"""A second implementation for caveats and sensitivity: plain Python, one patient at a time, nothing reused.
 
-Built on `derivations.py`; what patients took besides is read from the cohort's columns, here once more.
+Built on `derivations.py`; what other drugs patients took is read from the cohort's columns, here once more.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Leave-one-out influence in its incremental forms, against leaving each patient out and computing anew."""
+"""Leave-one-out influence by update formulas, against leaving each patient out and computing again."""
 
 import math
 
@@ -12,7 +12,7 @@ from app.estimate.leave_one_out import influence_on_change, influence_on_median,
 from app.estimate.results import Reason
 from app.estimate.times.survival import kaplan_meier
 from tests.repetition import repeats
-from tests.twin.honesty import t_p, without_each
+from tests.twin.sensitivity import t_p, without_each
 
 DIFFERENCES = st.lists(st.sampled_from([-3, -2.5, -1, -0.3, 0, 0, 0.1, 0.3, 0.3, 1, 2, 7.7, 60]), max_size=9)
 TIMES = st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=9)
@@ -160,7 +160,7 @@ def test_a_median_without_each_patient(pairs, median, plateau):
     agrees(found.estimate, [fit(others) for others in without_each(pairs)])
 
 
-def test_a_curve_that_reaches_one_half_without_one_patient_is_told():
+def test_a_curve_that_reaches_one_half_without_one_patient_is_reported():
     """Three events among seven: the median is reached only without one who was censored."""
     found = influence_on_median([1, 2, 3, 9, 9, 9, 9], [1, 1, 1, 0, 0, 0, 0])
     assert (found.estimate.value, found.estimate.low, found.estimate.high) == (None, 3.0, 3.0)
