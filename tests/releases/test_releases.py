@@ -1,8 +1,10 @@
 """A database of an earlier release upgrades, and answers as that release did."""
 
+import csv
 import json
 import lzma
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,18 @@ from tests.releases.record import DATA, answer, serve
 
 CHANGED = {"/problems": "the kind `not-installed` was added"}
 """The answers that are not those of an earlier release, and why."""
+LABELS = "stat_label"
+"""A column that repeats the words of the description, which may improve; the rest of such a table may not change."""
 RELEASES = sorted(file.name.removesuffix(".db.xz") for file in DATA.glob("*.db.xz"))
+
+
+def compared(given: dict[str, Any]) -> dict[str, Any]:
+    """An answer without the column of labels, where it is a table that has one."""
+    if not given["type"].startswith("text/csv"):
+        return given
+    rows = list(csv.reader(given["body"].splitlines()))
+    kept = [place for place, name in enumerate(rows[0]) if name != LABELS]
+    return given | {"body": [[row[place] for place in kept] for row in rows]} if LABELS in rows[0] else given
 
 
 @pytest.mark.slow
@@ -22,12 +35,14 @@ def test_a_database_of_an_earlier_release_gives_the_answers_of_that_release(rele
     recorded = json.loads(lzma.decompress((DATA / f"{release}.answers.json.xz").read_bytes()))
     migrations.upgrade(f"sqlite:///{file}")
     with serve(file) as client:
-        different = {address: given for address in recorded if (given := answer(client, address)) != recorded[address]}
+        given = {address: answer(client, address) for address in recorded}
+
+    different = [address for address in recorded if compared(given[address]) != compared(recorded[address])]
 
     unexplained = [address for address in different if address not in CHANGED]
-    assert {address: (different[address], recorded[address]) for address in unexplained[:1]} == {}
+    assert {address: (given[address], recorded[address]) for address in unexplained[:1]} == {}
     assert unexplained == []
-    assert different.keys() >= CHANGED.keys()
+    assert set(CHANGED) <= set(different)
 
 
 def test_there_is_a_database_of_a_release():
