@@ -18,10 +18,11 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from app.errors import FaultCode
-from app.http.openapi import openapi, openapi_yaml
+from app.http.openapi import openapi_yaml
 from app.http.problems import KINDS
 from app.main import create_app
 from app.settings import Settings
+from tests.api.conftest import description
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ FHIR = {
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return openapi(create_app(Settings.model_construct()))
+    return description()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
