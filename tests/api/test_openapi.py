@@ -288,6 +288,7 @@ def test_every_kind_of_problem_and_every_code_is_enumerated(document):
         assert f"`{code}`" in schemas["ProblemFault"]["properties"]["code"]["description"]
 
 
+@pytest.mark.slow
 def test_answers_are_what_the_description_says(client, document):
     """One answer of each kind, validated against the schema that the description gives for it."""
     from tests.api.examples import fill
@@ -461,5 +462,6 @@ def test_the_page_to_read_it_asks_for_nothing_from_elsewhere(client):
     assert client.get("/redoc").status_code == 404
 
 
+@pytest.mark.slow
 def test_the_file_is_json_in_another_notation(document):
     assert yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8")) == json.loads(json.dumps(document))

@@ -145,6 +145,7 @@ def test_the_messages_of_a_body_are_found_again_in_what_they_were_parted_into(bo
     assert [one for part in parts for one in partition(part)] == parts
 
 
+@pytest.mark.slow
 def test_a_message_of_many_results_is_one_submission(trial):
     body = message(changed(PID, f3="9"), *[changed(OBR, f3=f"{number}^ELAB") + "\r" + OBX for number in range(2_000)])
     reply = take(trial, "trial", body, secret="x" * 32, now=NOW)
