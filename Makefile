@@ -21,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 check test thorough: export PYTHONDONTWRITEBYTECODE :=
 
 check: $(VENV)/.test ## run the quick tests, on SQLite alone
-	$(PYTEST) -m "not slow and not postgresql" $(ARGS)
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "not slow and not postgresql" $(ARGS)
 
 test: $(VENV)/.test ## run the whole test suite, on SQLite and on a real PostgreSQL
 	$(PYTEST) $(ARGS)

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import TypedDict
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
 from app.api import about, analyses, calculators, docs, home, patients, protocols, revisions, studies, timelines
@@ -55,6 +56,8 @@ TAGS = [
     {"name": "service", "description": "Information about the service."},
 ]
 
+ON_EVERY_OPERATION = (Depends(only_known_parameters),)
+
 
 class LifespanState(TypedDict):
     """What a request finds in `request.state`."""
@@ -101,6 +104,32 @@ def _check_secret(database: Database, secret: str | None) -> None:
         raise RuntimeError(objection)
 
 
+@cache
+def _rooms() -> APIRouter:
+    """What the rooms serve. FastAPI reads the signatures of all operations when it is asked for the first time, which
+    takes a tenth of a second: applications of one process share what it found.
+    """
+    router = APIRouter(dependencies=ON_EVERY_OPERATION, default_response_class=Response)
+    router.include_router(about.health)
+    for room in (
+        home,
+        studies,
+        protocols,
+        patients,
+        timelines,
+        hl7v2,
+        analyses,
+        datasets,
+        calculators,
+        revisions,
+        routes_read,
+        routes_about,
+        routes_write,
+    ):
+        router.include_router(room.router)
+    return router
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application with the settings of the environment, or with those given."""
     settings = settings or Settings()
@@ -116,28 +145,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(only_known_parameters)],
+        dependencies=ON_EVERY_OPERATION,
         default_response_class=Response,
         lifespan=_lifespan(settings),
+        routes=_rooms().routes,
     )
-    rooms = (
-        home,
-        studies,
-        protocols,
-        patients,
-        timelines,
-        hl7v2,
-        analyses,
-        datasets,
-        calculators,
-        revisions,
-        routes_read,
-        routes_about,
-        routes_write,
-    )
-    app.include_router(about.health)
-    for room in rooms:
-        app.include_router(room.router)
     about.install(app)
     docs.install(app)
     problems.install(app, below={"/fhir/": operation_outcome.refusal})

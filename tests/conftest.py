@@ -13,6 +13,8 @@ from tests.repetition import PROFILE
 
 # The same examples on every machine and in every run, so that a red build is about the change and never about luck.
 settings.register_profile("daily", max_examples=100, derandomize=True, deadline=None, print_blob=True)
+# A first look: make check
+settings.register_profile("quick", settings.get_profile("daily"), max_examples=25)
 # What `repeats` cuts in daily use is run in full: make thorough
 settings.register_profile("thorough", settings.get_profile("daily"))
 # New examples on each run: HYPOTHESIS_PROFILE=search make test

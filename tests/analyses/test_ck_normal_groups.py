@@ -9,6 +9,7 @@ from app.estimate.times.group_survival import cox, log_rank
 from app.estimate.times.survival import kaplan_meier, restricted_mean
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
+from tests.repetition import repeats
 from tests.twin.cohorts import FIRST_DATE, changed
 from tests.twin.normal_time import cohorts_with_rescue
 
@@ -125,7 +126,7 @@ def test_under_competing_the_tests_are_of_cause_specific_hazards():
     assert "cause_specific_hazards" not in {caveat.code for caveat in composite.caveats}
 
 
-@settings(max_examples=15)
+@settings(max_examples=repeats(15))
 @given(cohorts_with_rescue())
 def test_the_groups_are_those_of_the_time_with_normal_ck(people):
     for strategy in ("treatment_policy", "competing"):

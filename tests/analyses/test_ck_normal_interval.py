@@ -87,7 +87,7 @@ def test_an_empty_study_is_answered_with_reasons():
 
 
 @given(st.tuples(cohorts(), protocols()))
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 def test_the_patients_listed_are_those_of_the_twin_and_everybody_is_accounted_for(case):
     found = ask(*case, resamples=0, patients=True)
     [row] = found.results

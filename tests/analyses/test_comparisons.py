@@ -19,6 +19,7 @@ from app.protocol.presets import SEED_2008
 from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, PatientRow
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
+from tests.repetition import repeats
 from tests.twin.cohorts import cohorts, protocols
 
 DAY0 = 20_000
@@ -156,7 +157,7 @@ def test_the_forest_plot_has_the_comparisons(demonstration):
 
 
 @given(st.tuples(cohorts(), protocols()), st.sampled_from(["sex", "diagnosis"]), st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 def test_groups_are_those_of_the_other_answers(case, by, stratified):
     """Counts, changes and pairs are computed again from the contributions of patients to the other questions."""
     people, protocol = case
@@ -225,7 +226,7 @@ def _count(side, attributes, stratify, stratum):
 
 
 @given(st.tuples(cohorts(), protocols()))
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 def test_paired_endpoints_are_counted_over_the_patients_of_both(case):
     judged, _ = _contributions(*case)
     found = answer("comparisons", *case, ComparisonOptions()).paired_endpoints
@@ -240,7 +241,7 @@ def test_paired_endpoints_are_counted_over_the_patients_of_both(case):
 
 
 @given(cohorts())
-@settings(max_examples=20)
+@settings(max_examples=repeats(20))
 def test_compared_and_left_out_patients_are_the_whole_group(people):
     found = answer("comparisons", people, SEED_2008, ComparisonOptions(by="sex"))
     sizes = {value: sum(row.sex == value for row in people.patients) for value in found.groups}

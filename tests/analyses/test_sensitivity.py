@@ -22,6 +22,7 @@ from app.protocol.presets import PRESETS, SEED_2008
 from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import sensitivity as slow
 from tests.twin.cohorts import Rows, changed, cohorts, protocols, rows
@@ -165,7 +166,7 @@ def test_the_caveats_of_the_reference_cohort(reference):
 
 
 @given(STUDIES)
-@settings(max_examples=15)
+@settings(max_examples=repeats(15))
 def test_the_weekly_rows_are_those_of_the_twin(case):
     cohort, protocol = case
     found = answer("sensitivity", cohort, protocol, Options())
@@ -203,7 +204,7 @@ def test_the_weekly_rows_are_those_of_the_twin(case):
 
 
 @given(STUDIES)
-@settings(max_examples=15)
+@settings(max_examples=repeats(15))
 def test_rescued_patients_are_those_whom_the_twin_counts(case):
     cohort, protocol = case
     found, counted = answer("sensitivity", cohort, protocol, Options()), answer("caveats", cohort, protocol, Options())
@@ -230,7 +231,7 @@ def test_rescued_patients_are_those_whom_the_twin_counts(case):
 
 
 @given(STUDIES)
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 def test_caveats_count_what_the_twin_counts(case):
     cohort, protocol = case
     found, tally = answer("caveats", cohort, protocol, Options()), twin.tally(cohort, protocol)
@@ -276,7 +277,7 @@ def test_caveats_count_what_the_twin_counts(case):
 
 
 @given(rows(max_patients=6), protocols())
-@settings(max_examples=12)
+@settings(max_examples=repeats(12))
 def test_the_order_of_the_rows_changes_no_byte(found, protocol):
     reversed_rows = Rows(
         *(getattr(found, name)[::-1] for name in list(Rows.__dataclass_fields__)[:-1]), found.time_zone

@@ -21,6 +21,7 @@ from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
 from app.timeline.times import latest_acceptable
+from tests.repetition import repeats
 from tests.twin import specifications as twin
 from tests.twin.cohorts import changed, cohorts, protocols
 
@@ -71,7 +72,7 @@ def test_the_declared_rules_of_the_reference_cohort_have_their_published_counts(
     assert [curve.declared.in_grid for curve in found.curves if curve.kind == "response"] == [True, True, True]
 
 
-@settings(max_examples=20)
+@settings(max_examples=repeats(20))
 @given(cohorts(), protocols(), st.booleans())
 def test_the_declared_row_is_the_row_of_the_response_rates(cohort, protocol, declares_a_grid):
     if declares_a_grid:
@@ -128,7 +129,7 @@ def test_the_place_of_the_declared_rule_counts_every_definition():
 # --- one table --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=15)
+@settings(max_examples=repeats(15))
 @given(cohorts(4), st.sampled_from([SEED_2008, RELATIVE_20]))
 def test_rows_are_those_of_the_twin_and_stand_for_every_definition_once(cohort, protocol):
     found = answer(NAME, cohort, protocol, CurveOptions(measure="MMT"))
@@ -145,7 +146,7 @@ def test_rows_are_those_of_the_twin_and_stand_for_every_definition_once(cohort, 
         assert [len(row.same_as) + 1 for row in rows] == [row.specifications for row in rows]
 
 
-@settings(max_examples=15)
+@settings(max_examples=repeats(15))
 @given(cohorts(), protocols())
 def test_collapsed_definitions_add_up_to_the_grid(cohort, protocol):
     found = answer(NAME, cohort, protocol, CurveOptions())
@@ -164,7 +165,7 @@ def test_collapsed_definitions_add_up_to_the_grid(cohort, protocol):
             assert (curve.minimum, curve.maximum) == ((rates[0], rates[-1]) if rates else (None, None))
 
 
-@settings(max_examples=8)
+@settings(max_examples=repeats(8))
 @given(cohorts())
 def test_the_picture_is_the_table(cohort):
     found = answer(NAME, cohort, SEED_2008, CurveOptions())
@@ -240,7 +241,7 @@ def test_the_default_grid_has_four_thresholds_three_windows_three_baselines_and_
     assert default_grid(protocol).size <= MOST_SPECIFICATIONS
 
 
-@settings(max_examples=20)
+@settings(max_examples=repeats(20))
 @given(protocols())
 def test_the_default_grid_could_be_declared(protocol):
     declared = changed(protocol, specification_grid=default_grid(protocol))

@@ -3,6 +3,7 @@
 import re
 import shutil
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -23,10 +24,20 @@ from tests.postgres import fresh_database
 BASE = "http://127.0.0.1:8000"
 
 
+WRITTEN: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+"""The description of the API as it was first served below each root path; to write it takes the longest of all."""
+
+
+@cache
+def description() -> dict[str, Any]:
+    """The description of the API, built once."""
+    return openapi(create_app(Settings.model_construct()))
+
+
 @cache
 def described() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
     """The operations of the API description by the pattern of their path."""
-    paths = openapi(create_app(Settings.model_construct()))["paths"]
+    paths = description()["paths"]
     return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operations) for path, operations in paths.items()]
 
 
@@ -94,6 +105,7 @@ def serve() -> Iterator[Callable[..., TestClient]]:
             app = create_app(Settings(database_url=url, **settings))
             client = running.enter_context(Documented(app, base_url=BASE))
             client.prefix = settings.get("root_path", "")
+            app.state.descriptions = WRITTEN[client.prefix]
             return client
 
         yield start

@@ -117,6 +117,7 @@ def test_what_changes_the_answer_changes_its_etag(client):
     assert client.get(f"{other}/analyses/response-rates").headers["etag"] not in tags
 
 
+@pytest.mark.slow
 def test_answers_are_given_again_byte_for_byte_after_a_correction(anywhere):
     home = fill(anywhere, 3)
     addresses = [f"{home}/analyses"] + [f"{home}/analyses/{name}" for name in QUESTIONS]

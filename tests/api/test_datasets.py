@@ -104,6 +104,7 @@ def test_parameters_that_a_dataset_does_not_have_are_refused(client):
     assert codes(client.get(f"{home}/datasets/adsl?as_of=2999-01-01T00:00:00Z")) == [("/query/as_of", "future_time")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_datasets_are_given_again_byte_for_byte_after_a_correction(anywhere, suffix):
     home = fill(anywhere, 2)

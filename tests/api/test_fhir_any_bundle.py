@@ -16,6 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.api.conftest import BASE
 from tests.api.fhir_bodies import SECRET, URN, Facade, asks, bundle, ck, entry, issues_in, ldh, whole
+from tests.repetition import repeats
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +36,7 @@ def _order(resource: dict[str, Any]) -> tuple[str, str, str]:
     return resource["identifier"][0]["value"], resource["issued"], resource["status"]
 
 
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 @given(results=st.lists(RESULTS, max_size=6, unique_by=_order), data=st.data())
 def test_whatever_the_order_and_the_bundles_one_state_is_reached(shared, results, data):
     """In one transaction, in a batch in another order, and one by one with each sent twice."""
@@ -66,7 +67,7 @@ def _places(part: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _places(inner, (*at, name))
 
 
-@settings(max_examples=150)
+@settings(max_examples=repeats(150))
 @given(data=st.data())
 def test_whatever_stands_in_a_bundle_is_answered_and_never_half_stored(shared, data):
     facade = shared()

@@ -15,6 +15,7 @@ from app.settings import Settings
 from tests.api.conftest import BASE, Documented
 from tests.api.examples import FIRST, fill, lab, make_study, timeline
 from tests.api.fhir_reads import HOME, got, issues, link, resources, walk
+from tests.repetition import repeats
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_a_form_asks_the_same_as_an_address(searchable):
     assert searchable.post(f"{HOME}/Observation/_search", json={}).status_code == 415
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=repeats(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.sampled_from(

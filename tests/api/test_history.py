@@ -3,7 +3,7 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from app.http.openapi import openapi
+from tests.api.conftest import description
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
 
@@ -143,7 +143,7 @@ def test_the_answer_is_what_the_description_says(client):
     )
     full["patient"] |= {"merged_into": "P1", "weight_kg": 49.5, "steroid_resistant": True}
     assert client.put("/v1/studies/trial/patients/P2", json=full).status_code == 201
-    document = openapi(client.app)
+    document = description()
     schema = {"$ref": "#/components/schemas/HistoryPage", "components": document["components"]}
     for of in (address, address.replace("P1", "P2")):
         answer = client.get(of).json()

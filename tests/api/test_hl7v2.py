@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from app.http.openapi import openapi
-from app.main import create_app
-from app.settings import Settings
+from tests.api.conftest import description
 from tests.api.examples import codes, make_study
 from tests.hl7v2.hl7v2_messages import DRAWN, MSH, OBR, OBX, PID, changed, message, obx, oru
 
@@ -334,7 +332,7 @@ def test_more_messages_than_one_body_may_hold_are_refused_together(trial_here, m
 
 
 def test_the_description_shows_a_message_that_is_read_and_the_answer_to_one_that_is_not(trial_here):
-    paths = openapi(create_app(Settings.model_construct()))["paths"]
+    paths = description()["paths"]
     described = paths["/v1/studies/{study}/hl7v2"]["post"]
     ((asked,), (stored,), (told,)) = (
         part["content"]["application/hl7-v2"]["schema"]["examples"]

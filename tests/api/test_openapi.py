@@ -18,10 +18,11 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from app.errors import FaultCode
-from app.http.openapi import openapi, openapi_yaml
+from app.http.openapi import openapi_yaml
 from app.http.problems import KINDS
 from app.main import create_app
 from app.settings import Settings
+from tests.api.conftest import description
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ FHIR = {
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return openapi(create_app(Settings.model_construct()))
+    return description()
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -287,6 +288,7 @@ def test_every_kind_of_problem_and_every_code_is_enumerated(document):
         assert f"`{code}`" in schemas["ProblemFault"]["properties"]["code"]["description"]
 
 
+@pytest.mark.slow
 def test_answers_are_what_the_description_says(client, document):
     """One answer of each kind, validated against the schema that the description gives for it."""
     from tests.api.examples import fill
@@ -460,5 +462,6 @@ def test_the_page_to_read_it_asks_for_nothing_from_elsewhere(client):
     assert client.get("/redoc").status_code == 404
 
 
+@pytest.mark.slow
 def test_the_file_is_json_in_another_notation(document):
     assert yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8")) == json.loads(json.dumps(document))

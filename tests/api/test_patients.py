@@ -180,6 +180,7 @@ class TestReplacing:
         assert codes(odd) == [("/header/If-None-Match", "unknown_value")]
         assert anywhere.put(f"{home}/patients/P2", json=timeline("P2"), headers={"If-Match": "*"}).status_code == 412
 
+    @pytest.mark.slow
     def test_nobody_s_change_is_lost(self, anywhere):
         """Eight writers read, change and write back, each until it succeeds: every change is there in the end."""
         home = make_study(anywhere)

@@ -85,6 +85,7 @@ def test_the_command_line_says_in_a_line_why_it_does_not_start(with_pseudonyms, 
     assert OTHER not in ended.stderr + ended.stdout
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_with_the_secret_in_a_file(with_pseudonyms, secret_file):
     ended = run(with_pseudonyms, "demo", PSEUDONYM_SECRET_FILE=str(secret_file))
     assert ended.returncode == 0, ended.stderr

@@ -915,7 +915,11 @@ ROWS_OF_THE_DOMAIN = [
 
 ROWS = [*ROWS_OF_JSON, *ROWS_OF_TIMES, *ROWS_OF_THE_DOMAIN]
 TRIES = [
-    pytest.param(each, id=f"{row.number}.{number}-{row.what.split(':')[0].split(';')[0]}")
+    pytest.param(
+        each,
+        id=f"{row.number}.{number}-{row.what.split(':')[0].split(';')[0]}",
+        marks=[pytest.mark.slow] if isinstance(each, OnTheWire) else [],
+    )
     for row in ROWS
     for number, each in enumerate(row.tries, 1)
     if not isinstance(each, NotApplicable)
@@ -935,6 +939,7 @@ def test_every_row_is_tried_or_says_why_not():
     assert all(each.reason for row in ROWS for each in row.tries if isinstance(each, NotApplicable))
 
 
+@pytest.mark.slow
 def test_the_whole_catalogue_left_no_trace_in_the_log(wire):
     """Runs last: what the process has written until here names no value, and nothing failed."""
     written = "".join(wire.lines)

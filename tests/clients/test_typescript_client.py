@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,17 @@ from tests.journeys.conftest import load_demo, service
 
 ROOT = HERE.parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TEMPLATES = list(yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))["paths"])
 BEGIN = """import createClient from "openapi-fetch"
 import type { paths } from "./api.js"
 
 const client = createClient<paths>({ baseUrl: "http://127.0.0.1:8000" })
 """
+
+
+@cache
+def templates() -> list[str]:
+    """Every path of the description."""
+    return list(yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))["paths"])
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Example:
     def template(self) -> str:
         """Its path as the description has it."""
         path = "/" + self.address.partition("/")[2]
-        return next(each for each in TEMPLATES if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", each), path))
+        return next(each for each in templates() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", each), path))
 
     @property
     def call(self) -> str:

@@ -42,7 +42,7 @@ def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, prot
                 assert found == before or outcomes.cut[i]
 
 
-@settings(max_examples=30)
+@settings(max_examples=repeats(30))
 @given(slow.cohorts_with_rescue())
 def test_no_strategy_follows_a_patient_beyond_the_last_ck_of_known_normality(cohort):
     """Else only patients with a late rescue or death would be at risk at late times."""
@@ -66,7 +66,7 @@ def test_sustained_normality_and_days_normal_are_those_of_the_twin(cohort, proto
         assert (actual if days.days[i] else None) == slow.days_normal(patient, protocol)
 
 
-@settings(max_examples=10)
+@settings(max_examples=repeats(10))
 @given(slow.cohorts_with_rescue())
 def test_the_strategies_stand_side_by_side_and_the_one_in_force_is_the_answer(cohort):
     whole = answer("ck-normal-time", cohort, SEED_2008, Options()).results[0]
@@ -89,7 +89,7 @@ def test_the_strategies_stand_side_by_side_and_the_one_in_force_is_the_answer(co
         assert {each.n for each in one.strategies} == {one.n}
 
 
-@settings(max_examples=20)
+@settings(max_examples=repeats(20))
 @given(slow.cohorts_with_rescue())
 def test_under_competing_every_patient_of_the_risk_set_has_one_end_or_none(cohort):
     (row,) = answer("ck-normal-time", cohort, SEED_2008, NormalTimeOptions(rescue="competing", patients=True)).results

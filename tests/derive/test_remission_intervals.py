@@ -42,7 +42,7 @@ def test_the_interval_of_the_first_normal_ck_is_that_of_the_twin(case):
 
 
 @given(STUDIES)
-@settings(max_examples=30)
+@settings(max_examples=repeats(30))
 def test_every_interval_has_room_for_the_event(case):
     study = DerivedStudy(*case)
     spells, first = study.remission_intervals, study.first_normal_intervals

@@ -14,6 +14,7 @@ from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
+from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import sensitivity as slow
 from tests.twin.cohorts import cohorts, protocols
@@ -41,7 +42,7 @@ def events(**parts):
 # --- run-in values ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 @given(STUDIES)
 def test_run_in_values_are_those_of_the_twin(case):
     study = DerivedStudy(*case)
@@ -56,7 +57,7 @@ def test_run_in_values_are_those_of_the_twin(case):
             assert (np.isnan(mean) and not values) or mean == pytest.approx(np.mean(values))
 
 
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 @given(STUDIES)
 def test_slopes_are_those_of_a_line_through_each_patients_values(case):
     study, protocol = DerivedStudy(*case), case[1]

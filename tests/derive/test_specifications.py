@@ -93,7 +93,7 @@ def test_every_definition_is_that_of_the_twin(cohort, protocol, own, look_back):
             assert named(study, found.responder) == [who for who, responds in expected.items() if responds]
 
 
-@settings(max_examples=30)
+@settings(max_examples=repeats(30))
 @given(cohorts(), st.sampled_from(PROTOCOLS))
 def test_a_declared_rule_is_a_point_of_the_grid(cohort, protocol):
     study = DerivedStudy(cohort, protocol)
@@ -111,7 +111,7 @@ def test_a_declared_rule_is_a_point_of_the_grid(cohort, protocol):
         assert np.array_equal(found.responder, alone.responder)
 
 
-@settings(max_examples=30)
+@settings(max_examples=repeats(30))
 @given(cohorts(), st.sampled_from([SEED_2008, LOWER]), st.sampled_from(["CK", "MMT"]), st.data())
 def test_to_ask_for_more_never_makes_a_responder(cohort, protocol, measure, data):
     is_ck = measure == "CK"
@@ -136,7 +136,7 @@ def test_to_ask_for_more_never_makes_a_responder(cohort, protocol, measure, data
         assert not (harder.responder & ~easier.responder).any()
 
 
-@settings(max_examples=30)
+@settings(max_examples=repeats(30))
 @given(cohorts(), grids())
 def test_a_missing_value_that_counts_as_no_response_leaves_nobody_of_the_set_out(cohort, own):
     study = DerivedStudy(cohort, SEED_2008)

@@ -229,7 +229,7 @@ def test_scores_worsening_and_improvement_are_those_of_the_twin(case):
             assert names[course.enzyme[i]] == seen.enzyme
 
 
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 @given(CASES)
 def test_a_visit_that_misses_a_measure_is_bounded_by_every_completion(case):
     """Whatever is filled in for what is missing, the score lies within the bounds, and both are attained."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from app.estimate.results import Reason
 from app.estimate.times.aalen_johansen import cumulative_incidence, event_free, restricted_mean_event_free
 from app.estimate.times.survival import kaplan_meier, restricted_mean
+from tests.repetition import repeats
 
 PATIENTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=12)
 FEW = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=6)
@@ -75,7 +76,7 @@ def test_the_incidence_is_that_of_fractions_at_any_time(patients, until):
             assert point.events == patients.count((point.time, place))
 
 
-@settings(max_examples=30)
+@settings(max_examples=repeats(30))
 @given(FEW, st.integers(0, 4))
 @example(EXHAUSTED, 4)
 def test_the_standard_error_is_the_infinitesimal_jackknife_as_in_r(patients, until):
@@ -98,7 +99,7 @@ def test_the_incidences_of_all_causes_and_those_still_free_make_one(patients):
     assert total + float(free) == pytest.approx(1, abs=1e-14)
 
 
-@settings(max_examples=20)
+@settings(max_examples=repeats(20))
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), max_size=14),
     BANDS,
@@ -124,7 +125,7 @@ def test_without_competing_events_everything_is_kaplan_meier(patients, interval,
     assert (mean.value, mean.standard_error) == pytest.approx((usual.value, usual.standard_error), abs=1e-12)
 
 
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=12))
 def test_without_ties_lifelines_answers_the_same(causes):
     from lifelines import AalenJohansenFitter

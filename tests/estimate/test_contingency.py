@@ -17,6 +17,7 @@ from app.estimate.rates.contingency import fisher_exact, mcnemar_exact
 from app.estimate.rates.mantel_haenszel import mantel_haenszel
 from app.estimate.results import Reason
 from tests.estimate import comparison_twins as twin
+from tests.repetition import repeats
 
 GROUP = st.integers(0, 12).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 TABLES = st.tuples(GROUP, GROUP).map(lambda two: (*two[0], *two[1]))
@@ -38,7 +39,7 @@ def test_p_sums_the_tables_that_are_no_likelier(counts):
 
 
 @given(PEOPLED, st.sampled_from([0.8, 0.95, 0.99]))
-@settings(max_examples=50)
+@settings(max_examples=repeats(50))
 def test_an_exact_limit_leaves_half_of_the_rest_in_the_tail(counts, level):
     effect = fisher_exact(*counts, level=level).odds_ratio
     [interval] = effect.intervals

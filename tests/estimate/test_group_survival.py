@@ -12,6 +12,7 @@ from app.estimate.results import Reason, RestrictedMean
 from app.estimate.times.group_survival import MOST_GROUPS, cox, log_rank, mean_difference
 from app.estimate.times.survival import restricted_mean
 from tests.estimate.reference import by_id
+from tests.repetition import repeats
 
 TWO = st.lists(st.tuples(st.integers(1, 8), st.booleans(), st.integers(0, 1)), min_size=2, max_size=16)
 THREE = st.lists(st.tuples(st.integers(1, 8), st.booleans(), st.integers(0, 2)), min_size=3, max_size=20)
@@ -61,7 +62,7 @@ def derivatives(function, size, step=1e-4):
     return np.array(gradient), hessian
 
 
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 @given(TWO | THREE)
 def test_cox_is_at_the_maximum_of_efrons_likelihood_with_its_curvature(patients):
     size = 1 + max(group for *_, group in patients)
@@ -82,7 +83,7 @@ def test_cox_is_at_the_maximum_of_efrons_likelihood_with_its_curvature(patients)
     assert model.likelihood_ratio.statistic == pytest.approx(twice, abs=1e-9)
 
 
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 @given(TWO | THREE)
 def test_the_check_of_proportional_hazards_is_the_score_test_of_an_effect_that_changes_with_time(patients):
     size = 1 + max(group for *_, group in patients)
@@ -103,7 +104,7 @@ def test_the_check_of_proportional_hazards_is_the_score_test_of_an_effect_that_c
     assert checked.df == free
 
 
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 @given(THREE)
 @example([(1, True, 0), (2, True, 1), (2, False, 2), (3, True, 2), (3, True, 0), (4, False, 1), (5, True, 1)])
 def test_the_log_rank_test_is_that_of_lifelines(patients):

@@ -16,6 +16,7 @@ from app.estimate.times import turnbull
 from app.estimate.times.interval_censored import interval_censored
 from app.estimate.times.turnbull import distinct_intervals, intersections
 from tests.estimate.reference import by_id, r_cases
+from tests.repetition import repeats
 from tests.twin import turnbull as twin
 
 NPMLE = {
@@ -121,7 +122,7 @@ def test_lifelines_reads_the_intervals_as_closed_and_answers_another_curve():
 
 
 @given(ANY)
-@settings(max_examples=70)
+@settings(max_examples=repeats(70))
 @example([(0, None), (3, None), (8, None)])  # all right-censored
 @example([(2, 5)] * 4)  # identical
 @example([(0, 9), (2, 7), (4, 5)])  # nested
@@ -168,7 +169,7 @@ def test_the_maximal_intersections_are_those_of_the_definition(intervals):
 
 
 @given(ANY, st.data())
-@settings(max_examples=50)
+@settings(max_examples=repeats(50))
 def test_no_shift_of_mass_makes_the_observations_likelier(intervals, data):
     result = estimate(intervals)
     masses = masses_of(result)
@@ -192,7 +193,7 @@ def test_the_median_is_where_the_twin_puts_it(intervals, convention, plateau):
 
 
 @given(ANY.flatmap(lambda each: st.tuples(st.just(each), st.permutations(each))))
-@settings(max_examples=50)
+@settings(max_examples=repeats(50))
 def test_the_order_of_the_patients_does_not_change_a_byte(orders):
     one, other = (estimate(each, resamples=40).model_dump_json() for each in orders)
     assert one == other

@@ -75,7 +75,7 @@ def test_a_mean_and_its_tests_without_each_patient(differences):
         assert test.significance_depends_on_one_patient is expected
 
 
-@settings(max_examples=30)
+@settings(max_examples=repeats(30))
 @given(st.lists(st.integers(-40, 40).map(lambda n: n / 10), min_size=3, max_size=8))
 def test_the_t_test_without_each_patient_is_that_of_an_integrated_density(differences):
     found = influence_on_change(differences, alpha=0.05).tests[1]

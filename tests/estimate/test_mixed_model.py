@@ -13,6 +13,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 from app.estimate.changes.mixed_model import mixed_model
 from app.estimate.results import Reason
 from tests.estimate.comparison_twins import random_intercept, restricted_heights
+from tests.repetition import repeats
 
 AGES = (8, 10, 12, 14)
 ORTHODONT = np.array(
@@ -154,7 +155,7 @@ def test_statsmodels_finds_the_same_model_where_its_search_ends_at_the_maximum()
         elements=st.sampled_from([np.nan, -30, -2, 0, 0.5, 1, 9]),
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=repeats(300), deadline=None)
 def test_at_no_ratio_is_the_likelihood_higher(values):
     values = values[~np.isnan(values).all(axis=1)]
     values = values[:, ~np.isnan(values).all(axis=0)] if len(values) else values
@@ -222,7 +223,7 @@ def test_a_patient_seen_once_counts():
 
 
 @given(st.floats(-1e3, 1e3), st.sampled_from([1e-3, 0.1, 7.0, 1e4]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=repeats(20), deadline=None)
 def test_another_origin_and_unit_change_the_numbers_as_they_should(origin, unit):
     values = np.where(np.arange(108).reshape(27, 4) % 7 == 3, np.nan, ORTHODONT)
     plain, moved = mixed_model(values, WEEKS), mixed_model(origin + unit * values, WEEKS)
@@ -236,7 +237,7 @@ def test_another_origin_and_unit_change_the_numbers_as_they_should(origin, unit)
 
 
 @given(st.permutations(range(12)))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=repeats(5), deadline=None)
 def test_the_order_of_the_patients_shows_nowhere(order):
     group = BOYS[10:22]
     for values in (ORTHODONT[10:22], drawn(4, patients=12, missing=0.3, visits=4)):

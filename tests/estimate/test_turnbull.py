@@ -127,6 +127,6 @@ def ties(draw):
 
 
 @given(ties())
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 def test_halves_of_resamples_are_halves(intervals):
     check(intervals, 39, 1)

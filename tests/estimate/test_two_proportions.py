@@ -12,6 +12,7 @@ from app.estimate.arithmetic import normal_quantile
 from app.estimate.rates.two_proportions import two_proportions
 from app.estimate.results import Reason
 from tests.estimate import comparison_twins as twin
+from tests.repetition import repeats
 
 GROUP = st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 TABLES = st.tuples(GROUP, GROUP).map(lambda two: (*two[0], *two[1]))
@@ -49,14 +50,14 @@ def test_a_published_interval_is_found_again(counts, of, method, expected):
 
 
 @given(TABLES, LEVELS)
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 def test_a_newcombe_interval_is_that_of_statsmodels(counts, level):
     expected = confint_proportions_2indep(*counts, method="newcomb", compare="diff", alpha=1 - level)
     assert limits("difference", counts, level)["newcombe"] == pytest.approx(expected, abs=1e-12)
 
 
 @given(st.tuples(st.integers(1, 29), st.integers(30, 40), st.integers(1, 29), st.integers(30, 40)), LEVELS)
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 def test_intervals_of_a_ratio_are_those_of_statsmodels(counts, level):
     """Its score interval of a difference has a wrong term (issue 10269) and is no second opinion."""
     with warnings.catch_warnings():
@@ -75,7 +76,7 @@ def _are_limits(counts, score, level):
 
 
 @given(TABLES, LEVELS)
-@settings(max_examples=60)
+@settings(max_examples=repeats(60))
 def test_a_score_limit_lies_z_standard_errors_from_the_difference(counts, level):
     low, high = limits("difference", counts, level)["miettinen-nurminen"]
     z = normal_quantile(level)
@@ -90,7 +91,7 @@ def test_a_score_limit_lies_z_standard_errors_from_the_difference(counts, level)
 
 
 @given(TABLES, LEVELS)
-@settings(max_examples=60)
+@settings(max_examples=repeats(60))
 def test_a_score_limit_lies_z_standard_errors_from_the_ratio(counts, level):
     low, high = limits("ratio", counts, level)["miettinen-nurminen"]
     z = normal_quantile(level)
@@ -105,7 +106,7 @@ def test_a_score_limit_lies_z_standard_errors_from_the_ratio(counts, level):
 
 
 @given(TABLES)
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 def test_groups_that_change_places_change_the_sign_and_turn_the_ratio_over(counts):
     k1, n1, k2, n2 = counts
     one, other = two_proportions(counts), two_proportions((k2, n2, k1, n1))
@@ -120,7 +121,7 @@ def test_groups_that_change_places_change_the_sign_and_turn_the_ratio_over(count
 
 
 @given(TABLES)
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 def test_failures_that_are_counted_instead_change_the_sign(counts):
     k1, n1, k2, n2 = counts
     one, other = limits("difference", counts), limits("difference", (n1 - k1, n1, n2 - k2, n2))
@@ -129,7 +130,7 @@ def test_failures_that_are_counted_instead_change_the_sign(counts):
 
 
 @given(TABLES, LEVELS)
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 def test_an_interval_holds_its_estimate(counts, level):
     answer = two_proportions(counts, level=level)
     for effect, least, greatest in ((answer.difference, -1, 1), (answer.ratio, 0, math.inf)):

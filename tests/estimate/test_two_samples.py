@@ -15,13 +15,14 @@ from app.estimate.changes.selection import kth_sum
 from app.estimate.changes.two_samples import two_samples
 from app.estimate.results import Reason
 from tests.estimate import comparison_twins as twin
+from tests.repetition import repeats
 
 VALUES = st.integers(-6, 6).map(lambda x: x / 4)
 SAMPLES = st.tuples(st.lists(VALUES, min_size=1, max_size=5), st.lists(VALUES, min_size=1, max_size=5))
 
 
 @given(SAMPLES, st.sampled_from([0.5, 0.8, 0.9, 0.95]))
-@settings(max_examples=60)
+@settings(max_examples=repeats(60))
 def test_test_and_shift_are_those_of_the_twin(samples, level):
     answer = two_samples(*samples, level=level)
     assert (answer.test.statistic, answer.test.p) == pytest.approx(twin.mann_whitney(*samples), rel=1e-12)
@@ -35,7 +36,7 @@ def test_test_and_shift_are_those_of_the_twin(samples, level):
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 10**6))
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 def test_without_ties_p_is_the_exact_one_of_scipy(n, m, seed):
     drawn = np.random.default_rng(seed).permutation(n + m).astype(float)
     expected = mannwhitneyu(drawn[:n], drawn[n:], method="exact")
@@ -47,7 +48,7 @@ def test_without_ties_p_is_the_exact_one_of_scipy(n, m, seed):
     st.lists(st.integers(0, 30), min_size=20, max_size=60),
     st.lists(st.integers(0, 30), min_size=41, max_size=60),
 )
-@settings(max_examples=40)
+@settings(max_examples=repeats(40))
 def test_of_many_values_p_is_the_corrected_one_of_scipy(first, second):
     expected = mannwhitneyu(first, second, method="asymptotic", use_continuity=True)
     answer = two_samples(first, second).test

@@ -20,6 +20,7 @@ from app.timeline.facts import LabFact
 from tests.feeds.cohorts import COHORT, SAYINGS
 from tests.feeds.posts import SENDERS, Post, Row
 from tests.feeds.writers import Person
+from tests.repetition import repeats
 
 FEEDS = [sender for sender in SENDERS if sender != "native"]
 FORMATS = ["native", "fhir", "hl7v2", "csv"]
@@ -156,7 +157,7 @@ def place(migrated, tmp_path_factory) -> Iterator[tuple[Database, Iterator[int]]
 
 
 @given(SAYINGS)
-@settings(max_examples=25)
+@settings(max_examples=repeats(25))
 def test_whatever_a_laboratory_says_is_the_same_in_every_format(place, results):
     database, numbers = place
     person = Person("4711", "Suzuki", "other", "1960-02-29", results)

@@ -13,6 +13,7 @@ from app.fhir.read_bundle import read_bundle, read_line, read_resource
 from app.readers.statements import Feed, history_of
 from tests.fhir.fhir_messages import ck, concept, feed, ivig, person, post, quantity, rash
 from tests.readers.refusals import all_text
+from tests.repetition import repeats
 
 CANARY = "canary"
 URN = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"
@@ -139,14 +140,14 @@ def everything(body: bytes, to: Feed) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("to", FEEDS, ids=["pseudonyms", "records"])
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(["replace", "remove", "join"]), ODD), max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=repeats(300), deadline=None)
 def test_a_damaged_bundle_is_read_or_refused_and_its_values_are_not_repeated(to, changes):
     said = everything(json.dumps(mutated(changes)).encode(), to)
     assert not any(CANARY in text for text in said)
 
 
 @given(JSON)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=repeats(200), deadline=None)
 def test_any_json_is_read_or_refused(document):
     for content in (
         document,
@@ -158,7 +159,7 @@ def test_any_json_is_read_or_refused(document):
 
 
 @given(st.binary(max_size=64), st.integers(0, 10_000), st.integers(0, 40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=repeats(200), deadline=None)
 def test_any_bytes_are_read_or_refused(noise, at, cut):
     whole = json.dumps(WHOLE).encode()
     everything(noise, FEEDS[0])

@@ -13,6 +13,7 @@ from app.fhir.read_observation import any_observation
 from app.readers.statements import Checked, history_of
 from app.timeline.document import LabResult
 from tests.fhir.fhir_messages import LATEST, REMOVED, ck, concept, feed, person, quantity
+from tests.repetition import repeats
 
 KEYED = feed(key=b"k" * 32, zone="Asia/Tokyo", codes={"urn:lab:a|CK": "CK", "urn:lab:a|MMT": "MMT"})
 RICH = ck(
@@ -68,7 +69,7 @@ def resource(content, to=KEYED):
 
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), max_size=3))
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=repeats(1_500), deadline=None)
 def test_the_quick_reader_agrees_or_is_silent(changes):
     content = changed_at(changes)
     quick, thorough = resource(content), resource(content)

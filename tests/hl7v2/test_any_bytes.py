@@ -17,6 +17,7 @@ from app.store import migrations, studies
 from app.store.engine import Database
 from app.store.studies import FeedDefinition, StudyDeclaration
 from tests.hl7v2.hl7v2_messages import CK, MSH, OBR, OBX, PID, changed, feed, message
+from tests.repetition import repeats
 from tests.timeline.documents import LATEST
 
 CANARY = "canary"
@@ -94,7 +95,7 @@ def answered(trial: Database, body: bytes) -> None:
     assert not set(reply.ack) & set(b"\x0b\x1c\n\x00")
 
 
-QUIET = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=repeats(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.slow
@@ -128,7 +129,7 @@ def refusal_of(lines: list[bytes]) -> ServiceError | None:
 
 
 @given(body=damaged() | st.binary(max_size=100))
-@settings(max_examples=300)
+@settings(max_examples=repeats(300))
 def test_nothing_but_a_refusal_leaves_the_reader(body):
     for batch in body_of(body).batches:
         for lines in batch.messages:
@@ -144,6 +145,7 @@ def test_the_messages_of_a_body_are_found_again_in_what_they_were_parted_into(bo
     assert [one for part in parts for one in partition(part)] == parts
 
 
+@pytest.mark.slow
 def test_a_message_of_many_results_is_one_submission(trial):
     body = message(changed(PID, f3="9"), *[changed(OBR, f3=f"{number}^ELAB") + "\r" + OBX for number in range(2_000)])
     reply = take(trial, "trial", body, secret="x" * 32, now=NOW)

@@ -338,6 +338,7 @@ def test_whatever_the_bytes_of_a_file_nothing_but_outcomes_come_of_it(here, form
     database.dispose()
 
 
+@pytest.mark.slow
 def test_progress_is_shown_where_somebody_looks(here):
     file = here.write("a.ndjson", [timeline(f"P{n}", CK) for n in range(300)])
     ours, theirs = pty.openpty()

@@ -13,6 +13,7 @@ from app.protocol.model import Protocol
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import read_array, read_model, read_ndjson, read_timeline
 from tests.readers.refusals import all_text
+from tests.repetition import repeats
 from tests.timeline.documents import LATEST, document, lab, series
 
 CANARY = "canary"
@@ -117,7 +118,7 @@ def silent(error: ServiceError) -> bool:
 
 
 @given(damaged(WHOLE))
-@settings(max_examples=300)
+@settings(max_examples=repeats(300))
 def test_a_damaged_timeline_is_read_or_refused_without_being_repeated(timeline):
     for error in refusals(json.dumps(timeline).encode()):
         assert error.faults
@@ -126,7 +127,7 @@ def test_a_damaged_timeline_is_read_or_refused_without_being_repeated(timeline):
 
 
 @given(damaged(PROTOCOL))
-@settings(max_examples=300)
+@settings(max_examples=repeats(300))
 def test_a_damaged_protocol_is_read_or_refused_without_being_repeated(protocol):
     for error in refusals(json.dumps(protocol).encode()):
         assert silent(error)

@@ -219,6 +219,7 @@ def test_what_is_not_json_is_not_looked_into(body):
     assert isinstance(refusal(read_timeline, body), MalformedDocument)
 
 
+@pytest.mark.slow
 def test_a_history_has_an_end():
     times = ["2005-03-16"] * (MOST_FACTS + 1)
     assert isinstance(

@@ -14,6 +14,7 @@ from app.store.erasure import erase
 from app.store.resource_search import Bound, Criteria, Number, count, search
 from app.store.studies import study_key
 from app.timeline.resource import ResourceKey, StoredResource, logical_id
+from tests.repetition import repeats
 from tests.store.posts import FULL, begin_study, ck, etag, now, post, put, timeline
 
 DAY = 86_400_000_000
@@ -319,7 +320,7 @@ def test_a_search_for_patients_reads_no_other_patient(tmp_path):
     assert "lab_results USING PRIMARY KEY (patient_key=?" in plans["patient"], plans
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=repeats(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     codes=st.none() | st.sets(st.sampled_from(["CK", "LDH", "MMT", "HAQ"])),
     patients=st.none() | st.sets(st.sampled_from(["P01", "P02", "P03"])),

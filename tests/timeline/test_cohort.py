@@ -22,6 +22,7 @@ from app.timeline.cohort import (
 )
 from app.timeline.times import EPOCH_DAY, Moment, day_text, read_time
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+from tests.repetition import repeats
 from tests.timeline.documents import LATEST, NOW, document, history, lab, series
 
 
@@ -302,7 +303,7 @@ def test_two_patients_with_the_same_facts_are_two():
 # A part of a cohort
 
 
-@settings(max_examples=50)
+@settings(max_examples=repeats(50))
 @given(ROWS, st.lists(st.booleans(), min_size=4, max_size=4))
 def test_a_selection_is_the_cohort_of_the_selected(rows, keep):
     chosen = {name for name, kept in zip(sorted(PEOPLE), keep, strict=True) if kept}
