@@ -1,3 +1,1 @@
-"""The door: addresses, methods, headers and status codes. What is asked and answered is decided in the rooms behind
-it.
-"""
+"""The routes: addresses, methods, headers and status codes. Other rooms compute the answers."""

@@ -16,8 +16,8 @@ from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort
 from app.api.protocols import Declared, protocol_of
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
+from app.http.answers import Inquiry, declared_after_first_outcome, header, inquire, provenance
 from app.http.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, JsonBody, Now, State, StudyId, latest
-from app.http.inquiries import Inquiry, declared_after_first_outcome, header, inquire, provenance
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.http.responses import etag_from, matches, tagged
 from app.http.state import AppState

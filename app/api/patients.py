@@ -87,7 +87,7 @@ class PatientPage(BaseModel):
 
 
 class TimelineOutcome(BaseModel):
-    """What became of a timeline that was sent."""
+    """The outcome of a timeline that was sent."""
 
     patient: str = Field(description="The patient.", examples=["P01"])
     status: Literal["created", "changed", "unchanged", "stale"] = Field(
@@ -97,7 +97,7 @@ class TimelineOutcome(BaseModel):
     )
     revision: int | None = Field(description="The revision that stored it; null where nothing was.", examples=[17])
     counts: dict[str, int] = Field(
-        description="What became of the assertions. `added`, `superseded` (an earlier one), `unchanged`, `stale`, "
+        description="Assertions by outcome. `added`, `superseded` (an earlier one), `unchanged`, `stale`, "
         "`late` (older than what stands) and `repeats` (within the document) add up to those received. "
         "`unversioned_corrections` are those superseded whose order only their arrival decided; `withdrawn` are facts "
         "that were visible before and are not now.",

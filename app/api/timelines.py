@@ -46,7 +46,7 @@ BatchBody = Annotated[bytes | None, Depends(_batch_body)]
 
 
 class BatchItem(BaseModel):
-    """What became of one timeline of many."""
+    """The outcome of one timeline of many."""
 
     index: int = Field(description="Its place in the array or among the lines, from 0.", examples=[0])
     patient: str | None = Field(description="The patient; null where the item could not be read.", examples=["P01"])
@@ -60,14 +60,14 @@ class BatchItem(BaseModel):
 
 
 class BatchOutcome(BaseModel):
-    """What became of many timelines, in the order in which they were sent."""
+    """The outcomes of many timelines, in the order in which they were sent."""
 
     items: list[BatchItem] = Field(description="One outcome an item.", examples=[[specimen(BatchItem)]])
     counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
 
 
 class LineOutcome(BatchItem):
-    """What became of one line of many."""
+    """The outcome of one line of many."""
 
     line: int = Field(description="Its line in the body, from 1; blank lines have no outcome.", examples=[1])
 
@@ -100,8 +100,8 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
 def post_timelines(
     request: Request, study: StudyId, state: State, body: BatchBody, now: Now, atomic: Atomic = "false"
 ) -> Response:
-    """Merge many timelines, as `events` does for one. Without `atomic=true` every item stands for itself: it is a
-    revision of its own, and one that is rejected does not keep the others out. The request may be sent again.
+    """Merge many timelines, as `events` does for one. Without `atomic=true` each item is stored separately, in
+    its own revision; a rejected one does not affect the others. The request may be sent again.
 
     Lines are stored while they arrive, however many there are, and answered as lines: one outcome each, in their
     order, once it is stored, and at the end counts and a digest. A stream that breaks has no such end; what was
@@ -196,7 +196,7 @@ LabRow = create_model(
 
 
 class LabsOutcome(BaseModel):
-    """What became of a table of results."""
+    """The outcomes of a table of results."""
 
     items: list[BatchItem] = Field(
         description="One outcome a patient, in the order of their first rows. Patients are named by their subject "
@@ -264,7 +264,7 @@ def post_labs(
     ] = "false",
 ) -> Response:
     """Merge results, as `events` does for one patient. All rows of a patient stand or fall together; without
-    `atomic=true` a patient who is rejected does not keep the others out. The table may be sent again. Nothing about the
+    `atomic=true` a rejected patient does not affect the others. The table may be sent again. Nothing about the
     dialect is guessed.
     """
     between: Delimiter = "\t" if delimiter == "tab" else delimiter

@@ -26,7 +26,7 @@ from app.errors import (
 from app.fhir.bundle_entries import Entry
 from app.fhir.read_bundle import read_line
 from app.fhir.submit import EntryResult, store_bundle, store_each
-from app.hl7v2.submit import take as take_message
+from app.hl7v2.submit import store_message
 from app.readers.json_timelines import MOST_ITEMS
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed
@@ -137,7 +137,7 @@ def _import_messages(file: Path, into: Into) -> Iterator[Step]:
 def _store_message(step: Step, place: str, message: bytes | None, into: Into) -> None:
     if message is None:
         raise _too_large(into)
-    reply = take_message(into.database, into.study, message, secret=into.secret, now=_now(), pauses=PAUSES)
+    reply = store_message(into.database, into.study, message, secret=into.secret, now=_now(), pauses=PAUSES)
     step.left_alone.update(reply.skipped)
     if reply.code != "AA":
         step.refuse(place, message, InvalidDocument(faults=reply.faults))

@@ -1,4 +1,4 @@
-"""Datasets for statisticians: what analyses read and found, as tables with names of CDISC, each row with its source.
+"""Datasets for statisticians: values and results of the analyses as CDISC tables, each row with its source.
 
 A dataset is described (`variables.py`) and then made from the derived study, never from the answers; only `ard` is made
 from the answers. What is computed from the files by other means must therefore agree with the answers, and a test does

@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.datasets.parameters import EFFFL, IDENTIFIERS, SAFFL, TRTSDT, YES, YES_NO, Origin, fact_address, in_sequence
-from app.datasets.parquet import adam_days, dates, integers, since, texts, yes, yes_no
+from app.datasets.parquet import adam_days, dates, days_since, integers, texts, yes, yes_no
 from app.datasets.variables import Dataset, DatasetDescription, adam, ours
 from app.derive.adverse_reactions import after_treatment
 
@@ -61,7 +61,7 @@ def adae(origin: Origin) -> Dataset:
     study = origin.study
     events, day0 = study.cohort.events, study.exposure.day0
     patient = events.patient
-    day = since(events.day, day0[patient])
+    day = days_since(events.day, day0[patient])
     emergent = after_treatment(study.cohort, study.exposure)
     related = np.zeros(len(events), dtype=np.bool_)
     related[emergent] = study.reactions.related

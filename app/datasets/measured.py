@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.datasets.parquet import since
+from app.datasets.parquet import days_since
 from app.derive.analysis_values import AnalysisValues, post_dose_on_day_0
 from app.derive.ck_normality import UNKNOWN, borrow_limits, normality
 from app.derive.per_patient import first_reason, included, pick_int
@@ -131,7 +131,7 @@ def _table(study: DerivedStudy, sources: Sources, measure: str) -> tuple[Labs | 
 
 def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats) -> AnalysisValues:
     """All rows as records, whether they may be used or not, with the limits that the protocol borrows."""
-    size, day = len(study.cohort), since(table.day, study.exposure.day0[table.patient])
+    size, day = len(study.cohort), days_since(table.day, study.exposure.day0[table.patient])
     if not isinstance(table, Labs):
         nothing, none = np.full(len(table), np.nan), np.full(len(table), None, dtype=np.object_)
         return AnalysisValues(size, table.patient, day, value, nothing, np.zeros(len(table), dtype=np.int64), none, {})

@@ -1,6 +1,8 @@
-"""A dataset as a Parquet file, typed and described; the only module that knows pyarrow, which an extra brings.
+"""Datasets as Parquet files, and the columns of a dataset: lists of cells from NumPy arrays, `None` for missing.
 
-The same dataset gives the same bytes: nothing in the file tells when or where it was written.
+`as_parquet` writes the file; the extra `parquet` installs pyarrow, which only this module imports. The same dataset
+gives the same bytes: the file does not hold the time or the place of writing. `texts`, `numbers`, `integers`, `dates`,
+`yes` and `yes_no` make columns; `days_since` and `adam_days` count days from day 0.
 """
 
 import io
@@ -20,18 +22,18 @@ from app.timeline.times import EPOCH_DAY
 
 
 def check_installed() -> None:
-    """Refuse to write Parquet where pyarrow is not installed, before anything is computed for it."""
+    """Raise `NotInstalled` if pyarrow is missing, before anything is computed."""
     if find_spec("pyarrow") is None:
         raise NotInstalled("Parquet needs pyarrow, which is not installed: pip install 'myoresponse[parquet]'")
 
 
 def as_parquet(pieces: Iterable[Dataset], header: Header) -> bytes:
-    """A dataset as Parquet, each of its pieces (at least one) a row group.
+    """A dataset as Parquet; each of its pieces (at least one) is a row group.
 
-    Each field has the label of its variable (and its unit) as metadata; the metadata of the file say what the dataset
-    was computed from.
+    The metadata of a field are the label and the unit of its variable; those of the file name the study, the revision,
+    the protocol and the software.
     """
-    import pyarrow  # noqa: PLC0415 - it takes a third of a second, which a start need not wait for
+    import pyarrow  # noqa: PLC0415 - the import takes a third of a second
     from pyarrow import parquet  # noqa: PLC0415
 
     types: dict[str, Any] = {
@@ -44,10 +46,10 @@ def as_parquet(pieces: Iterable[Dataset], header: Header) -> bytes:
     first = next(remaining)
     variables = first.description.variables
     fields = [
-        pyarrow.field(each.name, types[each.type], metadata=_given(label=each.label, unit=each.unit))
+        pyarrow.field(each.name, types[each.type], metadata=_metadata(label=each.label, unit=each.unit))
         for each in variables
     ]
-    schema = pyarrow.schema(fields, metadata=_about(first.description, header))
+    schema = pyarrow.schema(fields, metadata=_file_metadata(first.description, header))
     file = io.BytesIO()
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for piece in chain([first], remaining):
@@ -57,9 +59,9 @@ def as_parquet(pieces: Iterable[Dataset], header: Header) -> bytes:
     return file.getvalue()
 
 
-def _about(description: DatasetDescription, header: Header) -> dict[str, str]:
+def _file_metadata(description: DatasetDescription, header: Header) -> dict[str, str]:
     provenance = header.provenance
-    return _given(
+    return _metadata(
         dataset=description.name,
         label=description.label,
         structure=description.structure,
@@ -73,32 +75,32 @@ def _about(description: DatasetDescription, header: Header) -> dict[str, str]:
     )
 
 
-def _given(**texts: str | None) -> dict[str, str]:
+def _metadata(**texts: str | None) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text is not None}
 
 
 def texts(words: Iterable[str | None]) -> list[str | None]:
-    """Words, the empty one missing."""
+    """Words; the empty word is missing."""
     return [word or None for word in words]
 
 
 def numbers(values: Floats) -> list[float | None]:
-    """Numbers, those missing that are none or too large to be written."""
+    """Numbers; NaN and infinite ones are missing."""
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
 def integers(values: Ints, known: Bools | None = None) -> list[int | None]:
-    """Whole numbers; missing are those that are not known, or else `NO_TIME`."""
+    """Whole numbers; those that are not `known` are missing, or without `known` those equal to `NO_TIME`."""
     present = values != NO_TIME if known is None else known
     return [value if there else None for value, there in zip(values.tolist(), present, strict=True)]
 
 
 def dates(days: Ints) -> list[date | None]:
-    """Calendar dates from days since 1970-01-01, `NO_TIME` missing."""
-    made: dict[int, date | None] = {
+    """Calendar dates from days since 1970-01-01; `NO_TIME` is missing."""
+    by_day: dict[int, date | None] = {
         day: None if day == NO_TIME else date.fromordinal(day + EPOCH_DAY) for day in np.unique(days).tolist()
     }
-    return [made[day] for day in days.tolist()]
+    return [by_day[day] for day in days.tolist()]
 
 
 def yes(flags: Bools) -> list[str | None]:
@@ -112,10 +114,10 @@ def yes_no(flags: Sequence[bool | None]) -> list[str | None]:
 
 
 def adam_days(days: Ints) -> Ints:
-    """Days counted from day 0 as CDISC counts them: the day of the first infusion is 1, the day before it is -1."""
+    """CDISC study days from days since day 0: the day of the first infusion is 1, the day before it is -1."""
     return np.where(days == NO_TIME, NO_TIME, np.where(days >= 0, days + 1, days))
 
 
-def since(days: Ints, day0: Ints) -> Ints:
-    """Days from day 0, `NO_TIME` where either is."""
+def days_since(days: Ints, day0: Ints) -> Ints:
+    """Days since day 0; `NO_TIME` if one of the two is `NO_TIME`."""
     return np.where((days == NO_TIME) | (day0 == NO_TIME), NO_TIME, days - day0)

@@ -13,8 +13,8 @@ from app.datasets.parquet import as_parquet, check_installed
 from app.datasets.variables import Variable
 from app.errors import Erased, NotAcceptable, NotFound, NotInstalled
 from app.estimate.results import Result
+from app.http.answers import header
 from app.http.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
-from app.http.inquiries import header
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.http.responses import address, etag_from, matches, preferred, tagged, written
 from app.http.state import AppState

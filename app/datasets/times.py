@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.datasets.parameters import EFFFL, IDENTIFIERS, SAFFL, TRTSDT, YES, Origin, fact_address
-from app.datasets.parquet import dates, since, yes
+from app.datasets.parquet import dates, days_since, yes
 from app.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam, ours
 from app.derive.per_patient import first_where, included
 from app.derive.rescue_treatment import ABNORMAL, CENSORED, DIED, RESCUED
@@ -181,7 +181,7 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
     second = _infusion_facts(origin, exposure.further)
     listed = {drug.strip().casefold() for drug in study.protocol.ck_normal_time.immunosuppressants}
     drugs = [name.strip().casefold() for name in table.drug]
-    starts = since(table.start_day, exposure.day0[table.patient])
+    starts = days_since(table.start_day, exposure.day0[table.patient])
     before = {(patient, name) for patient, name, start in zip(table.patient, drugs, starts, strict=True) if start <= 0}
     found: dict[int, str] = {}
     for row in np.flatnonzero((starts > 0) & (starts == day[table.patient])):

@@ -15,8 +15,8 @@ from app.fhir.openapi_fhir import FhirResource, answers_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON
 from app.fhir.search_paging import facade_address
 from app.fhir.search_parameters import SEARCHES, PageSearch, Presentation
+from app.http.answers import Inquiry, inquire
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, Store, StudyId
-from app.http.inquiries import Inquiry, inquire
 from app.http.openapi import NOT_MODIFIED
 from app.http.responses import written
 from app.protocol.model import Protocol

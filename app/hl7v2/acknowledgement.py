@@ -1,7 +1,7 @@
-"""Acknowledgements: what became of a message, said to its sender in HL7 v2.
+"""Acknowledgements: the answer to a message or a batch in HL7 v2.
 
-An acknowledgement is a function of the message and of what became of it, and of nothing else: the same message again
-is answered with the same bytes. Of the message it repeats the control id, the time, the names of sender and receiver.
+An acknowledgement depends only on the message and its outcome: the same message with the same outcome is answered with
+the same bytes. Of the message it repeats the control id, the time, the names of sender and receiver.
 """
 
 import base64
@@ -20,7 +20,7 @@ CODES: tuple[Code, ...] = ("AA", "AE", "AR")
 
 _ACCEPT: dict[Code, str] = {"AA": "CA", "AE": "CE", "AR": "CR"}
 _CONDITIONS = {"AL": CODES, "NE": (), "ER": ("AE", "AR"), "SU": ("AA",), "": ()}
-"""HL7 table 0155: after which outcomes an acknowledgement is wanted. A word that is not in it wants one always."""
+"""HL7 table 0155: the outcomes after which an acknowledgement is sent. A word that is not in it means always."""
 
 _ERRORS = {
     "100": "Segment sequence error",
@@ -49,7 +49,7 @@ _ERROR_OF: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_REFERENCE: "204",
     FaultCode.CONFLICTING_DUPLICATE: "205",
 }
-"""What a fault is in table 0357; any other is an error of data type."""
+"""The code of a fault in table 0357; any other fault is a data type error."""
 _HEADER_ERRORS = {"MSH-9": "200", "MSH-11": "202", "MSH-12": "203"}
 
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[([0-9]+)\])?(?:-([0-9]+))?")
@@ -61,7 +61,7 @@ _UNNAMED = "2.5"
 def acknowledgement(
     envelope: Envelope, code: Code, faults: Sequence[Fault] = (), skipped: Mapping[str, int] | None = None
 ) -> bytes:
-    """The acknowledgement of a message, or nothing where its sender wants none.
+    """The acknowledgement of a message, or b"" if the sender wants none.
 
     In enhanced mode (MSH-15 or MSH-16 is given) an application acknowledgement is sent where MSH-16 asks for one after
     this outcome, else an accept acknowledgement where MSH-15 does. There is one answer to a message and never two: it
@@ -70,10 +70,10 @@ def acknowledgement(
     answer = _answer(envelope, code)
     if answer is None:
         return b""
-    # MSA-3 tells people what was left alone; of a refused message nothing was taken.
+    # MSA-3 lists what was skipped; of a refused message nothing was stored.
     left = ", ".join(f"{reason} {count}" for reason, count in sorted((skipped or {}).items()))
-    told = f"skipped: {left}" if left and code == "AA" else ""
-    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, told)]
+    text = f"skipped: {left}" if left and code == "AA" else ""
+    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, text)]
     segments += _errors(_version(envelope), faults)
     return _written(segments, envelope.codec)
 
@@ -83,14 +83,14 @@ def batch_acknowledgement(header: Envelope, acknowledgements: Sequence[bytes], f
 
     What is wrong with the batch itself is one more acknowledgement, of the control id of the batch (BHS-11).
     """
-    wanted = [each for each in acknowledgements if each]
+    sent = [ack for ack in acknowledgements if ack]
     if faults:
-        wanted.append(acknowledgement(header, "AE", faults))
-    if acknowledgements and not wanted:
+        sent.append(acknowledgement(header, "AE", faults))
+    if acknowledgements and not sent:
         return b""
     names = [*header.receiver, *header.sender]
     head = _segment("BHS", _encoding(), *names, header.sent_at, "", "", "", _digest(header, "batch"), header.control_id)
-    return _written([head], header.codec) + b"".join(wanted) + _written([f"BTS|{len(wanted)}"], header.codec)
+    return _written([head], header.codec) + b"".join(sent) + _written([f"BTS|{len(sent)}"], header.codec)
 
 
 def _answer(envelope: Envelope, code: Code) -> str | None:
@@ -120,8 +120,8 @@ def _version(envelope: Envelope) -> str:
 
 def _digest(envelope: Envelope, outcome: str) -> str:
     """A control id of our own: the same for the same message of the same sender and the same outcome."""
-    told = "\r".join((*envelope.sender, *envelope.receiver, envelope.control_id, envelope.sent_at, outcome))
-    return base64.b32encode(hashlib.sha256(told.encode("utf-8", "surrogatepass")).digest()[:12]).decode()[:20]
+    text = "\r".join((*envelope.sender, *envelope.receiver, envelope.control_id, envelope.sent_at, outcome))
+    return base64.b32encode(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:12]).decode()[:20]
 
 
 def _errors(version: str, faults: Sequence[Fault]) -> Iterator[str]:
@@ -129,9 +129,9 @@ def _errors(version: str, faults: Sequence[Fault]) -> Iterator[str]:
     if int(version.split(".")[1]) >= 5:
         for fault in faults:
             error, sentence = _error(fault), STANDARD.escaped(fault.sentence)
-            told = f"{error}^{_ERRORS[error]}^HL70357"
+            text = f"{error}^{_ERRORS[error]}^HL70357"
             yield _segment(
-                "ERR", "", "^".join(_location(fault)).rstrip("^"), told, "E", fault.code.value, "", "", sentence
+                "ERR", "", "^".join(_location(fault)).rstrip("^"), text, "E", fault.code.value, "", "", sentence
             )
     elif faults:
         yield _segment("ERR", STANDARD.repetition.join(map(_short, faults)))
@@ -139,8 +139,8 @@ def _errors(version: str, faults: Sequence[Fault]) -> Iterator[str]:
 
 def _short(fault: Fault) -> str:
     error, (segment, number, field) = _error(fault), _location(fault)
-    told = (error, _ERRORS[error], "HL70357", fault.code.value, STANDARD.escaped(fault.sentence), "99MYO")
-    return "^".join((segment, number, field, STANDARD.subcomponent.join(told)))
+    text = (error, _ERRORS[error], "HL70357", fault.code.value, STANDARD.escaped(fault.sentence), "99MYO")
+    return "^".join((segment, number, field, STANDARD.subcomponent.join(text)))
 
 
 def _error(fault: Fault) -> str:

@@ -41,23 +41,23 @@ def read_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
 
 
 def read_year(text: str) -> int | FaultCode:
-    """The year of a date of birth; nothing else of it is ever looked at."""
+    """The year of a date of birth; the rest of the date is not read."""
     found = _YEAR.fullmatch(text)
     return int(found[1]) if found else FaultCode.BAD_TIME
 
 
 class Value(NamedTuple):
-    """What OBX-5 says: a number, known exactly or to be a bound."""
+    """The number in OBX-5; with a comparator it is a bound."""
 
     number: float | None
     comparator: str | None = None
 
 
-Told = Value | FaultCode | None
-"""A value, what is wrong with it, or `None` where there is none."""
+ValueOrFault = Value | FaultCode | None
+"""A value, its fault, or `None` if there is no value."""
 
 
-def read_value(obx: Segment) -> Told:
+def read_value(obx: Segment) -> ValueOrFault:
     """The value of a result whose kind is one of `KINDS`."""
     if not obx.raw(VALUE).strip() or obx.is_null(VALUE):
         return None
@@ -67,12 +67,12 @@ def read_value(obx: Segment) -> Told:
     return KINDS[kind](obx) if kind in KINDS else FaultCode.UNSUPPORTED
 
 
-def _plain(obx: Segment) -> Told:
+def _plain(obx: Segment) -> ValueOrFault:
     """`1101`, and also `<5` or `> 1000`, which many laboratories write where NM allows digits only."""
     return _number(obx.text(VALUE)) if obx.is_plain(VALUE) else FaultCode.BAD_NUMBER
 
 
-def _structured(obx: Segment) -> Told:
+def _structured(obx: Segment) -> ValueOrFault:
     """SN: comparator and number. A range, a ratio or a grade (`^70^-^105`, `^1^:^128`, `^3^+`) is no single number."""
     if obx.text(VALUE, 3) or obx.text(VALUE, 4):
         return FaultCode.UNSUPPORTED
@@ -86,25 +86,25 @@ def _structured(obx: Segment) -> Told:
     return Value(float(number), _COMPARATORS[comparator])
 
 
-def _coded(obx: Segment) -> Told:
+def _coded(obx: Segment) -> ValueOrFault:
     """A number in the place of a code that has no system, or in the text beside no code; a code is no number.
 
     Where they differ, as in `12^1101`, nothing says which of them is the result.
     """
-    told = {text for component in (1, 2, 9) if (text := obx.text(VALUE, component))}
-    if obx.text(VALUE, 3) or obx.delimiters.subcomponent in obx.raw(VALUE) or len(told) != 1:
+    texts = {text for component in (1, 2, 9) if (text := obx.text(VALUE, component))}
+    if obx.text(VALUE, 3) or obx.delimiters.subcomponent in obx.raw(VALUE) or len(texts) != 1:
         return FaultCode.BAD_NUMBER
-    return _number(told.pop())
+    return _number(texts.pop())
 
 
-def _number(text: str) -> Told:
+def _number(text: str) -> ValueOrFault:
     found = _COMPARED.fullmatch(text)
     if found is None or not _NUMBER.fullmatch(found[2]):
         return FaultCode.BAD_NUMBER
     return Value(float(found[2]), found[1])
 
 
-KINDS: dict[str, Callable[[Segment], Told]] = {
+KINDS: dict[str, Callable[[Segment], ValueOrFault]] = {
     "NM": _plain,
     "ST": _plain,
     "TX": _plain,
@@ -112,4 +112,4 @@ KINDS: dict[str, Callable[[Segment], Told]] = {
     "CE": _coded,
     "CWE": _coded,
 }
-"""What is read of each kind of value in OBX-2; results of other kinds (FT, ED, RP, DT ...) are passed over."""
+"""What is read of each kind of value in OBX-2; results of other kinds (FT, ED, RP, DT ...) are skipped."""

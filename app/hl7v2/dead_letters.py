@@ -1,9 +1,8 @@
-"""The messages that were refused, kept as files until somebody has mended them.
+"""The messages that were refused, kept as files until somebody has corrected them.
 
-They are as they came, names and addresses included, and therefore stand outside the database in a directory that only
-the owner may enter. Beside each message is a note that says when and why it was refused; the note holds no value of the
-message. A letter is on the disk before the sender learns that it was refused: from then on we are the only ones who
-have it.
+They are kept unchanged, with names and addresses, and therefore outside the database, in a directory that only its
+owner may enter. Each message has a note that says when and why it was refused; the note holds no value of the
+message. A letter is on the disk before the sender gets the refusal: after that, the sender may have no copy.
 """
 
 import hashlib
@@ -23,7 +22,7 @@ Refusal = Literal["AE", "AR"]
 
 
 class NotedFault(BaseModel):
-    """A fault as the note tells it."""
+    """A fault in a note."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +55,7 @@ class Note(BaseModel):
 
 
 def noted(faults: Iterable[Fault]) -> tuple[NotedFault, ...]:
-    """Faults as the note tells them."""
+    """Faults in the form of a note."""
     return tuple(NotedFault(place=each.pointer, code=each.code.value, sentence=each.sentence) for each in faults)
 
 
@@ -95,7 +94,7 @@ class Letter:
 
 
 class DeadLetters:
-    """The letters of one directory. Every method raises `OSError` where the files do not obey."""
+    """The letters of one directory. Every method raises `OSError` if a file cannot be read or written."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -147,7 +146,7 @@ class DeadLetters:
             letter.write_note(note.model_copy(update={"received": first.received, "times": first.times + 1}))
             return letter
         letter = Letter(self.directory / f"{now:%Y%m%dT%H%M%S.%fZ}-{digest}.hl7")
-        letter.write_note(note)  # before the message: whoever finds a message finds its note
+        letter.write_note(note)  # before the message: every message that is found has its note
         _write(letter.file, message)
         return letter
 
@@ -157,7 +156,7 @@ class DeadLetters:
 
 
 def _digest(study: str, message: bytes) -> str:
-    """What tells two letters apart; the same message may be refused in two studies."""
+    """Distinguishes letters; the same message may be refused in two studies."""
     return hashlib.sha256(study.encode() + b"\0" + message).hexdigest()[:16]
 
 

@@ -1,9 +1,9 @@
-"""Where a message is taken and answered, one after the other, by a thread of its own.
+"""Stores and answers the messages of the MLLP listener, one after the other, in one thread.
 
-All that is slow happens here: the database, and the disk for what is refused. What leaves this room is an answer that
-holds: a positive one after the commit has returned, a negative one after the message is kept as a dead letter. Where
-neither can be had (the database is busy, the disk is full, we have a defect) an exception leaves it instead, and the
-caller closes the connection: a sender that gets no answer sends again, one that gets a wrong answer never does.
+All slow work is done here: in the database, and on the disk for refused messages. A positive answer is returned after
+the commit, a negative one after the message is kept as a dead letter. If neither is possible (the database is busy, the
+disk is full, the software has a defect), an exception is raised and the caller closes the connection: a sender that
+gets no answer sends again, a sender that gets a wrong answer does not.
 """
 
 import logging
@@ -18,7 +18,7 @@ from app.hl7v2.mllp_framing import BrokenFraming
 from app.hl7v2.submit import Reply
 
 MOST_IN_A_FRAME = 100
-"""Messages of a frame that are answered one by one; more of them are answered together, like a batch."""
+"""If a frame holds more messages than this, they are answered together, like a batch."""
 _BROKEN = {
     FaultCode.TOO_LONG: "The message is longer than MYORESPONSE_MLLP_MAX_BYTES; its beginning was kept.",
     FaultCode.MALFORMED: "Another message began before this one had ended.",
@@ -27,25 +27,25 @@ log = logging.getLogger("myoresponse")
 
 
 class MessageHandler:
-    """Takes messages into one study. It must be asked by one thread at a time: that keeps them in order of arrival."""
+    """Stores messages in one study. Only one thread at a time may call it: that keeps them in order of arrival."""
 
-    def __init__(self, study: str, take: Callable[[bytes], Reply], letters: DeadLetters) -> None:
+    def __init__(self, study: str, store: Callable[[bytes], Reply], letters: DeadLetters) -> None:
         self.study = study
-        self._take = take
+        self._store = store
         self._letters = letters
 
     def answers(self, content: bytes, sender: str) -> list[bytes]:
-        """The acknowledgements of what stood in a frame, without those that the sender does not want."""
+        """The acknowledgements of the messages in a frame, without those that the sender does not want."""
         return [ack for message in answerable(content) if (ack := self._answer(message, sender))]
 
     def _answer(self, message: bytes, sender: str) -> bytes:
         began = time.perf_counter()
         try:
-            reply = self._take(message)
+            reply = self._store(message)
         except ServiceError:
             raise  # the message is not at fault
         except Exception:
-            with suppress(OSError):  # so that somebody can see what it was that we could not take
+            with suppress(OSError):  # so that the operator can see the message that caused the defect
                 self._letters.keep(message, study=self.study, sender=sender, code=None, faults=())
             raise
         if reply.code != "AA":
@@ -56,13 +56,13 @@ class MessageHandler:
         return reply.ack
 
     def keep_broken(self, broken: BrokenFraming, sender: str) -> None:
-        """Keep what arrived of a message that will not be answered."""
+        """Keep the part of a message that arrived; it is not answered."""
         faults = [Fault("", broken.code, _BROKEN.get(broken.code))]
         self._letters.keep(broken.content, study=self.study, sender=sender, code=None, faults=faults, whole=False)
 
 
 def answerable(content: bytes) -> list[bytes]:
-    """What of a frame is answered by itself: a batch, or each of several messages; anything else is as it came."""
+    """The parts of a frame that are answered separately: each of several messages; else the whole content."""
     if any(batch.header is not None for batch in body_of(content).batches):
         return [content]
     messages = messages_of(content)

@@ -1,4 +1,4 @@
-"""What the command line does with the listener and with dead letters."""
+"""The commands for the MLLP listener and for dead letters: listen, list the letters, send them again."""
 
 import asyncio
 import signal
@@ -27,12 +27,12 @@ class CannotListen(Exception):
 
 
 def listen(settings: Settings, database: Database, study: str, port: int) -> None:
-    """Take messages into a study until a signal asks us to stop.
+    """Store messages in a study until a signal stops the process.
 
-    Raises `CannotListen` before anything is taken.
+    Raises `CannotListen` before any message is read.
     """
-    take = taker(settings, database, study)
-    letters = prepared(settings)
+    store = message_storer(settings, database, study)
+    letters = dead_letters(settings)
     try:
         context = tls_context(settings)
     except OSError:
@@ -41,7 +41,7 @@ def listen(settings: Settings, database: Database, study: str, port: int) -> Non
             "fit the others, or is a key with a password."
         ) from None
     listener = Listener(
-        MessageHandler(study, take, letters),
+        MessageHandler(study, store, letters),
         Limits(settings.mllp_max_bytes, settings.mllp_timeout_seconds, settings.mllp_idle_seconds),
         most=settings.mllp_connections,
         may_send=lambda address: may_send(settings, address),
@@ -50,41 +50,41 @@ def listen(settings: Settings, database: Database, study: str, port: int) -> Non
     asyncio.run(_serve(listener, listening_socket(settings.mllp_host, port), study))
 
 
-def taker(settings: Settings, database: Database, study: str) -> Callable[[bytes], submit.Reply]:
-    """The function that takes a message into the study now.
+def message_storer(settings: Settings, database: Database, study: str) -> Callable[[bytes], submit.Reply]:
+    """The function that stores a message in the study.
 
-    Raises `CannotListen` where the study is not there or has no secret for its identifiers.
+    Raises `CannotListen` if the study does not exist or has no secret for its identifiers.
     """
     now = microseconds(datetime.now(UTC))
     try:
         read_feed(database, study, settings.secret, now)
     except NotFound:
-        raise CannotListen("There is no such study in this database; make it over the API first.") from None
+        raise CannotListen("This database has no such study; create it by the API first.") from None
     except Conflict as conflict:
         raise CannotListen(str(conflict)) from None
 
-    def take(message: bytes) -> submit.Reply:
+    def store(message: bytes) -> submit.Reply:
         at = microseconds(datetime.now(UTC))
-        return submit.take(database, study, message, secret=settings.secret, now=at)
+        return submit.store_message(database, study, message, secret=settings.secret, now=at)
 
-    return take
+    return store
 
 
-def prepared(settings: Settings) -> DeadLetters:
-    """The dead letters, after a trial that they can be written."""
+def dead_letters(settings: Settings) -> DeadLetters:
+    """The directory of dead letters, after a test that letters can be written."""
     letters = DeadLetters(settings.dead_letters)
     try:
         letters.prepare()
     except OSError:
         raise CannotListen(
-            "The directory of MYORESPONSE_DEAD_LETTERS must be one that can be written and that only its owner may "
-            "enter (chmod 700): refused messages are kept there as they came."
+            "The directory of MYORESPONSE_DEAD_LETTERS must be writable and open to its owner only "
+            "(chmod 700): refused messages are kept there unchanged."
         ) from None
     return letters
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is any that is free."""
+    """A socket that listens; port 0 stands for any free port."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
@@ -106,7 +106,7 @@ async def _serve(listener: Listener, listening: socket.socket, study: str) -> No
 
 
 def listed(letters: Iterable[Letter]) -> Iterator[str]:
-    """A line for each letter: its file, when it came, its study, what was answered and what is wrong with it."""
+    """A line for each letter: its file, when it came, its study, the answer and the faults."""
     for letter in letters:
         note = letter.note()
         yield f"{letter.file}  {_described(note) if note is not None else '(its note cannot be read)'}"
@@ -139,15 +139,15 @@ def sent(settings: Settings, database: Database, files: Iterable[Path], study: s
             elif letter.is_cut_short():
                 yield SentLetter(file, False, "not sent: the message did not arrive whole; ask its sender for it")
             else:
-                yield _send(letter, note, taker(settings, database, into))
+                yield _send(letter, note, message_storer(settings, database, into))
         except (CannotListen, ServiceError) as reason:
             yield SentLetter(file, False, f"not sent: {reason}")
         except Exception as error:  # its text may quote the message
             yield SentLetter(file, False, f"not sent: {type(error).__name__} at {places(error)}")
 
 
-def _send(letter: Letter, note: Note | None, take: Callable[[bytes], submit.Reply]) -> SentLetter:
-    reply = take(letter.message())
+def _send(letter: Letter, note: Note | None, store: Callable[[bytes], submit.Reply]) -> SentLetter:
+    reply = store(letter.message())
     if reply.code == "AA":
         letter.remove()
         return SentLetter(letter.file, True, "accepted and removed")

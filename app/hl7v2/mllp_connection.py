@@ -44,17 +44,17 @@ class Over(Exception):
 
 
 class Connection:
-    """The conversation with one sender, whose messages are answered by the desk in the thread of `worker`.
+    """The conversation with one sender, whose messages are answered by the handler in the thread of `worker`.
 
     While `working`, a whole message has arrived and its acknowledgement is not sent yet: `serve` must not be cancelled
     then, and ends by itself after `stop`.
     """
 
-    def __init__(self, sender: str, desk: MessageHandler, worker: Executor, limits: Limits) -> None:
+    def __init__(self, sender: str, handler: MessageHandler, worker: Executor, limits: Limits) -> None:
         self.sender = sender
         self.working = False
         self._stopped = False
-        self._desk = desk
+        self._handler = handler
         self._worker = worker
         self._limits = limits
         self._frames = Frames(limits.largest)
@@ -77,7 +77,7 @@ class Connection:
             while not self._stopped:
                 content = await self._next(reader)
                 self.working = True
-                await self._send(writer, await self._ask(partial(self._desk.answers, content, self.sender)))
+                await self._send(writer, await self._ask(partial(self._handler.answers, content, self.sender)))
                 self.working = False
                 answered += 1
         except Over as reason:
@@ -137,11 +137,11 @@ class Connection:
             found = broken
         if found.content:
             self.working = True
-            await self._ask(partial(self._desk.keep_broken, found, self.sender))
+            await self._ask(partial(self._handler.keep_broken, found, self.sender))
         raise Over(f"framing-{found.code}")
 
     async def _ask(self, work: Callable[[], Result]) -> Result:
-        """What the desk makes of it; where that is no answer, the conversation is over and the sender sends again."""
+        """The result of the handler; if it raises, the connection is closed and the sender sends again."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)
         except Busy:

@@ -1,7 +1,7 @@
 """MLLP: a message stands between a vertical tab (0x0B) and a file separator with a carriage return (0x1C 0x0D).
 
 There are no lengths and no checksums. What is between two frames belongs to no message and is ignored, within reason;
-what breaks a frame ends the conversation, because nobody can tell any more where a message ends and the next begins.
+what breaks a frame ends the conversation, because the end of the message is then unknown.
 """
 
 from app.errors import FaultCode
@@ -56,7 +56,7 @@ class Frames:
             self._searched = max(len(self._held) - 1, 0)
             return None
         message = bytes(self._held[:end])
-        if START in message:  # the sender began anew: was the first message over, or not? It has been told of neither.
+        if START in message:  # the first message may be incomplete; neither is answered
             raise BrokenFraming(FaultCode.MALFORMED, message)
         del self._held[: end + len(END)]
         self._inside, self._searched = False, 0

@@ -1,8 +1,11 @@
-"""The listener: who is let in, and how it stops.
+"""The MLLP listener, and its security: from where it may be reached, which senders may connect, and TLS.
 
-All messages of the study pass one thread, in the order in which they were complete, whichever connection they came by:
-two corrections of one result are stored in the order of their arrival even if their sender changed the connection in
-between. There is nothing to be gained by more threads, because the ledger of a study has one writer at a time.
+`Listener` accepts connections and stops them. `objection_to_exposure` says why the settings are not safe enough,
+`may_send` checks the address of a sender, `tls_context` loads the certificates.
+
+One thread stores all messages of the study in the order in which they arrived complete, on whichever connection: two
+corrections of one result are stored in that order even if the sender opened another connection in between. More
+threads would not be faster, because the ledger of a study has one writer at a time.
 """
 
 import asyncio
@@ -19,7 +22,7 @@ from app.hl7v2.mllp_connection import Connection, Limits
 from app.settings import Settings
 
 RELIEF_SECONDS = 1.0
-"""Pause after the system could not give us another connection, as when it has run out of descriptors."""
+"""Pause after the system could not open a connection, for example because it has no free descriptors."""
 log = logging.getLogger("myoresponse")
 
 
@@ -28,14 +31,14 @@ class Listener:
 
     def __init__(
         self,
-        desk: MessageHandler,
+        handler: MessageHandler,
         limits: Limits,
         *,
         most: int,
         may_send: Callable[[str], bool],
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self._desk = desk
+        self._handler = handler
         self._limits = limits
         self._most = most
         self._may_send = may_send
@@ -43,19 +46,19 @@ class Listener:
         self._served: dict[asyncio.Task[None], Connection] = {}
 
     async def run(self, listening: socket.socket, stopping: asyncio.Event) -> None:
-        """Serve until `stopping` is set; then let nobody in, finish the messages that have arrived whole, acknowledge
-        them and close. The socket is closed afterwards.
+        """Serve until `stopping` is set. Then accept no connection, store and acknowledge the messages that are
+        complete, and close. The socket is closed afterwards.
         """
         listening.setblocking(False)
-        with ThreadPoolExecutor(1, "desk") as worker:
+        with ThreadPoolExecutor(1, "message-handler") as worker:
             accepting = asyncio.create_task(self._accept(listening, worker))
-            asked = asyncio.create_task(stopping.wait())
+            stop_signal = asyncio.create_task(stopping.wait())
             try:
-                await asyncio.wait([accepting, asked], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([accepting, stop_signal], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 ended = accepting.done()
                 accepting.cancel()
-                asked.cancel()
+                stop_signal.cancel()
                 listening.close()
                 await self._finish()
             if ended:
@@ -73,7 +76,7 @@ class Listener:
         while True:
             try:
                 accepted, (address, *_) = await loop.sock_accept(listening)
-            except ConnectionError:  # it has left already
+            except ConnectionError:  # the sender has closed it already
                 continue
             except OSError:
                 log.warning("event=accept status=failed")
@@ -83,50 +86,50 @@ class Listener:
                 log.warning("event=turned-away sender=%s why=%s", address, objection)
                 accepted.close()
                 continue
-            connection = Connection(address, self._desk, worker, self._limits)
+            connection = Connection(address, self._handler, worker, self._limits)
             task = asyncio.create_task(connection.serve(accepted, self._context))
             self._served[task] = connection
             task.add_done_callback(self._served.pop)
             task.add_done_callback(partial(_release, accepted))
 
     def _objection(self, address: str) -> str | None:
-        """Why a sender is not let in, in a word; before TLS, so that strangers learn nothing and cost nothing."""
+        """Why a sender may not connect, in one word; checked before TLS, so that strangers learn nothing."""
         if not self._may_send(address):
             return "unlisted"
         return "full" if len(self._served) >= self._most else None
 
 
 def _release(accepted: socket.socket, _: asyncio.Task[None]) -> None:
-    """Close the socket of a conversation that is over, also of one that was stopped before its first step."""
+    """Close the socket of a connection that has ended, also of one that was stopped before it began."""
     accepted.close()
 
 
 def objection_to_exposure(settings: Settings) -> str | None:
-    """Why the listener must not listen where the settings say, or `None` where it may.
+    """Why the listener must not listen at the address of the settings, or `None` if it may.
 
-    A certificate of our own does not count: it tells senders who we are and not us who they are.
+    The certificate of the service does not count: it identifies the service, not the senders.
     """
     known = settings.mllp_client_ca is not None or settings.sender_networks
     if settings.mllp_listens_on_loopback or known or settings.allow_unauthenticated:
         return None
     return (
-        "Whoever reaches this listener can write into the study, so it listens on loopback only until it is told who "
-        "may send. Name the senders' networks in MYORESPONSE_MLLP_SENDERS, or set MYORESPONSE_MLLP_CLIENT_CA (with "
-        "MYORESPONSE_MLLP_CERTIFICATE) so that they must show a certificate, or, where something in front of it "
-        "decides who may send, MYORESPONSE_ALLOW_UNAUTHENTICATED=true."
+        "Every sender that reaches this listener can write into the study. Without a list of senders it listens on "
+        "loopback only. Name the senders' networks in MYORESPONSE_MLLP_SENDERS, or set MYORESPONSE_MLLP_CLIENT_CA "
+        "(with MYORESPONSE_MLLP_CERTIFICATE) so that they must show a certificate, or, if a proxy in front of it "
+        "decides who may send, set MYORESPONSE_ALLOW_UNAUTHENTICATED=true."
     )
 
 
 def may_send(settings: Settings, address: str) -> bool:
-    """Whether a sender at this address is let in; everybody is where no networks are listed."""
+    """Whether a sender at this address may connect; every sender may if no networks are listed."""
     sender = ip_address(address.partition("%")[0])  # without the zone of a link-local address
     return not settings.sender_networks or any(sender in network for network in settings.sender_networks)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS 1.2 or later as the settings say; `None` where they name no certificate.
+    """TLS 1.2 or later with the certificates of the settings; `None` if they name no certificate.
 
-    Raises `OSError` (`ssl.SSLError` is one) where a file cannot be used; a key with a password is one of these.
+    Raises `OSError` (`ssl.SSLError` is one) if a file cannot be used, for example a key with a password.
     """
     if settings.mllp_certificate is None:
         return None

@@ -1,4 +1,8 @@
-"""Who a message is about: PID and MRG become a pseudonym, a year of birth and a sex, and nothing else is kept."""
+"""The patients of a message (PID, MRG), and the links between merged records (ADT^A40, ADT^A37).
+
+`subject_of` makes the pseudonym, `read_person` reads the year of birth and the sex; nothing else of PID is stored.
+`read_links` reads which records were merged or separated.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -19,23 +23,22 @@ SEXES = {
     "O": "other", "A": "other", "X": "other",
     "U": "unknown", "N": "unknown",
 }  # fmt: skip
-"""HL7 table 0001: `A` is ambiguous, `N` not applicable, `X` non-binary (since 2.9)."""
+"""PID-8, HL7 table 0001: `A` is ambiguous, `N` not applicable, `X` non-binary (since 2.9)."""
 
 
 def subject_of(segment: Segment, field: int, pseudonyms: Pseudonyms) -> str | Fault:
-    """The subject identifier of whom a list of identifiers (PID-3, MRG-1) names."""
-    listed = list(dict.fromkeys(_names(segment, field)))
-    found = pseudonyms.patient([Identifier(name, value) for value, names in listed for name in names])
-    if found is FaultCode.AMBIGUOUS_SUBJECT and len(listed) == 1:
-        # One identifier under two names of its authority, neither of which the study has declared: the one that is
-        # unique in the world stands for both.
-        (value, names), *_ = listed
+    """The pseudonym of the patient whom a list of identifiers (PID-3, MRG-1) names, or the fault of the list."""
+    identifiers = list(dict.fromkeys(_identifiers(segment, field)))
+    found = pseudonyms.patient([Identifier(name, value) for value, names in identifiers for name in names])
+    if found is FaultCode.AMBIGUOUS_SUBJECT and len(identifiers) == 1:
+        # One identifier whose authority has two names, and the study declares neither: use the globally unique name.
+        (value, names), *_ = identifiers
         found = pseudonyms.patient([Identifier(names[0], value)])
     return Fault(segment.place(field), found) if isinstance(found, FaultCode) else found
 
 
-def authority(namespace: str, universal: str, kind: str) -> list[str]:
-    """The names that a hierarchic designator gives an authority, the one that is unique in the world first."""
+def authority_names(namespace: str, universal: str, kind: str) -> list[str]:
+    """The names of an authority in a hierarchic designator (HD), the globally unique one first."""
     if not universal:
         return [namespace]
     prefix = {"ISO": "urn:oid:", "UUID": "urn:uuid:", "GUID": "urn:uuid:"}.get(kind.upper(), "")
@@ -43,18 +46,18 @@ def authority(namespace: str, universal: str, kind: str) -> list[str]:
     return [unique] + ([namespace] if namespace else [])
 
 
-def _names(segment: Segment, field: int) -> list[tuple[str, tuple[str, ...]]]:
-    """Each identifier that is given, with the names of its authority."""
+def _identifiers(segment: Segment, field: int) -> list[tuple[str, tuple[str, ...]]]:
+    """Each identifier of the field, with the names of its authority."""
     columns = [segment.texts(field, *at) for at in ((1,), (4, 1), (4, 2), (4, 3))]
     return [
-        (value, tuple(authority(namespace, universal, kind)))
+        (value, tuple(authority_names(namespace, universal, kind)))
         for value, namespace, universal, kind in zip(*columns, strict=True)
         if value
     ]
 
 
-def person_of(pid: Segment) -> tuple[Statement, list[Fault]]:
-    """The year of birth and the sex that PID states, where it does."""
+def read_person(pid: Segment) -> tuple[Statement, list[Fault]]:
+    """The year of birth and the sex in PID, each where it is given, and the faults."""
     faults = []
     birth, sex = pid.text(7), pid.text(8)
     year = read_year(birth) if birth else None
@@ -62,56 +65,56 @@ def person_of(pid: Segment) -> tuple[Statement, list[Fault]]:
         faults.append(Fault(pid.place(7), year))
     if sex and sex not in SEXES:
         faults.append(Fault(pid.place(8), FaultCode.UNKNOWN_VALUE))
-    stated = {"birth_year": None if isinstance(year, FaultCode) else year, "sex": SEXES.get(sex)}
+    fields = {"birth_year": None if isinstance(year, FaultCode) else year, "sex": SEXES.get(sex)}
     place = Place(pid.place(), {"id": "-3", "birth_year": "-7", "sex": "-8"})
-    return Statement("patient", stated, place), faults
+    return Statement("patient", fields, place), faults
 
 
-class Pair(NamedTuple):
-    """The surviving record (PID), the other one, and the field that names it."""
+class RecordPair(NamedTuple):
+    """Two records: the surviving one (PID), the other one, and the field that names the other one."""
 
     surviving: Segment
     other: Segment
     field: int
 
 
-def links(segments: Iterable[Segment], feed: Feed, event: str) -> list[History]:
-    """What the message says of each record that was merged, or that is separated again.
+def read_links(segments: Iterable[Segment], feed: Feed, event: str) -> list[History]:
+    """The statement about each record that was merged (A40) or separated again (A37).
 
-    Which of two links stands is decided by when they were made (EVN-2, else MSH-7), not by their arrival. Raises
-    `MalformedDocument` where no two records are named, and `InvalidDocument`.
+    Of two links of a record the one with the later event time (EVN-2, else MSH-7) stands, whichever arrived first.
+    Raises `MalformedDocument` if the message does not name two records, and `InvalidDocument` for any other fault.
     """
     segments = list(segments)
     faults: list[Fault] = []
-    made = _made_at(segments, feed)
-    if isinstance(made, Fault):
-        faults.append(made)
+    event_time = _event_time(segments, feed)
+    if isinstance(event_time, Fault):
+        faults.append(event_time)
     histories = []
     for pair in _pairs(segments, event):
         surviving = subject_of(pair.surviving, 3, feed.pseudonyms)
         other = subject_of(pair.other, pair.field, feed.pseudonyms)
         faults += [subject for subject in (surviving, other) if isinstance(subject, Fault)]
         if surviving == other:
-            why = "The two records that are named are one."
+            why = "The message names the same record twice."
             faults.append(Fault(pair.other.place(pair.field), FaultCode.CONTRADICTION, why))
-        if not faults and isinstance(other, str) and isinstance(made, int):
+        if not faults and isinstance(other, str) and isinstance(event_time, int):
             status = "final" if event == "A40" else "entered-in-error"
-            link = attribute(MERGED_INTO, json.dumps(surviving), made, status)
+            link = attribute(MERGED_INTO, json.dumps(surviving), event_time, status)
             histories.append(History(other, (link,)))
     if faults:
         raise InvalidDocument(faults=faults)
     return histories
 
 
-def _pairs(segments: list[Segment], event: str) -> Iterator[Pair]:
-    """PID with the MRG behind it; in A37 also PID with PID, the second one being the record that had been merged."""
+def _pairs(segments: list[Segment], event: str) -> Iterator[RecordPair]:
+    """Each PID with the MRG after it; in A37 also a PID with a PID, of which the second is the merged record."""
     people = [segment for segment in segments if segment.name == "PID"]
     if not people:
         raise MalformedDocument(None, [Fault("PID", FaultCode.MISSING)])
     if not any(segment.name == "MRG" for segment in segments):
         if event == "A40" or len(people) != 2:
             raise MalformedDocument(None, [Fault("MRG", FaultCode.MISSING)])
-        yield Pair(people[0], people[1], 3)
+        yield RecordPair(people[0], people[1], 3)
         return
     surviving = None
     for segment in segments:
@@ -120,10 +123,10 @@ def _pairs(segments: list[Segment], event: str) -> Iterator[Pair]:
         elif segment.name == "MRG":
             if surviving is None:
                 raise MalformedDocument(None, [Fault("PID", FaultCode.MISSING)])
-            yield Pair(surviving, segment, 1)
+            yield RecordPair(surviving, segment, 1)
 
 
-def _made_at(segments: list[Segment], feed: Feed) -> int | Fault:
+def _event_time(segments: list[Segment], feed: Feed) -> int | Fault:
     """The instant of the event, in microseconds since 1970."""
     at = {segment.name: segment for segment in segments}
     place, text = "EVN-2", at["EVN"].text(2) if "EVN" in at else ""

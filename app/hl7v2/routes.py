@@ -42,7 +42,7 @@ def _text(example: str) -> dict[str, Any]:
 
 
 async def _body(request: Request) -> bytes:
-    """The bytes of the body. A `charset` beside the media type is passed over: MSH-18 of each message decides, which
+    """The bytes of the body. A `charset` of the media type is ignored: MSH-18 of each message decides, which
     travels with the message through every queue and file.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -94,9 +94,9 @@ def post_hl7v2(
 ) -> Response:
     """Read and store messages as the MLLP listener does, and answer with the acknowledgement. Each message is stored as
     a whole or not at all, and may be sent again: its acknowledgement is the same. Results of tests that are not kept
-    are counted in MSA-3; ERR names the segment and the field of what is at fault, and never repeats what stood there.
+    are counted in MSA-3; ERR names the segment and the field of each fault, and never repeats what was sent.
     """
-    reply = submit.take(state.database, study, body, secret=state.settings.secret, now=now)
+    reply = submit.store_message(state.database, study, body, secret=state.settings.secret, now=now)
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
     return Response(reply.ack, 422, media_type=_media_type(request))

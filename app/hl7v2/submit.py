@@ -1,4 +1,4 @@
-"""HL7 v2 messages: each is read and stored as one submission, and answered with its acknowledgement."""
+"""Reads and stores HL7 v2 messages, each as one submission, and writes the acknowledgement."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch_acknowledgement
-from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_of, opened, opened_batch
+from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_of, read_batch_envelope, read_envelope
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.statements import Feed
 from app.store.engine import Database, Transaction
@@ -22,10 +22,10 @@ FORMAT = "hl7v2"
 class Reply:
     """The answer to one message, or to one batch.
 
-    `ack` is the acknowledgement in ER7, with CR line ends and in the character set of the message; it is empty where
-    the sender wants none. `code` is the application's (AA stored, AE at fault, AR not read at all) whatever kind of
-    acknowledgement is sent, and the worst one of a batch. Places of `faults` in a batch begin with the message:
-    `message[2].OBX[1]-5`. `counts` is `None` where nothing was stored.
+    `ack` is the acknowledgement in ER7, with CR line ends and in the character set of the message; it is empty if the
+    sender wants none. `code` is the application code (AA stored, AE faulty, AR not read), also if an accept
+    acknowledgement is sent; of a batch it is the worst one. Places of `faults` in a batch begin with the message:
+    `message[2].OBX[1]-5`. `counts` is `None` if nothing was stored.
     """
 
     ack: bytes
@@ -35,7 +35,7 @@ class Reply:
     skipped: Mapping[str, int]
 
 
-def take(
+def store_message(
     database: Database,
     study: str,
     message: bytes,
@@ -45,38 +45,38 @@ def take(
     client: str | None = None,
     pauses: Sequence[float] = (),
 ) -> Reply:
-    """Read and store a message, or a batch of them one after the other, and answer it.
+    """Read and store a message, or the messages of a batch one after the other, and return the answer.
 
-    A message is stored as a whole or not at all; of a batch each message is for itself. Whatever the bytes are, they
-    are answered. Raises `NotFound` for an unknown study, `Conflict` where there is no secret for its identifiers or
-    another one than before, and `Busy`: then it may be sent again, also a batch that was stored in part.
+    A message is stored as a whole or not at all; each message of a batch is stored separately. Any bytes get an
+    answer. Raises `NotFound` for an unknown study, `Conflict` if the secret of its identifiers is missing or is not
+    the same as before, and `Busy`: then the message may be sent again, also a batch that was stored in part.
     """
     feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
     submitter = Submitter(database, study, FORMAT, now, feed, client, pauses)
     body = body_of(message)
     if sum(len(batch.messages) for batch in body.batches) > MOST_MESSAGES:
         return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY)])
-    if not body.enveloped or not body.batches:
-        return _one(submitter, feed, body.batches[0].messages[0] if body.batches else [])
+    if not body.is_batch or not body.batches:
+        return _answer(submitter, feed, body.batches[0].messages[0] if body.batches else [])
     replies: list[Reply] = []
     acks = []
     for batch in body.batches:
-        of_batch = [
-            _numbered(_one(submitter, feed, lines), len(replies) + i) for i, lines in enumerate(batch.messages, 1)
+        batch_replies = [
+            _numbered(_answer(submitter, feed, lines), len(replies) + i) for i, lines in enumerate(batch.messages, 1)
         ]
-        ack, wrong = _batch_ack(batch, of_batch)
-        replies += [*of_batch, *wrong]
+        ack, batch_faults = _batch_ack(batch, batch_replies)
+        replies += [*batch_replies, *batch_faults]
         acks.append(ack)
-    return _together(replies, b"".join(acks))
+    return _joined(replies, b"".join(acks))
 
 
 def partition(body: bytes) -> list[bytes]:
-    """The messages of a batch file, or of several messages in one text, each to be taken by itself."""
+    """The messages of a batch file, or of several messages in one text, each to be stored separately."""
     return messages_of(body)
 
 
-def _one(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
-    envelope = opened(lines)
+def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
+    envelope = read_envelope(lines)
     try:
         read = read_message(envelope, feed)
         counts = submitter.commit(lambda transaction: _store(transaction, submitter, read)) if read.histories else None
@@ -102,19 +102,19 @@ def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
 
 
 def _numbered(reply: Reply, number: int) -> Reply:
-    """The outcome of a message of a batch, whose places begin with its number."""
+    """The reply to a message of a batch; its places begin with the number of the message."""
     return replace(reply, faults=_within(f"message[{number}]", reply.faults))
 
 
 def _batch_ack(batch: Batch, replies: Sequence[Reply]) -> tuple[bytes, list[Reply]]:
-    """The acknowledgement of a batch, and what is wrong with the batch itself as one more outcome."""
+    """The acknowledgement of a batch, and one more reply with the faults of the batch itself, if it has any."""
     faults = batch.faults()
-    header = Envelope(()) if batch.header is None else opened_batch(batch.header)
+    header = Envelope(()) if batch.header is None else read_batch_envelope(batch.header)
     ack = batch_acknowledgement(header, [reply.ack for reply in replies], faults)
     return ack, [Reply(b"", "AE", tuple(faults), None, {})] if faults else []
 
 
-def _together(replies: Sequence[Reply], ack: bytes) -> Reply:
+def _joined(replies: Sequence[Reply], ack: bytes) -> Reply:
     stored = [reply.counts for reply in replies if reply.counts is not None]
     return Reply(
         ack,

@@ -1,1 +1,1 @@
-"""What every HTTP door shares: problems, responses, conditional requests, dependencies, the description, the state."""
+"""What all HTTP routes share: problems, responses, conditional requests, dependencies, the description, the state."""

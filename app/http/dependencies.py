@@ -1,4 +1,4 @@
-"""What handlers are given: the state of the running application, and the checks that all requests share."""
+"""What handlers receive: the state of the running application, and the checks that all requests share."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -62,9 +62,7 @@ PatientId = Annotated[
 Limit = Annotated[int, Query(ge=1, le=500, description="Greatest number of items on a page.", examples=[100])]
 Cursor = Annotated[
     str | None,
-    Query(
-        max_length=1_000, description="Where the page begins; only ever taken from `next`.", examples=["WzE2LCJQMTYiXQ"]
-    ),
+    Query(max_length=1_000, description="Where the page begins; copy it from `next`.", examples=["WzE2LCJQMTYiXQ"]),
 ]
 IfMatch = Annotated[
     str | None,

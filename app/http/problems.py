@@ -1,8 +1,8 @@
-"""Every refusal as a problem document (RFC 9457), and nothing of what was submitted in any of them.
+"""Every refusal as a problem document (RFC 9457). No problem repeats anything that was sent.
 
-A problem names its kind (`type`), and for each thing that is wrong a place (`pointer`) and a `code`. Clients decide
-by `type` and `code`; the sentences beside them are for people and may improve. An unexpected error answers 500 and
-tells the log its type and where it happened, never its text: the text of an exception may quote a patient's data.
+A problem names its kind (`type`), and for each fault a place (`pointer`) and a `code`. Clients decide by `type` and
+`code`; the sentences are for people and may change. An unexpected error is answered with 500. The log gets its type and
+its place in the code, never its text: the text of an exception may quote a patient's data.
 """
 
 import json
@@ -28,8 +28,8 @@ RETRY_SECONDS = 1
 log = logging.getLogger("myoresponse")
 
 Writer = Callable[[Scope, ServiceError, Mapping[str, str]], Response]
-"""Writes a refusal, with these headers, in the form that a standard has for it."""
-_written_below: dict[str, Writer] = {}
+"""Writes a refusal with these headers in the form of a standard, such as a FHIR OperationOutcome."""
+_writers: dict[str, Writer] = {}
 
 _ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ServiceError)]
 KINDS: dict[str, type[ServiceError]] = {
@@ -39,7 +39,7 @@ KINDS: dict[str, type[ServiceError]] = {
 
 
 class ProblemFault(BaseModel):
-    """One thing that is wrong."""
+    """One fault."""
 
     pointer: str = Field(
         description="JSON pointer (RFC 6901) to the place in the document that was sent. For a part of the request "
@@ -51,7 +51,7 @@ class ProblemFault(BaseModel):
         examples=["unknown_unit"],
     )
     detail: str = Field(
-        description="The same for a person to read; it never repeats what was sent.",
+        description="The fault in a sentence; it never repeats what was sent.",
         examples=[SENTENCES[FaultCode.UNKNOWN_UNIT]],
     )
 
@@ -62,20 +62,20 @@ class Problem(BaseModel):
     model_config = ConfigDict(title="Problem")
 
     type: str = Field(
-        description="The kind of problem; stable, to be compared as text. The address describes it.",
+        description="The kind of problem: stable, compare it as text. The address describes the kind.",
         examples=["/problems/invalid"],
         json_schema_extra={"enum": [f"/problems/{slug}" for slug in KINDS]},
     )
     title: str = Field(description="The kind in a sentence.", examples=[errors.InvalidDocument.title()])
-    status: int = Field(description="The HTTP status again.", examples=[422])
-    detail: str | None = Field(default=None, description="What is special to this occurrence.", examples=[None])
+    status: int = Field(description="The HTTP status of the answer.", examples=[422])
+    detail: str | None = Field(default=None, description="More about this occurrence.", examples=[None])
     instance: str = Field(
-        description="Names this occurrence; the log line of the request carries it too.",
+        description="Identifier of this occurrence; the log line of the request has it, too.",
         examples=["urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"],
     )
     errors: list[ProblemFault] = Field(
         default=[],
-        description="All that is wrong, in order of place.",
+        description="All faults, in order of place.",
         examples=[[{"pointer": "/labs/3/unit", "code": "unknown_unit", "detail": SENTENCES[FaultCode.UNKNOWN_UNIT]}]],
     )
 
@@ -85,7 +85,7 @@ class ProblemKind(BaseModel):
 
     type: str = Field(description="The kind, as in the `type` of a problem.", examples=["/problems/invalid"])
     title: str = Field(description="The kind in a sentence.", examples=[errors.InvalidDocument.title()])
-    status: int = Field(description="The HTTP status that it comes with.", examples=[422])
+    status: int = Field(description="The HTTP status of its answers.", examples=[422])
     description: str = Field(description="When it is given.", examples=[errors.InvalidDocument.title()])
 
 
@@ -109,7 +109,7 @@ class ProblemKinds(BaseModel):
 
 
 def kind_of(kind: type[ServiceError]) -> ProblemKind:
-    """What there is to say of one kind of refusal."""
+    """The description of one kind of refusal."""
     paragraphs = (kind.__doc__ or "").strip()
     return ProblemKind(
         type=f"/problems/{kind.slug}",
@@ -132,13 +132,13 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
 
 
 def refusal(scope: Scope, error: ServiceError) -> Response:
-    """The answer to a request that is refused: a problem document, or what is written below its address instead."""
+    """The answer to a refused request: a problem document, or the form that `install` was given for its address."""
     root: str = scope.get("root_path", "")
     headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
     if error.status == errors.Busy.status:
         headers.setdefault("Retry-After", str(RETRY_SECONDS))
     path: str = scope["path"].removeprefix(root)
-    for prefix, write in _written_below.items():
+    for prefix, write in _writers.items():
         if path.startswith(prefix):
             return write(scope, error, headers)
     document = problem(error)
@@ -148,7 +148,7 @@ def refusal(scope: Scope, error: ServiceError) -> Response:
 
 
 def unexpected(scope: Scope, error: BaseException) -> Response:
-    """The answer to an error that nobody foresaw; the log learns its type and its place."""
+    """The answer to an unexpected error; its type and its place in the code are logged."""
     answer = refusal(scope, ServiceError())
     kind = str(error).replace(" ", ":") if isinstance(error, ServiceError) else type(error).__name__
     log.error("event=failure type=%s at=%s instance=%s", kind, places(error), scope["myoresponse.instance"])
@@ -174,7 +174,7 @@ _CODES: dict[str, FaultCode] = {
 
 
 def parameter_faults(found: RequestValidationError) -> Iterator[Fault]:
-    """What is wrong with the path, the query or a header; only identifiers stand in a path."""
+    """The faults of the path, the query and the headers; a path has no parameters other than identifiers."""
     for each in found.errors():
         place, *inner = (str(part) for part in each["loc"])
         if place == "path":
@@ -207,7 +207,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """What may be asked of this address: Starlette names the methods of one route only, an address has one a method."""
+    """All methods of this address: Starlette names those of one route only, but each method has its own route."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     methods = {"OPTIONS"}
     for route in iter_route_contexts(request.app.routes):
@@ -217,15 +217,15 @@ def allowed_methods(request: Request) -> list[str]:
 
 
 def install(app: FastAPI, *, below: Mapping[str, Writer]) -> None:
-    """Make every refusal of the application a problem document, except below these prefixes of addresses."""
-    _written_below.update(below)
+    """Answer every refusal with a problem document; below an address prefix in `below`, in the form of its writer."""
+    _writers.update(below)
     app.add_exception_handler(ServiceError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
     app.add_exception_handler(HTTPException, _on_http_exception)
 
 
 def examples(kinds: Iterable[type[ServiceError]]) -> dict[str, Any]:
-    """One example document a kind of refusal, for the description of the API."""
+    """One example document for each kind of refusal, for the description of the API."""
     instance = "urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"
     fault = {422: Fault("/labs/3/unit", FaultCode.UNKNOWN_UNIT), 400: Fault("", FaultCode.MALFORMED)}
     return {

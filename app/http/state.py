@@ -172,7 +172,7 @@ class AppState:
 def warm() -> None:
     """Answer every question about three invented patients whose CK becomes normal and does not stay so.
 
-    What is loaded by then stays: the collector is told so, or it would walk half a million objects of the libraries
+    What is loaded by then stays: the collector is informed so, or it would walk half a million objects of the libraries
     again and again while timelines are stored.
     """
     report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.fhir.submit import store_bundle
-from app.hl7v2.submit import take as take_message
+from app.hl7v2.submit import store_message
 from app.main import create_app
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import read_timeline
@@ -110,7 +110,7 @@ def send_fhir(post: Post, people: Sequence[Person]) -> None:
 def send_hl7v2(post: Post, people: Sequence[Person], *, offsets: bool = False) -> None:
     for person in people:
         message = writers.hl7v2(person, offsets=offsets)
-        reply = take_message(post.database, post.study, message, secret=SECRET, now=RECEIVED)
+        reply = store_message(post.database, post.study, message, secret=SECRET, now=RECEIVED)
         assert (reply.code, reply.faults) == ("AA", ())
         assert reply.skipped["code"] == len(person.results)
 

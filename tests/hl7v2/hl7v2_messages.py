@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.errors import ServiceError
-from app.hl7v2.message import body_of, opened
+from app.hl7v2.message import body_of, read_envelope
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
@@ -55,7 +55,7 @@ def feed(*, key: bytes | None = None, authorities: tuple[str, ...] = (), **decla
 def read(body: bytes, declared: Feed | None = None) -> ReadMessage:
     """What the one message of a body says."""
     ((lines,),) = ([batch.messages for batch in body_of(body).batches]) or [[[]]]
-    return read_message(opened(lines), declared or feed())
+    return read_message(read_envelope(lines), declared or feed())
 
 
 def history(body: bytes, declared: Feed | None = None) -> History:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.errors import SENTENCES, Fault, FaultCode
 from app.hl7v2.acknowledgement import acknowledgement, batch_acknowledgement
-from app.hl7v2.message import Envelope, opened, opened_batch
+from app.hl7v2.message import Envelope, read_batch_envelope, read_envelope
 from tests.hl7v2.hl7v2_messages import MSH, changed
 
 FAULTS = [Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT), Fault("PID", FaultCode.MISSING)]
@@ -21,7 +21,7 @@ def answer(code="AA", faults=(), skipped=None, header=MSH, **fields: str) -> lis
 
 
 def envelope(header: str = MSH, codec: str = "utf-8", **fields: str) -> Envelope:
-    return opened([changed(header, **fields).encode(codec)])
+    return read_envelope([changed(header, **fields).encode(codec)])
 
 
 def test_a_message_that_was_stored_is_acknowledged():
@@ -130,13 +130,13 @@ def test_the_answer_is_in_the_character_set_of_the_message():
 
 def test_a_sender_with_a_japanese_name_is_answered_in_its_characters():
     header = changed(MSH, f3="\u691c\u67fb\u90e8", f18="~ISO IR87").encode("iso2022_jp")
-    sent = acknowledgement(opened([header]), "AA")
+    sent = acknowledgement(read_envelope([header]), "AA")
     assert sent.startswith(b"MSH|^~\\&|MYO|TRIAL|" + "\u691c\u67fb\u90e8|".encode("iso2022_jp"))
     assert sent.split(b"\r")[0].endswith(b"||||||~ISO IR87")
 
 
 def test_bytes_of_an_unknown_character_set_come_back_as_they_were():
-    sent = acknowledgement(opened([changed(MSH, f10="4\u00e4").encode("cp1252")]), "AE", FAULTS)
+    sent = acknowledgement(read_envelope([changed(MSH, f10="4\u00e4").encode("cp1252")]), "AE", FAULTS)
     assert b"\rMSA|AE|4\xe4\r" in sent
     assert b"|P|2.5.1\r" in sent
 
@@ -147,9 +147,9 @@ def test_training_is_answered_as_training_and_nonsense_as_production():
 
 
 def test_what_is_no_message_is_answered_too():
-    header, message, error = acknowledgement(opened([b"PID|1"]), "AR", [Fault("MSH", FaultCode.MALFORMED)]).split(
-        b"\r"
-    )[:3]
+    header, message, error = acknowledgement(
+        read_envelope([b"PID|1"]), "AR", [Fault("MSH", FaultCode.MALFORMED)]
+    ).split(b"\r")[:3]
     assert header.startswith(rb"MSH|^~\&|||||||ACK^^ACK|")
     assert message == b"MSA|AR"
     assert error.startswith(b"ERR||MSH^1|100^")
@@ -164,7 +164,7 @@ def test_the_same_message_has_the_same_answer_and_another_one_another_id():
 
 
 def test_a_batch_is_answered_by_a_batch():
-    header = opened_batch(rb"BHS|^~\&|LIS|ELAB|MYO|TRIAL|20050317|||b|4711")
+    header = read_batch_envelope(rb"BHS|^~\&|LIS|ELAB|MYO|TRIAL|20050317|||b|4711")
     one = acknowledgement(envelope(), "AA")
     lines = batch_acknowledgement(header, [one, b"", one]).decode().split("\r")
     assert lines[0].startswith(r"BHS|^~\&|MYO|TRIAL|LIS|ELAB|20050317||||")
@@ -174,7 +174,7 @@ def test_a_batch_is_answered_by_a_batch():
 
 
 def test_a_fault_of_the_batch_is_an_acknowledgement_of_its_own():
-    header = opened_batch(rb"BHS|^~\&|LIS|ELAB|MYO|TRIAL|20050317||||4711")
+    header = read_batch_envelope(rb"BHS|^~\&|LIS|ELAB|MYO|TRIAL|20050317||||4711")
     lines = batch_acknowledgement(header, [], [Fault("BTS", FaultCode.MISSING)]).decode().split("\r")
     assert lines[2:4] == [
         "MSA|AE|4711",
@@ -191,7 +191,7 @@ def test_a_batch_of_which_nobody_wants_to_hear_is_not_answered():
 @given(st.lists(st.binary(max_size=30), min_size=1, max_size=30), st.sampled_from(["AA", "AE", "AR"]))
 def test_whatever_stands_in_a_header_the_answer_is_a_message(fields, code):
     line = b"|".join([rb"MSH|^~\&", *fields]).replace(b"\r", b"").replace(b"\n", b"")
-    sent = acknowledgement(opened([line]), code, FAULTS)
+    sent = acknowledgement(read_envelope([line]), code, FAULTS)
     if sent:
         text = sent.decode("latin-1")
         assert not set(text[:-1]) & set("\x0b\x1c\n")

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import ServiceError
-from app.hl7v2.message import body_of, messages_of, opened
+from app.hl7v2.message import body_of, messages_of, read_envelope
 from app.hl7v2.oru_results import read_message
-from app.hl7v2.submit import partition, take
+from app.hl7v2.submit import partition, store_message
 from app.protocol.presets import SEED_2008
 from app.store import migrations, studies
 from app.store.engine import Database
@@ -80,8 +80,8 @@ def damaged(draw) -> bytes:
 
 def answered(trial: Database, body: bytes) -> None:
     """The body is taken; its acknowledgements are messages, and the same ones when it comes again."""
-    reply = take(trial, "trial", body, secret="x" * 32, now=NOW)
-    again = take(trial, "trial", body, secret="x" * 32, now=NOW)
+    reply = store_message(trial, "trial", body, secret="x" * 32, now=NOW)
+    again = store_message(trial, "trial", body, secret="x" * 32, now=NOW)
     assert reply.code in {"AA", "AE", "AR"}
     assert (reply.code == "AA") == (not reply.faults)
     assert (again.ack, again.code, again.faults, again.skipped) == (reply.ack, reply.code, reply.faults, reply.skipped)
@@ -122,7 +122,7 @@ def test_any_bytes_are_answered(trial, body):
 def refusal_of(lines: list[bytes]) -> ServiceError | None:
     """The refusal of a message; any other exception is a failure of the test."""
     try:
-        read_message(opened(lines), feed(key=b"k", test=True))
+        read_message(read_envelope(lines), feed(key=b"k", test=True))
     except ServiceError as error:
         return error
     return None
@@ -148,7 +148,7 @@ def test_the_messages_of_a_body_are_found_again_in_what_they_were_parted_into(bo
 @pytest.mark.slow
 def test_a_message_of_many_results_is_one_submission(trial):
     body = message(changed(PID, f3="9"), *[changed(OBR, f3=f"{number}^ELAB") + "\r" + OBX for number in range(2_000)])
-    reply = take(trial, "trial", body, secret="x" * 32, now=NOW)
+    reply = store_message(trial, "trial", body, secret="x" * 32, now=NOW)
     assert reply.code == "AA"
     assert reply.counts is not None
     assert reply.counts.added == 2_002

@@ -6,7 +6,7 @@ import pytest
 
 from app.errors import InvalidDocument, MalformedDocument
 from app.hl7v2 import segments
-from app.hl7v2.message import body_of, messages_of, opened
+from app.hl7v2.message import body_of, messages_of, read_envelope
 from app.hl7v2.segments import Delimiters
 from tests.hl7v2.hl7v2_messages import MSH, OBR, OBX, PID, changed, faults, feed, history, message, oru, read, refusal
 
@@ -246,12 +246,12 @@ def test_a_batch_falls_into_its_messages():
 )
 def test_a_batch_tells_whether_it_is_whole(body, found):
     batches = body_of(body % oru())
-    assert batches.enveloped
+    assert batches.is_batch
     assert [(fault.pointer, fault.code.value) for each in batches.batches for fault in each.faults()] == found
 
 
 def test_the_header_of_a_message_is_read_whatever_else_it_holds():
-    envelope = opened([changed(MSH, f3="LIS^1.2^ISO", f10=r"a\F\b", f15="al").encode(), b"\xff"])
+    envelope = read_envelope([changed(MSH, f3="LIS^1.2^ISO", f10=r"a\F\b", f15="al").encode(), b"\xff"])
     assert envelope.sender == ("LIS^1.2^ISO", "ELAB")
     assert envelope.control_id == r"a\F\b"
     assert envelope.accept == "AL"

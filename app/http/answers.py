@@ -1,4 +1,4 @@
-"""Answers that are computed from a study at one revision: from the client's copy, from ours, or by computing."""
+"""Answers to questions about a study at one revision: 304, an answer that is kept in memory, or a new computation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Compute = Callable[[Header, Cohort, Protocol], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """One question to a study as it stood, with the study's protocol or another."""
+    """One question about a study at a revision; `instead` is a protocol that replaces the study's own."""
 
     name: str
     study: str
@@ -33,7 +33,7 @@ class Inquiry:
 def inquire(
     state: AppState, inquiry: Inquiry, compute: Compute, if_none_match: str | None, media_type: str = JSON
 ) -> Response:
-    """Answer from the client's copy, from ours, or by computing."""
+    """The answer: 304 if the client has it, else the kept answer, else a new one, which is then kept."""
     erasures = state.answers.erasures(inquiry.study)
     with study_at(state.database, inquiry.study, inquiry.at) as found:
         protocol = inquiry.instead or found.protocol
@@ -49,9 +49,9 @@ def inquire(
 
 
 def declared_after_first_outcome(found: StudyAt, cohort: Cohort, protocol: Protocol) -> bool:
-    """Whether a protocol was declared after the study's first outcome had arrived.
+    """Whether a protocol was declared after the first outcome of the study had arrived.
 
-    Another one than the study's own is declared only now, by the question: after the first outcome, if there is any.
+    A protocol other than the study's own is declared by the question, that is now: after the first outcome, if any.
     """
     if protocol.digest == found.declared.protocol_digest:
         return found.protocol_changed_after_first_outcome()
@@ -59,14 +59,14 @@ def declared_after_first_outcome(found: StudyAt, cohort: Cohort, protocol: Proto
 
 
 def header(found: StudyAt, cohort: Cohort, protocol: Protocol, *, changed: bool) -> Header:
-    """Which study, as it stood when, and from what."""
+    """The head of an answer: the study, its revision, the instant of that revision, and the provenance."""
     return Header(
         study=found.id, revision=found.revision, as_of=found.as_of, provenance=provenance(protocol, cohort, changed)
     )
 
 
 def provenance(protocol: Protocol, cohort: Cohort, changed: bool | None) -> Provenance:
-    """What an answer is computed from."""
+    """The digests of protocol and data, and the software, from which an answer is computed."""
     return Provenance(
         protocol=protocol.digest,
         protocol_id=protocol.id,
