@@ -12,6 +12,7 @@ from app.api.docs import allowed_inline
 from app.http.dependencies import Store
 from app.http.responses import address, reply
 from app.store import studies
+from app.store.snapshot import list_studies
 from app.timeline.times import instant_text
 
 router = APIRouter()
@@ -169,8 +170,7 @@ def home(request: Request, store: Store) -> Response:
         places = {"studies": "/v1/studies", "protocols": "/v1/protocols", "problems": "/problems", "docs": "/docs"}
         links = {name: address(request, place) for name, place in (places | {"openapi": "/openapi.yaml"}).items()}
         return reply({"service": "MyoResponse", "version": __version__, **links}, headers={"Vary": "Accept"})
-    with store.reading() as connection:
-        found = studies.list_studies(connection, limit=MOST_STUDIES + 1)
+    found = list_studies(store, limit=MOST_STUDIES + 1)
     root = address(request, "")
     steps = (
         f"<li><h3>{escape(title)}</h3><pre><code>{escape(command)}</code></pre></li>"

@@ -14,6 +14,7 @@ from app.protocol.presets import PRESETS
 from app.readers.json_timelines import read_model
 from app.store import studies
 from app.store.snapshot import study_at
+from app.submission.loop import Submitter
 
 router = APIRouter(tags=["protocols"])
 
@@ -105,6 +106,9 @@ def put_study_protocol(study: StudyId, store: Store, body: JsonBody, now: Now, i
     declared after the first outcome had arrived. The same protocol again changes nothing.
     """
     protocol = read_model(body, Protocol)
-    with store.writing() as transaction:
-        studies.put_protocol(transaction, study, protocol, client=None, received_at=now, if_match=if_match)
+    Submitter(store, study, "protocol", now).commit(
+        lambda transaction: studies.put_protocol(
+            transaction, study, protocol, client=None, received_at=now, if_match=if_match
+        )
+    )
     return _sent(protocol)

@@ -15,9 +15,10 @@ from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refu
 from app.http.responses import address, etag_of, page, reply, tagged, written
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import read_model
-from app.store import studies
+from app.store import snapshot, studies
 from app.store.engine import Transaction
 from app.store.snapshot import study_at
+from app.submission.loop import Submitter
 from app.timeline.document import TEXT_PATTERN, Document, Text
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import Meaning
@@ -149,8 +150,7 @@ def list_studies(request: Request, state: State, limit: Limit = 100, cursor: Cur
     """All studies in order of their identifiers."""
     question = ("studies",)
     after = state.cursors.read(question, cursor)[0] if cursor else None
-    with state.database.reading() as transaction:
-        found = studies.list_studies(transaction, after=after, limit=limit + 1)
+    found = snapshot.list_studies(state.database, after=after, limit=limit + 1)
     following = state.cursors.sign(question, [found[limit - 1].id]) if len(found) > limit else None
     return page(request, [summary(each) for each in found[:limit]], following)
 
@@ -201,10 +201,13 @@ def put_study(
     asked = read_model(body, StudyDefinition)
     feeds = studies.FeedDefinition(asked.identifiers, asked.authorities, asked.local_codes)
     definition = studies.StudyDeclaration(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test, feeds)
-    with store.writing() as transaction:
+
+    def declare(transaction: Transaction) -> tuple[studies.StudyOutcome, studies.Study]:
         check_unchanged(transaction, study, if_match)
         outcome = studies.put_study(transaction, study, definition, client=None, received_at=now)
-        made = studies.get_study(transaction, study)
+        return outcome, studies.get_study(transaction, study)
+
+    outcome, made = Submitter(store, study, "study", now).commit(declare)
     if outcome.status == "created":
         return reply(summary(made), 201, {"Location": address(request, f"/v1/studies/{study}")})
     return reply(summary(made))

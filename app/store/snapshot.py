@@ -36,6 +36,12 @@ def study_at(
         yield StudyAt.find(connection, study_id, at, though_erased=though_erased)
 
 
+def list_studies(database: Database, *, after: str | None = None, limit: int = 100) -> list[Study]:
+    """The studies at their latest revisions in order of their identifiers, those after `after`."""
+    with database.reading() as connection:
+        return studies.list_studies(connection, after=after, limit=limit)
+
+
 @dataclass(frozen=True)
 class StudyAt:
     """A study as it stood at `revision`. Its methods read the database, inside the block of `study_at` only."""
