@@ -95,13 +95,13 @@ def test_the_command_line_starts_with_the_secret_in_a_file(with_pseudonyms, secr
     ("settings", "says"),
     [
         ({"PSEUDONYM_SECRET": "too-short-7f3a"}, "at least 32 characters"),
-        ({"PSEUDONYM_SECRET": SECRET, "PSEUDONYM_SECRET_FILE": "/dev/null"}, "exclude each other"),
+        ({"PSEUDONYM_SECRET": SECRET, "PSEUDONYM_SECRET_FILE": "/dev/null"}, "must not be set together"),
         ({"PSEUDONYM_SECRET_FILE": "/dev/null"}, "at least 32 characters"),
         ({"PSEUDONYM_SECRET_FILE": "/nowhere/secret"}, "cannot be read"),
         ({"PSEUDONYM_SECRET_FILE": "/"}, "cannot be read"),
     ],
 )
-def test_a_secret_that_cannot_be_used_is_told_in_a_line_and_never_repeated(settings, says):
+def test_a_secret_that_cannot_be_used_is_reported_in_a_line_and_never_repeated(settings, says):
     ended = run("sqlite:////nowhere/x.db", "serve", **settings)
     assert ended.returncode == 2, ended.stderr
     assert says in ended.stderr
