@@ -34,7 +34,7 @@ def choose(context: typer.Context) -> None:
 
 @cli.command()
 def serve() -> None:
-    """Serve the API until stopped. Requests that have begun are finished first."""
+    """Serve the API until stopped. Open requests are finished first."""
     settings = read_settings()
 
     from app.api import server
@@ -57,7 +57,7 @@ def migrate() -> None:
 
     from app.store import migrations
 
-    with explained():
+    with database_errors_explained():
         migrations.upgrade(settings.database_url)
 
 
@@ -111,11 +111,11 @@ def mllp(
 
     if objection := objection_to_exposure(settings):
         stop(objection, 2)
-    into = study or settings.mllp_study or stop("Name the study: --study or MYORESPONSE_MLLP_STUDY.", 2)
+    target_study = study or settings.mllp_study or stop("Name the study: --study or MYORESPONSE_MLLP_STUDY.", 2)
     log_to_stdout()
     with database_of(settings) as database:
         try:
-            mllp_command.listen(settings, database, into, settings.mllp_port if port is None else port)
+            mllp_command.listen(settings, database, target_study, settings.mllp_port if port is None else port)
         except mllp_command.CannotListen as reason:
             stop(str(reason), 2)
 
@@ -125,7 +125,7 @@ def dead_letters(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Files of dead letters; without them all are listed.")
     ] = None,
-    send: Annotated[bool, typer.Option("--send", help="Send these again, and remove the accepted ones.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Send these files again; accepted ones are removed.")] = False,
     study: Annotated[str | None, typer.Option(help="Study of files without a note.")] = None,
 ) -> None:
     """List the messages that were refused over MLLP, or send corrected ones again."""
@@ -142,9 +142,9 @@ def dead_letters(
         stop("Name the files to send.", 2)
     refused = 0
     with database_of(settings) as database:
-        for each in mllp_command.sent(settings, database, files, study or settings.mllp_study or None):
-            print(f"{each.file}  {each.words}")
-            refused += not each.accepted
+        for letter in mllp_command.sent(settings, database, files, study or settings.mllp_study or None):
+            print(f"{letter.file}  {letter.words}")
+            refused += not letter.accepted
     if refused:
         stop(f"{refused} of {len(files)} were not accepted; their files remain.", 1)
 
@@ -159,13 +159,13 @@ def import_(
     ] = "auto",
     rejects: Annotated[
         Path | None,
-        typer.Option(help="New file for what is refused, to be corrected; a second file gives the reasons."),
+        typer.Option(help="New file for the refused parts, to be corrected; a second file gives the reasons."),
     ] = None,
     delimiter: Annotated[Literal[",", ";", "tab"], typer.Option(help="Separator of the cells of a table.")] = ",",
     decimal: Annotated[Literal[".", ","], typer.Option(help="The decimal mark of a table.")] = ".",
     missing: Annotated[str, typer.Option(help="Words for a missing value in a table, comma separated.")] = "",
 ) -> None:
-    """Store the content of files, as the API does. The exit code is 1 if anything was refused. It may be repeated."""
+    """Store the content of files, as the API does. It may be repeated. The exit code is 1 if anything was refused."""
     settings = read_settings()
 
     from app.bulk import command
@@ -204,7 +204,7 @@ def export(
 
 
 def read_settings() -> Settings:
-    """The settings. Ends with a line that names the settings that cannot be used, if there are any."""
+    """The settings. If some cannot be used, the process ends with one line that names them."""
     try:
         return Settings()
     except ValidationError as invalid:
@@ -214,11 +214,11 @@ def read_settings() -> Settings:
 
 @contextmanager
 def database_of(settings: Settings) -> Iterator["Database"]:
-    """The database of the settings. Ends if its tables are not of this version or its pseudonyms not of the secret."""
+    """The database of the settings. The process ends if its tables or its pseudonyms do not fit version and secret."""
     from app.store.engine import Database
     from app.submission.feeds import objection_to_secret
 
-    with explained():
+    with database_errors_explained():
         database = Database(settings.database_url)
         try:
             if not database.ready():
@@ -233,8 +233,8 @@ def database_of(settings: Settings) -> Iterator["Database"]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Say in one line what is wrong with the database. Its address may contain a password and is never repeated."""
+def database_errors_explained() -> Iterator[None]:
+    """End with one line if the database cannot be used. Its address may contain a password and is never repeated."""
     from app.errors import NotInstalled, ServiceError
 
     try:

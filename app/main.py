@@ -1,4 +1,4 @@
-"""The application: this module puts all its parts together."""
+"""The application: its routes, its middleware and the state that its requests share."""
 
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +24,7 @@ from app.store.engine import Database
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
-"""Number of requests at a time and of connections to the database, so that no request waits for a connection."""
+"""Number of requests at a time and of connections to the database. No request waits for a connection."""
 
 DESCRIPTION = """
 Did the treatment of inflammatory myopathy work, how soon, for how long, and how safely?
@@ -60,7 +60,7 @@ ON_EVERY_OPERATION = (Depends(only_known_parameters),)
 
 
 class LifespanState(TypedDict):
-    """What a request finds in `request.state`."""
+    """The content of `request.state`."""
 
     app_state: AppState
 
@@ -94,7 +94,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
 
 
 def _check_secret(database: Database, secret: str | None) -> None:
-    """Refuse to start if the secret is not the one that the stored pseudonyms were made with."""
+    """Raise `RuntimeError` if the stored pseudonyms were made with another secret."""
     if not database.ready():
         return  # /readyz reports tables of another version
     with database.reading() as connection:
@@ -105,9 +105,9 @@ def _check_secret(database: Database, secret: str | None) -> None:
 
 
 @cache
-def _rooms() -> APIRouter:
-    """What the rooms serve. FastAPI reads the signatures of all operations when it is asked for the first time, which
-    takes a tenth of a second: applications of one process share what it found.
+def _all_routes() -> APIRouter:
+    """The routes of all rooms, built once for all applications of a process: FastAPI needs a tenth of a second to read
+    the signatures of all operations.
     """
     router = APIRouter(dependencies=ON_EVERY_OPERATION, default_response_class=Response)
     router.include_router(about.health)
@@ -148,7 +148,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dependencies=ON_EVERY_OPERATION,
         default_response_class=Response,
         lifespan=_lifespan(settings),
-        routes=_rooms().routes,
+        routes=_all_routes().routes,
     )
     about.install(app)
     docs.install(app)

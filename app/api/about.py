@@ -1,6 +1,4 @@
-"""The service about itself: its health, its description, a page to read and try it, and the kinds of problems. No
-internet is needed.
-"""
+"""Routes about the service: its health, the description of the API, and the kinds of problems."""
 
 import gzip
 import hashlib
@@ -21,18 +19,18 @@ from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kin
 from app.http.responses import matches, reply
 
 health = APIRouter(tags=["service"])
-"""Whether the process lives, and whether it can serve."""
+"""The routes of the health checks."""
 router = APIRouter(tags=["service"])
 Slug = Annotated[
     str,
     Path(max_length=64, pattern=IDENTIFIER, description="Last part of the `type` of a problem.", examples=["invalid"]),
 ]
 _GZIP = re.compile(r"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)
-"""That a client takes gzip: it is named, and not with the weight 0."""
+"""Matches an Accept-Encoding that names gzip with a weight other than 0."""
 
 
 class Health(BaseModel):
-    """How the service is."""
+    """The health of the service."""
 
     status: Literal["alive", "ready"] = Field(description="`alive`, or `ready` to serve.", examples=["ready"])
     software: str = Field(description="Name and version of the service.", examples=[SOFTWARE])
@@ -42,10 +40,10 @@ class Health(BaseModel):
     "/livez",
     operation_id="getLiveness",
     summary="Is the process alive?",
-    responses={200: answers("It is.", reference(Health)), **refuses()},
+    responses={200: answers("It is alive.", reference(Health)), **refuses()},
 )
 async def livez() -> Response:
-    """Answers whenever the process can answer at all; neither the database nor any library is asked."""
+    """Answers while the process runs. The database is not checked."""
     return reply({"status": "alive", "software": SOFTWARE})
 
 
@@ -53,11 +51,11 @@ async def livez() -> Response:
     "/readyz",
     operation_id="getReadiness",
     summary="Can the service serve?",
-    responses={200: answers("It can.", reference(Health)), **refuses()},
+    responses={200: answers("It is ready.", reference(Health)), **refuses()},
 )
 async def readyz(state: State) -> Response:
-    """Answers 503 unless the database can be reached and has the tables of this version. Looked up once a second at
-    most.
+    """Answers 503 unless the database can be reached and has the tables of this version. This is checked at most once
+    a second.
     """
     if not await state.readiness.is_ready():
         raise Busy("The database cannot be reached, or its tables are not those of this version.")
@@ -71,7 +69,7 @@ async def readyz(state: State) -> Response:
     responses={200: answers("The kinds, and the codes inside them.", reference(ProblemKinds)), **refuses()},
 )
 async def list_problems() -> Response:
-    """Every kind of refusal that any operation may give, and every code of `errors` in one."""
+    """Every kind of refusal, and every code that `errors` can contain."""
     kinds = ProblemKinds(
         items=[kind_of(kind) for kind in KINDS.values()],
         codes=[ProblemCode(code=code, detail=sentence) for code, sentence in SENTENCES.items()],
@@ -94,27 +92,27 @@ async def get_problem(slug: Slug) -> Response:
 
 @router.get("/openapi.json", include_in_schema=False)
 def openapi_as_json(request: Request) -> Response:
-    """The description of the API as JSON, for programs and therefore without spaces."""
-    return _described(request, JSON, lambda app: to_json(openapi(app)))
+    """The description of the API as JSON without spaces."""
+    return _description(request, JSON, lambda app: to_json(openapi(app)))
 
 
 @router.get("/openapi.yaml", include_in_schema=False)
 def openapi_as_yaml(request: Request) -> Response:
     """The description of the API as YAML."""
-    return _described(request, "application/yaml", lambda app: openapi_yaml(app).encode())
+    return _description(request, "application/yaml", lambda app: openapi_yaml(app).encode())
 
 
-def _described(request: Request, media_type: str, write: Callable[[FastAPI], bytes]) -> Response:
-    """The description in one notation: written and compressed at the first request, then kept."""
-    kept: dict[str, dict[str, tuple[bytes, str]]] = request.app.state.descriptions
-    if media_type not in kept:
+def _description(request: Request, media_type: str, write: Callable[[FastAPI], bytes]) -> Response:
+    """The description in one media type. It is written and compressed at the first request, then kept in memory."""
+    descriptions: dict[str, dict[str, tuple[bytes, str]]] = request.app.state.descriptions
+    if media_type not in descriptions:
         body = write(request.app)
-        kept[media_type] = {
-            coding: (each, f'"{hashlib.sha256(each).hexdigest()[:32]}"')
-            for coding, each in (("gzip", gzip.compress(body, mtime=0)), ("identity", body))
+        descriptions[media_type] = {
+            coding: (content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+            for coding, content in (("gzip", gzip.compress(body, mtime=0)), ("identity", body))
         }
     coding = "gzip" if _GZIP.search(request.headers.get("accept-encoding", "")) else "identity"
-    body, tag = kept[media_type][coding]
+    body, tag = descriptions[media_type][coding]
     headers = PUBLIC | {"ETag": tag, "Vary": "Accept-Encoding"}
     if matches(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
@@ -124,6 +122,6 @@ def _described(request: Request, media_type: str, write: Callable[[FastAPI], byt
 
 
 def install(app: FastAPI) -> None:
-    """Offer all of this."""
+    """Add the routes of this module, but not the health checks."""
     app.state.descriptions = {}
     app.include_router(router)

@@ -1,5 +1,5 @@
-"""The questions: each by GET with the study's protocol and by POST with another one, the whole report, and two studies
-side by side, judged by the same definitions.
+"""The routes of the analyses: each question by GET (with the study's protocol) and by POST (with another protocol), the
+report, the report on data that are not stored, and the comparison of two studies.
 """
 
 from collections.abc import Callable
@@ -35,33 +35,33 @@ WHOLE = "analyses"
 
 @cache
 def as_parameters(options_type: type[Options]) -> type[Options]:
-    """The options of a question as query parameters, where everything is text."""
-    return type("AskedOptions", (options_type,), {"model_config": ConfigDict(strict=False, extra="ignore")})
+    """The options of a question as query parameters, whose values are text."""
+    return type("OptionParameters", (options_type,), {"model_config": ConfigDict(strict=False, extra="ignore")})
 
 
-class AskedOptions(Options):
+class OptionParameters(Options):
     """The options of the whole report as query parameters."""
 
     model_config = ConfigDict(strict=False, extra="ignore")
 
 
-Asked = Annotated[AskedOptions, Query()]
+ReportOptions = Annotated[OptionParameters, Query()]
 
 
 class WhatIf(Document):
-    """A question with definitions of its own."""
+    """The protocol to use instead of the study's own."""
 
     protocol: Declared = Field(description="Name of a preset, or the definitions themselves.", examples=["relative-20"])
 
 
 class Unstored(Document):
-    """A whole cohort and how to read it; nothing of it is stored."""
+    """A cohort and its protocol. Nothing of it is stored."""
 
     protocol: Declared = Field(description="Name of a preset, or the definitions themselves.", examples=["seed-2008"])
     time_zone: TimeZone | None = Field(
         default=None,
         max_length=64,
-        description="IANA name of the zone of the laboratory's day.",
+        description="IANA name of the time zone in which days are counted.",
         examples=["Asia/Tokyo"],
     )
     timelines: Many[Timeline] = Field(
@@ -83,8 +83,8 @@ def _inquire(state: AppState, inquiry: Inquiry, if_none_match: str | None) -> Re
     return inquire(state, inquiry, answer, if_none_match)
 
 
-def _asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
-    def asker(
+def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Response]:
+    def handler(
         study: StudyId,
         state: State,
         at: At,
@@ -93,11 +93,11 @@ def _asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
     ) -> Response:
         return _inquire(state, Inquiry(name, study, at, options), if_none_match)
 
-    return asker
+    return handler
 
 
-def _what_if_asker(name: str, options_type: type[Options]) -> Callable[..., Response]:
-    def asker(
+def _post_handler(name: str, options_type: type[Options]) -> Callable[..., Response]:
+    def handler(
         study: StudyId,
         state: State,
         body: JsonBody,
@@ -107,22 +107,22 @@ def _what_if_asker(name: str, options_type: type[Options]) -> Callable[..., Resp
         protocol = protocol_of(read_model(body, WhatIf).protocol)
         return _inquire(state, Inquiry(name, study, at, options, protocol), None)
 
-    return asker
+    return handler
 
 
-def _offer(
+def _add_routes(
     name: str, operation: str, title: str, answered: dict[str, Any], options_type: type[Options] = Options
 ) -> None:
-    """One question at its address, by GET and (a single one) by POST."""
+    """Add the routes of one question: GET and POST. The report has only GET."""
     path = f"/v1/studies/{{study}}/{name}" if name == WHOLE else f"/v1/studies/{{study}}/{WHOLE}/{name}"
     router.get(
         path,
         operation_id=f"get{operation}",
         summary=title,
-        description=f"{title} From the study's data and protocol at one revision, the latest unless another is named. "
+        description=f"{title} From the study's data and protocol at one revision, by default the latest. "
         "The same revision, protocol, options and version of the software give the same bytes and the same ETag.",
         responses={200: answers("The answer.", answered, "ETag"), 304: NOT_MODIFIED, **refuses(NotFound, Erased)},
-    )(_asker(name, options_type))
+    )(_get_handler(name, options_type))
     if name == WHOLE:
         return
     router.post(
@@ -130,18 +130,18 @@ def _offer(
         operation_id=f"ask{operation}",
         summary=f"{title} With another protocol",
         description=f"{title} From the study's data at one revision, with the protocol in the body. Nothing is stored.",
-        openapi_extra=reads({JSON: reference(WhatIf)}, "The definitions to answer by."),
+        openapi_extra=reads({JSON: reference(WhatIf)}, "The protocol to use."),
         responses={200: answers("The answer.", answered, "ETag"), **refuses(NotFound, Erased, reading=True)},
-    )(_what_if_asker(name, options_type))
+    )(_post_handler(name, options_type))
 
 
 def _camel(question: Question) -> str:
     return "".join(word.capitalize() for word in question.name.split("-"))
 
 
-_offer(WHOLE, "Report", "What does the whole report say, and who was left out on the way?", reference(report_model()))
+_add_routes(WHOLE, "Report", "What does the whole report say, and who was left out?", reference(report_model()))
 for _question in QUESTIONS.values():
-    _offer(
+    _add_routes(
         _question.name,
         _camel(_question),
         _question.title,
@@ -153,18 +153,18 @@ for _question in QUESTIONS.values():
 @router.post(
     "/v1/analyses",
     operation_id="askUnstored",
-    summary="What does the whole report say of data that are not stored?",
+    summary="What does the whole report say about data that are not stored?",
     openapi_extra=reads({JSON: reference(Unstored)}, "The protocol and the whole cohort."),
     responses={
         200: answers("The whole report; study and revision are null.", reference(report_model())),
         **refuses(reading=True),
     },
 )
-def ask_unstored(body: JsonBody, now: Now, options: Asked) -> Response:
+def ask_unstored(body: JsonBody, now: Now, options: ReportOptions) -> Response:
     """The whole report on the timelines in the body. Nothing is stored."""
-    asked = read_model(body, Unstored, latest(now))
-    protocol = protocol_of(asked.protocol)
-    cohort = Cohort.of_histories(_histories(asked, latest(now)), asked.time_zone)
+    unstored = read_model(body, Unstored, latest(now))
+    protocol = protocol_of(unstored.protocol)
+    cohort = Cohort.of_histories(_histories(unstored, latest(now)), unstored.time_zone)
     header = Header(study=None, revision=None, as_of=None, provenance=provenance(protocol, cohort, None))
     return Response(compute(WHOLE, header, cohort, protocol, options), media_type=JSON)
 
@@ -172,11 +172,11 @@ def ask_unstored(body: JsonBody, now: Now, options: Asked) -> Response:
 _TWICE = "The document holds two timelines of one patient."
 
 
-def _histories(asked: Unstored, latest_instant: int) -> list[History]:
-    """The facts of every timeline; what is wrong with any is reported for all."""
+def _histories(unstored: Unstored, latest_instant: int) -> list[History]:
+    """The facts of every timeline. Raises `InvalidDocument` with the faults of all timelines."""
     faults: list[Fault] = []
     histories: dict[str, History] = {}
-    for index, timeline in enumerate(asked.timelines):
+    for index, timeline in enumerate(unstored.timelines):
         try:
             history = normalise(timeline, latest_instant)
         except InvalidDocument as invalid:
@@ -190,15 +190,15 @@ def _histories(asked: Unstored, latest_instant: int) -> list[History]:
 
 
 class OtherStudy(Header):
-    """The other study: as it stood when, from what, and the protocol that it declares itself."""
+    """The other study: its revision, its provenance and its own protocol."""
 
     declared_protocol: str = Field(
-        description="Digest of the protocol that the other study declares; the first study's was applied.",
+        description="Digest of the other study's own protocol, which is not used here.",
         examples=["sha256:6f29e5f4..."],
     )
 
 
-class AskedBetween(BetweenStudies):
+class BetweenStudiesParameters(BetweenStudies):
     """The options of a comparison of two studies as query parameters."""
 
     model_config = ConfigDict(strict=False, extra="ignore")
@@ -212,20 +212,20 @@ OtherRevision = Annotated[
     Query(
         ge=0,
         le=2**53 - 1,
-        description="Read the other study at this revision; without it, as it stood at `as_of`, or as it stands now.",
+        description="Revision of the other study; without it, the one at `as_of`, or the latest.",
         examples=[12],
     ),
 ]
 
 DESCRIPTION = (
-    "The rates, ratios and changes of one study against those of another, both judged by the first study's protocol. "
-    "`revision` and `as_of` say at which revision the first study is read, `other_revision` says it of the other. The "
+    "Compares the rates, ratios and changes of two studies. The protocol of the first study is used for both. "
+    "`revision` and `as_of` select the revision of the first study, `other_revision` that of the other study. The "
     "same revisions, protocol, options and version of the software give the same bytes and the same ETag."
 )
 
 
 Side = tuple[StudyAt, Cohort, bool]
-"""A study, its patients, and whether the protocol that judges them was declared after its first outcome had arrived."""
+"""A study, its cohort, and whether the protocol in use was declared after its first outcome had arrived."""
 
 
 @router.get(
@@ -240,7 +240,7 @@ Side = tuple[StudyAt, Cohort, bool]
                 create_model(
                     "StudyComparisonDocument",
                     __base__=answer_model(StudyComparison),
-                    __doc__="Two studies side by side, the first against the other.",
+                    __doc__="The comparison of two studies, the first with the other.",
                     other=(OtherStudy, Field(description="The other study.")),
                 )
             ),
@@ -255,12 +255,12 @@ def compare_studies(
     other: OtherStudyId,
     state: State,
     at: At,
-    asked: Annotated[AskedBetween, Query()],
+    options: Annotated[BetweenStudiesParameters, Query()],
     other_revision: OtherRevision = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Both studies in one snapshot of the database. Nothing is kept: an answer about two studies would outlive an
-    erasure in one of them.
+    """Read both studies in one snapshot of the database. The answer is not kept in memory, because an erasure in one
+    of the studies would not remove it.
     """
     if study == other:
         raise InvalidDocument(
@@ -269,29 +269,29 @@ def compare_studies(
     other_at = AsOf(other_revision, at.received_by if other_revision is None else None)
     with study_at(state.database, study, at) as first:
         second = first.beside(other, other_at)
-        tag = etag_from("comparisons", _read(first), _read(second), asked.model_dump(mode="json"))
+        tag = etag_from("comparisons", _version(first), _version(second), options.model_dump(mode="json"))
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)
         sides = _side(first, first.protocol), _side(second, first.protocol)
-    return tagged(_compared(*sides, asked), tag, None)
+    return tagged(_comparison(*sides, options), tag, None)
 
 
-def _side(one: StudyAt, protocol: Protocol) -> Side:
-    cohort = one.cohort()
-    return one, cohort, declared_after_first_outcome(one, cohort, protocol)
+def _side(study: StudyAt, protocol: Protocol) -> Side:
+    cohort = study.cohort()
+    return study, cohort, declared_after_first_outcome(study, cohort, protocol)
 
 
-def _compared(of_first: Side, of_second: Side, asked: BetweenStudies) -> bytes:
-    """The answer, with what both studies were read from."""
+def _comparison(of_first: Side, of_second: Side, options: BetweenStudies) -> bytes:
+    """The answer, with the provenance of both studies."""
     (first, cohort, changed), (second, other_cohort, other_changed) = of_first, of_second
     protocol, digest = first.protocol, second.declared.protocol_digest
     same = digest == first.declared.protocol_digest
     names = NamedCohort(first.id, cohort), NamedCohort(second.id, other_cohort)
-    answer = study_comparison(*names, protocol, asked, same_protocol=same)
-    beside = header(second, other_cohort, protocol, changed=other_changed)
-    other = OtherStudy(**dict(beside), declared_protocol=digest)
+    answer = study_comparison(*names, protocol, options, same_protocol=same)
+    other_header = header(second, other_cohort, protocol, changed=other_changed)
+    other = OtherStudy(**dict(other_header), declared_protocol=digest)
     return answer_json(header(first, cohort, protocol, changed=changed), answer, other=other)
 
 
-def _read(one: StudyAt) -> tuple[str, int, str, str]:
-    return one.id, one.revision, one.as_of, one.declared.protocol_digest
+def _version(study: StudyAt) -> tuple[str, int, str, str]:
+    return study.id, study.revision, study.as_of, study.declared.protocol_digest

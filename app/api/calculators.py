@@ -1,4 +1,4 @@
-"""Answers without a study: which method reproduces a printed figure, and plans from assumed figures."""
+"""Routes that need no study: which method reproduces a printed figure, and planning from assumed figures."""
 
 from typing import Annotated
 
@@ -33,28 +33,28 @@ _AS_TEXT = ConfigDict(strict=False, extra="ignore")
     summary="Which method reproduces a printed interval or rate?",
     openapi_extra=reads({JSON: reference(PublishedFigure)}, "The counts, and the figures as they are printed."),
     responses={
-        200: answers("What reproduces it, or that nothing does.", reference(Verification)),
+        200: answers("The methods that reproduce it, if any.", reference(Verification)),
         **refuses(reading=True),
     },
 )
 def verify_published_figure(body: JsonBody) -> Response:
-    """Every method in use at the stated level and, where none fits, at the other usual levels. Nothing is stored."""
+    """Tries every method at the stated level and, if none fits, at the other usual levels. Nothing is stored."""
     return reply(verify(read_model(body, PublishedFigure).root).model_dump(mode="json"))
 
 
-class AskedProportion(ProportionPlan):
+class ProportionParameters(ProportionPlan):
     """The plan of a rate as query parameters."""
 
     model_config = _AS_TEXT
 
 
-class AskedChange(ChangePlan):
+class ChangeParameters(ChangePlan):
     """The plan of a paired change as query parameters."""
 
     model_config = _AS_TEXT
 
 
-class AskedMedian(MedianPlan):
+class MedianParameters(MedianPlan):
     """The plan of a median time as query parameters."""
 
     model_config = _AS_TEXT
@@ -64,11 +64,11 @@ class AskedMedian(MedianPlan):
     "/v1/planning/proportion",
     operation_id="planProportion",
     tags=["planning"],
-    summary="How precisely will so many patients show a rate, or how many does a narrow interval need?",
+    summary="How precise is a rate from n patients, or how many patients does a narrow interval need?",
     responses={200: answers("The plan.", reference(PlannedProportion)), **refuses()},
 )
-def plan_a_proportion(plan: Annotated[AskedProportion, Query()]) -> Response:
-    """By the Clopper-Pearson interval, averaged over the outcomes that the assumed rate makes likely."""
+def plan_a_proportion(plan: Annotated[ProportionParameters, Query()]) -> Response:
+    """Uses the Clopper-Pearson interval, averaged over the outcomes that are likely at the assumed rate."""
     return reply(plan_proportion(plan).model_dump(mode="json"))
 
 
@@ -76,11 +76,11 @@ def plan_a_proportion(plan: Annotated[AskedProportion, Query()]) -> Response:
     "/v1/planning/paired-change",
     operation_id="planPairedChange",
     tags=["planning"],
-    summary="What change can so many patients show, or how many does a change need?",
+    summary="What change can n patients show, or how many patients does a change need?",
     responses={200: answers("The plan.", reference(PlannedPairedChange)), **refuses()},
 )
-def plan_a_paired_change(plan: Annotated[AskedChange, Query()]) -> Response:
-    """By the two-sided paired t test, and by the signed rank test with its efficiency for normal differences."""
+def plan_a_paired_change(plan: Annotated[ChangeParameters, Query()]) -> Response:
+    """Uses the two-sided paired t test, and the signed rank test with its efficiency for normal differences."""
     return reply(plan_change(plan).model_dump(mode="json"))
 
 
@@ -88,9 +88,9 @@ def plan_a_paired_change(plan: Annotated[AskedChange, Query()]) -> Response:
     "/v1/planning/median-time",
     operation_id="planMedianTime",
     tags=["planning"],
-    summary="How close are the limits of a median after so many events, or how many events do close limits need?",
+    summary="How precise is a median time after n events, or how many events does a narrow interval need?",
     responses={200: answers("The plan.", reference(PlannedMedianTime)), **refuses()},
 )
-def plan_a_median_time(plan: Annotated[AskedMedian, Query()]) -> Response:
-    """By the exact interval of the median of exponential times."""
+def plan_a_median_time(plan: Annotated[MedianParameters, Query()]) -> Response:
+    """Uses the exact interval of the median of exponential times."""
     return reply(plan_median(plan).model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""The page to read the description of the API and to try it. It works without internet."""
+"""The page `/docs`, to read the description of the API and to try it. It works without internet."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from app.http.responses import address
 router = APIRouter()
 SCRIPTS = pathlib.Path(fastapi_offline.__file__).parent / "static"
 PUBLIC = {"Cache-Control": "public, max-age=300"}
-"""For what is about the service and not about patients."""
+"""Headers of an answer that is about the service and not about patients."""
 
 # Swagger UI resolves the references of the whole document before it shows the list, and again for each operation that
 # is opened; each time takes seconds. Here it resolves only what an operation refers to.
@@ -91,7 +91,7 @@ _PAGE = """<!DOCTYPE html>
 
 
 def allowed_inline(text: str) -> str:
-    """The source by which a Content-Security-Policy allows a script or a style that stands in a page."""
+    """The source in a Content-Security-Policy that allows a script or a style inside a page."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -103,7 +103,7 @@ _POLICY = (
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """The page."""
+    """The page with the description."""
     page = _PAGE.format(
         title=escape(request.app.title),
         files=address(request, "/docs/files"),
@@ -115,13 +115,13 @@ async def docs(request: Request) -> Response:
 
 class _Files(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401 - as the base class has it
-        """A file, which a browser may keep."""
+        """A file that a browser may cache."""
         answer = super().file_response(*args, **kwargs)
         answer.headers.update(PUBLIC)
         return answer
 
 
 def install(app: FastAPI) -> None:
-    """Offer the page and its files."""
+    """Add the page and its files."""
     app.include_router(router)
     app.mount("/docs/files", _Files(directory=SCRIPTS), name="docs-files")

@@ -1,4 +1,4 @@
-"""The page at the root: what this service is, the studies in it, where its reference is, and three first steps."""
+"""The page at the root: what this service is, its studies, three first steps, and links to the reference."""
 
 from collections.abc import Sequence
 from html import escape
@@ -23,7 +23,7 @@ _QUESTIONS = (
     ("ck-normal-time", "For how long is CK normal?"),
     ("safety", "How safe?"),
 )
-"""The questions that the page offers of each study; the report has all of them."""
+"""The questions that the page links for each study, with their titles."""
 
 _STYLE = """
 :root {
@@ -149,7 +149,7 @@ _POLICY = (
 
 
 def first_steps(at: str) -> tuple[tuple[str, str], ...]:
-    """What to try first at an address of the service: what each command does, and the command."""
+    """The first commands to try at an address of the service, each with its title."""
     return (
         ("Who responded?", f"curl {at}/v1/studies/demo/analyses/response-rates"),
         ("For how long does CK stay normal?", f"curl {at}/v1/studies/demo/analyses/ck-normal-time"),
@@ -164,13 +164,13 @@ def first_steps(at: str) -> tuple[tuple[str, str], ...]:
 
 @router.get("/", include_in_schema=False)
 def home(request: Request, store: Store) -> Response:
-    """The page, or for programs that ask for JSON the addresses on it."""
+    """The page. A program that asks for JSON gets its links."""
     accepted = request.headers.get("accept", "")
     if "application/json" in accepted and "text/html" not in accepted:
         places = {"studies": "/v1/studies", "protocols": "/v1/protocols", "problems": "/problems", "docs": "/docs"}
         links = {name: address(request, place) for name, place in (places | {"openapi": "/openapi.yaml"}).items()}
         return reply({"service": "MyoResponse", "version": __version__, **links}, headers={"Vary": "Accept"})
-    found = list_studies(store, limit=MOST_STUDIES + 1)
+    shown = list_studies(store, limit=MOST_STUDIES + 1)
     root = address(request, "")
     steps = (
         f"<li><h3>{escape(title)}</h3><pre><code>{escape(command)}</code></pre></li>"
@@ -180,18 +180,18 @@ def home(request: Request, store: Store) -> Response:
         style=_STYLE,
         version=__version__,
         root=escape(root),
-        studies=_listed(found, root),
+        studies=_study_list(shown, root),
         steps="\n".join(steps),
     )
     return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY, "Vary": "Accept"})
 
 
-def _listed(found: Sequence[studies.Study], root: str) -> str:
-    """The studies, or what to do where there is none. Their names were sent by clients: no mark in them is obeyed."""
-    if not found:
+def _study_list(shown: Sequence[studies.Study], root: str) -> str:
+    """The studies, or what to do if there are none. Their names come from clients, so they are escaped."""
+    if not shown:
         return _NO_STUDY
-    items = "\n".join(_item(study, root) for study in found[:MOST_STUDIES])
-    more = f'<p><a href="{escape(root)}/v1/studies">All studies</a></p>' if len(found) > MOST_STUDIES else ""
+    items = "\n".join(_item(study, root) for study in shown[:MOST_STUDIES])
+    more = f'<p><a href="{escape(root)}/v1/studies">All studies</a></p>' if len(shown) > MOST_STUDIES else ""
     return f"<ul>\n{items}\n</ul>{more}"
 
 

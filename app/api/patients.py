@@ -1,4 +1,4 @@
-"""Patients of a study: one timeline each, read, replaced, added to and erased, and every version of its facts."""
+"""The routes of the patients: list them; read, replace, extend and erase a timeline; read all versions of its facts."""
 
 from typing import Annotated, Any, Literal
 
@@ -76,7 +76,7 @@ class PatientSummary(BaseModel):
 
 
 class PatientPage(BaseModel):
-    """A page of patients by identifier, all pages of a walk at one revision."""
+    """A page of patients by identifier. All pages are read at one revision."""
 
     items: list[PatientSummary] = Field(
         description="The patients.", examples=[[{"patient": {"id": "P01"}, "counts": {}}]]
@@ -91,22 +91,22 @@ class TimelineOutcome(BaseModel):
 
     patient: str = Field(description="The patient.", examples=["P01"])
     status: Literal["created", "changed", "unchanged", "stale"] = Field(
-        description="`created`: the patient is new. `changed`: something was stored. `unchanged`: it had been stored "
-        "before. `stale`: what stands is unchanged: it had been superseded before it came, known or not.",
+        description="`created`: the patient is new. `changed`: something was stored. `unchanged`: it was stored "
+        "before. `stale`: nothing that stands changed, because a newer version was stored before.",
         examples=["created"],
     )
-    revision: int | None = Field(description="The revision that stored it; null where nothing was.", examples=[17])
+    revision: int | None = Field(description="The revision that stored it; null if nothing was stored.", examples=[17])
     counts: dict[str, int] = Field(
-        description="Assertions by outcome. `added`, `superseded` (an earlier one), `unchanged`, `stale`, "
-        "`late` (older than what stands) and `repeats` (within the document) add up to those received. "
-        "`unversioned_corrections` are those superseded whose order only their arrival decided; `withdrawn` are facts "
-        "that were visible before and are not now.",
+        description="Number of assertions by outcome. `added`, `superseded` (an earlier one), `unchanged`, `stale`, "
+        "`late` (older than what stands) and `repeats` (within the document) add up to all that were received. "
+        "`unversioned_corrections`: superseded ones whose order only their arrival decided. `withdrawn`: facts that "
+        "stood before and do not stand now.",
         examples=[{"added": 101, "superseded": 0, "unchanged": 0}],
     )
 
 
 def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
-    """An outcome as the API shows it."""
+    """The outcome of a timeline as a JSON object."""
     return {
         "patient": outcome.patient,
         "status": outcome.status,
@@ -115,7 +115,7 @@ def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
     }
 
 
-def _of(patient: str, body: bytes, now: int) -> History:
+def _read_history(patient: str, body: bytes, now: int) -> History:
     history = read_timeline(body, latest(now))
     if history.patient != patient:
         raise InvalidDocument(faults=[Fault("/patient/id", FaultCode.PATH_MISMATCH)])
@@ -156,15 +156,15 @@ def list_patients(
         Diagnosis | None, Query(description="Only patients with this diagnosis.", examples=["polymyositis"])
     ] = None,
 ) -> Response:
-    """The patients in order of their identifiers. A walk from page to page stays at the revision at which it began,
-    whatever is posted meanwhile.
+    """The patients in order of their identifiers. All pages are read at the revision of the first page, even
+    if new data arrive.
     """
     question = ("patients", study, sex, diagnosis)
     at, after = state.cursors.walk(question, at, cursor, start=None)
-    with study_at(state.database, study, at) as listed:
-        found = listed.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
-    items = [{"patient": {"id": each.id, **each.attributes}, "counts": each.counts} for each in found[:limit]]
-    following = state.cursors.sign(question, [listed.revision, found[limit - 1].id]) if len(found) > limit else None
+    with study_at(state.database, study, at) as snapshot:
+        found = snapshot.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
+    items = [{"patient": {"id": listed.id, **listed.attributes}, "counts": listed.counts} for listed in found[:limit]]
+    following = state.cursors.sign(question, [snapshot.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)
 
 
@@ -173,7 +173,7 @@ def list_patients(
     operation_id="getTimeline",
     summary="Read a timeline",
     responses={
-        200: answers("The timeline, complete.", reference(Timeline), "ETag"),
+        200: answers("The complete timeline.", reference(Timeline), "ETag"),
         304: NOT_MODIFIED,
         **refuses(NotFound, Erased),
     },
@@ -181,18 +181,18 @@ def list_patients(
 def get_timeline(
     study: StudyId, patient: PatientId, store: Store, at: At, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """All facts of one patient at a revision, each with its source and number. To send the document back by PUT
-    changes nothing; the ETag is what PUT asks for in If-Match.
+    """All facts of one patient at a revision, each with its source and number. A PUT of the same document changes
+    nothing; it needs the ETag in If-Match.
     """
-    with study_at(store, study, at) as found:
-        document = found.timeline(patient)
+    with study_at(store, study, at) as snapshot:
+        document = snapshot.timeline(patient)
     return tagged(written(document), timeline_etag(document), if_none_match)
 
 
 @router.put(
     "/v1/studies/{study}/patients/{patient}",
     operation_id="putTimeline",
-    summary="Make or replace a timeline",
+    summary="Create or replace a timeline",
     openapi_extra=reads({JSON: reference(Timeline)}, "The whole timeline; a fact that is left out is withdrawn."),
     responses={
         **_WRITTEN,
@@ -209,13 +209,13 @@ def put_timeline(
     if_match: IfMatch = None,
     if_none_match: OnlyIfAbsent = None,
     readmit: Annotated[
-        Flag, Query(description="`true` admits a person again who had been erased.", examples=["false"])
+        Flag, Query(description="`true` allows data of a person who was erased.", examples=["false"])
     ] = "false",
 ) -> Response:
-    """Replace a timeline, or make it. One that exists needs If-Match with the ETag that GET gave, so that nobody's
-    change is lost; `If-None-Match: *` only ever makes. The same content again changes nothing.
+    """Create or replace a timeline. To replace one, send If-Match with the ETag of GET, so that nobody's change is
+    lost. `If-None-Match: *` allows only to create. The same content again changes nothing.
     """
-    history = _of(patient, body, now)
+    history = _read_history(patient, body, now)
     submitter = Submitter(store, study, FORMAT, now)
     outcome = batches.replace_timeline(
         submitter, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
@@ -233,10 +233,10 @@ def put_timeline(
 def post_events(
     request: Request, study: StudyId, patient: PatientId, store: Store, body: JsonBody, now: Now
 ) -> Response:
-    """Merge facts into a timeline; a patient who is not known is created. A fact with an identity that is known is a
-    correction or a repetition, and a request may be sent again: what has been stored is not stored twice.
+    """Add facts to a timeline. An unknown patient is created. A fact with a known identity is a correction or a
+    repetition. The request may be sent again: nothing is stored twice.
     """
-    history = _of(patient, body, now)
+    history = _read_history(patient, body, now)
     return _answer(request, study, batches.add_timeline(Submitter(store, study, FORMAT, now), history))
 
 
@@ -262,12 +262,12 @@ def erase_patient(
     ],
     if_match: IfMatch = None,
 ) -> Response:
-    """Delete everything about a person from every revision, past ones included (GDPR article 17). What was answered
-    from revisions that held the person is answered 410 from now on, and so is a later submission for that person,
-    until a PUT with `readmit=true`.
+    """Delete all data of a person from every revision, past ones included (GDPR article 17). From now on, requests
+    that read a revision with this person are answered 410, and so are submissions for this person, until a PUT with
+    `readmit=true`.
 
     A record into which others are merged (`merged_into`) is refused with 409: erase those first if they are of the same
-    person, or undo the merge. A merge that was undone stays in the record of the other person, with this identifier.
+    person, or undo the merge. A merge that was undone stays in the other record, with this identifier.
     """
     del erase
     batches.erase_patient(Submitter(state.database, study, FORMAT, now), patient, if_match=if_match)
@@ -277,20 +277,20 @@ def erase_patient(
 
 
 class AttributeVersion(Document):
-    """What was said of the patient themselves: one attribute by its name."""
+    """One attribute of the patient."""
 
     name: Literal[
         "sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into", "ended"
     ] = Field(description="Name of the attribute in a timeline.", examples=["weight_kg"])  # fmt: skip
     value: str | float | bool | Ended = Field(description="Its value.", examples=[49])
-    status: Status = Field(description="`entered-in-error` takes it back.", examples=["final"])
+    status: Status = Field(description="`entered-in-error` withdraws it.", examples=["final"])
     issued: str | None = Field(
-        default=None, description="When its source said so; left out where it did not tell.", examples=[None]
+        default=None, description="When its source issued it; absent if unknown.", examples=[None]
     )
 
 
 class HistoryRevision(BaseModel):
-    """A revision that did something to a version."""
+    """A revision that added or removed a version."""
 
     revision: int = Field(description="Number of the revision.", examples=[16])
     received_at: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
@@ -303,32 +303,30 @@ class FactVersion(BaseModel):
 
     kind: Kind = Field(description="What kind of fact it is.", examples=["lab_result"])
     fact: LabResult | Assessment | Infusion | Medication | AdverseEvent | AttributeVersion = Field(
-        description="What it says: the fields that it has in a timeline, with its source, number, version, issue time "
+        description="Its content: the fields that it has in a timeline, with its source, number, version, issue time "
         "and status.",
         examples=[RESULT],
     )
     added: HistoryRevision = Field(description="The revision that stored it.", examples=[specimen(HistoryRevision)])
     removed: HistoryRevision | None = Field(
-        description="The revision from which it no longer stood; null while it does. A version that never stood was "
-        "added and removed by the same revision.",
+        description="The revision that ended it; null while it stands. A version that never stood was added and "
+        "removed by the same revision.",
         examples=[specimen(HistoryRevision) | {"revision": 17}],
     )
-    standing: bool = Field(
-        description="Whether timelines and analyses show it at the revision of this walk.", examples=[False]
-    )
+    standing: bool = Field(description="Whether it stands at the revision of this page.", examples=[False])
     reason: Reason | None = Field(
-        description="Why it is not shown; null where it is.\n"
-        "- `superseded`: a greater version took its place.\n"
+        description="Why it does not stand; null if it stands.\n"
+        "- `superseded`: a greater version replaced it.\n"
         "- `withdrawn`: its source withdrew the fact (status `entered-in-error` or `cancelled`).\n"
         "- `withdrawal`: this version says that the fact is withdrawn.\n"
-        "- `left_out`: a timeline that was put left the fact out.\n"
-        "- `late`: a greater version was known when it came, so that it never stood.",
+        "- `left_out`: a PUT of the timeline left the fact out.\n"
+        "- `late`: a greater version was stored before it arrived. It never stood.",
         examples=["superseded"],
     )
 
 
 class HistoryPage(BaseModel):
-    """A page of versions in the order in which they were stored, all pages of a walk at one revision."""
+    """A page of versions in the order in which they were stored. All pages are read at one revision."""
 
     items: list[FactVersion] = Field(description="The versions.", examples=[[specimen(FactVersion)]])
     next: str | None = Field(
@@ -337,21 +335,21 @@ class HistoryPage(BaseModel):
     )
 
 
-def _revision(one: Circumstance) -> dict[str, Any]:
+def _revision_document(circumstance: Circumstance) -> dict[str, Any]:
     return {
-        "revision": one.revision,
-        "received_at": instant_text(one.received_at),
-        "format": one.format,
-        "client": one.client,
+        "revision": circumstance.revision,
+        "received_at": instant_text(circumstance.received_at),
+        "format": circumstance.format,
+        "client": circumstance.client,
     }
 
 
-def _shown(version: Version) -> dict[str, Any]:
+def _version_document(version: Version) -> dict[str, Any]:
     return {
         "kind": version.kind,
         "fact": version.fact,
-        "added": _revision(version.added),
-        "removed": None if version.removed is None else _revision(version.removed),
+        "added": _revision_document(version.added),
+        "removed": None if version.removed is None else _revision_document(version.removed),
         "standing": version.standing,
         "reason": version.reason,
     }
@@ -390,13 +388,12 @@ def list_history(
         ),
     ] = None,
 ) -> Response:
-    """What was ever said of a patient, oldest revision first: each version with the revision that stored it, where it
-    came from, and why it does not stand any more. A walk from page to page stays at the revision at which it began,
-    whatever is posted meanwhile.
+    """All versions of all facts of a patient, oldest revision first: each with the revision that stored it, its source,
+    and why it no longer stands. All pages are read at the revision of the first page, even if new data arrive.
     """
     question = ("history", study, patient, kind, code, number)
     at, offset = state.cursors.walk(question, at, cursor, start=0)
-    with study_at(state.database, study, at) as read:
-        found = read.history(patient, Wanted(kind, code, number), offset=offset, limit=limit + 1)
-    following = state.cursors.sign(question, [read.revision, offset + limit]) if len(found) > limit else None
-    return page(request, [_shown(version) for version in found[:limit]], following)
+    with study_at(state.database, study, at) as snapshot:
+        found = snapshot.history(patient, Wanted(kind, code, number), offset=offset, limit=limit + 1)
+    following = state.cursors.sign(question, [snapshot.revision, offset + limit]) if len(found) > limit else None
+    return page(request, [_version_document(version) for version in found[:limit]], following)

@@ -1,4 +1,4 @@
-"""Protocols: the presets, and what a study has declared."""
+"""The routes of the protocols: the presets, and the protocol of a study."""
 
 from typing import Annotated, Literal
 
@@ -24,18 +24,16 @@ ProtocolId = Annotated[
 ]
 
 
-def _written_as(value: object) -> str:
+def _form(value: object) -> str:
     return "preset" if isinstance(value, str) else "definitions"
 
 
-Declared = Annotated[
-    Annotated[PresetId, Tag("preset")] | Annotated[Protocol, Tag("definitions")], Discriminator(_written_as)
-]
+Declared = Annotated[Annotated[PresetId, Tag("preset")] | Annotated[Protocol, Tag("definitions")], Discriminator(_form)]
 """A protocol in a document: the name of a preset, or the definitions themselves."""
 
 
 def protocol_of(declared: PresetId | Protocol) -> Protocol:
-    """The definitions themselves."""
+    """The protocol: the preset of that name, or the definitions as they were sent."""
     return PRESETS[declared] if isinstance(declared, str) else declared
 
 
@@ -46,7 +44,7 @@ class Presets(BaseModel):
     next: None = Field(description="There is one page.", examples=[None])
 
 
-def _sent(protocol: Protocol, status: int = 200) -> Response:
+def _protocol_reply(protocol: Protocol, status: int = 200) -> Response:
     return reply(protocol.model_dump(mode="json"), status)
 
 
@@ -68,10 +66,10 @@ async def list_protocols() -> Response:
     responses={200: answers("The preset.", reference(Protocol)), **refuses(NotFound)},
 )
 async def get_protocol(protocol: ProtocolId) -> Response:
-    """One preset, with every definition written out: a good beginning for a protocol of one's own."""
+    """One preset, with every definition written out. It can be the start of your own protocol."""
     if protocol not in PRESETS:
         raise NotFound
-    return _sent(PRESETS[protocol])
+    return _protocol_reply(PRESETS[protocol])
 
 
 @router.get(
@@ -102,7 +100,7 @@ def get_study_protocol(study: StudyId, store: Store, at: At, if_none_match: IfNo
     },
 )
 def put_study_protocol(study: StudyId, store: Store, body: JsonBody, now: Now, if_match: IfMatch = None) -> Response:
-    """Declare other definitions. Past revisions keep theirs, and every answer says whether the protocol in force was
+    """Declare a protocol. Past revisions keep theirs. Every answer says whether the protocol in force was
     declared after the first outcome had arrived. The same protocol again changes nothing.
     """
     protocol = read_model(body, Protocol)
@@ -111,4 +109,4 @@ def put_study_protocol(study: StudyId, store: Store, body: JsonBody, now: Now, i
             transaction, study, protocol, client=None, received_at=now, if_match=if_match
         )
     )
-    return _sent(protocol)
+    return _protocol_reply(protocol)

@@ -1,4 +1,4 @@
-"""The ledger of accepted submissions."""
+"""The route of the ledger: the accepted submissions of a study."""
 
 from typing import Any
 
@@ -19,24 +19,24 @@ router = APIRouter(tags=["revisions"])
 class RevisionSummary(BaseModel):
     """One accepted submission."""
 
-    revision: int = Field(description="Its number; a study counts 1, 2, 3 and so on.", examples=[16])
+    revision: int = Field(description="Its number: 1, 2, 3, ... in each study.", examples=[16])
     received_at: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
     client: str | None = Field(description="Who sent it; null while the service asks for no keys.", examples=[None])
     format: str = Field(description="The format that it came in.", examples=["native-json"])
     digest: str = Field(
-        description="Keyed digest of what was submitted: it can be checked, and cannot be reversed by trying values.",
+        description="Keyed digest of the submission: it can be checked, but nobody can find the values by trying.",
         examples=["9f2c6f0d1b7a4c55"],
     )
     counts: dict[str, int] = Field(
-        description="How many assertions were added, superseded others, changed nothing and so on.",
+        description="Number of assertions by outcome, as in the answer to a timeline.",
         examples=[{"added": 101}],
     )
     hash: str = Field(
-        description="Hash over this revision and the hash before it: the history cannot be altered unnoticed.",
+        description="Hash of this revision and the hash before it: a later change can be detected.",
         examples=["4be1f0c2d3a59687"],
     )
     erased: bool = Field(
-        description="Whether it can no longer be replayed, because a person in it was erased.", examples=[False]
+        description="Whether a person in it was erased, so that it cannot be replayed.", examples=[False]
     )
 
 
@@ -49,7 +49,7 @@ class RevisionPage(BaseModel):
     )
 
 
-def _shown(record: RevisionRecord) -> dict[str, Any]:
+def _revision_document(record: RevisionRecord) -> dict[str, Any]:
     return {
         "revision": record.number,
         "received_at": instant_text(record.received_at),
@@ -74,7 +74,7 @@ def _shown(record: RevisionRecord) -> dict[str, Any]:
 def list_revisions(
     request: Request, study: StudyId, state: State, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
-    """Every submission that stored something, in the order in which they were accepted. A submission that changed
+    """Every submission that stored something, in the order of acceptance. A submission that changed
     nothing makes no revision.
     """
     question = ("revisions", study)
@@ -82,4 +82,4 @@ def list_revisions(
     with study_at(state.database, study) as listed:
         found = listed.revisions(after=after, limit=limit + 1)
     following = state.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
-    return page(request, [_shown(record) for record in found[:limit]], following)
+    return page(request, [_revision_document(record) for record in found[:limit]], following)

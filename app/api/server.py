@@ -1,4 +1,4 @@
-"""The server process: it listens, says what to try, and stops without dropping what it has begun."""
+"""The server process: it listens, prints what to try first, and finishes open requests before it stops."""
 
 import socket
 import sys
@@ -14,7 +14,7 @@ GRACE_SECONDS = 25
 
 
 class Server(uvicorn.Server):
-    """The server, which prints what to try once it listens."""
+    """The server. It prints what to try first when it begins to listen."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -28,15 +28,15 @@ class Server(uvicorn.Server):
             sys.stdout.flush()
 
     def address(self) -> str:
-        """Where it listens, with the port that the system chose where 0 was asked for."""
+        """The address where it listens. If the port is set to 0, this has the port that the system chose."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        named = f"[{host}]" if ":" in host else host
-        return f"http://{named}:{port}{self._settings.root_path}"
+        bracketed = f"[{host}]" if ":" in host else host
+        return f"http://{bracketed}:{port}{self._settings.root_path}"
 
 
 def run(app: FastAPI, settings: Settings) -> None:
-    """Serve until stopped. The server's own access log is off: it would write addresses, and patients are named in
-    them.
+    """Serve until stopped. The access log of uvicorn is off: it would write addresses, which contain identifiers of
+    patients.
     """
     log_to_stdout()
     config = uvicorn.Config(

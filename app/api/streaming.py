@@ -1,10 +1,10 @@
-"""A body of lines that is stored while it arrives, and answered line by line while it is still being sent.
+"""A stream: a body of lines that is stored while it arrives, and answered line by line at the same time.
 
 Some clients read the answer while they send (curl), others send everything before they read (requests, httpx). So one
-task reads and stores, another sends, and neither waits for the other: outcomes that the client does not take yet wait
-on the disk. They name patients by their pseudonyms, places and codes; no value is among them.
+task reads and stores, another sends, and neither waits for the other. Outcomes that the client does not read yet wait
+in memory or on the disk. They contain pseudonyms, places and codes, and no values.
 
-A stream that breaks has no last line, and its answer is cut off where it was: what was answered is stored.
+If a stream breaks, its answer has no last line. Every line that was answered is stored.
 """
 
 import asyncio
@@ -33,14 +33,14 @@ from app.submission.streams import LineGroup, Stream
 log = logging.getLogger("myoresponse")
 
 PAUSE_SECONDS = 0.2
-"""How long a line waits for others to share its transaction."""
+"""How long a line waits for other lines, to be stored in one transaction with them."""
 IN_MEMORY = 1_000_000
-"""Bytes of outcomes that wait in memory; more of them wait on the disk."""
-PART = 65_536
+"""Most bytes of outcomes that wait in memory; more wait on the disk."""
+PART_BYTES = 65_536
 
 
 def item_document(outcome: ItemOutcome) -> dict[str, Any]:
-    """An outcome as the API shows it."""
+    """The outcome of an item as a JSON object."""
     return {
         "index": outcome.index,
         "patient": outcome.patient,
@@ -51,7 +51,7 @@ def item_document(outcome: ItemOutcome) -> dict[str, Any]:
 
 
 class Spool:
-    """Bytes between a task that writes and one that reads; those that were read are forgotten once all of them were."""
+    """A buffer of bytes between a task that writes and a task that reads. It is emptied when all bytes were read."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by close()
@@ -59,14 +59,14 @@ class Spool:
         self._read = self._written = 0
 
     def write(self, content: bytes) -> None:
-        """Add what is to be read."""
+        """Add bytes."""
         with self._lock:
             self._file.seek(self._written)
             self._file.write(content)
             self._written += len(content)
 
     def read(self) -> bytes:
-        """The next bytes; none where all were read."""
+        """The next bytes; empty if all were read."""
         with self._lock:
             if self._read == self._written:
                 self._read = self._written = 0
@@ -74,18 +74,18 @@ class Spool:
                 self._file.truncate()
                 return b""
             self._file.seek(self._read)
-            part = self._file.read(min(PART, self._written - self._read))
+            part = self._file.read(min(PART_BYTES, self._written - self._read))
             self._read += len(part)
             return part
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete the content."""
         with self._lock:
             self._file.close()
 
 
 class Arrivals:
-    """The body of a request as groups of lines; `digest` is that of what was received so far."""
+    """The body of a request as groups of lines. `digest` is the SHA-256 of the bytes that were received so far."""
 
     def __init__(self, receive: Receive, longest: int) -> None:
         self.digest = hashlib.sha256()
@@ -93,9 +93,9 @@ class Arrivals:
         self._lines = Lines(longest)
 
     async def groups(self) -> AsyncIterator[list[Line]]:
-        """Groups of lines, the last of which may be empty: full ones, and smaller ones where the sender is slow.
+        """Full groups of lines, and smaller ones if the sender is slow. The last group may be empty.
 
-        Raises `ClientDisconnect` where the body ends before its end.
+        Raises `ClientDisconnect` if the client disconnects before the end of the body.
         """
         loop, arriving = asyncio.get_running_loop(), None
         group, due, more = LineGroup(), 0.0, True
@@ -140,7 +140,7 @@ class StreamedOutcomes(Response):
         self._settings = settings
         self._spool = Spool()
         self._news = asyncio.Event()
-        self._begun = self._ended = self._whole = False
+        self._begun = self._ended = self._complete = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
@@ -160,7 +160,7 @@ class StreamedOutcomes(Response):
             self._spool.close()
 
     async def _store(self, receive: Receive) -> None:
-        """Store what arrives; outcomes are there to be sent once their group has been committed."""
+        """Store the lines. The outcomes of a group can be sent after the group was committed."""
         arrivals = Arrivals(receive, self._settings.max_body_bytes)
         async for group in arrivals.groups():
             if group or not self._begun:
@@ -170,36 +170,38 @@ class StreamedOutcomes(Response):
         counts = self._stream.counts
         digest = f"sha256:{arrivals.digest.hexdigest()}"
         await run_sync(self._write, {"counts": in_order(counts), "lines": counts.total(), "digest": digest})
-        self._end(whole=True)
+        self._end(complete=True)
 
     def _store_group(self, group: Sequence[Line]) -> None:
         outcomes = self._stream.store(group)
-        self._write(*({**item_document(each), "line": line.number} for each, line in zip(outcomes, group, strict=True)))
+        self._write(
+            *({**item_document(outcome), "line": line.number} for outcome, line in zip(outcomes, group, strict=True))
+        )
 
     def _write(self, *documents: dict[str, Any]) -> None:
         self._spool.write(b"".join(to_json(document) + b"\n" for document in documents))
 
-    def _end(self, *, whole: bool) -> None:
-        self._ended, self._whole = True, whole
+    def _end(self, *, complete: bool) -> None:
+        self._ended, self._complete = True, complete
         self._news.set()
 
     async def _break_off(self, error: ServiceError, sending: asyncio.Task[None]) -> None:
-        """Say what was stored before the stream broke, to a client that still listens."""
+        """Send the outcomes of what was stored before the stream broke, to a client that still reads."""
         log.warning("event=stream broken=%s lines=%d", error.slug, self._stream.counts.total())
-        self._end(whole=False)
+        self._end(complete=False)
         await asyncio.wait({sending}, timeout=self._settings.body_timeout_seconds)
 
     async def _send(self, send: Send) -> None:
-        """Send the outcomes as the client takes them."""
+        """Send the outcomes as fast as the client reads them."""
         ended = begun = False
         while not ended:
             await self._news.wait()
             self._news.clear()
-            ended = self._ended  # what is read now was written before
+            ended = self._ended  # read before the spool, so that nothing is left in it after the end
             if not begun:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 begun = True
             while part := await run_sync(self._spool.read):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-        if self._whole:
+        if self._complete:
             await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""Studies: a name, a protocol and patients. Nothing is shared between two of them."""
+"""The routes of the studies. A study is a name, a protocol and patients; studies share nothing."""
 
 from functools import cache
 from typing import Annotated, Any
@@ -38,15 +38,15 @@ def _known_zone(name: str) -> str:
 
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
-"""An IANA name; a fault of it is reported with all others of its document."""
+"""An IANA name. Its fault is reported with all other faults of the document."""
 
 
 LOCAL_CODE = r"^[^|\x00-\x1f\x7f-\x9f]{0,200}\|[^\x00-\x1f\x7f-\x9f]{1,100}$"
 Identifiers = Annotated[
     studies.Identifiers,
     Field(
-        description="What the identifiers in FHIR, HL7 v2 and CSV are. `medical_record`: numbers of a hospital, which "
-        "are never stored; each becomes a pseudonym by the secret of the service. `pseudonyms`: kept as they are.",
+        description="What the identifiers in FHIR, HL7 v2 and CSV are. `medical_record`: numbers of a hospital. They "
+        "are never stored; each becomes a pseudonym by the secret of the service. `pseudonyms`: stored unchanged.",
         examples=["pseudonyms"],
     ),
 ]
@@ -54,9 +54,9 @@ Authorities = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TEXT_PATTERN)], ...],
     Field(
         max_length=20,
-        description="The names under which feeds know the one authority whose identifiers say who a patient is: a FHIR "
-        "system, an assigning authority of HL7 v2. Identifiers of other authorities are passed over. Changing it "
-        "changes who is who: declare it before the first message.",
+        description="The names that feeds use for the one authority whose identifiers identify patients: a FHIR "
+        "system, an assigning authority of HL7 v2. Identifiers of other authorities are ignored. A later change can "
+        "assign data to another patient: declare it before the first message.",
         examples=[["urn:oid:1.2.392.200119.4.1", "WARD7"]],
     ),
 ]
@@ -64,26 +64,26 @@ LocalCodes = Annotated[
     dict[Annotated[str, StringConstraints(pattern=LOCAL_CODE)], Meaning],
     Field(
         max_length=1_000,
-        description="Codes of feeds beside LOINC, ATC and our own: `system|code`, and what it means (a laboratory "
-        "code, a code of an assessment, or IVIG).",
+        description="Codes of feeds in addition to LOINC, ATC and our own codes: `system|code` and its meaning (a "
+        "laboratory code, a code of an assessment, or IVIG).",
         examples=[{"L|CK": "CK"}],
     ),
 ]
 
 
 class StudyDefinition(Document):
-    """What a client declares of a study."""
+    """What a client declares about a study."""
 
     name: Text = Field(description="Name for people to read.", examples=["IVIG in steroid-resistant myositis"])
     protocol: Declared = Field(description="Name of a preset, or the definitions themselves.", examples=["seed-2008"])
     time_zone: TimeZone | None = Field(
         default=None,
         max_length=64,
-        description="IANA name of the zone whose calendar counts as the laboratory's day. Without it the date of a "
-        "time is the one that is written in it.",
+        description="IANA name of the time zone in which days are counted. Without it, the day is the date as it is "
+        "written.",
         examples=["Asia/Tokyo"],
     )
-    test: bool = Field(default=False, description="Whether this is not about real patients.", examples=[False])
+    test: bool = Field(default=False, description="Whether it is a test without real patients.", examples=[False])
     identifiers: Identifiers = "medical_record"
     authorities: Authorities = ()
     local_codes: LocalCodes = Field(default_factory=dict)
@@ -97,21 +97,21 @@ class ProtocolName(BaseModel):
 
 
 class StudySummary(BaseModel):
-    """A study as it stands."""
+    """The current state of a study."""
 
     id: str = Field(description="Identifier in addresses.", examples=["demo"])
     name: str = Field(description="Name for people to read.", examples=["IVIG in steroid-resistant myositis"])
     protocol: ProtocolName = Field(
         description="The protocol in force.", examples=[{"id": "seed-2008", "digest": "sha256:..."}]
     )
-    time_zone: str | None = Field(description="Zone of the laboratory's day.", examples=["Asia/Tokyo"])
-    test: bool = Field(description="Whether this is not about real patients.", examples=[False])
+    time_zone: str | None = Field(description="Time zone in which days are counted.", examples=["Asia/Tokyo"])
+    test: bool = Field(description="Whether it is a test without real patients.", examples=[False])
     identifiers: Identifiers
     authorities: Authorities
     local_codes: LocalCodes
     revision: int = Field(description="The latest revision.", examples=[16])
     patients: int = Field(description="Patients at that revision.", examples=[16])
-    created_at: str = Field(description="When the study was made.", examples=["2026-11-22T09:59:00Z"])
+    created_at: str = Field(description="When the study was created.", examples=["2026-11-22T09:59:00Z"])
     received_at: str = Field(description="When the latest revision was received.", examples=["2026-11-22T10:00:00Z"])
 
 
@@ -123,7 +123,7 @@ class StudyPage(BaseModel):
 
 
 def summary(study: studies.Study) -> dict[str, Any]:
-    """A study as the API shows it."""
+    """A study as a JSON object."""
     return {
         "id": study.id,
         "name": study.name,
@@ -166,19 +166,19 @@ def list_studies(request: Request, state: State, limit: Limit = 100, cursor: Cur
     },
 )
 def get_study(study: StudyId, store: Store, if_none_match: IfNoneMatch = None) -> Response:
-    """The study as it stands; its ETag changes with every revision."""
+    """The current state of the study. Its ETag changes with every revision."""
     with study_at(store, study) as found:
         body = written(summary(found.declared))
     return tagged(body, etag_of(body), if_none_match)
 
 
 def check_unchanged(transaction: Transaction, study: str, if_match: str | None) -> None:
-    """Refuse where If-Match names another version of the study than the one that stands (strong comparison)."""
+    """Raise `PreconditionFailed` if If-Match does not name the current study (strong comparison)."""
     if if_match is None:
         return
     named = {tag.strip() for tag in if_match.split(",")}
     if not studies.is_known(transaction, study):
-        raise PreconditionFailed("There is no study that If-Match could name.")
+        raise PreconditionFailed("If-Match was sent, but the study does not exist.")
     if "*" not in named and etag_of(written(summary(studies.get_study(transaction, study)))) not in named:
         raise PreconditionFailed
 
@@ -186,28 +186,30 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
 @router.put(
     "/v1/studies/{study}",
     operation_id="putStudy",
-    summary="Make or change a study",
-    openapi_extra=reads({JSON: reference(StudyDefinition)}, "What to declare of the study."),
+    summary="Create or change a study",
+    openapi_extra=reads({JSON: reference(StudyDefinition)}, "The declaration of the study."),
     responses={
-        200: answers("The study, which existed.", reference(StudySummary)),
-        201: answers("The study, which is new.", reference(StudySummary), "Location"),
+        200: answers("The study; it existed.", reference(StudySummary)),
+        201: answers("The study; it is new.", reference(StudySummary), "Location"),
         **refuses(PreconditionFailed, reading=True),
     },
 )
 def put_study(
     request: Request, study: StudyId, store: Store, body: JsonBody, now: Now, if_match: IfMatch = None
 ) -> Response:
-    """Declare a study; it may be sent again: the same content changes nothing. A change is a revision of its own."""
-    asked = read_model(body, StudyDefinition)
-    feeds = studies.FeedDefinition(asked.identifiers, asked.authorities, asked.local_codes)
-    definition = studies.StudyDeclaration(asked.name, protocol_of(asked.protocol), asked.time_zone, asked.test, feeds)
+    """Create or change a study. The same content again changes nothing. A change makes a new revision."""
+    declared = read_model(body, StudyDefinition)
+    feeds = studies.FeedDefinition(declared.identifiers, declared.authorities, declared.local_codes)
+    definition = studies.StudyDeclaration(
+        declared.name, protocol_of(declared.protocol), declared.time_zone, declared.test, feeds
+    )
 
     def declare(transaction: Transaction) -> tuple[studies.StudyOutcome, studies.Study]:
         check_unchanged(transaction, study, if_match)
         outcome = studies.put_study(transaction, study, definition, client=None, received_at=now)
         return outcome, studies.get_study(transaction, study)
 
-    outcome, made = Submitter(store, study, "study", now).commit(declare)
+    outcome, stored = Submitter(store, study, "study", now).commit(declare)
     if outcome.status == "created":
-        return reply(summary(made), 201, {"Location": address(request, f"/v1/studies/{study}")})
-    return reply(summary(made))
+        return reply(summary(stored), 201, {"Location": address(request, f"/v1/studies/{study}")})
+    return reply(summary(stored))

@@ -1,4 +1,4 @@
-"""Many patients in one request: timelines as a JSON array or one a line, or a table of laboratory results."""
+"""Routes for many patients in one request: timelines as an array or as lines, a table of results, and its template."""
 
 from typing import Annotated, Any, Literal
 
@@ -26,19 +26,19 @@ CSV = "text/csv"
 FORMATS = {JSON: "native-json", NDJSON: "native-ndjson"}
 Atomic = Annotated[
     Flag,
-    Query(description="`true`: all of them in one revision, or none if anything is wrong with any.", examples=["true"]),
+    Query(description="`true`: all are stored in one revision, or none if one has a fault.", examples=["true"]),
 ]
 
 
 async def _batch_body(request: Request, atomic: Atomic = "false") -> bytes | None:
-    """The body; `None` where it is stored while it arrives, so that only its head is checked here."""
+    """The body; `None` for a body that is stored while it arrives. Then only the headers are checked here."""
     if media_type(request) == NDJSON and atomic == "false":
-        await body_of(JSON, NDJSON)(Request(request.scope, _nothing))
+        await body_of(JSON, NDJSON)(Request(request.scope, _empty_message))
         return None
     return await body_of(JSON, NDJSON)(request)
 
 
-async def _nothing() -> Message:
+async def _empty_message() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
@@ -49,20 +49,20 @@ class BatchItem(BaseModel):
     """The outcome of one timeline of many."""
 
     index: int = Field(description="Its place in the array or among the lines, from 0.", examples=[0])
-    patient: str | None = Field(description="The patient; null where the item could not be read.", examples=["P01"])
+    patient: str | None = Field(description="The patient; null if the item could not be read.", examples=["P01"])
     status: ItemStatus = Field(
         description="`created`, `changed`, `unchanged` and `stale` as for one timeline; `rejected`: see `problem`; "
         "`skipped`: not tried, send it again.",
         examples=["created"],
     )
-    revision: int | None = Field(description="The revision that stored it; null where nothing was.", examples=[17])
+    revision: int | None = Field(description="The revision that stored it; null if nothing was stored.", examples=[17])
     problem: Problem | None = Field(description="Why it was not stored; pointers begin at the item.", examples=[None])
 
 
 class BatchOutcome(BaseModel):
     """The outcomes of many timelines, in the order in which they were sent."""
 
-    items: list[BatchItem] = Field(description="One outcome an item.", examples=[[specimen(BatchItem)]])
+    items: list[BatchItem] = Field(description="One outcome for each item.", examples=[[specimen(BatchItem)]])
     counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
 
 
@@ -73,17 +73,17 @@ class LineOutcome(BatchItem):
 
 
 class StreamEnd(BaseModel):
-    """The last line of an answer that is complete."""
+    """The last line of a complete answer."""
 
     counts: dict[ItemStatus, int] = Field(description="Lines by status.", examples=[{"created": 15, "rejected": 1}])
-    lines: int = Field(description="Lines with an outcome, which is all that are not blank.", examples=[16])
+    lines: int = Field(description="Number of lines that are not blank; each has an outcome.", examples=[16])
     digest: str = Field(
-        description="SHA-256 of the body as it was received: that of the file if all of it arrived (`sha256sum`).",
+        description="SHA-256 of the received body. It equals that of the file (`sha256sum`) if all of it arrived.",
         examples=["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
     )
 
 
-_OUTCOMES = answers("One outcome an item or a line.", reference(BatchOutcome))
+_OUTCOMES = answers("One outcome for each item or line.", reference(BatchOutcome))
 _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), reference(StreamEnd)]}}
 
 
@@ -93,42 +93,42 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
     summary="Add many timelines",
     openapi_extra=reads(
         {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: text(NDJSON, reference(Timeline))},
-        "An array of timelines, or one timeline a line.",
+        "An array of timelines, or one timeline on each line.",
     ),
     responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
 )
 def post_timelines(
     request: Request, study: StudyId, state: State, body: BatchBody, now: Now, atomic: Atomic = "false"
 ) -> Response:
-    """Merge many timelines, as `events` does for one. Without `atomic=true` each item is stored separately, in
+    """Add many timelines, as `events` does for one. Without `atomic=true` each item is stored separately, in
     its own revision; a rejected one does not affect the others. The request may be sent again.
 
-    Lines are stored while they arrive, however many there are, and answered as lines: one outcome each, in their
-    order, once it is stored, and at the end counts and a digest. A stream that breaks has no such end; what was
-    answered is stored, and what was not may be sent again. With `atomic=true` lines are answered like an array.
+    Lines are stored while they arrive; their number is not limited. Each line is answered by one line, in the same
+    order, after it was stored. The last line has counts and a digest. If the stream breaks, that last line is missing.
+    All lines that were answered are stored; send the others again. With `atomic=true`, lines are answered as an array.
     """
-    written = media_type(request) or JSON
+    content_type = media_type(request) or JSON
     if body is None:
-        stream = Stream(state.database, study, FORMATS[written])
+        stream = Stream(state.database, study, FORMATS[content_type])
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
-    submitter = Submitter(state.database, study, FORMATS[written], now)
-    outcomes = store_timelines(submitter, READERS[written](body, latest(now)), atomic=atomic == "true")
-    return reply({"items": [item_document(each) for each in outcomes], "counts": counted(outcomes)})
+    submitter = Submitter(state.database, study, FORMATS[content_type], now)
+    outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
+    return reply({"items": [item_document(outcome) for outcome in outcomes], "counts": counted(outcomes)})
 
 
 CsvBody = Annotated[bytes, Depends(body_of(CSV, f"{CSV}; charset=utf-8", f"{CSV};charset=utf-8"))]
 
 
 class _DescribedColumns(BaseModel):
-    """One row of a table of results. Its columns may stand in any order; those that are not required may be left out.
+    """One row of a table of results. The columns may be in any order. Columns that are not required may be left out.
 
-    What a column means is said at the field of the same name of a timeline.
+    A column means the same as the field of that name in a timeline.
     """
 
     patient: str = Field(
-        description="Whom the result is of, as the study's `identifiers` declare: a number of a hospital, which "
-        "becomes a pseudonym, or a pseudonym.",
+        description="The patient, as the study's `identifiers` declare: a number of a hospital, which becomes a "
+        "pseudonym, or a pseudonym.",
         examples=["P01"],
     )
     time: str = Field(
@@ -143,31 +143,29 @@ class _DescribedColumns(BaseModel):
     )
     value: str = Field(
         description="The result in digits, with the declared decimal mark; `<`, `<=`, `>=` or `>` may stand before it. "
-        "A row without one is skipped, unless its status withdraws the result.",
+        "A row without a value is skipped, unless its status withdraws the result.",
         examples=["1101"],
     )
     unit: str = Field(description="Unit of value and limits; never guessed.", examples=["U/L"])
     comparator: str | None = Field(
         default=None,
-        description="`<`, `<=`, `>=` or `>`, where it does not stand before the value.",
+        description="`<`, `<=`, `>=` or `>`, if it is not written before the value.",
         examples=["<"],
     )
     upper_limit: str | None = Field(default=None, description="Upper limit of normal of this result.", examples=["163"])
     lower_limit: str | None = Field(default=None, description="Lower limit of normal of this result.", examples=["45"])
     lab: str | None = Field(default=None, description="The laboratory that measured.", examples=["A"])
-    source: str | None = Field(
-        default=None, description="Who gave the number `id`; falls back to `lab`.", examples=["A"]
-    )
+    source: str | None = Field(default=None, description="Who gave the number `id`; default: `lab`.", examples=["A"])
     id: str | None = Field(
         default=None, description="The sender's number of the result, for example an accession number.", examples=["77"]
     )
     version: str | None = Field(default=None, description="Version of the result at its source.", examples=["2"])
     issued: str | None = Field(
         default=None,
-        description="When the source released this version; written as `time`, and no date alone.",
+        description="When the source released this version; written as `time`, but never a date alone.",
         examples=["2005-03-17T08:00:00+09:00"],
     )
-    status: str | None = Field(default=None, description="`final` where absent.", examples=["final"])
+    status: str | None = Field(default=None, description="`final` if absent.", examples=["final"])
     code_system: str | None = Field(
         default=None,
         description="The system of the code: `http://loinc.org` or `LN`, or one that the study's `local_codes` name.",
@@ -175,13 +173,13 @@ class _DescribedColumns(BaseModel):
     )
     code_text: str | None = Field(
         default=None,
-        description="What the laboratory calls the test. It is not kept; one that names CK-MB vetoes a code of CK.",
+        description="The laboratory's name of the test. It is not stored. If it names CK-MB, a code of CK is refused.",
         examples=["Creatine kinase"],
     )
 
 
 def _column(name: str) -> Any:  # noqa: ANN401 - a field of pydantic
-    """A column that means what the field of this name means in a timeline, and is described by it."""
+    """A column with the meaning and the description of the field of this name in a timeline."""
     field = LabResult.model_fields[name]
     return str | None, Field(default=None, description=field.description, examples=[*map(str, field.examples or ())])
 
@@ -199,15 +197,15 @@ class LabsOutcome(BaseModel):
     """The outcomes of a table of results."""
 
     items: list[BatchItem] = Field(
-        description="One outcome a patient, in the order of their first rows. Patients are named by their subject "
-        "identifiers. The rows that name nobody are one item whose patient is null. Pointers are line and column: "
-        "`/7/value`.",
+        description="One outcome for each patient, in the order of their first rows. Patients are named by their "
+        "subject identifiers. All rows without a patient are one item, whose patient is null. Pointers are line and "
+        "column: `/7/value`.",
         examples=[[specimen(BatchItem)]],
     )
     counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
     rows: int = Field(description="Rows of the table below its header.", examples=[412])
     skipped: dict[Literal["code", "value"], int] = Field(
-        description="Rows that say nothing that is kept: another analyte (`code`), or no value (`value`).",
+        description="Rows that are not stored: another analyte (`code`), or no value (`value`).",
         examples=[{"code": 3, "value": 1}],
     )
 
@@ -228,16 +226,16 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
         "unit": "U/L", "upper_limit": 225, "lab": "A",
     },
 )  # fmt: skip
-"""Rows of the template: invented, and accepted as they stand."""
+"""Rows of the template. They are invented, and the service accepts them."""
 
 
 @router.post(
     "/v1/studies/{study}/labs",
     operation_id="postLabs",
     summary="Add a table of laboratory results",
-    openapi_extra=reads({CSV: _TABLE}, "A table in UTF-8: a header, then one result a row."),
+    openapi_extra=reads({CSV: _TABLE}, "A table in UTF-8: a header, then one result in each row."),
     responses={
-        200: answers("One outcome a patient.", reference(LabsOutcome)),
+        200: answers("One outcome for each patient.", reference(LabsOutcome)),
         **refuses(NotFound, Conflict, Erased, reading=True),
     },
 )
@@ -247,23 +245,23 @@ def post_labs(
     body: CsvBody,
     now: Now,
     delimiter: Annotated[
-        Literal[",", ";", "tab"], Query(description="What stands between cells.", examples=[";"])
+        Literal[",", ";", "tab"], Query(description="The separator of the cells.", examples=[";"])
     ] = ",",
     decimal: Annotated[DecimalMark, Query(description="The decimal mark of all numbers.", examples=[","])] = ".",
     missing: Annotated[
         str,
         Query(
             max_length=200,
-            description="Words of cells without content, separated by commas. Without them an empty cell only.",
+            description="Words for a missing value, separated by commas. An empty cell is always one.",
             examples=["NA,-"],
         ),
     ] = "",
     atomic: Annotated[
         Flag,
-        Query(description="`true`: the whole table is one revision, or nothing is stored.", examples=["true"]),
+        Query(description="`true`: the whole table is stored in one revision, or nothing.", examples=["true"]),
     ] = "false",
 ) -> Response:
-    """Merge results, as `events` does for one patient. All rows of a patient stand or fall together; without
+    """Add results, as `events` does for one patient. All rows of a patient are stored, or none of them; without
     `atomic=true` a rejected patient does not affect the others. The table may be sent again. Nothing about the
     dialect is guessed.
     """
@@ -285,7 +283,7 @@ def post_labs(
     },
 )
 async def get_labs_template() -> Response:
-    """A table with every column and three invented results, to be filled in a spreadsheet and posted as it is."""
+    """A table with every column and three invented results. It can be filled in a spreadsheet and then posted."""
     rows = ([example.get(column) for column in LabRow.model_fields] for example in EXAMPLES)
     headers = {"Content-Disposition": 'attachment; filename="labs.csv"'}
     return Response("".join(lines(tuple(LabRow.model_fields), rows)), headers=headers, media_type=CSV)

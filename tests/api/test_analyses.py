@@ -84,7 +84,7 @@ def test_the_same_question_has_the_same_bytes_and_is_computed_once(anywhere, cou
     assert counted == ["ck-change"]
 
 
-def test_a_client_that_has_the_answer_is_told_so_before_anything_is_computed(serve, migrated_url, counted):
+def test_a_client_that_has_the_answer_gets_304_before_anything_is_computed(serve, migrated_url, counted):
     client = serve(migrated_url, cache_answers=0)
     home = fill(client, 2)
     address = f"{home}/analyses/ck-change"
@@ -219,7 +219,7 @@ def test_a_cohort_that_is_not_stored_is_answered_like_a_stored_one(anywhere):
     assert anywhere.get("/v1/studies").json()["items"][1:] == []
 
 
-def test_faults_of_an_unstored_cohort_are_told_for_all_timelines(client):
+def test_faults_of_an_unstored_cohort_are_reported_for_all_timelines(client):
     wrong = [timeline("P1"), {"patient": {"id": "P2"}, "labs": [{**lab(0, 5), "unit": "mg"}]}, timeline("P1")]
     answer = client.post("/v1/analyses", json={"protocol": "seed-2008", "timelines": wrong})
     assert codes(answer) == [

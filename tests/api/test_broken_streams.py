@@ -98,11 +98,11 @@ def test_a_broken_stream_stores_exactly_the_lines_that_were_acknowledged(server,
     """A cut before the line break leaves a whole document behind, of which nobody can know that it is whole."""
     with sending(server, home) as sender:
         sender.send(many(count) + many(1, 9000)[:cut])
-        told = sender.outcomes(count)
-        assert [each["status"] for each in told] == ["created"] * count
+        answered = sender.outcomes(count)
+        assert [each["status"] for each in answered] == ["created"] * count
     server.wait_for(r"POST route=/v1/studies/{study}/timelines status=200")
     time.sleep(0.1)
-    assert stored(server, home) == [each["patient"] for each in told] == [f"P{n:04}" for n in range(count)]
+    assert stored(server, home) == [each["patient"] for each in answered] == [f"P{n:04}" for n in range(count)]
     assert server.ask("POST", f"{home}/timelines", [])[0] == 200
 
 
@@ -115,12 +115,12 @@ def test_what_was_acknowledged_survives_the_death_of_the_server(sqlite_url):
             server.process.kill()
             with suppress(ConnectionResetError):
                 sender.rest()
-    told = [each["patient"] for each in sender.read()]
+    answered = [each["patient"] for each in sender.read()]
     with running(sqlite_url) as server:
         kept = stored(server, "/v1/studies/trial")
-    assert told == [f"P{n:04}" for n in range(len(told))]
+    assert answered == [f"P{n:04}" for n in range(len(answered))]
     assert kept == [f"P{n:04}" for n in range(len(kept))]
-    assert 150 <= len(told) <= len(kept)
+    assert 150 <= len(answered) <= len(kept)
 
 
 def test_a_client_that_leaves_at_any_moment_leaves_a_prefix_of_its_lines_and_no_part_of_one(server, home):
@@ -135,7 +135,7 @@ def test_a_client_that_leaves_at_any_moment_leaves_a_prefix_of_its_lines_and_no_
     assert "event=failure" not in "".join(server.lines)
 
 
-def test_a_stall_ends_the_stream_after_what_was_stored_was_told(server, home):
+def test_a_stall_ends_the_stream_after_the_stored_lines_were_answered(server, home):
     with sending(server, home) as sender:
         sender.send(many(2) + b'{"pat')
         began = time.monotonic()

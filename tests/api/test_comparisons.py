@@ -80,12 +80,12 @@ def test_two_studies_are_compared_by_the_first_ones_protocol(anywhere):
     assert (body["analysis"], body["study"], body["other"]["study"]) == ("study-comparison", "trial", "other")
     assert (body["by"], body["populations"]["all"], body["other_populations"]["all"]) == ("study", 4, 3)
     assert {(row["group"], row["against"]) for row in body["results"] + body["changes"]} == {("trial", "other")}
-    for told in (body, body["other"]):
-        assert told["revision"] == anywhere.get(f"/v1/studies/{told['study']}").json()["revision"]
-        assert told["provenance"]["protocol"] == SEED_2008.digest
-        assert told["provenance"]["software"] == SOFTWARE
-        alone = anywhere.get(f"/v1/studies/{told['study']}/analyses/response-rates").json()
-        assert told["provenance"] == alone["provenance"]
+    for part in (body, body["other"]):
+        assert part["revision"] == anywhere.get(f"/v1/studies/{part['study']}").json()["revision"]
+        assert part["provenance"]["protocol"] == SEED_2008.digest
+        assert part["provenance"]["software"] == SOFTWARE
+        alone = anywhere.get(f"/v1/studies/{part['study']}/analyses/response-rates").json()
+        assert part["provenance"] == alone["provenance"]
     assert "other_protocol" not in {caveat["code"] for caveat in body["caveats"]}
     assert body["other"]["declared_protocol"] == SEED_2008.digest
 
@@ -106,7 +106,7 @@ def test_a_study_is_a_group_like_any_other(client):
         assert between[name]
 
 
-def test_another_protocol_of_the_other_study_is_told(client):
+def test_another_protocol_of_the_other_study_is_reported(client):
     """The other study declared its protocol before its first outcome; the one applied came after."""
     fill(client, 2)
     make_study(client, "other", protocol="relative-20")
@@ -142,7 +142,7 @@ def test_each_study_can_be_read_as_it_stood(client, two):
     assert client.get(f"{two}?other_revision=999").status_code == 404
 
 
-def test_a_client_that_has_the_comparison_is_told_so(client, two, monkeypatch):
+def test_a_client_that_has_the_comparison_gets_304(client, two, monkeypatch):
     first = client.get(two)
     tags = {first.headers["etag"]}
     monkeypatch.setattr("app.api.analyses.study_comparison", None)

@@ -154,7 +154,7 @@ def service(url: str) -> Iterator[Process]:
         yield process
 
 
-def told(process: Process, sent: Sent, study: str) -> str:
+def answer_text(process: Process, sent: Sent, study: str) -> str:
     """Status, headers and body of the answer to a request, as one text."""
     connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=60)
     headers = {"Content-Type": sent.media_type, "Prefer": "return=minimal"}
@@ -168,11 +168,11 @@ def told(process: Process, sent: Sent, study: str) -> str:
 
 def declare(process: Process, study: str, **more: Any) -> None:
     made = Sent("PUT", "/v1/studies/{study}", "application/json", json.dumps(DECLARED | more))
-    told(process, made, study)
+    answer_text(process, made, study)
 
 
 def stored(url: str) -> bytes:
-    """The bytes of the database and of the files beside it."""
+    """The bytes of the database and of its other files."""
     file = Path(url.removeprefix("sqlite:///"))
     return b"".join(each.read_bytes() for each in file.parent.glob(file.name + "*"))
 
@@ -185,8 +185,8 @@ def found_in(text: bytes) -> list[str]:
 def test_nothing_that_names_a_person_is_stored_logged_or_answered(sqlite_url, feed):
     with service(sqlite_url) as process:
         declare(process, "trial")
-        answers = [told(process, sent, "trial") for sent in FEEDS[feed]()]
-        listed = told(process, Sent("GET", "/v1/studies/{study}/patients", "", ""), "trial")
+        answers = [answer_text(process, sent, "trial") for sent in FEEDS[feed]()]
+        listed = answer_text(process, Sent("GET", "/v1/studies/{study}/patients", "", ""), "trial")
         kept = stored(sqlite_url)
         printed = process.stop()
     assert KEPT.encode() in kept, "the search finds what is there"
@@ -202,7 +202,7 @@ def test_where_identifiers_are_declared_as_pseudonyms_they_are_found_in_the_file
     with service(sqlite_url) as process:
         declare(process, "open", identifiers="pseudonyms")
         for sent in csv():
-            told(process, sent, "open")
+            answer_text(process, sent, "open")
         assert found_in(stored(sqlite_url)) == [MRN, ACCESSION]
 
 
@@ -212,7 +212,7 @@ def test_one_person_is_one_subject_in_all_formats_and_another_one_in_another_stu
         for study in ("trial", "other"):
             declare(process, study)
             for sent in (next(fhir()), next(hl7v2()), next(csv())):
-                told(process, sent, study)
+                answer_text(process, sent, study)
             _, body = process.ask("GET", f"/v1/studies/{study}/patients")
             [item] = json.loads(body)["items"]
             subjects[study] = item["patient"]["id"]

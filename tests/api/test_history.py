@@ -105,8 +105,8 @@ def test_everything_of_a_timeline_is_in_the_record(client):
     shown = client.get(f"{home}/patients/P00").json()
     for kind, section in (("lab_result", "labs"), ("assessment", "assessments"), ("infusion", "infusions")):
         assert sorted(str(one["fact"]) for one in found if one["kind"] == kind) == sorted(map(str, shown[section]))
-    told = {one["fact"]["name"]: one["fact"]["value"] for one in found if one["kind"] == "attribute"}
-    assert {"id": "P00", **told} == shown["patient"]
+    attributes = {one["fact"]["name"]: one["fact"]["value"] for one in found if one["kind"] == "attribute"}
+    assert {"id": "P00", **attributes} == shown["patient"]
 
 
 def test_what_cannot_be_asked_for_is_named(client):

@@ -135,13 +135,13 @@ def test_a_preliminary_result_after_the_final_one_changes_nothing_that_stands(tr
 
 def test_a_message_with_one_fault_stores_nothing(trial):
     before = trial.get("/v1/studies/trial/revisions").text
-    told = refused(trial, oru(OBX, obx(f4="2", f6="furlongs"), obx(f4="3", f5="canary")))
-    assert told[0] == "MSA|AE|4711"
-    assert [line.split("|")[2:6] for line in told[1:]] == [
+    reply = refused(trial, oru(OBX, obx(f4="2", f6="furlongs"), obx(f4="3", f5="canary")))
+    assert reply[0] == "MSA|AE|4711"
+    assert [line.split("|")[2:6] for line in reply[1:]] == [
         ["OBX^2^6", "103^Table value not found^HL70357", "E", "unknown_unit"],
         ["OBX^3^5", "102^Data type error^HL70357", "E", "bad_number"],
     ]
-    assert "canary" not in "".join(told)
+    assert "canary" not in "".join(reply)
     assert trial.get("/v1/studies/trial/revisions").text == before
     assert patients(trial) == []
 
@@ -177,10 +177,10 @@ def test_times_without_an_offset_are_those_of_the_declared_zone(client):
 def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
     accepted(trial_here, oru())
     assert trial_here.delete("/v1/studies/trial/patients/123?erase=true").status_code == 204
-    told = refused(trial_here, oru())
-    assert told[0] == "MSA|AE|4711"
-    assert told[1].startswith("ERR||PID^1^3|")
-    assert told[1].endswith("The person has been erased, and with them the content of this address.")
+    reply = refused(trial_here, oru())
+    assert reply[0] == "MSA|AE|4711"
+    assert reply[1].startswith("ERR||PID^1^3|")
+    assert reply[1].endswith("The person has been erased, and with them the content of this address.")
 
 
 def test_each_message_of_a_batch_is_for_itself(trial):
@@ -207,7 +207,7 @@ def test_of_a_batch_that_was_cut_off_the_sender_learns_so(trial_here):
     assert patients(trial_here) == ["123"]
 
 
-def test_whoever_wants_no_acknowledgement_gets_none(trial_here):
+def test_a_message_that_asks_for_no_acknowledgement_gets_none(trial_here):
     quiet = changed(MSH, f15="NE", f16="NE")
     answer = send(trial_here, oru(header=quiet))
     assert (answer.status_code, answer.content) == (204, b"")
@@ -276,11 +276,11 @@ def test_nothing_that_names_a_person_reaches_the_database(serve, sqlite_url):
     answers = [send(client, each) for each in (body, bad, link, body)]
     assert [answer.status_code for answer in answers] == [200, 422, 200, 200]
     assert len(patients(client)) == 2
-    told = "".join(answer.text for answer in answers) + client.get("/v1/studies/trial/patients").text
+    reply = "".join(answer.text for answer in answers) + client.get("/v1/studies/trial/patients").text
     files = Path(make_url(sqlite_url).database).parent.glob("x.db*")
     stored = b"".join(file.read_bytes() for file in files)
     assert b"ELAB" in stored  # the control: what is kept is found by this search
-    assert [each for each in planted if each in told or each.encode() in stored] == []
+    assert [each for each in planted if each in reply or each.encode() in stored] == []
 
 
 def test_without_a_secret_nothing_is_taken(client):
@@ -334,9 +334,9 @@ def test_more_messages_than_one_body_may_hold_are_refused_together(trial_here, m
 def test_the_description_shows_a_message_that_is_read_and_the_answer_to_one_that_is_not(trial_here):
     paths = description()["paths"]
     described = paths["/v1/studies/{study}/hl7v2"]["post"]
-    ((asked,), (stored,), (told,)) = (
+    ((asked,), (stored,), (reply,)) = (
         part["content"]["application/hl7-v2"]["schema"]["examples"]
         for part in (described["requestBody"], described["responses"]["200"], described["responses"]["422"])
     )
     assert send(trial_here, asked.encode()).text == stored
-    assert send(trial_here, asked.replace("U/L", "").encode()).text == told
+    assert send(trial_here, asked.replace("U/L", "").encode()).text == reply

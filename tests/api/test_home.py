@@ -9,7 +9,7 @@ from tests.api.examples import fill
 
 
 class Page(HTMLParser):
-    """What a browser would follow, load or be told by marks in the page."""
+    """The links, files and attributes that a browser would use from the page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -38,12 +38,12 @@ def home(client) -> str:
     return make_study(client, identifiers="pseudonyms")
 
 
-def test_a_table_of_results_is_stored_and_told_by_patient(anywhere):
+def test_a_table_of_results_is_stored_and_answered_by_patient(anywhere):
     home = make_study(anywhere, identifiers="pseudonyms")
     table = HEADER + GOOD + OTHER + GOOD.replace("04-10", "04-11").replace("a-1", "a-4") + BAD
     answer = post(anywhere, home, table).json()
-    told = [(item["index"], item["patient"], item["status"], item["revision"]) for item in answer["items"]]
-    assert told == [(0, "P01", "created", 1), (1, "P02", "created", 2), (2, "P03", "rejected", None)]
+    by_patient = [(item["index"], item["patient"], item["status"], item["revision"]) for item in answer["items"]]
+    assert by_patient == [(0, "P01", "created", 1), (1, "P02", "created", 2), (2, "P03", "rejected", None)]
     assert (answer["counts"], answer["rows"], answer["skipped"]) == ({"created": 2, "rejected": 1}, 4, {})
     problem = answer["items"][2]["problem"]
     assert [(fault["pointer"], fault["code"]) for fault in problem["errors"]] == [("/5/value", "bad_number")]
@@ -127,7 +127,7 @@ def test_bytes_that_are_not_utf_8_are_refused_whatever_is_declared(client, home)
     assert (broken.status_code, codes(broken)) == (400, [("/3", "malformed")])
 
 
-def test_an_unknown_study_and_a_study_without_a_secret_are_told(client):
+def test_an_unknown_study_and_a_study_without_a_secret_are_refused(client):
     post(client, "/v1/studies/none", HEADER + GOOD, 404)
     post(client, make_study(client), HEADER + GOOD, 409)
 
@@ -162,7 +162,7 @@ def test_a_number_of_a_hospital_reaches_neither_the_store_nor_the_answer(serve, 
         assert number.encode() not in files
 
 
-def test_what_was_stored_before_the_database_was_busy_is_told(client, home, monkeypatch):
+def test_items_stored_before_the_database_was_busy_are_answered(client, home, monkeypatch):
     monkeypatch.setattr(loop, "GROUP", 1)
     submitted = ledger.submit_each
     turns = iter([submitted])

@@ -20,9 +20,9 @@ class TestAnEhrIntegration:
         answer = anywhere.post(f"{home}/patients/P1/events", json=events("P1", lab(0, 900)))
         assert answer.status_code == 201
         assert answer.headers["location"] == f"{home}/patients/P1"
-        told = answer.json()
-        assert (told["patient"], told["status"], told["counts"]["added"]) == ("P1", "created", 1)
-        assert told["revision"] == anywhere.get(home).json()["revision"]
+        outcome = answer.json()
+        assert (outcome["patient"], outcome["status"], outcome["counts"]["added"]) == ("P1", "created", 1)
+        assert outcome["revision"] == anywhere.get(home).json()["revision"]
         assert ck_values(anywhere, home, "P1") == [900]
 
     def test_a_retry_changes_nothing(self, anywhere):
@@ -99,7 +99,7 @@ class TestAnEhrIntegration:
             answer = client.post(f"{home}/timelines{query}", content=body, headers=headers)
             assert (answer.status_code, answer.json()) == (200, {"items": [], "counts": {}})
 
-    def test_a_long_batch_is_stored_in_groups_and_told_in_order(self, client):
+    def test_a_long_batch_is_stored_in_groups_and_answered_in_order(self, client):
         home = make_study(client)
         batch = [events(f"P{n:03}", lab(0, 100 + n)) for n in range(250)]
         batch[120] = {"patient": {}}
@@ -111,7 +111,7 @@ class TestAnEhrIntegration:
         revisions = [item["revision"] for item in items if item["revision"]]
         assert revisions == list(range(revisions[0], revisions[0] + 249))
 
-    def test_what_was_not_tried_when_the_database_was_busy_is_told(self, client, monkeypatch):
+    def test_items_that_were_not_tried_when_the_database_was_busy_are_skipped(self, client, monkeypatch):
         from app.errors import Busy
         from app.store import ledger
 
@@ -166,8 +166,8 @@ class TestReplacing:
         tag = anywhere.get(path).headers["etag"]
         shorter = timeline("P00", ck=900, sex="male")
         shorter["labs"] = shorter["labs"][:2]
-        told = anywhere.put(path, json=shorter, headers={"If-Match": tag}).json()
-        assert (told["status"], told["counts"]["withdrawn"]) == ("changed", 5)
+        outcome = anywhere.put(path, json=shorter, headers={"If-Match": tag}).json()
+        assert (outcome["status"], outcome["counts"]["withdrawn"]) == ("changed", 5)
         assert len(ck_values(anywhere, home, "P00")) == 2
         assert len(ck_values(anywhere, home, "P00", revision=before)) == 7
 
@@ -253,7 +253,7 @@ class TestErasing:
         records = anywhere.get(f"{home}/revisions").json()["items"]
         assert [each["revision"] for each in records if each["erased"]] == [first, latest]
 
-    def test_a_client_that_kept_an_answer_is_not_told_that_it_still_stands(self, anywhere):
+    def test_a_kept_answer_is_not_confirmed_after_an_erasure(self, anywhere):
         home = fill(anywhere, 2)
         revision = anywhere.get(home).json()["revision"]
         address = f"{home}/analyses/ck-change?revision={revision}"

@@ -55,7 +55,7 @@ def test_each_kind_of_refusal_has_the_one_shape(client):
     check_shape(client.get(patient), 410, "erased")
 
 
-def test_all_faults_of_a_document_are_told_at_once_with_their_places(client):
+def test_all_faults_of_a_document_are_reported_at_once_with_their_places(client):
     home = make_study(client)
     wrong = timeline("P00", colour="red")
     wrong["labs"][2]["unit"] = "g/L"
@@ -256,6 +256,6 @@ def test_what_the_store_could_not_explain_is_500_and_only_the_log_learns_which_e
     assert "event=failure type=DatabaseError:SQLITE_CORRUPT at=" in caplog.text
 
 
-def test_faults_at_one_place_with_and_without_a_detail_can_be_told_together():
+def test_faults_at_one_place_with_and_without_a_detail_can_be_reported_together():
     faults = [Fault("/a", FaultCode.MISSING, "why"), Fault("/a", FaultCode.MISSING)]
     assert [fault.detail for fault in InvalidDocument(faults=faults).faults] == [None, "why"]

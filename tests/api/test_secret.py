@@ -101,7 +101,7 @@ def test_the_command_line_starts_with_the_secret_in_a_file(with_pseudonyms, secr
         ({"PSEUDONYM_SECRET_FILE": "/"}, "cannot be read"),
     ],
 )
-def test_a_secret_that_cannot_be_used_is_told_in_a_line_and_never_repeated(settings, says):
+def test_a_secret_that_cannot_be_used_is_reported_in_a_line_and_never_repeated(settings, says):
     ended = run("sqlite:////nowhere/x.db", "serve", **settings)
     assert ended.returncode == 2, ended.stderr
     assert says in ended.stderr

@@ -196,7 +196,7 @@ def test_two_content_types_are_none(client):
     assert client.post(f"{home}/timelines", content=b"[]", headers=headers).status_code == 415
 
 
-def test_a_body_is_read_up_to_the_limit_of_the_settings_whether_its_length_is_told_or_not(serve, sqlite_url):
+def test_a_body_is_read_up_to_the_limit_of_the_settings_with_and_without_its_length(serve, sqlite_url):
     client = serve(sqlite_url, max_body_bytes=5_000)
     home = make_study(client)
     body = b"[" + b" " * 4_998 + b"]"

@@ -122,13 +122,13 @@ def test_the_process_is_alive_before_the_statistics_libraries_are_loaded_and_the
 
         load, begun = app.main.warm, threading.Event()
 
-        def told(): return [name in sys.modules for name in ("scipy.special", "lifelines")]
+        def loaded(): return [name in sys.modules for name in ("scipy.special", "lifelines")]
 
         def warm():
             input()
-            print("before", told(), flush=True)
+            print("before", loaded(), flush=True)
             load()
-            print("after", told(), flush=True)
+            print("after", loaded(), flush=True)
 
         app.main.warm = warm
         server.run(app.main.create_app(), Settings())

@@ -1,4 +1,4 @@
-"""Bodies of lines that are stored while they arrive: what is told, when, and what a broken one leaves behind."""
+"""Streams: which lines are answered, when, and what is stored after a stream broke."""
 
 import hashlib
 import itertools
@@ -133,7 +133,7 @@ class TestTheAnswer:
 
 
 class TestRefusals:
-    """What is wrong before the first outcome is a problem document; what is wrong in a line is told in its place."""
+    """A fault before the first outcome is a problem document; a fault in a line is in the outcome of the line."""
 
     def test_an_unknown_study_a_foreign_type_and_a_coding_are_refused_before_anything_is_read(self, client):
         home = make_study(client)
@@ -175,7 +175,7 @@ class TestRefusals:
 
 
 class TestABusyDatabase:
-    """A group is tried again, then the rest is skipped and told."""
+    """A group is tried again, then the other lines are answered as skipped."""
 
     @pytest.fixture
     def busy(self, monkeypatch) -> Iterator[list[bool]]:
@@ -197,7 +197,7 @@ class TestABusyDatabase:
         _, end = parsed(post(client, make_study(client), many(150)))
         assert end["counts"] == {"created": 150}
 
-    def test_what_was_not_tried_is_told_and_may_be_sent_again(self, client, busy):
+    def test_lines_that_were_not_tried_are_answered_and_may_be_sent_again(self, client, busy):
         home = make_study(client)
         busy += [False, True, True, True]
         outcomes, end = parsed(post(client, home, many(110) + b"{\n" + many(200, 110)))
