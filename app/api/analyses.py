@@ -268,7 +268,7 @@ def compare_studies(
         )
     other_at = AsOf(other_revision, at.received_by if other_revision is None else None)
     with study_at(state.database, study, at) as first:
-        second = first.beside(other, other_at)
+        second = first.other_study(other, other_at)
         tag = etag_from("comparisons", _version(first), _version(second), options.model_dump(mode="json"))
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)

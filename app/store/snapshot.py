@@ -60,7 +60,7 @@ class StudyAt:
         point = revisions.resolve(connection, study_id, at, now=now, though_erased=though_erased)
         return cls(connection, study_id, point.number, point.received_at)
 
-    def beside(self, study_id: str, at: AsOf) -> "StudyAt":
+    def other_study(self, study_id: str, at: AsOf) -> "StudyAt":
         """Another study in the same state of the database."""
         return self.find(self._connection, study_id, at)
 

@@ -92,7 +92,7 @@ def test_it_says_what_the_store_says_of_its_revision(database, filled):
 def test_two_studies_are_read_in_one_state(database, filled):
     with study_at(database, filled, AsOf(1)) as first:
         post(database, filled, timeline("P3", ck("k3", 1)))
-        second = first.beside(filled, AS_IT_STANDS)
+        second = first.other_study(filled, AS_IT_STANDS)
         assert second.revision == 2
         assert first.revision == 1
 
