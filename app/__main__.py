@@ -136,13 +136,13 @@ def dead_letters(
 
     if not send:
         letters = map(Letter, files) if files else DeadLetters(settings.dead_letters).all()
-        print("\n".join(mllp_command.listed(letters)) or f"No dead letters in {settings.dead_letters}.")
+        print("\n".join(mllp_command.letter_lines(letters)) or f"No dead letters in {settings.dead_letters}.")
         return
     if not files:
         stop("Name the files to send.", 2)
     refused = 0
     with database_of(settings) as database:
-        for letter in mllp_command.sent(settings, database, files, study or settings.mllp_study or None):
+        for letter in mllp_command.send_letters(settings, database, files, study or settings.mllp_study or None):
             print(f"{letter.file}  {letter.words}")
             refused += not letter.accepted
     if refused:

@@ -16,7 +16,7 @@ from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort
 from app.api.protocols import Declared, protocol_of
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
-from app.http.answers import Inquiry, declared_after_first_outcome, header, inquire, provenance
+from app.http.answers import StudyQuestion, answer_question, declared_after_first_outcome, header, provenance
 from app.http.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, JsonBody, Now, State, StudyId, latest
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.http.responses import etag_from, matches, tagged
@@ -76,11 +76,11 @@ def compute(name: str, header: Header, cohort: Cohort, protocol: Protocol, optio
     return answer_json(header, ask(name, cohort, protocol, options))
 
 
-def _inquire(state: AppState, inquiry: Inquiry, if_none_match: str | None) -> Response:
+def _answer_question(state: AppState, question: StudyQuestion, if_none_match: str | None) -> Response:
     def answer(header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
-        return compute(inquiry.name, header, cohort, protocol, inquiry.options)
+        return compute(question.name, header, cohort, protocol, question.options)
 
-    return inquire(state, inquiry, answer, if_none_match)
+    return answer_question(state, question, answer, if_none_match)
 
 
 def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Response]:
@@ -91,7 +91,7 @@ def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Respon
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        return _inquire(state, Inquiry(name, study, at, options), if_none_match)
+        return _answer_question(state, StudyQuestion(name, study, at, options), if_none_match)
 
     return handler
 
@@ -105,7 +105,7 @@ def _post_handler(name: str, options_type: type[Options]) -> Callable[..., Respo
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
     ) -> Response:
         protocol = protocol_of(read_model(body, WhatIf).protocol)
-        return _inquire(state, Inquiry(name, study, at, options, protocol), None)
+        return _answer_question(state, StudyQuestion(name, study, at, options, protocol), None)
 
     return handler
 

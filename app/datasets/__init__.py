@@ -1,8 +1,7 @@
-"""Datasets for statisticians: values and results of the analyses as CDISC tables, each row with its source.
+"""Datasets for statisticians: values and results of the analyses as CDISC tables, with the source of each row.
 
 A dataset is described (`variables.py`) and then made from the derived study, never from the answers; only `ard` is made
-from the answers. What is computed from the files by other means must therefore agree with the answers, and a test does
-so.
+from the answers. A test computes figures from the files by other means: they must agree with the answers.
 """
 
 import itertools
@@ -25,7 +24,7 @@ from app.timeline.cohort import Cohort
 from app.timeline.source_facts import Sources
 
 ROWS_AT_ONCE = 20_000
-"""So many values and patients make a piece of a dataset: some seventy megabytes of cells."""
+"""Number of values and patients in one piece of a dataset: about 70 megabytes of cells."""
 NAMES = ("adsl", "adeff", "adtte", "adae", "ard")
 
 
@@ -41,7 +40,7 @@ def describe(protocol: Protocol) -> tuple[DatasetDescription, ...]:
 
 
 def dataset(name: str, header: Header, cohort: Cohort, protocol: Protocol, sources: Sources) -> Iterator[Dataset]:
-    """One dataset in pieces of some patients each, so that the rows of all need not be held; at least one piece.
+    """One dataset in pieces of some patients each, so that not all rows are in memory at once; at least one piece.
 
     Raises `KeyError` for a name that is not in `NAMES`.
     """
@@ -65,7 +64,7 @@ def as_csv(pieces: Iterable[Dataset]) -> Iterator[str]:
 
 
 def _cells(column: Column) -> Sequence[Cell]:
-    return [each.isoformat() if isinstance(each, date) else each for each in column]
+    return [datum.isoformat() if isinstance(datum, date) else datum for datum in column]
 
 
 __all__ = ["NAMES", "Dataset", "DatasetDescription", "as_csv", "dataset", "describe"]

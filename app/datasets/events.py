@@ -1,4 +1,4 @@
-"""`adae`: every adverse event, with what makes it count as a reaction."""
+"""`adae`: every adverse event, and whether it counts as an adverse reaction."""
 
 import numpy as np
 
@@ -57,7 +57,7 @@ DESCRIPTION = DatasetDescription(
 
 
 def adae(origin: Origin) -> Dataset:
-    """The dataset, in order of patients and onsets."""
+    """The dataset, ordered by patient and onset."""
     study = origin.study
     events, day0 = study.cohort.events, study.exposure.day0
     patient = events.patient

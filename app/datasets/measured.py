@@ -1,4 +1,4 @@
-"""Every value of one measure as a row: those that analyses use, and those that they do not, each with the reason."""
+"""Every value of one measure as a row: the values that analyses use, and the others with the reason."""
 
 from dataclasses import dataclass
 
@@ -31,10 +31,10 @@ REASONS = {
 class Measured:
     """Rows of one measure in the order of the cohort's columns.
 
-    `day` counts from day 0, `NO_TIME` for the untreated. `point` is the number that the value is calculated with,
-    `known` its normality. `usable` are the rows that analyses may use, one a patient and day; `chosen` those of them
-    that serve a week, `week` the week whose window a row lies in (0 for the baseline alone) or `NO_TIME`. `base` and
-    `base_known` are those of the patient's baseline.
+    `day` is counted from day 0; it is `NO_TIME` for untreated patients. `point` is the number that analyses calculate
+    with, `known` its normality. `usable`: the rows that analyses may use, one for each patient and day. `chosen`: the
+    usable rows that stand for a visit. `week`: the week in whose window a row lies, 0 for the baseline only, or
+    `NO_TIME`. `base` and `base_known` are `point` and `known` of the patient's baseline.
     """
 
     patient: Ints
@@ -56,25 +56,25 @@ class Measured:
 
 
 def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
-    """All rows of one measure."""
+    """All rows of one measure; `sources` holds the addresses of their facts."""
     table, value, addresses = _table(study, sources, measure)
-    everything = _records(study, measure, table, value)
-    judged = study.analysis_values(measure) if has_scale(study, measure) else None
+    records = _records(study, measure, table, value)
+    used = study.analysis_values(measure) if has_scale(study, measure) else None
     usable = np.zeros(len(table), dtype=np.bool_)
     chosen, baseline = usable.copy(), usable.copy()
     week = np.full(len(table), NO_TIME, dtype=np.int64)
-    base, base_known = np.full(everything.size, np.nan), np.full(everything.size, UNKNOWN, dtype=np.int64)
+    base, base_known = np.full(records.size, np.nan), np.full(records.size, UNKNOWN, dtype=np.int64)
     left_out = _left_out(study, measure, table, value)
-    if judged is not None:
+    if used is not None:
         rows = study.weeks(measure)
-        usable[judged.row] = True
-        for each in rows.values():
-            chosen[judged.row[each[each >= 0]]] = True
-        baseline[judged.row[rows[0][rows[0] >= 0]]] = True
-        base = judged.at(rows[0])
-        base_known = pick_int(normality(judged), rows[0], UNKNOWN)
+        usable[used.row] = True
+        for visit in rows.values():
+            chosen[used.row[visit[visit >= 0]]] = True
+        baseline[used.row[rows[0][rows[0] >= 0]]] = True
+        base = used.at(rows[0])
+        base_known = pick_int(normality(used), rows[0], UNKNOWN)
         in_reach = included(first_reason(left_out, len(table)))
-        week = _weeks(study, everything.day, in_reach & ~baseline)
+        week = _weeks(study, records.day, in_reach & ~baseline)
         week[baseline] = 0
     reasons = (
         *left_out,
@@ -85,12 +85,12 @@ def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
     return Measured(
         patient=table.patient,
         date=table.day,
-        day=everything.day,
+        day=records.day,
         value=value,
-        point=everything.point,
-        upper_limit=everything.upper_limit,
-        comparator=everything.comparator,
-        known=normality(everything),
+        point=records.point,
+        upper_limit=records.upper_limit,
+        comparator=records.comparator,
+        known=normality(records),
         address=addresses,
         usable=usable,
         chosen=chosen,
@@ -115,7 +115,7 @@ def measures_of(study: DerivedStudy) -> list[str]:
 
 
 def window_days(study: DerivedStudy, week: int) -> tuple[int, int]:
-    """First and last day of the window of a week other than 0, on its side of day 0."""
+    """First and last day of the window of a week other than 0; the window does not cross day 0."""
     low, high = window(week, study.protocol.visits)
     return (max(low, 1), high) if week > 0 else (low, min(high, -1))
 
@@ -130,7 +130,7 @@ def _table(study: DerivedStudy, sources: Sources, measure: str) -> tuple[Labs | 
 
 
 def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats) -> AnalysisValues:
-    """All rows as records, whether they may be used or not, with the limits that the protocol borrows."""
+    """All rows as analysis values, usable or not, with the limits that the protocol borrows."""
     size, day = len(study.cohort), days_since(table.day, study.exposure.day0[table.patient])
     if not isinstance(table, Labs):
         nothing, none = np.full(len(table), np.nan), np.full(len(table), None, dtype=np.object_)
@@ -144,16 +144,16 @@ def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value
 def _left_out(
     study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats
 ) -> tuple[tuple[str, Bools], ...]:
-    """Why a row may not be used, apart from another value of its day; `derive.analysis_values` leaves out the same."""
-    exposure, nobody = study.exposure, np.zeros(len(table), dtype=np.bool_)
-    mismatch = undeclared = nobody
+    """Why a row may not be used, except for another value of its day; `derive.analysis_values` leaves out the same."""
+    exposure, no_row = study.exposure, np.zeros(len(table), dtype=np.bool_)
+    mismatch = undeclared = no_row
     if not isinstance(table, Labs):
         if has_scale(study, measure):
             scale = study.protocol.scale(measure)
             mismatch = (value > scale.maximum) | (value < scale.minimum)
             mismatch |= ~np.isnan(table.scale_max) & (table.scale_max != scale.maximum)
         else:
-            undeclared = ~nobody
+            undeclared = ~no_row
     died = np.array(
         [
             row.ended_day if row.ended_reason == "died" and row.ended_day is not None else NO_TIME
@@ -172,8 +172,8 @@ def _left_out(
 
 
 def _weeks(study: DerivedStudy, day: Ints, eligible: Bools) -> Ints:
-    found = np.full(len(day), NO_TIME, dtype=np.int64)
+    weeks = np.full(len(day), NO_TIME, dtype=np.int64)
     for week in study.protocol.visits.weeks:
         low, high = window_days(study, week)
-        found[eligible & (day >= low) & (day <= high)] = week
-    return found
+        weeks[eligible & (day >= low) & (day <= high)] = week
+    return weeks

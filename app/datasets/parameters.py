@@ -13,7 +13,7 @@ from app.timeline.source_facts import Sources
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A measure as datasets call it: at most six characters, so that `BL` fits behind; and with its unit."""
+    """A measure in the datasets: a code of at most six characters, so that `BL` can follow it; a text; the unit."""
 
     code: str
     text: str
@@ -52,7 +52,7 @@ _ADDRESS = (
 
 
 def fact_address(name: str, label: str, what: str) -> Variable:
-    """A variable that leads back to a fact."""
+    """A variable that holds the address of a fact."""
     return ours(name, label, "text", what, _ADDRESS)
 
 
@@ -84,7 +84,7 @@ TRTSDT = adam(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the datasets are made from: the study's name, what is derived of it, and where its facts are shown."""
+    """What the datasets are made from: the study's name, the data derived from it, and the addresses of its facts."""
 
     name: str
     study: DerivedStudy
@@ -111,7 +111,7 @@ class Origin:
 
 
 def in_sequence(patient: Ints) -> list[int]:
-    """1, 2, 3, ... along the rows of each patient; `patient` ascends."""
+    """1, 2, 3, ... for the rows of each patient; `patient` is in ascending order."""
     first = np.searchsorted(patient, patient) if len(patient) else patient
     numbers: list[int] = (np.arange(len(patient)) - first + 1).tolist()
     return numbers

@@ -1,9 +1,9 @@
-"""`ard`: the answers of the whole report as rows, one statistic each.
+"""`ard`: the answers of the whole report as rows, one row for each statistic.
 
-The shape is that of the analysis results datasets (ARD) of the CDISC Analysis Results Standard and of the R package
-`cards`: what the statistic is about, how it was computed, its name and its value. Nothing here knows any question: the
-models of the answers are walked, so that a new question has its rows by itself. In a model a number is a statistic and
-a text says what it is about, with the exceptions below.
+The form is that of the analysis results datasets (ARD) of the CDISC Analysis Results Standard and of the R package
+`cards`: what the statistic is about, how it was computed, its name and its value. This module reads the models of the
+answers field by field, so that a new question gets its rows without a change here. In a model a number is a statistic
+and a text says what it is about; the exceptions are below.
 """
 
 import json
@@ -23,9 +23,9 @@ from app.estimate.results import Result, twelve_digits
 _ABOUT = frozenset({"week", "time", "until", "alpha"})
 """Numbers that say what a statistic is about."""
 _RESULTS = frozenset({(Onset, "week")})
-"""Of these the ones that are statistics after all."""
+"""Fields with a name of `_ABOUT` that are statistics."""
 _SHARED = frozenset({"analysis", "populations", "by", "level", "conventions", "definitions", "caveats"})
-"""Fields of an answer that hold no statistic of its own."""
+"""Fields of an answer that hold no statistic."""
 
 DESCRIPTION = DatasetDescription(
     name="ard",
@@ -74,7 +74,7 @@ DESCRIPTION = DatasetDescription(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What a statistic is about, on the way to it."""
+    """What a statistic is about, collected from the models that contain it."""
 
     analysis: str
     part: str
@@ -98,27 +98,27 @@ class _Statistic:
 
 
 def ard(header: Header, report: Report) -> Dataset:
-    """The dataset of a whole report, in its order."""
-    found = list(_of_report(report))
-    size = len(found)
+    """The dataset of a whole report, in the order of the report."""
+    rows = list(_report_statistics(report))
+    size = len(rows)
     provenance = header.provenance
     columns: dict[str, Column] = {
         "row": list(range(1, size + 1)),
-        "analysis": [one.place.analysis for one in found],
-        "part": [one.place.part for one in found],
-        "group1": [one.place.group[0] if one.place.group else None for one in found],
-        "group1_level": [one.place.group[1] if one.place.group else None for one in found],
-        "variable": [one.place.variable for one in found],
-        "definition": [" ".join(one.place.definitions) or None for one in found],
-        "parameters": [one.place.parameters for one in found],
-        "context": [_json(dict(one.place.context)) if one.place.context else None for one in found],
-        "method": [one.place.method for one in found],
-        "level": [one.place.level for one in found],
-        "stat_name": [one.name for one in found],
-        "stat_label": [one.label for one in found],
-        "stat": [None if isinstance(one.value, bool | None) else twelve_digits(one.value) for one in found],
-        "stat_text": [str(one.value).lower() if isinstance(one.value, bool) else None for one in found],
-        "reason": [one.place.reason if one.value is None else None for one in found],
+        "analysis": [row.place.analysis for row in rows],
+        "part": [row.place.part for row in rows],
+        "group1": [row.place.group[0] if row.place.group else None for row in rows],
+        "group1_level": [row.place.group[1] if row.place.group else None for row in rows],
+        "variable": [row.place.variable for row in rows],
+        "definition": [" ".join(row.place.definitions) or None for row in rows],
+        "parameters": [row.place.parameters for row in rows],
+        "context": [_json(dict(row.place.context)) if row.place.context else None for row in rows],
+        "method": [row.place.method for row in rows],
+        "level": [row.place.level for row in rows],
+        "stat_name": [row.name for row in rows],
+        "stat_label": [row.label for row in rows],
+        "stat": [None if isinstance(row.value, bool | None) else twelve_digits(row.value) for row in rows],
+        "stat_text": [str(row.value).lower() if isinstance(row.value, bool) else None for row in rows],
+        "reason": [row.place.reason if row.value is None else None for row in rows],
         "study": [header.study] * size,
         "revision": [header.revision] * size,
         "as_of": [header.as_of] * size,
@@ -130,23 +130,23 @@ def ard(header: Header, report: Report) -> Dataset:
     return Dataset.of(DESCRIPTION, columns)
 
 
-def _of_report(report: Report) -> Iterator[_Statistic]:
-    yield from _walk(report.populations, _Place("populations", "populations"))
+def _report_statistics(report: Report) -> Iterator[_Statistic]:
+    yield from _model_statistics(report.populations, _Place("populations", "populations"))
     for step in report.flow:
-        yield from _walk(step, _Place("flow", "flow"))
+        yield from _model_statistics(step, _Place("flow", "flow"))
     for answer in report.answers.values():
-        yield from _of_answer(answer)
+        yield from _answer_statistics(answer)
 
 
-def _of_answer(answer: Answer) -> Iterator[_Statistic]:
+def _answer_statistics(answer: Answer) -> Iterator[_Statistic]:
     definitions = tuple(definition.id for definition in answer.definitions)
     for name in type(answer).model_fields:
         if name not in _SHARED:
             for item in _results(getattr(answer, name)):
-                yield from _walk(item, _Place(answer.analysis, name, definitions))
+                yield from _model_statistics(item, _Place(answer.analysis, name, definitions))
 
 
-def _walk(item: Result, place: _Place) -> Iterator[_Statistic]:
+def _model_statistics(item: Result, place: _Place) -> Iterator[_Statistic]:
     """The statistics of a model and of the models inside it, in the order of their fields."""
     fields = type(item).model_fields
     for name, field in fields.items():
@@ -161,26 +161,26 @@ def _walk(item: Result, place: _Place) -> Iterator[_Statistic]:
                 yield _Statistic(place, ".".join((*place.path, name)), label, value)
         elif not isinstance(value, Definition):
             for inner in _results(value):
-                yield from _walk(inner, replace(place, path=(*place.path, name)))
+                yield from _model_statistics(inner, replace(place, path=(*place.path, name)))
 
 
 def _about(place: _Place, item: Result, name: str, field: FieldInfo) -> _Place:
-    """The place with what one field says of it."""
+    """The place with what one field says about it."""
     value = getattr(item, name)
-    told: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     if isinstance(value, Definition):
-        told = {"definitions": (value.id, *place.definitions), "parameters": _json(value.parameters)}
+        changes = {"definitions": (value.id, *place.definitions), "parameters": _json(value.parameters)}
     elif value is None or value == () or _results(value) or _is_statistic(item, name, field):
         pass
     elif name == "group":
-        told = {"group": next(iter(value.items()))}
+        changes = {"group": next(iter(value.items()))}
     elif name in {"measure", "variable"} and place.variable is None:
-        told = {"variable": value}
+        changes = {"variable": value}
     elif name in {"method", "level"} or (name == "reason" and type(None) in get_args(field.annotation)):
-        told = {name: value}
+        changes = {name: value}
     else:
-        told = {"context": (*place.context, (".".join((*place.path, name)), value))}
-    return replace(place, **told)
+        changes = {"context": (*place.context, (".".join((*place.path, name)), value))}
+    return replace(place, **changes)
 
 
 def _results(value: object) -> tuple[Result, ...]:
@@ -189,7 +189,7 @@ def _results(value: object) -> tuple[Result, ...]:
         return ()
     if isinstance(value, Result):
         return (value,)
-    return tuple(each for one in value for each in _results(one)) if isinstance(value, tuple) else ()
+    return tuple(model for item in value for model in _results(item)) if isinstance(value, tuple) else ()
 
 
 def _is_statistic(item: Result, name: str, field: FieldInfo) -> bool:
@@ -199,7 +199,7 @@ def _is_statistic(item: Result, name: str, field: FieldInfo) -> bool:
 
 
 def _types(annotation: Any) -> Iterator[Any]:  # noqa: ANN401 - an annotation
-    """The types that a field may have itself; of a list or a mapping only that it is one."""
+    """The types of a field; of a list or a mapping without the types of its items."""
     origin = getattr(annotation, "__origin__", None)
     if origin in {tuple, dict, list}:
         yield origin

@@ -1,4 +1,4 @@
-"""The datasets for statisticians: what each holds, and each as CSV or Parquet."""
+"""The routes of the datasets for statisticians: their variables, and each dataset as CSV or Parquet."""
 
 import io
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ SUFFIXES = {"csv": CSV, "parquet": PARQUET}
 
 
 class OfferedDataset(DatasetDescription):
-    """A dataset, its variables, and where it is."""
+    """A dataset, its variables and its addresses."""
 
     csv: str = Field(description="Its address as CSV.", examples=["/v1/studies/demo/datasets/adsl.csv"])
     parquet: str = Field(description="Its address as Parquet.", examples=["/v1/studies/demo/datasets/adsl.parquet"])
@@ -39,7 +39,7 @@ class OfferedDataset(DatasetDescription):
 
 
 class Datasets(Result):
-    """The datasets of a study and what is in them."""
+    """The datasets of a study and their variables."""
 
     study: str = Field(description="The study.", examples=["demo"])
     revision: int = Field(description="The revision whose protocol decides on the variables.", examples=[16])
@@ -64,31 +64,33 @@ def list_datasets(
     request: Request, study: StudyId, state: State, at: At, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Every dataset with each variable: name, label, type, unit, meaning, derivation, and whether it is one of CDISC
-    ADaM or ours. The response rules and measures of the study's protocol have variables of their own.
+    ADaM or ours. Each response rule and each measure of the study's protocol has its variables.
     """
-    with study_at(state.database, study, at) as found:
-        protocol = found.protocol
+    with study_at(state.database, study, at) as snapshot:
+        protocol = snapshot.protocol
     home = address(request, f"/v1/studies/{study}/datasets")
-    as_then = "" if at.latest else f"?revision={found.revision}"
+    revision_query = "" if at.latest else f"?revision={snapshot.revision}"
     listed = Datasets(
         study=study,
-        revision=found.revision,
-        as_of=found.as_of,
+        revision=snapshot.revision,
+        as_of=snapshot.as_of,
         protocol_id=protocol.id,
         protocol=protocol.digest,
         software=SOFTWARE,
-        items=_offered(protocol, home, as_then),
+        items=_offered(protocol, home, revision_query),
     )
-    tag = etag_from("datasets", home, as_then, *found.tag()[1:])
+    tag = etag_from("datasets", home, revision_query, *snapshot.tag()[1:])
     return tagged(written(listed.model_dump(mode="json")), tag, if_none_match)
 
 
-def _offered(protocol: Protocol, home: str, as_then: str) -> tuple[OfferedDataset, ...]:
+def _offered(protocol: Protocol, home: str, revision_query: str) -> tuple[OfferedDataset, ...]:
     return tuple(
         OfferedDataset(
-            **dict(each), csv=f"{home}/{each.name}.csv{as_then}", parquet=f"{home}/{each.name}.parquet{as_then}"
+            **dict(description),
+            csv=f"{home}/{description.name}.csv{revision_query}",
+            parquet=f"{home}/{description.name}.parquet{revision_query}",
         )
-        for each in describe(protocol)
+        for description in describe(protocol)
     )
 
 
@@ -111,8 +113,8 @@ def get_dataset(
         Path(
             max_length=64,
             pattern=IDENTIFIER,
-            description=f"One of {', '.join(f'`{each}`' for each in NAMES)}; with the suffix `.csv` or `.parquet`, or "
-            "the format is the one that Accept asks for, CSV where it asks for none.",
+            description=f"One of {', '.join(f'`{name}`' for name in NAMES)}, with the suffix `.csv` or `.parquet`. "
+            "Without a suffix Accept decides; CSV if it is absent.",
             examples=["adsl.csv"],
         ),
     ],
@@ -122,17 +124,17 @@ def get_dataset(
 ) -> Response:
     """A dataset of the study under its protocol, at one revision. The same revision, protocol and version of the
     software give the same bytes and the same ETag. Each row names the facts that it was made from. In CSV a text that
-    begins like a formula has a `'` before it; numbers are written so that they are read again exactly.
+    begins like a formula has a `'` before it; numbers have enough digits to be read back exactly.
     """
-    stem, media_type = _asked(name, request)
+    stem, media_type = _requested_dataset(name, request)
     if media_type == PARQUET:
         check_installed()
-    answer = _made(state, study, at, stem, media_type, if_none_match)
+    answer = _dataset_response(state, study, at, stem, media_type, if_none_match)
     answer.headers["Vary"] = "Accept"
     return answer
 
 
-def _asked(name: str, request: Request) -> tuple[str, str]:
+def _requested_dataset(name: str, request: Request) -> tuple[str, str]:
     """The dataset and the media type that a request names."""
     stem, dot, suffix = name.partition(".")
     if stem not in NAMES or (dot and suffix not in SUFFIXES):
@@ -145,23 +147,27 @@ def _asked(name: str, request: Request) -> tuple[str, str]:
     return stem, media_type
 
 
-def _made(state: AppState, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None) -> Response:
-    with study_at(state.database, study, at) as found:
-        tag = etag_from("dataset", name, media_type, *found.tag())
+def _dataset_response(
+    state: AppState, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None
+) -> Response:
+    with study_at(state.database, study, at) as snapshot:
+        tag = etag_from("dataset", name, media_type, *snapshot.tag())
         if matches(if_none_match, tag):
             return tagged(b"", tag, if_none_match)
-        cohort, changed = found.cohort(), found.protocol_changed_after_first_outcome()
-        sources = found.sources(cohort)
-    head = header(found, cohort, found.protocol, changed=changed)
-    made = dataset(name, head, cohort, found.protocol, sources)
-    body = _csv(made) if media_type == CSV else as_parquet(made, head)
+        cohort, changed = snapshot.cohort(), snapshot.protocol_changed_after_first_outcome()
+        sources = snapshot.sources(cohort)
+    head = header(snapshot, cohort, snapshot.protocol, changed=changed)
+    pieces = dataset(name, head, cohort, snapshot.protocol, sources)
+    body = _csv(pieces) if media_type == CSV else as_parquet(pieces, head)
     answer = tagged(body, tag, None, media_type)
     suffix = "csv" if media_type == CSV else "parquet"
-    answer.headers["Content-Disposition"] = f'attachment; filename="{study}-{name}-revision-{found.revision}.{suffix}"'
+    answer.headers["Content-Disposition"] = (
+        f'attachment; filename="{study}-{name}-revision-{snapshot.revision}.{suffix}"'
+    )
     return answer
 
 
-def _csv(made: Iterable[Dataset]) -> bytes:
+def _csv(pieces: Iterable[Dataset]) -> bytes:
     file = io.BytesIO()
-    file.writelines(map(str.encode, as_csv(made)))
+    file.writelines(map(str.encode, as_csv(pieces)))
     return file.getvalue()

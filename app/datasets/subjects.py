@@ -1,4 +1,4 @@
-"""`adsl`: one row a patient."""
+"""`adsl`: one row for each patient."""
 
 import json
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ _TIMES: tuple[Variable, ...] = (
 
 
 def describe(protocol: Protocol) -> DatasetDescription:
-    """The dataset under a protocol, whose measures and response rules have variables of their own."""
+    """The dataset under a protocol; each measure and each response rule of the protocol has its variables."""
     return DatasetDescription(
         name="adsl",
         label="Subject-Level Analysis Dataset",
@@ -113,7 +113,7 @@ def _verdicts(protocol: Protocol) -> Iterator[Variable]:
 
 
 def adsl(origin: Origin) -> Dataset:
-    """The dataset, in order of the patients."""
+    """The dataset, ordered by patient."""
     study = origin.study
     people, size = study.cohort.patients, len(study.cohort)
     everyone = np.arange(size)

@@ -23,7 +23,7 @@ STAYS: dict[str, RescueStrategy] = {
     "CKNORMH": "hypothetical",
     "CKNORMK": "competing",
 }
-"""The time with normal CK under each strategy for a rescue or death before CK became abnormal again."""
+"""The time with normal CK under each strategy for a rescue or death before CK is abnormal again."""
 _TEXTS = {
     "CKNORM": "Time CK Stays Normal (days)",
     "CKNORMC": "Time CK Stays Normal, Rescue or Death an Event (days)",
@@ -82,7 +82,7 @@ DESCRIPTION = DatasetDescription(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Time:
-    """One parameter: the patients in its risk set, and for each start and end as days from day 0 and what ended it."""
+    """One parameter: the patients in its risk set, and for each the start and end in days from day 0, and the cause."""
 
     name: str
     patient: Ints
@@ -92,10 +92,10 @@ class _Time:
 
 
 def adtte(origin: Origin) -> Dataset:
-    """The dataset, in order of patients and times."""
+    """The dataset, ordered by patient and parameter."""
     study = origin.study
     ck, infusion, rescue = _ck_facts(origin), first_infusion_facts(origin), _rescue_facts(origin)
-    found: list[tuple[int, list[Datum]]] = []
+    rows: list[tuple[int, list[Datum]]] = []
     names = [variable.name for variable in DESCRIPTION.variables]
     for time in _times(study):
         columns = _columns(origin, time)
@@ -109,10 +109,10 @@ def adtte(origin: Origin) -> Dataset:
             for i, _, end, cause in keys
         ]  # fmt: skip
         columns["STARTSRC"] = [infusion[i] if time.name == BECOMES else ck.get((i, start)) for i, start, _, _ in keys]
-        rows = zip(*(columns[name] for name in names), strict=True)
-        found += [(i, list(row)) for (i, *_), row in zip(keys, rows, strict=True)]
-    found.sort(key=lambda row: row[0])
-    return Dataset.of(DESCRIPTION, {name: [row[k] for _, row in found] for k, name in enumerate(names)})
+        cells = zip(*(columns[name] for name in names), strict=True)
+        rows += [(i, list(row)) for (i, *_), row in zip(keys, cells, strict=True)]
+    rows.sort(key=lambda row: row[0])
+    return Dataset.of(DESCRIPTION, {name: [row[k] for _, row in rows] for k, name in enumerate(names)})
 
 
 def _times(study: DerivedStudy) -> Iterator[_Time]:
@@ -155,7 +155,7 @@ def _columns(origin: Origin, time: _Time) -> dict[str, Column]:
 
 
 def first_infusion_facts(origin: Origin) -> Words:
-    """The address of the infusion that set day 0 of each patient, `None` for the untreated."""
+    """The address of the infusion that defines day 0 of each patient, `None` for untreated patients."""
     return _infusion_facts(origin, np.ones(len(origin.study.exposure.given), dtype=np.bool_))
 
 
@@ -165,13 +165,13 @@ def _infusion_facts(origin: Origin, chosen: Bools) -> Words:
     exposure, infusions = study.exposure, study.cohort.infusions
     given, who = exposure.given, infusions.patient
     row = first_where(given.patient, size, chosen)
-    found: Words = np.full(size, None, dtype=np.object_)
+    addresses: Words = np.full(size, None, dtype=np.object_)
     if len(given):
         mine = np.maximum(row, 0)[who]
         same = (infusions.product == given.product[mine]) & (infusions.instant == given.instant[mine])
         rows = np.flatnonzero((row[who] >= 0) & (infusions.day == given.day[mine]) & same)[::-1]
-        found[who[rows]] = origin.sources.infusions[rows]
-    return found
+        addresses[who[rows]] = origin.sources.infusions[rows]
+    return addresses
 
 
 def _rescue_facts(origin: Origin) -> dict[int, str]:
@@ -183,17 +183,17 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
     drugs = [name.strip().casefold() for name in table.drug]
     starts = days_since(table.start_day, exposure.day0[table.patient])
     before = {(patient, name) for patient, name, start in zip(table.patient, drugs, starts, strict=True) if start <= 0}
-    found: dict[int, str] = {}
+    facts: dict[int, str] = {}
     for row in np.flatnonzero((starts > 0) & (starts == day[table.patient])):
         patient = int(table.patient[row])
         if drugs[row] in listed and (patient, drugs[row]) not in before:
-            found.setdefault(patient, origin.sources.medications[row])
+            facts.setdefault(patient, origin.sources.medications[row])
     by_course = (day != NO_TIME) & (exposure.second_course == day)
-    return found | {int(i): second[i] for i in np.flatnonzero(by_course)}
+    return facts | {int(i): second[i] for i in np.flatnonzero(by_course)}
 
 
 def _ck_facts(origin: Origin) -> dict[tuple[int, int], str]:
-    """The address of the CK that is used of each patient and day from day 0."""
+    """The address of the CK value that analyses use, by patient and day; days are counted from day 0."""
     records = origin.study.analysis_values("CK")
     addresses = origin.sources.labs[origin.study.cohort.labs.code == LAB_CODES.index("CK")]
     keys = zip(records.patient.tolist(), records.day.tolist(), strict=True)

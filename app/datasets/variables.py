@@ -1,4 +1,4 @@
-"""What a dataset is: its variables, each described, and one column for each."""
+"""The model of a dataset: the description of each variable, and one column of values for each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic import Field
 from app.estimate.results import Result
 
 Datum = str | int | float | date | None
-"""What a cell of a dataset may hold; `None` is a missing value."""
+"""The value of one cell of a dataset; `None` is a missing value."""
 Column = Sequence[Datum]
 
 VariableType = Literal["text", "integer", "number", "date"]
@@ -30,9 +30,9 @@ class Variable(Result):
         "is an empty cell; in Parquet they are `string`, `int64`, `double`, `date32` and null.",
         examples=["number"],
     )
-    unit: str | None = Field(default=None, description="Its unit; null where it has none.", examples=["d", None])
+    unit: str | None = Field(default=None, description="Its unit; null if it has none.", examples=["d", None])
     codelist: tuple[str, ...] | None = Field(
-        default=None, description="All values that it can have; null where they are not a list.", examples=[["Y", "N"]]
+        default=None, description="All values that it can have; null if they are not listed.", examples=[["Y", "N"]]
     )
     standard: Literal["adam", "ours"] = Field(
         description="`adam`: name and meaning are those of the CDISC ADaM Implementation Guide. `ours`: the variable "
@@ -42,7 +42,7 @@ class Variable(Result):
     meaning: str = Field(
         description="What it says.", examples=["The value that analyses calculate with, in the unit of PARAM."]
     )
-    derivation: str = Field(description="How it comes about.", examples=["The value as sent, in the canonical unit."])
+    derivation: str = Field(description="How it is made.", examples=["The value as sent, in the canonical unit."])
 
 
 class DatasetDescription(Result):
@@ -52,11 +52,11 @@ class DatasetDescription(Result):
     label: str = Field(max_length=40, description="Its label.", examples=["Subject-Level Analysis Dataset"])
     structure: str = Field(description="What one row is.", examples=["One row a patient."])
     standard: str = Field(
-        description="The class of datasets in CDISC ADaM that it follows, or what else it is like.",
+        description="The class of CDISC ADaM, or the other standard, that it follows.",
         examples=["ADaM subject-level analysis dataset (ADSL)"],
     )
     key: tuple[str, ...] = Field(
-        description="Variables whose values together no two rows share.", examples=[["STUDYID", "USUBJID"]]
+        description="Variables whose values together identify a row.", examples=[["STUDYID", "USUBJID"]]
     )
     variables: tuple[Variable, ...] = Field(description="Its variables in the order of the columns.", examples=[[]])
 
@@ -70,7 +70,7 @@ class Dataset:
 
     @classmethod
     def of(cls, description: DatasetDescription, columns: Mapping[str, Column]) -> "Dataset":
-        """The dataset of columns by name. Raises `ValueError` where they are not those that are described."""
+        """The dataset of columns by name. Raises `ValueError` if they are not the described ones."""
         names = [variable.name for variable in description.variables]
         if sorted(names) != sorted(columns) or len({len(column) for column in columns.values()}) > 1:
             raise ValueError(f"{description.name}: the columns are not those that are described")

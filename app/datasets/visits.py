@@ -98,7 +98,7 @@ DESCRIPTION = DatasetDescription(
 
 
 def adeff(origin: Origin) -> Dataset:
-    """The dataset, in order of patients, parameters and days."""
+    """The dataset, ordered by patient, parameter and day."""
     blocks: list[dict[str, Column]] = []
     patients: list[Ints] = [np.zeros(0, dtype=np.int64)]
     present = set(measures_of(origin.study))
@@ -123,7 +123,7 @@ def adeff(origin: Origin) -> Dataset:
 
 
 def _sent(origin: Origin, parameter: Parameter, number: int, rows: Measured) -> dict[str, Column]:
-    """The rows of what was sent."""
+    """The rows of the values that were sent."""
     size = len(rows.patient)
     change = difference(rows.point, rows.base)
     with np.errstate(over="ignore"):
@@ -157,15 +157,15 @@ def _sent(origin: Origin, parameter: Parameter, number: int, rows: Measured) -> 
 
 
 def _logarithms(sent: dict[str, Column], rows: Measured, positive: Ints) -> dict[str, Column]:
-    """The rows of ln(CK), beside those of CK that they are derived from."""
+    """The rows of ln(CK), made from the rows of CK in `sent`."""
     kept = positive.tolist()
-    taken: dict[str, Column] = {name: [column[i] for i in kept] for name, column in sent.items()}
+    copied: dict[str, Column] = {name: [column[i] for i in kept] for name, column in sent.items()}
     point, base = rows.point[positive], rows.base[positive]
     with np.errstate(over="ignore", divide="ignore"):
         change = ln_ratio([point], [base])
     size = len(kept)
     none: Column = [None] * size
-    return taken | {
+    return copied | {
         "PARAMCD": [LOG_CK.code] * size,
         "PARAM": [LOG_CK.text] * size,
         "PARAMN": [2] * size,

@@ -15,7 +15,7 @@ from app.fhir.openapi_fhir import FhirResource, answers_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON
 from app.fhir.search_paging import facade_address
 from app.fhir.search_parameters import SEARCHES, PageSearch, Presentation
-from app.http.answers import Inquiry, inquire
+from app.http.answers import StudyQuestion, answer_question
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, Store, StudyId
 from app.http.openapi import NOT_MODIFIED
 from app.http.responses import written
@@ -103,8 +103,8 @@ def read_measure_report(
     del presentation
     if analysis not in MEASURED:
         raise NotFound
-    inquiry = Inquiry(f"MeasureReport/{analysis}", study, at, Options())
-    return inquire(state, inquiry, partial(_measured, analysis), if_none_match, FHIR_JSON)
+    question = StudyQuestion(f"MeasureReport/{analysis}", study, at, Options())
+    return answer_question(state, question, partial(_measured, analysis), if_none_match, FHIR_JSON)
 
 
 def _measured(analysis: str, header: Header, cohort: Cohort, protocol: Protocol) -> bytes:

@@ -1,7 +1,7 @@
 """Acknowledgements: the answer to a message or a batch in HL7 v2.
 
-An acknowledgement depends only on the message and its outcome: the same message with the same outcome is answered with
-the same bytes. Of the message it repeats the control id, the time, the names of sender and receiver.
+An acknowledgement depends only on the message and its outcome: the same message with the same outcome gets the same
+bytes. It repeats the control id, the time and the names of sender and receiver of the message.
 """
 
 import base64
@@ -20,7 +20,7 @@ CODES: tuple[Code, ...] = ("AA", "AE", "AR")
 
 _ACCEPT: dict[Code, str] = {"AA": "CA", "AE": "CE", "AR": "CR"}
 _CONDITIONS = {"AL": CODES, "NE": (), "ER": ("AE", "AR"), "SU": ("AA",), "": ()}
-"""HL7 table 0155: the outcomes after which an acknowledgement is sent. A word that is not in it means always."""
+"""HL7 table 0155: the outcomes after which an acknowledgement is sent. Any other word means always."""
 
 _ERRORS = {
     "100": "Segment sequence error",
@@ -33,7 +33,7 @@ _ERRORS = {
     "204": "Unknown key identifier",
     "205": "Duplicate key identifier",
 }
-"""HL7 table 0357, as far as it is used."""
+"""The codes of HL7 table 0357 that are used."""
 _ERROR_OF: dict[FaultCode, str] = {
     FaultCode.MISSING: "101",
     FaultCode.NO_SUBJECT: "101",
@@ -54,8 +54,8 @@ _HEADER_ERRORS = {"MSH-9": "200", "MSH-11": "202", "MSH-12": "203"}
 
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[([0-9]+)\])?(?:-([0-9]+))?")
 _EVENT = re.compile(r"[A-Z][0-9]{2}")
-_UNNAMED = "2.5"
-"""The version of an answer to a message that names none; ERR has its long form since then."""
+_DEFAULT_VERSION = "2.5"
+"""The version of an answer to a message that names no version; from this version on ERR has its long form."""
 
 
 def acknowledgement(
@@ -63,25 +63,25 @@ def acknowledgement(
 ) -> bytes:
     """The acknowledgement of a message, or b"" if the sender wants none.
 
-    In enhanced mode (MSH-15 or MSH-16 is given) an application acknowledgement is sent where MSH-16 asks for one after
-    this outcome, else an accept acknowledgement where MSH-15 does. There is one answer to a message and never two: it
-    is sent when the message has been stored, so that the first kind includes the second.
+    In enhanced mode (MSH-15 or MSH-16 is given) an application acknowledgement is sent if MSH-16 asks for one after
+    this outcome, else an accept acknowledgement if MSH-15 asks for one. A message gets one answer and never two: the
+    answer is sent after the message has been stored, so that the first kind includes the second.
     """
     answer = _answer(envelope, code)
     if answer is None:
         return b""
     # MSA-3 lists what was skipped; of a refused message nothing was stored.
-    left = ", ".join(f"{reason} {count}" for reason, count in sorted((skipped or {}).items()))
-    text = f"skipped: {left}" if left and code == "AA" else ""
+    counts = ", ".join(f"{reason} {count}" for reason, count in sorted((skipped or {}).items()))
+    text = f"skipped: {counts}" if counts and code == "AA" else ""
     segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, text)]
     segments += _errors(_version(envelope), faults)
     return _written(segments, envelope.codec)
 
 
 def batch_acknowledgement(header: Envelope, acknowledgements: Sequence[bytes], faults: Sequence[Fault] = ()) -> bytes:
-    """The acknowledgements of the messages of a batch as a batch of their own; nothing where there is none to send.
+    """The acknowledgements of the messages of a batch, written as a batch; b"" if the senders want none.
 
-    What is wrong with the batch itself is one more acknowledgement, of the control id of the batch (BHS-11).
+    Faults of the batch itself are in one more acknowledgement, with the control id of the batch (BHS-11).
     """
     sent = [ack for ack in acknowledgements if ack]
     if faults:
@@ -115,11 +115,11 @@ def _encoding() -> str:
 
 
 def _version(envelope: Envelope) -> str:
-    return envelope.version if VERSION.fullmatch(envelope.version) else _UNNAMED
+    return envelope.version if VERSION.fullmatch(envelope.version) else _DEFAULT_VERSION
 
 
 def _digest(envelope: Envelope, outcome: str) -> str:
-    """A control id of our own: the same for the same message of the same sender and the same outcome."""
+    """The control id of an acknowledgement: the same for the same message, sender and outcome."""
     text = "\r".join((*envelope.sender, *envelope.receiver, envelope.control_id, envelope.sent_at, outcome))
     return base64.b32encode(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:12]).decode()[:20]
 
@@ -154,8 +154,8 @@ def _error(fault: Fault) -> str:
 
 def _location(fault: Fault) -> tuple[str, str, str]:
     """Segment, its number and the field of a place such as `OBX[2]-5`."""
-    found = _PLACE.fullmatch(fault.pointer)
-    return (found[1], found[2] or "1", found[3] or "") if found else ("", "", "")
+    match = _PLACE.fullmatch(fault.pointer)
+    return (match[1], match[2] or "1", match[3] or "") if match else ("", "", "")
 
 
 def _segment(name: str, *fields: str) -> str:

@@ -1,4 +1,4 @@
-"""Times and numbers as HL7 v2 writes them, in the words of our own format."""
+"""Reads times and numbers of HL7 v2; they are returned in the form of the native format."""
 
 import re
 from collections.abc import Callable
@@ -22,14 +22,15 @@ _COMPARATORS = {"": None, "=": None, "<": "<", ">": ">", "<=": "<=", ">=": ">="}
 
 
 def read_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
-    """A time stamp (`20050316094800+0900`) in RFC 3339, a date where it has no clock time.
+    """A time stamp (`20050316094800+0900`) in RFC 3339, a date if it has no clock time, or its fault.
 
-    A month or an hour alone is no time. Without an offset it is the time of the zone, if there is one.
+    A month without a day and an hour without minutes are faults. A clock time without an offset is a time of `zone`; it
+    is a fault if there is no zone.
     """
-    found = _TIME.fullmatch(text)
-    if found is None:
+    match = _TIME.fullmatch(text)
+    if match is None:
         return FaultCode.BAD_TIME
-    year, month, day, hour, minute, second, fraction, offset_hours, offset_minutes = found.groups()
+    year, month, day, hour, minute, second, fraction, offset_hours, offset_minutes = match.groups()
     date = f"{year}-{month}-{day}"
     if hour is None:
         return date
@@ -42,8 +43,8 @@ def read_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
 
 def read_year(text: str) -> int | FaultCode:
     """The year of a date of birth; the rest of the date is not read."""
-    found = _YEAR.fullmatch(text)
-    return int(found[1]) if found else FaultCode.BAD_TIME
+    match = _YEAR.fullmatch(text)
+    return int(match[1]) if match else FaultCode.BAD_TIME
 
 
 class Value(NamedTuple):
@@ -87,9 +88,9 @@ def _structured(obx: Segment) -> ValueOrFault:
 
 
 def _coded(obx: Segment) -> ValueOrFault:
-    """A number in the place of a code that has no system, or in the text beside no code; a code is no number.
+    """A number that was sent as the code or as the text of a coded value without a coding system.
 
-    Where they differ, as in `12^1101`, nothing says which of them is the result.
+    If code and text differ, as in `12^1101`, it is not known which of them is the result: that is a fault.
     """
     texts = {text for component in (1, 2, 9) if (text := obx.text(VALUE, component))}
     if obx.text(VALUE, 3) or obx.delimiters.subcomponent in obx.raw(VALUE) or len(texts) != 1:
@@ -98,10 +99,10 @@ def _coded(obx: Segment) -> ValueOrFault:
 
 
 def _number(text: str) -> ValueOrFault:
-    found = _COMPARED.fullmatch(text)
-    if found is None or not _NUMBER.fullmatch(found[2]):
+    match = _COMPARED.fullmatch(text)
+    if match is None or not _NUMBER.fullmatch(match[2]):
         return FaultCode.BAD_NUMBER
-    return Value(float(found[2]), found[1])
+    return Value(float(match[2]), match[1])
 
 
 KINDS: dict[str, Callable[[Segment], ValueOrFault]] = {

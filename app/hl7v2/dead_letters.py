@@ -1,4 +1,4 @@
-"""The messages that were refused, kept as files until somebody has corrected them.
+"""Dead letters: refused messages, kept as files until somebody has corrected them.
 
 They are kept unchanged, with names and addresses, and therefore outside the database, in a directory that only its
 owner may enter. Each message has a note that says when and why it was refused; the note holds no value of the
@@ -32,10 +32,10 @@ class NotedFault(BaseModel):
 
 
 class Note(BaseModel):
-    """What is known of a letter besides its content.
+    """When and why a message was refused.
 
-    `received` and `last_received` are UTC times, the same where the message came once (`times`). `code` is the answer
-    that the sender got, `None` where it got none. `whole` says that all of the message arrived.
+    `received` and `last_received` are UTC times, `times` is how often the message came. `code` is the answer that the
+    sender got, `None` if it got none. `whole`: the complete message arrived.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,47 +50,47 @@ class Note(BaseModel):
     whole: bool = True
 
     def refused_again(self, code: Refusal, faults: Iterable[Fault]) -> "Note":
-        """The note after the message, mended or not, was refused once more."""
+        """The note after the message, corrected or not, was refused again."""
         return self.model_copy(update={"code": code, "faults": noted(faults)})
 
 
 def noted(faults: Iterable[Fault]) -> tuple[NotedFault, ...]:
     """Faults in the form of a note."""
-    return tuple(NotedFault(place=each.pointer, code=each.code.value, sentence=each.sentence) for each in faults)
+    return tuple(NotedFault(place=fault.pointer, code=fault.code.value, sentence=fault.sentence) for fault in faults)
 
 
 class Letter:
-    """A letter by the file of its message."""
+    """A dead letter: the file of a message, and the file of its note."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._note = file.with_suffix(".json")
 
     def message(self) -> bytes:
-        """The message as it stands in the file now."""
+        """The message as the file now holds it."""
         return self.file.read_bytes()
 
     def note(self) -> Note | None:
-        """The note beside it; `None` where there is none that can be read."""
+        """The note of the message; `None` if there is no note that can be read."""
         try:
             return Note.model_validate_json(self._note.read_bytes())
         except (OSError, ValidationError):
             return None
 
     def is_cut_short(self) -> bool:
-        """Whether the file still holds only the part of a message that arrived."""
+        """Whether the message did not arrive completely, and its file was not changed since."""
         note = self.note()
         return note is not None and not note.whole and self.file.stem.endswith(_digest(note.study, self.message()))
 
     def write_note(self, note: Note) -> None:
-        """Put a note beside the message, instead of the one that is there."""
+        """Write the note of the message; it replaces an existing note."""
         _write(self._note, note.model_dump_json(indent=2).encode() + b"\n")
 
     def remove(self) -> None:
-        """Remove the letter for good."""
+        """Delete the message and its note."""
         self.file.unlink()
         self._note.unlink(missing_ok=True)
-        _settle(self.file.parent)
+        _sync_directory(self.file.parent)
 
 
 class DeadLetters:
@@ -100,11 +100,11 @@ class DeadLetters:
         self.directory = directory
 
     def prepare(self) -> None:
-        """Make the directory if need be, remove what a listener that was killed left half written, and try that
-        letters can be written. Half a letter was never answered; should another listener be writing it just now, its
+        """Create the directory if it does not exist, delete incomplete files of a killed listener, and test that
+        letters can be written. An incomplete letter was never answered. If another listener is writing it now, its
         sender sends again.
 
-        Raises `PermissionError` where others may look into a directory that was there already.
+        Raises `PermissionError` if other users can enter an existing directory.
         """
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.name == "posix" and stat.S_IMODE(self.directory.stat().st_mode) & 0o077:
@@ -125,9 +125,7 @@ class DeadLetters:
         faults: Iterable[Fault],
         whole: bool = True,
     ) -> Letter:
-        """Keep a message; when this has returned it is on the disk. One that is there already is counted, not kept
-        twice.
-        """
+        """Write a message to the disk. A message that is there already is counted, not written again."""
         now = datetime.now(UTC)
         digest = _digest(study, message)
         note = Note(
@@ -146,22 +144,22 @@ class DeadLetters:
             letter.write_note(note.model_copy(update={"received": first.received, "times": first.times + 1}))
             return letter
         letter = Letter(self.directory / f"{now:%Y%m%dT%H%M%S.%fZ}-{digest}.hl7")
-        letter.write_note(note)  # before the message: every message that is found has its note
+        letter.write_note(note)  # before the message, so that every message has a note
         _write(letter.file, message)
         return letter
 
     def all(self) -> Iterator[Letter]:
-        """The letters, oldest first; none where there is no directory."""
+        """The letters, oldest first; none if there is no directory."""
         return map(Letter, sorted(self.directory.glob("*.hl7")))
 
 
 def _digest(study: str, message: bytes) -> str:
-    """Distinguishes letters; the same message may be refused in two studies."""
+    """The digest of a message in a study: the same message may be refused in two studies."""
     return hashlib.sha256(study.encode() + b"\0" + message).hexdigest()[:16]
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Write a file for its owner only: after a loss of power it is there as a whole, or as it was before."""
+    """Write a file for its owner only: after a loss of power it is complete, or as it was before."""
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
         with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
@@ -172,11 +170,11 @@ def _write(file: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _settle(file.parent)
+    _sync_directory(file.parent)
 
 
-def _settle(directory: Path) -> None:
-    """Wait until the names in a directory are on the disk."""
+def _sync_directory(directory: Path) -> None:
+    """Wait until the entries of a directory are on the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

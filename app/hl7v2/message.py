@@ -35,8 +35,8 @@ class Batch:
 
     def faults(self) -> list[Fault]:
         """The fault of a batch of which messages may be missing; the sender must send those again."""
-        found = [] if self.header is None else self._count_faults()
-        return found or ([Fault("FTS", FaultCode.MISSING)] if self.cut_off else [])
+        faults = [] if self.header is None else self._count_faults()
+        return faults or ([Fault("FTS", FaultCode.MISSING)] if self.cut_off else [])
 
     def _count_faults(self) -> list[Fault]:
         if self.trailer is None:
@@ -80,10 +80,10 @@ def body_of(body: bytes) -> Body:
             batches[-1].messages.append(open_message)
         else:
             open_message.append(line)
-    found = [batch for batch in batches if batch.header is not None or batch.messages]
-    if found:
-        found[-1].cut_off = file_is_open
-    return Body(found, is_batch or sum(len(batch.messages) for batch in found) > 1)
+    filled = [batch for batch in batches if batch.header is not None or batch.messages]
+    if filled:
+        filled[-1].cut_off = file_is_open
+    return Body(filled, is_batch or sum(len(batch.messages) for batch in filled) > 1)
 
 
 def _boundary_name(line: bytes, separator: bytes) -> bytes:
@@ -92,10 +92,10 @@ def _boundary_name(line: bytes, separator: bytes) -> bytes:
     `separator` is the field separator of the lines before. A note may contain line feeds: one of its lines, such as
     `MSH-6 intact` (a protein), must not split a message. A damaged header must not become a part of the last message.
     """
-    found = _SEGMENT_NAME.match(line)
-    if found is None or (separator and line[3:4] not in {b"", separator} and not _VALID_HEADER.match(line)):
+    match = _SEGMENT_NAME.match(line)
+    if match is None or (separator and line[3:4] not in {b"", separator} and not _VALID_HEADER.match(line)):
         return b""
-    return found[1]
+    return match[1]
 
 
 def messages_of(body: bytes) -> list[bytes]:

@@ -23,7 +23,7 @@ from app.timeline.times import microseconds
 
 
 class CannotListen(Exception):
-    """The listener cannot start; the text says why in a line."""
+    """The listener cannot start; the text is the reason in one line."""
 
 
 def listen(settings: Settings, database: Database, study: str, port: int) -> None:
@@ -88,7 +88,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
-    except (OSError, UnicodeError) as error:  # the latter for what cannot be a name of a host
+    except (OSError, UnicodeError) as error:  # UnicodeError: the text cannot be the name of a host
         why = error.strerror if isinstance(error, OSError) else "no host"
         raise CannotListen(
             f"Nothing can listen on {host}, port {port} ({why}): see MYORESPONSE_MLLP_HOST and --port."
@@ -97,15 +97,15 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 async def _serve(listener: Listener, listening: socket.socket, study: str) -> None:
     stopping = asyncio.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     host, port = listening.getsockname()[:2]
     sys.stdout.write(f"MLLP on {f'[{host}]' if ':' in host else host}:{port} for study {study}\n")
     sys.stdout.flush()
     await listener.run(listening, stopping)
 
 
-def listed(letters: Iterable[Letter]) -> Iterator[str]:
+def letter_lines(letters: Iterable[Letter]) -> Iterator[str]:
     """A line for each letter: its file, when it came, its study, the answer and the faults."""
     for letter in letters:
         note = letter.note()
@@ -120,15 +120,17 @@ def _described(note: Note) -> str:
 
 
 class SentLetter(NamedTuple):
-    """The answer to a letter that was sent again, in words for its line; one that was accepted is removed."""
+    """The outcome of a letter that was sent again, with the text for its line. An accepted letter is removed."""
 
     file: Path
     accepted: bool
     words: str
 
 
-def sent(settings: Settings, database: Database, files: Iterable[Path], study: str | None) -> Iterator[SentLetter]:
-    """Send letters again, each into the study of its note, else into `study`."""
+def send_letters(
+    settings: Settings, database: Database, files: Iterable[Path], study: str | None
+) -> Iterator[SentLetter]:
+    """Send letters again, each to the study in its note, or to `study` if it has no note."""
     for file in files:
         letter = Letter(file)
         note = letter.note()

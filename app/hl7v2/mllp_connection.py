@@ -1,7 +1,7 @@
 """One sender's connection: a message, its acknowledgement, the next message.
 
-The next frame is looked at only after the last acknowledgement has been handed to the network. What a sender sends
-meanwhile waits in the buffers of the network, so that a fast sender costs no memory and its messages keep their order.
+The next frame is read only after the last acknowledgement has been handed to the network. Messages that a sender sends
+meanwhile wait in the buffers of the network: a fast sender needs no memory here, and its messages keep their order.
 """
 
 import asyncio
@@ -20,18 +20,19 @@ from app.hl7v2.mllp_framing import BrokenFraming, Frames, framed
 from app.log import places
 
 PART = 65_536
-FAREWELL_SECONDS = 2.0
-"""How long the other side may take to agree that the connection is closed; nothing depends on it any more."""
+CLOSE_SECONDS = 2.0
+"""How long the other side may take to close the connection; no message depends on it any more."""
 Result = TypeVar("Result")
 log = logging.getLogger("myoresponse")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a sender may ask of us.
+    """The limits of a connection.
 
-    `largest` is bytes of a message; `patience` the seconds that a frame may take from its first byte to its last, an
-    acknowledgement to be sent, or TLS to begin; `idle` the seconds of silence between two messages.
+    `largest` is the greatest size of a message in bytes. `patience` is the time in seconds for a frame from its first
+    byte to its last, for sending an acknowledgement, and for starting TLS. `idle` is the greatest time in seconds
+    between two messages.
     """
 
     largest: int
@@ -39,15 +40,15 @@ class Limits:
     idle: float
 
 
-class Over(Exception):
-    """The conversation has ended; the text is the reason in a word."""
+class ConnectionEnd(Exception):
+    """The connection must be closed; the text is the reason in one word."""
 
 
 class Connection:
-    """The conversation with one sender, whose messages are answered by the handler in the thread of `worker`.
+    """The connection of one sender; the handler answers its messages in the thread of `worker`.
 
-    While `working`, a whole message has arrived and its acknowledgement is not sent yet: `serve` must not be cancelled
-    then, and ends by itself after `stop`.
+    While `working` is true, a complete message has arrived and its acknowledgement is not sent yet: `serve` must not be
+    cancelled then. It ends by itself after `stop`.
     """
 
     def __init__(self, sender: str, handler: MessageHandler, worker: Executor, limits: Limits) -> None:
@@ -64,7 +65,7 @@ class Connection:
         self._stopped = True
 
     async def serve(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Answer messages until either side ends the conversation."""
+        """Answer messages until either side ends the connection."""
         try:
             reader, writer = await self._streams(accepted, context)
         except OSError:
@@ -77,14 +78,14 @@ class Connection:
             while not self._stopped:
                 content = await self._next(reader)
                 self.working = True
-                await self._send(writer, await self._ask(partial(self._handler.answers, content, self.sender)))
+                await self._send(writer, await self._run(partial(self._handler.answers, content, self.sender)))
                 self.working = False
                 answered += 1
-        except Over as reason:
+        except ConnectionEnd as reason:
             end = str(reason)
         except Exception as error:
             end = "failure"
-            self._note(error)
+            self._log_failure(error)
         finally:
             log.info("event=connection sender=%s messages=%d end=%s", self.sender, answered, end)
             await self._close(writer)
@@ -92,8 +93,8 @@ class Connection:
     async def _streams(
         self, accepted: socket.socket, context: ssl.SSLContext | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The two directions of the connection, after the handshake where there is one."""
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a sender that lost its power never leaves
+        """The two directions of the connection, after the TLS handshake if there is one."""
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # to notice a sender that lost its power
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(PART)
         protocol = asyncio.StreamReaderProtocol(reader)
@@ -102,15 +103,16 @@ class Connection:
             accepted,
             ssl=context,
             ssl_handshake_timeout=self._limits.patience if context else None,
-            ssl_shutdown_timeout=FAREWELL_SECONDS if context else None,
+            ssl_shutdown_timeout=CLOSE_SECONDS if context else None,
         )
-        transport.set_write_buffer_limits(1)  # drained: the network has it; with 0 asyncio never resumes under TLS
+        # So that drain() waits for the network; with 0 asyncio never resumes under TLS.
+        transport.set_write_buffer_limits(1)
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _next(self, reader: asyncio.StreamReader) -> bytes:
         """The content of the next frame.
 
-        Silence may last for the idle time; once something has come, the end of a frame must follow in time.
+        Silence may last for `idle` seconds; after the first byte, the frame must end within `patience` seconds.
         """
         loop = asyncio.get_running_loop()
         until, begun = loop.time() + self._limits.idle, False
@@ -121,34 +123,34 @@ class Connection:
                 async with asyncio.timeout_at(until):
                     part = await reader.read(PART)
             except TimeoutError:
-                raise Over("slow" if begun else "idle") from None
+                raise ConnectionEnd("slow" if begun else "idle") from None
             except OSError:
-                raise Over("lost") from None
+                raise ConnectionEnd("lost") from None
             if not part:
-                raise Over("lost" if begun else "left")
+                raise ConnectionEnd("lost" if begun else "left")
             self._frames.feed(part)
         return content
 
     async def _frame(self) -> bytes | None:
-        """The next frame, if all of it has arrived."""
+        """The content of the next frame; `None` if it is not complete."""
         try:
             return self._frames.next()
-        except BrokenFraming as broken:
-            found = broken
-        if found.content:
+        except BrokenFraming as error:
+            broken = error
+        if broken.content:
             self.working = True
-            await self._ask(partial(self._handler.keep_broken, found, self.sender))
-        raise Over(f"framing-{found.code}")
+            await self._run(partial(self._handler.keep_broken, broken, self.sender))
+        raise ConnectionEnd(f"framing-{broken.code}")
 
-    async def _ask(self, work: Callable[[], Result]) -> Result:
+    async def _run(self, work: Callable[[], Result]) -> Result:
         """The result of the handler; if it raises, the connection is closed and the sender sends again."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)
         except Busy:
-            raise Over("busy") from None
+            raise ConnectionEnd("busy") from None
         except Exception as error:
-            self._note(error)
-            raise Over("failure") from None
+            self._log_failure(error)
+            raise ConnectionEnd("failure") from None
 
     async def _send(self, writer: asyncio.StreamWriter, answers: list[bytes]) -> None:
         """Hand the acknowledgements to the network."""
@@ -157,18 +159,18 @@ class Connection:
             async with asyncio.timeout(self._limits.patience):
                 await writer.drain()
         except TimeoutError:
-            raise Over("deaf") from None
+            raise ConnectionEnd("deaf") from None
         except OSError:
-            raise Over("lost") from None
+            raise ConnectionEnd("lost") from None
 
-    def _note(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         log.error("event=failure type=%s at=%s sender=%s", type(error).__name__, places(error), self.sender)
 
     async def _close(self, writer: asyncio.StreamWriter) -> None:
-        """Close the connection; what the other side does not take in time is given up."""
+        """Close the connection; bytes that the other side does not read in time are dropped."""
         writer.close()
         try:
-            async with asyncio.timeout(FAREWELL_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await writer.wait_closed()
         except OSError:  # a timeout is one
             pass

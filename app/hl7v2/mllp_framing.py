@@ -1,7 +1,7 @@
 """MLLP: a message stands between a vertical tab (0x0B) and a file separator with a carriage return (0x1C 0x0D).
 
-There are no lengths and no checksums. What is between two frames belongs to no message and is ignored, within reason;
-what breaks a frame ends the conversation, because the end of the message is then unknown.
+There are no lengths and no checksums. What is between two frames belongs to no message and is ignored, up to a
+limit. A fault in a frame ends the connection, because the end of the message is then unknown.
 """
 
 from app.errors import FaultCode
@@ -9,12 +9,12 @@ from app.errors import FaultCode
 START = b"\x0b"
 END = b"\x1c\x0d"
 MOST_STRAY = 1_024
-"""Bytes between two frames, line ends aside, that are ignored before we give up on the sender."""
+"""Greatest number of bytes between two frames, without line ends, that are ignored."""
 _LINE_ENDS = b"\r\n"
 
 
 class BrokenFraming(Exception):
-    """The stream can no longer be cut into messages; `content` is what had arrived of the frame, if one had begun."""
+    """The stream can no longer be cut into messages; `content` is the part of a frame that arrived, if one began."""
 
     def __init__(self, code: FaultCode, content: bytes = b"") -> None:
         super().__init__(code)
@@ -23,7 +23,7 @@ class BrokenFraming(Exception):
 
 
 class Frames:
-    """The frames in a stream, however the network cuts it into parts. No more than one frame and a part are held."""
+    """The frames in a stream that arrives in parts of any size. At most one frame and one part are held."""
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
@@ -34,7 +34,7 @@ class Frames:
 
     @property
     def begun(self) -> bool:
-        """Whether something stands after the last frame, so that the end of the next one must follow soon."""
+        """Whether bytes have arrived after the last frame, so that the end of the next frame must follow soon."""
         return self._inside or self._stray > 0
 
     def feed(self, part: bytes) -> None:
@@ -44,8 +44,8 @@ class Frames:
     def next(self) -> bytes | None:
         """The next message, without its frame; `None` while it is incomplete.
 
-        Raises `BrokenFraming` where the message is longer than allowed (`TOO_LONG`), where another frame begins inside
-        of it (`MALFORMED`), or where too much stands outside of frames (`MALFORMED`, without content).
+        Raises `BrokenFraming` if the message is longer than allowed (`TOO_LONG`), if another frame begins inside it
+        (`MALFORMED`), or if there are too many bytes outside frames (`MALFORMED`, without content).
         """
         if not self._inside and not self._enter():
             return None
@@ -63,7 +63,7 @@ class Frames:
         return message
 
     def _enter(self) -> bool:
-        """Drop what stands before the next frame; whether that frame has begun."""
+        """Drop the bytes before the next frame; return whether that frame has begun."""
         start = self._held.find(START)
         outside = self._held if start < 0 else self._held[:start]
         self._stray += len(outside.translate(None, _LINE_ENDS))

@@ -3,7 +3,7 @@
 `Listener` accepts connections and stops them. `objection_to_exposure` says why the settings are not safe enough,
 `may_send` checks the address of a sender, `tls_context` loads the certificates.
 
-One thread stores all messages of the study in the order in which they arrived complete, on whichever connection: two
+One thread stores all messages of the study in the order in which they were complete, on any connection: two
 corrections of one result are stored in that order even if the sender opened another connection in between. More
 threads would not be faster, because the ledger of a study has one writer at a time.
 """
@@ -93,7 +93,7 @@ class Listener:
             task.add_done_callback(partial(_release, accepted))
 
     def _objection(self, address: str) -> str | None:
-        """Why a sender may not connect, in one word; checked before TLS, so that strangers learn nothing."""
+        """Why a sender may not connect, in one word; checked before TLS, so that an unknown sender learns nothing."""
         if not self._may_send(address):
             return "unlisted"
         return "full" if len(self._served) >= self._most else None

@@ -29,12 +29,12 @@ SEXES = {
 def subject_of(segment: Segment, field: int, pseudonyms: Pseudonyms) -> str | Fault:
     """The pseudonym of the patient whom a list of identifiers (PID-3, MRG-1) names, or the fault of the list."""
     identifiers = list(dict.fromkeys(_identifiers(segment, field)))
-    found = pseudonyms.patient([Identifier(name, value) for value, names in identifiers for name in names])
-    if found is FaultCode.AMBIGUOUS_SUBJECT and len(identifiers) == 1:
+    pseudonym = pseudonyms.patient([Identifier(name, value) for value, names in identifiers for name in names])
+    if pseudonym is FaultCode.AMBIGUOUS_SUBJECT and len(identifiers) == 1:
         # One identifier whose authority has two names, and the study declares neither: use the globally unique name.
         (value, names), *_ = identifiers
-        found = pseudonyms.patient([Identifier(names[0], value)])
-    return Fault(segment.place(field), found) if isinstance(found, FaultCode) else found
+        pseudonym = pseudonyms.patient([Identifier(names[0], value)])
+    return Fault(segment.place(field), pseudonym) if isinstance(pseudonym, FaultCode) else pseudonym
 
 
 def authority_names(namespace: str, universal: str, kind: str) -> list[str]:
@@ -57,7 +57,7 @@ def _identifiers(segment: Segment, field: int) -> list[tuple[str, tuple[str, ...
 
 
 def read_person(pid: Segment) -> tuple[Statement, list[Fault]]:
-    """The year of birth and the sex in PID, each where it is given, and the faults."""
+    """The year of birth and the sex in PID, each if it is given, and the faults."""
     faults = []
     birth, sex = pid.text(7), pid.text(8)
     year = read_year(birth) if birth else None
@@ -79,7 +79,7 @@ class RecordPair(NamedTuple):
 
 
 def read_links(segments: Iterable[Segment], feed: Feed, event: str) -> list[History]:
-    """The statement about each record that was merged (A40) or separated again (A37).
+    """The statements about the records that were merged (A40) or separated again (A37).
 
     Of two links of a record the one with the later event time (EVN-2, else MSH-7) stands, whichever arrived first.
     Raises `MalformedDocument` if the message does not name two records, and `InvalidDocument` for any other fault.

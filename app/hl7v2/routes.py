@@ -1,4 +1,4 @@
-"""HL7 v2 over HTTP: a message or a batch of them in, its acknowledgement out."""
+"""HL7 v2 over HTTP: the route that receives a message or a batch and answers with the acknowledgement."""
 
 from typing import Annotated, Any
 
@@ -42,8 +42,8 @@ def _text(example: str) -> dict[str, Any]:
 
 
 async def _body(request: Request) -> bytes:
-    """The bytes of the body. A `charset` of the media type is ignored: MSH-18 of each message decides, which
-    travels with the message through every queue and file.
+    """The bytes of the body. A `charset` of the media type is ignored: MSH-18 of each message decides,
+    because it stays with the message in every queue and file.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType(
@@ -65,18 +65,18 @@ def _acknowledged(description: str, example: str) -> dict[str, Any]:
     return documented
 
 
-_AT_FAULT = _acknowledged(
-    "The acknowledgement: AE, or AR where it is no message that is read here. A batch with any such message, too. "
-    "A problem document where the request itself is at fault.",
+_FAULTY = _acknowledged(
+    "The acknowledgement AE, or AR if the message was not read; also for a batch with such a message. A problem "
+    "document if the request itself is faulty.",
     _REFUSED,
 )
-_AT_FAULT["content"][MEDIA_TYPE] = {"schema": reference(Problem)}
+_FAULTY["content"][MEDIA_TYPE] = {"schema": reference(Problem)}
 
 
 @router.post(
     "/v1/studies/{study}/hl7v2",
     operation_id="postHl7v2",
-    summary="Take HL7 v2 messages",
+    summary="Store HL7 v2 messages",
     response_class=Response,
     openapi_extra=reads(
         {HL7V2: _text(_MESSAGE), ER7: _text(_MESSAGE)},
@@ -84,17 +84,17 @@ _AT_FAULT["content"][MEDIA_TYPE] = {"schema": reference(Problem)}
     ),
     responses={
         **refuses(NotFound, Conflict, reading=True),
-        200: _acknowledged("The acknowledgement: AA, all was stored or had been before.", _STORED),
+        200: _acknowledged("The acknowledgement AA: all was stored, now or before.", _STORED),
         204: answers("All was stored; the sender wants no acknowledgement (MSH-15, MSH-16).", None),
-        422: _AT_FAULT,
+        422: _FAULTY,
     },
 )
 def post_hl7v2(
     request: Request, study: StudyId, state: State, now: Now, body: Annotated[bytes, Depends(_body)]
 ) -> Response:
     """Read and store messages as the MLLP listener does, and answer with the acknowledgement. Each message is stored as
-    a whole or not at all, and may be sent again: its acknowledgement is the same. Results of tests that are not kept
-    are counted in MSA-3; ERR names the segment and the field of each fault, and never repeats what was sent.
+    a whole or not at all, and may be sent again: its acknowledgement is the same. Results of tests that are not
+    stored are counted in MSA-3; ERR names the segment and the field of each fault, and never repeats what was sent.
     """
     reply = submit.store_message(state.database, study, body, secret=state.settings.secret, now=now)
     if reply.code == "AA":

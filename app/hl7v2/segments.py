@@ -1,8 +1,8 @@
-"""The grammar of ER7, the text form of HL7 v2: lines, delimiters, segments, fields and escapes.
+"""The grammar of ER7, the text form of HL7 v2: lines, delimiters, segments, fields and escape sequences.
 
-This is the one module that knows the `hl7` library, which splits. What it gets wrong is kept from it or done here: it
-takes a message with line feeds for one segment and loses the patient in it, takes a header that ends early for a
-whole one, gives escapes as they stand, and recurses without end where two delimiters are the same character.
+Only this module uses the `hl7` library, which splits messages. The faults of the library are avoided here: it reads a
+message with line feeds as one segment and loses the patient, it accepts a header that ends early, it does not replace
+escape sequences, and it recurses without end if two delimiters are the same character.
 """
 
 import re
@@ -16,18 +16,20 @@ import hl7  # type: ignore[import-untyped]
 from app.errors import Fault, FaultCode, MalformedDocument
 
 MOST_PARTS = 200_000
-"""Delimiters in what is read of one message, room for 10,000 results; each part costs 400 bytes while it is read."""
+"""Greatest number of delimiters in the segments that are read of one message: enough for 10,000 results. Each part
+needs 400 bytes while it is read.
+"""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_ENDS = bytes.maketrans(b"\n\x0b\x1c", b"\r\r\r")
-"""Line feeds, and the two characters by which MLLP frames messages: none of them may stand inside a message."""
+"""Line feeds, and the two characters with which MLLP frames a message: all of them end a line."""
 _SEGMENT = re.compile(r"([A-Z][A-Z0-9]{2})(?![A-Za-z0-9])")
 _HEADER = re.compile(r"MSH([!-/:-@\[-`{-~])((?:(?!\1)[!-/:-@\[-`{-~]){4,5})(?=\1|\Z)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FORMATTING = {"H": "", "N": "", ".br": "\n", ".sp": "\n"}
-"""Escape sequences about the look of a text."""
+"""Escape sequences for the layout of a text."""
 NULL = '""'
-NO_SEGMENT = "The line behind this segment is none, or goes on with it: part of it is lost."
+NO_SEGMENT = "The line after this segment does not begin a new segment: a part of this one is lost."
 
 
 class Delimiters(NamedTuple):
@@ -40,33 +42,33 @@ class Delimiters(NamedTuple):
     subcomponent: str = "&"
 
     def unescape(self, text: str, codec: str = "ascii") -> str:
-        r"""The text with its escape sequences replaced, `\X0D\` by the character that its bytes are in `codec`.
+        r"""The text with its escape sequences replaced; the bytes of a sequence such as `\X0D\` are decoded by `codec`.
 
-        A sequence that is not known stays as it is.
+        An unknown sequence is left unchanged.
         """
         if self.escape not in text:
             return text
         literal = {"F": self.field, "S": self.component, "T": self.subcomponent, "R": self.repetition, "E": self.escape}
         known = literal | _FORMATTING
 
-        def meant(found: re.Match[str]) -> str:
-            name = found[1]
+        def replacement(match: re.Match[str]) -> str:
+            name = match[1]
             if re.fullmatch(r"X(?:[0-9A-Fa-f]{2})+", name):
                 return bytes.fromhex(name[1:]).decode(codec, "replace")
-            return known.get(name, found[0])
+            return known.get(name, match[0])
 
         mark = re.escape(self.escape)
-        return re.sub(f"{mark}([^{mark}]*){mark}", meant, text)
+        return re.sub(f"{mark}([^{mark}]*){mark}", replacement, text)
 
     def escaped(self, text: str) -> str:
-        """The text as it stands in a message with these delimiters."""
+        """The text as it is written in a message with these delimiters."""
         names = {self.escape: "E", self.field: "F", self.component: "S", self.subcomponent: "T", self.repetition: "R"}
-        written = "".join(f"{self.escape}{names[each]}{self.escape}" if each in names else each for each in text)
+        written = "".join(f"{self.escape}{names[char]}{self.escape}" if char in names else char for char in text)
         return self.printable(written)
 
     def printable(self, text: str) -> str:
-        """The text with control characters, which would end a segment or a frame, as escape sequences."""
-        return _CONTROL.sub(lambda found: f"{self.escape}X{ord(found[0]):02X}{self.escape}", text)
+        """The text with control characters written as escape sequences: they would end a segment or a frame."""
+        return _CONTROL.sub(lambda match: f"{self.escape}X{ord(match[0]):02X}{self.escape}", text)
 
 
 STANDARD = Delimiters()
@@ -74,35 +76,35 @@ STANDARD = Delimiters()
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment; `number` is its place among those of its name in the message, from 1."""
+    """One segment; `number` is its place among the segments of this name in the message, from 1."""
 
     name: str
     number: int
     delimiters: Delimiters
     codec: str
     _fields: Any
-    """What the library made of it: lists in lists, as deep as there are delimiters in a part."""
+    """The fields as the library split them: nested lists, one level for each kind of delimiter in a part."""
     cut: bool = False
-    """Whether something of it behind its code (OBX-3) is lost."""
+    """Whether a part of it after its code (OBX-3) is lost."""
 
     def text(self, field: int, component: int = 1, subcomponent: int = 1) -> str:
-        """The text of a part of a field, of its first repetition; "" where it is absent or the HL7 null value."""
+        """The text of a part of a field in its first repetition; "" if it is absent or the HL7 null value."""
         return self.texts(field, component, subcomponent)[0]
 
     def texts(self, field: int, component: int = 1, subcomponent: int = 1) -> list[str]:
         """The text of this part in each repetition of the field."""
-        found = _part(self._fields, field + 1)
+        content = _part(self._fields, field + 1)
         return [
             self._read(_part(_part(repetition, component), subcomponent))
-            for repetition in ([found] if isinstance(found, str) else found)
+            for repetition in ([content] if isinstance(content, str) else content)
         ]
 
     def is_null(self, field: int) -> bool:
-        """Whether the field holds the HL7 null value `""`, which says that what was known is to be deleted."""
+        """Whether the field holds the HL7 null value `""`: the value that was sent before is to be deleted."""
         return self.raw(field).strip() == NULL
 
     def is_plain(self, field: int) -> bool:
-        """Whether the field, once, holds one text without components."""
+        """Whether the field has one repetition, and that is a text without components."""
         raw, marks = self.raw(field), self.delimiters
         return not any(mark in raw for mark in (marks.repetition, marks.component, marks.subcomponent))
 
@@ -111,7 +113,10 @@ class Segment:
         return str(_part(self._fields, field + 1))
 
     def place(self, field: int | None = None) -> str:
-        """What users of HL7 call this segment or a field of it; the first of those that occur once has no number."""
+        """The HL7 name of this segment or of a field of it, such as `OBX[2]-5`.
+
+        The first segment of a name has a number only if it is an OBR, OBX or SPM.
+        """
         number = f"[{self.number}]" if self.number > 1 or self.name in {"OBR", "OBX", "SPM"} else ""
         return f"{self.name}{number}" + (f"-{field}" if field is not None else "")
 
@@ -121,70 +126,70 @@ class Segment:
 
 
 def _part(whole: Any, index: int) -> Any:  # noqa: ANN401
-    """A part by its number from 1; what has no parts is its own first one."""
+    """A part by its number, from 1; a text without parts is its own first part."""
     if isinstance(whole, str):
         return whole if index == 1 else ""
     return whole[index - 1] if index <= len(whole) else ""
 
 
 def lines_of(body: bytes) -> list[bytes]:
-    """The lines of a body whatever ends them, without byte-order marks, frames and empty ones."""
+    """The lines of a body with any line ends, without byte-order marks, frame characters and empty lines."""
     lines = body.replace(b"\r\n", b"\r").translate(_LINE_ENDS).split(b"\r")
-    return [line for line in (each.removeprefix(_BYTE_ORDER_MARK) for each in lines) if line.strip()]
+    return [line for line in (raw.removeprefix(_BYTE_ORDER_MARK) for raw in lines) if line.strip()]
 
 
 def delimiters_of(header: str) -> Delimiters:
     """The delimiters that a message header (its first line) declares.
 
-    Raises `MalformedDocument` where there is no header, or where its delimiters cannot tell parts apart.
+    Raises `MalformedDocument` if there is no header or if it does not declare five different delimiters.
     """
     if not header.startswith("MSH"):
         raise _malformed("MSH", "A message begins with MSH.")
-    found = _HEADER.match(header)
-    marks = found[1] + found[2] if found else ""
+    match = _HEADER.match(header)
+    marks = match[1] + match[2] if match else ""
     if len(set(marks)) != len(marks) or not marks:
-        raise _malformed("MSH-2", "MSH-1 and MSH-2 name the five delimiters, each of them another character.")
+        raise _malformed("MSH-2", "MSH-1 and MSH-2 must declare five different delimiters.")
     return Delimiters(*list(marks[:5]))
 
 
 def segments_of(
-    lines: Sequence[str], delimiters: Delimiters, codec: str, wanted: frozenset[str]
+    lines: Sequence[str], delimiters: Delimiters, codec: str, names: frozenset[str]
 ) -> tuple[list[Segment], Counter[str]]:
-    """The segments of the wanted names, and how many there are of each other name.
+    """The segments with these names, and the number of segments of each other name.
 
-    A line that is no segment goes on with what a line feed inside of a field broke off, and so does ADD. Behind a
-    segment that is not wanted it is passed over; behind one that is wanted, part of that is lost. An OBX is then `cut`,
-    if its code is whole: nobody may ask for that test. Raises `MalformedDocument` for any other, and where there are
-    more parts than anybody reads.
+    A line that is not a segment continues the segment before it, because a field contained a line feed; so does ADD.
+    After a segment that is not read, the line is ignored. After one that is read, a part of that segment is lost. An
+    OBX with a complete code is then `cut`, because its test may be one that is not stored. Raises `MalformedDocument`
+    if a part of any other segment is lost, or if the message has more than `MOST_PARTS` delimiters.
     """
     numbers: Counter[str] = Counter()
     kept: list[str] = []
     cut: set[int] = set()
     name = ""
     for line in lines:
-        found = _SEGMENT.match(line)
-        if found is None or (line[3:] and line[3] != delimiters.field) or found[1] == "ADD":
+        match = _SEGMENT.match(line)
+        if match is None or (line[3:] and line[3] != delimiters.field) or match[1] == "ADD":
             if name == "OBX" and kept[-1].count(delimiters.field) > 3:
                 cut.add(len(kept) - 1)
-            elif name in wanted:
+            elif name in names:
                 raise _malformed(f"{name}[{numbers[name]}]", NO_SEGMENT)
             continue
-        name = found[1]
+        name = match[1]
         numbers[name] += 1
-        if name in wanted:
+        if name in names:
             kept.append(line)
-    others = Counter({name: count for name, count in numbers.items() if name not in wanted})
+    others = Counter({name: count for name, count in numbers.items() if name not in names})
     return _split(kept, cut, delimiters, codec), others
 
 
 def _split(lines: Sequence[str], cut: Container[int], delimiters: Delimiters, codec: str) -> list[Segment]:
     if sum(line.count(mark) for line in lines for mark in delimiters) > MOST_PARTS:
         raise MalformedDocument(None, [Fault("MSH", FaultCode.TOO_MANY)])
-    # Without a delimiter behind MSH-2 the library takes the header for something else.
+    # Without a delimiter after MSH-2 the library does not recognise the header.
     head = lines[0] if delimiters.field in lines[0][4:] else lines[0] + delimiters.field
     try:
         split = list(zip(lines, hl7.parse("\r".join([head, *lines[1:]])), strict=True))
-    except Exception:  # its checks are assertions and look-ups; whatever it stumbles over is no message to us
+    except Exception:  # the library checks by assertions and look-ups: a fault can raise any exception
         raise _malformed("MSH", "The message does not follow the grammar of ER7.") from None
     numbers: Counter[str] = Counter()
     segments = []

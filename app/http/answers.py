@@ -1,4 +1,7 @@
-"""Answers to questions about a study at one revision: 304, an answer that is kept in memory, or a new computation."""
+"""Answers questions about a study at one revision: with 304, with an answer that is kept in memory, or with a new one.
+
+Here are also the header of an answer and its provenance.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,48 +23,51 @@ Compute = Callable[[Header, Cohort, Protocol], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Inquiry:
-    """One question about a study at a revision; `instead` is a protocol that replaces the study's own."""
+class StudyQuestion:
+    """One question about a study at a revision; `protocol`, if given, replaces the protocol of the study."""
 
     name: str
     study: str
     at: AsOf
     options: Options
-    instead: Protocol | None = None
+    protocol: Protocol | None = None
 
 
-def inquire(
-    state: AppState, inquiry: Inquiry, compute: Compute, if_none_match: str | None, media_type: str = JSON
+def answer_question(
+    state: AppState, question: StudyQuestion, compute: Compute, if_none_match: str | None, media_type: str = JSON
 ) -> Response:
-    """The answer: 304 if the client has it, else the kept answer, else a new one, which is then kept."""
-    erasures = state.answers.erasures(inquiry.study)
-    with study_at(state.database, inquiry.study, inquiry.at) as found:
-        protocol = inquiry.instead or found.protocol
-        tag = etag_from(inquiry.name, *found.tag(protocol), inquiry.options.model_dump(mode="json"))
+    """The answer: 304 if the client has it, else the kept answer, else a new answer, which is then kept."""
+    erasures = state.answers.erasures(question.study)
+    with study_at(state.database, question.study, question.at) as snapshot:
+        protocol = question.protocol or snapshot.protocol
+        tag = etag_from(question.name, *snapshot.tag(protocol), question.options.model_dump(mode="json"))
         body = b"" if matches(if_none_match, tag) else state.answers.get(tag)
         if body is not None:
             return tagged(body, tag, if_none_match, media_type)
-        cohort = found.cohort()
-        changed = declared_after_first_outcome(found, cohort, protocol)
-    body = compute(header(found, cohort, protocol, changed=changed), cohort, protocol)
-    state.answers.keep(inquiry.study, tag, body, erasures)
+        cohort = snapshot.cohort()
+        changed = declared_after_first_outcome(snapshot, cohort, protocol)
+    body = compute(header(snapshot, cohort, protocol, changed=changed), cohort, protocol)
+    state.answers.keep(question.study, tag, body, erasures)
     return tagged(body, tag, None, media_type)
 
 
-def declared_after_first_outcome(found: StudyAt, cohort: Cohort, protocol: Protocol) -> bool:
-    """Whether a protocol was declared after the first outcome of the study had arrived.
+def declared_after_first_outcome(snapshot: StudyAt, cohort: Cohort, protocol: Protocol) -> bool:
+    """Whether a protocol was declared after the first outcome of the study was received.
 
-    A protocol other than the study's own is declared by the question, that is now: after the first outcome, if any.
+    A protocol that is not the study's own is declared by the question: now, after the first outcome if there is one.
     """
-    if protocol.digest == found.declared.protocol_digest:
-        return found.protocol_changed_after_first_outcome()
+    if protocol.digest == snapshot.declared.protocol_digest:
+        return snapshot.protocol_changed_after_first_outcome()
     return len(cohort.labs) + len(cohort.assessments) > 0
 
 
-def header(found: StudyAt, cohort: Cohort, protocol: Protocol, *, changed: bool) -> Header:
-    """The head of an answer: the study, its revision, the instant of that revision, and the provenance."""
+def header(snapshot: StudyAt, cohort: Cohort, protocol: Protocol, *, changed: bool) -> Header:
+    """The header of an answer: the study, its revision, the instant of that revision, and the provenance."""
     return Header(
-        study=found.id, revision=found.revision, as_of=found.as_of, provenance=provenance(protocol, cohort, changed)
+        study=snapshot.id,
+        revision=snapshot.revision,
+        as_of=snapshot.as_of,
+        provenance=provenance(protocol, cohort, changed),
     )
 
 

@@ -1,4 +1,4 @@
-"""What handlers receive: the state of the running application, and the checks that all requests share."""
+"""What route functions receive: the state of the running application, and the checks that all requests share."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ from app.store.revisions import AsOf
 from app.timeline.times import CLOCK_SKEW, Moment, microseconds, read_time
 
 IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
-"""The identifiers of `timeline.document`, not of dots only: `.` and `..` mean something else in an address."""
+"""The identifiers of `timeline.document`, not of dots only: `.` and `..` have another meaning in an address."""
 _JSON_TYPE = re.compile(r'application/json(?: *; *charset="?utf-8"?)?', re.IGNORECASE)
 
 
@@ -48,7 +48,7 @@ async def _place(request: Request) -> AsyncIterator[None]:
 
 
 COMPUTES = Depends(_place, scope="function")
-"""For an operation whose answer takes computing; its place is free again before the answer is sent."""
+"""For an operation that computes its answer: it waits for a place, and leaves it before the answer is sent."""
 Store = Annotated[Database, Depends(_database)]
 Now = Annotated[int, Depends(_now)]
 """Microseconds since 1970, read once for each request."""
@@ -117,12 +117,12 @@ async def _as_of(
 
 
 At = Annotated[AsOf, Depends(_as_of)]
-"""The revision that a request asks for; the latest one where it names none."""
+"""The revision that a request asks for; the latest if it names none."""
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Refuse a query parameter that the operation does not have, or one given twice that is not a list: neither may be
-    ignored.
+    """Refuse a query parameter that the operation does not have, or one that is given twice and is not a list: neither
+    may be ignored.
     """
     given = [name for name, _ in request.query_params.multi_items()]
     if not given:
@@ -142,7 +142,7 @@ async def only_known_parameters(request: Request) -> None:
 
 
 def _parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
-    """The same as `known_parameters`, put together at the first request that has one: a start need not wait for it."""
+    """The result of `known_parameters`, made at the first request with a query parameter: so the start is faster."""
     known: dict[Callable[..., Any], dict[str, bool]] | None = getattr(app.state, "parameters", None)
     if known is None:
         known = app.state.parameters = known_parameters(app)
@@ -150,8 +150,8 @@ def _parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
 
 
 def known_parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
-    """The query parameters of each operation, those that the API description lists, by its function; and whether each
-    may be given more than once, as one that is declared as a list may.
+    """The query parameters of each operation, by its function, as the API description lists them. The value says
+    whether the parameter is declared as a list: then it may be given more than once.
     """
     return {
         route.endpoint: _query_parameters(route.dependant)
@@ -161,11 +161,11 @@ def known_parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
 
 
 def _query_parameters(part: Dependant) -> dict[str, bool]:
-    """The query parameters of a function and of all that it depends on; a model stands for its fields."""
+    """The query parameters of a function and of all its dependencies; a model stands for its fields."""
     known: dict[str, bool] = {}
-    for each in part.query_params:
-        declared = each.field_info.annotation
-        fields = {each.alias: each.field_info}
+    for parameter in part.query_params:
+        declared = parameter.field_info.annotation
+        fields = {parameter.alias: parameter.field_info}
         if isinstance(declared, type) and issubclass(declared, BaseModel):
             fields = {field.alias or name: field for name, field in declared.model_fields.items()}
         known |= {name: get_origin(field.annotation) is list for name, field in fields.items()}
@@ -175,7 +175,7 @@ def _query_parameters(part: Dependant) -> dict[str, bool]:
 
 
 def body_of(*media_types: str) -> Callable[[Request], Awaitable[bytes]]:
-    """A dependency that gives the bytes of the body, if it is of one of these media types and not encoded."""
+    """A dependency that returns the bytes of a body that has one of these media types and no content coding."""
     accepted = {"Accept-Post": ", ".join(media_types), "Accept": ", ".join(media_types)}
 
     async def read(request: Request) -> bytes:
@@ -191,7 +191,7 @@ def body_of(*media_types: str) -> Callable[[Request], Awaitable[bytes]]:
 
 
 def media_type(request: Request) -> str | None:
-    """The media type of the body without its parameters; `None` where it is not one that any operation reads."""
+    """The media type of the body in lower case, JSON without its charset; `None` unless exactly one is given."""
     given = request.headers.getlist("content-type")
     if len(given) != 1:
         return None

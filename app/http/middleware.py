@@ -1,16 +1,18 @@
-"""What happens around every request: its line in the log, the headers of its answer, HEAD as GET without a body, and
-who may ask. Until the service asks for keys, that is programs on this machine, and no web page of somebody else.
+"""What runs before and after each request: the access log, the headers of answers, the checks, cross-origin calls.
 
-The log line holds the method, the template of the route, the status and the time taken. An address as it was sent is
-never written down: identifiers of patients are part of it.
+HEAD is answered as GET without a body. Until the service asks for keys, only programs on this machine may call it, and
+no web page of another origin.
 
-Every answer is `Cache-Control: no-store` unless it says otherwise, and only documents about the service itself do:
-what is about patients must not stay on the disk of a reader. An ETag is for programs that keep an answer themselves;
-they send If-None-Match and are spared the body.
+The line in the access log holds the method, the template of the route, the status and the time taken. The address as
+it was sent is never written, because it contains identifiers of patients.
 
-A page that a browser on this machine shows can reach a loopback service in two ways: by a name of its own that it
-lets point here (DNS rebinding), and by posting across origins. The first is stopped by the Host header, the second by
-the Origin header.
+Every answer is `Cache-Control: no-store` unless its route sets another value, which only documents about the service
+do: data about patients must not stay on the disk of a reader. A program that keeps an answer itself sends its ETag in
+If-None-Match; if the answer is still the same, it is not sent again.
+
+A web page in a browser on this machine can reach a loopback service in two ways: by a host name of the page that is
+made to point to this machine (DNS rebinding), and by a POST to another origin. The check of the Host header stops the
+first, the check of the Origin header the second.
 """
 
 import asyncio
@@ -50,21 +52,21 @@ HEADERS = {
 
 
 def objection_to_exposure(settings: Settings) -> str | None:
-    """Why the service must not listen where the settings say, or `None` where it may."""
+    """Why the service must not listen at the address of the settings, or `None` if it may."""
     if settings.listens_on_loopback or settings.allow_unauthenticated:
         return None
     return (
-        "This version does not ask for keys: whoever reaches it reads and changes everything, so it listens on "
-        "loopback only. Set MYORESPONSE_HOST=127.0.0.1, or, where something in front of it decides who may call, "
+        "This version does not ask for keys: everybody who reaches it can read and change everything, so it listens "
+        "on loopback only. Set MYORESPONSE_HOST=127.0.0.1, or, if a proxy in front of it decides who may call, "
         "MYORESPONSE_ALLOW_UNAUTHENTICATED=true."
     )
 
 
 @dataclass(slots=True)
 class Allowance:
-    """How large the body of a request may be, and whether it must keep a pace as a whole.
+    """The greatest size of the body of a request in bytes, and whether a minimum speed is required (`paced`).
 
-    A handler that stores a body while it arrives widens it before it reads.
+    A handler that stores a body while it arrives changes both before it reads.
     """
 
     most: int
@@ -72,13 +74,13 @@ class Allowance:
 
 
 def allow_stream(scope: Scope, most: int) -> None:
-    """Let the body of this request have `most` bytes and come as slowly as it likes, if it never stops for long."""
+    """Allow a body of `most` bytes at any speed; each part must still arrive in time."""
     allowance: Allowance = scope[_ALLOWANCE]
     allowance.most, allowance.paced = most, False
 
 
 class RequestGuard:
-    """Refuses a request that may not come in, and answers for every error of the application behind it."""
+    """The first check of each request; it also turns each error of the application into an answer."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
@@ -109,7 +111,7 @@ class RequestGuard:
                 await answer(scope, receive, sending)
 
     def check(self, scope: Scope) -> None:
-        """Refuse a request by its head alone."""
+        """Refuse a request by its address and its headers."""
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_ADDRESS:
             raise AddressTooLong
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
@@ -119,32 +121,33 @@ class RequestGuard:
         if scope["method"] not in SAFE_METHODS:
             self.check_origin(headers.getlist("origin"), host)
         length = headers.get("content-length", "0")
-        # What has lines may be stored while it arrives; where it is not, it is counted as it arrives.
+        # NDJSON may be stored while it arrives. For a route that does not, `limited` checks the size.
         lines = headers.get("content-type", "").strip().lower() == NDJSON
         most = self.settings.max_stream_bytes if lines else self.settings.max_body_bytes
         if length.isdecimal() and int(length[:20]) > most:
             raise TooLarge(headers={"Connection": "close"})
 
     def checked_host(self, given: list[str]) -> str:
-        """The Host header, if it names this service; its port does not matter."""
-        found = _HOST.fullmatch(given[0].lower()) if len(given) == 1 else None
-        if found is None or found["name"] not in self.host_names:
+        """The Host header, if it names this service; any port is accepted."""
+        match = _HOST.fullmatch(given[0].lower()) if len(given) == 1 else None
+        if match is None or match["name"] not in self.host_names:
             raise ForeignOrigin("The Host header names no host of this service; see MYORESPONSE_ALLOWED_HOSTS.")
-        return found[0]
+        return match[0]
 
     def check_origin(self, given: Iterable[str], host: str) -> None:
-        """Refuse a change that a page of a foreign origin asks for; programs send no Origin."""
+        """Refuse a change that a web page of another origin requests; programs send no Origin header."""
         own = {f"http://{host}", f"https://{host}"}
         if not own.union(self.settings.origins).issuperset(given):
             raise ForeignOrigin("The Origin header names no application that may write; see MYORESPONSE_CORS_ORIGINS.")
 
     def limited(self, receive: Receive, allowance: Allowance) -> Receive:
-        """The same messages: waited for only so long while the body is incomplete, and only so many bytes of it.
+        """The same messages, with limits of time and size while the body is incomplete.
 
-        Each part must come in time, and the body as a whole at no less than a modem's pace, so that a client that
-        sends a byte now and then holds nothing for ever. A stream holds a line at most; its pace is the sender's.
+        Each part must arrive in time. The whole body must arrive at `SLOWEST_BYTES_A_SECOND` or faster, so that a
+        client that sends single bytes cannot use memory for ever. A stream needs memory for one line only; its speed
+        is not checked.
 
-        FastAPI's own `max_body_size` would answer in plain text.
+        The `max_body_size` of FastAPI would answer in plain text.
         """
         complete, size = False, 0
         patience, began = self.settings.body_timeout_seconds, time.monotonic()
@@ -171,9 +174,7 @@ class RequestGuard:
 
 
 class CrossOrigin(CORSMiddleware):
-    """Cross-origin calls of the applications in the settings; a preflight that fails is a problem document like any
-    other.
-    """
+    """Allows cross-origin calls of the applications in the settings; a refused preflight gets a problem document."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         super().__init__(
@@ -185,7 +186,7 @@ class CrossOrigin(CORSMiddleware):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a preflight here, let everything else pass."""
+        """Answer a preflight; pass on every other request."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         if scope["type"] == "http" and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             await self.preflight(scope, headers)(scope, receive, send)
@@ -205,7 +206,10 @@ class CrossOrigin(CORSMiddleware):
 
 
 class AccessLog:
-    """The outermost layer; `root_path` is the prefix that a proxy in front strips."""
+    """The outermost layer: sets the headers of each answer and writes a line for each request.
+
+    `root_path` is the prefix that a proxy removes.
+    """
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
         self.app = app
@@ -217,9 +221,9 @@ class AccessLog:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
-        asked: str = scope["method"]
-        inner = dict(scope, root_path=self.root_path, method="GET" if asked == "HEAD" else asked)
-        status = 499  # the client was gone before there was an answer
+        method: str = scope["method"]
+        inner = dict(scope, root_path=self.root_path, method="GET" if method == "HEAD" else method)
+        status = 499  # the client left before there was an answer
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -228,14 +232,14 @@ class AccessLog:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-            elif asked == "HEAD" and message["type"] == "http.response.body":
+            elif method == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
 
         try:
             await self.app(inner, receive, sending)
         finally:
-            _write_line(inner, asked, status, time.perf_counter() - began)
+            _write_line(inner, method, status, time.perf_counter() - began)
 
 
 def _write_line(scope: MutableMapping[str, Any], method: str, status: int, seconds: float) -> None:

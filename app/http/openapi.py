@@ -1,7 +1,7 @@
-"""The description of the API: what an operation reads, answers and refuses, and the document put together from it.
+"""The description of the API: what each operation reads, answers and refuses, and the document made from that.
 
-Bodies are read from raw bytes and answered as bytes, so FastAPI sees no models. Operations name them here instead;
-the document then holds every schema once, under the name of its class.
+Bodies are read and answered as bytes, so FastAPI sees no models. Operations name their models here; the document then
+holds each schema once, under the name of its class.
 """
 
 import json
@@ -27,7 +27,7 @@ _RESPONSES = "#/components/responses/"
 _PARAMETERS = "#/components/parameters/"
 _HEADERS = "#/components/headers/"
 _LINE_BREAK = re.compile(r"(?<!\n)\n(?![\n-])")
-"""A line break that only the width of the source made: neither a paragraph nor an item of a list begins after it."""
+"""A line break inside a paragraph: neither a paragraph nor an item of a list begins after it."""
 _named: dict[str, type[BaseModel]] = {}
 _shared: dict[str, dict[str, Any]] = {}
 
@@ -42,9 +42,9 @@ ALWAYS: tuple[type[ServiceError], ...] = (
     ServiceError,
     errors.Busy,
 )
-"""What any operation may answer."""
+"""The refusals that any operation may answer."""
 READING: tuple[type[ServiceError], ...] = (errors.MalformedDocument, errors.BodyTimeout, errors.UnsupportedMediaType)
-"""What an operation that reads a body may answer besides."""
+"""Further refusals of an operation that reads a body."""
 
 HEADERS: dict[str, dict[str, Any]] = {
     name: {"description": description, "schema": {"type": "string", "examples": [value]}}
@@ -63,14 +63,14 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 
 def reference(model: type[BaseModel]) -> dict[str, Any]:
-    """A reference to the schema of a model, which the document will hold."""
+    """A reference to the schema of a model; the document holds the schema."""
     if _named.setdefault(model.__name__, model) is not model:
         raise ValueError(f"two models are named {model.__name__}")
     return {"$ref": _PLACE + model.__name__}
 
 
 def specimen(model: type[BaseModel]) -> dict[str, Any]:
-    """An example of a model, made of the examples of its fields."""
+    """An example of a model, made from the examples of its fields."""
     return {name: field.examples[0] for name, field in model.model_fields.items() if field.examples}
 
 
@@ -81,9 +81,9 @@ def reads(schemas: Mapping[str, dict[str, Any]], description: str) -> dict[str, 
 
 
 def text(media_type: str, holds: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a body that is no JSON document but lines of text; `holds` is the schema of what stands in them.
+    """The schema of a body that is lines of text and not one JSON document; `holds` is the schema of its content.
 
-    By `binary` generators of clients send and receive the body as it is.
+    The format `binary` makes generated clients send and receive the body unchanged.
     """
     return {"type": "string", "format": "binary", "contentMediaType": media_type, "contentSchema": holds}
 
@@ -105,7 +105,7 @@ def refuses(*kinds: type[ServiceError], reading: bool = False) -> Responses:
 
 
 def shared(name: str, documented: dict[str, Any]) -> dict[str, Any]:
-    """A reference to a response that several operations give, which the document will hold once."""
+    """A reference to a response of several operations; the document holds the response once."""
     _shared[name] = documented
     return {"$ref": _RESPONSES + name}
 
@@ -123,7 +123,7 @@ def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
-    """The whole document, built once."""
+    """The whole document; it is built once."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,
@@ -162,7 +162,7 @@ def _operations(paths: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _shared_responses(paths: dict[str, Any]) -> dict[str, Any]:
-    """The responses that operations refer to; FastAPI adds a description to each reference, which goes again."""
+    """The responses that operations refer to; FastAPI adds a description to each reference, which is removed."""
     kinds = {kind.__name__: kind for kind in KINDS.values()}
     used: set[str] = set()
     for operation in _operations(paths):
@@ -174,10 +174,10 @@ def _shared_responses(paths: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shared_parameters(paths: dict[str, Any]) -> dict[str, Any]:
-    """Every parameter once, under its own name; operations then refer to it.
+    """Each parameter once, under its name; operations refer to it.
 
-    Where several parameters have one name, the one that most operations take keeps it. Each of the others is named
-    after the first operation that takes it, too.
+    If several parameters have one name, the one that most operations take keeps it. The name of each of the others is
+    followed by the first operation that takes it.
     """
     uses: Counter[str] = Counter()
     first: dict[str, str] = {}
@@ -197,8 +197,8 @@ def _shared_parameters(paths: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_sent(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter: it may be left out and is never null, and its description stands beside the schema.
-    A single value is an enumeration: generators of clients take no constant in a header.
+    """The schema of a parameter: it is never null, and its description is not repeated, because the parameter has it.
+    A constant is written as an enumeration: generators of clients accept no constant in a header.
     """
     choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
     if len(choices) == 1:
@@ -212,11 +212,11 @@ _DATA = frozenset({"example", "examples", "default", "enum", "const", "required"
 
 
 def _tidy(part: Any, *, data: bool = False) -> Any:  # noqa: ANN401 - a JSON document
-    """The document without the titles that repeat names, without defaults that say only that a field may be left out,
-    and with paragraphs of descriptions on one line.
+    """The document without titles that repeat names, without defaults of null, and with each paragraph of a description
+    on one line.
     """
     if isinstance(part, list):
-        return [_tidy(each, data=data) for each in part]
+        return [_tidy(item, data=data) for item in part]
     if not isinstance(part, dict) or data:
         return part
     tidied = {}
@@ -233,10 +233,10 @@ def _tidy(part: Any, *, data: bool = False) -> Any:  # noqa: ANN401 - a JSON doc
 
 
 class _Plain(yaml.SafeDumper):
-    """YAML for people: no anchors, which few readers of an API description follow, and long texts as blocks."""
+    """YAML for people: without anchors, which few tools for API descriptions read, and with long texts as blocks."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - as the base class has it
-        """Write everything out."""
+        """Write every value in full."""
         return True
 
 

@@ -132,7 +132,7 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
 
 
 def refusal(scope: Scope, error: ServiceError) -> Response:
-    """The answer to a refused request: a problem document, or the form that `install` was given for its address."""
+    """The answer to a refused request: a problem document, or the form that `install` registered for its address."""
     root: str = scope.get("root_path", "")
     headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
     if error.status == errors.Busy.status:
@@ -173,15 +173,15 @@ _CODES: dict[str, FaultCode] = {
 }
 
 
-def parameter_faults(found: RequestValidationError) -> Iterator[Fault]:
+def parameter_faults(error: RequestValidationError) -> Iterator[Fault]:
     """The faults of the path, the query and the headers; a path has no parameters other than identifiers."""
-    for each in found.errors():
-        place, *inner = (str(part) for part in each["loc"])
+    for details in error.errors():
+        place, *inner = (str(part) for part in details["loc"])
         if place == "path":
             yield Fault(pointer(place, *inner[:1]), FaultCode.BAD_IDENTIFIER)
         else:
-            code = _CODES.get(each["type"], FaultCode.WRONG_TYPE)
-            yield Fault(pointer(place, *inner[:1]), code, each["msg"] if code is FaultCode.CONTRADICTION else None)
+            code = _CODES.get(details["type"], FaultCode.WRONG_TYPE)
+            yield Fault(pointer(place, *inner[:1]), code, details["msg"] if code is FaultCode.CONTRADICTION else None)
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:

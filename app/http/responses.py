@@ -1,8 +1,8 @@
 """Answers as bytes: JSON, ETags and conditional requests, lists in pages, and the media type that a client prefers.
 
-A cursor says where the next page of a list begins and at which revision the walk began. It is opaque to clients. Its
-signature covers what was asked (the list, the study, the filters), so that it cannot be carried over to another
-question, and nobody can make one up.
+A cursor says where the next page of a list begins, and at which revision the first page was read. Clients cannot
+interpret it. Its signature covers the request (the list, the study, the filters), so that a cursor cannot be used in
+another request, and nobody else can make one.
 """
 
 import base64
@@ -24,13 +24,13 @@ from app.http.openapi import JSON
 from app.store.revisions import AsOf
 
 PINNED = frozenset({"cursor", "revision", "as_of"})
-"""What a cursor says already, so that the address of the next page does not."""
+"""The parameters that a cursor contains; the address of the next page leaves them out."""
 _SIGNATURE_BYTES = 16
 _RANGE = re.compile(r"([!#$%&'*+.^_`|~\w-]+)/([!#$%&'*+.^_`|~\w-]+)", re.ASCII)
 _WEIGHT = re.compile(r"q=(0(\.\d{0,3})?|1(\.0{0,3})?)", re.ASCII | re.IGNORECASE)
 
 
-def written(document: Any) -> bytes:  # noqa: ANN401 - whatever JSON can say
+def written(document: Any) -> bytes:  # noqa: ANN401 - any JSON
     """A document as JSON."""
     return to_json(document, indent=2) + b"\n"
 
@@ -41,14 +41,14 @@ def reply(document: Any, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 def tagged(body: bytes, tag: str, if_none_match: str | None, media_type: str = JSON) -> Response:
-    """An answer with its ETag, or 304 where the client has it."""
+    """An answer with its ETag, or 304 if the client has it."""
     if matches(if_none_match, tag):
         return Response(status_code=304, headers={"ETag": tag})
     return Response(body, headers={"ETag": tag}, media_type=media_type)
 
 
-def etag_from(*origin: Any) -> str:  # noqa: ANN401 - whatever JSON can say
-    """The strong ETag of an answer that is computed from these: the same ones and software give the same bytes."""
+def etag_from(*origin: Any) -> str:  # noqa: ANN401 - any JSON
+    """The strong ETag of an answer computed from `origin`: the same origin and software give the same bytes."""
     return f'"{hashlib.sha256(json.dumps([*origin, SOFTWARE]).encode()).hexdigest()[:32]}"'
 
 
@@ -59,12 +59,12 @@ def etag_of(body: bytes) -> str:
 
 def matches(if_none_match: str | None, tag: str) -> bool:
     """Whether If-None-Match names this ETag (weak comparison, RFC 9110 section 13.1.2)."""
-    named = [] if if_none_match is None else [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+    named = [] if if_none_match is None else [name.strip().removeprefix("W/") for name in if_none_match.split(",")]
     return "*" in named or tag in named
 
 
 def address(request: Request, path: str) -> str:
-    """An address of this service from the root of the host, so that it holds behind a proxy that renames the host."""
+    """An address of this service without the host, so that it is valid behind a proxy that renames the host."""
     return f"{request.scope.get('root_path', '')}{path}"
 
 
@@ -79,18 +79,18 @@ def page(request: Request, items: Sequence[Mapping[str, Any]], cursor: str | Non
 
 
 class Cursors:
-    """Makes and reads cursors; without a key of the operator's they end with the process."""
+    """Makes and reads cursors; without a key in the settings they are valid until the process ends."""
 
     def __init__(self, key: str = "") -> None:
         self._key = key.encode() or secrets.token_bytes(32)
 
     def sign(self, question: Sequence[str | None], position: Sequence[str | int]) -> str:
-        """The cursor for a position in the answer to a question."""
+        """The cursor for a position in the list that answers `question`."""
         written = json.dumps(position, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(self._signature(question, written) + written).rstrip(b"=").decode()
 
     def read(self, question: Sequence[str | None], cursor: str) -> list[Any]:
-        """The position that a cursor stands for."""
+        """The position in a cursor. Raises `MalformedDocument` if the cursor was not made for this question."""
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         except ValueError:
@@ -100,14 +100,14 @@ class Cursors:
             fault = Fault(
                 "/query/cursor", FaultCode.MALFORMED, "This cursor was not made by this service for this list."
             )
-            raise MalformedDocument("Begin the walk again without a cursor.", [fault])
+            raise MalformedDocument("Read the list again from its beginning, without a cursor.", [fault])
         position: list[Any] = json.loads(written)
         return position
 
     def walk(
         self, question: Sequence[str | None], at: AsOf, cursor: str | None, *, start: str | int | None
     ) -> tuple[AsOf, Any]:
-        """At which revision a list is read, and where its page begins: what the cursor says, or `at` and `start`."""
+        """The revision at which a list is read, and where its page begins: from the cursor, else `at` and `start`."""
         if cursor is None:
             return at, start
         if not at.latest:
@@ -117,37 +117,37 @@ class Cursors:
         return AsOf(revision), position
 
     def _signature(self, question: Sequence[str | None], written: bytes) -> bytes:
-        asked = json.dumps(question, separators=(",", ":")).encode()
-        return hmac.digest(self._key, asked + b"\n" + written, hashlib.sha256)[:_SIGNATURE_BYTES]
+        signed = json.dumps(question, separators=(",", ":")).encode()
+        return hmac.digest(self._key, signed + b"\n" + written, hashlib.sha256)[:_SIGNATURE_BYTES]
 
 
 def preferred(accept: Sequence[str], offered: Sequence[str]) -> str | None:
-    """The media type that a client likes best of those offered, of equals the first; `None` where it takes none.
+    """The offered media type that a client prefers, of equal ones the first; `None` if it accepts none of them.
 
-    `accept` are the lines of the header Accept. Without any the first type offered is given. Parts that cannot be read
-    are ignored, and so are parameters other than the weight.
+    `accept` holds the lines of the header Accept; without any, the first offered type is returned. Parts that cannot be
+    read are ignored, and so are parameters other than the weight.
     """
-    ranges = [found for part in ",".join(accept).split(",") if (found := _read(part)) is not None]
+    ranges = [read for part in ",".join(accept).split(",") if (read := _read(part)) is not None]
     if not ranges:
         return offered[0]
-    best = max(offered, key=lambda each: _weight(each, ranges))
+    best = max(offered, key=lambda offer: _weight(offer, ranges))
     return best if _weight(best, ranges) > 0 else None
 
 
 def _read(part: str) -> tuple[str, float] | None:
     """A media range and its weight."""
-    name, *parameters = (each.strip() for each in part.split(";"))
+    name, *parameters = (text.strip() for text in part.split(";"))
     if _RANGE.fullmatch(name) is None:
         return None
-    weights = [found for each in parameters if (found := _WEIGHT.fullmatch(each)) is not None]
+    weights = [match for text in parameters if (match := _WEIGHT.fullmatch(text)) is not None]
     return name.lower(), float(weights[0].group(1)) if weights else 1.0
 
 
 def _weight(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     """The weight of the most specific range that a media type lies in."""
     kind = media_type.partition("/")[0]
-    for wanted in (media_type, f"{kind}/*", "*/*"):
-        weights = [weight for name, weight in ranges if name == wanted]
+    for pattern in (media_type, f"{kind}/*", "*/*"):
+        weights = [weight for name, weight in ranges if name == pattern]
         if weights:
             return max(weights)
     return 0.0

@@ -1,4 +1,4 @@
-"""The state of the running application: what outlives a request; and the first analysis, done before anybody asks."""
+"""The state of the running application: what is kept between requests; and a first analysis before any request."""
 
 import gc
 import json
@@ -30,10 +30,10 @@ _LATEST = 2**62
 
 
 class Answers:
-    """The answers to questions that were asked lately; those of a study are dropped when a person is erased from it."""
+    """The latest answers to questions; the answers of a study are dropped when a person is erased from it."""
 
     LARGEST = 1_000_000
-    """Bytes of an answer that is kept: one that lists every patient may have a hundred times as many."""
+    """Greatest size of a kept answer in bytes; an answer that lists every patient can be a hundred times larger."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
         self._most = most
@@ -42,17 +42,17 @@ class Answers:
         self._erasures: dict[str, int] = {}
 
     def erasures(self, study: str) -> int:
-        """How often answers of the study were dropped; to be asked before its data are read."""
+        """How often answers of the study were dropped; read it before the data of the study."""
         return self._erasures.get(study, 0)
 
     def get(self, key: str) -> bytes | None:
         """The answer kept under this key."""
         with self._lock:
-            found = self._kept.get(key)
-            return found[1] if found else None
+            entry = self._kept.get(key)
+            return entry[1] if entry else None
 
     def keep(self, study: str, key: str, answer: bytes, erasures: int) -> None:
-        """Keep an answer, unless somebody was erased from the study since its data were read."""
+        """Keep an answer, unless a person was erased from the study since its data were read."""
         with self._lock:
             if self._erasures.get(study, 0) != erasures:
                 return
@@ -63,15 +63,15 @@ class Answers:
                 self._kept.popitem()
 
     def drop(self, study: str) -> None:
-        """Forget what was answered about a study."""
+        """Drop the answers about a study."""
         with self._lock:
             self._erasures[study] = self._erasures.get(study, 0) + 1
-            for key in [key for key, (of, _) in self._kept.items() if of == study]:
+            for key in [key for key, (owner, _) in self._kept.items() if owner == study]:
                 del self._kept[key]
 
 
 class Scrubber:
-    """Sees to it that after an erasure no byte of what was deleted stays in the database's files."""
+    """Makes sure that after an erasure no byte of the deleted data stays in the files of the database."""
 
     RETRY_SECONDS = 1.0
 
@@ -82,7 +82,7 @@ class Scrubber:
         self._retrying: threading.Thread | None = None
 
     def scrub(self) -> None:
-        """Scrub now; where a reader is in the way, again and again in the background."""
+        """Scrub now; if a reader prevents it, try again in the background until it succeeds."""
         if self._database.scrub():
             return
         with self._lock:
@@ -107,7 +107,7 @@ class Scrubber:
 class ComputeLimiter:
     """Limits how many requests compute their answers at a time, and how many may wait for that.
 
-    They wait without a thread, so that everything else is served beside them.
+    They wait without a thread, so that other requests are served at the same time.
     """
 
     AT_A_TIME = 4
@@ -118,12 +118,12 @@ class ComputeLimiter:
         self._places = anyio.Semaphore(self.AT_A_TIME)
 
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """How many requests wait for a place."""
         return self._places.statistics().tasks_waiting
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and leave it free afterwards. Raises `Busy` where too many wait already."""
+        """Wait for a place and leave it free afterwards. Raises `Busy` if too many wait already."""
         if self.waiting() >= self.MOST_WAITING:
             raise Busy("Too many questions wait for their answers.")
         async with self._places:
@@ -131,7 +131,7 @@ class ComputeLimiter:
 
 
 class Readiness:
-    """Whether the database can serve, looked up once a second at most: many probes cost no more than one."""
+    """Whether the database can serve, checked at most once a second: many probes cost no more than one."""
 
     SECONDS = 1.0
 
@@ -143,7 +143,7 @@ class Readiness:
         self._thread = anyio.CapacityLimiter(1)
 
     async def is_ready(self) -> bool:
-        """`ready`, asked in a thread of its own: a probe must not wait until a question is answered."""
+        """`ready`, in a separate thread: a probe must not wait until a question is answered."""
         return await anyio.to_thread.run_sync(self.ready, limiter=self._thread)
 
     def ready(self) -> bool:
@@ -157,7 +157,7 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """What handlers work with."""
+    """What the running application holds; route functions receive it."""
 
     settings: Settings
     database: Database
@@ -170,10 +170,10 @@ class AppState:
 
 @cache
 def warm() -> None:
-    """Answer every question about three invented patients whose CK becomes normal and does not stay so.
+    """Answer every question about three invented patients whose CK becomes normal and later abnormal.
 
-    What is loaded by then stays: the collector is informed so, or it would walk half a million objects of the libraries
-    again and again while timelines are stored.
+    This loads all libraries. Their objects stay, so the garbage collector is set to ignore them: otherwise it would
+    visit half a million objects again and again while timelines are stored.
     """
     report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
     gc.collect()

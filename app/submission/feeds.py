@@ -64,5 +64,7 @@ def objection_to_secret(transaction: Transaction, secret: str | None) -> str | N
                 "MYORESPONSE_PSEUDONYM_SECRET to the secret that they were made with."
             )
         if fingerprint(study_key(secret, study)) != made_with:
-            return f"The pseudonyms of study {study} were made with another secret than the one in the settings."
+            return (
+                f"The pseudonyms of study {study} were made with a secret that differs from the secret in the settings."
+            )
     return None

@@ -47,7 +47,7 @@ def test_the_service_starts_with_the_secret_that_its_pseudonyms_were_made_with(s
         assert serve(with_pseudonyms, **given).get("/v1/studies/trial").status_code == 200
 
 
-@pytest.mark.parametrize(("secret", "says"), [("", "there is no secret"), (OTHER, "another secret")])
+@pytest.mark.parametrize(("secret", "says"), [("", "there is no secret"), (OTHER, "a secret that differs")])
 def test_the_service_does_not_start_without_it_or_with_another(serve, with_pseudonyms, secret, says):
     with pytest.raises(RuntimeError, match=says) as refusal:
         serve(with_pseudonyms, pseudonym_secret=secret)
@@ -75,7 +75,7 @@ def run(url, *command, **settings):
 @pytest.mark.parametrize("command", ["serve", "demo"])
 @pytest.mark.parametrize(
     ("settings", "says"),
-    [({}, "MYORESPONSE_PSEUDONYM_SECRET_FILE"), ({"PSEUDONYM_SECRET": OTHER}, "another secret")],
+    [({}, "MYORESPONSE_PSEUDONYM_SECRET_FILE"), ({"PSEUDONYM_SECRET": OTHER}, "a secret that differs")],
 )
 def test_the_command_line_says_in_a_line_why_it_does_not_start(with_pseudonyms, command, settings, says):
     ended = run(with_pseudonyms, command, **settings)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.errors import Fault, FaultCode
 from app.hl7v2 import dead_letters
 from app.hl7v2.dead_letters import DeadLetters
-from app.hl7v2.mllp_command import listed
+from app.hl7v2.mllp_command import letter_lines
 
 MESSAGE = b"MSH|^~\\&|LAB\rPID|||4711||DOE^JANE\r\xff\x00"
 FAULTS = [Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT)]
@@ -147,7 +147,7 @@ def test_a_list_survives_any_note(tmp_path_factory, content):
     letters = DeadLetters(tmp_path_factory.mktemp("letters"))
     letter = keep(letters)
     letter.file.with_suffix(".json").write_bytes(content)
-    (line,) = listed(letters.all())
+    (line,) = letter_lines(letters.all())
     assert line.startswith(str(letter.file))
     keep(letters)
     assert letter.note().times == 2
@@ -157,7 +157,7 @@ def test_a_list_tells_each_letter_in_a_line(letters):
     keep(letters, faults=[*FAULTS, Fault("PID-3", FaultCode.NO_SUBJECT)])
     keep(letters)
     keep(letters, b"", code=None, faults=[Fault("", FaultCode.TOO_LONG)], whole=False)
-    first, second = listed(letters.all())
+    first, second = letter_lines(letters.all())
     assert re.search(r"\.hl7  \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(2 times\)  ward7  AE  OBX\[2\]-6 unknown_unit$", first)
     assert second.endswith("Z  ward7  not answered  too_long")
 
