@@ -242,14 +242,14 @@ def test_a_batch_is_answered_as_one(start, place):
 def test_a_listener_that_is_told_to_stop_finishes_the_message_in_work(start, place):
     program = textwrap.dedent("""
         from app.hl7v2 import submit
-        taking = submit.take
+        taking = submit.store_message
 
         def take(*arguments, **named):
             print("taking", flush=True)
             input()
             return taking(*arguments, **named)
 
-        submit.take = take
+        submit.store_message = take
         from app.__main__ import cli
         cli(["mllp", "--port", "0"])
     """)
