@@ -89,8 +89,8 @@ def _conditional(margins: _Margins, level: float, reason: Reason | None) -> Effe
     """The odds ratio at which the mean equals the observed count, and those at which a tail is (1 - level)/2.
 
     SciPy's `contingency.odds_ratio` gives the same numbers, and a test compares them. It is not used here: for two
-    groups of 50,000 it takes 40 times as long; its error is absolute, so that odds ratios near 0 are inaccurate; and it
-    returns 0 if the totals allow one table only.
+    groups of 50,000 it takes some hundred times as long, and odds ratios near 0 have a relative error of about 1e-10
+    there, which shows in the twelve digits of an answer.
     """
     estimate = low = high = None
     open_above = False
