@@ -1,7 +1,6 @@
 """Tables of two groups by two outcomes: Fisher's exact test and McNemar's exact test."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ from app.estimate.results import Interval, Reason, Result, TestResult
 
 TIED = 1e-7
 """Tables whose probabilities differ by no more than this share of them are equally likely, as in R `fisher.test`."""
-LARGEST_LOGARITHM = 300.0
 
 
 class FourfoldTable(Result):
@@ -76,7 +74,7 @@ def fisher_exact(k1: int, n1: int, k2: int, n2: int, *, level: float = 0.95) -> 
         n_zero=0,
         reason=Reason.NO_PATIENTS if empty else None,
     )
-    return FourfoldTable(odds_ratio=_conditional(margins, level, reason), test=test)
+    return FourfoldTable(odds_ratio=_conditional(k1, n1, k2, n2, level=level, reason=reason), test=test)
 
 
 def _two_sided(margins: _Margins) -> float:
@@ -85,36 +83,24 @@ def _two_sided(margins: _Margins) -> float:
     return min(1.0, math.fsum(probabilities[probabilities <= observed * (1 + TIED)]))
 
 
-def _conditional(margins: _Margins, level: float, reason: Reason | None) -> EffectEstimate:
-    """The odds ratio at which the mean equals the observed count, and those at which a tail is (1 - level)/2.
+def _conditional(k1: int, n1: int, k2: int, n2: int, *, level: float, reason: Reason | None) -> EffectEstimate:
+    """The conditional odds ratio by `scipy.stats.contingency`, which gives infinity where there is no finite one.
 
-    SciPy's `contingency.odds_ratio` gives the same numbers, and a test compares them. It is not used here: for two
-    groups of 50,000 it takes some hundred times as long, and odds ratios near 0 have a relative error of about 1e-10
-    there, which shows in the twelve digits of an answer.
+    It takes about 0.1 s for two groups of 1,000 and about 10 to 20 s for two of 50,000.
     """
+    from scipy.stats.contingency import odds_ratio
+
     estimate = low = high = None
-    open_above = False
     if reason is None:
-        least, greatest = margins.observed == margins.counts[0], margins.observed == margins.counts[-1]
-        tail, open_above = (1 - level) / 2, greatest
-        at_least, at_most = margins.counts >= margins.observed, margins.counts <= margins.observed
-        low = 0.0 if least else _crossing(lambda x: float(margins.probabilities(x)[at_least].sum()) > tail)
-        high = None if greatest else _crossing(lambda x: float(margins.probabilities(x)[at_most].sum()) <= tail)
-        if least:
-            estimate = 0.0
-        elif not greatest:
-            estimate = _crossing(lambda x: float(margins.probabilities(x) @ (margins.counts - margins.observed)) > 0)
-    missing = reason or (Reason.ZERO_DENOMINATOR if open_above else None)
-    interval = Interval(of="odds_ratio", method="conditional_exact", level=level, low=low, high=high, reason=missing)
-    return EffectEstimate(estimate=estimate, reason=missing, intervals=(interval,))
+        answer = odds_ratio([[k1, n1 - k1], [k2, n2 - k2]], kind="conditional")
+        estimate, (low, high) = _finite(answer.statistic), map(_finite, answer.confidence_interval(level))
+        reason = Reason.ZERO_DENOMINATOR if estimate is None else None
+    interval = Interval(of="odds_ratio", method="conditional_exact", level=level, low=low, high=high, reason=reason)
+    return EffectEstimate(estimate=estimate, reason=reason, intervals=(interval,))
 
 
-def _crossing(beyond: Callable[[float], bool]) -> float:
-    """The odds ratio at which a condition that is false near 0 becomes true, by bisection of its logarithm."""
-    low, high = -LARGEST_LOGARITHM, LARGEST_LOGARITHM
-    while low < (middle := (low + high) / 2) < high:
-        low, high = (low, middle) if beyond(middle) else (middle, high)
-    return math.exp(middle)
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def mcnemar_exact(first_only: int, second_only: int, concordant: int, *, level: float = 0.95) -> FourfoldTable:
