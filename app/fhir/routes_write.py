@@ -31,7 +31,7 @@ from app.fhir.read_patient import identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
 from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import Presentation
-from app.fhir.submit import BundleResult, EntryStatus, EntryResult
+from app.fhir.submit import BundleResult, EntryResult, EntryStatus
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId
 from app.http.openapi import JSON, Responses

@@ -30,6 +30,7 @@ from app.store.supersession import Counts, Fate, Tally
 from app.store.timelines import check_etag
 from app.timeline.facts import History
 from app.timeline.normalize import SECTIONS
+from app.timeline.receipts import Receipt
 
 __all__ = ["Counts", "Outcome", "Submission", "replace", "submit", "submit_each"]
 
@@ -41,6 +42,7 @@ class Outcome:
     """What a submission did to one patient. `revision` is the revision that stored it, `None` if nothing was stored.
 
     `fates` has what happened to each fact of the history that is not new and stands, or that changed other facts.
+    `receipt` is added by the submission.
     """
 
     patient: str
@@ -48,6 +50,7 @@ class Outcome:
     revision: int | None
     counts: Counts
     fates: tuple[Fate, ...] = field(default=(), compare=False)
+    receipt: Receipt = field(default=Receipt(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

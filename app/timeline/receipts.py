@@ -4,7 +4,8 @@ A receipt counts the facts of a submission by their disposition, and has a line 
 No part of a receipt contains a submitted value or the number of a person.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -131,9 +132,9 @@ class ReceiptLine(NamedTuple):
 class Receipt:
     """The number of facts of each disposition, and the lines in the order of what was sent."""
 
-    counts: Mapping[Disposition, int] = field(default_factory=dict)
+    counts: Counter[Disposition] = field(default_factory=Counter)
     lines: Sequence[ReceiptLine] = ()
 
     def total(self, *dispositions: Disposition) -> int:
         """The number of facts with one of these dispositions."""
-        return sum(self.counts.get(disposition, 0) for disposition in dispositions)
+        return sum(self.counts[disposition] for disposition in dispositions)
