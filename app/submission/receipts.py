@@ -14,7 +14,8 @@ _UNCHANGED = (Note(NoteCode.UNCHANGED),)
 def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Receipt:
     """The receipt of a history. It has a line for each fact that is not plainly kept; with `full`, for each fact.
 
-    A fact that stood before is plainly kept. The note `new_patient` stands in a line of its own, without a fact.
+    A fact that stood before is plainly kept. The note `new_patient`, and the note of a detail of the patient or of the
+    message that was left out, stand in lines of their own, without a fact.
     """
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines: list[ReceiptLine] = []
@@ -29,8 +30,7 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
                 counts[line.disposition] += 1
             if full or line.disposition is not Disposition.KEPT or line.affects or line.notes not in ((), _UNCHANGED):
                 lines.append(line)
-    for line in history.aside:
-        counts[line.disposition] += 1
+    counts.update(line.disposition for line in history.aside if line.disposition is not Disposition.KEPT)
     return Receipt(counts, (*lines, *history.aside))
 
 

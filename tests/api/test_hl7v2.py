@@ -69,7 +69,7 @@ def trial_here(client):
 def test_a_message_is_stored_and_acknowledged(trial):
     answer = send(trial, oru())
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/hl7-v2")
-    assert answer.text.split("\r")[1] == "MSA|AA|4711"
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 3"
     assert timeline(trial)["labs"] == [
         {"code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163,
          "lower_limit": 30, "id": "77", "source": "ELAB", "status": "final"}
@@ -133,15 +133,30 @@ def test_a_preliminary_result_after_the_final_one_changes_nothing_that_stands(tr
     assert timeline(trial_here)["labs"][0]["value"] == 1101
 
 
-def test_a_message_with_one_fault_stores_nothing(trial):
+def errors(answer: Any) -> list[list[str]]:
+    """Place, severity, code and parameter of each ERR of an acknowledgement."""
+    told = [line.split("|") for line in answer.text.split("\r") if line.startswith("ERR")]
+    return [[each[2], each[4], each[5], *filter(None, each[6:7])] for each in told]
+
+
+def test_a_faulty_result_is_set_aside_and_the_others_are_stored(trial):
+    answer = send(trial, oru(OBX, obx(f4="2", f6="furlongs"), obx(f4="3", f5="7 canaries")))
+    assert answer.status_code == 200
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 3, set aside 2"
+    assert errors(answer) == [["OBX^2^6", "W", "unknown_unit"], ["OBX^3^5", "W", "bad_number"]]
+    assert "canar" not in answer.text
+    assert [lab["value"] for lab in timeline(trial)["labs"]] == [1101]
+
+
+def test_a_message_of_which_nothing_can_be_kept_is_refused(trial):
     before = trial.get("/v1/studies/trial/revisions").text
-    reply = refused(trial, oru(OBX, obx(f4="2", f6="furlongs"), obx(f4="3", f5="canary")))
-    assert reply[0] == "MSA|AE|4711"
+    reply = refused(trial, oru(obx(f4="2", f6="furlongs"), obx(f4="3", f5="7 canaries")))
+    assert reply[0] == "MSA|AE|4711|refused 2"
     assert [line.split("|")[2:6] for line in reply[1:]] == [
-        ["OBX^2^6", "103^Table value not found^HL70357", "E", "unknown_unit"],
-        ["OBX^3^5", "102^Data type error^HL70357", "E", "bad_number"],
+        ["OBX^1^6", "103^Table value not found^HL70357", "E", "unknown_unit"],
+        ["OBX^2^5", "102^Data type error^HL70357", "E", "bad_number"],
     ]
-    assert "canary" not in "".join(reply)
+    assert "canar" not in "".join(reply)
     assert trial.get("/v1/studies/trial/revisions").text == before
     assert patients(trial) == []
 
@@ -153,7 +168,7 @@ def test_what_is_no_message_is_rejected(trial_here):
 
 def test_what_is_not_kept_is_counted_and_makes_no_patient(trial_here):
     answer = send(trial_here, message(PID, OBR, obx(f3="1554-5^Glucose^LN", f5="high"), "NTE|1||fine"))
-    assert answer.text.split("\r")[1] == "MSA|AA|4711|skipped: code 1, segment 1"
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|not ours 2"
     assert trial_here.get("/v1/studies/trial").json()["revision"] == 0
 
 
@@ -167,11 +182,17 @@ def test_training_is_for_test_studies(client):
 
 def test_times_without_an_offset_are_those_of_the_declared_zone(client):
     body = oru(obr=changed(OBR, f7="200503160948"))
-    make_study(client, **PSEUDONYMS)
+    make_study(client, **PSEUDONYMS, message_offset="ignore")
     assert "no_offset" in refused(client, body)[1]
     make_study(client, **PSEUDONYMS, time_zone="Asia/Tokyo")
     accepted(client, body)
     assert timeline(client)["labs"][0]["time"] == "2005-03-16T09:48:00+09:00"
+
+
+def test_without_a_declared_zone_times_without_an_offset_have_that_of_the_message(trial_here):
+    answer = send(trial_here, oru(obr=changed(OBR, f7="200503160948")))
+    assert timeline(trial_here)["labs"][0]["time"] == "2005-03-16T09:48:00+09:00"
+    assert errors(answer) == [["OBX^1", "I", "zone_from_message"]]
 
 
 def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
@@ -191,7 +212,8 @@ def test_each_message_of_a_batch_is_for_itself(trial):
     lines = answer.text.split("\r")
     assert lines[0].startswith("BHS|")
     assert lines[0].endswith("|B1")
-    assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|0", "MSA|AE|1", "MSA|AA|2"]
+    answers = [line for line in lines if line.startswith("MSA")]
+    assert answers == ["MSA|AA|0|kept 3", "MSA|AE|1|refused 1", "MSA|AA|2|kept 3"]
     assert lines[-2] == "BTS|3"
     assert patients(trial) == ["P0", "P2"]
     good = send(trial, b"BHS|^~\\&\r" + bodies[0] + bodies[2] + b"BTS|2\r")
@@ -202,7 +224,7 @@ def test_of_a_batch_that_was_cut_off_the_sender_learns_so(trial_here):
     answer = send(trial_here, b"BHS|^~\\&|LIS|ELAB|MYO|TRIAL|20050317||||B1\r" + oru() + b"BTS|2\r")
     assert answer.status_code == 422
     lines = answer.text.split("\r")
-    assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|4711", "MSA|AE|B1"]
+    assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|4711|kept 3", "MSA|AE|B1"]
     assert [line[:16] for line in lines if line.startswith("ERR")] == ["ERR||BTS^1^1|102"]
     assert patients(trial_here) == ["123"]
 
@@ -213,7 +235,7 @@ def test_a_message_that_asks_for_no_acknowledgement_gets_none(trial_here):
     assert (answer.status_code, answer.content) == (204, b"")
     answer = send(trial_here, oru(obx(f6="?"), header=quiet))
     assert (answer.status_code, answer.content) == (422, b"")
-    assert send(trial_here, oru(header=changed(MSH, f15="AL"))).text.split("\r")[1] == "MSA|CA|4711"
+    assert send(trial_here, oru(header=changed(MSH, f15="AL"))).text.split("\r")[1] == "MSA|CA|4711|kept 3"
 
 
 def adt(event: str, *segments: str, at: str = "20050401080000+0900") -> bytes:
