@@ -48,7 +48,7 @@ MOST_TOGETHER = 64
 """The largest number of pieces of work that share one transaction."""
 
 
-class Original(Protocol):
+class CopySource(Protocol):
     """What a copy is made of (`store.rehearsal`). Each method copies what a submission is about to look up."""
 
     def bring_patients(self, connection: Connection, ids: Iterable[str]) -> None:
@@ -73,7 +73,7 @@ class Database:
         *,
         pool_size: int = 8,
         wait_seconds: float = 5.0,
-        origin: Original | None = None,
+        origin: CopySource | None = None,
         durable: bool = True,
     ) -> None:
         self.origin = origin
@@ -313,9 +313,9 @@ def _do_not_wait(driver: sqlite3.Connection, _: object) -> None:
     driver.execute("PRAGMA synchronous=OFF")
 
 
-def origin_of(connection: Connection) -> Original | None:
+def origin_of(connection: Connection) -> CopySource | None:
     """What the database of a writing transaction is a copy of, if it is one."""
-    origin: Original | None = connection.get_execution_options().get("origin")
+    origin: CopySource | None = connection.get_execution_options().get("origin")
     return origin
 
 
