@@ -500,8 +500,7 @@ def _result_number(obx: Segment | None, obr: Segment, context: Context) -> tuple
     if source is None:
         raise _Faulty("MSH-4", FaultCode.UNKNOWN_ENCODING)
     source = source or None
-    sub_id = "" if obx is None else obx.text(4)
-    number = context.feed.pseudonyms.number(source, f"{obr.text(at)}.{sub_id}" if sub_id else obr.text(at))
+    number = context.feed.pseudonyms.number(source, obr.text(at), "" if obx is None else obx.text(4))
     if isinstance(number, FaultCode):
         raise _Faulty(obr.place(at), number)
     return obr.place(at), {"id": number, "source": source}

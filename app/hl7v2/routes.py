@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.errors import Conflict, NotFound, UnsupportedMediaType
 from app.hl7v2 import submit
-from app.http.dependencies import Now, State, StudyId
+from app.http.dependencies import Now, State, StudyId, Writing
 from app.http.openapi import answers, reads, reference, refuses
 from app.http.problems import MEDIA_TYPE, Problem
 from app.http.receipts import ReceiptWanted
@@ -94,6 +94,7 @@ def post_hl7v2(
     request: Request,
     study: StudyId,
     state: State,
+    store: Writing,
     now: Now,
     body: Annotated[bytes, Depends(_body)],
     receipt: ReceiptWanted = None,
@@ -102,9 +103,7 @@ def post_hl7v2(
     again. MSA-3 counts what was kept, set aside and not stored here. ERR names segment and field of each fault (E), of
     what was set aside (W) and of what is to be noted (I), and never repeats what was sent.
     """
-    reply = submit.store_message(
-        state.database, study, body, secret=state.settings.secret, now=now, full=receipt == "full"
-    )
+    reply = submit.store_message(store, study, body, secret=state.settings.secret, now=now, full=receipt == "full")
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
     return Response(reply.ack, 422, media_type=_media_type(request))
