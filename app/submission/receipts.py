@@ -2,8 +2,9 @@
 
 from collections import Counter
 
+from app.errors import FaultCode
 from app.readers.statements import Skipped
-from app.store.ledger import Outcome
+from app.store.ledger import Counts, Outcome
 from app.store.supersession import Fate
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
@@ -17,6 +18,9 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
     A fact that stood before is plainly kept. The note `new_patient`, and the note of a detail of the patient or of the
     message that was left out, stand in lines of their own, without a fact.
     """
+    if not (full or outcome.fates or history.notes or history.aside):
+        kept = sum(len(facts) for _, facts in history.kinds())
+        return Receipt(Counter({Disposition.KEPT: kept + history.repeats}))
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines: list[ReceiptLine] = []
     counts = Counter({Disposition.KEPT: history.repeats})
@@ -32,6 +36,19 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
                 lines.append(line)
     counts.update(line.disposition for line in history.aside if line.disposition is not Disposition.KEPT)
     return Receipt(counts, (*lines, *history.aside))
+
+
+def left_out_of(history: History) -> Outcome:
+    """The outcome of a history of a patient whom a feed may not add to the study: each fact is set aside."""
+    why = FaultCode.UNKNOWN_REFERENCE
+    lines = [
+        ReceiptLine(history.place(kind, at), Disposition.SET_ASIDE, why)
+        for kind, facts in history.kinds()
+        for at in range(len(facts))
+    ]
+    lines += [line for line in history.aside if line.disposition is not Disposition.KEPT]
+    receipt = Receipt(Counter(line.disposition for line in lines), lines)
+    return Outcome(history.patient, "unchanged", None, Counts(), receipt=receipt)
 
 
 def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLine:
