@@ -111,8 +111,9 @@ class Segment:
         ]
         if self.name == "MSH":
             return texts  # the header is compared with what is known, whatever its bytes
-        if (self.certain is not None and field > self.certain) or _UNDECODED.search("".join(texts)):
-            raise InvalidDocument(faults=[Fault(self.place(field), FaultCode.UNKNOWN_ENCODING)])
+        at = field if self.certain is None else min(field, self.certain)
+        if at < field or _UNDECODED.search("".join(texts)):
+            raise InvalidDocument(faults=[Fault(self.place(at), FaultCode.UNKNOWN_ENCODING)])
         return texts
 
     def is_null(self, field: int) -> bool:
