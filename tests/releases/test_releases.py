@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from app.store import migrations
+from tests.releases.questions import ANALYSES
 from tests.releases.record import DATA, answer, serve
 
 CHANGED = {
     "/problems": "the kind `not-installed` was added",
     "/v1/studies/demo/analyses/comparisons?by=diagnosis": "one limit of Fisher's odds ratio is SciPy's",
+    **{
+        f"/v1/studies/demo/analyses{question}?profile=SAS": "the plateau of SAS is `not_reached`, and it is verified"
+        for question in ("", *(f"/{name}" for name in ANALYSES))
+    },
 }
 """The answers that are not those of an earlier release, and why."""
 LABELS = "stat_label"
