@@ -267,8 +267,20 @@ def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         ({"DATABASE_URL": "mysql://user:hunter2@host/name"}, 2, "MYORESPONSE_DATABASE_URL"),
         ({"DATABASE_URL": "hunter2"}, 2, "MYORESPONSE_DATABASE_URL"),
         ({"DATABASE_URL": "sqlite:///:memory:"}, 2, "MYORESPONSE_DATABASE_URL"),
-        ({}, 3, "python -m app migrate"),
-        ({"DATABASE_URL": "postgresql://user:hunter2@127.0.0.1:1/name"}, 3, "python -m app migrate"),
+        ({}, 3, "the directory of its file does not exist"),
+        ({"DATABASE_URL": "postgresql://user:hunter2@127.0.0.1:1/name"}, 3, "no server listens at its host and port"),
+        (
+            {"PORTT": "hunter2", "ALOWED_HOSTS": "x", "PORT": "many"},
+            2,
+            "MYORESPONSE_PORTT: there is no such setting, the",
+        ),
+        ({"PORTT": "hunter2", "ALOWED_HOSTS": "x", "PORT": "many"}, 2, "the nearest name is MYORESPONSE_ALLOWED_HOSTS"),
+        ({"PORTT": "hunter2", "ALOWED_HOSTS": "x", "PORT": "many"}, 2, "; MYORESPONSE_PORT: Input should be a valid"),
+        (
+            {"MLLP_KEY": "key.pem"},
+            2,
+            "used. MYORESPONSE_MLLP_CERTIFICATE and MYORESPONSE_MLLP_KEY must be set together",
+        ),
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_a_line(settings, code, says):

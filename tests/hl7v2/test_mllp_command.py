@@ -303,7 +303,8 @@ def test_a_listener_that_is_killed_has_acknowledged_nothing_that_is_not_stored(s
         ({"MLLP_HOST": "localhost.invalid", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
         ({"MLLP_HOST": "a..b", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
         ({"DEAD_LETTERS": "/proc/nowhere"}, 2, "MYORESPONSE_DEAD_LETTERS"),
-        ({"DATABASE_URL": "sqlite:////nowhere/x.db"}, 3, "python -m app migrate"),
+        ({"DATABASE_URL": "sqlite:////nowhere/x.db"}, 3, "the directory of its file does not exist"),
+        ({"MLLP_SENDER": "10.0.0.0/8"}, 2, "the nearest name is MYORESPONSE_MLLP_SENDERS"),
     ],
 )
 def test_a_listener_that_cannot_start_says_why_in_a_line(place, settings, code, says):
