@@ -10,7 +10,7 @@ from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, NotFound
 from app.http.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
-from app.http.problems import Problem
+from app.http.problems import Problem, count_refused
 from app.http.responses import reply
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
@@ -114,6 +114,7 @@ def post_timelines(
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(state.database, study, FORMATS[content_type], now)
     outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
+    count_refused(request.scope, (outcome.error for outcome in outcomes))
     return reply({"items": [item_document(outcome) for outcome in outcomes], "counts": counted(outcomes)})
 
 
@@ -240,6 +241,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
     },
 )
 def post_labs(
+    request: Request,
     study: StudyId,
     state: State,
     body: CsvBody,
@@ -269,6 +271,7 @@ def post_labs(
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
     stored = store_table(state.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
+    count_refused(request.scope, (item.error for item in stored.items))
     outcomes = [item_document(item) for item in stored.items]
     return reply({"items": outcomes, "counts": counted(stored.items), "rows": stored.rows, "skipped": stored.skipped})
 
