@@ -8,7 +8,7 @@ place. Error messages are copied into tickets and logs, and must not contain a p
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class FaultCode(StrEnum):
@@ -144,12 +144,18 @@ class ServiceError(Exception):
     slug: ClassVar[str] = "internal"
 
     def __init__(
-        self, detail: str | None = None, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None
+        self,
+        detail: str | None = None,
+        faults: Iterable[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or self.title())
         self.detail = detail
         self.faults = tuple(sorted(set(faults), key=lambda fault: (fault.pointer, fault.code, fault.detail or "")))
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
+        """Further members of the problem document, as JSON."""
 
     @classmethod
     def title(cls) -> str:
@@ -246,6 +252,16 @@ class InvalidDocument(ServiceError):
 
     status = 422
     slug = "invalid"
+
+
+class NothingKept(ServiceError):
+    """Nothing that was sent counts: all of it was refused, set aside, or is not kept here.
+
+    The problem has the outcome of each item with its receipt.
+    """
+
+    status = 422
+    slug = "nothing-kept"
 
 
 class PreconditionRequired(ServiceError):

@@ -31,7 +31,7 @@ from app.fhir.read_patient import identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
 from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import Presentation
-from app.fhir.submit import BundleResult, Disposition, EntryResult
+from app.fhir.submit import BundleResult, EntryResult, EntryStatus
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId
 from app.http.openapi import JSON, Responses
@@ -50,8 +50,8 @@ _MEDIA_TYPE = re.compile(
     r'application/(fhir\+)?json(?: *; *(?:charset="?utf-8"?|fhirVersion="?4\.0(?:\.1)?"?))*', re.IGNORECASE
 )
 _RETURN = re.compile(r"\breturn *= *\"?(minimal|representation|OperationOutcome)\b")
-_STATUS: dict[Disposition, int] = {"created": 201, "updated": 200, "unchanged": 200, "deleted": 204, "skipped": 200}
-_TEXT: dict[Disposition, str] = {
+_STATUS: dict[EntryStatus, int] = {"created": 201, "updated": 200, "unchanged": 200, "deleted": 204, "skipped": 200}
+_TEXT: dict[EntryStatus, str] = {
     "created": "Stored as a new resource.",
     "updated": "Stored as a new version.",
     "unchanged": "Nothing new: what stands is unchanged.",
@@ -307,7 +307,7 @@ def _answer(request: Request, study: str, result: EntryResult, prefer: str | Non
     if stored is None:
         return _fhir(outcome(_issues(result)))
     headers = {"Location": address(request, f"/fhir/{study}/{_location(stored)}"), **version_headers(stored)}
-    status = _STATUS[result.disposition]
+    status = _STATUS[result.status]
     if preferred == "minimal":
         return Response(status_code=status, headers=headers)
     if preferred == "OperationOutcome" or stored.gone:
@@ -327,7 +327,7 @@ def _entry(result: EntryResult, preferred: Return) -> dict[str, Any]:
     """The answer for one entry; with an OperationOutcome if there is no resource or the client prefers one."""
     if result.error is not None:
         return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
-    response: dict[str, Any] = {"status": _phrase(_STATUS[result.disposition])}
+    response: dict[str, Any] = {"status": _phrase(_STATUS[result.status])}
     stored = result.stored
     if stored is not None:
         response |= {
@@ -344,7 +344,7 @@ def _entry(result: EntryResult, preferred: Return) -> dict[str, Any]:
 
 def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str, Any]]) -> None:
     """Add the number of skipped entries in the bundle, by reason, to the outcome of the first of them."""
-    skipped = [place for place, result in enumerate(results) if result.disposition == "skipped"]
+    skipped = [place for place, result in enumerate(results) if result.status == "skipped"]
     if skipped:
         reasons = Counter(results[place].entry.skipped or "value" for place in skipped)
         counted = ", ".join(f"{count} by {reason}" for reason, count in sorted(reasons.items()))
@@ -353,7 +353,7 @@ def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str
 
 
 def _issues(result: EntryResult) -> list[dict[str, Any]]:
-    if result.disposition == "skipped":
+    if result.status == "skipped":
         why = result.entry.skipped or "value"
         return [
             issue(
@@ -364,7 +364,7 @@ def _issues(result: EntryResult) -> list[dict[str, Any]]:
                 coding=(SKIPPED_SYSTEM, why),
             )
         ]
-    return [issue("information", "informational", _TEXT[result.disposition])]
+    return [issue("information", "informational", _TEXT[result.status])]
 
 
 def _location(stored: StoredResource) -> str:

@@ -12,6 +12,7 @@ import jiter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
+from app.readers import contract
 from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
 from app.timeline.document import (
     AdverseEvent,
@@ -169,7 +170,7 @@ def _history(timeline: Timeline, latest: int) -> History:
     rows = sum(len(getattr(timeline, section)) for section in SECTIONS.values())
     if rows + sum(len(series.times) for series in timeline.lab_series) > MOST_FACTS:
         raise TooLarge(f"A timeline may bring {MOST_FACTS} facts at a time.")
-    return normalise(timeline, latest)
+    return contract.noted(normalise(timeline, latest))
 
 
 def _check_count(items: int) -> None:

@@ -37,11 +37,11 @@ class LineGroup:
 
 
 class Stream:
-    """A stream of timelines; `counts` has the number of outcomes of each status so far."""
+    """A stream of timelines; `counts` has the number of outcomes of each status so far. `full`: as of `Submitter`."""
 
-    def __init__(self, database: Database, study: str, format: str) -> None:
+    def __init__(self, database: Database, study: str, format: str, *, full: bool = False) -> None:
         self.counts: Counter[ItemStatus] = Counter()
-        self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES)
+        self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES, full=full)
 
     def check_study(self) -> None:
         """Raise `NotFound` for an unknown study, so that a client need not send the whole stream first."""
