@@ -69,7 +69,9 @@ class Database:
         try:
             address = _address(url)
             self.engine = _engine(address, pool_size, wait_seconds)
-        except ArgumentError:
+        except (ArgumentError, ValueError) as error:
+            if isinstance(error, UnusableAddress):
+                raise
             raise UnusableAddress("this is not a database address that can be used") from None
         self._sqlite = address.get_backend_name() == "sqlite"
         self._file = address.database if self._sqlite else None
@@ -427,8 +429,12 @@ def _raise_translated(error: Exception, driver: DBAPIModule, file: str | None) -
 
 
 def _why_sqlite(code: int | None, file: str | None) -> str | None:
-    if code == sqlite3.SQLITE_CANTOPEN and file and not Path(file.removeprefix("file:")).parent.is_dir():
-        return "the directory of its file does not exist"
+    if code == sqlite3.SQLITE_CANTOPEN and file:
+        path = Path(file.removeprefix("file:"))
+        if path.is_dir():
+            return "its file is a directory"
+        if not path.parent.is_dir():
+            return "the directory of its file does not exist"
     return _WHY_SQLITE.get(code) if code is not None else None
 
 

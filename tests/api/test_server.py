@@ -308,6 +308,7 @@ def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         ({"ROOT_PATH": "myo/"}, 2, "MYORESPONSE_ROOT_PATH"),
         ({"DATABASE_URL": "mysql://user:hunter2@host/name"}, 2, "MYORESPONSE_DATABASE_URL"),
         ({"DATABASE_URL": "hunter2"}, 2, "MYORESPONSE_DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://user:hunter2@host:port/name"}, 2, "MYORESPONSE_DATABASE_URL"),
         ({"DATABASE_URL": "sqlite:///:memory:"}, 2, "MYORESPONSE_DATABASE_URL"),
         ({}, 3, "the directory of its file does not exist"),
         ({"DATABASE_URL": "postgresql://user:hunter2@127.0.0.1:1/name"}, 3, "no server listens at its host and port"),
