@@ -7,6 +7,7 @@ a fault is set aside and harms no other one. A fault of the message itself, such
 refuses all of it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from app.readers.statements import (
     readable,
     section_of,
 )
+from app.timeline.document import TEXT_PATTERN
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine
@@ -302,6 +304,9 @@ def _read_observation(
     fields = {"code": meaning, "status": status, **stated.fields}
     place = Place("", {name: obx.place(number) for name, number in _OBX_FIELDS.items()} | stated.at | {"": obx.place()})
     statement = Statement(section_of(meaning), fields, place, stated.notes)
+    if measured and "id" in fields:
+        lab, notes = _laboratory(obx, context.facility)
+        fields["lab"], statement = lab, statement._replace(notes=stated.notes + notes)
     value = read_value(obx)
     if withdrawn:
         statements.append(_withdrawal(statement, obx, value, context.feed))
@@ -312,7 +317,7 @@ def _read_observation(
         statements.append(statement._replace(no_number=True))
         return
     content, notes = _content(obx, value, measured)
-    statements.append(statement._replace(fields=fields | content, notes=stated.notes + notes))
+    statements.append(statement._replace(fields=fields | content, notes=statement.notes + notes))
 
 
 def _is_cancelled(obr: Segment | None) -> bool:
@@ -380,6 +385,25 @@ def _content(obx: Segment, value: Value, measured: bool) -> tuple[dict[str, Any]
     return content, (Note(NoteCode.LIMIT_UNREADABLE),) if unreadable else ()
 
 
+_LABEL = re.compile(TEXT_PATTERN)
+_LONGEST_LABEL = 64
+
+
+def _laboratory(obx: Segment, facility: str | None) -> tuple[str | None, tuple[Note, ...]]:
+    """The laboratory that measured: OBX-15, else OBX-23, else the sender (MSH-4), by its name or else its identifier.
+
+    It is a detail of a result with a number: without one, the laboratory would be a part of what identifies the result.
+    """
+    try:
+        parts = (obx.text(field, component) for field, component in ((15, 2), (15, 1), (23, 1), (23, 10)))
+        name = next(filter(None, parts), facility)
+    except InvalidDocument:
+        name = None
+    if name is None or len(name) > _LONGEST_LABEL or (name and not _LABEL.search(name)):
+        return None, (Note(NoteCode.DETAIL_LEFT_OUT, "lab"),)
+    return name or None, ()
+
+
 def _limits(obx: Segment) -> tuple[float | None, float | None, bool]:
     """Lower and upper limit of normal, and whether there is a text that gives none. A limit harms no result."""
     if not obx.raw(7).strip() or obx.is_null(7):
@@ -415,6 +439,10 @@ def _stated(
 ) -> _Stated:
     number_at, numbered = _result_number(obx, obr, context)
     time_at, time = _specimen_time(obr, specimens, obx, context)
+    if time is None:
+        if not (withdrawn and numbered):
+            raise _Faulty(time_at, FaultCode.MISSING)
+        time = ReadTime("")  # of a withdrawal, the number is enough if it has only one result
     notes = time.notes
     issued = None
     try:
@@ -457,8 +485,8 @@ def _doubtful_times(ours: Sequence[tuple[Segment, str]], feed: Feed) -> dict[str
 
 def _specimen_time(
     obr: Segment, specimens: Sequence[Segment], obx: Segment | None, context: Context
-) -> tuple[str, ReadTime]:
-    """The place and the time at which the specimen was taken: OBR-7, else SPM-17, else OBX-14.
+) -> tuple[str, ReadTime | None]:
+    """The place and the time at which the specimen was taken: OBR-7, else SPM-17, else OBX-14, else `None`.
 
     OBX-14 is the same time by the standard, but many analysers send the time of the measurement there. If the study
     declares that it is the time of the specimen, it comes first.
@@ -473,7 +501,7 @@ def _specimen_time(
     for spm in drawn.values():
         return spm.place(17), _time_of(spm, 17, context)
     if obx is None or not obx.text(14):
-        raise _Faulty(obr.place(7) if obx is None else obx.place(14), FaultCode.MISSING)
+        return (obr.place(7) if obx is None else obx.place(14)), None
     return obx.place(14), _time_of(obx, 14, context)
 
 

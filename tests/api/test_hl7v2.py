@@ -72,7 +72,7 @@ def test_a_message_is_stored_and_acknowledged(trial):
     assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 3"
     assert timeline(trial)["labs"] == [
         {"code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163,
-         "lower_limit": 30, "id": "77", "source": "ELAB", "status": "final"}
+         "lower_limit": 30, "lab": "ELAB", "id": "77", "source": "ELAB", "status": "final"}
     ]  # fmt: skip
     formats = [each["format"] for each in trial.get("/v1/studies/trial/revisions").json()["items"]]
     assert sorted(formats) == ["hl7v2", "study"]
@@ -81,7 +81,7 @@ def test_a_message_is_stored_and_acknowledged(trial):
 def test_it_is_the_same_as_the_timeline_of_the_same_result(trial_here):
     accepted(trial_here, oru())
     lab = {"code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163,
-           "lower_limit": 30, "id": "77", "source": "ELAB", "status": "final"}  # fmt: skip
+           "lower_limit": 30, "lab": "ELAB", "id": "77", "source": "ELAB", "status": "final"}  # fmt: skip
     again = trial_here.post(
         "/v1/studies/trial/patients/123/events",
         json={"patient": {"id": "123", "sex": "female", "birth_year": 1953}, "labs": [lab]},

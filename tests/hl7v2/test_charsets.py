@@ -6,6 +6,7 @@ from app.errors import InvalidDocument
 from app.hl7v2.message import body_of, read_envelope
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.statements import Feed, left_out
+from app.timeline.receipts import Note, NoteCode
 from tests.hl7v2.hl7v2_messages import CK, MSH, OBR, OBX, PID, changed, feed, message, oru
 
 LEFT_OUT = left_out("MSH-18", "charset")
@@ -71,7 +72,9 @@ def test_a_result_under_a_sender_that_cannot_be_read_is_set_aside_where_the_send
     bare = changed(OBR, f3="77")
     header = changed(MSH, f4="Universit\u00e4t")
     assert refusals(read(encoded(PID, bare, OBX, codec="latin-1", header=header))) == [("MSH-4", "unknown_encoding")]
-    assert read(encoded(PID, OBR, OBX, codec="latin-1", header=header)).histories == read(oru()).histories
+    (only,) = read(encoded(PID, OBR, OBX, codec="latin-1", header=header)).histories
+    assert (only.labs[0].source, only.labs[0].lab) == ("ELAB", None)
+    assert Note(NoteCode.DETAIL_LEFT_OUT, "lab") in only.notes["labs", 0]
 
 
 def test_behind_a_byte_that_may_hide_a_delimiter_nothing_is_read():

@@ -26,7 +26,7 @@ from tests.timeline.documents import document
 from tests.timeline.documents import history as of_document
 from tests.timeline.documents import lab as native
 
-NATIVE = {"id": "77", "source": "ELAB", "upper_limit": 163, "lower_limit": 30, "status": "final"}
+NATIVE = {"id": "77", "source": "ELAB", "lab": "ELAB", "upper_limit": 163, "lower_limit": 30, "status": "final"}
 
 
 def as_native(**more):
@@ -61,7 +61,9 @@ def test_a_series_with_corrections_and_bounds_is_the_facts_that_our_own_format_g
         segments.append(obx(f5=value, f6=unit, f7=text, f11=status))
         low, high = limits[text]
         stated = {"value": float(value) if value and value[0] != "<" else None, "unit": unit, "issued": issue}
-        labs.append(native(id=number, source="ELAB", time=time, lower_limit=low, upper_limit=high, **stated | more))
+        labs.append(
+            native(id=number, source="ELAB", lab="ELAB", time=time, lower_limit=low, upper_limit=high, **stated | more)
+        )
     assert history(message(PID, *segments)).labs == of_document(document(labs=labs)).labs
 
 
@@ -191,7 +193,7 @@ def test_the_time_of_issue_is_that_of_the_order_and_never_that_of_the_message():
 )
 def test_the_number_of_a_result_and_who_gave_it(placer, filler, sub_id, number, source):
     fact = lab(obx(f4=sub_id), obr=changed(OBR, f2=placer, f3=filler))
-    assert fact == as_native(id=number, source=source)
+    assert fact == as_native(id=number, source=source, lab=None if number is None else "ELAB")
 
 
 def test_a_number_of_a_laboratory_without_a_name_has_no_source():
@@ -357,3 +359,34 @@ def test_no_refusal_repeats_what_was_sent():
             if found is not None:
                 said = f"{found.detail} {found.args} {[(f.pointer, f.sentence) for f in found.faults]}"
                 assert canary not in said
+
+
+@pytest.mark.parametrize(
+    ("producer", "organization", "facility", "name"),
+    [
+        ("L1^Central laboratory^L", "Other^^^^^^^^^9", "ELAB", "Central laboratory"),
+        ("L1^^L", "Other", "ELAB", "L1"),
+        ("", "Central laboratory^L^9", "ELAB", "Central laboratory"),
+        ("", "^^^^^^^^^9", "ELAB", "9"),
+        ("", "", "ELAB^1.2.3^ISO", "ELAB"),
+        ('""', "", "ELAB", "ELAB"),
+        ("", "", "", None),
+    ],
+)
+def test_the_laboratory_that_measured_is_the_producer_else_the_performing_organization_else_the_sender(
+    producer, organization, facility, name
+):
+    fact = lab(obx(f15=producer, f23=organization), header=changed(MSH, f4=facility))
+    assert (fact.lab, fact.source, fact.identity) == (name, "ELAB", "#77|CK|ELAB")
+
+
+@pytest.mark.parametrize("producer", ["x" * 65, r"a\X0D\b"])
+def test_a_laboratory_without_a_usable_name_is_left_out_and_noted(producer):
+    found = history(oru(obx(f15=producer)))
+    assert found.labs[0].lab is None
+    assert Note(NoteCode.DETAIL_LEFT_OUT, "lab") in found.notes["labs", 0]
+
+
+def test_the_laboratory_is_no_part_of_what_identifies_a_result_without_a_number():
+    fact = lab(obx(f15="L1"), obr=changed(OBR, f3=""))
+    assert (fact.lab, fact.source, fact.identity) == (None, None, "@CK|1110934080000000|")
