@@ -128,10 +128,11 @@ def _together(receipts: Sequence[Receipt]) -> Receipt:
     return Receipt(counts, sorted((line for receipt in receipts for line in receipt.lines), key=_in_message))
 
 
-def _in_message(line: ReceiptLine) -> tuple[int, int]:
-    """The order of lines: by the kind of segment and its number."""
-    name, _, rest = line.place.partition("[")
-    return _SEGMENTS.get(name.partition("-")[0], len(_SEGMENTS)), int(rest.partition("]")[0] or 0)
+def _in_message(line: ReceiptLine) -> tuple[int, int, int]:
+    """The order of lines: by the kind of segment, its number, and the field."""
+    segment, _, field = line.place.partition("-")
+    name, _, number = segment.rstrip("]").partition("[")
+    return _SEGMENTS.get(name, len(_SEGMENTS)), int(number or 0), int(field or 0)
 
 
 def _nothing_kept(envelope: Envelope, read: ReadMessage) -> Reply:

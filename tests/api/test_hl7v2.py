@@ -148,6 +148,55 @@ def test_a_faulty_result_is_set_aside_and_the_others_are_stored(trial):
     assert [lab["value"] for lab in timeline(trial)["labs"]] == [1101]
 
 
+GLUCOSE = "OBX|2|NM|2345-7^Glucose^LN||5.2|mmol/L|3.9-5.5|N|||F"
+MIXED = message(PID, OBR, obx(f7=""), GLUCOSE, obx(f3="2532-0^LDH^LN", f6="furlongs"), "NTE|1|L|Slightly haemolytic.")
+
+
+def test_the_documented_receipt_is_that_of_such_a_message(trial_here):
+    answer = send(trial_here, MIXED).text.split("\r")[1:-1]
+    page = Path(__file__).parents[2].joinpath("docs/hl7v2.md").read_text(encoding="utf-8")
+    assert "\n".join(answer) + "\n```" in page
+
+
+def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
+    address = "/v1/studies/trial/hl7v2?receipt=full"
+    assert errors(trial_here.post(address, content=MIXED, headers=HL7V2)) == [
+        ["OBX^3^6", "W", "unknown_unit"],
+        ["PID^1^7", "I", "kept"],
+        ["PID^1^8", "I", "kept"],
+        ["OBX^1", "I", "no_upper_limit"],
+        ["OBX^2", "I", "code"],
+        ["NTE^1", "I", "segment"],
+    ]
+
+
+def test_a_result_that_takes_the_place_of_another_says_so(trial_here):
+    accepted(trial_here, result("F"))
+    answer = send(trial_here, result("C", "1110", "2"))
+    [replaced] = [line.split("|") for line in answer.text.split("\r") if line.startswith("ERR")]
+    assert replaced[4:8] == ["I", "kept", "", "labs CK 2005-03-16T09:48:00+09:00 no longer counts"]
+    late = send(trial_here, result("P", "7", "3"))
+    assert late.text.split("\r")[1] == "MSA|AA|3|kept 2, not applied 1"
+    assert errors(late) == [["OBX^1", "I", "older"]]
+
+
+def test_a_study_may_let_no_feed_add_patients(client):
+    make_study(client, **PSEUDONYMS, enrolled_only=True)
+    answer = send(client, oru())
+    assert (answer.status_code, answer.text.split("\r")[1]) == (200, "MSA|AA|4711|set aside 3")
+    assert {each[2] for each in errors(answer)} == {"unknown_reference"}
+    assert patients(client) == []
+    enrolled = client.post("/v1/studies/trial/patients/123/events", json={"patient": {"id": "123"}})
+    assert enrolled.status_code in {200, 201}
+    accepted(client, oru())
+    assert [lab["value"] for lab in timeline(client)["labs"]] == [1101]
+
+
+def test_a_message_of_other_tests_is_accepted_and_says_that_nothing_is_kept(trial_here):
+    answer = send(trial_here, message(PID, OBR, GLUCOSE, GLUCOSE))
+    assert (answer.status_code, answer.text.split("\r")[1]) == (200, "MSA|AA|4711|not ours 2")
+
+
 def test_a_message_of_which_nothing_can_be_kept_is_refused(trial):
     before = trial.get("/v1/studies/trial/revisions").text
     reply = refused(trial, oru(obx(f4="2", f6="furlongs"), obx(f4="3", f5="7 canaries")))
