@@ -29,6 +29,7 @@ _MESSAGE = (
 _STORED = (
     "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|QHWEKOPBDO3ARKQWQWAQ|P|2.5.1\r"
     "MSA|AA|4711|kept 3, not ours 2\r"
+    "ERR||PID^1^3|0^Message accepted^HL70357|I|new_patient|||The patient was not in the study before.\r"
 )
 _REFUSED = (
     "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|BY75L6HQ3ZR7UTLQJZKQ|P|2.5.1\r"

@@ -157,6 +157,8 @@ def _read(
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:
+        if kind == "patient":
+            return _where(_stated_by(stated, "id"), "id")
         if kind == "attributes":
             name = history.attributes[index].identity
             return _where(_stated_by(stated, name), name)
@@ -204,7 +206,7 @@ def readable(subject: str, statements: Sequence[Statement], latest: int, faults:
 
 def _parts(statement: Statement) -> Iterator[Statement]:
     """A statement about a patient as one for each detail, so that a fault of one does not take the others."""
-    if statement.section != "patient":
+    if statement.section != "patient" or not statement.fields:
         yield statement
         return
     for name, value in statement.fields.items():
@@ -213,7 +215,7 @@ def _parts(statement: Statement) -> Iterator[Statement]:
 
 def _aside(statement: Statement, fault: Fault) -> ReceiptLine:
     if statement.section == "patient":
-        return left_out(fault.pointer, *statement.fields)
+        return left_out(fault.pointer, next(iter(statement.fields), "id"))
     return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code)
 
 
@@ -240,6 +242,7 @@ def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN4
 
 
 def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: Statement) -> Iterable[Fault]:
+    stated.setdefault("id", statement)
     for name, value in statement.fields.items():
         if value is None or (name, value) == ("sex", "unknown"):  # an unknown value must not replace a known one
             continue

@@ -16,6 +16,7 @@ from app.store.engine import Database, Transaction
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
 from app.submission.receipts import left_out_of, receipt_of
+from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.merged_records import surviving_record
 
@@ -119,6 +120,7 @@ class Submitter:
         """Store histories as one revision."""
         self._remember_key(builder.connection, histories)
         enrolled = self._enrolled(builder, histories)
+        histories = [noted_by_protocol(builder.connection, self.study, history) for history in histories]
         stored = list(compress(histories, enrolled))
         submission = ledger.submit_to(builder, stored, format=self.format, client=self.client)
         results = iter(submission.outcomes)
@@ -136,6 +138,7 @@ class Submitter:
         enrolled = [True] * len(histories)
         if self._only_enrolled:
             enrolled = self._enrolled(self.builder(transaction), histories)
+        histories = [noted_by_protocol(transaction, self.study, history) for history in histories]
         stored = list(compress(histories, enrolled))
         results = iter(
             ledger.submit_each(
@@ -151,7 +154,8 @@ class Submitter:
 
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
-        return replace(outcome, receipt=receipt_of(history, outcome, full=self.full))
+        receipt = receipt_of(history, outcome, full=self.full)
+        return ledger.Outcome(outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt)
 
     @property
     def _only_enrolled(self) -> bool:

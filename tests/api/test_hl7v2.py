@@ -91,8 +91,11 @@ def test_it_is_the_same_as_the_timeline_of_the_same_result(trial_here):
 
 def test_the_same_message_again_is_stored_once_and_answered_alike(trial):
     """Row 106."""
-    first, second = send(trial, oru()), send(trial, oru())
-    assert first.content == second.content
+    first, second, third = send(trial, oru()), send(trial, oru()), send(trial, oru())
+    assert first.content.split(b"\r")[:2] == second.content.split(b"\r")[:2]
+    assert errors(first) == [["PID^1^3", "I", "new_patient"]]
+    assert errors(second) == []
+    assert second.content == third.content
     assert trial.get("/v1/studies/trial").json()["revision"] == 1
 
 
@@ -143,7 +146,11 @@ def test_a_faulty_result_is_set_aside_and_the_others_are_stored(trial):
     answer = send(trial, oru(OBX, obx(f4="2", f6="furlongs"), obx(f4="3", f5="7 canaries")))
     assert answer.status_code == 200
     assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 3, set aside 2"
-    assert errors(answer) == [["OBX^2^6", "W", "unknown_unit"], ["OBX^3^5", "W", "bad_number"]]
+    assert errors(answer) == [
+        ["OBX^2^6", "W", "unknown_unit"],
+        ["OBX^3^5", "W", "bad_number"],
+        ["PID^1^3", "I", "new_patient"],
+    ]
     assert "canar" not in answer.text
     assert [lab["value"] for lab in timeline(trial)["labs"]] == [1101]
 
@@ -162,6 +169,7 @@ def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
     address = "/v1/studies/trial/hl7v2?receipt=full"
     assert errors(trial_here.post(address, content=MIXED, headers=HL7V2)) == [
         ["OBX^3^6", "W", "unknown_unit"],
+        ["PID^1^3", "I", "new_patient"],
         ["PID^1^7", "I", "kept"],
         ["PID^1^8", "I", "kept"],
         ["OBX^1", "I", "no_upper_limit"],
@@ -241,7 +249,7 @@ def test_times_without_an_offset_are_those_of_the_declared_zone(client):
 def test_without_a_declared_zone_times_without_an_offset_have_that_of_the_message(trial_here):
     answer = send(trial_here, oru(obr=changed(OBR, f7="200503160948")))
     assert timeline(trial_here)["labs"][0]["time"] == "2005-03-16T09:48:00+09:00"
-    assert errors(answer) == [["OBX^1", "I", "zone_from_message"]]
+    assert errors(answer) == [["PID^1^3", "I", "new_patient"], ["OBX^1", "I", "zone_from_message"]]
 
 
 def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
@@ -274,7 +282,7 @@ def test_of_a_batch_that_was_cut_off_the_sender_learns_so(trial_here):
     assert answer.status_code == 422
     lines = answer.text.split("\r")
     assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|4711|kept 3", "MSA|AE|B1"]
-    assert [line[:16] for line in lines if line.startswith("ERR")] == ["ERR||BTS^1^1|102"]
+    assert [line[:16] for line in lines if line.startswith("ERR")] == ["ERR||PID^1^3|0^M", "ERR||BTS^1^1|102"]
     assert patients(trial_here) == ["123"]
 
 
