@@ -18,22 +18,13 @@ from app.hl7v2.data_types import Clock, ReadTime, Value, ValueOrFault, is_docume
 from app.hl7v2.message import Envelope
 from app.hl7v2.patient_identity import authority_names, read_links, read_person, subject_of
 from app.hl7v2.segments import NO_SEGMENT, Segment, segments_of
-from app.readers.statements import (
-    Feed,
-    Place,
-    Skipped,
-    Statement,
-    history_of,
-    left_out,
-    read_range,
-    readable,
-    section_of,
-)
+from app.readers.limits import UNREADABLE, NormalLimits, read_limits
+from app.readers.statements import Feed, Place, Skipped, Statement, history_of, left_out, readable, section_of
 from app.timeline.document import TEXT_PATTERN
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine
-from app.timeline.vocabulary import WITHDRAWN, Coding
+from app.timeline.vocabulary import UNITS, WITHDRAWN, CodeBook, Coding, same_unit
 
 STATUSES = {
     "F": "final", "U": "final", "V": "final", "B": "final",
@@ -316,7 +307,7 @@ def _read_observation(
             raise _value_fault(obx, value)
         statements.append(statement._replace(no_number=True))
         return
-    content, notes = _content(obx, value, measured)
+    content, notes = _content(obx, value, measured, context.feed.codes)
     statements.append(statement._replace(fields=fields | content, notes=statement.notes + notes))
 
 
@@ -368,21 +359,31 @@ def _table_value(table: Mapping[str, str], word: str, place: str) -> str:
     return table[word]
 
 
-def _content(obx: Segment, value: Value, measured: bool) -> tuple[dict[str, Any], tuple[Note, ...]]:
+def _content(obx: Segment, value: Value, measured: bool, codes: CodeBook) -> tuple[dict[str, Any], tuple[Note, ...]]:
     """The value with its unit and limits, or the score, and the notes about them."""
     if not measured:
         if value.comparator is not None:
             raise _Faulty(obx.place(5), FaultCode.UNSUPPORTED)
         return {"score": value.number}, ()
-    lower, upper, unreadable = _limits(obx)
+    unit = _unit(obx, codes)
+    limits = _limits(obx, unit, codes)
     content = {
         "value": value.number,
         "comparator": value.comparator,
-        "unit": obx.text(6) or obx.text(6, 2) or None,
-        "lower_limit": lower,
-        "upper_limit": upper,
+        "unit": unit,
+        "lower_limit": limits.lower,
+        "upper_limit": limits.upper,
     }
-    return content, (Note(NoteCode.LIMIT_UNREADABLE),) if unreadable else ()
+    return content, limits.notes
+
+
+def _unit(obx: Segment, codes: CodeBook) -> str | None:
+    """The unit: the first of its code, its text, and the alternate code and text that is accepted. They must agree."""
+    named = [codes.unit(text) for component in (1, 2, 4, 5) if (text := obx.text(6, component))]
+    known = [unit for unit in named if unit is not None and unit in UNITS]
+    if any(not same_unit(known[0], unit) for unit in known):
+        raise _Faulty(obx.place(6), FaultCode.UNIT_MISMATCH)
+    return next(iter(known or named), None)
 
 
 _LABEL = re.compile(TEXT_PATTERN)
@@ -404,17 +405,12 @@ def _laboratory(obx: Segment, facility: str | None) -> tuple[str | None, tuple[N
     return name or None, ()
 
 
-def _limits(obx: Segment) -> tuple[float | None, float | None, bool]:
-    """Lower and upper limit of normal, and whether there is a text that gives none. A limit harms no result."""
-    if not obx.raw(7).strip() or obx.is_null(7):
-        return None, None, False
-    try:
-        lower, upper = read_range(obx.text(7)) if obx.is_plain(7) else (None, None)
-    except InvalidDocument:
-        lower = upper = None
-    if upper is None or not (lower or 0) <= upper or not upper:
-        return None, None, True
-    return lower, upper, False
+def _limits(obx: Segment, unit: str | None, codes: CodeBook) -> NormalLimits:
+    """The limits of OBX-7: a text. Empty components after it say nothing, nor does the null value."""
+    marks = (obx.delimiters.component, obx.delimiters.subcomponent, obx.delimiters.repetition)
+    if any(mark in obx.raw(7).rstrip("".join(marks) + " ") for mark in marks) or obx.is_undecoded(7):
+        return UNREADABLE
+    return read_limits(obx.text(7), unit, codes)
 
 
 def _value_fault(obx: Segment, why: FaultCode | None) -> _Faulty:
@@ -426,7 +422,8 @@ def _value_fault(obx: Segment, why: FaultCode | None) -> _Faulty:
 def _withdrawal(statement: Statement, obx: Segment, value: ValueOrFault, feed: Feed) -> Statement:
     """The statement of a withdrawal, without value, unit and limits if one of them has a fault."""
     try:
-        content, _ = _content(obx, value if isinstance(value, Value) else Value(None), statement.section == "labs")
+        number = value if isinstance(value, Value) else Value(None)
+        content, _ = _content(obx, number, statement.section == "labs", feed.codes)
     except InvalidDocument:
         return statement
     whole = statement._replace(fields=statement.fields | content)
