@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from app.api.protocols import Declared, protocol_of
-from app.errors import MalformedDocument, NotFound, PreconditionFailed
+from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
 from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, etag_of, page, reply, tagged, written
@@ -31,9 +31,14 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
+_ZONE_NAMES = Accepts(
+    form="a name of the IANA time zone database, such as Asia/Tokyo", see="https://www.iana.org/time-zones"
+)
+
+
 def _known_zone(name: str) -> str:
     if name not in _zones():
-        raise PydanticCustomError("unknown_value", "no IANA time zone")
+        raise PydanticCustomError("unknown_value", "no IANA time zone", {"accepts": _ZONE_NAMES})
     return name
 
 

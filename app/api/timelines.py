@@ -109,7 +109,7 @@ def post_timelines(
     """
     content_type = media_type(request) or JSON
     if body is None:
-        stream = Stream(state.database, study, FORMATS[content_type])
+        stream = Stream(state.database, study, FORMATS[content_type], state.settings.max_body_bytes)
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(state.database, study, FORMATS[content_type], now)

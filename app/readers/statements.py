@@ -119,7 +119,7 @@ def history_of(subject: str, statements: Iterable[Statement], latest: int) -> tu
     except ValidationError:
         for found in structure(about, Patient):
             name = str(found.path[0]) if found.path else ""
-            faults.append(Fault(_where(stated_at, name), found.code, found.detail))
+            faults.append(found.fault().at(_where(stated_at, name)))
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
@@ -141,16 +141,16 @@ def _merge(
 
 def _structural(fields: Mapping[str, Any], model: type[BaseModel], place: Place) -> Iterable[Fault]:
     for found in structure(dict(fields), model):
-        yield Fault(place.of(str(found.path[0]) if found.path else ""), found.code, found.detail)
+        yield found.fault().at(place.of(str(found.path[0]) if found.path else ""))
 
 
 def _placed(fault: Fault, places: Mapping[str, Sequence[Place]], stated_at: Mapping[str, Place]) -> Fault:
     """A fault of the timeline, with its place in the message."""
     section, *rest = fault.pointer.split("/")[1:]
     if section == "patient":
-        return Fault(_where(stated_at, rest[0] if rest else ""), fault.code, fault.detail)
+        return fault.at(_where(stated_at, rest[0] if rest else ""))
     index, name = int(rest[0]), rest[1] if len(rest) > 1 else ""
-    return Fault(places[section][index].of(name), fault.code, fault.detail)
+    return fault.at(places[section][index].of(name))
 
 
 def _where(stated_at: Mapping[str, Place], name: str) -> str:
