@@ -76,7 +76,8 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.TOO_LONG: "The text or list is longer than this field allows.",
     FaultCode.TOO_SHORT: "The text or list is shorter than this field allows.",
     FaultCode.TOO_MANY: "The document has more items than one submission may have.",
-    FaultCode.BAD_IDENTIFIER: "An identifier is 1 to 64 of the characters A-Z, a-z, 0-9, dot and hyphen.",
+    FaultCode.BAD_IDENTIFIER: "An identifier is 1 to 64 of the characters A-Z, a-z, 0-9, dot and hyphen. A number is "
+    "no word for a missing one (`UNKNOWN`), and not what a spreadsheet makes of a number (`77.0`, `1.2E+11`).",
     FaultCode.BAD_TEXT: "Text must not be empty and must not contain control characters.",
     FaultCode.UNKNOWN_VALUE: "The value is not one of those documented for this field.",
     FaultCode.UNKNOWN_CODE: "The code is not one that this service knows.",
@@ -223,13 +224,19 @@ class ServiceError(Exception):
     slug: ClassVar[str] = "internal"
 
     def __init__(
-        self, detail: str | None = None, faults: Iterable[Fault] = (), headers: Mapping[str, str] | None = None
+        self,
+        detail: str | None = None,
+        faults: Iterable[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or self.title())
         self.detail = detail
         each_once = dict.fromkeys(faults)
         self.faults = tuple(sorted(each_once, key=lambda fault: (fault.pointer, fault.code, fault.detail or "")))
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
+        """Further members of the problem document, as JSON."""
 
     @classmethod
     def title(cls) -> str:
@@ -326,6 +333,16 @@ class InvalidDocument(ServiceError):
 
     status = 422
     slug = "invalid"
+
+
+class NothingKept(ServiceError):
+    """Nothing that was sent counts: all of it was refused, set aside, or is not kept here.
+
+    The problem has the outcome of each item with its receipt.
+    """
+
+    status = 422
+    slug = "nothing-kept"
 
 
 class PreconditionRequired(ServiceError):

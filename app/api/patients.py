@@ -30,9 +30,11 @@ from app.http.dependencies import (
     State,
     Store,
     StudyId,
+    Writing,
     latest,
 )
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
+from app.http.receipts import ReceiptBody, ReceiptWanted, receipt_document
 from app.http.responses import address, page, reply, tagged, written
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
@@ -103,6 +105,7 @@ class TimelineOutcome(BaseModel):
         "stood before and do not stand now.",
         examples=[{"added": 101, "superseded": 0, "unchanged": 0}],
     )
+    receipt: ReceiptBody = Field(description="What happened to each fact.", examples=[specimen(ReceiptBody)])
 
 
 def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
@@ -112,6 +115,7 @@ def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
         "status": outcome.status,
         "revision": outcome.revision,
         "counts": outcome.counts.as_dict(),
+        "receipt": receipt_document(outcome.receipt),
     }
 
 
@@ -203,7 +207,7 @@ def put_timeline(
     request: Request,
     study: StudyId,
     patient: PatientId,
-    store: Store,
+    store: Writing,
     body: JsonBody,
     now: Now,
     if_match: IfMatch = None,
@@ -211,12 +215,13 @@ def put_timeline(
     readmit: Annotated[
         Flag, Query(description="`true` allows data of a person who was erased.", examples=["false"])
     ] = "false",
+    receipt: ReceiptWanted = None,
 ) -> Response:
     """Create or replace a timeline. To replace one, send If-Match with the ETag of GET, so that nobody's change is
     lost. `If-None-Match: *` allows only to create. The same content again changes nothing.
     """
     history = _read_history(patient, body, now)
-    submitter = Submitter(store, study, FORMAT, now)
+    submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
     outcome = batches.replace_timeline(
         submitter, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
     )
@@ -231,13 +236,20 @@ def put_timeline(
     responses={**_WRITTEN, **refuses(NotFound, Erased, reading=True)},
 )
 def post_events(
-    request: Request, study: StudyId, patient: PatientId, store: Store, body: JsonBody, now: Now
+    request: Request,
+    study: StudyId,
+    patient: PatientId,
+    store: Writing,
+    body: JsonBody,
+    now: Now,
+    receipt: ReceiptWanted = None,
 ) -> Response:
     """Add facts to a timeline. An unknown patient is created. A fact with a known identity is a correction or a
     repetition. The request may be sent again: nothing is stored twice.
     """
     history = _read_history(patient, body, now)
-    return _answer(request, study, batches.add_timeline(Submitter(store, study, FORMAT, now), history))
+    submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
+    return _answer(request, study, batches.add_timeline(submitter, history))
 
 
 @router.delete(

@@ -25,6 +25,7 @@ from app.errors import ServiceError
 from app.http.middleware import allow_stream
 from app.http.openapi import NDJSON
 from app.http.problems import problem
+from app.http.receipts import receipt_document
 from app.readers.streams import Line, Lines
 from app.settings import Settings
 from app.submission.batches import ItemOutcome, in_order
@@ -46,6 +47,7 @@ def item_document(outcome: ItemOutcome) -> dict[str, Any]:
         "patient": outcome.patient,
         "status": outcome.status,
         "revision": outcome.revision,
+        "receipt": None if outcome.receipt is None else receipt_document(outcome.receipt),
         "problem": None if outcome.error is None else problem(outcome.error).model_dump(mode="json"),
     }
 

@@ -1,5 +1,6 @@
 """The routes of the studies. A study is a name, a protocol and patients; studies share nothing."""
 
+from dataclasses import fields
 from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
@@ -10,10 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from app.api.protocols import Declared, protocol_of
 from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
-from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId
+from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, etag_of, page, reply, tagged, written
 from app.protocol.presets import SEED_2008
+from app.readers.charsets import Charset
 from app.readers.json_timelines import read_model
 from app.store import snapshot, studies
 from app.store.engine import Transaction
@@ -21,7 +23,7 @@ from app.store.snapshot import study_at
 from app.submission.loop import Submitter
 from app.timeline.document import TEXT_PATTERN, Document, Text
 from app.timeline.times import instant_text
-from app.timeline.vocabulary import Meaning
+from app.timeline.vocabulary import UNITS, Meaning
 
 router = APIRouter(tags=["studies"])
 
@@ -47,6 +49,7 @@ TimeZone = Annotated[str, AfterValidator(_known_zone)]
 
 
 LOCAL_CODE = r"^[^|\x00-\x1f\x7f-\x9f]{0,200}\|[^\x00-\x1f\x7f-\x9f]{1,100}$"
+CHARSET_NAME = r"^[A-Za-z0-9 ._/:\-]*$"
 Identifiers = Annotated[
     studies.Identifiers,
     Field(
@@ -76,6 +79,61 @@ LocalCodes = Annotated[
 ]
 
 
+def _known_unit(spelling: str) -> str:
+    if spelling not in UNITS:
+        raise PydanticCustomError("unknown_unit", "no unit of the vocabulary")
+    return spelling
+
+
+UnitAliases = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=TEXT_PATTERN)],
+        Annotated[str, AfterValidator(_known_unit)],
+    ],
+    Field(
+        max_length=200,
+        description="Units as feeds write them, and the unit that each means.",
+        examples=[{"E/L": "U/L"}],
+    ),
+]
+Charsets = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=40, pattern=CHARSET_NAME)], Charset],
+    Field(
+        max_length=20,
+        description="Names of character sets as MSH-18 of HL7 v2 has them (empty: MSH-18 is empty), and the character "
+        "set that each means.",
+        examples=[{"": "ISO-8859-1"}],
+    ),
+]
+MessageOffset = Annotated[
+    studies.MessageOffset,
+    Field(
+        description="`default`: times of an HL7 v2 message without an offset have that of MSH-7, if the study has no "
+        "`time_zone`. `ignore`: the offset of MSH-7 says nothing about other times.",
+        examples=["default"],
+    ),
+]
+ResultTime = Annotated[
+    studies.ResultTime,
+    Field(
+        description="`OBX-14`: each result of an HL7 v2 message has its own specimen time there. `OBR-7`: results have "
+        "the specimen time of their order.",
+        examples=["OBR-7"],
+    ),
+]
+NativeIds = Annotated[
+    studies.NativeIds,
+    Field(
+        description="`known`: native JSON may name only patients that the study has; new ones need an `identifier`.",
+        examples=["any"],
+    ),
+]
+EnrolledOnly = Annotated[
+    bool,
+    Field(description="Whether feeds may not add patients: results of others are set aside.", examples=[False]),
+]
+
+
 class StudyDefinition(Document):
     """What a client declares about a study."""
 
@@ -92,6 +150,12 @@ class StudyDefinition(Document):
     identifiers: Identifiers = "medical_record"
     authorities: Authorities = ()
     local_codes: LocalCodes = Field(default_factory=dict)
+    unit_aliases: UnitAliases = Field(default_factory=dict)
+    charsets: Charsets = Field(default_factory=dict)
+    message_offset: MessageOffset = "default"
+    result_time: ResultTime = "OBR-7"
+    native_ids: NativeIds = "any"
+    enrolled_only: EnrolledOnly = False
 
 
 class ProtocolName(BaseModel):
@@ -114,6 +178,12 @@ class StudySummary(BaseModel):
     identifiers: Identifiers
     authorities: Authorities
     local_codes: LocalCodes
+    unit_aliases: UnitAliases
+    charsets: Charsets
+    message_offset: MessageOffset
+    result_time: ResultTime
+    native_ids: NativeIds
+    enrolled_only: EnrolledOnly
     revision: int = Field(description="The latest revision.", examples=[16])
     patients: int = Field(description="Patients at that revision.", examples=[16])
     created_at: str = Field(description="When the study was created.", examples=["2026-11-22T09:59:00Z"])
@@ -138,6 +208,12 @@ def summary(study: studies.Study) -> dict[str, Any]:
         "identifiers": study.feeds.identifiers,
         "authorities": study.feeds.authorities,
         "local_codes": dict(sorted(study.feeds.local_codes.items())),
+        "unit_aliases": dict(sorted(study.feeds.unit_aliases.items())),
+        "charsets": dict(sorted(study.feeds.charsets.items())),
+        "message_offset": study.feeds.message_offset,
+        "result_time": study.feeds.result_time,
+        "native_ids": study.feeds.native_ids,
+        "enrolled_only": study.feeds.enrolled_only,
         "revision": study.revision,
         "patients": study.patients,
         "created_at": instant_text(study.created_at),
@@ -200,11 +276,12 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     },
 )
 def put_study(
-    request: Request, study: StudyId, store: Store, body: JsonBody, now: Now, if_match: IfMatch = None
+    request: Request, study: StudyId, store: Writing, body: JsonBody, now: Now, if_match: IfMatch = None
 ) -> Response:
     """Create or change a study. The same content again changes nothing. A change makes a new revision."""
     declared = read_model(body, StudyDefinition)
-    feeds = studies.FeedDefinition(declared.identifiers, declared.authorities, declared.local_codes)
+    names = [field.name for field in fields(studies.FeedDefinition)]
+    feeds = studies.FeedDefinition(**{name: getattr(declared, name) for name in names})
     definition = studies.StudyDeclaration(
         declared.name, protocol_of(declared.protocol), declared.time_zone, declared.test, feeds
     )

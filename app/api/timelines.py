@@ -1,5 +1,6 @@
 """Routes for many patients in one request: timelines as an array or as lines, a table of results, and its template."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -7,15 +8,16 @@ from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
 from app.api.streaming import StreamedOutcomes, item_document
-from app.errors import Conflict, Erased, NotFound
-from app.http.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
+from app.errors import Conflict, Erased, NotFound, NothingKept
+from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
 from app.http.problems import Problem
+from app.http.receipts import ReceiptBody, ReceiptWanted
 from app.http.responses import reply
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
 from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
-from app.submission.batches import ItemStatus, counted, store_table, store_timelines
+from app.submission.batches import ItemOutcome, ItemStatus, counted, lost, store_table, store_timelines
 from app.submission.loop import Submitter
 from app.submission.streams import Stream
 from app.timeline.document import LabResult, Timeline
@@ -56,6 +58,9 @@ class BatchItem(BaseModel):
         examples=["created"],
     )
     revision: int | None = Field(description="The revision that stored it; null if nothing was stored.", examples=[17])
+    receipt: ReceiptBody | None = Field(
+        description="What happened to each fact; null if the item was not stored.", examples=[specimen(ReceiptBody)]
+    )
     problem: Problem | None = Field(description="Why it was not stored; pointers begin at the item.", examples=[None])
 
 
@@ -98,7 +103,14 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
     responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
 )
 def post_timelines(
-    request: Request, study: StudyId, state: State, body: BatchBody, now: Now, atomic: Atomic = "false"
+    request: Request,
+    study: StudyId,
+    state: State,
+    store: Writing,
+    body: BatchBody,
+    now: Now,
+    atomic: Atomic = "false",
+    receipt: ReceiptWanted = None,
 ) -> Response:
     """Add many timelines, as `events` does for one. Without `atomic=true` each item is stored separately, in
     its own revision; a rejected one does not affect the others. The request may be sent again.
@@ -109,12 +121,20 @@ def post_timelines(
     """
     content_type = media_type(request) or JSON
     if body is None:
-        stream = Stream(state.database, study, FORMATS[content_type], state.settings.max_body_bytes)
+        stream = Stream(store, study, FORMATS[content_type], state.settings.max_body_bytes, full=receipt is not None)
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
-    submitter = Submitter(state.database, study, FORMATS[content_type], now)
+    submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
     outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
-    return reply({"items": [item_document(outcome) for outcome in outcomes], "counts": counted(outcomes)})
+    return _outcomes(outcomes)
+
+
+def _outcomes(outcomes: Sequence[ItemOutcome], **more: Any) -> Response:  # noqa: ANN401 - JSON
+    """The outcomes as JSON. Raises `NothingKept` with them if every item was lost."""
+    document = {"items": [item_document(outcome) for outcome in outcomes], "counts": counted(outcomes), **more}
+    if outcomes and all(map(lost, outcomes)):
+        raise NothingKept(members=document)
+    return reply(document)
 
 
 CsvBody = Annotated[bytes, Depends(body_of(CSV, f"{CSV}; charset=utf-8", f"{CSV};charset=utf-8"))]
@@ -242,6 +262,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
 def post_labs(
     study: StudyId,
     state: State,
+    store: Writing,
     body: CsvBody,
     now: Now,
     delimiter: Annotated[
@@ -268,9 +289,8 @@ def post_labs(
     between: Delimiter = "\t" if delimiter == "tab" else delimiter
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
-    stored = store_table(state.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
-    outcomes = [item_document(item) for item in stored.items]
-    return reply({"items": outcomes, "counts": counted(stored.items), "rows": stored.rows, "skipped": stored.skipped})
+    stored = store_table(store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
+    return _outcomes(stored.items, rows=stored.rows, skipped=stored.skipped)
 
 
 @router.get(

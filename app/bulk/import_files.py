@@ -41,7 +41,7 @@ from app.timeline.times import microseconds
 
 MOST_LINES_NAMED = 5
 """How many line numbers are named where the rows of a patient are refused."""
-_STATUS_OF_DISPOSITION = {"created": "created", "updated": "changed", "unchanged": "unchanged", "deleted": "changed"}
+_STATUS_OF_ENTRY = {"created": "created", "updated": "changed", "unchanged": "unchanged", "deleted": "changed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Refusal(NamedTuple):
 class Step:
     """What happened to one part of a file.
 
-    `read` is the number of bytes that were read for it. `counts` counts the items by their disposition: timelines,
+    `read` is the number of bytes that were read for it. `counts` counts the items by their status: timelines,
     resources, messages, or the rows of one patient. `left_alone` counts what the service does not keep, by its sort.
     `head` is the text that must come before refused rows to make a file of them: the header of a table.
     """
@@ -198,10 +198,10 @@ def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
 
 
 def _count_entry(step: Step, result: EntryResult) -> None:
-    if result.disposition == "skipped":
+    if result.status == "skipped":
         step.left_alone[result.entry.skipped or "resource"] += 1
     else:
-        step.counts[_STATUS_OF_DISPOSITION[result.disposition]] += 1
+        step.counts[_STATUS_OF_ENTRY[result.status]] += 1
 
 
 def _batch_with_entry(bundle: bytes, number: int) -> bytes:

@@ -92,6 +92,7 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.AddressTooLong: "too-long",
     errors.UnsupportedMediaType: "not-supported",
     errors.InvalidDocument: "invalid",
+    errors.NothingKept: "business-rule",
     errors.PreconditionRequired: "required",
     errors.HeadersTooLarge: "too-long",
     errors.NotInstalled: "not-supported",

@@ -31,9 +31,9 @@ from app.fhir.read_patient import IF_NONE_EXIST, identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
 from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import Presentation
-from app.fhir.submit import BundleResult, Disposition, EntryResult
+from app.fhir.submit import BundleResult, EntryResult, EntryStatus
 from app.fhir.write_resources import etag_of, resource_of
-from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId
+from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.openapi import JSON, Responses
 from app.http.problems import allowed_methods
 from app.http.responses import address, written
@@ -50,8 +50,8 @@ _MEDIA_TYPE = re.compile(
     r'application/(fhir\+)?json(?: *; *(?:charset="?utf-8"?|fhirVersion="?4\.0(?:\.1)?"?))*', re.IGNORECASE
 )
 _RETURN = re.compile(r"\breturn *= *\"?(minimal|representation|OperationOutcome)\b")
-_STATUS: dict[Disposition, int] = {"created": 201, "updated": 200, "unchanged": 200, "deleted": 204, "skipped": 200}
-_TEXT: dict[Disposition, str] = {
+_STATUS: dict[EntryStatus, int] = {"created": 201, "updated": 200, "unchanged": 200, "deleted": 204, "skipped": 200}
+_TEXT: dict[EntryStatus, str] = {
     "created": "Stored as a new resource.",
     "updated": "Stored as a new version.",
     "unchanged": "Nothing new: what stands is unchanged.",
@@ -132,6 +132,7 @@ def post_bundle(
     request: Request,
     study: StudyId,
     state: State,
+    store: Writing,
     body: FhirBody,
     now: Now,
     presentation: Format,
@@ -147,7 +148,7 @@ def post_bundle(
     gives their number. The request may be sent again.
     """
     del request, presentation
-    result = submit.store_bundle(state.database, study, body, secret=state.settings.secret, now=now)
+    result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now)
     return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal")))
 
 
@@ -156,6 +157,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         request: Request,
         study: StudyId,
         state: State,
+        store: Writing,
         body: FhirBody,
         now: Now,
         presentation: Format,
@@ -167,7 +169,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         if if_none_exist is not None and identifier is None:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED, None, IF_NONE_EXIST)])
         result = submit.create(
-            state.database, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now
+            store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now
         )
         return _answer(request, study, result, prefer)
 
@@ -180,6 +182,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
         study: StudyId,
         logical_id: LogicalId,
         state: State,
+        store: Writing,
         body: FhirBody,
         now: Now,
         presentation: Format,
@@ -189,7 +192,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
     ) -> Response:
         del presentation
         result = submit.update(
-            state.database,
+            store,
             study,
             resource,
             logical_id,
@@ -209,14 +212,13 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         study: StudyId,
         logical_id: LogicalId,
         state: State,
+        store: Writing,
         now: Now,
         presentation: Format,
         if_match: IfMatch = None,
     ) -> Response:
         del presentation
-        submit.withdraw(
-            state.database, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now
-        )
+        submit.withdraw(store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now)
         return Response(status_code=204)
 
     return withdraw
@@ -306,7 +308,7 @@ def _answer(request: Request, study: str, result: EntryResult, prefer: str | Non
     if stored is None:
         return _fhir(outcome(_issues(result)))
     headers = {"Location": address(request, f"/fhir/{study}/{_location(stored)}"), **version_headers(stored)}
-    status = _STATUS[result.disposition]
+    status = _STATUS[result.status]
     if preferred == "minimal":
         return Response(status_code=status, headers=headers)
     if preferred == "OperationOutcome" or stored.gone:
@@ -326,7 +328,7 @@ def _entry(result: EntryResult, preferred: Return) -> dict[str, Any]:
     """The answer for one entry; with an OperationOutcome if there is no resource or the client prefers one."""
     if result.error is not None:
         return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
-    response: dict[str, Any] = {"status": _phrase(_STATUS[result.disposition])}
+    response: dict[str, Any] = {"status": _phrase(_STATUS[result.status])}
     stored = result.stored
     if stored is not None:
         response |= {
@@ -343,7 +345,7 @@ def _entry(result: EntryResult, preferred: Return) -> dict[str, Any]:
 
 def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str, Any]]) -> None:
     """Add the number of skipped entries in the bundle, by reason, to the outcome of the first of them."""
-    skipped = [place for place, result in enumerate(results) if result.disposition == "skipped"]
+    skipped = [place for place, result in enumerate(results) if result.status == "skipped"]
     if skipped:
         reasons = Counter(results[place].entry.skipped or "value" for place in skipped)
         counted = ", ".join(f"{count} by {reason}" for reason, count in sorted(reasons.items()))
@@ -352,7 +354,7 @@ def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str
 
 
 def _issues(result: EntryResult) -> list[dict[str, Any]]:
-    if result.disposition == "skipped":
+    if result.status == "skipped":
         why = result.entry.skipped or "value"
         return [
             issue(
@@ -363,7 +365,7 @@ def _issues(result: EntryResult) -> list[dict[str, Any]]:
                 coding=(SKIPPED_SYSTEM, why),
             )
         ]
-    return [issue("information", "informational", _TEXT[result.disposition])]
+    return [issue("information", "informational", _TEXT[result.status])]
 
 
 def _location(stored: StoredResource) -> str:

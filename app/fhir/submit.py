@@ -57,19 +57,19 @@ FORMAT = "fhir-r4"
 PARTS = 32
 """How many parts of a panel are looked up at once."""
 
-Disposition = Literal["created", "updated", "unchanged", "deleted", "skipped", "refused"]
+EntryStatus = Literal["created", "updated", "unchanged", "deleted", "skipped", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class EntryResult:
     """The outcome of an entry: `stored` is the current version of the resource, `error` the refusal of the entry.
 
-    The disposition is `unchanged` if the same was stored before, if it is older than the current version, or if a
+    The status is `unchanged` if the same was stored before, if it is older than the current version, or if a
     conditional create found a resource.
     """
 
     entry: Entry
-    disposition: Disposition
+    status: EntryStatus
     stored: StoredResource | None = None
     error: ServiceError | None = None
 
@@ -197,11 +197,11 @@ def store_entries(
     now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
     results = []
     for each, outcome in zip(resolved, outcomes, strict=True):
-        disposition = _disposition(each, outcome)
-        if each.outdated and disposition == "updated":
+        status = _entry_status(each, outcome)
+        if each.outdated and status == "updated":
             raise Conflict("The resource has changed since the version in meta.versionId. Read it again.")
         found = None if each.key is None else now_stored.get(each.key)
-        results.append(EntryResult(each.entry, disposition, found))
+        results.append(EntryResult(each.entry, status, found))
     client_ids.add(transaction, builder.key, _new_client_ids(resolved, results))
     return results
 
@@ -365,7 +365,7 @@ def _new_client_ids(
     return [(resource, name, found) for (resource, name), found in named.items()]
 
 
-def _disposition(each: ResolvedEntry, outcome: Outcome | None) -> Disposition:
+def _entry_status(each: ResolvedEntry, outcome: Outcome | None) -> EntryStatus:
     if each.key is None:
         return "skipped"
     if request_of(each.entry).method == "DELETE":

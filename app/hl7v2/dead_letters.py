@@ -31,7 +31,7 @@ class NotedFault(BaseModel):
     sentence: str
 
 
-class Note(BaseModel):
+class LetterNote(BaseModel):
     """When and why a message was refused.
 
     `received` and `last_received` are UTC times, `times` is how often the message came. `code` is the answer that the
@@ -49,7 +49,7 @@ class Note(BaseModel):
     faults: tuple[NotedFault, ...]
     whole: bool = True
 
-    def refused_again(self, code: Refusal, faults: Iterable[Fault]) -> "Note":
+    def refused_again(self, code: Refusal, faults: Iterable[Fault]) -> "LetterNote":
         """The note after the message, corrected or not, was refused again."""
         return self.model_copy(update={"code": code, "faults": noted(faults)})
 
@@ -70,10 +70,10 @@ class Letter:
         """The message as the file now holds it."""
         return self.file.read_bytes()
 
-    def note(self) -> Note | None:
+    def note(self) -> LetterNote | None:
         """The note of the message; `None` if there is no note that can be read."""
         try:
-            return Note.model_validate_json(self._note.read_bytes())
+            return LetterNote.model_validate_json(self._note.read_bytes())
         except (OSError, ValidationError):
             return None
 
@@ -82,7 +82,7 @@ class Letter:
         note = self.note()
         return note is not None and not note.whole and self.file.stem.endswith(_digest(note.study, self.message()))
 
-    def write_note(self, note: Note) -> None:
+    def write_note(self, note: LetterNote) -> None:
         """Write the note of the message; it replaces an existing note."""
         _write(self._note, note.model_dump_json(indent=2).encode() + b"\n")
 
@@ -128,7 +128,7 @@ class DeadLetters:
         """Write a message to the disk. A message that is there already is counted, not written again."""
         now = datetime.now(UTC)
         digest = _digest(study, message)
-        note = Note(
+        note = LetterNote(
             received=now,
             last_received=now,
             study=study,

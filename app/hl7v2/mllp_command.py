@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from app.errors import Conflict, NotFound, ServiceError
 from app.hl7v2 import submit
-from app.hl7v2.dead_letters import DeadLetters, Letter, Note
+from app.hl7v2.dead_letters import DeadLetters, Letter, LetterNote
 from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Limits
 from app.hl7v2.mllp_listener import Listener, may_send, tls_context
@@ -112,7 +112,7 @@ def letter_lines(letters: Iterable[Letter]) -> Iterator[str]:
         yield f"{letter.file}  {_described(note) if note is not None else '(its note cannot be read)'}"
 
 
-def _described(note: Note) -> str:
+def _described(note: LetterNote) -> str:
     times = f" ({note.times} times)" if note.times > 1 else ""
     faults = "; ".join(f"{fault.place} {fault.code}".strip() for fault in note.faults)
     answered = note.code or "not answered"
@@ -148,7 +148,7 @@ def send_letters(
             yield SentLetter(file, False, f"not sent: {type(error).__name__} at {places(error)}")
 
 
-def _send(letter: Letter, note: Note | None, store: Callable[[bytes], submit.Reply]) -> SentLetter:
+def _send(letter: Letter, note: LetterNote | None, store: Callable[[bytes], submit.Reply]) -> SentLetter:
     reply = store(letter.message())
     if reply.code == "AA":
         letter.remove()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast, get_origin
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI, Header, Path, Query, Request
 from fastapi.routing import APIRoute, iter_route_contexts
 
@@ -13,6 +14,7 @@ from app.http.openapi import JSON
 from app.http.parameters import declared_parameters
 from app.http.state import AppState
 from app.store.engine import Database
+from app.store.rehearsal import rehearsal
 from app.store.revisions import AsOf
 from app.timeline.times import CLOCK_SKEW, INSTANT_FORM, Moment, microseconds, read_time
 
@@ -49,6 +51,7 @@ async def _place(request: Request) -> AsyncIterator[None]:
 COMPUTES = Depends(_place, scope="function")
 """For an operation that computes its answer: it waits for a place, and leaves it before the answer is sent."""
 Store = Annotated[Database, Depends(_database)]
+Flag = Literal["true", "false"]
 Now = Annotated[int, Depends(_now)]
 """Microseconds since 1970, read once for each request."""
 
@@ -82,7 +85,30 @@ IfNoneMatch = Annotated[
 OnlyIfAbsent = Annotated[
     Literal["*"] | None, Header(alias="If-None-Match", description="`*`: only create, never replace.", examples=["*"])
 ]
-Flag = Literal["true", "false"]
+
+
+async def _writing(
+    request: Request,
+    study: StudyId,
+    rehearse: Annotated[
+        Flag,
+        Query(description="`true`: the same answer, and nothing is stored.", examples=["true"]),
+    ] = "false",
+) -> AsyncIterator[Database]:
+    database = cast(AppState, request.state.app_state).database
+    if rehearse == "false":
+        yield database
+        return
+    copied = rehearsal(database, study)
+    copy = await run_sync(copied.__enter__)
+    try:
+        yield copy
+    finally:
+        await run_sync(copied.__exit__, None, None, None)
+
+
+Writing = Annotated[Database, Depends(_writing)]
+"""The database that a request writes to: in a rehearsal, a copy of the study."""
 
 
 async def _as_of(

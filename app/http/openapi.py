@@ -7,7 +7,7 @@ holds each schema once, under the name of its class.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -233,11 +233,27 @@ def _tidy(part: Any, *, data: bool = False) -> Any:  # noqa: ANN401 - a JSON doc
 
 
 class _Plain(yaml.SafeDumper):
-    """YAML for people: without anchors, which few tools for API descriptions read, and with long texts as blocks."""
+    """YAML for people: without anchors, which few tools for API descriptions read, with long texts as blocks, and with
+    short lists and objects of plain values on one line.
+    """
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - as the base class has it
         """Write every value in full."""
         return True
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:  # noqa: ANN401
+        """A list."""
+        return super().represent_sequence(tag, sequence, _is_short(sequence) or flow_style)
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:  # noqa: ANN401
+        """An object."""
+        return super().represent_mapping(tag, mapping, _is_short(mapping.values()) or flow_style)
+
+
+def _is_short(values: Iterable[Any]) -> bool:
+    """Whether values are plain and fit together on one line."""
+    texts = [str(value) for value in values if not isinstance(value, dict | list) and "\n" not in str(value)]
+    return len(texts) == len(list(values)) and sum(map(len, texts)) <= 72
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -154,7 +154,7 @@ def refusal(scope: Scope, error: ServiceError) -> Response:
             return write(scope, error, headers)
     document = problem(error)
     scope["myoresponse.instance"] = document.instance
-    body = json.dumps(document.model_dump(mode="json"), indent=2).encode() + b"\n"
+    body = json.dumps(document.model_dump(mode="json") | error.members, indent=2).encode() + b"\n"
     return Response(body, error.status, headers, MEDIA_TYPE)
 
 

@@ -6,22 +6,25 @@ JSON, so that the same results in four formats are the same facts. A fault has t
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
 
 from app.errors import Fault, FaultCode, InvalidDocument
+from app.readers import contract
 from app.readers.faults import structure
 from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
 from app.timeline.facts import History
-from app.timeline.normalize import MOST_FAULTS, Reading
+from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
+from app.timeline.receipts import Disposition, Note, ReceiptLine
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
+_KIND_OF = {section: kind for kind, section in SECTIONS.items()}
 Skipped = Literal["resource", "code", "status", "value", "segment"]
 """Why something is skipped: its kind of resource is not stored, its test or drug is not stored, its status says that
 there is no result yet, or its kind of value or its segment is not read.
@@ -33,7 +36,10 @@ class Feed:
     """What a study declares of its feeds, and the latest instant that a message received now may name.
 
     `zone` is the time zone of the laboratory's clock, for times without an offset. `test` says that the study accepts
-    messages about invented patients.
+    messages about invented patients. `charsets` has the character set that each name means (`charsets.Charset`).
+    `offset_of_message`: the offset of the time of an HL7 v2 message holds for its other times, if there is no `zone`.
+    `time_of_result`: each result of an HL7 v2 message has its own specimen time. `enrolled_only`: a patient whom the
+    study does not have may not be added.
     """
 
     latest: int
@@ -41,6 +47,10 @@ class Feed:
     codes: CodeBook = field(default_factory=CodeBook)
     zone: ZoneInfo | None = None
     test: bool = False
+    charsets: Mapping[str, str] = field(default_factory=dict)
+    offset_of_message: bool = True
+    time_of_result: bool = False
+    enrolled_only: bool = False
 
 
 class Place(NamedTuple):
@@ -64,11 +74,12 @@ class Checked(dict[str, Any]):
 
 
 class Statement(NamedTuple):
-    """One fact of a message: its section of a timeline, its fields with our names, its place."""
+    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes."""
 
     section: Section
     fields: dict[str, Any]
     place: Place
+    notes: tuple[Note, ...] = ()
 
 
 def section_of(meaning: str) -> Section:
@@ -95,48 +106,111 @@ def histories(statements: Mapping[str, Sequence[Statement]], latest: int) -> lis
 
 def history_of(subject: str, statements: Iterable[Statement], latest: int) -> tuple[History, list[Fault]]:
     """The history of a subject from these statements, and their faults. If there are any, do not use the history."""
+    history, found = _read(subject, statements, latest)
+    return history, [fault for fault, _ in found]
+
+
+def _read(
+    subject: str, statements: Iterable[Statement], latest: int
+) -> tuple[History, list[tuple[Fault, Statement | None]]]:
+    """The same, each fault with the statement that has it."""
     items: dict[str, list[Any]] = {section: [] for section in ITEMS}
-    places: dict[str, list[Place]] = {section: [] for section in ITEMS}
+    sources: dict[str, list[Statement]] = {section: [] for section in ITEMS}
     about: dict[str, Any] = {"id": subject}
-    stated_at: dict[str, Place] = {}
-    faults: list[Fault] = []
-    for section, fields, place in statements:
+    stated: dict[str, Statement] = {}
+    noted: dict[tuple[str, int], tuple[Note, ...]] = {}
+    faults: list[tuple[Fault, Statement | None]] = []
+    for statement in statements:
+        section, fields, place, notes = statement
+        if section == "patient":
+            faults += [(fault, statement) for fault in _merge(about, stated, statement)]
+            continue
         if type(fields) is Checked:
             items[section].append(fields)
-            places[section].append(place)
-            continue
-        if section == "patient":
-            faults += _merge(about, stated_at, fields, place)
-            continue
-        try:
-            items[section].append(ITEMS[section].__pydantic_validator__.validate_python(fields))
-        except ValidationError:
-            faults += _structural(fields, ITEMS[section], place)
         else:
-            places[section].append(place)
+            try:
+                items[section].append(ITEMS[section].__pydantic_validator__.validate_python(fields))
+            except ValidationError:
+                faults += [(fault, statement) for fault in _structural(fields, ITEMS[section], place)]
+                continue
+        if notes:
+            noted[_KIND_OF[section], len(sources[section])] = notes
+        sources[section].append(statement)
     try:
         patient = Patient.__pydantic_validator__.validate_python(about)
     except ValidationError:
         for found in structure(about, Patient):
             name = str(found.path[0]) if found.path else ""
-            faults.append(found.fault().at(_where(stated_at, name)))
+            by = _stated_by(stated, name)
+            faults.append((found.fault().at(_where(by, name)), by))
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
     reading = Reading(latest)
     history = reading.history(timeline)
-    return history, faults + [_placed(fault, places, stated_at) for fault in reading.faults]
+
+    def place_of(kind: str, index: int) -> str:
+        if kind == "attributes":
+            name = history.attributes[index].identity
+            return _where(_stated_by(stated, name), name)
+        at = reading.origins[kind][index] if kind in reading.origins else index
+        return sources[SECTIONS[kind]][at].place.base
+
+    if noted and reading.origins:
+        noted = {
+            (kind, reading.origins[kind].index(at) if kind in reading.origins else at): notes
+            for (kind, at), notes in noted.items()
+            if kind not in reading.origins or at in reading.origins[kind]
+        }
+    history = contract.noted(replace(history, place=place_of, notes=noted))
+    return history, faults + [_placed(fault, sources, stated) for fault in reading.faults]
 
 
-def _merge(
-    about: dict[str, Any], stated_at: dict[str, Place], fields: Mapping[str, Any], place: Place
-) -> Iterable[Fault]:
-    for name, value in fields.items():
+def readable(subject: str, statements: Sequence[Statement], latest: int) -> History:
+    """The history of a subject from the statements without a fault; each of the others is set aside.
+
+    Statements that contradict each other are all set aside: the message does not say which one is right.
+    """
+    kept, aside = list(statements), list[ReceiptLine]()
+    while True:
+        history, found = _read(subject, kept, latest)
+        if not found:
+            return replace(history, aside=tuple(aside))
+        faulty = {id(statement): fault for fault, statement in found if statement is not None}
+        contradicted = [by for fault, by in found if by is not None and fault.code is FaultCode.CONFLICTING_DUPLICATE]
+        for statement in _like(contradicted, subject, kept, latest):
+            faulty.setdefault(id(statement), Fault(statement.place.base, FaultCode.CONFLICTING_DUPLICATE))
+        for fault in [faulty[id(statement)] for statement in kept if id(statement) in faulty]:
+            aside.append(ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code))
+        if not faulty:
+            raise InvalidDocument(faults=[fault for fault, _ in found])
+        kept = [statement for statement in kept if id(statement) not in faulty]
+
+
+def _like(
+    contradicted: Sequence[Statement], subject: str, statements: Sequence[Statement], latest: int
+) -> Iterator[Statement]:
+    """The statements about the facts of the contradicted ones."""
+    if contradicted:
+        keys = {_keys(subject, statement, latest) for statement in contradicted}
+        yield from (statement for statement in statements if _keys(subject, statement, latest) in keys)
+
+
+def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN401 - any part of a fact
+    """What decides whether two statements contradict each other."""
+    if statement.section == "patient":
+        return "patient"
+    history, _ = history_of(subject, [statement], latest)
+    return next(((kind, *facts[0][:1], *facts[0][3:6]) for kind, facts in history.kinds() if facts), None)
+
+
+def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: Statement) -> Iterable[Fault]:
+    for name, value in statement.fields.items():
         if value is None or (name, value) == ("sex", "unknown"):  # an unknown value must not replace a known one
             continue
         if about.setdefault(name, value) != value:
-            yield Fault(place.of(name), FaultCode.CONFLICTING_DUPLICATE)
-        stated_at.setdefault(name, place)
+            yield Fault(statement.place.of(name), FaultCode.CONFLICTING_DUPLICATE)
+        stated.setdefault(name, statement)
 
 
 def _structural(fields: Mapping[str, Any], model: type[BaseModel], place: Place) -> Iterable[Fault]:
@@ -144,18 +218,26 @@ def _structural(fields: Mapping[str, Any], model: type[BaseModel], place: Place)
         yield found.fault().at(place.of(str(found.path[0]) if found.path else ""))
 
 
-def _placed(fault: Fault, places: Mapping[str, Sequence[Place]], stated_at: Mapping[str, Place]) -> Fault:
-    """A fault of the timeline, with its place in the message."""
+def _placed(
+    fault: Fault, sources: Mapping[str, Sequence[Statement]], stated: Mapping[str, Statement]
+) -> tuple[Fault, Statement | None]:
+    """A fault of the timeline with its place in the message, and the statement that has it."""
     section, *rest = fault.pointer.split("/")[1:]
     if section == "patient":
-        return fault.at(_where(stated_at, rest[0] if rest else ""))
+        name = rest[0] if rest else ""
+        by = _stated_by(stated, name)
+        return fault.at(_where(by, name)), by
     index, name = int(rest[0]), rest[1] if len(rest) > 1 else ""
-    return fault.at(places[section][index].of(name))
+    by = sources[section][index]
+    return fault.at(by.place.of(name)), by
 
 
-def _where(stated_at: Mapping[str, Place], name: str) -> str:
-    place = stated_at.get(name) or next(iter(stated_at.values()), None)
-    return place.of(name) if place else ""
+def _stated_by(stated: Mapping[str, Statement], name: str) -> Statement | None:
+    return stated.get(name) or next(iter(stated.values()), None)
+
+
+def _where(by: Statement | None, name: str) -> str:
+    return by.place.of(name) if by else ""
 
 
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"

@@ -88,6 +88,7 @@ class FactTable:
                 [assertion.ordinal for assertion in flat],
                 [assertion.removed for assertion in flat],
                 *content[1:],
+                [assertion.notes for assertion in flat],
             ],
         )
 

@@ -5,9 +5,10 @@ refusal (`ServiceError`) changes nothing in the transaction, which can still be 
 commit.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -25,10 +26,11 @@ from app.errors import (
 from app.store import supersession
 from app.store.erasure import readmission
 from app.store.revision_builder import PatientState, RevisionBuilder
-from app.store.supersession import Counts, Tally
+from app.store.supersession import Counts, Fate, Tally
 from app.store.timelines import check_etag
 from app.timeline.facts import History
 from app.timeline.normalize import SECTIONS
+from app.timeline.receipts import Receipt
 
 __all__ = ["Counts", "Outcome", "Submission", "replace", "submit", "submit_each"]
 
@@ -37,12 +39,18 @@ Status = Literal["created", "changed", "unchanged", "stale"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a submission did to one patient. `revision` is the revision that stored it, `None` if nothing was stored."""
+    """What a submission did to one patient. `revision` is the revision that stored it, `None` if nothing was stored.
+
+    `fates` has what happened to each fact of the history that is not new and stands, or that changed other facts.
+    `receipt` is added by the submission.
+    """
 
     patient: str
     status: Status
     revision: int | None
     counts: Counts
+    fates: tuple[Fate, ...] = field(default=(), compare=False)
+    receipt: Receipt = field(default=Receipt(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +203,26 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
     person = builder.person(history.patient)
     tally = Tally(repeats=history.repeats)
     before = _stored(person)
+    fates: list[Fate] = []
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
-            rule(builder.load_assertions(person, kind, facts), facts, builder.number, person.changing(kind), tally)
+            known = builder.load_assertions(person, kind, facts)
+            stood = frozenset(id(each) for fact in facts for each in known.get(fact[0], ()) if each.removed is None)
+            rule(known, facts, builder.number, person.changing(kind), tally)
+            fates += supersession.fates(kind, facts, known, builder.number, stood)
+    _note(person, history)
     counts = tally.counts()
     changed = is_new or _stored(person) != before
-    return Outcome(person.id, _status(is_new, counts), builder.number if changed else None, counts)
+    return Outcome(person.id, _status(is_new, counts), builder.number if changed else None, counts, tuple(fates))
+
+
+def _note(person: PatientState, history: History) -> None:
+    """Keep the notes of new facts with them."""
+    for (kind, index), notes in history.notes.items():
+        fact = getattr(history, kind)[index]
+        for assertion in person.known[kind].get(fact.identity, ()):
+            if assertion.fact is fact:
+                assertion.notes = json.dumps([[note.code, note.about] if note.about else [note.code] for note in notes])
 
 
 def _stored(person: PatientState) -> int:

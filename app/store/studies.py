@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -22,10 +22,10 @@ PSEUDONYMS_MADE_OTHERWISE = (
     "The pseudonyms of this study were made with a secret that differs from the secret in the settings."
 )
 _NAMES = ("name", "time_zone", "test")
-_FEED_DEFAULTS: dict[str, Any] = {"identifiers": "medical_record", "authorities": [], "local_codes": {}}
-"""What a study declares of its feeds, with the values that hold if nothing is stored."""
-
 Identifiers = Literal["medical_record", "pseudonyms"]
+MessageOffset = Literal["default", "ignore"]
+ResultTime = Literal["OBR-7", "OBX-14"]
+NativeIds = Literal["any", "known"]
 
 _KEY = Query(select(studies.c.key).where(studies.c.id == bindparam("study")), "study")
 _FACTS = Query(
@@ -124,12 +124,26 @@ class FeedDefinition:
 
     `identifiers` says whether their identifiers are numbers of medical records, which are replaced, or pseudonyms.
     `authorities` are all names of the one authority whose identifiers are used for patients. `local_codes` maps
-    `system|code` to a word of the vocabulary.
+    `system|code` to a word of the vocabulary, `unit_aliases` a unit as it is sent to a unit of the vocabulary,
+    `charsets` a character set as it is sent (empty: none is sent) to its name (`readers.charsets`). The time of a
+    result in HL7 v2 is in the field `result_time`. With `message_offset` `ignore`, the offset of the time of a message
+    does not hold for its other times. With `native_ids` `known`, native JSON may name only patients that the study
+    has. With `enrolled_only`, no feed may make a new patient.
     """
 
     identifiers: Identifiers = "medical_record"
     authorities: tuple[str, ...] = ()
     local_codes: Mapping[str, str] = field(default_factory=dict)
+    unit_aliases: Mapping[str, str] = field(default_factory=dict)
+    charsets: Mapping[str, str] = field(default_factory=dict)
+    message_offset: MessageOffset = "default"
+    result_time: ResultTime = "OBR-7"
+    native_ids: NativeIds = "any"
+    enrolled_only: bool = False
+
+
+_FEED_DEFAULTS = asdict(FeedDefinition())
+"""What a study declares of its feeds, with the values that hold if nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +232,7 @@ def get_study(connection: Connection, study_id: str, revision: int | None = None
         name=facts["name"],
         time_zone=facts["time_zone"],
         test=facts["test"],
-        feeds=FeedDefinition(
-            facts.get("identifiers", _FEED_DEFAULTS["identifiers"]),
-            tuple(facts.get("authorities", ())),
-            facts.get("local_codes", {}),
-        ),
+        feeds=_feeds(facts),
         protocol=_read(document),
         protocol_digest=digest,
         revision=number,
@@ -230,6 +240,11 @@ def get_study(connection: Connection, study_id: str, revision: int | None = None
         created_at=created_at,
         patients=patients,
     )
+
+
+def _feeds(facts: Mapping[str, Any]) -> FeedDefinition:
+    declared = {name: facts[name] for name in _FEED_DEFAULTS if name in facts}
+    return FeedDefinition(**declared | {"authorities": tuple(facts.get("authorities", ()))})
 
 
 def list_studies(connection: Connection, *, after: str | None = None, limit: int = 100) -> list[Study]:

@@ -6,11 +6,13 @@ than any time. An assertion that was stored before changes nothing when it arriv
 does not undo its correction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from app.timeline.facts import AttributeFact, Order, assertion_order
+from app.timeline.facts import FIELDS, AttributeFact, Order, assertion_order
+from app.timeline.normalize import SECTIONS
+from app.timeline.receipts import AffectedFact, Disposition, Note, NoteCode, NotKept
 from app.timeline.vocabulary import WITHDRAWN
 
 Fact = tuple[Any, ...]
@@ -24,6 +26,7 @@ class Assertion:
     """One row of a fact table: a fact, the revision that added it, and the revision from which it no longer stands.
 
     `ordinal` numbers the assertions of one identity in one revision. `stored` is true if it was read from the database.
+    `notes` is JSON text: what the receipt said of it.
     """
 
     fact: Fact
@@ -31,6 +34,7 @@ class Assertion:
     removed: int | None = None
     ordinal: int = 0
     stored: bool = False
+    notes: str | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +91,17 @@ class Tally:
                       self.unversioned_corrections, self.withdrawn)  # fmt: skip
 
 
+class Fate(NamedTuple):
+    """What the ledger did with one fact of a history; `at` is its index among the facts of its kind there."""
+
+    kind: str
+    at: int
+    disposition: Disposition
+    reason: NotKept | None = None
+    notes: tuple[Note, ...] = ()
+    affects: tuple[AffectedFact, ...] = ()
+
+
 def order(fact: Fact) -> Order:
     """The values that decide between two assertions of one identity. If they are equal, arrival decides."""
     return assertion_order(fact[VERSION], fact[ISSUED], fact[STATUS])
@@ -95,6 +110,51 @@ def order(fact: Fact) -> Order:
 def standing(assertions: Iterable[Assertion]) -> Assertion | None:
     """The assertion that stands; `None` if a timeline that was put left the fact out."""
     return next((assertion for assertion in assertions if assertion.removed is None), None)
+
+
+def fates(
+    kind: str, facts: Sequence[Fact], known: Mapping[str, Sequence[Assertion]], number: int, before: frozenset[int]
+) -> Iterator[Fate]:
+    """What revision `number` did with each of these facts, after they were applied. Facts without a fate are new and
+    stand, and changed nothing else.
+
+    `before` has the `id()` of each assertion that stood before.
+    """
+    last = {fact[IDENTITY]: i for i, fact in enumerate(facts)}
+    for i, fact in enumerate(facts):
+        assertions = known[fact[IDENTITY]]
+        if len(assertions) == 1 and assertions[0].fact is fact:
+            continue
+        affects = tuple(_affected(kind, facts, assertions, before)) if last[fact[IDENTITY]] == i else ()
+        equal = [assertion for assertion in assertions if assertion.fact == fact]
+        earlier = any(assertion.added < number for assertion in equal)
+        if any(assertion.removed is None for assertion in equal):
+            unchanged = any(id(assertion) in before for assertion in equal if assertion.removed is None)
+            yield Fate(kind, i, Disposition.KEPT, None, (Note(NoteCode.UNCHANGED),) if unchanged else (), affects)
+        elif earlier:
+            yield Fate(kind, i, Disposition.NOT_APPLIED, NotKept.STALE, (), affects)
+        else:
+            current = standing(assertions)
+            together = current is not None and current.added == number
+            reason = NotKept.SUPERSEDED if together else NotKept.OLDER
+            yield Fate(kind, i, Disposition.NOT_APPLIED, reason, (), affects)
+
+
+def _affected(
+    kind: str, facts: Sequence[Fact], assertions: Sequence[Assertion], before: frozenset[int]
+) -> Iterator[AffectedFact]:
+    """The facts of one identity that count or no longer count, without those that were sent."""
+    for assertion in assertions:
+        stood, stands = id(assertion) in before, assertion.removed is None
+        if stood != stands and assertion.fact[STATUS] not in WITHDRAWN and assertion.fact not in facts:
+            yield affected_fact(kind, assertion.fact, stands=stands)
+
+
+def affected_fact(kind: str, fact: Fact, *, stands: bool) -> AffectedFact:
+    """A fact as a receipt names it."""
+    values = dict(zip((field.name for field in FIELDS[kind]), fact, strict=True))
+    time = values.get("time") or values.get("onset")
+    return AffectedFact(SECTIONS.get(kind, "patient"), values.get("code"), time, stands)
 
 
 def merge(

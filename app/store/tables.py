@@ -4,7 +4,7 @@ Times are 64-bit integers: microseconds since 1970-01-01T00:00Z or days since 19
 point on both databases: SQLite's default, `COLLATE "C"` on PostgreSQL. A fact has one row for each assertion. `added`
 is the revision that stored it, `removed` the revision from which it no longer stands. Rows are added and closed, never
 changed otherwise; only the erasure of a person deletes rows. The columns of a fact table after `removed` are the
-fields of its kind in the schema of facts (`timeline.facts`).
+fields of its kind in the schema of facts (`timeline.facts`), and the notes.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ from sqlalchemy.dialects.sqlite import REAL
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -184,7 +184,8 @@ _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG
 def _fact_table(kind: str, name: str) -> Table:
     """A table of assertions of one kind. Of one identity, at most one assertion stands at a time.
 
-    A revision may store several assertions of one identity. `ordinal` numbers them.
+    A revision may store several assertions of one identity. `ordinal` numbers them. `notes` is JSON text: what the
+    receipt said of the fact. No hash covers the notes.
     """
     _, *content = FIELDS[kind]
     return _clustered(
@@ -195,6 +196,7 @@ def _fact_table(kind: str, name: str) -> Table:
         Column("ordinal", WHOLE, primary_key=True, autoincrement=False, server_default=text("0")),
         Column("removed", WHOLE),
         *[Column(field.name, _STORED_AS[field.type], nullable=field.optional) for field in content],
+        Column("notes", WORDS),
         *[_finite(field.name) for field in content if FINITE in field.marks],
         CheckConstraint("removed >= added", name="closed_later"),
         Index(f"ux_{name}_current", "patient_key", "identity", unique=True,

@@ -16,6 +16,7 @@ from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
+from app.timeline.receipts import Disposition, Receipt
 
 CSV = "csv"
 ItemStatus = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]
@@ -26,13 +27,17 @@ ReadItem = Item | PatientResults
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """The outcome of one item of many: its index from 0, its status, its revision, or its refusal as `error`."""
+    """The outcome of one item of many: its index from 0, its status, its revision and receipt, or its refusal.
+
+    The refusal of an item is its `error`.
+    """
 
     index: int
     patient: str | None
     status: ItemStatus
     revision: int | None = None
     error: ServiceError | None = None
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,13 @@ def replace_timeline(
     submitter: Submitter, history: History, *, if_match: str | None, only_new: bool, readmit: bool
 ) -> ledger.Outcome:
     """Replace all facts of the patient by a timeline (`ledger.replace`)."""
-    return submitter.commit(
+    outcome = submitter.commit(
         lambda transaction: ledger.replace(
             transaction, submitter.study, history, if_match=if_match, if_none_match=only_new, readmit=readmit,
             format=submitter.format, client=submitter.client, received_at=submitter.received_at,
         )
     )  # fmt: skip
+    return submitter.receipted(history, outcome)
 
 
 def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> None:
@@ -128,7 +134,15 @@ def outcome_of(index: int, patient: str | None, result: ledger.Outcome | Service
     """The outcome of an item. `patient` is used if the result does not name the patient."""
     if isinstance(result, ServiceError):
         return ItemOutcome(index, patient, "skipped" if isinstance(result, Busy) else "rejected", error=result)
-    return ItemOutcome(index, result.patient, result.status, result.revision)
+    return ItemOutcome(index, result.patient, result.status, result.revision, receipt=result.receipt)
+
+
+def lost(outcome: ItemOutcome) -> bool:
+    """Whether an item was sent in vain: it was refused, or none of its facts is kept or older than what stands."""
+    if outcome.receipt is None:
+        return outcome.status == "rejected"
+    sent = outcome.receipt.counts.total()
+    return sent > 0 and not outcome.receipt.total(Disposition.KEPT, Disposition.NOT_APPLIED)
 
 
 def content_of(item: ReadItem) -> History | ServiceError:

@@ -40,6 +40,10 @@ def feed(study: studies.Study, made_with: str | None, secret: str | None, now: i
         codes=CodeBook(declared.local_codes),
         zone=ZoneInfo(study.time_zone) if study.time_zone else None,
         test=study.test,
+        charsets=declared.charsets,
+        offset_of_message=declared.message_offset == "default",
+        time_of_result=declared.result_time == "OBX-14",
+        enrolled_only=declared.enrolled_only,
     )
 
 

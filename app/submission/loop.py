@@ -5,7 +5,7 @@ The items of a group share a transaction. It is committed before any of their ou
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from app.store import ledger
 from app.store.engine import Database, Transaction
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
+from app.submission.receipts import receipt_of
 from app.timeline.facts import History
 
 GROUP = 100
@@ -44,6 +45,7 @@ class Submitter:
 
     `feed` is what the study declares of its feeds, for formats that need it. Without it, it is not yet known whether
     the study exists. A stream sets `received_at` for each group. `pauses` are seconds between attempts (`patiently`).
+    With `full`, receipts list every fact.
     """
 
     database: Database
@@ -53,6 +55,7 @@ class Submitter:
     feed: Feed | None = None
     client: str | None = None
     pauses: Sequence[float] = ()
+    full: bool = False
     _begun: bool = field(default=False, init=False)
     _busy: Busy | None = field(default=None, init=False)
 
@@ -114,16 +117,26 @@ class Submitter:
     def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
         """Store histories as one revision."""
         self._remember_key(builder.connection, histories)
-        return ledger.submit_to(builder, histories, format=self.format, client=self.client)
+        submission = ledger.submit_to(builder, histories, format=self.format, client=self.client)
+        outcomes = [self.receipted(*each) for each in zip(histories, submission.outcomes, strict=True)]
+        return replace(submission, outcomes=tuple(outcomes))
 
     def submit_each(
         self, transaction: Transaction, histories: Sequence[History]
     ) -> list[ledger.Outcome | ServiceError]:
         """Store each history as one revision."""
         self._remember_key(transaction, histories)
-        return ledger.submit_each(
+        outcomes = ledger.submit_each(
             transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at
         )
+        return [
+            outcome if isinstance(outcome, ServiceError) else self.receipted(history, outcome)
+            for history, outcome in zip(histories, outcomes, strict=True)
+        ]
+
+    def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
+        """The outcome of a history with its receipt."""
+        return replace(outcome, receipt=receipt_of(history, outcome, full=self.full))
 
     def _remember_key(self, transaction: Transaction, histories: Sequence[History]) -> None:
         if self.feed is not None and histories:

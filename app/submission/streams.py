@@ -37,12 +37,15 @@ class LineGroup:
 
 
 class Stream:
-    """A stream of timelines of at most `longest` bytes; `counts` has the number of outcomes of each status so far."""
+    """A stream of timelines of at most `longest` bytes; `counts` has the number of outcomes of each status so far.
 
-    def __init__(self, database: Database, study: str, format: str, longest: int) -> None:
+    `full`: as of `Submitter`.
+    """
+
+    def __init__(self, database: Database, study: str, format: str, longest: int, *, full: bool = False) -> None:
         self.longest = longest
         self.counts: Counter[ItemStatus] = Counter()
-        self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES)
+        self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES, full=full)
 
     def check_study(self) -> None:
         """Raise `NotFound` for an unknown study, so that a client need not send the whole stream first."""

@@ -8,10 +8,11 @@ Numbers are in canonical units. A time is kept as it was written, together with 
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
+from app.timeline.receipts import Note, ReceiptLine
 from app.timeline.times import day_text, instant_text
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, STATUS_ORDER, WITHDRAWN, Comparator
 
@@ -243,9 +244,17 @@ def assertion_order(version: int | None, issued: int | None, status: str) -> Ord
 AnyFact = AttributeFact | LabFact | AssessmentFact | InfusionFact | MedicationFact | EventFact
 
 
+def _nowhere(kind: str, index: int) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class History:
-    """The facts of one patient, each assertion once; `repeats` counts the identical ones that were left out."""
+    """The facts of one patient, each assertion once; `repeats` counts the identical ones that were left out.
+
+    `place` gives the place of a fact in what was sent, by its kind and its index there. `notes` are what the receipt
+    says of facts, by the same two. `aside` are lines of facts that were sent and are not in the history.
+    """
 
     patient: str
     attributes: tuple[AttributeFact, ...] = ()
@@ -255,6 +264,9 @@ class History:
     medications: tuple[MedicationFact, ...] = ()
     events: tuple[EventFact, ...] = ()
     repeats: int = 0
+    place: Callable[[str, int], str] = field(default=_nowhere, compare=False)
+    notes: Mapping[tuple[str, int], tuple[Note, ...]] = field(default_factory=dict, compare=False)
+    aside: tuple[ReceiptLine, ...] = field(default=(), compare=False)
 
     def kinds(self) -> tuple[tuple[str, Sequence[AnyFact]], ...]:
         """The facts of each kind, always in the same order of kinds."""
@@ -304,7 +316,8 @@ def _field(name: str, hint: Any) -> Field:  # noqa: ANN401 - an Annotated type
     return Field(name, types[0], types[-1] is type(None), meaning, read, sent, marks)
 
 
-KINDS: tuple[str, ...] = tuple(part.name for part in fields(History) if part.name not in {"patient", "repeats"})
+_NO_FACTS = {"patient", "repeats", "place", "notes", "aside"}
+KINDS: tuple[str, ...] = tuple(part.name for part in fields(History) if part.name not in _NO_FACTS)
 FACT_TYPES: dict[str, type[AnyFact]] = {kind: get_args(get_type_hints(History)[kind])[0] for kind in KINDS}
 """The type of the facts of each kind."""
 

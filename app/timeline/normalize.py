@@ -11,7 +11,7 @@ of the patient. An identity is a text whose free part comes last, so that differ
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from operator import itemgetter
@@ -108,16 +108,32 @@ def normalise(timeline: Timeline, latest: int) -> History:
     history = reading.history(timeline)
     if reading.faults:
         raise InvalidDocument(faults=reading.faults)
-    return history
+
+    listed: dict[str, list[str]] = {}
+
+    def place_of(kind: str, index: int) -> str:
+        if kind == "attributes":
+            name = history.attributes[index].identity
+            return pointer("ended") if name == "ended" else pointer("patient", name)
+        at = reading.origins[kind][index] if kind in reading.origins else index
+        if kind not in listed:
+            listed[kind] = [pointer(*place) for place in places(timeline, SECTIONS[kind])]
+        return listed[kind][at]
+
+    return replace(history, place=place_of)
 
 
 @dataclass(slots=True)
 class Reading:
-    """Reads one document: `latest` is the latest acceptable instant, `faults` and `repeats` are those so far."""
+    """Reads one document: `latest` is the latest acceptable instant, `faults` and `repeats` are those so far.
+
+    `origins` has, for each kind with repeats, the place of each fact among the items of that kind in the document.
+    """
 
     latest: int
     faults: list[Fault] = field(default_factory=list)
     repeats: int = 0
+    origins: dict[str, list[int]] = field(default_factory=dict)
     _born: int = FIRST_DAY
 
     def history(self, timeline: Timeline) -> History:
@@ -273,9 +289,14 @@ class Reading:
         if len(set(map(_assertion, kept))) == len(kept):
             return kept
         seen: dict[Any, AFact] = {}
-        for fact, place in zip(facts, _places(timeline, SECTIONS[kind]), strict=True):
-            if fact is not None and seen.setdefault(_assertion(fact), fact) != fact:
+        origins = self.origins[kind] = []
+        for i, (fact, place) in enumerate(zip(facts, places(timeline, SECTIONS[kind]), strict=True)):
+            if fact is None:
+                continue
+            if seen.setdefault(_assertion(fact), fact) != fact:
                 self._fault(FaultCode.CONFLICTING_DUPLICATE, *place)
+            elif seen[_assertion(fact)] is fact:
+                origins.append(i)
         self.repeats += len(kept) - len(seen)
         return tuple(seen.values())
 
@@ -365,7 +386,7 @@ def _accepted_time(code: FaultCode, form: str) -> Accepts | None:
     return None if known else Accepts(form=form)
 
 
-def _places(timeline: Timeline, section: str) -> Iterator[tuple[str | int, ...]]:
+def places(timeline: Timeline, section: str) -> Iterator[tuple[str | int, ...]]:
     """The place of each fact of a section in the document, in the order of reading."""
     for i in range(len(getattr(timeline, section))):
         yield section, i

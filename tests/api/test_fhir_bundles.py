@@ -317,7 +317,7 @@ def test_later_messages_refer_to_the_patients_of_an_export(tmp_path):
         with database.reading() as connection:
             feed = feed_of(connection, study, SECRET, at)
         results += submit.store_each(database, study, feed, [read_line(line, feed)], client=None, received_at=at)
-    assert [each.disposition for each in results] == ["created", "created", "refused"]
+    assert [each.status for each in results] == ["created", "created", "refused"]
     assert results[1].stored is not None
     assert [lab["value"] for lab in got(database, study, results[1].stored.patient)["labs"]] == [900]
     database.dispose()

@@ -103,7 +103,7 @@ def send_native(post: Post, people: Sequence[Person]) -> None:
 def send_fhir(post: Post, people: Sequence[Person]) -> None:
     for person in people:
         taken = store_bundle(post.database, post.study, writers.fhir(person), secret=SECRET, now=RECEIVED)
-        became = [result.disposition for result in taken.results]
+        became = [result.status for result in taken.results]
         assert (became.count("skipped"), became.count("refused")) == (len(person.results), 0)
 
 

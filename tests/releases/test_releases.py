@@ -11,7 +11,8 @@ import pytest
 from app.store import migrations
 from tests.releases.record import DATA, answer, serve
 
-CHANGED = {
+STUDIES = ("", "?limit=2", *map("/{}".format, ("demo", "trial", "ward", "hospital", "resources", "scores", "empty")))
+CHANGED = {f"/v1/studies{address}": "a study declares more of its feeds" for address in STUDIES} | {
     "/problems": "the kind `not-installed` was added",
     "/v1/studies/demo/analyses/comparisons?by=diagnosis": "one limit of Fisher's odds ratio is SciPy's",
 }

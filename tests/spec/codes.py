@@ -8,6 +8,7 @@ from app.analyses.answer import CAVEATS
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.errors import SENTENCES
 from app.http.problems import KINDS
+from app.timeline.receipts import DISPOSITIONS, NOT_KEPT, NOTES
 from app.timeline.vocabulary import INSTRUMENTS, Instrument
 
 TARGET = Path(__file__).parents[2] / "docs" / "codes.md"
@@ -31,6 +32,9 @@ def rendering() -> str:
         *_section("Caveats", CAVEATS.items()),
         *_section("Assessments", ((each.code, _meaning(each)) for each in INSTRUMENTS.values())),
         *_section("Problems", ((slug, f"{kind.title()} ({kind.status}).") for slug, kind in KINDS.items())),
+        *_section("Dispositions of a fact that was sent", DISPOSITIONS.items()),
+        *_section("Notes about a fact that is kept", NOTES.items()),
+        *_section("Reasons why a statement does not count", NOT_KEPT.items()),
         *_section("Faults", ((code, sentence) for code, sentence in SENTENCES.items())),
     ])  # fmt: skip
 

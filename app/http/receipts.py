@@ -1,0 +1,77 @@
+"""Receipts as JSON: their models for the description of the API, and the documents."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from app.timeline.receipts import Disposition, NoteCode, Receipt, ReceiptLine
+
+
+class ReceiptNote(BaseModel):
+    """A note about a fact that is kept."""
+
+    code: NoteCode = Field(description="What is to be noted (docs/codes.md).", examples=["no_upper_limit"])
+    about: str | None = Field(default=None, description="The detail, rule or field.", examples=["upper_limit"])
+
+
+class ReceiptEffect(BaseModel):
+    """Another fact that counts or no longer counts because of this one."""
+
+    section: str = Field(description="Its section of the timeline.", examples=["labs"])
+    code: str | None = Field(default=None, description="Its code.", examples=["CK"])
+    time: str | None = Field(default=None, description="Its time as written.", examples=["2005-03-16"])
+    stands: bool = Field(description="Whether it counts now.", examples=[False])
+
+
+class ReceiptItem(BaseModel):
+    """One fact that was sent."""
+
+    place: str = Field(description="Where it stands in what was sent.", examples=["/labs/0"])
+    disposition: Disposition = Field(description="What happened to it.", examples=["kept"])
+    reason: str | None = Field(default=None, description="Why it is not kept (docs/codes.md).", examples=["stale"])
+    notes: list[ReceiptNote] | None = Field(default=None, description="What is to be noted.", examples=[None])
+    affects: list[ReceiptEffect] | None = Field(default=None, description="Other facts.", examples=[None])
+
+
+class ReceiptBody(BaseModel):
+    """What happened to each fact that was sent."""
+
+    counts: dict[Disposition, int] = Field(
+        description="Facts by disposition.",
+        examples=[{"kept": 101, "not_applied": 0, "set_aside": 0, "not_ours": 0, "refused": 0}],
+    )
+    lines: list[ReceiptItem] = Field(
+        description="Each fact that is not plainly kept; with `receipt=full` each fact.",
+        examples=[[{"place": "/labs/0", "disposition": "kept", "notes": [{"code": "no_upper_limit"}]}]],
+    )
+
+
+def receipt_document(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as a JSON object."""
+    return {
+        "counts": {disposition: receipt.counts.get(disposition, 0) for disposition in Disposition},
+        "lines": [_line(line) for line in receipt.lines],
+    }
+
+
+def _line(line: ReceiptLine) -> dict[str, Any]:
+    document: dict[str, Any] = {"place": line.place, "disposition": line.disposition}
+    if line.reason is not None:
+        document["reason"] = line.reason
+    if line.notes:
+        document["notes"] = [
+            {"code": note.code} if note.about is None else {"code": note.code, "about": note.about}
+            for note in line.notes
+        ]
+    if line.affects:
+        document["affects"] = [
+            {name: value for name, value in effect._asdict().items() if value is not None} for effect in line.affects
+        ]
+    return document
+
+
+ReceiptWanted = Annotated[
+    Literal["full"] | None,
+    Query(alias="receipt", description="`full`: the receipt lists every fact.", examples=["full"]),
+]

@@ -1,0 +1,62 @@
+"""The contract of all formats: the rules that each of them applies to what it reads, each written once.
+
+`noted` says of each fact what its receipt says besides that it is kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from app.timeline.facts import History, LabFact
+from app.timeline.receipts import Note, NoteCode
+
+LIMITS: dict[str, tuple[float, float]] = dict.fromkeys(("CK", "LDH", "AST", "ALT"), (20.0, 2000.0))
+"""Upper limits of normal outside these bounds are implausible, in U/L. Aldolase and myoglobin have other ones."""
+TIMES_NEIGHBOURS = 100.0
+"""A result this many times each of the results before and after it is implausible."""
+_EVERYTHING = (float("-inf"), float("inf"))
+
+
+def noted(history: History) -> History:
+    """The history with the notes that follow from its facts, after those of its reader."""
+    notes = dict(history.notes)
+    for i, lab in enumerate(history.labs):
+        found = tuple(_of_lab(lab))
+        if found:
+            notes["labs", i] = notes.get(("labs", i), ()) + found
+    for kind in ("assessments", "infusions", "events"):
+        for i, fact in enumerate(getattr(history, kind)):
+            if fact.utc:
+                notes[kind, i] = (*notes.get((kind, i), ()), Note(NoteCode.UTC_DAY))
+    for i in _far_from_neighbours(history.labs):
+        notes["labs", i] = (*notes.get(("labs", i), ()), Note(NoteCode.IMPLAUSIBLE, "neighbours"))
+    return replace(history, notes=notes) if notes else history
+
+
+def _far_from_neighbours(labs: Sequence[LabFact]) -> Iterator[int]:
+    """The places of results that are many times each of their neighbours, the same analyte before and after."""
+    if len(labs) < 2:
+        return
+    placed = sorted((lab.code, lab.day, lab.instant or 0, i) for i, lab in enumerate(labs) if lab.value is not None)
+    for at, (code, _, _, i) in enumerate(placed):
+        beside = [
+            labs[other[3]].value for other in placed[max(at - 1, 0) : at] + placed[at + 1 : at + 2] if other[0] == code
+        ]
+        if beside and all((labs[i].value or 0) >= TIMES_NEIGHBOURS * (value or 0) > 0 for value in beside):
+            yield i
+
+
+def _of_lab(lab: LabFact) -> Iterator[Note]:
+    if lab.value is None:
+        return
+    if lab.upper_limit is None:
+        yield Note(NoteCode.NO_UPPER_LIMIT)
+    else:
+        least, greatest = LIMITS.get(lab.code, _EVERYTHING)
+        if not least <= lab.upper_limit <= greatest:
+            yield Note(NoteCode.IMPLAUSIBLE, "upper_limit")
+    if lab.comparator is not None:
+        yield Note(NoteCode.BOUND)
+    if lab.utc:
+        yield Note(NoteCode.UTC_DAY)
+    if lab.issued is not None and lab.instant is not None and lab.issued < lab.instant:
+        yield Note(NoteCode.IMPLAUSIBLE, "issued_before_drawn")

@@ -1,0 +1,140 @@
+"""Receipts: what happened to each fact that was sent, in every format.
+
+A receipt counts the facts of a submission by their disposition, and has a line for each fact that is not plainly kept.
+No part of a receipt contains a submitted value or the number of a person.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Disposition(StrEnum):
+    """What happened to a fact that was sent."""
+
+    KEPT = "kept"
+    NOT_APPLIED = "not_applied"
+    SET_ASIDE = "set_aside"
+    NOT_OURS = "not_ours"
+    REFUSED = "refused"
+
+
+DISPOSITIONS: dict[Disposition, str] = {
+    Disposition.KEPT: "The fact counts, or the withdrawal was applied. A fact that stood before is kept, too.",
+    Disposition.NOT_APPLIED: "Another statement about the same fact stands.",
+    Disposition.SET_ASIDE: "The fact matters, but it cannot count as it was sent. It is listed until it is mended.",
+    Disposition.NOT_OURS: "The service does not keep content of this kind.",
+    Disposition.REFUSED: "The fact has a fault that the sender must mend. Nothing of it is stored.",
+}
+
+
+class NotKept(StrEnum):
+    """Why the ledger does not let a statement count. Other reasons are fault codes, or kinds of skipped content."""
+
+    OLDER = "older"
+    STALE = "stale"
+    SUPERSEDED = "superseded"
+    AMBIGUOUS_DATE = "ambiguous_date"
+    AMBIGUOUS_CORRECTION = "ambiguous_correction"
+    AMBIGUOUS_WITHDRAWAL = "ambiguous_withdrawal"
+    NOT_A_NUMBER = "not_a_number"
+
+
+NOT_KEPT: dict[NotKept, str] = {
+    NotKept.OLDER: "A later version, time of issue or status of the same fact had arrived before.",
+    NotKept.STALE: "The same statement was stored before, and another one has replaced it since.",
+    NotKept.SUPERSEDED: "Another statement of the same submission stands instead.",
+    NotKept.AMBIGUOUS_DATE: "The number has several draws on this date, and the statement has no time of day.",
+    NotKept.AMBIGUOUS_CORRECTION: "The number has several draws, and it is not stated which one is corrected.",
+    NotKept.AMBIGUOUS_WITHDRAWAL: "It is not stated which draw of the number is withdrawn, or none is at this time.",
+    NotKept.NOT_A_NUMBER: "The result is a text and not a number. A result that it replaces does not count any more.",
+}
+
+
+class NoteCode(StrEnum):
+    """What a receipt says about a fact that is kept."""
+
+    NO_UPPER_LIMIT = "no_upper_limit"
+    LIMIT_UNREADABLE = "limit_unreadable"
+    BOUND = "bound"
+    UTC_DAY = "utc_day"
+    ZONE_FROM_MESSAGE = "zone_from_message"
+    DETAIL_LEFT_OUT = "detail_left_out"
+    DRUG_UNKNOWN = "drug_unknown"
+    PRODUCT_IS_NO_TREATMENT = "product_is_no_treatment"
+    NEW_PATIENT = "new_patient"
+    POSSIBLE_DUPLICATE = "possible_duplicate"
+    IMPLAUSIBLE = "implausible"
+    ISSUED_FROM_RECEIPT = "issued_from_receipt"
+    SAME_NUMBER_OTHER_TIME = "same_number_other_time"
+    UNVERSIONED_CORRECTION = "unversioned_correction"
+    PLAIN_ID = "plain_id"
+    REPEATED = "repeated"
+    UNCHANGED = "unchanged"
+
+
+NOTES: dict[NoteCode, str] = {
+    NoteCode.NO_UPPER_LIMIT: "No upper limit of normal was sent, so analyses cannot say whether the result is normal.",
+    NoteCode.LIMIT_UNREADABLE: "A limit of normal was sent that could not be read; it was left out.",
+    NoteCode.BOUND: "The result is known only to be below or above the value.",
+    NoteCode.UTC_DAY: "The time is written in UTC, so the day at the laboratory is not known.",
+    NoteCode.ZONE_FROM_MESSAGE: "The time has no offset; that of the time of the message was used.",
+    NoteCode.DETAIL_LEFT_OUT: "A detail could not be read and was left out.",
+    NoteCode.DRUG_UNKNOWN: "The drug is not one that analyses know.",
+    NoteCode.PRODUCT_IS_NO_TREATMENT: "The product is not the treatment that the study declares.",
+    NoteCode.NEW_PATIENT: "The patient was not in the study before.",
+    NoteCode.POSSIBLE_DUPLICATE: "Another fact that stands has the same content and another number or source.",
+    NoteCode.IMPLAUSIBLE: "The content is possible and unlikely; it counts.",
+    NoteCode.ISSUED_FROM_RECEIPT: "The correction or withdrawal has no time of issue; the time of receipt is used.",
+    NoteCode.SAME_NUMBER_OTHER_TIME: "The number has another result at another time, which stands, too.",
+    NoteCode.UNVERSIONED_CORRECTION: "It replaced another statement because it arrived later; nothing else decides.",
+    NoteCode.PLAIN_ID: "The patient was named by a new plain identifier in a study of medical record numbers.",
+    NoteCode.REPEATED: "The same statement is in the submission more than once.",
+    NoteCode.UNCHANGED: "The fact stood already.",
+}
+
+
+class Note(NamedTuple):
+    """One note about a fact: its code and, if the code needs it, the detail, the rule or the field that it is about."""
+
+    code: NoteCode
+    about: str | None = None
+
+
+class AffectedFact(NamedTuple):
+    """Another fact that counts or no longer counts because of a statement.
+
+    `section` is its section of a timeline; `time` its time as written. `stands` says whether it counts now.
+    """
+
+    section: str
+    code: str | None
+    time: str | None
+    stands: bool
+
+
+class ReceiptLine(NamedTuple):
+    """What happened to one fact, at its place in what was sent.
+
+    `reason` is a `NotKept`, a fault code, or the kind of skipped content; of a kept fact it is `None`.
+    """
+
+    place: str
+    disposition: Disposition
+    reason: str | None = None
+    notes: tuple[Note, ...] = ()
+    affects: tuple[AffectedFact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The number of facts of each disposition, and the lines in the order of what was sent."""
+
+    counts: Counter[Disposition] = field(default_factory=Counter)
+    lines: Sequence[ReceiptLine] = ()
+
+    def total(self, *dispositions: Disposition) -> int:
+        """The number of facts with one of these dispositions."""
+        return sum(self.counts[disposition] for disposition in dispositions)

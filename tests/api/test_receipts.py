@@ -1,0 +1,125 @@
+"""The receipt of a submission: what happened to each fact that was sent."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.timeline.receipts import Disposition
+
+EVENTS = "/v1/studies/trial/patients/{}/events"
+CK = {"code": "CK", "time": "2020-01-02T10:00:00+09:00", "value": 500, "unit": "U/L", "upper_limit": 170}
+
+
+@pytest.fixture(autouse=True)
+def study(client: TestClient) -> None:
+    client.put("/v1/studies/trial", json={"name": "Trial", "protocol": "seed-2008", "identifiers": "pseudonyms"})
+
+
+def sent(client: TestClient, *labs: dict, patient: str = "N1", full: bool = False, **more: object) -> dict:
+    document = {"patient": {"id": patient}, "labs": list(labs), **more}
+    answer = client.post(EVENTS.format(patient), json=document, params={"receipt": "full"} if full else None)
+    assert answer.status_code in {200, 201}, answer.text
+    receipt = answer.json()["receipt"]
+    assert list(receipt["counts"]) == list(Disposition)
+    return receipt
+
+
+def lines(receipt: dict) -> list[tuple]:
+    return [
+        (line["place"], line["disposition"], line.get("reason"), [note["code"] for note in line.get("notes", ())])
+        for line in receipt["lines"]
+    ]
+
+
+def test_a_fact_that_is_plainly_kept_is_counted_and_not_listed(client):
+    receipt = sent(client, CK)
+    assert receipt["counts"]["kept"] == 1
+    assert receipt["lines"] == []
+
+
+def test_a_full_receipt_lists_every_fact_at_its_place(client):
+    receipt = sent(client, CK, {**CK, "code": "LDH"}, full=True)
+    assert lines(receipt) == [("/labs/0", "kept", None, []), ("/labs/1", "kept", None, [])]
+
+
+def test_a_replay_is_kept_and_a_full_receipt_says_that_it_is_unchanged(client):
+    sent(client, CK)
+    assert sent(client, CK)["lines"] == []
+    assert lines(sent(client, CK, full=True)) == [("/labs/0", "kept", None, ["unchanged"])]
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"upper_limit": None}, ("no_upper_limit", None)),
+        ({"upper_limit": 2.5}, ("implausible", "upper_limit")),
+        ({"comparator": "<"}, ("bound", None)),
+        ({"time": "2020-01-02T10:00:00Z"}, ("utc_day", None)),
+        ({"issued": "2020-01-01T00:00:00Z"}, ("implausible", "issued_before_drawn")),
+    ],
+)
+def test_a_kept_result_is_listed_with_its_note(client, change, note):
+    [line] = sent(client, {**CK, **change})["lines"]
+    assert (line["place"], line["disposition"]) == ("/labs/0", "kept")
+    assert [(each["code"], each.get("about")) for each in line["notes"]] == [note]
+
+
+def test_a_value_a_hundred_times_its_neighbours_is_noted(client):
+    days = ("2020-01-01", "2020-01-02", "2020-01-03")
+    labs = [{**CK, "time": day, "value": value} for day, value in zip(days, (500, 50_000, 499), strict=True)]
+    [line] = sent(client, *labs)["lines"]
+    assert (line["place"], line["notes"]) == ("/labs/1", [{"code": "implausible", "about": "neighbours"}])
+
+
+def test_a_correction_names_the_result_that_no_longer_counts(client):
+    first = {**CK, "id": "77", "source": "A", "issued": "2020-01-03T00:00:00Z"}
+    sent(client, first)
+    later = {**first, "value": 600, "status": "corrected", "issued": "2020-01-04T00:00:00Z"}
+    [line] = sent(client, later)["lines"]
+    assert line["affects"] == [{"section": "labs", "code": "CK", "time": CK["time"], "stands": False}]
+    assert line["disposition"] == "kept"
+
+
+def test_what_is_older_than_the_standing_result_is_not_applied(client):
+    first = {**CK, "id": "77", "source": "A", "version": 2}
+    sent(client, first)
+    assert lines(sent(client, {**first, "version": 1, "value": 1})) == [("/labs/0", "not_applied", "older", [])]
+    assert lines(sent(client, {**first, "version": 1, "value": 1})) == [("/labs/0", "not_applied", "stale", [])]
+
+
+def test_an_earlier_version_in_the_same_document_is_superseded(client):
+    first = {**CK, "id": "77", "source": "A", "version": 1}
+    receipt = sent(client, first, {**first, "version": 2, "value": 2})
+    assert lines(receipt) == [("/labs/0", "not_applied", "superseded", [])]
+    assert (receipt["counts"]["kept"], receipt["counts"]["not_applied"]) == (1, 1)
+
+
+def test_the_place_of_a_repeated_result_is_that_of_its_first_statement(client):
+    receipt = sent(client, CK, CK, {**CK, "time": "2020-02-02", "upper_limit": None})
+    assert lines(receipt) == [("/labs/2", "kept", None, ["no_upper_limit"])]
+    assert receipt["counts"]["kept"] == 3
+
+
+def test_a_series_has_the_places_of_its_times(client):
+    series = {"code": "CK", "unit": "U/L", "times": ["2020-01-01", "2020-01-02"], "values": [1, 2],
+              "upper_limits": [170, None]}  # fmt: skip
+    receipt = sent(client, lab_series=[series])
+    assert lines(receipt) == [("/lab_series/0/times/1", "kept", None, ["no_upper_limit"])]
+
+
+def test_a_batch_in_which_nothing_is_kept_is_refused_with_the_outcome_of_each_item(client):
+    wrong = [{"patient": {"id": "N1"}, "labs": [{**CK, "unit": "mmHg"}]}, {"patient": {"id": "N2"}, "labs": [{}]}]
+    answer = client.post("/v1/studies/trial/timelines", json=wrong)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/nothing-kept")
+    assert [item["status"] for item in answer.json()["items"]] == ["rejected"] * 2
+
+
+def test_a_replayed_batch_is_answered_with_200(client):
+    batch = [{"patient": {"id": "N1"}, "labs": [CK]}]
+    for _ in range(2):
+        answer = client.post("/v1/studies/trial/timelines", json=batch)
+        assert answer.status_code == 200
+        assert answer.json()["items"][0]["receipt"]["counts"]["kept"] == 1
+
+
+def test_a_patient_without_facts_is_no_loss(client):
+    assert client.post("/v1/studies/trial/timelines", json=[{"patient": {"id": "N9"}}]).status_code == 200
