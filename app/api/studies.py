@@ -81,7 +81,8 @@ LocalCodes = Annotated[
 
 def _known_unit(spelling: str) -> str:
     if spelling not in UNITS:
-        raise PydanticCustomError("unknown_unit", "no unit of the vocabulary")
+        accepts = Accepts(one_of=tuple(UNITS))
+        raise PydanticCustomError("unknown_unit", "no unit of the vocabulary", {"accepts": accepts})
     return spelling
 
 

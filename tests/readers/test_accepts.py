@@ -73,7 +73,7 @@ def test_each_wrong_value_of_each_field_is_answered_by_what_its_model_accepts(mo
         at = [fault for fault in error.faults if fault.pointer == pointer(*wrong.path)]
         assert any(states(fault.accepts, wrong.accepted) for fault in at), (wrong, error.faults)
         assert lacking(error) == [], wrong
-        answer = problem(error).model_dump_json()
+        answer = problem(error, "-").model_dump_json()
         assert CANARY not in answer
         assert "7391" not in answer
         tried += 1
@@ -133,6 +133,13 @@ def test_an_unknown_time_zone_is_answered_by_where_the_zones_are_listed():
     [fault] = faults_of(next(each for each in request_models() if each.__name__ == "StudyDefinition"), declared).faults
     assert fault.pointer == "/time_zone"
     assert fault.accepts.see == "https://www.iana.org/time-zones"
+
+
+def test_an_alias_of_an_unknown_unit_is_answered_by_all_units():
+    [model] = [each for each in request_models() if each.__name__ == "StudyDefinition"]
+    declared = {"name": "Trial", "protocol": "seed-2008", "unit_aliases": {"E/L": CANARY}}
+    [fault] = faults_of(model, declared).faults
+    assert (fault.pointer, fault.code, fault.accepts.one_of) == ("/unit_aliases", "unknown_unit", tuple(UNITS))
 
 
 def test_a_union_with_a_discriminator_is_answered_by_the_member_that_was_chosen():

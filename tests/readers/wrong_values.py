@@ -119,9 +119,11 @@ def _dictionaries(keys: Any, values: Any) -> Iterator[Wrong]:
             yield Wrong((get_args(keys)[0], *wrong.path), {get_args(keys)[0]: wrong.value}, wrong.accepted)
         return
     pattern = _stated(tuple(_flat(get_args(keys)[1:])), "pattern")
-    yield Wrong((), {CANARY: valid(values)}, {"pattern": pattern})
+    unlike = next(text for text in _UNLIKE if re.search(pattern, text) is None)
+    like = next(text for text in (CANARY, "L|CK") if re.search(pattern, text) is not None)
+    yield Wrong((), {unlike: valid(values)}, {"pattern": pattern})
     for wrong in wrong_values(values):
-        yield Wrong(wrong.path, {"L|CK": wrong.value}, wrong.accepted)
+        yield Wrong(wrong.path, {like: wrong.value}, wrong.accepted)
 
 
 def _texts(marks: tuple[Any, ...]) -> Iterator[Wrong]:
