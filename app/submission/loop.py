@@ -136,7 +136,8 @@ class Submitter:
 
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
-        return replace(outcome, receipt=receipt_of(history, outcome, full=self.full))
+        receipt = receipt_of(history, outcome, full=self.full)
+        return ledger.Outcome(outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt)
 
     def _remember_key(self, transaction: Transaction, histories: Sequence[History]) -> None:
         if self.feed is not None and histories:
