@@ -60,7 +60,7 @@ class ProblemFault(BaseModel):
     accepts: Accepts | Absent = Field(
         default=None,
         description="What this place accepts; absent where it cannot be said of one place.",
-        examples=[{"one_of": ["U/L"]}],
+        examples=[{"one_of": ["ug/L", "ng/mL"]}],
         exclude_if=lambda accepts: accepts is None,
     )
 
@@ -284,7 +284,8 @@ def install(app: FastAPI, *, below: Mapping[str, Writer]) -> None:
 def examples(kinds: Iterable[type[ServiceError]]) -> dict[str, Any]:
     """One example document for each kind of refusal, for the description of the API."""
     instance = "urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"
-    fault = {422: Fault("/labs/3/unit", FaultCode.UNKNOWN_UNIT), 400: Fault("", FaultCode.MALFORMED)}
+    unit = Fault("/labs/3/unit", FaultCode.UNKNOWN_UNIT, None, Accepts(one_of=("ug/L", "ng/mL")))
+    fault = {422: unit, 400: Fault("", FaultCode.MALFORMED)}
     return {
         kind.slug: {
             "summary": kind.title(),
