@@ -378,7 +378,9 @@ def _accepted_time(code: FaultCode, form: str) -> Accepts | None:
 def _place(
     timeline: Timeline, attributes: Sequence[AttributeFact], origins: Mapping[str, Sequence[int]], kind: str, index: int
 ) -> str:
-    """The place of a fact in the document; `origins` as in `Reading`."""
+    """The place of a fact in the document, or of the patient; `origins` as in `Reading`."""
+    if kind == "patient":
+        return pointer("patient")
     if kind == "attributes":
         name = attributes[index].identity
         return pointer("ended") if name == "ended" else pointer("patient", name)
