@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import hl7  # type: ignore[import-untyped]
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
 
 MOST_PARTS = 200_000
 """Greatest number of delimiters in the segments that are read of one message: enough for 10,000 results. Each part
@@ -75,6 +75,12 @@ class Delimiters(NamedTuple):
 
 
 STANDARD = Delimiters()
+_DECODED = Accepts(form="characters of the set that MSH-18 names, or that the study declares for it; else ASCII")
+
+
+def undecoded(place: str) -> Fault:
+    """The fault of a field that is not in the character set of the message."""
+    return Fault(place, FaultCode.UNKNOWN_ENCODING, None, _DECODED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ class Segment:
             return texts  # the header is compared with what is known, whatever its bytes
         at = field if self.certain is None else min(field, self.certain)
         if at < field or _UNDECODED.search("".join(texts)):
-            raise InvalidDocument(faults=[Fault(self.place(at), FaultCode.UNKNOWN_ENCODING)])
+            raise InvalidDocument(faults=[undecoded(self.place(at))])
         return texts
 
     def is_null(self, field: int) -> bool:
@@ -207,7 +213,7 @@ def segments_of(
 
 def _split(lines: Sequence[str], cut: Container[int], delimiters: Delimiters, codec: str) -> list[Segment]:
     if sum(line.count(mark) for line in lines for mark in delimiters) > MOST_PARTS:
-        raise MalformedDocument(None, [Fault("MSH", FaultCode.TOO_MANY)])
+        raise MalformedDocument(None, [Fault("MSH", FaultCode.TOO_MANY, None, Accepts(at_most_items=1))])
     # Without a delimiter after MSH-2 the library does not recognise the header.
     head = lines[0] if delimiters.field in lines[0][4:] else lines[0] + delimiters.field
     try:
