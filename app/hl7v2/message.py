@@ -132,7 +132,9 @@ _JAPANESE = frozenset({"ISO IR6", "ISO IR13", "ISO IR14", "ISO IR87", "ISO IR159
 _DECLARABLE = {"Shift_JIS": "cp932"}
 """The codec of a declared character set, if it is not the one of its name. Windows adds characters to Shift_JIS."""
 
-_ACCEPTED_CHARSETS = Accepts(one_of=tuple(filter(None, (*_CODECS, *sorted(_JAPANESE)))))
+_ACCEPTED_CHARSETS = Accepts(
+    one_of=("ASCII", "UNICODE UTF-8", *(name for name in _CODECS if name.startswith("8859/")), *sorted(_JAPANESE))
+)
 _ACCEPTED_HEADERS = {
     9: Accepts(one_of=tuple(sorted("^".join(kind) for kind in TYPES))),
     11: Accepts(one_of=PROCESSING),
