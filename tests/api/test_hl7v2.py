@@ -178,6 +178,16 @@ def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
     ]
 
 
+def test_a_detail_that_is_left_out_is_noted_and_not_counted(trial_here):
+    answer = send(trial_here, oru(pid=changed(PID, f7="00000000", f5="M\u00fcller")))
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 2"
+    assert errors(answer) == [
+        ["MSH^1^18", "I", "detail_left_out", "charset"],
+        ["PID^1^3", "I", "new_patient"],
+        ["PID^1^7", "I", "detail_left_out", "birth_year"],
+    ]
+
+
 def test_a_result_that_takes_the_place_of_another_says_so(trial_here):
     accepted(trial_here, result("F"))
     answer = send(trial_here, result("C", "1110", "2"))
