@@ -521,14 +521,10 @@ def _specimen_time(
     return obx.place(14), _time_of(obx, 14, context)
 
 
-_OTHER_CLOCK = "The offset of MSH-7 is not that of the study's time zone, so that it is not known whose clock this is."
-
-
 def _time_of(segment: Segment, field: int, context: Context) -> ReadTime:
     time = context.clock.read(segment.text(field))
     if isinstance(time, FaultCode):
-        why = _OTHER_CLOCK if time is FaultCode.CONTRADICTION else None
-        raise _Faulty(segment.place(field), time, why)
+        raise _Faulty(segment.place(field), time)
     return time
 
 
