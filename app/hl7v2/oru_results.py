@@ -332,9 +332,10 @@ def _read_cancelled_order(results: MessageResults, obr: Segment, order: Order, c
     The code of a panel does not say which results it has.
     """
     meaning = context.feed.codes.meaning(_codings(obr, 4))
-    if meaning is None or isinstance(meaning, FaultCode) or section_of(meaning) == "infusions":
-        why = meaning if isinstance(meaning, FaultCode) else NotKept.AMBIGUOUS_WITHDRAWAL
-        results.lines.append(ReceiptLine(obr.place(25), Disposition.SET_ASIDE, why))
+    if isinstance(meaning, FaultCode):
+        raise _Faulty(obr.place(4), meaning)
+    if meaning is None or section_of(meaning) == "infusions":
+        results.lines.append(ReceiptLine(obr.place(25), Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL))
         return
     statements = results.statements_about(order.pid, context.feed)
     stated = _stated(obr, order.specimens, None, True, context)
