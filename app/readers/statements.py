@@ -18,7 +18,7 @@ from app.readers import contract
 from app.readers.faults import structure
 from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
-from app.timeline.facts import History
+from app.timeline.facts import History, statement_key
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
 from app.timeline.receipts import Disposition, Note, ReceiptLine
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
@@ -201,7 +201,7 @@ def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN4
     if statement.section == "patient":
         return "patient"
     history, _ = history_of(subject, [statement], latest)
-    return next(((kind, *facts[0][:1], *facts[0][3:6]) for kind, facts in history.kinds() if facts), None)
+    return next((statement_key(kind, facts[0]) for kind, facts in history.kinds() if facts), None)
 
 
 def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: Statement) -> Iterable[Fault]:

@@ -41,6 +41,7 @@ from app.timeline.facts import (
     MedicationFact,
     Sent,
     attribute,
+    statement_key,
 )
 from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, read_time
 from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, LAB_CODE_OF, UNITS, WITHDRAWN, Unit, in_canonical_unit
@@ -80,7 +81,7 @@ _UNIT_OF: dict[tuple[str, str], Unit] = {
     if unit.quantity == analyte.quantity
 }
 _CANONICAL = frozenset(unit.spelling for unit in UNITS.values() if unit.factor == 1)
-_assertion = itemgetter(*(LabFact._fields.index(name) for name in ("identity", "version", "issued", "status")))
+_identity = itemgetter(0)
 _json = json.JSONEncoder(sort_keys=True).encode
 AFact = TypeVar("AFact", bound=AnyFact)
 
@@ -271,18 +272,22 @@ class Reading:
         return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
 
     def _once(self, facts: Sequence[AFact | None], timeline: Timeline, kind: str) -> tuple[AFact, ...]:
-        """The facts without exact repeats. Two facts with the same identity and different content are a fault."""
+        """The facts without exact repeats.
+
+        Two facts with the same identity, time, version, time of issue and status, and different content are a fault.
+        """
         kept = tuple(fact for fact in facts if fact is not None)
-        if len(set(map(_assertion, kept))) == len(kept):
+        if len(set(map(_identity, kept))) == len(kept):
             return kept
         seen: dict[Any, AFact] = {}
         origins = self.origins[kind] = []
         for i, (fact, place) in enumerate(zip(facts, places(timeline, SECTIONS[kind]), strict=True)):
             if fact is None:
                 continue
-            if seen.setdefault(_assertion(fact), fact) != fact:
+            first = seen.setdefault(statement_key(kind, fact), fact)
+            if first != fact:
                 self._fault(FaultCode.CONFLICTING_DUPLICATE, *place)
-            elif seen[_assertion(fact)] is fact:
+            elif first is fact:
                 origins.append(i)
         self.repeats += len(kept) - len(seen)
         return tuple(seen.values())

@@ -96,4 +96,5 @@ def test_the_version_that_readiness_asks_for_is_the_newest_migration():
 def test_the_columns_of_a_fact_are_the_fields_of_its_tuple():
     for table, fact in FACTS.values():
         names = [column.name for column in table.columns]
-        assert names == ["patient_key", "identity", "added", "ordinal", "removed", *fact._fields[1:], "notes"]
+        after = ["notes", "draw", "mark"]
+        assert names == ["patient_key", "identity", "added", "ordinal", "removed", *fact._fields[1:], *after]
