@@ -74,12 +74,17 @@ class Checked(dict[str, Any]):
 
 
 class Statement(NamedTuple):
-    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes."""
+    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes.
+
+    `no_number` says that the result is a text (`HEMOLYZED`): it is stated without a value. A withdrawal of a number may
+    have an empty text as its time, if none is known.
+    """
 
     section: Section
     fields: dict[str, Any]
     place: Place
     notes: tuple[Note, ...] = ()
+    no_number: bool = False
 
 
 def section_of(meaning: str) -> Section:
@@ -120,8 +125,9 @@ def _read(
     stated: dict[str, Statement] = {}
     noted: dict[tuple[str, int], tuple[Note, ...]] = {}
     faults: list[tuple[Fault, Statement | None]] = []
+    reading = Reading(latest)
     for statement in statements:
-        section, fields, place, notes = statement
+        section, fields, place, notes, no_number = statement
         if section == "patient":
             faults += [(fault, statement) for fault in _merge(about, stated, statement)]
             continue
@@ -133,6 +139,8 @@ def _read(
             except ValidationError:
                 faults += [(fault, statement) for fault in _structural(fields, ITEMS[section], place)]
                 continue
+        if no_number:
+            reading.no_numbers.add((section, len(sources[section])))
         if notes:
             noted[_KIND_OF[section], len(sources[section])] = notes
         sources[section].append(statement)
@@ -146,7 +154,6 @@ def _read(
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
-    reading = Reading(latest)
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:

@@ -119,7 +119,8 @@ def _why_not(mine: Assertion, assertions: Sequence[Assertion], number: int, earl
     others = [each for each in assertions if each.draw == mine.draw and each is not mine]
     if mine.fact[STATUS] in WITHDRAWN and all(each.fact[STATUS] in WITHDRAWN for each in others):
         return NotKept.NO_RESULT
-    together = any(each.removed is None and each.added == number for each in others)
+    current = next((each.fact for each in others if each.removed is None), None)
+    together = current is not None and all(each.added == number for each in others if each.fact == current)
     return NotKept.SUPERSEDED if together else NotKept.OLDER
 
 

@@ -32,7 +32,7 @@ from app.store.studies import study_key
 from app.store.tables import FACTS, patient_attributes, patients, revisions
 from app.timeline.facts import KINDS, AttributeFact, attribute
 from app.timeline.resource import KINDS_OF, StoredResource, SupportedType
-from app.timeline.times import DAY_MICROSECONDS
+from app.timeline.times import DAY_MICROSECONDS, NO_DAY
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb"]
@@ -264,6 +264,8 @@ def _conditions(prepared: _Search, kind: str, table: Table) -> Iterator[ColumnEl
         yield _among(table.c["product" if kind == "infusions" else "code"], criteria.codes)
     if criteria.numbers is not None:
         yield or_(false(), *[_has_number(table, number) for number in criteria.numbers])
+    if criteria.dates:
+        yield table.c.day != NO_DAY
     for bound in criteria.dates:
         yield _compare(*_span(table, bound.unit), bound)
     for bound in prepared.updated:

@@ -256,8 +256,8 @@ class RevisionBuilder:
     def _plain(self, person: PatientState) -> dict[str, Changes]:
         """The changes of a patient. Facts that were read from the database get their Booleans back."""
         for kind, change in person.changes.items():
-            for assertion in change.removed:
-                if assertion.stored:
+            for assertion in (*change.removed, *change.added):
+                if type(assertion.fact) is tuple:
                     assertion.fact = FACT_TABLES[kind].plain(assertion.fact)
         return person.changes
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from app.store.number_rule import Draw, NumberStatement, Ruling, judge
 from app.timeline.facts import (
     AttributeFact,
     Command,
@@ -25,6 +24,7 @@ from app.timeline.facts import (
     counts_nowhere,
     time_of,
 )
+from app.timeline.number_rule import Draw, NumberStatement, Ruling, judge
 from app.timeline.receipts import Note, NoteCode, NotKept
 from app.timeline.vocabulary import WITHDRAWN
 

@@ -10,7 +10,7 @@ Numbers are in canonical units. A time is kept as it was written, together with 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from app.timeline.receipts import Note, ReceiptLine
 from app.timeline.times import NO_DAY, day_text, instant_text
@@ -310,23 +310,6 @@ class History:
     def kinds(self) -> tuple[tuple[str, Sequence[AnyFact]], ...]:
         """The facts of each kind, always in the same order of kinds."""
         return tuple((name, getattr(self, name)) for name in KINDS)
-
-
-AFact = TypeVar("AFact", LabFact, AssessmentFact, InfusionFact, MedicationFact, EventFact)
-
-
-def standing(facts: Sequence[AFact]) -> list[AFact]:
-    """The assertion that stands of each fact (the greatest one), without the facts that are withdrawn."""
-    greatest: dict[str, AFact] = {}
-    for fact in facts:
-        known = greatest.get(fact.identity)
-        if known is None or _order(fact) > _order(known):
-            greatest[fact.identity] = fact
-    return [fact for fact in greatest.values() if fact.status not in WITHDRAWN]
-
-
-def _order(fact: LabFact | AssessmentFact | InfusionFact | MedicationFact | EventFact) -> Order:
-    return assertion_order(fact.version, fact.issued, fact.status)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from app.timeline.facts import (
     attribute,
     statement_key,
 )
-from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, read_time
+from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, NO_DAY, Moment, read_time
 from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, LAB_CODE_OF, UNITS, WITHDRAWN, Unit, in_canonical_unit
 
 __all__ = [
@@ -116,12 +116,14 @@ class Reading:
     """Reads one document: `latest` is the latest acceptable instant, `faults` and `repeats` are those so far.
 
     `origins` has, for each kind with repeats, the place of each fact among the items of that kind in the document.
+    `no_numbers` are the results that are no numbers, by section and index: they are stated without a value.
     """
 
     latest: int
     faults: list[Fault] = field(default_factory=list)
     repeats: int = 0
     origins: dict[str, list[int]] = field(default_factory=dict)
+    no_numbers: set[tuple[str, int]] = field(default_factory=set)
     _born: int = FIRST_DAY
 
     def history(self, timeline: Timeline) -> History:
@@ -160,7 +162,7 @@ class Reading:
         """The fact of one result of `labs`, given as a model, or as fields that a reader of feeds has checked."""
         fields = result if isinstance(result, dict) else vars(result)
         code, time, spelling, value = LAB_CODE_OF[fields["code"]], fields["time"], fields["unit"], fields["value"]
-        moment = self._moment(time, "labs", index, "time")
+        moment = self._drawn(time, fields["status"], fields["id"], "labs", index)
         unit = _UNIT_OF.get((code, spelling))
         if unit is None:
             if spelling is not None:
@@ -168,7 +170,7 @@ class Reading:
             elif value is not None:
                 self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
         status = fields["status"] or "final"
-        if value is None and status not in WITHDRAWN:
+        if value is None and status not in WITHDRAWN and ("labs", index) not in self.no_numbers:
             self._fault(FaultCode.MISSING, "labs", index, "value")
         upper, lower = fields["upper_limit"], fields["lower_limit"]
         if lower is not None and upper is not None and lower > upper:
@@ -220,9 +222,9 @@ class Reading:
 
     def assessment(self, item: Assessment, index: int) -> AssessmentFact | None:
         """The fact of one item of `assessments`. Scales that a protocol declares are checked in analyses."""
-        moment = self._moment(item.time, "assessments", index, "time")
+        moment = self._drawn(item.time, item.status, item.id, "assessments", index)
         status = item.status or "final"
-        if item.score is None and status not in WITHDRAWN:
+        if item.score is None and status not in WITHDRAWN and ("assessments", index) not in self.no_numbers:
             self._fault(FaultCode.MISSING, "assessments", index, "score")
         fixed = INSTRUMENTS[item.code].maximum
         if fixed is not None and item.scale_max is not None:
@@ -238,7 +240,7 @@ class Reading:
 
     def infusion(self, item: Infusion, index: int) -> InfusionFact | None:
         """The fact of one item of `infusions`."""
-        moment = self._moment(item.time, "infusions", index, "time")
+        moment = self._drawn(item.time, item.status, item.id, "infusions", index)
         self._check_dose(item, "infusions", index)
         issued = self._issued(item.issued, "infusions", index)
         if moment is None:
@@ -320,6 +322,12 @@ class Reading:
         if moment.instant is None:
             self._fault(FaultCode.BAD_TIME, section, index, "issued")
         return moment.instant
+
+    def _drawn(self, text: str, status: str | None, number: str | None, section: str, index: int) -> Moment | None:
+        """The time of a fact. A withdrawal of a number may have none: an empty text."""
+        if text == "" and number is not None and status in WITHDRAWN:
+            return Moment(NO_DAY, None, False)
+        return self._moment(text, section, index, "time")
 
     def _moment(self, text: str, *at: str | int) -> Moment | None:
         read = read_time(text, self.latest)

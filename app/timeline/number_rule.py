@@ -1,4 +1,4 @@
-"""The number rule: which statements about one number stand. There is no SQL here.
+"""The number rule: which statements about one number stand.
 
 A laboratory may use one number for several draws of blood: serial draws under one order, or the number again after a
 year. All statements about a number are kept. What stands is a function of these statements and of the times at which
@@ -10,8 +10,19 @@ stands. The rules are numbered in the text of `judge`.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from app.timeline.facts import NEVER, FactTime
+from app.timeline.facts import (
+    NEVER,
+    AssessmentFact,
+    EventFact,
+    FactTime,
+    InfusionFact,
+    LabFact,
+    MedicationFact,
+    counts_nowhere,
+    time_of,
+)
 from app.timeline.receipts import NotKept
 from app.timeline.vocabulary import STATUS_ORDER, WITHDRAWN
 
@@ -306,3 +317,35 @@ def _before(one: NumberStatement, other: NumberStatement) -> bool:
 
 def _last_of(withdrawals: Sequence[NumberStatement]) -> NumberStatement:
     return max(withdrawals, key=lambda each: (each.order[0], each.said_at, each._last))
+
+
+AFact = TypeVar("AFact", LabFact, AssessmentFact, InfusionFact, MedicationFact, EventFact)
+_LATER_THAN_ALL = 2**62
+
+
+def standing(kind: str, *records: Sequence[AFact]) -> list[AFact]:
+    """The facts of one person that stand, without those that are withdrawn. Each record has its statements.
+
+    Of equal statements the first one stands. The times of receipt are not known here: a correction without version and
+    time of issue is later than everything that was issued. A number that only one of several records has is not judged
+    again.
+    """
+    of_fact: dict[str, list[tuple[int, AFact]]] = {}
+    for record, facts in enumerate(records):
+        for fact in facts:
+            of_fact.setdefault(fact.identity, []).append((record, fact))
+    found: list[AFact] = []
+    for stated in of_fact.values():
+        judged = len({record for record, _ in stated}) > 1 or len(records) == 1 < len(stated)
+        found += _standing_of(kind, [fact for _, fact in stated]) if judged else [fact for _, fact in stated]
+    return [fact for fact in found if not counts_nowhere(kind, fact)]
+
+
+def _standing_of(kind: str, facts: Sequence[AFact]) -> list[AFact]:
+    stated = {
+        NumberStatement(
+            time_of(kind, fact), fact.version, fact.issued, fact.status, _LATER_THAN_ALL, (-place, 0, 0)
+        ): fact
+        for place, fact in enumerate(facts)
+    }
+    return [stated[draw.stands] for draw in judge(list(stated)).draws if draw.stands is not None]
