@@ -302,7 +302,7 @@ class StatedFact:
             self._restate(self._members_named(named), fact, named)
             return True
         members = self._members_named(named)
-        if label == named or self._known(fact) or not members:
+        if label == named or not members or any(each.draw == named for each in self._known(fact)):
             return False
         greatest = max((each.fact for each in members), key=order)
         if _is_dated(fact) and _is_dated(greatest) and order(fact) < order(greatest):
