@@ -67,6 +67,10 @@ def fates(
         alone = len(assertions) == 1 and assertions[0].fact is fact
         if alone and fact[STATUS] in _PLAIN and (value is None or fact[value] is not None):
             continue
+        counted = value is None or fact[value] is not None or fact[STATUS] in WITHDRAWN
+        if counted and len(assertions) == 1 and assertions[0].added < number and assertions[0].removed is None:
+            yield Fate(kind, i, Disposition.KEPT, None, _UNCHANGED)
+            continue
         affects: tuple[AffectedFact, ...] = ()
         if not alone and last[fact[IDENTITY]] == i:
             affects = tuple(_affected(kind, facts, assertions, before.get(fact[IDENTITY], ())))

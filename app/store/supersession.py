@@ -184,6 +184,10 @@ def merge(
             tally.added += 1
         elif kind == "attributes":
             _assert(assertions, fact, number, changes, tally)
+        elif len(assertions) == 1 and assertions[0].removed is None and assertions[0].fact == fact:
+            tally.unchanged += 1
+            if assertions[0].draw:
+                tally.draws[kind, identity] = assertions[0].draw
         else:
             StatedFact(kind, assertions, revision, changes, tally).state(fact, command)
 
@@ -243,7 +247,7 @@ class StatedFact:
             if known:
                 self.tally.stale += 1
                 self._name(known[-1])
-            else:
+            elif not self._decide_at_one_time(fact):
                 self._settle(fact)
         self._count_withdrawn(before)
 
@@ -313,6 +317,30 @@ class StatedFact:
         return True
 
     # What stands
+
+    def _decide_at_one_time(self, fact: Fact) -> bool:
+        """Do the same as `_settle` in the usual case: all statements have one time, and their order needs no receipts.
+
+        Returns whether it was this case.
+        """
+        when, draw = time_of(self.kind, fact), self.assertions[0].draw
+        current = None
+        for each in self.assertions:
+            if each.mark is not None or each.draw != draw or time_of(self.kind, each.fact) != when:
+                return False
+            if not _is_dated(each.fact) and each.fact[STATUS] not in _ORIGINAL:
+                return False
+            current = each if each.removed is None else current
+        if current is None or when.day is None or not (_is_dated(fact) or fact[STATUS] in _ORIGINAL):
+            return False
+        stands = order(fact) >= order(current.fact)
+        if stands:
+            _close(current, self.revision.number, self.changes)
+        fresh = self._add(fact, draw)
+        fresh.removed = None if stands else self.revision.number
+        self.tally.changed |= stands
+        self._count(fresh, current if stands else None)
+        return True
 
     def _settle(self, fresh: Fact | None = None, label: str | None = None, mark: RuleMark | None = None) -> None:
         """Let the rule decide, and write the difference to what stands now.
