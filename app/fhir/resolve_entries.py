@@ -28,7 +28,7 @@ from app.fhir.elements import OWN_ID, as_source
 from app.fhir.read_patient import RESOURCE_IDS
 from app.readers.pseudonyms import Identifier, Pseudonyms
 from app.readers.statements import Feed, Statement, history_of
-from app.timeline.facts import AnyFact, Command, History, time_of
+from app.timeline.facts import AnyFact, History, Instruction, time_of
 from app.timeline.normalize import MOST_FAULTS, SECTIONS
 from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, FactNumber, NumberedFact, ResourceKey, StoredResource
 from app.timeline.times import instant_text
@@ -360,7 +360,7 @@ class EntryResolver:
             return ResolvedEntry(entry)
         if named is not None and named.kind is not None:
             stated = {fact.identity for fact in getattr(history, named.kind)}
-            history = replace(history, command=Command("update", _draws(named, *self._parts(request))))
+            history = replace(history, instruction=Instruction("update", _draws(named, *self._parts(request))))
             if patient != named.patient or named.identity not in stated:
                 self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, ANOTHER_RESOURCE))
             parts = self._new_parts(request, history, named)
@@ -374,7 +374,7 @@ class EntryResolver:
         key = ResourceKey(patient, kind, getattr(history, kind)[0].identity)
         parts = self._new_parts(request, history, key)
         if entry.request is not None:
-            history = replace(history, command=Command("create"))
+            history = replace(history, instruction=Instruction("create"))
         return ResolvedEntry(entry, history, key, self._new_client_id(entry, None), parts)
 
     def _withdrawal(self, entry: Entry, request: Request) -> ResolvedEntry:
@@ -392,8 +392,8 @@ class EntryResolver:
         for part in (standing, *map(self.stored.resources.get, parts)):
             if part is not None and part.fact is not None and not part.withdrawn:
                 facts[part.kind] = (*facts.get(part.kind, ()), part.fact._replace(status="entered-in-error"))
-        command = Command("delete", _draws(named, *parts))
-        history = History(named.patient, **facts, command=command) if facts else None
+        instruction = Instruction("delete", _draws(named, *parts))
+        history = History(named.patient, **facts, instruction=instruction) if facts else None
         return ResolvedEntry(entry, history, named)
 
     def _check_skipped_update(self, entry: Entry, request: Request) -> None:

@@ -6,8 +6,8 @@ others begin to stand. An assertion that was stored before changes nothing when 
 result does not undo its correction. Of an attribute of the patient the greatest assertion stands, by (time of issue,
 status, arrival).
 
-Commands are not statements: a timeline that is put, and a DELETE or PUT of one FHIR resource. They say what stands now,
-and a later statement about something else does not change that.
+Instructions are not statements: a timeline that is put, and a DELETE or PUT of one FHIR resource. They say what stands
+now, and a later statement about something else does not change that.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from app.timeline.facts import (
     AttributeFact,
-    Command,
     FactTime,
+    Instruction,
     Order,
     assertion_order,
     counts_nowhere,
@@ -37,10 +37,10 @@ IDENTITY, VERSION, ISSUED, STATUS = 0, 3, 4, 5
 class RuleMark(StrEnum):
     """What the number rule must know of an assertion, beside the fact. The marks of ambiguous ones are `NotKept`.
 
-    `left_out`: a timeline that was put does not have it. It keeps its rank, and does not stand. `replaced`: a command
-    put another statement in its place. It is no statement of its number any more. `overwritten`: the first release let
-    another draw stand in its place. It is no statement either, until it is sent again. `deleted`: a DELETE is stored as
-    this withdrawal. `placed`: a command stated it as a draw of its own.
+    `left_out`: a timeline that was put does not have it. It keeps its rank, and does not stand. `replaced`: an
+    instruction put another statement in its place. It is no statement of its number any more. `overwritten`: the first
+    release let another draw stand in its place. It is no statement either, until it is sent again. `deleted`: a DELETE
+    is stored as this withdrawal. `placed`: an instruction stated it as a draw of its own.
     """
 
     LEFT_OUT = "left_out"
@@ -171,7 +171,7 @@ def merge(
     revision: Revision,
     changes: Changes,
     tally: Tally,
-    command: Command | None = None,
+    instruction: Instruction | None = None,
 ) -> None:
     """Apply facts that arrive in a revision to the known assertions of each identity."""
     number = revision.number
@@ -189,7 +189,7 @@ def merge(
             if assertions[0].draw:
                 tally.draws[kind, identity] = assertions[0].draw
         else:
-            StatedFact(kind, assertions, revision, changes, tally).state(fact, command)
+            StatedFact(kind, assertions, revision, changes, tally).state(fact, instruction)
 
 
 def replace(
@@ -199,7 +199,7 @@ def replace(
     revision: Revision,
     changes: Changes,
     tally: Tally,
-    command: Command | None = None,
+    instruction: Instruction | None = None,
 ) -> None:
     """Apply the facts of a timeline that replaces the stored one.
 
@@ -208,7 +208,7 @@ def replace(
     hold for attributes: a document shows no order of them, so the attribute that is put stands. A fact that the
     timeline leaves out is withdrawn, unless its source withdrew it: then the client did not see it.
     """
-    del command
+    del instruction
     stated: dict[str, list[Fact]] = {}
     for fact in facts:
         stated.setdefault(fact[IDENTITY], []).append(fact)
@@ -234,15 +234,15 @@ class StatedFact:
     changes: Changes
     tally: Tally
 
-    def state(self, fact: Fact, command: Command | None = None) -> None:
-        """Apply a statement, or a command about one FHIR resource."""
+    def state(self, fact: Fact, instruction: Instruction | None = None) -> None:
+        """Apply a statement, or an instruction about one FHIR resource."""
         current = next((each for each in self.assertions if each.removed is None and each.fact == fact), None)
         if current is not None:
             self.tally.unchanged += 1
             self._name(current)
             return
         before = self._shown()
-        if command is None or not self._obey(fact, command):
+        if instruction is None or not self._obey(fact, instruction):
             known = self._known(fact)
             if known:
                 self.tally.stale += 1
@@ -288,10 +288,10 @@ class StatedFact:
             self._mark(known, RuleMark.REPLACED)
             self._settle(fact)
 
-    def _obey(self, fact: Fact, command: Command) -> bool:
-        """Apply a command that says more than its statement. Returns whether it did."""
-        named = command.draws.get((self.kind, fact[IDENTITY]))
-        if command.action == "delete":
+    def _obey(self, fact: Fact, instruction: Instruction) -> bool:
+        """Apply an instruction that says more than its statement. Returns whether it did."""
+        named = instruction.draws.get((self.kind, fact[IDENTITY]))
+        if instruction.action == "delete":
             self._mark(self._known(fact), RuleMark.REPLACED)
             self._settle(fact, named, RuleMark.DELETED)
             return True
@@ -345,7 +345,7 @@ class StatedFact:
     def _settle(self, fresh: Fact | None = None, label: str | None = None, mark: RuleMark | None = None) -> None:
         """Let the rule decide, and write the difference to what stands now.
 
-        `fresh` arrives now; `label` is its draw if a command said so, and `mark` its mark.
+        `fresh` arrives now; `label` is its draw if an instruction said so, and `mark` its mark.
         """
         number = self.revision.number
         draws = self._judge(fresh, label, mark)
@@ -412,12 +412,12 @@ class StatedFact:
         )
 
     def _restate(self, members: Iterable[Assertion], fact: Fact, label: str) -> None:
-        """State a fact in the place of these assertions, by a command."""
+        """State a fact in the place of these assertions, by an instruction."""
         self._mark([*members, *self._known(fact)], RuleMark.REPLACED)
         self._settle(fact, label, RuleMark.PLACED)
 
     def _leave_out_all_but(self, facts: Sequence[Fact]) -> None:
-        """Withdraw by a command what is shown and not among these facts; what would be shown instead, too."""
+        """Withdraw by an instruction what is shown and not among these facts; what would be shown instead, too."""
         while omitted := [each for each in visible(self.kind, self.assertions) if each.fact not in facts]:
             for each in self._members_named(omitted[0].draw):
                 placed = each.mark in _PLACED
@@ -441,7 +441,7 @@ class StatedFact:
         return any(each.mark == RuleMark.DELETED for each in self._standing(label))
 
     def _is_hidden(self, label: str) -> bool:
-        """Whether a command withdrew the draw."""
+        """Whether an instruction withdrew the draw."""
         if self._is_deleted(label):
             return True
         return not self._standing(label) and any(

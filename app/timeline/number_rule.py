@@ -39,8 +39,8 @@ class NumberStatement:
     """One statement about a number.
 
     `when` is the time of the specimen. `received` is the time of the first receipt, which is needed only of a
-    correction or withdrawal without version and time of issue. `left_out` says that a command withdrew the statement:
-    it keeps its rank, and is not shown. `placed` says that a command stated it as a draw of its own.
+    correction or withdrawal without version and time of issue. `left_out` says that an instruction withdrew the
+    statement: it keeps its rank, and is not shown. `placed` says that an instruction stated it as a draw of its own.
     """
 
     when: FactTime

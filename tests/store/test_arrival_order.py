@@ -2,7 +2,7 @@
 
 In a few cases the order of arrival decides, and they are not here: equal version, time of issue and status; a
 correction or withdrawal without a time of issue against something issued after its receipt; several such corrections
-at different times; commands.
+at different times; instructions.
 """
 
 import json

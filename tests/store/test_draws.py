@@ -1,4 +1,4 @@
-"""Several draws of one number: what stands in the ledger, what each submission says of it, and commands about it."""
+"""Several draws of one number: what stands in the ledger, what each submission says of it, and instructions."""
 
 import itertools
 from dataclasses import replace
@@ -16,7 +16,7 @@ from app.store.erasure import erase
 from app.store.hash_chain import verify
 from app.store.ledger import Outcome, submit
 from app.store.resource_search import Criteria, count, search
-from app.timeline.facts import Command, History
+from app.timeline.facts import History, Instruction
 from app.timeline.receipts import AffectedFact, Disposition, NoteCode, NotKept
 from app.timeline.times import instant_text
 from tests.repetition import repeats
@@ -214,11 +214,13 @@ def feed_result(**more: Any) -> Statement:
     return Statement("labs", fields | more, Place("here"), (), no_number)
 
 
-def from_feed(database: Database, study: str, *statements: Statement, command: Command | None = None) -> Outcome:
+def from_feed(
+    database: Database, study: str, *statements: Statement, instruction: Instruction | None = None
+) -> Outcome:
     read, faults = history_of("P1", statements, LATEST)
     assert faults == []
     with database.writing() as connection:
-        stated = replace(read, command=command)
+        stated = replace(read, instruction=instruction)
         return submit(connection, study, [stated], format="t", client=None, received_at=now()).outcomes[0]
 
 
@@ -274,7 +276,7 @@ def test_scores_infusions_drugs_and_events_have_draws_too(database, study):
     assert [len(document[section]) for section in sections] == [2, 2, 2, 2]
 
 
-# Commands
+# Instructions
 
 
 def test_a_timeline_that_moves_a_time_has_moved_it(database, study):
@@ -317,20 +319,20 @@ WITHDRAWN = {"value": None, "unit": None, "status": "entered-in-error"}
 IDENTITY = "#k1|CK|A"
 
 
-def deleting(draw: str = "") -> Command:
-    return Command("delete", {("labs", IDENTITY): draw})
+def deleting(draw: str = "") -> Instruction:
+    return Instruction("delete", {("labs", IDENTITY): draw})
 
 
-def updating(draw: str = "") -> Command:
-    return Command("update", {("labs", IDENTITY): draw})
+def updating(draw: str = "") -> Instruction:
+    return Instruction("update", {("labs", IDENTITY): draw})
 
 
-@pytest.mark.parametrize("command", [Command("create"), updating()])
-def test_what_was_deleted_can_be_created_again_and_deleted_again(database, study, command):
+@pytest.mark.parametrize("instruction", [Instruction("create"), updating()])
+def test_what_was_deleted_can_be_created_again_and_deleted_again(database, study, instruction):
     for _ in range(3):
-        assert from_feed(database, study, feed_result(), command=command).status in {"created", "changed"}
+        assert from_feed(database, study, feed_result(), instruction=instruction).status in {"created", "changed"}
         assert values(database, study, "P1") == [1500]
-        from_feed(database, study, feed_result(**WITHDRAWN), command=deleting())
+        from_feed(database, study, feed_result(**WITHDRAWN), instruction=deleting())
         assert values(database, study, "P1") == []
         assert from_feed(database, study, feed_result()).status == "stale"
     from_feed(database, study, feed_result(time=NOON, value=7.0))
@@ -338,22 +340,22 @@ def test_what_was_deleted_can_be_created_again_and_deleted_again(database, study
 
 
 def test_what_its_source_withdrew_is_not_created_again_by_a_late_retry(database, study):
-    from_feed(database, study, feed_result(), command=Command("create"))
+    from_feed(database, study, feed_result(), instruction=Instruction("create"))
     from_feed(database, study, feed_result(**WITHDRAWN))
-    assert from_feed(database, study, feed_result(), command=Command("create")).status == "stale"
+    assert from_feed(database, study, feed_result(), instruction=Instruction("create")).status == "stale"
     assert values(database, study, "P1") == []
 
 
 def test_an_update_of_one_draw_may_move_its_time_and_leaves_the_others(database, study):
     from_feed(database, study, feed_result(value=1.0))
     from_feed(database, study, feed_result(time=NOON, value=2.0))
-    moved = from_feed(database, study, feed_result(time=EVENING, value=1.0, status="corrected"), command=updating())
+    moved = from_feed(database, study, feed_result(time=EVENING, value=1.0, status="corrected"), instruction=updating())
     assert moved.counts.superseded == 1
     assert values(database, study, "P1") == [2, 1]
     with database.reading() as connection:
         found = search(connection, study, Criteria("Observation"), 99, limit=9)
     assert {(each.fact.value, each.draw == "") for each in found} == {(1, True), (2, False)}
-    assert from_feed(database, study, feed_result(value=1.0), command=updating()).status == "stale"
+    assert from_feed(database, study, feed_result(value=1.0), instruction=updating()).status == "stale"
     from_feed(database, study, feed_result(time="2005-04-01", value=9.0))
     assert values(database, study, "P1") == [2, 1, 9]
 
@@ -361,7 +363,7 @@ def test_an_update_of_one_draw_may_move_its_time_and_leaves_the_others(database,
 def test_an_update_that_its_source_issued_earlier_does_not_move_the_time(database, study):
     from_feed(database, study, feed_result(issued="2005-03-18T00:00:00Z"))
     older = feed_result(time=NOON, value=2.0, issued="2005-03-17T00:00:00Z")
-    assert from_feed(database, study, older, command=updating()).counts.late == 1
+    assert from_feed(database, study, older, instruction=updating()).counts.late == 1
     assert values(database, study, "P1") == [1500]
     post(database, study, timeline("P1", ck("k2", value=3)))
     assert sorted(values(database, study, "P1")) == [3, 1500]
