@@ -40,11 +40,12 @@ class Fate(NamedTuple):
 
 def shown(kind: str, facts: Iterable[Fact], known: Mapping[str, Sequence[Assertion]]) -> dict[str, list[Fact]]:
     """What clients and analyses see of the identities of these facts, if anything is known of them."""
-    return {
-        fact[IDENTITY]: [each.fact for each in visible(kind, assertions)]
-        for fact in facts
-        if (assertions := known.get(fact[IDENTITY]))
-    }
+    found: dict[str, list[Fact]] = {}
+    for fact in facts:
+        identity = fact[IDENTITY]
+        if identity not in found and (assertions := known.get(identity)):
+            found[identity] = [each.fact for each in visible(kind, assertions)]
+    return found
 
 
 def fates(
@@ -62,70 +63,80 @@ def fates(
     """
     last = {fact[IDENTITY]: i for i, fact in enumerate(facts)}
     value = VALUE_PLACE[kind]
+    together: dict[str, _Together] = {}
     for i, fact in enumerate(facts):
-        assertions = known[fact[IDENTITY]]
-        alone = len(assertions) == 1 and assertions[0].fact is fact
-        if alone and fact[STATUS] in _PLAIN and (value is None or fact[value] is not None):
-            continue
-        counted = value is None or fact[value] is not None or fact[STATUS] in WITHDRAWN
-        if counted and len(assertions) == 1 and assertions[0].added < number and assertions[0].removed is None:
-            yield Fate(kind, i, Disposition.KEPT, None, _UNCHANGED)
-            continue
-        affects: tuple[AffectedFact, ...] = ()
-        if not alone and last[fact[IDENTITY]] == i:
-            affects = tuple(_affected(kind, facts, assertions, before.get(fact[IDENTITY], ())))
-        fate = _fate(kind, i, fact, assertions, number, before.get(fact[IDENTITY], ()), tally)
-        if fate[2:5] != (Disposition.KEPT, None, ()) or affects:
-            yield fate._replace(affects=affects)
+        identity = fact[IDENTITY]
+        assertions = known[identity]
+        if len(assertions) == 1:
+            counted = value is None or fact[value] is not None or fact[STATUS] in WITHDRAWN
+            if counted and assertions[0].fact is fact and fact[STATUS] in _PLAIN:
+                continue
+            if counted and assertions[0].added < number and assertions[0].removed is None:
+                yield Fate(kind, i, Disposition.KEPT, None, _UNCHANGED)
+                continue
+        mine = together.get(identity)
+        if mine is None:
+            mine = together[identity] = _Together(kind, assertions, before.get(identity, ()), number)
+        fate = mine.fate(i, fact, tally)
+        if last[identity] == i:
+            fate = fate._replace(affects=tuple(mine.affected(facts)))
+        if fate[2:] != (Disposition.KEPT, None, (), ()):
+            yield fate
 
 
-def _fate(
-    kind: str,
-    at: int,
-    fact: Fact,
-    assertions: Sequence[Assertion],
-    number: int,
-    before: Sequence[Fact],
-    tally: Tally,
-) -> Fate:
-    mine = [each for each in assertions if each.fact == fact or _is_put_again(kind, each.fact, fact)]
-    standing = next((each for each in mine if each.removed is None), None)
-    earlier = any(each.added < number for each in mine)
-    if standing is not None:
-        if fact[STATUS] not in WITHDRAWN and counts_nowhere(kind, fact):
-            return Fate(kind, at, Disposition.SET_ASIDE, NotKept.NOT_A_NUMBER)
-        if earlier and (fact in before or standing.added < number):
-            return Fate(kind, at, Disposition.KEPT, None, _UNCHANGED)
-        notes = _ranked_by_receipt(kind, standing) + tuple(tally.notes.get(id(fact), ()))
-        return Fate(kind, at, Disposition.KEPT, None, notes)
-    aside = next((each.mark for each in mine if each.mark in AMBIGUOUS), None)
-    if aside is not None:
-        return Fate(kind, at, Disposition.SET_ASIDE, NotKept(aside))
-    return Fate(kind, at, Disposition.NOT_APPLIED, _why_not(mine[-1], assertions, number, earlier))
+class _Together:
+    """All assertions of one identity, after revision `number`, and what was shown of them before."""
+
+    def __init__(self, kind: str, assertions: Sequence[Assertion], before: Sequence[Fact], number: int) -> None:
+        self.kind, self.number = kind, number
+        self.before = dict.fromkeys(before)
+        self.now = dict.fromkeys(each.fact for each in visible(kind, assertions))
+        self.assertions = assertions
+        self.of_fact: dict[Fact, list[Assertion]] = {}
+        self.of_draw: dict[str, list[Assertion]] = {}
+        for each in assertions:
+            self.of_fact.setdefault(each.fact, []).append(each)
+            self.of_draw.setdefault(each.draw, []).append(each)
+
+    def fate(self, at: int, fact: Fact, tally: Tally) -> Fate:
+        """What happened to one of the facts that were sent."""
+        mine = self.of_fact.get(fact) or [each for each in self.assertions if _is_put_again(each.fact, fact)]
+        standing = next((each for each in mine if each.removed is None), None)
+        earlier = any(each.added < self.number for each in mine)
+        if standing is not None:
+            if fact[STATUS] not in WITHDRAWN and counts_nowhere(self.kind, fact):
+                return Fate(self.kind, at, Disposition.SET_ASIDE, NotKept.NOT_A_NUMBER)
+            if earlier and (fact in self.before or standing.added < self.number):
+                return Fate(self.kind, at, Disposition.KEPT, None, _UNCHANGED)
+            notes = _ranked_by_receipt(self.kind, standing) + tuple(tally.notes.get(id(fact), ()))
+            return Fate(self.kind, at, Disposition.KEPT, None, notes)
+        aside = next((each.mark for each in mine if each.mark in AMBIGUOUS), None)
+        if aside is not None:
+            return Fate(self.kind, at, Disposition.SET_ASIDE, NotKept(aside))
+        return Fate(self.kind, at, Disposition.NOT_APPLIED, NotKept.STALE if earlier else self._why_not(mine[-1]))
+
+    def _why_not(self, mine: Assertion) -> NotKept:
+        """Why a new assertion does not stand."""
+        others = [each for each in self.of_draw[mine.draw] if each is not mine]
+        if mine.fact[STATUS] in WITHDRAWN and all(each.fact[STATUS] in WITHDRAWN for each in others):
+            return NotKept.NO_RESULT
+        current = next((each.fact for each in others if each.removed is None), None)
+        together = current is not None and all(each.added == self.number for each in self.of_fact[current])
+        return NotKept.SUPERSEDED if together else NotKept.OLDER
+
+    def affected(self, sent: Sequence[Fact]) -> Iterator[AffectedFact]:
+        """The facts that count or no longer count, without those that were sent."""
+        changed = [(fact, False) for fact in self.before if fact not in self.now]
+        changed += [(fact, True) for fact in self.now if fact not in self.before]
+        stated = set(sent) if changed else set()
+        for fact, stands in changed:
+            if fact not in stated:
+                yield affected_fact(self.kind, fact, stands=stands)
 
 
-def _is_put_again(kind: str, known: Fact, fact: Fact) -> bool:
+def _is_put_again(known: Fact, fact: Fact) -> bool:
     """Whether an attribute that was put, which has no time of issue, is this one."""
-    return (
-        kind == "attributes"
-        and fact[ISSUED] is None
-        and (*known[:ISSUED], *known[STATUS:])
-        == (
-            *fact[:ISSUED],
-            *fact[STATUS:],
-        )
-    )
-
-
-def _why_not(mine: Assertion, assertions: Sequence[Assertion], number: int, earlier: bool) -> NotKept:
-    if earlier:
-        return NotKept.STALE
-    others = [each for each in assertions if each.draw == mine.draw and each is not mine]
-    if mine.fact[STATUS] in WITHDRAWN and all(each.fact[STATUS] in WITHDRAWN for each in others):
-        return NotKept.NO_RESULT
-    current = next((each.fact for each in others if each.removed is None), None)
-    together = current is not None and all(each.added == number for each in others if each.fact == current)
-    return NotKept.SUPERSEDED if together else NotKept.OLDER
+    return (*known[:ISSUED], *known[STATUS:]) == (*fact[:ISSUED], *fact[STATUS:])
 
 
 def _ranked_by_receipt(kind: str, assertion: Assertion) -> tuple[Note, ...]:
@@ -134,19 +145,6 @@ def _ranked_by_receipt(kind: str, assertion: Assertion) -> tuple[Note, ...]:
     if kind == "attributes" or not ranked or assertion.mark == RuleMark.DELETED:
         return ()
     return (Note(NoteCode.ISSUED_FROM_RECEIPT),)
-
-
-def _affected(
-    kind: str, facts: Sequence[Fact], assertions: Sequence[Assertion], before: Sequence[Fact]
-) -> Iterator[AffectedFact]:
-    """The facts of one identity that count or no longer count, without those that were sent."""
-    now = [each.fact for each in visible(kind, assertions)]
-    for fact in before:
-        if fact not in now and fact not in facts:
-            yield affected_fact(kind, fact, stands=False)
-    for fact in now:
-        if fact not in before and fact not in facts:
-            yield affected_fact(kind, fact, stands=True)
 
 
 def affected_fact(kind: str, fact: Fact, *, stands: bool) -> AffectedFact:

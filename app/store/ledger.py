@@ -161,10 +161,10 @@ def replace(
             raise Erased
         _check_absent(if_match)
         entries = readmission(builder, history.patient)
-        outcome = _merge(builder, history)
+        outcome = _merge(builder, history, supersession.replace)
     elif history.patient not in builder.people:
         _check_absent(if_match)
-        outcome = _merge(builder, history)
+        outcome = _merge(builder, history, supersession.replace)
     else:
         _check_present(builder, history.patient, if_match, if_none_match)
         builder.load_all_assertions(builder.people[history.patient])
@@ -227,11 +227,13 @@ def _note(person: PatientState, history: History, found: Sequence[Fate]) -> None
     for fate in found:
         if fate.notes and fate.notes[0].code is not NoteCode.UNCHANGED:
             noted[fate.kind, fate.at] = noted.get((fate.kind, fate.at), ()) + fate.notes
+    if not noted:
+        return
+    fresh = {id(each.fact): each for change in person.changes.values() for each in change.added}
     for (kind, index), notes in noted.items():
-        fact = getattr(history, kind)[index]
-        for assertion in person.known[kind].get(fact.identity, ()):
-            if assertion.fact is fact:
-                assertion.notes = json.dumps([[note.code, note.about] if note.about else [note.code] for note in notes])
+        assertion = fresh.get(id(getattr(history, kind)[index]))
+        if assertion is not None:
+            assertion.notes = json.dumps([[note.code, note.about] if note.about else [note.code] for note in notes])
 
 
 def _stored(person: PatientState) -> int:

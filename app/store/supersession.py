@@ -10,7 +10,7 @@ Instructions are not statements: a timeline that is put, and a DELETE or PUT of 
 now, and a later statement about something else does not change that.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -89,7 +89,7 @@ class Changes:
 
     added: list[Assertion] = field(default_factory=list)
     removed: list[Assertion] = field(default_factory=list)
-    marked: list[Assertion] = field(default_factory=list)
+    marked: dict[Assertion, None] = field(default_factory=dict)
 
 
 class Revision(NamedTuple):
@@ -167,7 +167,7 @@ def visible(kind: str, assertions: Iterable[Assertion]) -> list[Assertion]:
 def merge(
     kind: str,
     known: dict[str, list[Assertion]],
-    facts: Iterable[Fact],
+    facts: Sequence[Fact],
     revision: Revision,
     changes: Changes,
     tally: Tally,
@@ -175,10 +175,16 @@ def merge(
 ) -> None:
     """Apply facts that arrive in a revision to the known assertions of each identity."""
     number = revision.number
+    several = _several(facts) if kind != "attributes" else {}
     for fact in facts:
         identity = fact[IDENTITY]
         assertions = known.get(identity)
-        if not assertions:
+        if identity in several:
+            if together := several[identity]:
+                stated = StatedFact(kind, known.setdefault(identity, []), revision, changes, tally)
+                stated.state(together, instruction)
+                several[identity] = []
+        elif not assertions:
             known[identity] = fresh = [Assertion(fact, number)]
             changes.added += fresh
             tally.added += 1
@@ -189,13 +195,25 @@ def merge(
             if assertions[0].draw:
                 tally.draws[kind, identity] = assertions[0].draw
         else:
-            StatedFact(kind, assertions, revision, changes, tally).state(fact, instruction)
+            mine = StatedFact(kind, assertions, revision, changes, tally)
+            if instruction is not None or not mine.decide_at_one_time(fact):
+                mine.state([fact], instruction)
+
+
+def _several(facts: Sequence[Fact]) -> dict[str, list[Fact]]:
+    """The facts of each identity that occurs more than once."""
+    if len({fact[IDENTITY] for fact in facts}) == len(facts):
+        return {}
+    stated: dict[str, list[Fact]] = {}
+    for fact in facts:
+        stated.setdefault(fact[IDENTITY], []).append(fact)
+    return {identity: together for identity, together in stated.items() if len(together) > 1}
 
 
 def replace(
     kind: str,
     known: dict[str, list[Assertion]],
-    facts: Iterable[Fact],
+    facts: Sequence[Fact],
     revision: Revision,
     changes: Changes,
     tally: Tally,
@@ -224,6 +242,16 @@ def replace(
             StatedFact(kind, assertions, revision, changes, tally).put(mine)
 
 
+class Arriving(NamedTuple):
+    """A statement that arrives now: the name of its draw, if an instruction said so, and its mark."""
+
+    label: str | None = None
+    mark: RuleMark | None = None
+
+
+_NOTHING: Mapping[Fact, Arriving] = {}
+
+
 @dataclass(slots=True)
 class StatedFact:
     """All assertions of one identity, while a revision is made."""
@@ -234,78 +262,109 @@ class StatedFact:
     changes: Changes
     tally: Tally
 
-    def state(self, fact: Fact, instruction: Instruction | None = None) -> None:
-        """Apply a statement, or an instruction about one FHIR resource."""
-        current = next((each for each in self.assertions if each.removed is None and each.fact == fact), None)
-        if current is not None:
-            self.tally.unchanged += 1
-            self._name(current)
-            return
+    def decide_at_one_time(self, fact: Fact) -> bool:
+        """Do the same as `state` in the usual case: a new statement, all of one time, whose order needs no receipts.
+
+        Returns whether it was this case.
+        """
+        when = time_of(self.kind, fact)
+        if when.day is None or not (_is_dated(fact) or fact[STATUS] in _ORIGINAL):
+            return False
+        current = None
+        for each in self.assertions:
+            if each.mark is not None or each.draw or each.fact == fact or time_of(self.kind, each.fact) != when:
+                return False
+            if not _is_dated(each.fact) and each.fact[STATUS] not in _ORIGINAL:
+                return False
+            current = each if each.removed is None else current
+        if current is None:
+            return False
+        stands = order(fact) >= order(current.fact)
+        if stands:
+            _close(current, self.revision.number, self.changes)
+            gone = counts_nowhere(self.kind, fact) and not counts_nowhere(self.kind, current.fact)
+            self.tally.withdrawn += gone
+            self.tally.changed = True
+        fresh = self._add(fact, "")
+        fresh.removed = None if stands else self.revision.number
+        self._count(fresh, current if stands else None)
+        return True
+
+    def state(self, facts: Sequence[Fact], instruction: Instruction | None = None) -> None:
+        """Apply statements of one submission, or an instruction about one FHIR resource."""
         before = self._shown()
-        if instruction is None or not self._obey(fact, instruction):
-            known = self._known(fact)
-            if known:
-                self.tally.stale += 1
-                self._name(known[-1])
-            elif not self._decide_at_one_time(fact):
-                self._settle(fact)
-        self._count_withdrawn(before)
+        new = []
+        stands = {each.fact: each for each in self.assertions if each.removed is None}
+        known = {each.fact: each for each in self.assertions if each.mark != RuleMark.OVERWRITTEN}
+        for fact in facts:
+            if fact in stands:
+                self.tally.unchanged += 1
+                self._name(stands[fact])
+            elif instruction is None or not self._obey(fact, instruction):
+                if fact in known:
+                    self.tally.stale += 1
+                    self._name(known[fact])
+                else:
+                    new.append(fact)
+        if new:
+            self._settle(dict.fromkeys(new, Arriving()))
+        self.tally.withdrawn += len(before - self._shown())
 
     def put(self, stated: Sequence[Fact]) -> None:
         """Let exactly these facts be shown, except those that their source puts before others."""
         before = self._shown()
-        new = [fact for fact in stated if all(each.fact != fact for each in visible(self.kind, self.assertions))]
+        shown = {each.fact: each.draw for each in visible(self.kind, self.assertions)}
+        new = dict.fromkeys([fact for fact in stated if fact not in shown], Arriving())
         self.tally.unchanged += len(stated) - len(new)
-        answered = list(stated)
+        draws = self._judge(new)
+        answered = set(stated)
+        again: dict[Fact, Arriving] = {}
         elsewhere = []
         for fact in new:
-            draws = self._judge(fact)
-            draw = draws.draw
-            if draw is None or draw.members == [draws.fresh]:
+            draw = draws.draw_of(fact)
+            if draw is None or all(draws.facts[each] in new for each in draw.members):
                 elsewhere.append(fact)
                 continue
             label = draws.labels[id(draw)]
-            answered += [each.fact for each in visible(self.kind, self.assertions) if each.draw == label]
+            answered |= {each for each, of_draw in shown.items() if of_draw == label}
             if self._is_hidden(label):
-                self._restate(self._members(draws, draw), fact, label)
+                self._mark(self._members(draws, draw), RuleMark.REPLACED)
+                again[fact] = Arriving(label, RuleMark.PLACED)
+            elif draw.stands is draws.stated[fact] or not self._known(fact):
+                again[fact] = Arriving()
             else:
-                self._state_again(fact, draws)
-        omitted = [each for each in visible(self.kind, self.assertions) if each.fact not in answered]
+                self.tally.stale += 1
+        omitted = [draw for fact, draw in shown.items() if fact not in answered]
         if len(omitted) == len(elsewhere) == 1:  # the time was moved
-            self._restate(self._members_named(omitted[0].draw), elsewhere[0], omitted[0].draw)
+            self._mark(self._members_named(omitted), RuleMark.REPLACED)
+            again[elsewhere[0]] = Arriving(omitted[0], RuleMark.PLACED)
         else:
-            for fact in elsewhere:
-                self._state_again(fact, self._judge(fact))
+            again |= dict.fromkeys(elsewhere, Arriving(None, RuleMark.PLACED))
+        for fact in again:
+            self._mark(self._known(fact), RuleMark.REPLACED)
+        self._settle(again)
         self._leave_out_all_but(answered)
-        self._count_withdrawn(before)
-
-    def _state_again(self, fact: Fact, draws: "JudgedFact") -> None:
-        """State a fact as if it came now; but if others are greater, a known one is not stored again."""
-        known = self._known(fact)
-        if known and (draws.draw is None or draws.draw.stands is not draws.fresh):
-            self.tally.stale += 1
-        else:
-            self._mark(known, RuleMark.REPLACED)
-            self._settle(fact)
+        self.tally.withdrawn += len(before - self._shown())
 
     def _obey(self, fact: Fact, instruction: Instruction) -> bool:
         """Apply an instruction that says more than its statement. Returns whether it did."""
         named = instruction.draws.get((self.kind, fact[IDENTITY]))
         if instruction.action == "delete":
             self._mark(self._known(fact), RuleMark.REPLACED)
-            self._settle(fact, named, RuleMark.DELETED)
+            self._settle({fact: Arriving(named, RuleMark.DELETED)})
             return True
-        draws = self._judge(fact)
-        label = None if draws.draw is None else draws.labels[id(draws.draw)]
+        draws = self._judge({fact: Arriving()})
+        draw = draws.draw_of(fact)
+        label = None if draw is None else draws.labels[id(draw)]
         if named is None:
             if label is None or not self._is_deleted(label):
                 return False
-            self._restate(self._members(draws, draws.draw), fact, label)
+            self._restate(self._members(draws, draw), fact, label)
             return True
+        members = self._members_named([named])
         if self._is_hidden(named):
-            self._restate(self._members_named(named), fact, named)
+            self._restate(members, fact, named)
             return True
-        members = self._members_named(named)
         if label == named or not members or any(each.draw == named for each in self._known(fact)):
             return False
         greatest = max((each.fact for each in members), key=order)
@@ -318,37 +377,10 @@ class StatedFact:
 
     # What stands
 
-    def _decide_at_one_time(self, fact: Fact) -> bool:
-        """Do the same as `_settle` in the usual case: all statements have one time, and their order needs no receipts.
-
-        Returns whether it was this case.
-        """
-        when, draw = time_of(self.kind, fact), self.assertions[0].draw
-        current = None
-        for each in self.assertions:
-            if each.mark is not None or each.draw != draw or time_of(self.kind, each.fact) != when:
-                return False
-            if not _is_dated(each.fact) and each.fact[STATUS] not in _ORIGINAL:
-                return False
-            current = each if each.removed is None else current
-        if current is None or when.day is None or not (_is_dated(fact) or fact[STATUS] in _ORIGINAL):
-            return False
-        stands = order(fact) >= order(current.fact)
-        if stands:
-            _close(current, self.revision.number, self.changes)
-        fresh = self._add(fact, draw)
-        fresh.removed = None if stands else self.revision.number
-        self.tally.changed |= stands
-        self._count(fresh, current if stands else None)
-        return True
-
-    def _settle(self, fresh: Fact | None = None, label: str | None = None, mark: RuleMark | None = None) -> None:
-        """Let the rule decide, and write the difference to what stands now.
-
-        `fresh` arrives now; `label` is its draw if an instruction said so, and `mark` its mark.
-        """
+    def _settle(self, fresh: Mapping[Fact, Arriving] = _NOTHING) -> None:
+        """Let the rule decide with the statements that arrive now, and write the difference to what stands."""
         number = self.revision.number
-        draws = self._judge(fresh, label, mark)
+        draws = self._judge(fresh)
         wanted = {
             draws.labels[id(draw)]: draws.facts[draw.stands] for draw in draws.ruling.draws if draw.stands is not None
         }
@@ -360,41 +392,45 @@ class StatedFact:
                 else:
                     ended[each.draw] = each
                     _close(each, number, self.changes)
-        stood = None
-        for draw, fact in wanted.items():
-            if fact is fresh:
-                stood = self._add(fact, draw, mark)
-            elif not self._reopen(fact, draw):
-                self._add(fact, draw, self._mark_of(fact))
         self.tally.changed |= bool(wanted or ended)
-        if draws.fresh is not None and fresh is not None:
-            if stood is None:
-                place = _label(draws.fresh.when) if draws.draw is None else draws.labels[id(draws.draw)]
-                stood = self._add(fresh, place, mark)
-                stood.removed = number
-            self._count(stood, ended.get(stood.draw))
+        standing_in = {fact: label for label, fact in wanted.items()}
+        for fact, label in standing_in.items():
+            if fact not in fresh and not self._reopen(fact, label):
+                self._add(fact, label, self._mark_of(fact))
+        arrived = []
+        for fact, arriving in fresh.items():
+            draw = draws.draw_of(fact)
+            place = _label(draws.stated[fact].when) if draw is None else draws.labels[id(draw)]
+            assertion = self._add(fact, standing_in.get(fact, place), arriving.mark)
+            assertion.removed = None if fact in standing_in else number
+            arrived.append(assertion)
+        others = self._shown() - {each.draw for each in arrived if each.removed is None}
+        for assertion in arrived:
+            self._name(assertion)
+            self._count(assertion, ended.get(assertion.draw))
+            if assertion.removed is None and not counts_nowhere(self.kind, assertion.fact):
+                if others:
+                    self.tally.notes[id(assertion.fact)].append(Note(NoteCode.SAME_NUMBER_OTHER_TIME))
+                others.add(assertion.draw)
         self._set_aside(draws)
 
-    def _judge(self, fresh: Fact | None = None, label: str | None = None, mark: RuleMark | None = None) -> "JudgedFact":
-        """What the rule says of all statements, and of one that arrives now."""
-        first: dict[Fact, Assertion] = {}
-        for each in sorted(self.assertions, key=_by_arrival):
-            if each.mark not in _NO_STATEMENT and (fresh is None or each.fact != fresh):
-                first.setdefault(each.fact, each)
+    def _judge(self, fresh: Mapping[Fact, Arriving] = _NOTHING) -> "JudgedFact":
+        """What the rule says of all statements, with those that arrive now."""
         claims: dict[NumberStatement, tuple[int, int, str]] = {}
         facts: dict[NumberStatement, Fact] = {}
-        for fact, each in first.items():
-            statement = self._statement(fact, each.added, each.ordinal, each.mark)
-            claims[statement], facts[statement] = (each.added, each.ordinal, each.draw), fact
-        arrived = None
-        if fresh is not None:
-            arrived = self._statement(fresh, self.revision.number, len(self.assertions), mark)
-            facts[arrived] = fresh
-            if label is not None:
-                claims[arrived] = (-1, 0, label)
+        stated: dict[Fact, NumberStatement] = {}
+        for each in sorted(self.assertions, key=_by_arrival):
+            if each.mark not in _NO_STATEMENT and each.fact not in fresh and each.fact not in stated:
+                statement = self._statement(each.fact, each.added, each.ordinal, each.mark)
+                claims[statement] = each.added, each.ordinal, each.draw
+                facts[statement], stated[each.fact] = each.fact, statement
+        for place, (fact, arriving) in enumerate(fresh.items(), len(self.assertions)):
+            statement = self._statement(fact, self.revision.number, place, arriving.mark)
+            facts[statement], stated[fact] = fact, statement
+            if arriving.label is not None:
+                claims[statement] = -1, 0, arriving.label
         ruling = judge(list(facts))
-        labels = _labels(ruling, claims, {each.draw for each in self.assertions})
-        return JudgedFact(ruling, facts, labels, arrived)
+        return JudgedFact(ruling, facts, stated, _labels(ruling, claims, {each.draw for each in self.assertions}))
 
     def _statement(self, fact: Fact, added: int, ordinal: int, mark: str | None) -> NumberStatement:
         when = time_of(self.kind, fact)
@@ -414,27 +450,25 @@ class StatedFact:
     def _restate(self, members: Iterable[Assertion], fact: Fact, label: str) -> None:
         """State a fact in the place of these assertions, by an instruction."""
         self._mark([*members, *self._known(fact)], RuleMark.REPLACED)
-        self._settle(fact, label, RuleMark.PLACED)
+        self._settle({fact: Arriving(label, RuleMark.PLACED)})
 
-    def _leave_out_all_but(self, facts: Sequence[Fact]) -> None:
+    def _leave_out_all_but(self, facts: Set[Fact]) -> None:
         """Withdraw by an instruction what is shown and not among these facts; what would be shown instead, too."""
-        while omitted := [each for each in visible(self.kind, self.assertions) if each.fact not in facts]:
-            for each in self._members_named(omitted[0].draw):
-                placed = each.mark in _PLACED
-                self._mark([each], RuleMark.PLACED_LEFT_OUT if placed else RuleMark.LEFT_OUT)
+        while omitted := [each.draw for each in visible(self.kind, self.assertions) if each.fact not in facts]:
+            for each in self._members_named(omitted):
+                self._mark([each], RuleMark.PLACED_LEFT_OUT if each.mark in _PLACED else RuleMark.LEFT_OUT)
             self._settle()
 
     # The rows
 
-    def _members(self, draws: "JudgedFact", draw: Draw | None) -> list[Assertion]:
-        """The assertions of the statements of a draw."""
-        facts = [] if draw is None else [draws.facts[each] for each in draw.members]
+    def _members(self, draws: "JudgedFact", *of: Draw | None) -> list[Assertion]:
+        """The assertions of the statements of draws."""
+        facts = {draws.facts[each] for draw in of if draw is not None for each in draw.members}
         return [each for each in self.assertions if each.mark not in _NO_STATEMENT and each.fact in facts]
 
-    def _members_named(self, label: str) -> list[Assertion]:
-        draws = self._judge()
-        draw = next((each for each in draws.ruling.draws if draws.labels[id(each)] == label), None)
-        return self._members(draws, draw)
+    def _members_named(self, labels: Iterable[str]) -> list[Assertion]:
+        draws, named = self._judge(), set(labels)
+        return self._members(draws, *[each for each in draws.ruling.draws if draws.labels[id(each)] in named])
 
     def _is_deleted(self, label: str) -> bool:
         """Whether a DELETE withdrew the draw."""
@@ -460,9 +494,14 @@ class StatedFact:
         return marks[0] if marks else None
 
     def _add(self, fact: Fact, draw: str, mark: str | None = None) -> Assertion:
-        assertion = _stand(self.assertions, fact, self.revision.number, self.changes)
-        assertion.draw, assertion.mark = draw, mark
-        self._name(assertion)
+        before = self.assertions[-1] if self.assertions else None
+        if before is not None and before.added == self.revision.number:
+            ordinal = before.ordinal + 1  # the last one was added here
+        else:
+            ordinal = sum(1 for each in self.assertions if each.added == self.revision.number)
+        assertion = Assertion(fact, self.revision.number, ordinal=ordinal, draw=draw, mark=mark)
+        self.assertions.append(assertion)
+        self.changes.added.append(assertion)
         return assertion
 
     def _reopen(self, fact: Fact, draw: str) -> bool:
@@ -477,7 +516,7 @@ class StatedFact:
         return False
 
     def _set_aside(self, draws: "JudgedFact") -> None:
-        """RuleMark the assertions that are ambiguous, and no others, as such."""
+        """Mark the assertions that are ambiguous, and no others, as such."""
         aside = {draws.facts[statement]: reason for statement, reason in draws.ruling.aside.items()}
         for each in self.assertions:
             if each.mark is None or each.mark in AMBIGUOUS:
@@ -487,19 +526,16 @@ class StatedFact:
         for each in assertions:
             if each.mark != mark:
                 each.mark = mark
-                if each.stored and each not in self.changes.marked:
-                    self.changes.marked.append(each)
+                if each.stored:
+                    self.changes.marked[each] = None
 
     # The counts
 
     def _shown(self) -> set[str]:
         return {each.draw for each in visible(self.kind, self.assertions)}
 
-    def _count_withdrawn(self, before: set[str]) -> None:
-        self.tally.withdrawn += len(before - self._shown())
-
     def _count(self, stood: Assertion, ended: Assertion | None) -> None:
-        """Count an assertion that arrived, and note what the rule says of it."""
+        """Count an assertion that arrived, and note if only its arrival decided."""
         notes = self.tally.notes.setdefault(id(stood.fact), [])
         if stood.removed is not None:
             self.tally.late += 1
@@ -510,9 +546,6 @@ class StatedFact:
             if self._only_arrival_decided(stood.fact, ended.fact):
                 self.tally.unversioned_corrections += 1
                 notes.append(Note(NoteCode.UNVERSIONED_CORRECTION))
-        shown = self._shown()
-        if stood.removed is None and stood.draw in shown and len(shown) > 1:
-            notes.append(Note(NoteCode.SAME_NUMBER_OTHER_TIME))
 
     def _only_arrival_decided(self, fact: Fact, other: Fact) -> bool:
         precise = [time_of(self.kind, each).minute is not None for each in (fact, other)]
@@ -526,20 +559,18 @@ class StatedFact:
 
 @dataclass(slots=True)
 class JudgedFact:
-    """What the rule says of the statements of one identity: the fact of each, and the name of each draw by `id()`.
-
-    `fresh` is the statement that arrives now.
+    """What the rule says of the statements of one identity: the fact of each and its statement, and the name of each
+    draw by `id()`.
     """
 
     ruling: Ruling
     facts: dict[NumberStatement, Fact]
+    stated: dict[Fact, NumberStatement]
     labels: dict[int, str]
-    fresh: NumberStatement | None = None
 
-    @property
-    def draw(self) -> Draw | None:
-        """The draw of the statement that arrives now."""
-        return None if self.fresh is None else self.ruling.draw_of(self.fresh)
+    def draw_of(self, fact: Fact) -> Draw | None:
+        """The draw of a fact."""
+        return self.ruling.draw_of.get(self.stated[fact])
 
 
 _ORIGINAL = {"preliminary", "final"}
@@ -555,13 +586,15 @@ def _labels(ruling: Ruling, claims: Mapping[NumberStatement, tuple[int, int, str
         (min((claims[each] for each in draw.members if each in claims), default=None), draw) for draw in ruling.draws
     ]
     labels: dict[int, str] = {}
+    taken: set[str] = set()
     for claim, draw in sorted(claimed, key=lambda each: each[0] or (2**62, 0, "")):
         first = min(draw.members, key=lambda each: each.arrival)
         label = claim[2] if claim is not None else "" if "" not in used else _label(first.when)
-        if label in labels.values():
+        if label in taken:
             label = _label(first.when)
-        while label in labels.values():
+        while label in taken:
             label += "+"
+        taken.add(label)
         labels[id(draw)] = label
     return labels
 

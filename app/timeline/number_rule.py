@@ -100,14 +100,17 @@ class Draw:
 
 @dataclass(slots=True)
 class Ruling:
-    """The draws of a number, and the statements that are ambiguous. A statement may be in neither: it does nothing."""
+    """The draws of a number, and the statements that are ambiguous. A statement may be in neither: it does nothing.
+
+    `draw_of` has the draw of each statement that is in one.
+    """
 
     draws: list[Draw]
     aside: dict[NumberStatement, NotKept] = field(default_factory=dict)
+    draw_of: dict[NumberStatement, Draw] = field(init=False)
 
-    def draw_of(self, statement: NumberStatement) -> Draw | None:
-        """The draw of a statement."""
-        return next((draw for draw in self.draws if statement in draw.members), None)
+    def __post_init__(self) -> None:
+        self.draw_of = {each: draw for draw in self.draws for each in draw.members}
 
 
 def judge(statements: Sequence[NumberStatement]) -> Ruling:
@@ -122,6 +125,7 @@ class _Number:
         self.aside: dict[NumberStatement, NotKept] = {}
         self.cells: dict[Cell, list[NumberStatement]] = {}
         self.loose: list[NumberStatement] = []
+        self.smallest: list[tuple[int, Cell]] = []
         self._place(statements, _Places(statements))
 
     def ruling(self) -> Ruling:
@@ -157,6 +161,13 @@ class _Number:
     def _draws(self) -> list[Draw]:
         draws: list[Draw] = []
         orphans: list[Draw] = []
+        versions = {
+            cell: min(
+                (each.version for each in stated if each.version is not None and not each.withdraws), default=None
+            )
+            for cell, stated in self.cells.items()
+        }
+        self.smallest = sorted((version, cell) for cell, version in versions.items() if version is not None)[:2]
         for cell in sorted(self.cells):
             values = [each for each in self.cells[cell] if not each.withdraws]
             if values:
@@ -168,15 +179,10 @@ class _Number:
 
     def _opens(self, statement: NumberStatement, cell: Cell) -> bool:
         """2: A preliminary or final statement opens a draw, unless a smaller version stands at another time."""
-        version = statement.version
         if statement.placed or statement.rank >= _FIRM:
             return statement.placed
-        return version is None or not any(
-            other.version is not None and other.version < version and not other.withdraws
-            for place, stated in self.cells.items()
-            if place != cell
-            for other in stated
-        )
+        smallest = next((version for version, place in self.smallest if place != cell), None)
+        return statement.version is None or smallest is None or smallest >= statement.version
 
     def _join(self, orphan: Draw, draws: list[Draw]) -> None:
         greatest = _greatest(orphan.values)
