@@ -74,12 +74,16 @@ def fates(
             if counted and assertions[0].added < number and assertions[0].removed is None:
                 yield Fate(kind, i, Disposition.KEPT, None, _UNCHANGED)
                 continue
+        if len(assertions) == 2 and _is_plain_correction(kind, fact, assertions[0], assertions[1], number):
+            ended = affected_fact(kind, assertions[0].fact, stands=False)
+            yield Fate(kind, i, Disposition.KEPT, None, tuple(tally.notes.get(id(fact), ())), (ended,))
+            continue
         mine = together.get(identity)
         if mine is None:
             mine = together[identity] = _Together(kind, assertions, before.get(identity, ()), number)
         fate = mine.fate(i, fact, tally)
         if last[identity] == i:
-            fate = fate._replace(affects=tuple(mine.affected(facts)))
+            fate = fate._replace(affects=tuple(mine.affected()))
         if fate[2:] != (Disposition.KEPT, None, (), ()):
             yield fate
 
@@ -92,6 +96,7 @@ class _Together:
         self.before = dict.fromkeys(before)
         self.now = dict.fromkeys(each.fact for each in visible(kind, assertions))
         self.assertions = assertions
+        self.sent: set[Fact] = set()
         self.of_fact: dict[Fact, list[Assertion]] = {}
         self.of_draw: dict[str, list[Assertion]] = {}
         for each in assertions:
@@ -100,6 +105,7 @@ class _Together:
 
     def fate(self, at: int, fact: Fact, tally: Tally) -> Fate:
         """What happened to one of the facts that were sent."""
+        self.sent.add(fact)
         mine = self.of_fact.get(fact) or [each for each in self.assertions if _is_put_again(each.fact, fact)]
         standing = next((each for each in mine if each.removed is None), None)
         earlier = any(each.added < self.number for each in mine)
@@ -124,14 +130,25 @@ class _Together:
         together = current is not None and all(each.added == self.number for each in self.of_fact[current])
         return NotKept.SUPERSEDED if together else NotKept.OLDER
 
-    def affected(self, sent: Sequence[Fact]) -> Iterator[AffectedFact]:
+    def affected(self) -> Iterator[AffectedFact]:
         """The facts that count or no longer count, without those that were sent."""
         changed = [(fact, False) for fact in self.before if fact not in self.now]
         changed += [(fact, True) for fact in self.now if fact not in self.before]
-        stated = set(sent) if changed else set()
         for fact, stands in changed:
-            if fact not in stated:
+            if fact not in self.sent:
                 yield affected_fact(self.kind, fact, stands=stands)
+
+
+def _is_plain_correction(kind: str, fact: Fact, old: Assertion, new: Assertion, number: int) -> bool:
+    """Whether a fact took the place of the only other one: the usual correction, which needs no more thought."""
+    return (
+        new.fact is fact
+        and new.removed is None
+        and old.removed == number != old.added
+        and not counts_nowhere(kind, old.fact)
+        and not counts_nowhere(kind, fact)
+        and not _ranked_by_receipt(kind, new)
+    )
 
 
 def _is_put_again(known: Fact, fact: Fact) -> bool:
@@ -149,6 +166,15 @@ def _ranked_by_receipt(kind: str, assertion: Assertion) -> tuple[Note, ...]:
 
 def affected_fact(kind: str, fact: Fact, *, stands: bool) -> AffectedFact:
     """A fact as a receipt names it."""
-    values = dict(zip((field.name for field in FIELDS[kind]), fact, strict=True))
-    time = values.get("time") or values.get("onset")
-    return AffectedFact(SECTIONS.get(kind, "patient"), values.get("code"), time, stands)
+    section, code, time = _NAMED[kind]
+    return AffectedFact(
+        section, None if code is None else fact[code], None if time is None else (fact[time] or None), stands
+    )
+
+
+def _place(kind: str, *names: str) -> int | None:
+    return next((place for place, field in enumerate(FIELDS[kind]) if field.name in names), None)
+
+
+_NAMED = {kind: (SECTIONS.get(kind, "patient"), _place(kind, "code"), _place(kind, "time", "onset")) for kind in FIELDS}
+"""For each kind: its section, and the places of code and time in its facts."""

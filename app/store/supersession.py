@@ -548,8 +548,9 @@ class StatedFact:
                 notes.append(Note(NoteCode.UNVERSIONED_CORRECTION))
 
     def _only_arrival_decided(self, fact: Fact, other: Fact) -> bool:
-        precise = [time_of(self.kind, each).minute is not None for each in (fact, other)]
-        return order(fact) == order(other) and precise[0] == precise[1]
+        if order(fact) != order(other):
+            return False
+        return (time_of(self.kind, fact).minute is None) == (time_of(self.kind, other).minute is None)
 
     def _name(self, assertion: Assertion) -> None:
         """Remember the draw of a fact that was sent."""
