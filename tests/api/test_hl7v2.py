@@ -112,6 +112,19 @@ def test_a_correction_stands_in_whatever_order_it_arrives(trial, order):
     assert (lab["value"], lab["status"]) == (1110, "corrected")
 
 
+def serial(hour: int, value: str, control: str) -> bytes:
+    """One of several draws of the same order."""
+    return oru(obx(f5=value), obr=changed(OBR, f7=f"20240501{hour:02d}0000+0900"), header=changed(MSH, f10=control))
+
+
+def test_serial_draws_under_one_number_all_stand(trial):
+    accepted(trial, serial(9, "1005", "1"), serial(15, "2005", "2"), serial(21, "1500", "3"), serial(9, "1005", "4"))
+    assert [lab["value"] for lab in timeline(trial)["labs"]] == [1005, 2005, 1500]
+    orders = [changed(OBR, f1=str(n), f7=f"2024050{n}090000+0900") for n in (1, 2, 3)]
+    accepted(trial, message(PID.replace("123", "124"), *[part for order in orders for part in (order, OBX)]))
+    assert len(timeline(trial, "124")["labs"]) == 3
+
+
 @pytest.mark.parametrize("status", ["D", "W", "X"])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_withdrawn_result_is_gone_whether_it_or_its_withdrawal_comes_first(trial_here, status, first):
@@ -176,6 +189,39 @@ def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
         ["OBX^2", "I", "code"],
         ["NTE^1", "I", "segment"],
     ]
+
+
+HEMOLYZED = {"f2": "ST", "f5": "HEMOLYZED", "f6": ""}
+
+
+def test_a_text_in_place_of_a_number_is_set_aside_and_the_sender_has_nothing_to_mend(trial):
+    answer = send(trial, oru(OBX, obx(f3="1920-8^AST^LN", **HEMOLYZED)))
+    assert (answer.status_code, answer.text.split("\r")[1]) == (200, "MSA|AA|4711|kept 3, set aside 1")
+    assert errors(answer)[0] == ["OBX^2", "W", "not_a_number"]
+    assert "HEMOLYZED" not in answer.text
+    assert [lab["code"] for lab in timeline(trial)["labs"]] == ["CK"]
+    alone = send(trial, oru(obx(**HEMOLYZED), pid=changed(PID, f3="9")))
+    assert (alone.status_code, alone.text.split("\r")[1]) == (200, "MSA|AA|4711|kept 2, set aside 1")
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_a_correction_that_is_no_number_takes_the_place_of_a_result(trial, text_first):
+    order = changed(OBR, f22=ISSUED["C"])
+    text = oru(obx(**HEMOLYZED, f11="C"), obr=order, header=changed(MSH, f10="2"))
+    said = [result("F"), text]
+    answers = [send(trial, each) for each in (said[::-1] if text_first else said)]
+    assert timeline(trial).get("labs", []) == []
+    if not text_first:
+        [replaced] = [line.split("|") for line in answers[1].text.split("\r") if "not_a_number" in line]
+        assert replaced[7] == "labs CK 2005-03-16T09:48:00+09:00 no longer counts"
+    accepted(trial, oru(obx(f5="1200", f11="C"), obr=changed(OBR, f22=LATER), header=changed(MSH, f10="3")))
+    assert [lab["value"] for lab in timeline(trial)["labs"]] == [1200]
+
+
+def test_a_withdrawal_without_a_time_takes_the_only_result_of_its_number(trial):
+    untimed = changed(OBR, f7="")
+    accepted(trial, oru(), oru(obx(f5="", f11="D"), obr=untimed, header=changed(MSH, f10="2")))
+    assert timeline(trial).get("labs", []) == []
 
 
 def test_a_detail_that_is_left_out_is_noted_and_not_counted(trial_here):
