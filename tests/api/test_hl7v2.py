@@ -325,8 +325,10 @@ def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
     assert trial_here.delete("/v1/studies/trial/patients/123?erase=true").status_code == 204
     reply = refused(trial_here, oru())
     assert reply[0] == "MSA|AE|4711"
-    assert reply[1].startswith("ERR||PID^1^3|")
-    assert reply[1].endswith("The person has been erased, and with them the content of this address.")
+    assert reply[1] == (
+        "ERR||PID^1^3|204^Unknown key identifier^HL70357|E|unknown_reference|||"
+        "The data of this person were erased from the study, and no new data are stored."
+    )
 
 
 def test_each_message_of_a_batch_is_for_itself(trial):
