@@ -10,10 +10,11 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from app.api.protocols import Declared, protocol_of
-from app.errors import MalformedDocument, NotFound, PreconditionFailed
+from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
 from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, etag_of, page, reply, tagged, written
+from app.protocol.parts import contradiction
 from app.protocol.presets import SEED_2008
 from app.readers.charsets import Charset
 from app.readers.json_timelines import read_model
@@ -23,7 +24,7 @@ from app.store.snapshot import study_at
 from app.submission.loop import Submitter
 from app.timeline.document import TEXT_PATTERN, Document, Text
 from app.timeline.times import instant_text
-from app.timeline.vocabulary import UNITS, Meaning
+from app.timeline.vocabulary import UNITS, Meaning, unit_alias_fault
 
 router = APIRouter(tags=["studies"])
 
@@ -33,9 +34,14 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
+_ZONE_NAMES = Accepts(
+    form="a name of the IANA time zone database, such as Asia/Tokyo", see="https://www.iana.org/time-zones"
+)
+
+
 def _known_zone(name: str) -> str:
     if name not in _zones():
-        raise PydanticCustomError("unknown_value", "no IANA time zone")
+        raise PydanticCustomError("unknown_value", "no IANA time zone", {"accepts": _ZONE_NAMES})
     return name
 
 
@@ -76,8 +82,15 @@ LocalCodes = Annotated[
 
 def _known_unit(spelling: str) -> str:
     if spelling not in UNITS:
-        raise PydanticCustomError("unknown_unit", "no unit of the vocabulary")
+        accepts = Accepts(one_of=tuple(UNITS))
+        raise PydanticCustomError("unknown_unit", "no unit of the vocabulary", {"accepts": accepts})
     return spelling
+
+
+def _new_spellings(aliases: dict[str, str]) -> dict[str, str]:
+    if any(unit_alias_fault(alias, unit) for alias, unit in aliases.items()):
+        raise contradiction("An alias of a unit is blank, or an accepted unit that means another one.")
+    return aliases
 
 
 UnitAliases = Annotated[
@@ -85,6 +98,7 @@ UnitAliases = Annotated[
         Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=TEXT_PATTERN)],
         Annotated[str, AfterValidator(_known_unit)],
     ],
+    AfterValidator(_new_spellings),
     Field(
         max_length=200,
         description="Units as feeds write them, and the unit that each means.",

@@ -11,7 +11,7 @@ from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, NotFound, NothingKept
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
-from app.http.problems import Problem
+from app.http.problems import Problem, count_refused
 from app.http.receipts import ReceiptBody, ReceiptWanted
 from app.http.responses import reply
 from app.readers import READERS
@@ -121,16 +121,17 @@ def post_timelines(
     """
     content_type = media_type(request) or JSON
     if body is None:
-        stream = Stream(store, study, FORMATS[content_type], full=receipt is not None)
+        stream = Stream(store, study, FORMATS[content_type], state.settings.max_body_bytes, full=receipt is not None)
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
     outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
-    return _outcomes(outcomes)
+    return _outcomes(request, outcomes)
 
 
-def _outcomes(outcomes: Sequence[ItemOutcome], **more: Any) -> Response:  # noqa: ANN401 - JSON
+def _outcomes(request: Request, outcomes: Sequence[ItemOutcome], **more: Any) -> Response:  # noqa: ANN401 - JSON
     """The outcomes as JSON. Raises `NothingKept` with them if every item was lost."""
+    count_refused(request.scope, (outcome.error for outcome in outcomes))
     document = {"items": [item_document(outcome) for outcome in outcomes], "counts": counted(outcomes), **more}
     if outcomes and all(map(lost, outcomes)):
         raise NothingKept(members=document)
@@ -193,8 +194,11 @@ class _DescribedColumns(BaseModel):
     )
     code_text: str | None = Field(
         default=None,
-        description="The laboratory's name of the test. It is not stored. If it names CK-MB, a code of CK is refused.",
+        description="The laboratory's name of the test. It is not stored. A row is refused if it names another test.",
         examples=["Creatine kinase"],
+    )
+    reference_range: str | None = Field(
+        default=None, description="The limits of normal as one text; it gives what is missing.", examples=["45-163"]
     )
 
 
@@ -260,6 +264,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
     },
 )
 def post_labs(
+    request: Request,
     study: StudyId,
     state: State,
     store: Writing,
@@ -290,7 +295,7 @@ def post_labs(
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
     stored = store_table(store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
-    return _outcomes(stored.items, rows=stored.rows, skipped=stored.skipped)
+    return _outcomes(request, stored.items, rows=stored.rows, skipped=stored.skipped)
 
 
 @router.get(

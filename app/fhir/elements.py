@@ -12,19 +12,18 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
-from app.errors import Fault, FaultCode
+from app.errors import Accepts, Fault, FaultCode
 from app.readers.faults import value_faults
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, Skipped, Statement
 from app.timeline.document import GREATEST_VALUE
 from app.timeline.resource import KEPT_NUMBER
-from app.timeline.times import with_offset
-from app.timeline.vocabulary import UNITS, Coding
+from app.timeline.times import TIME_FORM, with_offset
+from app.timeline.vocabulary import UCUM, UCUM_NAMES, UNITS, Coding, same_unit
 
 Element: TypeAlias = Mapping[str, Any]
 """A JSON object of a resource: the resource itself or an element of it."""
 
-UCUM = "http://unitsofmeasure.org"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 """Where the addresses of the code systems of HL7 begin."""
 OWN_ID = "fhir"
@@ -61,6 +60,9 @@ R4_TYPES = frozenset(_TYPE_NAMES.split())
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+TEXT, OBJECT, ARRAY = (Accepts(types=(name,)) for name in ("string", "object", "array"))
+ID = Accepts(form="1 to 64 of the characters A-Z, a-z, 0-9, dot and hyphen", pattern=f"^{_ID.pattern}$")
 
 
 class Quantity(NamedTuple):
@@ -122,16 +124,16 @@ class Resource:
         """What the study declares of its feeds."""
         return self.message.feed
 
-    def fault(self, at: str, code: FaultCode) -> None:
-        """Add a fault at a place inside the resource (`.code`, `.component[2].code`)."""
-        self.faults.append(Fault(self.place + at, code))
+    def fault(self, at: str, code: FaultCode, accepts: Accepts | None = None) -> None:
+        """Add a fault at a place inside the resource (`.code`, `.component[2].code`), and what the place accepts."""
+        self.faults.append(Fault(self.place + at, code, None, accepts))
 
     def text(self, part: Element, name: str, at: str = "") -> str | None:
         """A text, code, URI or time of a part; `at` is the place of the part."""
         value = part.get(name)
         if value is None or isinstance(value, str):
             return value
-        self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+        self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, TEXT)
         return None
 
     def element(self, part: Element, name: str, at: str = "") -> Element | None:
@@ -140,7 +142,7 @@ class Resource:
         if value is None:
             return None
         if not isinstance(value, dict):
-            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, OBJECT)
             return None
         if "modifierExtension" in value:
             self.fault(f"{at}.{name}.modifierExtension", FaultCode.UNKNOWN_MODIFIER)
@@ -156,12 +158,12 @@ class Resource:
         if value is None:
             return
         if not isinstance(value, list):
-            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, ARRAY)
             return
         for i, each in enumerate(value):
             where = f"{at}.{name}[{i}]"
             if not isinstance(each, dict):
-                self.fault(where, FaultCode.WRONG_TYPE)
+                self.fault(where, FaultCode.WRONG_TYPE, OBJECT)
                 continue
             if not modifiers:
                 self.check_modifiers(each, where)
@@ -210,7 +212,7 @@ class Resource:
         if value is None:
             return None
         if type(value) is not int and type(value) is not float:
-            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, Accepts(types=("number",)))
             return None
         if not -1e300 < value < 1e300 or (value == 0 and self.message.loses_numbers):
             self.fault(f"{at}.{name}", FaultCode.NOT_FINITE)
@@ -218,21 +220,29 @@ class Resource:
         return value
 
     def quantity(self, part: Element, at: str) -> Quantity:
-        """A Quantity. Its unit is the UCUM code, else the text; a code and a text of different units are a fault."""
+        """A Quantity. A code and a text of different units are a fault."""
         value, unit = part.get("value"), part.get("unit")
         if (
-            type(unit) is str and unit == part.get("code") and part.get("system") == UCUM
+            type(unit) is str and unit == part.get("code") and part.get("system") == UCUM and unit in UNITS
             and (type(value) is int or type(value) is float) and 0 < value < GREATEST_VALUE and "comparator" not in part
         ):  # fmt: skip
             return Quantity(value, unit, ".code")  # the most common form, read several times faster
-        unit, code = self.text(part, "unit", at), self.text(part, "code", at)
-        comparator = self.text(part, "comparator", at)
-        value = self.number(part, "value", at)
-        if code is None or part.get("system") != UCUM:
-            return Quantity(value, unit, ".unit", comparator)
-        if unit is not None and unit != code and not same_unit(unit, code) and unit in UNITS and code in UNITS:
-            self.fault(at + ".unit", FaultCode.UNIT_MISMATCH)
-        return Quantity(value, code, ".code", comparator)
+        unit, unit_at, agree = self.unit(part, at)
+        if not agree:
+            self.fault(at + ".unit", FaultCode.UNIT_MISMATCH, same_units(unit or ""))
+        return Quantity(self.number(part, "value", at), unit, unit_at, self.text(part, "comparator", at))
+
+    def unit(self, part: Element, at: str) -> tuple[str | None, str, bool]:
+        """The unit of a quantity, the element that gives it, and whether its code and its text agree.
+
+        It is the UCUM code, or a code that the study declares as an alias of a unit; else the text.
+        """
+        codes = self.feed.codes
+        unit, code = codes.unit(self.text(part, "unit", at)), self.text(part, "code", at)
+        if code is None or (part.get("system") not in UCUM_NAMES and not codes.declares_unit(code)):
+            return unit, ".unit", True
+        named = codes.unit(code) or code
+        return named, ".code", unit is None or not {unit, named} <= UNITS.keys() or same_unit(unit, named)
 
     def time(self, part: Element, name: str, at: str = "") -> str | None:
         """A date or an instant in our own format. Another text is returned unchanged: the check comes later."""
@@ -241,7 +251,7 @@ class Resource:
             return None
         read = as_time(written, self.feed.zone)
         if isinstance(read, FaultCode):
-            self.fault(f"{at}.{name}", read)
+            self.fault(f"{at}.{name}", read, Accepts(form=TIME_FORM))
             return None
         return read
 
@@ -249,7 +259,7 @@ class Resource:
         """Add a fault if the resource has an id that is not a FHIR id."""
         value = self.text(self.content, "id")
         if value is not None and not is_id(value):
-            self.fault(".id", FaultCode.BAD_IDENTIFIER)
+            self.fault(".id", FaultCode.BAD_IDENTIFIER, ID)
 
     def named(self, identifiers: Iterator[tuple[str, Element]]) -> Named:
         """The number of the fact: the official identifier, else the first identifier, else the id of the resource.
@@ -339,11 +349,6 @@ def as_source(system: str) -> str:
     return f"{system[: LONGEST_SOURCE - 17]}~{distinct}"
 
 
-def same_unit(unit: str, other_unit: str) -> bool:
-    """Whether two spellings mean the same unit, by the table of accepted units."""
-    if unit == other_unit:
-        return True
-    first, second = UNITS.get(unit), UNITS.get(other_unit)
-    return (
-        first is not None and second is not None and (first.quantity, first.factor) == (second.quantity, second.factor)
-    )
+def same_units(unit: str) -> Accepts:
+    """The spellings of the unit that is meant."""
+    return Accepts(one_of=tuple(spelling for spelling in UNITS if same_unit(spelling, unit)))

@@ -27,7 +27,7 @@ from app.fhir import submit
 from app.fhir.capability_statement import FACT_TYPES
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, reads_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON, SKIPPED_SYSTEM, issue, outcome, refused
-from app.fhir.read_patient import identifier_searched
+from app.fhir.read_patient import IF_NONE_EXIST, identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
 from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import Presentation
@@ -35,7 +35,7 @@ from app.fhir.submit import BundleResult, EntryResult, EntryStatus
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.openapi import JSON, Responses
-from app.http.problems import allowed_methods
+from app.http.problems import allowed_methods, count_refused
 from app.http.responses import address, written
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Skipped
@@ -147,8 +147,9 @@ def post_bundle(
     is not an error: it is answered 200 with an OperationOutcome that gives the reason. The first of these outcomes also
     gives their number. The request may be sent again.
     """
-    del request, presentation
+    del presentation
     result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now)
+    count_refused(request.scope, (entry.error for entry in result.results))
     return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal")))
 
 
@@ -167,7 +168,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         del presentation
         identifier = None if if_none_exist is None else _condition(if_none_exist, resource)
         if if_none_exist is not None and identifier is None:
-            raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED)])
+            raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED, None, IF_NONE_EXIST)])
         result = submit.create(
             store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now
         )

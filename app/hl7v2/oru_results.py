@@ -11,15 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
-from app.hl7v2.data_types import KINDS, Value, read_time, read_value
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.hl7v2.data_types import ACCEPTED_COMPARATORS, ACCEPTED_NUMBER, KINDS, Value, read_time, read_value
 from app.hl7v2.message import Envelope
 from app.hl7v2.patient_identity import authority_names, read_links, read_person, subject_of
 from app.hl7v2.segments import NO_SEGMENT, Segment, segments_of
-from app.readers.statements import Feed, Place, Skipped, Statement, history_of, read_range, section_of
+from app.readers.limits import UNREADABLE, NormalLimits, read_limits
+from app.readers.statements import Feed, Place, Skipped, Statement, history_of, section_of
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.vocabulary import WITHDRAWN, Coding
+from app.timeline.receipts import Note
+from app.timeline.vocabulary import UNITS, WITHDRAWN, CodeBook, Coding, same_unit
 
 STATUSES = {
     "F": "final", "U": "final",
@@ -80,7 +82,7 @@ def read_message(envelope: Envelope, feed: Feed) -> ReadMessage:
 def _check_header(envelope: Envelope, feed: Feed) -> None:
     faults = list(envelope.faults)
     if envelope.processing in {"T", "D"} and not feed.test:
-        faults.append(Fault("MSH-11", FaultCode.NOT_PRODUCTION))
+        faults.append(Fault("MSH-11", FaultCode.NOT_PRODUCTION, None, Accepts(one_of=("P",))))
     if any(fault.code is not FaultCode.UNKNOWN_ENCODING for fault in faults):
         raise MalformedDocument(faults=faults)
     if faults:
@@ -139,9 +141,9 @@ class MessageResults:
 class _Refused(Exception):
     """A result that would be stored has a fault."""
 
-    def __init__(self, place: str, code: FaultCode, why: str | None = None) -> None:
+    def __init__(self, place: str, code: FaultCode, why: str | None = None, accepts: Accepts | None = None) -> None:
         super().__init__(code)
-        self.fault = Fault(place, code, why)
+        self.fault = Fault(place, code, why, accepts)
 
 
 def read_results(segments: Iterable[Segment], feed: Feed, facility: str) -> MessageResults:
@@ -203,10 +205,10 @@ def _read_observation(results: MessageResults, obx: Segment, order: Order, feed:
     number_at, numbered = _result_number(obx, order.obr, feed, facility)
     time_at, time = _specimen_time(obx, order, feed)
     stated = {"code": meaning, "time": time, "status": status, "issued": _release_time(order.obr, feed), **numbered}
-    content = _value_fields(obx, section == "labs", status in WITHDRAWN)
+    content, notes = _value_fields(obx, section == "labs", status in WITHDRAWN, feed.codes)
     fields = {"time": time_at, "issued": order.obr.place(22), "id": number_at, "source": number_at, "": obx.place()}
     place = Place("", {name: obx.place(number) for name, number in _OBX_FIELDS.items()} | fields)
-    statement = Statement("labs" if section == "labs" else "assessments", stated | content, place)
+    statement = Statement("labs" if section == "labs" else "assessments", stated | content, place, notes)
     statements.append(_withdrawal(statement, feed) if status in WITHDRAWN else statement)
 
 
@@ -226,28 +228,38 @@ def _status(obx: Segment, obr: Segment) -> str | None:
     if own in PENDING or (own == "U" and not obx.text(5)) or (not own and order_status in ORDER_PENDING):
         return None
     if own:
-        status = _table_value(STATUSES, own, obx.place(11))
+        status = _table_value(STATUSES, own, obx.place(11), PENDING)
     elif order_status:
-        status = _table_value(ORDER_STATUSES, order_status, obr.place(25))
+        status = _table_value(ORDER_STATUSES, order_status, obr.place(25), ORDER_PENDING)
     elif obx.is_null(5):
         return "entered-in-error"
     else:
-        raise _Refused(obx.place(11), FaultCode.MISSING)
+        raise _Refused(obx.place(11), FaultCode.MISSING, None, _words(STATUSES, PENDING))
     if not obx.is_null(5) or status in WITHDRAWN:
         return status
     if status == "preliminary":  # "no value yet" must not withdraw the final result
-        raise _Refused(obx.place(5), FaultCode.MISSING)
+        raise _Refused(obx.place(5), FaultCode.MISSING, None, ACCEPTED_NUMBER)
     return "entered-in-error"
 
 
-def _table_value(table: Mapping[str, str], word: str, place: str) -> str:
+def _table_value(table: Mapping[str, str], word: str, place: str, pending: Iterable[str]) -> str:
     if word not in table:
-        raise _Refused(place, FaultCode.UNKNOWN_VALUE)
+        raise _Refused(place, FaultCode.UNKNOWN_VALUE, None, _words(table, pending))
     return table[word]
 
 
-def _value_fields(obx: Segment, measured: bool, withdrawn: bool) -> dict[str, Any]:
-    """The value with its unit and limits, or the score; a withdrawn result needs no valid value."""
+def _words(table: Iterable[str], pending: Iterable[str]) -> Accepts:
+    """The words of a table of statuses, and those of results that do not exist yet."""
+    return Accepts(one_of=(*table, *sorted(pending)))
+
+
+def _value_fields(
+    obx: Segment, measured: bool, withdrawn: bool, codes: CodeBook
+) -> tuple[dict[str, Any], tuple[Note, ...]]:
+    """The value with its unit and limits, or the score, and what is to be noted of it.
+
+    A withdrawn result needs no valid value.
+    """
     value = read_value(obx)
     if not isinstance(value, Value):
         if not withdrawn:
@@ -255,22 +267,48 @@ def _value_fields(obx: Segment, measured: bool, withdrawn: bool) -> dict[str, An
         value = Value(None)
     if not measured:
         if value.comparator is not None:
-            raise _Refused(obx.place(5), FaultCode.UNSUPPORTED)
-        return {"score": value.number}
-    lower, upper = read_range(obx.text(7)) if obx.is_plain(7) else (None, None)
-    return {
+            raise _Refused(obx.place(5), FaultCode.UNSUPPORTED, None, Accepts(form="a score without a comparator"))
+        return {"score": value.number}, ()
+    unit = _unit(obx, codes)
+    if isinstance(unit, FaultCode):
+        if not withdrawn:
+            raise _Refused(obx.place(6), unit)
+        unit = None
+    limits = _limits(obx, unit, codes)
+    fields = {
         "value": value.number,
         "comparator": value.comparator,
-        "unit": obx.text(6) or obx.text(6, 2) or None,
-        "lower_limit": lower,
-        "upper_limit": upper,
+        "unit": unit,
+        "lower_limit": limits.lower,
+        "upper_limit": limits.upper,
     }
+    return fields, limits.notes
+
+
+def _unit(obx: Segment, codes: CodeBook) -> str | FaultCode | None:
+    """The unit: the first of its code, its text, and the alternate code and text that is accepted. They must agree."""
+    named = [codes.unit(text) for component in (1, 2, 4, 5) if (text := obx.text(6, component))]
+    known = [unit for unit in named if unit is not None and unit in UNITS]
+    if any(not same_unit(known[0], unit) for unit in known):
+        return FaultCode.UNIT_MISMATCH
+    return next(iter(known or named), None)
+
+
+def _limits(obx: Segment, unit: str | None, codes: CodeBook) -> NormalLimits:
+    """The limits of OBX-7: a text. Empty components after it say nothing, nor does the null value."""
+    marks = (obx.delimiters.component, obx.delimiters.subcomponent, obx.delimiters.repetition)
+    if any(mark in obx.raw(7).rstrip("".join(marks) + " ") for mark in marks):
+        return UNREADABLE
+    return read_limits(obx.text(7), unit, codes)
 
 
 def _value_refusal(obx: Segment, why: FaultCode | None) -> _Refused:
     if why is None:
-        return _Refused(obx.place(5), FaultCode.MISSING)
-    return _Refused(obx.place(5), why) if obx.text(2) else _Refused(obx.place(2), FaultCode.MISSING)
+        return _Refused(obx.place(5), FaultCode.MISSING, None, ACCEPTED_NUMBER)
+    if not obx.text(2):
+        return _Refused(obx.place(2), FaultCode.MISSING, None, Accepts(one_of=tuple(KINDS)))
+    accepts = ACCEPTED_COMPARATORS if why is FaultCode.UNKNOWN_VALUE else ACCEPTED_NUMBER
+    return _Refused(obx.place(5), why, None, accepts)
 
 
 def _withdrawal(statement: Statement, feed: Feed) -> Statement:

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.errors import Conflict, NotFound, UnsupportedMediaType
+from app.errors import Conflict, InvalidDocument, NotFound, UnsupportedMediaType
 from app.hl7v2 import submit
 from app.http.dependencies import Now, State, StudyId, Writing
 from app.http.openapi import answers, reads, reference, refuses
-from app.http.problems import MEDIA_TYPE, Problem
+from app.http.problems import MEDIA_TYPE, Problem, count_refused
 
 router = APIRouter(tags=["patients"])
 
@@ -30,10 +30,10 @@ _STORED = (
     "MSA|AA|4711|skipped: code 1, segment 1\r"
 )
 _REFUSED = (
-    "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|BY75L6HQ3ZR7UTLQJZKQ|P|2.5.1\r"
-    "MSA|AE|4711\r"
-    "ERR||OBX^1^6|103^Table value not found^HL70357|E|unknown_unit|||"
-    "The unit is missing or is not in the table of accepted units; a unit is never guessed.\r"
+    "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|4BGCSCXCQPKMVQL3NTNA|P|2.5.1\r"
+    "MSA|AR|4711\r"
+    "ERR||MSH^1^11|202^Unsupported processing id^HL70357|E|unknown_value|||"
+    "The value is not one of those documented for this field. Accepted: P, T, D.\r"
 )
 
 
@@ -99,4 +99,5 @@ def post_hl7v2(
     reply = submit.store_message(store, study, body, secret=state.settings.secret, now=now)
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
+    count_refused(request.scope, [InvalidDocument(faults=reply.faults)])
     return Response(reply.ack, 422, media_type=_media_type(request))

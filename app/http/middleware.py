@@ -3,8 +3,9 @@
 HEAD is answered as GET without a body. Until the service asks for keys, only programs on this machine may call it, and
 no web page of another origin.
 
-The line in the access log holds the method, the template of the route, the status and the time taken. The address as
-it was sent is never written, because it contains identifiers of patients.
+The line in the access log holds the method, the template of the route, the status and the time taken; of a refusal
+also its kind, and the codes of its faults with their counts. The address as it was sent is never written, because it
+contains identifiers of patients.
 
 Every answer is `Cache-Control: no-store` unless its route sets another value, which only documents about the service
 do: data about patients must not stay on the disk of a reader. A program that keeps an answer itself sends its ETag in
@@ -19,6 +20,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import AddressTooLong, BodyTimeout, ForeignOrigin, HeadersTooLarge, ServiceError, TooLarge
 from app.http.openapi import NDJSON
 from app.http.problems import refusal, unexpected
+from app.log import counted
 from app.settings import Settings
 
 LONGEST_ADDRESS = 8_192
@@ -113,9 +116,9 @@ class RequestGuard:
     def check(self, scope: Scope) -> None:
         """Refuse a request by its address and its headers."""
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_ADDRESS:
-            raise AddressTooLong
+            raise AddressTooLong(f"An address may have at most {LONGEST_ADDRESS} bytes.")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
-            raise HeadersTooLarge
+            raise HeadersTooLarge(f"The headers may have at most {LARGEST_HEADERS} bytes.")
         headers = Headers(scope=scope)
         host = self.checked_host(headers.getlist("host"))
         if scope["method"] not in SAFE_METHODS:
@@ -125,7 +128,7 @@ class RequestGuard:
         lines = headers.get("content-type", "").strip().lower() == NDJSON
         most = self.settings.max_stream_bytes if lines else self.settings.max_body_bytes
         if length.isdecimal() and int(length[:20]) > most:
-            raise TooLarge(headers={"Connection": "close"})
+            raise _too_large(most)
 
     def checked_host(self, given: list[str]) -> str:
         """The Host header, if it names this service; any port is accepted."""
@@ -167,10 +170,14 @@ class RequestGuard:
             complete = not message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > allowance.most:
-                raise TooLarge(headers={"Connection": "close"})
+                raise _too_large(allowance.most)
             return message
 
         return receiving
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body may have at most {most} bytes.", headers={"Connection": "close"})
 
 
 class CrossOrigin(CORSMiddleware):
@@ -244,12 +251,16 @@ class AccessLog:
 
 def _write_line(scope: MutableMapping[str, Any], method: str, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "-")
-    instance = scope.get("myoresponse.instance")
+    more = {
+        "problem": scope.get("myoresponse.problem"),
+        "faults": counted(scope.get("myoresponse.faults", Counter())),
+        "instance": scope.get("myoresponse.instance"),
+    }
     log.info(
         "event=request method=%s route=%s status=%d ms=%.1f%s",
         method if method in METHODS else "-",
         route,
         status,
         seconds * 1000,
-        f" instance={instance}" if instance else "",
+        "".join(f" {name}={value}" for name, value in more.items() if value),
     )

@@ -1,11 +1,12 @@
 """Receipts as JSON: their models for the description of the API, and the documents."""
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from app.timeline.receipts import Disposition, NoteCode, Receipt, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 
 
 class ReceiptNote(BaseModel):
@@ -47,28 +48,34 @@ class ReceiptBody(BaseModel):
     )
 
 
+_NAMES = tuple((disposition, disposition.value) for disposition in Disposition)
+
+
 def receipt_document(receipt: Receipt) -> dict[str, Any]:
     """A receipt as a JSON object."""
+    counts = receipt.counts
     return {
-        "counts": {disposition: receipt.counts.get(disposition, 0) for disposition in Disposition},
+        "counts": {name: counts.get(disposition, 0) for disposition, name in _NAMES},
         "lines": [_line(line) for line in receipt.lines],
     }
 
 
 def _line(line: ReceiptLine) -> dict[str, Any]:
-    document: dict[str, Any] = {"place": line.place, "disposition": line.disposition}
+    document: dict[str, Any] = {"place": line.place, "disposition": line.disposition.value}
     if line.reason is not None:
         document["reason"] = line.reason
     if line.notes:
-        document["notes"] = [
-            {"code": note.code} if note.about is None else {"code": note.code, "about": note.about}
-            for note in line.notes
-        ]
+        document["notes"] = _notes(line.notes)
     if line.affects:
         document["affects"] = [
             {name: value for name, value in effect._asdict().items() if value is not None} for effect in line.affects
         ]
     return document
+
+
+@lru_cache(maxsize=256)
+def _notes(notes: tuple[Note, ...]) -> list[dict[str, str]]:
+    return [{"code": note.code} if note.about is None else {"code": note.code, "about": note.about} for note in notes]
 
 
 ReceiptWanted = Annotated[

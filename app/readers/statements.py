@@ -5,7 +5,6 @@ in the message. Here they become histories by the same checks and the same norma
 JSON, so that the same results in four formats are the same facts. A fault has the place in the message.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -150,13 +149,15 @@ def _read(
         for found in structure(about, Patient):
             name = str(found.path[0]) if found.path else ""
             by = _stated_by(stated, name)
-            faults.append((Fault(_where(by, name), found.code, found.detail), by))
+            faults.append((found.fault().at(_where(by, name)), by))
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:
+        if kind == "patient":
+            return _where(_stated_by(stated, "id"), "id")
         if kind == "attributes":
             name = history.attributes[index].identity
             return _where(_stated_by(stated, name), name)
@@ -222,7 +223,7 @@ def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: State
 
 def _structural(fields: Mapping[str, Any], model: type[BaseModel], place: Place) -> Iterable[Fault]:
     for found in structure(dict(fields), model):
-        yield Fault(place.of(str(found.path[0]) if found.path else ""), found.code, found.detail)
+        yield found.fault().at(place.of(str(found.path[0]) if found.path else ""))
 
 
 def _placed(
@@ -233,10 +234,10 @@ def _placed(
     if section == "patient":
         name = rest[0] if rest else ""
         by = _stated_by(stated, name)
-        return Fault(_where(by, name), fault.code, fault.detail), by
+        return fault.at(_where(by, name)), by
     index, name = int(rest[0]), rest[1] if len(rest) > 1 else ""
     by = sources[section][index]
-    return Fault(by.place.of(name), fault.code, fault.detail), by
+    return fault.at(by.place.of(name)), by
 
 
 def _stated_by(stated: Mapping[str, Statement], name: str) -> Statement | None:
@@ -245,23 +246,3 @@ def _stated_by(stated: Mapping[str, Statement], name: str) -> Statement | None:
 
 def _where(by: Statement | None, name: str) -> str:
     return by.place.of(name) if by else ""
-
-
-_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
-_BETWEEN = re.compile(rf"{_NUMBER} ?- ?{_NUMBER}")
-_BELOW = re.compile(rf"<=? ?{_NUMBER}")
-
-
-def read_range(text: str) -> tuple[float | None, float | None]:
-    """Lower and upper limit of normal, in the unit of the result: `30-200`, `30 - 200`, `<25`, `<= 190`.
-
-    For any other text both are `None`, because a limit is never guessed: for example a text with a unit, a word, a sex
-    or a decimal comma, or a lower limit alone. `<25` and `<=25` give the same limit, because in this service a result
-    equal to its limit is normal.
-    """
-    text = text.strip()
-    between = _BETWEEN.fullmatch(text)
-    if between is not None:
-        return float(between[1]), float(between[2])
-    below = _BELOW.fullmatch(text)
-    return None, float(below[1]) if below is not None else None

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -211,7 +212,7 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
             known = builder.load_assertions(person, kind, facts)
-            seen = fates.shown(kind, facts, known)
+            seen = {} if is_new else fates.shown(kind, facts, known)
             rule(kind, known, facts, revision, person.changing(kind), tally, history.instruction)
             found += fates.fates(kind, facts, known, builder.number, seen, tally)
     _note(person, history, found)
@@ -233,7 +234,12 @@ def _note(person: PatientState, history: History, found: Sequence[Fate]) -> None
     for (kind, index), notes in noted.items():
         assertion = fresh.get(id(getattr(history, kind)[index]))
         if assertion is not None:
-            assertion.notes = json.dumps([[note.code, note.about] if note.about else [note.code] for note in notes])
+            assertion.notes = _text(notes)
+
+
+@lru_cache(maxsize=256)
+def _text(notes: tuple[Note, ...]) -> str:
+    return json.dumps([[note.code, note.about] if note.about else [note.code] for note in notes])
 
 
 def _stored(person: PatientState) -> int:
