@@ -15,6 +15,7 @@ from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, Ser
 from app.readers import contract
 from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
 from app.readers.pseudonyms import no_patient
+from app.readers.streams import without_mark
 from app.timeline.document import (
     AdverseEvent,
     Assessment,
@@ -89,6 +90,7 @@ def read_timeline(body: bytes, latest: int) -> History:
 
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with all faults of the document.
     """
+    body = without_mark(body)
     try:
         first_pass(body)
         return _history(Timeline.model_validate_json(body), latest)
@@ -98,6 +100,7 @@ def read_timeline(body: bytes, latest: int) -> History:
 
 def read_array(body: bytes, latest: int) -> list[Item]:
     """The timelines of a JSON array, each read or refused by itself. A body that is not JSON is refused as a whole."""
+    body = without_mark(body)
     document = check_syntax(body)
     if not isinstance(document, list):
         raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE)])
@@ -116,7 +119,7 @@ def read_array(body: bytes, latest: int) -> list[Item]:
 def read_ndjson(body: bytes, latest: int) -> list[Item]:
     """The timelines of a text with one on each line, each read or refused by itself. Blank lines do not count."""
     _check_count(body.count(b"\n"))
-    lines = [line for line in body.split(b"\n") if line.strip()]
+    lines = [line for line in map(without_mark, body.split(b"\n")) if line.strip()]
     return [_item(i, read_timeline, line, latest) for i, line in enumerate(lines)]
 
 
@@ -137,6 +140,7 @@ def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) ->
     """
     if "timelines" not in model.model_fields and len(body) > MOST_BYTES:
         raise TooLarge(f"This document may have {MOST_BYTES} bytes.")
+    body = without_mark(body)
     try:
         first_pass(body)
         return model.model_validate_json(body)

@@ -212,11 +212,20 @@ def test_numbers_that_no_float_can_hold_are_told_with_everything_else():
         b'{"patient": {"id": "P01", "id": "P02"}}',
         b'{"patient": {"id": "P01"}, "labs": [{"value": NaN}]}',
         b'{"patient": {"id": "\\ud800"}}',
-        b"\xef\xbb\xbf" + as_bytes(GOOD),
     ],
 )
 def test_what_is_not_json_is_not_looked_into(body):
     assert isinstance(refusal(read_timeline, body), MalformedDocument)
+
+
+def test_a_byte_order_mark_before_a_document_an_array_or_any_line_is_no_part_of_it():
+    mark, text = b"\xef\xbb\xbf", as_bytes(GOOD)
+    alone = read_timeline(text, LATEST)
+    assert read_timeline(mark + text, LATEST) == alone
+    assert [item.history for item in read_array(mark + b"[" + text + b"]", LATEST)] == [alone]
+    marked = read_ndjson(mark + b"\r\n" + mark + text + b"\n" + text + b"\n" + mark + text, LATEST)
+    assert [item.history for item in marked] == [alone] * 3
+    assert of(mark + text.replace(b"CK", b"KC")) == of(text.replace(b"CK", b"KC")) != []
 
 
 @pytest.mark.slow
