@@ -33,7 +33,7 @@ from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import Presentation
 from app.fhir.submit import BundleResult, EntryResult, EntryStatus
 from app.fhir.write_resources import etag_of, resource_of
-from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId
+from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.openapi import JSON, Responses
 from app.http.problems import allowed_methods
 from app.http.responses import address, written
@@ -132,6 +132,7 @@ def post_bundle(
     request: Request,
     study: StudyId,
     state: State,
+    store: Writing,
     body: FhirBody,
     now: Now,
     presentation: Format,
@@ -147,7 +148,7 @@ def post_bundle(
     gives their number. The request may be sent again.
     """
     del request, presentation
-    result = submit.store_bundle(state.database, study, body, secret=state.settings.secret, now=now)
+    result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now)
     return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal")))
 
 
@@ -156,6 +157,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         request: Request,
         study: StudyId,
         state: State,
+        store: Writing,
         body: FhirBody,
         now: Now,
         presentation: Format,
@@ -167,7 +169,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         if if_none_exist is not None and identifier is None:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED)])
         result = submit.create(
-            state.database, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now
+            store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now
         )
         return _answer(request, study, result, prefer)
 
@@ -180,6 +182,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
         study: StudyId,
         logical_id: LogicalId,
         state: State,
+        store: Writing,
         body: FhirBody,
         now: Now,
         presentation: Format,
@@ -189,7 +192,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
     ) -> Response:
         del presentation
         result = submit.update(
-            state.database,
+            store,
             study,
             resource,
             logical_id,
@@ -209,14 +212,13 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         study: StudyId,
         logical_id: LogicalId,
         state: State,
+        store: Writing,
         now: Now,
         presentation: Format,
         if_match: IfMatch = None,
     ) -> Response:
         del presentation
-        submit.withdraw(
-            state.database, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now
-        )
+        submit.withdraw(store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now)
         return Response(status_code=204)
 
     return withdraw
