@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from app.timeline.times import DATE_PATTERN, TIME_PATTERN
+from app.timeline.times import DATE_PATTERN, PARTIAL_PATTERN, TIME_PATTERN
 from app.timeline.vocabulary import (
     AssessmentCode,
     Comparator,
@@ -36,6 +36,7 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TE
 CalendarDate = Annotated[str, WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})]
 Time = Annotated[str, WithJsonSchema({"type": "string", "pattern": TIME_PATTERN})]
 """The model accepts any text; `times.py` checks the time when it reads it."""
+PartialTime = Annotated[str, WithJsonSchema({"type": "string", "pattern": PARTIAL_PATTERN})]
 AnyLabCode = Literal[LabCode, Loinc]
 Element = TypeVar("Element")
 Many = Annotated[tuple[Element, ...], Field(fail_fast=True)]
@@ -171,7 +172,10 @@ class Medication(Sourced):
 class AdverseEvent(Sourced):
     """One adverse event."""
 
-    onset: Time | None = optional("When the event began; an event without it is counted and flagged.", "2005-04-12")
+    onset: PartialTime | None = optional(
+        "When the event began. Without it, or with a month or a year alone, the event counts as one of unknown onset.",
+        "2005-04-12",
+    )
     term: Text = example("What happened, in the sender's words or dictionary.", "headache")
     severity: Severity | None = optional("Severity.", "mild")
     serious: bool | None = optional("Whether the event met a criterion of seriousness.", False)

@@ -42,7 +42,7 @@ from app.timeline.facts import (
     Sent,
     attribute,
 )
-from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, read_time
+from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, first_day, read_time
 from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, LAB_CODE_OF, UNITS, WITHDRAWN, Unit, in_canonical_unit
 
 __all__ = [
@@ -260,12 +260,16 @@ class Reading:
         return MedicationFact(identity=identity, issued=issued, start_day=start, end_day=end, **as_sent)
 
     def event(self, item: AdverseEvent, index: int) -> EventFact | None:
-        """The fact of one item of `adverse_events`."""
-        moment = None if item.onset is None else self._moment(item.onset, "adverse_events", index, "onset")
+        """The fact of one item of `adverse_events`. A month or a year is kept as written; the onset is not known."""
+        onset = item.onset
+        moment = None if onset is None else self._moment(first_day(onset), "adverse_events", index, "onset")
         issued = self._issued(item.issued, "adverse_events", index)
-        if moment is None and item.onset is not None:
+        if moment is None and onset is not None:
             return None
-        identity = _numbered_identity(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
+        began = _instant(moment) if moment else ""
+        if onset is not None and first_day(onset) != onset:
+            moment, began = None, f"p{onset}"
+        identity = _numbered_identity(item) or f"@{began}|{item.term}"
         related = str(item.related).lower() if isinstance(item.related, bool) else item.related
         when = _NO_MOMENT if moment is None else moment._asdict()
         return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))

@@ -20,6 +20,8 @@ CLOCK_SKEW = timedelta(hours=24)
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?$"
 DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
 """The documented patterns of a time and a date; `read_time` and `read_day` check these and more."""
+PARTIAL_PATTERN = r"^\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?)?)?$"
+"""The same of a time, a date, a month or a year."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CLOCK = re.compile(r"T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?(?:(Z)|([+-]\d{2}):([0-5]\d))?", re.ASCII)
@@ -69,6 +71,11 @@ def read_day(text: str, latest: int) -> int | FaultCode:
     """The calendar date that `text` names in days since 1970-01-01, or the code of its fault."""
     moment = read_time(text, latest) if len(text) == 10 else FaultCode.BAD_TIME
     return moment if isinstance(moment, FaultCode) else moment.day
+
+
+def first_day(text: str) -> str:
+    """The first day of a month (`2005-03`) or a year (`2005`); any other text is returned unchanged."""
+    return text + {4: "-01-01", 7: "-01"}.get(len(text), "")
 
 
 class _Unreadable(Exception):
