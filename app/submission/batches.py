@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from app.errors import Busy, InvalidDocument, ServiceError
+from app.errors import Busy, Fault, InvalidDocument, ServiceError
 from app.readers.json_timelines import Item, together
 from app.readers.statements import Skipped
 from app.readers.tables import Dialect, PatientResults, read_table
@@ -45,17 +45,27 @@ class TableOutcome:
     """The outcome of a table.
 
     `items` are its patients in the order of their first rows; the rows without a patient are one item. `rows` is the
-    number of rows below the header, `skipped` the number of skipped rows by reason.
+    number of rows below the header, `skipped` the number of skipped rows by reason, `faults` the first faults of rows.
     """
 
     items: tuple[ItemOutcome, ...]
     rows: int
     skipped: Mapping[Skipped, int]
+    faults: Sequence[Fault] = ()
 
 
 def counted(outcomes: Iterable[ItemOutcome]) -> dict[ItemStatus, int]:
     """The number of outcomes of each status that occurs."""
     return in_order(Counter(outcome.status for outcome in outcomes))
+
+
+def facts_of(outcomes: Iterable[ItemOutcome]) -> Counter[Disposition]:
+    """The number of facts of each disposition in the receipts of these items."""
+    facts = Counter[Disposition]()
+    for outcome in outcomes:
+        if outcome.receipt is not None:
+            facts.update(outcome.receipt.counts)
+    return facts
 
 
 def in_order(counts: Counter[ItemStatus]) -> dict[ItemStatus, int]:
@@ -112,6 +122,7 @@ def store_table(
     atomic: bool,
     client: str | None = None,
     pauses: Sequence[float] = (),
+    full: bool = False,
 ) -> TableOutcome:
     """Read and store a table of results, the rows of each patient as one item. With `atomic` all of it is one revision.
 
@@ -119,15 +130,15 @@ def store_table(
     raises, and `Busy` where nothing was stored. With `atomic` it raises what is wrong with any row, and `Erased`.
     """
     feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
-    submitter = Submitter(database, study, CSV, now, feed, client, pauses)
+    submitter = Submitter(database, study, CSV, now, feed, client, pauses, full)
     with gc_paused():
         table = read_table(body, dialect, feed)
         if atomic:
-            patients = list(table.read())
+            patients = list(table.read(strict=True))
             items = _store_together(submitter, patients, _refusal(patients))
         else:
             items = _store_each(submitter, table.read())
-    return TableOutcome(tuple(items), table.rows, table.skipped)
+    return TableOutcome(tuple(items), table.rows, table.skipped, table.faults)
 
 
 def outcome_of(index: int, patient: str | None, result: ledger.Outcome | ServiceError) -> ItemOutcome:

@@ -10,7 +10,8 @@ from app.store import studies
 from app.store.engine import Database
 from app.store.gc_pause import gc_paused
 from app.submission import loop
-from app.submission.batches import ItemOutcome, ItemStatus, content_of, outcome_of
+from app.submission.batches import ItemOutcome, ItemStatus, content_of, facts_of, outcome_of
+from app.timeline.receipts import Disposition
 from app.timeline.times import latest_acceptable, microseconds
 
 GROUP_BYTES = 1_000_000
@@ -37,10 +38,13 @@ class LineGroup:
 
 
 class Stream:
-    """A stream of timelines; `counts` has the number of outcomes of each status so far. `full`: as of `Submitter`."""
+    """A stream of timelines. `counts` has the number of outcomes of each status so far, `facts` the number of facts of
+    each disposition. `full`: as of `Submitter`.
+    """
 
     def __init__(self, database: Database, study: str, format: str, *, full: bool = False) -> None:
         self.counts: Counter[ItemStatus] = Counter()
+        self.facts: Counter[Disposition] = Counter()
         self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES, full=full)
 
     def check_study(self) -> None:
@@ -57,6 +61,7 @@ class Stream:
         with gc_paused():
             outcomes = self._store(lines)
         self.counts.update(outcome.status for outcome in outcomes)
+        self.facts.update(facts_of(outcomes))
         return outcomes
 
     def _store(self, lines: Sequence[Line]) -> list[ItemOutcome]:
