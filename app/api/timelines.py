@@ -11,7 +11,7 @@ from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, Fault, NotFound, NothingKept
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
-from app.http.problems import Problem
+from app.http.problems import Problem, count_refused
 from app.http.receipts import FACTS_EXAMPLE, ReceiptBody, ReceiptWanted, facts_document
 from app.http.responses import reply
 from app.readers import READERS
@@ -135,11 +135,17 @@ def post_timelines(
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
     outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
-    return _outcomes(outcomes)
+    return _outcomes(request, outcomes)
 
 
-def _outcomes(outcomes: Sequence[ItemOutcome], faults: Sequence[Fault] = (), **more: Any) -> Response:  # noqa: ANN401
+def _outcomes(
+    request: Request,
+    outcomes: Sequence[ItemOutcome],
+    faults: Sequence[Fault] = (),
+    **more: Any,  # noqa: ANN401 - JSON
+) -> Response:
     """The outcomes as JSON. Raises `NothingKept` with them, and with these faults, if every item was lost."""
+    count_refused(request.scope, (outcome.error for outcome in outcomes))
     facts = facts_document(facts_of(outcomes))
     items = [item_document(outcome) for outcome in outcomes]
     document = {"items": items, "counts": counted(outcomes), "facts": facts, **more}
@@ -272,6 +278,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
     },
 )
 def post_labs(
+    request: Request,
     study: StudyId,
     state: State,
     store: Writing,
@@ -305,7 +312,7 @@ def post_labs(
     stored = store_table(
         store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true", full=receipt is not None
     )
-    return _outcomes(stored.items, stored.faults, rows=stored.rows, skipped=stored.skipped)
+    return _outcomes(request, stored.items, stored.faults, rows=stored.rows, skipped=stored.skipped)
 
 
 @router.get(
