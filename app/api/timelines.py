@@ -19,6 +19,7 @@ from app.readers.csv_lines import Cell, lines
 from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
 from app.submission.batches import ItemOutcome, ItemStatus, counted, facts_of, lost, store_table, store_timelines
 from app.submission.loop import Submitter
+from app.submission.native_patients import NativePatients
 from app.submission.streams import Stream
 from app.timeline.document import LabResult, Timeline
 from app.timeline.receipts import Disposition
@@ -109,7 +110,7 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
         {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: text(NDJSON, reference(Timeline))},
         "An array of timelines, or one timeline on each line.",
     ),
-    responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
+    responses={200: _OUTCOMES, **refuses(NotFound, Conflict, Erased, reading=True)},
 )
 def post_timelines(
     request: Request,
@@ -130,11 +131,13 @@ def post_timelines(
     """
     content_type = media_type(request) or JSON
     if body is None:
-        stream = Stream(store, study, FORMATS[content_type], full=receipt is not None)
+        stream = Stream(store, study, FORMATS[content_type], secret=state.settings.secret, full=receipt is not None)
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
-    outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
+    patients = NativePatients(store, study, state.settings.secret, now)
+    items = READERS[content_type](body, latest(now), patients.who)
+    outcomes = store_timelines(submitter, patients, items, atomic=atomic == "true")
     return _outcomes(request, outcomes)
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
 from app.readers import contract
 from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
-from app.readers.pseudonyms import no_patient
+from app.readers.pseudonyms import Identifier, no_patient
 from app.readers.streams import without_mark
 from app.timeline.document import (
     AdverseEvent,
@@ -29,6 +29,7 @@ from app.timeline.document import (
     Timeline,
 )
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, History, Reading, normalise
+from app.timeline.vocabulary import WITHDRAWN
 
 __all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
 
@@ -41,6 +42,9 @@ MOST_BYTES = 1_000_000
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyPart = TypeVar("AnyPart")
+Who = Callable[[Identifier], str | FaultCode]
+"""Gives the patient of a number, or the code of the fault (`Pseudonyms.patient`)."""
+_UNREAD = "unread"
 _TIMELINES = TypeAdapter(Many[Timeline])
 _NEXT = re.compile(r"[ \t\r\n,]*(?=[^ \t\r\n,\]])")
 _PARTS: dict[str, type[BaseModel]] = {"patient": Patient, "ended": Ended}
@@ -53,7 +57,7 @@ _ITEMS: dict[str, type[BaseModel]] = {
     "adverse_events": AdverseEvent,
 }
 _RESTS_ON: dict[FaultCode, frozenset[str]] = {
-    FaultCode.MISSING: frozenset({"status"}),
+    FaultCode.MISSING: frozenset({"status", "identifier"}),
     FaultCode.MASS_UNIT: frozenset({"code"}),
     FaultCode.UNIT_MISMATCH: frozenset({"code"}),
     FaultCode.OFF_SCALE: frozenset({"code", "scale_max"}),
@@ -67,6 +71,14 @@ _RESTS_ON: dict[FaultCode, frozenset[str]] = {
 """The fields, in addition to its own, on which a fault of meaning depends; a fault that is not here depends on its own
 field alone.
 """
+_CONTENTS: dict[str, frozenset[str]] = {
+    "labs": frozenset({"value", "unit", "comparator", "upper_limit", "lower_limit"}),
+    "assessments": frozenset({"score", "scale_max"}),
+    "infusions": frozenset({"dose", "unit"}),
+    "medications": frozenset({"dose", "unit"}),
+    "adverse_events": frozenset({"severity", "serious", "related"}),
+}
+"""The fields that need not be readable in an item that withdraws a fact."""
 _VALUES: dict[Any, Any] = {str: "2000-01-01", float: 1.0}
 """A value for a required field of each type: this text is also an identifier, a label and a time."""
 
@@ -85,20 +97,38 @@ class Item:
         return None if self.history is None else self.history.patient
 
 
-def read_timeline(body: bytes, latest: int) -> History:
+def read_timeline(body: bytes, latest: int, who: Who | None = None) -> History:
     """The history of one timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
 
+    `who` gives the patient of a number; without it, a timeline names its patient by the `id` alone.
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with all faults of the document.
     """
     body = without_mark(body)
     try:
         first_pass(body)
-        return _history(Timeline.model_validate_json(body), latest)
+        return _history(Timeline.model_validate_json(body), latest, who)
     except (InvalidDocument, ValidationError):
-        raise _refused(_faults(body, Timeline, latest)) from None
+        faults = list(_faults(body, Timeline, latest, who))
+    document = jiter.from_json(body)
+    contents = {fault.pointer: _withdrawn_content(document, fault) for fault in faults}
+    if not all(contents.values()):
+        raise _refused(fault for fault in faults if not contents[fault.pointer])
+    for section, index in filter(None, contents.values()):
+        for name in _CONTENTS[section]:
+            document[section][index].pop(name, None)
+    return read_timeline(json.dumps(document).encode(), latest, who)
 
 
-def read_array(body: bytes, latest: int) -> list[Item]:
+def _withdrawn_content(document: Any, fault: Fault) -> tuple[str, int] | None:  # noqa: ANN401 - parsed JSON
+    """The place of the item that a fault is in, if the item withdraws a fact and the fault is only in its content."""
+    section, index, name, *_ = (*fault.pointer.split("/")[1:], "", "", "")
+    if name not in _CONTENTS.get(section, ()):
+        return None
+    status = document[section][int(index)].get("status")
+    return (section, int(index)) if isinstance(status, str) and status in WITHDRAWN else None
+
+
+def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     """The timelines of a JSON array, each read or refused by itself. A body that is not JSON is refused as a whole."""
     body = without_mark(body)
     document = check_syntax(body)
@@ -112,22 +142,24 @@ def read_array(body: bytes, latest: int) -> list[Item]:
         except ValidationError:
             pass
         else:
-            return [_item(i, _history, timeline, latest) for i, timeline in enumerate(timelines)]
-    return [_item(i, read_timeline, part, latest) for i, part in enumerate(_elements(body))]
+            items = [_item(i, _history, timeline, latest, who) for i, timeline in enumerate(timelines)]
+            if all(item.error is None for item in items):
+                return items
+    return [_item(i, read_timeline, part, latest, who) for i, part in enumerate(_elements(body))]
 
 
-def read_ndjson(body: bytes, latest: int) -> list[Item]:
+def read_ndjson(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     """The timelines of a text with one on each line, each read or refused by itself. Blank lines do not count."""
     _check_count(body.count(b"\n"))
     lines = [line for line in map(without_mark, body.split(b"\n")) if line.strip()]
-    return [_item(i, read_timeline, line, latest) for i, line in enumerate(lines)]
+    return [_item(i, read_timeline, line, latest, who) for i, line in enumerate(lines)]
 
 
-def read_item(index: int, text: bytes | None, latest: int) -> Item:
+def read_item(index: int, text: bytes | None, latest: int, who: Who | None = None) -> Item:
     """One timeline of a stream. `text` is `None` if the line was too long."""
     if text is None:
         return Item(index, None, TooLarge("The line is longer than a body may be."))
-    return _item(index, read_timeline, text, latest)
+    return _item(index, read_timeline, text, latest, who)
 
 
 def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) -> AnyModel:
@@ -164,25 +196,47 @@ def together(items: Iterable[Item]) -> ServiceError | None:
     return (worst or InvalidDocument)(None, faults)
 
 
-def _item(index: int, read: Callable[[AnyPart, int], History], part: AnyPart, latest: int) -> Item:
+def _item(
+    index: int, read: Callable[[AnyPart, int, Who | None], History], part: AnyPart, latest: int, who: Who | None
+) -> Item:
     try:
-        return Item(index, read(part, latest), None)
+        return Item(index, read(part, latest, who), None)
     except ServiceError as error:
         return Item(index, None, error)
 
 
-def _history(timeline: Timeline, latest: int) -> History:
+def _history(timeline: Timeline, latest: int, who: Who | None) -> History:
     rows = sum(len(getattr(timeline, section)) for section in SECTIONS.values())
     if rows + sum(len(series.times) for series in timeline.lab_series) > MOST_FACTS:
         raise TooLarge(f"A timeline may bring {MOST_FACTS} facts at a time.")
-    nobody = list(_nobody(timeline.patient))
+    plain_id = timeline.patient.identifier is None
+    timeline, nobody = _named(timeline, who)
     try:
         history = normalise(timeline, latest)
     except InvalidDocument as refused:
         raise _refused((*nobody, *refused.faults)) from None
     if nobody:
         raise InvalidDocument(faults=nobody)
-    return contract.noted(history)
+    return contract.noted(replace(history, plain_id=plain_id))
+
+
+def _named(timeline: Timeline, who: Who | None) -> tuple[Timeline, list[Fault]]:
+    """The timeline with the `id` of its patient, and the faults of the identifiers of the patient."""
+    patient, given = timeline.patient, timeline.patient.identifier
+    faults = list(_nobody(patient))
+    if given is None or who is None:
+        return timeline, faults
+    subject = who(Identifier(given.system, given.value))
+    place = pointer("patient", "identifier")
+    if isinstance(subject, FaultCode):
+        why = "The study does not declare this authority." if subject is FaultCode.AMBIGUOUS_SUBJECT else None
+        faults.append(Fault(place, subject, why))
+        subject = _UNREAD
+    elif patient.id not in {None, subject}:
+        faults.append(Fault(place, FaultCode.AMBIGUOUS_SUBJECT, "It is the number of another patient than `id`."))
+    return timeline.model_copy(
+        update={"patient": patient.model_copy(update={"id": subject, "identifier": None})}
+    ), faults
 
 
 def _nobody(patient: Patient) -> Iterator[Fault]:
@@ -216,7 +270,7 @@ def _refused(faults: Iterable[Fault]) -> InvalidDocument:
     return InvalidDocument(faults=listed.values())
 
 
-def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator[Fault]:
+def _faults(body: bytes, model: type[BaseModel], latest: int | None, who: Who | None = None) -> Iterator[Fault]:
     """The faults of a document that has some, up to the greatest number that is listed."""
     yield from value_faults(body, known_names(model))
     document = jiter.from_json(body)
@@ -225,7 +279,7 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator
     if latest is None:
         return
     if model is Timeline:
-        yield from _meaning(document, found, latest)
+        yield from _meaning(document, found, latest, who)
     elif isinstance(document, dict) and isinstance(document.get("timelines"), list):
         below: dict[Path, list[FoundFault]] = {}
         for known in found:
@@ -235,7 +289,12 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator
                 yield Fault(pointer("timelines", i) + fault.pointer, fault.code, fault.detail)
 
 
-def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterator[Fault]:  # noqa: ANN401
+def _meaning(
+    document: Any,  # noqa: ANN401 - parsed JSON
+    found: Iterable[FoundFault],
+    latest: int,
+    who: Who | None = None,
+) -> Iterator[Fault]:
     """The faults that need more than one field or the calendar, in a timeline whose structure has faults too.
 
     Fields with a fault of structure are left out. A required one gets a value of its type, so that all other fields can
@@ -252,8 +311,9 @@ def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterato
     except ValidationError:  # it has more faults than `found`, which is limited
         return
     reading = Reading(latest)
+    timeline, nobody = _named(timeline, who)
     reading.history(timeline)
-    for fault in (*_nobody(timeline.patient), *reading.faults):
+    for fault in (*nobody, *reading.faults):
         path: Path = tuple(int(step) if step.isdecimal() else step for step in fault.pointer.split("/")[1:])
         part = _part(path)
         if fault.code is FaultCode.CONFLICTING_DUPLICATE:

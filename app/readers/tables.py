@@ -33,7 +33,7 @@ from app.timeline.times import with_offset
 from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
 
 REQUIRED = ("patient", "code", "time", "value", "unit")
-COLUMNS = (*dict.fromkeys((*REQUIRED, *LabResult.model_fields)), "code_system", "code_text")
+COLUMNS = tuple(dict.fromkeys((*REQUIRED, *LabResult.model_fields, "code_system")))
 """Each field of a laboratory result has a column."""
 MOST_ROWS = 500_000
 """Greatest number of rows in one table; a client sends more in parts."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from app.readers.json_timelines import read_item
 from app.readers.streams import Line
@@ -11,6 +12,7 @@ from app.store.engine import Database
 from app.store.gc_pause import gc_paused
 from app.submission import loop
 from app.submission.batches import ItemOutcome, ItemStatus, content_of, facts_of, outcome_of
+from app.submission.native_patients import NativePatients
 from app.timeline.receipts import Disposition
 from app.timeline.times import latest_acceptable, microseconds
 
@@ -39,10 +41,13 @@ class LineGroup:
 
 class Stream:
     """A stream of timelines. `counts` has the number of outcomes of each status so far, `facts` the number of facts of
-    each disposition. `full`: as of `Submitter`.
+    each disposition. `secret` replaces numbers of patients. `full`: as of `Submitter`.
     """
 
-    def __init__(self, database: Database, study: str, format: str, *, full: bool = False) -> None:
+    def __init__(
+        self, database: Database, study: str, format: str, *, secret: str | None = None, full: bool = False
+    ) -> None:
+        self._secret = secret
         self.counts: Counter[ItemStatus] = Counter()
         self.facts: Counter[Disposition] = Counter()
         self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES, full=full)
@@ -68,6 +73,8 @@ class Stream:
         now = datetime.now(UTC)
         self._submitter.received_at = microseconds(now)
         latest = latest_acceptable(now)
-        items = [read_item(i, line.text, latest) for i, line in enumerate(lines, self.counts.total())]
-        results = self._submitter.group([content_of(item) for item in items], self._submitter.submit_each)
+        submitter = self._submitter
+        patients = NativePatients(submitter.database, submitter.study, self._secret, submitter.received_at)
+        items = [read_item(i, line.text, latest, patients.who) for i, line in enumerate(lines, self.counts.total())]
+        results = submitter.group([content_of(item) for item in items], partial(patients.add_each, submitter))
         return [outcome_of(item.index, item.subject, each) for item, each in zip(items, results, strict=True)]

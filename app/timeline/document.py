@@ -85,10 +85,20 @@ class Sourced(Document):
     )
 
 
+class PatientNumber(Document):
+    """A number of a patient, as a feed gives it. It becomes a pseudonym and is not stored."""
+
+    value: Text = example("The number.", "00123")
+    system: Text = example("The authority that assigned it, as the study's `authorities` name it.", "urn:oid:1.2.3")
+
+
 class Patient(Document):
     """The patient of the timeline: no name, no address, and of the date of birth the year only."""
 
-    id: Identifier = example("Subject identifier within the study, a pseudonym.", "P01")
+    id: Identifier | None = optional("Subject identifier within the study, a pseudonym.", "P01")
+    identifier: PatientNumber | None = optional(
+        "Instead of `id`: a number of the patient. It gives the same pseudonym as in feeds. No answer has it.", None
+    )
     sex: Sex | None = optional("Sex as recorded.", "female")
     birth_year: int | None = optional("Year of birth.", 1953, ge=1900, le=2200)
     diagnosis: Diagnosis | None = optional("Diagnosis at the start of treatment.", "polymyositis")
@@ -112,6 +122,10 @@ class LabResult(Sourced):
     upper_limit: Limit | None = optional("Upper limit of normal of this result, in `unit`.", 163)
     lower_limit: Measured | None = optional("Lower limit of normal of this result, in `unit`.", 45)
     lab: Label | None = optional("The laboratory that measured.", "A")
+    code_text: Text | None = optional(
+        "The laboratory's name of the test. It is not stored. A result is refused if it names another test.",
+        "Creatine kinase",
+    )
 
 
 class LabSeries(Document):

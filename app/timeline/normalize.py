@@ -44,7 +44,18 @@ from app.timeline.facts import (
     attribute,
 )
 from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, first_day, read_time
-from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, LAB_CODE_OF, UNITS, WITHDRAWN, Unit, in_canonical_unit
+from app.timeline.vocabulary import (
+    ANALYTES,
+    INSTRUMENTS,
+    LAB_CODE_OF,
+    OWN_SYSTEM,
+    UNITS,
+    WITHDRAWN,
+    CodeBook,
+    Coding,
+    Unit,
+    in_canonical_unit,
+)
 
 __all__ = [
     "KINDS",
@@ -80,6 +91,7 @@ _UNIT_OF: dict[tuple[str, str], Unit] = {
     for unit in UNITS.values()
     if unit.quantity == analyte.quantity
 }
+_KNOWN_CODES = CodeBook()
 _CANONICAL = frozenset(unit.spelling for unit in UNITS.values() if unit.factor == 1)
 _assertion = itemgetter(*(LabFact._fields.index(name) for name in ("identity", "version", "issued", "status")))
 _json = json.JSONEncoder(sort_keys=True).encode
@@ -124,7 +136,7 @@ class Reading:
         medications = [self.medication(item, i) for i, item in enumerate(timeline.medications)]
         events = [self.event(item, i) for i, item in enumerate(timeline.adverse_events)]
         return History(
-            timeline.patient.id,
+            timeline.patient.id or "",
             attributes,
             self._once(labs, timeline, "labs"),
             self._once(scores, timeline, "assessments"),
@@ -165,6 +177,9 @@ class Reading:
         issued = fields["issued"]
         if issued is not None:
             issued = self._issued(issued, "labs", index)
+        title = fields.get("code_text")
+        if title is not None and _KNOWN_CODES.meaning([Coding(OWN_SYSTEM, code, title)]) != code:
+            self._fault(FaultCode.CODE_CONFLICT, "labs", index, "code_text")
         if moment is None or (unit is None and spelling is not None):
             return None
         source = fields["source"]
@@ -283,12 +298,16 @@ class Reading:
 
     def _read_patient(self, timeline: Timeline) -> None:
         patient = timeline.patient
+        if patient.identifier is not None:  # a reader that knows the study puts the `id` in its place
+            self._fault(FaultCode.UNSUPPORTED, "patient", "identifier")
+        elif patient.id is None:
+            self._fault(FaultCode.MISSING, "patient", "id")
         for name in ("id", "merged_into"):
             if not (getattr(patient, name) or "-").strip(
                 "."
             ):  # an identifier of dots alone has another meaning in a URL
                 self._fault(FaultCode.BAD_IDENTIFIER, "patient", name)
-        if patient.merged_into == patient.id:
+        if patient.merged_into is not None and patient.merged_into == patient.id:
             itself = "A record cannot be merged into itself."
             self.faults.append(Fault(pointer("patient", "merged_into"), FaultCode.CONTRADICTION, itself))
         year = patient.birth_year
