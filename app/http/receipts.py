@@ -52,6 +52,9 @@ class ReceiptBody(BaseModel):
     )
 
 
+_NAMES = tuple((disposition, disposition.value) for disposition in Disposition)
+
+
 def receipt_document(receipt: Receipt) -> dict[str, Any]:
     """A receipt as a JSON object."""
     return {
@@ -62,11 +65,11 @@ def receipt_document(receipt: Receipt) -> dict[str, Any]:
 
 def facts_document(counts: Mapping[Disposition, int]) -> dict[str, int]:
     """Numbers of facts by disposition as a JSON object."""
-    return {disposition: counts.get(disposition, 0) for disposition in Disposition}
+    return {name: counts.get(disposition, 0) for disposition, name in _NAMES}
 
 
 def _line(line: ReceiptLine) -> dict[str, Any]:
-    document: dict[str, Any] = {"place": line.place, "disposition": line.disposition}
+    document: dict[str, Any] = {"place": line.place, "disposition": line.disposition.value}
     if line.reason is not None:
         document["reason"] = line.reason
     if line.notes:

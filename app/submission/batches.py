@@ -16,6 +16,7 @@ from app.store.gc_pause import gc_paused
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, Work, patiently
 from app.submission.native_patients import NativePatients
+from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, Receipt
@@ -93,14 +94,16 @@ def replace_timeline(
 ) -> ledger.Outcome:
     """Replace all facts of the patient by a timeline (`ledger.replace`)."""
 
-    def work(transaction: Transaction) -> ledger.Outcome:
+    def replaced(transaction: Transaction) -> ledger.Outcome:
         patients.check(submitter.builder(transaction), [history])
-        return ledger.replace(
-            transaction, submitter.study, history, if_match=if_match, if_none_match=only_new, readmit=readmit,
+        noted = noted_by_protocol(transaction, submitter.study, history)
+        outcome = ledger.replace(
+            transaction, submitter.study, noted, if_match=if_match, if_none_match=only_new, readmit=readmit,
             format=submitter.format, client=submitter.client, received_at=submitter.received_at,
         )  # fmt: skip
+        return patients.noted(noted, submitter.receipted(noted, outcome))
 
-    return patients.noted(history, submitter.receipted(history, submitter.commit(work)))
+    return submitter.commit(replaced)
 
 
 def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> None:

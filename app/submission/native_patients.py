@@ -12,9 +12,8 @@ from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import read_feed, remember_key
 from app.submission.loop import Submitter
 from app.timeline.facts import History
-from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine
+from app.timeline.receipts import Note, NoteCode
 
-_PLAIN_ID = ReceiptLine("/patient/id", Disposition.KEPT, None, (Note(NoteCode.PLAIN_ID),))
 _UNKNOWN_ID = Fault("/patient/id", FaultCode.UNKNOWN_REFERENCE, "The study has no patient of this identifier.")
 _NOT_ENROLLED = Fault("/patient/identifier", FaultCode.UNKNOWN_REFERENCE, "The study has no patient of this number.")
 
@@ -93,7 +92,9 @@ class NativePatients:
         return refused
 
     def noted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
-        """The outcome with a line about a new plain identifier in a study of medical record numbers."""
+        """The outcome with a note about a new plain identifier in a study of medical record numbers."""
         if outcome.status != "created" or not history.plain_id or not self._medical_records:
             return outcome
-        return replace(outcome, receipt=replace(outcome.receipt, lines=(_PLAIN_ID, *outcome.receipt.lines)))
+        new_patient, *lines = outcome.receipt.lines
+        new_patient = new_patient._replace(notes=(*new_patient.notes, Note(NoteCode.PLAIN_ID)))
+        return replace(outcome, receipt=replace(outcome.receipt, lines=(new_patient, *lines)))

@@ -55,6 +55,7 @@ from app.timeline.vocabulary import (
     Coding,
     Unit,
     in_canonical_unit,
+    unit_named,
 )
 
 __all__ = [
@@ -165,7 +166,7 @@ class Reading:
         unit = _UNIT_OF.get((code, spelling))
         if unit is None:
             if spelling is not None:
-                self._unit(spelling, code, "labs", index, "unit")
+                unit = self._unit(spelling, code, "labs", index, "unit")
             elif value is not None:
                 self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
         status = fields["status"] or "final"
@@ -349,9 +350,11 @@ class Reading:
         accepted = _UNIT_OF.get((code, spelling))
         if accepted is not None:
             return accepted
-        unit = UNITS.get(spelling)
+        unit = unit_named(spelling)
         if unit is None:
             self._fault(FaultCode.UNKNOWN_UNIT, *at)
+        elif unit.quantity == ANALYTES[code].quantity:  # in letters of another width
+            return unit
         else:
             self._fault(FaultCode.MASS_UNIT if unit.quantity == "mass" else FaultCode.UNIT_MISMATCH, *at)
         return None
@@ -364,7 +367,9 @@ class Reading:
 def _place(
     timeline: Timeline, attributes: Sequence[AttributeFact], origins: Mapping[str, Sequence[int]], kind: str, index: int
 ) -> str:
-    """The place of a fact in the document; `origins` as in `Reading`."""
+    """The place of a fact in the document, or of the patient; `origins` as in `Reading`."""
+    if kind == "patient":
+        return pointer("patient")
     if kind == "attributes":
         name = attributes[index].identity
         return pointer("ended") if name == "ended" else pointer("patient", name)
