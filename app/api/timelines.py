@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
 from app.api.streaming import StreamedOutcomes, item_document
-from app.errors import Conflict, Erased, Fault, NotFound, NothingKept
+from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
 from app.http.problems import Problem, count_refused
@@ -147,13 +147,18 @@ def _outcomes(
     faults: Sequence[Fault] = (),
     **more: Any,  # noqa: ANN401 - JSON
 ) -> Response:
-    """The outcomes as JSON. Raises `NothingKept` with them, and with these faults, if every item was lost."""
-    count_refused(request.scope, (outcome.error for outcome in outcomes))
+    """The outcomes as JSON. Raises `NothingKept` with them if every item was lost.
+
+    `faults` are those of all items, also of what was set aside.
+    """
+    refused = [outcome.error for outcome in outcomes]
+    count_refused(request.scope, [each for each in refused if not faults or not isinstance(each, InvalidDocument)])
     facts = facts_document(facts_of(outcomes))
     items = [item_document(outcome) for outcome in outcomes]
     document = {"items": items, "counts": counted(outcomes), "facts": facts, **more}
     if outcomes and all(map(lost, outcomes)):
         raise NothingKept(faults=faults, members=document)
+    count_refused(request.scope, [InvalidDocument(faults=faults)] if faults else [])
     return reply(document)
 
 

@@ -181,7 +181,13 @@ class ResultTable:
         history = readable(subject, statements, self.feed.latest)
         for line in history.aside:
             self._list_fault(Fault(line.place, FaultCode(str(line.reason))))
-        return replace(history, aside=tuple(sorted((*aside, *history.aside), key=_row_number)))
+        return self._placed(replace(history, aside=tuple(sorted((*aside, *history.aside), key=_row_number))), rows)
+
+    def _placed(self, history: History, rows: Sequence[Row]) -> History:
+        """The history with the place of its patient: the cell in its first row."""
+        place_of = history.place
+        patient = f"/{rows[0].line}/patient" if rows else ""
+        return replace(history, place=lambda kind, at: patient if kind == "patient" else place_of(kind, at))
 
     def _all_of(self, subject: str, rows: Sequence[Row]) -> PatientResults:
         statements: list[Statement] = []
@@ -197,7 +203,8 @@ class ResultTable:
         history, found = history_of(subject, statements, self.feed.latest)
         faults += found
         if not faults:
-            return PatientResults(subject, replace(history, aside=tuple(self._not_ours.get(subject, ()))), None)
+            history = replace(history, aside=tuple(self._not_ours.get(subject, ())))
+            return PatientResults(subject, self._placed(history, rows), None)
         return PatientResults(subject, None, InvalidDocument(faults=faults[:MOST_FAULTS]))
 
     def _statement(self, row: Row) -> tuple[Statement, dict[str, Trouble]]:

@@ -106,8 +106,21 @@ def test_a_table_of_which_nothing_is_kept_is_refused_with_its_receipts_and_what_
 
 def test_the_receipt_of_a_table_lists_every_row_where_that_is_asked_for(client, home):
     [item] = post(client, home, HEADER + GOOD, receipt="full").json()["items"]
-    assert [(line["place"], line["disposition"]) for line in item["receipt"]["lines"]] == [("/2", "kept")]
+    assert item["receipt"]["lines"] == [
+        {"place": "/2/patient", "disposition": "kept", "notes": [{"code": "new_patient"}]},
+        {"place": "/2", "disposition": "kept"},
+    ]
     assert post(client, home, HEADER + GOOD).json()["items"][0]["receipt"]["lines"] == []
+
+
+@pytest.mark.parametrize("limit", ["high", "163;5", "1,63"])
+def test_a_limit_that_cannot_be_read_is_noted_and_the_result_is_kept(client, home, limit):
+    table = HEADER + GOOD.replace(",163,", f',"{limit}",')
+    [item] = post(client, home, table).json()["items"]
+    assert not_kept(item) == []
+    assert {"code": "limit_unreadable"} in item["receipt"]["lines"][1]["notes"]
+    assert "upper_limit" not in client.get(f"{home}/patients/P01").json()["labs"][0]
+    assert codes(post(client, home, table, 422, atomic="true")) == [("/2/upper_limit", "bad_number")]
 
 
 def test_a_result_that_is_no_number_is_set_aside_and_the_other_rows_are_kept(client, home):

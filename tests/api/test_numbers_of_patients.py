@@ -188,7 +188,7 @@ def test_a_number_means_nothing_where_no_study_is_asked(client):
 
 
 def test_a_new_plain_identifier_is_noted_where_numbers_are_of_medical_records(client):
-    note = {"place": "/patient/id", "disposition": "kept", "notes": [{"code": "plain_id"}]}
+    note = {"place": "/patient", "disposition": "kept", "notes": [{"code": "new_patient"}, {"code": "plain_id"}]}
     for _, expected in enumerate([[note], []]):
         [item] = posted(client, {"patient": {"id": "P1"}, "labs": [RESULT]}).json()["items"]
         assert (item["receipt"]["lines"], item["receipt"]["counts"]["kept"]) == (expected, 1)
@@ -196,9 +196,10 @@ def test_a_new_plain_identifier_is_noted_where_numbers_are_of_medical_records(cl
     assert answer.json()["receipt"]["lines"] == [note]
     answer = client.put("/v1/studies/ward/patients/P3", json={"patient": {"id": "P3"}})
     assert answer.json()["receipt"]["lines"] == [note]
-    assert posted(client, native()).json()["items"][0]["receipt"]["lines"] == []
+    new = [note | {"notes": [{"code": "new_patient"}]}]
+    assert posted(client, native()).json()["items"][0]["receipt"]["lines"] == new
     client.put("/v1/studies/ward", json={**WARD, "identifiers": "pseudonyms"})
-    assert posted(client, {"patient": {"id": "P4"}}).json()["items"][0]["receipt"]["lines"] == []
+    assert posted(client, {"patient": {"id": "P4"}}).json()["items"][0]["receipt"]["lines"] == new
 
 
 @pytest.mark.parametrize("lines", [False, True])
