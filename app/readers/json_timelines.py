@@ -17,6 +17,7 @@ from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known
 from app.readers.pseudonyms import Identifier, no_patient
 from app.readers.streams import without_mark
 from app.timeline.document import (
+    ITEMS,
     AdverseEvent,
     Assessment,
     Ended,
@@ -26,6 +27,7 @@ from app.timeline.document import (
     Many,
     Medication,
     Patient,
+    Sourced,
     Timeline,
 )
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, History, Reading, normalise
@@ -71,13 +73,8 @@ _RESTS_ON: dict[FaultCode, frozenset[str]] = {
 """The fields, in addition to its own, on which a fault of meaning depends; a fault that is not here depends on its own
 field alone.
 """
-_CONTENTS: dict[str, frozenset[str]] = {
-    "labs": frozenset({"value", "unit", "comparator", "upper_limit", "lower_limit"}),
-    "assessments": frozenset({"score", "scale_max"}),
-    "infusions": frozenset({"dose", "unit"}),
-    "medications": frozenset({"dose", "unit"}),
-    "adverse_events": frozenset({"severity", "serious", "related"}),
-}
+_NAMES_A_FACT = {"code", "code_text", "drug", "lab", "onset", "product", "start", "term", "time", *Sourced.model_fields}
+_CONTENTS = {section: frozenset(model.model_fields.keys() - _NAMES_A_FACT) for section, model in ITEMS.items()}
 """The fields that need not be readable in an item that withdraws a fact."""
 _VALUES: dict[Any, Any] = {str: "2000-01-01", float: 1.0}
 """A value for a required field of each type: this text is also an identifier, a label and a time."""
