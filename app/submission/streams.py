@@ -40,13 +40,23 @@ class LineGroup:
 
 
 class Stream:
-    """A stream of timelines. `counts` has the number of outcomes of each status so far, `facts` the number of facts of
-    each disposition. `secret` replaces numbers of patients. `full`: as of `Submitter`.
+    """A stream of timelines of at most `longest` bytes. `counts` has the number of outcomes of each status so far,
+    `facts` the number of facts of each disposition.
+
+    `secret` replaces numbers of patients. `full`: as of `Submitter`.
     """
 
     def __init__(
-        self, database: Database, study: str, format: str, *, secret: str | None = None, full: bool = False
+        self,
+        database: Database,
+        study: str,
+        format: str,
+        longest: int,
+        *,
+        secret: str | None = None,
+        full: bool = False,
     ) -> None:
+        self.longest = longest
         self._secret = secret
         self.counts: Counter[ItemStatus] = Counter()
         self.facts: Counter[Disposition] = Counter()
@@ -75,6 +85,9 @@ class Stream:
         latest = latest_acceptable(now)
         submitter = self._submitter
         patients = NativePatients(submitter.database, submitter.study, self._secret, submitter.received_at)
-        items = [read_item(i, line.text, latest, patients.who) for i, line in enumerate(lines, self.counts.total())]
+        items = [
+            read_item(i, line.text, latest, self.longest, patients.who)
+            for i, line in enumerate(lines, self.counts.total())
+        ]
         results = submitter.group([content_of(item) for item in items], partial(patients.add_each, submitter))
         return [outcome_of(item.index, item.subject, each) for item, each in zip(items, results, strict=True)]
