@@ -96,7 +96,7 @@ class ResolvedEntry:
     `history` is what it submits, `None` if it stores nothing. `key` is the resource that the answer shows, if any.
     `client_id` is a new client id of that resource, as it is to be stored. `parts` are the new names of the other facts
     of a panel that has a client id. `known`: the patient or the fact is stored already. `outdated`: the client has read
-    an older version than the current one.
+    an older version than the current one. `exists`: a conditional create found `key`, so that `history` is not stored.
     """
 
     entry: Entry
@@ -106,6 +106,7 @@ class ResolvedEntry:
     parts: tuple[tuple[str, ResourceKey], ...] = ()
     known: bool = False
     outdated: bool = False
+    exists: bool = False
 
 
 def request_of(entry: Entry) -> Request:
@@ -331,7 +332,8 @@ class EntryResolver:
         if request.if_none_exist is not None:
             existing = self.feed.pseudonyms.patient([request.if_none_exist])
             if not isinstance(existing, FaultCode) and self._is_known(existing):
-                return ResolvedEntry(entry, key=ResourceKey(existing), known=True)
+                history = self._history(entry, existing, entry.statements)
+                return ResolvedEntry(entry, history, ResourceKey(existing), known=True, exists=True)
         key = ResourceKey(patient)
         known = self._is_known(patient)
         standing = self.stored.resources.get(key)
@@ -368,7 +370,7 @@ class EntryResolver:
             return ResolvedEntry(entry, history, named, parts=parts, known=known, outdated=outdated)
         match = self._existing(entry, request, patient) if request.if_none_exist is not None else None
         if match is not None:
-            return ResolvedEntry(entry, key=match)
+            return ResolvedEntry(entry, history, match, exists=True)
         kind = _KIND_OF[statements[0].section]
         key = ResourceKey(patient, kind, getattr(history, kind)[0].identity)
         parts = self._new_parts(request, history, key)

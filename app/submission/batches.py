@@ -16,7 +16,7 @@ from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.receipts import Disposition, Receipt
+from app.timeline.receipts import Receipt
 
 CSV = "csv"
 ItemStatus = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]
@@ -141,8 +141,7 @@ def lost(outcome: ItemOutcome) -> bool:
     """Whether an item was sent in vain: it was refused, or none of its facts is kept or older than what stands."""
     if outcome.receipt is None:
         return outcome.status == "rejected"
-    sent = outcome.receipt.counts.total()
-    return sent > 0 and not outcome.receipt.total(Disposition.KEPT, Disposition.NOT_APPLIED)
+    return outcome.receipt.lost
 
 
 def content_of(item: ReadItem) -> History | ServiceError:

@@ -95,7 +95,7 @@ def test_a_patient_of_whom_nothing_is_kept_is_a_patient(trial):
 def test_what_is_not_kept_is_no_error_and_makes_no_revision(trial):
     answer = trial.post(sodium())
     assert answer.status_code == 200
-    assert issues(answer) == [("information", "not-supported", "Observation")]
+    assert issues(answer) == [("warning", "not-supported", "Observation")]
     assert answer.json()["issue"][0]["details"]["coding"][0]["code"] == "code"
     assert "location" not in answer.headers
     assert trial.revision() == 0

@@ -186,7 +186,7 @@ def test_a_conditional_create_finds_the_number_with_its_code(codes, is_found):
     asked["request"]["ifNoneExist"] = "identifier=urn:lab:a|acc-77"
     stored = holding(numbered={("P01", "Observation", "acc-77"): [(match, "urn:lab:a"), (match, "urn:lab:b")]})
     resolved = one(asked, stored)
-    assert (resolved.history is None) is is_found
+    assert resolved.exists is is_found
     assert (resolved.key == match) is is_found
 
 
