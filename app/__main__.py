@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -164,6 +164,7 @@ def import_(
     delimiter: Annotated[Literal[",", ";", "tab"], typer.Option(help="Separator of the cells of a table.")] = ",",
     decimal: Annotated[Literal[".", ","], typer.Option(help="The decimal mark of a table.")] = ".",
     missing: Annotated[str, typer.Option(help="Words for a missing value in a table, comma separated.")] = "",
+    rehearse: Annotated[bool, typer.Option("--rehearse", help="Print the same, and store nothing.")] = False,
 ) -> None:
     """Store the content of files, as the API does. It may be repeated. The exit code is 1 if anything was refused."""
     settings = read_settings()
@@ -172,11 +173,12 @@ def import_(
     from app.bulk.import_files import Into
     from app.errors import Conflict, NotFound
     from app.readers.tables import Dialect
+    from app.store.rehearsal import rehearsal
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    with database_of(settings) as database:
-        into = Into(database, study, settings.secret, settings.max_body_bytes, dialect)
+    with database_of(settings) as database, rehearsal(database, study) if rehearse else nullcontext(database) as target:
+        into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
         try:
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)
         except (command.InvalidCommand, NotFound, Conflict) as reason:

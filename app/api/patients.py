@@ -30,6 +30,7 @@ from app.http.dependencies import (
     State,
     Store,
     StudyId,
+    Writing,
     latest,
 )
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
@@ -206,7 +207,7 @@ def put_timeline(
     request: Request,
     study: StudyId,
     patient: PatientId,
-    store: Store,
+    store: Writing,
     body: JsonBody,
     now: Now,
     if_match: IfMatch = None,
@@ -238,7 +239,7 @@ def post_events(
     request: Request,
     study: StudyId,
     patient: PatientId,
-    store: Store,
+    store: Writing,
     body: JsonBody,
     now: Now,
     receipt: ReceiptWanted = None,

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api.protocols import Declared, protocol_of
 from app.errors import MalformedDocument, NotFound, PreconditionFailed
-from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId
+from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, etag_of, page, reply, tagged, written
 from app.protocol.presets import SEED_2008
@@ -271,7 +271,7 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     },
 )
 def put_study(
-    request: Request, study: StudyId, store: Store, body: JsonBody, now: Now, if_match: IfMatch = None
+    request: Request, study: StudyId, store: Writing, body: JsonBody, now: Now, if_match: IfMatch = None
 ) -> Response:
     """Create or change a study. The same content again changes nothing. A change makes a new revision."""
     declared = read_model(body, StudyDefinition)

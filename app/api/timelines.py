@@ -9,7 +9,7 @@ from starlette.types import Message
 
 from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, NotFound, NothingKept
-from app.http.dependencies import Flag, Now, State, StudyId, body_of, latest, media_type
+from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
 from app.http.problems import Problem
 from app.http.receipts import ReceiptBody, ReceiptWanted
@@ -106,6 +106,7 @@ def post_timelines(
     request: Request,
     study: StudyId,
     state: State,
+    store: Writing,
     body: BatchBody,
     now: Now,
     atomic: Atomic = "false",
@@ -120,10 +121,10 @@ def post_timelines(
     """
     content_type = media_type(request) or JSON
     if body is None:
-        stream = Stream(state.database, study, FORMATS[content_type], full=receipt is not None)
+        stream = Stream(store, study, FORMATS[content_type], full=receipt is not None)
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
-    submitter = Submitter(state.database, study, FORMATS[content_type], now, full=receipt is not None)
+    submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
     outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
     return _outcomes(outcomes)
 
@@ -261,6 +262,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
 def post_labs(
     study: StudyId,
     state: State,
+    store: Writing,
     body: CsvBody,
     now: Now,
     delimiter: Annotated[
@@ -287,7 +289,7 @@ def post_labs(
     between: Delimiter = "\t" if delimiter == "tab" else delimiter
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
-    stored = store_table(state.database, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
+    stored = store_table(store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
     return _outcomes(stored.items, rows=stored.rows, skipped=stored.skipped)
 
 

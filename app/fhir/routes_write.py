@@ -35,7 +35,7 @@ from app.fhir.search_parameters import WritePresentation
 from app.fhir.submit import BundleResult, EntryResult, EntryStatus
 from app.fhir.write_receipts import counts_extension, receipt_issues, receipt_tags, total
 from app.fhir.write_resources import etag_of, resource_of
-from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId
+from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.openapi import JSON, Responses, answers, reference, shared
 from app.http.problems import allowed_methods
 from app.http.responses import address, written
@@ -137,6 +137,7 @@ def post_bundle(
     request: Request,
     study: StudyId,
     state: State,
+    store: Writing,
     body: FhirBody,
     now: Now,
     presentation: Format,
@@ -154,7 +155,7 @@ def post_bundle(
     """
     del request
     full = presentation.receipt is not None
-    result = submit.store_bundle(state.database, study, body, secret=state.settings.secret, now=now, full=full)
+    result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now, full=full)
     lost = result.type == "batch" and bool(result.results) and all(each.receipt.lost for each in result.results)
     status = NothingKept.status if lost else 200
     return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal"), full=full), status)
@@ -165,6 +166,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         request: Request,
         study: StudyId,
         state: State,
+        store: Writing,
         body: FhirBody,
         now: Now,
         presentation: Format,
@@ -175,7 +177,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         if if_none_exist is not None and identifier is None:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED)])
         result = submit.create(
-            state.database, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now,
+            store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now,
             full=presentation.receipt is not None,
         )  # fmt: skip
         return _answer(request, study, result, prefer)
@@ -189,6 +191,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
         study: StudyId,
         logical_id: LogicalId,
         state: State,
+        store: Writing,
         body: FhirBody,
         now: Now,
         presentation: Format,
@@ -197,7 +200,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
         prefer: Prefer = None,
     ) -> Response:
         result = submit.update(
-            state.database,
+            store,
             study,
             resource,
             logical_id,
@@ -218,14 +221,13 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         study: StudyId,
         logical_id: LogicalId,
         state: State,
+        store: Writing,
         now: Now,
         presentation: Format,
         if_match: IfMatch = None,
     ) -> Response:
         del presentation
-        submit.withdraw(
-            state.database, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now
-        )
+        submit.withdraw(store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now)
         return Response(status_code=204)
 
     return withdraw

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.errors import Conflict, NotFound, UnsupportedMediaType
 from app.hl7v2 import submit
-from app.http.dependencies import Now, State, StudyId
+from app.http.dependencies import Now, State, StudyId, Writing
 from app.http.openapi import answers, reads, reference, refuses
 from app.http.problems import MEDIA_TYPE, Problem
 
@@ -90,13 +90,13 @@ _FAULTY["content"][MEDIA_TYPE] = {"schema": reference(Problem)}
     },
 )
 def post_hl7v2(
-    request: Request, study: StudyId, state: State, now: Now, body: Annotated[bytes, Depends(_body)]
+    request: Request, study: StudyId, state: State, store: Writing, now: Now, body: Annotated[bytes, Depends(_body)]
 ) -> Response:
     """Read and store messages as the MLLP listener does, and answer with the acknowledgement. Each message is stored as
     a whole or not at all, and may be sent again: its acknowledgement is the same. Results of tests that are not
     stored are counted in MSA-3; ERR names the segment and the field of each fault, and never repeats what was sent.
     """
-    reply = submit.store_message(state.database, study, body, secret=state.settings.secret, now=now)
+    reply = submit.store_message(store, study, body, secret=state.settings.secret, now=now)
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
     return Response(reply.ack, 422, media_type=_media_type(request))

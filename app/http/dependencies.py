@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast, get_origin
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI, Header, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -14,6 +15,7 @@ from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
 from app.http.openapi import JSON
 from app.http.state import AppState
 from app.store.engine import Database
+from app.store.rehearsal import rehearsal
 from app.store.revisions import AsOf
 from app.timeline.times import CLOCK_SKEW, Moment, microseconds, read_time
 
@@ -50,6 +52,7 @@ async def _place(request: Request) -> AsyncIterator[None]:
 COMPUTES = Depends(_place, scope="function")
 """For an operation that computes its answer: it waits for a place, and leaves it before the answer is sent."""
 Store = Annotated[Database, Depends(_database)]
+Flag = Literal["true", "false"]
 Now = Annotated[int, Depends(_now)]
 """Microseconds since 1970, read once for each request."""
 
@@ -83,7 +86,30 @@ IfNoneMatch = Annotated[
 OnlyIfAbsent = Annotated[
     Literal["*"] | None, Header(alias="If-None-Match", description="`*`: only create, never replace.", examples=["*"])
 ]
-Flag = Literal["true", "false"]
+
+
+async def _writing(
+    request: Request,
+    study: StudyId,
+    rehearse: Annotated[
+        Flag,
+        Query(description="`true`: the same answer, and nothing is stored.", examples=["true"]),
+    ] = "false",
+) -> AsyncIterator[Database]:
+    database = cast(AppState, request.state.app_state).database
+    if rehearse == "false":
+        yield database
+        return
+    copied = rehearsal(database, study)
+    copy = await run_sync(copied.__enter__)
+    try:
+        yield copy
+    finally:
+        await run_sync(copied.__exit__, None, None, None)
+
+
+Writing = Annotated[Database, Depends(_writing)]
+"""The database that a request writes to: in a rehearsal, a copy of the study."""
 
 
 async def _as_of(

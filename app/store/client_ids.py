@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select
 
 from app.errors import Erased
-from app.store.engine import Transaction
+from app.store.engine import Transaction, origin_of
 from app.store.hashes import name_tombstone
 from app.store.queries import Insertion, Query, filled, listed, listed_names
 from app.store.studies import study_key
@@ -69,7 +69,10 @@ def find(connection: Transaction, study_id: str, resource: str, name: str) -> Cl
 def find_all(connection: Transaction, study: int, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ClientId]:
     """What client ids name in a study (given by its key). Each id comes as (resource type, id)."""
     by_type: dict[str, list[str]] = {}
-    for resource, name in sorted(set(names)):
+    names = sorted(set(names))
+    if (origin := origin_of(connection)) is not None:
+        origin.bring_client_ids(connection, names)
+    for resource, name in names:
         by_type.setdefault(resource, []).append(name)
     return {
         (resource, name): ClientId(*named)

@@ -14,10 +14,10 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -48,13 +48,38 @@ MOST_TOGETHER = 64
 """The largest number of pieces of work that share one transaction."""
 
 
-class Database:
-    """The database at a URL, for all threads of a process. Raises `ValueError` for a URL that cannot be used."""
+class Original(Protocol):
+    """What a copy is made of (`store.rehearsal`). Each method copies what a submission is about to look up."""
 
-    def __init__(self, url: str, *, pool_size: int = 8, wait_seconds: float = 5.0) -> None:
+    def bring_patients(self, connection: Connection, ids: Iterable[str]) -> None:
+        """Copy the patients with these identifiers."""
+
+    def bring_keys(self, connection: Connection, keys: Iterable[int]) -> None:
+        """Copy the patients with these keys."""
+
+    def bring_client_ids(self, connection: Connection, names: Iterable[tuple[str, str]]) -> None:
+        """Copy these client ids, each a type of resource and an id."""
+
+
+class Database:
+    """The database at a URL, for all threads of a process. Raises `ValueError` for a URL that cannot be used.
+
+    A copy for a rehearsal has an `origin` and need not be `durable`: it does not wait for the disk.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 8,
+        wait_seconds: float = 5.0,
+        origin: Original | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.origin = origin
         try:
             address = _address(url)
-            self.engine = _engine(address, pool_size, wait_seconds)
+            self.engine = _engine(address, pool_size, wait_seconds, durable)
         except ArgumentError:
             raise ValueError("this is not a database address that can be used") from None
         self._sqlite = address.get_backend_name() == "sqlite"
@@ -63,7 +88,7 @@ class Database:
         self._queue: deque[Task[Any]] = deque()
         self._driver = self.engine.dialect.loaded_dbapi
         if self._sqlite:
-            self._reader, self._writer = self.engine, self.engine.execution_options(write=True)
+            self._reader, self._writer = self.engine, self.engine.execution_options(write=True, origin=origin)
         else:
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             self._writer = self.engine.execution_options(isolation_level="READ COMMITTED")
@@ -222,7 +247,7 @@ def _address(url: str) -> URL:
     return address
 
 
-def _engine(address: URL, pool_size: int, wait_seconds: float) -> Engine:
+def _engine(address: URL, pool_size: int, wait_seconds: float, durable: bool) -> Engine:
     sqlite = address.get_backend_name() == "sqlite"
     try:
         engine = create_engine(
@@ -242,6 +267,8 @@ def _engine(address: URL, pool_size: int, wait_seconds: float) -> Engine:
     if sqlite:
         _create_private_file(address)
         event.listen(engine, "connect", partial(_prepare_sqlite, round(wait_seconds * 1000)))
+        if not durable:
+            event.listen(engine, "connect", _do_not_wait)
         event.listen(engine, "begin", _begin_sqlite)
     else:
         event.listen(engine, "connect", partial(_prepare_postgresql, round(wait_seconds * 1000)))
@@ -280,6 +307,16 @@ def _prepare_sqlite(wait: int, driver: sqlite3.Connection, _: object) -> None:
     driver.isolation_level = None
     for pragma in SQLITE_PRAGMAS:
         driver.execute(f"PRAGMA {pragma.format(wait=wait)}")
+
+
+def _do_not_wait(driver: sqlite3.Connection, _: object) -> None:
+    driver.execute("PRAGMA synchronous=OFF")
+
+
+def origin_of(connection: Connection) -> Original | None:
+    """What the database of a writing transaction is a copy of, if it is one."""
+    origin: Original | None = connection.get_execution_options().get("origin")
+    return origin
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, exists, or_, select
 
 from app.errors import Erased
-from app.store.engine import Transaction
+from app.store.engine import Transaction, origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
 from app.store.queries import Query, filled, listed, listed_names
@@ -160,6 +160,8 @@ def find_named(
     if not read:
         return {}, set()
     keys = {parts.patient_key for parts in read.values()}
+    if (origin := origin_of(connection)) is not None:
+        origin.bring_keys(connection, keys)
     people = {key: patient for patient, key, _ in _find_patients(connection, study, "key", keys)}
     erased = {
         key

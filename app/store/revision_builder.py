@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from app.errors import Erased, NotFound
+from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
 from app.store.queries import Insertion, Query, filled, listed, listed_names
@@ -124,6 +125,8 @@ class RevisionBuilder:
     def load_patients(self, ids: Iterable[str]) -> None:
         """Read which of these patients the study knows, and which it has erased."""
         unread = sorted({patient for patient in ids if patient not in self.people})
+        if (origin := origin_of(self.connection)) is not None:
+            origin.bring_patients(self.connection, unread)
         for chunk in filled(unread):
             for patient, key, salt, first in _find_patients(len(chunk)).rows(self.connection, self.key, *chunk):
                 self.people[patient] = PatientState(patient, key, bytes(salt), first)

@@ -357,3 +357,12 @@ def test_progress_is_shown_where_somebody_looks(here):
     assert (ended.returncode, ended.stdout) == (0, b"1 file: 300 created.\n")
     assert "Importing" in shown
     assert "100%" in shown
+
+
+def test_a_rehearsed_import_prints_what_the_import_will_print_and_stores_nothing(at):
+    file = at.write("x.ndjson", [timeline("P1", CK), timeline("P1", CK), timeline("P2", CK | {"unit": "mmHg"})])
+    rehearsed = at.run("import", file, "--study", "trial", "--rehearse")
+    assert at.read("trial") == {}
+    imported = at.run("import", file, "--study", "trial")
+    assert (rehearsed.output, rehearsed.exit_code) == (imported.output, imported.exit_code) != ("", 0)
+    assert [*at.read("trial")] == ["P1"]

@@ -1,0 +1,105 @@
+"""A rehearsal: the same answers as the study itself gives, and nothing is stored."""
+
+import tracemalloc
+
+import pytest
+from sqlalchemy import text
+
+from app.store import ledger
+from app.store.rehearsal import rehearsal
+from tests.store.posts import ck, history, post, timeline
+
+EVERYTHING = ("patients", "lab_results", "patient_attributes", "revisions", "leaves", "aliases", "study_facts")
+
+
+def rows(database):
+    with database.reading() as connection:
+        return {table: sorted(map(repr, connection.execute(text(f"SELECT * FROM {table}")))) for table in EVERYTHING}
+
+
+def outcomes(database, study, documents, keep=True):
+    answers = []
+    for document in documents:
+        with database.writing() as connection:
+            [outcome] = ledger.submit_each(
+                connection, study, [history(document)], format="t", client=None, received_at=10**15
+            )
+            answers += [(outcome, outcome.fates)] if keep else []
+    return answers
+
+
+DOCUMENTS = (
+    timeline("P1", ck(value=100, version=1)),
+    timeline("P1", ck(value=200, version=3)),
+    timeline("P1", ck(value=150, version=2)),
+    timeline("P2", ck(value=100)),
+    timeline("P2", ck(value=100)),
+    timeline("P3", ck(value=7)),
+    timeline("P1", ck(value=1, version=4, status="entered-in-error")),
+)
+
+
+def test_a_rehearsal_answers_as_the_study_does_and_stores_nothing(database, study):
+    post(database, study, DOCUMENTS[0])
+    post(database, study, timeline("P2", ck(value=99)))
+    before = rows(database)
+    with rehearsal(database, study) as copy:
+        rehearsed = outcomes(copy, study, DOCUMENTS)
+    assert rows(database) == before
+    assert rehearsed == outcomes(database, study, DOCUMENTS)
+
+
+def test_a_rehearsal_sees_the_study_as_it_stood_when_it_began(database, study):
+    post(database, study, timeline("P1", ck(value=100, version=1)))
+    with rehearsal(database, study) as copy:
+        post(database, study, timeline("P1", ck(value=200, version=2)))
+        post(database, study, timeline("P9", ck(value=200)))
+        [(first, _), (second, _)] = outcomes(copy, study, [DOCUMENTS[1], timeline("P9", ck(value=200))])
+    assert (first.counts.superseded, first.revision) == (1, 2)
+    assert second.status == "created"
+
+
+def test_a_rehearsal_does_not_wait_for_a_writer_and_no_writer_waits_for_it(database, study):
+    with rehearsal(database, study) as copy, copy.writing() as rehearsing:
+        post(database, study, timeline("P1", ck(value=200)))
+        assert ledger.submit_each(
+            rehearsing, study, [history(timeline("P2", ck()))], format="t", client=None, received_at=10**15
+        )
+    with database.writing(), rehearsal(database, study) as copy:
+        assert outcomes(copy, study, [timeline("P1", ck(value=200))])[0][0].counts.unchanged == 1
+
+
+def test_nothing_of_a_rehearsal_is_left_on_the_disk(database, study, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with rehearsal(database, study) as copy:
+        outcomes(copy, study, DOCUMENTS)
+        [folder] = tmp_path.iterdir()
+        assert folder.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_erased_person_is_refused_in_a_rehearsal(database, study):
+    from app.store.erasure import erase
+
+    post(database, study, timeline("P1", ck()))
+    with database.writing() as connection:
+        erase(connection, study, "P1", client=None, received_at=10**15, if_match=None)
+    with rehearsal(database, study) as copy, copy.writing() as connection:
+        [refusal] = ledger.submit_each(
+            connection, study, [history(DOCUMENTS[0])], format="t", client=None, received_at=10**15
+        )
+    assert refusal.status == 410
+
+
+@pytest.mark.slow
+def test_a_rehearsal_of_many_documents_needs_little_memory(database, study):
+    def peak(documents: int) -> int:
+        with rehearsal(database, study) as copy:
+            tracemalloc.start()
+            outcomes(copy, study, (timeline("P1", ck(str(i))) for i in range(documents)), keep=False)
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return most
+
+    peak(10)
+    assert peak(2_000) < 2_000_000
