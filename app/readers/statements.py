@@ -20,7 +20,7 @@ from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
-from app.timeline.receipts import Disposition, Note, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
@@ -54,7 +54,10 @@ class Feed:
 
 
 class Place(NamedTuple):
-    """The place of a fact in a message; `fields` has for each of our fields the text that follows `base`."""
+    """The place of a fact in a message; `fields` has for each of our fields the text that follows `base`.
+
+    The text of the field "" leads to the fact itself, if it is a part of what is at `base`.
+    """
 
     base: str
     fields: Mapping[str, str] = {}
@@ -74,12 +77,16 @@ class Checked(dict[str, Any]):
 
 
 class Statement(NamedTuple):
-    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes."""
+    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes.
+
+    `no_number`: the result is a text. It has no value, and may outrank a result that stands.
+    """
 
     section: Section
     fields: dict[str, Any]
     place: Place
     notes: tuple[Note, ...] = ()
+    no_number: bool = False
 
 
 def section_of(meaning: str) -> Section:
@@ -120,8 +127,9 @@ def _read(
     stated: dict[str, Statement] = {}
     noted: dict[tuple[str, int], tuple[Note, ...]] = {}
     faults: list[tuple[Fault, Statement | None]] = []
+    no_numbers: set[tuple[str, int]] = set()
     for statement in statements:
-        section, fields, place, notes = statement
+        section, fields, place, notes, no_number = statement
         if section == "patient":
             faults += [(fault, statement) for fault in _merge(about, stated, statement)]
             continue
@@ -133,6 +141,8 @@ def _read(
             except ValidationError:
                 faults += [(fault, statement) for fault in _structural(fields, ITEMS[section], place)]
                 continue
+        if no_number:
+            no_numbers.add((section, len(sources[section])))
         if notes:
             noted[_KIND_OF[section], len(sources[section])] = notes
         sources[section].append(statement)
@@ -146,7 +156,7 @@ def _read(
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
-    reading = Reading(latest)
+    reading = Reading(latest, no_numbers)
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:
@@ -154,7 +164,7 @@ def _read(
             name = history.attributes[index].identity
             return _where(_stated_by(stated, name), name)
         at = reading.origins[kind][index] if kind in reading.origins else index
-        return sources[SECTIONS[kind]][at].place.base
+        return sources[SECTIONS[kind]][at].place.of("")
 
     if noted and reading.origins:
         noted = {
@@ -166,12 +176,13 @@ def _read(
     return history, faults + [_placed(fault, sources, stated) for fault in reading.faults]
 
 
-def readable(subject: str, statements: Sequence[Statement], latest: int) -> History:
+def readable(subject: str, statements: Sequence[Statement], latest: int, faults: list[Fault] | None = None) -> History:
     """The history of a subject from the statements without a fault; each of the others is set aside.
 
-    Statements that contradict each other are all set aside: the message does not say which one is right.
+    Statements that contradict each other are all set aside: the message does not say which one is right. A detail of
+    the patient that has a fault is left out, and a line says so. The faults are added to `faults`.
     """
-    kept, aside = list(statements), list[ReceiptLine]()
+    kept, aside = [part for statement in statements for part in _parts(statement)], list[ReceiptLine]()
     while True:
         history, found = _read(subject, kept, latest)
         if not found:
@@ -179,12 +190,35 @@ def readable(subject: str, statements: Sequence[Statement], latest: int) -> Hist
         faulty = {id(statement): fault for fault, statement in found if statement is not None}
         contradicted = [by for fault, by in found if by is not None and fault.code is FaultCode.CONFLICTING_DUPLICATE]
         for statement in _like(contradicted, subject, kept, latest):
-            faulty.setdefault(id(statement), Fault(statement.place.base, FaultCode.CONFLICTING_DUPLICATE))
-        for fault in [faulty[id(statement)] for statement in kept if id(statement) in faulty]:
-            aside.append(ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code))
+            faulty.setdefault(id(statement), Fault(statement.place.of(""), FaultCode.CONFLICTING_DUPLICATE))
+        for statement in kept:
+            if id(statement) in faulty:
+                aside.append(_aside(statement, faulty[id(statement)]))
+        if faults is not None:
+            faults += [faulty[id(statement)] for statement in kept if id(statement) in faulty]
         if not faulty:
             raise InvalidDocument(faults=[fault for fault, _ in found])
         kept = [statement for statement in kept if id(statement) not in faulty]
+
+
+def _parts(statement: Statement) -> Iterator[Statement]:
+    """A statement about a patient as one for each detail, so that a fault of one does not take the others."""
+    if statement.section != "patient":
+        yield statement
+        return
+    for name, value in statement.fields.items():
+        yield statement._replace(fields={name: value})
+
+
+def _aside(statement: Statement, fault: Fault) -> ReceiptLine:
+    if statement.section == "patient":
+        return left_out(fault.pointer, *statement.fields)
+    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code)
+
+
+def left_out(place: str, detail: str) -> ReceiptLine:
+    """The line of a detail that could not be read. It is no fact by itself, and is not counted."""
+    return ReceiptLine(place, Disposition.KEPT, None, (Note(NoteCode.DETAIL_LEFT_OUT, detail),))
 
 
 def _like(
@@ -199,7 +233,7 @@ def _like(
 def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN401 - any part of a fact
     """What decides whether two statements contradict each other."""
     if statement.section == "patient":
-        return "patient"
+        return ("patient", *statement.fields)
     history, _ = history_of(subject, [statement], latest)
     return next(((kind, *facts[0][:1], *facts[0][3:6]) for kind, facts in history.kinds() if facts), None)
 

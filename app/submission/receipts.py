@@ -1,6 +1,7 @@
 """Makes the receipt of a history from what its reader and the ledger say of its facts."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from app.readers.statements import Skipped
 from app.store.ledger import Outcome
@@ -14,7 +15,8 @@ _UNCHANGED = (Note(NoteCode.UNCHANGED),)
 def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Receipt:
     """The receipt of a history. It has a line for each fact that is not plainly kept; with `full`, for each fact.
 
-    A fact that stood before is plainly kept. The note `new_patient` stands in a line of its own, without a fact.
+    A fact that stood before is plainly kept. The note `new_patient`, and the note of a detail of the patient or of the
+    message that was left out, stand in lines of their own, without a fact.
     """
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines: list[ReceiptLine] = []
@@ -29,8 +31,7 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
                 counts[line.disposition] += 1
             if full or line.disposition is not Disposition.KEPT or line.affects or line.notes not in ((), _UNCHANGED):
                 lines.append(line)
-    for line in history.aside:
-        counts[line.disposition] += 1
+    counts.update(line.disposition for line in history.aside if line.disposition is not Disposition.KEPT)
     return Receipt(counts, (*lines, *history.aside))
 
 
@@ -46,3 +47,11 @@ def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLin
 def not_ours(place: str, why: Skipped) -> ReceiptLine:
     """The line of something that the service does not keep."""
     return ReceiptLine(place, Disposition.NOT_OURS, why)
+
+
+def joined(receipts: Sequence[Receipt]) -> Receipt:
+    """Several receipts as one."""
+    counts: Counter[Disposition] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.counts)
+    return Receipt(counts, [line for receipt in receipts for line in receipt.lines])
