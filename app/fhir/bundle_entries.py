@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from app.errors import Fault
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Skipped, Statement
+from app.timeline.receipts import ReceiptLine
 
 Method = Literal["POST", "PUT", "DELETE", "GET"]
 BundleType = Literal["transaction", "batch", "collection"]
@@ -15,6 +16,18 @@ class Reference(NamedTuple):
     """A reference `Patient/{id}` to a patient who is not in the message; `id` is the sender's."""
 
     id: str
+
+
+class Link(NamedTuple):
+    """The record that another record is merged into: the one that the Patient names, or the Patient itself.
+
+    `replaces`: the Patient is the surviving record. `issued` is when it was said, in microseconds since 1970.
+    """
+
+    other: str | Reference
+    replaces: bool
+    place: str
+    issued: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,9 @@ class Entry:
 
     `id` is the id of the resource, as sent. `subject` is the subject identifier of the patient, if the message gives
     it; a `Reference` if it must be looked up in the study; `None` if there is nothing to store (the entry is skipped,
-    is faulty, or has no resource). An entry with `faults` is not stored.
+    is faulty, or has no resource). An entry with `faults` is not stored. `aside` are lines of its receipt about facts
+    that cannot be read, and about details that were left out. `panel` is the withdrawal of a panel that does not list
+    its results. `strict`: none of its facts may be set aside.
     """
 
     index: int
@@ -51,6 +66,10 @@ class Entry:
     statements: tuple[Statement, ...] = ()
     skipped: Skipped | None = None
     faults: tuple[Fault, ...] = ()
+    aside: tuple[ReceiptLine, ...] = ()
+    panel: Statement | None = None
+    links: tuple[Link, ...] = ()
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,14 @@ from app.fhir.resolve_entries import ERASE_INSTEAD
 from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import WritePresentation
 from app.fhir.submit import BundleResult, EntryResult, EntryStatus
-from app.fhir.write_receipts import counts_extension, receipt_issues, receipt_tags, total
+from app.fhir.write_receipts import counts_extension, receipt_issues, receipt_tags
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.openapi import JSON, Responses, answers, reference, shared
 from app.http.problems import allowed_methods
 from app.http.responses import address, written
 from app.readers.pseudonyms import Identifier
+from app.submission.receipts import joined
 from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import instant_text
 
@@ -332,7 +333,7 @@ def _answer(request: Request, study: str, result: EntryResult, prefer: str | Non
 
 def _answer_to_bundle(bundle: BundleResult, preferred: Return, *, full: bool) -> dict[str, Any]:
     kind = "batch-response" if bundle.type == "batch" else "transaction-response"
-    counts = counts_extension(total([result.receipt for result in bundle.results]))
+    counts = counts_extension(joined([result.receipt for result in bundle.results]).counts)
     document: dict[str, Any] = {"resourceType": "Bundle", "meta": {"extension": counts}, "type": kind}
     entries = [_entry(result, preferred, full=full) for result in bundle.results]
     _count_skipped(bundle.results, entries)

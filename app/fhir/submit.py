@@ -27,10 +27,7 @@ from app.errors import (
     ServiceError,
 )
 from app.fhir.bundle_entries import BundleType, Entry, Request
-from app.fhir.read_bundle import read_bundle, read_resource
-from app.fhir.resolve_entries import (
-    ERASED,
-    ResolvedEntry,
+from app.fhir.entry_names import (
     StoredState,
     TypedId,
     may_be_panel,
@@ -38,9 +35,10 @@ from app.fhir.resolve_entries import (
     numbers_in,
     part_name,
     request_of,
-    resolve,
     resources_in,
 )
+from app.fhir.read_bundle import read_bundle, read_resource
+from app.fhir.resolve_entries import ERASED, ResolvedEntry, resolve
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed
 from app.store import client_ids, resources
@@ -51,7 +49,7 @@ from app.store.resources import Identities
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
-from app.submission.receipts import not_ours
+from app.submission.receipts import joined, not_ours
 from app.timeline.facts import KINDS, History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
@@ -339,25 +337,37 @@ def _unserved(entry: Entry) -> Fault:
 def _store_histories(
     builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[ResolvedEntry]
 ) -> list[Outcome | None]:
-    """Submit the histories of the entries as one revision; the outcome of an entry without a history is `None`."""
-    storing = [each for each in resolved if each.history is not None and not each.exists]
+    """Submit the histories of the entries as one revision; the outcome of an entry without a history is `None`.
+
+    Statements about other records belong to the receipt of the entry that has them.
+    """
+    storing = [
+        (at, history)
+        for at, each in enumerate(resolved)
+        if each.history is not None and not each.exists
+        for history in (each.history, *each.merged)
+    ]
+    outcomes: list[Outcome | None] = [None] * len(resolved)
     if not storing:
-        return [None] * len(resolved)
-    histories = [each.history for each in storing if each.history is not None]
+        return outcomes
     try:
-        submission = submitter.submit(builder, histories)
+        submission = submitter.submit(builder, [history for _, history in storing])
     except Erased:
         raise Erased(ERASED) from None
     except InvalidDocument as refused:
-        raise InvalidDocument(faults=_placed(refused.faults, storing)) from None
-    outcomes = iter(submission.outcomes)
-    return [None if each.history is None or each.exists else next(outcomes) for each in resolved]
+        raise InvalidDocument(faults=_placed(refused.faults, [resolved[at] for at, _ in storing])) from None
+    for (at, _), outcome in zip(storing, submission.outcomes, strict=True):
+        first = outcomes[at]
+        outcomes[at] = outcome if first is None else replace(first, receipt=joined([first.receipt, outcome.receipt]))
+    return outcomes
 
 
 def _receipt_without_facts(each: ResolvedEntry, stored: StoredResource | None, full: bool) -> Receipt:
     """The receipt of an entry of which nothing was stored: it is not ours, it stands already, or the resource of a
     conditional create exists and may have another content.
     """
+    if each.aside:
+        return Receipt(Counter(line.disposition for line in each.aside), each.aside)
     if each.key is None:
         return Receipt(Counter({Disposition.NOT_OURS: 1}), [not_ours(each.entry.place, each.entry.skipped or "value")])
     if each.history is None or stored is None or _stands(each.history, stored):

@@ -1,7 +1,6 @@
 """Receipts as FHIR writes them: issues of an OperationOutcome, tags of a resource, and counts in an extension."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.errors import SENTENCES, FaultCode
@@ -67,14 +66,6 @@ def counts_extension(counts: Mapping[Disposition, int]) -> list[dict[str, Any]]:
     """The number of facts of each disposition, for `extension`."""
     numbers = [{"url": each.value, "valueInteger": counts.get(each, 0)} for each in Disposition]
     return [{"url": COUNTS, "extension": numbers}]
-
-
-def total(receipts: Sequence[Receipt]) -> Counter[Disposition]:
-    """The number of facts of each disposition in several receipts."""
-    counts: Counter[Disposition] = Counter()
-    for receipt in receipts:
-        counts.update(receipt.counts)
-    return counts
 
 
 def _of_line(line: ReceiptLine) -> Iterator[dict[str, Any]]:

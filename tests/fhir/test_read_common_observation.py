@@ -143,5 +143,5 @@ def test_a_modifier_whose_name_is_escaped_is_one():
     body = json.dumps(ck(valueQuantity=quantity(5, modifierExtension=[]))).replace("modifierE", "modifier\\u0045")
     escaped = Resource(json.loads(body), "Observation", Message(KEYED, body.encode()))
     assert common_observation(escaped) is None
-    any_observation(escaped)
-    assert [fault.pointer for fault in escaped.faults] == ["Observation.valueQuantity.modifierExtension"]
+    [faulty] = any_observation(escaped).aside
+    assert [fault.pointer for fault in faulty.faults] == ["Observation.valueQuantity.modifierExtension"]

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from app.errors import Erased, FaultCode, InvalidDocument, MethodNotAllowed, NotFound, PreconditionFailed
-from app.fhir.resolve_entries import ResolvedEntry, StoredState, names_in, numbers_in, resolve, resources_in
+from app.fhir.entry_names import StoredState, names_in, numbers_in, resources_in
+from app.fhir.resolve_entries import ResolvedEntry, resolve
 from app.readers.statements import history_of
 from app.timeline.resource import ResourceKey, StoredResource, logical_id
 from tests.fhir.fhir_messages import LATEST, bundle, ck, concept, feed, person, post, quantity, read_all
