@@ -53,7 +53,7 @@ class Entry:
     it; a `Reference` if it must be looked up in the study; `None` if there is nothing to store (the entry is skipped,
     is faulty, or has no resource). An entry with `faults` is not stored. `aside` are lines of its receipt about facts
     that cannot be read, and about details that were left out. `panel` is the withdrawal of a panel that does not list
-    its results. `strict`: none of its facts may be set aside.
+    its results. `strict`: none of its facts may be set aside. `withdrawn`: it is skipped and its status withdraws.
     """
 
     index: int
@@ -70,6 +70,7 @@ class Entry:
     panel: Statement | None = None
     links: tuple[Link, ...] = ()
     strict: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from app.fhir.bundle_entries import Entry, Reference, Request
 from app.fhir.elements import as_source
 from app.readers.pseudonyms import Pseudonyms
 from app.timeline.resource import KINDS_OF, FactNumber, NumberedFact, ResourceKey, StoredResource
+from app.timeline.vocabulary import WITHDRAWN
 
 TypedId = tuple[str, str]
 """A resource type and an identifier: ours, or a client id as it is stored (`Pseudonyms.alias`)."""
@@ -100,7 +101,9 @@ def may_be_panel(entry: Entry) -> bool:
     request = request_of(entry)
     if request.resource == "Patient":
         return False
-    return request.method == "DELETE" or (request.method == "PUT" and len(entry.statements) > 1)
+    if request.method == "DELETE" or entry.panel is not None or entry.withdrawn or len(entry.statements) > 1:
+        return request.method in {"DELETE", "PUT"}
+    return request.method == "PUT" and any(each.fields.get("status") in WITHDRAWN for each in entry.statements)
 
 
 def resources_in(

@@ -23,6 +23,7 @@ from app.readers.statements import Feed, Statement, history_of
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, ReceiptLine
 from app.timeline.resource import KINDS_OF, SupportedType
+from app.timeline.vocabulary import WITHDRAWN
 
 _METHODS: dict[str, Method] = {method: method for method in get_args(Method)}
 _ADDRESS = re.compile(r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64}))?(\?.*)?")
@@ -238,8 +239,9 @@ def _read(
     read = _read_content(kind, resource, references, base)
     strict = resource.message.strict
     if read.skipped is not None and not resource.faults:
-        skipped = None if before else read.skipped
-        return Entry(index, place, kind, own, request, skipped=skipped, faults=tuple(before), aside=read.lines)
+        skipped, status = None if before else read.skipped, resource.content.get("status")
+        withdrawn = isinstance(status, str) and status in WITHDRAWN
+        return Entry(index, place, kind, own, request, skipped=skipped, faults=tuple(before), withdrawn=withdrawn)
     if kind not in KINDS_OF and read.skipped is not None:
         return Entry(index, place, kind, own, request, faults=(*before, *resource.faults))
     resource.check_id()

@@ -53,6 +53,8 @@ _TWO_RESOURCES = "Another entry gives this identifier to another resource."
 _NOT_ONE_SURVIVOR = "A record is merged into one other record."
 _ALSO_WITHDRAWN = "Another entry deletes what this one stores."
 _KIND_OF = {section: kind for kind, section in SECTIONS.items()}
+_OF_PANEL = frozenset({"id", "source", "status", "time", "issued", "lab"})
+"""Fields that the results of a panel share."""
 _NOT_IN_FHIR = ("lab", "course")
 """Fields of facts that a resource may not hold: an update keeps their current values."""
 _LONGEST_VERSION = 18
@@ -133,7 +135,9 @@ class EntryResolver:
         if request.method == "DELETE" and not entry.faults:
             return self._withdrawal(entry, request)
         if entry.skipped is not None and not entry.faults:
-            self._check_skipped_update(entry, request)
+            named = self._standing_under(entry, request)
+            if named is not None and entry.withdrawn:  # its code is not needed to know which facts are withdrawn
+                return self._withdrawal(entry, request)
             return ResolvedEntry(entry)
         if entry.resource == "Patient" and request.method in {"POST", "PUT"}:
             return ResolvedEntry(entry) if patient is None else self._patient(entry, request, patient)
@@ -277,10 +281,9 @@ class EntryResolver:
             return ResolvedEntry(entry)
         self._is_known(patient)
         statements = entry.statements
-        if entry.panel is not None:
-            statements += self._panel_withdrawal(entry, request, patient, entry.panel)
-            if not statements:
-                self._check_skipped_update(entry, request)
+        if entry.resource == "Observation":
+            statements = (*statements, *self._withdrawn_with_it(entry, request, patient))
+            if entry.panel is not None and not statements:
                 line = ReceiptLine(entry.place, Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL)
                 return ResolvedEntry(entry, aside=(line, *entry.aside))
         if standing is not None and standing.fact is not None:
@@ -322,15 +325,17 @@ class EntryResolver:
         history = History(named.patient, **facts) if facts else None
         return ResolvedEntry(entry, history, named)
 
-    def _check_skipped_update(self, entry: Entry, request: Request) -> None:
-        """Add a fault if an update of a fact has content that is not stored: the old value would stay current.
+    def _standing_under(self, entry: Entry, request: Request) -> StoredResource | None:
+        """The resource at the address of an update with content that is not stored.
 
-        There is no fault if the status says that there is no result yet: this may be an older message that comes late.
+        If it would stay current with its old value, it is a fault; not if the status says that there is no result yet:
+        this may be an older message that comes late.
         """
         named = self._stored_at(request) if request.method == "PUT" and entry.skipped != "status" else None
         standing = None if named is None else self.stored.resources.get(named)
-        if standing is not None and not standing.withdrawn:
+        if standing is not None and not standing.withdrawn and not entry.withdrawn:
             self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, NOT_KEPT))
+        return standing
 
     def _new_parts(self, request: Request, history: History, main: ResourceKey) -> tuple[tuple[str, ResourceKey], ...]:
         """New names for the facts of a panel with a client id, except the `main` fact and the parts that have a name
@@ -387,32 +392,35 @@ class EntryResolver:
             fields["id"], fields["source"] = standing.id, standing.source
         for name in _NOT_IN_FHIR:
             kept = getattr(standing, name, None)
-            if kept is not None:
-                fields.setdefault(name, kept)
+            if kept is not None and fields.get(name) is None:
+                fields[name] = kept
         if based or fields.get("status") in WITHDRAWN:
             fields = _ordered_like(standing, fields)
         return statement._replace(fields=fields)
 
     # Patients and facts
 
-    def _panel_withdrawal(
-        self, entry: Entry, request: Request, patient: str, panel: Statement
-    ) -> tuple[Statement, ...]:
-        """The withdrawal of each result of a panel that does not list them: the results under its client id, else those
-        with its number.
+    def _withdrawn_with_it(self, entry: Entry, request: Request, patient: str) -> Iterator[Statement]:
+        """The withdrawal of each result of a panel that is withdrawn and does not list them all: of the results under
+        its client id, else of those with its number.
         """
-        number, source = panel.fields["id"], panel.fields["source"]
-        numbered = self.stored.numbered.get((patient, entry.resource or "", number), ()) if number is not None else ()
+        like = entry.panel or next(iter(entry.statements), None)
+        if like is None or like.fields["status"] not in WITHDRAWN:
+            return
+        number = like.fields["id"]
+        numbered = () if number is None else self.stored.numbered.get((patient, "Observation", number), ())
         named = self._stored_at(request) if request.method == "PUT" else None
         keys = [] if named is None else [named, *self._parts(request)]
-        keys = keys or [known[0] for known in numbered if known[1] == source]
-        withdrawn = {}
+        if entry.panel is not None and not keys:
+            keys = [known[0] for known in numbered if known[1] == like.fields["source"]]
+        listed = {statement.fields["code"] for statement in entry.statements}
         for key in keys:
-            if key.patient == patient and key.identity is not None:
-                code, section = key.identity.split("|")[1], SECTIONS[key.kind or ""]
-                known = {name: value for name, value in panel.fields.items() if section == "labs" or name != "lab"}
-                withdrawn[code] = panel._replace(section=cast(Section, section), fields=known | {"code": code})
-        return tuple(withdrawn.values())
+            code = (key.identity or "||").split("|")[1]
+            if key.patient == patient and key.kind in {"labs", "assessments"} and code not in listed:
+                listed.add(code)
+                names = _OF_PANEL if key.kind == "labs" else _OF_PANEL - {"lab"}
+                fields = {name: like.fields.get(name) for name in names} | {"code": code}
+                yield like._replace(section=cast(Section, SECTIONS[key.kind or ""]), fields=fields)
 
     def _subject(self, entry: Entry) -> str | None:
         """The subject of an entry. A reference must lead to a Patient of this submission or of the study."""
