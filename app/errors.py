@@ -72,7 +72,8 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.TOO_LONG: "The text or list is longer than this field allows.",
     FaultCode.TOO_SHORT: "The text or list is shorter than this field allows.",
     FaultCode.TOO_MANY: "The document has more items than one submission may have.",
-    FaultCode.BAD_IDENTIFIER: "An identifier is 1 to 64 of the characters A-Z, a-z, 0-9, dot and hyphen.",
+    FaultCode.BAD_IDENTIFIER: "An identifier is 1 to 64 of the characters A-Z, a-z, 0-9, dot and hyphen. A number is "
+    "no word for a missing one (`UNKNOWN`), and not what a spreadsheet makes of a number (`77.0`, `1.2E+11`).",
     FaultCode.BAD_TEXT: "Text must not be empty and must not contain control characters.",
     FaultCode.UNKNOWN_VALUE: "The value is not one of those documented for this field.",
     FaultCode.UNKNOWN_CODE: "The code is not one that this service knows.",

@@ -37,7 +37,7 @@ from app.fhir.write_receipts import counts_extension, receipt_issues, receipt_ta
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.openapi import JSON, Responses, answers, reference, shared
-from app.http.problems import allowed_methods
+from app.http.problems import allowed_methods, count_refused
 from app.http.responses import address, written
 from app.readers.pseudonyms import Identifier
 from app.submission.receipts import joined
@@ -154,9 +154,9 @@ def post_bundle(
     gives their number. An extension of `meta` counts the facts by disposition; an entry with a fact that is not plainly
     kept has an OperationOutcome. A batch of which nothing was kept is answered 422. The request may be sent again.
     """
-    del request
     full = presentation.receipt is not None
     result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now, full=full)
+    count_refused(request.scope, (entry.error for entry in result.results))
     lost = result.type == "batch" and bool(result.results) and all(each.receipt.lost for each in result.results)
     status = NothingKept.status if lost else 200
     return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal"), full=full), status)

@@ -323,8 +323,7 @@ def _result_number(obx: Segment, obr: Segment, feed: Feed, facility: str) -> tup
     if at is None:
         return obr.place(3), {}
     source = obr.text(at, 2) or authority_names("", obr.text(at, 3), obr.text(at, 4))[0] or facility or None
-    value = f"{obr.text(at)}.{obx.text(4)}" if obx.text(4) else obr.text(at)
-    number = feed.pseudonyms.number(source, value)
+    number = feed.pseudonyms.number(source, obr.text(at), obx.text(4))
     if isinstance(number, FaultCode):
         raise _Refused(obr.place(at), number)
     return obr.place(at), {"id": number, "source": source}

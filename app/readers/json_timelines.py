@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
 from app.readers import contract
 from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
+from app.readers.pseudonyms import no_patient
 from app.timeline.document import (
     AdverseEvent,
     Assessment,
@@ -170,7 +171,22 @@ def _history(timeline: Timeline, latest: int) -> History:
     rows = sum(len(getattr(timeline, section)) for section in SECTIONS.values())
     if rows + sum(len(series.times) for series in timeline.lab_series) > MOST_FACTS:
         raise TooLarge(f"A timeline may bring {MOST_FACTS} facts at a time.")
-    return contract.noted(normalise(timeline, latest))
+    nobody = list(_nobody(timeline.patient))
+    try:
+        history = normalise(timeline, latest)
+    except InvalidDocument as refused:
+        raise _refused((*nobody, *refused.faults)) from None
+    if nobody:
+        raise InvalidDocument(faults=nobody)
+    return contract.noted(history)
+
+
+def _nobody(patient: Patient) -> Iterator[Fault]:
+    """The faults of identifiers of the patient that are words for a missing one or numbers that a program changed."""
+    for name in ("id", "merged_into"):
+        why = no_patient(getattr(patient, name) or "P")
+        if why is not None:
+            yield Fault(pointer("patient", name), FaultCode.BAD_IDENTIFIER, why)
 
 
 def _check_count(items: int) -> None:
@@ -233,7 +249,7 @@ def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterato
         return
     reading = Reading(latest)
     reading.history(timeline)
-    for fault in reading.faults:
+    for fault in (*_nobody(timeline.patient), *reading.faults):
         path: Path = tuple(int(step) if step.isdecimal() else step for step in fault.pointer.split("/")[1:])
         part = _part(path)
         if fault.code is FaultCode.CONFLICTING_DUPLICATE:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
+from unicodedata import decomposition, normalize
 
 from app.errors import FaultCode
 from app.timeline.document import IDENTIFIER_PATTERN
@@ -18,6 +19,12 @@ from app.timeline.resource import SUBJECT_SYSTEM
 _IDENTIFIER = re.compile(IDENTIFIER_PATTERN[:-1] + r"\Z")
 
 _HASHED = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_COMPUTED = re.compile(r"[-+]?(?:\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+)", re.ASCII | re.IGNORECASE)
+_ERROR = re.compile(r"#(?!\d)")
+_UNKNOWN = frozenset(
+    {"n.a", "n.a.", "n/a", "na", "nan", "nil", "none", "not available", "null", "undefined", "unk", "unknown"}
+)
+_BRACKETS = "()<>[]{}'\""
 
 
 class Identifier(NamedTuple):
@@ -28,6 +35,42 @@ class Identifier(NamedTuple):
 
     authority: str | None
     value: str
+
+
+def normalised(written: str) -> str:
+    """A number as it is compared: without blanks around it, and with characters of the usual width.
+
+    Nothing else changes: zeros at the beginning, small letters and punctuation are parts of a number.
+    """
+    written = written.strip()
+    return written if written.isascii() else "".join(map(_of_usual_width, written)).strip()
+
+
+def no_number(number: str) -> str | None:
+    """Why a normalised text cannot be the number of a patient or a result; `None` if it can be one.
+
+    All unknown numbers are written alike, and different numbers may be equal after a spreadsheet has rounded them: they
+    would become one patient. A number with and without decimals or invisible characters would become two patients.
+    """
+    if number.isdigit() and number.isascii():
+        return None
+    if _COMPUTED.fullmatch(number):
+        return "This looks like a number that a program has rounded or given decimals."
+    if not any(map(str.isalnum, number)) or _ERROR.match(number) or number.strip(_BRACKETS).lower() in _UNKNOWN:
+        return "This looks like a word for a missing number."
+    if not number.isprintable() or not (number.isascii() or normalize("NFKC", number) == number):
+        return "It contains invisible characters, or characters that can be written in more than one way."
+    return None
+
+
+def no_patient(number: str) -> str | None:
+    """The same for the number of a patient, which may not be zeros alone either."""
+    return no_number(number if number.strip("0") else "")
+
+
+def _of_usual_width(character: str) -> str:
+    width, _, code = decomposition(character).partition(" ")
+    return chr(int(code, 16)) if width in {"<wide>", "<narrow>"} else character
 
 
 class Pseudonyms:
@@ -50,9 +93,10 @@ class Pseudonyms:
     def patient(self, given: Sequence[Identifier]) -> str | FaultCode:
         """The subject identifier of the person with these identifiers, or the code of the fault.
 
-        Blank identifiers are ignored. Otherwise all persons without a number would become one person.
+        Blank identifiers are ignored, and words for a missing number are refused. Otherwise all persons without a
+        number would become one person.
         """
-        given = [identifier for identifier in given if identifier.value.strip()]
+        given = [Identifier(each.authority, number) for each in given if (number := normalised(each.value))]
         ours = {known.value for known in given if known.authority == SUBJECT_SYSTEM and self._may_be_ours(known.value)}
         if ours:  # the sender got it from this service
             return ours.pop() if len(ours) == 1 else FaultCode.AMBIGUOUS_SUBJECT
@@ -66,14 +110,22 @@ class Pseudonyms:
         if len({identifier.value for identifier in chosen} if self._authorities else chosen) > 1:
             return FaultCode.AMBIGUOUS_SUBJECT
         authority, value = next(iter(chosen))
+        if no_patient(value) is not None:
+            return FaultCode.BAD_IDENTIFIER
         if self._hash is None:
             return self._kept(value)
         return "s-" + self._hash.digest("patient", "" if self._authorities else authority or "", value)
 
-    def number(self, source: str | None, value: str) -> str | FaultCode:
-        """The number of a fact as it is stored, or the code of its fault."""
-        if not value.strip():
+    def number(self, source: str | None, value: str, part: str = "") -> str | FaultCode:
+        """The number of a fact as it is stored, or the code of its fault.
+
+        `part` distinguishes several facts with this number (a sub-id of HL7 v2).
+        """
+        value = normalised(value)
+        if no_number(value) is not None:
             return FaultCode.BAD_IDENTIFIER
+        if part:
+            value = f"{value}.{part}"
         return self._kept(value) if self._hash is None else self._hash.digest("number", source or "", value)
 
     def may_be_kept(self, number: str) -> bool:
@@ -87,7 +139,7 @@ class Pseudonyms:
     def _may_be_ours(self, subject: str) -> bool:
         """Whether this may be a result of `patient`: a number is not kept, even if it is sent as ours."""
         if self._key is None:
-            return isinstance(self._kept(subject), str)
+            return isinstance(self._kept(subject), str) and no_patient(subject) is None
         return subject.startswith("s-") and _HASHED.fullmatch(subject[2:]) is not None
 
     def _kept(self, value: str) -> str | FaultCode:

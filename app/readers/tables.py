@@ -8,11 +8,10 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
-from unicodedata import category, normalize
 
 from app.errors import (
     Fault,
@@ -24,7 +23,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
-from app.readers.pseudonyms import Identifier
+from app.readers.pseudonyms import Identifier, no_number, no_patient, normalised
 from app.readers.statements import Feed, Place, Skipped, Statement, history_of
 from app.timeline.document import LabResult
 from app.timeline.facts import FIELDS, History
@@ -55,10 +54,6 @@ _NUMBERS: dict[DecimalMark, re.Pattern[str]] = {
 }
 _LIKE_THE_OTHER = re.compile(r"-?\d+[.,](?!\d{3}$)\d+", re.ASCII)
 """A number in the other dialect. `1,234` does not count, because its comma may be a thousands separator."""
-_COMPUTED = re.compile(r"\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+", re.IGNORECASE)
-_ERROR = re.compile(r"#(?!\d).*")
-_UNKNOWN = frozenset({"na", "n.a.", "n/a", "nan", "nil", "none", "null", "unknown"})
-"""Words that databases and people write instead of a missing number."""
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:(?:\.0{1,9})|(\.\d{1,9}))?(Z|[+-]\d{2}:\d{2})?)?", re.ASCII
 )
@@ -183,7 +178,7 @@ class ResultTable:
             read["version"] = int(given["version"]) if whole else Trouble(FaultCode.BAD_NUMBER)
         if "id" in given:
             number = self.feed.pseudonyms.number(given.get("source", given.get("lab")), given["id"])
-            read["id"] = _bad_number(given["id"]) or number
+            read["id"] = _number_or_trouble(number, given["id"], no_number)
         fields, troubles = _readable_fields(read)
         return Statement("labs", fields, Place(f"/{row.line}", _PLACES)), troubles
 
@@ -215,7 +210,7 @@ class ResultTable:
         if written not in self._subjects:
             given = [] if written is None else [Identifier(None, written)]
             subject = self.feed.pseudonyms.patient(given)
-            self._subjects[written] = _bad_number(written or "") or _subject_or_trouble(subject)
+            self._subjects[written] = _number_or_trouble(subject, written or "", no_patient)
         return self._subjects[written]
 
     def _add_fault(self, fault: Fault) -> None:
@@ -330,30 +325,12 @@ def _another_delimiter(columns: Sequence[str], dialect: Dialect) -> Delimiter | 
     return None
 
 
-def _subject_or_trouble(subject: str | FaultCode) -> str | Trouble:
-    return Trouble(subject) if isinstance(subject, FaultCode) else subject
-
-
-def _bad_number(written: str) -> Trouble | None:
-    """Why a cell cannot be the number of a patient or a result, although a pseudonym could be made from it.
-
-    Different numbers may be equal after a spreadsheet has rounded them, and all unknown numbers are written alike: they
-    would become one patient. The same number with and without decimals, or in two widths of characters, would become
-    two patients.
-    """
-    if _COMPUTED.fullmatch(written):
-        why = "This looks like a number that a program has rounded or given decimals. Keep its column as text."
-        return Trouble(FaultCode.BAD_IDENTIFIER, why)
-    unknown = _ERROR.match(written) is not None or written.lower() in _UNKNOWN
-    if unknown or (written and not any(map(str.isalnum, written))):
-        why = "This looks like a word for a missing number. If it is, declare it in `missing`."
-        return Trouble(FaultCode.BAD_IDENTIFIER, why)
-    if not written.isascii() and (
-        normalize("NFKC", written) != written or any(category(each) == "Cf" for each in written)
-    ):
-        why = "It contains invisible characters, or letters or digits of another width."
-        return Trouble(FaultCode.BAD_IDENTIFIER, why)
-    return None
+def _number_or_trouble(number: str | FaultCode, written: str, why_not: Callable[[str], str | None]) -> str | Trouble:
+    """A number as it is stored, or its trouble. In a table, a word for a missing number can be declared."""
+    if not isinstance(number, FaultCode):
+        return number
+    why = why_not(normalised(written)) if number is FaultCode.BAD_IDENTIFIER else None
+    return Trouble(number, why and f"{why} Keep the column as text; declare a word for a missing cell in `missing`.")
 
 
 def _readable_fields(read: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Trouble]]:

@@ -37,7 +37,7 @@ _FACTS = tuple(table for table, _ in FACTS.values())
 def rehearsal(database: Database, study: str) -> Iterator[Database]:
     """A database with a copy of the study. The copy of an unknown study is empty."""
     with tempfile.TemporaryDirectory(prefix="myoresponse-rehearsal-") as folder:
-        copy = Database(f"sqlite:///{Path(folder) / 'copy.db'}", origin=Origin(database, study), durable=False)
+        copy = Database(f"sqlite:///{Path(folder) / 'copy.db'}", origin=CopiedStudy(database, study), durable=False)
         try:
             metadata.create_all(copy.engine)
             with copy.writing() as connection:
@@ -47,12 +47,12 @@ def rehearsal(database: Database, study: str) -> Iterator[Database]:
             copy.dispose()
 
 
-def _origin(copy: Database) -> "Origin":
-    assert isinstance(copy.origin, Origin)  # noqa: S101 - for the type checker
+def _origin(copy: Database) -> "CopiedStudy":
+    assert isinstance(copy.origin, CopiedStudy)  # noqa: S101 - for the type checker
     return copy.origin
 
 
-class Origin:
+class CopiedStudy:
     """The study that is rehearsed, as it stood when the rehearsal began."""
 
     def __init__(self, database: Database, study: str) -> None:

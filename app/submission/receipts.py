@@ -18,6 +18,9 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
     A fact that stood before is plainly kept. The note `new_patient`, and the note of a detail of the patient or of the
     message that was left out, stand in lines of their own, without a fact.
     """
+    if not (full or outcome.fates or history.notes or history.aside):
+        kept = sum(len(facts) for _, facts in history.kinds())
+        return Receipt(Counter({Disposition.KEPT: kept + history.repeats}))
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines: list[ReceiptLine] = []
     counts = Counter({Disposition.KEPT: history.repeats})

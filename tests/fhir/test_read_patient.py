@@ -293,7 +293,7 @@ def test_a_reference_to_a_patient_without_a_subject_is_at_fault_itself():
 def test_no_fault_repeats_what_was_sent():
     canary = "canary86753"
     wrong = [
-        person(id=canary + " ", identifier=[{"value": canary + " "}], gender=2, birthDate=1953, link=link(canary)),
+        person(id=canary + " ", identifier=[{"value": canary + "/"}], gender=2, birthDate=1953, link=link(canary)),
         ck(id=canary + "_", status=canary, subject={"reference": canary}, valueQuantity={"value": 1, "unit": canary}),
     ]
     for resource in wrong:

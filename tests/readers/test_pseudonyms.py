@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode
-from app.readers.pseudonyms import Identifier, Pseudonyms, fingerprint, study_key
+from app.readers.pseudonyms import Identifier, Pseudonyms, fingerprint, no_patient, normalised, study_key
 from app.timeline.document import IDENTIFIER_PATTERN
 
 SECRET = "x" * 32
@@ -108,7 +108,7 @@ def test_no_two_lists_of_parts_are_hashed_alike():
     assert ANY.patient([Identifier("3:abc", "d")]) != ANY.patient([Identifier("", "3:abcd")])
 
 
-PARTS = st.text("01a:", min_size=1, max_size=6)
+PARTS = st.text("01a:", min_size=1, max_size=6).map("b{}".format)
 
 
 @given(PARTS, PARTS, PARTS, PARTS)
@@ -119,7 +119,9 @@ def test_different_parts_give_different_pseudonyms(source, number, other_source,
     assert (ANY.patient(people[0]) == ANY.patient(people[1])) is alike
 
 
-ODD = st.text(st.characters(exclude_categories=[]), min_size=1).filter(str.strip)
+ODD = st.text(st.characters(exclude_categories=[]), min_size=1).filter(
+    lambda text: no_patient(normalised(text)) is None
+)
 
 
 @given(ODD, ODD)
@@ -141,7 +143,7 @@ def test_what_is_a_pseudonym_already_is_kept(value):
     assert KEPT.fingerprint is None
 
 
-@pytest.mark.parametrize("value", ["a b", "a\n", "\u00e9", "x" * 65, "..", "a/b", "P01\n", "\ud800"])
+@pytest.mark.parametrize("value", ["a b", "a\nb", "\u00e9", "x" * 65, "..", "a/b", "\ud800"])
 def test_a_pseudonym_that_is_no_identifier_is_refused(value):
     assert KEPT.patient([Identifier("WARD7", value)]) is FaultCode.BAD_IDENTIFIER
     assert KEPT.number(None, value) is FaultCode.BAD_IDENTIFIER
@@ -157,7 +159,8 @@ def test_the_fingerprint_tells_keys_apart_and_is_no_pseudonym():
 def test_a_pseudonym_is_the_keyed_hash_of_the_standard_library(key, source, value):
     text = f"5:alias0:{len(value)}:{value}"
     assert Pseudonyms(key).alias("alias", value) == _hashed(key, text)
-    if value.strip():
+    value = normalised(value)
+    if no_patient(value) is None:
         text = f"6:number{len(source)}:{source}{len(value)}:{value}"
         assert Pseudonyms(key).number(source, value) == _hashed(key, text)
         text = f"7:patient{len(source)}:{source}{len(value)}:{value}"
@@ -172,3 +175,104 @@ def test_a_key_of_any_length_is_one(length):
 
 def _hashed(key, text):
     return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
+
+
+WORDS = [
+    "UNKNOWN",
+    "unk",
+    "NA",
+    "N/A",
+    "n.a.",
+    "-",
+    "--",
+    ".",
+    "?",
+    "NULL",
+    "(null)",
+    "<NA>",
+    "None",
+    "nan",
+    "undefined",
+]
+CHANGED = ["1.23457E+11", "1,2e+9", "1E+12", "77.0", "77,00", "-77.0", "#N/A", "#REF!"]
+INVISIBLE = ["7\u200b7", "\ufeff77", "7\x007", "77\u00ad", "7\u00a07", "e\u0301", "\u2460"]
+
+
+@pytest.mark.parametrize("pseudonyms", [DECLARED, ANY, KEPT])
+@pytest.mark.parametrize("word", [*WORDS, *CHANGED, *INVISIBLE])
+def test_a_word_that_is_no_number_makes_no_pseudonym(pseudonyms, word):
+    """All who have no number would be one person."""
+    for written in (word, f" {word}\t", _wide(word)):
+        assert pseudonyms.patient([Identifier("WARD7", written)]) is FaultCode.BAD_IDENTIFIER
+        assert pseudonyms.number("A", written) is FaultCode.BAD_IDENTIFIER
+
+
+@pytest.mark.parametrize("word", ["UNKNOWN", "0", "77.0"])
+def test_a_word_that_is_no_number_is_not_kept_under_our_name_for_subjects_either(word):
+    assert KEPT.patient([Identifier("urn:myoresponse:subject", word)]) is FaultCode.BAD_IDENTIFIER
+
+
+@pytest.mark.parametrize("pseudonyms", [DECLARED, ANY, KEPT])
+@pytest.mark.parametrize("zeros", ["0", "000000"])
+def test_zeros_alone_are_no_patient_but_may_be_a_result(pseudonyms, zeros):
+    assert pseudonyms.patient([Identifier("WARD7", zeros)]) is FaultCode.BAD_IDENTIFIER
+    assert not isinstance(pseudonyms.number("A", zeros), FaultCode)
+
+
+def test_a_word_of_another_authority_changes_nothing():
+    mine = Identifier("WARD7", "00421")
+    assert DECLARED.patient([Identifier("INSURANCE", "UNKNOWN"), mine]) == DECLARED.patient([mine])
+
+
+@pytest.mark.parametrize(
+    "number", ["7E12345", "12E3", "1.5", "0012", "#12", "A/7 b", "N-A", "\u691c\u67fb7", "M\u00fc-7", "NA7"]
+)
+def test_a_number_that_only_resembles_a_word_is_taken(number):
+    assert DECLARED.patient([Identifier("WARD7", number)]) == f"s-{_hashed(KEY, _parts('patient', '', number))}"
+    assert DECLARED.number("A", number) == _hashed(KEY, _parts("number", "A", number))
+
+
+def test_the_sub_id_of_a_result_is_no_part_of_the_question_whether_there_is_a_number():
+    assert ANY.number("A", "77", "0") == _hashed(KEY, _parts("number", "A", "77.0"))
+    assert ANY.number("A", "NA", "1") is FaultCode.BAD_IDENTIFIER
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        (" 00421\t", "00421"),
+        ("\u3000\uff21\uff0d\uff10\uff14\uff12\uff11\u3000", "A-0421"),
+        ("\uff76\uff85-1", "\u30ab\u30ca-1"),
+        ("a 1", "a 1"),
+    ],
+)
+def test_blanks_around_a_number_and_the_width_of_its_characters_are_no_part_of_it(written, number):
+    assert DECLARED.patient([Identifier("WARD7", written)]) == DECLARED.patient([Identifier("WARD7", number)])
+    assert ANY.number("A", written) == ANY.number("A", number)
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_a_normalised_number_stays_as_it_is(written):
+    assert normalised(normalised(written)) == normalised(written)
+
+
+ALMOST_ALIKE = st.text("0Oo1l.,-/ \uff10\uff11\u3000", max_size=5)
+
+
+@given(ALMOST_ALIKE, ALMOST_ALIKE)
+def test_two_numbers_are_one_only_if_they_differ_in_width_or_in_blanks_around_them(first, second):
+    alike = _usual(first) == _usual(second)
+    assert (normalised(first) == normalised(second)) is alike
+
+
+def _usual(written):
+    """The same by a table of these characters, without the rules of Unicode."""
+    return written.replace("\uff10", "0").replace("\uff11", "1").replace("\u3000", " ").strip(" ")
+
+
+def _wide(text):
+    return "".join(chr(ord(each) + 0xFEE0) if "!" <= each <= "~" else each for each in text)
+
+
+def _parts(purpose, source, value):
+    return f"{len(purpose)}:{purpose}{len(source)}:{source}{len(value)}:{value}"

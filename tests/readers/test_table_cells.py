@@ -224,7 +224,7 @@ def test_a_row_without_its_code_or_time_is_refused():
 
 COMPUTED = ["1.23457E+11", "1,23457E+11", "1E+12", "1.2e+15", "77.0", "77,00"]
 NOBODY = ["NA", "n/a", "NULL", "unknown", "-", ".", "?", "#N/A", "#REF!", "#NV", "####"]
-OF_ANOTHER_LOOK = ["\uff17\uff17", "7\u200b7", "\u20607", "7\u00ad7"]
+OF_ANOTHER_LOOK = ["7\u200b7", "\u20607", "7\u00ad7", "7\u00b2"]
 
 
 @pytest.mark.parametrize("column", ["patient", "id"])
@@ -241,6 +241,13 @@ def test_other_numbers_of_a_hospital_are_taken_as_they_are(number):
     of_a_hospital = Feed(LATEST, Pseudonyms(b"k" * 32))
     [results] = read(table({"patient": number, "id": number}), PLAIN, of_a_hospital)
     assert results.error is None
+
+
+@pytest.mark.parametrize("column", ["patient", "id"])
+def test_a_number_in_full_width_is_the_same_number(column):
+    of_a_hospital = Feed(LATEST, Pseudonyms(b"k" * 32))
+    usual, wide = (table({column: number}) for number in ("A-0077", "\u3000\uff21\uff0d\uff10\uff10\uff17\uff17"))
+    assert read(usual, PLAIN, of_a_hospital) == read(wide, PLAIN, of_a_hospital)
 
 
 def test_a_word_for_no_number_that_is_declared_is_an_empty_cell():
