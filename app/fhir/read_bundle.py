@@ -30,7 +30,7 @@ _ADDRESS = re.compile(r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64}))?(\?.*)?")
 MOST_ENTRIES = 10_000
 """The greatest number of entries of one bundle."""
 
-_REFERRED_TO = frozenset({"Patient", "Medication", "Organization"})
+_REFERRED_TO = ("Patient", "Medication", "Organization")
 """The types of resources that others of the bundle refer to."""
 _BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
 

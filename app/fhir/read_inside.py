@@ -76,8 +76,9 @@ def _alone(container: Element, contained: Element) -> dict[str, Any]:
     from_container = ["subject"]
     if container["resourceType"] == "DiagnosticReport":
         from_container += ["issued", *(["effectiveDateTime"] if all(alone.get(of) is None for of in EFFECTIVE) else [])]
-        if container.get("status") in WITHDRAWN:
-            alone["status"] = container["status"]
+        status = container.get("status")
+        if isinstance(status, str) and status in WITHDRAWN:
+            alone["status"] = status
     for name in from_container:
         if alone.get(name) is None and container.get(name) is not None:
             alone[name] = container[name]

@@ -139,7 +139,8 @@ def any_observation(resource: Resource, references: References | None = None, ba
 def _withdraws_panel(resource: Resource) -> bool:
     """Whether this withdraws a panel that does not list its results."""
     content = resource.content
-    if content.get("status") not in WITHDRAWN or content.get("component"):
+    status = content.get("status")
+    if not isinstance(status, str) or status not in WITHDRAWN or content.get("component"):
         return False
     scratch = Resource(content, "", resource.message)
     concept = scratch.element(content, "code")

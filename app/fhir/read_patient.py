@@ -28,7 +28,7 @@ _SEXES: frozenset[str] = frozenset(get_args(Sex))
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _ABSOLUTE = re.compile(r"(https?://.+/)([A-Za-z]+/[A-Za-z0-9\-.]{1,64})")
 _BIRTH = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-\d\d)?)?", re.ASCII)
-_TYPES = frozenset({"Patient", "http://hl7.org/fhir/StructureDefinition/Patient"})
+_TYPES = ("Patient", "http://hl7.org/fhir/StructureDefinition/Patient")
 
 
 def patient(resource: Resource) -> ReadResult:

@@ -9,7 +9,7 @@ from app.fhir.elements import LONGEST_SOURCE, Element, Resource
 from app.fhir.read_patient import References, contained
 from app.timeline.receipts import Note, NoteCode
 
-_TYPES = frozenset({"Organization", "http://hl7.org/fhir/StructureDefinition/Organization"})
+_TYPES = ("Organization", "http://hl7.org/fhir/StructureDefinition/Organization")
 _REFERENCE = re.compile(r"(?:.*/)?Organization/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _UNREADABLE = (Note(NoteCode.DETAIL_LEFT_OUT, "lab"),)
 

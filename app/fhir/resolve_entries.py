@@ -465,7 +465,7 @@ class EntryResolver:
         history, faults = history_of(patient, stated, self.feed.latest)
         if faults and (is_patient or not entry.strict):
             history = readable(patient, stated, self.feed.latest)
-        if not is_patient:
+        if history.attributes and not is_patient:
             history = replace(history, attributes=())
         if faults and not is_patient and (entry.strict or not any(facts for _, facts in history.kinds())):
             aside = [line for line in entry.aside if line.disposition is Disposition.SET_ASIDE]
