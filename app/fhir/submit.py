@@ -216,7 +216,10 @@ def store_entries(
         if each.outdated and status == "updated":
             raise Conflict("The resource has changed since the version in meta.versionId. Read it again.")
         found = None if each.key is None else now_stored.get(each.key)
-        receipt = outcome.receipt if outcome is not None else _receipt_without_facts(each, found, submitter.full)
+        if outcome is None:
+            receipt = _receipt_without_facts(each, found, submitter.full)
+        else:
+            receipt = _at_entry(each.entry, outcome.receipt)
         results.append(EntryResult(each.entry, status, found, receipt=receipt))
     client_ids.add(transaction, builder.key, _new_client_ids(resolved, results))
     return results
@@ -360,6 +363,13 @@ def _store_histories(
         first = outcomes[at]
         outcomes[at] = outcome if first is None else replace(first, receipt=joined([first.receipt, outcome.receipt]))
     return outcomes
+
+
+def _at_entry(entry: Entry, receipt: Receipt) -> Receipt:
+    """The receipt, in which a line about the patient has the place of the entry."""
+    if all(line.place for line in receipt.lines):
+        return receipt
+    return replace(receipt, lines=[line if line.place else line._replace(place=entry.place) for line in receipt.lines])
 
 
 def _receipt_without_facts(each: ResolvedEntry, stored: StoredResource | None, full: bool) -> Receipt:

@@ -160,6 +160,8 @@ def _read(
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:
+        if kind == "patient":
+            return _where(_stated_by(stated, "id"), "id")
         if kind == "attributes":
             name = history.attributes[index].identity
             return _where(_stated_by(stated, name), name)

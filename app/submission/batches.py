@@ -10,10 +10,11 @@ from app.readers.json_timelines import Item, together
 from app.readers.statements import Skipped
 from app.readers.tables import Dialect, PatientResults, read_table
 from app.store import erasure, ledger
-from app.store.engine import Database
+from app.store.engine import Database, Transaction
 from app.store.gc_pause import gc_paused
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
+from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Receipt
@@ -74,13 +75,16 @@ def replace_timeline(
     submitter: Submitter, history: History, *, if_match: str | None, only_new: bool, readmit: bool
 ) -> ledger.Outcome:
     """Replace all facts of the patient by a timeline (`ledger.replace`)."""
-    outcome = submitter.commit(
-        lambda transaction: ledger.replace(
-            transaction, submitter.study, history, if_match=if_match, if_none_match=only_new, readmit=readmit,
+
+    def replaced(transaction: Transaction) -> ledger.Outcome:
+        noted = noted_by_protocol(transaction, submitter.study, history)
+        outcome = ledger.replace(
+            transaction, submitter.study, noted, if_match=if_match, if_none_match=only_new, readmit=readmit,
             format=submitter.format, client=submitter.client, received_at=submitter.received_at,
-        )
-    )  # fmt: skip
-    return submitter.receipted(history, outcome)
+        )  # fmt: skip
+        return submitter.receipted(noted, outcome)
+
+    return submitter.commit(replaced)
 
 
 def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> None:

@@ -16,6 +16,7 @@ from app.store.engine import Database, Transaction
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
 from app.submission.receipts import receipt_of
+from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 
 GROUP = 100
@@ -117,6 +118,7 @@ class Submitter:
     def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
         """Store histories as one revision."""
         self._remember_key(builder.connection, histories)
+        histories = [noted_by_protocol(builder.connection, self.study, history) for history in histories]
         submission = ledger.submit_to(builder, histories, format=self.format, client=self.client)
         outcomes = [self.receipted(*each) for each in zip(histories, submission.outcomes, strict=True)]
         return replace(submission, outcomes=tuple(outcomes))
@@ -126,6 +128,7 @@ class Submitter:
     ) -> list[ledger.Outcome | ServiceError]:
         """Store each history as one revision."""
         self._remember_key(transaction, histories)
+        histories = [noted_by_protocol(transaction, self.study, history) for history in histories]
         outcomes = ledger.submit_each(
             transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at
         )
@@ -136,7 +139,8 @@ class Submitter:
 
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
-        return replace(outcome, receipt=receipt_of(history, outcome, full=self.full))
+        receipt = receipt_of(history, outcome, full=self.full)
+        return ledger.Outcome(outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt)
 
     def _remember_key(self, transaction: Transaction, histories: Sequence[History]) -> None:
         if self.feed is not None and histories:

@@ -9,6 +9,7 @@ from app.store.supersession import Fate
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 
+_NEW = (Note(NoteCode.NEW_PATIENT),)
 _UNCHANGED = (Note(NoteCode.UNCHANGED),)
 
 
@@ -16,13 +17,15 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
     """The receipt of a history. It has a line for each fact that is not plainly kept; with `full`, for each fact.
 
     A fact that stood before is plainly kept. The note `new_patient`, and the note of a detail of the patient or of the
-    message that was left out, stand in lines of their own, without a fact.
+    message that was left out, stand in lines of their own, which are not counted.
     """
+    new = (
+        [ReceiptLine(history.place("patient", 0), Disposition.KEPT, None, _NEW)] if outcome.status == "created" else []
+    )
     if not (full or outcome.fates or history.notes or history.aside):
-        kept = sum(len(facts) for _, facts in history.kinds())
-        return Receipt(Counter({Disposition.KEPT: kept + history.repeats}))
+        return Receipt(Counter({Disposition.KEPT: outcome.counts.added + outcome.counts.repeats}), new)
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
-    lines: list[ReceiptLine] = []
+    lines = new
     counts = Counter({Disposition.KEPT: history.repeats})
     for kind, facts in history.kinds():
         counts[Disposition.KEPT] += len(facts)

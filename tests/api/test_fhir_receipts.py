@@ -40,7 +40,7 @@ def counts(extended: dict[str, Any]) -> dict[str, int]:
 
 
 def said(outcome: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """The severity, codes and place of each issue that has codes."""
+    """The severity, codes and place of each issue that has codes, but not that the patient is new."""
     return [
         (
             each["severity"],
@@ -48,13 +48,14 @@ def said(outcome: dict[str, Any]) -> list[tuple[Any, ...]]:
             each["expression"],
         )
         for each in outcome["issue"]
-        if "coding" in each["details"]
+        if "coding" in each["details"] and each["details"]["coding"][0]["code"] != "new_patient"
     ]
 
 
 def tagged(answer: Any) -> list[tuple[str, str]]:
-    """The systems and codes of the tags of a resource."""
-    return [(tag["system"].rpartition(":")[2], tag["code"]) for tag in answer.json()["meta"].get("tag", ())]
+    """The systems and codes of the tags of a resource, but not that the patient is new."""
+    tags = [(tag["system"].rpartition(":")[2], tag["code"]) for tag in answer.json()["meta"].get("tag", ())]
+    return [tag for tag in tags if tag != ("notes", "new_patient")]
 
 
 def of_entry(answer: Any, number: int) -> dict[str, Any]:
@@ -70,6 +71,7 @@ def test_the_answer_to_a_bundle_counts_its_facts_by_disposition(trial):
 
 
 def test_an_entry_that_is_plainly_kept_has_no_outcome_unless_the_full_receipt_is_asked_for(trial):
+    trial.post(patient())
     sent = bundle(entry(ck()))
     assert "outcome" not in trial.post(sent).json()["entry"][0]["response"]
     full = trial.send("POST", "?receipt=full", sent)
@@ -79,6 +81,15 @@ def test_an_entry_that_is_plainly_kept_has_no_outcome_unless_the_full_receipt_is
     full = trial.send("POST", "?receipt=full", bundle(entry(ldh())))
     assert said(of_entry(full, 0)) == [("information", [("dispositions", "kept")], ["Bundle.entry[0].resource"])]
     assert counts(of_entry(full, 0)) == {"kept": 1}
+
+
+def test_a_patient_who_was_not_in_the_study_is_noted_at_the_first_entry_about_the_person(trial):
+    answer = trial.post(bundle(entry(ck()), entry(ldh())))
+    [issue] = [each for each in of_entry(answer, 0)["issue"] if "coding" in each["details"]]
+    assert (issue["severity"], issue["expression"]) == ("information", ["Bundle.entry[0].resource"])
+    assert issue["details"]["coding"][0] == {"system": "urn:myoresponse:notes", "code": "new_patient"}
+    assert "outcome" not in answer.json()["entry"][1]["response"]
+    assert counts(answer.json()["meta"]) == {"kept": 2}
 
 
 def test_a_note_is_an_information_at_the_place_of_the_fact(trial):
