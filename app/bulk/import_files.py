@@ -37,6 +37,7 @@ from app.submission.batches import ItemOutcome, store_table
 from app.submission.feeds import read_feed
 from app.submission.loop import PAUSES
 from app.submission.streams import Stream
+from app.timeline.receipts import Disposition
 from app.timeline.times import microseconds
 
 MOST_LINES_NAMED = 5
@@ -198,8 +199,9 @@ def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
 
 
 def _count_entry(step: Step, result: EntryResult) -> None:
+    step.left_alone.update({"set aside": count} if (count := result.receipt.counts[Disposition.SET_ASIDE]) else {})
     if result.status == "skipped":
-        step.left_alone[result.entry.skipped or "resource"] += 1
+        step.left_alone.update([result.entry.skipped] if result.entry.skipped else [])
     else:
         step.counts[_STATUS_OF_ENTRY[result.status]] += 1
 

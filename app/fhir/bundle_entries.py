@@ -18,7 +18,7 @@ class Reference(NamedTuple):
     id: str
 
 
-class Link(NamedTuple):
+class RecordLink(NamedTuple):
     """The record that another record is merged into: the one that the Patient names, or the Patient itself.
 
     `replaces`: the Patient is the surviving record. `issued` is when it was said, in microseconds since 1970.
@@ -68,7 +68,7 @@ class Entry:
     faults: tuple[Fault, ...] = ()
     aside: tuple[ReceiptLine, ...] = ()
     panel: Statement | None = None
-    links: tuple[Link, ...] = ()
+    links: tuple[RecordLink, ...] = ()
     strict: bool = False
     withdrawn: bool = False
 

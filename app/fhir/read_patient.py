@@ -10,7 +10,7 @@ from typing import Any, get_args
 from urllib.parse import unquote
 
 from app.errors import FaultCode
-from app.fhir.bundle_entries import Link, Reference
+from app.fhir.bundle_entries import RecordLink, Reference
 from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource, as_time
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Place, Statement, left_out
@@ -128,7 +128,7 @@ class References:
             return self._at_place(resource, FaultCode.UNSUPPORTED, ".subject.type")
         return self._at_place(resource, *self._subject_of(resource, subject, base, ".subject"))
 
-    def links(self, resource: Resource, base: str | None) -> tuple[Link, ...]:
+    def links(self, resource: Resource, base: str | None) -> tuple[RecordLink, ...]:
         """The records that were merged with the record of a Patient. Other links say nothing that is stored."""
         content = resource.content
         issued = _issued(resource)
@@ -156,7 +156,7 @@ class References:
                 continue
             who, where = self._at_place(resource, *self._subject_of(resource, other, base, at + ".other"))
             if who is not None:
-                links.append(Link(who, replaces, where, issued))
+                links.append(RecordLink(who, replaces, where, issued))
         return tuple(links)
 
     def _subject_of(

@@ -23,7 +23,7 @@ from app.errors import (
     PreconditionFailed,
     ServiceError,
 )
-from app.fhir.bundle_entries import Entry, Link, Reference, Request
+from app.fhir.bundle_entries import Entry, RecordLink, Reference, Request
 from app.fhir.elements import OWN_ID
 from app.fhir.entry_names import StoredState, number_named, part_name, request_of
 from app.fhir.read_patient import RESOURCE_IDS
@@ -241,7 +241,9 @@ class EntryResolver:
         outdated = self._is_outdated(request, standing)
         return ResolvedEntry(entry, history, key, client_id, known=known, outdated=outdated, merged=tuple(merged))
 
-    def _links(self, entry: Entry, patient: str, standing: StoredResource | None) -> Iterator[tuple[Link, str, str]]:
+    def _links(
+        self, entry: Entry, patient: str, standing: StoredResource | None
+    ) -> Iterator[tuple[RecordLink, str, str]]:
         """Each link with the record that was merged and the surviving one. A link that stands already is left out: a
         client may send back what it has read.
         """
@@ -504,7 +506,7 @@ class EntryResolver:
             raise PreconditionFailed("The resource exists already.")
 
 
-def _with_attribute(history: History, fact: AttributeFact, link: Link) -> History:
+def _with_attribute(history: History, fact: AttributeFact, link: RecordLink) -> History:
     """The history with a statement about the record, at the place of its link."""
     at, before = ("attributes", len(history.attributes)), history.place
     notes = () if fact.issued is not None else (Note(NoteCode.ISSUED_FROM_RECEIPT),)

@@ -363,9 +363,9 @@ def _entry(result: EntryResult, preferred: Return, *, full: bool) -> dict[str, A
 
 def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str, Any]]) -> None:
     """Add the number of skipped entries in the bundle, by reason, to the outcome of the first of them."""
-    skipped = [place for place, result in enumerate(results) if result.status == "skipped"]
+    skipped = [place for place, result in enumerate(results) if result.status == "skipped" and result.entry.skipped]
     if skipped:
-        reasons = Counter(results[place].entry.skipped or "value" for place in skipped)
+        reasons = Counter(str(results[place].entry.skipped) for place in skipped)
         counted = ", ".join(f"{count} by {reason}" for reason, count in sorted(reasons.items()))
         text = f"Of the {len(results)} entries of this bundle {len(skipped)} are not kept: {counted}."
         entries[skipped[0]]["response"]["outcome"]["issue"].append(issue("information", "informational", text))
