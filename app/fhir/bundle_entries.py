@@ -51,9 +51,10 @@ class Entry:
 
     `id` is the id of the resource, as sent. `subject` is the subject identifier of the patient, if the message gives
     it; a `Reference` if it must be looked up in the study; `None` if there is nothing to store (the entry is skipped,
-    is faulty, or has no resource). An entry with `faults` is not stored. `aside` are lines of its receipt about facts
-    that cannot be read, and about details that were left out. `panel` is the withdrawal of a panel that does not list
-    its results. `strict`: none of its facts may be set aside. `withdrawn`: it is skipped and its status withdraws.
+    is faulty, or has no resource). An entry with `faults` is not stored. `set_aside` has a fault of each of its facts
+    that cannot be read, `aside` other lines of its receipt, such as details that were left out. `panel` is the
+    withdrawal of a panel that does not list its results. `strict`: none of its facts may be set aside. `withdrawn`: it
+    is skipped and its status withdraws.
     """
 
     index: int
@@ -66,6 +67,7 @@ class Entry:
     statements: tuple[Statement, ...] = ()
     skipped: Skipped | None = None
     faults: tuple[Fault, ...] = ()
+    set_aside: tuple[Fault, ...] = ()
     aside: tuple[ReceiptLine, ...] = ()
     panel: Statement | None = None
     links: tuple[RecordLink, ...] = ()

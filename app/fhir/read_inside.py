@@ -9,7 +9,7 @@ receipt says so.
 from collections.abc import Iterator
 from typing import Any
 
-from app.errors import Fault, FaultCode
+from app.errors import Accepts, Fault, FaultCode
 from app.fhir.elements import Element, FaultyFact, ReadResult, Resource
 from app.fhir.read_administration import administration
 from app.fhir.read_adverse_event import adverse_event
@@ -20,10 +20,11 @@ from app.timeline.receipts import Disposition, NotKept, ReceiptLine
 from app.timeline.vocabulary import WITHDRAWN
 
 SEND_ALONE = "A resource in this place is not read. Send it as an entry of its own, or by itself."
-REPORT_STATUSES = frozenset(
-    {"registered", "partial", "preliminary", "final", "amended", "corrected", "appended", "cancelled",
-     "entered-in-error", "unknown"}
+REPORT_STATUSES = (
+    "registered", "partial", "preliminary", "final", "amended", "corrected", "appended", "cancelled",
+    "entered-in-error", "unknown",
 )  # fmt: skip
+_STATUSES = Accepts(one_of=REPORT_STATUSES)
 _INSIDE = frozenset({"contained", "entry", "parameter"})
 """Elements that may hold resources."""
 _HOLDS_RESULTS = frozenset({"DiagnosticReport", "Observation"})
@@ -102,9 +103,9 @@ def _check_report(resource: Resource) -> None:
     resource.check_modifiers(resource.content, "")
     status = resource.text(resource.content, "status")
     if resource.content.get("status") is None:
-        resource.fault(".status", FaultCode.MISSING)
+        resource.fault(".status", FaultCode.MISSING, _STATUSES)
     elif status is not None and status not in REPORT_STATUSES:
-        resource.fault(".status", FaultCode.UNKNOWN_VALUE)
+        resource.fault(".status", FaultCode.UNKNOWN_VALUE, _STATUSES)
 
 
 def _facts_inside(resource: Resource, content: Element, at: str, references: References) -> Iterator[Fault]:

@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
-from app.errors import FaultCode
+from app.errors import Accepts, FaultCode
 from app.fhir.elements import TERMINOLOGY, Element, FaultyFact, Quantity, ReadResult, Resource
 from app.fhir.read_common_observation import common_observation, result_places
 from app.fhir.read_patient import References
@@ -65,6 +65,13 @@ PANELS = frozenset({"24323-8", "24325-3"})
 """LOINC codes of panels with results that are stored: comprehensive metabolic panel, hepatic function panel."""
 _PANEL = re.compile(r"\b(panel|profile|battery)\b", re.IGNORECASE)
 """A word in the names of panels."""
+NO_COMPARATOR = Accepts(form="no comparator")
+_SCORE_UNITS = Accepts(form="no unit, 1, or an annotation such as {score}")
+_VALUE_FORMS = {
+    False: Accepts(one_of=("valueQuantity",)),
+    True: Accepts(one_of=("valueQuantity", "valueInteger")),
+}
+"""The forms of a value that are read, of a result and of a score."""
 _RANGE_MEANINGS = (TERMINOLOGY + "referencerange-meaning", "http://hl7.org/fhir/referencerange-meaning")
 """The code system of the types of ranges, and its name before R4."""
 _NORMAL_WORDS = frozenset({"normal", "normal range", "normal values", "reference range", "reference interval"})
@@ -170,9 +177,9 @@ def status_of(resource: Resource, statuses: Mapping[str, str | None]) -> str | N
     if written is not None and written in statuses:
         return statuses[written]
     if resource.content.get("status") is None:
-        resource.fault(".status", FaultCode.MISSING)
+        resource.fault(".status", FaultCode.MISSING, Accepts(one_of=tuple(statuses)))
     elif written is not None:
-        resource.fault(".status", FaultCode.UNKNOWN_VALUE)
+        resource.fault(".status", FaultCode.UNKNOWN_VALUE, Accepts(one_of=tuple(statuses)))
     return "final"
 
 
@@ -184,7 +191,7 @@ def effective(resource: Resource, forms: tuple[str, ...]) -> tuple[str | None, s
     else:
         form = resource.only(content, forms, ".effective[x]")
     if form is None or content[form] is None:
-        resource.fault(".effective[x]", FaultCode.MISSING)
+        resource.fault(".effective[x]", FaultCode.MISSING, _read_forms(forms))
         return None, ".effective[x]"
     if form == "effectivePeriod":
         period = resource.element(content, form)
@@ -193,9 +200,13 @@ def effective(resource: Resource, forms: tuple[str, ...]) -> tuple[str | None, s
         start = None if period is None else resource.time(period, "start", ".effectivePeriod")
         return start, ".effectivePeriod.start"
     if form == "effectiveTiming":
-        resource.fault("." + form, FaultCode.UNSUPPORTED)
+        resource.fault("." + form, FaultCode.UNSUPPORTED, _read_forms(forms))
         return None, "." + form
     return resource.time(content, form), "." + form
+
+
+def _read_forms(forms: tuple[str, ...]) -> Accepts:
+    return Accepts(one_of=tuple(form for form in forms if form != "effectiveTiming"))
 
 
 def _kept_parts(resource: Resource, aside: list[FaultyFact]) -> list[tuple[str, Element, str]]:
@@ -240,7 +251,7 @@ def _result(resource: Resource, part: Element, at: str, word: str, common: _Comm
     if value.missing and not value.no_number:
         if value.at == ".value[x]" and not at and (part.get("component") or part.get("hasMember")):
             return None
-        resource.fault(at + value.at, FaultCode.MISSING)
+        resource.fault(at + value.at, FaultCode.MISSING, _VALUE_FORMS[score] if value.at == ".value[x]" else None)
     return _statement(resource, part, at, word, common, value)
 
 
@@ -288,7 +299,7 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
         before = len(resource.faults)
         no_number = _is_no_number(resource, part, form, at)
         if not no_number and len(resource.faults) == before:
-            resource.fault(f"{at}.{form}", FaultCode.UNSUPPORTED)
+            resource.fault(f"{at}.{form}", FaultCode.UNSUPPORTED, _VALUE_FORMS[score])
         return _Value(_NOTHING, "." + form, no_number=no_number)
     written = resource.element(part, form, at)
     if written is None:
@@ -296,9 +307,9 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
     quantity = resource.quantity(written, at + ".valueQuantity")
     if score:
         if quantity.unit is not None and _SCORE_UNIT.fullmatch(quantity.unit) is None:
-            resource.fault(f"{at}.valueQuantity{quantity.unit_at}", FaultCode.UNIT_MISMATCH)
+            resource.fault(f"{at}.valueQuantity{quantity.unit_at}", FaultCode.UNIT_MISMATCH, _SCORE_UNITS)
         if quantity.comparator is not None:
-            resource.fault(f"{at}.valueQuantity.comparator", FaultCode.UNSUPPORTED)
+            resource.fault(f"{at}.valueQuantity.comparator", FaultCode.UNSUPPORTED, NO_COMPARATOR)
     return _Value(quantity, ".valueQuantity.value", missing=written.get("value") is None)
 
 

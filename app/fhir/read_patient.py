@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, get_args
 from urllib.parse import unquote
 
-from app.errors import FaultCode
+from app.errors import Accepts, FaultCode
 from app.fhir.bundle_entries import RecordLink, Reference
 from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource, as_time
 from app.readers.pseudonyms import Identifier
@@ -21,9 +21,13 @@ from app.timeline.vocabulary import Sex
 RESOURCE_IDS = "urn:fhir:resource"
 """The authority of a Patient's `id`, for a Patient without identifiers where identifiers are replaced."""
 
+IF_NONE_EXIST = Accepts(form="identifier=system|value, of a resource that is created by POST")
+"""The condition of a create that is read."""
+
 _PLACES = {"sex": ".gender", "birth_year": ".birthDate"}
 _MERGES = frozenset({"replaced-by", "replaces"})
 _OTHER_LINKS = frozenset({"refer", "seealso"})
+_LINK_TYPES = Accepts(one_of=("replaced-by", "replaces", "refer", "seealso"))
 _SEXES: frozenset[str] = frozenset(get_args(Sex))
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _ABSOLUTE = re.compile(r"(https?://.+/)([A-Za-z]+/[A-Za-z0-9\-.]{1,64})")
@@ -137,9 +141,9 @@ class References:
             kind = resource.text(each, "type", at)
             if kind not in _MERGES:
                 if each.get("type") is None:
-                    resource.fault(at + ".type", FaultCode.MISSING)
+                    resource.fault(at + ".type", FaultCode.MISSING, _LINK_TYPES)
                 elif kind is not None and kind not in _OTHER_LINKS:
-                    resource.fault(at + ".type", FaultCode.UNKNOWN_VALUE)
+                    resource.fault(at + ".type", FaultCode.UNKNOWN_VALUE, _LINK_TYPES)
                 continue
             replaces = kind == "replaces"
             if content.get("active") is (
@@ -152,7 +156,7 @@ class References:
                     resource.fault(at + ".other", FaultCode.MISSING)
                 continue
             if other.get("type") is not None and other["type"] not in _TYPES:
-                resource.fault(at + ".other.type", FaultCode.UNSUPPORTED)
+                resource.fault(at + ".other.type", FaultCode.UNSUPPORTED, Accepts(one_of=("Patient",)))
                 continue
             who, where = self._at_place(resource, *self._subject_of(resource, other, base, at + ".other"))
             if who is not None:
@@ -182,7 +186,7 @@ class References:
     ) -> tuple[str | Reference | None, str]:
         if not isinstance(who, FaultCode):
             return who, resource.place + at
-        resource.fault(at, who)
+        resource.fault(at, who, Accepts(one_of=("Patient",)) if who is FaultCode.UNSUPPORTED else None)
         return None, resource.place + at
 
     def _by_identifier(self, resource: Resource, identifier: Element, at: str) -> str | FaultCode:

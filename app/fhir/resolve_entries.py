@@ -470,10 +470,12 @@ class EntryResolver:
         if history.attributes and not is_patient:
             history = replace(history, attributes=())
         if faults and not is_patient and (entry.strict or not any(facts for _, facts in history.kinds())):
-            aside = [line for line in entry.aside if line.disposition is Disposition.SET_ASIDE]
-            self._faults += [*faults, *(Fault(line.place, FaultCode(line.reason or "")) for line in aside)]
+            self._faults += (*faults, *entry.set_aside)
             return None
-        return replace(history, aside=(*history.aside, *entry.aside)) if entry.aside else history
+        if not entry.set_aside and not entry.aside:
+            return history
+        lines = [ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code) for fault in entry.set_aside]
+        return replace(history, aside=(*lines, *history.aside, *entry.aside))
 
     def _new_client_id(self, entry: Entry, patient: str | None) -> str | None:
         """The client id to store for a resource, if it is new; `patient` is the patient of a Patient, else `None`.

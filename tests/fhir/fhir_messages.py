@@ -154,8 +154,8 @@ def set_aside(resource: Any, to: Feed | None = None) -> list[tuple[str, str]]:
     assert entry.faults == ()
     history = readable("P01", entry.statements, LATEST)
     assert any(facts for _, facts in history.kinds())
-    lines = (*entry.aside, *history.aside)
-    return [(line.place, str(line.reason)) for line in lines if line.disposition is Disposition.SET_ASIDE]
+    late = [(line.place, str(line.reason)) for line in history.aside if line.disposition is Disposition.SET_ASIDE]
+    return [*((fault.pointer, str(fault.code)) for fault in entry.set_aside), *late]
 
 
 def left_out(resource: Any, to: Feed | None = None) -> list[str | None]:

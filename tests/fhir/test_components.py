@@ -73,7 +73,7 @@ def test_a_component_has_reasons_limits_and_faults_of_its_own():
 def strict_faults(resource):
     """Places and codes of the faults of a resource that is a part of a transaction."""
     [entry] = read_all(bundle(post(resource))).entries
-    assert entry.aside == ()
+    assert entry.set_aside == ()
     found = history_and_faults(entry)[1]
     return [(fault.pointer.replace("Bundle.entry[0].resource", "Observation"), str(fault.code)) for fault in found]
 
