@@ -1,5 +1,7 @@
 """FHIR resources of which a part cannot be read, withdrawals, results inside reports, and merged records."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +94,14 @@ def test_a_component_with_a_fault_is_set_aside_and_the_others_are_kept(trial, wr
     assert trial.labs() == [("CK", 40)]
     single = trial.post(sent)
     assert (single.status_code, tagged(single)) == (200, [("faults", reason)])
+
+
+def test_the_receipt_in_the_documentation_is_what_is_answered(trial):
+    trial.post(patient())
+    sent = panel(part("2157-6", referenceRange=[]), part(AST, unit="ng/mL"))
+    page = (Path(__file__).parents[2] / "docs" / "fhir.md").read_text(encoding="utf-8")
+    documented = page.split("## The receipt")[1].split("```json")[1].split("```")[0]
+    assert of_entry(trial.post(bundle(entry(sent), type="batch")), 0) == json.loads(documented)
 
 
 def test_a_transaction_keeps_nothing_if_a_component_has_a_fault(trial):
