@@ -191,7 +191,8 @@ def readable(subject: str, statements: Sequence[Statement], latest: int, faults:
         faulty = {id(statement): fault for fault, statement in found if statement is not None}
         contradicted = [by for fault, by in found if by is not None and fault.code is FaultCode.CONFLICTING_DUPLICATE]
         for statement in _like(contradicted, subject, kept, latest):
-            faulty.setdefault(id(statement), Fault(statement.place.of(""), FaultCode.CONFLICTING_DUPLICATE))
+            name = next(iter(statement.fields)) if statement.section == "patient" else ""
+            faulty.setdefault(id(statement), Fault(statement.place.of(name), FaultCode.CONFLICTING_DUPLICATE))
         for statement in kept:
             if id(statement) in faulty:
                 aside.append(_aside(statement, faulty[id(statement)]))
@@ -204,7 +205,7 @@ def readable(subject: str, statements: Sequence[Statement], latest: int, faults:
 
 def _parts(statement: Statement) -> Iterator[Statement]:
     """A statement about a patient as one for each detail, so that a fault of one does not take the others."""
-    if statement.section != "patient":
+    if statement.section != "patient" or not statement.fields:
         yield statement
         return
     for name, value in statement.fields.items():
@@ -213,7 +214,7 @@ def _parts(statement: Statement) -> Iterator[Statement]:
 
 def _aside(statement: Statement, fault: Fault) -> ReceiptLine:
     if statement.section == "patient":
-        return left_out(fault.pointer, *statement.fields)
+        return left_out(fault.pointer, next(iter(statement.fields), "id"))
     return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code)
 
 
