@@ -261,7 +261,7 @@ def _read(
         resource.faults += [fault for faulty in read.aside for fault in faulty.faults]
         stated += tuple(faulty.statement for faulty in read.aside if faulty.statement is not None)
     if not resource.faults and not before:
-        set_aside = tuple(faulty.faults[0] for faulty in read.aside if not strict)
+        set_aside = () if strict else read.aside
         return Entry(
             index, place, kind, own, request, subject, subject_place, stated,
             set_aside=set_aside, aside=read.lines, panel=read.panel, links=links, strict=strict,

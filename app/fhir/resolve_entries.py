@@ -470,11 +470,12 @@ class EntryResolver:
         if history.attributes and not is_patient:
             history = replace(history, attributes=())
         if faults and not is_patient and (entry.strict or not any(facts for _, facts in history.kinds())):
-            self._faults += (*faults, *entry.set_aside)
+            self._faults += (*faults, *(fault for faulty in entry.set_aside for fault in faulty.faults))
             return None
         if not entry.set_aside and not entry.aside:
             return history
-        lines = [ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code) for fault in entry.set_aside]
+        first = [faulty.faults[0] for faulty in entry.set_aside]
+        lines = [ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code) for fault in first]
         return replace(history, aside=(*lines, *history.aside, *entry.aside))
 
     def _new_client_id(self, entry: Entry, patient: str | None) -> str | None:

@@ -344,12 +344,6 @@ def test_a_laboratory_that_is_not_certain_is_left_out(performers):
     assert (only(sent).lab, left_out(sent)) == (None, ["lab"])
 
 
-def test_an_old_identifier_is_the_number_only_if_there_is_no_other():
-    old = {"system": "urn:old", "value": "1", "use": "old"}
-    assert only(ck(identifier=[old, {"system": "urn:b", "value": "2"}])).source == "urn:b"
-    assert only(ck(identifier=[old])).source == "urn:old"
-
-
 @pytest.mark.parametrize("comparator", ["<", "<=", ">=", ">"])
 def test_a_comparator_is_kept_with_the_number(comparator):
     fact = only(ck(valueQuantity=quantity(20, comparator=comparator)))
