@@ -85,7 +85,8 @@ def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> WantedNames:
                 client_ids.add((request.resource, pseudonyms.alias(request.resource, part_name(request, 0))))
         if entry.resource == "Patient" and entry.id is not None and not entry.faults:
             add_patient(entry.id)
-        for subject in (entry.subject, *(link.other for link in entry.links)):
+        subjects = [entry.subject, *[link.other for link in entry.links]] if entry.links else [entry.subject]
+        for subject in subjects:
             if isinstance(subject, Reference):
                 add_patient(subject.id)
             elif subject is not None:

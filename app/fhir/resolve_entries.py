@@ -283,7 +283,7 @@ class EntryResolver:
             return ResolvedEntry(entry)
         self._is_known(patient)
         statements = entry.statements
-        if entry.resource == "Observation":
+        if entry.panel is not None or (statements and statements[0].fields.get("status") in WITHDRAWN):
             statements = (*statements, *self._withdrawn_with_it(entry, request, patient))
             if entry.panel is not None and not statements:
                 line = ReceiptLine(entry.place, Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL)
@@ -416,8 +416,8 @@ class EntryResolver:
         """The withdrawal of each result of a panel that is withdrawn and does not list them all: of the results under
         its client id, else of those with its number.
         """
-        like = entry.panel or next(iter(entry.statements), None)
-        if like is None or like.fields["status"] not in WITHDRAWN:
+        like = entry.panel or entry.statements[0]
+        if entry.resource != "Observation":
             return
         number = like.fields["id"]
         numbered = () if number is None else self.stored.numbered.get((patient, "Observation", number), ())

@@ -346,8 +346,9 @@ def _entry(result: EntryResult, preferred: Return, *, full: bool) -> dict[str, A
     """
     if result.error is not None:
         return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
-    stored = None if result.receipt.lost else result.stored
-    response: dict[str, Any] = {"status": _phrase(200 if result.receipt.lost else _STATUS[result.status])}
+    lost = bool(result.receipt.lines) and result.receipt.lost
+    stored = None if lost else result.stored
+    response: dict[str, Any] = {"status": _phrase(200 if lost else _STATUS[result.status])}
     if stored is not None:
         response |= {
             "location": _location(stored),

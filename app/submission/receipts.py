@@ -59,5 +59,6 @@ def joined(receipts: Sequence[Receipt]) -> Receipt:
     """Several receipts as one."""
     counts: Counter[Disposition] = Counter()
     for receipt in receipts:
-        counts.update(receipt.counts)
+        for disposition, count in receipt.counts.items():
+            counts[disposition] += count
     return Receipt(counts, [line for receipt in receipts for line in receipt.lines])
