@@ -155,7 +155,9 @@ class Submitter:
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
         receipt = receipt_of(history, outcome, full=self.full)
-        return ledger.Outcome(outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt)
+        return ledger.Outcome(
+            outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt, outcome.draws
+        )
 
     @property
     def _only_enrolled(self) -> bool:
