@@ -20,8 +20,9 @@ from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
-from app.timeline.receipts import Disposition, Note, ReceiptLine
-from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
+from app.timeline.receipts import Disposition, Note, ReceiptLine, SentFact
+from app.timeline.times import Moment, read_time, when_text
+from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODE_OF, LAB_CODES, CodeBook
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
 _KIND_OF = {section: kind for kind, section in SECTIONS.items()}
@@ -180,11 +181,35 @@ def readable(subject: str, statements: Sequence[Statement], latest: int) -> Hist
         contradicted = [by for fault, by in found if by is not None and fault.code is FaultCode.CONFLICTING_DUPLICATE]
         for statement in _like(contradicted, subject, kept, latest):
             faulty.setdefault(id(statement), Fault(statement.place.base, FaultCode.CONFLICTING_DUPLICATE))
-        for fault in [faulty[id(statement)] for statement in kept if id(statement) in faulty]:
-            aside.append(ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code))
+        for statement in kept:
+            if fault := faulty.get(id(statement)):
+                about = _sent(statement, latest)
+                aside.append(ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=about))
         if not faulty:
             raise InvalidDocument(faults=[fault for fault, _ in found])
         kept = [statement for statement in kept if id(statement) not in faulty]
+
+
+def _sent(statement: Statement, latest: int) -> SentFact:
+    """What is known of a statement with a fault."""
+    fields = statement.fields
+    word = next((fields[name] for name in ("code", "product", "drug", "term") if fields.get(name) is not None), None)
+    written = next((fields[name] for name in ("time", "start", "onset") if fields.get(name) is not None), None)
+    moment = read_time(written, latest) if isinstance(written, str) else None
+    return SentFact(
+        statement.place.base,
+        statement.section,
+        LAB_CODE_OF.get(word, word) if isinstance(word, str) else None,
+        _text(fields.get("source")) or _text(fields.get("lab")),
+        _text(fields.get("id")),
+        when_text(moment.day, moment.instant) if isinstance(moment, Moment) else None,
+        repr(sorted(fields.items())),
+        _text(fields.get("unit")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _like(
