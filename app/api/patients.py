@@ -220,11 +220,12 @@ def put_timeline(
     """Create or replace a timeline. To replace one, send If-Match with the ETag of GET, so that nobody's change is
     lost. `If-None-Match: *` allows only to create. The same content again changes nothing.
     """
-    history = _read_history(patient, body, now)
     submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
-    outcome = batches.replace_timeline(
-        submitter, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
-    )
+    with submitter.refusals_counted():
+        history = _read_history(patient, body, now)
+        outcome = batches.replace_timeline(
+            submitter, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
+        )
     return _answer(request, study, outcome)
 
 
@@ -247,9 +248,10 @@ def post_events(
     """Add facts to a timeline. An unknown patient is created. A fact with a known identity is a correction or a
     repetition. The request may be sent again: nothing is stored twice.
     """
-    history = _read_history(patient, body, now)
     submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
-    return _answer(request, study, batches.add_timeline(submitter, history))
+    with submitter.refusals_counted():
+        outcome = batches.add_timeline(submitter, _read_history(patient, body, now))
+    return _answer(request, study, outcome)
 
 
 @router.delete(

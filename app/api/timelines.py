@@ -125,7 +125,8 @@ def post_timelines(
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
-    outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
+    with submitter.refusals_counted():
+        outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
     return _outcomes(outcomes)
 
 

@@ -222,7 +222,8 @@ class Worklist:
         salt = secrets.token_bytes(32)
         code = sent.word if sent.word in MEANINGS else None
         content_columns = (
-            patient, sent.section, code, line.reason, line.place, sender, self.format, statement, fact, fingerprint
+            patient, sent.section, code, line.reason, _shown(line.place), _shown(sender), self.format, statement, fact,
+            fingerprint,
         )  # fmt: skip
         digest = item_digest(salt, _readable(number, content_columns))
         self._added.append((
@@ -332,6 +333,13 @@ def _sent(kind: str, fact: AnyFact, place: str) -> SentFact:
         None if day is None else when_text(day, getattr(fact, "instant", None)),
         repr(tuple(fact)),
     )
+
+
+def _shown(text: str | None) -> str | None:
+    """A text without characters that cannot be shown or stored."""
+    if text is None or text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _days(fact: AnyFact) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from app.readers.json_timelines import Item, together
 from app.readers.statements import Skipped
 from app.readers.tables import Dialect, PatientResults, read_table
 from app.store import erasure, ledger
-from app.store.engine import Database
+from app.store.engine import Database, Transaction
 from app.store.gc_pause import gc_paused
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
@@ -74,13 +74,18 @@ def replace_timeline(
     submitter: Submitter, history: History, *, if_match: str | None, only_new: bool, readmit: bool
 ) -> ledger.Outcome:
     """Replace all facts of the patient by a timeline (`ledger.replace`)."""
-    outcome = submitter.commit(
-        lambda transaction: ledger.replace(
+
+    def replace(transaction: Transaction) -> ledger.Outcome:
+        outcome = ledger.replace(
             transaction, submitter.study, history, if_match=if_match, if_none_match=only_new, readmit=readmit,
             format=submitter.format, client=submitter.client, received_at=submitter.received_at,
-        )
-    )  # fmt: skip
-    return submitter.receipted(history, outcome)
+            sender=submitter.sender,
+        )  # fmt: skip
+        receipted = submitter.receipted(history, outcome)
+        submitter.count(transaction, [(history, receipted)])
+        return receipted
+
+    return submitter.commit(replace)
 
 
 def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> None:
@@ -120,7 +125,7 @@ def store_table(
     """
     feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
     submitter = Submitter(database, study, CSV, now, feed, client, pauses)
-    with gc_paused():
+    with gc_paused(), submitter.refusals_counted():
         table = read_table(body, dialect, feed)
         if atomic:
             patients = list(table.read())

@@ -4,19 +4,24 @@ The items of a group share a transaction. It is committed before any of their ou
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from typing import TypeVar
 
-from app.errors import Busy, ServiceError
+from app.errors import Busy, NotFound, ServiceError
 from app.readers.statements import Feed
-from app.store import ledger
+from app.store import intake, ledger
 from app.store.engine import Database, Transaction
+from app.store.intake import Arrival
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
+from app.submission.intake import arrived, arrived_lines, authorities, count_later, refused
 from app.submission.receipts import receipt_of
 from app.timeline.facts import History
+from app.timeline.receipts import ReceiptLine
 
 GROUP = 100
 """Greatest number of items in one transaction; each item has its own revision."""
@@ -45,7 +50,8 @@ class Submitter:
 
     `feed` is what the study declares of its feeds, for formats that need it. Without it, it is not yet known whether
     the study exists. A stream sets `received_at` for each group. `pauses` are seconds between attempts (`patiently`).
-    With `full`, receipts list every fact.
+    With `full`, receipts list every fact. `sender` is the system that sent the items, if the format says so; else the
+    source of each fact counts as its sender.
     """
 
     database: Database
@@ -56,6 +62,7 @@ class Submitter:
     client: str | None = None
     pauses: Sequence[float] = ()
     full: bool = False
+    sender: str | None = None
     _begun: bool = field(default=False, init=False)
     _busy: Busy | None = field(default=None, init=False)
 
@@ -108,7 +115,9 @@ class Submitter:
         self._begun = True
         if self._busy is not None:
             results = repeat(self._busy)
-        return [item if isinstance(item, ServiceError) else next(results) for item in items]
+        outcomes = [item if isinstance(item, ServiceError) else next(results) for item in items]
+        self.count_refusals([outcome for outcome in outcomes if isinstance(outcome, ServiceError)])
+        return outcomes
 
     def builder(self, transaction: Transaction) -> RevisionBuilder:
         """A new revision of the study. The study is locked until the transaction ends."""
@@ -117,8 +126,9 @@ class Submitter:
     def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
         """Store histories as one revision."""
         self._remember_key(builder.connection, histories)
-        submission = ledger.submit_to(builder, histories, format=self.format, client=self.client)
+        submission = ledger.submit_to(builder, histories, format=self.format, client=self.client, sender=self.sender)
         outcomes = [self.receipted(*each) for each in zip(histories, submission.outcomes, strict=True)]
+        self.count(builder.connection, zip(histories, outcomes, strict=True))
         return replace(submission, outcomes=tuple(outcomes))
 
     def submit_each(
@@ -127,16 +137,50 @@ class Submitter:
         """Store each history as one revision."""
         self._remember_key(transaction, histories)
         outcomes = ledger.submit_each(
-            transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at
-        )
-        return [
+            transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at,
+            sender=self.sender,
+        )  # fmt: skip
+        results = [
             outcome if isinstance(outcome, ServiceError) else self.receipted(history, outcome)
             for history, outcome in zip(histories, outcomes, strict=True)
         ]
+        answered = zip(histories, results, strict=True)
+        self.count(transaction, [(each, done) for each, done in answered if not isinstance(done, ServiceError)])
+        return results
 
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
         return replace(outcome, receipt=receipt_of(history, outcome, full=self.full))
+
+    def count(self, transaction: Transaction, stored: Iterable[tuple[History, ledger.Outcome]]) -> None:
+        """Count what arrived for the intake of the study, in the transaction that stores it."""
+        counts: Counter[Arrival] = Counter()
+        for history, outcome in stored:
+            counts.update(arrived(history, outcome.receipt, self.format, self.sender))
+        if self.feed is not None:
+            counts.update(authorities(self.feed.pseudonyms, self.format, self.sender))
+            self.feed.pseudonyms.undeclared.clear()
+        intake.add(transaction, self.study, counts, self.received_at)
+
+    def count_lines(self, lines: Iterable[ReceiptLine]) -> None:
+        """Count facts that belong to no history."""
+        counts = arrived_lines(lines, self.format, self.sender)
+        count_later(self.database, self.study, counts, self.received_at)
+
+    def count_refusals(self, refusals: Iterable[ServiceError]) -> None:
+        """Count refusals for the intake of the study, without making anybody wait."""
+        given = [each for each in refusals if not isinstance(each, Busy | NotFound)]
+        counts = refused(given, self.format, self.sender)
+        count_later(self.database, self.study, counts, self.received_at)
+
+    @contextmanager
+    def refusals_counted(self) -> Iterator[None]:
+        """Count a refusal that the block raises."""
+        try:
+            yield
+        except ServiceError as refusal:
+            self.count_refusals([refusal])
+            raise
 
     def _remember_key(self, transaction: Transaction, histories: Sequence[History]) -> None:
         if self.feed is not None and histories:

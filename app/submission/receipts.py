@@ -6,7 +6,7 @@ from app.readers.statements import Skipped
 from app.store.ledger import Outcome
 from app.store.supersession import Fate
 from app.timeline.facts import History
-from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine, SentFact
 
 _UNCHANGED = (Note(NoteCode.UNCHANGED),)
 
@@ -36,11 +36,12 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
 
 def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLine:
     notes, place = history.notes.get((kind, at), ()), history.place(kind, at)
+    sent = SentFact(place, source=getattr(history, kind)[at].source)
     if fate is None:
-        return ReceiptLine(place, Disposition.KEPT, None, notes)
+        return ReceiptLine(place, Disposition.KEPT, None, notes, sent=sent)
     if fate.disposition is not Disposition.KEPT:
         notes = ()
-    return ReceiptLine(place, fate.disposition, fate.reason, notes + fate.notes, fate.affects)
+    return ReceiptLine(place, fate.disposition, fate.reason, notes + fate.notes, fate.affects, sent)
 
 
 def not_ours(place: str, why: Skipped) -> ReceiptLine:

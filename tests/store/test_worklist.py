@@ -298,6 +298,7 @@ def test_the_list_has_pages(database, study):
 MESSAGES = st.lists(st.dictionaries(st.sampled_from(["k1", "k2", "k3"]), st.booleans(), min_size=1), max_size=6)
 
 
+@pytest.mark.slow
 @given(messages=MESSAGES)
 def test_an_item_is_listed_from_the_first_unreadable_statement_until_the_fact_is_kept(database, messages):
     """Each message says of some numbers whether their result can be read."""
