@@ -1,22 +1,23 @@
 """The command line: `python -m app COMMAND`. Without a command it serves; `--help` lists the commands."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
 
+from app import SOFTWARE
 from app import demo as demonstration
-from app.settings import Settings
+from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
     from app.store.engine import Database
 
-UNREADY = "The database cannot be reached, or its tables are not those of this version. Run: python -m app migrate"
 NO_ADDRESS = (
     "MYORESPONSE_DATABASE_URL is not a usable address of a database. Examples: sqlite:///file.db (not in memory), "
     "postgresql://user@host/name."
@@ -25,17 +26,35 @@ NO_ADDRESS = (
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+def print_version(asked: bool) -> None:
+    """Print the version and end, if it is asked for."""
+    if asked:
+        print(SOFTWARE)
+        raise typer.Exit
+
+
 @cli.callback(invoke_without_command=True)
-def choose(context: typer.Context) -> None:
+def choose(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Treatment response in inflammatory myopathy. The settings are environment variables MYORESPONSE_*."""
     if context.invoked_subcommand is None:
         serve()
 
 
 @cli.command()
-def serve() -> None:
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of MYORESPONSE_HOST.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, instead of MYORESPONSE_PORT; 0 selects a free one."),
+    ] = None,
+) -> None:
     """Serve the API until stopped. Open requests are finished first."""
-    settings = read_settings()
+    settings = read_settings(host=host, port=port)
 
     from app.api import server
     from app.http.middleware import objection_to_exposure
@@ -205,26 +224,40 @@ def export(
             stop(str(reason), 2)
 
 
-def read_settings() -> Settings:
-    """The settings. If some cannot be used, the process ends with one line that names them."""
+def read_settings(**options: object) -> Settings:
+    """The settings, replaced by the options that are given. If some cannot be used, the process ends with one line that
+    names them all.
+    """
+    wrong = unknown_variables(os.environ)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings()
+        settings = Settings(**given)
     except ValidationError as invalid:
-        named = [f"MYORESPONSE_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in invalid.errors()]
-        stop(f"Some settings cannot be used. {'; '.join(named)}.", 2)
+        wrong += [f"{_variable(each['loc'])}{each['msg'].removeprefix('Value error, ')}" for each in invalid.errors()]
+    if wrong:
+        stop(f"Some settings cannot be used. {'; '.join(wrong)}.", 2)
+    return settings
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The variable of a setting with a colon; nothing where several settings contradict each other."""
+    return f"{PREFIX}{'_'.join(map(str, place)).upper()}: " if place else ""
 
 
 @contextmanager
 def database_of(settings: Settings) -> Iterator["Database"]:
     """The database of the settings. The process ends if its tables or its pseudonyms do not fit version and secret."""
     from app.store.engine import Database
+    from app.store.tables import SCHEMA_REVISION
     from app.submission.feeds import objection_to_secret
 
     with database_errors_explained():
         database = Database(settings.database_url)
         try:
-            if not database.ready():
-                stop(UNREADY, 3)
+            if (revision := database.revision()) != SCHEMA_REVISION:
+                from app.store.migrations import objection_to_tables
+
+                stop(f"The database cannot be used: {objection_to_tables(revision)}.", 3)
             with database.reading() as connection:
                 objection = objection_to_secret(connection, settings.secret)
             if objection is not None:
@@ -238,15 +271,17 @@ def database_of(settings: Settings) -> Iterator["Database"]:
 def database_errors_explained() -> Iterator[None]:
     """End with one line if the database cannot be used. Its address may contain a password and is never repeated."""
     from app.errors import NotInstalled, ServiceError
+    from app.store.engine import DatabaseFailure, UnusableAddress
 
     try:
         yield
-    except ValueError:
+    except UnusableAddress:
         stop(NO_ADDRESS, 2)
     except NotInstalled as missing:
         stop(f"{missing}.", 2)
     except ServiceError as error:
-        stop(f"The database cannot be used: {error}.", 3)
+        why = error.__cause__ if isinstance(error.__cause__, DatabaseFailure) else error
+        stop(f"The database cannot be used: {why}.", 3)
 
 
 def stop(why: str, code: int) -> NoReturn:

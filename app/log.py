@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from collections import Counter
 
 
 def log_to_stdout() -> None:
@@ -13,6 +14,16 @@ def log_to_stdout() -> None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
+
+
+def switched(on: bool) -> str:
+    """`on` or `off`."""
+    return "on" if on else "off"
+
+
+def counted(codes: Counter[str]) -> str:
+    """Codes with their counts, the most frequent first: `unknown_unit:2,missing:1`."""
+    return ",".join(f"{code}:{count}" for code, count in sorted(codes.items(), key=lambda each: (-each[1], each[0])))
 
 
 def places(error: BaseException) -> str:

@@ -1,6 +1,8 @@
 """The settings of the service, read once from the environment."""
 
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PREFIX = "MYORESPONSE_"
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 SHORTEST_SECRET = 32
 """Least number of characters of a secret: a shorter one could be guessed by trying."""
@@ -18,7 +21,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 class Settings(BaseSettings):
     """The settings of one process; each is the environment variable `MYORESPONSE_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="MYORESPONSE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     database_url: str = Field(
         default="sqlite:///myoresponse.db",
@@ -182,6 +185,25 @@ class Settings(BaseSettings):
     def origins(self) -> tuple[str, ...]:
         """The origins of browser applications that may call the service."""
         return _names(self.cors_origins)
+
+
+_OF_KUBERNETES = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable with our prefix that is no setting, with the setting of the nearest name.
+
+    Variables that Kubernetes sets for each of its services are left out: the name of a service may begin as ours.
+    """
+    in_cluster = "KUBERNETES_SERVICE_HOST" in environment
+    known = [name.upper() for name in Settings.model_fields]
+    given = sorted(name.upper().removeprefix(PREFIX) for name in environment if name.upper().startswith(PREFIX))
+    return [
+        f"{PREFIX}{name}: there is no such setting"
+        + "".join(f", the nearest name is {PREFIX}{near}" for near in get_close_matches(name, known, n=1, cutoff=0.5))
+        for name in given
+        if name not in known and not (in_cluster and _OF_KUBERNETES.fullmatch(name))
+    ]
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,31 +1,68 @@
 """The server process: it listens, prints what to try first, and finishes open requests before it stops."""
 
+import logging
+import signal
 import socket
 import sys
+import time
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from app import __version__
 from app.api.home import first_steps
-from app.log import log_to_stdout
+from app.log import log_to_stdout, switched
 from app.settings import Settings
+from app.store.engine import kind_of
+from app.store.tables import SCHEMA_REVISION
 
 GRACE_SECONDS = 25
+log = logging.getLogger("myoresponse")
 
 
 class Server(uvicorn.Server):
-    """The server. It prints what to try first when it begins to listen."""
+    """The server. It logs its start and its end, and prints what to try first when it begins to listen."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
         self._settings = settings
+        self._began = time.monotonic()
+        self._reason = "-"
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
         if self.started:
+            log.info(
+                "event=start service=http version=%s database=%s tables=%s address=%s pseudonyms=%s "
+                "unauthenticated=%s cors=%s cache_bytes=%d",
+                __version__,
+                kind_of(self._settings.database_url),
+                SCHEMA_REVISION,
+                self.address(),
+                switched(self._settings.secret is not None),
+                switched(self._settings.allow_unauthenticated),
+                switched(bool(self._settings.origins)),
+                self._settings.cache_bytes,
+            )
             sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in first_steps(self.address())))
             sys.stdout.flush()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop because of a signal."""
+        self._reason = signal.Signals(sig).name
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish open requests and stop."""
+        await super().shutdown(sockets)
+        log.info(
+            "event=stop service=http reason=%s uptime_s=%.1f requests=%d",
+            self._reason,
+            time.monotonic() - self._began,
+            self.server_state.total_requests,
+        )
 
     def address(self) -> str:
         """The address where it listens. If the port is set to 0, this has the port that the system chose."""

@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from app.errors import ServiceError
 from app.http.middleware import allow_stream
 from app.http.openapi import NDJSON
-from app.http.problems import problem
+from app.http.problems import count_refused, problem
 from app.http.receipts import receipt_document
 from app.readers.streams import Line, Lines
 from app.settings import Settings
@@ -149,7 +149,7 @@ class StreamedOutcomes(Response):
         allow_stream(scope, self._settings.max_stream_bytes)
         sending = asyncio.create_task(self._send(send))
         try:
-            await self._store(receive)
+            await self._store(scope, receive)
             await sending
         except ServiceError as error:
             if not self._begun:
@@ -161,12 +161,12 @@ class StreamedOutcomes(Response):
             await asyncio.gather(sending, return_exceptions=True)
             self._spool.close()
 
-    async def _store(self, receive: Receive) -> None:
+    async def _store(self, scope: Scope, receive: Receive) -> None:
         """Store the lines. The outcomes of a group can be sent after the group was committed."""
         arrivals = Arrivals(receive, self._settings.max_body_bytes)
         async for group in arrivals.groups():
             if group or not self._begun:
-                await run_sync(self._store_group, group)
+                await run_sync(self._store_group, scope, group)
                 self._begun = True
                 self._news.set()
         counts = self._stream.counts
@@ -174,8 +174,9 @@ class StreamedOutcomes(Response):
         await run_sync(self._write, {"counts": in_order(counts), "lines": counts.total(), "digest": digest})
         self._end(complete=True)
 
-    def _store_group(self, group: Sequence[Line]) -> None:
+    def _store_group(self, scope: Scope, group: Sequence[Line]) -> None:
         outcomes = self._stream.store(group)
+        count_refused(scope, (outcome.error for outcome in outcomes))
         self._write(
             *({**item_document(outcome), "line": line.number} for outcome, line in zip(outcomes, group, strict=True))
         )

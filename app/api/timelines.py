@@ -11,7 +11,7 @@ from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, NotFound, NothingKept
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
-from app.http.problems import Problem
+from app.http.problems import Problem, count_refused
 from app.http.receipts import ReceiptBody, ReceiptWanted
 from app.http.responses import reply
 from app.readers import READERS
@@ -127,11 +127,12 @@ def post_timelines(
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
     with submitter.refusals_counted():
         outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
-    return _outcomes(outcomes)
+    return _outcomes(request, outcomes)
 
 
-def _outcomes(outcomes: Sequence[ItemOutcome], **more: Any) -> Response:  # noqa: ANN401 - JSON
+def _outcomes(request: Request, outcomes: Sequence[ItemOutcome], **more: Any) -> Response:  # noqa: ANN401 - JSON
     """The outcomes as JSON. Raises `NothingKept` with them if every item was lost."""
+    count_refused(request.scope, (outcome.error for outcome in outcomes))
     document = {"items": [item_document(outcome) for outcome in outcomes], "counts": counted(outcomes), **more}
     if outcomes and all(map(lost, outcomes)):
         raise NothingKept(members=document)
@@ -261,6 +262,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
     },
 )
 def post_labs(
+    request: Request,
     study: StudyId,
     state: State,
     store: Writing,
@@ -291,7 +293,7 @@ def post_labs(
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
     stored = store_table(store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
-    return _outcomes(stored.items, rows=stored.rows, skipped=stored.skipped)
+    return _outcomes(request, stored.items, rows=stored.rows, skipped=stored.skipped)
 
 
 @router.get(

@@ -14,7 +14,7 @@ from app.estimate.arithmetic import LARGEST, NOISE, deviation_of, mean_of
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.signed_rank import LARGEST_EXACT, SignedRankP, Zeros, rounded, signed_rank_test
 from app.estimate.results import Number, Reason, Result, TestResult, WhyNull
-from app.estimate.times.survival import HALF_TOLERANCE, kaplan_meier
+from app.estimate.times.survival import HALF_TOLERANCE, Plateau, kaplan_meier
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -193,7 +193,7 @@ def influence_on_median(
     events: ArrayLike,
     *,
     median: Literal["midpoint", "lower"] = "midpoint",
-    plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
+    plateau: Plateau = "left_end",
 ) -> LeaveOneOutInfluence:
     """The influence on the Kaplan-Meier median of durations >= 0 that end in an event (true) or in censoring (false).
 
@@ -240,7 +240,7 @@ class _Curves:
         start, end = self._time(first), self._time(second)
         if median == "lower":
             return start
-        last = self._last_times() if plateau == "midpoint_to_last" else start
+        last = {"midpoint_to_last": self._last_times(), "not_reached": end}.get(plateau, start)
         return (start + np.where(np.isnan(end), last, end)) / 2 if len(start) else start
 
     def _first_below(self, threshold: float) -> Ints:

@@ -272,7 +272,7 @@ class Median(Result):
     )
     plateau: str = Field(
         description="Where it is put when S(t) stays at exactly one half to the end of follow-up.",
-        examples=["left_end", "midpoint_to_last"],
+        examples=["left_end", "midpoint_to_last", "not_reached"],
     )
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(

@@ -35,7 +35,7 @@ from app.fhir.submit import BundleResult, EntryResult, EntryStatus
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.openapi import JSON, Responses
-from app.http.problems import allowed_methods
+from app.http.problems import allowed_methods, count_refused
 from app.http.responses import address, written
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Skipped
@@ -147,8 +147,9 @@ def post_bundle(
     is not an error: it is answered 200 with an OperationOutcome that gives the reason. The first of these outcomes also
     gives their number. The request may be sent again.
     """
-    del request, presentation
+    del presentation
     result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now)
+    count_refused(request.scope, (entry.error for entry in result.results))
     return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal")))
 
 

@@ -8,6 +8,7 @@ gets no answer sends again, a sender that gets a wrong answer does not.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -16,6 +17,7 @@ from app.hl7v2.dead_letters import DeadLetters
 from app.hl7v2.message import body_of, messages_of
 from app.hl7v2.mllp_framing import BrokenFraming
 from app.hl7v2.submit import Reply
+from app.log import counted
 
 MOST_IN_A_FRAME = 100
 """If a frame holds more messages than this, they are answered together, like a batch."""
@@ -52,7 +54,11 @@ class MessageHandler:
             self._letters.keep(message, study=self.study, sender=sender, code=reply.code, faults=reply.faults)
         spent = (time.perf_counter() - began) * 1000
         late = f" late={reply.counts.late}" if reply.counts is not None and reply.counts.late else ""
-        log.info("event=message study=%s sender=%s code=%s ms=%.1f%s", self.study, sender, reply.code, spent, late)
+        faults = f" faults={counted(Counter(fault.code for fault in reply.faults))}" if reply.faults else ""
+        log.info(
+            "event=message study=%s sender=%s code=%s ms=%.1f%s%s",
+            self.study, sender, reply.code, spent, late, faults,
+        )  # fmt: skip
         return reply.ack
 
     def keep_broken(self, broken: BrokenFraming, sender: str) -> None:

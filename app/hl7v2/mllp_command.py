@@ -1,25 +1,31 @@
 """The commands for the MLLP listener and for dead letters: listen, list the letters, send them again."""
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from app import __version__
 from app.errors import Conflict, NotFound, ServiceError
 from app.hl7v2 import submit
 from app.hl7v2.dead_letters import DeadLetters, Letter, LetterNote
 from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Limits
 from app.hl7v2.mllp_listener import Listener, may_send, tls_context
-from app.log import places
+from app.log import places, switched
 from app.settings import Settings
-from app.store.engine import Database
+from app.store.engine import Database, kind_of
+from app.store.tables import SCHEMA_REVISION
 from app.submission.feeds import read_feed
 from app.timeline.times import microseconds
+
+log = logging.getLogger("myoresponse")
 
 
 class CannotListen(Exception):
@@ -47,7 +53,7 @@ def listen(settings: Settings, database: Database, study: str, port: int) -> Non
         may_send=lambda address: may_send(settings, address),
         context=context,
     )
-    asyncio.run(_serve(listener, listening_socket(settings.mllp_host, port), study))
+    asyncio.run(_serve(listener, listening_socket(settings.mllp_host, port), settings, study))
 
 
 def message_storer(settings: Settings, database: Database, study: str) -> Callable[[bytes], submit.Reply]:
@@ -95,14 +101,37 @@ def listening_socket(host: str, port: int) -> socket.socket:
         ) from None
 
 
-async def _serve(listener: Listener, listening: socket.socket, study: str) -> None:
-    stopping = asyncio.Event()
+async def _serve(listener: Listener, listening: socket.socket, settings: Settings, study: str) -> None:
+    stopping, reason, began = asyncio.Event(), "failure", time.monotonic()
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal reason
+        reason = number.name
+        stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     host, port = listening.getsockname()[:2]
-    sys.stdout.write(f"MLLP on {f'[{host}]' if ':' in host else host}:{port} for study {study}\n")
+    address = f"{f'[{host}]' if ':' in host else host}:{port}"
+    log.info(
+        "event=start service=mllp version=%s database=%s tables=%s address=%s study=%s pseudonyms=%s tls=%s "
+        "client_certificates=%s senders=%s",
+        __version__,
+        kind_of(settings.database_url),
+        SCHEMA_REVISION,
+        address,
+        study,
+        switched(settings.secret is not None),
+        switched(settings.mllp_certificate is not None),
+        switched(settings.mllp_client_ca is not None),
+        "listed" if settings.sender_networks else "any",
+    )
+    sys.stdout.write(f"MLLP on {address} for study {study}\n")
     sys.stdout.flush()
-    await listener.run(listening, stopping)
+    try:
+        await listener.run(listening, stopping)
+    finally:
+        log.info("event=stop service=mllp reason=%s uptime_s=%.1f", reason, time.monotonic() - began)
 
 
 def letter_lines(letters: Iterable[Letter]) -> Iterator[str]:

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.errors import Conflict, NotFound, UnsupportedMediaType
+from app.errors import Conflict, InvalidDocument, NotFound, UnsupportedMediaType
 from app.hl7v2 import submit
 from app.http.dependencies import Now, State, StudyId, Writing
 from app.http.openapi import answers, reads, reference, refuses
-from app.http.problems import MEDIA_TYPE, Problem
+from app.http.problems import MEDIA_TYPE, Problem, count_refused
 
 router = APIRouter(tags=["patients"])
 
@@ -99,4 +99,5 @@ def post_hl7v2(
     reply = submit.store_message(store, study, body, secret=state.settings.secret, now=now)
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
+    count_refused(request.scope, [InvalidDocument(faults=reply.faults)])
     return Response(reply.ack, 422, media_type=_media_type(request))

@@ -3,8 +3,9 @@
 HEAD is answered as GET without a body. Until the service asks for keys, only programs on this machine may call it, and
 no web page of another origin.
 
-The line in the access log holds the method, the template of the route, the status and the time taken. The address as
-it was sent is never written, because it contains identifiers of patients.
+The line in the access log holds the method, the template of the route, the status and the time taken; of a refusal
+also its kind, and the codes of its faults with their counts. The address as it was sent is never written, because it
+contains identifiers of patients.
 
 Every answer is `Cache-Control: no-store` unless its route sets another value, which only documents about the service
 do: data about patients must not stay on the disk of a reader. A program that keeps an answer itself sends its ETag in
@@ -19,6 +20,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import AddressTooLong, BodyTimeout, ForeignOrigin, HeadersTooLarge, ServiceError, TooLarge
 from app.http.openapi import NDJSON
 from app.http.problems import refusal, unexpected
+from app.log import counted
 from app.settings import Settings
 
 LONGEST_ADDRESS = 8_192
@@ -244,12 +247,16 @@ class AccessLog:
 
 def _write_line(scope: MutableMapping[str, Any], method: str, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "-")
-    instance = scope.get("myoresponse.instance")
+    more = {
+        "problem": scope.get("myoresponse.problem"),
+        "faults": counted(scope.get("myoresponse.faults", Counter())),
+        "instance": scope.get("myoresponse.instance"),
+    }
     log.info(
         "event=request method=%s route=%s status=%d ms=%.1f%s",
         method if method in METHODS else "-",
         route,
         status,
         seconds * 1000,
-        f" instance={instance}" if instance else "",
+        "".join(f" {name}={value}" for name, value in more.items() if value),
     )

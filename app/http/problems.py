@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -131,8 +132,21 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
     )
 
 
+def count_refused(scope: Scope, refused: Iterable[ServiceError | None]) -> None:
+    """Count the fault codes of refused parts for the line of the request in the log. A refusal without faults counts by
+    its kind.
+    """
+    counts: Counter[str] = scope.setdefault("myoresponse.faults", Counter())
+    for error in refused:
+        if error is not None:
+            counts.update([str(fault.code) for fault in error.faults] or [error.slug])
+
+
 def refusal(scope: Scope, error: ServiceError) -> Response:
     """The answer to a refused request: a problem document, or the form that `install` registered for its address."""
+    scope["myoresponse.problem"] = error.slug
+    if error.faults:
+        count_refused(scope, [error])
     root: str = scope.get("root_path", "")
     headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
     if error.status == errors.Busy.status:

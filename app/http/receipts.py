@@ -1,11 +1,12 @@
 """Receipts as JSON: their models for the description of the API, and the documents."""
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from app.timeline.receipts import Disposition, NoteCode, Receipt, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 
 
 class ReceiptNote(BaseModel):
@@ -60,15 +61,17 @@ def _line(line: ReceiptLine) -> dict[str, Any]:
     if line.reason is not None:
         document["reason"] = line.reason
     if line.notes:
-        document["notes"] = [
-            {"code": note.code} if note.about is None else {"code": note.code, "about": note.about}
-            for note in line.notes
-        ]
+        document["notes"] = _notes(line.notes)
     if line.affects:
         document["affects"] = [
             {name: value for name, value in effect._asdict().items() if value is not None} for effect in line.affects
         ]
     return document
+
+
+@lru_cache(maxsize=256)
+def _notes(notes: tuple[Note, ...]) -> list[dict[str, str]]:
+    return [{"code": note.code} if note.about is None else {"code": note.code, "about": note.about} for note in notes]
 
 
 ReceiptWanted = Annotated[

@@ -10,7 +10,7 @@ from app.protocol.parts import Part
 
 ProportionInterval = Literal["clopper-pearson", "wilson", "jeffreys", "mid-p"]
 MedianConvention = Literal["midpoint", "lower"]
-PlateauConvention = Literal["left_end", "midpoint_to_last"]
+PlateauConvention = Literal["left_end", "midpoint_to_last", "not_reached"]
 SurvivalInterval = Literal["log-log", "log", "plain"]
 Zeros = Literal["drop", "pratt"]
 SignedRankP = Literal["exact", "exact_unless_tied", "normal_corrected", "normal"]
@@ -58,7 +58,8 @@ ProfileName = Literal["R", "SAS", "lifelines"]
 class Setting:
     """The default of one package for one convention, its source, and whether it was checked.
 
-    Checked means: it was run here, or its documentation was read and says exactly this. The others are from memory.
+    Checked means: it was run here, or its documentation or a published run was read and says exactly this. The others
+    are from memory.
     """
 
     value: str
@@ -78,7 +79,7 @@ PROFILES: Mapping[ProfileName, Mapping[str, Setting]] = {
     },
     "SAS": {
         "median": Setting("midpoint", "SAS/STAT User's Guide, PROC LIFETEST, quartiles"),
-        "plateau": Setting("left_end", "PROC LIFETEST with S = 0.5 to the end of follow-up", checked=False),
+        "plateau": Setting("not_reached", "PROC LIFETEST, NE by the comparison with R in PSIAIMS/CAMIS"),
         "interval": Setting("log-log", "PROC LIFETEST, CONFTYPE=LOGLOG"),
         "zeros": Setting("drop", "PROC UNIVARIATE, signed rank test"),
         "signed_rank_p": Setting(

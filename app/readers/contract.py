@@ -14,12 +14,13 @@ LIMITS: dict[str, tuple[float, float]] = dict.fromkeys(("CK", "LDH", "AST", "ALT
 TIMES_NEIGHBOURS = 100.0
 """A result this many times each of the results before and after it is implausible."""
 _EVERYTHING = (float("-inf"), float("inf"))
+_LEAST, _GREATEST = max(least for least, _ in LIMITS.values()), min(greatest for _, greatest in LIMITS.values())
 
 
 def noted(history: History) -> History:
     """The history with the notes that follow from its facts, after those of its reader."""
     notes = dict(history.notes)
-    for i, lab in enumerate(history.labs):
+    for i, lab in enumerate(history.labs if _may_have_notes(history.labs) else ()):
         found = tuple(_of_lab(lab))
         if found:
             notes["labs", i] = notes.get(("labs", i), ()) + found
@@ -34,7 +35,8 @@ def noted(history: History) -> History:
 
 def _far_from_neighbours(labs: Sequence[LabFact]) -> Iterator[int]:
     """The places of results that are many times each of their neighbours, the same analyte before and after."""
-    if len(labs) < 2:
+    values = [lab.value for lab in labs if lab.value is not None]
+    if len(values) < 2 or max(values) < TIMES_NEIGHBOURS * min(values):
         return
     placed = sorted((lab.code, lab.day, lab.instant or 0, i) for i, lab in enumerate(labs) if lab.value is not None)
     for at, (code, _, _, i) in enumerate(placed):
@@ -43,6 +45,22 @@ def _far_from_neighbours(labs: Sequence[LabFact]) -> Iterator[int]:
         ]
         if beside and all((labs[i].value or 0) >= TIMES_NEIGHBOURS * (value or 0) > 0 for value in beside):
             yield i
+
+
+def _may_have_notes(labs: Sequence[LabFact]) -> bool:
+    """Whether any result may have a note. It is decided by column, because most documents have none."""
+    if not labs:
+        return False
+    _, _, _, _, issued, _, _, _, _, instants, utc, _, upper, _, comparators, *_ = zip(*labs, strict=True)
+    limits = [limit for limit in upper if limit is not None]
+    return (
+        len(limits) < len(labs)
+        or any(utc)
+        or comparators.count(None) < len(labs)
+        or min(limits) < _LEAST
+        or max(limits) > _GREATEST
+        or (issued.count(None) < len(labs) and any(a and b and a < b for a, b in zip(issued, instants, strict=True)))
+    )
 
 
 def _of_lab(lab: LabFact) -> Iterator[Note]:

@@ -2,7 +2,7 @@
 
 The file holds, in this order: `Database`; `Task`, a piece of work that shares a transaction; how an engine is made; how
 a new connection is set up; how deleted content is removed from the files; and how an error of a driver becomes one of
-ours, without any value of a row in its text.
+ours, without any value of a row in its text, and with the reason for an operator as its cause (`DatabaseFailure`).
 
 SQLite runs in WAL mode with `synchronous=FULL`. Without FULL, a loss of power can lose a commit that was already
 answered. SQLAlchemy begins the transactions, not the driver: the driver begins them too late for a snapshot and for a
@@ -12,12 +12,14 @@ once while another one writes.
 
 import logging
 import os
+import re
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import (
@@ -29,6 +31,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    inspect,
     make_url,
     select,
     table,
@@ -52,6 +55,17 @@ MOST_LATER = 1_000
 log = logging.getLogger("myoresponse")
 
 
+class DatabaseFailure(Exception):
+    """Why the database cannot be used, for its operator, without data and without its address.
+
+    It is the cause of the `ServiceError` that is raised.
+    """
+
+
+class UnusableAddress(ValueError):
+    """The URL is not one of a database that can be used."""
+
+
 class CopySource(Protocol):
     """What a copy is made of (`store.rehearsal`). Each method copies what a submission is about to look up."""
 
@@ -66,7 +80,7 @@ class CopySource(Protocol):
 
 
 class Database:
-    """The database at a URL, for all threads of a process. Raises `ValueError` for a URL that cannot be used.
+    """The database at a URL, for all threads of a process. Raises `UnusableAddress` for one that cannot be used.
 
     A copy for a rehearsal has an `origin` and need not be `durable`: it does not wait for the disk.
     """
@@ -84,9 +98,12 @@ class Database:
         try:
             address = _address(url)
             self.engine = _engine(address, pool_size, wait_seconds, durable)
-        except ArgumentError:
-            raise ValueError("this is not a database address that can be used") from None
+        except (ArgumentError, ValueError) as error:
+            if isinstance(error, UnusableAddress):
+                raise
+            raise UnusableAddress("this is not a database address that can be used") from None
         self._sqlite = address.get_backend_name() == "sqlite"
+        self._file = address.database if self._sqlite else None
         self._wait = wait_seconds
         self._writer_lock = threading.Lock()
         self._queue: deque[Task[Any]] = deque()
@@ -103,7 +120,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One snapshot: the block reads one state of the database, also while others write."""
-        with _translated_errors(self._driver), self._reader.connect() as connection, connection.begin():
+        with _translated_errors(self._driver, self._file), self._reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -180,11 +197,15 @@ class Database:
             except Exception as error:  # nobody waits for an answer
                 log.warning("event=later lost=%d error=%s", len(works), type(error).__name__)
 
+    def revision(self) -> str | None:
+        """The last migration of the tables, or `None` if the database has no tables of this service."""
+        with self.reading() as connection:
+            return revision_of(connection)
+
     def ready(self) -> bool:
         """Whether the database answers and has the tables of this version."""
         try:
-            with self.reading() as connection:
-                return list(connection.execute(_VERSION).scalars()) == [SCHEMA_REVISION]
+            return self.revision() == SCHEMA_REVISION
         except (ServiceError, SQLAlchemyError):
             return False
 
@@ -195,7 +216,7 @@ class Database:
         and the log is truncated. `False` means that a reader still needs an older state: call again later.
         PostgreSQL frees the rows. The operator must make sure that its pages, its log and all backups expire.
         """
-        with _translated_errors(self._driver), self._exclusive_write():
+        with _translated_errors(self._driver, self._file), self._exclusive_write():
             raw = self.engine.raw_connection()
             try:
                 return _truncate_log(raw.driver_connection) if self._sqlite else _vacuum(raw.driver_connection)
@@ -210,7 +231,7 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with _translated_errors(self._driver), self._writer.connect() as connection:
+        with _translated_errors(self._driver, self._file), self._writer.connect() as connection:
             transaction = connection.begin()
             try:
                 yield connection
@@ -271,15 +292,28 @@ class Task(Generic[Result]):
         return self._results[0]
 
 
+def revision_of(connection: Connection) -> str | None:
+    """The last migration of the tables that this transaction sees, or `None` if there are no tables of this service."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = list(connection.execute(_VERSION).scalars())
+    return found[0] if len(found) == 1 else None
+
+
+def kind_of(url: str) -> str:
+    """Which database a URL names: `sqlite` or `postgresql`."""
+    return _address(url).get_backend_name()
+
+
 def _address(url: str) -> URL:
     """The URL with the driver that we use. Many hosting platforms write `postgres://`."""
     address = make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
     if address.get_backend_name() == "postgresql":
         return address.set(drivername="postgresql+psycopg")
     if address.get_backend_name() != "sqlite":
-        raise ValueError("the database must be SQLite or PostgreSQL")
+        raise UnusableAddress("the database must be SQLite or PostgreSQL")
     if address.database in {None, "", ":memory:"} or "mode=memory" in (address.database or ""):
-        raise ValueError(
+        raise UnusableAddress(
             "an SQLite database must be a file: in memory, each connection would have a database to itself"
         )
     return address
@@ -396,26 +430,92 @@ _SQLITE_BUSY = {
 }
 
 
+_NO_WRITING = "this user may not write to its file or to the directory of the file"
+_WHY_SQLITE = {
+    sqlite3.SQLITE_CANTOPEN: _NO_WRITING,
+    sqlite3.SQLITE_READONLY: _NO_WRITING,
+    sqlite3.SQLITE_BUSY: "it is locked, because another program writes to it",
+    sqlite3.SQLITE_LOCKED: "it is locked, because another program writes to it",
+    sqlite3.SQLITE_FULL: "its disk is full",
+    sqlite3.SQLITE_NOTADB: "its file is not an SQLite database",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+}
+_NOT_ADMITTED = (
+    "the server does not admit its user: the name, the password, or where the connection comes from is wrong"
+)
+_NO_DATABASE = "the server has no database of its name; create it first"
+_NO_CONNECTION = "the server has no free connection"
+_NOT_RUNNING = "the server is starting or stopping"
+_WHY_POSTGRESQL = {
+    "25006": "it can only be read",
+    "28000": _NOT_ADMITTED,
+    "28P01": _NOT_ADMITTED,
+    "3D000": _NO_DATABASE,
+    "3F000": "it has no schema for tables",
+    "42501": "its user may not create, change or read tables there",
+    "53100": "its disk is full",
+    "53300": _NO_CONNECTION,
+    "55P03": "it is locked by another program",
+    "57P01": _NOT_RUNNING,
+    "57P02": _NOT_RUNNING,
+    "57P03": _NOT_RUNNING,
+}
+"""By SQLSTATE. A connection that failed has none: see below."""
+_WHY_NO_CONNECTION = {
+    r'database ".*" does not exist': _NO_DATABASE,
+    r'role ".*" does not exist|authentication failed|no password supplied|no pg_hba\.conf entry': _NOT_ADMITTED,
+    r"connection refused|no such file or directory": "no server listens at its host and port",
+    r"resolve host|translate host name": "its host is not known",
+    r"timeout|timed out|unreachable|no route": "its host does not answer",
+    r"too many clients|connection slots|too many connections": _NO_CONNECTION,
+    r"starting up|shutting down|recovery mode|not yet accepting": _NOT_RUNNING,
+    r"invalid connection option|invalid \w+ value": "an option of its address is not valid",
+    r"\bSSL\b|certificate": "its server does not agree to the TLS options of the address",
+}
+"""By the text of the driver. The text of a server that does not speak English is not understood."""
+
+
 @contextmanager
-def _translated_errors(driver: DBAPIModule) -> Iterator[None]:
+def _translated_errors(driver: DBAPIModule, file: str | None) -> Iterator[None]:
     """Turn errors of the pool and the driver into ours, without SQL, parameters or rows in their text."""
     try:
         yield
     except PoolTimeout:
         raise Busy from None
     except (SQLAlchemyError, driver.Error) as error:
-        _raise_translated(error, driver)
+        _raise_translated(error, driver, file)
 
 
-def _raise_translated(error: Exception, driver: DBAPIModule) -> NoReturn:
+def _raise_translated(error: Exception, driver: DBAPIModule, file: str | None) -> NoReturn:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", None)
-        if isinstance(code, int) and code & 0xFF in _SQLITE_BUSY:
-            raise Busy from None
-        raise ServiceError(f"{type(cause).__name__} {getattr(cause, 'sqlite_errorname', '')}") from None
-    if isinstance(cause, (driver.OperationalError, driver.InterfaceError)):
-        raise Busy from None
+        code, name = getattr(cause, "sqlite_errorcode", None), getattr(cause, "sqlite_errorname", "")
+        primary = code & 0xFF if isinstance(code, int) else None
+        why = DatabaseFailure(_why_sqlite(primary, file) or name)
+        if primary in _SQLITE_BUSY:
+            raise Busy from why
+        raise ServiceError(f"{type(cause).__name__} {name}") from why
     if isinstance(cause, driver.Error):
-        raise ServiceError(f"{type(cause).__name__} {getattr(cause, 'sqlstate', None)}") from None
+        why = DatabaseFailure(_why_postgresql(cause))
+        if isinstance(cause, (driver.OperationalError, driver.InterfaceError)):
+            raise Busy from why
+        raise ServiceError(f"{type(cause).__name__} {getattr(cause, 'sqlstate', None)}") from why
     raise error
+
+
+def _why_sqlite(code: int | None, file: str | None) -> str | None:
+    if code == sqlite3.SQLITE_CANTOPEN and file:
+        path = Path(file.removeprefix("file:"))
+        if path.is_dir():
+            return "its file is a directory"
+        if not path.parent.is_dir():
+            return "the directory of its file does not exist"
+    return _WHY_SQLITE.get(code) if code is not None else None
+
+
+def _why_postgresql(cause: BaseException) -> str:
+    state = getattr(cause, "sqlstate", None)
+    if state is not None:
+        return _WHY_POSTGRESQL.get(state, f"the server answers with SQLSTATE {state}")
+    found = (why for text, why in _WHY_NO_CONNECTION.items() if re.search(text, str(cause), re.IGNORECASE))
+    return next(found, "its server cannot be reached, or does not accept the connection")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
+from functools import lru_cache
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -32,7 +33,7 @@ from app.store.timelines import check_etag
 from app.store.worklist import Worklist
 from app.timeline.facts import History
 from app.timeline.normalize import SECTIONS
-from app.timeline.receipts import Receipt
+from app.timeline.receipts import Note, Receipt
 
 __all__ = ["Counts", "Outcome", "Submission", "replace", "submit", "submit_each"]
 
@@ -254,9 +255,14 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
             known = builder.load_assertions(person, kind, facts)
-            stood = frozenset(id(each) for fact in facts for each in known.get(fact[0], ()) if each.removed is None)
+            stood = (
+                frozenset[int]()
+                if is_new
+                else frozenset(id(each) for fact in facts for each in known.get(fact[0], ()) if each.removed is None)
+            )
             rule(known, facts, builder.number, person.changing(kind), tally)
-            fates += supersession.fates(kind, facts, known, builder.number, stood)
+            if not is_new or len(known) < len(facts):
+                fates += supersession.fates(kind, facts, known, builder.number, stood)
     _note(person, history)
     counts = tally.counts()
     changed = is_new or _stored(person) != before
@@ -269,7 +275,12 @@ def _note(person: PatientState, history: History) -> None:
         fact = getattr(history, kind)[index]
         for assertion in person.known[kind].get(fact.identity, ()):
             if assertion.fact is fact:
-                assertion.notes = json.dumps([[note.code, note.about] if note.about else [note.code] for note in notes])
+                assertion.notes = _text(notes)
+
+
+@lru_cache(maxsize=256)
+def _text(notes: tuple[Note, ...]) -> str:
+    return json.dumps([[note.code, note.about] if note.about else [note.code] for note in notes])
 
 
 def _stored(person: PatientState) -> int:

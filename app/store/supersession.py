@@ -120,11 +120,14 @@ def fates(
 
     `before` has the `id()` of each assertion that stood before.
     """
-    last = {fact[IDENTITY]: i for i, fact in enumerate(facts)}
-    for i, fact in enumerate(facts):
+    notable = [
+        (i, fact)
+        for i, fact in enumerate(facts)
+        if len(known[fact[IDENTITY]]) > 1 or known[fact[IDENTITY]][0].fact is not fact
+    ]
+    last = {fact[IDENTITY]: i for i, fact in notable}
+    for i, fact in notable:
         assertions = known[fact[IDENTITY]]
-        if len(assertions) == 1 and assertions[0].fact is fact:
-            continue
         affects = tuple(_affected(kind, facts, assertions, before)) if last[fact[IDENTITY]] == i else ()
         equal = [assertion for assertion in assertions if assertion.fact == fact]
         earlier = any(assertion.added < number for assertion in equal)

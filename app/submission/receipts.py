@@ -16,6 +16,9 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
 
     A fact that stood before is plainly kept. The note `new_patient` stands in a line of its own, without a fact.
     """
+    if not (full or outcome.fates or history.notes or history.aside):
+        kept = sum(len(facts) for _, facts in history.kinds())
+        return Receipt(Counter({Disposition.KEPT: kept + history.repeats}))
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines: list[ReceiptLine] = []
     counts = Counter({Disposition.KEPT: history.repeats})

@@ -10,9 +10,10 @@ of the patient. An identity is a text whose free part comes last, so that differ
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -95,19 +96,7 @@ def normalise(timeline: Timeline, latest: int) -> History:
     history = reading.history(timeline)
     if reading.faults:
         raise InvalidDocument(faults=reading.faults)
-
-    listed: dict[str, list[str]] = {}
-
-    def place_of(kind: str, index: int) -> str:
-        if kind == "attributes":
-            name = history.attributes[index].identity
-            return pointer("ended") if name == "ended" else pointer("patient", name)
-        at = reading.origins[kind][index] if kind in reading.origins else index
-        if kind not in listed:
-            listed[kind] = [pointer(*place) for place in places(timeline, SECTIONS[kind])]
-        return listed[kind][at]
-
-    return replace(history, place=place_of)
+    return history
 
 
 @dataclass(slots=True)
@@ -143,6 +132,7 @@ class Reading:
             self._once(medications, timeline, "medications"),
             self._once(events, timeline, "events"),
             self.repeats,
+            partial(_place, timeline, attributes, self.origins),
         )
 
     def attributes(self, timeline: Timeline) -> Iterator[AttributeFact]:
@@ -346,6 +336,25 @@ class Reading:
     def _fault(self, code: FaultCode, *at: str | int) -> None:
         if len(self.faults) < MOST_FAULTS:
             self.faults.append(Fault(pointer(*at), code))
+
+
+def _place(
+    timeline: Timeline, attributes: Sequence[AttributeFact], origins: Mapping[str, Sequence[int]], kind: str, index: int
+) -> str:
+    """The place of a fact in the document; `origins` as in `Reading`."""
+    if kind == "attributes":
+        name = attributes[index].identity
+        return pointer("ended") if name == "ended" else pointer("patient", name)
+    at = origins[kind][index] if kind in origins else index
+    section = SECTIONS[kind]
+    if at < len(getattr(timeline, section)):
+        return pointer(section, at)
+    at -= len(timeline.labs)
+    for i, series in enumerate(timeline.lab_series):
+        if at < len(series.times):
+            return pointer("lab_series", i, "times", at)
+        at -= len(series.times)
+    raise IndexError(index)
 
 
 def places(timeline: Timeline, section: str) -> Iterator[tuple[str | int, ...]]:

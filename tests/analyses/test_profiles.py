@@ -1,10 +1,15 @@
 """`profile=` gives the figures of the package, where the package or its documentation gives figures."""
 
 import math
+from fractions import Fraction
 from typing import get_args
 
+import numpy as np
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 from lifelines import KaplanMeierFitter
+from statsmodels.duration.survfunc import SurvfuncRight
 
 from app.analyses import Options
 from app.estimate.changes.paired_change import paired_change
@@ -106,6 +111,67 @@ def test_the_known_error_of_lifelines_is_not_repeated():
 )
 def test_the_median_under_sas_is_the_midpoint_that_lifetest_documents(times, events, median):
     assert median_of(times, events, "SAS").value == median
+
+
+FIVE_OF_TEN = [54, 75, 77, 84, 87, 92, 103, 105, 112, 118]
+"""Ten times of which the first five are events: the curve is at 0.5 from 87 on."""
+
+
+@pytest.mark.parametrize(
+    ("last", "profile", "median"),
+    [
+        pytest.param(0, "SAS", None, id="SAS answers NE if no event follows"),
+        pytest.param(1, "SAS", 102.5, id="and the middle if the last time is an event"),
+        pytest.param(0, "R", 87, id="R prints the left end"),
+        pytest.param(1, "R", 102.5, id="and the middle"),
+    ],
+)
+def test_a_plateau_at_one_half_is_answered_as_the_packages_do(last, profile, median):
+    """SAS by its side-by-side output with R in PSIAIMS/CAMIS, `Comp/r-sas_survival.qmd` and the discussion of it; R
+    4.2.2, survival 3.5-3, `print.survfit`.
+    """
+    found = median_of(FIVE_OF_TEN, [1] * 5 + [0] * 4 + [last], profile)
+    assert (found.value, found.reason) == (median, "not_reached" if median is None else None)
+
+
+def percentile_of_lifetest(patients):
+    """The median by the words of the manual of PROC LIFETEST on exact fractions: the middle of inf{t: S(t) <= 1/2} and
+    inf{t: S(t) < 1/2}, missing if one of them does not exist.
+    """
+    curve, left = [], Fraction(1)
+    for time in sorted({time for time, event in patients if event}):
+        at_risk = [each for each in patients if each[0] >= time]
+        left *= 1 - Fraction(sum(each == (time, True) for each in at_risk), len(at_risk))
+        curve.append((time, left))
+    reached = [time for time, survival in curve if 2 * survival <= 1]
+    below = [time for time, survival in curve if 2 * survival < 1]
+    return (reached[0] + below[0]) / 2 if below else None
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=16))
+@example([(1, True), (2, True), (3, False), (4, False)])
+@example([(1, True), (2, True), (3, True), (3, False)])
+def test_the_median_under_sas_is_the_percentile_of_lifetest(patients):
+    found = median_of(*zip(*patients, strict=True), "SAS")
+    assert found.value == percentile_of_lifetest(patients)
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=2, max_size=16))
+@example([(time, time < 90) for time in FIVE_OF_TEN])
+def test_the_limits_under_sas_are_the_event_times_that_the_method_of_sas_finds_in_another_library(patients):
+    """Statsmodels follows the manual of PROC LIFETEST, and is tested with its example. A curve that ends at 0 is left
+    out: there the two libraries differ.
+    """
+    patients = [*patients, (13, False)]
+    assume(any(event for _, event in patients))
+    times, events = zip(*patients, strict=True)
+    with np.errstate(all="ignore"):
+        low, high = SurvfuncRight(times, np.array(events, dtype=int)).quantile_ci(0.5)
+
+    [limits] = median_of(times, events, "SAS").intervals
+
+    assert limits.low == (low if math.isfinite(low) else None)
+    assert limits.high == (high if math.isfinite(high) else None)
 
 
 @pytest.mark.parametrize("name", get_args(ProfileName))

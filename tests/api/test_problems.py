@@ -9,6 +9,7 @@ import pytest
 from app.errors import SENTENCES, Fault, FaultCode, InvalidDocument, ServiceError
 from app.http.problems import KINDS, problem
 from tests.api.examples import JSON, NDJSON, codes, fill, make_study, timeline
+from tests.hl7v2.hl7v2_messages import obx, oru
 
 URN = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -239,9 +240,71 @@ def test_a_line_of_the_log_names_the_route_and_not_the_address(client, caplog):
     lines = [record.getMessage() for record in caplog.records]
     assert [re.sub(r"ms=[\d.]+", "ms=_", re.sub(r" instance=\S+", " instance=_", line)) for line in lines] == [
         "event=request method=GET route=/v1/studies/{study}/patients/{patient} status=200 ms=_",
-        "event=request method=GET route=/v1/studies/{study}/patients/{patient} status=404 ms=_ instance=_",
-        "event=request method=GET route=- status=404 ms=_ instance=_",
+        "event=request method=GET route=/v1/studies/{study}/patients/{patient} status=404 ms=_ problem=not-found "
+        "instance=_",
+        "event=request method=GET route=- status=404 ms=_ problem=not-found instance=_",
     ]
+
+
+LAB = {"code": "CK", "time": "2005-03-16", "value": 1101, "unit": "U/L"}
+NO_CODE = {name: LAB[name] for name in ("time", "value", "unit")}
+WRONG_LABS = {"patient": {"id": "P1"}, "labs": [NO_CODE, LAB | {"unit": "CANARY"}, LAB | {"unit": "CANARY"}]}
+RIGHT = {"patient": {"id": "P2"}, "labs": [LAB]}
+FHIR = {"Content-Type": "application/fhir+json"}
+NOBODY = {"resourceType": "Patient", "active": "CANARY"}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status", "logged"),
+    [
+        pytest.param(
+            "/v1/studies/trial/patients/P1/events", JSON, json.dumps(WRONG_LABS), 422,
+            "problem=invalid faults=unknown_unit:2,missing:1", id="a timeline",
+        ),
+        pytest.param(
+            "/v1/studies/trial/timelines", JSON, json.dumps([WRONG_LABS, RIGHT, WRONG_LABS]), 200,
+            "faults=unknown_unit:4,missing:2", id="items of an array",
+        ),
+        pytest.param(
+            "/v1/studies/trial/timelines", NDJSON, f"{json.dumps(WRONG_LABS)}\n{json.dumps(RIGHT)}\nCANARY\n", 200,
+            "faults=unknown_unit:2,malformed:1,missing:1", id="lines",
+        ),
+        pytest.param(
+            "/v1/studies/trial/labs", {"Content-Type": "text/csv"},
+            "patient,time,code,value,unit\nP1,2005-03-16,CK,5,CANARY\nP2,2005-03-16,CK,5,U/L\n", 200,
+            "faults=unknown_unit:1", id="rows of a table",
+        ),
+        pytest.param(
+            "/v1/studies/trial/hl7v2", {"Content-Type": "application/hl7-v2"},
+            oru(obx(f6="CANARY"), obx(f6="CANARY")), 422, "faults=unknown_unit:2", id="a message of HL7 v2",
+        ),
+        pytest.param(
+            "/fhir/trial/Patient", FHIR, json.dumps(NOBODY), 422,
+            "problem=invalid faults=no_subject:1", id="a resource",
+        ),
+        pytest.param(
+            "/fhir/trial", FHIR,
+            json.dumps({"resourceType": "Bundle", "type": "batch", "entry": [
+                {"resource": NOBODY, "request": {"method": "POST", "url": "Patient"}},
+                {"request": {"method": "GET", "url": "Patient/CANARY"}},
+            ]}), 200, "faults=method-not-allowed:1,no_subject:1", id="entries of a batch",
+        ),
+        pytest.param(
+            "/v1/studies/trial/timelines", JSON, json.dumps([RIGHT]), 200, "", id="nothing refused"
+        ),
+    ],
+)  # fmt: skip
+def test_the_line_of_a_request_counts_the_codes_of_what_was_refused(
+    client, caplog, path, headers, body, status, logged
+):
+    client.put("/v1/studies/trial", json={"name": "T", "protocol": "seed-2008", "identifiers": "pseudonyms"})
+    with caplog.at_level(logging.INFO, "myoresponse"):
+        answer = client.post(path, headers=headers, content=body)
+    assert answer.status_code == status, answer.text
+    [line] = [record.getMessage() for record in caplog.records if "event=request" in record.getMessage()]
+    more = re.sub(r" ?instance=\S+", "", line).partition(" ms=")[2].partition(" ")[2]
+    assert more == logged
+    assert "CANARY" not in line
 
 
 def test_what_the_store_could_not_explain_is_500_and_only_the_log_learns_which_error_it_was(

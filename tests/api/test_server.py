@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from app import __version__
+from app.store.tables import SCHEMA_REVISION
 from tests.api.examples import timeline
 
 pytestmark = pytest.mark.slow
@@ -173,11 +175,51 @@ def test_the_log_names_routes_and_never_a_patient(server):
     assert len(lines) == 4
     pattern = re.compile(
         r"time=\S+ level=INFO event=request method=\w+ route=\S+ status=\d{3} ms=\d+\.\d"
-        r"( instance=urn:uuid:[0-9a-f-]{36})?\n"
+        r"( problem=[a-z-]+( faults=[a-z_:0-9,]+)? instance=urn:uuid:[0-9a-f-]{36})?\n"
     )
     assert [line for line in lines if not pattern.fullmatch(line)] == []
+    assert " status=422 " in lines[2]
+    assert " problem=invalid faults=unknown_parameter:1 instance=" in lines[2]
+    assert " problem=not-found instance=" in lines[3]
     assert "secret" not in "".join(server.lines).lower()
     assert "P01" not in "".join(line for line in server.lines if "event=" in line)
+
+
+def test_the_log_says_when_the_service_begins_and_ends(sqlite_url):
+    with running(sqlite_url, PSEUDONYM_SECRET="hunter2" * 5, CACHE_BYTES="1000") as server:
+        port = server.port
+        server.ask("GET", "/livez")
+        written = server.stop()
+    logged = [line.partition(" level=INFO ")[2].rstrip() for line in written.splitlines() if "event=" in line]
+    assert logged[0] == (
+        f"event=start service=http version={__version__} database=sqlite tables={SCHEMA_REVISION} "
+        f"address=http://127.0.0.1:{port} pseudonyms=on unauthenticated=off cors=off cache_bytes=1000"
+    )
+    assert re.fullmatch(r"event=stop service=http reason=SIGTERM uptime_s=\d+\.\d requests=1", logged[-1])
+    assert written.index("event=start") < written.index("Try:")
+    assert "hunter2" not in written
+
+
+def test_a_server_listens_where_its_options_say_and_not_where_the_settings_do(sqlite_url):
+    with running(sqlite_url, "-m", "app", "serve", "--port", "0", "--host", "localhost", PORT="1") as server:
+        assert server.port > 1
+        assert server.ask("GET", "/livez")[0] == 200
+    refused = run("serve", "--host", "0.0.0.0", DATABASE_URL=sqlite_url)  # noqa: S104 - refused
+    assert (refused.returncode, "MYORESPONSE_ALLOW_UNAUTHENTICATED" in refused.stderr) == (2, True)
+    assert run("serve", "--port", "70000").returncode == 2
+
+
+def test_a_port_that_is_taken_is_said_in_a_line(sqlite_url):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run("serve", "--port", str(taken.getsockname()[1]), DATABASE_URL=sqlite_url)
+    assert ended.returncode == 3
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert "address already in use" in ended.stderr
+    assert "event=" not in ended.stdout
+
+
+def test_the_version_is_printed():
+    assert run("--version").stdout == f"myoresponse {__version__}\n"
 
 
 def test_a_request_that_has_begun_is_finished_before_the_server_stops(sqlite_url):
@@ -266,9 +308,22 @@ def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
         ({"ROOT_PATH": "myo/"}, 2, "MYORESPONSE_ROOT_PATH"),
         ({"DATABASE_URL": "mysql://user:hunter2@host/name"}, 2, "MYORESPONSE_DATABASE_URL"),
         ({"DATABASE_URL": "hunter2"}, 2, "MYORESPONSE_DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://user:hunter2@host:port/name"}, 2, "MYORESPONSE_DATABASE_URL"),
         ({"DATABASE_URL": "sqlite:///:memory:"}, 2, "MYORESPONSE_DATABASE_URL"),
-        ({}, 3, "python -m app migrate"),
-        ({"DATABASE_URL": "postgresql://user:hunter2@127.0.0.1:1/name"}, 3, "python -m app migrate"),
+        ({}, 3, "the directory of its file does not exist"),
+        ({"DATABASE_URL": "postgresql://user:hunter2@127.0.0.1:1/name"}, 3, "no server listens at its host and port"),
+        (
+            {"PORTT": "hunter2", "ALOWED_HOSTS": "x", "PORT": "many"},
+            2,
+            "MYORESPONSE_PORTT: there is no such setting, the",
+        ),
+        ({"PORTT": "hunter2", "ALOWED_HOSTS": "x", "PORT": "many"}, 2, "the nearest name is MYORESPONSE_ALLOWED_HOSTS"),
+        ({"PORTT": "hunter2", "ALOWED_HOSTS": "x", "PORT": "many"}, 2, "; MYORESPONSE_PORT: Input should be a valid"),
+        (
+            {"MLLP_KEY": "key.pem"},
+            2,
+            "used. MYORESPONSE_MLLP_CERTIFICATE and MYORESPONSE_MLLP_KEY must be set together",
+        ),
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_a_line(settings, code, says):

@@ -104,7 +104,7 @@ def test_the_incidences_of_all_causes_and_those_still_free_make_one(patients):
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), max_size=14),
     BANDS,
     st.sampled_from(["midpoint", "lower"]),
-    st.sampled_from(["left_end", "midpoint_to_last"]),
+    st.sampled_from(["left_end", "midpoint_to_last", "not_reached"]),
     st.integers(0, 12),
 )
 def test_without_competing_events_everything_is_kaplan_meier(patients, interval, median, plateau, until):

@@ -39,7 +39,7 @@ VISITS = st.lists(
 )
 ANY = INTERVALS | VISITS
 MEDIANS = st.sampled_from(["midpoint", "lower"])
-PLATEAUS = st.sampled_from(["left_end", "midpoint_to_last"])
+PLATEAUS = st.sampled_from(["left_end", "midpoint_to_last", "not_reached"])
 
 
 def columns(intervals):
@@ -182,6 +182,7 @@ def test_no_shift_of_mass_makes_the_observations_likelier(intervals, data):
 @given(ANY, MEDIANS, PLATEAUS)
 @example([(0, 1), (1, 2), (2, 3), (3, 4)], "midpoint", "left_end")
 @example([(0, 1), (1, 2), (9, None), (9, None)], "midpoint", "midpoint_to_last")
+@example([(0, 1), (1, 2), (9, None), (9, None)], "midpoint", "not_reached")
 def test_the_median_is_where_the_twin_puts_it(intervals, convention, plateau):
     result = estimate(intervals, median=convention, plateau=plateau)
     last = max(limit for pair in intervals for limit in pair if limit is not None)
@@ -215,6 +216,13 @@ HALVES = [(0, 10), (20, 30), (40, 50), (60, 70)]
             (50, 55),
             id="or the middle to the last time",
         ),
+        pytest.param(
+            [*HALVES[:2], (80, None), (80, None)],
+            {"plateau": "not_reached"},
+            (50, None),
+            id="or half-way to the open last interval, without a right end",
+        ),
+        pytest.param(HALVES, {"plateau": "not_reached"}, (30, 40), id="which changes nothing where a mass follows"),
         pytest.param([*HALVES[:1], (80, None), (90, None)], {}, (90, None), id="not reached: beyond the last mass"),
     ],
 )

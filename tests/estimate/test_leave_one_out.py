@@ -146,9 +146,10 @@ def test_a_hundred_thousand_differences_are_left_out_one_by_one_at_once():
 
 
 @settings(max_examples=repeats(15, thorough=40))
-@given(TIMES, st.sampled_from(["midpoint", "lower"]), st.sampled_from(["left_end", "midpoint_to_last"]))
+@given(TIMES, st.sampled_from(["midpoint", "lower"]), st.sampled_from(["left_end", "midpoint_to_last", "not_reached"]))
 @example([(1, True), (2, True), (3, True), (4, True)], "midpoint", "left_end")
 @example([(10, True), (20, True), (30, False), (40, False), (40, False)], "midpoint", "midpoint_to_last")
+@example([(10, True), (20, True), (30, False), (40, False), (40, False)], "midpoint", "not_reached")
 def test_a_median_without_each_patient(pairs, median, plateau):
     def fit(chosen):
         times, events = zip(*chosen, strict=True) if chosen else ((), ())

@@ -14,7 +14,7 @@ PATIENTS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=14)
 EVENTS_ONLY = st.lists(st.tuples(st.integers(0, 30), st.just(True)), max_size=24)
 ANY = PATIENTS | EVENTS_ONLY
 MEDIANS = st.sampled_from(["midpoint", "lower"])
-PLATEAUS = st.sampled_from(["left_end", "midpoint_to_last"])
+PLATEAUS = st.sampled_from(["left_end", "midpoint_to_last", "not_reached"])
 BANDS = st.sampled_from(["log-log", "log", "plain"])
 
 
@@ -31,7 +31,7 @@ def first_crossing(points, convention, last, plateau):
                 return time
             if later:
                 return (time + later[0]) / 2
-            return (time + last) / 2 if plateau == "midpoint_to_last" else time
+            return {"left_end": time, "midpoint_to_last": (time + last) / 2, "not_reached": None}[plateau]
     return None
 
 
@@ -142,12 +142,20 @@ def test_a_plateau_to_the_end_of_follow_up_has_its_median_at_the_left_end():
     assert kaplan_meier(case["time"], case["event"], median="lower", plateau="midpoint_to_last").median.value == 40
 
 
+def test_by_not_reached_a_plateau_to_the_end_of_follow_up_has_no_median():
+    case = by_id("km_half_then_all_censored")["input"]
+    median = kaplan_meier(case["time"], case["event"], plateau="not_reached").median
+    assert (median.value, median.reason) == (None, Reason.NOT_REACHED)
+    assert (median.intervals[0].low, median.intervals[0].high) == (10, None)
+    assert kaplan_meier(case["time"], case["event"], median="lower", plateau="not_reached").median.value == 40
+
+
 def test_a_limit_that_lies_on_one_half_follows_the_same_rule():
     """With level 1/10^9 the log-log limits are S itself, which is 1/2 from 2 to 3."""
     limits = kaplan_meier([1, 2, 3, 4], [1, 1, 1, 1], level=1e-9).median.intervals[0]
     assert (limits.low, limits.high) == (2.5, 2.5)
     case = by_id("km_half_then_all_censored")["input"]
-    for plateau, end in (("left_end", 40), ("midpoint_to_last", 60)):
+    for plateau, end in (("left_end", 40), ("midpoint_to_last", 60), ("not_reached", None)):
         limits = kaplan_meier(case["time"], case["event"], level=1e-9, plateau=plateau).median.intervals[0]
         assert (limits.low, limits.high) == (end, end)
 

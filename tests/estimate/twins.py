@@ -70,6 +70,8 @@ def median(pairs, convention, plateau):
         return first
     if len(at_or_below) > 1:
         return (first + at_or_below[1][0]) / 2
+    if plateau == "not_reached":
+        return None
     return (first + max(duration for duration, _ in pairs)) / 2 if plateau == "midpoint_to_last" else first
 
 

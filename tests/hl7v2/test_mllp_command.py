@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from app import __version__
 from app.protocol.presets import SEED_2008
 from app.store import migrations
 from app.store.engine import Database
 from app.store.revisions import list_revisions
 from app.store.studies import FeedDefinition, StudyDeclaration, put_study
+from app.store.tables import SCHEMA_REVISION
 from app.store.timelines import document
 from tests.hl7v2.conftest import WAIT, Sender
 
@@ -275,7 +277,30 @@ def test_a_listener_without_work_ends_at_once_and_in_peace(start, asked):
     process = start()
     process.process.send_signal(asked)
     code, output = process.ended()
-    assert (code, output.splitlines()[1:]) == (0, [])
+    assert code == 0
+    started, listening, stopped = (line.partition(" level=INFO ")[2] or line for line in output.splitlines())
+    assert started == (
+        f"event=start service=mllp version={__version__} database=sqlite tables={SCHEMA_REVISION} "
+        f"address=127.0.0.1:{process.port} study=ward7 pseudonyms=off tls=off client_certificates=off senders=any"
+    )
+    assert listening.startswith("MLLP on ")
+    assert re.fullmatch(rf"event=stop service=mllp reason={asked.name} uptime_s=\d+\.\d", stopped)
+
+
+def test_the_first_line_of_the_log_says_what_is_on_and_never_the_secret(start):
+    process = start(PSEUDONYM_SECRET="hunter2" * 5, MLLP_SENDERS="127.0.0.0/8")
+    assert process.wait_for("event=start .* pseudonyms=on .* senders=listed\n")
+    process.process.send_signal(signal.SIGTERM)
+    assert "hunter2" not in process.ended()[1]
+
+
+def test_the_line_of_a_refused_message_counts_the_codes_of_its_faults(start):
+    process = start()
+    with sender_to(process) as sender:
+        assert b"\rMSA|AE|" in sender.ask(oru(unit="CANARY"))
+    line = process.wait_for("event=message .*\n")[0]
+    assert re.fullmatch(r"event=message study=ward7 sender=127\.0\.0\.1 code=AE ms=\S+ faults=unknown_unit:1\n", line)
+    assert "CANARY" not in "".join(process.lines)
 
 
 def test_a_listener_that_is_killed_has_acknowledged_nothing_that_is_not_stored(start, place):
@@ -303,7 +328,8 @@ def test_a_listener_that_is_killed_has_acknowledged_nothing_that_is_not_stored(s
         ({"MLLP_HOST": "localhost.invalid", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
         ({"MLLP_HOST": "a..b", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
         ({"DEAD_LETTERS": "/proc/nowhere"}, 2, "MYORESPONSE_DEAD_LETTERS"),
-        ({"DATABASE_URL": "sqlite:////nowhere/x.db"}, 3, "python -m app migrate"),
+        ({"DATABASE_URL": "sqlite:////nowhere/x.db"}, 3, "the directory of its file does not exist"),
+        ({"MLLP_SENDER": "10.0.0.0/8"}, 2, "the nearest name is MYORESPONSE_MLLP_SENDERS"),
     ],
 )
 def test_a_listener_that_cannot_start_says_why_in_a_line(place, settings, code, says):

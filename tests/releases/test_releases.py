@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 
 from app.store import migrations
+from tests.releases.questions import ANALYSES
 from tests.releases.record import DATA, answer, serve
 
 STUDIES = ("", "?limit=2", *map("/{}".format, ("demo", "trial", "ward", "hospital", "resources", "scores", "empty")))
 CHANGED = {f"/v1/studies{address}": "a study declares more of its feeds" for address in STUDIES} | {
     "/problems": "the kind `not-installed` was added",
     "/v1/studies/demo/analyses/comparisons?by=diagnosis": "one limit of Fisher's odds ratio is SciPy's",
+    **{
+        f"/v1/studies/demo/analyses{question}?profile=SAS": "the plateau of SAS is `not_reached`, and it is verified"
+        for question in ("", *(f"/{name}" for name in ANALYSES))
+    },
 }
 """The answers that are not those of an earlier release, and why."""
 LABELS = "stat_label"

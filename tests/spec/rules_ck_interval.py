@@ -162,6 +162,12 @@ ESTIMATE = Rule(
             expect={MEDIAN: (50, 55)},
         ),
         Case(
+            says="by `not_reached` the middle between that and the open last interval, without a right end",
+            groups=[between((0, 10), (20, 30)), staying_normal(80, 80)],
+            query={"plateau": "not_reached"},
+            expect={MEDIAN: (50, None)},
+        ),
+        Case(
             says="more than one half left: the median lies beyond the last normal CK",
             groups=[between((0, 10)), staying_normal(80, 90)],
             expect={MEDIAN: (90, None), "interval-censored: mass from 90 on": 2 / 3},

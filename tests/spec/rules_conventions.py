@@ -49,7 +49,8 @@ PLATEAU_RULE = Rule(
     row="plateau at 0.5 that runs to the end of follow-up",
     name="Exactly half left to the end of follow-up",
     words="`left_end` (the default, as R prints it): the time at which half were left. `midpoint_to_last` (as "
-    "R's quantile does): midway between that and the last time of follow-up.",
+    "R's quantile does): midway between that and the last time of follow-up. `not_reached` (as PROC LIFETEST of SAS "
+    "does): there is no median, because never less than half were left.",
     cases=(
         Case(
             says="the left end of a half from day 40 to day 80",
@@ -67,6 +68,24 @@ PLATEAU_RULE = Rule(
             query={"plateau": "midpoint_to_last"},
             groups=[relapsing(10, 20, 30), staying_normal(80)],
             expect={"time normal: median": 25},
+        ),
+        Case(
+            says="no median of a half from day 40 to day 80",
+            query={"plateau": "not_reached"},
+            groups=[*PLATEAU],
+            expect={"time normal: median": "not_reached", "named convention plateau": "not_reached"},
+        ),
+        Case(
+            says="SAS gives the middle of a half that another event ends",
+            query={"profile": "SAS"},
+            groups=[relapsing(10, 20, 30), staying_normal(80)],
+            expect={"time normal: median": 25, "named convention plateau": "not_reached"},
+        ),
+        Case(
+            says="SAS gives no median of a half that no event ends",
+            query={"profile": "SAS"},
+            groups=[*PLATEAU],
+            expect={"time normal: median": "not_reached"},
         ),
     ),
 )

@@ -39,9 +39,9 @@ def test_a_table_holds_the_fields_of_its_facts_beside_the_columns_of_the_ledger(
     table, fact = FACTS[kind]
     fields = {field.name: field for field in FIELDS[kind]}
     assert tuple(fields) == fact._fields
-    assert [column.name for column in table.columns] == [*LEDGER, *fact._fields[1:]]
+    assert [column.name for column in table.columns] == [*LEDGER, *fact._fields[1:], "notes"]
     for column in table.columns:
-        if column.name not in LEDGER:
+        if column.name not in {*LEDGER, "notes"}:
             assert isinstance(column.type, SQL_TYPES[fields[column.name].type])
             assert column.nullable == fields[column.name].optional
 

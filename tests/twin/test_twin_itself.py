@@ -20,7 +20,7 @@ from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin.cohorts import PROTOCOLS, Rows, changed, cohorts, protocols, rows
 
-SHARED = Path(os.environ.get("MYORESPONSE_SHARED") or Path(__file__).parents[3] / "shared")
+SHARED = Path(os.environ.get("TEST_SHARED") or Path(__file__).parents[3] / "shared")
 DIAGNOSES = {"PM": "polymyositis", "DM": "dermatomyositis"}
 TESTS = {"ALD": "ALDOLASE"}
 
@@ -33,7 +33,7 @@ MMT_BEST, ADL_BEST, CK_BEST = (response.rule for response in SEED_2008.responses
 def _read(name: str) -> dict:
     path = SHARED / "data" / name
     if not path.is_file():
-        pytest.skip(f"the reference cohort is not here: {path} (MYORESPONSE_SHARED names its folder)")
+        pytest.skip(f"the reference cohort is not here: {path} (TEST_SHARED names its folder)")
     return json.loads(path.read_text(encoding="utf-8"))
 
 

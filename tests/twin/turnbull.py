@@ -88,5 +88,7 @@ def median(masses: Masses, convention: str, plateau: str, last: float) -> tuple[
         later = masses[k + 1]
         if later[1] is not None:
             return (left + later[0]) / 2, (right + later[1]) / 2
+        if plateau == "not_reached":
+            return (left + later[0]) / 2, None
         return (left, right) if plateau == "left_end" else ((left + last) / 2, (right + last) / 2)
     raise AssertionError("the masses do not add up to 1")

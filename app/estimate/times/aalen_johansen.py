@@ -29,7 +29,7 @@ from app.estimate.results import (
     WhyNull,
     is_none,
 )
-from app.estimate.times.survival import TRANSFORMS, Band, HalfRule, median_of
+from app.estimate.times.survival import TRANSFORMS, Band, HalfRule, Plateau, median_of
 
 CENSORED = 0
 
@@ -143,7 +143,7 @@ def event_free(
     level: float = 0.95,
     interval: Band = "log-log",
     median: Literal["midpoint", "lower"] = "midpoint",
-    plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
+    plateau: Plateau = "left_end",
     unit: str = "d",
 ) -> Survival:
     """The curve 1 - F of the first of `causes_known` causes. Its median is the time at which F reaches one half.

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from app.estimate.arithmetic import LARGEST, check_level
 from app.estimate.results import Interval, Number, Reason, Result, WhyNull
-from app.estimate.times.survival import HalfRule
+from app.estimate.times.survival import HalfRule, Plateau
 from app.estimate.times.turnbull import (
     ACCEPTED,
     LARGEST_SUPPORT,
@@ -93,8 +93,9 @@ class IntervalMedian(Result):
     )
     plateau: str = Field(
         description="When S(t) stays at exactly one half to the end of follow-up, `left_end` answers the interval in "
-        "which it came to one half and `midpoint_to_last` the middle between that and the last time.",
-        examples=["left_end", "midpoint_to_last"],
+        "which it came to one half, `midpoint_to_last` the middle between that and the last time, and `not_reached` "
+        "the middle between that and the open last interval, without a right end.",
+        examples=["left_end", "midpoint_to_last", "not_reached"],
     )
     reason: WhyNull = None
     intervals: tuple[ResampledInterval, ...] = Field(
@@ -129,7 +130,7 @@ def interval_censored(
     *,
     level: float = 0.95,
     median: Literal["midpoint", "lower"] = "midpoint",
-    plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
+    plateau: Plateau = "left_end",
     resamples: int = 200,
     seed: int = SEED,
     unit: str = "d",

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from app.estimate.arithmetic import LARGEST, normal_quantile
 from app.estimate.results import CurvePoint, Interval, Median, Reason, RestrictedMean, Survival
 
 Band = Literal["log-log", "log", "plain"]
+Plateau = Literal["left_end", "midpoint_to_last", "not_reached"]
 
 HALF_TOLERANCE = 1e-8
 """S(t) within this distance of one half counts as one half: products of floats have rounding errors."""
@@ -41,12 +42,13 @@ class HalfRule:
     """The convention for the median while a curve is at exactly one half."""
 
     median: Literal["midpoint", "lower"]
-    plateau: Literal["left_end", "midpoint_to_last"]
+    plateau: Plateau
 
     def crossing(self, points: Sequence[tuple[float, float]], last_time: float) -> float | None:
         """The time at which a step function, given as (time, value from then on), falls to one half, or `None`.
 
-        This is R's `survmean` (`minmin`), and `quantile.survfit` with `midpoint_to_last`.
+        This is R's `survmean` (`minmin`), `quantile.survfit` with `midpoint_to_last`, and the percentile of SAS PROC
+        LIFETEST with `not_reached`: the middle between inf{t: S(t) <= 1/2} and inf{t: S(t) < 1/2}.
         """
         reached = [(time, value) for time, value in points if value < 0.5 + HALF_TOLERANCE]
         if not reached:
@@ -55,9 +57,11 @@ class HalfRule:
         if self.median == "lower" or value <= 0.5 - HALF_TOLERANCE:
             return start
         end = next((time for time, value in reached if value <= 0.5 - HALF_TOLERANCE), None)
-        if end is None:
-            end = last_time if self.plateau == "midpoint_to_last" else start
-        return (start + end) / 2
+        if end is not None:
+            return (start + end) / 2
+        if self.plateau == "not_reached":
+            return None
+        return (start + last_time) / 2 if self.plateau == "midpoint_to_last" else start
 
 
 def kaplan_meier(
@@ -67,7 +71,7 @@ def kaplan_meier(
     level: float = 0.95,
     interval: Band = "log-log",
     median: Literal["midpoint", "lower"] = "midpoint",
-    plateau: Literal["left_end", "midpoint_to_last"] = "left_end",
+    plateau: Plateau = "left_end",
     unit: str = "d",
 ) -> Survival:
     """Kaplan-Meier curve and median of durations >= 0 (in `unit`) that end in an event (true) or in censoring (false).
@@ -79,16 +83,16 @@ def kaplan_meier(
     The band is Greenwood's under the transform `interval` (R `survfit(conf.type=)`), kept within 0 and 1, null where S
     is 0. The median is the first time with S <= 1/2. While S is exactly 1/2 (within 1e-8), `midpoint` takes the middle
     between that time and the next event, as R and SAS do, and `lower` the first time; if S stays at 1/2 until the end
-    of follow-up, `left_end` takes the first time (R `print.survfit`) and `midpoint_to_last` the middle to the last time
-    (R `quantile.survfit`). The limits of the median (Brookmeyer and Crowley 1982) are where the limits of S cross 1/2,
-    by the same rules. A `ValueError` is raised for negative or infinite durations, arrays of different lengths and
-    unknown conventions.
+    of follow-up, `left_end` takes the first time (R `print.survfit`), `midpoint_to_last` the middle to the last time (R
+    `quantile.survfit`), and with `not_reached` there is no median (SAS PROC LIFETEST). The limits of the median
+    (Brookmeyer and Crowley 1982) are where the limits of S cross 1/2, by the same rules. A `ValueError` is raised for
+    negative or infinite durations, arrays of different lengths and unknown conventions.
     """
     z = normal_quantile(level)
     if interval not in TRANSFORMS:
         raise ValueError(f"`interval` must be one of {', '.join(TRANSFORMS)}.")
-    if median not in ("midpoint", "lower") or plateau not in ("left_end", "midpoint_to_last"):
-        raise ValueError("`median` must be midpoint or lower, `plateau` left_end or midpoint_to_last.")
+    if median not in ("midpoint", "lower") or plateau not in get_args(Plateau):
+        raise ValueError(f"`median` must be midpoint or lower, `plateau` one of {', '.join(get_args(Plateau))}.")
     times, observed = _by_time(durations, events)
     curve = tuple(_curve_point(step, z, interval) for step in _product_limit(times, observed))
     last_time = float(times[-1]) if times.size else 0.0

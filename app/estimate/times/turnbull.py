@@ -146,7 +146,8 @@ def maximise(part: Intersections, count: Floats, start: Floats | None = None, ta
 def median_interval(points: Floats, part: Intersections, mass: Floats, rule: HalfRule) -> tuple[float, float]:
     """The interval in which the curve falls to one half; infinite on the right if it does not.
 
-    While S is one half between two masses, the rule is applied to the left ends and to the right ends.
+    While S is one half between two masses, the rule is applied to the left ends and to the right ends. The open last
+    interval is such a mass only for `not_reached`, so that the median then has no right end.
     """
     carrying = np.flatnonzero(mass > 0)
     lefts, rights = points[part.left[carrying]], points[part.right[carrying]]
@@ -155,7 +156,7 @@ def median_interval(points: Floats, part: Intersections, mass: Floats, rule: Hal
     crossed = np.flatnonzero(finite & (after < 0.5 + HALF_TOLERANCE))
     if not len(crossed):
         return float(lefts[-1]), math.inf
-    seen = slice(crossed[0], len(finite) - int(not finite[-1]))
+    seen = slice(crossed[0], len(finite) - int(not finite[-1] and rule.plateau != "not_reached"))
     survival = after[seen].tolist()
     last = float(points[-1] if math.isfinite(points[-1]) else points[-2])
     low = rule.crossing(list(zip(lefts[seen].tolist(), survival, strict=True)), last)
