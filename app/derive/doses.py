@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.exposure import Exposure
+from app.derive.exposure import Exposure, comparable_name
 from app.timeline.cohort import NO_TIME, Cohort, Floats, Infusions
 from app.timeline.vocabulary import DAILY_MILLIGRAMS
+
+GLUCOCORTICOID = "prednisolone"
+"""The only drug whose dose analyses read."""
 
 _GRAMS = {"g/kg": 1.0, "mg/kg": 1e-3, "g": 1.0, "mg": 1e-3}
 
@@ -32,7 +35,7 @@ def prednisolone(cohort: Cohort, exposure: Exposure, day: int) -> Doses:
     reported prednisolone, and for a patient whose dose on this day has no daily unit.
     """
     table = cohort.medications
-    named = np.array([str(drug).strip().casefold() == "prednisolone" for drug in table.drug], dtype=np.bool_)
+    named = np.array([comparable_name(str(drug)) == GLUCOCORTICOID for drug in table.drug], dtype=np.bool_)
     periods = table.where(named & exposure.treated[table.patient])
     factor = np.array(
         [float(DAILY_MILLIGRAMS[unit]) if unit in DAILY_MILLIGRAMS else np.nan for unit in periods.unit],

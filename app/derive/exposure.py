@@ -50,8 +50,8 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     names of products. A flag counts the infusions of other products.
     """
     size = len(cohort)
-    named = np.array([_comparable_name(product) for product in cohort.infusions.product], dtype=np.object_)
-    counted = np.isin(named, np.array([_comparable_name(product) for product in treatment.products], dtype=np.object_))
+    named = np.array([comparable_name(product) for product in cohort.infusions.product], dtype=np.object_)
+    counted = np.isin(named, np.array([comparable_name(product) for product in treatment.products], dtype=np.object_))
     given = cohort.infusions.where(counted)
     product = np.unique(named[counted].astype(str), return_inverse=True)[1] if len(given) else given.day
     number = _course_numbers(given, product, treatment.course_gap_days)
@@ -95,8 +95,8 @@ def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...
     A drug is new if it begins after day 0 and was not given on or before day 0.
     """
     size, table = len(cohort), cohort.medications
-    names = np.array([_comparable_name(drug) for drug in table.drug], dtype=np.object_)
-    listed = {_comparable_name(drug) for drug in drugs}
+    names = np.array([comparable_name(drug) for drug in table.drug], dtype=np.object_)
+    listed = {comparable_name(drug) for drug in drugs}
     rows = np.flatnonzero(
         np.array([name in listed for name in names], dtype=np.bool_) & exposure.treated[table.patient]
     )
@@ -110,7 +110,7 @@ def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...
     return first
 
 
-def _comparable_name(name: str) -> str:
+def comparable_name(name: str) -> str:
     """The form in which names are compared: IVIG, IVIg and ivig are one product."""
     return name.strip().casefold()
 

@@ -48,16 +48,20 @@ class ReceiptBody(BaseModel):
     )
 
 
+_NAMES = tuple((disposition, disposition.value) for disposition in Disposition)
+
+
 def receipt_document(receipt: Receipt) -> dict[str, Any]:
     """A receipt as a JSON object."""
+    counts = receipt.counts
     return {
-        "counts": {disposition: receipt.counts.get(disposition, 0) for disposition in Disposition},
+        "counts": {name: counts.get(disposition, 0) for disposition, name in _NAMES},
         "lines": [_line(line) for line in receipt.lines],
     }
 
 
 def _line(line: ReceiptLine) -> dict[str, Any]:
-    document: dict[str, Any] = {"place": line.place, "disposition": line.disposition}
+    document: dict[str, Any] = {"place": line.place, "disposition": line.disposition.value}
     if line.reason is not None:
         document["reason"] = line.reason
     if line.notes:

@@ -151,6 +151,8 @@ def _read(
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:
+        if kind == "patient":
+            return _where(_stated_by(stated, "id"), "id")
         if kind == "attributes":
             name = history.attributes[index].identity
             return _where(_stated_by(stated, name), name)
@@ -197,7 +199,7 @@ def _sent(statement: Statement, latest: int) -> SentFact:
     written = next((fields[name] for name in ("time", "start", "onset") if fields.get(name) is not None), None)
     moment = read_time(written, latest) if isinstance(written, str) else None
     return SentFact(
-        statement.place.base,
+        statement.place.of(""),
         statement.section,
         LAB_CODE_OF.get(word, word) if isinstance(word, str) else None,
         _text(fields.get("source")) or _text(fields.get("lab")),

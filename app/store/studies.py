@@ -247,6 +247,11 @@ def _feeds(facts: Mapping[str, Any]) -> FeedDefinition:
     return FeedDefinition(**declared | {"authorities": tuple(facts.get("authorities", ()))})
 
 
+def protocol_in_force(connection: Connection, study_id: str) -> Protocol:
+    """The protocol of a study at its latest revision. Raises `NotFound`."""
+    return _read(_protocol_at(connection, study_key(connection, study_id), LATEST)[0])
+
+
 def list_studies(connection: Connection, *, after: str | None = None, limit: int = 100) -> list[Study]:
     """Studies in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
     return [get_study(connection, study) for (study,) in _LIST.rows(connection, after or "", limit)]

@@ -14,6 +14,7 @@ from app.store.engine import Database, Transaction
 from app.store.gc_pause import gc_paused
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
+from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, Receipt
@@ -75,17 +76,18 @@ def replace_timeline(
 ) -> ledger.Outcome:
     """Replace all facts of the patient by a timeline (`ledger.replace`)."""
 
-    def replace(transaction: Transaction) -> ledger.Outcome:
+    def replaced(transaction: Transaction) -> ledger.Outcome:
+        noted = noted_by_protocol(transaction, submitter.study, history)
         outcome = ledger.replace(
-            transaction, submitter.study, history, if_match=if_match, if_none_match=only_new, readmit=readmit,
+            transaction, submitter.study, noted, if_match=if_match, if_none_match=only_new, readmit=readmit,
             format=submitter.format, client=submitter.client, received_at=submitter.received_at,
             sender=submitter.sender,
         )  # fmt: skip
-        receipted = submitter.receipted(history, outcome)
-        submitter.count(transaction, [(history, receipted)])
+        receipted = submitter.receipted(noted, outcome)
+        submitter.count(transaction, [(noted, receipted)])
         return receipted
 
-    return submitter.commit(replace)
+    return submitter.commit(replaced)
 
 
 def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> None:

@@ -31,7 +31,10 @@ class Proposal(NamedTuple):
 
 
 def arrived(history: History, receipt: Receipt, format: str, sender: str | None) -> Counter[Arrival]:
-    """The counts of a receipt. Without a `sender`, the source of each fact is its sender."""
+    """The counts of the receipt of a history. Without a `sender`, the source of each fact is its sender.
+
+    An empty history is used for a receipt of facts that belong to no history.
+    """
     sources = _sources(history) if sender is None else {}
     usual = sender or next(filter(None, sources), None) or ""
     kept = {usual: 0}
@@ -63,18 +66,6 @@ def _sources(history: History) -> dict[str | None, int]:
             for source, count in Counter([fact.source for fact in facts]).items():
                 found[source] = found.get(source, 0) + count
     return found
-
-
-def arrived_lines(lines: Iterable[ReceiptLine], format: str, sender: str | None) -> Counter[Arrival]:
-    """The counts of lines that belong to no history."""
-    counts: Counter[Arrival] = Counter()
-    for line in lines:
-        whom = sender or (line.sent and line.sent.source) or ""
-        if line.disposition is Disposition.KEPT:
-            counts[Arrival(whom, format, Disposition.KEPT)] += 1
-        else:
-            counts.update(_of_line(line, whom, format))
-    return counts
 
 
 def _of_line(line: ReceiptLine, sender: str, format: str) -> Iterator[Arrival]:

@@ -18,10 +18,11 @@ from app.store.engine import Database, Transaction
 from app.store.intake import Arrival
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
-from app.submission.intake import arrived, arrived_lines, authorities, count_later, refused
+from app.submission.intake import arrived, authorities, count_later, refused
 from app.submission.receipts import receipt_of
+from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
-from app.timeline.receipts import ReceiptLine
+from app.timeline.receipts import Receipt
 
 GROUP = 100
 """Greatest number of items in one transaction; each item has its own revision."""
@@ -126,6 +127,7 @@ class Submitter:
     def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
         """Store histories as one revision."""
         self._remember_key(builder.connection, histories)
+        histories = [noted_by_protocol(builder.connection, self.study, history) for history in histories]
         submission = ledger.submit_to(builder, histories, format=self.format, client=self.client, sender=self.sender)
         outcomes = [self.receipted(*each) for each in zip(histories, submission.outcomes, strict=True)]
         self.count(builder.connection, zip(histories, outcomes, strict=True))
@@ -136,6 +138,7 @@ class Submitter:
     ) -> list[ledger.Outcome | ServiceError]:
         """Store each history as one revision."""
         self._remember_key(transaction, histories)
+        histories = [noted_by_protocol(transaction, self.study, history) for history in histories]
         outcomes = ledger.submit_each(
             transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at,
             sender=self.sender,
@@ -150,7 +153,8 @@ class Submitter:
 
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
-        return replace(outcome, receipt=receipt_of(history, outcome, full=self.full))
+        receipt = receipt_of(history, outcome, full=self.full)
+        return ledger.Outcome(outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt)
 
     def count(self, transaction: Transaction, stored: Iterable[tuple[History, ledger.Outcome]]) -> None:
         """Count what arrived for the intake of the study, in the transaction that stores it."""
@@ -162,9 +166,9 @@ class Submitter:
             self.feed.pseudonyms.undeclared.clear()
         intake.add(transaction, self.study, counts, self.received_at)
 
-    def count_lines(self, lines: Iterable[ReceiptLine]) -> None:
-        """Count facts that belong to no history."""
-        counts = arrived_lines(lines, self.format, self.sender)
+    def count_receipt(self, receipt: Receipt) -> None:
+        """Count the facts of a receipt that belong to no history."""
+        counts = arrived(History(""), receipt, self.format, self.sender)
         count_later(self.database, self.study, counts, self.received_at)
 
     def count_refusals(self, refusals: Iterable[ServiceError]) -> None:

@@ -8,19 +8,22 @@ from app.store.supersession import Fate
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine, SentFact
 
+_NEW = (Note(NoteCode.NEW_PATIENT),)
 _UNCHANGED = (Note(NoteCode.UNCHANGED),)
 
 
 def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Receipt:
     """The receipt of a history. It has a line for each fact that is not plainly kept; with `full`, for each fact.
 
-    A fact that stood before is plainly kept. The note `new_patient` stands in a line of its own, without a fact.
+    A fact that stood before is plainly kept. The note `new_patient` stands in a line of its own, which is not counted.
     """
+    new = (
+        [ReceiptLine(history.place("patient", 0), Disposition.KEPT, None, _NEW)] if outcome.status == "created" else []
+    )
     if not (full or outcome.fates or history.notes or history.aside):
-        kept = sum(len(facts) for _, facts in history.kinds())
-        return Receipt(Counter({Disposition.KEPT: kept + history.repeats}))
+        return Receipt(Counter({Disposition.KEPT: outcome.counts.added + outcome.counts.repeats}), new)
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
-    lines: list[ReceiptLine] = []
+    lines = new
     counts = Counter({Disposition.KEPT: history.repeats})
     for kind, facts in history.kinds():
         counts[Disposition.KEPT] += len(facts)

@@ -341,7 +341,9 @@ class Reading:
 def _place(
     timeline: Timeline, attributes: Sequence[AttributeFact], origins: Mapping[str, Sequence[int]], kind: str, index: int
 ) -> str:
-    """The place of a fact in the document; `origins` as in `Reading`."""
+    """The place of a fact in the document, or of the patient; `origins` as in `Reading`."""
+    if kind == "patient":
+        return pointer("patient")
     if kind == "attributes":
         name = attributes[index].identity
         return pointer("ended") if name == "ended" else pointer("patient", name)

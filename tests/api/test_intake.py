@@ -119,7 +119,7 @@ def test_the_intake_counts_what_arrives_by_sender_and_format(client):
     intake = client.get(f"{HOME}/intake").json()
     by_sender = {source["sender"]: source for source in intake["items"]}
     assert by_sender["A"]["kept"] == 2
-    assert by_sender["A"]["noted"] == {"no_upper_limit": 2}
+    assert by_sender["A"]["noted"] == {"new_patient": 2, "no_upper_limit": 2}
     assert (by_sender["B"]["kept"], by_sender["B"]["format"]) == (1, "native-json")
     assert by_sender[None]["refused"]["malformed"] == 1
     assert client.get("/v1/studies/nobody/intake").status_code == 404

@@ -12,6 +12,7 @@ CK = {"code": "CK", "time": "2020-01-02T10:00:00+09:00", "value": 500, "unit": "
 @pytest.fixture(autouse=True)
 def study(client: TestClient) -> None:
     client.put("/v1/studies/trial", json={"name": "Trial", "protocol": "seed-2008", "identifiers": "pseudonyms"})
+    client.post(EVENTS.format("N1"), json={"patient": {"id": "N1"}})
 
 
 def sent(client: TestClient, *labs: dict, patient: str = "N1", full: bool = False, **more: object) -> dict:
@@ -123,3 +124,25 @@ def test_a_replayed_batch_is_answered_with_200(client):
 
 def test_a_patient_without_facts_is_no_loss(client):
     assert client.post("/v1/studies/trial/timelines", json=[{"patient": {"id": "N9"}}]).status_code == 200
+
+
+def test_a_new_patient_is_noted_in_a_line_that_is_not_counted(client):
+    receipt = sent(client, CK, patient="N2")
+    assert lines(receipt) == [("/patient", "kept", None, ["new_patient"])]
+    assert receipt["counts"]["kept"] == 1
+
+
+def test_a_product_that_is_not_the_treatment_and_a_drug_that_no_analysis_reads_are_noted(client):
+    infusions = [{"time": "2020-01-01", "product": product} for product in ("ivig ", "rituximab")]
+    medications = [{"drug": drug, "start": "2020-01-01"} for drug in ("Prednisolone", "methotrexate", "aspirin")]
+    receipt = sent(client, infusions=infusions, medications=medications)
+    assert lines(receipt) == [
+        ("/infusions/1", "kept", None, ["product_is_no_treatment"]),
+        ("/medications/2", "kept", None, ["drug_unknown"]),
+    ]
+
+
+def test_the_notes_of_a_timeline_that_is_put_are_those_of_one_that_is_added(client):
+    document = {"patient": {"id": "N3"}, "infusions": [{"time": "2020-01-01", "product": "rituximab"}]}
+    receipt = client.put("/v1/studies/trial/patients/N3", json=document).json()["receipt"]
+    assert lines(receipt)[1:] == [("/infusions/0", "kept", None, ["product_is_no_treatment"])]

@@ -49,6 +49,7 @@ def test_what_is_kept_counts_for_its_source(database, study):
         ("A", "native", "kept", "", ""): 4,
         ("A", "native", "noted", "no_upper_limit", ""): 3,
         ("B", "native", "noted", "no_upper_limit", ""): 1,
+        ("A", "native", "noted", "new_patient", ""): 1,
         ("B", "native", "kept", "", ""): 1,
     }
 
