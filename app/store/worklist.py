@@ -42,8 +42,7 @@ _OF_STUDY = set_aside.c.study == bindparam("of_study")
 _INSERT = Insertion(set_aside)
 _LAST = Query(select(set_aside.c.number).where(_OF_STUDY).order_by(set_aside.c.number.desc()).limit(1), "of_study")
 _KNOWN = Query(
-    select(set_aside.c.number, set_aside.c.fact, set_aside.c.fingerprint, set_aside.c.statement, set_aside.c.removed)
-    .where(_OF_STUDY, set_aside.c.patient == bindparam("who")),
+    select(set_aside.c.fingerprint).where(_OF_STUDY, set_aside.c.patient == bindparam("who")),
     "of_study",
     "who",
 )  # fmt: skip
@@ -106,9 +105,9 @@ _EVERYTHING = Query(select(*set_aside.c).where(_OF_STUDY), "of_study")
 
 @cache
 def _open_of(length: int) -> Query:
-    clause = select(
-        set_aside.c.patient, set_aside.c.number, set_aside.c.fact, set_aside.c.fingerprint, set_aside.c.statement
-    ).where(_OF_STUDY, set_aside.c.patient.in_(listed(length)), set_aside.c.removed.is_(None))
+    clause = select(set_aside.c.patient, set_aside.c.number, set_aside.c.fact, set_aside.c.statement).where(
+        _OF_STUDY, set_aside.c.patient.in_(listed(length)), set_aside.c.removed.is_(None)
+    )
     return Query(clause, "of_study", *listed_names(length))
 
 
@@ -141,13 +140,11 @@ class Dismissal:
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """An item in memory."""
+    """An open item in memory. `in_ledger`: the ledger has the statement."""
 
     number: int
     fact: bytes
-    fingerprint: bytes
     in_ledger: bool
-    is_open: bool
 
 
 @dataclass(slots=True)
@@ -157,10 +154,13 @@ class Worklist:
     builder: RevisionBuilder
     format: str
     sender: str | None
-    _open: dict[str, list[_Item]] = field(default_factory=dict)
-    _known: dict[str, dict[bytes, _Item]] = field(default_factory=dict)
+    _open: dict[str, dict[bytes, list[_Item]]] = field(default_factory=dict)
+    """The open items of each patient, by what they are about."""
+    _known: dict[str, set[bytes]] = field(default_factory=dict)
     _added: list[tuple[Any, ...]] = field(default_factory=list)
     _endings: list[tuple[Any, ...]] = field(default_factory=list)
+    _new: set[int] = field(default_factory=set)
+    """The items that the revision that is being made has added."""
     _last: int | None = None
     entries: list[list[Any]] = field(default_factory=list)
     """What the revision that is being made does, for the leaf of the study."""
@@ -168,16 +168,16 @@ class Worklist:
     def load(self, patients: Iterable[str]) -> None:
         """Read the open items of these patients."""
         unread = sorted(set(patients) - self._open.keys())
-        self._open |= {patient: [] for patient in unread}
+        self._open |= {patient: {} for patient in unread}
         for chunk in filled(unread):
             found = _open_of(len(chunk)).rows(self.builder.connection, self.builder.key, *chunk)
-            for patient, number, fact, fingerprint, statement in found:
-                item = _Item(number, bytes(fact), bytes(fingerprint), statement is not None, True)
-                self._open[patient].append(item)
+            for patient, number, fact, statement in found:
+                item = _Item(number, bytes(fact), statement is not None)
+                self._open[patient].setdefault(item.fact, []).append(item)
 
     def revise(self, submitted: Sequence[tuple[History, Sequence[Fate]]]) -> list[bool]:
         """List what a submission sets aside, and end the items that it mends; for each history, whether it did any."""
-        self.entries = []
+        self.entries, self._new = [], set()
         restated: set[bytes] = set()
         added = [self._add(history, fates, restated) for history, fates in submitted]
         return [
@@ -211,13 +211,12 @@ class Worklist:
         content = sent.content if sent.content is not None else f"{sender}|{line.place}"
         fingerprint = self._hash(["statement", fact.hex(), line.reason, content])
         restated.add(fact)
-        known = self._known_items(patient)
+        known = self._fingerprints(patient)
         if fingerprint in known:
             return
         if sent.time is not None:
-            for item in self._open[patient]:
-                if item.fact == fact and item.is_open and item.number not in self._new_numbers():
-                    self._end(item, "replaced")
+            for item in [item for item in self._open[patient].get(fact, ()) if item.number not in self._new]:
+                self._end(patient, item, "replaced")
         number = self._next()
         salt = secrets.token_bytes(32)
         code = sent.word if sent.word in MEANINGS else None
@@ -230,28 +229,21 @@ class Worklist:
             self.builder.key, number, self.builder.number, None, None, None, digest, None, salt, *content_columns,
             None, None,
         ))  # fmt: skip
-        item = _Item(number, fact, fingerprint, statement is not None, True)
-        known[fingerprint] = item
-        self._open[patient].append(item)
+        known.add(fingerprint)
+        self._new.add(number)
+        self._open[patient].setdefault(fact, []).append(_Item(number, fact, statement is not None))
         self.entries.append(_added_entry(number, digest))
 
     def _mend(self, history: History, fates: Sequence[Fate], restated: set[bytes]) -> bool:
         """End the items that the kept facts of a history mend."""
-        new = self._new_numbers()
-        waiting = [
-            item
-            for item in self._open.get(history.patient, ())
-            if item.is_open and item.number not in new and item.fact not in restated
-        ]
-        if not waiting:
+        waiting = self._open.get(history.patient, {})
+        if not waiting.keys() - restated:
             return False
-        mends = {self._hash(about) for about in self._kept(history, fates)}
-        stands = {self._hash(about) for about in self._standing(history.patient)} if any(
-            item.in_ledger for item in waiting
-        ) else set()  # fmt: skip
-        mended = [item for item in waiting if item.fact in mends or (item.in_ledger and item.fact in stands)]
+        mends = {self._hash(about) for about in self._kept(history, fates)} - restated
+        stands = {self._hash(about) for about in self._standing(history.patient)} - restated
+        mended = [item for fact in mends | stands for item in waiting.get(fact, ()) if fact in mends or item.in_ledger]
         for item in mended:
-            self._end(item, "mended")
+            self._end(history.patient, item, "mended")
         return bool(mended)
 
     def _kept(self, history: History, fates: Sequence[Fate]) -> Iterator[list[Any]]:
@@ -277,30 +269,22 @@ class Worklist:
             for assertions in known.values() if kind in SECTIONS else ():
                 for assertion in assertions:
                     if assertion.removed is None:
-                        yield from _exactly(patient, _sent(kind, make(assertion.fact), ""), ())
+                        yield from _exactly(patient, _sent(kind, make(*assertion.fact), ""), ())
 
-    def _known_items(self, patient: str) -> dict[bytes, _Item]:
-        """All items of a patient that were ever listed, by fingerprint."""
+    def _fingerprints(self, patient: str) -> set[bytes]:
+        """What was ever set aside of a patient."""
         if patient not in self._known:
             self.load([patient])
-            by_number = {item.number: item for item in self._open[patient]}
-            self._known[patient] = {
-                bytes(fingerprint): by_number.get(number)
-                or _Item(number, bytes(fact), bytes(fingerprint), statement is not None, False)
-                for number, fact, fingerprint, statement, _ in _KNOWN.rows(
-                    self.builder.connection, self.builder.key, patient
-                )
-            }
+            rows = _KNOWN.rows(self.builder.connection, self.builder.key, patient)
+            self._known[patient] = {bytes(fingerprint) for (fingerprint,) in rows}
         return self._known[patient]
 
-    def _end(self, item: _Item, how: Ending) -> None:
-        item.is_open = False
+    def _end(self, patient: str, item: _Item, how: Ending) -> None:
+        self._open[patient][item.fact].remove(item)
+        if not self._open[patient][item.fact]:
+            del self._open[patient][item.fact]
         self._endings.append((item.number, self.builder.number, how, None))
         self.entries.append(_ended_entry(item.number, how, None))
-
-    def _new_numbers(self) -> set[int]:
-        """The items that the revision that is being made has added."""
-        return {entry[1] for entry in self.entries if entry[0] == _ADDED}
 
     def _next(self) -> int:
         if self._last is None:

@@ -168,12 +168,12 @@ def test_a_stale_statement_mends_nothing(database, study):
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_what_a_submission_sets_aside_it_does_not_mend(database, study, turn):
-    both = [aside(line()), history(timeline("P1", ck("k1", **TIMED)))][::turn]
+def test_what_a_submission_sets_aside_it_does_not_mend(database, study, item, turn):
+    both = [aside(line(id="k2")), history(timeline("P1", ck("k2", **TIMED)))][::turn]
     send(database, study, *both)
-    assert numbers(database, study) == [1]
+    assert numbers(database, study) == [1, 2]
     assert send(database, study, *both).revision is None
-    assert numbers(database, study) == [1]
+    assert numbers(database, study) == [1, 2]
     check(database, study)
 
 
@@ -206,7 +206,17 @@ def test_a_dismissed_item_is_listed_at_the_revisions_before(database, study, ite
     assert (done.status, done.revision) == ("dismissed", 2)
     assert revisions(database, study)[-1].format == "dismissal"
     assert (numbers(database, study), numbers(database, study, revision=1)) == ([], [1])
+    assert numbers(database, study, revision=0) == []
     check(database, study)
+
+
+def test_two_statements_about_one_fact_in_one_message_are_two_items(database, study):
+    both = aside(line(), line("OBX[2]-6", content="2"))
+    send(database, study, both)
+    assert numbers(database, study) == [1, 2]
+    assert send(database, study, both).revision is None
+    send(database, study, history(timeline("P1", ck("k1", **TIMED))))
+    assert numbers(database, study) == []
 
 
 def test_the_same_dismissal_again_changes_nothing_and_another_is_a_conflict(database, study, item):
