@@ -14,6 +14,7 @@ from app.errors import MalformedDocument, NotFound, PreconditionFailed
 from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, etag_of, page, reply, tagged, written
+from app.protocol.parts import contradiction
 from app.protocol.presets import SEED_2008
 from app.readers.charsets import Charset
 from app.readers.json_timelines import read_model
@@ -23,7 +24,7 @@ from app.store.snapshot import study_at
 from app.submission.loop import Submitter
 from app.timeline.document import TEXT_PATTERN, Document, Text
 from app.timeline.times import instant_text
-from app.timeline.vocabulary import UNITS, Meaning
+from app.timeline.vocabulary import UNITS, Meaning, unit_alias_fault
 
 router = APIRouter(tags=["studies"])
 
@@ -80,11 +81,18 @@ def _known_unit(spelling: str) -> str:
     return spelling
 
 
+def _new_spellings(aliases: dict[str, str]) -> dict[str, str]:
+    if any(unit_alias_fault(alias, unit) for alias, unit in aliases.items()):
+        raise contradiction("An alias of a unit is blank, or an accepted unit that means another one.")
+    return aliases
+
+
 UnitAliases = Annotated[
     dict[
         Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=TEXT_PATTERN)],
         Annotated[str, AfterValidator(_known_unit)],
     ],
+    AfterValidator(_new_spellings),
     Field(
         max_length=200,
         description="Units as feeds write them, and the unit that each means.",

@@ -195,8 +195,11 @@ class _DescribedColumns(BaseModel):
     )
     code_text: str | None = Field(
         default=None,
-        description="The laboratory's name of the test. It is not stored. If it names CK-MB, a code of CK is refused.",
+        description="The laboratory's name of the test. It is not stored. A row is refused if it names another test.",
         examples=["Creatine kinase"],
+    )
+    reference_range: str | None = Field(
+        default=None, description="The limits of normal as one text; it gives what is missing.", examples=["45-163"]
     )
 
 

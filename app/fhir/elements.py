@@ -19,12 +19,11 @@ from app.readers.statements import Feed, Skipped, Statement
 from app.timeline.document import GREATEST_VALUE
 from app.timeline.resource import KEPT_NUMBER
 from app.timeline.times import with_offset
-from app.timeline.vocabulary import UNITS, Coding
+from app.timeline.vocabulary import UCUM, UCUM_NAMES, UNITS, Coding, same_unit
 
 Element: TypeAlias = Mapping[str, Any]
 """A JSON object of a resource: the resource itself or an element of it."""
 
-UCUM = "http://unitsofmeasure.org"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 """Where the addresses of the code systems of HL7 begin."""
 OWN_ID = "fhir"
@@ -218,21 +217,29 @@ class Resource:
         return value
 
     def quantity(self, part: Element, at: str) -> Quantity:
-        """A Quantity. Its unit is the UCUM code, else the text; a code and a text of different units are a fault."""
+        """A Quantity. A code and a text of different units are a fault."""
         value, unit = part.get("value"), part.get("unit")
         if (
-            type(unit) is str and unit == part.get("code") and part.get("system") == UCUM
+            type(unit) is str and unit == part.get("code") and part.get("system") == UCUM and unit in UNITS
             and (type(value) is int or type(value) is float) and 0 < value < GREATEST_VALUE and "comparator" not in part
         ):  # fmt: skip
             return Quantity(value, unit, ".code")  # the most common form, read several times faster
-        unit, code = self.text(part, "unit", at), self.text(part, "code", at)
-        comparator = self.text(part, "comparator", at)
-        value = self.number(part, "value", at)
-        if code is None or part.get("system") != UCUM:
-            return Quantity(value, unit, ".unit", comparator)
-        if unit is not None and unit != code and not same_unit(unit, code) and unit in UNITS and code in UNITS:
+        unit, unit_at, agree = self.unit(part, at)
+        if not agree:
             self.fault(at + ".unit", FaultCode.UNIT_MISMATCH)
-        return Quantity(value, code, ".code", comparator)
+        return Quantity(self.number(part, "value", at), unit, unit_at, self.text(part, "comparator", at))
+
+    def unit(self, part: Element, at: str) -> tuple[str | None, str, bool]:
+        """The unit of a quantity, the element that gives it, and whether its code and its text agree.
+
+        It is the UCUM code, or a code that the study declares as an alias of a unit; else the text.
+        """
+        codes = self.feed.codes
+        unit, code = codes.unit(self.text(part, "unit", at)), self.text(part, "code", at)
+        if code is None or (part.get("system") not in UCUM_NAMES and not codes.declares_unit(code)):
+            return unit, ".unit", True
+        named = codes.unit(code) or code
+        return named, ".code", unit is None or not {unit, named} <= UNITS.keys() or same_unit(unit, named)
 
     def time(self, part: Element, name: str, at: str = "") -> str | None:
         """A date or an instant in our own format. Another text is returned unchanged: the check comes later."""
@@ -337,13 +344,3 @@ def as_source(system: str) -> str:
         return system
     distinct = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{system[: LONGEST_SOURCE - 17]}~{distinct}"
-
-
-def same_unit(unit: str, other_unit: str) -> bool:
-    """Whether two spellings mean the same unit, by the table of accepted units."""
-    if unit == other_unit:
-        return True
-    first, second = UNITS.get(unit), UNITS.get(other_unit)
-    return (
-        first is not None and second is not None and (first.quantity, first.factor) == (second.quantity, second.factor)
-    )

@@ -10,9 +10,8 @@ from app.analyses.improvement.definition_of_improvement import DefinitionOfImpro
 from app.analyses.improvement.improvement_score import ImprovementScoreAnswer
 from app.analyses.response_rates import ResponseRates
 from app.analyses.safety.adverse_reactions import AdverseReactionRates
-from app.fhir.elements import UCUM
 from app.fhir.write_resources import concept
-from app.timeline.vocabulary import OWN_SYSTEM
+from app.timeline.vocabulary import OWN_SYSTEM, UCUM
 
 MEASURE = "urn:myoresponse:measure:"
 EXTENSION = "urn:myoresponse:extension:"

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from app.errors import FaultCode
-from app.fhir.elements import LONGEST_SOURCE, UCUM, Element, Message, ReadResult, Resource, as_time
+from app.fhir.elements import LONGEST_SOURCE, Element, Message, ReadResult, Resource, as_time
 from app.readers.statements import Checked, Place, Statement
 from app.timeline.document import GREATEST_VALUE
-from app.timeline.vocabulary import ANALYTES, UNITS, Coding
+from app.timeline.vocabulary import ANALYTES, UCUM, UNITS, Coding
 
 _USED = frozenset(
     {"resourceType", "id", "identifier", "status", "code", "subject", "effectiveDateTime", "issued", "valueQuantity",
@@ -131,11 +131,14 @@ def _value(quantity: Element, unit: str) -> float:
 
 
 def _limits(ranges: list[Element] | None, unit: str) -> tuple[float | None, float | None]:
-    """Lower and upper limit of the only range. Raises `ValueError` if it has another form."""
+    """Lower and upper limit of the only range. Raises `ValueError` if it has another form or may be unreadable."""
     if ranges is None:
         return None, None
     [limits] = ranges
     if not _LIMITS.issuperset(limits):
         raise ValueError
     low, high = limits.get("low"), limits.get("high")
-    return None if low is None else _value(low, unit), None if high is None else _value(high, unit)
+    lower, upper = None if low is None else _value(low, unit), None if high is None else _value(high, unit)
+    if lower is not None and upper is not None and lower > upper:
+        raise ValueError
+    return lower, upper

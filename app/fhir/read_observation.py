@@ -12,13 +12,22 @@ is used must be right:
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from app.errors import FaultCode
-from app.fhir.elements import TERMINOLOGY, Element, Quantity, ReadResult, Resource, same_unit
+from app.fhir.elements import TERMINOLOGY, Element, Quantity, ReadResult, Resource
 from app.fhir.read_common_observation import common_observation, result_places
-from app.readers.statements import Place, Statement, read_range
-from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, UNITS, WITHDRAWN
+from app.readers.limits import (
+    NO_LIMITS,
+    NormalLimits,
+    checked_limits,
+    joined_limits,
+    limit_in_unit,
+    read_limits,
+)
+from app.readers.statements import Place, Statement
+from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, WITHDRAWN
 
 STATUSES: dict[str, str | None] = {
     "registered": None,
@@ -41,7 +50,10 @@ VALUES = tuple(
 _OTHER_TIMES, _OTHER_VALUES = frozenset(EFFECTIVE[1:]), frozenset(VALUES[1:])
 _SCORE_UNIT = re.compile(r"1|\{[^{}]*\}")
 """The unit 1 of UCUM, or an annotation such as `{score}`, which means the same."""
-_RANGE_MEANINGS = TERMINOLOGY + "referencerange-meaning"
+_RANGE_MEANINGS = (TERMINOLOGY + "referencerange-meaning", "http://hl7.org/fhir/referencerange-meaning")
+"""The code system of the types of ranges, and its name before R4."""
+_NORMAL_WORDS = frozenset({"normal", "normal range", "normal values", "reference range", "reference interval"})
+"""What a type without a code says of a normal range."""
 
 
 class _Common(NamedTuple):
@@ -61,10 +73,9 @@ class _Value(NamedTuple):
 
 
 class _Limits(NamedTuple):
-    """Lower and upper limit in the unit of the result, `None` if there is none or several differ; their places."""
+    """The limits in the unit of the result, and their places."""
 
-    lower: float | None = None
-    upper: float | None = None
+    limits: NormalLimits = NO_LIMITS
     lower_at: str = ""
     upper_at: str = ""
 
@@ -176,13 +187,13 @@ def _result(resource: Resource, part: Element, at: str, word: str, common: _Comm
         fields["score"] = number
         places = result_places(at, common.time_at, common.named_at, value.at, unit_at, "", "")
         return Statement("assessments", fields, Place(resource.place, places))
-    limits = _Limits()
+    found = _Limits()
     if number is not None:
         fields["value"], fields["unit"], fields["comparator"] = number, unit, comparator
-        limits = _read_limits(resource, part, at, unit)
-        fields["lower_limit"], fields["upper_limit"] = limits.lower, limits.upper
-    places = result_places(at, common.time_at, common.named_at, value.at, unit_at, limits.lower_at, limits.upper_at)
-    return Statement("labs", fields, Place(resource.place, places))
+        found = _read_limits(resource, part, at, unit)
+        fields["lower_limit"], fields["upper_limit"] = found.limits.lower, found.limits.upper
+    places = result_places(at, common.time_at, common.named_at, value.at, unit_at, found.lower_at, found.upper_at)
+    return Statement("labs", fields, Place(resource.place, places), found.limits.notes)
 
 
 def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value:
@@ -213,53 +224,79 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
 def _read_limits(resource: Resource, part: Element, at: str, unit: str | None) -> _Limits:
     """The limits of an observation or component whose unit is `unit`.
 
-    A range counts if it is a normal range (type `normal`, or no type) and holds for everybody. A range for an age or a
-    group does not count, because it may not be that of this patient. If several ranges differ, the limit is unknown.
+    A range counts if it is a normal range and holds for everybody. A range for an age or a group does not count,
+    because it may not be that of this patient. If several ranges differ, the limit is unreadable.
     """
     if "referenceRange" not in part:
         return _Limits()
     lower: dict[float, str] = {}
     upper: dict[float, str] = {}
+    unreadable = left_out = False
     for where, range_ in resource.elements(part, "referenceRange", at):
-        if not _is_normal(resource, range_, where):
+        normal = _is_normal(resource, range_, where)
+        left_out |= normal is None
+        if not normal:
             continue
-        low = _limit(resource, range_, "low", where, unit)
-        high = _limit(resource, range_, "high", where, unit)
-        low_at, high_at = where + ".low.value", where + ".high.value"
-        if range_.get("low") is None and range_.get("high") is None:
-            low, high = read_range(resource.text(range_, "text", where) or "")
-            low_at = high_at = where + ".text"
-        if low is not None:
-            lower.setdefault(low, low_at)
-        if high is not None:
-            upper.setdefault(high, high_at)
+        sent = _sent_limits(resource, range_, where, unit)
+        text = read_limits(resource.text(range_, "text", where) or "", unit, resource.feed.codes)
+        limits = joined_limits(sent, text)
+        if limits.lower is not None:
+            lower.setdefault(limits.lower, where + (".text" if sent.lower is None else ".low.value"))
+        if limits.upper is not None:
+            upper.setdefault(limits.upper, where + (".text" if sent.upper is None else ".high.value"))
+        unreadable |= limits.unreadable
+    unreadable |= len(lower) > 1 or len(upper) > 1 or (left_out and not upper)
     low, low_at = _only(lower)
     high, high_at = _only(upper)
-    return _Limits(low, high, low_at, high_at)
+    checked = checked_limits(low, high)
+    return _Limits(checked._replace(unreadable=checked.unreadable or unreadable), low_at, high_at)
 
 
 def _only(limits: dict[float, str]) -> tuple[float | None, str]:
     return next(iter(limits.items())) if len(limits) == 1 else (None, "")
 
 
-def _is_normal(resource: Resource, range_: Element, at: str) -> bool:
-    """Whether a range is a normal range for everybody."""
-    if range_.get("age") is not None or range_.get("appliesTo"):
-        return False
+def _is_normal(resource: Resource, range_: Element, at: str) -> bool | None:
+    """Whether a range is a normal range for everybody; `None` if it may be normal for this patient and is not read.
+
+    A range without a type is normal, as R4 says. A type is read by its code, or by its words if no code of it is known.
+    """
     kind = resource.element(range_, "type", at)
     if kind is None:
-        return range_.get("type") is None
-    return any(
-        coding.system == _RANGE_MEANINGS and coding.code == "normal" for coding in resource.codings(kind, at + ".type")
-    )
+        return None if range_.get("type") is not None or _is_for_some(range_) else True
+    codings = list(resource.codings(kind, at + ".type"))
+    known = [coding.code for coding in codings if coding.system in _RANGE_MEANINGS]
+    if known:
+        normal = "normal" in known
+    else:
+        words = [resource.text(kind, "text", at + ".type"), *(coding.text for coding in codings)]
+        normal = any(word is not None and word.strip().lower() in _NORMAL_WORDS for word in words)
+        if not normal:
+            return None
+    return None if normal and _is_for_some(range_) else normal
 
 
-def _limit(resource: Resource, range_: Element, name: str, at: str, unit: str | None) -> float | None:
-    """One limit of a range. Without a unit, it has the unit of the result."""
+def _is_for_some(range_: Element) -> bool:
+    return range_.get("age") is not None or bool(range_.get("appliesTo"))
+
+
+def _sent_limits(resource: Resource, range_: Element, at: str, unit: str | None) -> NormalLimits:
+    """The limits that a range gives as quantities."""
+    low, bad_low = _limit(resource, range_, "low", at, unit)
+    high, bad_high = _limit(resource, range_, "high", at, unit)
+    checked = checked_limits(low, high)
+    return checked._replace(unreadable=checked.unreadable or bad_low or bad_high)
+
+
+def _limit(resource: Resource, range_: Element, name: str, at: str, unit: str | None) -> tuple[float | None, bool]:
+    """One limit of a range in the unit of the result, and whether it is there and cannot be read.
+
+    Without a unit, it has the unit of the result. Without a value, it says nothing.
+    """
     written = resource.element(range_, name, at)
-    if written is None:
-        return None
-    limit = resource.quantity(written, f"{at}.{name}")
-    if limit.unit is not None and unit in UNITS and not same_unit(limit.unit, unit):  # else the unit itself is faulty
-        resource.fault(f"{at}.{name}{limit.unit_at}", FaultCode.UNIT_MISMATCH)
-    return limit.value
+    number = None if written is None else resource.number(written, "value", f"{at}.{name}")
+    if written is None or number is None:
+        return None, False
+    own_unit, _, agree = resource.unit(written, f"{at}.{name}")
+    limit = limit_in_unit(Decimal(repr(number)), own_unit, unit) if agree else None
+    return limit, limit is None

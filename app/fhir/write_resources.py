@@ -7,23 +7,19 @@ no place in R4 (the diagnosis, the course of an infusion) is not shown here; our
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from app.fhir.elements import TERMINOLOGY, UCUM
+from app.fhir.elements import TERMINOLOGY
 from app.timeline.facts import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact
 from app.timeline.merged_records import MERGED_INTO
 from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, StoredResource
 from app.timeline.times import instant_text
-from app.timeline.vocabulary import ANALYTES, ATC, INSTRUMENTS, IVIG, LOINC, OWN_SYSTEM, UNITS
+from app.timeline.vocabulary import ANALYTES, ATC, INSTRUMENTS, IVIG, LOINC, OWN_SYSTEM, UCUM, UNITS
 
 LATE = "late"
 """Tag of a version that was never current, because it arrived after a newer one."""
 
 UCUM_CODES = frozenset(
-    {
-        "U/L", "U/l", "[IU]/L", "[iU]/L", "[IU]/l", "[iU]/l", "mU/mL", "mU/ml", "m[IU]/mL", "m[iU]/mL", "U/mL", "U/ml",
-        "[IU]/mL", "[iU]/mL", "ukat/L", "ukat/l", "nkat/L", "nkat/l", "ug/L", "ug/l", "ng/mL", "ng/ml",
-        "g/kg", "mg/kg", "g", "mg", "{score}",
-    }
-)  # fmt: skip
+    {*(unit.spelling for unit in UNITS.values() if unit.is_ucum), "g/kg", "mg/kg", "g", "mg", "{score}"}
+)
 """The accepted spellings of units that are UCUM codes. Another spelling (`IU/L`, or `u/L`, which in UCUM is an atomic
 mass) is shown as text only: with a code, the resource would be another fact when it is sent back.
 """

@@ -16,10 +16,12 @@ from app.hl7v2.data_types import KINDS, Value, read_time, read_value
 from app.hl7v2.message import Envelope
 from app.hl7v2.patient_identity import authority_names, read_links, read_person, subject_of
 from app.hl7v2.segments import NO_SEGMENT, Segment, segments_of
-from app.readers.statements import Feed, Place, Skipped, Statement, history_of, read_range, section_of
+from app.readers.limits import UNREADABLE, NormalLimits, read_limits
+from app.readers.statements import Feed, Place, Skipped, Statement, history_of, section_of
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.vocabulary import WITHDRAWN, Coding
+from app.timeline.receipts import Note
+from app.timeline.vocabulary import UNITS, WITHDRAWN, CodeBook, Coding, same_unit
 
 STATUSES = {
     "F": "final", "U": "final",
@@ -203,10 +205,10 @@ def _read_observation(results: MessageResults, obx: Segment, order: Order, feed:
     number_at, numbered = _result_number(obx, order.obr, feed, facility)
     time_at, time = _specimen_time(obx, order, feed)
     stated = {"code": meaning, "time": time, "status": status, "issued": _release_time(order.obr, feed), **numbered}
-    content = _value_fields(obx, section == "labs", status in WITHDRAWN)
+    content, notes = _value_fields(obx, section == "labs", status in WITHDRAWN, feed.codes)
     fields = {"time": time_at, "issued": order.obr.place(22), "id": number_at, "source": number_at, "": obx.place()}
     place = Place("", {name: obx.place(number) for name, number in _OBX_FIELDS.items()} | fields)
-    statement = Statement("labs" if section == "labs" else "assessments", stated | content, place)
+    statement = Statement("labs" if section == "labs" else "assessments", stated | content, place, notes)
     statements.append(_withdrawal(statement, feed) if status in WITHDRAWN else statement)
 
 
@@ -246,8 +248,13 @@ def _table_value(table: Mapping[str, str], word: str, place: str) -> str:
     return table[word]
 
 
-def _value_fields(obx: Segment, measured: bool, withdrawn: bool) -> dict[str, Any]:
-    """The value with its unit and limits, or the score; a withdrawn result needs no valid value."""
+def _value_fields(
+    obx: Segment, measured: bool, withdrawn: bool, codes: CodeBook
+) -> tuple[dict[str, Any], tuple[Note, ...]]:
+    """The value with its unit and limits, or the score, and what is to be noted of it.
+
+    A withdrawn result needs no valid value.
+    """
     value = read_value(obx)
     if not isinstance(value, Value):
         if not withdrawn:
@@ -256,15 +263,38 @@ def _value_fields(obx: Segment, measured: bool, withdrawn: bool) -> dict[str, An
     if not measured:
         if value.comparator is not None:
             raise _Refused(obx.place(5), FaultCode.UNSUPPORTED)
-        return {"score": value.number}
-    lower, upper = read_range(obx.text(7)) if obx.is_plain(7) else (None, None)
-    return {
+        return {"score": value.number}, ()
+    unit = _unit(obx, codes)
+    if isinstance(unit, FaultCode):
+        if not withdrawn:
+            raise _Refused(obx.place(6), unit)
+        unit = None
+    limits = _limits(obx, unit, codes)
+    fields = {
         "value": value.number,
         "comparator": value.comparator,
-        "unit": obx.text(6) or obx.text(6, 2) or None,
-        "lower_limit": lower,
-        "upper_limit": upper,
+        "unit": unit,
+        "lower_limit": limits.lower,
+        "upper_limit": limits.upper,
     }
+    return fields, limits.notes
+
+
+def _unit(obx: Segment, codes: CodeBook) -> str | FaultCode | None:
+    """The unit: the first of its code, its text, and the alternate code and text that is accepted. They must agree."""
+    named = [codes.unit(text) for component in (1, 2, 4, 5) if (text := obx.text(6, component))]
+    known = [unit for unit in named if unit is not None and unit in UNITS]
+    if any(not same_unit(known[0], unit) for unit in known):
+        return FaultCode.UNIT_MISMATCH
+    return next(iter(known or named), None)
+
+
+def _limits(obx: Segment, unit: str | None, codes: CodeBook) -> NormalLimits:
+    """The limits of OBX-7: a text. Empty components after it say nothing, nor does the null value."""
+    marks = (obx.delimiters.component, obx.delimiters.subcomponent, obx.delimiters.repetition)
+    if any(mark in obx.raw(7).rstrip("".join(marks) + " ") for mark in marks):
+        return UNREADABLE
+    return read_limits(obx.text(7), unit, codes)
 
 
 def _value_refusal(obx: Segment, why: FaultCode | None) -> _Refused:

@@ -5,7 +5,6 @@ in the message. Here they become histories by the same checks and the same norma
 JSON, so that the same results in four formats are the same facts. A fault has the place in the message.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -265,23 +264,3 @@ def _stated_by(stated: Mapping[str, Statement], name: str) -> Statement | None:
 
 def _where(by: Statement | None, name: str) -> str:
     return by.place.of(name) if by else ""
-
-
-_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
-_BETWEEN = re.compile(rf"{_NUMBER} ?- ?{_NUMBER}")
-_BELOW = re.compile(rf"<=? ?{_NUMBER}")
-
-
-def read_range(text: str) -> tuple[float | None, float | None]:
-    """Lower and upper limit of normal, in the unit of the result: `30-200`, `30 - 200`, `<25`, `<= 190`.
-
-    For any other text both are `None`, because a limit is never guessed: for example a text with a unit, a word, a sex
-    or a decimal comma, or a lower limit alone. `<25` and `<=25` give the same limit, because in this service a result
-    equal to its limit is normal.
-    """
-    text = text.strip()
-    between = _BETWEEN.fullmatch(text)
-    if between is not None:
-        return float(between[1]), float(between[2])
-    below = _BELOW.fullmatch(text)
-    return None, float(below[1]) if below is not None else None

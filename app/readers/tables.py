@@ -23,17 +23,19 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
+from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
 from app.readers.pseudonyms import Identifier, no_number, no_patient, normalised
 from app.readers.statements import Feed, Place, Skipped, Statement, history_of
 from app.timeline.document import LabResult
 from app.timeline.facts import FIELDS, History
 from app.timeline.normalize import MOST_FAULTS
+from app.timeline.receipts import Note
 from app.timeline.times import with_offset
 from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
 
 REQUIRED = ("patient", "code", "time", "value", "unit")
-COLUMNS = (*dict.fromkeys((*REQUIRED, *LabResult.model_fields)), "code_system", "code_text")
-"""Each field of a laboratory result has a column."""
+COLUMNS = (*dict.fromkeys((*REQUIRED, *LabResult.model_fields)), "code_system", "code_text", "reference_range")
+"""Each field of a laboratory result has a column; `reference_range` gives the limits as one text."""
 MOST_ROWS = 500_000
 """Greatest number of rows in one table; a client sends more in parts."""
 
@@ -179,8 +181,22 @@ class ResultTable:
         if "id" in given:
             number = self.feed.pseudonyms.number(given.get("source", given.get("lab")), given["id"])
             read["id"] = _number_or_trouble(number, given["id"], no_number)
+        if "unit" in read:
+            read["unit"] = self.feed.codes.unit(read["unit"])
         fields, troubles = _readable_fields(read)
-        return Statement("labs", fields, Place(f"/{row.line}", _PLACES)), troubles
+        notes = self._check_limits(fields, given.get("reference_range", ""))
+        return Statement("labs", fields, Place(f"/{row.line}", _PLACES), notes), troubles
+
+    def _check_limits(self, fields: dict[str, Any], text: str) -> tuple[Note, ...]:
+        """Complete the limits by the text of the range; limits that cannot be read are left out and noted."""
+        limits = NormalLimits(fields.get("lower_limit"), fields.get("upper_limit"))
+        if limits.lower is not None and limits.upper is not None and limits.lower > limits.upper:
+            limits = UNREADABLE
+        if text:
+            stated = read_limits(text, fields.get("unit"), self.feed.codes, self.dialect.decimal)
+            limits = joined_limits(limits, stated)
+        fields |= {"lower_limit": limits.lower, "upper_limit": limits.upper}
+        return limits.notes
 
     def _given(self, row: Row) -> dict[str, str]:
         """The cells of a row that are not missing, by column."""

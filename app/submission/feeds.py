@@ -37,7 +37,7 @@ def feed(study: studies.Study, made_with: str | None, secret: str | None, now: i
     return Feed(
         latest=now + CLOCK_SKEW // timedelta(microseconds=1),
         pseudonyms=Pseudonyms(key, declared.authorities),
-        codes=CodeBook(declared.local_codes),
+        codes=CodeBook(declared.local_codes, declared.unit_aliases),
         zone=ZoneInfo(study.time_zone) if study.time_zone else None,
         test=study.test,
         charsets=declared.charsets,

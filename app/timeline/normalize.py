@@ -44,7 +44,16 @@ from app.timeline.facts import (
     attribute,
 )
 from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, read_time
-from app.timeline.vocabulary import ANALYTES, INSTRUMENTS, LAB_CODE_OF, UNITS, WITHDRAWN, Unit, in_canonical_unit
+from app.timeline.vocabulary import (
+    ANALYTES,
+    INSTRUMENTS,
+    LAB_CODE_OF,
+    UNITS,
+    WITHDRAWN,
+    Unit,
+    in_canonical_unit,
+    unit_named,
+)
 
 __all__ = [
     "KINDS",
@@ -153,7 +162,7 @@ class Reading:
         unit = _UNIT_OF.get((code, spelling))
         if unit is None:
             if spelling is not None:
-                self._unit(spelling, code, "labs", index, "unit")
+                unit = self._unit(spelling, code, "labs", index, "unit")
             elif value is not None:
                 self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
         status = fields["status"] or "final"
@@ -326,9 +335,11 @@ class Reading:
         accepted = _UNIT_OF.get((code, spelling))
         if accepted is not None:
             return accepted
-        unit = UNITS.get(spelling)
+        unit = unit_named(spelling)
         if unit is None:
             self._fault(FaultCode.UNKNOWN_UNIT, *at)
+        elif unit.quantity == ANALYTES[code].quantity:  # in letters of another width
+            return unit
         else:
             self._fault(FaultCode.MASS_UNIT if unit.quantity == "mass" else FaultCode.UNIT_MISMATCH, *at)
         return None

@@ -68,6 +68,37 @@ def test_a_local_code_may_only_mean_what_is_kept(client):
     assert client.get("/v1/studies/trial").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("aliases", "code"),
+    [
+        ({"E/L": "E/L"}, "unknown_unit"),
+        ({"E/L": "mg/dL"}, "unknown_unit"),
+        ({" ": "U/L"}, "contradiction"),
+        ({"kU/L": "U/L"}, "contradiction"),
+        ({"ng/mL": "U/L"}, "contradiction"),
+    ],
+)
+def test_an_alias_of_a_unit_means_an_accepted_unit_and_is_none_itself(client, aliases, code):
+    answer = client.put("/v1/studies/trial", json=DEFINITION | {"unit_aliases": aliases})
+    assert (answer.status_code, codes(answer)) == (422, [("/unit_aliases", code)])
+    assert client.get("/v1/studies/trial").status_code == 404
+
+
+def test_a_unit_that_a_study_declares_is_read_in_its_feeds_and_not_in_native_json(client):
+    home = make_study(client, identifiers="pseudonyms", unit_aliases={"kE/L": "kU/L"})
+    table = "patient,time,code,value,unit,reference_range\nP01,2005-03-16,CK,1.101,kE/L,30 - 170 E/L\n"
+    results = "PID|1||P02\rOBR|1||77^LAB|CK|||20050316\rOBX|1|NM|2157-6^CK^LN||1.101|kE/L|0.03-0.17||||F"
+    assert client.post(f"{home}/labs", content=table, headers={"Content-Type": "text/csv"}).status_code == 200
+    header = "MSH|^~\\&|A|B|C|D|20050317080000+0900||ORU^R01|1|P|2.5.1\r"
+    message = client.post(f"{home}/hl7v2", content=header + results, headers={"Content-Type": "application/hl7-v2"})
+    assert message.status_code == 200, message.text
+    for patient, limit in (("P01", None), ("P02", 0.17)):
+        [result] = client.get(f"{home}/patients/{patient}").json()["labs"]
+        assert (result["value"], result["unit"], result.get("upper_limit")) == (1.101, "kU/L", limit)
+    native = client.post(f"{home}/patients/P03/events", json=events("P03", lab(0, 5, unit="kE/L")))
+    assert codes(native) == [("/labs/0/unit", "unknown_unit")]
+
+
 def test_the_order_of_authorities_is_kept(client):
     turned = FEEDS | {"authorities": FEEDS["authorities"][::-1]}
     first = client.put("/v1/studies/trial", json=DEFINITION | FEEDS).json()

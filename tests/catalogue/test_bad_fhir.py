@@ -249,7 +249,7 @@ ROWS = [
         refused(quantity(), "unknown_unit", "code-invalid", f"{AT}.valueQuantity.unit"),
         *(
             refused(quantity(unit=unit), "unknown_unit", "code-invalid", f"{AT}.valueQuantity.unit")
-            for unit in ("", CANARY, "UKAT/L", "units per litre")
+            for unit in ("", CANARY, "MU/L", "units per litre")
         ),
         refused(quantity(system=UCUM, code=CANARY), "unknown_unit", "code-invalid", f"{AT}.valueQuantity.code"),
         refused(

@@ -827,7 +827,7 @@ ROWS_OF_THE_DOMAIN = [
     row(
         56,
         "units",
-        *(result("unknown_unit", "/labs/0/unit", unit=unit) for unit in ("furlong", "UNIT/L", "UKAT/L", "", None)),
+        *(result("unknown_unit", "/labs/0/unit", unit=unit) for unit in ("furlong", "UNIT/L", "MU/L", "", None)),
         result("mass_unit", "/labs/0/unit", unit="ng/mL"),
         result("unit_mismatch", "/labs/0/unit", code="MYOGLOBIN"),
         Tried(units_have_exact_factors),

@@ -80,7 +80,7 @@ COHORT = tuple(person(patient) for patient in range(5))
 _BEGIN = datetime(1995, 1, 1, tzinfo=timezone(timedelta(hours=9)))
 _TIMES = st.integers(0, 800_000_000).map(lambda seconds: (_BEGIN + timedelta(seconds=seconds)).isoformat())
 _VALUES = st.integers(0, 99_999_999).map(lambda thousandths: thousandths / 1000)
-_UNITS = ("U/L", "IU/L", "[iU]/L", "ukat/L", "nkat/L", "mU/mL")
+_UNITS = ("U/L", "IU/L", "[iU]/L", "ukat/L", "nkat/L", "mU/mL", "kU/L", "[U]/L")
 _STATUSES = ("preliminary", "final", "amended", "corrected", "cancelled", "entered-in-error")
 
 

@@ -24,10 +24,16 @@ REMOVED = object()
 
 
 def feed(
-    *, key: bytes | None = None, authorities: Iterable[str] = (), zone: str | None = None, codes: dict | None = None
+    *,
+    key: bytes | None = None,
+    authorities: Iterable[str] = (),
+    zone: str | None = None,
+    codes: dict | None = None,
+    units: dict | None = None,
 ) -> Feed:
     """A feed of a study whose identifiers are pseudonyms, unless a key is given."""
-    return Feed(LATEST, Pseudonyms(key, tuple(authorities)), CodeBook(codes or {}), ZoneInfo(zone) if zone else None)
+    book = CodeBook(codes or {}, units)
+    return Feed(LATEST, Pseudonyms(key, tuple(authorities)), book, ZoneInfo(zone) if zone else None)
 
 
 def quantity(value: Any, unit: str | None = "U/L", **more: Any) -> dict:

@@ -90,7 +90,7 @@ def test_no_word_of_a_sender_but_the_fact_is_in_the_statement():
         ({"valueQuantity": {"value": 1101}}, [(".valueQuantity.unit", "unknown_unit")]),
         ({"valueQuantity": {"value": 1101, "unit": "U per l"}}, [(".valueQuantity.unit", "unknown_unit")]),
         ({"valueQuantity": {"value": 1101, "unit": ""}}, [(".valueQuantity.unit", "unknown_unit")]),
-        ({"valueQuantity": quantity(1101, "U/dL")}, [(".valueQuantity.code", "unknown_unit")]),
+        ({"valueQuantity": quantity(1101, "MU/L")}, [(".valueQuantity.code", "unknown_unit")]),
         ({"valueQuantity": {"value": 1101, "code": "U/L"}}, [(".valueQuantity.unit", "unknown_unit")]),
         ({"valueQuantity": quantity(8.5, "ng/mL"), "referenceRange": []}, [(".valueQuantity.code", "mass_unit")]),
         (
@@ -124,13 +124,7 @@ def test_no_word_of_a_sender_but_the_fact_is_in_the_statement():
             [(LIMITS + ".modifierExtension", "unknown_modifier")],
         ),
         # row 57: limits
-        ({"referenceRange": [{"high": quantity(0)}]}, [(LIMITS + ".high.value", "out_of_range")]),
-        (
-            {"referenceRange": [{"low": quantity(200), "high": quantity(163)}]},
-            [(LIMITS + ".low.value", "reversed_limits")],
-        ),
-        ({"referenceRange": [{"high": quantity(3.2, "ukat/L")}]}, [(LIMITS + ".high.code", "unit_mismatch")]),
-        ({"referenceRange": [{"high": {"value": 3.2, "unit": "%"}}]}, [(LIMITS + ".high.unit", "unit_mismatch")]),
+        ({"referenceRange": [{"high": {"value": "163"}}]}, [(LIMITS + ".high.value", "wrong_type")]),
         ({"referenceRange": {}}, [(".referenceRange", "wrong_type")]),
         ({"referenceRange": [1]}, [(LIMITS, "wrong_type")]),
         # numbers of the sender
@@ -245,34 +239,107 @@ def test_a_time_without_an_offset_is_that_of_the_clock_of_the_study():
     ]
 
 
-NORMAL = concept("normal", "http://terminology.hl7.org/CodeSystem/referencerange-meaning")
-RECOMMENDED = concept("recommended", "http://terminology.hl7.org/CodeSystem/referencerange-meaning")
+MEANINGS = "http://terminology.hl7.org/CodeSystem/referencerange-meaning"
+NORMAL, RECOMMENDED = concept("normal", MEANINGS), concept("recommended", MEANINGS)
+BEFORE_R4 = concept("normal", "http://hl7.org/fhir/referencerange-meaning")
+
+
+def limits_read(ranges, unit="U/L", told=None):
+    """Lower and upper limit of the one result, and whether its receipt says that a limit could not be read."""
+    entry = read(ck(referenceRange=ranges, valueQuantity=quantity(100, unit)), told)
+    history, wrong = history_and_faults(entry)
+    assert wrong == ()
+    [fact] = history.labs
+    notes = {note.code for note in history.notes.get(("labs", 0), ())}
+    if fact.given_value is None:
+        return fact.lower_limit, fact.upper_limit, "limit_unreadable" in notes
+    return fact.given_lower_limit, fact.given_upper_limit, "limit_unreadable" in notes
 
 
 @pytest.mark.parametrize(
     ("ranges", "limits"),
     [
-        ([], (None, None)),
-        ([{"low": quantity(45), "high": quantity(163), "type": NORMAL}], (45.0, 163.0)),
-        ([{"high": {"value": 163}}], (None, 163.0)),
-        ([{"high": quantity(163, "IU/L")}], (None, 163.0)),
-        ([{"text": "45 - 163"}], (45.0, 163.0)),
-        ([{"text": "<= 163"}], (None, 163.0)),
-        ([{"text": "men 45-163"}], (None, None)),
-        ([{"high": quantity(163), "text": "45-200"}], (None, 163.0)),
-        ([{"high": quantity(163)}, {"high": quantity(163)}], (None, 163.0)),
-        ([{"high": quantity(163)}, {"high": quantity(200), "type": RECOMMENDED}], (None, 163.0)),
-        ([{"high": quantity(163)}, {"high": quantity(200)}], (None, None)),
-        ([{"low": quantity(45), "high": quantity(163)}, {"low": quantity(45), "high": quantity(200)}], (45.0, None)),
-        ([{"high": quantity(163), "appliesTo": [concept("female")]}], (None, None)),
-        ([{"high": quantity(163), "age": {"low": {"value": 18}}}], (None, None)),
-        ([{"high": quantity(163), "type": {"text": "therapeutic"}}], (None, None)),
-        ([{"high": quantity(3.2, "ukat/L"), "type": RECOMMENDED}], (None, None)),
+        ([], (None, None, False)),
+        ([{}], (None, None, False)),
+        ([{"low": quantity(45), "high": quantity(163), "type": NORMAL}], (45.0, 163.0, False)),
+        ([{"high": {"value": 163}}], (None, 163.0, False)),
+        ([{"high": quantity(163, "IU/L")}], (None, 163.0, False)),
+        ([{"text": "45 - 163"}], (45.0, 163.0, False)),
+        ([{"text": "<= 163"}], (None, 163.0, False)),
+        ([{"text": "45 - 163 U/L", "low": {"unit": "U/L"}, "high": {"unit": "U/L"}}], (45.0, 163.0, False)),
+        ([{"text": "45-163", "low": quantity(45)}], (45.0, 163.0, False)),
+        ([{"text": "45-163", "high": quantity(163), "low": {}}], (45.0, 163.0, False)),
+        ([{"text": "men 45-163"}], (None, None, True)),
+        ([{"text": "men 45-163", "low": quantity(45), "high": quantity(163)}], (45.0, 163.0, False)),
+        ([{"text": "men 45-163", "low": quantity(45)}], (45.0, None, True)),
+        ([{"high": quantity(163), "text": "45-200"}], (None, None, True)),
+        ([{"low": quantity(200), "high": quantity(163)}], (None, None, True)),
+        ([{"low": quantity(200), "text": "<163"}], (None, None, True)),
+        ([{"high": quantity(0)}], (None, None, True)),
+        ([{"high": quantity(-5), "low": quantity(1)}], (None, None, True)),
+        ([{"high": quantity(163)}, {"high": quantity(163)}], (None, 163.0, False)),
+        ([{"high": quantity(163)}, {"high": quantity(200), "type": RECOMMENDED}], (None, 163.0, False)),
+        ([{"high": quantity(163)}, {"high": quantity(200)}], (None, None, True)),
+        (
+            [{"low": quantity(45), "high": quantity(163)}, {"low": quantity(45), "high": quantity(200)}],
+            (45.0, None, True),
+        ),
+        (
+            [{"low": quantity(45), "high": quantity(163)}, {"low": quantity(30), "high": quantity(163)}],
+            (None, 163.0, True),
+        ),
+        ([{"low": quantity(180)}, {"high": quantity(163)}], (None, None, True)),
+        ([{"high": quantity(163), "appliesTo": [concept("female")]}], (None, None, True)),
+        ([{"high": quantity(163), "age": {"low": {"value": 18}}}], (None, None, True)),
+        ([{"high": quantity(163), "appliesTo": [concept("female")]}, {"high": quantity(170)}], (None, 170.0, False)),
+        ([{"high": quantity(163), "type": {"text": "therapeutic"}}], (None, None, True)),
+        ([{"high": quantity(163), "type": {"text": "Normal Range"}}], (None, 163.0, False)),
+        ([{"high": quantity(163), "type": BEFORE_R4}], (None, 163.0, False)),
+        ([{"high": quantity(163), "type": concept("N", "urn:lab:a", display="normal")}], (None, 163.0, False)),
+        ([{"high": quantity(163), "type": concept("normal", "urn:lab:a")}], (None, None, True)),
+        ([{"high": quantity(163), "type": {**RECOMMENDED, "text": "normal"}}], (None, None, False)),
+        ([{"high": quantity(3.2, "ukat/L"), "type": RECOMMENDED}], (None, None, False)),
+        ([{"high": quantity(3.2, "ukat/L"), "low": quantity(1, "ukat/L")}], (60.0, 192.0, False)),
+        ([{"high": quantity(3.2, "ukat/L"), "text": "60-192"}], (60.0, 192.0, False)),
+        ([{"high": {"value": 3.2, "unit": "%"}}], (None, None, True)),
+        ([{"high": {"value": 3.2, "unit": "%"}, "low": quantity(45)}], (45.0, None, True)),
+        ([{"high": {"value": 3.2, "unit": "%"}, "text": "45-163"}], (None, None, True)),
+        ([{"high": quantity(163, "ng/mL")}], (None, None, True)),
+        ([{"high": quantity(3.2, "U/L") | {"code": "ukat/L"}}], (None, None, True)),
     ],
 )
 def test_a_limit_is_the_one_normal_limit_that_holds_for_everybody(ranges, limits):
-    fact = only(ck(referenceRange=ranges))
-    assert (fact.lower_limit, fact.upper_limit) == limits
+    assert limits_read(ranges) == limits
+
+
+def test_a_limit_is_converted_into_the_unit_of_its_result():
+    assert limits_read([{"high": quantity(180), "text": "<=180 U/L"}], "ukat/L") == (None, 3.0, False)
+    assert limits_read([{"low": quantity(0.03, "kU/L"), "text": "30-170 E/L"}], told=feed(units={"E/L": "U/L"})) == (
+        30.0, 170.0, False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sent", "unit"),
+    [
+        ({"unit": "\uff35\uff0f\uff2c"}, "U/L"),
+        ({"unit": "U/L", "code": "U/L", "system": "urn:oid:2.16.840.1.113883.6.8"}, "U/L"),
+        ({"unit": "x", "code": "kU/L", "system": "UCUM"}, "kU/L"),
+        ({"unit": "E/L"}, "U/L"),
+        ({"unit": "E/L", "code": "E/L", "system": UCUM}, "U/L"),
+        ({"code": "E/L", "system": "urn:lab:a"}, "U/L"),
+        ({"unit": "Einheiten", "code": "E/L", "system": "urn:lab:a"}, "U/L"),
+        ({"unit": "kU/L", "code": "17", "system": "urn:lab:a"}, "kU/L"),
+    ],
+)
+def test_a_unit_is_read_in_the_spellings_of_ucum_and_of_the_study(sent, unit):
+    declared = feed(units={"E/L": "U/L"})
+    assert only(ck(valueQuantity={"value": 100, **sent}, referenceRange=REMOVED), declared).unit == unit
+
+
+def test_a_declared_code_and_a_text_of_another_unit_contradict_each_other():
+    wrong = ck(valueQuantity={"value": 1, "unit": "kU/L", "code": "E/L", "system": "urn:lab:a"}, referenceRange=REMOVED)
+    assert faults(wrong, feed(units={"E/L": "U/L"})) == [("Observation.valueQuantity.unit", "unit_mismatch")]
 
 
 @pytest.mark.parametrize(

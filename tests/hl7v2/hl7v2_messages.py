@@ -48,7 +48,7 @@ def obx(**fields: str) -> str:
 
 def feed(*, key: bytes | None = None, authorities: tuple[str, ...] = (), **declared: Any) -> Feed:
     """What a study declares; its identifiers are pseudonyms unless there is a key."""
-    codes = CodeBook({"L|CK": "CK", **declared.pop("local_codes", {})})
+    codes = CodeBook({"L|CK": "CK", **declared.pop("local_codes", {})}, declared.pop("unit_aliases", None))
     return Feed(LATEST, Pseudonyms(key, authorities), codes, **declared)
 
 

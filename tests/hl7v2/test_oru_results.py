@@ -131,6 +131,7 @@ def test_the_null_value_of_a_cancelled_result_leaves_it_cancelled():
         {"f5": "CANCELLED"},
         {"f5": "1~2"},
         {"f6": "furlongs"},
+        {"f6": "kU/L^U/L^L"},
         {"f5": "-4"},
         {"f7": "9-1"},
         {"f2": "", "f5": ""},
@@ -270,7 +271,7 @@ def test_units_that_are_read(sent, unit, value):
 
 @pytest.mark.parametrize(
     ("sent", "code"),
-    [("", "unknown_unit"), ("furlongs", "unknown_unit"), ("kU/L^U/L^L", "unknown_unit"), ("ng/mL", "mass_unit"),
+    [("", "unknown_unit"), ("furlongs", "unknown_unit"), ("kU/L^U/L^L", "unit_mismatch"), ("ng/mL", "mass_unit"),
      ("x" * 40, "too_long")],
 )  # fmt: skip
 def test_units_that_are_refused(sent, code):
@@ -280,24 +281,51 @@ def test_units_that_are_refused(sent, code):
 @pytest.mark.parametrize(
     ("sent", "limits"),
     [
-        ("30-200", (30, 200)),
-        ("<25", (None, 25)),
-        ("70_105", (None, None)),
-        ("M: 30-200", (None, None)),
-        ("30-200~26-140", (None, None)),
-        ("30-200^26-140", (None, None)),
-        ("30-200&26-140", (None, None)),
-        ("", (None, None)),
+        ("30-200", (30, 200, False)),
+        ("30 - 200 U/L", (30, 200, False)),
+        ("(30-200)", (30, 200, False)),
+        ("[30\u2013200]", (30, 200, False)),
+        (r"30\R\200", (30, 200, False)),
+        ("30-200^", (30, 200, False)),
+        ("30-200^^&", (30, 200, False)),
+        ("<25", (None, 25, False)),
+        ("\u226425", (None, 25, False)),
+        ("<3.2 ukat/L", (None, 192, False)),
+        (">30", (30, None, False)),
+        ("70_105", (None, None, True)),
+        ("M: 30-200", (None, None, True)),
+        ("30-200~26-140", (None, None, True)),
+        ("30~200", (None, None, True)),
+        ("30-200^26-140", (None, None, True)),
+        ("^30-200", (None, None, True)),
+        ("30-200&26-140", (None, None, True)),
+        ("30-200 mg/dL", (None, None, True)),
+        ("0-0", (None, None, True)),
+        ("200-30", (None, None, True)),
+        ("", (None, None, False)),
+        ('""', (None, None, False)),
+        ("^", (None, None, False)),
     ],
 )
 def test_the_reference_range_is_taken_where_it_can_mean_one_thing_only(sent, limits):
-    fact = lab(obx(f7=sent))
-    assert (fact.lower_limit, fact.upper_limit) == limits
+    read = history(oru(obx(f7=sent), header=MSH + "||||||UNICODE UTF-8"))
+    [fact] = read.labs
+    noted = "limit_unreadable" in {note.code for note in read.notes.get(("labs", 0), ())}
+    assert (fact.lower_limit, fact.upper_limit, noted) == limits
 
 
-@pytest.mark.parametrize(("sent", "code"), [("0-0", "out_of_range"), ("200-30", "reversed_limits")])
-def test_a_reference_range_that_is_none_is_refused(sent, code):
-    assert faults(oru(obx(f7=sent))) == [("OBX[1]-7", code)]
+@pytest.mark.parametrize(
+    ("sent", "unit"),
+    [("E/L", "U/L"), ("E/L^Einheiten^L", "U/L"), ("E/L^^L^kU/L^^UCUM", None), ("17^^L^kU/L^^UCUM", "kU/L"),
+     ("\uff35\uff0f\uff2c", "U/L"), ("17^U/L^L", "U/L"), ("U/L^IU/L^UCUM", "U/L")],
+)  # fmt: skip
+def test_a_unit_is_read_by_its_code_or_text_or_the_alternate_and_they_must_agree(sent, unit):
+    declared = feed(unit_aliases={"E/L": "U/L"})
+    body = oru(obx(f6=sent), header=MSH + "||||||UNICODE UTF-8")
+    if unit is None:
+        assert faults(body, declared) == [("OBX[1]-6", "unit_mismatch")]
+    else:
+        assert history(body, declared).labs[0].unit == unit
 
 
 def test_a_score_is_a_result_like_any_other():

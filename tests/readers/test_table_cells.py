@@ -197,6 +197,38 @@ def test_a_mass_unit_is_not_an_activity():
     assert fact({"code": "MYOGLOBIN", "unit": "ng/mL"}).value == 1101
 
 
+@pytest.mark.parametrize(
+    ("row", "limits"),
+    [
+        ({"reference_range": "45 - 163 U/L"}, (45, 163, False)),
+        ({"reference_range": "45-163", "upper_limit": "163"}, (45, 163, False)),
+        ({"reference_range": "45-163", "upper_limit": "170"}, (None, None, True)),
+        ({"reference_range": "men 45-163", "lower_limit": "45"}, (45, None, True)),
+        ({"reference_range": "men 45-163", "lower_limit": "45", "upper_limit": "163"}, (45, 163, False)),
+        ({"reference_range": "", "upper_limit": "163"}, (None, 163, False)),
+        ({"lower_limit": "200", "upper_limit": "163"}, (None, None, True)),
+    ],
+)
+def test_the_text_of_a_range_completes_the_limits_of_its_row(row, limits):
+    [results] = read(table(row))
+    [found] = results.history.labs
+    noted = "limit_unreadable" in {note.code for note in results.history.notes.get(("labs", 0), ())}
+    assert (found.lower_limit, found.upper_limit, noted) == limits
+
+
+def test_a_range_has_the_decimal_mark_of_its_table():
+    row = {"reference_range": "45,5 - 163,25", "value": "1,5"}
+    assert fact(row, dialect=Dialect(decimal=",", delimiter=";")).upper_limit == 163.25
+    assert fact({"reference_range": "45,5 - 163,25"}).upper_limit is None
+
+
+def test_a_unit_that_the_study_declares_is_that_of_the_value_and_the_limits():
+    declared = Feed(LATEST, Pseudonyms(None), codes=CodeBook(unit_aliases={"kE/L": "kU/L"}))
+    found = fact({"unit": "kE/L", "value": "1.101", "upper_limit": "0.163"}, feed=declared)
+    assert (found.unit, found.value, found.upper_limit) == ("kU/L", 1101, 163)
+    assert faults({"unit": "kE/L"}) == [("/2/unit", "unknown_unit")]
+
+
 def test_a_unit_is_never_guessed():
     assert faults({"unit": ""}) == faults({"unit": "U"}) == [("/2/unit", "unknown_unit")]
 

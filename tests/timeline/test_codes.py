@@ -1,4 +1,4 @@
-"""A code counts only with its system, and a text that names another isoenzyme vetoes it."""
+"""A code counts only with its system, and a text that names another test vetoes it."""
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from app.timeline.vocabulary import (
     OWN_SYSTEM,
     CodeBook,
     Coding,
+    names_another_test,
 )
 
 CONFLICT = FaultCode.CODE_CONFLICT
@@ -53,9 +54,10 @@ def test_a_code_in_a_system_that_is_not_known_means_nothing(system):
 
 
 def test_every_analyte_is_known_by_its_loinc_code_and_all_our_words_by_our_own_system():
-    for system in (LOINC, "LN", "urn:oid:2.16.840.1.113883.6.1"):
+    for system in (LOINC, "LN", "LOINC", "urn:oid:2.16.840.1.113883.6.1"):
         for analyte in ANALYTES.values():
-            assert CodeBook().meaning([Coding(system, analyte.loinc)]) == analyte.code
+            for loinc in analyte.loinc_codes:
+                assert CodeBook().meaning([Coding(system, loinc)]) == analyte.code
     assert set(MEANINGS) == {*LAB_CODES, *ASSESSMENT_CODES, "IVIG"}
     for system in (OWN_SYSTEM, "99MYO"):
         for word in MEANINGS:
@@ -99,9 +101,112 @@ def test_other_texts_veto_nothing(text):
     assert DECLARED.meaning([Coding(LOINC, "2157-6", text)], text) == "CK"
 
 
-def test_the_text_vetoes_ck_only():
-    assert CodeBook().meaning([Coding(LOINC, "2532-0", "LDH isoenzyme MB")]) == "LDH"
+RIGHT_NAMES = {
+    "CK": [
+        "CK", "CPK", "ck", "CK total", "CK gesamt", "CK(CPK)", "CPK (CK)", "S-CK", "P-CK", "CK-NAC", "CK alt",
+        "creatine kinase", "Creatine Kinase (CK), S", "Creatine kinase [Enzymatic activity/volume] in Serum or Plasma",
+        "Creatine phosphokinase (CPK)", "Creatinine kinase", "Creatinine phosphokinase, total", "creatinekinase",
+        "Kreatinkinase", "Kreatinkinase (CK)", "Kreatin-Phosphokinase", "Creatinkinase", "cr\u00e9atine kinase",
+        "Cr\u00e9atine phosphokinase (CPK)", "creatina quinasa", "creatina cinasa", "creatinfosfoquinasa", "CPK totale",
+        "creatinchinasi", "creatina fosfochinasi", "\u30af\u30ec\u30a2\u30c1\u30f3\u30ad\u30ca\u30fc\u30bc",
+        "\u30af\u30ec\u30a2\u30c1\u30f3\u30db\u30b9\u30db\u30ad\u30ca\u30fc\u30bc", "\u8840\u6e05CK", "\uff23\uff2b",
+        "CK (lithium heparin)", "CK, sodium heparin plasma", "CK (Natrium-Citrat)", "CK, potassium EDTA",
+        "CK, Total w/ reflex to CK-MB", "CK with reflex CK-MB", "Creatine kinase reflex to isoenzymes (MB, MM, BB)",
+        "CK total (RFX CKMB)", "CPK, w/Refl MB", "CK mit Reflex CK-MB", "CK avec reflexe CK-MB, troponine",
+        "Photometric, Creatine Phosphate + ADP",
+    ],
+    "LDH": [
+        "LDH", "LD", "LD(LDH)", "LDH IFCC", "LDH (L->P)", "Lactate dehydrogenase", "lactic acid dehydrogenase",
+        "Laktatdehydrogenase", "Laktat-Dehydrogenase", "Lactate d\u00e9shydrog\u00e9nase",
+        "lactico d\u00e9shydrog\u00e9nase",
+        "lactato deshidrogenasa", "deshidrogenasa l\u00e1ctica", "lattato deidrogenasi", "latticodeidrogenasi",
+        "\u4e73\u9178\u8131\u6c34\u7d20\u9175\u7d20", "LDH isoenzyme MB",
+        "Lactate dehydrogenase [Enzymatic activity/volume] in Serum or Plasma by Lactate to pyruvate reaction",
+        "LD (Pyruvate to lactate)",
+    ],
+    "AST": [
+        "AST", "AST(GOT)", "GOT (ASAT)", "SGOT", "S-GOT", "ASAT", "TGO", "Aspartate aminotransferase",
+        "Aspartat-Aminotransferase", "aspartato aminotransferasa", "aspartato amino transferasa", "Transaminases GO",
+        "aspartate transaminase", "Glutamic oxaloacetic transaminase", "Glutamat-Oxalacetat-Transaminase",
+        "Aspartate aminotransferase [Enzymatic activity/volume] in Serum or Plasma by With P-5'-P",
+        "AST with pyridoxal phosphate",
+        "\u30a2\u30b9\u30d1\u30e9\u30ae\u30f3\u9178"
+        "\u30a2\u30df\u30ce\u30c8\u30e9\u30f3\u30b9\u30d5\u30a7\u30e9\u30fc\u30bc",
+    ],
+    "ALT": [
+        "ALT", "ALT(GPT)", "SGPT", "ALAT", "TGP", "Transaminases GP", "Alanine aminotransferase",
+        "alanina aminotransferasa",
+        "Alaninaminotransferase", "alanine transaminase", "Glutamate pyruvate transaminase",
+        "\u30a2\u30e9\u30cb\u30f3\u30a2\u30df\u30ce\u30c8\u30e9\u30f3\u30b9\u30d5\u30a7\u30e9\u30fc\u30bc",
+    ],
+    "ALDOLASE": ["Aldolase", "aldolasa", "aldolasi", "ALD", "\u30a2\u30eb\u30c9\u30e9\u30fc\u30bc"],
+    "MYOGLOBIN": ["Myoglobin", "mioglobina", "Myoglobine", "S-Myoglobin", "\u30df\u30aa\u30b0\u30ed\u30d3\u30f3"],
+}  # fmt: skip
+"""Names of our tests as laboratories write them in English, German, French, Spanish, Italian and Japanese."""
+
+
+@pytest.mark.parametrize(("code", "text"), [(code, text) for code, texts in RIGHT_NAMES.items() for text in texts])
+def test_the_names_of_the_right_test_veto_nothing(code, text):
+    assert not names_another_test(code, text)
+    assert CodeBook().meaning([Coding(LOINC, ANALYTES[code].loinc, text)], text) == code
+
+
+OTHER_NAMES = [
+    "Creatinine", "Creatinine clearance", "Kreatinin", "cr\u00e9atinine", "creatinina",
+    "\u30af\u30ec\u30a2\u30c1\u30cb\u30f3", "Sodium", "Natrium", "sodio", "\u30ca\u30c8\u30ea\u30a6\u30e0", "Potassium",
+    "Kalium", "Glucose", "Glukose", "glicemia",
+    "Urea", "BUN", "Harnstoff", "Uric acid", "Lactate", "Lactic acid", "Laktat", "Calcium", "Chloride", "Magnesium",
+    "CRP", "C-reactive protein", "Albumin", "Total protein", "Bilirubin", "Alkaline phosphatase", "Gamma-GT", "GGT",
+    "Amylase", "Lipase", "Troponin T", "NT-proBNP", "Cholesterol", "LDL", "Triglycerides", "TSH", "Thyroxine",
+    "Ferritin", "Hemoglobin", "H\u00e4moglobin", "HbA1c", "Hematocrit", "Leukocytes", "Platelets", "D-dimer", "INR",
+    "Aldosterone", "Cortisol", "\uff23\uff32\uff30", "\u5c3f\u9178", "\u8840\u7cd6",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OTHER_NAMES)
+def test_a_title_of_another_well_known_test_vetoes_each_of_ours(text):
+    for code in LAB_CODES:
+        assert names_another_test(code, text)
+        assert CodeBook().meaning([Coding(LOINC, ANALYTES[code].loinc)], text) is CONFLICT
+
+
+@pytest.mark.parametrize("code", LAB_CODES)
+def test_a_title_of_one_of_our_tests_vetoes_the_others(code):
+    for text in RIGHT_NAMES[code]:
+        if (
+            text not in {"ck", "LD", "LD(LDH)", "LD (Pyruvate to lactate)"}
+            and "alt" not in text
+            and "Photo" not in text
+        ):
+            assert all(names_another_test(other, text) for other in LAB_CODES if other != code), text
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("CK", "CK-MB reflex from CK"), ("CK", "reflex CK-MB"), ("CK", "CKMB w/ reflex to CK"), ("CK", "CK/AST"),
+        ("AST", "AST/ALT ratio"), ("CK", "CK + creatinine"), ("LDH", "Lactate, reflex to LDH"),
+    ],
+)  # fmt: skip
+def test_a_title_of_two_tests_vetoes_and_only_what_follows_the_test_itself_is_a_reflex(code, text):
+    assert names_another_test(code, text)
+
+
+def test_the_title_of_a_score_or_of_a_drug_vetoes_nothing():
+    assert not names_another_test("MMT8", "Albumin")
+    assert CodeBook().meaning([Coding(OWN_SYSTEM, "IVIG", "Albumin")]) == "IVIG"
     assert CodeBook().meaning([Coding(LOINC, "13969-1", "CK-MB")]) is None
+
+
+def test_a_title_of_any_length_is_read_in_time():
+    for long in ("creatin", "lactat de", "asparta ", "glutam", "with ", "reflex", "CK ", "a"):
+        assert CodeBook().meaning([Coding(LOINC, "2157-6")], long * 20_000) in {"CK", CONFLICT}
+    assert names_another_test("CK", "CK " * 1_000 + "CK-MB")
+
+
+@given(st.sampled_from(LAB_CODES), st.text())
+def test_any_title_is_read(code, text):
+    assert names_another_test(code, text) in {True, False}
 
 
 def test_another_code_of_loinc_beside_it_is_another_test():

@@ -162,7 +162,7 @@ def test_truth_values_are_recognised_by_their_type():
 
 
 def test_a_table_of_results_has_a_column_for_every_field_of_a_result():
-    assert {"patient", "code_system", "code_text"} | set(LabResult.model_fields) == set(COLUMNS)
+    assert {"patient", "code_system", "code_text", "reference_range"} | set(LabResult.model_fields) == set(COLUMNS)
 
 
 @pytest.mark.parametrize("kind", TABLES)

@@ -111,6 +111,11 @@ def test_a_result_in_another_unit_keeps_what_was_sent():
     assert fact.unit == "ukat/L"
 
 
+def test_a_unit_in_letters_of_another_width_is_that_unit():
+    wide = only("labs", lab(value=1.101, upper_limit=0.163, lower_limit=None, unit="\uff4bU\uff0fL"))
+    assert (wide.unit, wide.value, wide.upper_limit) == ("kU/L", 1101, 163)
+
+
 def test_the_time_is_kept_as_it_was_written():
     fact = only("labs", lab(time="2005-03-16T09:48:00.123456789+09:00"))
     assert fact.time == "2005-03-16T09:48:00.123456789+09:00"
