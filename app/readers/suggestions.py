@@ -1,26 +1,17 @@
 """What unknown codes, units and character sets might mean: proposals for a study to declare. No reader uses them."""
 
 import re
+from functools import lru_cache
 from unicodedata import normalize
 
 from app.readers.charsets import CHARSETS, Charset
-from app.timeline.vocabulary import UNITS, LabCode
+from app.timeline.vocabulary import ANALYTES, UNITS, LabCode, analyte_named, unit_named
 
-_TITLES: dict[LabCode, str] = {
-    "CK": r"\b(CK|CPK|NAC)\b|creatine? ?(phospho)?kinase|creatinkinase|kreatinkinase|クレアチンキナーゼ",
-    "LDH": r"\b(LDH?|LD-?P)\b|lactate dehydrogenase|laktatdehydrogenase|乳酸脱水素酵素",
-    "AST": r"\b(AST|GOT|S?GOT|ASAT)\b|aspartate (amino)?trans(amin|fer)ase",
-    "ALT": r"\b(ALT|GPT|S?GPT|ALAT)\b|alanine (amino)?trans(amin|fer)ase",
-    "ALDOLASE": r"\baldolase\b|アルドラーゼ",
-    "MYOGLOBIN": r"\bmyoglobine?\b|ミオグロビン",
-}
-_ANOTHER_TEST = re.compile(
-    r"\b(MB|MM|BB)\b|CK-?MB|iso-?(en)?zyme|isoform|fraction|ratio|quotient|mass|macro|urine?|urin\b|csf|liquor|fluid|pleural|"
-    r"ascites|stool|electrophoresis|antibod",
+_ANOTHER_MATERIAL = re.compile(
+    r"iso-?(en)?zym|isoform|fra[ck]tion|ratio|quotient|mass|macro|urin|csf|liquor|fluid|pleural|ascites|stool|electrophoresis"
+    r"|antibod|尿|髄液",
     re.IGNORECASE,
 )
-_ACTIVITY = frozenset(spelling for spelling, unit in UNITS.items() if unit.quantity == "activity")
-_MASS = frozenset(spelling for spelling, unit in UNITS.items() if unit.quantity == "mass")
 _PLAIN_CHARSETS = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in CHARSETS}
 _CHARSETS: dict[str, Charset] = _PLAIN_CHARSETS | {
     "ascii": "US-ASCII", "latin1": "ISO-8859-1", "88591": "ISO-8859-1", "latin9": "ISO-8859-15",
@@ -30,15 +21,15 @@ _CHARSETS: dict[str, Charset] = _PLAIN_CHARSETS | {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=4_096)
 def meaning_like(title: str | None, unit: str | None) -> LabCode | None:
     """The analyte that the title of an unknown code names, if its unit does not contradict that."""
-    title = normalize("NFKC", title or "")
-    if _ANOTHER_TEST.search(title):
+    if title is None or _ANOTHER_MATERIAL.search(normalize("NFKC", title)):
         return None
-    named = [code for code, pattern in _TITLES.items() if re.search(pattern, title, re.IGNORECASE)]
-    if len(named) != 1 or (unit is not None and unit not in (_MASS if named == ["MYOGLOBIN"] else _ACTIVITY)):
-        return None
-    return named[0]
+    code = analyte_named(title)
+    known = unit_named(unit) if unit is not None else None
+    contradicts = unit is not None and code is not None and (known is None or known.quantity != ANALYTES[code].quantity)
+    return None if contradicts else code
 
 
 def unit_like(spelling: str) -> str | None:
@@ -46,7 +37,7 @@ def unit_like(spelling: str) -> str | None:
 
     Two units that differ by a factor and would be written alike are not proposed.
     """
-    if spelling in UNITS:
+    if unit_named(spelling) is not None or spelling.startswith("M"):  # milli or mega
         return None
     plain = _plain(spelling)
     alike = {UNITS[known].factor: known for known in reversed(UNITS) if _plain(known) == plain}
