@@ -86,8 +86,7 @@ class Pseudonyms:
         self._key = key
         self._hash = None if key is None else _KeyedHash(key)
         self._authorities = frozenset(authorities)
-        self.undeclared: Counter[str] = Counter()
-        """How often each authority was read that is not declared, of the first few."""
+        self._undeclared: Counter[str] = Counter()
 
     @property
     def fingerprint(self) -> str | None:
@@ -133,6 +132,11 @@ class Pseudonyms:
             value = f"{value}.{part}"
         return self._kept(value) if self._hash is None else self._hash.digest("number", source or "", value)
 
+    def take_undeclared(self) -> Counter[str]:
+        """How often each authority was read since the last call that is not declared; only a few are counted."""
+        taken, self._undeclared = self._undeclared, Counter()
+        return taken
+
     def may_be_kept(self, number: str) -> bool:
         """Whether a number may be a result of `number`."""
         return isinstance(self._kept(number), str) if self._key is None else _HASHED.fullmatch(number) is not None
@@ -143,8 +147,8 @@ class Pseudonyms:
 
     def _see(self, authorities: set[str]) -> None:
         for authority in authorities - self._authorities - {SUBJECT_SYSTEM}:
-            if authority in self.undeclared or len(self.undeclared) < MOST_AUTHORITIES:
-                self.undeclared[authority] += 1
+            if authority in self._undeclared or len(self._undeclared) < MOST_AUTHORITIES:
+                self._undeclared[authority] += 1
 
     def _may_be_ours(self, subject: str) -> bool:
         """Whether this may be a result of `patient`: a number is not kept, even if it is sent as ours."""

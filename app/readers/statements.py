@@ -19,7 +19,7 @@ from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
-from app.timeline.receipts import Disposition, Note, ReceiptLine, SentFact
+from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
 from app.timeline.times import Moment, read_time, when_text
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODE_OF, LAB_CODES, CodeBook
 
@@ -74,12 +74,16 @@ class Checked(dict[str, Any]):
 
 
 class Statement(NamedTuple):
-    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes."""
+    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes.
+
+    `no_number`: the result is a text. It has no value, and may outrank a result that stands.
+    """
 
     section: Section
     fields: dict[str, Any]
     place: Place
     notes: tuple[Note, ...] = ()
+    no_number: bool = False
 
 
 def section_of(meaning: str) -> Section:
@@ -120,8 +124,9 @@ def _read(
     stated: dict[str, Statement] = {}
     noted: dict[tuple[str, int], tuple[Note, ...]] = {}
     faults: list[tuple[Fault, Statement | None]] = []
+    no_numbers: set[tuple[str, int]] = set()
     for statement in statements:
-        section, fields, place, notes = statement
+        section, fields, place, notes, no_number = statement
         if section == "patient":
             faults += [(fault, statement) for fault in _merge(about, stated, statement)]
             continue
@@ -133,6 +138,8 @@ def _read(
             except ValidationError:
                 faults += [(fault, statement) for fault in _structural(fields, ITEMS[section], place)]
                 continue
+        if no_number:
+            no_numbers.add((section, len(sources[section])))
         if notes:
             noted[_KIND_OF[section], len(sources[section])] = notes
         sources[section].append(statement)
@@ -146,7 +153,7 @@ def _read(
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
-    reading = Reading(latest)
+    reading = Reading(latest, no_numbers)
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:
@@ -156,7 +163,7 @@ def _read(
             name = history.attributes[index].identity
             return _where(_stated_by(stated, name), name)
         at = reading.origins[kind][index] if kind in reading.origins else index
-        return sources[SECTIONS[kind]][at].place.base
+        return sources[SECTIONS[kind]][at].place.of("")
 
     if noted and reading.origins:
         noted = {
@@ -168,27 +175,53 @@ def _read(
     return history, faults + [_placed(fault, sources, stated) for fault in reading.faults]
 
 
-def readable(subject: str, statements: Sequence[Statement], latest: int) -> History:
+def readable(subject: str, statements: Sequence[Statement], latest: int, faults: list[Fault] | None = None) -> History:
     """The history of a subject from the statements without a fault; each of the others is set aside.
 
-    Statements that contradict each other are all set aside: the message does not say which one is right.
+    Statements that contradict each other are all set aside: the message does not say which one is right. A detail of
+    the patient that has a fault is left out, and a line says so. The faults are added to `faults`.
     """
-    kept, aside = list(statements), list[ReceiptLine]()
+    kept, aside = [part for statement in statements for part in _parts(statement)], list[ReceiptLine]()
     while True:
         history, found = _read(subject, kept, latest)
         if not found:
             return replace(history, aside=tuple(aside))
+        # Details of the patient first: of a wrong year of birth, results may be too early.
+        details = [each for each in found if each[1] is not None and each[1].section == "patient"]
+        found = details or found
         faulty = {id(statement): fault for fault, statement in found if statement is not None}
         contradicted = [by for fault, by in found if by is not None and fault.code is FaultCode.CONFLICTING_DUPLICATE]
         for statement in _like(contradicted, subject, kept, latest):
-            faulty.setdefault(id(statement), Fault(statement.place.base, FaultCode.CONFLICTING_DUPLICATE))
+            name = next(iter(statement.fields)) if statement.section == "patient" else ""
+            faulty.setdefault(id(statement), Fault(statement.place.of(name), FaultCode.CONFLICTING_DUPLICATE))
         for statement in kept:
-            if fault := faulty.get(id(statement)):
-                about = _sent(statement, latest)
-                aside.append(ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=about))
+            if id(statement) in faulty:
+                aside.append(_aside(statement, faulty[id(statement)], latest))
+        if faults is not None:
+            faults += [faulty[id(statement)] for statement in kept if id(statement) in faulty]
         if not faulty:
             raise InvalidDocument(faults=[fault for fault, _ in found])
         kept = [statement for statement in kept if id(statement) not in faulty]
+
+
+def _parts(statement: Statement) -> Iterator[Statement]:
+    """A statement about a patient as one for each detail, so that a fault of one does not take the others."""
+    if statement.section != "patient" or not statement.fields:
+        yield statement
+        return
+    for name, value in statement.fields.items():
+        yield statement._replace(fields={name: value})
+
+
+def _aside(statement: Statement, fault: Fault, latest: int) -> ReceiptLine:
+    if statement.section == "patient":
+        return left_out(fault.pointer, next(iter(statement.fields), "id"))
+    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=_sent(statement, latest))
+
+
+def left_out(place: str, detail: str) -> ReceiptLine:
+    """The line of a detail that could not be read. It is no fact by itself, and is not counted."""
+    return ReceiptLine(place, Disposition.KEPT, None, (Note(NoteCode.DETAIL_LEFT_OUT, detail),))
 
 
 def _sent(statement: Statement, latest: int) -> SentFact:
@@ -225,12 +258,13 @@ def _like(
 def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN401 - any part of a fact
     """What decides whether two statements contradict each other."""
     if statement.section == "patient":
-        return "patient"
+        return ("patient", *statement.fields)
     history, _ = history_of(subject, [statement], latest)
     return next(((kind, *facts[0][:1], *facts[0][3:6]) for kind, facts in history.kinds() if facts), None)
 
 
 def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: Statement) -> Iterable[Fault]:
+    stated.setdefault("id", statement)
     for name, value in statement.fields.items():
         if value is None or (name, value) == ("sex", "unknown"):  # an unknown value must not replace a known one
             continue

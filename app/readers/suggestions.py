@@ -1,11 +1,13 @@
 """What unknown codes, units and character sets might mean: proposals for a study to declare. No reader uses them."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from unicodedata import normalize
 
 from app.readers.charsets import CHARSETS, Charset
-from app.timeline.vocabulary import ANALYTES, UNITS, LabCode, analyte_named, unit_named
+from app.timeline.receipts import SentFact
+from app.timeline.vocabulary import ANALYTES, LOINC, SYSTEMS, UNITS, Coding, LabCode, analyte_named, unit_named
 
 _ANOTHER_MATERIAL = re.compile(
     r"iso-?(en)?zym|isoform|fra[ck]tion|ratio|quotient|mass|macro|urin|csf|liquor|fluid|pleural|ascites|stool|electrophoresis"
@@ -30,6 +32,16 @@ def meaning_like(title: str | None, unit: str | None) -> LabCode | None:
     known = unit_named(unit) if unit is not None else None
     contradicts = unit is not None and code is not None and (known is None or known.quantity != ANALYTES[code].quantity)
     return None if contradicts else code
+
+
+def unknown_code(place: str, codings: Sequence[Coding], unit: str | None) -> SentFact:
+    """What is known of a result with a code that is not ours. A LOINC code always is another test."""
+    coding = next((coding for coding in codings if coding.code), None)
+    if coding is None:
+        return SentFact(place)
+    title = next((each.text for each in codings if each.text), None)
+    suggests = None if SYSTEMS.get(coding.system or "") == LOINC else meaning_like(title, unit)
+    return SentFact(place, word=f"{coding.system or ''}|{coding.code}", suggests=suggests)
 
 
 def unit_like(spelling: str) -> str | None:

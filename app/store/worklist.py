@@ -199,7 +199,7 @@ class Worklist:
             if fate.disposition is Disposition.SET_ASIDE:
                 fact = getattr(history, fate.kind)[fate.at]
                 place = history.place(fate.kind, fate.at)
-                line = ReceiptLine(place, fate.disposition, fate.reason, sent=_sent(fate.kind, fact, place))
+                line = ReceiptLine(place, fate.disposition, fate.reason, sent=described(fate.kind, fact, place))
                 self._list(history.patient, line, _statement(fate.kind, fact), restated)
         return len(self.entries) > before
 
@@ -250,14 +250,17 @@ class Worklist:
         """What each kept fact of a history is about."""
         by_fact = {(fate.kind, fate.at): fate for fate in fates}
         for kind, facts in history.kinds():
-            for at, fact in enumerate(facts if kind in SECTIONS else ()):
+            for at, fact in enumerate(facts):
                 fate = by_fact.get((kind, at))
                 if fate is not None and fate.disposition is not Disposition.KEPT:
                     continue
                 place = history.place(kind, at)
-                yield from _exactly(history.patient, _sent(kind, fact, place), _days(fact))
+                if kind not in SECTIONS:
+                    yield _about(history.patient, described(kind, fact, place), None)
+                    continue
+                yield from _exactly(history.patient, described(kind, fact, place), _days(fact))
                 if fate is None or all(note.code is not NoteCode.UNCHANGED for note in fate.notes):
-                    sent = _sent(kind, fact, place)._replace(time=None)
+                    sent = described(kind, fact, place)._replace(time=None)
                     yield _about(history.patient, sent, self.sender or sent.source)
                     yield _about(history.patient, sent._replace(id=None), self.sender or sent.source)
 
@@ -269,7 +272,7 @@ class Worklist:
             for assertions in known.values() if kind in SECTIONS else ():
                 for assertion in assertions:
                     if assertion.removed is None:
-                        yield from _exactly(patient, _sent(kind, make(*assertion.fact), ""), ())
+                        yield from _exactly(patient, described(kind, make(*assertion.fact), ""), ())
 
     def _fingerprints(self, patient: str) -> set[bytes]:
         """What was ever set aside of a patient."""
@@ -305,8 +308,8 @@ _WORDS = {"labs": "code", "assessments": "code", "infusions": "product", "medica
 _KIND_OF_DOCUMENT: dict[str, Kind] = dict(zip(KINDS, get_args(Kind), strict=True))
 
 
-def _sent(kind: str, fact: AnyFact, place: str) -> SentFact:
-    """A fact of a history as its reader would describe it."""
+def described(kind: str, fact: AnyFact, place: str) -> SentFact:
+    """A fact of a history as a reader describes one that it sets aside."""
     day = fact.start_day if isinstance(fact, MedicationFact) else getattr(fact, "day", None)
     return SentFact(
         place,
@@ -334,6 +337,8 @@ def _days(fact: AnyFact) -> tuple[str, ...]:
 
 def _about(patient: str, sent: SentFact, sender: str | None) -> list[Any]:
     """Which fact an item is about, as exactly as it is known."""
+    if sent.section == "patient" and sent.word is not None:
+        return ["attribute", patient, sent.word]
     if sent.word is not None and sent.id is not None:
         return ["number", patient, sent.section, sent.word, sent.source, sent.id, sent.time]
     if sent.word is not None and sent.time is not None:

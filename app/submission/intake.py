@@ -83,7 +83,7 @@ def _of_line(line: ReceiptLine, sender: str, format: str) -> Iterator[Arrival]:
 
 def authorities(pseudonyms: Pseudonyms, format: str, sender: str | None) -> Counter[Arrival]:
     """The counts of the authorities of patients' identifiers that the study has not declared."""
-    seen = pseudonyms.undeclared
+    seen = pseudonyms.take_undeclared()
     return Counter({Arrival(sender or "", format, AUTHORITY, "", name): count for name, count in seen.items()})
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from typing import TypeVar
 
 from app.errors import Busy, NotFound, ServiceError
@@ -18,10 +18,11 @@ from app.store.engine import Database, Transaction
 from app.store.intake import Arrival
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
-from app.submission.intake import arrived, authorities, count_later, refused
-from app.submission.receipts import receipt_of
+from app.submission.intake import arrived, authorities, count_later, refused, unknown_charset
+from app.submission.receipts import only_aside, receipt_of
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
+from app.timeline.merged_records import surviving_record
 from app.timeline.receipts import Receipt
 
 GROUP = 100
@@ -124,13 +125,16 @@ class Submitter:
         """A new revision of the study. The study is locked until the transaction ends."""
         return RevisionBuilder(transaction, self.study, self.received_at)
 
-    def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
-        """Store histories as one revision."""
+    def submit(
+        self, builder: RevisionBuilder, histories: Sequence[History], unkept: Receipt | None = None
+    ) -> ledger.Submission:
+        """Store histories as one revision. `unkept` has what was sent with them and belongs to no history."""
         self._remember_key(builder.connection, histories)
+        histories = self._of_enrolled(builder, histories) if self._only_enrolled else histories
         histories = [noted_by_protocol(builder.connection, self.study, history) for history in histories]
         submission = ledger.submit_to(builder, histories, format=self.format, client=self.client, sender=self.sender)
         outcomes = [self.receipted(*each) for each in zip(histories, submission.outcomes, strict=True)]
-        self.count(builder.connection, zip(histories, outcomes, strict=True))
+        self.count(builder.connection, zip(histories, outcomes, strict=True), unkept)
         return replace(submission, outcomes=tuple(outcomes))
 
     def submit_each(
@@ -138,6 +142,7 @@ class Submitter:
     ) -> list[ledger.Outcome | ServiceError]:
         """Store each history as one revision."""
         self._remember_key(transaction, histories)
+        histories = self._of_enrolled(self.builder(transaction), histories) if self._only_enrolled else histories
         histories = [noted_by_protocol(transaction, self.study, history) for history in histories]
         outcomes = ledger.submit_each(
             transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at,
@@ -156,26 +161,36 @@ class Submitter:
         receipt = receipt_of(history, outcome, full=self.full)
         return ledger.Outcome(outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt)
 
-    def count(self, transaction: Transaction, stored: Iterable[tuple[History, ledger.Outcome]]) -> None:
+    def count(
+        self,
+        transaction: Transaction,
+        stored: Iterable[tuple[History, ledger.Outcome]],
+        unkept: Receipt | None = None,
+    ) -> None:
         """Count what arrived for the intake of the study, in the transaction that stores it."""
-        counts: Counter[Arrival] = Counter()
+        counts = self._arrived(unkept) if unkept is not None else Counter[Arrival]()
         for history, outcome in stored:
             counts.update(arrived(history, outcome.receipt, self.format, self.sender))
         if self.feed is not None:
             counts.update(authorities(self.feed.pseudonyms, self.format, self.sender))
-            self.feed.pseudonyms.undeclared.clear()
         intake.add(transaction, self.study, counts, self.received_at)
 
     def count_receipt(self, receipt: Receipt) -> None:
         """Count the facts of a receipt that belong to no history."""
-        counts = arrived(History(""), receipt, self.format, self.sender)
-        count_later(self.database, self.study, counts, self.received_at)
+        count_later(self.database, self.study, self._arrived(receipt), self.received_at)
+
+    def _arrived(self, receipt: Receipt) -> Counter[Arrival]:
+        return arrived(History(""), receipt, self.format, self.sender)
 
     def count_refusals(self, refusals: Iterable[ServiceError]) -> None:
         """Count refusals for the intake of the study, without making anybody wait."""
         given = [each for each in refusals if not isinstance(each, Busy | NotFound)]
         counts = refused(given, self.format, self.sender)
         count_later(self.database, self.study, counts, self.received_at)
+
+    def count_charset(self, name: str) -> None:
+        """Count the name of a character set that is not known."""
+        count_later(self.database, self.study, unknown_charset(name, self.format, self.sender), self.received_at)
 
     @contextmanager
     def refusals_counted(self) -> Iterator[None]:
@@ -185,6 +200,27 @@ class Submitter:
         except ServiceError as refusal:
             self.count_refusals([refusal])
             raise
+
+    @property
+    def _only_enrolled(self) -> bool:
+        return self.feed is not None and self.feed.enrolled_only
+
+    def _of_enrolled(self, builder: RevisionBuilder, histories: Sequence[History]) -> list[History]:
+        """The histories; the facts of patients whom a feed may not add to the study are set aside.
+
+        The study has a patient, or the record that the history links with the patient's. A person who was erased is
+        left to the ledger.
+        """
+        linked = [(history.patient, surviving_record(history)) for history in histories]
+        builder.load_patients(filter(None, chain.from_iterable(linked)))
+        known = set(builder.people)
+        found = []
+        for history, (patient, into) in zip(histories, linked, strict=True):
+            enrolled = patient in known or into in known or builder.is_erased(patient)
+            if enrolled:
+                known.add(patient)
+            found.append(history if enrolled else only_aside(history))
+        return found
 
     def _remember_key(self, transaction: Transaction, histories: Sequence[History]) -> None:
         if self.feed is not None and histories:

@@ -10,7 +10,7 @@ of the patient. An identity is a text whose free part comes last, so that differ
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -113,9 +113,11 @@ class Reading:
     """Reads one document: `latest` is the latest acceptable instant, `faults` and `repeats` are those so far.
 
     `origins` has, for each kind with repeats, the place of each fact among the items of that kind in the document.
+    `no_numbers` has section and index of each result that a feed sent as a text: a statement without a value.
     """
 
     latest: int
+    no_numbers: Container[tuple[str, int]] = ()
     faults: list[Fault] = field(default_factory=list)
     repeats: int = 0
     origins: dict[str, list[int]] = field(default_factory=dict)
@@ -166,7 +168,7 @@ class Reading:
             elif value is not None:
                 self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
         status = fields["status"] or "final"
-        if value is None and status not in WITHDRAWN:
+        if value is None and status not in WITHDRAWN and ("labs", index) not in self.no_numbers:
             self._fault(FaultCode.MISSING, "labs", index, "value")
         upper, lower = fields["upper_limit"], fields["lower_limit"]
         if lower is not None and upper is not None and lower > upper:
@@ -220,7 +222,7 @@ class Reading:
         """The fact of one item of `assessments`. Scales that a protocol declares are checked in analyses."""
         moment = self._moment(item.time, "assessments", index, "time")
         status = item.status or "final"
-        if item.score is None and status not in WITHDRAWN:
+        if item.score is None and status not in WITHDRAWN and ("assessments", index) not in self.no_numbers:
             self._fault(FaultCode.MISSING, "assessments", index, "score")
         fixed = INSTRUMENTS[item.code].maximum
         if fixed is not None and item.scale_max is not None:

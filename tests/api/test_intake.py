@@ -143,3 +143,90 @@ def test_no_answer_repeats_what_was_sent(client, lay_aside):
     for address in (ASIDE, f"{HOME}/intake", f"{HOME}/revisions"):
         text = client.get(address).text
         assert not any(canary in text for canary in CANARIES)
+
+
+MSH = "MSH|^~\\&|LAB|A|MYO|TRIAL|20050317080000+0900||ORU^R01^ORU_R01|4711|P|2.5.1"
+PID = "PID|1||77^^^WARD7||Canary^Mary||19530401|F"
+OBR = "OBR|1||900^ELAB|CHEM^Chemistry^L|||20050316094800+0900"
+CK = "OBX|{}|NM|2157-6^Creatine kinase^LN||{}|{}|30-163|H|||F"
+
+
+def hl7(client: TestClient, *segments: str, sender: str = MSH) -> str:
+    body = "\r".join([sender, PID, OBR, *segments]) + "\r"
+    answer = client.post(f"{HOME}/hl7v2", content=body.encode(), headers={"Content-Type": "application/hl7-v2"})
+    return answer.text.split("\r")[1].split("|")[1]
+
+
+LDH = "OBX|1|NM|2532-0^LDH^LN||210|U/L|135-225|N|||F"
+
+
+class TestHl7v2:
+    """What a message sets aside is listed with its sender, and counted."""
+
+    def test_a_result_in_an_unknown_unit_is_listed_until_the_laboratory_mends_it(self, client):
+        assert hl7(client, LDH, CK.format(2, 98765.4, "furlong")) == "AA"
+        [item] = client.get(ASIDE).json()["items"]
+        assert (item["code"], item["reason"], item["place"]) == ("CK", "unknown_unit", "OBX[2]-6")
+        assert (item["sender"], item["format"]) == ("LAB|A", "hl7v2")
+        revision = client.get(HOME).json()["revision"]
+        assert hl7(client, LDH, CK.format(2, 98765.4, "furlong")) == "AA"
+        assert client.get(HOME).json()["revision"] == revision
+        assert hl7(client, CK.format(1, 1101, "U/L")) == "AA"
+        assert client.get(ASIDE).json()["items"] == []
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            CK.format(2, "1,234", "U/L"),
+            CK.format(2, "", "U/L"),
+            "OBX|2|NM|2157-6^CK-MB^LN||12|U/L|30-163|H|||F",
+            CK.format(2, 12, "ng/mL"),
+        ],
+    )
+    def test_each_result_that_is_set_aside_is_listed(self, client, bad):
+        assert hl7(client, LDH, bad) == "AA"
+        assert len(client.get(ASIDE).json()["items"]) == 1
+        assert hl7(client, LDH, bad) == "AA"
+        assert len(client.get(ASIDE).json()["items"]) == 1
+
+    def test_what_is_refused_is_counted_and_not_listed(self, client):
+        assert hl7(client, CK.format(1, 12, "furlong")) == "AE"
+        assert client.get(ASIDE).json()["items"] == []
+        [source] = client.get(f"{HOME}/intake").json()["items"]
+        assert (source["sender"], source["refused"]) == ("LAB|A", {"unknown_unit": 1})
+
+    def test_the_intake_proposes_what_could_be_declared(self, client):
+        local = "OBX|2|NM|CKN^Creatine kinase^L||300|U/L|30-163|H|||F"
+        sodium = "OBX|3|NM|NA^Sodium^L||140|mmol/L|||||F"
+        assert hl7(client, LDH, local, sodium, CK.format(4, 12, "E/L")) == "AA"
+        assert hl7(client, local) == "AA"
+        intake = client.get(f"{HOME}/intake").json()
+        [source] = intake["items"]
+        assert {(code["system"], code["code"], code["count"]) for code in source["not_ours"]} == {
+            ("L", "CKN", 2), ("L", "NA", 1)
+        }  # fmt: skip
+        assert {each["declaration"]: each["value"] for each in intake["proposals"]} == {
+            "authorities": ["WARD7"], "local_codes": {"L|CKN": "CK"}, "unit_aliases": {"E/L": "U/L"},
+        }  # fmt: skip
+        assert not any(canary in client.get(f"{HOME}/intake").text for canary in CANARIES)
+
+    def test_a_character_set_that_resembles_a_known_one_is_proposed(self, client):
+        assert hl7(client, LDH, sender=f"{MSH}||||||CP1252") in {"AE", "AR"}
+        proposals = client.get(f"{HOME}/intake").json()["proposals"]
+        assert [(each["declaration"], each["value"]) for each in proposals] == [
+            ("charsets", {"CP1252": "windows-1252"})
+        ]
+
+    def test_results_of_patients_whom_a_feed_may_not_add_are_listed(self, client):
+        declared = {"name": "Trial", "protocol": "seed-2008", "identifiers": "pseudonyms", "enrolled_only": True}
+        client.put(HOME, json=declared)
+        assert hl7(client, LDH, CK.format(2, 12, "furlong")) == "AA"
+        listed = {(item["place"], item["code"], item["reason"]) for item in client.get(ASIDE).json()["items"]}
+        assert listed == {
+            ("OBX[1]", "LDH", "unknown_reference"), ("OBX[2]-6", "CK", "unknown_unit"),
+            ("PID-7", None, "unknown_reference"), ("PID-8", None, "unknown_reference"),
+        }  # fmt: skip
+        assert client.get(f"{HOME}/patients").json()["items"] == []
+        client.put(f"{HOME}/patients/77", json={"patient": {"id": "77"}})
+        assert hl7(client, LDH, CK.format(2, 12, "U/L")) == "AA"
+        assert client.get(ASIDE).json()["items"] == []
