@@ -7,12 +7,12 @@ bytes. It repeats the control id, the time and the names of sender and receiver 
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal, NamedTuple
 
 from app.errors import SENTENCES, Fault, FaultCode
-from app.hl7v2.message import VERSION, Envelope
+from app.hl7v2.message import PROCESSING, VERSION, Envelope
 from app.hl7v2.segments import STANDARD
 from app.timeline.receipts import (
     DISPOSITIONS,
@@ -74,7 +74,13 @@ MOST_ERRORS = 100
 
 
 def acknowledgement(
-    envelope: Envelope, code: Code, faults: Sequence[Fault] = (), receipt: Receipt | None = None, *, full: bool = False
+    envelope: Envelope,
+    code: Code,
+    faults: Sequence[Fault] = (),
+    receipt: Receipt | None = None,
+    *,
+    aside: Sequence[Fault] = (),
+    full: bool = False,
 ) -> bytes:
     """The acknowledgement of a message, or b"" if the sender wants none.
 
@@ -83,13 +89,15 @@ def acknowledgement(
     answer is sent after the message has been stored, so that the first kind includes the second.
 
     MSA-3 counts the facts of the receipt. From version 2.5 on, its lines are in ERR: with severity W what was set
-    aside, with I what else is to be noted; with `full` also what is plainly kept, and what is not stored here.
+    aside, with I what else is to be noted; with `full` also what is plainly kept, and what is not stored here. `aside`
+    are the faults of what was set aside.
     """
     answer = _answer(envelope, code)
     if answer is None:
         return b""
     receipt = receipt or Receipt()
-    remarks = _remarks(receipt, full=full) if _has_long_errors(envelope) and code == "AA" else ()
+    why = {(fault.pointer, str(fault.code)): fault.explanation for fault in aside}
+    remarks = _remarks(receipt, why, full=full) if _has_long_errors(envelope) and code == "AA" else ()
     shown = dict.fromkeys(islice(remarks, None if full else MOST_ERRORS))
     more = 0 if full else sum(1 for _ in remarks)
     segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, _counted(receipt, more))]
@@ -115,8 +123,11 @@ class _Remark(NamedTuple):
     sentence: str
 
 
-def _remarks(receipt: Receipt, *, full: bool) -> Iterator[_Remark]:
-    """What is to be said of the lines of a receipt: first what was set aside, then all others in their order."""
+def _remarks(receipt: Receipt, why: Mapping[tuple[str, str], str], *, full: bool) -> Iterator[_Remark]:
+    """What is to be said of the lines of a receipt: first what was set aside, then all others in their order.
+
+    `why` has the sentences of faults by place and code.
+    """
     first = [line for line in receipt.lines if line.disposition is Disposition.SET_ASIDE]
     others = (line for line in receipt.lines if line.disposition is not Disposition.SET_ASIDE)
     for line in (*first, *others):
@@ -126,7 +137,7 @@ def _remarks(receipt: Receipt, *, full: bool) -> Iterator[_Remark]:
         if line.disposition is not Disposition.KEPT or effects or (full and not line.notes):
             severity: Literal["W", "I"] = "W" if line.disposition is Disposition.SET_ASIDE else "I"
             code = line.disposition.value if line.reason is None else str(line.reason)
-            yield _Remark(line.place, severity, code, "", effects, _sentence(line))
+            yield _Remark(line.place, severity, code, "", effects, why.get((line.place, code)) or _sentence(line))
         for note in line.notes:
             yield _Remark(line.place, "I", note.code.value, note.about or "", "", NOTES[note.code])
 
@@ -185,7 +196,7 @@ def _kind(envelope: Envelope) -> str:
 
 
 def _header(envelope: Envelope, code: Code) -> str:
-    processing = envelope.processing if envelope.processing in {"P", "T", "D"} else "P"
+    processing = envelope.processing if envelope.processing in PROCESSING else "P"
     return _segment(
         "MSH", _encoding(), *envelope.receiver, *envelope.sender, envelope.sent_at, "", _kind(envelope),
         _digest(envelope, code), processing, _version(envelope), "", "", "", "", "", envelope.charset,
@@ -214,7 +225,7 @@ def _errors(envelope: Envelope, faults: Sequence[Fault]) -> Iterator[str]:
     """One ERR for each fault; before version 2.5 one ERR, in which each fault is a repetition."""
     if _has_long_errors(envelope):
         for fault in faults:
-            error, sentence = _error(fault), STANDARD.escaped(fault.sentence)
+            error, sentence = _error(fault), STANDARD.escaped(fault.explanation)
             text = f"{error}^{_ERRORS[error]}^HL70357"
             place = "^".join(_location(fault.pointer)).rstrip("^")
             yield _segment("ERR", "", place, text, "E", fault.code.value, "", "", sentence)
@@ -224,7 +235,7 @@ def _errors(envelope: Envelope, faults: Sequence[Fault]) -> Iterator[str]:
 
 def _short(fault: Fault) -> str:
     error, (segment, number, field) = _error(fault), _location(fault.pointer)
-    text = (error, _ERRORS[error], "HL70357", fault.code.value, STANDARD.escaped(fault.sentence), "99MYO")
+    text = (error, _ERRORS[error], "HL70357", fault.code.value, STANDARD.escaped(fault.explanation), "99MYO")
     return "^".join((segment, number, field, STANDARD.subcomponent.join(text)))
 
 

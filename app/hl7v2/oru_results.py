@@ -14,11 +14,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
-from app.hl7v2.data_types import Clock, ReadTime, Value, ValueOrFault, is_document, is_no_number, read_value
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.hl7v2.data_types import (
+    ACCEPTED_COMPARATORS,
+    ACCEPTED_NUMBER,
+    KINDS,
+    Clock,
+    ReadTime,
+    Value,
+    ValueOrFault,
+    is_document,
+    is_no_number,
+    read_value,
+)
 from app.hl7v2.message import Envelope
 from app.hl7v2.patient_identity import authority_names, read_links, read_person, subject_of
-from app.hl7v2.segments import NO_SEGMENT, Segment, segments_of
+from app.hl7v2.segments import NO_SEGMENT, Segment, segments_of, undecoded
 from app.readers.limits import UNREADABLE, NormalLimits, read_limits
 from app.readers.statements import Feed, Place, Skipped, Statement, history_of, left_out, readable, section_of
 from app.readers.suggestions import unknown_code
@@ -104,7 +115,7 @@ def read_message(envelope: Envelope, feed: Feed) -> ReadMessage:
 def _check_header(envelope: Envelope, feed: Feed) -> None:
     faults = list(envelope.faults)
     if envelope.processing in {"T", "D"} and not feed.test:
-        faults.append(Fault("MSH-11", FaultCode.NOT_PRODUCTION))
+        faults.append(Fault("MSH-11", FaultCode.NOT_PRODUCTION, None, Accepts(one_of=("P",))))
     if any(fault.code is not FaultCode.UNKNOWN_ENCODING for fault in faults):
         raise MalformedDocument(faults=faults)
     if faults:
@@ -212,8 +223,8 @@ class MessageResults:
 class _Faulty(InvalidDocument):
     """A result that would be stored has a fault."""
 
-    def __init__(self, place: str, code: FaultCode, why: str | None = None) -> None:
-        super().__init__(faults=[Fault(place, code, why)])
+    def __init__(self, place: str, code: FaultCode, why: str | None = None, accepts: Accepts | None = None) -> None:
+        super().__init__(faults=[Fault(place, code, why, accepts)])
 
 
 def read_results(segments: Iterable[Segment], context: Context) -> MessageResults:
@@ -303,7 +314,7 @@ class _Stated(NamedTuple):
 
 def _read_observation(results: MessageResults, obx: Segment, meaning: str, order: Order, context: Context) -> None:
     if obx.is_undecoded(3):  # its text may say that it is another test
-        raise _Faulty(obx.place(3), FaultCode.UNKNOWN_ENCODING)
+        raise InvalidDocument(faults=[undecoded(obx.place(3))])
     if obx.cut:
         raise _Faulty(obx.place(), FaultCode.MALFORMED, NO_SEGMENT)
     if order.obr is None:
@@ -394,31 +405,36 @@ def _status(obx: Segment, obr: Segment) -> str | None:
     if own in PENDING or (own == "U" and is_empty) or (not own and order_status in ORDER_PENDING):
         return None
     if own:
-        status = _table_value(STATUSES, own, obx.place(11))
+        status = _table_value(STATUSES, own, obx.place(11), PENDING)
     elif order_status:
-        status = _table_value(ORDER_STATUSES, order_status, obr.place(25))
+        status = _table_value(ORDER_STATUSES, order_status, obr.place(25), ORDER_PENDING)
     elif obx.is_null(5):
         return "entered-in-error"
     else:
-        raise _Faulty(obx.place(11), FaultCode.MISSING)
+        raise _Faulty(obx.place(11), FaultCode.MISSING, None, _words(STATUSES, PENDING))
     if not obx.is_null(5) or status in WITHDRAWN:
         return status
     if status == "preliminary":  # "no value yet" must not withdraw the final result
-        raise _Faulty(obx.place(5), FaultCode.MISSING)
+        raise _Faulty(obx.place(5), FaultCode.MISSING, None, ACCEPTED_NUMBER)
     return "entered-in-error"
 
 
-def _table_value(table: Mapping[str, str], word: str, place: str) -> str:
+def _table_value(table: Mapping[str, str], word: str, place: str, pending: Iterable[str]) -> str:
     if word not in table:
-        raise _Faulty(place, FaultCode.UNKNOWN_VALUE)
+        raise _Faulty(place, FaultCode.UNKNOWN_VALUE, None, _words(table, pending))
     return table[word]
+
+
+def _words(table: Iterable[str], pending: Iterable[str]) -> Accepts:
+    """The words of a table of statuses, and those of results that do not exist yet."""
+    return Accepts(one_of=(*table, *sorted(pending)))
 
 
 def _content(obx: Segment, value: Value, measured: bool, codes: CodeBook) -> tuple[dict[str, Any], tuple[Note, ...]]:
     """The value with its unit and limits, or the score, and the notes about them."""
     if not measured:
         if value.comparator is not None:
-            raise _Faulty(obx.place(5), FaultCode.UNSUPPORTED)
+            raise _Faulty(obx.place(5), FaultCode.UNSUPPORTED, None, Accepts(form="a score without a comparator"))
         return {"score": value.number}, ()
     unit = _unit(obx, codes)
     limits = _limits(obx, unit, codes)
@@ -470,8 +486,11 @@ def _limits(obx: Segment, unit: str | None, codes: CodeBook) -> NormalLimits:
 
 def _value_fault(obx: Segment, why: FaultCode | None) -> _Faulty:
     if why is None:
-        return _Faulty(obx.place(5), FaultCode.MISSING)
-    return _Faulty(obx.place(5), why) if obx.text(2) else _Faulty(obx.place(2), FaultCode.MISSING)
+        return _Faulty(obx.place(5), FaultCode.MISSING, None, ACCEPTED_NUMBER)
+    if not obx.text(2):
+        return _Faulty(obx.place(2), FaultCode.MISSING, None, Accepts(one_of=tuple(KINDS)))
+    accepts = ACCEPTED_COMPARATORS if why is FaultCode.UNKNOWN_VALUE else ACCEPTED_NUMBER
+    return _Faulty(obx.place(5), why, None, accepts)
 
 
 def _withdrawal(statement: Statement, obx: Segment, value: ValueOrFault, feed: Feed) -> Statement:
@@ -578,7 +597,7 @@ def _result_number(obx: Segment | None, obr: Segment, context: Context) -> tuple
         return obr.place(3), {}
     source = obr.text(at, 2) or authority_names("", obr.text(at, 3), obr.text(at, 4))[0] or context.facility
     if source is None:
-        raise _Faulty("MSH-4", FaultCode.UNKNOWN_ENCODING)
+        raise InvalidDocument(faults=[undecoded("MSH-4")])
     source = source or None
     number = context.feed.pseudonyms.number(source, obr.text(at), "" if obx is None else obx.text(4))
     if isinstance(number, FaultCode):

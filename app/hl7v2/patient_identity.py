@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
-from app.hl7v2.data_types import Clock, read_year
+from app.hl7v2.data_types import Clock, ReadTime, in_hl7_form, read_year
 from app.hl7v2.segments import Segment
 from app.readers.pseudonyms import Identifier, Pseudonyms
 from app.readers.statements import Feed, Place, Statement, left_out
@@ -180,9 +180,7 @@ def _event_time(segments: list[Segment], feed: Feed, clock: Clock) -> tuple[int,
     if not text:
         return Fault("EVN-2", FaultCode.MISSING)
     time = clock.read(text)
-    if isinstance(time, FaultCode):
-        return Fault(place, time)
-    read = times.read_time(time.text, feed.latest)
-    if isinstance(read, Moment):
-        return Fault(place, FaultCode.BAD_TIME) if read.instant is None else (read.instant, time.notes)
-    return Fault(place, read)
+    read = time if isinstance(time, FaultCode) else times.read_time(time.text, feed.latest)
+    if isinstance(read, Moment) and read.instant is not None and isinstance(time, ReadTime):
+        return read.instant, time.notes
+    return in_hl7_form(Fault(place, read if isinstance(read, FaultCode) else FaultCode.BAD_TIME), instant=True)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import hl7  # type: ignore[import-untyped]
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
 
 MOST_PARTS = 200_000
 """Greatest number of delimiters in the segments that are read of one message: enough for 10,000 results. Each part
@@ -75,6 +75,12 @@ class Delimiters(NamedTuple):
 
 
 STANDARD = Delimiters()
+_DECODED = Accepts(form="characters of the set that MSH-18 names, or that the study declares for it; else ASCII")
+
+
+def undecoded(place: str) -> Fault:
+    """The fault of a field that is not in the character set of the message."""
+    return Fault(place, FaultCode.UNKNOWN_ENCODING, None, _DECODED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,8 @@ class Segment:
     """The fields as the library split them: nested lists, one level for each kind of delimiter in a part."""
     cut: bool = False
     """Whether a part of it after its code (OBX-3) is lost."""
+    suspect: bool = False
+    """Whether it may have bytes that are not in the character set of the message."""
     certain: int | None = None
     """The last field before which all delimiters are certain; `None` if all are. In some character sets the second
     byte of a character is the same as that of a delimiter.
@@ -109,11 +117,11 @@ class Segment:
             self._read(_part(_part(repetition, component), subcomponent))
             for repetition in ([content] if isinstance(content, str) else content)
         ]
-        if self.name == "MSH":
+        if not self.suspect or self.name == "MSH":
             return texts  # the header is compared with what is known, whatever its bytes
         at = field if self.certain is None else min(field, self.certain)
         if at < field or _UNDECODED.search("".join(texts)):
-            raise InvalidDocument(faults=[Fault(self.place(at), FaultCode.UNKNOWN_ENCODING)])
+            raise InvalidDocument(faults=[undecoded(self.place(at))])
         return texts
 
     def is_null(self, field: int) -> bool:
@@ -131,7 +139,7 @@ class Segment:
 
     def is_undecoded(self, field: int) -> bool:
         """Whether the field has bytes that are not in the character set of the message."""
-        return _UNDECODED.search(self.raw(field)) is not None
+        return self.suspect and _UNDECODED.search(self.raw(field)) is not None
 
     def place(self, field: int | None = None) -> str:
         """The HL7 name of this segment or of a field of it, such as `OBX[2]-5`.
@@ -205,7 +213,7 @@ def segments_of(
 
 def _split(lines: Sequence[str], cut: Container[int], delimiters: Delimiters, codec: str) -> list[Segment]:
     if sum(line.count(mark) for line in lines for mark in delimiters) > MOST_PARTS:
-        raise MalformedDocument(None, [Fault("MSH", FaultCode.TOO_MANY)])
+        raise MalformedDocument(None, [Fault("MSH", FaultCode.TOO_MANY, None, Accepts(at_most_items=1))])
     # Without a delimiter after MSH-2 the library does not recognise the header.
     head = lines[0] if delimiters.field in lines[0][4:] else lines[0] + delimiters.field
     try:
@@ -216,8 +224,9 @@ def _split(lines: Sequence[str], cut: Container[int], delimiters: Delimiters, co
     segments = []
     for i, (line, fields) in enumerate(split):
         numbers[line[:3]] += 1
-        certain = _certain_fields(line, delimiters)
-        segments.append(Segment(line[:3], numbers[line[:3]], delimiters, codec, fields, i in cut, certain))
+        suspect = not line.isascii() or "\x1b" in line or f"{delimiters.escape}X" in line
+        certain = _certain_fields(line, delimiters) if suspect else None
+        segments.append(Segment(line[:3], numbers[line[:3]], delimiters, codec, fields, i in cut, suspect, certain))
     return segments
 
 
@@ -229,7 +238,7 @@ def _uncertain(delimiters: Delimiters) -> re.Pattern[str]:
 
 def _certain_fields(line: str, delimiters: Delimiters) -> int | None:
     """The number of the first field with a delimiter that is not certain, or `None`. In UTF-8 all are certain."""
-    found = None if line.isascii() and "\x1b" not in line else _uncertain(delimiters).search(line)
+    found = _uncertain(delimiters).search(line)
     if found is None or is_utf8(line):
         return None
     return line.count(delimiters.field, 0, found.start())

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from app.errors import Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.errors import Accepts, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch_acknowledgement
+from app.hl7v2.data_types import in_hl7_form
 from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_of, read_batch_envelope, read_envelope
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.statements import Feed
@@ -64,7 +65,7 @@ def store_message(
     submitter = Submitter(database, study, FORMAT, now, feed, client, pauses, full)
     body = body_of(message)
     if sum(len(batch.messages) for batch in body.batches) > MOST_MESSAGES:
-        return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY)])
+        return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY, None, Accepts(at_most_items=MOST_MESSAGES))])
     if not body.is_batch or not body.batches:
         return _answer(submitter, feed, body.batches[0].messages[0] if body.batches else [])
     replies: list[Reply] = []
@@ -112,7 +113,8 @@ def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
     if submission is None:
         submitter.count_receipt(_receipt(read.lines))
     receipt = _together([*receipts, _receipt(read.lines)])
-    ack = acknowledgement(envelope, "AA", (), receipt, full=submitter.full)
+    aside = [in_hl7_form(fault) for fault in read.faults]
+    ack = acknowledgement(envelope, "AA", (), receipt, aside=aside, full=submitter.full)
     return Reply(ack, "AA", (), None if submission is None else submission.counts, read.skipped, receipt)
 
 
@@ -155,13 +157,13 @@ def _nothing_kept(envelope: Envelope, read: ReadMessage) -> Reply:
         line._replace(disposition=Disposition.REFUSED) if line.disposition is Disposition.SET_ASIDE else line
         for line in read.unkept
     ]
-    refusal = InvalidDocument(faults=read.faults[:MOST_FAULTS])
+    faults = [in_hl7_form(fault) for fault in InvalidDocument(faults=read.faults[:MOST_FAULTS]).faults]
     receipt = _receipt(lines)
-    ack = acknowledgement(envelope, "AE", refusal.faults, receipt)
-    return Reply(ack, "AE", refusal.faults, None, {}, receipt)
+    return Reply(acknowledgement(envelope, "AE", faults, receipt), "AE", tuple(faults), None, {}, receipt)
 
 
 def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
+    faults = [in_hl7_form(fault) for fault in faults]
     return Reply(acknowledgement(envelope, code, faults), code, tuple(faults), None, {})
 
 

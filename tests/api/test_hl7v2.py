@@ -156,7 +156,7 @@ def test_a_faulty_result_is_set_aside_and_the_others_are_stored(trial):
 
 
 GLUCOSE = "OBX|2|NM|2345-7^Glucose^LN||5.2|mmol/L|3.9-5.5|N|||F"
-MIXED = message(PID, OBR, obx(f7=""), GLUCOSE, obx(f3="2532-0^LDH^LN", f6="furlongs"), "NTE|1|L|Slightly haemolytic.")
+MIXED = message(PID, OBR, obx(f7=""), GLUCOSE, obx(f3="2532-0^LDH^LN", f5="1,101"), "NTE|1|L|Slightly haemolytic.")
 
 
 def test_the_documented_receipt_is_that_of_such_a_message(trial_here):
@@ -168,7 +168,7 @@ def test_the_documented_receipt_is_that_of_such_a_message(trial_here):
 def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
     address = "/v1/studies/trial/hl7v2?receipt=full"
     assert errors(trial_here.post(address, content=MIXED, headers=HL7V2)) == [
-        ["OBX^3^6", "W", "unknown_unit"],
+        ["OBX^3^5", "W", "bad_number"],
         ["PID^1^3", "I", "new_patient"],
         ["PID^1^7", "I", "kept"],
         ["PID^1^8", "I", "kept"],
@@ -216,6 +216,18 @@ def test_a_message_of_which_nothing_can_be_kept_is_refused(trial):
     assert "canar" not in "".join(reply)
     assert trial.get("/v1/studies/trial/revisions").text == before
     assert patients(trial) == []
+
+
+@pytest.mark.parametrize(("version", "field"), [("2.3", 1), ("2.5.1", 8)])
+def test_a_refusal_says_what_would_have_been_accepted_in_the_words_of_hl7_v2(trial_here, version, field):
+    header = changed(MSH, f12=version)
+    [_, time] = refused(trial_here, oru(obr=changed(OBR, f7="20051345canary"), header=header))
+    assert "A time is a date YYYYMMDD" in time.split("|")[field]
+    assert "Accepted: YYYYMMDD[HHMM[SS[.S]]][+/-ZZZZ]." in time.split("|")[field]
+    [_, status] = refused(trial_here, oru(obx(f11="canary"), header=header))
+    assert "Accepted: F, U, V, B, C, A, P, R, S, D, W, X, I, N, O." in status.split("|")[field]
+    assert "canary" not in time + status
+    assert "RFC" not in time + status
 
 
 def test_what_is_no_message_is_rejected(trial_here):
@@ -418,4 +430,4 @@ def test_the_description_shows_a_message_that_is_read_and_the_answer_to_one_that
         for part in (described["requestBody"], described["responses"]["200"], described["responses"]["422"])
     )
     assert send(trial_here, asked.encode()).text == stored
-    assert send(trial_here, asked.replace("U/L", "").encode()).text == reply
+    assert send(trial_here, asked.replace("|P|", "|X|").encode()).text == reply

@@ -80,9 +80,9 @@ def faults(body: bytes, declared: Feed | None = None) -> list[tuple[str, str]]:
 
 
 def refusal(body: bytes, declared: Feed | None = None) -> ServiceError | None:
-    """The refusal of a message, if it is refused."""
+    """The refusal of a message, if it is refused: also because nothing of it can be kept."""
     try:
-        read(body, declared)
+        found = read(body, declared)
     except ServiceError as error:
         return error
-    return None
+    return InvalidDocument(faults=found.faults) if found.faults and not found.histories else None
