@@ -281,7 +281,7 @@ def _meaning(results: MessageResults, obx: Segment, order: Order, context: Conte
         return None
     if meaning is None or section_of(meaning) == "infusions":
         # An ordered blood product is not an infusion that was given.
-        results.skip(obx, "code", unknown_code(obx.place(), codings, _decoded(obx, 6)))
+        results.skip(obx, "code", unknown_code(tuple(codings), _decoded(obx, 6)))
         return None
     return meaning
 

@@ -216,7 +216,7 @@ def _parts(statement: Statement) -> Iterator[Statement]:
 def _aside(statement: Statement, fault: Fault, latest: int) -> ReceiptLine:
     if statement.section == "patient":
         return left_out(fault.pointer, next(iter(statement.fields), "id"))
-    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=_sent(statement, latest))
+    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=described(statement, latest))
 
 
 def left_out(place: str, detail: str) -> ReceiptLine:
@@ -224,8 +224,8 @@ def left_out(place: str, detail: str) -> ReceiptLine:
     return ReceiptLine(place, Disposition.KEPT, None, (Note(NoteCode.DETAIL_LEFT_OUT, detail),))
 
 
-def _sent(statement: Statement, latest: int) -> SentFact:
-    """What is known of a statement with a fault."""
+def described(statement: Statement, latest: int, content: str | None = None) -> SentFact:
+    """What is known of a statement that is set aside. `content` is its text, if the fields do not have all of it."""
     fields = statement.fields
     word = next((fields[name] for name in ("code", "product", "drug", "term") if fields.get(name) is not None), None)
     written = next((fields[name] for name in ("time", "start", "onset") if fields.get(name) is not None), None)
@@ -237,7 +237,7 @@ def _sent(statement: Statement, latest: int) -> SentFact:
         _text(fields.get("source")) or _text(fields.get("lab")),
         _text(fields.get("id")),
         when_text(moment.day, moment.instant) if isinstance(moment, Moment) else None,
-        repr(sorted(fields.items())),
+        repr(sorted(fields.items())) if content is None else content,
         _text(fields.get("unit")),
     )
 

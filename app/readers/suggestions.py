@@ -1,7 +1,6 @@
 """What unknown codes, units and character sets might mean: proposals for a study to declare. No reader uses them."""
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from unicodedata import normalize
 
@@ -23,7 +22,6 @@ _CHARSETS: dict[str, Charset] = _PLAIN_CHARSETS | {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=4_096)
 def meaning_like(title: str | None, unit: str | None) -> LabCode | None:
     """The analyte that the title of an unknown code names, if its unit does not contradict that."""
     if title is None or _ANOTHER_MATERIAL.search(normalize("NFKC", title)):
@@ -34,14 +32,15 @@ def meaning_like(title: str | None, unit: str | None) -> LabCode | None:
     return None if contradicts else code
 
 
-def unknown_code(place: str, codings: Sequence[Coding], unit: str | None) -> SentFact:
+@lru_cache(maxsize=4_096)
+def unknown_code(codings: tuple[Coding, ...], unit: str | None) -> SentFact:
     """What is known of a result with a code that is not ours. A LOINC code always is another test."""
     coding = next((coding for coding in codings if coding.code), None)
     if coding is None:
-        return SentFact(place)
+        return SentFact("")
     title = next((each.text for each in codings if each.text), None)
     suggests = None if SYSTEMS.get(coding.system or "") == LOINC else meaning_like(title, unit)
-    return SentFact(place, word=f"{coding.system or ''}|{coding.code}", suggests=suggests)
+    return SentFact("", word=f"{coding.system or ''}|{coding.code}", suggests=suggests)
 
 
 def unit_like(spelling: str) -> str | None:
