@@ -53,7 +53,7 @@ class Submitter:
     `feed` is what the study declares of its feeds, for formats that need it. Without it, it is not yet known whether
     the study exists. A stream sets `received_at` for each group. `pauses` are seconds between attempts (`patiently`).
     With `full`, receipts list every fact. `sender` is the system that sent the items, if the format says so; else the
-    source of each fact counts as its sender.
+    source of each fact counts as its sender. `more_noted` adds notes to an outcome with its receipt.
     """
 
     database: Database
@@ -65,6 +65,7 @@ class Submitter:
     pauses: Sequence[float] = ()
     full: bool = False
     sender: str | None = None
+    more_noted: Callable[[History, ledger.Outcome], ledger.Outcome] | None = None
     _begun: bool = field(default=False, init=False)
     _busy: Busy | None = field(default=None, init=False)
 
@@ -159,7 +160,10 @@ class Submitter:
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
         receipt = receipt_of(history, outcome, full=self.full)
-        return ledger.Outcome(outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt)
+        receipted = ledger.Outcome(
+            outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt
+        )
+        return receipted if self.more_noted is None else self.more_noted(history, receipted)
 
     def count(
         self,

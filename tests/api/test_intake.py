@@ -230,3 +230,42 @@ class TestHl7v2:
         client.put(f"{HOME}/patients/77", json={"patient": {"id": "77"}})
         assert hl7(client, LDH, CK.format(2, 12, "U/L")) == "AA"
         assert client.get(ASIDE).json()["items"] == []
+
+
+class TestTables:
+    """The same of tables."""
+
+    HEADER = "patient,code,time,value,unit,upper_limit,lab,id,code_system,code_text\n"
+    GOOD = "P1,LDH,2005-03-16,210,U/L,225,B,b1,,\n"
+
+    def post(self, client: TestClient, *rows: str):
+        table = self.HEADER + self.GOOD + "".join(rows)
+        return client.post(f"{HOME}/labs", content=table, headers={"Content-Type": "text/csv"}).json()
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            "P1,CK,2005-03-16,98765.4,furlong,,A,a1,,\n",
+            "P1,CK,2005-03-16,12O0,U/L,,A,a1,,\n",
+            "P1,CK,16.3.2005,1200,U/L,,A,a1,,\n",
+            "P1,CK,2005-03-16,1200,U/L,,A,#N/A,,\n",
+        ],
+    )
+    def test_a_row_is_listed_until_its_result_is_sent_again(self, client, bad):
+        self.post(client, bad)
+        [item] = client.get(ASIDE).json()["items"]
+        assert (item["patient"], item["code"], item["sender"], item["format"]) == ("P1", "CK", "A", "csv")
+        revision = client.get(HOME).json()["revision"]
+        self.post(client, bad)
+        assert client.get(HOME).json()["revision"] == revision
+        self.post(client, "P1,CK,2005-03-16,1200,U/L,,A,a1,,\n")
+        assert client.get(ASIDE).json()["items"] == []
+
+    def test_what_is_not_ours_is_counted_with_its_system_and_sender(self, client):
+        self.post(
+            client, "P1,CKN,2005-03-16,1200,U/L,,A,a1,L,Creatine kinase\n", "P1,NA,2005-03-16,140,mmol/L,,A,a2,,\n"
+        )
+        intake = client.get(f"{HOME}/intake").json()
+        codes = {source["sender"]: source["not_ours"] for source in intake["items"]}
+        assert [(each["system"], each["code"]) for each in codes["A"]] == [("L", "CKN"), (None, "NA")]
+        assert [each["value"] for each in intake["proposals"]] == [{"L|CKN": "CK"}]

@@ -18,7 +18,6 @@ from app.store.engine import Database
 from app.store.intake import Arrival
 from app.store.revision_builder import RevisionBuilder
 from app.store.studies import FeedDefinition, study_key
-from app.submission.batches import add_timeline
 from app.submission.intake import proposals
 from app.submission.loop import Submitter
 from app.timeline.receipts import Disposition, NoteCode, ReceiptLine, SentFact
@@ -27,6 +26,10 @@ from tests.store.posts import LATEST, begin_study, ck, history, now, timeline
 
 def submitter(database, study, **more) -> Submitter:
     return Submitter(database, study, "native", now(), **more)
+
+
+def add_timeline(ours: Submitter, one):
+    return ours.commit(lambda transaction: ours.submit(ours.builder(transaction), [one])).outcomes[0]
 
 
 def counts(database, study) -> dict[tuple[str, ...], int]:
