@@ -17,6 +17,7 @@ from app.readers.faults import value_faults
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, Skipped, Statement
 from app.timeline.document import GREATEST_VALUE
+from app.timeline.receipts import ReceiptLine, SentFact
 from app.timeline.resource import KEPT_NUMBER
 from app.timeline.times import TIME_FORM, with_offset
 from app.timeline.vocabulary import UCUM, UCUM_NAMES, UNITS, Coding, same_unit
@@ -84,10 +85,14 @@ class Named(NamedTuple):
 
 @dataclass
 class Message:
-    """The bytes of a message and the feed that it was sent to; `analytes` caches the meaning of codes."""
+    """The bytes of a message and the feed that it was sent to; `analytes` caches the meaning of codes.
+
+    `strict`: it is stored as a whole or not at all, so that no fact of a resource may be set aside.
+    """
 
     feed: Feed
     body: bytes
+    strict: bool = False
     analytes: dict[tuple[str | None, ...], str | None] = field(default_factory=dict)
 
     @cached_property
@@ -103,11 +108,27 @@ class Message:
         return any(fault.code is FaultCode.NOT_FINITE for fault in value_faults(self.body, frozenset()))
 
 
+class FaultyFact(NamedTuple):
+    """A fact of a resource that cannot be read: its faults, and what can be read of it."""
+
+    faults: tuple[Fault, ...]
+    statement: Statement | None = None
+
+
 class ReadResult(NamedTuple):
-    """The statements of a resource, or the reason why it is skipped."""
+    """The statements of a resource, or the reason why it is skipped.
+
+    `aside` are the facts that cannot be read, `statements` the others. `lines` say what else the receipt says of the
+    resource. `unknown` is what is known of a code that is not ours. `panel` is the withdrawal of a panel that does not
+    list its results: a statement without a code.
+    """
 
     statements: tuple[Statement, ...] = ()
     skipped: Skipped | None = None
+    aside: tuple[FaultyFact, ...] = ()
+    lines: tuple[ReceiptLine, ...] = ()
+    panel: Statement | None = None
+    unknown: SentFact | None = None
 
 
 @dataclass(slots=True)
@@ -127,6 +148,12 @@ class Resource:
     def fault(self, at: str, code: FaultCode, accepts: Accepts | None = None) -> None:
         """Add a fault at a place inside the resource (`.code`, `.component[2].code`), and what the place accepts."""
         self.faults.append(Fault(self.place + at, code, None, accepts))
+
+    def faults_since(self, count: int) -> tuple[Fault, ...]:
+        """The faults after the first `count`; they are no longer faults of the resource as a whole."""
+        faults = tuple(self.faults[count:])
+        del self.faults[count:]
+        return faults
 
     def text(self, part: Element, name: str, at: str = "") -> str | None:
         """A text, code, URI or time of a part; `at` is the place of the part."""
@@ -264,15 +291,19 @@ class Resource:
     def named(self, identifiers: Iterator[tuple[str, Element]]) -> Named:
         """The number of the fact: the official identifier, else the first identifier, else the id of the resource.
 
-        Its source is the system of the identifier, or `fhir` for an id. Without any of them, both are `None`.
+        An identifier with the use `old` counts only if there are no others. Its source is the system of the identifier,
+        or `fhir` for an id. Without any of them, both are `None`.
         """
         chosen: tuple[str, Element] | None = None
         for at, each in identifiers:
             if _is_kept(each):
                 return self._kept(self.text(each, "system", at), self.text(each, "value", at), at)
-            if self.text(each, "value", at) and (chosen is None or each.get("use") == "official"):
+            if not self.text(each, "value", at):
+                continue
+            use = each.get("use")
+            if chosen is None or use == "official" or (use != "old" and chosen[1].get("use") == "old"):
                 chosen = at, each
-                if each.get("use") == "official":
+                if use == "official":
                     break
         if chosen is not None:
             at, each = chosen

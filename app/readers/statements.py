@@ -54,7 +54,10 @@ class Feed:
 
 
 class Place(NamedTuple):
-    """The place of a fact in a message; `fields` has for each of our fields the text that follows `base`."""
+    """The place of a fact in a message; `fields` has for each of our fields the text that follows `base`.
+
+    The text of the field "" leads to the fact itself, if it is a part of what is at `base`.
+    """
 
     base: str
     fields: Mapping[str, str] = {}

@@ -173,8 +173,7 @@ def lost(outcome: ItemOutcome) -> bool:
     """Whether an item was sent in vain: it was refused, or none of its facts is kept or older than what stands."""
     if outcome.receipt is None:
         return outcome.status == "rejected"
-    sent = outcome.receipt.counts.total()
-    return sent > 0 and not outcome.receipt.total(Disposition.KEPT, Disposition.NOT_APPLIED)
+    return outcome.receipt.lost
 
 
 def content_of(item: ReadItem) -> History | ServiceError:

@@ -1,6 +1,7 @@
 """Makes the receipt of a history from what its reader and the ledger say of its facts."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from app.errors import FaultCode
 from app.readers.statements import Skipped
@@ -66,3 +67,11 @@ def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLin
 def not_ours(place: str, why: Skipped) -> ReceiptLine:
     """The line of something that the service does not keep."""
     return ReceiptLine(place, Disposition.NOT_OURS, why)
+
+
+def joined(receipts: Sequence[Receipt]) -> Receipt:
+    """Several receipts as one."""
+    counts: Counter[Disposition] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.counts)
+    return Receipt(counts, [line for receipt in receipts for line in receipt.lines])

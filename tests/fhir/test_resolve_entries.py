@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from app.errors import Erased, FaultCode, InvalidDocument, MethodNotAllowed, NotFound, PreconditionFailed
-from app.fhir.resolve_entries import ResolvedEntry, StoredState, names_in, numbers_in, resolve, resources_in
+from app.fhir.entry_names import StoredState, names_in, numbers_in, resources_in
+from app.fhir.resolve_entries import ResolvedEntry, resolve
 from app.readers.statements import history_of
 from app.timeline.resource import ResourceKey, StoredResource, logical_id
 from tests.fhir.fhir_messages import LATEST, bundle, ck, concept, feed, person, post, quantity, read_all
@@ -186,7 +187,7 @@ def test_a_conditional_create_finds_the_number_with_its_code(codes, is_found):
     asked["request"]["ifNoneExist"] = "identifier=urn:lab:a|acc-77"
     stored = holding(numbered={("P01", "Observation", "acc-77"): [(match, "urn:lab:a"), (match, "urn:lab:b")]})
     resolved = one(asked, stored)
-    assert (resolved.history is None) is is_found
+    assert resolved.exists is is_found
     assert (resolved.key == match) is is_found
 
 
