@@ -17,7 +17,7 @@ from app.readers import contract
 from app.readers.faults import structure
 from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
-from app.timeline.facts import History
+from app.timeline.facts import History, statement_key
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
 from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
 from app.timeline.times import Moment, read_time, when_text
@@ -79,7 +79,8 @@ class Checked(dict[str, Any]):
 class Statement(NamedTuple):
     """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes.
 
-    `no_number`: the result is a text. It has no value, and may outrank a result that stands.
+    `no_number`: the result is a text (`HEMOLYZED`). It has no value, and may outrank a result that stands. A withdrawal
+    of a number may have an empty text as its time, if none is known.
     """
 
     section: Section
@@ -127,7 +128,7 @@ def _read(
     stated: dict[str, Statement] = {}
     noted: dict[tuple[str, int], tuple[Note, ...]] = {}
     faults: list[tuple[Fault, Statement | None]] = []
-    no_numbers: set[tuple[str, int]] = set()
+    reading = Reading(latest)
     for statement in statements:
         section, fields, place, notes, no_number = statement
         if section == "patient":
@@ -142,7 +143,7 @@ def _read(
                 faults += [(fault, statement) for fault in _structural(fields, ITEMS[section], place)]
                 continue
         if no_number:
-            no_numbers.add((section, len(sources[section])))
+            reading.no_numbers.add((section, len(sources[section])))
         if notes:
             noted[_KIND_OF[section], len(sources[section])] = notes
         sources[section].append(statement)
@@ -156,7 +157,6 @@ def _read(
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
-    reading = Reading(latest, no_numbers)
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:
@@ -263,7 +263,7 @@ def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN4
     if statement.section == "patient":
         return ("patient", *statement.fields)
     history, _ = history_of(subject, [statement], latest)
-    return next(((kind, *facts[0][:1], *facts[0][3:6]) for kind, facts in history.kinds() if facts), None)
+    return next((statement_key(kind, facts[0]) for kind, facts in history.kinds() if facts), None)
 
 
 def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: Statement) -> Iterable[Fault]:

@@ -15,21 +15,23 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from sqlalchemy import Connection, bindparam, or_, select
 
 from app.errors import Conflict, Erased, NotFound
+from app.store.fact_tables import FACT_TABLES
+from app.store.fates import Fate
 from app.store.hashes import item_digest, sent_hash
 from app.store.queries import Insertion, Query, Row, filled, listed, listed_names
 from app.store.revision_builder import RevisionBuilder
-from app.store.supersession import Counts, Fate
+from app.store.supersession import AMBIGUOUS, Assertion, Counts
 from app.store.tables import revisions, set_aside
 from app.timeline.document import Kind
 from app.timeline.facts import FACT_TYPES, KINDS, AnyFact, History, MedicationFact
 from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import Disposition, NoteCode, ReceiptLine, SentFact
-from app.timeline.times import when_text
+from app.timeline.times import NO_DAY, when_text
 from app.timeline.vocabulary import MEANINGS
 
 Ending = Literal["mended", "replaced", "dismissed"]
@@ -201,6 +203,11 @@ class Worklist:
                 place = history.place(fate.kind, fate.at)
                 line = ReceiptLine(place, fate.disposition, fate.reason, sent=described(fate.kind, fact, place))
                 self._list(history.patient, line, _statement(fate.kind, fact), restated)
+        for kind, assertion in self._marked(history.patient):
+            if assertion.mark in AMBIGUOUS:
+                fact = _fact(kind, assertion)
+                line = ReceiptLine("", Disposition.SET_ASIDE, assertion.mark, sent=described(kind, fact, ""))
+                self._list(history.patient, line, _statement(kind, fact), restated)
         return len(self.entries) > before
 
     def _list(self, patient: str, line: ReceiptLine, statement: str | None, restated: set[bytes]) -> None:
@@ -240,8 +247,8 @@ class Worklist:
         if not waiting.keys() - restated:
             return False
         mends = {self._hash(about) for about in self._kept(history, fates)} - restated
-        stands = {self._hash(about) for about in self._standing(history.patient)} - restated
-        mended = [item for fact in mends | stands for item in waiting.get(fact, ()) if fact in mends or item.in_ledger]
+        settled = {self._hash(about) for about in self._settled(history.patient)} - restated
+        mended = [item for fact in mends | settled for item in waiting.get(fact, ()) if fact in mends or item.in_ledger]
         for item in mended:
             self._end(history.patient, item, "mended")
         return bool(mended)
@@ -264,15 +271,18 @@ class Worklist:
                     yield _about(history.patient, sent, self.sender or sent.source)
                     yield _about(history.patient, sent._replace(id=None), self.sender or sent.source)
 
-    def _standing(self, patient: str) -> Iterator[list[Any]]:
-        """What the statements are about that stand now and of which this submission read the identity."""
+    def _settled(self, patient: str) -> Iterator[list[Any]]:
+        """What those statements are about that were ambiguous or no number, and are not any more or do not stand."""
         person = self.builder.people.get(patient)
-        for kind, known in person.known.items() if person is not None else ():
-            make: Any = FACT_TYPES[kind]
-            for assertions in known.values() if kind in SECTIONS else ():
-                for assertion in assertions:
-                    if assertion.removed is None:
-                        yield from _exactly(patient, described(kind, make(*assertion.fact), ""), ())
+        gone = [(kind, old) for kind, change in person.changes.items() for old in change.removed] if person else []
+        for kind, assertion in (*self._marked(patient), *gone):
+            if assertion.mark not in AMBIGUOUS and kind in SECTIONS:
+                yield from _exactly(patient, described(kind, _fact(kind, assertion), ""), ())
+
+    def _marked(self, patient: str) -> list[tuple[str, Assertion]]:
+        """The stored statements of a patient that this revision makes ambiguous, or clear again."""
+        person = self.builder.people.get(patient)
+        return [(kind, old) for kind, change in person.changes.items() for old in change.marked] if person else []
 
     def _fingerprints(self, patient: str) -> set[bytes]:
         """What was ever set aside of a patient."""
@@ -311,6 +321,8 @@ _KIND_OF_DOCUMENT: dict[str, Kind] = dict(zip(KINDS, get_args(Kind), strict=True
 def described(kind: str, fact: AnyFact, place: str) -> SentFact:
     """A fact of a history as a reader describes one that it sets aside."""
     day = fact.start_day if isinstance(fact, MedicationFact) else getattr(fact, "day", None)
+    if day == NO_DAY:
+        day = None
     return SentFact(
         place,
         SECTIONS.get(kind, "patient"),
@@ -327,6 +339,12 @@ def _shown(text: str | None) -> str | None:
     if text is None or text.isprintable():
         return text
     return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def _fact(kind: str, assertion: Assertion) -> AnyFact:
+    """The fact of an assertion that may have been read from the database."""
+    make: Any = FACT_TYPES[kind]
+    return cast(AnyFact, make(*FACT_TABLES[kind].plain(tuple(assertion.fact))))
 
 
 def _days(fact: AnyFact) -> tuple[str, ...]:

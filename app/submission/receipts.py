@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from app.errors import FaultCode
 from app.readers.statements import Skipped
+from app.store.fates import Fate
 from app.store.ledger import Outcome
-from app.store.supersession import Fate
 from app.store.worklist import described
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine, SentFact

@@ -10,7 +10,7 @@ of the patient. An identity is a text whose free part comes last, so that differ
 """
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, partial
@@ -44,6 +44,7 @@ from app.timeline.facts import (
     MedicationFact,
     Sent,
     attribute,
+    statement_key,
 )
 from app.timeline.times import (
     DATE_FORM,
@@ -51,6 +52,7 @@ from app.timeline.times import (
     EPOCH_DAY,
     FIRST_DAY,
     INSTANT_FORM,
+    NO_DAY,
     PARTIAL_FORM,
     TIME_FORM,
     Moment,
@@ -108,7 +110,7 @@ _UNIT_OF: dict[tuple[str, str], Unit] = {
 }
 _KNOWN_CODES = CodeBook()
 _CANONICAL = frozenset(unit.spelling for unit in UNITS.values() if unit.factor == 1)
-_assertion = itemgetter(*(LabFact._fields.index(name) for name in ("identity", "version", "issued", "status")))
+_identity = itemgetter(0)
 _json = json.JSONEncoder(sort_keys=True).encode
 AFact = TypeVar("AFact", bound=AnyFact)
 
@@ -131,14 +133,14 @@ class Reading:
     """Reads one document: `latest` is the latest acceptable instant, `faults` and `repeats` are those so far.
 
     `origins` has, for each kind with repeats, the place of each fact among the items of that kind in the document.
-    `no_numbers` has section and index of each result that a feed sent as a text: a statement without a value.
+    `no_numbers` are the results that are no numbers, by section and index: they are stated without a value.
     """
 
     latest: int
-    no_numbers: Container[tuple[str, int]] = ()
     faults: list[Fault] = field(default_factory=list)
     repeats: int = 0
     origins: dict[str, list[int]] = field(default_factory=dict)
+    no_numbers: set[tuple[str, int]] = field(default_factory=set)
     _born: int = FIRST_DAY
 
     def history(self, timeline: Timeline) -> History:
@@ -178,7 +180,7 @@ class Reading:
         """The fact of one result of `labs`, given as a model, or as fields that a reader of feeds has checked."""
         fields = result if isinstance(result, dict) else vars(result)
         code, time, spelling, value = LAB_CODE_OF[fields["code"]], fields["time"], fields["unit"], fields["value"]
-        moment = self._moment(time, "labs", index, "time")
+        moment = self._drawn(time, fields["status"], fields["id"], "labs", index)
         unit = _UNIT_OF.get((code, spelling))
         if unit is None:
             if spelling is not None:
@@ -241,7 +243,7 @@ class Reading:
 
     def assessment(self, item: Assessment, index: int) -> AssessmentFact | None:
         """The fact of one item of `assessments`. Scales that a protocol declares are checked in analyses."""
-        moment = self._moment(item.time, "assessments", index, "time")
+        moment = self._drawn(item.time, item.status, item.id, "assessments", index)
         status = item.status or "final"
         if item.score is None and status not in WITHDRAWN and ("assessments", index) not in self.no_numbers:
             self._fault(FaultCode.MISSING, "assessments", index, "score", accepts=_accepted_score(item.code))
@@ -259,7 +261,7 @@ class Reading:
 
     def infusion(self, item: Infusion, index: int) -> InfusionFact | None:
         """The fact of one item of `infusions`."""
-        moment = self._moment(item.time, "infusions", index, "time")
+        moment = self._drawn(item.time, item.status, item.id, "infusions", index)
         self._check_dose(item, "infusions", index)
         issued = self._issued(item.issued, "infusions", index)
         if moment is None:
@@ -301,18 +303,22 @@ class Reading:
         return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
 
     def _once(self, facts: Sequence[AFact | None], timeline: Timeline, kind: str) -> tuple[AFact, ...]:
-        """The facts without exact repeats. Two facts with the same identity and different content are a fault."""
+        """The facts without exact repeats.
+
+        Two facts with the same identity, time, version, time of issue and status, and different content are a fault.
+        """
         kept = tuple(fact for fact in facts if fact is not None)
-        if len(set(map(_assertion, kept))) == len(kept):
+        if len(set(map(_identity, kept))) == len(kept):
             return kept
         seen: dict[Any, AFact] = {}
         origins = self.origins[kind] = []
         for i, (fact, place) in enumerate(zip(facts, places(timeline, SECTIONS[kind]), strict=True)):
             if fact is None:
                 continue
-            if seen.setdefault(_assertion(fact), fact) != fact:
+            first = seen.setdefault(statement_key(kind, fact), fact)
+            if first != fact:
                 self._fault(FaultCode.CONFLICTING_DUPLICATE, *place)
-            elif seen[_assertion(fact)] is fact:
+            elif first is fact:
                 origins.append(i)
         self.repeats += len(kept) - len(seen)
         return tuple(seen.values())
@@ -351,6 +357,12 @@ class Reading:
         if moment.instant is None:
             self._fault(FaultCode.BAD_TIME, section, index, "issued", accepts=Accepts(form=INSTANT_FORM))
         return moment.instant
+
+    def _drawn(self, text: str, status: str | None, number: str | None, section: str, index: int) -> Moment | None:
+        """The time of a fact. A withdrawal of a number may have none: an empty text."""
+        if text == "" and number is not None and status in WITHDRAWN:
+            return Moment(NO_DAY, None, False)
+        return self._moment(text, section, index, "time")
 
     def _moment(self, text: str, *at: str | int, form: str = TIME_FORM) -> Moment | None:
         read = read_time(text, self.latest)

@@ -17,7 +17,7 @@ from app.store.rehearsal import rehearsal
 from app.store.studies import study_key
 from app.store.timelines import list_patients
 from app.timeline.receipts import Disposition, ReceiptLine, SentFact
-from tests.store.posts import begin_study, ck, history, now, revisions, timeline
+from tests.store.posts import begin_study, ck, got, history, now, revisions, timeline
 
 AT = "1110934080000000"  # 2005-03-16T09:48:00+09:00
 TIMED = {"time": "2005-03-16T09:48:00+09:00"}
@@ -341,3 +341,71 @@ def test_a_rehearsal_knows_the_items_and_changes_none(database, study):
         assert send(copy, study, history(timeline("P2", ck("k1", **TIMED)))).revision == 4
         assert numbers(copy, study, revision=4) == [1, 3, 4]
     assert numbers(database, study) == [1, 2, 3]
+
+
+def at(hour: int, value: float | None = 1, issued: int | None = None, **more) -> dict:
+    """A result of number k1 at an hour of one day, issued at a minute of the next day."""
+    told = {} if issued is None else {"issued": f"2005-03-17T00:{issued:02}:00+09:00"}
+    return ck("k1", value, time=f"2005-03-16T{hour:02}:00:00+09:00", **told, **more)
+
+
+def told_of(database, study, *labs, no_number=False):
+    one = history(timeline("P1", *labs))
+    if no_number:
+        one = replace(one, labs=tuple(lab._replace(value=None) for lab in one.labs))
+    return send(database, study, one)
+
+
+class TestAmbiguous:
+    """Statements that the ledger has and that do not count."""
+
+    def test_it_is_listed_with_its_place_in_the_history(self, database, study):
+        told_of(database, study, at(9, issued=1), at(11, issued=2))
+        told_of(database, study, at(10, issued=3, status="corrected"))
+        [item] = listed(database, study)
+        assert (item.reason, item.code, item.sender) == ("ambiguous_correction", "CK", "LAB|A")
+        assert item.statement == {"kind": "lab_result", "code": "CK", "id": "k1"}
+        assert told_of(database, study, at(10, issued=3, status="corrected")).revision is None
+        check(database, study)
+
+    def test_it_leaves_the_list_when_it_counts(self, database, study):
+        told_of(database, study, at(9, issued=1), at(11, issued=2))
+        told_of(database, study, at(10, issued=3, status="corrected"))
+        told_of(database, study, at(9, None, issued=4, status="entered-in-error"))
+        assert len(got(database, study, "P1")["labs"]) == 2
+        assert (numbers(database, study), numbers(database, study, revision=2)) == ([], [1])
+        check(database, study)
+
+    def test_a_statement_that_becomes_ambiguous_is_listed(self, database, study):
+        told_of(database, study, at(9, issued=1))
+        told_of(database, study, at(10, issued=3, status="corrected"))
+        assert numbers(database, study) == []
+        told_of(database, study, at(11, issued=2))
+        [item] = listed(database, study)
+        assert (item.reason, item.revision, item.place) == ("ambiguous_correction", 3, "")
+        check(database, study)
+
+    def test_a_result_that_is_no_number_is_listed_until_a_result_replaces_it(self, database, study):
+        told_of(database, study, at(9, issued=1))
+        told_of(database, study, at(9, issued=2, status="corrected"), no_number=True)
+        assert [item.reason for item in listed(database, study)] == ["not_a_number"]
+        told_of(database, study, at(9, issued=1))
+        assert numbers(database, study) == [1]
+        told_of(database, study, at(9, 3, issued=3, status="corrected"))
+        assert numbers(database, study) == []
+        check(database, study)
+
+    def test_a_result_that_is_no_number_leaves_the_list_when_a_correction_moves_its_time(self, database, study):
+        told_of(database, study, at(9, issued=1))
+        told_of(database, study, at(9, issued=2, status="corrected"), no_number=True)
+        told_of(database, study, at(10, 3, issued=3, status="corrected"))
+        assert len(got(database, study, "P1")["labs"]) == 1
+        assert numbers(database, study) == []
+
+    def test_erasure_leaves_nothing_of_it(self, database, study):
+        told_of(database, study, at(9, issued=1), at(11, issued=2))
+        told_of(database, study, at(10, issued=3, status="corrected"))
+        with database.writing() as connection:
+            erase(connection, study, "P1", client=None, received_at=now())
+        assert numbers(database, study) == []
+        check(database, study)

@@ -46,7 +46,7 @@ def not_ours(code: str, suggests: str | None = None) -> ReceiptLine:
 
 
 def test_what_is_kept_counts_for_its_source(database, study):
-    labs = [ck("k1"), ck("k2", lab="B"), ck("k3"), ck("k4", lab=None)]
+    labs = [ck("k1", 1), ck("k2", 2, lab="B"), ck("k3", 3), ck("k4", 4, lab=None)]
     add_timeline(submitter(database, study), noted(history(timeline("P1", *labs, about={"sex": "male"}))))
     assert counts(database, study) == {
         ("A", "native", "kept", "", ""): 4,
