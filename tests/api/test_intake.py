@@ -112,7 +112,7 @@ def test_the_erasure_of_a_person_takes_the_items_away(client, lay_aside):
 
 
 def test_the_intake_counts_what_arrives_by_sender_and_format(client):
-    client.post(f"{HOME}/patients/P1/events", json=timeline("P1", ck("k1"), ck("k2", 5, lab="B", upper_limit=170)))
+    client.post(f"{HOME}/patients/P1/events", json=timeline("P1", ck("k1"), ck("k2", 1200, lab="B", upper_limit=170)))
     client.post(f"{HOME}/patients/P1/events", json=timeline("P1", ck("k1", unit="98765.4", status="final")))
     client.post(f"{HOME}/patients/P1/events", content=b"{", headers={"Content-Type": "application/json"})
     client.put(f"{HOME}/patients/P2", json=timeline("P2", ck("k1")))
