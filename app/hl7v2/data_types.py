@@ -28,6 +28,8 @@ _TIMES: dict[FaultCode, str] = {
     FaultCode.BAD_TIME: "A time is a date YYYYMMDD, or has hours and minutes and an offset between -1200 and +1400.",
     FaultCode.NO_OFFSET: "A time with hours needs its offset (+/-ZZZZ), or the study must declare its time zone: "
     "without either, the laboratory day would be guessed.",
+    FaultCode.CONTRADICTION: "The offset of MSH-7 is not the one that the study's time zone had then: it is not known "
+    "whose clock this is. Send the time with its offset.",
     FaultCode.AMBIGUOUS_TIME: "This local time does not exist on that day, or exists twice; send it with its offset.",
 }
 """What is wrong with a time, in the words of HL7 v2."""

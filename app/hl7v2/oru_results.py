@@ -362,10 +362,11 @@ def _read_cancelled_order(results: MessageResults, obr: Segment, _: str | None, 
     The code of a panel does not say which results it has.
     """
     meaning = context.feed.codes.meaning(_codings(obr, 4))
-    if meaning is None or isinstance(meaning, FaultCode) or section_of(meaning) == "infusions":
-        why = meaning if isinstance(meaning, FaultCode) else NotKept.AMBIGUOUS_WITHDRAWAL
+    if isinstance(meaning, FaultCode):
+        raise _Faulty(obr.place(4), meaning)
+    if meaning is None or section_of(meaning) == "infusions":
         sent = _described(obr, None, order, context)
-        line = ReceiptLine(obr.place(25), Disposition.SET_ASIDE, why, sent=sent)
+        line = ReceiptLine(obr.place(25), Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL, sent=sent)
         results.set_aside(order.pid, context.feed, line)
         return
     statements = results.statements_about(order.pid, context.feed)
@@ -576,14 +577,10 @@ def _specimen_time(
     return obx.place(14), _time_of(obx, 14, context)
 
 
-_OTHER_CLOCK = "The offset of MSH-7 is not that of the study's time zone, so that it is not known whose clock this is."
-
-
 def _time_of(segment: Segment, field: int, context: Context) -> ReadTime:
     time = context.clock.read(segment.text(field))
     if isinstance(time, FaultCode):
-        why = _OTHER_CLOCK if time is FaultCode.CONTRADICTION else None
-        raise _Faulty(segment.place(field), time, why)
+        raise _Faulty(segment.place(field), time)
     return time
 
 

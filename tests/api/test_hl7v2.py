@@ -191,6 +191,49 @@ def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
     ]
 
 
+HEMOLYZED = {"f2": "ST", "f5": "HEMOLYZED", "f6": ""}
+
+
+def test_a_text_in_place_of_a_number_is_set_aside_and_the_sender_has_nothing_to_mend(trial):
+    answer = send(trial, oru(OBX, obx(f3="1920-8^AST^LN", **HEMOLYZED)))
+    assert (answer.status_code, answer.text.split("\r")[1]) == (200, "MSA|AA|4711|kept 3, set aside 1")
+    assert errors(answer)[0] == ["OBX^2", "W", "not_a_number"]
+    assert "HEMOLYZED" not in answer.text
+    assert [lab["code"] for lab in timeline(trial)["labs"]] == ["CK"]
+    alone = send(trial, oru(obx(**HEMOLYZED), pid=changed(PID, f3="9")))
+    assert (alone.status_code, alone.text.split("\r")[1]) == (200, "MSA|AA|4711|kept 2, set aside 1")
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_a_correction_that_is_no_number_takes_the_place_of_a_result(trial, text_first):
+    order = changed(OBR, f22=ISSUED["C"])
+    text = oru(obx(**HEMOLYZED, f11="C"), obr=order, header=changed(MSH, f10="2"))
+    said = [result("F"), text]
+    answers = [send(trial, each) for each in (said[::-1] if text_first else said)]
+    assert timeline(trial).get("labs", []) == []
+    if not text_first:
+        [replaced] = [line.split("|") for line in answers[1].text.split("\r") if "not_a_number" in line]
+        assert replaced[7] == "labs CK 2005-03-16T09:48:00+09:00 no longer counts"
+    accepted(trial, oru(obx(f5="1200", f11="C"), obr=changed(OBR, f22=LATER), header=changed(MSH, f10="3")))
+    assert [lab["value"] for lab in timeline(trial)["labs"]] == [1200]
+
+
+def test_a_withdrawal_without_a_time_takes_the_only_result_of_its_number(trial):
+    untimed = changed(OBR, f7="")
+    accepted(trial, oru(), oru(obx(f5="", f11="D"), obr=untimed, header=changed(MSH, f10="2")))
+    assert timeline(trial).get("labs", []) == []
+
+
+def test_a_detail_that_is_left_out_is_noted_and_not_counted(trial_here):
+    answer = send(trial_here, oru(pid=changed(PID, f7="00000000", f5="M\u00fcller")))
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 2"
+    assert errors(answer) == [
+        ["MSH^1^18", "I", "detail_left_out", "charset"],
+        ["PID^1^3", "I", "new_patient"],
+        ["PID^1^7", "I", "detail_left_out", "birth_year"],
+    ]
+
+
 def test_a_result_that_takes_the_place_of_another_says_so(trial_here):
     accepted(trial_here, result("F"))
     answer = send(trial_here, result("C", "1110", "2"))
@@ -282,8 +325,10 @@ def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
     assert trial_here.delete("/v1/studies/trial/patients/123?erase=true").status_code == 204
     reply = refused(trial_here, oru())
     assert reply[0] == "MSA|AE|4711"
-    assert reply[1].startswith("ERR||PID^1^3|")
-    assert reply[1].endswith("The person has been erased, and with them the content of this address.")
+    assert reply[1] == (
+        "ERR||PID^1^3|204^Unknown key identifier^HL70357|E|unknown_reference|||"
+        "The data of this person were erased from the study, and no new data are stored."
+    )
 
 
 def test_each_message_of_a_batch_is_for_itself(trial):

@@ -46,7 +46,9 @@ def no_number(written: str) -> Tried:
     def check(ward: Ward) -> None:
         answer = ward.message(results(result(f5=written)))
         assert acknowledged(answer)[0] == "AA"
+        assert "kept 2, set aside 1" in answer.text
         reveals_nothing(answer)
+        assert ward.values() == []
 
     return Tried(check)
 

@@ -4,8 +4,23 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.hl7v2.data_types import in_hl7_form
 from app.timeline.receipts import Note, NoteCode
-from tests.hl7v2.hl7v2_messages import MSH, OBR, OBX, UNTIMED, changed, faults, feed, history, lab, obx, oru, read
+from tests.hl7v2.hl7v2_messages import (
+    MSH,
+    OBR,
+    OBX,
+    UNTIMED,
+    changed,
+    faults,
+    feed,
+    history,
+    lab,
+    obx,
+    oru,
+    read,
+    refusal,
+)
 
 TOKYO = feed(zone=ZoneInfo("Asia/Tokyo"))
 
@@ -216,6 +231,7 @@ def test_a_bare_time_is_set_aside_if_the_message_has_another_offset_than_the_zon
     zone = NEW_YORK if sent_at.startswith("200507") else ZoneInfo("Asia/Tokyo")
     declared, header = feed(zone=zone), changed(MSH, f7=sent_at)
     assert faults(oru(obr=BARE, header=header), declared) == [("OBR[1]-7", "contradiction")]
+    assert "MSH-7" in in_hl7_form(refusal(oru(obr=BARE, header=header), declared).faults[0]).sentence
     assert history(oru(header=header), declared).labs[0].time == "2005-03-16T09:48:00+09:00"
     assert history(oru(obr=changed(OBR, f7="20050316"), header=header), declared).labs[0].time == "2005-03-16"
 

@@ -171,8 +171,8 @@ def test_what_a_message_says_is_stored_before_it_is_acknowledged_and_sent_again_
 
 
 def msa(answer):
-    """All of an acknowledgement after its header, which says when it was made."""
-    return answer.split(b"\r", 1)[1]
+    """The segment MSA: the header says when it was made, and the rest what is new."""
+    return answer.split(b"\r")[1]
 
 
 def test_a_correction_that_its_source_orders_before_what_stands_is_told_in_the_log(start, place):

@@ -112,6 +112,7 @@ def test_a_cancelled_panel_does_not_say_which_results_it_has():
     assert [line[:3] for line in found.histories[0].aside] == [("OBR[2]-25", ASIDE, "ambiguous_withdrawal")]
     assert found.faults == ()
     assert faults(message(PID, changed(OBR, f25="F"))) == [("OBX", "missing")]
+    assert faults(message(PID, changed(OBR, f4="2157-6^CK-MB^LN", f25="X"))) == [("OBR[1]-4", "code_conflict")]
 
 
 EARLY, LATE, NEXT_DAY = "20050316060000+0900", "20050316180000+0900", "20050317060000+0900"

@@ -100,6 +100,7 @@ def test_of_several_identifiers_the_number_of_the_record_counts_if_all_others_ar
         ("123^^^WARD7^MR~9^^^OTHER^MR", (), "ambiguous_subject"),
         ("123^^^WARD7^MR~9^^^OTHER", (), "ambiguous_subject"),
         ("8^^^WARD7^AN~9^^^WARD7^VN", ("WARD7",), "ambiguous_subject"),
+        ("123^^^WARD7~8^^^WARD7^AN", ("WARD7",), "ambiguous_subject"),
     ],
 )
 def test_who_it_is_is_never_guessed(given, declared, code):

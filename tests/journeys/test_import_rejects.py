@@ -60,7 +60,7 @@ class TestRejects:
         ended = here.run("import", messages, "--study", "trial", "--rejects", here.folder / "r.hl7")
         reasons = (here.folder / "r.hl7.faults.ndjson").read_text()
         status, unit = (json.loads(line)["faults"][0]["accepts"]["one_of"] for line in reasons.splitlines())
-        assert status == ["F", "U", "C", "A", "P", "R", "S", "D", "W", "X", "I", "N", "O"]
+        assert status == ["F", "U", "V", "B", "C", "A", "P", "R", "S", "D", "W", "X", "I", "N", "O"]
         assert {"U/L", "ukat/L", "nkat/L"} <= set(unit)
         assert f"OBX[1]-11 unknown_value (Accepted: {', '.join(status)})" in ended.output
         assert "canary" not in ended.output + reasons
