@@ -78,9 +78,9 @@ def in_order(counts: Counter[ItemStatus]) -> dict[ItemStatus, int]:
 
 def add_timeline(submitter: Submitter, patients: NativePatients, history: History) -> ledger.Outcome:
     """Merge one timeline."""
-    return submitter.commit(lambda transaction: patients.add(submitter, transaction, [history]), shared=True).outcomes[
-        0
-    ]
+    return submitter.commit(
+        lambda transaction: patients.add(submitter, transaction, [history]), shared=not patients.has_numbers
+    ).outcomes[0]
 
 
 def replace_timeline(

@@ -39,7 +39,10 @@ class NativePatients:
         return self._feed.pseudonyms.patient([number])
 
     def add(self, submitter: Submitter, transaction: Transaction, histories: Sequence[History]) -> ledger.Submission:
-        """Store histories as one revision. Raises `InvalidDocument` if the study does not allow one of the patients."""
+        """Store histories as one revision. Raises `InvalidDocument` if the study does not allow one of the patients.
+
+        Only if there is no number, all errors are raised before anything is written.
+        """
         builder = submitter.builder(transaction)
         self.check(builder, histories)
         submitter.more_noted = self.noted
@@ -54,27 +57,44 @@ class NativePatients:
         ]
         if faults:
             raise InvalidDocument(faults=faults)
+        self._remember_key(builder.connection)
 
     def add_each(
         self, submitter: Submitter, transaction: Transaction, histories: Sequence[History]
     ) -> list[ledger.Outcome | ServiceError]:
         """Store each history as one revision, or refuse it."""
-        refused = self._refused(submitter.builder(transaction), histories)
+        refused: list[Fault | None] = [None] * len(histories)
+        declared = self._declared(transaction)
+        if declared.native_ids == "known" or declared.enrolled_only:
+            refused = self._refused(submitter.builder(transaction), histories)
+        self._remember_key(transaction)
         allowed = [history for history, fault in zip(histories, refused, strict=True) if fault is None]
         submitter.more_noted = self.noted
         outcomes = iter(submitter.submit_each(transaction, allowed))
         return [next(outcomes) if fault is None else InvalidDocument(faults=[fault]) for fault in refused]
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a number was replaced."""
+        return self._feed is not None
+
+    def _remember_key(self, transaction: Transaction) -> None:
+        if self._feed is not None:
+            remember_key(transaction, self.study, self._feed)
+
+    def _declared(self, transaction: Transaction) -> studies.FeedDefinition:
+        """What the study declares of its feeds, where a new patient may be added."""
+        declared = studies.feeds_of(transaction, self.study)
+        self._medical_records = declared.identifiers == "medical_record"
+        return declared
+
     def _refused(self, builder: RevisionBuilder, histories: Sequence[History]) -> list[Fault | None]:
         """The fault of each history that names a new patient in a way that the study does not allow."""
-        if self._feed is not None:
-            remember_key(builder.connection, self.study, self._feed)
         builder.load_patients(history.patient for history in histories)
         known = set(builder.people)
         if all(history.patient in known for history in histories):
             return [None] * len(histories)
-        declared = studies.feeds_of(builder.connection, self.study)
-        self._medical_records = declared.identifiers == "medical_record"
+        declared = self._declared(builder.connection)
         faults = {
             True: _UNKNOWN_ID if declared.native_ids == "known" else None,
             False: _NOT_ENROLLED if declared.enrolled_only else None,

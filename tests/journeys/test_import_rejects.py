@@ -99,6 +99,11 @@ class TestRejects:
             "a.csv: line 5: /5/patient no_subject",
         ]
 
+    def test_a_patient_of_whom_no_row_is_kept_is_only_rejected(self, here):
+        here.study("trial")
+        ended = here.run("import", here.write("a.csv", table({"value": "?"})), "--study", "trial")
+        assert (ended.exit_code, ended.stdout) == (1, "1 file: 1 rejected; facts: 1 set aside.\n")
+
     def test_resources_and_entries(self, here):
         def observation(patient: str, value: float) -> dict:
             return {
