@@ -291,19 +291,15 @@ class Resource:
     def named(self, identifiers: Iterator[tuple[str, Element]]) -> Named:
         """The number of the fact: the official identifier, else the first identifier, else the id of the resource.
 
-        An identifier with the use `old` counts only if there are no others. Its source is the system of the identifier,
-        or `fhir` for an id. Without any of them, both are `None`.
+        Its source is the system of the identifier, or `fhir` for an id. Without any of them, both are `None`.
         """
         chosen: tuple[str, Element] | None = None
         for at, each in identifiers:
             if _is_kept(each):
                 return self._kept(self.text(each, "system", at), self.text(each, "value", at), at)
-            if not self.text(each, "value", at):
-                continue
-            use = each.get("use")
-            if chosen is None or use == "official" or (use != "old" and chosen[1].get("use") == "old"):
+            if self.text(each, "value", at) and (chosen is None or each.get("use") == "official"):
                 chosen = at, each
-                if use == "official":
+                if each.get("use") == "official":
                     break
         if chosen is not None:
             at, each = chosen

@@ -263,11 +263,10 @@ def _read(
         resource.faults += [fault for faulty in read.aside for fault in faulty.faults]
         stated += tuple(faulty.statement for faulty in read.aside if faulty.statement is not None)
     if not resource.faults and not before:
-        unread = () if strict else read.aside
+        set_aside = () if strict else read.aside
         return Entry(
             index, place, kind, own, request, subject, subject_place, stated,
-            set_aside=tuple(each.faults[0] for each in unread), unread=tuple(each.statement for each in unread),
-            aside=read.lines, panel=read.panel, links=links, strict=strict,
+            set_aside=set_aside, aside=read.lines, panel=read.panel, links=links, strict=strict,
         )  # fmt: skip
     faults = [*before, *resource.faults, *_other_faults(stated, resource)]
     return Entry(index, place, kind, own, request, None, subject_place, faults=tuple(faults[:MOST_FAULTS]))

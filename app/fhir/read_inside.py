@@ -25,7 +25,7 @@ REPORT_STATUSES = (
     "entered-in-error", "unknown",
 )  # fmt: skip
 _STATUSES = Accepts(one_of=REPORT_STATUSES)
-_INSIDE = frozenset({"contained", "entry", "parameter"})
+_INSIDE = ("contained", "entry", "parameter")
 """Elements that may hold resources."""
 _HOLDS_RESULTS = frozenset({"DiagnosticReport", "Observation"})
 
@@ -33,7 +33,7 @@ _HOLDS_RESULTS = frozenset({"DiagnosticReport", "Observation"})
 def read_inside(resource: Resource, read: ReadResult, references: References, base: str | None) -> ReadResult:
     """What was read of a resource, and the results that it contains."""
     content = resource.content
-    if _INSIDE.isdisjoint(content):
+    if content.keys().isdisjoint(_INSIDE):
         return read
     if content["resourceType"] in _HOLDS_RESULTS:
         read = _with_results(resource, read, references, base)

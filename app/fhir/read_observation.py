@@ -7,7 +7,8 @@ is used must be right; of a panel, a result with a fault does not take the other
 - `registered`, `unknown`: there is no result yet, or it is unknown; the observation is skipped (`status`);
 - `dataAbsentReason`: there is no result. It is stored as `cancelled`, so that it withdraws a value sent before;
 - a text or a code (`HEMOLYZED`) instead of the number is a statement without a value, which may outrank a value;
-- `cancelled`, `entered-in-error`: a withdrawal needs number, code and time, whatever stands where the value was;
+- `cancelled`, `entered-in-error`: a withdrawal needs number, code and time, whatever stands where the value was. If it
+  gives no time at all, its time is an empty text;
 - a panel (`component`, `hasMember`) without its own value gives no statement itself. If it is withdrawn without its
   components, it is known later which results it had;
 - `meta.versionId` counts the writes of one server, not the versions of a result: it is ignored. `issued` is used.
@@ -128,8 +129,9 @@ def any_observation(resource: Resource, references: References | None = None, ba
     if status is None:
         return ReadResult(skipped="status")
     resource.check_modifiers(content, "")
-    time, time_at = effective(resource, EFFECTIVE)
     named = resource.named(resource.elements(content, "identifier"))
+    timeless = status in WITHDRAWN and named.id is not None and all(content.get(form) is None for form in EFFECTIVE)
+    time, time_at = ("", ".effective[x]") if timeless else effective(resource, EFFECTIVE)
     lab, notes = laboratory(resource, references, base)
     fields = {
         "id": named.id,

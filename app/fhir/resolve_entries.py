@@ -24,7 +24,7 @@ from app.errors import (
     ServiceError,
 )
 from app.fhir.bundle_entries import Entry, RecordLink, Reference, Request
-from app.fhir.elements import OWN_ID
+from app.fhir.elements import OWN_ID, FaultyFact
 from app.fhir.entry_names import StoredState, number_named, part_name, request_of
 from app.fhir.read_patient import RESOURCE_IDS
 from app.readers.pseudonyms import Identifier
@@ -480,19 +480,18 @@ class EntryResolver:
         if history.attributes and not is_patient:
             history = replace(history, attributes=())
         if faults and not is_patient and (entry.strict or not any(facts for _, facts in history.kinds())):
-            self._faults += (*faults, *entry.set_aside)
+            self._faults += (*faults, *(fault for faulty in entry.set_aside for fault in faulty.faults))
             return None
         if not entry.set_aside and not entry.aside:
             return history
-        lines = [
-            ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=self._described(fault, unread))
-            for fault, unread in zip(entry.set_aside, entry.unread, strict=True)
-        ]
+        lines = [self._line(faulty) for faulty in entry.set_aside]
         return replace(history, aside=(*lines, *history.aside, *entry.aside))
 
-    def _described(self, fault: Fault, unread: Statement | None) -> SentFact:
-        """What is known of a fact that is set aside."""
-        return SentFact(fault.pointer) if unread is None else described(unread, self.feed.latest)
+    def _line(self, faulty: FaultyFact) -> ReceiptLine:
+        """The line of a fact that is set aside."""
+        first, statement = faulty.faults[0], faulty.statement
+        sent = SentFact(first.pointer) if statement is None else described(statement, self.feed.latest)
+        return ReceiptLine(first.pointer, Disposition.SET_ASIDE, first.code, sent=sent)
 
     def _new_client_id(self, entry: Entry, patient: str | None) -> str | None:
         """The client id to store for a resource, if it is new; `patient` is the patient of a Patient, else `None`.

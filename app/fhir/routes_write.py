@@ -317,13 +317,13 @@ def _answer(request: Request, study: str, result: EntryResult, prefer: str | Non
     """
     preferred = _preferred_return(prefer, "representation")
     stored = result.stored
-    if stored is None:
+    if stored is None or result.receipt.lost:
         return _fhir(_outcome_of(result))
     headers = {"Location": address(request, f"/fhir/{study}/{_location(stored)}"), **version_headers(stored)}
     status = _STATUS[result.status]
     if preferred == "minimal":
         return Response(status_code=status, headers=headers)
-    if preferred == "OperationOutcome" or stored.gone or result.receipt.lost:
+    if preferred == "OperationOutcome" or stored.gone:
         return _fhir(_outcome_of(result), status, headers)
     document, tags = resource_of(stored, name), receipt_tags(result.receipt)
     if tags:
@@ -346,8 +346,8 @@ def _entry(result: EntryResult, preferred: Return, *, full: bool) -> dict[str, A
     """
     if result.error is not None:
         return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
-    response: dict[str, Any] = {"status": _phrase(_STATUS[result.status])}
-    stored = result.stored
+    stored = None if result.receipt.lost else result.stored
+    response: dict[str, Any] = {"status": _phrase(200 if result.receipt.lost else _STATUS[result.status])}
     if stored is not None:
         response |= {
             "location": _location(stored),
@@ -373,7 +373,7 @@ def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str
 
 def _outcome_of(result: EntryResult) -> dict[str, Any]:
     """The receipt of an entry as an OperationOutcome."""
-    done = [] if result.status == "skipped" else [issue("information", "informational", _TEXT[result.status])]
+    done = [] if result.receipt.lost else [issue("information", "informational", _TEXT[result.status])]
     return outcome([*done, *receipt_issues(result.receipt)], counts_extension(result.receipt.counts))
 
 

@@ -161,7 +161,7 @@ class Submitter:
         """The outcome of a history with its receipt."""
         receipt = receipt_of(history, outcome, full=self.full)
         receipted = ledger.Outcome(
-            outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt
+            outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt, outcome.draws
         )
         return receipted if self.more_noted is None else self.more_noted(history, receipted)
 

@@ -216,6 +216,66 @@ def test_another_test_with_the_same_number_withdraws_nothing(trial):
     assert trial.labs() == [("CK", 1101)]
 
 
+# Results that are no number
+
+
+def hemolyzed(status: str = "final", **more: Any) -> dict[str, Any]:
+    """A CK result that is a text."""
+    return {name: value for name, value in ck(**more).items() if name != "valueQuantity"} | {
+        "status": status,
+        "valueString": "HEMOLYZED",
+    }
+
+
+def test_a_result_that_is_no_number_is_set_aside_and_has_no_address(trial):
+    trial.post(patient())
+    answer = trial.post(hemolyzed())
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
+    assert said(answer.json()) == [
+        ("warning", [("not-kept", "not_a_number"), ("dispositions", "set_aside")], ["Observation"])
+    ]
+    assert trial.labs() == []
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+def test_a_result_that_is_no_number_harms_no_other(trial, kind):
+    answer = trial.post(bundle(entry(hemolyzed()), entry(ldh()), type=kind))
+    assert statuses(answer) == ["200", "201"]
+    assert counts(answer.json()["meta"]) == {"kept": 1, "set_aside": 1}
+    assert trial.labs() == [("LDH", 300)]
+
+
+def test_a_batch_of_results_that_are_no_numbers_is_answered_422(trial):
+    answer = trial.post(bundle(entry(hemolyzed()), type="batch"))
+    assert (answer.status_code, counts(answer.json()["meta"])) == (422, {"set_aside": 1})
+
+
+def test_a_correction_that_is_no_number_takes_the_place_of_the_value(trial):
+    trial.post(ck(1500, issued="2005-03-17T00:00:00Z"))
+    answer = trial.post(bundle(entry(hemolyzed("corrected", issued="2005-03-18T00:00:00Z"))))
+    assert ("affected", "no-longer-counts") in [codes[0] for _, codes, _ in said(of_entry(answer, 0))]
+    assert trial.labs() == []
+    trial.post(ck(1400, status="corrected", issued="2005-03-19T00:00:00Z"))
+    assert trial.labs() == [("CK", 1400)]
+
+
+def test_an_original_that_is_no_number_does_not_undo_its_correction(trial):
+    trial.post(ck(1500, status="corrected", issued="2005-03-18T00:00:00Z"))
+    trial.post(hemolyzed(issued="2005-03-17T00:00:00Z"))
+    assert trial.labs() == [("CK", 1500)]
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_withdrawal_without_a_time_takes_the_only_draw_of_its_number(trial, order):
+    trial.post(patient())
+    sent = [ck(issued="2005-03-17T00:00:00Z"), ck(status="entered-in-error", issued="2005-03-18T00:00:00Z")]
+    del sent[1]["effectiveDateTime"]
+    for each in sent[:: 1 - 2 * order]:
+        assert trial.post(each).status_code in {200, 201}
+    assert trial.labs() == []
+
+
 # Results inside reports
 
 

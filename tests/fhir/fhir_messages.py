@@ -155,7 +155,8 @@ def set_aside(resource: Any, to: Feed | None = None) -> list[tuple[str, str]]:
     history = readable("P01", entry.statements, LATEST)
     assert any(facts for _, facts in history.kinds())
     late = [(line.place, str(line.reason)) for line in history.aside if line.disposition is Disposition.SET_ASIDE]
-    return [*((fault.pointer, str(fault.code)) for fault in entry.set_aside), *late]
+    first = [faulty.faults[0] for faulty in entry.set_aside]
+    return [*((fault.pointer, str(fault.code)) for fault in first), *late]
 
 
 def left_out(resource: Any, to: Feed | None = None) -> list[str | None]:

@@ -22,6 +22,7 @@ EXTENSION = [{"url": "urn:not", "valueBoolean": True}]
 MEDICATION = {"resourceType": "Medication", "id": "m", "code": concept("J06BA02", "http://www.whocc.no/atc")}
 REPLACED = [{"type": "replaced-by", "other": {"reference": "Patient/P02"}}]
 CURRENT, OLD = {"system": "urn:b", "value": "2"}, {"system": "urn:a", "value": "1", "use": "old"}
+OFFICIAL = {"system": "urn:c", "value": "3", "use": "official"}
 
 
 def of_medication(**changes: Any) -> dict:
@@ -105,7 +106,7 @@ MODIFIERS: dict[str, list[tuple[Any, Any]]] = {
     ],
     "Patient.link.modifierExtension": [(refused(person(link=[REPLACED[0] | {"modifierExtension": EXTENSION}])), True)],
     "Identifier.use": [
-        (read(ck(identifier=[OLD, CURRENT])).statements[0].fields["source"], "urn:b"),
+        (read(ck(identifier=[CURRENT, OFFICIAL])).statements[0].fields["source"], "urn:c"),
         (read(person(identifier=[OLD, CURRENT])).subject, "2"),
     ],
     "Quantity.comparator": [

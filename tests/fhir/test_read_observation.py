@@ -242,6 +242,26 @@ def test_a_withdrawal_needs_no_more_than_number_code_and_time(changes, status):
     assert (fact.identity, fact.time) == (only(ck()).identity, only(ck()).time)
 
 
+@pytest.mark.parametrize("code", [concept("2157-6"), concept("24325-3")])
+def test_a_withdrawal_of_a_number_may_have_no_time_at_all(code):
+    entry = read(ck(code=code, status="entered-in-error", effectiveDateTime=REMOVED))
+    [statement] = entry.statements or [entry.panel]
+    assert (entry.faults, statement.fields["time"]) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "code"),
+    [
+        ({"status": "final"}, ".effective[x]", "missing"),
+        ({"identifier": REMOVED, "id": REMOVED}, ".effective[x]", "missing"),
+        ({"effectivePeriod": {}}, ".effectivePeriod.start", "missing"),
+    ],
+)
+def test_a_result_and_a_withdrawal_without_a_number_need_a_time(changes, place, code):
+    without = ck(**{"status": "cancelled", "effectiveDateTime": REMOVED} | changes)
+    assert ("Observation" + place, code) in faults(without)
+
+
 @pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
 def test_a_withdrawal_that_repeats_a_readable_value_is_the_fact_of_the_other_formats(status):
     assert only(ck(status=status)) == only(ck())._replace(status=status)
@@ -322,12 +342,6 @@ def test_an_organization_of_the_bundle_gives_its_name():
 def test_a_laboratory_that_is_not_certain_is_left_out(performers):
     sent = ck(performer=performers)
     assert (only(sent).lab, left_out(sent)) == (None, ["lab"])
-
-
-def test_an_old_identifier_is_the_number_only_if_there_is_no_other():
-    old = {"system": "urn:old", "value": "1", "use": "old"}
-    assert only(ck(identifier=[old, {"system": "urn:b", "value": "2"}])).source == "urn:b"
-    assert only(ck(identifier=[old])).source == "urn:old"
 
 
 @pytest.mark.parametrize("comparator", ["<", "<=", ">=", ">"])
