@@ -259,7 +259,7 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
             known = builder.load_assertions(person, kind, facts)
-            seen = fates.shown(kind, facts, known)
+            seen = {} if is_new else fates.shown(kind, facts, known)
             rule(kind, known, facts, revision, person.changing(kind), tally, history.instruction)
             found += fates.fates(kind, facts, known, builder.number, seen, tally)
     if history.labs:
