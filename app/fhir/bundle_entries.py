@@ -7,7 +7,7 @@ from app.errors import Fault
 from app.fhir.elements import FaultyFact
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Skipped, Statement
-from app.timeline.receipts import ReceiptLine
+from app.timeline.receipts import ReceiptLine, SentFact
 
 Method = Literal["POST", "PUT", "DELETE", "GET"]
 BundleType = Literal["transaction", "batch", "collection"]
@@ -52,8 +52,9 @@ class Entry:
 
     `id` is the id of the resource, as sent. `subject` is the subject identifier of the patient, if the message gives
     it; a `Reference` if it must be looked up in the study; `None` if there is nothing to store (the entry is skipped,
-    is faulty, or has no resource). An entry with `faults` is not stored. `set_aside` are its facts
-    that cannot be read, `aside` other lines of its receipt, such as details that were left out. `panel` is the
+    is faulty, or has no resource). An entry with `faults` is not stored. `set_aside` are its facts that cannot be read,
+    `aside` other lines of its receipt, such as details that were left out. `unknown` is what is known of a skipped one
+    with a code that is not ours. `panel` is the
     withdrawal of a panel that does not list its results. `strict`: none of its facts may be set aside. `withdrawn`: it
     is skipped and its status withdraws.
     """
@@ -74,6 +75,7 @@ class Entry:
     links: tuple[RecordLink, ...] = ()
     strict: bool = False
     withdrawn: bool = False
+    unknown: SentFact | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from app.readers.faults import value_faults
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, Skipped, Statement
 from app.timeline.document import GREATEST_VALUE
-from app.timeline.receipts import ReceiptLine
+from app.timeline.receipts import ReceiptLine, SentFact
 from app.timeline.resource import KEPT_NUMBER
 from app.timeline.times import TIME_FORM, with_offset
 from app.timeline.vocabulary import UCUM, UCUM_NAMES, UNITS, Coding, same_unit
@@ -118,9 +118,9 @@ class FaultyFact(NamedTuple):
 class ReadResult(NamedTuple):
     """The statements of a resource, or the reason why it is skipped.
 
-    `aside` are the facts that cannot be read, `statements` the others. `lines` say what else
-    the receipt says of the resource. `panel` is the withdrawal of a panel that does not list its results: a statement
-    without a code.
+    `aside` are the facts that cannot be read, `statements` the others. `lines` say what else the receipt says of the
+    resource. `unknown` is what is known of a code that is not ours. `panel` is the withdrawal of a panel that does not
+    list its results: a statement without a code.
     """
 
     statements: tuple[Statement, ...] = ()
@@ -128,6 +128,7 @@ class ReadResult(NamedTuple):
     aside: tuple[FaultyFact, ...] = ()
     lines: tuple[ReceiptLine, ...] = ()
     panel: Statement | None = None
+    unknown: SentFact | None = None
 
 
 @dataclass(slots=True)

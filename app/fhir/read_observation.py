@@ -34,8 +34,9 @@ from app.readers.limits import (
     read_limits,
 )
 from app.readers.statements import Place, Statement, history_of
-from app.timeline.receipts import Note
-from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, LOINC, SYSTEMS, WITHDRAWN
+from app.readers.suggestions import unknown_code
+from app.timeline.receipts import Note, SentFact
+from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, LOINC, SYSTEMS, WITHDRAWN, Coding
 
 STATUSES: dict[str, str | None] = {
     "registered": None,
@@ -121,7 +122,7 @@ def any_observation(resource: Resource, references: References | None = None, ba
     parts = _kept_parts(resource, aside)
     withdraws_panel = not parts and not aside and not resource.faults and _withdraws_panel(resource)
     if not parts and not aside and not withdraws_panel:
-        return ReadResult(skipped="code")
+        return ReadResult(skipped="code", unknown=_unknown(resource))
     if content.get("focus"):
         return ReadResult(skipped="resource")
     status = status_of(resource, STATUSES)
@@ -162,15 +163,30 @@ def _withdraws_panel(resource: Resource) -> bool:
     status = content.get("status")
     if not isinstance(status, str) or status not in WITHDRAWN or content.get("component"):
         return False
-    scratch = Resource(content, "", resource.message)
-    concept = scratch.element(content, "code")
-    if concept is None:
-        return False
-    codings = scratch.codings(concept, "")
-    texts = [scratch.text(concept, "text"), *(coding.text for coding in codings)]
+    codings, texts = _named(resource)
     return any(SYSTEMS.get(coding.system or "") == LOINC and coding.code in PANELS for coding in codings) or any(
         text is not None and _PANEL.search(text) is not None for text in texts
     )
+
+
+def _named(resource: Resource) -> tuple[tuple[Coding, ...], list[str | None]]:
+    """The codes of an Observation and the texts of its code, without faults."""
+    scratch = Resource(resource.content, "", resource.message)
+    concept = scratch.element(resource.content, "code")
+    if concept is None:
+        return (), []
+    codings = tuple(scratch.codings(concept, ""))
+    return codings, [scratch.text(concept, "text"), *(coding.text for coding in codings)]
+
+
+def _unknown(resource: Resource) -> SentFact:
+    """What is known of an Observation with a code that is not ours."""
+    codings, texts = _named(resource)
+    quantity = resource.content.get("valueQuantity")
+    unit = quantity.get("unit") if isinstance(quantity, dict) else None
+    title = next(filter(None, texts), None)
+    titled = (*codings, Coding(None, None, title)) if title is not None else codings
+    return unknown_code(titled, unit if isinstance(unit, str) else None)
 
 
 def status_of(resource: Resource, statuses: Mapping[str, str | None]) -> str | None:

@@ -24,15 +24,15 @@ from app.errors import (
     ServiceError,
 )
 from app.fhir.bundle_entries import Entry, RecordLink, Reference, Request
-from app.fhir.elements import OWN_ID
+from app.fhir.elements import OWN_ID, FaultyFact
 from app.fhir.entry_names import StoredState, number_named, part_name, request_of
 from app.fhir.read_patient import RESOURCE_IDS
 from app.readers.pseudonyms import Identifier
-from app.readers.statements import Feed, Section, Statement, history_of, readable
+from app.readers.statements import Feed, Section, Statement, described, history_of, readable
 from app.timeline.facts import AnyFact, AttributeFact, History, Instruction, attribute, time_of
 from app.timeline.merged_records import MERGED_INTO
 from app.timeline.normalize import MOST_FAULTS, SECTIONS
-from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine, SentFact
 from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, ResourceKey, StoredResource
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import WITHDRAWN
@@ -287,7 +287,7 @@ class EntryResolver:
             statements = (*statements, *self._withdrawn_with_it(entry, request, patient))
             if entry.panel is not None and not statements:
                 line = ReceiptLine(entry.place, Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL)
-                return ResolvedEntry(entry, aside=(line, *entry.aside))
+                return ResolvedEntry(entry, History(patient, aside=(line, *entry.aside)))
         if standing is not None and standing.fact is not None:
             based = request.if_match not in {None, "*"} or self.based_on == standing.version
             statements = tuple(self._completed(each, request, standing.fact, based) for each in statements)
@@ -484,9 +484,14 @@ class EntryResolver:
             return None
         if not entry.set_aside and not entry.aside:
             return history
-        first = [faulty.faults[0] for faulty in entry.set_aside]
-        lines = [ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code) for fault in first]
+        lines = [self._line(faulty) for faulty in entry.set_aside]
         return replace(history, aside=(*lines, *history.aside, *entry.aside))
+
+    def _line(self, faulty: FaultyFact) -> ReceiptLine:
+        """The line of a fact that is set aside."""
+        first, statement = faulty.faults[0], faulty.statement
+        sent = SentFact(first.pointer) if statement is None else described(statement, self.feed.latest)
+        return ReceiptLine(first.pointer, Disposition.SET_ASIDE, first.code, sent=sent)
 
     def _new_client_id(self, entry: Entry, patient: str | None) -> str | None:
         """The client id to store for a resource, if it is new; `patient` is the patient of a Patient, else `None`.

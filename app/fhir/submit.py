@@ -108,12 +108,13 @@ def store_bundle(
     only if none of its entries could be tried.
     """
     feed = patiently(lambda: read_feed(database, study_id, secret, now), pauses)
-    bundle = read_bundle(body, feed)
     submitter = Submitter(database, study_id, FORMAT, now, feed, client, pauses, full)
-    if bundle.type == "batch":
-        results = _store_each(submitter, feed, bundle.entries)
-    else:
-        results = submitter.commit(lambda transaction: store_entries(transaction, submitter, feed, bundle.entries))
+    with submitter.refusals_counted():
+        bundle = read_bundle(body, feed)
+        if bundle.type == "batch":
+            results = _store_each(submitter, feed, bundle.entries)
+        else:
+            results = submitter.commit(lambda transaction: store_entries(transaction, submitter, feed, bundle.entries))
     return BundleResult(bundle.type, tuple(results))
 
 
@@ -132,9 +133,10 @@ def create(
     """Store a resource, unless there is one with the identifier `if_none_exist`. Raises what `store_entries` raises."""
     feed = read_feed(database, study_id, secret, now)
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
-    entry = replace(read_resource(body, feed, resource), request=request)
     submitter = Submitter(database, study_id, FORMAT, now, feed, client, full=full)
-    return _store_one(submitter, feed, entry)
+    with submitter.refusals_counted():
+        entry = replace(read_resource(body, feed, resource), request=request)
+        return _store_one(submitter, feed, entry)
 
 
 def update(
@@ -157,15 +159,16 @@ def update(
     `MalformedDocument` if its id is not that of the address; and what `store_entries` raises.
     """
     feed = read_feed(database, study_id, secret, now)
-    read = read_resource(body, feed, resource)
-    if read.id != logical_id and not read.faults:
-        code = FaultCode.MISSING if read.id is None else FaultCode.PATH_MISMATCH
-        raise MalformedDocument(faults=[Fault(f"{read.place}.id", code)])
-    request = Request("PUT", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
-    based_on = _version_in(body)
-    entry = replace(read, request=request)
     submitter = Submitter(database, study_id, FORMAT, now, feed, client, full=full)
-    return _store_one(submitter, feed, entry, based_on=based_on, only_new=only_new)
+    with submitter.refusals_counted():
+        read = read_resource(body, feed, resource)
+        if read.id != logical_id and not read.faults:
+            code = FaultCode.MISSING if read.id is None else FaultCode.PATH_MISMATCH
+            raise MalformedDocument(faults=[Fault(f"{read.place}.id", code)])
+        request = Request("PUT", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
+        based_on = _version_in(body)
+        entry = replace(read, request=request)
+        return _store_one(submitter, feed, entry, based_on=based_on, only_new=only_new)
 
 
 def withdraw(
@@ -211,7 +214,8 @@ def store_entries(
     resolved = [_in_their_draws(each, outcome) for each, outcome in zip(resolved, outcomes, strict=True)]
     keys = [each.key for each in resolved if each.key is not None]
     now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
-    results = []
+    results: list[EntryResult] = []
+    unkept: list[Receipt] = []
     for each, outcome in zip(resolved, outcomes, strict=True):
         status = _entry_status(each, outcome)
         if each.outdated and status == "updated":
@@ -219,9 +223,12 @@ def store_entries(
         found = None if each.key is None else now_stored.get(each.key)
         if outcome is None:
             receipt = _receipt_without_facts(each, found, submitter.full)
+            unkept.append(receipt)
         else:
             receipt = _at_entry(each.entry, outcome.receipt)
         results.append(EntryResult(each.entry, status, found, receipt=receipt))
+    if unkept:
+        submitter.count(transaction, (), joined(unkept))
     client_ids.add(transaction, builder.key, _new_client_ids(resolved, results))
     return results
 
@@ -299,6 +306,7 @@ def _store_each(submitter: Submitter, feed: Feed, entries: Sequence[Entry]) -> l
         return [_store_alone(transaction, submitter, feed, entry, identities) for entry in group]
 
     outcomes = submitter.each(entries, store)
+    submitter.count_refusals(each.error for each in outcomes if isinstance(each, EntryResult) and each.error)
     return [
         refused_entry(entry, outcome) if isinstance(outcome, ServiceError) else outcome
         for entry, outcome in zip(entries, outcomes, strict=True)
@@ -380,11 +388,15 @@ def _receipt_without_facts(each: ResolvedEntry, stored: StoredResource | None, f
     if each.aside:
         return Receipt(Counter(line.disposition for line in each.aside), each.aside)
     if each.key is None:
-        return Receipt(Counter({Disposition.NOT_OURS: 1}), [not_ours(each.entry.place, each.entry.skipped or "value")])
+        return Receipt(Counter({Disposition.NOT_OURS: 1}), [_skipped(each.entry)])
     if each.history is None or stored is None or _stands(each.history, stored):
         line = ReceiptLine(each.entry.place, Disposition.KEPT, None, (Note(NoteCode.UNCHANGED),))
         return Receipt(Counter({Disposition.KEPT: 1}), [line] if full else [])
     return Receipt(Counter({Disposition.NOT_APPLIED: 1}), [ReceiptLine(each.entry.place, Disposition.NOT_APPLIED)])
+
+
+def _skipped(entry: Entry) -> ReceiptLine:
+    return not_ours(entry.place, entry.skipped or "value")._replace(sent=entry.unknown)
 
 
 def _stands(history: History, stored: StoredResource) -> bool:

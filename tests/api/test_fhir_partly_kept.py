@@ -206,7 +206,7 @@ def test_a_panel_whose_results_are_not_known_is_set_aside(trial):
     assert said(of_entry(answer, 0)) == [
         ("warning", [("not-kept", "ambiguous_withdrawal"), ("dispositions", "set_aside")], ["Bundle.entry[0].resource"])
     ]
-    assert trial.revision() == 0
+    assert trial.revision() == 1
 
 
 def test_another_test_with_the_same_number_withdraws_nothing(trial):
@@ -444,3 +444,34 @@ def test_a_link_names_no_number_in_its_answer(trial):
     two_records(trial)
     answer = trial.post(replaced("OLD", about("NEW"), identifier=named("OLD", HOSPITAL)))
     assert not any(f'"{number}"' in answer.text for number in ("OLD", "NEW"))
+
+
+# The worklist and the intake
+
+
+def test_a_part_that_is_set_aside_is_listed_until_it_is_sent_again(trial):
+    wrong = panel(part("2157-6", 98765.4, unit="furlong"), part("2532-0", 210))
+    trial.post(wrong)
+    [item] = trial.client.get(f"{trial.home}/set-aside").json()["items"]
+    assert (item["code"], item["reason"], item["format"], item["sender"]) == ("CK", "unknown_unit", "fhir-r4", LAB)
+    assert trial.post(wrong).status_code == 200
+    assert trial.revision() == item["revision"]
+    trial.post(bundle(entry(panel(part("2157-6", 1200), part("2532-0", 210)))))
+    assert trial.client.get(f"{trial.home}/set-aside").json()["items"] == []
+
+
+def test_what_is_kept_refused_and_not_ours_is_counted(trial):
+    title = {"coding": [{"system": "urn:lab", "code": "CKN", "display": "Creatine kinase"}]}
+    trial.post(bundle(entry(ck()), entry(ck(number="b", code=title)), entry(ck(number="c", code=code("2951-2")))))
+    trial.post(ck(number="d", valueQuantity={"value": 12, "unit": "furlong", "system": UCUM, "code": "furlong"}))
+    trial.client.post(
+        f"/fhir/{trial.study}/Observation", content=b"{", headers={"Content-Type": "application/fhir+json"}
+    )
+    intake = trial.client.get(f"{trial.home}/intake").json()
+    sources = {source["sender"]: source for source in intake["items"]}
+    assert sources[LAB]["kept"] == 1
+    unknown = {(each["system"], each["code"]) for source in intake["items"] for each in source["not_ours"]}
+    assert unknown == {("urn:lab", "CKN"), (LOINC, "2951-2")}
+    assert sources[None]["refused"] == {"malformed": 1, "unknown_unit": 1}
+    local = [each["value"] for each in intake["proposals"] if each["declaration"] == "local_codes"]
+    assert local == [{"urn:lab|CKN": "CK"}]
