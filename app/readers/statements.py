@@ -188,6 +188,9 @@ def readable(subject: str, statements: Sequence[Statement], latest: int, faults:
         history, found = _read(subject, kept, latest)
         if not found:
             return replace(history, aside=tuple(aside))
+        # Details of the patient first: of a wrong year of birth, results may be too early.
+        details = [each for each in found if each[1] is not None and each[1].section == "patient"]
+        found = details or found
         faulty = {id(statement): fault for fault, statement in found if statement is not None}
         contradicted = [by for fault, by in found if by is not None and fault.code is FaultCode.CONFLICTING_DUPLICATE]
         for statement in _like(contradicted, subject, kept, latest):
@@ -241,6 +244,7 @@ def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN4
 
 
 def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: Statement) -> Iterable[Fault]:
+    stated.setdefault("id", statement)
     for name, value in statement.fields.items():
         if value is None or (name, value) == ("sex", "unknown"):  # an unknown value must not replace a known one
             continue

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from app.errors import FaultCode
 from app.readers.statements import Skipped
 from app.store.fates import Fate
-from app.store.ledger import Outcome
+from app.store.ledger import Counts, Outcome
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 
@@ -39,6 +40,19 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
                 lines.append(line)
     counts.update(line.disposition for line in history.aside if line.disposition is not Disposition.KEPT)
     return Receipt(counts, (*lines, *history.aside))
+
+
+def left_out_of(history: History) -> Outcome:
+    """The outcome of a history of a patient whom a feed may not add to the study: each fact is set aside."""
+    why = FaultCode.UNKNOWN_REFERENCE
+    lines = [
+        ReceiptLine(history.place(kind, at), Disposition.SET_ASIDE, why)
+        for kind, facts in history.kinds()
+        for at in range(len(facts))
+    ]
+    lines += [line for line in history.aside if line.disposition is not Disposition.KEPT]
+    receipt = Receipt(Counter(line.disposition for line in lines), lines)
+    return Outcome(history.patient, "unchanged", None, Counts(), receipt=receipt)
 
 
 def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLine:
