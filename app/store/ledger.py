@@ -24,7 +24,7 @@ from app.errors import (
     ServiceError,
     pointer,
 )
-from app.store import fates, supersession
+from app.store import fates, neighbours, supersession
 from app.store.erasure import readmission
 from app.store.fates import Fate
 from app.store.revision_builder import PatientState, RevisionBuilder
@@ -204,6 +204,8 @@ def _load_assertions(builder: RevisionBuilder, histories: Sequence[History]) -> 
 def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None] = supersession.merge) -> Outcome:
     """Apply a history to what the builder knows of its patient. The caller appends the revision."""
     is_new = history.patient not in builder.people
+    if is_new and history.aside and not any(facts for _, facts in history.kinds()):
+        return Outcome(history.patient, "unchanged", None, Counts(repeats=history.repeats))
     person = builder.person(history.patient)
     tally = Tally(repeats=history.repeats)
     before = _stored(person)
@@ -215,6 +217,9 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
             seen = {} if is_new else fates.shown(kind, facts, known)
             rule(kind, known, facts, revision, person.changing(kind), tally, history.instruction)
             found += fates.fates(kind, facts, known, builder.number, seen, tally)
+    if history.labs:
+        beside = neighbours.notes_beside(builder.connection, None if is_new else person.key, history.labs)
+        found = fates.with_notes("labs", found, beside)
     _note(person, history, found)
     counts = tally.counts()
     changed = builder.number if is_new or _stored(person) != before else None

@@ -1,10 +1,12 @@
 """Makes the receipt of a history from what its reader and the ledger say of its facts."""
 
 from collections import Counter
+from collections.abc import Sequence
 
+from app.errors import FaultCode
 from app.readers.statements import Skipped
 from app.store.fates import Fate
-from app.store.ledger import Outcome
+from app.store.ledger import Counts, Outcome
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 
@@ -15,7 +17,8 @@ _UNCHANGED = (Note(NoteCode.UNCHANGED),)
 def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Receipt:
     """The receipt of a history. It has a line for each fact that is not plainly kept; with `full`, for each fact.
 
-    A fact that stood before is plainly kept. The note `new_patient` stands in a line of its own, which is not counted.
+    A fact that stood before is plainly kept. The note `new_patient`, and the note of a detail of the patient or of the
+    message that was left out, stand in lines of their own, which are not counted.
     """
     new = (
         [ReceiptLine(history.place("patient", 0), Disposition.KEPT, None, _NEW)] if outcome.status == "created" else []
@@ -35,9 +38,21 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
                 counts[line.disposition] += 1
             if full or line.disposition is not Disposition.KEPT or line.affects or line.notes not in ((), _UNCHANGED):
                 lines.append(line)
-    for line in history.aside:
-        counts[line.disposition] += 1
+    counts.update(line.disposition for line in history.aside if line.disposition is not Disposition.KEPT)
     return Receipt(counts, (*lines, *history.aside))
+
+
+def left_out_of(history: History) -> Outcome:
+    """The outcome of a history of a patient whom a feed may not add to the study: each fact is set aside."""
+    why = FaultCode.UNKNOWN_REFERENCE
+    lines = [
+        ReceiptLine(history.place(kind, at), Disposition.SET_ASIDE, why)
+        for kind, facts in history.kinds()
+        for at in range(len(facts))
+    ]
+    lines += [line for line in history.aside if line.disposition is not Disposition.KEPT]
+    receipt = Receipt(Counter(line.disposition for line in lines), lines)
+    return Outcome(history.patient, "unchanged", None, Counts(), receipt=receipt)
 
 
 def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLine:
@@ -52,3 +67,12 @@ def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLin
 def not_ours(place: str, why: Skipped) -> ReceiptLine:
     """The line of something that the service does not keep."""
     return ReceiptLine(place, Disposition.NOT_OURS, why)
+
+
+def joined(receipts: Sequence[Receipt]) -> Receipt:
+    """Several receipts as one."""
+    counts: Counter[Disposition] = Counter()
+    for receipt in receipts:
+        for disposition, count in receipt.counts.items():
+            counts[disposition] += count
+    return Receipt(counts, [line for receipt in receipts for line in receipt.lines])

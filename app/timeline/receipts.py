@@ -140,3 +140,8 @@ class Receipt:
     def total(self, *dispositions: Disposition) -> int:
         """The number of facts with one of these dispositions."""
         return sum(self.counts[disposition] for disposition in dispositions)
+
+    @property
+    def lost(self) -> bool:
+        """Whether facts were sent, and none of them is kept or older than what stands."""
+        return self.counts.total() > 0 and not self.total(Disposition.KEPT, Disposition.NOT_APPLIED)
