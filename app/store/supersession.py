@@ -473,8 +473,9 @@ class StatedFact:
         return self._members(draws, *[each for each in draws.ruling.draws if draws.labels[id(each)] in named])
 
     def _is_deleted(self, label: str) -> bool:
-        """Whether a DELETE withdrew the draw."""
-        return any(each.mark == RuleMark.DELETED for each in self._standing(label))
+        """Whether a DELETE withdrew the draw, before this submission, whose entries have no order."""
+        deleted = [each for each in self._standing(label) if each.mark == RuleMark.DELETED]
+        return any(each.added < self.revision.number for each in deleted)
 
     def _is_hidden(self, label: str) -> bool:
         """Whether an instruction withdrew the draw."""
