@@ -2,13 +2,17 @@
 
 Each refusal is a class. Its docstring is the title that a client reads; its attributes are the HTTP status and the slug
 of the problem type. A `Fault` is one thing that is wrong with a document: a place and a code, never the value at that
-place. Error messages are copied into tickets and logs, and must not contain a patient's data.
+place. Error messages are copied into tickets and logs, and must not contain a patient's data. What would have been
+accepted at that place (`Accepts`) is a fact about the service, not about what was sent.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 
 class FaultCode(StrEnum):
@@ -115,22 +119,97 @@ SENTENCES: dict[FaultCode, str] = {
 }
 
 
+MOST_IN_WORDS = 40
+"""How many words of a set a sentence lists; `Accepts.one_of` has all of them."""
+
+Absent = SkipJsonSchema[None]
+"""A field that is left out of the JSON if nothing is stated, so that `null` is not in its schema."""
+Bound = Annotated[int | float, WithJsonSchema({"type": "number"})]
+
+
+def _stated(description: str, example: object) -> Any:  # noqa: ANN401 - as Field is typed
+    return Field(default=None, description=description, examples=[example], exclude_if=lambda value: value is None)
+
+
+class Accepts(BaseModel):
+    """What a place accepts: a value must meet everything that is stated. `null` is never mentioned."""
+
+    model_config = ConfigDict(frozen=True)
+
+    one_of: tuple[str, ...] | Absent = _stated("All words; with `types`, also any value of these types.", ["final"])
+    types: tuple[str, ...] | Absent = _stated("JSON types.", ["number"])
+    at_least: Bound | Absent = _stated("Least number.", 0)
+    more_than: Bound | Absent = _stated("The number is greater.", 0)
+    at_most: Bound | Absent = _stated("Greatest number.", 100)
+    less_than: Bound | Absent = _stated("The number is less.", 0.5)
+    at_least_characters: int | Absent = _stated("Least length of a text.", 1)
+    at_most_characters: int | Absent = _stated("Greatest length of a text.", 64)
+    at_least_items: int | Absent = _stated("Least number of items.", 1)
+    at_most_items: int | Absent = _stated("Greatest number of items.", 60)
+    form: str | Absent = _stated("The form of a text in words.", "YYYY-MM-DD")
+    pattern: str | Absent = _stated("The form as a regular expression.", "^[0-9]{4}$")
+    see: str | Absent = _stated("Where the whole list is.", "https://www.iana.org/time-zones")
+
+    @property
+    def words(self) -> str:
+        """The same for a person, as a sentence. It lists only words that any character set can write."""
+        return f"Accepted: {'; '.join(self._parts())}."
+
+    def _parts(self) -> Iterator[str]:
+        if self.one_of is not None:
+            listed = [word for word in self.one_of if word.isascii()][:MOST_IN_WORDS]
+            more = len(self.one_of) - len(listed)
+            yield ", ".join(listed) + (f" and {more} more" if more else "")
+        bounds = (("more than", self.more_than), ("less than", self.less_than))
+        strict = [f"{name} {bound:.12g}" for name, bound in bounds if bound is not None]
+        sizes = (
+            _span(self.at_least, self.at_most, ""),
+            *strict,
+            _span(self.at_least_characters, self.at_most_characters, " characters"),
+            _span(self.at_least_items, self.at_most_items, " items"),
+        )
+        text = self.form or (self.pattern and f"the regular expression {self.pattern}")
+        stated = [each for each in (" and ".join(filter(None, sizes)), text, self.see and f"see {self.see}") if each]
+        if self.types is not None and (self.one_of is not None or not stated):
+            yield f"JSON {' or '.join(self.types)}"
+        yield from stated
+
+
+def _span(least: float | None, most: float | None, unit: str) -> str:
+    if least is not None and most is not None:
+        return f"{least:.12g}{unit}" if least == most else f"{least:.12g} to {most:.12g}{unit}"
+    if least is None and most is None:
+        return ""
+    return f"at least {least:.12g}{unit}" if most is None else f"at most {most:.12g}{unit}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
     """One thing that is wrong: its place and a code; `detail` says more than the sentence of the code.
 
     The place is a JSON pointer (RFC 6901). Feeds use the notation of their own format: `OBX[2]-5` in HL7 v2, an
-    expression in FHIR, `/7/value` for row 7 of a table.
+    expression in FHIR, `/7/value` for row 7 of a table. `accepts` says what the place accepts, where that can be
+    said. It follows from the place, so that it takes no part in comparisons: of equal faults, the first is kept.
     """
 
     pointer: str
     code: FaultCode
     detail: str | None = None
+    accepts: Accepts | None = field(default=None, compare=False)
 
     @property
     def sentence(self) -> str:
         """The fault as a sentence for a person; it never contains the submitted value."""
         return self.detail or SENTENCES[self.code]
+
+    @property
+    def explanation(self) -> str:
+        """The sentence, and after it what would have been accepted."""
+        return self.sentence if self.accepts is None else f"{self.sentence} {self.accepts.words}"
+
+    def at(self, place: str) -> "Fault":
+        """The same fault at another place, such as the one in the message that a document was made from."""
+        return replace(self, pointer=place)
 
 
 def pointer(*parts: str | int) -> str:
@@ -153,7 +232,8 @@ class ServiceError(Exception):
     ) -> None:
         super().__init__(detail or self.title())
         self.detail = detail
-        self.faults = tuple(sorted(set(faults), key=lambda fault: (fault.pointer, fault.code, fault.detail or "")))
+        each_once = dict.fromkeys(faults)
+        self.faults = tuple(sorted(each_once, key=lambda fault: (fault.pointer, fault.code, fault.detail or "")))
         self.headers = dict(headers or {})
         self.members = dict(members or {})
         """Further members of the problem document, as JSON."""

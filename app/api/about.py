@@ -15,7 +15,7 @@ from app.api.docs import PUBLIC
 from app.errors import SENTENCES, Busy, NotFound
 from app.http.dependencies import IDENTIFIER, State
 from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
-from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of
+from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of, unknown_name
 from app.http.responses import matches, reply
 
 health = APIRouter(tags=["service"])
@@ -86,7 +86,7 @@ async def list_problems() -> Response:
 async def get_problem(slug: Slug) -> Response:
     """What the `type` of a problem means."""
     if slug not in KINDS:
-        raise NotFound
+        raise unknown_name(KINDS)
     return reply(kind_of(KINDS[slug]), headers=PUBLIC)
 
 

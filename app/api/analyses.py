@@ -180,7 +180,7 @@ def _histories(unstored: Unstored, latest_instant: int) -> list[History]:
         try:
             history = normalise(timeline, latest_instant)
         except InvalidDocument as invalid:
-            faults += [Fault(f"/timelines/{index}{each.pointer}", each.code, each.detail) for each in invalid.faults]
+            faults += [each.at(f"/timelines/{index}{each.pointer}") for each in invalid.faults]
             continue
         if histories.setdefault(history.patient, history) is not history:
             faults.append(Fault(f"/timelines/{index}/patient/id", FaultCode.CONFLICTING_DUPLICATE, _TWICE))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.http.dependencies import IDENTIFIER, At, IfMatch, IfNoneMatch, JsonBody, Now, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
+from app.http.problems import unknown_name
 from app.http.responses import reply, tagged, written
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
@@ -68,7 +69,7 @@ async def list_protocols() -> Response:
 async def get_protocol(protocol: ProtocolId) -> Response:
     """One preset, with every definition written out. It can be the start of your own protocol."""
     if protocol not in PRESETS:
-        raise NotFound
+        raise unknown_name(PRESETS)
     return _protocol_reply(PRESETS[protocol])
 
 

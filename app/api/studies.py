@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from app.api.protocols import Declared, protocol_of
-from app.errors import MalformedDocument, NotFound, PreconditionFailed
+from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
 from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, etag_of, page, reply, tagged, written
@@ -34,9 +34,14 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
+_ZONE_NAMES = Accepts(
+    form="a name of the IANA time zone database, such as Asia/Tokyo", see="https://www.iana.org/time-zones"
+)
+
+
 def _known_zone(name: str) -> str:
     if name not in _zones():
-        raise PydanticCustomError("unknown_value", "no IANA time zone")
+        raise PydanticCustomError("unknown_value", "no IANA time zone", {"accepts": _ZONE_NAMES})
     return name
 
 
@@ -77,7 +82,8 @@ LocalCodes = Annotated[
 
 def _known_unit(spelling: str) -> str:
     if spelling not in UNITS:
-        raise PydanticCustomError("unknown_unit", "no unit of the vocabulary")
+        accepts = Accepts(one_of=tuple(UNITS))
+        raise PydanticCustomError("unknown_unit", "no unit of the vocabulary", {"accepts": accepts})
     return spelling
 
 

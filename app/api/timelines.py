@@ -121,7 +121,7 @@ def post_timelines(
     """
     content_type = media_type(request) or JSON
     if body is None:
-        stream = Stream(store, study, FORMATS[content_type], full=receipt is not None)
+        stream = Stream(store, study, FORMATS[content_type], state.settings.max_body_bytes, full=receipt is not None)
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)

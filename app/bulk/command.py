@@ -19,7 +19,7 @@ import typer
 
 from app.bulk.file_formats import Format, format_of, records
 from app.bulk.import_files import Into, Refusal, Step, import_file
-from app.errors import Erased, NotFound
+from app.errors import Erased, Fault, NotFound
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
@@ -67,7 +67,7 @@ def import_files(files: Sequence[Path], given: Format | None, into: Into, reject
             if refused is not None:
                 refused.add(file, step)
             for refusal in step.refused[: max(MOST_SHOWN - count_refused, 0)]:
-                typer.echo(_reason_line(reason(file, refusal)), err=True)
+                typer.echo(_reason_line(file, refusal), err=True)
             count_refused += len(step.refused)
     if count_refused > MOST_SHOWN:
         typer.echo(
@@ -120,12 +120,16 @@ def _progress(files: Sequence[Path], steps: Iterator[tuple[Path, Step]]) -> Iter
         yield shown()
 
 
-def _reason_line(why: dict[str, object]) -> str:
-    faults = why["faults"]
-    assert isinstance(faults, list)  # noqa: S101 - for the type checker
-    codes = ", ".join(f"{fault['pointer']} {fault['code']}".strip() for fault in faults[:3]) or why["detail"]
+def _reason_line(file: Path, refusal: Refusal) -> str:
+    faults = refusal.error.faults
+    codes = ", ".join(map(_brief, faults[:3])) or refusal.error.detail or refusal.error.title()
     more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return f"{why['file']}: {why['place']}: {codes}{more}"
+    return f"{file.name}: {refusal.place}: {codes}{more}"
+
+
+def _brief(fault: Fault) -> str:
+    accepted = "" if fault.accepts is None else f" ({fault.accepts.words.rstrip('.')})"
+    return f"{fault.pointer} {fault.code}{accepted}".strip()
 
 
 def _summary(files: int, counts: Counter[str], left_alone: Counter[str]) -> str:
@@ -189,7 +193,11 @@ def reason(file: Path, refusal: Refusal) -> dict[str, object]:
         "place": refusal.place,
         "problem": error.slug,
         "detail": error.detail or error.title(),
-        "faults": [{"pointer": fault.pointer, "code": fault.code, "detail": fault.sentence} for fault in error.faults],
+        "faults": [
+            {"pointer": fault.pointer, "code": fault.code, "detail": fault.sentence}
+            | ({} if fault.accepts is None else {"accepts": fault.accepts.model_dump(mode="json")})
+            for fault in error.faults
+        ],
     }
 
 

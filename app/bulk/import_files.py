@@ -107,7 +107,7 @@ def import_file(file: Path, format: Format, into: Into) -> Iterator[Step]:
 
 
 def _import_timelines(file: Path, cutter: Cutter, unit: str, format: str, into: Into) -> Iterator[Step]:
-    stream = Stream(into.database, into.study, format)
+    stream = Stream(into.database, into.study, format, into.longest)
     for read, group in groups(file, cutter):
         step = Step(read)
         for line, outcome in zip(group, stream.store(group), strict=True):

@@ -16,6 +16,7 @@ from app.estimate.results import Result
 from app.http.answers import header
 from app.http.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
+from app.http.problems import unknown_name
 from app.http.responses import address, etag_from, matches, preferred, tagged, written
 from app.http.state import AppState
 from app.protocol.model import Protocol
@@ -138,7 +139,8 @@ def _requested_dataset(name: str, request: Request) -> tuple[str, str]:
     """The dataset and the media type that a request names."""
     stem, dot, suffix = name.partition(".")
     if stem not in NAMES or (dot and suffix not in SUFFIXES):
-        raise NotFound("There is no dataset of this name.")
+        known = (*NAMES, *(f"{name}.{ending}" for name in NAMES for ending in SUFFIXES))
+        raise unknown_name(known, "There is no dataset of this name.")
     if dot:
         return stem, SUFFIXES[suffix]
     media_type = preferred(request.headers.getlist("accept"), tuple(SUFFIXES.values()))

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import cast, get_args
 
-from app.errors import FaultCode
+from app.errors import Accepts, FaultCode
 from app.store.resource_search import Bound, Prefix
 from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, microseconds
 
@@ -16,6 +16,7 @@ _SHAPE = re.compile(
     re.ASCII,
 )
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?", re.ASCII)
+SEARCHED_DATE = Accepts(form=f"[{'|'.join(get_args(Prefix))}]YYYY[-MM[-DD[Thh:mm[:ss[.sss]](Z or +hh:mm)]]]")
 _MICROSECOND = timedelta(microseconds=1)
 
 

@@ -12,13 +12,13 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
-from app.errors import Fault, FaultCode
+from app.errors import Accepts, Fault, FaultCode
 from app.readers.faults import value_faults
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, Skipped, Statement
 from app.timeline.document import GREATEST_VALUE
 from app.timeline.resource import KEPT_NUMBER
-from app.timeline.times import with_offset
+from app.timeline.times import TIME_FORM, with_offset
 from app.timeline.vocabulary import UCUM, UCUM_NAMES, UNITS, Coding, same_unit
 
 Element: TypeAlias = Mapping[str, Any]
@@ -60,6 +60,9 @@ R4_TYPES = frozenset(_TYPE_NAMES.split())
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+TEXT, OBJECT, ARRAY = (Accepts(types=(name,)) for name in ("string", "object", "array"))
+ID = Accepts(form="1 to 64 of the characters A-Z, a-z, 0-9, dot and hyphen", pattern=f"^{_ID.pattern}$")
 
 
 class Quantity(NamedTuple):
@@ -121,16 +124,16 @@ class Resource:
         """What the study declares of its feeds."""
         return self.message.feed
 
-    def fault(self, at: str, code: FaultCode) -> None:
-        """Add a fault at a place inside the resource (`.code`, `.component[2].code`)."""
-        self.faults.append(Fault(self.place + at, code))
+    def fault(self, at: str, code: FaultCode, accepts: Accepts | None = None) -> None:
+        """Add a fault at a place inside the resource (`.code`, `.component[2].code`), and what the place accepts."""
+        self.faults.append(Fault(self.place + at, code, None, accepts))
 
     def text(self, part: Element, name: str, at: str = "") -> str | None:
         """A text, code, URI or time of a part; `at` is the place of the part."""
         value = part.get(name)
         if value is None or isinstance(value, str):
             return value
-        self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+        self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, TEXT)
         return None
 
     def element(self, part: Element, name: str, at: str = "") -> Element | None:
@@ -139,7 +142,7 @@ class Resource:
         if value is None:
             return None
         if not isinstance(value, dict):
-            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, OBJECT)
             return None
         if "modifierExtension" in value:
             self.fault(f"{at}.{name}.modifierExtension", FaultCode.UNKNOWN_MODIFIER)
@@ -155,12 +158,12 @@ class Resource:
         if value is None:
             return
         if not isinstance(value, list):
-            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, ARRAY)
             return
         for i, each in enumerate(value):
             where = f"{at}.{name}[{i}]"
             if not isinstance(each, dict):
-                self.fault(where, FaultCode.WRONG_TYPE)
+                self.fault(where, FaultCode.WRONG_TYPE, OBJECT)
                 continue
             if not modifiers:
                 self.check_modifiers(each, where)
@@ -209,7 +212,7 @@ class Resource:
         if value is None:
             return None
         if type(value) is not int and type(value) is not float:
-            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE)
+            self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, Accepts(types=("number",)))
             return None
         if not -1e300 < value < 1e300 or (value == 0 and self.message.loses_numbers):
             self.fault(f"{at}.{name}", FaultCode.NOT_FINITE)
@@ -226,7 +229,7 @@ class Resource:
             return Quantity(value, unit, ".code")  # the most common form, read several times faster
         unit, unit_at, agree = self.unit(part, at)
         if not agree:
-            self.fault(at + ".unit", FaultCode.UNIT_MISMATCH)
+            self.fault(at + ".unit", FaultCode.UNIT_MISMATCH, same_units(unit or ""))
         return Quantity(self.number(part, "value", at), unit, unit_at, self.text(part, "comparator", at))
 
     def unit(self, part: Element, at: str) -> tuple[str | None, str, bool]:
@@ -248,7 +251,7 @@ class Resource:
             return None
         read = as_time(written, self.feed.zone)
         if isinstance(read, FaultCode):
-            self.fault(f"{at}.{name}", read)
+            self.fault(f"{at}.{name}", read, Accepts(form=TIME_FORM))
             return None
         return read
 
@@ -256,7 +259,7 @@ class Resource:
         """Add a fault if the resource has an id that is not a FHIR id."""
         value = self.text(self.content, "id")
         if value is not None and not is_id(value):
-            self.fault(".id", FaultCode.BAD_IDENTIFIER)
+            self.fault(".id", FaultCode.BAD_IDENTIFIER, ID)
 
     def named(self, identifiers: Iterator[tuple[str, Element]]) -> Named:
         """The number of the fact: the official identifier, else the first identifier, else the id of the resource.
@@ -344,3 +347,8 @@ def as_source(system: str) -> str:
         return system
     distinct = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{system[: LONGEST_SOURCE - 17]}~{distinct}"
+
+
+def same_units(unit: str) -> Accepts:
+    """The spellings of the unit that is meant."""
+    return Accepts(one_of=tuple(spelling for spelling in UNITS if same_unit(spelling, unit)))

@@ -121,7 +121,7 @@ class OperationOutcomeDetails(BaseModel):
         examples=[[{"system": FAULT_SYSTEM, "code": "unknown_unit"}]],
     )
     text: str = Field(
-        description="The same as a sentence; it never repeats what was sent.",
+        description="The same in words, with what is accepted; it never repeats what was sent.",
         examples=[SENTENCES[FaultCode.UNKNOWN_UNIT]],
     )
 
@@ -197,7 +197,7 @@ def refusal(scope: Scope, error: ServiceError, headers: Mapping[str, str]) -> Re
 def _of_fault(fault: Fault, severity: Severity) -> dict[str, Any]:
     code = ISSUE_TYPE_OF[fault.code]
     coding = FAULT_SYSTEM, str(fault.code)
-    return issue(severity, code, fault.sentence, place=_expression(fault.pointer), coding=coding)
+    return issue(severity, code, fault.explanation, place=_expression(fault.pointer), coding=coding)
 
 
 def _expression(place: str) -> str:

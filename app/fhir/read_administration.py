@@ -4,12 +4,14 @@ The code of the drug is in the resource itself, in a Medication that it contains
 Medication elsewhere is not fetched: then the drug is unknown, and the resource is skipped like one of another drug.
 """
 
-from app.errors import FaultCode
+from typing import get_args
+
+from app.errors import Accepts, FaultCode
 from app.fhir.elements import Element, ReadResult, Resource
-from app.fhir.read_observation import effective, status_of
+from app.fhir.read_observation import NO_COMPARATOR, effective, status_of
 from app.fhir.read_patient import References, contained
 from app.readers.statements import Place, Statement
-from app.timeline.vocabulary import IVIG
+from app.timeline.vocabulary import IVIG, InfusionUnit
 
 STATUSES: dict[str, str | None] = {
     "in-progress": "preliminary",
@@ -24,7 +26,8 @@ STATUSES: dict[str, str | None] = {
 `stopped` and `on-hold` are final. `None`: the status says nothing, and the resource is skipped.
 """
 
-_DOSE_UNITS = frozenset({"g/kg", "mg/kg", "g", "mg"})
+_DOSE_UNITS = get_args(InfusionUnit)
+_DRUG_FORMS = ("medicationCodeableConcept", "medicationReference")
 
 
 def administration(resource: Resource, references: References, base: str | None) -> ReadResult:
@@ -64,9 +67,9 @@ def administration(resource: Resource, references: References, base: str | None)
 def _drug(resource: Resource, references: References, base: str | None) -> tuple[Element | None, str]:
     """The code of the drug, and the place in the resource that gives it or refers to it."""
     content = resource.content
-    form = resource.only(content, ("medicationCodeableConcept", "medicationReference"), ".medication[x]")
+    form = resource.only(content, _DRUG_FORMS, ".medication[x]")
     if form is None:
-        resource.fault(".medication[x]", FaultCode.MISSING)
+        resource.fault(".medication[x]", FaultCode.MISSING, Accepts(one_of=_DRUG_FORMS))
         return None, ".medication[x]"
     given = resource.element(content, form)
     if form == "medicationCodeableConcept" or given is None:
@@ -98,8 +101,8 @@ def _dose(resource: Resource) -> tuple[float | None, str | None, str]:
     if dose.value is None:
         return None, None, ""
     if dose.comparator is not None:
-        resource.fault(".dosage.dose.comparator", FaultCode.UNSUPPORTED)
+        resource.fault(".dosage.dose.comparator", FaultCode.UNSUPPORTED, NO_COMPARATOR)
     if dose.unit not in _DOSE_UNITS:
-        resource.fault(".dosage.dose" + dose.unit_at, FaultCode.UNKNOWN_UNIT)
+        resource.fault(".dosage.dose" + dose.unit_at, FaultCode.UNKNOWN_UNIT, Accepts(one_of=_DOSE_UNITS))
         return None, None, ""
     return dose.value, dose.unit, dose.unit_at

@@ -7,7 +7,7 @@ R4 has no status: it is withdrawn by DELETE.
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-from app.errors import FaultCode
+from app.errors import Accepts, FaultCode
 from app.fhir.elements import TERMINOLOGY, Element, ReadResult, Resource
 from app.readers.statements import Place, Statement
 from app.timeline.vocabulary import Relation, Severity
@@ -42,6 +42,7 @@ CAUSALITY: dict[str, Relation] = {
     "Unassessable-Unclassifiable": "unknown",
 }
 """Our values for the codes of R4. Codes of other systems are ignored; an unknown code of these systems is a fault."""
+ACTUALITY = Accepts(one_of=("actual", "potential"))
 
 _PLACES = {
     "term": ".event",
@@ -58,9 +59,9 @@ def adverse_event(resource: Resource) -> ReadResult:
     if actuality == "potential":
         return ReadResult(skipped="resource")
     if content.get("actuality") is None:
-        resource.fault(".actuality", FaultCode.MISSING)
+        resource.fault(".actuality", FaultCode.MISSING, ACTUALITY)
     elif actuality is not None and actuality != "actual":
-        resource.fault(".actuality", FaultCode.UNKNOWN_VALUE)
+        resource.fault(".actuality", FaultCode.UNKNOWN_VALUE, ACTUALITY)
     resource.check_modifiers(content, "")
     onset_at = "date" if content.get("date") is not None else "detected"
     identifier = resource.element(content, "identifier")
@@ -108,7 +109,7 @@ def _word(resource: Resource, concept: Element | None, at: str, system: str, cod
             if coding.code in codes:
                 words.add(codes[coding.code])
             else:
-                resource.fault(at + ".coding", FaultCode.UNKNOWN_CODE)
+                resource.fault(at + ".coding", FaultCode.UNKNOWN_CODE, Accepts(one_of=tuple(codes)))
     if len(words) > 1:
         resource.fault(at, FaultCode.CODE_CONFLICT)
     return next(iter(words), None)

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, get_args
 
-from app.errors import Fault, FaultCode, InvalidDocument, TooLarge
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, TooLarge
 from app.fhir.bundle_entries import Bundle, BundleType, Entry, Method, Request
-from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource
+from app.fhir.elements import ARRAY, OBJECT, R4_TYPES, TEXT, Element, Message, ReadResult, Resource
 from app.fhir.read_administration import administration
 from app.fhir.read_adverse_event import adverse_event
 from app.fhir.read_observation import observation
-from app.fhir.read_patient import References, identifier_searched, patient, server_of
+from app.fhir.read_patient import IF_NONE_EXIST, References, identifier_searched, patient, server_of
 from app.readers.faults import check_syntax
 from app.readers.statements import Feed, Statement, history_of
 from app.timeline.normalize import MOST_FAULTS
@@ -28,6 +28,15 @@ MOST_ENTRIES = 10_000
 """The greatest number of entries of one bundle."""
 
 _READERS = {"Patient": patient, "Observation": observation, "AdverseEvent": adverse_event}
+SERVED = Accepts(one_of=tuple(method for method in _METHODS if method != "GET"))
+"""The methods of entries that are served."""
+_ACCEPTED_TYPES = Accepts(form="a resource type of FHIR R4", see="https://hl7.org/fhir/R4/resourcelist.html")
+_ACCEPTED_REQUESTS = {
+    "method": SERVED,
+    "url": Accepts(form="[type] for POST, [type]/[id] for PUT and DELETE"),
+    "ifNoneExist": IF_NONE_EXIST,
+}
+"""What the elements of a request accept."""
 _BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
 
 
@@ -38,7 +47,7 @@ def read_resource(body: bytes, feed: Feed, resource: SupportedType) -> Entry:
     """
     content = _object(body)
     if content.get("resourceType") != resource:
-        return Entry(0, resource, resource, faults=(_another_type(content),))
+        return Entry(0, resource, resource, faults=(_another_type(content, resource),))
     return _alone(content, Message(feed, body))
 
 
@@ -54,18 +63,18 @@ def read_bundle(body: bytes, feed: Feed) -> Bundle:
     """
     content = _object(body)
     if content.get("resourceType") != "Bundle":
-        raise InvalidDocument(faults=[_another_type(content)])
+        raise InvalidDocument(faults=[_another_type(content, "Bundle")])
     bundle = Resource(content, "Bundle", Message(feed, body))
     bundle.check_modifiers(content, "")
     given = bundle.text(content, "type")
     kind = None if given is None else _BUNDLE_TYPES.get(given)
     if content.get("type") is None:
-        bundle.fault(".type", FaultCode.MISSING)
+        bundle.fault(".type", FaultCode.MISSING, Accepts(one_of=tuple(_BUNDLE_TYPES)))
     elif given is not None and kind is None:
-        bundle.fault(".type", FaultCode.UNSUPPORTED)
+        bundle.fault(".type", FaultCode.UNSUPPORTED, Accepts(one_of=tuple(_BUNDLE_TYPES)))
     listed = content.get("entry")
     if listed is not None and not isinstance(listed, list):
-        bundle.fault(".entry", FaultCode.WRONG_TYPE)
+        bundle.fault(".entry", FaultCode.WRONG_TYPE, ARRAY)
     if bundle.faults or kind is None:
         raise InvalidDocument(faults=bundle.faults)
     listed = listed or []
@@ -78,24 +87,25 @@ def read_bundle(body: bytes, feed: Feed) -> Bundle:
 def _object(body: bytes) -> dict[str, Any]:
     content = check_syntax(body)
     if not isinstance(content, dict):
-        raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE)])
+        raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE, None, OBJECT)])
     return content
 
 
-def _another_type(content: Element) -> Fault:
+def _another_type(content: Element, accepted: str) -> Fault:
     """The fault of a resource whose type is missing or is not the one accepted here."""
     missing = content.get("resourceType") is None
-    return Fault("resourceType", FaultCode.MISSING if missing else FaultCode.UNKNOWN_VALUE)
+    code = FaultCode.MISSING if missing else FaultCode.UNKNOWN_VALUE
+    return Fault("resourceType", code, None, Accepts(one_of=(accepted,)))
 
 
 def _type_fault(content: Element, at: str) -> Fault | None:
     """The fault of a resource whose type is not one of R4, else `None`."""
     kind = content.get("resourceType")
     if kind is None:
-        return Fault(at, FaultCode.MISSING)
+        return Fault(at, FaultCode.MISSING, None, _ACCEPTED_TYPES)
     if not isinstance(kind, str):
-        return Fault(at, FaultCode.WRONG_TYPE)
-    return None if kind in R4_TYPES else Fault(at, FaultCode.UNKNOWN_VALUE)
+        return Fault(at, FaultCode.WRONG_TYPE, None, TEXT)
+    return None if kind in R4_TYPES else Fault(at, FaultCode.UNKNOWN_VALUE, None, _ACCEPTED_TYPES)
 
 
 def _references(listed: list[Any], message: Message) -> References:
@@ -121,7 +131,7 @@ def _entry(each: Any, index: int, kind: BundleType, references: References, mess
     """An entry of a bundle: its request and its resource, if it has one."""
     place = f"Bundle.entry[{index}]"
     if not isinstance(each, dict):
-        return Entry(index, place, None, faults=(Fault(place, FaultCode.WRONG_TYPE),))
+        return Entry(index, place, None, faults=(Fault(place, FaultCode.WRONG_TYPE, None, OBJECT),))
     entry = Resource(each, place, message)
     entry.check_modifiers(each, "")
     request = None
@@ -131,7 +141,7 @@ def _entry(each: Any, index: int, kind: BundleType, references: References, mess
         entry.fault(".request", FaultCode.UNSUPPORTED)
     content = each.get("resource")
     if content is not None and not isinstance(content, dict):
-        entry.fault(".resource", FaultCode.WRONG_TYPE)
+        entry.fault(".resource", FaultCode.WRONG_TYPE, OBJECT)
         content = None
     elif content is None and (kind == "collection" or (request is not None and request.method in {"POST", "PUT"})):
         entry.fault(".resource", FaultCode.MISSING)
@@ -161,7 +171,7 @@ def _read_request(entry: Resource) -> Request | None:
             return parsed
     for name in ("method", "url"):
         if given.get(name) is None:
-            entry.fault(".request." + name, FaultCode.MISSING)
+            entry.fault(".request." + name, FaultCode.MISSING, _ACCEPTED_REQUESTS[name])
     if method is None or url is None:
         return None
     condition, match = entry.text(given, "ifNoneExist", ".request"), entry.text(given, "ifMatch", ".request")
@@ -170,7 +180,7 @@ def _read_request(entry: Resource) -> Request | None:
     parsed = _parse_request(method, url, condition, match)
     if isinstance(parsed, Request):
         return parsed
-    entry.fault(".request." + parsed, FaultCode.UNSUPPORTED)
+    entry.fault(".request." + parsed, FaultCode.UNSUPPORTED, _ACCEPTED_REQUESTS[parsed])
     return None
 
 

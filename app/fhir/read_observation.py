@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from app.errors import FaultCode
+from app.errors import Accepts, FaultCode
 from app.fhir.elements import TERMINOLOGY, Element, Quantity, ReadResult, Resource
 from app.fhir.read_common_observation import common_observation, result_places
 from app.readers.limits import (
@@ -50,6 +50,13 @@ VALUES = tuple(
 _OTHER_TIMES, _OTHER_VALUES = frozenset(EFFECTIVE[1:]), frozenset(VALUES[1:])
 _SCORE_UNIT = re.compile(r"1|\{[^{}]*\}")
 """The unit 1 of UCUM, or an annotation such as `{score}`, which means the same."""
+NO_COMPARATOR = Accepts(form="no comparator")
+_SCORE_UNITS = Accepts(form="no unit, 1, or an annotation such as {score}")
+_VALUE_FORMS = {
+    False: Accepts(one_of=("valueQuantity",)),
+    True: Accepts(one_of=("valueQuantity", "valueInteger")),
+}
+"""The forms of a value that are read, of a result and of a score."""
 _RANGE_MEANINGS = (TERMINOLOGY + "referencerange-meaning", "http://hl7.org/fhir/referencerange-meaning")
 """The code system of the types of ranges, and its name before R4."""
 _NORMAL_WORDS = frozenset({"normal", "normal range", "normal values", "reference range", "reference interval"})
@@ -122,9 +129,9 @@ def status_of(resource: Resource, statuses: Mapping[str, str | None]) -> str | N
     if written is not None and written in statuses:
         return statuses[written]
     if resource.content.get("status") is None:
-        resource.fault(".status", FaultCode.MISSING)
+        resource.fault(".status", FaultCode.MISSING, Accepts(one_of=tuple(statuses)))
     elif written is not None:
-        resource.fault(".status", FaultCode.UNKNOWN_VALUE)
+        resource.fault(".status", FaultCode.UNKNOWN_VALUE, Accepts(one_of=tuple(statuses)))
     return "final"
 
 
@@ -136,7 +143,7 @@ def effective(resource: Resource, forms: tuple[str, ...]) -> tuple[str | None, s
     else:
         form = resource.only(content, forms, ".effective[x]")
     if form is None or content[form] is None:
-        resource.fault(".effective[x]", FaultCode.MISSING)
+        resource.fault(".effective[x]", FaultCode.MISSING, _read_forms(forms))
         return None, ".effective[x]"
     if form == "effectivePeriod":
         period = resource.element(content, form)
@@ -145,9 +152,13 @@ def effective(resource: Resource, forms: tuple[str, ...]) -> tuple[str | None, s
         start = None if period is None else resource.time(period, "start", ".effectivePeriod")
         return start, ".effectivePeriod.start"
     if form == "effectiveTiming":
-        resource.fault("." + form, FaultCode.UNSUPPORTED)
+        resource.fault("." + form, FaultCode.UNSUPPORTED, _read_forms(forms))
         return None, "." + form
     return resource.time(content, form), "." + form
+
+
+def _read_forms(forms: tuple[str, ...]) -> Accepts:
+    return Accepts(one_of=tuple(form for form in forms if form != "effectiveTiming"))
 
 
 def _kept_parts(resource: Resource) -> list[tuple[str, Element, str]]:
@@ -180,7 +191,7 @@ def _result(resource: Resource, part: Element, at: str, word: str, common: _Comm
     elif value.missing and status not in WITHDRAWN:
         if value.at == ".value[x]" and not at and (part.get("component") or part.get("hasMember")):
             return None
-        resource.fault(at + value.at, FaultCode.MISSING)
+        resource.fault(at + value.at, FaultCode.MISSING, _VALUE_FORMS[score] if value.at == ".value[x]" else None)
     number, unit, unit_at, comparator = value.quantity
     fields = {**common.fields, "code": word, "status": status}
     if score:
@@ -207,7 +218,7 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
     if form == "valueInteger" and score:
         return _Value(Quantity(resource.number(part, form, at), None, ""), ".valueInteger")
     if form != "valueQuantity":
-        resource.fault(f"{at}.{form}", FaultCode.UNSUPPORTED)
+        resource.fault(f"{at}.{form}", FaultCode.UNSUPPORTED, _VALUE_FORMS[score])
         return _Value(_NOTHING, "." + form)
     written = resource.element(part, form, at)
     if written is None:
@@ -215,9 +226,9 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
     quantity = resource.quantity(written, at + ".valueQuantity")
     if score:
         if quantity.unit is not None and _SCORE_UNIT.fullmatch(quantity.unit) is None:
-            resource.fault(f"{at}.valueQuantity{quantity.unit_at}", FaultCode.UNIT_MISMATCH)
+            resource.fault(f"{at}.valueQuantity{quantity.unit_at}", FaultCode.UNIT_MISMATCH, _SCORE_UNITS)
         if quantity.comparator is not None:
-            resource.fault(f"{at}.valueQuantity.comparator", FaultCode.UNSUPPORTED)
+            resource.fault(f"{at}.valueQuantity.comparator", FaultCode.UNSUPPORTED, NO_COMPARATOR)
     return _Value(quantity, ".valueQuantity.value", missing=written.get("value") is None)
 
 

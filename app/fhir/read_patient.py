@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import unquote
 
-from app.errors import FaultCode
+from app.errors import Accepts, FaultCode
 from app.fhir.bundle_entries import Reference
 from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource
 from app.readers.pseudonyms import Identifier
@@ -17,6 +17,9 @@ from app.readers.statements import Place, Statement
 
 RESOURCE_IDS = "urn:fhir:resource"
 """The authority of a Patient's `id`, for a Patient without identifiers where identifiers are replaced."""
+
+IF_NONE_EXIST = Accepts(form="identifier=system|value, of a resource that is created by POST")
+"""The condition of a create that is read."""
 
 _PLACES = {"sex": ".gender", "birth_year": ".birthDate"}
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -37,7 +40,7 @@ def patient(resource: Resource) -> ReadResult:
         if _is_date(birth):
             fields["birth_year"] = int(birth[:4])
         else:
-            resource.fault(".birthDate", FaultCode.BAD_TIME)
+            resource.fault(".birthDate", FaultCode.BAD_TIME, Accepts(form="YYYY, YYYY-MM or YYYY-MM-DD"))
     return ReadResult((Statement("patient", fields, Place(resource.place, _PLACES)),))
 
 
@@ -128,7 +131,7 @@ class References:
     ) -> tuple[str | Reference | None, str]:
         if not isinstance(who, FaultCode):
             return who, resource.place + at
-        resource.fault(at, who)
+        resource.fault(at, who, Accepts(one_of=("Patient",)) if who is FaultCode.UNSUPPORTED else None)
         return None, resource.place + at
 
     def _by_identifier(self, resource: Resource, identifier: Element) -> str | FaultCode:

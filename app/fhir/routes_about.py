@@ -18,6 +18,7 @@ from app.fhir.search_parameters import SEARCHES, PageSearch, Presentation
 from app.http.answers import StudyQuestion, answer_question
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, Store, StudyId
 from app.http.openapi import NOT_MODIFIED
+from app.http.problems import unknown_name
 from app.http.responses import written
 from app.protocol.model import Protocol
 from app.store.snapshot import study_at
@@ -102,7 +103,7 @@ def read_measure_report(
     """
     del presentation
     if analysis not in MEASURED:
-        raise NotFound
+        raise unknown_name(MEASURED)
     question = StudyQuestion(f"MeasureReport/{analysis}", study, at, Options())
     return answer_question(state, question, partial(_measured, analysis), if_none_match, FHIR_JSON)
 

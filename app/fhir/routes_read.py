@@ -8,10 +8,9 @@ from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
+from app.errors import Accepts, Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON
 from app.fhir.search import SearchedStudy, logical_id_of
@@ -29,6 +28,8 @@ from app.fhir.search_parameters import (
 from app.fhir.write_resources import etag_of, history_bundle, resource_of
 from app.http.dependencies import IfNoneMatch, Now, State, StudyId, body_of
 from app.http.openapi import NOT_MODIFIED, Responses, reads, reference
+from app.http.parameters import fields_of
+from app.http.problems import parameter_faults
 from app.http.responses import matches, written
 from app.http.state import AppState
 from app.store.snapshot import study_at
@@ -221,8 +222,11 @@ def _of_form(body: bytes, model: type[Search]) -> Search:
     given: dict[str, list[str]] = {}
     for name, value in pairs:
         given.setdefault(name, []).append(value)
-    known = {field.alias for field in model.model_fields.values()}
-    faults = [Fault("/query", FaultCode.UNKNOWN_PARAMETER)] if not known >= given.keys() else []
+    declared = dict(fields_of(model))
+    known = {name for _, name in declared}
+    faults = []
+    if not known >= given.keys():
+        faults.append(Fault("/query", FaultCode.UNKNOWN_PARAMETER, None, Accepts(one_of=tuple(sorted(known)))))
     faults += [
         Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER)
         for name, values in given.items()
@@ -236,7 +240,8 @@ def _of_form(body: bytes, model: type[Search]) -> Search:
         )
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise RequestValidationError([{**each, "loc": ("query", *each["loc"])} for each in found]) from None
+        placed = [{**each, "loc": ("query", *each["loc"])} for each in found]
+        raise InvalidDocument(faults=parameter_faults(placed, declared)) from None
 
 
 _FOUND: Responses = {

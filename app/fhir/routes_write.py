@@ -27,7 +27,7 @@ from app.fhir import submit
 from app.fhir.capability_statement import FACT_TYPES
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, reads_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON, SKIPPED_SYSTEM, issue, outcome, refused
-from app.fhir.read_patient import identifier_searched
+from app.fhir.read_patient import IF_NONE_EXIST, identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
 from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import Presentation
@@ -168,7 +168,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         del presentation
         identifier = None if if_none_exist is None else _condition(if_none_exist, resource)
         if if_none_exist is not None and identifier is None:
-            raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED)])
+            raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED, None, IF_NONE_EXIST)])
         result = submit.create(
             store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now
         )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from app.errors import Conflict, Fault, FaultCode, InvalidDocument
-from app.fhir.date_parameter import bound
+from app.errors import Accepts, Conflict, Fault, FaultCode, InvalidDocument
+from app.fhir.date_parameter import SEARCHED_DATE, bound
 from app.fhir.elements import as_source
 from app.fhir.search_parameters import TIMES, PageSearch
 from app.fhir.write_resources import ADMINISTRATION_STATUS
@@ -27,6 +27,7 @@ MOST_TIMES = 10
 """How often a date parameter may be given."""
 IDENTIFYING = ("identifier", "patient_identifier", "subject_identifier")
 """Fields whose values are identifiers of a hospital: no link in an answer repeats them."""
+_VALUES = Accepts(at_most_items=MOST_VALUES)
 _COMMA = re.compile(r"(?<!\\),")
 _BAR = re.compile(r"(?<!\\)\|")
 _ESCAPED = re.compile(r"\\([,|$\\])")
@@ -128,7 +129,9 @@ def _values(query: PageSearch, name: str, faults: list[Fault]) -> list[str] | No
     if not values or "\0" in text:
         faults.append(Fault(f"/query/{alias_of(query, name)}", FaultCode.BAD_TEXT))
     if len(values) > MOST_VALUES:
-        faults.append(Fault(f"/query/{alias_of(query, name)}", FaultCode.TOO_MANY, f"At most {MOST_VALUES} values."))
+        faults.append(
+            Fault(f"/query/{alias_of(query, name)}", FaultCode.TOO_MANY, f"At most {MOST_VALUES} values.", _VALUES)
+        )
     return values
 
 
@@ -136,9 +139,9 @@ def _bounds(query: PageSearch, name: str, faults: list[Fault], *, of_instants: b
     texts: list[str] = getattr(query, name, [])
     at = f"/query/{alias_of(query, name)}" if texts else ""
     if len(texts) > MOST_TIMES:
-        faults.append(Fault(at, FaultCode.TOO_MANY, f"At most {MOST_TIMES} times."))
+        faults.append(Fault(at, FaultCode.TOO_MANY, f"At most {MOST_TIMES} times.", Accepts(at_most_items=MOST_TIMES)))
     read = [bound(text, of_instants=of_instants) for text in texts[:MOST_TIMES]]
-    faults += [Fault(at, each, _DATES) for each in read if isinstance(each, FaultCode)]
+    faults += [Fault(at, each, _DATES, SEARCHED_DATE) for each in read if isinstance(each, FaultCode)]
     return [each for each in read if not isinstance(each, FaultCode)]
 
 
@@ -153,8 +156,9 @@ def _statuses(resource: SupportedType, words: list[str] | None, faults: list[Fau
         return None
     names = ADMINISTRATION_STATUS if resource == "MedicationAdministration" else {name: name for name in STATUSES}
     codes = {_token(word).code for word in words}
-    if not codes <= _NEVER_KEPT.union(names.values()):
-        faults.append(Fault("/query/status", FaultCode.UNKNOWN_VALUE))
+    known = dict.fromkeys([*names.values(), *sorted(_NEVER_KEPT)])
+    if not known.keys() >= codes:
+        faults.append(Fault("/query/status", FaultCode.UNKNOWN_VALUE, None, Accepts(one_of=tuple(known))))
     return tuple(ours for ours, theirs in names.items() if theirs in codes)
 
 

@@ -26,7 +26,7 @@ from app.errors import (
     ServiceError,
 )
 from app.fhir.bundle_entries import BundleType, Entry, Request
-from app.fhir.read_bundle import read_bundle, read_resource
+from app.fhir.read_bundle import SERVED, read_bundle, read_resource
 from app.fhir.resolve_entries import (
     ERASED,
     ResolvedEntry,
@@ -322,7 +322,7 @@ def _store_alone(
 
 def _unserved(entry: Entry) -> Fault:
     """The fault of an entry with an unsupported method."""
-    return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED)
+    return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED, None, SERVED)
 
 
 def _store_histories(
@@ -347,7 +347,7 @@ def _placed(faults: Sequence[Fault], storing: Sequence[ResolvedEntry]) -> Iterat
     """Faults of several histories, at the places of their entries; a pointer begins with the number of its history."""
     for fault in faults[:MOST_FAULTS]:
         number = int(fault.pointer.split("/")[1])
-        yield Fault(storing[number].entry.place, fault.code, fault.detail)
+        yield fault.at(storing[number].entry.place)
 
 
 def _new_client_ids(

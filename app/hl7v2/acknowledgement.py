@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from app.errors import Fault, FaultCode
-from app.hl7v2.message import VERSION, Envelope
+from app.hl7v2.message import PROCESSING, VERSION, Envelope
 from app.hl7v2.segments import STANDARD
 
 Code = Literal["AA", "AE", "AR"]
@@ -103,7 +103,7 @@ def _answer(envelope: Envelope, code: Code) -> str | None:
 
 def _header(envelope: Envelope, code: Code) -> str:
     event = envelope.kind[1] if _EVENT.fullmatch(envelope.kind[1]) else ""
-    processing = envelope.processing if envelope.processing in {"P", "T", "D"} else "P"
+    processing = envelope.processing if envelope.processing in PROCESSING else "P"
     return _segment(
         "MSH", _encoding(), *envelope.receiver, *envelope.sender, envelope.sent_at, "", f"ACK^{event}^ACK",
         _digest(envelope, code), processing, _version(envelope), "", "", "", "", "", envelope.charset,
@@ -128,7 +128,7 @@ def _errors(version: str, faults: Sequence[Fault]) -> Iterator[str]:
     """One ERR for each fault; before version 2.5 one ERR, in which each fault is a repetition."""
     if int(version.split(".")[1]) >= 5:
         for fault in faults:
-            error, sentence = _error(fault), STANDARD.escaped(fault.sentence)
+            error, sentence = _error(fault), STANDARD.escaped(fault.explanation)
             text = f"{error}^{_ERRORS[error]}^HL70357"
             yield _segment(
                 "ERR", "", "^".join(_location(fault)).rstrip("^"), text, "E", fault.code.value, "", "", sentence
@@ -139,7 +139,7 @@ def _errors(version: str, faults: Sequence[Fault]) -> Iterator[str]:
 
 def _short(fault: Fault) -> str:
     error, (segment, number, field) = _error(fault), _location(fault)
-    text = (error, _ERRORS[error], "HL70357", fault.code.value, STANDARD.escaped(fault.sentence), "99MYO")
+    text = (error, _ERRORS[error], "HL70357", fault.code.value, STANDARD.escaped(fault.explanation), "99MYO")
     return "^".join((segment, number, field, STANDARD.subcomponent.join(text)))
 
 

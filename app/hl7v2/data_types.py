@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from app.errors import FaultCode
+from app.errors import Accepts, Fault, FaultCode
 from app.hl7v2.segments import Segment
-from app.timeline.times import with_offset
+from app.timeline.times import INSTANT_FORM, with_offset
 
 VALUE = 5
 """OBX-5."""
@@ -19,6 +20,18 @@ _YEAR = re.compile(r"(\d{4})(?:\d{2}(?:\d{2}(?:\d{2}.*)?)?)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})", re.ASCII)
 _COMPARED = re.compile(r"([<>]=?)? *(.*)")
 _COMPARATORS = {"": None, "=": None, "<": "<", ">": ">", "<=": "<=", ">=": ">="}
+
+_TIMES: dict[FaultCode, str] = {
+    FaultCode.BAD_TIME: "A time is a date YYYYMMDD, or has hours and minutes and an offset between -1200 and +1400.",
+    FaultCode.NO_OFFSET: "A time with hours needs its offset (+/-ZZZZ), or the study must declare its time zone: "
+    "without either, the laboratory day would be guessed.",
+    FaultCode.AMBIGUOUS_TIME: "This local time does not exist on that day, or exists twice; send it with its offset.",
+}
+"""What is wrong with a time, in the words of HL7 v2."""
+_TIME_FORM, _INSTANT_FORM = "YYYYMMDD[HHMM[SS[.S]]][+/-ZZZZ]", "YYYYMMDDHHMM[SS[.S]][+/-ZZZZ]"
+BIRTH_FORM = Accepts(form="YYYY[MM[DD]]")
+ACCEPTED_NUMBER = Accepts(form="digits with at most one decimal point, after one of < <= > >= if it is a bound")
+ACCEPTED_COMPARATORS = Accepts(one_of=tuple(filter(None, _COMPARATORS)))
 
 
 def read_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
@@ -39,6 +52,16 @@ def read_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
     if offset_hours is not None:
         return f"{local}{offset_hours}:{offset_minutes}"
     return FaultCode.NO_OFFSET if zone is None else with_offset(local, zone)
+
+
+def in_hl7_form(fault: Fault, *, instant: bool = False) -> Fault:
+    """The fault of a time in the words of HL7 v2, also where the reader of our own times found it; any other fault
+    unchanged. `instant`: the time needs hours and minutes.
+    """
+    if fault.code not in _TIMES or fault.detail is not None:
+        return fault
+    instant = instant or (fault.accepts is not None and fault.accepts.form == INSTANT_FORM)
+    return replace(fault, detail=_TIMES[fault.code], accepts=Accepts(form=_INSTANT_FORM if instant else _TIME_FORM))
 
 
 def read_year(text: str) -> int | FaultCode:

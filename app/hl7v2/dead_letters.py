@@ -56,7 +56,7 @@ class LetterNote(BaseModel):
 
 def noted(faults: Iterable[Fault]) -> tuple[NotedFault, ...]:
     """Faults in the form of a note."""
-    return tuple(NotedFault(place=fault.pointer, code=fault.code.value, sentence=fault.sentence) for fault in faults)
+    return tuple(NotedFault(place=fault.pointer, code=fault.code.value, sentence=fault.explanation) for fault in faults)
 
 
 class Letter:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from app.errors import Fault, FaultCode, MalformedDocument
+from app.errors import Accepts, Fault, FaultCode, MalformedDocument
 from app.hl7v2.segments import STANDARD, Delimiters, Segment, delimiters_of, lines_of, segments_of
 
 MOST_MESSAGES = 10_000
@@ -104,6 +104,8 @@ def messages_of(body: bytes) -> list[bytes]:
     return [b"".join(line + b"\r" for line in message) for message in messages]
 
 
+PROCESSING = ("P", "T", "D")
+"""MSH-11, HL7 table 0103: production, training, debugging."""
 TYPES = frozenset({("ORU", "R01"), ("ADT", "A40"), ("ADT", "A37")})
 """Type and event of the messages that are read."""
 
@@ -118,6 +120,14 @@ _CODECS: dict[str, str] = {
 
 _JAPANESE = frozenset({"ISO IR6", "ISO IR13", "ISO IR14", "ISO IR87", "ISO IR159"})
 """Character sets to which a message in ASCII may switch by escape sequences of ISO 2022 (`~ISO IR87`)."""
+
+_ACCEPTED_CHARSETS = Accepts(one_of=tuple(filter(None, (*_CODECS, *sorted(_JAPANESE)))))
+_ACCEPTED_HEADERS = {
+    9: Accepts(one_of=tuple(sorted("^".join(kind) for kind in TYPES))),
+    11: Accepts(one_of=PROCESSING),
+    12: Accepts(form="2.1 to 2.9, also with a third number such as 2.5.1"),
+}
+"""What the fields of MSH accept, by their numbers."""
 
 VERSION = re.compile(r"2\.[1-9](\.[1-9])?")
 """The versions that are read; results have the same form in all of them."""
@@ -163,7 +173,7 @@ def read_envelope(lines: Sequence[bytes]) -> Envelope:
         try:
             text = tuple(line.decode(codec) for line in lines)
         except UnicodeDecodeError:
-            codec, charset, faults = _ANY_BYTES, "", (Fault("MSH-18", FaultCode.UNKNOWN_ENCODING),)
+            codec, charset, faults = _ANY_BYTES, "", (_unknown_charset(),)
         else:
             (header,), _ = segments_of(text[:1], delimiters, codec, frozenset({"MSH"}))
     return _envelope_of(header, text, charset, faults)
@@ -184,8 +194,12 @@ def _character_set(header: Segment) -> tuple[str, str, tuple[Fault, ...]]:
     declared = STANDARD.repetition.join(part.upper() for part in header.texts(18))
     codec = _CODECS.get(declared) or _codec_of_several(*declared.split(STANDARD.repetition))
     if codec is None:
-        return _ANY_BYTES, "", (Fault("MSH-18", FaultCode.UNKNOWN_ENCODING),)
+        return _ANY_BYTES, "", (_unknown_charset(),)
     return codecs.lookup(codec).name, declared, ()
+
+
+def _unknown_charset() -> Fault:
+    return Fault("MSH-18", FaultCode.UNKNOWN_ENCODING, None, _ACCEPTED_CHARSETS)
 
 
 def _codec_of_several(first: str, *others: str) -> str | None:
@@ -219,14 +233,14 @@ def _envelope_of(header: Segment, lines: tuple[str, ...], charset: str, faults: 
 def _header_faults(header: Segment) -> Iterator[Fault]:
     for number in (9, 10, 11, 12):
         if not header.text(number):
-            yield Fault(header.place(number), FaultCode.MISSING)
+            yield Fault(header.place(number), FaultCode.MISSING, None, _ACCEPTED_HEADERS.get(number))
     kind = (header.text(9), header.text(9, 2))
     if kind[0] and kind not in TYPES:
-        yield Fault(header.place(9), FaultCode.UNSUPPORTED)
-    if header.text(11) not in {"", "P", "T", "D"}:
-        yield Fault(header.place(11), FaultCode.UNKNOWN_VALUE)
+        yield Fault(header.place(9), FaultCode.UNSUPPORTED, None, _ACCEPTED_HEADERS[9])
+    if header.text(11) not in {"", *PROCESSING}:
+        yield Fault(header.place(11), FaultCode.UNKNOWN_VALUE, None, _ACCEPTED_HEADERS[11])
     if header.text(12) and not VERSION.fullmatch(header.text(12)):
-        yield Fault(header.place(12), FaultCode.UNKNOWN_VALUE)
+        yield Fault(header.place(12), FaultCode.UNKNOWN_VALUE, None, _ACCEPTED_HEADERS[12])
 
 
 def _in_our_delimiters(header: Segment, field: int) -> str:

@@ -63,7 +63,7 @@ class MessageHandler:
 
     def keep_broken(self, broken: BrokenFraming, sender: str) -> None:
         """Keep the part of a message that arrived; it is not answered."""
-        faults = [Fault("", broken.code, _BROKEN.get(broken.code))]
+        faults = [Fault("", broken.code, _BROKEN.get(broken.code), broken.accepts)]
         self._letters.keep(broken.content, study=self.study, sender=sender, code=None, faults=faults, whole=False)
 
 

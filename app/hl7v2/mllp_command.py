@@ -184,5 +184,5 @@ def _send(letter: Letter, note: LetterNote | None, store: Callable[[bytes], subm
         return SentLetter(letter.file, True, "accepted and removed")
     if note is not None:
         letter.write_note(note.refused_again(reply.code, reply.faults))
-    faults = "; ".join(f"{fault.pointer} {fault.code}: {fault.sentence}".strip() for fault in reply.faults)
+    faults = "; ".join(f"{fault.pointer} {fault.code}: {fault.explanation}".strip() for fault in reply.faults)
     return SentLetter(letter.file, False, f"refused again, {reply.code}: {faults}")

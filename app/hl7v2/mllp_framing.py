@@ -4,7 +4,7 @@ There are no lengths and no checksums. What is between two frames belongs to no 
 limit. A fault in a frame ends the connection, because the end of the message is then unknown.
 """
 
-from app.errors import FaultCode
+from app.errors import Accepts, FaultCode
 
 START = b"\x0b"
 END = b"\x1c\x0d"
@@ -14,12 +14,16 @@ _LINE_ENDS = b"\r\n"
 
 
 class BrokenFraming(Exception):
-    """The stream can no longer be cut into messages; `content` is the part of a frame that arrived, if one began."""
+    """The stream can no longer be cut into messages; `content` is the part of a frame that arrived, if one began.
 
-    def __init__(self, code: FaultCode, content: bytes = b"") -> None:
+    `accepts` is the greatest size of a message, if this one is longer.
+    """
+
+    def __init__(self, code: FaultCode, content: bytes = b"", accepts: Accepts | None = None) -> None:
         super().__init__(code)
         self.code = code
         self.content = content
+        self.accepts = accepts
 
 
 class Frames:
@@ -51,7 +55,8 @@ class Frames:
             return None
         end = self._held.find(END, self._searched)
         if end > self._largest or (end < 0 and len(self._held) > self._largest + 1):
-            raise BrokenFraming(FaultCode.TOO_LONG, bytes(self._held[: self._largest]))
+            beginning, accepts = bytes(self._held[: self._largest]), Accepts(form=f"at most {self._largest} bytes")
+            raise BrokenFraming(FaultCode.TOO_LONG, beginning, accepts)
         if end < 0:
             self._searched = max(len(self._held) - 1, 0)
             return None

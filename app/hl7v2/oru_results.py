@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
-from app.hl7v2.data_types import KINDS, Value, read_time, read_value
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.hl7v2.data_types import ACCEPTED_COMPARATORS, ACCEPTED_NUMBER, KINDS, Value, read_time, read_value
 from app.hl7v2.message import Envelope
 from app.hl7v2.patient_identity import authority_names, read_links, read_person, subject_of
 from app.hl7v2.segments import NO_SEGMENT, Segment, segments_of
@@ -82,7 +82,7 @@ def read_message(envelope: Envelope, feed: Feed) -> ReadMessage:
 def _check_header(envelope: Envelope, feed: Feed) -> None:
     faults = list(envelope.faults)
     if envelope.processing in {"T", "D"} and not feed.test:
-        faults.append(Fault("MSH-11", FaultCode.NOT_PRODUCTION))
+        faults.append(Fault("MSH-11", FaultCode.NOT_PRODUCTION, None, Accepts(one_of=("P",))))
     if any(fault.code is not FaultCode.UNKNOWN_ENCODING for fault in faults):
         raise MalformedDocument(faults=faults)
     if faults:
@@ -141,9 +141,9 @@ class MessageResults:
 class _Refused(Exception):
     """A result that would be stored has a fault."""
 
-    def __init__(self, place: str, code: FaultCode, why: str | None = None) -> None:
+    def __init__(self, place: str, code: FaultCode, why: str | None = None, accepts: Accepts | None = None) -> None:
         super().__init__(code)
-        self.fault = Fault(place, code, why)
+        self.fault = Fault(place, code, why, accepts)
 
 
 def read_results(segments: Iterable[Segment], feed: Feed, facility: str) -> MessageResults:
@@ -228,24 +228,29 @@ def _status(obx: Segment, obr: Segment) -> str | None:
     if own in PENDING or (own == "U" and not obx.text(5)) or (not own and order_status in ORDER_PENDING):
         return None
     if own:
-        status = _table_value(STATUSES, own, obx.place(11))
+        status = _table_value(STATUSES, own, obx.place(11), PENDING)
     elif order_status:
-        status = _table_value(ORDER_STATUSES, order_status, obr.place(25))
+        status = _table_value(ORDER_STATUSES, order_status, obr.place(25), ORDER_PENDING)
     elif obx.is_null(5):
         return "entered-in-error"
     else:
-        raise _Refused(obx.place(11), FaultCode.MISSING)
+        raise _Refused(obx.place(11), FaultCode.MISSING, None, _words(STATUSES, PENDING))
     if not obx.is_null(5) or status in WITHDRAWN:
         return status
     if status == "preliminary":  # "no value yet" must not withdraw the final result
-        raise _Refused(obx.place(5), FaultCode.MISSING)
+        raise _Refused(obx.place(5), FaultCode.MISSING, None, ACCEPTED_NUMBER)
     return "entered-in-error"
 
 
-def _table_value(table: Mapping[str, str], word: str, place: str) -> str:
+def _table_value(table: Mapping[str, str], word: str, place: str, pending: Iterable[str]) -> str:
     if word not in table:
-        raise _Refused(place, FaultCode.UNKNOWN_VALUE)
+        raise _Refused(place, FaultCode.UNKNOWN_VALUE, None, _words(table, pending))
     return table[word]
+
+
+def _words(table: Iterable[str], pending: Iterable[str]) -> Accepts:
+    """The words of a table of statuses, and those of results that do not exist yet."""
+    return Accepts(one_of=(*table, *sorted(pending)))
 
 
 def _value_fields(
@@ -262,7 +267,7 @@ def _value_fields(
         value = Value(None)
     if not measured:
         if value.comparator is not None:
-            raise _Refused(obx.place(5), FaultCode.UNSUPPORTED)
+            raise _Refused(obx.place(5), FaultCode.UNSUPPORTED, None, Accepts(form="a score without a comparator"))
         return {"score": value.number}, ()
     unit = _unit(obx, codes)
     if isinstance(unit, FaultCode):
@@ -299,8 +304,11 @@ def _limits(obx: Segment, unit: str | None, codes: CodeBook) -> NormalLimits:
 
 def _value_refusal(obx: Segment, why: FaultCode | None) -> _Refused:
     if why is None:
-        return _Refused(obx.place(5), FaultCode.MISSING)
-    return _Refused(obx.place(5), why) if obx.text(2) else _Refused(obx.place(2), FaultCode.MISSING)
+        return _Refused(obx.place(5), FaultCode.MISSING, None, ACCEPTED_NUMBER)
+    if not obx.text(2):
+        return _Refused(obx.place(2), FaultCode.MISSING, None, Accepts(one_of=tuple(KINDS)))
+    accepts = ACCEPTED_COMPARATORS if why is FaultCode.UNKNOWN_VALUE else ACCEPTED_NUMBER
+    return _Refused(obx.place(5), why, None, accepts)
 
 
 def _withdrawal(statement: Statement, feed: Feed) -> Statement:

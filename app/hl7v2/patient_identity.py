@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
-from app.hl7v2.data_types import read_time, read_year
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.hl7v2.data_types import BIRTH_FORM, in_hl7_form, read_time, read_year
 from app.hl7v2.segments import Segment
 from app.readers.pseudonyms import Identifier, Pseudonyms
 from app.readers.statements import Feed, Place, Statement
@@ -62,9 +62,9 @@ def read_person(pid: Segment) -> tuple[Statement, list[Fault]]:
     birth, sex = pid.text(7), pid.text(8)
     year = read_year(birth) if birth else None
     if isinstance(year, FaultCode):
-        faults.append(Fault(pid.place(7), year))
+        faults.append(Fault(pid.place(7), year, "A date of birth begins with its year.", BIRTH_FORM))
     if sex and sex not in SEXES:
-        faults.append(Fault(pid.place(8), FaultCode.UNKNOWN_VALUE))
+        faults.append(Fault(pid.place(8), FaultCode.UNKNOWN_VALUE, None, Accepts(one_of=tuple(SEXES))))
     fields = {"birth_year": None if isinstance(year, FaultCode) else year, "sex": SEXES.get(sex)}
     place = Place(pid.place(), {"id": "-3", "birth_year": "-7", "sex": "-8"})
     return Statement("patient", fields, place), faults
@@ -137,5 +137,7 @@ def _event_time(segments: list[Segment], feed: Feed) -> int | Fault:
     time = read_time(text, feed.zone)
     read = time if isinstance(time, FaultCode) else times.read_time(time, feed.latest)
     if isinstance(read, Moment):
-        return Fault(place, FaultCode.BAD_TIME) if read.instant is None else read.instant
-    return Fault(place, read)
+        if read.instant is not None:
+            return read.instant
+        read = FaultCode.BAD_TIME
+    return in_hl7_form(Fault(place, read), instant=True)

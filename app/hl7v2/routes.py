@@ -30,10 +30,10 @@ _STORED = (
     "MSA|AA|4711|skipped: code 1, segment 1\r"
 )
 _REFUSED = (
-    "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|BY75L6HQ3ZR7UTLQJZKQ|P|2.5.1\r"
-    "MSA|AE|4711\r"
-    "ERR||OBX^1^6|103^Table value not found^HL70357|E|unknown_unit|||"
-    "The unit is missing or is not in the table of accepted units; a unit is never guessed.\r"
+    "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|4BGCSCXCQPKMVQL3NTNA|P|2.5.1\r"
+    "MSA|AR|4711\r"
+    "ERR||MSH^1^11|202^Unsupported processing id^HL70357|E|unknown_value|||"
+    "The value is not one of those documented for this field. Accepted: P, T, D.\r"
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import hl7  # type: ignore[import-untyped]
 
-from app.errors import Fault, FaultCode, MalformedDocument
+from app.errors import Accepts, Fault, FaultCode, MalformedDocument
 
 MOST_PARTS = 200_000
 """Greatest number of delimiters in the segments that are read of one message: enough for 10,000 results. Each part
@@ -184,7 +184,7 @@ def segments_of(
 
 def _split(lines: Sequence[str], cut: Container[int], delimiters: Delimiters, codec: str) -> list[Segment]:
     if sum(line.count(mark) for line in lines for mark in delimiters) > MOST_PARTS:
-        raise MalformedDocument(None, [Fault("MSH", FaultCode.TOO_MANY)])
+        raise MalformedDocument(None, [Fault("MSH", FaultCode.TOO_MANY, None, Accepts(at_most_items=1))])
     # Without a delimiter after MSH-2 the library does not recognise the header.
     head = lines[0] if delimiters.field in lines[0][4:] else lines[0] + delimiters.field
     try:

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.errors import Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.errors import Accepts, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch_acknowledgement
+from app.hl7v2.data_types import in_hl7_form
 from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_of, read_batch_envelope, read_envelope
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.statements import Feed
@@ -55,7 +56,7 @@ def store_message(
     submitter = Submitter(database, study, FORMAT, now, feed, client, pauses)
     body = body_of(message)
     if sum(len(batch.messages) for batch in body.batches) > MOST_MESSAGES:
-        return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY)])
+        return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY, None, Accepts(at_most_items=MOST_MESSAGES))])
     if not body.is_batch or not body.batches:
         return _answer(submitter, feed, body.batches[0].messages[0] if body.batches else [])
     replies: list[Reply] = []
@@ -98,6 +99,7 @@ def _store(transaction: Transaction, submitter: Submitter, read: ReadMessage) ->
 
 
 def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
+    faults = [in_hl7_form(fault) for fault in faults]
     return Reply(acknowledgement(envelope, code, faults), code, tuple(faults), None, {})
 
 

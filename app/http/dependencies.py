@@ -7,17 +7,16 @@ from typing import Annotated, Any, Literal, cast, get_origin
 
 from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI, Header, Path, Query, Request
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
-from pydantic import BaseModel
 
-from app.errors import Fault, FaultCode, InvalidDocument, UnsupportedMediaType
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, UnsupportedMediaType
 from app.http.openapi import JSON
+from app.http.parameters import declared_parameters
 from app.http.state import AppState
 from app.store.engine import Database
 from app.store.rehearsal import rehearsal
 from app.store.revisions import AsOf
-from app.timeline.times import CLOCK_SKEW, Moment, microseconds, read_time
+from app.timeline.times import CLOCK_SKEW, INSTANT_FORM, Moment, microseconds, read_time
 
 IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
 """The identifiers of `timeline.document`, not of dots only: `.` and `..` have another meaning in an address."""
@@ -139,7 +138,8 @@ async def _as_of(
         return AsOf(received_by=moment.instant)
     code = moment if isinstance(moment, FaultCode) else FaultCode.NO_OFFSET
     future = "An answer can be given as of a past instant only." if code is FaultCode.FUTURE_TIME else None
-    raise InvalidDocument(faults=[Fault("/query/as_of", code, future)])
+    accepts = None if future else Accepts(form=INSTANT_FORM)
+    raise InvalidDocument(faults=[Fault("/query/as_of", code, future, accepts)])
 
 
 At = Annotated[AsOf, Depends(_as_of)]
@@ -162,7 +162,8 @@ async def only_known_parameters(request: Request) -> None:
     if not known.keys() >= set(given):
         takes = f"It takes {', '.join(sorted(known))}." if known else "It takes none."
         detail = f"This resource does not take a query parameter of this name. {takes}"
-        faults.append(Fault("/query", FaultCode.UNKNOWN_PARAMETER, detail))
+        accepts = Accepts(one_of=tuple(sorted(known))) if known else None
+        faults.append(Fault("/query", FaultCode.UNKNOWN_PARAMETER, detail, accepts))
     if faults:
         raise InvalidDocument(faults=faults)
 
@@ -180,24 +181,14 @@ def known_parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
     whether the parameter is declared as a list: then it may be given more than once.
     """
     return {
-        route.endpoint: _query_parameters(route.dependant)
+        route.endpoint: {
+            name: get_origin(field.annotation) is list
+            for (where, name), field in declared_parameters(route.dependant)
+            if where == "query"
+        }
         for route in (context.original_route for context in iter_route_contexts(app.routes))
         if isinstance(route, APIRoute)
     }
-
-
-def _query_parameters(part: Dependant) -> dict[str, bool]:
-    """The query parameters of a function and of all its dependencies; a model stands for its fields."""
-    known: dict[str, bool] = {}
-    for parameter in part.query_params:
-        declared = parameter.field_info.annotation
-        fields = {parameter.alias: parameter.field_info}
-        if isinstance(declared, type) and issubclass(declared, BaseModel):
-            fields = {field.alias or name: field for name, field in declared.model_fields.items()}
-        known |= {name: get_origin(field.annotation) is list for name, field in fields.items()}
-    for dependency in part.dependencies:
-        known |= _query_parameters(dependency)
-    return known
 
 
 def body_of(*media_types: str) -> Callable[[Request], Awaitable[bytes]]:

@@ -116,9 +116,9 @@ class RequestGuard:
     def check(self, scope: Scope) -> None:
         """Refuse a request by its address and its headers."""
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_ADDRESS:
-            raise AddressTooLong
+            raise AddressTooLong(f"An address may have at most {LONGEST_ADDRESS} bytes.")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
-            raise HeadersTooLarge
+            raise HeadersTooLarge(f"The headers may have at most {LARGEST_HEADERS} bytes.")
         headers = Headers(scope=scope)
         host = self.checked_host(headers.getlist("host"))
         if scope["method"] not in SAFE_METHODS:
@@ -128,7 +128,7 @@ class RequestGuard:
         lines = headers.get("content-type", "").strip().lower() == NDJSON
         most = self.settings.max_stream_bytes if lines else self.settings.max_body_bytes
         if length.isdecimal() and int(length[:20]) > most:
-            raise TooLarge(headers={"Connection": "close"})
+            raise _too_large(most)
 
     def checked_host(self, given: list[str]) -> str:
         """The Host header, if it names this service; any port is accepted."""
@@ -170,10 +170,14 @@ class RequestGuard:
             complete = not message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > allowance.most:
-                raise TooLarge(headers={"Connection": "close"})
+                raise _too_large(allowance.most)
             return message
 
         return receiving
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body may have at most {most} bytes.", headers={"Connection": "close"})
 
 
 class CrossOrigin(CORSMiddleware):

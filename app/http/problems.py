@@ -17,11 +17,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from app import errors
-from app.errors import SENTENCES, Fault, FaultCode, ServiceError, pointer
+from app.errors import SENTENCES, Absent, Accepts, Fault, FaultCode, ServiceError, pointer
+from app.http.parameters import Place, accepted_value, declared_parameters
 from app.log import places
 
 MEDIA_TYPE = "application/problem+json"
@@ -54,6 +56,12 @@ class ProblemFault(BaseModel):
     detail: str = Field(
         description="The fault in a sentence; it never repeats what was sent.",
         examples=[SENTENCES[FaultCode.UNKNOWN_UNIT]],
+    )
+    accepts: Accepts | Absent = Field(
+        default=None,
+        description="What this place accepts; absent where it cannot be said of one place.",
+        examples=[{"one_of": ["ug/L", "ng/mL"]}],
+        exclude_if=lambda accepts: accepts is None,
     )
 
 
@@ -128,7 +136,10 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
         status=error.status,
         detail=error.detail,
         instance=instance or f"urn:uuid:{uuid.uuid4()}",
-        errors=[ProblemFault(pointer=fault.pointer, code=fault.code, detail=fault.sentence) for fault in error.faults],
+        errors=[
+            ProblemFault(pointer=fault.pointer, code=fault.code, detail=fault.sentence, accepts=fault.accepts)
+            for fault in error.faults
+        ],
     )
 
 
@@ -187,15 +198,19 @@ _CODES: dict[str, FaultCode] = {
 }
 
 
-def parameter_faults(error: RequestValidationError) -> Iterator[Fault]:
-    """The faults of the path, the query and the headers; a path has no parameters other than identifiers."""
-    for details in error.errors():
-        place, *inner = (str(part) for part in details["loc"])
-        if place == "path":
-            yield Fault(pointer(place, *inner[:1]), FaultCode.BAD_IDENTIFIER)
+def parameter_faults(errors: Iterable[Mapping[str, Any]], declared: Mapping[Place, FieldInfo]) -> Iterator[Fault]:
+    """The faults of the path, the query and the headers, from the errors of Pydantic and the declared parameters; a
+    path has no parameters other than identifiers.
+    """
+    for details in errors:
+        where, *inner = (str(part) for part in details["loc"])
+        place = pointer(where, *inner[:1])
+        code = FaultCode.BAD_IDENTIFIER if where == "path" else _CODES.get(details["type"], FaultCode.WRONG_TYPE)
+        if code is FaultCode.CONTRADICTION:
+            yield Fault(place, code, details["msg"])
         else:
-            code = _CODES.get(details["type"], FaultCode.WRONG_TYPE)
-            yield Fault(pointer(place, *inner[:1]), code, details["msg"] if code is FaultCode.CONTRADICTION else None)
+            field = declared.get((where, inner[0])) if inner else None
+            yield Fault(place, code, None, None if field is None else accepted_value(field))
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
@@ -206,7 +221,9 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
 
 
 async def _on_bad_parameter(request: Request, error: Exception) -> Response:
-    return refusal(request.scope, errors.InvalidDocument(faults=parameter_faults(cast(RequestValidationError, error))))
+    declared = dict(declared_parameters(request.scope["route"].dependant))
+    faults = parameter_faults(cast(RequestValidationError, error).errors(), declared)
+    return refusal(request.scope, errors.InvalidDocument(faults=faults))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -216,8 +233,34 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=allowed)
         return refusal(request.scope, errors.MethodNotAllowed(headers=allowed))
+    known = _known_names(request) if status == errors.NotFound.status else []
+    if known:
+        return refusal(request.scope, unknown_name(known))
     kind = next((kind for kind in KINDS.values() if kind.status == status), ServiceError)
     return refusal(request.scope, kind())
+
+
+def unknown_name(known: Iterable[str], detail: str = "There is nothing of this name here.") -> errors.NotFound:
+    """The refusal of an address whose last part is none of the known names."""
+    accepts = Accepts(one_of=tuple(known))
+    fault = Fault("/path", FaultCode.UNKNOWN_VALUE, "The last part of the address is no known name.", accepts)
+    return errors.NotFound(detail, [fault])
+
+
+def _known_names(request: Request) -> list[str]:
+    """The documented names that could stand in place of the last part of an address below `/v1/`."""
+    *above, _ = request.scope["path"].removeprefix(request.scope.get("root_path", "")).split("/")
+    known = set()
+    for route in iter_route_contexts(request.app.routes):
+        *parts, last = str(route.path).split("/")
+        fits = above[1:2] == ["v1"] and len(parts) == len(above) and all(map(_may_be, parts, above))
+        if fits and not last.startswith("{"):
+            known.add(last)
+    return sorted(known)
+
+
+def _may_be(declared: str, given: str) -> bool:
+    return declared == given or (declared.startswith("{") and given != "")
 
 
 def allowed_methods(request: Request) -> list[str]:
@@ -241,7 +284,8 @@ def install(app: FastAPI, *, below: Mapping[str, Writer]) -> None:
 def examples(kinds: Iterable[type[ServiceError]]) -> dict[str, Any]:
     """One example document for each kind of refusal, for the description of the API."""
     instance = "urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"
-    fault = {422: Fault("/labs/3/unit", FaultCode.UNKNOWN_UNIT), 400: Fault("", FaultCode.MALFORMED)}
+    unit = Fault("/labs/3/unit", FaultCode.UNKNOWN_UNIT, None, Accepts(one_of=("ug/L", "ng/mL")))
+    fault = {422: unit, 400: Fault("", FaultCode.MALFORMED)}
     return {
         kind.slug: {
             "summary": kind.title(),

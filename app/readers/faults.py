@@ -17,7 +17,8 @@ import jiter
 from pydantic import BaseModel, ConfigDict, FailFast, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge, pointer
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge, pointer
+from app.timeline.accepts import accepted_by, names_in, schema_of
 from app.timeline.document import IDENTIFIER_PATTERN
 from app.timeline.normalize import MOST_FAULTS
 
@@ -54,10 +55,11 @@ class FoundFault(NamedTuple):
     path: Path
     code: FaultCode
     detail: str | None = None
+    accepts: Accepts | None = None
 
     def fault(self) -> Fault:
         """The fault with its place as a pointer."""
-        return Fault(pointer(*self.path), self.code, self.detail)
+        return Fault(pointer(*self.path), self.code, self.detail, self.accepts)
 
 
 @cache
@@ -144,23 +146,55 @@ def _check(document: Any, kind: Any, names: frozenset[str], at: Path) -> Iterato
         _checker(kind).validate_json(json.dumps(document))
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        for fault in _without_echoes({_fault_of(detail, document, names) for detail in details}):
-            yield fault._replace(path=at + fault.path)
+        tags = _tags(kind)
+        for fault in _without_echoes({_fault_of(detail, document, names, tags) for detail in details}):
+            accepts = fault.accepts or _accepted(fault, kind, document)
+            yield fault._replace(path=at + fault.path, accepts=accepts)
 
 
-def _fault_of(error: ErrorDetails, document: Any, names: frozenset[str]) -> FoundFault:  # noqa: ANN401
+def _accepted(fault: FoundFault, kind: Any, document: Any) -> Accepts | None:  # noqa: ANN401
+    """What the model accepts at the place of a fault. A contradiction is between places and not at one."""
+    if fault.code is FaultCode.CONTRADICTION:
+        return None
+    if fault.code is FaultCode.UNKNOWN_FIELD:
+        return names_in(kind, fault.path, document)
+    return accepted_by(kind, fault.path, document)
+
+
+@cache
+def _tags(kind: Any) -> frozenset[tuple[str, str]]:  # noqa: ANN401
+    """The discriminators of the unions of a type: the name of the field, and a word in it that selects a member."""
+    return frozenset(_discriminators(schema_of(kind)))
+
+
+def _discriminators(schema: object) -> Iterator[tuple[str, str]]:
+    if isinstance(schema, dict):
+        chosen = schema.get("discriminator", {})
+        if "mapping" in chosen:
+            yield from ((chosen["propertyName"], tag) for tag in chosen["mapping"])
+        schema = list(schema.values())
+    for inner in schema if isinstance(schema, list) else ():
+        yield from _discriminators(inner)
+
+
+def _fault_of(
+    error: ErrorDetails,
+    document: Any,  # noqa: ANN401
+    names: frozenset[str],
+    tags: frozenset[tuple[str, str]],
+) -> FoundFault:
     kind, location = error["type"], error["loc"]
     context = error.get("ctx", {})
     if location[-1:] == ("[key]",):
         kind, location = "extra_forbidden", location[:-1]
     missing = kind == "missing"
-    path, value = _walk(document, location[:-1] if missing or kind == "extra_forbidden" else location, names)
+    path, value = _walk(document, location[:-1] if missing or kind == "extra_forbidden" else location, names, tags)
     if missing and isinstance(location[-1], int):
         return FoundFault(path, FaultCode.TOO_SHORT)
     if missing:
         return FoundFault((*path, location[-1]), FaultCode.MISSING)
     if kind in _OURS:
-        return FoundFault(path, FaultCode(kind), context.get("sentence"))
+        return FoundFault(path, FaultCode(kind), context.get("sentence"), context.get("accepts"))
     if kind == "string_pattern_mismatch":
         return FoundFault(
             path, FaultCode.BAD_IDENTIFIER if context["pattern"] == IDENTIFIER_PATTERN else FaultCode.BAD_TEXT
@@ -174,14 +208,23 @@ def _fault_of(error: ErrorDetails, document: Any, names: frozenset[str]) -> Foun
     return FoundFault(path, _CODES.get(kind, FaultCode.WRONG_TYPE))
 
 
-def _walk(document: Any, location: Path, names: frozenset[str]) -> tuple[Path, Any]:  # noqa: ANN401
+def _walk(
+    document: Any,  # noqa: ANN401
+    location: Path,
+    names: frozenset[str],
+    tags: frozenset[tuple[str, str]],
+) -> tuple[Path, Any]:
     """The path of a location in the document, and the value at this path.
 
-    Names of union members, which Pydantic adds, are left out. The path ends before a key that is not one of `names`,
-    because such a key is the sender's own text.
+    Names of union members, which Pydantic adds, are left out; a member may have a field of its own name. The path ends
+    before a key that is not one of `names`, because such a key is the sender's own text.
     """
     path: Path = ()
+    chosen: object = None
     for part in location:
+        if document is not chosen and _is_tag(part, document, tags):
+            chosen = document
+            continue
         if isinstance(document, dict) and part in document:
             if part not in names:
                 break
@@ -189,6 +232,11 @@ def _walk(document: Any, location: Path, names: frozenset[str]) -> tuple[Path, A
             continue
         path, document = (*path, part), document[part]
     return path, document
+
+
+def _is_tag(part: str | int, document: object, tags: frozenset[tuple[str, str]]) -> bool:
+    """Whether a part of a location is the word by which an object selects a member of a union."""
+    return isinstance(document, dict) and any(document.get(name) == part for name, tag in tags if tag == part)
 
 
 def _without_echoes(found: Iterable[FoundFault]) -> Iterator[FoundFault]:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import jiter
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
 from app.readers import contract
 from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
 from app.readers.pseudonyms import no_patient
+from app.timeline.accepts import accepted_by
 from app.timeline.document import (
     AdverseEvent,
     Assessment,
@@ -100,7 +101,7 @@ def read_array(body: bytes, latest: int) -> list[Item]:
     """The timelines of a JSON array, each read or refused by itself. A body that is not JSON is refused as a whole."""
     document = check_syntax(body)
     if not isinstance(document, list):
-        raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE)])
+        raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE, None, Accepts(types=("array",)))])
     _check_count(len(document))
     del document
     if not any(value_faults(body, frozenset())):
@@ -120,10 +121,10 @@ def read_ndjson(body: bytes, latest: int) -> list[Item]:
     return [_item(i, read_timeline, line, latest) for i, line in enumerate(lines)]
 
 
-def read_item(index: int, text: bytes | None, latest: int) -> Item:
-    """One timeline of a stream. `text` is `None` if the line was too long."""
+def read_item(index: int, text: bytes | None, latest: int, longest: int) -> Item:
+    """One timeline of a stream. `text` is `None` if it has more than `longest` bytes."""
     if text is None:
-        return Item(index, None, TooLarge("The line is longer than a body may be."))
+        return Item(index, None, TooLarge(f"A line may have at most {longest} bytes."))
     return _item(index, read_timeline, text, latest)
 
 
@@ -150,7 +151,7 @@ def together(items: Iterable[Item]) -> ServiceError | None:
     if not refused:
         return None
     faults = [
-        Fault(pointer(item.index) + fault.pointer, fault.code, fault.detail)
+        fault.at(pointer(item.index) + fault.pointer)
         for item in refused
         for fault in (item.error.faults if item.error else ())
     ]
@@ -214,7 +215,8 @@ def _refused(faults: Iterable[Fault]) -> InvalidDocument:
 
 def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator[Fault]:
     """The faults of a document that has some, up to the greatest number that is listed."""
-    yield from value_faults(body, known_names(model))
+    for lost in value_faults(body, known_names(model)):
+        yield replace(lost, accepts=accepted_by(model, _path(lost.pointer)))
     document = jiter.from_json(body)
     found = list(islice(structure(document, model), MOST_FAULTS))
     yield from (fault.fault() for fault in found)
@@ -228,7 +230,7 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator
             below.setdefault(known.path[:2], []).append(known._replace(path=known.path[2:]))
         for i, part in enumerate(document["timelines"]):
             for fault in _meaning(part, below.get(("timelines", i), ()), latest):
-                yield Fault(pointer("timelines", i) + fault.pointer, fault.code, fault.detail)
+                yield fault.at(pointer("timelines", i) + fault.pointer)
 
 
 def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterator[Fault]:  # noqa: ANN401
@@ -250,7 +252,7 @@ def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterato
     reading = Reading(latest)
     reading.history(timeline)
     for fault in (*_nobody(timeline.patient), *reading.faults):
-        path: Path = tuple(int(step) if step.isdecimal() else step for step in fault.pointer.split("/")[1:])
+        path = _path(fault.pointer)
         part = _part(path)
         if fault.code is FaultCode.CONFLICTING_DUPLICATE:
             certain = _section(part) not in map(_section, gaps)  # the other fact may have a gap
@@ -258,6 +260,11 @@ def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterato
             certain = not _in_doubt(path[len(part) :], fault.code, gaps.get(part, ()))
         if certain:
             yield fault
+
+
+def _path(pointer: str) -> Path:
+    """The path of a pointer whose parts are numbers and names of our own."""
+    return tuple(int(step) if step.isdecimal() else step for step in pointer.split("/")[1:])
 
 
 def _in_doubt(place: Path, code: FaultCode, gaps: Iterable[Path]) -> bool:

@@ -141,7 +141,7 @@ def _read(
         for found in structure(about, Patient):
             name = str(found.path[0]) if found.path else ""
             by = _stated_by(stated, name)
-            faults.append((Fault(_where(by, name), found.code, found.detail), by))
+            faults.append((found.fault().at(_where(by, name)), by))
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
@@ -216,7 +216,7 @@ def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: State
 
 def _structural(fields: Mapping[str, Any], model: type[BaseModel], place: Place) -> Iterable[Fault]:
     for found in structure(dict(fields), model):
-        yield Fault(place.of(str(found.path[0]) if found.path else ""), found.code, found.detail)
+        yield found.fault().at(place.of(str(found.path[0]) if found.path else ""))
 
 
 def _placed(
@@ -227,10 +227,10 @@ def _placed(
     if section == "patient":
         name = rest[0] if rest else ""
         by = _stated_by(stated, name)
-        return Fault(_where(by, name), fault.code, fault.detail), by
+        return fault.at(_where(by, name)), by
     index, name = int(rest[0]), rest[1] if len(rest) > 1 else ""
     by = sources[section][index]
-    return Fault(by.place.of(name), fault.code, fault.detail), by
+    return fault.at(by.place.of(name)), by
 
 
 def _stated_by(stated: Mapping[str, Statement], name: str) -> Statement | None:

@@ -9,11 +9,12 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from app.errors import (
+    Accepts,
     Fault,
     FaultCode,
     InvalidDocument,
@@ -26,11 +27,12 @@ from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
 from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
 from app.readers.pseudonyms import Identifier, no_number, no_patient, normalised
 from app.readers.statements import Feed, Place, Skipped, Statement, history_of
+from app.timeline.accepts import accepted_by
 from app.timeline.document import LabResult
 from app.timeline.facts import FIELDS, History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Note
-from app.timeline.times import with_offset
+from app.timeline.times import INSTANT_FORM, with_offset
 from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
 
 REQUIRED = ("patient", "code", "time", "value", "unit")
@@ -60,6 +62,11 @@ _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2})?(?:(?:\.0{1,9})|(\.\d{1,9}))?(Z|[+-]\d{2}:\d{2})?)?", re.ASCII
 )
 
+_BAD_TIME = "A time is a calendar date, or a date with a clock time and an offset between -12:00 and +14:00."
+_CLOCK = "hh:mm[:ss[.s]][Z or +hh:mm], the offset at least where the study declares no time zone"
+_TABLE_TIME = Accepts(form=f"YYYY-MM-DD, or with a T or a blank after it {_CLOCK}")
+_TABLE_INSTANT = Accepts(form=f"YYYY-MM-DD, with a T or a blank after it {_CLOCK}")
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -74,10 +81,11 @@ class Dialect:
 
 
 class Trouble(NamedTuple):
-    """Why a cell cannot be read; `detail` is a possible cause for the sender to check."""
+    """Why a cell cannot be read; `detail` is a possible cause for the sender to check, `accepts` what would be read."""
 
     code: FaultCode
     detail: str | None = None
+    accepts: Accepts | None = None
 
 
 class Row(NamedTuple):
@@ -155,9 +163,9 @@ class ResultTable:
             elif len(faults) < MOST_FAULTS:
                 faults += [Fault(f"/{row.line}/{name}", *trouble) for name, trouble in troubles.items()]
                 # Checked alone, because a value in place of an unreadable cell could be equal to another row.
-                faults += history_of(subject, [statement], self.feed.latest)[1]
+                faults += map(_in_table_form, history_of(subject, [statement], self.feed.latest)[1])
         history, found = history_of(subject, statements, self.feed.latest)
-        faults += found
+        faults += map(_in_table_form, found)
         if not faults:
             return PatientResults(subject, history, None)
         return PatientResults(subject, None, InvalidDocument(faults=faults[:MOST_FAULTS]))
@@ -177,7 +185,8 @@ class ResultTable:
                 read |= self._bounded(given) if name == "value" else {name: self._number(given[name])}
         if "version" in given:
             whole = _WHOLE.fullmatch(given["version"])
-            read["version"] = int(given["version"]) if whole else Trouble(FaultCode.BAD_NUMBER)
+            accepts = accepted_by(LabResult, ("version",))
+            read["version"] = int(given["version"]) if whole else Trouble(FaultCode.BAD_NUMBER, None, accepts)
         if "id" in given:
             number = self.feed.pseudonyms.number(given.get("source", given.get("lab")), given["id"])
             read["id"] = _number_or_trouble(number, given["id"], no_number)
@@ -250,13 +259,13 @@ class ResultTable:
         guess = None
         if other in written and _LIKE_THE_OTHER.fullmatch(written):
             guess = f"This looks like a number with a decimal mark `{other}`; declare decimal={other} if it is."
-        return Trouble(FaultCode.BAD_NUMBER, guess)
+        return Trouble(FaultCode.BAD_NUMBER, guess, Accepts(form=f"digits with at most one decimal mark `{mark}`"))
 
     def _time(self, written: str) -> str | Trouble:
         """A time in the form of our own format. A time without an offset is in the zone that the study declares."""
         shape = _TIME.fullmatch(written)
         if shape is None:
-            return Trouble(FaultCode.BAD_TIME)
+            return Trouble(FaultCode.BAD_TIME, _BAD_TIME, _TABLE_TIME)
         day, clock, seconds, fraction, offset = shape.groups()
         if clock is None:
             return str(day)
@@ -264,7 +273,7 @@ class ResultTable:
         if offset is not None:
             return f"{at}{offset}"
         local = with_offset(at, self.feed.zone) if self.feed.zone is not None else FaultCode.NO_OFFSET
-        return Trouble(local) if isinstance(local, FaultCode) else local
+        return Trouble(local, None, _TABLE_TIME) if isinstance(local, FaultCode) else local
 
 
 def read_table(body: bytes, dialect: Dialect, feed: Feed) -> ResultTable:
@@ -311,7 +320,8 @@ def _rows(body: bytes, dialect: Dialect) -> Iterator[Row]:
 
 def _not_utf8() -> UnsupportedMediaType:
     return UnsupportedMediaType(
-        "A table is read as UTF-8, with or without a byte order mark.", [Fault("", FaultCode.UNKNOWN_ENCODING)]
+        "A table is read as UTF-8, with or without a byte order mark.",
+        [Fault("", FaultCode.UNKNOWN_ENCODING, None, Accepts(one_of=("UTF-8",)))],
     )
 
 
@@ -320,11 +330,11 @@ def _header_faults(line: int, columns: Sequence[str], dialect: Dialect) -> Itera
     other = _another_delimiter(columns, dialect)
     if other is not None:
         guess = f"This looks like a header with {_DELIMITERS[other]} between its cells; declare the delimiter if it is."
-        yield Fault(f"/{line}", FaultCode.UNKNOWN_COLUMN, guess)
+        yield Fault(f"/{line}", FaultCode.UNKNOWN_COLUMN, guess, Accepts(one_of=COLUMNS))
         return
     for number, name in enumerate(columns, 1):
         if name not in COLUMNS:
-            yield Fault(f"/{line}/{number}", FaultCode.UNKNOWN_COLUMN)
+            yield Fault(f"/{line}/{number}", FaultCode.UNKNOWN_COLUMN, None, Accepts(one_of=COLUMNS))
         elif name in columns[: number - 1]:
             yield Fault(f"/{line}/{number}", FaultCode.REPEATED_COLUMN)
     for name in REQUIRED:
@@ -339,6 +349,15 @@ def _another_delimiter(columns: Sequence[str], dialect: Dialect) -> Delimiter | 
         if other != dialect.delimiter and names.issuperset(REQUIRED):
             return other if not set(REQUIRED).issubset(columns) else None
     return None
+
+
+def _in_table_form(fault: Fault) -> Fault:
+    """The fault of a time in the words of a table, because the reader of our own times found it; others unchanged."""
+    if fault.code is not FaultCode.BAD_TIME or fault.accepts is None:
+        return fault
+    return replace(
+        fault, detail=_BAD_TIME, accepts=_TABLE_INSTANT if fault.accepts.form == INSTANT_FORM else _TABLE_TIME
+    )
 
 
 def _number_or_trouble(number: str | FaultCode, written: str, why_not: Callable[[str], str | None]) -> str | Trouble:

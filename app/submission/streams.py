@@ -37,9 +37,13 @@ class LineGroup:
 
 
 class Stream:
-    """A stream of timelines; `counts` has the number of outcomes of each status so far. `full`: as of `Submitter`."""
+    """A stream of timelines of at most `longest` bytes; `counts` has the number of outcomes of each status so far.
 
-    def __init__(self, database: Database, study: str, format: str, *, full: bool = False) -> None:
+    `full`: as of `Submitter`.
+    """
+
+    def __init__(self, database: Database, study: str, format: str, longest: int, *, full: bool = False) -> None:
+        self.longest = longest
         self.counts: Counter[ItemStatus] = Counter()
         self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES, full=full)
 
@@ -63,6 +67,6 @@ class Stream:
         now = datetime.now(UTC)
         self._submitter.received_at = microseconds(now)
         latest = latest_acceptable(now)
-        items = [read_item(i, line.text, latest) for i, line in enumerate(lines, self.counts.total())]
+        items = [read_item(i, line.text, latest, self.longest) for i, line in enumerate(lines, self.counts.total())]
         results = self._submitter.group([content_of(item) for item in items], self._submitter.submit_each)
         return [outcome_of(item.index, item.subject, each) for item, each in zip(items, results, strict=True)]

@@ -13,11 +13,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from app.errors import Fault, FaultCode, InvalidDocument, pointer
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, pointer
+from app.timeline.accepts import accepted_by
 from app.timeline.document import (
     ITEMS,
     AdverseEvent,
@@ -26,6 +27,7 @@ from app.timeline.document import (
     LabResult,
     LabSeries,
     Medication,
+    Patient,
     Sourced,
     Timeline,
 )
@@ -43,7 +45,17 @@ from app.timeline.facts import (
     Sent,
     attribute,
 )
-from app.timeline.times import DAY_MICROSECONDS, EPOCH_DAY, FIRST_DAY, Moment, read_time
+from app.timeline.times import (
+    DATE_FORM,
+    DAY_MICROSECONDS,
+    EPOCH_DAY,
+    FIRST_DAY,
+    INSTANT_FORM,
+    TIME_FORM,
+    Moment,
+    day_text,
+    read_time,
+)
 from app.timeline.vocabulary import (
     ANALYTES,
     INSTRUMENTS,
@@ -164,10 +176,10 @@ class Reading:
             if spelling is not None:
                 unit = self._unit(spelling, code, "labs", index, "unit")
             elif value is not None:
-                self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit")
+                self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit", accepts=units_of(code))
         status = fields["status"] or "final"
         if value is None and status not in WITHDRAWN:
-            self._fault(FaultCode.MISSING, "labs", index, "value")
+            self._fault(FaultCode.MISSING, "labs", index, "value", accepts=accepted_by(LabResult, ("value",)))
         upper, lower = fields["upper_limit"], fields["lower_limit"]
         if lower is not None and upper is not None and lower > upper:
             self._fault(FaultCode.REVERSED_LIMITS, "labs", index, "lower_limit")
@@ -221,13 +233,13 @@ class Reading:
         moment = self._moment(item.time, "assessments", index, "time")
         status = item.status or "final"
         if item.score is None and status not in WITHDRAWN:
-            self._fault(FaultCode.MISSING, "assessments", index, "score")
+            self._fault(FaultCode.MISSING, "assessments", index, "score", accepts=_accepted_score(item.code))
         fixed = INSTRUMENTS[item.code].maximum
         if fixed is not None and item.scale_max is not None:
             self._fault(FaultCode.SCALE_NOT_DECLARABLE, "assessments", index, "scale_max")
         greatest = fixed if fixed is not None else item.scale_max
         if item.score is not None and greatest is not None and item.score > greatest:
-            self._fault(FaultCode.OFF_SCALE, "assessments", index, "score")
+            self._fault(FaultCode.OFF_SCALE, "assessments", index, "score", accepts=_accepted_score(item.code))
         issued = self._issued(item.issued, "assessments", index)
         if moment is None:
             return None
@@ -292,7 +304,8 @@ class Reading:
             if not (getattr(patient, name) or "-").strip(
                 "."
             ):  # an identifier of dots alone has another meaning in a URL
-                self._fault(FaultCode.BAD_IDENTIFIER, "patient", name)
+                accepts = accepted_by(Patient, (name,))
+                self._fault(FaultCode.BAD_IDENTIFIER, "patient", name, accepts=accepts)
         if patient.merged_into == patient.id:
             itself = "A record cannot be merged into itself."
             self.faults.append(Fault(pointer("patient", "merged_into"), FaultCode.CONTRADICTION, itself))
@@ -305,30 +318,31 @@ class Reading:
 
     def _check_dose(self, item: Infusion | Medication, section: str, index: int) -> None:
         if (item.dose is None) != (item.unit is None):
-            self._fault(FaultCode.DOSE_WITHOUT_UNIT, section, index, "unit")
+            accepts = accepted_by(type(item), ("unit",))
+            self._fault(FaultCode.DOSE_WITHOUT_UNIT, section, index, "unit", accepts=accepts)
 
     def _issued(self, text: str | None, section: str, index: int) -> int | None:
-        moment = None if text is None else self._moment(text, section, index, "issued")
+        moment = None if text is None else self._moment(text, section, index, "issued", form=INSTANT_FORM)
         if moment is None:
             return None
         if moment.instant is None:
-            self._fault(FaultCode.BAD_TIME, section, index, "issued")
+            self._fault(FaultCode.BAD_TIME, section, index, "issued", accepts=Accepts(form=INSTANT_FORM))
         return moment.instant
 
-    def _moment(self, text: str, *at: str | int) -> Moment | None:
+    def _moment(self, text: str, *at: str | int, form: str = TIME_FORM) -> Moment | None:
         read = read_time(text, self.latest)
         if isinstance(read, Moment):
             if read.day >= self._born:
                 return read
             read = FaultCode.BEFORE_BIRTH
-        self._fault(read, *at)
+        self._fault(read, *at, accepts=_accepted_time(read, form))
         return None
 
     def _day(self, text: str, *at: str | int) -> int | None:
         if len(text) != 10:
-            self._fault(FaultCode.BAD_TIME, *at)
+            self._fault(FaultCode.BAD_TIME, *at, accepts=Accepts(form=DATE_FORM))
             return None
-        moment = self._moment(text, *at)
+        moment = self._moment(text, *at, form=DATE_FORM)
         return moment.day if moment is not None else None
 
     def _unit(self, spelling: str, code: str, *at: str | int) -> Unit | None:
@@ -337,16 +351,41 @@ class Reading:
             return accepted
         unit = unit_named(spelling)
         if unit is None:
-            self._fault(FaultCode.UNKNOWN_UNIT, *at)
+            self._fault(FaultCode.UNKNOWN_UNIT, *at, accepts=units_of(code))
         elif unit.quantity == ANALYTES[code].quantity:  # in letters of another width
             return unit
         else:
-            self._fault(FaultCode.MASS_UNIT if unit.quantity == "mass" else FaultCode.UNIT_MISMATCH, *at)
+            other = FaultCode.MASS_UNIT if unit.quantity == "mass" else FaultCode.UNIT_MISMATCH
+            self._fault(other, *at, accepts=units_of(code))
         return None
 
-    def _fault(self, code: FaultCode, *at: str | int) -> None:
+    def _fault(self, code: FaultCode, *at: str | int, accepts: Accepts | None = None) -> None:
         if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(pointer(*at), code))
+            self.faults.append(Fault(pointer(*at), code, None, accepts))
+
+
+@cache
+def units_of(code: str) -> Accepts:
+    """The units that are accepted for an analyte, each in one spelling."""
+    first: dict[object, str] = {1: ANALYTES[code].unit}
+    for (analyte, _), unit in _UNIT_OF.items():
+        if analyte == code:
+            first.setdefault(unit.factor, unit.spelling)
+    return Accepts(one_of=tuple(first.values()), see="docs/feeds.md#units")
+
+
+def _accepted_score(code: str) -> Accepts | None:
+    """The scores on the scale of an instrument; of a scale that the sender declares, those of every scale."""
+    fixed = INSTRUMENTS[code].maximum
+    return accepted_by(Assessment, ("score",)) if fixed is None else Accepts(at_least=0, at_most=fixed)
+
+
+def _accepted_time(code: FaultCode, form: str) -> Accepts | None:
+    """The form of a time that cannot be read, or the first day that a time may name."""
+    if code is FaultCode.OUT_OF_RANGE:
+        return Accepts(form=f"not before {day_text(FIRST_DAY)}")
+    known = code in {FaultCode.FUTURE_TIME, FaultCode.BEFORE_BIRTH}
+    return None if known else Accepts(form=form)
 
 
 def _place(

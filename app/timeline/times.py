@@ -20,6 +20,10 @@ CLOCK_SKEW = timedelta(hours=24)
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?$"
 DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
 """The documented patterns of a time and a date; `read_time` and `read_day` check these and more."""
+TIME_FORM = "YYYY-MM-DD, or an RFC 3339 date-time with an offset from -12:00 to +14:00"
+INSTANT_FORM = "an RFC 3339 date-time with an offset from -12:00 to +14:00"
+DATE_FORM = "YYYY-MM-DD"
+"""The same in words. The time of a version, and of a question about the past, is an instant and not a date."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _CLOCK = re.compile(r"T([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?(?:(Z)|([+-]\d{2}):([0-5]\d))?", re.ASCII)

@@ -146,6 +146,18 @@ def test_a_message_with_one_fault_stores_nothing(trial):
     assert patients(trial) == []
 
 
+@pytest.mark.parametrize(("version", "field"), [("2.3", 1), ("2.5.1", 8)])
+def test_a_refusal_says_what_would_have_been_accepted_in_the_words_of_hl7_v2(trial_here, version, field):
+    header = changed(MSH, f12=version)
+    [_, time] = refused(trial_here, oru(obr=changed(OBR, f7="20051345canary"), header=header))
+    assert "A time is a date YYYYMMDD" in time.split("|")[field]
+    assert "Accepted: YYYYMMDD[HHMM[SS[.S]]][+/-ZZZZ]." in time.split("|")[field]
+    [_, sex] = refused(trial_here, oru(pid=changed(PID, f8="canary"), header=header))
+    assert "Accepted: F, M, O, A, X, U, N." in sex.split("|")[field]
+    assert "canary" not in time + sex
+    assert "RFC" not in time + sex
+
+
 def test_what_is_no_message_is_rejected(trial_here):
     assert refused(trial_here, b"hello")[0] == "MSA|AR"
     assert refused(trial_here, oru(header=changed(MSH, f9="ADT^A01")))[0] == "MSA|AR|4711"
@@ -339,4 +351,4 @@ def test_the_description_shows_a_message_that_is_read_and_the_answer_to_one_that
         for part in (described["requestBody"], described["responses"]["200"], described["responses"]["422"])
     )
     assert send(trial_here, asked.encode()).text == stored
-    assert send(trial_here, asked.replace("U/L", "").encode()).text == reply
+    assert send(trial_here, asked.replace("|P|", "|X|").encode()).text == reply

@@ -26,7 +26,7 @@ def check_shape(answer, status: int, kind: str) -> dict:
     assert document["title"] == KINDS[kind].title()
     assert URN.fullmatch(document["instance"])
     for fault in document["errors"]:
-        assert list(fault) == ["pointer", "code", "detail"]
+        assert list(fault) in (["pointer", "code", "detail"], ["pointer", "code", "detail", "accepts"])
         assert fault["code"] in set(FaultCode)
         assert fault["detail"]
     return document

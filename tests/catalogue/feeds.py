@@ -19,8 +19,9 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.settings import Settings
 from tests.api.fhir_bodies import FHIR, HOSPITAL, ck, patient
-from tests.catalogue.service import CANARY, NUMBER, text_of
+from tests.catalogue.service import CANARY, NUMBER, lacks_nothing, text_of
 from tests.hl7v2.hl7v2_messages import OBR, PID, changed, message, obx
+from tests.readers.refusals import CLOSED
 
 _numbers = count(1)
 _MADE_HERE = re.compile(r"urn:uuid:[0-9a-f-]{36}|\bs-[0-9a-f]{32}")
@@ -250,6 +251,7 @@ def acknowledged(answer: Any) -> tuple[str, list[tuple[str, str]]]:
     _, acknowledgement, *errors = (segment.split("|") for segment in answer.text.split("\r") if segment)
     assert acknowledgement[0] == "MSA"
     assert {error[0] for error in errors} <= {"ERR"}
+    assert all("Accepted: " in error[8] for error in errors if error[5] in CLOSED), answer.text
     return acknowledgement[1], sorted((error[2], error[5]) for error in errors)
 
 
@@ -280,6 +282,7 @@ class RefusedTable:
                 assert {problem["status"] for problem in problems} == {self.status}
             told = [(fault["pointer"], fault["code"]) for problem in problems for fault in problem["errors"]]
             assert sorted(told) == sorted(self.faults), answer.text
+            assert all(map(lacks_nothing, problems)), answer.text
             reveals_nothing(answer)
         assert service.database() == before
 

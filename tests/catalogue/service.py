@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from tests.api.test_server import Process
+from tests.readers.refusals import CLOSED
 
 CANARY = "canary-7391"
 BODY = {"Content-Type": "application/json"}
@@ -98,6 +99,11 @@ class Trial:
 def counted(analysis: dict[str, Any], kind: str, code: str) -> int:
     """How often an analysis excluded or flagged something."""
     return sum(each["count"] for each in analysis[kind] if code in {each.get("reason"), each.get("code")})
+
+
+def lacks_nothing(problem: dict[str, Any]) -> bool:
+    """Whether each fault of a place with a closed set, a range or a form says what the place accepts."""
+    return all("accepts" in fault for fault in problem.get("errors", ()) if fault["code"] in CLOSED)
 
 
 def first_line(answer: bytes) -> str:

@@ -30,6 +30,7 @@ from tests.catalogue.service import (
     infusion,
     lab,
     labs,
+    lacks_nothing,
     text_of,
     timeline,
 )
@@ -63,6 +64,7 @@ class Refused:
             assert (problem["type"], problem["status"]) == (f"/problems/{self.slug}", self.status)
             assert re.fullmatch(r"urn:uuid:[0-9a-f-]{36}", problem.pop("instance"))
             assert [(fault["pointer"], fault["code"]) for fault in problem["errors"]] == sorted(self.faults)
+            assert lacks_nothing(problem), problem
         assert all(name in answer.headers for name in self.answer_headers)
         said = json.dumps(problem) + "".join(
             v for k, v in answer.headers.items() if k not in {"date", "content-length"}

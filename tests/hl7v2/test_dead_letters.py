@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import Fault, FaultCode
+from app.errors import Accepts, Fault, FaultCode
 from app.hl7v2 import dead_letters
 from app.hl7v2.dead_letters import DeadLetters
 from app.hl7v2.mllp_command import letter_lines
@@ -42,6 +42,12 @@ def test_a_letter_is_the_message_as_it_came_and_a_note_without_its_values(letter
         "faults": [{"place": "OBX[2]-6", "code": "unknown_unit", "sentence": FAULTS[0].sentence}],
         "whole": True,
     }
+
+
+def test_the_note_says_what_would_have_been_accepted(letters):
+    fault = Fault("PID-8", FaultCode.UNKNOWN_VALUE, None, Accepts(one_of=("F", "M")))
+    written = json.loads(keep(letters, faults=[fault]).file.with_suffix(".json").read_text())
+    assert written["faults"][0]["sentence"].endswith("documented for this field. Accepted: F, M.")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")

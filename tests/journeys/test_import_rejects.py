@@ -55,6 +55,16 @@ class TestRejects:
         assert [place for place, *_ in self.places(reasons)] == ["item 2", "item 4"]
         assert here.digest("two") == here.digest("trial")
 
+    def test_the_reasons_say_what_would_have_been_accepted(self, here):
+        messages = here.write("a.hl7", oru(obx(f11="canary")) + oru(obx(f6="furlongs")))
+        ended = here.run("import", messages, "--study", "trial", "--rejects", here.folder / "r.hl7")
+        reasons = (here.folder / "r.hl7.faults.ndjson").read_text()
+        status, unit = (json.loads(line)["faults"][0]["accepts"]["one_of"] for line in reasons.splitlines())
+        assert status == ["F", "U", "C", "A", "P", "R", "S", "D", "W", "X", "I", "N", "O"]
+        assert {"U/L", "ukat/L", "nkat/L"} <= set(unit)
+        assert f"OBX[1]-11 unknown_value (Accepted: {', '.join(status)})" in ended.output
+        assert "canary" not in ended.output + reasons
+
     def test_rows_of_a_patient(self, here):
         rows = [
             {"patient": patient, "time": f"2005-03-{day:02}", "value": value}

@@ -153,6 +153,14 @@ def test_a_choice_without_a_discriminator_says_the_most_telling_thing():
     assert of(Question, {"protocol": {"id": "a b"}, "timelines": []}) == [("/protocol/id", "bad_identifier")]
 
 
+def test_a_pointer_is_right_where_a_member_of_a_union_has_a_field_of_its_own_name():
+    threshold = {"id": "percent_of_baseline", "percent_of_baseline": 70, "or_normal": CANARY}
+    measure = {"measure": "CK", "thresholds": [threshold]}
+    found = of(Study, {"name": "a", "protocol": {"id": "x", "specification_grid": {"measures": [measure]}}})
+    at = "/protocol/specification_grid/measures/0/thresholds/0"
+    assert [each for each in found if each[0].startswith(at)] == [(f"{at}/or_normal", "wrong_type")]
+
+
 def test_pointers_lead_through_the_document_and_not_through_the_members_of_a_union():
     rule = {"id": "points_above_baseline", "measure": "MMT", "points": -1, "days": [1], "value": "best", CANARY: 1}
     responses = [
