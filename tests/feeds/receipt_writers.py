@@ -400,7 +400,7 @@ def _read_coded(said: Said, codings: Sequence[Mapping[str, str]], text: str) -> 
             )
 
 
-_DISPOSITION_OF = dict.fromkeys(("older", "stale", "superseded"), "not_applied")
+_DISPOSITION_OF = dict.fromkeys(("older", "stale", "superseded", "no_result"), "not_applied")
 _NOT_OURS = {"code", "value", "segment", "status", "resource"}
 
 
@@ -497,6 +497,7 @@ class Format(NamedTuple):
     has_version: bool = False
     has_texts: bool = True
     has_other_codes: bool = True
+    has_utc: bool = True
 
     def said(self, each: Statement) -> Statement:
         """The statement as this format can say it."""
@@ -504,6 +505,8 @@ class Format(NamedTuple):
             each = replace(each, version=None)
         if not self.has_texts and isinstance(each.value, str):
             each = each if each.withdraws else replace(each, value=77.5, unit=each.unit or "U/L")
+        if not self.has_utc:
+            each = replace(each, time=each.time.replace("Z", "+00:00"))
         return replace(each, code="CK") if not self.has_other_codes and each.code not in LOINC else each
 
 
@@ -515,7 +518,7 @@ FORMATS: dict[str, Format] = {
     "fhir": Format(write_fhir, read_fhir),
     "transaction": Format(write_transaction, read_bundle),
     "batch": Format(write_batch, read_bundle),
-    "hl7v2": Format(write_hl7v2, read_hl7v2),
+    "hl7v2": Format(write_hl7v2, read_hl7v2, has_utc=False),
 }
 """Native JSON is written by senders that have translated codes: it has no place for other tests, or for results that
-are no number. HL7 v2 and the FHIR Observations here have no place for a version."""
+are no number. HL7 v2 and the FHIR Observations here have no place for a version, and HL7 v2 has no letter for UTC."""

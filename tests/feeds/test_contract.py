@@ -107,8 +107,8 @@ RULES: dict[str, Rule] = {
         "30 - 170 U/L", "(30-170)", "[30-170]", "30\u2013170", "26 to 170", "<=170", "<170", "up to 170", "\u2264170",
         "\uff13\uff10\uff0d\uff11\uff17\uff10")},
     "a limit in another unit of the kind is converted": _one(
-        "kept", reference_range="0.5-2.83 ukat/L", upper_limit=None, no_place=NUMBERS_ONLY, fields={"upper_limit": 169.8}
-    ),
+        "kept", reference_range="0.5-2.83 ukat/L", upper_limit=None, no_place=NUMBERS_ONLY,
+        fields={"upper_limit": 169.8}),
     "a limit that cannot be read is left out and noted": _one(
         "kept limit_unreadable no_upper_limit", upper_limit=None, reference_range="adults", no_place=NUMBERS_ONLY),
     "an implausible limit is noted": _one("kept implausible", upper_limit=2.5),
@@ -196,8 +196,9 @@ RULES: dict[str, Rule] = {
     "blanks around a patient's number are not part of it": _one("kept", patient=" P1 ", of_patient=("P1",)),
     "letters of full width are the usual ones": _one("kept", patient="\uff30\uff11", of_patient=("P1",)),
     "a new patient is noted": _one("kept", of_patient=("P1", "new_patient")),
-    "a patient who is not enrolled is not added": _one("set_aside unknown_reference", (),
-                                                       declared={"enrolled_only": True}, no_place={"native": "it is how patients are enrolled"}),
+    "a patient who is not enrolled is not added": _one(
+        "set_aside unknown_reference", (), declared={"enrolled_only": True},
+        no_place={"native": "it is how patients are enrolled"}),
     # laboratories
     "the laboratory that measured is carried": _one("kept", fields={"lab": "Central"}),
 }  # fmt: skip
