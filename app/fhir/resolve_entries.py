@@ -28,7 +28,7 @@ from app.fhir.elements import OWN_ID, as_source
 from app.fhir.read_patient import RESOURCE_IDS
 from app.readers.pseudonyms import Identifier, Pseudonyms
 from app.readers.statements import Feed, Statement, history_of
-from app.timeline.facts import AnyFact, History
+from app.timeline.facts import AnyFact, History, Instruction, time_of
 from app.timeline.normalize import MOST_FAULTS, SECTIONS
 from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, FactNumber, NumberedFact, ResourceKey, StoredResource
 from app.timeline.times import instant_text
@@ -360,18 +360,21 @@ class EntryResolver:
             return ResolvedEntry(entry)
         if named is not None and named.kind is not None:
             stated = {fact.identity for fact in getattr(history, named.kind)}
+            history = replace(history, instruction=Instruction("update", _draws(named, *self._parts(request))))
             if patient != named.patient or named.identity not in stated:
                 self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, ANOTHER_RESOURCE))
             parts = self._new_parts(request, history, named)
             known = standing is not None and not standing.removed
             outdated = self._is_outdated(request, standing)
             return ResolvedEntry(entry, history, named, parts=parts, known=known, outdated=outdated)
-        match = self._existing(entry, request, patient) if request.if_none_exist is not None else None
+        match = self._existing(entry, request, history) if request.if_none_exist is not None else None
         if match is not None:
             return ResolvedEntry(entry, key=match)
         kind = _KIND_OF[statements[0].section]
         key = ResourceKey(patient, kind, getattr(history, kind)[0].identity)
         parts = self._new_parts(request, history, key)
+        if entry.request is not None:
+            history = replace(history, instruction=Instruction("create"))
         return ResolvedEntry(entry, history, key, self._new_client_id(entry, None), parts)
 
     def _withdrawal(self, entry: Entry, request: Request) -> ResolvedEntry:
@@ -385,10 +388,12 @@ class EntryResolver:
             raise NotFound
         _check_version(request.if_match, standing)
         facts: dict[str, Any] = {}
-        for part in (standing, *map(self.stored.resources.get, self._parts(request))):
+        parts = self._parts(request)
+        for part in (standing, *map(self.stored.resources.get, parts)):
             if part is not None and part.fact is not None and not part.withdrawn:
                 facts[part.kind] = (*facts.get(part.kind, ()), part.fact._replace(status="entered-in-error"))
-        history = History(named.patient, **facts) if facts else None
+        instruction = Instruction("delete", _draws(named, *parts))
+        history = History(named.patient, **facts, instruction=instruction) if facts else None
         return ResolvedEntry(entry, history, named)
 
     def _check_skipped_update(self, entry: Entry, request: Request) -> None:
@@ -422,22 +427,27 @@ class EntryResolver:
         kept = [self.feed.pseudonyms.alias(request.resource or "", name) for name in names]
         return tuple(zip(kept, fresh, strict=True))
 
-    def _existing(self, entry: Entry, request: Request, patient: str) -> ResourceKey | None:
+    def _existing(self, entry: Entry, request: Request, history: History) -> ResourceKey | None:
         """The stored fact that a conditional create finds. Raises `PreconditionFailed` if several match.
 
-        A laboratory gives one accession number to many results, and another laboratory may give it to another patient.
-        Therefore the patient and the code must match, too. Otherwise this result would be lost.
+        A laboratory gives one accession number to many results and several draws, and another laboratory may give it to
+        another patient. Therefore the patient, the code and the time must match, too. Otherwise this result would be
+        lost.
         """
         source, number = _number_named(request, self.feed.pseudonyms)
         if number is None or entry.resource is None:
             return None
         codes = {str(statement.fields.get("code", "")) for statement in entry.statements}
+        times = [time_of(kind, fact) for kind, facts in history.kinds() if kind in SECTIONS for fact in facts]
         found = [
-            key
-            for key, given in self.stored.numbered.get((patient, entry.resource, number), ())
-            if (source is None or given == source) and key.identity is not None and key.identity.split("|")[1] in codes
+            known.key
+            for known in self.stored.numbered.get((history.patient, entry.resource, number), ())
+            if (source is None or known.source == source)
+            and known.key.identity is not None
+            and known.key.identity.split("|")[1] in codes
+            and any(one.agrees(other) for one in known.times for other in times)
         ]
-        if len({(key.identity or "").split("|", 2)[2] for key in found}) > 1:
+        if len({((key.identity or "").split("|", 2)[2], key.draw) for key in found}) > 1:
             raise PreconditionFailed("Several resources have the identifier in If-None-Exist.")
         return found[0] if found else None
 
@@ -531,6 +541,11 @@ class EntryResolver:
         _check_version(request.if_match, standing)
         if self.only_new and standing is not None:
             raise PreconditionFailed("The resource exists already.")
+
+
+def _draws(*named: ResourceKey) -> dict[tuple[str, str], str]:
+    """The draws that a request names."""
+    return {(key.kind, key.identity): key.draw for key in named if key.kind is not None and key.identity is not None}
 
 
 def _contradictions(resolved: Sequence[ResolvedEntry]) -> Iterator[Fault]:

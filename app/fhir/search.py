@@ -227,7 +227,7 @@ def logical_id_of(alias: client_ids.ClientId) -> str:
     """Our own identifier of the resource with a client id."""
     if alias.kind is None or alias.identity is None:
         return alias.patient
-    return resources.logical_id(alias.patient_key, alias.kind, alias.identity)
+    return resources.logical_id(alias.patient_key, alias.kind, alias.identity, alias.draw)
 
 
 def _words_of(study: Study, values: Iterable[str]) -> tuple[str, ...]:

@@ -193,6 +193,7 @@ def store_entries(
     stored = _look_up(builder, feed, entries, identities or Identities(transaction))
     resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
     outcomes = _store_histories(builder, submitter, resolved)
+    resolved = [_in_their_draws(each, outcome) for each, outcome in zip(resolved, outcomes, strict=True)]
     keys = [each.key for each in resolved if each.key is not None]
     now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
     results = []
@@ -216,7 +217,7 @@ def _look_up(builder: RevisionBuilder, feed: Feed, entries: Sequence[Entry], ide
     named = client_ids.find_all(connection, study, names.client_ids)
     named |= _look_up_parts(builder, feed, entries, named)
     own_ids, erased_own_ids = resources.find_named(connection, study, names.own_ids, identities)
-    leads = {name: ResourceKey(found.patient, found.kind, found.identity) for name, found in named.items()}
+    leads = {name: ResourceKey(found.patient, *found[2:]) for name, found in named.items()}
     builder.load_patients({*names.patients, *[key.patient for key in (*leads.values(), *own_ids.values())]})
     patients = _patients(builder)
     unknown = [name for resource, name in names.client_ids - leads.keys() if resource == "Patient"]
@@ -350,6 +351,18 @@ def _placed(faults: Sequence[Fault], storing: Sequence[ResolvedEntry]) -> Iterat
         yield fault.at(storing[number].entry.place)
 
 
+def _in_their_draws(each: ResolvedEntry, outcome: Outcome | None) -> ResolvedEntry:
+    """The entry, with the draws in which its facts were stored."""
+    if outcome is None or not outcome.draws:
+        return each
+    parts = tuple((name, _in_draw(key, outcome)) for name, key in each.parts)
+    return replace(each, key=None if each.key is None else _in_draw(each.key, outcome), parts=parts)
+
+
+def _in_draw(key: ResourceKey, outcome: Outcome) -> ResourceKey:
+    return key._replace(draw=outcome.draws.get((key.kind or "", key.identity or ""), key.draw))
+
+
 def _new_client_ids(
     resolved: Sequence[ResolvedEntry], results: Sequence[EntryResult]
 ) -> list[tuple[str, str, ClientId]]:
@@ -360,8 +373,8 @@ def _new_client_ids(
         if found is None or each.key is None:
             continue
         new = [] if each.client_id is None else [(each.client_id, each.key)]
-        for name, (patient, kind, identity) in (*new, *each.parts):
-            named.setdefault((found.type, name), ClientId(patient, found.patient_key, kind, identity))
+        for name, (patient, kind, identity, draw) in (*new, *each.parts):
+            named.setdefault((found.type, name), ClientId(patient, found.patient_key, kind, identity, draw))
     return [(resource, name, found) for (resource, name), found in named.items()]
 
 

@@ -165,7 +165,7 @@ def _observation(
         category=[{"coding": [{"system": TERMINOLOGY + "observation-category", "code": category}]}],
         code=code,
         subject=subject,
-        effectiveDateTime=fact.time,
+        effectiveDateTime=fact.time or None,
         issued=None if fact.issued is None else instant_text(fact.issued),
     )
 
@@ -180,7 +180,7 @@ def _infusion(fact: InfusionFact, subject: dict[str, Any]) -> dict[str, Any]:
         status=ADMINISTRATION_STATUS[fact.status],
         medicationCodeableConcept=medication,
         subject=subject,
-        effectiveDateTime=fact.time,
+        effectiveDateTime=fact.time or None,
         dosage=None if dose is None else {"dose": dose},
     )
 

@@ -17,7 +17,7 @@ from app.readers import contract
 from app.readers.faults import structure
 from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
-from app.timeline.facts import History
+from app.timeline.facts import History, statement_key
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
 from app.timeline.receipts import Disposition, Note, ReceiptLine
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
@@ -73,12 +73,17 @@ class Checked(dict[str, Any]):
 
 
 class Statement(NamedTuple):
-    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes."""
+    """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes.
+
+    `no_number` says that the result is a text (`HEMOLYZED`): it is stated without a value. A withdrawal of a number may
+    have an empty text as its time, if none is known.
+    """
 
     section: Section
     fields: dict[str, Any]
     place: Place
     notes: tuple[Note, ...] = ()
+    no_number: bool = False
 
 
 def section_of(meaning: str) -> Section:
@@ -119,8 +124,9 @@ def _read(
     stated: dict[str, Statement] = {}
     noted: dict[tuple[str, int], tuple[Note, ...]] = {}
     faults: list[tuple[Fault, Statement | None]] = []
+    reading = Reading(latest)
     for statement in statements:
-        section, fields, place, notes = statement
+        section, fields, place, notes, no_number = statement
         if section == "patient":
             faults += [(fault, statement) for fault in _merge(about, stated, statement)]
             continue
@@ -132,6 +138,8 @@ def _read(
             except ValidationError:
                 faults += [(fault, statement) for fault in _structural(fields, ITEMS[section], place)]
                 continue
+        if no_number:
+            reading.no_numbers.add((section, len(sources[section])))
         if notes:
             noted[_KIND_OF[section], len(sources[section])] = notes
         sources[section].append(statement)
@@ -145,7 +153,6 @@ def _read(
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
-    reading = Reading(latest)
     history = reading.history(timeline)
 
     def place_of(kind: str, index: int) -> str:
@@ -202,7 +209,7 @@ def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN4
     if statement.section == "patient":
         return "patient"
     history, _ = history_of(subject, [statement], latest)
-    return next(((kind, *facts[0][:1], *facts[0][3:6]) for kind, facts in history.kinds() if facts), None)
+    return next((statement_key(kind, facts[0]) for kind, facts in history.kinds() if facts), None)
 
 
 def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: Statement) -> Iterable[Fault]:

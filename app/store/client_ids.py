@@ -24,7 +24,14 @@ _INSERT = Insertion(client_ids)
 @cache
 def _find_query(length: int) -> Query:
     clause = (
-        select(client_ids.c.alias, patients.c.id, client_ids.c.patient_key, client_ids.c.kind, client_ids.c.identity)
+        select(
+            client_ids.c.alias,
+            patients.c.id,
+            client_ids.c.patient_key,
+            client_ids.c.kind,
+            client_ids.c.identity,
+            client_ids.c.draw,
+        )
         .join_from(client_ids, patients, patients.c.key == client_ids.c.patient_key)
         .where(
             client_ids.c.study == bindparam("study"),
@@ -44,12 +51,13 @@ def _erased_query(length: int) -> Query:
 
 
 class ClientId(NamedTuple):
-    """What a client id names: a patient, or a fact of the patient by its kind (`facts.KINDS`) and identity."""
+    """What a client id names: a patient, or a fact of the patient by its kind (`facts.KINDS`), identity and draw."""
 
     patient: str
     patient_key: int
     kind: str | None
     identity: str | None
+    draw: str = ""
 
 
 def find(connection: Transaction, study_id: str, resource: str, name: str) -> ClientId | None:

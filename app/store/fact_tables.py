@@ -25,8 +25,16 @@ def stands_at(table: Table) -> ColumnElement[bool]:
 
 
 def shown(table: Table) -> ColumnElement[bool]:
-    """Whether clients and analyses see a row. An assertion that withdraws its fact stands, but is not shown."""
-    return table.c.status.not_in([literal(status) for status in sorted(WITHDRAWN)])
+    """Whether clients and analyses see a row.
+
+    An assertion that withdraws its fact stands, but is not shown. Nor is a result that is no number.
+    """
+    values = [table.c[name] for name in sorted(_VALUES) if name in table.c and table.c[name].nullable]
+    current = table.c.status.not_in([literal(status) for status in sorted(WITHDRAWN)])
+    return and_(current, *[value.is_not(None) for value in values])
+
+
+_VALUES = {field.name for declared in FIELDS.values() for field in declared if field.read.required}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,7 @@ class FactTable:
     at_revision: Query
     insert: Insertion
     close: Query
+    set_mark: Query
     delete: Query
     flags: tuple[int, ...]
 
@@ -89,16 +98,27 @@ class FactTable:
                 [assertion.removed for assertion in flat],
                 *content[1:],
                 [assertion.notes for assertion in flat],
+                [assertion.draw for assertion in flat],
+                [assertion.mark for assertion in flat],
             ],
         )
 
     def end(self, connection: Connection, assertions: Sequence[tuple[int, Assertion]]) -> None:
-        """Store that assertions no longer stand. Of one identity at most one stands."""
-        self.close.run_many(connection, [(closed.removed, patient, closed.fact[0]) for patient, closed in assertions])
+        """Store that assertions no longer stand. Of one draw at most one stands."""
+        self.close.run_many(
+            connection, [(closed.removed, patient, closed.fact[0], closed.draw) for patient, closed in assertions]
+        )
+
+    def mark(self, connection: Connection, assertions: Sequence[tuple[int, Assertion]]) -> None:
+        """Store the marks of assertions."""
+        self.set_mark.run_many(
+            connection,
+            [(each.mark, patient, each.fact[0], each.added, each.ordinal) for patient, each in assertions],
+        )
 
 
 def _assertion(row: Row) -> Assertion:
-    return Assertion(row[3:], row[0], row[2], row[1], stored=True)
+    return Assertion(row[5:], row[0], row[2], row[1], stored=True, draw=row[3], mark=row[4])
 
 
 def _columns(kind: str) -> list[Any]:
@@ -106,11 +126,17 @@ def _columns(kind: str) -> list[Any]:
     return [table.c[field.name] for field in FIELDS[kind]]
 
 
+def _row(kind: str) -> list[Any]:
+    """The columns that `_assertion` reads."""
+    table, _ = FACTS[kind]
+    return [table.c.added, table.c.ordinal, table.c.removed, table.c.draw, table.c.mark, *_columns(kind)]
+
+
 @cache
 def _by_identity(kind: str, length: int) -> Query:
     table, _ = FACTS[kind]
     assert length in CHUNKS  # noqa: S101 - else the number of different queries would grow without limit
-    clause = select(table.c.added, table.c.ordinal, table.c.removed, *_columns(kind)).where(
+    clause = select(*_row(kind)).where(
         table.c.patient_key == bindparam("patient"), table.c.identity.in_(listed(length))
     )
     return Query(clause, "patient", *listed_names(length))
@@ -125,27 +151,42 @@ def _by_fact(kind: str, length: int) -> Query:
         and_(table.c.patient_key == bindparam(f"patient_{i}"), table.c.identity == bindparam(f"fact_{i}"))
         for i in range(length)
     ]
-    columns = table.c.patient_key, table.c.added, table.c.ordinal, table.c.removed, *_columns(kind)
-    clause = select(*columns).where(or_(*facts))
+    clause = select(table.c.patient_key, *_row(kind)).where(or_(*facts))
     return Query(clause, *[f"{name}_{i}" for i in range(length) for name in ("patient", "fact")])
 
 
 def _fact_table(kind: str) -> FactTable:
     table, _ = FACTS[kind]
     mine: Any = table.c.patient_key == bindparam("patient")
-    everything = select(table.c.added, table.c.ordinal, table.c.removed, *_columns(kind)).where(mine)
+    everything = select(*_row(kind)).where(mine)
     standing = select(*_columns(kind)).where(mine, stands_at(table), shown(table))
     closing = (
         table.update()
-        .where(mine, table.c.identity == bindparam("fact"), table.c.removed.is_(None))
+        .where(
+            mine,
+            table.c.identity == bindparam("fact"),
+            table.c.draw == bindparam("of_draw"),
+            table.c.removed.is_(None),
+        )
         .values(removed=bindparam("ended"))
+    )
+    marking = (
+        table.update()
+        .where(
+            mine,
+            table.c.identity == bindparam("fact"),
+            table.c.added == bindparam("since"),
+            table.c.ordinal == bindparam("place"),
+        )
+        .values(mark=bindparam("given"))
     )
     return FactTable(
         kind,
         Query(everything, "patient"),
         Query(standing, "patient", "revision"),
         Insertion(table),
-        Query(closing, "ended", "patient", "fact"),
+        Query(closing, "ended", "patient", "fact", "of_draw"),
+        Query(marking, "given", "patient", "fact", "since", "place"),
         Query(table.delete().where(mine), "patient"),
         tuple(i for i, field in enumerate(FIELDS[kind]) if field.type is bool),
     )

@@ -12,18 +12,20 @@ from sqlalchemy import Connection, bindparam, literal_column, select, union_all
 
 from app.store.fact_tables import FACT_TABLES
 from app.store.queries import Query, filled, listed, listed_names
-from app.store.supersession import IDENTITY, STATUS, Assertion, order
+from app.store.supersession import AMBIGUOUS, IDENTITY, STATUS, Assertion, order
 from app.store.tables import FACTS, revisions
 from app.store.timelines import fact_document, find_patient
 from app.timeline.document import Kind
+from app.timeline.facts import counts_nowhere
 from app.timeline.vocabulary import WITHDRAWN
 
-Reason = Literal["superseded", "withdrawn", "withdrawal", "left_out", "late"]
+Reason = Literal["superseded", "withdrawn", "withdrawal", "left_out", "late", "set_aside"]
 """Why a version is not shown.
 
 `superseded`: a greater version took its place. `withdrawn`: its source withdrew the fact. `withdrawal`: it is such a
-withdrawal. `left_out`: a timeline that replaced another left the fact out. `late`: a greater version was already known
-when it arrived.
+withdrawal. `left_out`: a timeline that replaced another left the fact out, or another draw of its number took its
+place. `late`: a greater version was already known when it arrived. `set_aside`: it is not clear to which draw of its
+number it belongs, or it is no number.
 """
 
 KINDS: dict[Kind, str] = dict(zip(get_args(Kind), FACTS, strict=True))
@@ -133,17 +135,22 @@ def _assertions(
         ended_later = row.removed is not None and row.removed > revision
         by_identity[row.fact[IDENTITY]].append(replace(row, removed=None) if ended_later else row)
     return {
-        _Key(kind, assertion.added, identity, assertion.ordinal): (assertion, _reason(assertion, known))
+        _Key(kind, assertion.added, identity, assertion.ordinal): (assertion, _reason(KINDS[kind], assertion, known))
         for identity, known in by_identity.items()
         for assertion in known
     }
 
 
-def _reason(assertion: Assertion, known: Sequence[Assertion]) -> Reason | None:
+def _reason(kind: str, assertion: Assertion, known: Sequence[Assertion]) -> Reason | None:
     """Why an assertion does not stand, from all assertions of its fact; `None` where it stands."""
     added, removed = assertion.added, assertion.removed
     if removed is None:
-        return "withdrawal" if assertion.fact[STATUS] in WITHDRAWN else None
+        if assertion.fact[STATUS] in WITHDRAWN:
+            return "withdrawal"
+        return "set_aside" if counts_nowhere(kind, assertion.fact) else None
+    if removed == added and assertion.mark in AMBIGUOUS:
+        return "set_aside"
+    known = [other for other in known if other.draw == assertion.draw]
     before = (other for other in known if (other.added, other.ordinal) < (added, assertion.ordinal))
     if removed == added and any(order(other.fact) > order(assertion.fact) for other in before):
         return "late"

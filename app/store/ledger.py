@@ -7,7 +7,7 @@ commit.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -24,14 +24,15 @@ from app.errors import (
     ServiceError,
     pointer,
 )
-from app.store import supersession
+from app.store import fates, supersession
 from app.store.erasure import readmission
+from app.store.fates import Fate
 from app.store.revision_builder import PatientState, RevisionBuilder
-from app.store.supersession import Counts, Fate, Tally
+from app.store.supersession import Counts, Revision, Tally
 from app.store.timelines import check_etag
-from app.timeline.facts import History
+from app.timeline.facts import History, statement_key
 from app.timeline.normalize import SECTIONS
-from app.timeline.receipts import Note, Receipt
+from app.timeline.receipts import Note, NoteCode, Receipt
 
 __all__ = ["Counts", "Outcome", "Submission", "replace", "submit", "submit_each"]
 
@@ -43,7 +44,8 @@ class Outcome:
     """What a submission did to one patient. `revision` is the revision that stored it, `None` if nothing was stored.
 
     `fates` has what happened to each fact of the history that is not new and stands, or that changed other facts.
-    `receipt` is added by the submission.
+    `receipt` is added by the submission. `draws` has the draws of its facts, by kind and identity, if they are not the
+    usual ones.
     """
 
     patient: str
@@ -52,6 +54,7 @@ class Outcome:
     counts: Counts
     fates: tuple[Fate, ...] = field(default=(), compare=False)
     receipt: Receipt = field(default=Receipt(), compare=False)
+    draws: Mapping[tuple[str, str], str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +162,10 @@ def replace(
             raise Erased
         _check_absent(if_match)
         entries = readmission(builder, history.patient)
-        outcome = _merge(builder, history)
+        outcome = _merge(builder, history, supersession.replace)
     elif history.patient not in builder.people:
         _check_absent(if_match)
-        outcome = _merge(builder, history)
+        outcome = _merge(builder, history, supersession.replace)
     else:
         _check_present(builder, history.patient, if_match, if_none_match)
         builder.load_all_assertions(builder.people[history.patient])
@@ -204,31 +207,34 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
     person = builder.person(history.patient)
     tally = Tally(repeats=history.repeats)
     before = _stored(person)
-    fates: list[Fate] = []
+    revision = Revision(builder.number, builder.received)
+    found: list[Fate] = []
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
             known = builder.load_assertions(person, kind, facts)
-            stood = (
-                frozenset[int]()
-                if is_new
-                else frozenset(id(each) for fact in facts for each in known.get(fact[0], ()) if each.removed is None)
-            )
-            rule(known, facts, builder.number, person.changing(kind), tally)
-            if not is_new or len(known) < len(facts):
-                fates += supersession.fates(kind, facts, known, builder.number, stood)
-    _note(person, history)
+            seen = fates.shown(kind, facts, known)
+            rule(kind, known, facts, revision, person.changing(kind), tally, history.instruction)
+            found += fates.fates(kind, facts, known, builder.number, seen, tally)
+    _note(person, history, found)
     counts = tally.counts()
-    changed = is_new or _stored(person) != before
-    return Outcome(person.id, _status(is_new, counts), builder.number if changed else None, counts, tuple(fates))
+    changed = builder.number if is_new or _stored(person) != before else None
+    status = _status(is_new, counts, tally.changed)
+    return Outcome(person.id, status, changed, counts, tuple(found), draws=tally.draws)
 
 
-def _note(person: PatientState, history: History) -> None:
+def _note(person: PatientState, history: History, found: Sequence[Fate]) -> None:
     """Keep the notes of new facts with them."""
-    for (kind, index), notes in history.notes.items():
-        fact = getattr(history, kind)[index]
-        for assertion in person.known[kind].get(fact.identity, ()):
-            if assertion.fact is fact:
-                assertion.notes = _text(notes)
+    noted: dict[tuple[str, int], tuple[Note, ...]] = dict(history.notes)
+    for fate in found:
+        if fate.notes and fate.notes[0].code is not NoteCode.UNCHANGED:
+            noted[fate.kind, fate.at] = noted.get((fate.kind, fate.at), ()) + fate.notes
+    if not noted:
+        return
+    fresh = {id(each.fact): each for change in person.changes.values() for each in change.added}
+    for (kind, index), notes in noted.items():
+        assertion = fresh.get(id(getattr(history, kind)[index]))
+        if assertion is not None:
+            assertion.notes = _text(notes)
 
 
 @lru_cache(maxsize=256)
@@ -240,10 +246,10 @@ def _stored(person: PatientState) -> int:
     return sum(len(change.added) + len(change.removed) for change in person.changes.values())
 
 
-def _status(is_new: bool, counts: Counts) -> Status:
+def _status(is_new: bool, counts: Counts, changed: bool) -> Status:
     if is_new:
         return "created"
-    if counts.added or counts.superseded or counts.withdrawn:
+    if changed or counts.added or counts.superseded or counts.withdrawn:
         return "changed"
     return "stale" if counts.stale or counts.late else "unchanged"
 
@@ -253,7 +259,8 @@ def _sum(counts: Sequence[Counts]) -> Counts:
 
 
 def _refuse_conflicts(histories: Sequence[History]) -> None:
-    """Raise `InvalidDocument` if two histories state one fact differently with equal version, time of issue and status.
+    """Raise `InvalidDocument` if two histories state one fact differently with equal time, version, time of issue and
+    status.
 
     In one submission the order of arrival decides nothing.
     """
@@ -265,8 +272,7 @@ def _refuse_conflicts(histories: Sequence[History]) -> None:
             continue
         for kind, facts in history.kinds():
             for fact in facts:
-                order = (history.patient, kind, fact.identity, fact.version, fact.issued, fact.status)
-                if seen.setdefault(order, fact) != fact:
+                if seen.setdefault((history.patient, *statement_key(kind, fact)), fact) != fact:
                     faults.append(Fault(pointer(i, SECTIONS.get(kind, "patient")), FaultCode.CONFLICTING_DUPLICATE))
     if faults:
         raise InvalidDocument(faults=faults)

@@ -132,7 +132,7 @@ class CopiedStudy:
             rows = _rows(origin, table, table.c.patient_key.in_(keys), table.c.added <= self._head)
             for row in rows:
                 if row["removed"] is not None and row["removed"] > self._head:
-                    row["removed"] = None
+                    row["removed"] = row["mark"] = None
                 numbers |= {row["added"], row["removed"]} - {None}
             if rows:
                 connection.execute(table.insert(), rows)

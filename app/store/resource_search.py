@@ -32,7 +32,7 @@ from app.store.studies import study_key
 from app.store.tables import FACTS, patient_attributes, patients, revisions
 from app.timeline.facts import KINDS, AttributeFact, attribute
 from app.timeline.resource import KINDS_OF, StoredResource, SupportedType
-from app.timeline.times import DAY_MICROSECONDS
+from app.timeline.times import DAY_MICROSECONDS, NO_DAY
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb"]
@@ -83,12 +83,15 @@ class Criteria:
 
 
 class _FactPlace(NamedTuple):
-    """The place of a fact in the order of a search."""
+    """The place of a fact in the order of a search. Draws of one number are in the order in which they were stored."""
 
     kind: str
     patient: str
     key: int
     identity: str
+    draw: str
+    added: int
+    ordinal: int
 
 
 class _Run(NamedTuple):
@@ -96,11 +99,13 @@ class _Run(NamedTuple):
 
     The scope says what `owner` and `after` are: for `patient` the key of a patient and an identity, for `study` the key
     of a study and the identifier of a patient, for `exact` the key of a patient and the identity of the only fact.
+    `place` is that of this fact, if there is one.
     """
 
     scope: Scope
     owner: int
     after: str
+    place: _FactPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ def search(
             left = limit - len(rows)
             if left <= 0:
                 break
-            query = _query(prepared, kind, run.scope, columns)
+            query = _query(prepared, kind, run.scope, columns, run.place)
             rows += [(kind, row) for row in query.rows(connection, run.owner, run.after, left)]
     return _resources(prepared, rows)
 
@@ -152,7 +157,7 @@ def count(connection: Connection, study_id: str, criteria: Criteria, revision: i
     total = 0
     for kind in _kinds(criteria):
         for run in _runs(prepared, kind, None):
-            row = _query(prepared, kind, run.scope, None).row(connection, run.owner, run.after)
+            row = _query(prepared, kind, run.scope, None, run.place).row(connection, run.owner, run.after)
             total += row[0] if row else 0
     return total
 
@@ -185,19 +190,22 @@ def _runs(prepared: _Search, kind: str, start: _FactPlace | None) -> Iterator[_R
         for place in sorted(places):
             in_patients = criteria.patients is None or place.patient in criteria.patients
             if in_patients and place.kind == kind and (start is None or place > start):
-                yield _Run("exact", place.key, place.identity)
+                yield _Run("exact", place.key, place.identity, place)
     elif criteria.patients is not None:
         for patient in sorted(set(criteria.patients)):
             key = patient_key(prepared.connection, prepared.study, patient) if patient >= begin else None
             if key is not None:
-                yield _Run("patient", key, start.identity if start and patient == begin else "")
+                resumed = start if start is not None and patient == begin else None
+                yield _Run("patient", key, "" if resumed is None else resumed.identity, resumed)
     else:
         if start is not None:
-            yield _Run("patient", start.key, start.identity)
+            yield _Run("patient", start.key, start.identity, start)
         yield _Run("study", prepared.study, begin)
 
 
-def _query(prepared: _Search, kind: str, scope: Scope, columns: list[Any] | None) -> Query:
+def _query(
+    prepared: _Search, kind: str, scope: Scope, columns: list[Any] | None, fact: _FactPlace | None = None
+) -> Query:
     """The query for the facts of a run (parameters owner, after, limit).
 
     Without columns it counts them (parameters owner, after).
@@ -206,8 +214,15 @@ def _query(prepared: _Search, kind: str, scope: Scope, columns: list[Any] | None
     owner: Any = bindparam("owner")
     after: Any = bindparam("after")
     place: tuple[ColumnElement[bool], ...] = {
-        "exact": (table.c.patient_key == owner, table.c.identity == after),
-        "patient": (table.c.patient_key == owner, table.c.identity > after),
+        "exact": (
+            table.c.patient_key == owner,
+            table.c.identity == after,
+            table.c.draw == literal(fact.draw if fact else ""),
+        ),
+        "patient": (
+            table.c.patient_key == owner,
+            table.c.identity > after if fact is None else _behind(table, after, fact),
+        ),
         "study": (patients.c.study == owner, patients.c.id > after),
     }[scope]
     clause: Any = select(*columns) if columns else select(func.count())
@@ -215,13 +230,29 @@ def _query(prepared: _Search, kind: str, scope: Scope, columns: list[Any] | None
     clause = clause.where(*place, *_conditions(prepared, kind, table))
     if columns is None:
         return Query(clause, "owner", "after")
-    ordered = clause.order_by(patients.c.id, table.c.identity).limit(bindparam("limit"))
-    return Query(ordered, "owner", "after", "limit")
+    ordered = clause.order_by(patients.c.id, table.c.identity, table.c.added, table.c.ordinal)
+    return Query(ordered.limit(bindparam("limit")), "owner", "after", "limit")
+
+
+def _behind(table: Table, identity: Any, place: _FactPlace) -> ColumnElement[bool]:  # noqa: ANN401 - a parameter
+    """Whether a row is after a fact, in the order of the table."""
+    later = or_(
+        table.c.added > literal(place.added),
+        and_(table.c.added == literal(place.added), table.c.ordinal > literal(place.ordinal)),
+    )
+    return and_(table.c.identity >= identity, or_(table.c.identity > identity, later))
 
 
 def _columns(kind: str) -> list[Any]:
     table, fact = FACTS[kind]
-    return [patients.c.id, patients.c.key, table.c.added, table.c.ordinal, *[table.c[name] for name in fact._fields]]
+    return [
+        patients.c.id,
+        patients.c.key,
+        table.c.added,
+        table.c.ordinal,
+        table.c.draw,
+        *[table.c[name] for name in fact._fields],
+    ]
 
 
 def _conditions(prepared: _Search, kind: str, table: Table) -> Iterator[ColumnElement[bool]]:
@@ -233,6 +264,8 @@ def _conditions(prepared: _Search, kind: str, table: Table) -> Iterator[ColumnEl
         yield _among(table.c["product" if kind == "infusions" else "code"], criteria.codes)
     if criteria.numbers is not None:
         yield or_(false(), *[_has_number(table, number) for number in criteria.numbers])
+    if criteria.dates:
+        yield table.c.day != NO_DAY
     for bound in criteria.dates:
         yield _compare(*_span(table, bound.unit), bound)
     for bound in prepared.updated:
@@ -285,16 +318,23 @@ def _place(prepared: _Search, name: str) -> _FactPlace | None:
         found = locate(prepared.connection, prepared.study_id, prepared.criteria.resource, name, prepared.identities)
     except Erased:
         return None
-    return None if found is None else _FactPlace(*found)
+    if found is None:
+        return None
+    kind, _, key, identity, draw = found
+    for row in FACT_TABLES[kind].known(prepared.connection, key, [identity]):
+        ended = row.removed is not None and row.removed <= prepared.revision
+        if row.draw == draw and row.added <= prepared.revision and not ended:
+            return _FactPlace(*found, row.added, row.ordinal)
+    return _FactPlace(*found, LATEST, 0)
 
 
 def _resources(prepared: _Search, rows: Sequence[tuple[str, Row]]) -> list[StoredResource]:
     received = _received(prepared, [row[2] for _, row in rows])
     found = []
-    for kind, (who, key, added, ordinal, *fact) in rows:
+    for kind, (who, key, added, ordinal, draw, *fact) in rows:
         make: Any = FACTS[kind][1]
         plain = make(*FACT_TABLES[kind].plain(tuple(fact)))
-        found.append(StoredResource(who, key, kind, plain, added, received[added], ordinal=ordinal))
+        found.append(StoredResource(who, key, kind, plain, added, received[added], ordinal=ordinal, draw=draw))
     return found
 
 

@@ -13,9 +13,9 @@ from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import study_key
-from app.store.supersession import Assertion
+from app.store.supersession import Assertion, RuleMark
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies
-from app.timeline.facts import AttributeFact, attribute
+from app.timeline.facts import AttributeFact, FactTime, attribute, fact_time
 from app.timeline.resource import (
     KINDS_OF,
     TYPE_OF,
@@ -78,7 +78,7 @@ def _received_query(length: int) -> Query:
 @cache
 def _identities(kind: str, length: int) -> Query:
     table, _ = FACTS[kind]
-    columns = table.c.patient_key, table.c.identity
+    columns = table.c.patient_key, table.c.identity, table.c.draw
     return Query(select(*columns).where(table.c.patient_key.in_(listed(length))).distinct(), *listed_names(length))
 
 
@@ -105,12 +105,14 @@ def _numbered(kind: str, length: int) -> Query:
         )
         for i in range(length)
     ]
-    clause = select(table.c.patient_key, table.c.identity, table.c.source).where(or_(*ranges)).distinct()
+    c = table.c
+    columns = c.patient_key, c.identity, c.source, c.draw, c.day, c.instant, c.removed, c.mark
+    clause = select(*columns).where(or_(*ranges))
     return Query(clause, *[f"{name}_{i}" for i in range(length) for name in ("patient", "first", "behind")])
 
 
 class Identities:
-    """Finds the identity of a fact by its digest, which is in the identifier of the resource.
+    """Finds the identity and the draw of a fact by their digest, which is in the identifier of the resource.
 
     All facts of a patient are read at once and kept, so that many resources of one patient cost as much as one. Use it
     in one transaction. It does not see facts that this transaction stores later.
@@ -118,10 +120,10 @@ class Identities:
 
     def __init__(self, connection: Transaction) -> None:
         self._connection = connection
-        self._by_digest: dict[tuple[int, str], dict[str, str]] = {}
+        self._by_digest: dict[tuple[int, str], dict[str, tuple[str, str]]] = {}
 
-    def find(self, patient_key: int, kind: str, digest: str) -> str | None:
-        """The identity of the fact of this patient and kind that has this digest; `None` if there is none."""
+    def find(self, patient_key: int, kind: str, digest: str) -> tuple[str, str] | None:
+        """The identity and draw of the fact of this patient and kind that has this digest; `None` if there is none."""
         self.load(kind, [patient_key])
         return self._by_digest[patient_key, kind].get(digest)
 
@@ -130,8 +132,8 @@ class Identities:
         unread = [key for key in patient_keys if (key, kind) not in self._by_digest]
         self._by_digest |= {(key, kind): {} for key in unread}
         for chunk in filled(unread):
-            for key, identity in _identities(kind, len(chunk)).rows(self._connection, *chunk):
-                self._by_digest[key, kind][digest_of(kind, identity)] = identity
+            for key, identity, draw in _identities(kind, len(chunk)).rows(self._connection, *chunk):
+                self._by_digest[key, kind][digest_of(kind, identity, draw)] = identity, draw
 
 
 def standing(
@@ -178,16 +180,19 @@ def find_named(
     facts = {}
     for named, (key, digest) in read.items():
         for kind in KINDS_OF[named[0]] if key in people else ():
-            identity = identities.find(key, kind, digest)
-            if identity is not None and named not in facts:
-                facts[named] = ResourceKey(people[key], kind, identity)
+            found = identities.find(key, kind, digest)
+            if found is not None and named not in facts:
+                facts[named] = ResourceKey(people[key], kind, *found)
     return facts, {text for (_, text), parts in read.items() if parts.patient_key in erased}
 
 
 def numbered(
     connection: Transaction, patients: Iterable[Patient], numbers: Iterable[FactNumber]
 ) -> dict[FactNumber, list[NumberedFact]]:
-    """The facts of these patients with these numbers, each with its source, in the order of their identities."""
+    """The facts of these patients with these numbers, each with its source, in the order of their identities and draws.
+
+    A fact that a DELETE withdrew is left out, because it may be created again.
+    """
     facts: dict[FactNumber, list[NumberedFact]] = {number: [] for number in numbers}
     if not facts:
         return {}
@@ -203,9 +208,17 @@ def numbered(
             for chunk in filled(ranges)
             for row in _numbered(kind, len(chunk)).rows(connection, *chain.from_iterable(chunk))
         ]
-        for key, identity, source in sorted(rows, key=lambda row: row[1]):
+        times: dict[tuple[int, str, str], set[FactTime]] = {}
+        sources = {}
+        for key, identity, source, draw, day, instant, _, _ in rows:
+            times.setdefault((key, identity, draw), set()).add(fact_time(day, instant))
+            sources[key, identity, draw] = source
+        deleted = {(row[0], row[1], row[3]) for row in rows if row[6] is None and row[7] == RuleMark.DELETED}
+        for key, identity, draw in sorted(times.keys() - deleted, key=lambda each: each[1:]):
             fact_number = (names[key], TYPE_OF[kind], identity[1:].partition("|")[0])
-            facts[fact_number].append((ResourceKey(names[key], kind, identity), source))
+            fact = ResourceKey(names[key], kind, identity, draw)
+            given = frozenset(times[key, identity, draw])
+            facts[fact_number].append(NumberedFact(fact, sources[key, identity, draw], given))
     return facts
 
 
@@ -231,8 +244,8 @@ def history(
     found = locate(connection, study_id, resource, logical_id, identities)
     if found is None:
         return []
-    kind, who, patient_key, identity = found
-    key = ResourceKey(who, kind, identity)
+    kind, who, patient_key, identity, draw = found
+    key = ResourceKey(who, kind, identity, draw)
     return _versions_of_facts(connection, study, {who: (who, patient_key, 0)}, [key])[key]
 
 
@@ -242,8 +255,8 @@ def locate(
     resource: SupportedType,
     logical_id: str,
     identities: Identities | None = None,
-) -> tuple[str, str, int, str] | None:
-    """The fact with this identifier: its kind, its patient, the key of the patient, and its identity.
+) -> tuple[str, str, int, str, str] | None:
+    """The fact with this identifier: its kind, its patient, the key of the patient, its identity and its draw.
 
     `None` if there is no such fact. Raises `Erased` for a person who was erased.
     """
@@ -257,9 +270,9 @@ def locate(
         return None
     known = identities or Identities(connection)
     for kind in KINDS_OF[resource]:
-        identity = known.find(name.patient_key, kind, name.digest)
-        if identity is not None:
-            return kind, people[0][0], name.patient_key, identity
+        fact = known.find(name.patient_key, kind, name.digest)
+        if fact is not None:
+            return kind, people[0][0], name.patient_key, *fact
     return None
 
 
@@ -286,15 +299,17 @@ def _versions_of_facts(
 ) -> dict[ResourceKey, list[StoredResource]]:
     """All assertions of each fact, and all times when it was left out, newest first."""
     stored: dict[ResourceKey, list[Assertion]] = {key: [] for key in keys}
-    facts_of: dict[str, list[tuple[int, str]]] = {}
+    facts_of: dict[str, set[tuple[int, str]]] = {}
     names = {}
-    for who, kind, identity in keys:
+    for who, kind, identity, _ in keys:
         if kind is not None and identity is not None:
-            facts_of.setdefault(kind, []).append((people[who][1], identity))
+            facts_of.setdefault(kind, set()).add((people[who][1], identity))
             names[people[who][1]] = who
     for kind, facts in facts_of.items():
         for patient_key, assertion in FACT_TABLES[kind].known_of_patients(connection, facts):
-            stored[ResourceKey(names[patient_key], kind, assertion.fact[0])].append(assertion)
+            key = ResourceKey(names[patient_key], kind, assertion.fact[0], assertion.draw)
+            if key in stored:
+                stored[key].append(assertion)
     changes = {
         at
         for known in stored.values()
@@ -326,12 +341,20 @@ def _versions(
                 received[assertion.added],
                 ordinal=assertion.ordinal,
                 late=late,
+                draw=key.draw,
             )
         )
         if assertion.removed is not None and _left_out(assertion, stored):
             versions.append(
                 StoredResource(
-                    who, patient_key, kind, fact, assertion.removed, received[assertion.removed], removed=True
+                    who,
+                    patient_key,
+                    kind,
+                    fact,
+                    assertion.removed,
+                    received[assertion.removed],
+                    removed=True,
+                    draw=key.draw,
                 )
             )
     return sorted(versions, key=lambda version: (version.added, version.ordinal), reverse=True)

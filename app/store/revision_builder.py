@@ -36,6 +36,13 @@ HEAD = Query(
     .limit(1),
     "study",
 )
+_RECEIVED = Query(
+    select(revisions.c.received_at).where(
+        revisions.c.study == bindparam("study"), revisions.c.number == bindparam("number")
+    ),
+    "study",
+    "number",
+)
 _INSERT_PATIENTS = Insertion(patients)
 _INSERT_REVISIONS = Insertion(revisions)
 _INSERT_LEAVES = Insertion(leaves)
@@ -113,9 +120,20 @@ class RevisionBuilder:
         self._leaves: list[tuple[int, int, int, bytes]] = []
         self._last_key = 0
         self._received_at = received_at
+        self._received: dict[int, int] = {}
+        self._marks: dict[str, list[tuple[int, Assertion]]] = {}
         # This is a separate query, begun after the lock was given: it sees the revision of the writer before.
         latest = HEAD.row(connection, self.key)
         self.head = Head(*latest) if latest else Head()
+
+    def received(self, number: int) -> int:
+        """When a revision was received, up to the one that is being made."""
+        if number == self.number:
+            return max(self._received_at, self.head.received_at)
+        if number not in self._received:
+            row = _RECEIVED.row(self.connection, self.key, number)
+            self._received[number] = row[0] if row else self._received_at
+        return self._received[number]
 
     @property
     def number(self) -> int:
@@ -212,6 +230,7 @@ class RevisionBuilder:
             head.hash,
         )
         hashed = link.hash(self.secret)
+        self._received[number] = link.received_at
         self._leaves += [(self.key, number, key, leaf) for key, leaf in new_leaves]
         self._revisions.append((self.key, number, link.received_at, client, format, link.counts, link.patients,
                                 link.first_outcome, link.digest, link.previous_hash, hashed))  # fmt: skip
@@ -227,6 +246,8 @@ class RevisionBuilder:
         )
         for kind, ended in self._closings.items():
             FACT_TABLES[kind].end(self.connection, ended)
+        for kind, marked in self._marks.items():
+            FACT_TABLES[kind].mark(self.connection, marked)
         for kind, fresh in self._insertions.items():
             FACT_TABLES[kind].write(self.connection, fresh)
         _INSERT_REVISIONS.run(self.connection, self._revisions)
@@ -235,8 +256,8 @@ class RevisionBuilder:
     def _plain(self, person: PatientState) -> dict[str, Changes]:
         """The changes of a patient. Facts that were read from the database get their Booleans back."""
         for kind, change in person.changes.items():
-            for assertion in change.removed:
-                if assertion.stored:
+            for assertion in (*change.removed, *change.added):
+                if type(assertion.fact) is tuple:
                     assertion.fact = FACT_TABLES[kind].plain(assertion.fact)
         return person.changes
 
@@ -244,4 +265,6 @@ class RevisionBuilder:
         for kind, change in person.changes.items():
             self._insertions.setdefault(kind, []).append((person.key, change.added))
             self._closings.setdefault(kind, []).extend([(person.key, old) for old in change.removed if old.stored])
+            if change.marked:
+                self._marks.setdefault(kind, []).extend([(person.key, old) for old in change.marked])
         person.changes = {}

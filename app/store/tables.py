@@ -2,9 +2,9 @@
 
 Times are 64-bit integers: microseconds since 1970-01-01T00:00Z or days since 1970-01-01. Text is ordered by code
 point on both databases: SQLite's default, `COLLATE "C"` on PostgreSQL. A fact has one row for each assertion. `added`
-is the revision that stored it, `removed` the revision from which it no longer stands. Rows are added and closed, never
-changed otherwise; only the erasure of a person deletes rows. The columns of a fact table after `removed` are the
-fields of its kind in the schema of facts (`timeline.facts`), and the notes.
+is the revision that stored it, `removed` the revision from which it no longer stands. Rows are added, closed and
+marked, never changed otherwise; only the erasure of a person deletes rows. The columns of a fact table after `removed`
+are the fields of its kind in the schema of facts (`timeline.facts`), and the notes, the draw and the mark.
 """
 
 from typing import Any
@@ -155,9 +155,10 @@ client_ids = _clustered(
     Column("patient_key", WHOLE, ForeignKey(patients.c.key), nullable=False),
     Column("kind", WORDS),
     Column("identity", WORDS),
+    Column("draw", WORDS, nullable=False, server_default=text("''")),
     Index(None, "patient_key"),
 )
-"""Client ids (`PUT /Observation/{id}`), and the patient or the fact that each of them names."""
+"""Client ids (`PUT /Observation/{id}`), and the patient or the draw of a fact that each of them names."""
 
 erased_names = _clustered(
     "erased_names",
@@ -182,10 +183,11 @@ _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG
 
 
 def _fact_table(kind: str, name: str) -> Table:
-    """A table of assertions of one kind. Of one identity, at most one assertion stands at a time.
+    """A table of assertions of one kind. Of one draw of one identity, at most one assertion stands at a time.
 
     A revision may store several assertions of one identity. `ordinal` numbers them. `notes` is JSON text: what the
-    receipt said of the fact. No hash covers the notes.
+    receipt said of the fact. `draw` names the draw to which the assertion belongs, and `mark` is what the number rule
+    must know of it (`supersession.RuleMark`). No hash covers these three.
     """
     _, *content = FIELDS[kind]
     return _clustered(
@@ -197,9 +199,11 @@ def _fact_table(kind: str, name: str) -> Table:
         Column("removed", WHOLE),
         *[Column(field.name, _STORED_AS[field.type], nullable=field.optional) for field in content],
         Column("notes", WORDS),
+        Column("draw", WORDS, nullable=False, server_default=text("''")),
+        Column("mark", WORDS),
         *[_finite(field.name) for field in content if FINITE in field.marks],
         CheckConstraint("removed >= added", name="closed_later"),
-        Index(f"ux_{name}_current", "patient_key", "identity", unique=True,
+        Index(f"ux_{name}_current", "patient_key", "identity", "draw", unique=True,
               sqlite_where=text("removed IS NULL"), postgresql_where=text("removed IS NULL")),
     )  # fmt: skip
 

@@ -22,9 +22,10 @@ from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
 from app.timeline.cohort import REQUIRED, TABLES, Cohort, Row, content_of, patient_row, standing_rows
 from app.timeline.document import ITEMS, Sourced
-from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact, standing
+from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact
 from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
+from app.timeline.number_rule import standing
 from app.timeline.source_facts import Source, Sources, aligned
 from app.timeline.times import day_text
 
@@ -81,7 +82,7 @@ def fact_document(kind: str, fact: AnyFact) -> dict[str, Any]:
         if field.sent.given is not None:
             given = getattr(fact, field.sent.given)
             value = value if given is None else given
-        if value is not None:
+        if value is not None and value != "":  # a withdrawal may have no time
             document[field.sent.name or field.name] = _number(field.sent.write(value) if field.sent.write else value)
     return document
 
@@ -217,8 +218,7 @@ def _join_merged_records(
         asserted = _asserted(connection, kind, revision, names)
         rows[kind] = [row for row in rows[kind] if row[0] in attributes_of and row[0] not in linked]
         for survivor, records in records_of.items():
-            facts = [fact for record in records for fact in asserted.get(record, ())]
-            rows[kind] += standing_rows(kind, survivor, facts)
+            rows[kind] += standing_rows(kind, survivor, *[asserted.get(record, ()) for record in records])
 
 
 def _asserted(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
@@ -264,9 +264,9 @@ def _of_persons(
     names = {keys[record]: record for survivor, records in merged.items() for record in (survivor, *records)}
     facts = _asserted(connection, kind, revision, names) if names else {}
     for survivor, records in merged.items():
-        asserted = [(fact, record) for record in (survivor, *records) for fact in facts.get(record, ())]
-        record_of = {id(fact): record for fact, record in asserted}
-        for fact in standing([fact for fact, _ in asserted]):
+        asserted = {record: facts.get(record, ()) for record in (survivor, *records)}
+        record_of = {id(fact): record for record, stated in asserted.items() for fact in stated}
+        for fact in standing(kind, *asserted.values()):
             content = content_of(kind, fact)
             if content is not None:
                 time = _time_text(getattr(fact, _TIME_OF.get(kind, "time")))

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from app.readers.statements import Skipped
+from app.store.fates import Fate
 from app.store.ledger import Outcome
-from app.store.supersession import Fate
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 

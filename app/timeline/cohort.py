@@ -22,8 +22,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History, standing
+from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History
 from app.timeline.merged_records import merged_histories
+from app.timeline.number_rule import standing
 from app.timeline.times import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 
 Ints = NDArray[np.int64]
@@ -75,9 +76,9 @@ EventRow = _row_type("EventRow", "events")
 """Rows with named fields, to write them by hand; a plain tuple in the same order works too."""
 
 
-def standing_rows(kind: str, patient: str, facts: Sequence[Any]) -> list[Row]:
-    """The rows of one patient from all assertions of one kind."""
-    contents = (content_of(kind, fact) for fact in standing(facts))
+def standing_rows(kind: str, patient: str, *records: Sequence[Any]) -> list[Row]:
+    """The rows of one patient from all assertions of one kind in the patient's records."""
+    contents = (content_of(kind, fact) for fact in standing(kind, *records))
     return [(patient, *content) for content in contents if content is not None]
 
 

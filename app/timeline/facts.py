@@ -10,10 +10,10 @@ Numbers are in canonical units. A time is kept as it was written, together with 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from app.timeline.receipts import Note, ReceiptLine
-from app.timeline.times import day_text, instant_text
+from app.timeline.times import NO_DAY, day_text, instant_text
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, STATUS_ORDER, WITHDRAWN, Comparator
 
 
@@ -230,7 +230,10 @@ class EventFact(NamedTuple):
 
 
 Order = tuple[int, int, int]
-_NEVER = -(2**63)
+NEVER = -(2**63)
+MINUTE = 60_000_000
+_STATUS = LabFact._fields.index("status")
+"""Before every time of issue."""
 
 
 def assertion_order(version: int | None, issued: int | None, status: str) -> Order:
@@ -238,10 +241,44 @@ def assertion_order(version: int | None, issued: int | None, status: str) -> Ord
 
     An absent version or issue time is less than any other.
     """
-    return (-1 if version is None else version, _NEVER if issued is None else issued, STATUS_ORDER[status])
+    return (-1 if version is None else version, NEVER if issued is None else issued, STATUS_ORDER[status])
+
+
+class FactTime(NamedTuple):
+    """The time of a fact, as statements about one number are compared.
+
+    `day` is the day as written, absent if no time was given. `minute` is in minutes since 1970, absent for a date.
+    """
+
+    day: int | None
+    minute: int | None
+
+    def agrees(self, other: "FactTime") -> bool:
+        """Whether two times may be the same: the same minute, or the same day if one of them has no clock time."""
+        if self.minute is None or other.minute is None:
+            return self.day == other.day
+        return self.minute == other.minute
+
+
+def fact_time(day: int | None, instant: int | None) -> FactTime:
+    """The time of a fact from its stored day and instant."""
+    return FactTime(None if day == NO_DAY else day, None if instant is None else instant // MINUTE)
 
 
 AnyFact = AttributeFact | LabFact | AssessmentFact | InfusionFact | MedicationFact | EventFact
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """A request about one resource, which says more than its statement.
+
+    `delete`: the fact is withdrawn, and may be created again. `create`: a deleted fact is created again. `update`: the
+    fact takes the place of the named draw, even if its time is another one. `draws` has the draws that the client
+    named, by kind and identity.
+    """
+
+    action: Literal["create", "update", "delete"]
+    draws: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def _nowhere(kind: str, index: int) -> str:
@@ -253,7 +290,8 @@ class History:
     """The facts of one patient, each assertion once; `repeats` counts the identical ones that were left out.
 
     `place` gives the place of a fact in what was sent, by its kind and its index there. `notes` are what the receipt
-    says of facts, by the same two. `aside` are lines of facts that were sent and are not in the history.
+    says of facts, by the same two. `aside` are lines of facts that were sent and are not in the history. `instruction`
+    is the request about one resource that the history is, if it is more than statements.
     """
 
     patient: str
@@ -267,27 +305,11 @@ class History:
     place: Callable[[str, int], str] = field(default=_nowhere, compare=False)
     notes: Mapping[tuple[str, int], tuple[Note, ...]] = field(default_factory=dict, compare=False)
     aside: tuple[ReceiptLine, ...] = field(default=(), compare=False)
+    instruction: Instruction | None = field(default=None, compare=False)
 
     def kinds(self) -> tuple[tuple[str, Sequence[AnyFact]], ...]:
         """The facts of each kind, always in the same order of kinds."""
         return tuple((name, getattr(self, name)) for name in KINDS)
-
-
-AFact = TypeVar("AFact", LabFact, AssessmentFact, InfusionFact, MedicationFact, EventFact)
-
-
-def standing(facts: Sequence[AFact]) -> list[AFact]:
-    """The assertion that stands of each fact (the greatest one), without the facts that are withdrawn."""
-    greatest: dict[str, AFact] = {}
-    for fact in facts:
-        known = greatest.get(fact.identity)
-        if known is None or _order(fact) > _order(known):
-            greatest[fact.identity] = fact
-    return [fact for fact in greatest.values() if fact.status not in WITHDRAWN]
-
-
-def _order(fact: LabFact | AssessmentFact | InfusionFact | MedicationFact | EventFact) -> Order:
-    return assertion_order(fact.version, fact.issued, fact.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +338,7 @@ def _field(name: str, hint: Any) -> Field:  # noqa: ANN401 - an Annotated type
     return Field(name, types[0], types[-1] is type(None), meaning, read, sent, marks)
 
 
-_NO_FACTS = {"patient", "repeats", "place", "notes", "aside"}
+_NO_FACTS = {"patient", "repeats", "place", "notes", "aside", "instruction"}
 KINDS: tuple[str, ...] = tuple(part.name for part in fields(History) if part.name not in _NO_FACTS)
 FACT_TYPES: dict[str, type[AnyFact]] = {kind: get_args(get_type_hints(History)[kind])[0] for kind in KINDS}
 """The type of the facts of each kind."""
@@ -326,6 +348,37 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     for kind, fact in FACT_TYPES.items()
 }
 """The fields of each kind, in the order of the fact type and of the table."""
+
+_PLACES = {kind: {field.name: place for place, field in enumerate(declared)} for kind, declared in FIELDS.items()}
+_TIME_PLACES = {
+    kind: (places.get("day", places.get("start_day", 0)), places.get("instant"))
+    for kind, places in _PLACES.items()
+    if kind != "attributes"
+}
+VALUE_PLACE: dict[str, int | None] = {
+    kind: next((place for place, field in enumerate(declared) if field.read.required), None)
+    for kind, declared in FIELDS.items()
+}
+"""The place of the value in a fact, for kinds in which a result may be no number; then it is absent."""
+
+
+def time_of(kind: str, fact: Sequence[Any]) -> FactTime:
+    """The time of a fact that is not an attribute, given as a tuple."""
+    day_place, instant_place = _TIME_PLACES[kind]
+    return fact_time(fact[day_place], None if instant_place is None else fact[instant_place])
+
+
+def statement_key(kind: str, fact: Sequence[Any]) -> tuple[Any, ...]:
+    """What two statements have in common if only the order of arrival decides between them."""
+    version, issued, status = fact[_STATUS - 2 : _STATUS + 1]
+    return kind, fact[0], version, issued, status, None if kind == "attributes" else time_of(kind, fact)
+
+
+def counts_nowhere(kind: str, fact: Sequence[Any]) -> bool:
+    """Whether a statement has no value for timelines and analyses: a withdrawal, or a result that is no number."""
+    value = VALUE_PLACE[kind]
+    return fact[_STATUS] in WITHDRAWN or (value is not None and fact[value] is None)
+
 
 READ_BY_ANALYSES: dict[str, tuple[Field, ...]] = {
     kind: tuple(sorted((field for field in declared if field.read.place), key=lambda field: field.read.place))

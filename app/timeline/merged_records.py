@@ -68,8 +68,8 @@ def stated_as_one(records: Sequence[Mapping[str, Stated]]) -> dict[str, Stated]:
 def merged_history(records: Sequence[History]) -> History:
     """The records of one person as one history. The surviving record is given first, the others in code-point order.
 
-    A fact that is in several records keeps the assertions of all. The greatest one stands; of equal ones the first
-    (`facts.standing`).
+    A fact that is in several records keeps the assertions of all. The number rule decides which one stands; of equal
+    ones the first (`number_rule.standing`).
     """
     attributes = stated_as_one([{fact.identity: fact for fact in record.attributes} for record in records])
     joined: dict[str, Any] = {

@@ -44,6 +44,7 @@ from app.timeline.facts import (
     MedicationFact,
     Sent,
     attribute,
+    statement_key,
 )
 from app.timeline.times import (
     DATE_FORM,
@@ -51,6 +52,7 @@ from app.timeline.times import (
     EPOCH_DAY,
     FIRST_DAY,
     INSTANT_FORM,
+    NO_DAY,
     TIME_FORM,
     Moment,
     day_text,
@@ -102,7 +104,7 @@ _UNIT_OF: dict[tuple[str, str], Unit] = {
     if unit.quantity == analyte.quantity
 }
 _CANONICAL = frozenset(unit.spelling for unit in UNITS.values() if unit.factor == 1)
-_assertion = itemgetter(*(LabFact._fields.index(name) for name in ("identity", "version", "issued", "status")))
+_identity = itemgetter(0)
 _json = json.JSONEncoder(sort_keys=True).encode
 AFact = TypeVar("AFact", bound=AnyFact)
 
@@ -125,12 +127,14 @@ class Reading:
     """Reads one document: `latest` is the latest acceptable instant, `faults` and `repeats` are those so far.
 
     `origins` has, for each kind with repeats, the place of each fact among the items of that kind in the document.
+    `no_numbers` are the results that are no numbers, by section and index: they are stated without a value.
     """
 
     latest: int
     faults: list[Fault] = field(default_factory=list)
     repeats: int = 0
     origins: dict[str, list[int]] = field(default_factory=dict)
+    no_numbers: set[tuple[str, int]] = field(default_factory=set)
     _born: int = FIRST_DAY
 
     def history(self, timeline: Timeline) -> History:
@@ -170,7 +174,7 @@ class Reading:
         """The fact of one result of `labs`, given as a model, or as fields that a reader of feeds has checked."""
         fields = result if isinstance(result, dict) else vars(result)
         code, time, spelling, value = LAB_CODE_OF[fields["code"]], fields["time"], fields["unit"], fields["value"]
-        moment = self._moment(time, "labs", index, "time")
+        moment = self._drawn(time, fields["status"], fields["id"], "labs", index)
         unit = _UNIT_OF.get((code, spelling))
         if unit is None:
             if spelling is not None:
@@ -178,7 +182,7 @@ class Reading:
             elif value is not None:
                 self._fault(FaultCode.UNKNOWN_UNIT, "labs", index, "unit", accepts=units_of(code))
         status = fields["status"] or "final"
-        if value is None and status not in WITHDRAWN:
+        if value is None and status not in WITHDRAWN and ("labs", index) not in self.no_numbers:
             self._fault(FaultCode.MISSING, "labs", index, "value", accepts=accepted_by(LabResult, ("value",)))
         upper, lower = fields["upper_limit"], fields["lower_limit"]
         if lower is not None and upper is not None and lower > upper:
@@ -230,9 +234,9 @@ class Reading:
 
     def assessment(self, item: Assessment, index: int) -> AssessmentFact | None:
         """The fact of one item of `assessments`. Scales that a protocol declares are checked in analyses."""
-        moment = self._moment(item.time, "assessments", index, "time")
+        moment = self._drawn(item.time, item.status, item.id, "assessments", index)
         status = item.status or "final"
-        if item.score is None and status not in WITHDRAWN:
+        if item.score is None and status not in WITHDRAWN and ("assessments", index) not in self.no_numbers:
             self._fault(FaultCode.MISSING, "assessments", index, "score", accepts=_accepted_score(item.code))
         fixed = INSTRUMENTS[item.code].maximum
         if fixed is not None and item.scale_max is not None:
@@ -248,7 +252,7 @@ class Reading:
 
     def infusion(self, item: Infusion, index: int) -> InfusionFact | None:
         """The fact of one item of `infusions`."""
-        moment = self._moment(item.time, "infusions", index, "time")
+        moment = self._drawn(item.time, item.status, item.id, "infusions", index)
         self._check_dose(item, "infusions", index)
         issued = self._issued(item.issued, "infusions", index)
         if moment is None:
@@ -282,18 +286,22 @@ class Reading:
         return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
 
     def _once(self, facts: Sequence[AFact | None], timeline: Timeline, kind: str) -> tuple[AFact, ...]:
-        """The facts without exact repeats. Two facts with the same identity and different content are a fault."""
+        """The facts without exact repeats.
+
+        Two facts with the same identity, time, version, time of issue and status, and different content are a fault.
+        """
         kept = tuple(fact for fact in facts if fact is not None)
-        if len(set(map(_assertion, kept))) == len(kept):
+        if len(set(map(_identity, kept))) == len(kept):
             return kept
         seen: dict[Any, AFact] = {}
         origins = self.origins[kind] = []
         for i, (fact, place) in enumerate(zip(facts, places(timeline, SECTIONS[kind]), strict=True)):
             if fact is None:
                 continue
-            if seen.setdefault(_assertion(fact), fact) != fact:
+            first = seen.setdefault(statement_key(kind, fact), fact)
+            if first != fact:
                 self._fault(FaultCode.CONFLICTING_DUPLICATE, *place)
-            elif seen[_assertion(fact)] is fact:
+            elif first is fact:
                 origins.append(i)
         self.repeats += len(kept) - len(seen)
         return tuple(seen.values())
@@ -328,6 +336,12 @@ class Reading:
         if moment.instant is None:
             self._fault(FaultCode.BAD_TIME, section, index, "issued", accepts=Accepts(form=INSTANT_FORM))
         return moment.instant
+
+    def _drawn(self, text: str, status: str | None, number: str | None, section: str, index: int) -> Moment | None:
+        """The time of a fact. A withdrawal of a number may have none: an empty text."""
+        if text == "" and number is not None and status in WITHDRAWN:
+            return Moment(NO_DAY, None, False)
+        return self._moment(text, section, index, "time")
 
     def _moment(self, text: str, *at: str | int, form: str = TIME_FORM) -> Moment | None:
         read = read_time(text, self.latest)

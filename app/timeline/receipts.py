@@ -40,6 +40,7 @@ class NotKept(StrEnum):
     AMBIGUOUS_CORRECTION = "ambiguous_correction"
     AMBIGUOUS_WITHDRAWAL = "ambiguous_withdrawal"
     NOT_A_NUMBER = "not_a_number"
+    NO_RESULT = "no_result"
 
 
 NOT_KEPT: dict[NotKept, str] = {
@@ -49,6 +50,7 @@ NOT_KEPT: dict[NotKept, str] = {
     NotKept.AMBIGUOUS_DATE: "The number has several draws on this date, and the statement has no time of day.",
     NotKept.AMBIGUOUS_CORRECTION: "The number has several draws, and it is not stated which one is corrected.",
     NotKept.AMBIGUOUS_WITHDRAWAL: "It is not stated which draw of the number is withdrawn, or none is at this time.",
+    NotKept.NO_RESULT: "It cancels a draw of the number that has no result.",
     NotKept.NOT_A_NUMBER: "The result is a text and not a number. A result that it replaces does not count any more.",
 }
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from app.timeline.facts import AnyFact, AttributeFact
+from app.timeline.facts import AnyFact, AttributeFact, FactTime
 from app.timeline.vocabulary import WITHDRAWN
 
 SupportedType = Literal["Patient", "Observation", "MedicationAdministration", "AdverseEvent"]
@@ -38,18 +38,27 @@ _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class ResourceKey(NamedTuple):
-    """Names a resource: a patient, or one fact of the patient by its kind (`facts.KINDS`) and identity."""
+    """Names a resource: a patient, or one fact of the patient by its kind (`facts.KINDS`), identity and draw.
+
+    Each draw of a number is a resource. The name of the first one is empty.
+    """
 
     patient: str
     kind: str | None = None
     identity: str | None = None
+    draw: str = ""
 
 
 FactNumber = tuple[str, str, str]
 """A patient, a type of resource, and the number that a source gave a fact."""
 
-NumberedFact = tuple[ResourceKey, str | None]
-"""A fact that has a number, and the source that gave it."""
+
+class NumberedFact(NamedTuple):
+    """A fact that has a number, the source that gave it, and its times as they were stated."""
+
+    key: ResourceKey
+    source: str | None
+    times: frozenset[FactTime] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,8 @@ class StoredResource:
     patient: the one that last changed an attribute) and `received_at` when it was received, in microseconds since 1970.
     `ordinal` numbers the assertions that one revision stored of one fact. `late` marks an assertion that was already
     superseded when it arrived. `removed` marks a version in which the fact does not exist any more, because a timeline
-    was replaced by one without it; `fact` is then the last valid one.
+    was replaced by one without it; `fact` is then the last valid one. `draw` is the draw of its number to which the
+    fact belongs.
     """
 
     patient: str
@@ -73,11 +83,13 @@ class StoredResource:
     ordinal: int = 0
     late: bool = False
     removed: bool = False
+    draw: str = ""
 
     @property
     def id(self) -> str:
         """The identifier of the resource, the same for all of its versions."""
-        return logical_id(self.patient_key, self.kind, self.patient if self.fact is None else self.fact.identity)
+        identity = self.patient if self.fact is None else self.fact.identity
+        return logical_id(self.patient_key, self.kind, identity, self.draw)
 
     @property
     def type(self) -> str:
@@ -107,12 +119,12 @@ class Name(NamedTuple):
     digest: str
 
 
-def logical_id(patient_key: int, kind: str, identity: str) -> str:
+def logical_id(patient_key: int, kind: str, identity: str, draw: str = "") -> str:
     """The FHIR id of a fact (1 to 64 of A-Z, a-z, 0-9, dot and hyphen), always the same.
 
     A patient is named by the subject identifier itself, given as `identity` with the kind `patient`.
     """
-    return identity if kind == "patient" else f"{_base32(patient_key)}-{digest_of(kind, identity)}"
+    return identity if kind == "patient" else f"{_base32(patient_key)}-{digest_of(kind, identity, draw)}"
 
 
 def read_logical_id(text: str) -> Name | None:
@@ -126,9 +138,10 @@ def read_logical_id(text: str) -> Name | None:
     return Name(key, match[2]) if key < 2**63 and _base32(key) == match[1] else None
 
 
-def digest_of(kind: str, identity: str) -> str:
-    """128 bits of the SHA-256 of the kind and identity of a fact, in base 32."""
-    hashed = hashlib.sha256(f"{kind}\n{identity}".encode()).digest()[:16]
+def digest_of(kind: str, identity: str, draw: str = "") -> str:
+    """128 bits of the SHA-256 of the kind, identity and draw of a fact, in base 32."""
+    named = f"{kind}\n{identity}\n{draw}" if draw else f"{kind}\n{identity}"
+    hashed = hashlib.sha256(named.encode()).digest()[:16]
     return base64.b32encode(hashed).decode().rstrip("=").lower()
 
 

@@ -15,6 +15,8 @@ EPOCH_DAY = date(1970, 1, 1).toordinal()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_MICROSECONDS = 86_400_000_000
 FIRST_DAY = date(1900, 1, 1).toordinal() - EPOCH_DAY
+NO_DAY = FIRST_DAY - 1
+"""The stored day of a withdrawal that gives no time. No fact may name this day."""
 CLOCK_SKEW = timedelta(hours=24)
 
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?$"

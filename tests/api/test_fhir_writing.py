@@ -329,8 +329,8 @@ def test_delete_withdraws_and_to_repeat_it_changes_nothing(trial_anywhere, resou
     assert [trial_anywhere.delete(place).status_code for _ in range(2)] == [204, 204]
     assert trial_anywhere.revision() == 2
     assert trial_anywhere.facts() == 0
-    assert trial_anywhere.post(resource).status_code == 200, "a late retry does not bring it back"
-    assert trial_anywhere.facts() == 0
+    assert trial_anywhere.post(resource).status_code == 201, "what was deleted is created again"
+    assert trial_anywhere.facts() == 1
 
 
 def test_delete_by_the_identifier_that_the_client_chose(trial):

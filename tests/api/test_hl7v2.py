@@ -109,6 +109,19 @@ def test_a_correction_stands_in_whatever_order_it_arrives(trial, order):
     assert (lab["value"], lab["status"]) == (1110, "corrected")
 
 
+def serial(hour: int, value: str, control: str) -> bytes:
+    """One of several draws of the same order."""
+    return oru(obx(f5=value), obr=changed(OBR, f7=f"20240501{hour:02d}0000+0900"), header=changed(MSH, f10=control))
+
+
+def test_serial_draws_under_one_number_all_stand(trial):
+    accepted(trial, serial(9, "1005", "1"), serial(15, "2005", "2"), serial(21, "1500", "3"), serial(9, "1005", "4"))
+    assert [lab["value"] for lab in timeline(trial)["labs"]] == [1005, 2005, 1500]
+    orders = [changed(OBR, f1=str(n), f7=f"2024050{n}090000+0900") for n in (1, 2, 3)]
+    accepted(trial, message(PID.replace("123", "124"), *[part for order in orders for part in (order, OBX)]))
+    assert len(timeline(trial, "124")["labs"]) == 3
+
+
 @pytest.mark.parametrize("status", ["D", "W", "X"])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_withdrawn_result_is_gone_whether_it_or_its_withdrawal_comes_first(trial_here, status, first):

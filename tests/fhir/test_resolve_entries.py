@@ -7,12 +7,15 @@ import pytest
 from app.errors import Erased, FaultCode, InvalidDocument, MethodNotAllowed, NotFound, PreconditionFailed
 from app.fhir.resolve_entries import ResolvedEntry, StoredState, names_in, numbers_in, resolve, resources_in
 from app.readers.statements import history_of
-from app.timeline.resource import ResourceKey, StoredResource, logical_id
+from app.timeline.facts import FactTime
+from app.timeline.resource import NumberedFact, ResourceKey, StoredResource, logical_id
 from tests.fhir.fhir_messages import LATEST, bundle, ck, concept, feed, person, post, quantity, read_all
 
 KEY = 77
 P01 = ResourceKey("P01")
 PANEL = concept("24325-3")
+DRAWN = frozenset({FactTime(12858, 18_515_568)})
+"""2005-03-16T09:48:00+09:00."""
 
 
 def entries(*listed: Any, type: str = "transaction"):
@@ -184,7 +187,13 @@ def test_a_conditional_create_finds_the_number_with_its_code(codes, is_found):
     match = ResourceKey("P01", "labs", f"#acc-77|{code}|urn:lab:a")
     asked = post(ck())
     asked["request"]["ifNoneExist"] = "identifier=urn:lab:a|acc-77"
-    stored = holding(numbered={("P01", "Observation", "acc-77"): [(match, "urn:lab:a"), (match, "urn:lab:b")]})
+    stored = holding(
+        numbered={
+            ("P01", "Observation", "acc-77"): [
+                NumberedFact(match, source, DRAWN) for source in ("urn:lab:a", "urn:lab:b")
+            ]
+        }
+    )
     resolved = one(asked, stored)
     assert (resolved.history is None) is is_found
     assert (resolved.key == match) is is_found
@@ -193,7 +202,7 @@ def test_a_conditional_create_finds_the_number_with_its_code(codes, is_found):
 def test_a_conditional_create_does_not_choose_between_laboratories():
     asked = post(ck())
     asked["request"]["ifNoneExist"] = "identifier=acc-77"
-    found = [(ResourceKey("P01", "labs", f"#acc-77|CK|{source}"), source) for source in "ab"]
+    found = [NumberedFact(ResourceKey("P01", "labs", f"#acc-77|CK|{source}"), source, DRAWN) for source in "ab"]
     with pytest.raises(PreconditionFailed, match="Several"):
         one(asked, holding(numbered={("P01", "Observation", "acc-77"): found}))
 

@@ -1,5 +1,6 @@
 """The ledger and a plain dictionary get the same input. They must give the same output at every revision."""
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from app.store.hash_chain import verify
 from app.store.ledger import submit, submit_each
 from app.store.revisions import AsOf, resolve
 from app.timeline.normalize import AttributeFact, History
+from tests.store.number_rule_twin import Told, standing
 from tests.store.posts import begin_study, ck, columns, etag, got, history, now, put, revisions, timeline
 
 RANKS = {"preliminary": 0, "final": 1, "amended": 2, "corrected": 3, "entered-in-error": 4, "cancelled": 4}
@@ -42,10 +44,65 @@ LINKS = st.tuples(
 
 @dataclass
 class Fact:
-    """One identity: every assertion in the order of arrival, and the one that stands."""
+    """One identity: every assertion with its place in the order of arrival, and what timelines that were put did to it.
 
-    ever: list[tuple] = field(default_factory=list)
-    current: tuple | None = None
+    Assertions that are `left_out` rank and do not stand; those that are `replaced` do not rank either. `last` is what
+    stands of a link, for which only the order of its assertions decides.
+    """
+
+    ever: dict[tuple, int] = field(default_factory=dict)
+    left_out: set[tuple] = field(default_factory=set)
+    replaced: set[tuple] = field(default_factory=set)
+    last: tuple | None = None
+
+    def receive(self, assertion: tuple) -> None:
+        """It arrives now, also if it was there before."""
+        self.ever[assertion] = next(_places)
+        self.left_out.discard(assertion)
+        self.replaced.discard(assertion)
+
+    def ranking(self) -> list[tuple]:
+        return [one for one in self.ever if one not in self.replaced]
+
+    def standing(self, fresh: tuple | None = None) -> tuple | None:
+        """What stands, which may be a withdrawal; or what would stand if this one arrived now."""
+        received = {one: self.ever[one] for one in self.ranking()}
+        left_out = self.left_out - {fresh}
+        if fresh is not None:
+            received[fresh] = 10**9
+        gone = [one for one in received if not is_shown(one)]
+        values = [one for one in received if is_shown(one)]
+        if values:
+            [greatest] = chosen({one: received[one] for one in values})
+            gone = [one for one in gone if not chosen({greatest: received[greatest], one: received[one]})]
+            if not gone:
+                return None if greatest in left_out else greatest
+        return max(gone, key=lambda one: (rank(one)[0], said_at(one, received), received[one]), default=None)
+
+
+_places = itertools.count(1)
+
+
+def said_at(assertion: tuple, received: dict[tuple, int]) -> float:
+    """When a withdrawal was said: those that nobody dated when they came, after all that were issued."""
+    _, version, issued, *_ = assertion
+    return 0 if issued is not None else float("-inf") if version is not None else received[assertion]
+
+
+def chosen(received: dict[tuple, int]) -> list[tuple]:
+    """What is shown of assertions of one date, by the twin of the number rule."""
+    told = {
+        Told(("day", 0), status, None if issued is None else 0, version, value): (
+            number,
+            version,
+            issued,
+            status,
+            value,
+        )
+        for number, version, issued, status, value in received
+    }
+    shown, _ = standing({one: received[assertion] for one, assertion in told.items()})
+    return [told[one] for one in shown]
 
 
 def rank(assertion: tuple) -> tuple:
@@ -77,9 +134,12 @@ class Model:
     windows: list[tuple[int, int]] = field(default_factory=list)
 
     def standing(self) -> dict:
-        return {
-            patient: {number: fact.current for number, fact in facts.items() if fact.current is not None}
+        now = {
+            patient: {number: fact.last if number == LINK else fact.standing() for number, fact in facts.items()}
             for patient, facts in self.people.items()
+        }
+        return {
+            patient: {number: one for number, one in facts.items() if one is not None} for patient, facts in now.items()
         }
 
     def merge(self, patient: str, stated: list[tuple]) -> bool:
@@ -90,37 +150,58 @@ class Model:
             fact = facts.setdefault(assertion[0], Fact())
             if assertion in fact.ever:
                 continue
-            bar = fact.current or max(fact.ever, key=rank, default=assertion)
-            fact.ever.append(assertion)
+            bar = fact.last or max(fact.ever, key=rank, default=assertion)
+            fact.receive(assertion)
             changed = True
             if rank(assertion) >= rank(bar):
-                fact.current = assertion
+                fact.last = assertion
         return self.conclude(patient, new, changed)
 
     def replace(self, patient: str, stated: list[tuple]) -> bool:
         facts = self.people[patient]
         changed = False
-        for given in stated:
-            fact = facts.setdefault(given[0], Fact())
-            assertion = given
-            if given[0] == LINK and fact.ever:  # a document cannot say when it was issued
-                assertion = (*given[:2], (fact.current or max(fact.ever, key=rank))[2], *given[3:])
-            known = assertion in fact.ever
-            if fact.current == assertion:
-                continue
-            if not known:
-                fact.ever.append(assertion)
-            if fact.current is None or given[0] == LINK or rank(assertion) >= rank(fact.current):
-                fact.current = assertion
-                changed = True
-            elif not known:
-                changed = True
-        for number, fact in facts.items():
-            left_out = number not in {assertion[0] for assertion in stated}
-            if left_out and is_shown(fact.current):
-                fact.current = None
-                changed = True
+        for number in {*facts, *[assertion[0] for assertion in stated]}:
+            fact = facts.setdefault(number, Fact())
+            mine = [assertion for assertion in stated if assertion[0] == number]
+            changed |= self.put_link(fact, mine) if number == LINK else self.put(fact, mine)
         return self.conclude(patient, False, changed)
+
+    def put_link(self, fact: Fact, stated: list[tuple]) -> bool:
+        for given in stated:
+            assertion = given
+            if fact.ever:  # a document cannot say when it was issued
+                assertion = (*given[:2], (fact.last or max(fact.ever, key=rank))[2], *given[3:])
+            if fact.last == assertion:
+                return False
+            fact.receive(assertion)
+            fact.last = assertion
+            return True
+        left_out = is_shown(fact.last)
+        fact.last = None if left_out else fact.last
+        return left_out
+
+    def put(self, fact: Fact, stated: list[tuple]) -> bool:
+        shown = fact.standing()
+        answered = set(stated)
+        changed = False
+        for assertion in stated:
+            if assertion == shown and is_shown(shown):
+                continue
+            others = [one for one in fact.ranking() if one != assertion]
+            current = fact.standing()
+            if is_shown(current):
+                answered.add(current)
+            if current is None and fact.left_out and others:
+                fact.replaced |= set(others)
+                fact.left_out.clear()
+            elif assertion in fact.ever and fact.standing(assertion) != assertion:
+                continue
+            fact.receive(assertion)
+            changed = True
+        if is_shown(fact.standing()) and fact.standing() not in answered:
+            fact.left_out |= set(fact.ranking())
+            changed = True
+        return changed
 
     def conclude(self, patient: str, new: bool, changed: bool) -> bool:
         if new:
@@ -136,7 +217,7 @@ class Model:
         self.snapshots.append(self.standing())
 
     def is_merged_into(self, patient: str) -> bool:
-        links = (facts[LINK].current for who, facts in self.people.items() if LINK in facts and who != patient)
+        links = (facts[LINK].last for who, facts in self.people.items() if LINK in facts and who != patient)
         return any(is_shown(link) and link[4] == patient for link in links)
 
 
@@ -155,13 +236,23 @@ def analysed(snapshot: dict) -> dict[str, list[float]]:
                 return next(one for one in path if path.count(one) > 1)
         return path[-1]
 
-    of_person: dict[str, dict[str, tuple]] = {}
+    of_person: dict[str, dict[str, list[tuple]]] = {}
     for record in sorted(snapshot, key=lambda one: (end(one) != one, one)):
         facts = of_person.setdefault(end(record), {})
         for number, assertion in snapshot[record].items():
-            if number != LINK and (number not in facts or rank(assertion) > rank(facts[number])):
-                facts[number] = assertion
-    return {who: sorted(one[4] for one in facts.values() if is_shown(one)) for who, facts in of_person.items()}
+            if number != LINK:
+                facts.setdefault(number, []).append(assertion)
+    together = {
+        who: [one for stated in facts.values() for one in of_records(stated)] for who, facts in of_person.items()
+    }
+    return {who: sorted(one[4] for one in shown) for who, shown in together.items()}
+
+
+def of_records(stated: list[tuple]) -> list[tuple]:
+    """What is shown of one number that stands in these records; of equal assertions that of the first record."""
+    if len(stated) == 1:
+        return [one for one in stated if is_shown(one)]
+    return chosen({one: 10**9 - place for place, one in reversed(list(enumerate(stated)))})
 
 
 class Ledger(RuleBasedStateMachine):

@@ -7,7 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import Boolean, bindparam, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from app.errors import ServiceError
@@ -79,6 +79,54 @@ def test_a_migration_is_applied_whole_or_not_at_all(database_url):
     assert schema(database_url) != before
 
 
+RESULT = """
+    INSERT INTO lab_results
+    (patient_key, identity, added, ordinal, removed, id, status, code, time, day, instant, utc, value)
+    VALUES (7, :identity, :added, 0, :removed, '1', 'final', 'CK', :time, :day, :instant, :utc, :value)
+"""
+MORNING, NOON = ("2005-03-16T09:00:00+09:00", 12858, 1_110_931_200_000_000), ("2005-03-16", 12859, None)
+
+
+def rows_of_0_1_0(*rows):
+    """Rows as the first release stored them: number, added, removed, time, value."""
+    return [
+        {"identity": f"#{number}|CK|", "added": added, "removed": removed, "time": text, "day": day,
+         "instant": instant, "utc": False, "value": value}
+        for number, added, removed, (text, day, instant), value in rows
+    ]  # fmt: skip
+
+
+def test_what_the_first_release_overwrote_or_left_out_is_marked(database_url):
+    """So nothing stands suddenly; what it overwrote counts when it is sent again."""
+    migrations.upgrade(database_url, "0002")
+    engine = create_engine(database_url, poolclass=NullPool)
+    stored = rows_of_0_1_0(
+        ("overwritten", 1, 2, MORNING, 1), ("overwritten", 2, None, NOON, 2),
+        ("corrected", 1, 2, MORNING, 3), ("corrected", 2, None, MORNING, 4),
+        ("left_out", 1, 2, MORNING, 5), ("left_out", 2, 3, NOON, 6),
+        ("put_again", 1, 2, MORNING, 7), ("put_again", 3, None, MORNING, 8),
+        ("late", 2, None, MORNING, 9), ("late", 3, 3, MORNING, 10),
+    )  # fmt: skip
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO studies (key, id, created_at, secret) VALUES (1, 'trial', 0, :bytes)"), {"bytes": b""}
+        )
+        connection.execute(text(
+            "INSERT INTO patients (key, study, id, salt, first_revision) VALUES (7, 1, 'P1', :bytes, 1)"
+        ), {"bytes": b""})  # fmt: skip
+        for row in stored:
+            connection.execute(text(RESULT).bindparams(bindparam("utc", type_=Boolean)), row)
+    migrations.upgrade(database_url)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT value, mark, draw FROM lab_results ORDER BY value")).all()
+    assert [row.mark for row in found] == [
+        "overwritten", None, None, None, "left_out", "left_out", "replaced", None, None, None
+    ]  # fmt: skip
+    assert {row.draw for row in found} == {""}
+    migrations.downgrade(database_url, "0002")
+    migrations.upgrade(database_url)
+
+
 def test_the_process_may_be_started_anywhere(tmp_path):
     before = os.getcwd()
     os.chdir(tmp_path)
@@ -96,4 +144,5 @@ def test_the_version_that_readiness_asks_for_is_the_newest_migration():
 def test_the_columns_of_a_fact_are_the_fields_of_its_tuple():
     for table, fact in FACTS.values():
         names = [column.name for column in table.columns]
-        assert names == ["patient_key", "identity", "added", "ordinal", "removed", *fact._fields[1:], "notes"]
+        after = ["notes", "draw", "mark"]
+        assert names == ["patient_key", "identity", "added", "ordinal", "removed", *fact._fields[1:], *after]

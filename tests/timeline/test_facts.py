@@ -22,6 +22,7 @@ from app.timeline.normalize import SECTIONS
 from tests.timeline.documents import document, history, lab
 
 LEDGER = ["patient_key", "identity", "added", "ordinal", "removed"]
+BESIDE = ["notes", "draw", "mark"]
 SQL_TYPES = {str: Text, int: BigInteger, float: Double, bool: Boolean}
 EVERYTHING = document(
     labs=[lab(id="7", source="S", version=2, issued="2005-03-17T08:00:00Z", comparator="<", lower_limit=45, lab="A")],
@@ -39,9 +40,9 @@ def test_a_table_holds_the_fields_of_its_facts_beside_the_columns_of_the_ledger(
     table, fact = FACTS[kind]
     fields = {field.name: field for field in FIELDS[kind]}
     assert tuple(fields) == fact._fields
-    assert [column.name for column in table.columns] == [*LEDGER, *fact._fields[1:], "notes"]
+    assert [column.name for column in table.columns] == [*LEDGER, *fact._fields[1:], *BESIDE]
     for column in table.columns:
-        if column.name not in {*LEDGER, "notes"}:
+        if column.name not in {*LEDGER, *BESIDE}:
             assert isinstance(column.type, SQL_TYPES[fields[column.name].type])
             assert column.nullable == fields[column.name].optional
 

@@ -238,7 +238,8 @@ def test_an_ordered_correction_in_one_document_is_a_second_assertion(later):
     [
         ({"labs": [lab(), lab(value=1)]}, "/labs/1"),
         ({"labs": [lab(), lab(), lab(unit="IU/L")]}, "/labs/2"),
-        ({"labs": [lab(id="7"), lab(id="7", time="2005-03-17")]}, "/labs/1"),
+        ({"labs": [lab(id="7"), lab(id="7", value=1)]}, "/labs/1"),
+        ({"labs": [lab(id="7"), lab(id="7", time="2005-03-16T09:48:59+09:00")]}, "/labs/1"),
         ({"labs": [lab()], "lab_series": [series(values=[1, 2])]}, "/lab_series/0/times/0"),
         ({"assessments": [MMT, MMT | {"score": 63}]}, "/assessments/1"),
         ({"infusions": [IVIG, IVIG | {"dose": 1, "unit": "g"}]}, "/infusions/1"),
