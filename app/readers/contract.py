@@ -28,23 +28,7 @@ def noted(history: History) -> History:
         for i, fact in enumerate(getattr(history, kind)):
             if fact.utc:
                 notes[kind, i] = (*notes.get((kind, i), ()), Note(NoteCode.UTC_DAY))
-    for i in _far_from_neighbours(history.labs):
-        notes["labs", i] = (*notes.get(("labs", i), ()), Note(NoteCode.IMPLAUSIBLE, "neighbours"))
     return replace(history, notes=notes) if notes else history
-
-
-def _far_from_neighbours(labs: Sequence[LabFact]) -> Iterator[int]:
-    """The places of results that are many times each of their neighbours, the same analyte before and after."""
-    values = [lab.value for lab in labs if lab.value is not None]
-    if len(values) < 2 or max(values) < TIMES_NEIGHBOURS * min(values):
-        return
-    placed = sorted((lab.code, lab.day, lab.instant or 0, i) for i, lab in enumerate(labs) if lab.value is not None)
-    for at, (code, _, _, i) in enumerate(placed):
-        beside = [
-            labs[other[3]].value for other in placed[max(at - 1, 0) : at] + placed[at + 1 : at + 2] if other[0] == code
-        ]
-        if beside and all((labs[i].value or 0) >= TIMES_NEIGHBOURS * (value or 0) > 0 for value in beside):
-            yield i
 
 
 def _may_have_notes(labs: Sequence[LabFact]) -> bool:

@@ -88,6 +88,16 @@ def fates(
             yield fate
 
 
+def with_notes(kind: str, found: Sequence[Fate], notes: Iterable[tuple[int, Note]]) -> list[Fate]:
+    """The fates with further notes about facts that are new and kept."""
+    by_place = {(fate.kind, fate.at): fate for fate in found}
+    for at, note in notes:
+        fate = by_place.get((kind, at)) or Fate(kind, at, Disposition.KEPT)
+        if fate.disposition is Disposition.KEPT and fate.notes != _UNCHANGED:
+            by_place[kind, at] = fate._replace(notes=(*fate.notes, note))
+    return list(by_place.values())
+
+
 class _Together:
     """All assertions of one identity, after revision `number`, and what was shown of them before."""
 

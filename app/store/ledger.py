@@ -24,7 +24,7 @@ from app.errors import (
     ServiceError,
     pointer,
 )
-from app.store import fates, supersession
+from app.store import fates, neighbours, supersession
 from app.store.erasure import readmission
 from app.store.fates import Fate
 from app.store.revision_builder import PatientState, RevisionBuilder
@@ -215,6 +215,9 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
             seen = fates.shown(kind, facts, known)
             rule(kind, known, facts, revision, person.changing(kind), tally, history.instruction)
             found += fates.fates(kind, facts, known, builder.number, seen, tally)
+    if history.labs:
+        beside = neighbours.notes_beside(builder.connection, None if is_new else person.key, history.labs)
+        found = fates.with_notes("labs", found, beside)
     _note(person, history, found)
     counts = tally.counts()
     changed = builder.number if is_new or _stored(person) != before else None

@@ -146,3 +146,33 @@ def test_the_notes_of_a_timeline_that_is_put_are_those_of_one_that_is_added(clie
     document = {"patient": {"id": "N3"}, "infusions": [{"time": "2020-01-01", "product": "rituximab"}]}
     receipt = client.put("/v1/studies/trial/patients/N3", json=document).json()["receipt"]
     assert lines(receipt)[1:] == [("/infusions/0", "kept", None, ["product_is_no_treatment"])]
+
+
+def test_a_value_a_hundred_times_the_stored_results_before_and_after_is_noted(client):
+    sent(client, {**CK, "time": "2020-01-01", "value": 500}, {**CK, "time": "2020-03-01", "value": 400})
+    [line] = sent(client, {**CK, "time": "2020-02-01", "value": 50_000})["lines"]
+    assert line["notes"] == [{"code": "implausible", "about": "neighbours"}]
+    assert sent(client, {**CK, "time": "2020-02-02", "value": 410})["lines"] == []
+
+
+@pytest.mark.parametrize("time", [CK["time"], "2020-01-02"])
+def test_an_equal_result_with_another_number_is_noted_as_a_possible_duplicate(client, time):
+    sent(client, {**CK, "id": "1", "source": "A"})
+    [line] = sent(client, {**CK, "id": "1", "source": "B", "time": time})["lines"]
+    assert (line["disposition"], line["notes"]) == ("kept", [{"code": "possible_duplicate"}])
+
+
+def test_an_equal_value_at_another_time_or_of_another_analyte_is_no_duplicate(client):
+    sent(client, {**CK, "id": "1", "source": "A"})
+    others = {**CK, "id": "2", "source": "A", "time": "2020-01-02T16:00:00+09:00"}, {**CK, "id": "3", "code": "LDH"}
+    assert sent(client, *others)["lines"] == []
+
+
+def test_two_equal_results_of_one_document_are_both_noted(client):
+    receipt = sent(client, {**CK, "id": "1"}, {**CK, "id": "2"})
+    assert lines(receipt) == [(f"/labs/{i}", "kept", None, ["possible_duplicate"]) for i in range(2)]
+
+
+def test_a_replay_of_a_noted_result_is_unchanged_and_has_no_new_note(client):
+    sent(client, {**CK, "id": "1"}, {**CK, "id": "2"})
+    assert sent(client, {**CK, "id": "1"}, {**CK, "id": "2"})["lines"] == []

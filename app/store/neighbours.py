@@ -1,0 +1,91 @@
+"""What stands beside new results of a patient: equal results of another number or source, and the results before and
+after. Both give notes, and change nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select
+
+from app.readers.contract import TIMES_NEIGHBOURS
+from app.store.fact_tables import shown
+from app.store.queries import Query
+from app.store.tables import FACTS
+from app.timeline.facts import LabFact
+from app.timeline.receipts import Note, NoteCode
+
+NEAR_DAYS = 90
+"""Results at most this many days away from those that were sent are looked at."""
+_DUPLICATE = Note(NoteCode.POSSIBLE_DUPLICATE)
+_FAR = Note(NoteCode.IMPLAUSIBLE, "neighbours")
+
+_LABS = FACTS["labs"][0]
+_NEAR = Query(
+    select(_LABS.c.code, _LABS.c.day, _LABS.c.instant, _LABS.c.value, _LABS.c.identity).where(
+        _LABS.c.patient_key == bindparam("patient"),
+        _LABS.c.removed.is_(None),
+        _LABS.c.value.is_not(None),
+        shown(_LABS),
+        _LABS.c.day.between(bindparam("first"), bindparam("last")),
+    ),
+    "patient",
+    "first",
+    "last",
+)
+
+
+class _Result(NamedTuple):
+    """A result: when it was drawn, its value, and its place among the results that were sent (-1: it was stored)."""
+
+    code: str
+    day: int
+    instant: int | None
+    value: float
+    identity: str
+    at: int = -1
+
+
+def notes_beside(connection: Connection, patient: int | None, labs: Sequence[LabFact]) -> Iterator[tuple[int, Note]]:
+    """The notes of the results at these places. `patient` is the key of a patient who was known before.
+
+    The results that stand are read from the database, so this comes before the new ones are written.
+    """
+    sent = [_Result(lab.code, lab.day, lab.instant, lab.value, lab.identity, i)
+            for i, lab in enumerate(labs) if lab.value is not None]  # fmt: skip
+    if not sent:
+        return
+    stored: list[_Result] = []
+    if patient is not None:
+        first, last = min(lab.day for lab in sent), max(lab.day for lab in sent)
+        own = {lab.identity for lab in sent}
+        near = (_Result(*row) for row in _NEAR.rows(connection, patient, first - NEAR_DAYS, last + NEAR_DAYS))
+        stored = [result for result in near if result.identity not in own]
+    everything = sent + stored
+    if len({(result.code, result.day, result.value) for result in everything}) < len(everything):
+        yield from ((at, _DUPLICATE) for at in _repeated(everything))
+    values = [result.value for result in everything]
+    if max(values) >= TIMES_NEIGHBOURS * min(values):
+        yield from ((at, _FAR) for at in _far(everything))
+
+
+def _repeated(results: Sequence[_Result]) -> Iterator[int]:
+    """Results with the value and the time of another number. A date alone may be any time of its day."""
+    alike: dict[tuple[str, int, float], list[_Result]] = {}
+    for result in results:
+        alike.setdefault((result.code, result.day, result.value), []).append(result)
+    for group in alike.values():
+        for result in group:
+            others = (other for other in group if other.identity != result.identity)
+            if result.at >= 0 and any(None in (result.instant, other.instant) or result.instant == other.instant
+                                      for other in others):  # fmt: skip
+                yield result.at
+
+
+def _far(results: Sequence[_Result]) -> Iterator[int]:
+    """Results that are many times each of their neighbours, the same analyte before and after."""
+    ordered = sorted(results, key=lambda result: (result.code, result.day, result.instant or 0, result.at))
+    for i, result in enumerate(ordered):
+        beside = [other.value for other in ordered[max(i - 1, 0) : i] + ordered[i + 1 : i + 2]
+                  if other.code == result.code]  # fmt: skip
+        if result.at >= 0 and beside and all(result.value >= TIMES_NEIGHBOURS * value > 0 for value in beside):
+            yield result.at
