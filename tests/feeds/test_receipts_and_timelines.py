@@ -198,7 +198,8 @@ def check_statement(each: Statement, line: Said, before: Counter[Row], after: Co
     if isinstance(each.value, str):
         assert line.disposition in {"set_aside", "not_applied", "not_ours", "refused"}, (each, line)
         return
-    assert (line.disposition == "kept") == (row in after), (each, line)
+    stood = line.disposition in {"set_aside", "refused"} and row in before  # an equal statement was kept before
+    assert (line.disposition == "kept" or stood) == (row in after), (each, line)
     if line.disposition != "kept":
         assert line.reason is not None or line.disposition == "refused"
         return
