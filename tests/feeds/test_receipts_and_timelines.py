@@ -146,7 +146,9 @@ Place = tuple[str, str, bool]
 def check_one_after_the_other(
     said: Sequence[tuple[Statement, Said]], before: Counter[Row], after: Counter[Row]
 ) -> None:
-    """The same where each statement is stored by itself: a later one may undo what the line of an earlier one says."""
+    """The same where each statement is an entry of a bundle: a later one may undo what the line of an earlier one says,
+    and says so.
+    """
     change = Counter((row.code, row.time) for row in after.elements())
     change.subtract((row.code, row.time) for row in before.elements())
     later: Counter[Place] = Counter()
@@ -229,7 +231,7 @@ def deliver(trial: Trial, name: str, statements: Sequence[Statement]) -> list[tu
         said = [(distinct[at], answer.at(at)) for at in request.holds]
         assert answer.counts.total() == len(request.holds), reply
         assert +answer.counts == Counter(line.disposition for _, line in said), reply
-        (check_one_after_the_other if name == "batch" else check)(said, before, after)
+        (check_one_after_the_other if name in {"batch", "transaction"} else check)(said, before, after)
         answers.append((answer, distinct))
     return answers
 
