@@ -140,7 +140,8 @@ class Submitter:
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
         receipt = receipt_of(history, outcome, full=self.full)
-        return ledger.Outcome(outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt)
+        patient, status, revision, counts = outcome.patient, outcome.status, outcome.revision, outcome.counts
+        return ledger.Outcome(patient, status, revision, counts, outcome.fates, receipt, outcome.draws)
 
     def _remember_key(self, transaction: Transaction, histories: Sequence[History]) -> None:
         if self.feed is not None and histories:
