@@ -43,6 +43,7 @@ from app.store.snapshot import study_at
 from app.store.timelines import timeline_etag
 from app.submission import batches
 from app.submission.loop import Submitter
+from app.submission.native_patients import NativePatients
 from app.timeline.document import (
     IDENTIFIER_PATTERN,
     AdverseEvent,
@@ -119,10 +120,11 @@ def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
     }
 
 
-def _read_history(patient: str, body: bytes, now: int) -> History:
-    history = read_timeline(body, latest(now))
+def _read_history(patient: str, body: bytes, now: int, patients: NativePatients) -> History:
+    history = read_timeline(body, latest(now), patients.who)
     if history.patient != patient:
-        raise InvalidDocument(faults=[Fault("/patient/id", FaultCode.PATH_MISMATCH)])
+        place = "/patient/id" if history.plain_id else "/patient/identifier"
+        raise InvalidDocument(faults=[Fault(place, FaultCode.PATH_MISMATCH)])
     return history
 
 
@@ -200,13 +202,14 @@ def get_timeline(
     openapi_extra=reads({JSON: reference(Timeline)}, "The whole timeline; a fact that is left out is withdrawn."),
     responses={
         **_WRITTEN,
-        **refuses(NotFound, Erased, PreconditionFailed, PreconditionRequired, reading=True),
+        **refuses(NotFound, Conflict, Erased, PreconditionFailed, PreconditionRequired, reading=True),
     },
 )
 def put_timeline(
     request: Request,
     study: StudyId,
     patient: PatientId,
+    state: State,
     store: Writing,
     body: JsonBody,
     now: Now,
@@ -220,10 +223,11 @@ def put_timeline(
     """Create or replace a timeline. To replace one, send If-Match with the ETag of GET, so that nobody's change is
     lost. `If-None-Match: *` allows only to create. The same content again changes nothing.
     """
-    history = _read_history(patient, body, now)
+    patients = NativePatients(store, study, state.settings.secret, now)
+    history = _read_history(patient, body, now, patients)
     submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
     outcome = batches.replace_timeline(
-        submitter, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
+        submitter, patients, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
     )
     return _answer(request, study, outcome)
 
@@ -233,12 +237,13 @@ def put_timeline(
     operation_id="postEvents",
     summary="Add to a timeline",
     openapi_extra=reads({JSON: reference(Timeline)}, "What to add: a timeline with the new facts only."),
-    responses={**_WRITTEN, **refuses(NotFound, Erased, reading=True)},
+    responses={**_WRITTEN, **refuses(NotFound, Conflict, Erased, reading=True)},
 )
 def post_events(
     request: Request,
     study: StudyId,
     patient: PatientId,
+    state: State,
     store: Writing,
     body: JsonBody,
     now: Now,
@@ -247,9 +252,10 @@ def post_events(
     """Add facts to a timeline. An unknown patient is created. A fact with a known identity is a correction or a
     repetition. The request may be sent again: nothing is stored twice.
     """
-    history = _read_history(patient, body, now)
+    patients = NativePatients(store, study, state.settings.secret, now)
+    history = _read_history(patient, body, now, patients)
     submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
-    return _answer(request, study, batches.add_timeline(submitter, history))
+    return _answer(request, study, batches.add_timeline(submitter, patients, history))
 
 
 @router.delete(

@@ -25,7 +25,7 @@ from app.errors import ServiceError
 from app.http.middleware import allow_stream
 from app.http.openapi import NDJSON
 from app.http.problems import count_refused, problem
-from app.http.receipts import receipt_document
+from app.http.receipts import facts_document, receipt_document
 from app.readers.streams import Line, Lines
 from app.settings import Settings
 from app.submission.batches import ItemOutcome, in_order
@@ -171,7 +171,8 @@ class StreamedOutcomes(Response):
                 self._news.set()
         counts = self._stream.counts
         digest = f"sha256:{arrivals.digest.hexdigest()}"
-        await run_sync(self._write, {"counts": in_order(counts), "lines": counts.total(), "digest": digest})
+        end = {"counts": in_order(counts), "facts": facts_document(self._stream.facts), "lines": counts.total()}
+        await run_sync(self._write, end | {"digest": digest})
         self._end(complete=True)
 
     def _store_group(self, scope: Scope, group: Sequence[Line]) -> None:

@@ -8,19 +8,21 @@ from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
 from app.api.streaming import StreamedOutcomes, item_document
-from app.errors import Conflict, Erased, NotFound, NothingKept
+from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
 from app.http.problems import Problem, count_refused
-from app.http.receipts import ReceiptBody, ReceiptWanted
+from app.http.receipts import FACTS_EXAMPLE, ReceiptBody, ReceiptWanted, facts_document
 from app.http.responses import reply
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
 from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
-from app.submission.batches import ItemOutcome, ItemStatus, counted, lost, store_table, store_timelines
+from app.submission.batches import ItemOutcome, ItemStatus, counted, facts_of, lost, store_table, store_timelines
 from app.submission.loop import Submitter
+from app.submission.native_patients import NativePatients
 from app.submission.streams import Stream
 from app.timeline.document import LabResult, Timeline
+from app.timeline.receipts import Disposition
 
 router = APIRouter(tags=["patients"])
 
@@ -47,6 +49,12 @@ async def _empty_message() -> Message:
 BatchBody = Annotated[bytes | None, Depends(_batch_body)]
 
 
+Facts = Annotated[
+    dict[Disposition, int],
+    Field(description="The sum of the `counts` of all receipts.", examples=[FACTS_EXAMPLE]),
+]
+
+
 class BatchItem(BaseModel):
     """The outcome of one timeline of many."""
 
@@ -69,6 +77,7 @@ class BatchOutcome(BaseModel):
 
     items: list[BatchItem] = Field(description="One outcome for each item.", examples=[[specimen(BatchItem)]])
     counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    facts: Facts
 
 
 class LineOutcome(BatchItem):
@@ -81,6 +90,7 @@ class StreamEnd(BaseModel):
     """The last line of a complete answer."""
 
     counts: dict[ItemStatus, int] = Field(description="Lines by status.", examples=[{"created": 15, "rejected": 1}])
+    facts: Facts
     lines: int = Field(description="Number of lines that are not blank; each has an outcome.", examples=[16])
     digest: str = Field(
         description="SHA-256 of the received body. It equals that of the file (`sha256sum`) if all of it arrived.",
@@ -100,7 +110,7 @@ _OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), ref
         {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: text(NDJSON, reference(Timeline))},
         "An array of timelines, or one timeline on each line.",
     ),
-    responses={200: _OUTCOMES, **refuses(NotFound, Erased, reading=True)},
+    responses={200: _OUTCOMES, **refuses(NotFound, Conflict, Erased, reading=True)},
 )
 def post_timelines(
     request: Request,
@@ -121,20 +131,37 @@ def post_timelines(
     """
     content_type = media_type(request) or JSON
     if body is None:
-        stream = Stream(store, study, FORMATS[content_type], state.settings.max_body_bytes, full=receipt is not None)
+        stream = Stream(
+            store, study, FORMATS[content_type], state.settings.max_body_bytes,
+            secret=state.settings.secret, full=receipt is not None,
+        )  # fmt: skip
         stream.check_study()
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
-    outcomes = store_timelines(submitter, READERS[content_type](body, latest(now)), atomic=atomic == "true")
+    patients = NativePatients(store, study, state.settings.secret, now)
+    items = READERS[content_type](body, latest(now), patients.who)
+    outcomes = store_timelines(submitter, patients, items, atomic=atomic == "true")
     return _outcomes(request, outcomes)
 
 
-def _outcomes(request: Request, outcomes: Sequence[ItemOutcome], **more: Any) -> Response:  # noqa: ANN401 - JSON
-    """The outcomes as JSON. Raises `NothingKept` with them if every item was lost."""
-    count_refused(request.scope, (outcome.error for outcome in outcomes))
-    document = {"items": [item_document(outcome) for outcome in outcomes], "counts": counted(outcomes), **more}
+def _outcomes(
+    request: Request,
+    outcomes: Sequence[ItemOutcome],
+    faults: Sequence[Fault] = (),
+    **more: Any,  # noqa: ANN401 - JSON
+) -> Response:
+    """The outcomes as JSON. Raises `NothingKept` with them if every item was lost.
+
+    `faults` are those of all items, also of what was set aside.
+    """
+    refused = [outcome.error for outcome in outcomes]
+    count_refused(request.scope, [each for each in refused if not faults or not isinstance(each, InvalidDocument)])
+    facts = facts_document(facts_of(outcomes))
+    items = [item_document(outcome) for outcome in outcomes]
+    document = {"items": items, "counts": counted(outcomes), "facts": facts, **more}
     if outcomes and all(map(lost, outcomes)):
-        raise NothingKept(members=document)
+        raise NothingKept(faults=faults, members=document)
+    count_refused(request.scope, [InvalidDocument(faults=faults)] if faults else [])
     return reply(document)
 
 
@@ -159,12 +186,12 @@ class _DescribedColumns(BaseModel):
     )
     code: str = Field(
         description="Short name or LOINC code of the analyte; with `code_system`, a code of that system. A row with "
-        "another code is skipped.",
+        "another code is not ours.",
         examples=["CK"],
     )
     value: str = Field(
         description="The result in digits, with the declared decimal mark; `<`, `<=`, `>=` or `>` may stand before it. "
-        "A row without a value is skipped, unless its status withdraws the result.",
+        "A row without a value is not ours, unless its status withdraws the result.",
         examples=["1101"],
     )
     unit: str = Field(description="Unit of value and limits; never guessed.", examples=["U/L"])
@@ -222,14 +249,15 @@ class LabsOutcome(BaseModel):
 
     items: list[BatchItem] = Field(
         description="One outcome for each patient, in the order of their first rows. Patients are named by their "
-        "subject identifiers. All rows without a patient are one item, whose patient is null. Pointers are line and "
+        "subject identifiers. All rows without a patient are one item, whose patient is null. Places are line and "
         "column: `/7/value`.",
         examples=[[specimen(BatchItem)]],
     )
     counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
+    facts: Facts
     rows: int = Field(description="Rows of the table below its header.", examples=[412])
     skipped: dict[Literal["code", "value"], int] = Field(
-        description="Rows that are not stored: another analyte (`code`), or no value (`value`).",
+        description="Rows that are not ours: another analyte (`code`), or no value (`value`).",
         examples=[{"code": 3, "value": 1}],
     )
 
@@ -286,16 +314,19 @@ def post_labs(
         Flag,
         Query(description="`true`: the whole table is stored in one revision, or nothing.", examples=["true"]),
     ] = "false",
+    receipt: ReceiptWanted = None,
 ) -> Response:
-    """Add results, as `events` does for one patient. All rows of a patient are stored, or none of them; without
-    `atomic=true` a rejected patient does not affect the others. The table may be sent again. Nothing about the
-    dialect is guessed.
+    """Add results, as `events` does for one patient. A row that cannot be read is set aside, and the receipt of its
+    patient says so; the other rows are stored. With `atomic=true` such a row refuses the table. The table may be sent
+    again. Nothing about the dialect is guessed.
     """
     between: Delimiter = "\t" if delimiter == "tab" else delimiter
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
-    stored = store_table(store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true")
-    return _outcomes(request, stored.items, rows=stored.rows, skipped=stored.skipped)
+    stored = store_table(
+        store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true", full=receipt is not None
+    )
+    return _outcomes(request, stored.items, stored.faults, rows=stored.rows, skipped=stored.skipped)
 
 
 @router.get(

@@ -24,6 +24,7 @@ from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
 from app.timeline.normalize import SECTIONS
+from app.timeline.receipts import Disposition
 
 MOST_SHOWN = 20
 """How many refusals are printed. The file of rejects has all of them."""
@@ -58,11 +59,12 @@ def import_files(files: Sequence[Path], given: Format | None, into: Into, reject
         raise InvalidCommand(f"The format of {unknown.name} is not clear from its name or content: use --format.")
     if rejects is not None:
         _check_rejects(rejects, files, known, into)
-    counts, left_alone, count_refused = Counter[str](), Counter[str](), 0
+    counts, facts, left_alone, count_refused = Counter[str](), Counter[Disposition](), Counter[str](), 0
     with ExitStack() as opened:
         refused = None if rejects is None else opened.enter_context(Rejects(rejects, known[0]))
         for file, step in opened.enter_context(_progress(files, _steps(files, known, into))):
             counts += step.counts
+            facts += step.facts
             left_alone += step.left_alone
             if refused is not None:
                 refused.add(file, step)
@@ -74,7 +76,7 @@ def import_files(files: Sequence[Path], given: Format | None, into: Into, reject
             f"... and {count_refused - MOST_SHOWN} more{'' if rejects else ': use --rejects to write them to a file'}.",
             err=True,
         )
-    typer.echo(_summary(len(files), counts, left_alone))
+    typer.echo(_summary(len(files), counts, facts, left_alone))
     if count_refused and rejects is not None:
         typer.echo(f"What was refused: {rejects}; why: {reasons_of(rejects)}")
     return not count_refused
@@ -132,10 +134,12 @@ def _brief(fault: Fault) -> str:
     return f"{fault.pointer} {fault.code}{accepted}".strip()
 
 
-def _summary(files: int, counts: Counter[str], left_alone: Counter[str]) -> str:
+def _summary(files: int, counts: Counter[str], facts: Counter[Disposition], left_alone: Counter[str]) -> str:
     stored = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status]) or "nothing to store"
     alone = ", ".join(f"{count:,} {why}" for why, count in sorted(left_alone.items()))
-    return f"{files} file{'s' if files > 1 else ''}: {stored}{f'; left alone: {alone}' if alone else ''}."
+    kept = ", ".join(f"{facts[each]:,} {each.replace('_', ' ')}" for each in Disposition if facts[each])
+    sums = f"{f'; facts: {kept}' if kept else ''}{f'; left alone: {alone}' if alone else ''}"
+    return f"{files} file{'s' if files > 1 else ''}: {stored}{sums}."
 
 
 class Rejects:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 from app.errors import Fault, FaultCode, MalformedDocument, TooLarge
 from app.hl7v2.message import messages_of
-from app.readers.streams import Line
+from app.readers.streams import BYTE_ORDER_MARK, Line, without_mark
 from app.submission.streams import LineGroup
 
 Format = Literal["timelines", "ndjson", "csv", "fhir", "hl7v2"]
@@ -30,8 +30,7 @@ _SUFFIXES: dict[str, Format] = {
     ".fhir.jsonl": "fhir",
 }
 _LINES = (".ndjson", ".jsonl")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_LATIN_MARK = _BYTE_ORDER_MARK.decode("latin-1")
+_LATIN_MARK = BYTE_ORDER_MARK.decode("latin-1")
 _RESOURCE = re.compile(rb'"resourceType"\s*:')
 _MESSAGE = re.compile(rb"(?<=[\r\n\x0b\x1c])MSH(?![A-Za-z0-9])")
 
@@ -43,7 +42,7 @@ def format_of(file: Path) -> Format | None:
         if name.endswith(suffix):
             return format
     with file.open("rb") as opened:
-        head = opened.read(HEAD_BYTES).removeprefix(_BYTE_ORDER_MARK).strip()
+        head = without_mark(opened.read(HEAD_BYTES)).strip()
     if head.lstrip(b"\x0b")[:3] in {b"MSH", b"FHS", b"BHS"}:
         return "hl7v2"
     if head[:1] == b"{" and _RESOURCE.search(head):
@@ -62,7 +61,7 @@ def has_lines(file: Path, longest: int = 16_000_000) -> bool:
     with file.open("rb") as opened:
         first = next(filter(bytes.strip, iter(lambda: opened.readline(longest), b"")), b"")
     try:
-        return isinstance(json.loads(first.removeprefix(_BYTE_ORDER_MARK)), dict)
+        return isinstance(json.loads(without_mark(first)), dict)
     except (ValueError, RecursionError):
         return False
 

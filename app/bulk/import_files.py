@@ -33,10 +33,11 @@ from app.readers.statements import Feed
 from app.readers.streams import Elements, Line, Lines
 from app.readers.tables import Dialect
 from app.store.engine import Database
-from app.submission.batches import ItemOutcome, store_table
+from app.submission.batches import ItemOutcome, facts_of, lost, store_table
 from app.submission.feeds import read_feed
 from app.submission.loop import PAUSES
 from app.submission.streams import Stream
+from app.timeline.receipts import NOT_KEPT, Disposition, NotKept
 from app.timeline.times import microseconds
 
 MOST_LINES_NAMED = 5
@@ -71,12 +72,14 @@ class Step:
     """What happened to one part of a file.
 
     `read` is the number of bytes that were read for it. `counts` counts the items by their status: timelines,
-    resources, messages, or the rows of one patient. `left_alone` counts what the service does not keep, by its sort.
+    resources, messages, or the rows of one patient. `facts` counts the facts of their receipts by disposition.
+    `left_alone` counts what the service does not keep, by its sort.
     `head` is the text that must come before refused rows to make a file of them: the header of a table.
     """
 
     read: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    facts: Counter[Disposition] = field(default_factory=Counter)
     left_alone: Counter[str] = field(default_factory=Counter)
     refused: list[Refusal] = field(default_factory=list)
     head: bytes = b""
@@ -107,7 +110,7 @@ def import_file(file: Path, format: Format, into: Into) -> Iterator[Step]:
 
 
 def _import_timelines(file: Path, cutter: Cutter, unit: str, format: str, into: Into) -> Iterator[Step]:
-    stream = Stream(into.database, into.study, format, into.longest)
+    stream = Stream(into.database, into.study, format, into.longest, secret=into.secret)
     for read, group in groups(file, cutter):
         step = Step(read)
         for line, outcome in zip(group, stream.store(group), strict=True):
@@ -120,6 +123,7 @@ def _count_item(step: Step, place: str, text: bytes | None, outcome: ItemOutcome
         step.refuse(place, text, outcome.error)
     else:
         step.counts[outcome.status] += 1
+        step.facts += facts_of([outcome])
 
 
 def _import_messages(file: Path, into: Into) -> Iterator[Step]:
@@ -292,16 +296,35 @@ def _store_table_part(step: Step, part: _TablePart, feed: Feed, into: Into) -> b
         step.refuse(_line_numbers(part.rows), b"".join(row.text for row in part.rows), _error_in_file(error, part))
         return True
     step.left_alone.update(stored.skipped)
+    step.facts += facts_of(stored.items)
     refused = any(item.error is not None for item in stored.items)
     rows_of = part.rows_by_patient(feed, into.dialect.missing) if refused else {}
     for item in stored.items:
-        if item.error is None:
+        if item.error is not None:
+            _refuse_rows(step, rows_of.get(item.patient, []), _error_in_file(item.error, part))
+            continue
+        if not lost(item):
             step.counts[item.status] += 1
-        else:
-            rows = rows_of.get(item.patient, [])
-            text = b"".join(row.text.rstrip(b"\r\n") + b"\n" for row in rows)
-            step.refuse(_line_numbers(rows), text, _error_in_file(item.error, part))
+        faults = [part.in_file(fault) for fault in _set_aside(item)]
+        if faults:
+            lines = {int(fault.pointer.split("/")[1]) for fault in faults}
+            _refuse_rows(step, [row for row in part.rows if row.line in lines], InvalidDocument(faults=faults))
     return True
+
+
+def _refuse_rows(step: Step, rows: Sequence[Record], error: ServiceError) -> None:
+    text = b"".join(row.text.rstrip(b"\r\n") + b"\n" for row in rows)
+    step.refuse(_line_numbers(rows), text, error)
+
+
+def _set_aside(item: ItemOutcome) -> Iterator[Fault]:
+    """The rows of a patient that were set aside, as faults."""
+    for line in item.receipt.lines if item.receipt is not None else ():
+        if line.disposition is Disposition.SET_ASIDE:
+            if line.reason in set(FaultCode):
+                yield Fault(line.place, FaultCode(line.reason))
+            else:
+                yield Fault(line.place, FaultCode.BAD_NUMBER, NOT_KEPT[NotKept(str(line.reason))])
 
 
 def _error_in_file(error: ServiceError, part: _TablePart) -> ServiceError:

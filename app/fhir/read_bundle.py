@@ -19,6 +19,7 @@ from app.fhir.read_observation import observation
 from app.fhir.read_patient import IF_NONE_EXIST, References, identifier_searched, patient, server_of
 from app.readers.faults import check_syntax
 from app.readers.statements import Feed, Statement, history_of
+from app.readers.streams import without_mark
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.resource import SupportedType
 
@@ -85,7 +86,7 @@ def read_bundle(body: bytes, feed: Feed) -> Bundle:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    content = check_syntax(body)
+    content = check_syntax(without_mark(body))
     if not isinstance(content, dict):
         raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE, None, OBJECT)])
     return content

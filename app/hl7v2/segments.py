@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import hl7  # type: ignore[import-untyped]
 
 from app.errors import Accepts, Fault, FaultCode, MalformedDocument
+from app.readers.streams import without_mark
 
 MOST_PARTS = 200_000
 """Greatest number of delimiters in the segments that are read of one message: enough for 10,000 results. Each part
 needs 400 bytes while it is read.
 """
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_ENDS = bytes.maketrans(b"\n\x0b\x1c", b"\r\r\r")
 """Line feeds, and the two characters with which MLLP frames a message: all of them end a line."""
 _SEGMENT = re.compile(r"([A-Z][A-Z0-9]{2})(?![A-Za-z0-9])")
@@ -135,7 +135,7 @@ def _part(whole: Any, index: int) -> Any:  # noqa: ANN401
 def lines_of(body: bytes) -> list[bytes]:
     """The lines of a body with any line ends, without byte-order marks, frame characters and empty lines."""
     lines = body.replace(b"\r\n", b"\r").translate(_LINE_ENDS).split(b"\r")
-    return [line for line in (raw.removeprefix(_BYTE_ORDER_MARK) for raw in lines) if line.strip()]
+    return [line for line in map(without_mark, lines) if line.strip()]
 
 
 def delimiters_of(header: str) -> Delimiters:

@@ -1,5 +1,6 @@
 """Receipts as JSON: their models for the description of the API, and the documents."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -35,12 +36,15 @@ class ReceiptItem(BaseModel):
     affects: list[ReceiptEffect] | None = Field(default=None, description="Other facts.", examples=[None])
 
 
+FACTS_EXAMPLE = {"kept": 101, "not_applied": 0, "set_aside": 0, "not_ours": 0, "refused": 0}
+
+
 class ReceiptBody(BaseModel):
     """What happened to each fact that was sent."""
 
     counts: dict[Disposition, int] = Field(
         description="Facts by disposition.",
-        examples=[{"kept": 101, "not_applied": 0, "set_aside": 0, "not_ours": 0, "refused": 0}],
+        examples=[FACTS_EXAMPLE],
     )
     lines: list[ReceiptItem] = Field(
         description="Each fact that is not plainly kept; with `receipt=full` each fact.",
@@ -53,11 +57,15 @@ _NAMES = tuple((disposition, disposition.value) for disposition in Disposition)
 
 def receipt_document(receipt: Receipt) -> dict[str, Any]:
     """A receipt as a JSON object."""
-    counts = receipt.counts
     return {
-        "counts": {name: counts.get(disposition, 0) for disposition, name in _NAMES},
+        "counts": facts_document(receipt.counts),
         "lines": [_line(line) for line in receipt.lines],
     }
+
+
+def facts_document(counts: Mapping[Disposition, int]) -> dict[str, int]:
+    """Numbers of facts by disposition as a JSON object."""
+    return {name: counts.get(disposition, 0) for disposition, name in _NAMES}
 
 
 def _line(line: ReceiptLine) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from app.readers.json_timelines import Item, read_array, read_ndjson
+from app.readers.json_timelines import Item, Who, read_array, read_ndjson
 
-READERS: dict[str, Callable[[bytes, int], list[Item]]] = {
+READERS: dict[str, Callable[[bytes, int, Who | None], list[Item]]] = {
     "application/json": read_array,
     "application/x-ndjson": read_ndjson,
 }

@@ -28,6 +28,9 @@ def noted(history: History) -> History:
         for i, fact in enumerate(getattr(history, kind)):
             if fact.utc:
                 notes[kind, i] = (*notes.get((kind, i), ()), Note(NoteCode.UTC_DAY))
+    for i, event in enumerate(history.events):
+        if event.onset is not None and event.day is None:
+            notes["events", i] = (*notes.get(("events", i), ()), Note(NoteCode.DETAIL_LEFT_OUT, "onset"))
     return replace(history, notes=notes) if notes else history
 
 

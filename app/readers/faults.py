@@ -267,6 +267,8 @@ _TO_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
 _GREAT_EXPONENT = re.compile(rb"0e[-+]?000+(?:[\s,\]}]|\Z)")
 _MANY_DIGITS = b"0" * 200
 _ESCAPED_NUL = b"\\u0000"
+_WIDE = re.compile(rb"\xff\xfe|\xfe\xff|.?\x00", re.DOTALL)
+"""How JSON in UTF-16 or UTF-32 begins, with or without a byte order mark."""
 _PLACE = re.compile(r"line \d+ column \d+$")
 
 
@@ -287,6 +289,9 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
 
     Raises `MalformedDocument` or `TooLarge`.
     """
+    if _WIDE.match(body):
+        why = "JSON is read as UTF-8, with or without a byte order mark; this looks like UTF-16 or UTF-32."
+        raise MalformedDocument(why, [Fault("", FaultCode.UNKNOWN_ENCODING, None, Accepts(one_of=("UTF-8",)))])
     brackets = body.translate(_TO_SQUARE, _NOT_BRACKETS)
     if len(brackets) > 2 * MOST_CONTAINERS:
         raise TooLarge(f"A body may hold {MOST_CONTAINERS} objects and arrays.")

@@ -14,9 +14,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
 from app.readers import contract
 from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
-from app.readers.pseudonyms import no_patient
+from app.readers.pseudonyms import Identifier, no_patient
+from app.readers.streams import without_mark
 from app.timeline.accepts import accepted_by
 from app.timeline.document import (
+    ITEMS,
     AdverseEvent,
     Assessment,
     Ended,
@@ -26,9 +28,11 @@ from app.timeline.document import (
     Many,
     Medication,
     Patient,
+    Sourced,
     Timeline,
 )
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, History, Reading, normalise
+from app.timeline.vocabulary import WITHDRAWN
 
 __all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
 
@@ -41,6 +45,9 @@ MOST_BYTES = 1_000_000
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyPart = TypeVar("AnyPart")
+Who = Callable[[Identifier], str | FaultCode]
+"""Gives the patient of a number, or the code of the fault (`Pseudonyms.patient`)."""
+_UNREAD = "unread"
 _TIMELINES = TypeAdapter(Many[Timeline])
 _NEXT = re.compile(r"[ \t\r\n,]*(?=[^ \t\r\n,\]])")
 _PARTS: dict[str, type[BaseModel]] = {"patient": Patient, "ended": Ended}
@@ -53,7 +60,7 @@ _ITEMS: dict[str, type[BaseModel]] = {
     "adverse_events": AdverseEvent,
 }
 _RESTS_ON: dict[FaultCode, frozenset[str]] = {
-    FaultCode.MISSING: frozenset({"status"}),
+    FaultCode.MISSING: frozenset({"status", "identifier"}),
     FaultCode.MASS_UNIT: frozenset({"code"}),
     FaultCode.UNIT_MISMATCH: frozenset({"code"}),
     FaultCode.OFF_SCALE: frozenset({"code", "scale_max"}),
@@ -67,6 +74,9 @@ _RESTS_ON: dict[FaultCode, frozenset[str]] = {
 """The fields, in addition to its own, on which a fault of meaning depends; a fault that is not here depends on its own
 field alone.
 """
+_NAMES_A_FACT = {"code", "code_text", "drug", "lab", "onset", "product", "start", "term", "time", *Sourced.model_fields}
+_CONTENTS = {section: frozenset(model.model_fields.keys() - _NAMES_A_FACT) for section, model in ITEMS.items()}
+"""The fields that need not be readable in an item that withdraws a fact."""
 _VALUES: dict[Any, Any] = {str: "2000-01-01", float: 1.0}
 """A value for a required field of each type: this text is also an identifier, a label and a time."""
 
@@ -85,20 +95,40 @@ class Item:
         return None if self.history is None else self.history.patient
 
 
-def read_timeline(body: bytes, latest: int) -> History:
+def read_timeline(body: bytes, latest: int, who: Who | None = None) -> History:
     """The history of one timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
 
+    `who` gives the patient of a number; without it, a timeline names its patient by the `id` alone.
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` with all faults of the document.
     """
+    body = without_mark(body)
     try:
         first_pass(body)
-        return _history(Timeline.model_validate_json(body), latest)
+        return _history(Timeline.model_validate_json(body), latest, who)
     except (InvalidDocument, ValidationError):
-        raise _refused(_faults(body, Timeline, latest)) from None
+        faults = list(_faults(body, Timeline, latest, who))
+    document = jiter.from_json(body)
+    contents = {fault.pointer: _withdrawn_content(document, fault) for fault in faults}
+    if not all(contents.values()):
+        raise _refused(fault for fault in faults if not contents[fault.pointer])
+    for section, index in filter(None, contents.values()):
+        for name in _CONTENTS[section]:
+            document[section][index].pop(name, None)
+    return read_timeline(json.dumps(document).encode(), latest, who)
 
 
-def read_array(body: bytes, latest: int) -> list[Item]:
+def _withdrawn_content(document: Any, fault: Fault) -> tuple[str, int] | None:  # noqa: ANN401 - parsed JSON
+    """The place of the item that a fault is in, if the item withdraws a fact and the fault is only in its content."""
+    section, index, name, *_ = (*fault.pointer.split("/")[1:], "", "", "")
+    if name not in _CONTENTS.get(section, ()):
+        return None
+    status = document[section][int(index)].get("status")
+    return (section, int(index)) if isinstance(status, str) and status in WITHDRAWN else None
+
+
+def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     """The timelines of a JSON array, each read or refused by itself. A body that is not JSON is refused as a whole."""
+    body = without_mark(body)
     document = check_syntax(body)
     if not isinstance(document, list):
         raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE, None, Accepts(types=("array",)))])
@@ -110,22 +140,24 @@ def read_array(body: bytes, latest: int) -> list[Item]:
         except ValidationError:
             pass
         else:
-            return [_item(i, _history, timeline, latest) for i, timeline in enumerate(timelines)]
-    return [_item(i, read_timeline, part, latest) for i, part in enumerate(_elements(body))]
+            items = [_item(i, _history, timeline, latest, who) for i, timeline in enumerate(timelines)]
+            if all(item.error is None for item in items):
+                return items
+    return [_item(i, read_timeline, part, latest, who) for i, part in enumerate(_elements(body))]
 
 
-def read_ndjson(body: bytes, latest: int) -> list[Item]:
+def read_ndjson(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     """The timelines of a text with one on each line, each read or refused by itself. Blank lines do not count."""
     _check_count(body.count(b"\n"))
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    return [_item(i, read_timeline, line, latest) for i, line in enumerate(lines)]
+    lines = [line for line in map(without_mark, body.split(b"\n")) if line.strip()]
+    return [_item(i, read_timeline, line, latest, who) for i, line in enumerate(lines)]
 
 
-def read_item(index: int, text: bytes | None, latest: int, longest: int) -> Item:
+def read_item(index: int, text: bytes | None, latest: int, longest: int, who: Who | None = None) -> Item:
     """One timeline of a stream. `text` is `None` if it has more than `longest` bytes."""
     if text is None:
         return Item(index, None, TooLarge(f"A line may have at most {longest} bytes."))
-    return _item(index, read_timeline, text, latest)
+    return _item(index, read_timeline, text, latest, who)
 
 
 def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) -> AnyModel:
@@ -138,6 +170,7 @@ def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) ->
     """
     if "timelines" not in model.model_fields and len(body) > MOST_BYTES:
         raise TooLarge(f"This document may have {MOST_BYTES} bytes.")
+    body = without_mark(body)
     try:
         first_pass(body)
         return model.model_validate_json(body)
@@ -161,25 +194,47 @@ def together(items: Iterable[Item]) -> ServiceError | None:
     return (worst or InvalidDocument)(None, faults)
 
 
-def _item(index: int, read: Callable[[AnyPart, int], History], part: AnyPart, latest: int) -> Item:
+def _item(
+    index: int, read: Callable[[AnyPart, int, Who | None], History], part: AnyPart, latest: int, who: Who | None
+) -> Item:
     try:
-        return Item(index, read(part, latest), None)
+        return Item(index, read(part, latest, who), None)
     except ServiceError as error:
         return Item(index, None, error)
 
 
-def _history(timeline: Timeline, latest: int) -> History:
+def _history(timeline: Timeline, latest: int, who: Who | None) -> History:
     rows = sum(len(getattr(timeline, section)) for section in SECTIONS.values())
     if rows + sum(len(series.times) for series in timeline.lab_series) > MOST_FACTS:
         raise TooLarge(f"A timeline may bring {MOST_FACTS} facts at a time.")
-    nobody = list(_nobody(timeline.patient))
+    plain_id = timeline.patient.identifier is None
+    timeline, nobody = _named(timeline, who)
     try:
         history = normalise(timeline, latest)
     except InvalidDocument as refused:
         raise _refused((*nobody, *refused.faults)) from None
     if nobody:
         raise InvalidDocument(faults=nobody)
-    return contract.noted(history)
+    return contract.noted(replace(history, plain_id=plain_id))
+
+
+def _named(timeline: Timeline, who: Who | None) -> tuple[Timeline, list[Fault]]:
+    """The timeline with the `id` of its patient, and the faults of the identifiers of the patient."""
+    patient, given = timeline.patient, timeline.patient.identifier
+    faults = list(_nobody(patient))
+    if given is None or who is None:
+        return timeline, faults
+    subject = who(Identifier(given.system, given.value))
+    place = pointer("patient", "identifier")
+    if isinstance(subject, FaultCode):
+        why = "The study does not declare this authority." if subject is FaultCode.AMBIGUOUS_SUBJECT else None
+        faults.append(Fault(place, subject, why))
+        subject = _UNREAD
+    elif patient.id not in {None, subject}:
+        faults.append(Fault(place, FaultCode.AMBIGUOUS_SUBJECT, "It is the number of another patient than `id`."))
+    return timeline.model_copy(
+        update={"patient": patient.model_copy(update={"id": subject, "identifier": None})}
+    ), faults
 
 
 def _nobody(patient: Patient) -> Iterator[Fault]:
@@ -187,7 +242,7 @@ def _nobody(patient: Patient) -> Iterator[Fault]:
     for name in ("id", "merged_into"):
         why = no_patient(getattr(patient, name) or "P")
         if why is not None:
-            yield Fault(pointer("patient", name), FaultCode.BAD_IDENTIFIER, why)
+            yield Fault(pointer("patient", name), FaultCode.BAD_IDENTIFIER, why, accepted_by(Patient, (name,)))
 
 
 def _check_count(items: int) -> None:
@@ -213,7 +268,7 @@ def _refused(faults: Iterable[Fault]) -> InvalidDocument:
     return InvalidDocument(faults=listed.values())
 
 
-def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator[Fault]:
+def _faults(body: bytes, model: type[BaseModel], latest: int | None, who: Who | None = None) -> Iterator[Fault]:
     """The faults of a document that has some, up to the greatest number that is listed."""
     for lost in value_faults(body, known_names(model)):
         yield replace(lost, accepts=accepted_by(model, _path(lost.pointer)))
@@ -223,7 +278,7 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator
     if latest is None:
         return
     if model is Timeline:
-        yield from _meaning(document, found, latest)
+        yield from _meaning(document, found, latest, who)
     elif isinstance(document, dict) and isinstance(document.get("timelines"), list):
         below: dict[Path, list[FoundFault]] = {}
         for known in found:
@@ -233,7 +288,12 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None) -> Iterator
                 yield fault.at(pointer("timelines", i) + fault.pointer)
 
 
-def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterator[Fault]:  # noqa: ANN401
+def _meaning(
+    document: Any,  # noqa: ANN401 - parsed JSON
+    found: Iterable[FoundFault],
+    latest: int,
+    who: Who | None = None,
+) -> Iterator[Fault]:
     """The faults that need more than one field or the calendar, in a timeline whose structure has faults too.
 
     Fields with a fault of structure are left out. A required one gets a value of its type, so that all other fields can
@@ -250,8 +310,9 @@ def _meaning(document: Any, found: Iterable[FoundFault], latest: int) -> Iterato
     except ValidationError:  # it has more faults than `found`, which is limited
         return
     reading = Reading(latest)
+    timeline, nobody = _named(timeline, who)
     reading.history(timeline)
-    for fault in (*_nobody(timeline.patient), *reading.faults):
+    for fault in (*nobody, *reading.faults):
         path = _path(fault.pointer)
         part = _part(path)
         if fault.code is FaultCode.CONFLICTING_DUPLICATE:

@@ -24,6 +24,7 @@ _ERROR = re.compile(r"#(?!\d)")
 _UNKNOWN = frozenset(
     {"n.a", "n.a.", "n/a", "na", "nan", "nil", "none", "not available", "null", "undefined", "unk", "unknown"}
 )
+_A_WORD = "This looks like a word for a missing number."
 _BRACKETS = "()<>[]{}'\""
 
 
@@ -52,12 +53,12 @@ def no_number(number: str) -> str | None:
     All unknown numbers are written alike, and different numbers may be equal after a spreadsheet has rounded them: they
     would become one patient. A number with and without decimals or invisible characters would become two patients.
     """
-    if number.isdigit() and number.isascii():
-        return None
+    if number.isalnum() and number.isascii():
+        return _A_WORD if number.lower() in _UNKNOWN else None
     if _COMPUTED.fullmatch(number):
         return "This looks like a number that a program has rounded or given decimals."
     if not any(map(str.isalnum, number)) or _ERROR.match(number) or number.strip(_BRACKETS).lower() in _UNKNOWN:
-        return "This looks like a word for a missing number."
+        return _A_WORD
     if not number.isprintable() or not (number.isascii() or normalize("NFKC", number) == number):
         return "It contains invisible characters, or characters that can be written in more than one way."
     return None

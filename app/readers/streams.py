@@ -3,6 +3,13 @@
 import re
 from typing import NamedTuple
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def without_mark(text: bytes) -> bytes:
+    """A text in UTF-8 without its byte order mark, which some programs write at the beginning of every text."""
+    return text.removeprefix(BYTE_ORDER_MARK)
+
 
 class Line(NamedTuple):
     """One line or element with its number from 1; `text` is `None` if it is too long."""
@@ -12,7 +19,10 @@ class Line(NamedTuple):
 
 
 class Lines:
-    """Cuts parts of a text into lines. Blank lines are counted and left out. `longest` is in bytes."""
+    """Cuts parts of a text into lines. Blank lines are counted and left out. `longest` is in bytes.
+
+    A byte order mark is no part of a line: files that were joined may have several.
+    """
 
     def __init__(self, longest: int) -> None:
         self._longest = longest
@@ -56,6 +66,7 @@ class Lines:
         self._number += 1
         if len(text) > self._longest:
             return Line(number, None)
+        text = without_mark(text)
         return Line(number, text) if text.strip() else None
 
 
@@ -63,7 +74,6 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|["\[\]{},]', re.DOTALL)
 """A string (which may contain marks), or a mark. A single quote mark begins a string that has not ended yet."""
 _DEEPER = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _BLANK = b" \t\r\n"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Elements:
@@ -103,8 +113,8 @@ class Elements:
     def _begin(self) -> None:
         if self._begun:
             return
-        self._held = self._held.removeprefix(_BYTE_ORDER_MARK).lstrip(_BLANK)
-        if self._held and not _BYTE_ORDER_MARK.startswith(self._held):
+        self._held = without_mark(self._held).lstrip(_BLANK)
+        if self._held and not BYTE_ORDER_MARK.startswith(self._held):
             self._begun, self._inside = True, self._held[:1] == b"["
             self._held = self._held[1:] if self._inside else self._held
 

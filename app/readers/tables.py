@@ -26,17 +26,17 @@ from app.errors import (
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
 from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
 from app.readers.pseudonyms import Identifier, no_number, no_patient, normalised
-from app.readers.statements import Feed, Place, Skipped, Statement, history_of
+from app.readers.statements import Feed, Place, Skipped, Statement, history_of, readable
 from app.timeline.accepts import accepted_by
 from app.timeline.document import LabResult
 from app.timeline.facts import FIELDS, History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.receipts import Note
+from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine
 from app.timeline.times import INSTANT_FORM, with_offset
 from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
 
 REQUIRED = ("patient", "code", "time", "value", "unit")
-COLUMNS = (*dict.fromkeys((*REQUIRED, *LabResult.model_fields)), "code_system", "code_text", "reference_range")
+COLUMNS = tuple(dict.fromkeys((*REQUIRED, *LabResult.model_fields, "code_system", "reference_range")))
 """Each field of a laboratory result has a column; `reference_range` gives the limits as one text."""
 MOST_ROWS = 500_000
 """Greatest number of rows in one table; a client sends more in parts."""
@@ -49,6 +49,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _AS_SENT = [field for field in FIELDS["labs"] if field.name in COLUMNS]
 _NUMBER_CELLS = [field.name for field in _AS_SENT if field.type is float]
 _TEXT_CELLS = [field.name for field in _AS_SENT if field.type is str and field.name not in {"code", "time", "id"}]
+_CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit"})
 _PLACES = {name: f"/{name}" for name in COLUMNS}
 _BOUND = re.compile(r"(<=|>=|<|>) *")
 _WHOLE = re.compile(r"\d{1,16}", re.ASCII)
@@ -115,12 +116,15 @@ class ResultTable:
     columns: Sequence[str]
     rows: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
+    faults: list[Fault] = field(default_factory=list)
+    """The first faults of the rows that were read so far."""
     _rows: dict[str | None, list[Row]] = field(default_factory=dict)
-    _faults: list[Fault] = field(default_factory=list)
+    _patients: int = 0
+    _not_ours: dict[str | None, list[ReceiptLine]] = field(default_factory=dict)
     _subjects: dict[str | None, str | Trouble] = field(default_factory=dict)
 
     def take(self, row: Row) -> None:
-        """Add a row to its patient, or count it as skipped.
+        """Add a row to its patient. A row that is not ours is counted, and is a line of the receipt of its patient.
 
         Raises `TooLarge` if there are more rows or patients than one body may have.
         """
@@ -132,28 +136,71 @@ class ResultTable:
             return
         given = self._given(row)
         reason = self._skip_reason(given)
+        subject = self._subject(given.get("patient"))
         if reason is not None:
             self.skipped[reason] += 1
-            return
-        subject = self._subject(given.get("patient"))
-        if isinstance(subject, Trouble):
+            if isinstance(subject, Trouble):
+                return
+            line = ReceiptLine(f"/{row.line}/{reason}", Disposition.NOT_OURS, reason)
+            self._not_ours.setdefault(subject, []).append(line)
+        elif isinstance(subject, Trouble):
             self._add_fault(Fault(f"/{row.line}/patient", *subject))
             return
-        self._rows.setdefault(subject, []).append(row)
-        if len(self._rows) > MOST_ITEMS:
+        rows = self._rows.setdefault(subject, [])
+        if reason is None:
+            self._patients += not rows
+            rows.append(row)
+        if self._patients > MOST_ITEMS:
             raise TooLarge(f"A table may hold {MOST_ITEMS} patients.")
 
-    def read(self) -> Iterator[PatientResults]:
-        """The results of each patient, one after the other. A row with a fault refuses all rows of its patient."""
+    def read(self, *, strict: bool = False) -> Iterator[PatientResults]:
+        """The results of each patient, one after the other.
+
+        A row with a fault is set aside. If it is `strict`, the row refuses all rows of its patient.
+        """
+        unknown = list(self.faults)
         for subject, rows in self._rows.items():
             if subject is None:
-                yield PatientResults(None, None, InvalidDocument(faults=self._faults))
+                yield PatientResults(None, None, InvalidDocument(faults=unknown))
             elif len(rows) > MOST_FACTS:
                 yield PatientResults(subject, None, TooLarge(f"A patient may have {MOST_FACTS} rows in one table."))
+            elif strict:
+                yield self._all_of(subject, rows)
             else:
-                yield self._read(subject, rows)
+                yield PatientResults(subject, self._readable(subject, rows), None)
 
-    def _read(self, subject: str, rows: Sequence[Row]) -> PatientResults:
+    def _readable(self, subject: str, rows: Sequence[Row]) -> History:
+        """The results of the rows without a fault. Each of the others is set aside."""
+        statements: list[Statement] = []
+        aside = self._not_ours.get(subject, [])[:]
+        for row in rows:
+            statement, troubles = self._statement(row)
+            if not troubles:
+                statements.append(statement)
+                continue
+            if troubles.keys() <= {"upper_limit", "lower_limit"}:
+                statements.append(statement._replace(notes=(*statement.notes, Note(NoteCode.LIMIT_UNREADABLE))))
+                continue
+            (name, trouble), *_ = troubles.items()
+            self._list_fault(Fault(f"/{row.line}/{name}", *trouble))
+            no_number = name == "value" and is_word(self._given(row)[name])
+            reason = NotKept.NOT_A_NUMBER if no_number else trouble.code
+            aside.append(ReceiptLine(f"/{row.line}/{name}", Disposition.SET_ASIDE, reason))
+        history = readable(subject, statements, self.feed.latest)
+        if history.aside:
+            known = {fault.pointer: fault for fault in history_of(subject, statements, self.feed.latest)[1]}
+            for line in history.aside:
+                plain = Fault(line.place, FaultCode(str(line.reason)))
+                self._list_fault(_in_table_form(known.get(line.place, plain)))
+        return self._placed(replace(history, aside=tuple(sorted((*aside, *history.aside), key=_row_number))), rows)
+
+    def _placed(self, history: History, rows: Sequence[Row]) -> History:
+        """The history with the place of its patient: the cell in its first row."""
+        place_of = history.place
+        patient = f"/{rows[0].line}/patient" if rows else ""
+        return replace(history, place=lambda kind, at: patient if kind == "patient" else place_of(kind, at))
+
+    def _all_of(self, subject: str, rows: Sequence[Row]) -> PatientResults:
         statements: list[Statement] = []
         faults: list[Fault] = []
         for row in rows:
@@ -167,7 +214,8 @@ class ResultTable:
         history, found = history_of(subject, statements, self.feed.latest)
         faults += map(_in_table_form, found)
         if not faults:
-            return PatientResults(subject, history, None)
+            history = replace(history, aside=tuple(self._not_ours.get(subject, ())))
+            return PatientResults(subject, self._placed(history, rows), None)
         return PatientResults(subject, None, InvalidDocument(faults=faults[:MOST_FAULTS]))
 
     def _statement(self, row: Row) -> tuple[Statement, dict[str, Trouble]]:
@@ -192,6 +240,8 @@ class ResultTable:
             read["id"] = _number_or_trouble(number, given["id"], no_number)
         if "unit" in read:
             read["unit"] = self.feed.codes.unit(read["unit"])
+        if read["status"] in WITHDRAWN:
+            read = self._without_bad_content(read)
         fields, troubles = _readable_fields(read)
         notes = self._check_limits(fields, given.get("reference_range", ""))
         return Statement("labs", fields, Place(f"/{row.line}", _PLACES), notes), troubles
@@ -240,8 +290,19 @@ class ResultTable:
 
     def _add_fault(self, fault: Fault) -> None:
         self._rows.setdefault(None, [])
-        if len(self._faults) < MOST_FAULTS:
-            self._faults.append(fault)
+        self._list_fault(fault)
+
+    def _list_fault(self, fault: Fault) -> None:
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(fault)
+
+    def _without_bad_content(self, read: dict[str, Any]) -> dict[str, Any]:
+        """A withdrawal without its value, unit and limits, if these have faults: it needs its number, code and time."""
+        fields, troubles = _readable_fields(read)
+        faults = history_of("P", [Statement("labs", fields, Place("", _PLACES))], self.feed.latest)[1]
+        if _CONTENT.isdisjoint(troubles) and _CONTENT.isdisjoint(fault.pointer[1:] for fault in faults):
+            return read
+        return {name: value for name, value in read.items() if name not in _CONTENT}
 
     def _bounded(self, given: Mapping[str, str]) -> dict[str, Any]:
         """The value, and the comparator if it is written before the value."""
@@ -366,6 +427,15 @@ def _number_or_trouble(number: str | FaultCode, written: str, why_not: Callable[
         return number
     why = why_not(normalised(written)) if number is FaultCode.BAD_IDENTIFIER else None
     return Trouble(number, why and f"{why} Keep the column as text; declare a word for a missing cell in `missing`.")
+
+
+def is_word(value: str) -> bool:
+    """Whether the text of a result is a word such as `HEMOLYZED`, and not a number or a word for a missing one."""
+    return any(map(str.isalpha, value)) and not any(map(str.isnumeric, value)) and no_number(value) is None
+
+
+def _row_number(line: ReceiptLine) -> int:
+    return int(line.place.split("/")[1])
 
 
 def _readable_fields(read: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Trouble]]:

@@ -61,7 +61,7 @@ def fates(
 
     `before` is what was `shown` before.
     """
-    last = {fact[IDENTITY]: i for i, fact in enumerate(facts)}
+    last: dict[str, int] = {}
     value = VALUE_PLACE[kind]
     together: dict[str, _Together] = {}
     for i, fact in enumerate(facts):
@@ -78,6 +78,7 @@ def fates(
             ended = affected_fact(kind, assertions[0].fact, stands=False)
             yield Fate(kind, i, Disposition.KEPT, None, tuple(tally.notes.get(id(fact), ())), (ended,))
             continue
+        last = last or {other[IDENTITY]: at for at, other in enumerate(facts)}
         mine = together.get(identity)
         if mine is None:
             mine = together[identity] = _Together(kind, assertions, before.get(identity, ()), number)

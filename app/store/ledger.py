@@ -204,6 +204,8 @@ def _load_assertions(builder: RevisionBuilder, histories: Sequence[History]) -> 
 def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None] = supersession.merge) -> Outcome:
     """Apply a history to what the builder knows of its patient. The caller appends the revision."""
     is_new = history.patient not in builder.people
+    if is_new and history.aside and not any(facts for _, facts in history.kinds()):
+        return Outcome(history.patient, "unchanged", None, Counts(repeats=history.repeats))
     person = builder.person(history.patient)
     tally = Tally(repeats=history.repeats)
     before = _stored(person)
@@ -212,7 +214,7 @@ def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None]
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
             known = builder.load_assertions(person, kind, facts)
-            seen = fates.shown(kind, facts, known)
+            seen = {} if is_new else fates.shown(kind, facts, known)
             rule(kind, known, facts, revision, person.changing(kind), tally, history.instruction)
             found += fates.fates(kind, facts, known, builder.number, seen, tally)
     if history.labs:

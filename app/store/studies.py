@@ -242,6 +242,12 @@ def get_study(connection: Connection, study_id: str, revision: int | None = None
     )
 
 
+def feeds_of(connection: Connection, study_id: str) -> FeedDefinition:
+    """What a study declares of its feeds now. Raises `NotFound`."""
+    key = study_key(connection, study_id)
+    return _feeds({fact: json.loads(value) for fact, value, _ in _FACTS.rows(connection, key, LATEST)})
+
+
 def _feeds(facts: Mapping[str, Any]) -> FeedDefinition:
     declared = {name: facts[name] for name in _FEED_DEFAULTS if name in facts}
     return FeedDefinition(**declared | {"authorities": tuple(facts.get("authorities", ()))})

@@ -1,11 +1,12 @@
 """Stores timelines and tables of results: one timeline, many in one revision, or each by itself."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast, get_args
 
-from app.errors import Busy, InvalidDocument, ServiceError
+from app.errors import Busy, Fault, InvalidDocument, ServiceError
 from app.readers.json_timelines import Item, together
 from app.readers.statements import Skipped
 from app.readers.tables import Dialect, PatientResults, read_table
@@ -13,7 +14,8 @@ from app.store import erasure, ledger
 from app.store.engine import Database, Transaction
 from app.store.gc_pause import gc_paused
 from app.submission.feeds import read_feed
-from app.submission.loop import Submitter, patiently
+from app.submission.loop import Submitter, Work, patiently
+from app.submission.native_patients import NativePatients
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
@@ -46,12 +48,13 @@ class TableOutcome:
     """The outcome of a table.
 
     `items` are its patients in the order of their first rows; the rows without a patient are one item. `rows` is the
-    number of rows below the header, `skipped` the number of skipped rows by reason.
+    number of rows below the header, `skipped` the number of skipped rows by reason, `faults` the first faults of rows.
     """
 
     items: tuple[ItemOutcome, ...]
     rows: int
     skipped: Mapping[Skipped, int]
+    faults: Sequence[Fault] = ()
 
 
 def counted(outcomes: Iterable[ItemOutcome]) -> dict[ItemStatus, int]:
@@ -59,30 +62,46 @@ def counted(outcomes: Iterable[ItemOutcome]) -> dict[ItemStatus, int]:
     return in_order(Counter(outcome.status for outcome in outcomes))
 
 
+def facts_of(outcomes: Iterable[ItemOutcome]) -> Counter[Disposition]:
+    """The number of facts of each disposition in the receipts of these items."""
+    facts = Counter[Disposition]()
+    for outcome in outcomes:
+        if outcome.receipt is not None:
+            facts.update(outcome.receipt.counts)
+    return facts
+
+
 def in_order(counts: Counter[ItemStatus]) -> dict[ItemStatus, int]:
     """Counts above 0 in the order of `STATUSES`."""
     return {status: counts[status] for status in STATUSES if counts[status]}
 
 
-def add_timeline(submitter: Submitter, history: History) -> ledger.Outcome:
+def add_timeline(submitter: Submitter, patients: NativePatients, history: History) -> ledger.Outcome:
     """Merge one timeline."""
     return submitter.commit(
-        lambda transaction: submitter.submit(submitter.builder(transaction), [history]), shared=True
+        lambda transaction: patients.add(submitter, transaction, [history]), shared=not patients.has_numbers
     ).outcomes[0]
 
 
 def replace_timeline(
-    submitter: Submitter, history: History, *, if_match: str | None, only_new: bool, readmit: bool
+    submitter: Submitter,
+    patients: NativePatients,
+    history: History,
+    *,
+    if_match: str | None,
+    only_new: bool,
+    readmit: bool,
 ) -> ledger.Outcome:
     """Replace all facts of the patient by a timeline (`ledger.replace`)."""
 
     def replaced(transaction: Transaction) -> ledger.Outcome:
+        patients.check(submitter.builder(transaction), [history])
         noted = noted_by_protocol(transaction, submitter.study, history)
         outcome = ledger.replace(
             transaction, submitter.study, noted, if_match=if_match, if_none_match=only_new, readmit=readmit,
             format=submitter.format, client=submitter.client, received_at=submitter.received_at,
         )  # fmt: skip
-        return submitter.receipted(noted, outcome)
+        return patients.noted(noted, submitter.receipted(noted, outcome))
 
     return submitter.commit(replaced)
 
@@ -97,12 +116,16 @@ def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -
     )  # fmt: skip
 
 
-def store_timelines(submitter: Submitter, items: Sequence[Item], *, atomic: bool) -> list[ItemOutcome]:
+def store_timelines(
+    submitter: Submitter, patients: NativePatients, items: Sequence[Item], *, atomic: bool
+) -> list[ItemOutcome]:
     """Store many timelines. With `atomic` all are one revision, and the refusal of any is a refusal of all.
 
     Raises what `Submitter.each` raises, and with `atomic` `Erased`.
     """
-    return _store_together(submitter, items, together(items)) if atomic else _store_each(submitter, items)
+    if atomic:
+        return _store_together(submitter, items, together(items), partial(patients.add, submitter))
+    return _store_each(submitter, items, partial(patients.add_each, submitter))
 
 
 def store_table(
@@ -116,6 +139,7 @@ def store_table(
     atomic: bool,
     client: str | None = None,
     pauses: Sequence[float] = (),
+    full: bool = False,
 ) -> TableOutcome:
     """Read and store a table of results, the rows of each patient as one item. With `atomic` all of it is one revision.
 
@@ -123,15 +147,16 @@ def store_table(
     raises, and `Busy` where nothing was stored. With `atomic` it raises what is wrong with any row, and `Erased`.
     """
     feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
-    submitter = Submitter(database, study, CSV, now, feed, client, pauses)
+    submitter = Submitter(database, study, CSV, now, feed, client, pauses, full)
     with gc_paused():
         table = read_table(body, dialect, feed)
         if atomic:
-            patients = list(table.read())
-            items = _store_together(submitter, patients, _refusal(patients))
+            patients = list(table.read(strict=True))
+            add = partial(_add, submitter)
+            items = _store_together(submitter, patients, _refusal(patients), add)
         else:
-            items = _store_each(submitter, table.read())
-    return TableOutcome(tuple(items), table.rows, table.skipped)
+            items = _store_each(submitter, table.read(), submitter.submit_each)
+    return TableOutcome(tuple(items), table.rows, table.skipped, table.faults)
 
 
 def outcome_of(index: int, patient: str | None, result: ledger.Outcome | ServiceError) -> ItemOutcome:
@@ -154,15 +179,26 @@ def content_of(item: ReadItem) -> History | ServiceError:
     return cast(History | ServiceError, item.error or item.history)
 
 
-def _store_together(submitter: Submitter, items: Sequence[ReadItem], refused: ServiceError | None) -> list[ItemOutcome]:
+def _add(submitter: Submitter, transaction: Transaction, histories: Sequence[History]) -> ledger.Submission:
+    return submitter.submit(submitter.builder(transaction), histories)
+
+
+def _store_together(
+    submitter: Submitter,
+    items: Sequence[ReadItem],
+    refused: ServiceError | None,
+    add: Callable[[Transaction, Sequence[History]], ledger.Submission],
+) -> list[ItemOutcome]:
     if refused is not None:
         raise refused
     histories = [item.history for item in items if item.history is not None]
-    submission = submitter.commit(lambda transaction: submitter.submit(submitter.builder(transaction), histories))
+    submission = submitter.commit(lambda transaction: add(transaction, histories))
     return [outcome_of(i, outcome.patient, outcome) for i, outcome in enumerate(submission.outcomes)]
 
 
-def _store_each(submitter: Submitter, items: Iterable[ReadItem]) -> list[ItemOutcome]:
+def _store_each(
+    submitter: Submitter, items: Iterable[ReadItem], add_each: Work[History, ledger.Outcome]
+) -> list[ItemOutcome]:
     """Store every item by itself. Items are read when their group is stored, so that not all are in memory."""
     patients: list[str | None] = []
 
@@ -171,7 +207,7 @@ def _store_each(submitter: Submitter, items: Iterable[ReadItem]) -> list[ItemOut
             patients.append(item.subject)
             yield content_of(item)
 
-    outcomes = submitter.each(contents(), submitter.submit_each)
+    outcomes = submitter.each(contents(), add_each)
     return [outcome_of(i, *each) for i, each in enumerate(zip(patients, outcomes, strict=True))]
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from app.readers.json_timelines import read_item
 from app.readers.streams import Line
@@ -10,7 +11,9 @@ from app.store import studies
 from app.store.engine import Database
 from app.store.gc_pause import gc_paused
 from app.submission import loop
-from app.submission.batches import ItemOutcome, ItemStatus, content_of, outcome_of
+from app.submission.batches import ItemOutcome, ItemStatus, content_of, facts_of, outcome_of
+from app.submission.native_patients import NativePatients
+from app.timeline.receipts import Disposition
 from app.timeline.times import latest_acceptable, microseconds
 
 GROUP_BYTES = 1_000_000
@@ -37,14 +40,26 @@ class LineGroup:
 
 
 class Stream:
-    """A stream of timelines of at most `longest` bytes; `counts` has the number of outcomes of each status so far.
+    """A stream of timelines of at most `longest` bytes. `counts` has the number of outcomes of each status so far,
+    `facts` the number of facts of each disposition.
 
-    `full`: as of `Submitter`.
+    `secret` replaces numbers of patients. `full`: as of `Submitter`.
     """
 
-    def __init__(self, database: Database, study: str, format: str, longest: int, *, full: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        study: str,
+        format: str,
+        longest: int,
+        *,
+        secret: str | None = None,
+        full: bool = False,
+    ) -> None:
         self.longest = longest
+        self._secret = secret
         self.counts: Counter[ItemStatus] = Counter()
+        self.facts: Counter[Disposition] = Counter()
         self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES, full=full)
 
     def check_study(self) -> None:
@@ -61,12 +76,18 @@ class Stream:
         with gc_paused():
             outcomes = self._store(lines)
         self.counts.update(outcome.status for outcome in outcomes)
+        self.facts.update(facts_of(outcomes))
         return outcomes
 
     def _store(self, lines: Sequence[Line]) -> list[ItemOutcome]:
         now = datetime.now(UTC)
         self._submitter.received_at = microseconds(now)
         latest = latest_acceptable(now)
-        items = [read_item(i, line.text, latest, self.longest) for i, line in enumerate(lines, self.counts.total())]
-        results = self._submitter.group([content_of(item) for item in items], self._submitter.submit_each)
+        submitter = self._submitter
+        patients = NativePatients(submitter.database, submitter.study, self._secret, submitter.received_at)
+        items = [
+            read_item(i, line.text, latest, self.longest, patients.who)
+            for i, line in enumerate(lines, self.counts.total())
+        ]
+        results = submitter.group([content_of(item) for item in items], partial(patients.add_each, submitter))
         return [outcome_of(item.index, item.subject, each) for item, each in zip(items, results, strict=True)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from app.timeline.times import DATE_PATTERN, TIME_PATTERN
+from app.timeline.times import DATE_PATTERN, PARTIAL_PATTERN, TIME_PATTERN
 from app.timeline.vocabulary import (
     AssessmentCode,
     Comparator,
@@ -36,6 +36,7 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TE
 CalendarDate = Annotated[str, WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})]
 Time = Annotated[str, WithJsonSchema({"type": "string", "pattern": TIME_PATTERN})]
 """The model accepts any text; `times.py` checks the time when it reads it."""
+PartialTime = Annotated[str, WithJsonSchema({"type": "string", "pattern": PARTIAL_PATTERN})]
 AnyLabCode = Literal[LabCode, Loinc]
 Element = TypeVar("Element")
 Many = Annotated[tuple[Element, ...], Field(fail_fast=True)]
@@ -84,10 +85,20 @@ class Sourced(Document):
     )
 
 
+class PatientNumber(Document):
+    """A number of a patient, as a feed gives it. It becomes a pseudonym and is not stored."""
+
+    value: Text = example("The number.", "00123")
+    system: Text = example("The authority that assigned it, as the study's `authorities` name it.", "urn:oid:1.2.3")
+
+
 class Patient(Document):
     """The patient of the timeline: no name, no address, and of the date of birth the year only."""
 
-    id: Identifier = example("Subject identifier within the study, a pseudonym.", "P01")
+    id: Identifier | None = optional("Subject identifier within the study, a pseudonym.", "P01")
+    identifier: PatientNumber | None = optional(
+        "Instead of `id`: a number of the patient. It gives the same pseudonym as in feeds. No answer has it.", None
+    )
     sex: Sex | None = optional("Sex as recorded.", "female")
     birth_year: int | None = optional("Year of birth.", 1953, ge=1900, le=2200)
     diagnosis: Diagnosis | None = optional("Diagnosis at the start of treatment.", "polymyositis")
@@ -111,6 +122,10 @@ class LabResult(Sourced):
     upper_limit: Limit | None = optional("Upper limit of normal of this result, in `unit`.", 163)
     lower_limit: Measured | None = optional("Lower limit of normal of this result, in `unit`.", 45)
     lab: Label | None = optional("The laboratory that measured.", "A")
+    code_text: Text | None = optional(
+        "The laboratory's name of the test. It is not stored. A result is refused if it names another test.",
+        "Creatine kinase",
+    )
 
 
 class LabSeries(Document):
@@ -171,7 +186,10 @@ class Medication(Sourced):
 class AdverseEvent(Sourced):
     """One adverse event."""
 
-    onset: Time | None = optional("When the event began; an event without it is counted and flagged.", "2005-04-12")
+    onset: PartialTime | None = optional(
+        "When the event began. Without it, or with a month or a year alone, the event counts as one of unknown onset.",
+        "2005-04-12",
+    )
     term: Text = example("What happened, in the sender's words or dictionary.", "headache")
     severity: Severity | None = optional("Severity.", "mild")
     serious: bool | None = optional("Whether the event met a criterion of seriousness.", False)

@@ -291,7 +291,8 @@ class History:
 
     `place` gives the place of a fact in what was sent, by its kind and its index there. `notes` are what the receipt
     says of facts, by the same two. `aside` are lines of facts that were sent and are not in the history. `instruction`
-    is the request about one resource that the history is, if it is more than statements.
+    is the request about one resource that the history is, if it is more than statements. `plain_id`: native JSON names
+    the patient by a plain identifier.
     """
 
     patient: str
@@ -306,6 +307,7 @@ class History:
     notes: Mapping[tuple[str, int], tuple[Note, ...]] = field(default_factory=dict, compare=False)
     aside: tuple[ReceiptLine, ...] = field(default=(), compare=False)
     instruction: Instruction | None = field(default=None, compare=False)
+    plain_id: bool = field(default=False, compare=False)
 
     def kinds(self) -> tuple[tuple[str, Sequence[AnyFact]], ...]:
         """The facts of each kind, always in the same order of kinds."""
@@ -338,7 +340,7 @@ def _field(name: str, hint: Any) -> Field:  # noqa: ANN401 - an Annotated type
     return Field(name, types[0], types[-1] is type(None), meaning, read, sent, marks)
 
 
-_NO_FACTS = {"patient", "repeats", "place", "notes", "aside", "instruction"}
+_NO_FACTS = {"patient", "repeats", "place", "notes", "aside", "instruction", "plain_id"}
 KINDS: tuple[str, ...] = tuple(part.name for part in fields(History) if part.name not in _NO_FACTS)
 FACT_TYPES: dict[str, type[AnyFact]] = {kind: get_args(get_type_hints(History)[kind])[0] for kind in KINDS}
 """The type of the facts of each kind."""

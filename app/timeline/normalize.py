@@ -53,17 +53,22 @@ from app.timeline.times import (
     FIRST_DAY,
     INSTANT_FORM,
     NO_DAY,
+    PARTIAL_FORM,
     TIME_FORM,
     Moment,
     day_text,
+    first_day,
     read_time,
 )
 from app.timeline.vocabulary import (
     ANALYTES,
     INSTRUMENTS,
     LAB_CODE_OF,
+    OWN_SYSTEM,
     UNITS,
     WITHDRAWN,
+    CodeBook,
+    Coding,
     Unit,
     in_canonical_unit,
     unit_named,
@@ -103,6 +108,7 @@ _UNIT_OF: dict[tuple[str, str], Unit] = {
     for unit in UNITS.values()
     if unit.quantity == analyte.quantity
 }
+_KNOWN_CODES = CodeBook()
 _CANONICAL = frozenset(unit.spelling for unit in UNITS.values() if unit.factor == 1)
 _identity = itemgetter(0)
 _json = json.JSONEncoder(sort_keys=True).encode
@@ -149,7 +155,7 @@ class Reading:
         medications = [self.medication(item, i) for i, item in enumerate(timeline.medications)]
         events = [self.event(item, i) for i, item in enumerate(timeline.adverse_events)]
         return History(
-            timeline.patient.id,
+            timeline.patient.id or "",
             attributes,
             self._once(labs, timeline, "labs"),
             self._once(scores, timeline, "assessments"),
@@ -190,6 +196,9 @@ class Reading:
         issued = fields["issued"]
         if issued is not None:
             issued = self._issued(issued, "labs", index)
+        title = fields.get("code_text")
+        if title is not None and _KNOWN_CODES.meaning([Coding(OWN_SYSTEM, code, title)]) != code:
+            self._fault(FaultCode.CODE_CONFLICT, "labs", index, "code_text")
         if moment is None or (unit is None and spelling is not None):
             return None
         source = fields["source"]
@@ -275,12 +284,20 @@ class Reading:
         return MedicationFact(identity=identity, issued=issued, start_day=start, end_day=end, **as_sent)
 
     def event(self, item: AdverseEvent, index: int) -> EventFact | None:
-        """The fact of one item of `adverse_events`."""
-        moment = None if item.onset is None else self._moment(item.onset, "adverse_events", index, "onset")
+        """The fact of one item of `adverse_events`. A month or a year is kept as written; the onset is not known."""
+        onset = item.onset
+        moment = (
+            None
+            if onset is None
+            else self._moment(first_day(onset), "adverse_events", index, "onset", form=PARTIAL_FORM)
+        )
         issued = self._issued(item.issued, "adverse_events", index)
-        if moment is None and item.onset is not None:
+        if moment is None and onset is not None:
             return None
-        identity = _numbered_identity(item) or f"@{_instant(moment) if moment else ''}|{item.term}"
+        began = _instant(moment) if moment else ""
+        if onset is not None and first_day(onset) != onset:
+            moment, began = None, f"p{onset}"
+        identity = _numbered_identity(item) or f"@{began}|{item.term}"
         related = str(item.related).lower() if isinstance(item.related, bool) else item.related
         when = _NO_MOMENT if moment is None else moment._asdict()
         return EventFact(identity=identity, issued=issued, related=related, **when, **_as_sent("events", item))
@@ -308,13 +325,17 @@ class Reading:
 
     def _read_patient(self, timeline: Timeline) -> None:
         patient = timeline.patient
+        if patient.identifier is not None:  # a reader that knows the study puts the `id` in its place
+            self._fault(FaultCode.UNSUPPORTED, "patient", "identifier")
+        elif patient.id is None:
+            self._fault(FaultCode.MISSING, "patient", "id", accepts=accepted_by(Patient, ("id",)))
         for name in ("id", "merged_into"):
             if not (getattr(patient, name) or "-").strip(
                 "."
             ):  # an identifier of dots alone has another meaning in a URL
                 accepts = accepted_by(Patient, (name,))
                 self._fault(FaultCode.BAD_IDENTIFIER, "patient", name, accepts=accepts)
-        if patient.merged_into == patient.id:
+        if patient.merged_into is not None and patient.merged_into == patient.id:
             itself = "A record cannot be merged into itself."
             self.faults.append(Fault(pointer("patient", "merged_into"), FaultCode.CONTRADICTION, itself))
         year = patient.birth_year

@@ -22,9 +22,12 @@ CLOCK_SKEW = timedelta(hours=24)
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?$"
 DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
 """The documented patterns of a time and a date; `read_time` and `read_day` check these and more."""
+PARTIAL_PATTERN = r"^\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))?)?)?$"
+"""The same of a time, a date, a month or a year."""
 TIME_FORM = "YYYY-MM-DD, or an RFC 3339 date-time with an offset from -12:00 to +14:00"
 INSTANT_FORM = "an RFC 3339 date-time with an offset from -12:00 to +14:00"
 DATE_FORM = "YYYY-MM-DD"
+PARTIAL_FORM = f"YYYY, YYYY-MM, {TIME_FORM}"
 """The same in words. The time of a version, and of a question about the past, is an instant and not a date."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -75,6 +78,11 @@ def read_day(text: str, latest: int) -> int | FaultCode:
     """The calendar date that `text` names in days since 1970-01-01, or the code of its fault."""
     moment = read_time(text, latest) if len(text) == 10 else FaultCode.BAD_TIME
     return moment if isinstance(moment, FaultCode) else moment.day
+
+
+def first_day(text: str) -> str:
+    """The first day of a month (`2005-03`) or a year (`2005`); any other text is returned unchanged."""
+    return text + {4: "-01-01", 7: "-01"}.get(len(text), "")
 
 
 class _Unreadable(Exception):

@@ -18,13 +18,19 @@ CSV = {"Content-Type": "text/csv"}
 HEADER = "patient,time,code,value,unit,upper_limit,lab,id\n"
 GOOD = "P01,2005-04-10T09:00:00+09:00,CK,1000,U/L,163,A,a-1\n"
 OTHER = "P02,2005-04-10T09:00:00+09:00,CK,900,U/L,163,A,a-2\n"
-BAD = "P03,2005-04-10T09:00:00+09:00,CK,high,U/L,163,A,a-3\n"
+BAD = "P03,2005-04-10T09:00:00+09:00,CK,9;5,U/L,163,A,a-3\n"
 
 
 def post(client: Any, home: str, table: str, status: int = 200, **parameters: str) -> Any:
     answer = client.post(f"{home}/labs", content=table.encode(), headers=CSV, params=parameters)
     assert answer.status_code == status, answer.text
     return answer
+
+
+def not_kept(item: Any) -> list[tuple[str, str, str]]:
+    """The lines of an item's receipt of what is not kept."""
+    lines = (item["receipt"] or {"lines": []})["lines"]
+    return [(line["place"], line["disposition"], line["reason"]) for line in lines if line["disposition"] != "kept"]
 
 
 def outcomes(client: Any, home: str, table: str, **parameters: str) -> list[tuple[Any, ...]]:
@@ -43,10 +49,11 @@ def test_a_table_of_results_is_stored_and_answered_by_patient(anywhere):
     table = HEADER + GOOD + OTHER + GOOD.replace("04-10", "04-11").replace("a-1", "a-4") + BAD
     answer = post(anywhere, home, table).json()
     by_patient = [(item["index"], item["patient"], item["status"], item["revision"]) for item in answer["items"]]
-    assert by_patient == [(0, "P01", "created", 1), (1, "P02", "created", 2), (2, "P03", "rejected", None)]
-    assert (answer["counts"], answer["rows"], answer["skipped"]) == ({"created": 2, "rejected": 1}, 4, {})
-    problem = answer["items"][2]["problem"]
-    assert [(fault["pointer"], fault["code"]) for fault in problem["errors"]] == [("/5/value", "bad_number")]
+    assert by_patient == [(0, "P01", "created", 1), (1, "P02", "created", 2), (2, "P03", "unchanged", None)]
+    assert (answer["counts"], answer["rows"], answer["skipped"]) == ({"created": 2, "unchanged": 1}, 4, {})
+    assert answer["facts"] == {"kept": 3, "not_applied": 0, "set_aside": 1, "not_ours": 0, "refused": 0}
+    assert not_kept(answer["items"][2]) == [("/5/value", "set_aside", "bad_number")]
+    assert anywhere.get(f"{home}/patients/P03").status_code == 404
     assert len(anywhere.get(f"{home}/patients/P01").json()["labs"]) == 2
     assert anywhere.get(f"{home}/revisions").json()["items"][-1]["format"] in {"csv", "study"}
 
@@ -67,7 +74,10 @@ def test_a_result_that_came_as_json_is_known_when_it_comes_as_csv(client, home):
 def test_what_is_not_kept_is_skipped_and_counted(client, home):
     table = HEADER + GOOD.replace("CK", "KREA") + GOOD.replace("1000", "") + OTHER
     answer = post(client, home, table).json()
-    assert (answer["rows"], answer["skipped"], answer["counts"]) == (3, {"code": 1, "value": 1}, {"created": 1})
+    assert (answer["rows"], answer["skipped"]) == (3, {"code": 1, "value": 1})
+    assert answer["counts"] == {"created": 1, "unchanged": 1}
+    assert not_kept(answer["items"][0]) == [("/2/code", "not_ours", "code"), ("/3/value", "not_ours", "value")]
+    assert answer["facts"]["not_ours"] == 2
     assert client.get(f"{home}/patients/P01").status_code == 404
 
 
@@ -82,24 +92,63 @@ def test_all_or_nothing_stores_nothing_where_one_row_is_wrong(client, home):
     assert outcomes(client, home, HEADER, atomic="true") == outcomes(client, home, HEADER) == []
 
 
-def test_a_bad_row_harms_nobody_but_its_patient(client, home):
+def test_a_table_of_which_nothing_is_kept_is_refused_with_its_receipts_and_what_may_be_wrong(client, home):
+    table = HEADER + GOOD.replace("CK", "KREA") + BAD.replace("9;5", '"9,5"')
+    answer = post(client, home, table, 422).json()
+    assert answer["type"] == "/problems/nothing-kept"
+    assert [not_kept(item) for item in answer["items"]] == [
+        [("/2/code", "not_ours", "code")], [("/3/value", "set_aside", "bad_number")],
+    ]  # fmt: skip
+    [fault] = answer["errors"]
+    assert (fault["pointer"], "declare decimal=," in fault["detail"]) == ("/3/value", True)
+    assert client.get(f"{home}/patients").json()["items"] == []
+
+
+def test_the_receipt_of_a_table_lists_every_row_where_that_is_asked_for(client, home):
+    [item] = post(client, home, HEADER + GOOD, receipt="full").json()["items"]
+    assert item["receipt"]["lines"] == [
+        {"place": "/2/patient", "disposition": "kept", "notes": [{"code": "new_patient"}]},
+        {"place": "/2", "disposition": "kept"},
+    ]
+    assert post(client, home, HEADER + GOOD).json()["items"][0]["receipt"]["lines"] == []
+
+
+@pytest.mark.parametrize("limit", ["high", "163;5", "1,63"])
+def test_a_limit_that_cannot_be_read_is_noted_and_the_result_is_kept(client, home, limit):
+    table = HEADER + GOOD.replace(",163,", f',"{limit}",')
+    [item] = post(client, home, table).json()["items"]
+    assert not_kept(item) == []
+    assert {"code": "limit_unreadable"} in item["receipt"]["lines"][1]["notes"]
+    assert "upper_limit" not in client.get(f"{home}/patients/P01").json()["labs"][0]
+    assert codes(post(client, home, table, 422, atomic="true")) == [("/2/upper_limit", "bad_number")]
+
+
+def test_a_result_that_is_no_number_is_set_aside_and_the_other_rows_are_kept(client, home):
+    table = HEADER + GOOD + GOOD.replace("04-10", "04-11").replace("1000", "HEMOLYZED").replace("a-1", "a-9")
+    [item] = post(client, home, table).json()["items"]
+    assert not_kept(item) == [("/3/value", "set_aside", "not_a_number")]
+    assert [lab["value"] for lab in client.get(f"{home}/patients/P01").json()["labs"]] == [1000]
+
+
+def test_a_bad_row_harms_no_other(client, home):
     table = (
         HEADER + GOOD + OTHER + GOOD.replace("1000", "x").replace("a-1", "a-9") + ",2005-04-10,CK,5,U/L,,,\nP05,2005\n"
     )
     answer = post(client, home, table).json()
     assert [(item["patient"], item["status"]) for item in answer["items"]] == [
-        ("P01", "rejected"), ("P02", "created"), (None, "rejected"),
+        ("P01", "created"), ("P02", "created"), (None, "rejected"),
     ]  # fmt: skip
+    assert not_kept(answer["items"][0]) == [("/4/value", "set_aside", "not_a_number")]
     found = [[(fault["pointer"], fault["code"]) for fault in (item["problem"] or {"errors": []})["errors"]]
              for item in answer["items"]]  # fmt: skip
-    assert found == [[("/4/value", "bad_number")], [], [("/5/patient", "no_subject"), ("/6", "ragged_row")]]
+    assert found == [[], [], [("/5/patient", "no_subject"), ("/6", "ragged_row")]]
 
 
 def test_the_dialect_is_the_declared_one(client, home):
     table = (HEADER + GOOD + OTHER.replace("900", "NA")).replace(",", ";").replace("1000", "1000,5")
     assert codes(post(client, home, table, 422)) == [("/1", "unknown_column")]
     answer = post(client, home, table, delimiter=";", decimal=",", missing="NA,-").json()
-    assert (answer["counts"], answer["skipped"]) == ({"created": 1}, {"value": 1})
+    assert (answer["counts"], answer["skipped"]) == ({"created": 1, "unchanged": 1}, {"value": 1})
     assert client.get(f"{home}/patients/P01").json()["labs"][0]["value"] == 1000.5
     assert outcomes(client, home, (HEADER + OTHER).replace(",", "\t"), delimiter="tab") == [("P02", "created", 2)]
     for wrong in ({"delimiter": "|"}, {"decimal": "'"}, {"encoding": "utf-16"}, {"atomic": "yes"}):
@@ -149,7 +198,8 @@ def test_a_number_of_a_hospital_reaches_neither_the_store_nor_the_answer(serve, 
     table = HEADER + GOOD.replace("P01", numbers[0]).replace("a-1", numbers[1]) + BAD.replace("P03", numbers[0] + "9")
     answer = post(client, home, table)
     [stored, refused] = answer.json()["items"]
-    assert (stored["status"], refused["status"]) == ("created", "rejected")
+    assert (stored["status"], refused["status"]) == ("created", "unchanged")
+    assert not_kept(refused) == [("/3/value", "set_aside", "bad_number")]
     timeline = client.get(f"{home}/patients/{stored['patient']}")
     assert timeline.status_code == 200
     assert outcomes(client, home, table)[0] == (stored["patient"], "unchanged", None)
@@ -173,8 +223,8 @@ def test_items_stored_before_the_database_was_busy_are_answered(client, home, mo
         raise Busy
 
     monkeypatch.setattr(ledger, "submit_each", once)
-    assert outcomes(client, home, HEADER + GOOD + OTHER + BAD) == [
-        ("P01", "created", 1), ("P02", "skipped", None), ("P03", "rejected", None),
+    assert outcomes(client, home, HEADER + GOOD + OTHER + ",2005-04-10,CK,5,U/L,,,\n") == [
+        ("P01", "created", 1), ("P02", "skipped", None), (None, "rejected", None),
     ]  # fmt: skip
     post(client, home, HEADER + OTHER, 503)
 

@@ -97,7 +97,8 @@ class TestAnEhrIntegration:
         home = make_study(client)
         for headers, body, query in ((JSON, b"[]", ""), (JSON, b"[]", "?atomic=true"), (NDJSON, b"", "?atomic=true")):
             answer = client.post(f"{home}/timelines{query}", content=body, headers=headers)
-            assert (answer.status_code, answer.json()) == (200, {"items": [], "counts": {}})
+            facts = {"kept": 0, "not_applied": 0, "set_aside": 0, "not_ours": 0, "refused": 0}
+            assert (answer.status_code, answer.json()) == (200, {"items": [], "counts": {}, "facts": facts})
 
     def test_a_long_batch_is_stored_in_groups_and_answered_in_order(self, client):
         home = make_study(client)

@@ -64,6 +64,29 @@ def test_a_kept_result_is_listed_with_its_note(client, change, note):
     assert [(each["code"], each.get("about")) for each in line["notes"]] == [note]
 
 
+def test_an_event_of_an_uncertain_day_is_kept_without_its_onset(client):
+    events = [{"term": "fever", "onset": onset} for onset in ("2019", "2019-12", "2019-12-03")]
+    receipt = sent(client, adverse_events=events)
+    note = [{"code": "detail_left_out", "about": "onset"}]
+    assert [(line["place"], line["notes"]) for line in receipt["lines"]] == [
+        ("/adverse_events/0", note), ("/adverse_events/1", note)]  # fmt: skip
+    answer = client.get("/v1/studies/trial/patients/N1")
+    assert sorted(event["onset"] for event in answer.json()["adverse_events"]) == ["2019", "2019-12", "2019-12-03"]
+    again = client.put(
+        "/v1/studies/trial/patients/N1", json=answer.json(), headers={"If-Match": answer.headers["etag"]}
+    )
+    assert again.json()["status"] == "unchanged"
+
+
+def test_an_event_of_an_uncertain_day_is_the_same_fact_in_fhir(client):
+    sent(client, adverse_events=[{"term": "fever", "onset": "2019-12"}])
+    resource = {"resourceType": "AdverseEvent", "actuality": "actual", "subject": {"reference": "Patient/N1"},
+                "event": {"text": "fever"}, "date": "2019-12"}  # fmt: skip
+    answer = client.post("/fhir/trial/AdverseEvent", json=resource, headers={"Content-Type": "application/fhir+json"})
+    assert answer.status_code in {200, 201}, answer.text
+    assert len(client.get("/v1/studies/trial/patients/N1").json()["adverse_events"]) == 1
+
+
 def test_a_value_a_hundred_times_its_neighbours_is_noted(client):
     days = ("2020-01-01", "2020-01-02", "2020-01-03")
     labs = [{**CK, "time": day, "value": value} for day, value in zip(days, (500, 50_000, 499), strict=True)]

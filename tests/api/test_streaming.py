@@ -11,6 +11,7 @@ from app.api.streaming import Spool
 from app.errors import Busy, ServiceError
 from app.store import ledger
 from app.submission import loop
+from app.timeline.receipts import Disposition
 from tests.api.examples import NDJSON, codes, events, lab, make_study, timeline
 
 
@@ -27,7 +28,9 @@ def parsed(answer) -> tuple[list[dict], dict]:
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/x-ndjson"
     *outcomes, end = [json.loads(line) for line in answer.text.splitlines()]
-    assert set(end) == {"counts", "lines", "digest"}
+    assert set(end) == {"counts", "facts", "lines", "digest"}
+    receipts = [each["receipt"]["counts"] for each in outcomes if each["receipt"] is not None]
+    assert end["facts"] == {word: sum(counts[word] for counts in receipts) for word in Disposition}
     return outcomes, end
 
 
@@ -55,6 +58,7 @@ class TestTheAnswer:
         assert faults == [("/labs/0/value", "out_of_range"), ("/patient/id", "bad_identifier")]
         assert end == {
             "counts": {"created": 2, "changed": 1, "unchanged": 1, "rejected": 2},
+            "facts": {"kept": end["facts"]["kept"], "not_applied": 0, "set_aside": 0, "not_ours": 0, "refused": 0},
             "lines": 6,
             "digest": f"sha256:{hashlib.sha256(body).hexdigest()}",
         }

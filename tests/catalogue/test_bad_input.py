@@ -377,10 +377,10 @@ ROWS_OF_JSON = [
     ),
     row(
         17,
-        "byte order mark, UTF-16",
-        malformed(b"\xef\xbb\xbf" + GOOD),
-        malformed(GOOD.decode().encode("utf-16")),
-        malformed(GOOD.decode().encode("utf-16-le")),
+        "two byte order marks, UTF-16",
+        malformed(b"\xef\xbb\xbf" * 2 + GOOD),
+        malformed(GOOD.decode().encode("utf-16"), "unknown_encoding"),
+        malformed(GOOD.decode().encode("utf-16-le"), "unknown_encoding"),
     ),
     row(18, "lone surrogate", malformed(GOOD.replace(b'"canary', b'"\\ud800canary')), malformed(b'{"\\udfff": 1}')),
     row(

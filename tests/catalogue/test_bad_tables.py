@@ -7,6 +7,7 @@ the database, whether the whole table stands or falls together or each patient b
 
 import csv
 import io
+from functools import partial
 
 import pytest
 
@@ -103,13 +104,25 @@ def what_the_service_writes_has_no_formula(ward: Ward) -> None:
 
 
 def a_row_without_a_value_is_left_alone_and_counted(ward: Ward) -> None:
-    before = ward.service.database()
+    before = ward.revision()
     for written, sends in (("", {}), ("  ", {}), *((word, WORDS) for word in ("NA", " - ", ".", "999"))):
         answer = ward.table(table({"value": written}), **sends)
-        assert (answer.status_code, answer.json()["skipped"], answer.json()["items"]) == (200, {"value": 1}, []), (
-            written
-        )
-    assert ward.service.database() == before
+        assert (answer.status_code, answer.json()["skipped"], answer.json()["facts"]["not_ours"]) == (
+            422, {"value": 1}, 1,
+        ), written  # fmt: skip
+    assert (ward.subjects(), ward.revision()) == ([], before)
+
+
+def a_limit_that_is_no_number_is_noted(written: str, ward: Ward) -> None:
+    answer = ward.table(table({"upper_limit": written}))
+    assert answer.status_code == 200
+    assert "limit_unreadable" in answer.text
+    reveals_nothing(answer)
+    assert [lab.get("upper_limit") for lab in ward.labs()] == [None]
+    answer = ward.table(table({"upper_limit": written, "id": "9"}), atomic="true")
+    assert [(fault["pointer"], fault["code"]) for fault in answer.json()["errors"]] == [
+        ("/2/upper_limit", "bad_number")
+    ]
 
 
 def what_is_not_declared_is_a_value(ward: Ward) -> None:
@@ -148,7 +161,7 @@ ROWS = [
         *(cell("bad_number", "value", f'"{n}"') for n in ("7391,25", "7.391,25", "7,391.25", "7,391", "1.234,5")),
         *(cell("bad_number", "value", n, sends=EUROPEAN) for n in ("7.391,25", "7391.25", "7.391", "1.234,5")),
         *(cell("bad_number", "value", n) for n in ("7.39E+03", "0x7391", "7391.25 U/L", "7 391", "7'391", "\u0667")),
-        *(cell("bad_number", "upper_limit", n) for n in ('"163,5"', "1e2", f"<{NUMBER}")),
+        *(Tried(partial(a_limit_that_is_no_number_is_noted, n)) for n in ('"163,5"', "1e2", f"<{NUMBER}")),
         cell("bad_number", "version", "1.0"),
         RefusedTable(table(), (("/query/delimiter", "unknown_value"),), whole=True, parameters={"delimiter": "canary"}),
         RefusedTable(table(), (("/query/decimal", "unknown_value"),), whole=True, parameters={"decimal": "canary"}),

@@ -183,7 +183,7 @@ def test_what_an_adverse_event_says_is_kept_in_our_words(changes, expected):
         ({"event": {"coding": [{"code": "1"}]}}, ".event.text", "missing"),
         ({"event": {"text": "r" * 201}}, ".event", "too_long"),
         ({"event": {"text": "two\nlines"}}, ".event", "bad_text"),
-        ({"date": "2005-04"}, ".date", "bad_time"),
+        ({"date": "2005-13"}, ".date", "bad_time"),
         ({"severity": concept("bad", SYSTEM + "severity")}, ".severity.coding", "unknown_code"),
         ({"seriousness": concept("Grave", SYSTEM + "seriousness")}, ".seriousness.coding", "unknown_code"),
         ({"outcome": concept("dead", SYSTEM + "outcome")}, ".outcome.coding", "unknown_code"),

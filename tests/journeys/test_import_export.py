@@ -72,11 +72,11 @@ class TestThereAndBackAgain:
         assert "17 lines" in written.stderr
         at.study("again")
         read = at.run("import", file, "--study", "again")
-        assert (read.exit_code, read.stdout) == (0, "1 file: 17 created.\n")
+        assert (read.exit_code, read.stdout) == (0, "1 file: 17 created; facts: 1,673 kept.\n")
         assert at.read("again") == at.read("trial")
         assert at.digest("again") == at.digest("trial")
         assert at.run("export", "--study", "again").stdout_bytes == file.read_bytes()
-        assert at.run("import", file, "--study", "again").stdout == "1 file: 17 unchanged.\n"
+        assert at.run("import", file, "--study", "again").stdout == "1 file: 17 unchanged; facts: 1,673 kept.\n"
 
     def test_a_patient_with_very_many_facts_takes_several_lines(self, here, monkeypatch):
         monkeypatch.setattr(command, "MOST_FACTS", 30)
@@ -285,7 +285,7 @@ class TestBesideTheService:
             )  # fmt: skip
             done.set()
             posting.join()
-            assert (ended.returncode, ended.stdout) == (0, "1 file: 1,500 created.\n"), ended.stderr
+            assert (ended.returncode, ended.stdout) == (0, "1 file: 1,500 created; facts: 1,500 kept.\n"), ended.stderr
             assert set(statuses) == {201}
             answer = json.loads(server.ask("GET", "/v1/studies/trial")[1])
         assert answer["patients"] == 1500 + len(statuses)
@@ -306,9 +306,12 @@ class TestBesideTheService:
         file = here.write("a.ndjson", [timeline(f"P{n:03}", CK) for n in range(120)])
         rejects = here.folder / "r.ndjson"
         ended = here.run("import", file, "--study", "trial", "--rejects", rejects)
-        assert (ended.exit_code, ended.stdout.splitlines()[0]) == (1, "1 file: 100 created, 20 skipped.")
+        assert (ended.exit_code, ended.stdout.splitlines()[0]) == (
+            1,
+            "1 file: 100 created, 20 skipped; facts: 100 kept.",
+        )
         monkeypatch.undo()
-        assert here.run("import", rejects, "--study", "trial").stdout == "1 file: 20 created.\n"
+        assert here.run("import", rejects, "--study", "trial").stdout == "1 file: 20 created; facts: 20 kept.\n"
 
 
 @given(
@@ -354,7 +357,7 @@ def test_progress_is_shown_where_somebody_looks(here):
     os.close(theirs)
     shown = os.read(ours, 65536).decode()
     os.close(ours)
-    assert (ended.returncode, ended.stdout) == (0, b"1 file: 300 created.\n")
+    assert (ended.returncode, ended.stdout) == (0, b"1 file: 300 created; facts: 300 kept.\n")
     assert "Importing" in shown
     assert "100%" in shown
 

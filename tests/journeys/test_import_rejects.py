@@ -76,10 +76,33 @@ class TestRejects:
         here.run("import", here.write("good.csv", table(*rows).replace(b"-7391", b"7391")), "--study", "whole")
         reasons = self.mended(here, here.write("a.csv", b"\xef\xbb\xbf" + table(*rows).replace(b"\n", b"\r\n")))
         assert self.places(reasons) == [
-            ("line 3, 7", ("/7/value", "out_of_range")),
-            ("line 4, 6", ("/4/value", "out_of_range")),
+            ("line 7", ("/7/value", "out_of_range")),
+            ("line 4", ("/4/value", "out_of_range")),
         ]
         assert here.digest("trial") == here.digest("whole")
+
+    def test_rows_that_are_set_aside_beside_rows_that_are_kept(self, here):
+        rows = [
+            {"patient": "P1", "time": "2005-03-01", "value": "5"},
+            {"patient": "P1", "time": "2005-03-02", "value": "HEMOLYZED"},
+            {"patient": "P1", "time": "2005-03-03", "code": "KREA"},
+            {"patient": "", "time": "2005-03-04"},
+        ]
+        here.study("trial")
+        ended = here.run("import", here.write("a.csv", table(*rows)), "--study", "trial")
+        assert ended.exit_code == 1
+        assert ended.stdout == (
+            "1 file: 1 created, 2 rejected; facts: 1 kept, 1 set aside, 1 not ours; left alone: 1 code.\n"
+        )
+        assert ended.stderr.splitlines() == [
+            "a.csv: line 3: /3/value bad_number",
+            "a.csv: line 5: /5/patient no_subject",
+        ]
+
+    def test_a_patient_of_whom_no_row_is_kept_is_only_rejected(self, here):
+        here.study("trial")
+        ended = here.run("import", here.write("a.csv", table({"value": "?"})), "--study", "trial")
+        assert (ended.exit_code, ended.stdout) == (1, "1 file: 1 rejected; facts: 1 set aside.\n")
 
     def test_resources_and_entries(self, here):
         def observation(patient: str, value: float) -> dict:

@@ -39,17 +39,29 @@ def read(body: bytes, dialect: Dialect = PLAIN, feed: Feed = FEED) -> list[Patie
     return list(read_table(body, dialect, feed).read())
 
 
+def strictly(body: bytes, dialect: Dialect = PLAIN, feed: Feed = FEED) -> list[PatientResults]:
+    """The patients of a table in which no row may be wrong."""
+    return list(read_table(body, dialect, feed).read(strict=True))
+
+
+def not_kept(results: PatientResults) -> list[tuple[str, str, str | None]]:
+    """The lines of the rows of a patient that are no facts."""
+    assert results.history is not None
+    return [(line.place, line.disposition.value, line.reason) for line in results.history.aside]
+
+
 def fact(*rows: Mapping[str, str], dialect: Dialect = PLAIN, feed: Feed = FEED) -> LabFact:
     """The one fact of a table that must be good."""
     [results] = read(table(*rows, delimiter=dialect.delimiter), dialect, feed)
     assert results.error is None, told(results.error)
+    assert not_kept(results) == []
     [found] = results.history.labs
     return found
 
 
 def faults(*rows: Mapping[str, str], dialect: Dialect = PLAIN, feed: Feed = FEED) -> list[tuple[str, str]]:
-    """What is wrong with the one patient of a table."""
-    [results] = read(table(*rows, delimiter=dialect.delimiter), dialect, feed)
+    """What is wrong with the one patient of a table in which no row may be wrong."""
+    [results] = strictly(table(*rows, delimiter=dialect.delimiter), dialect, feed)
     assert results.history is None
     return told(results.error)
 

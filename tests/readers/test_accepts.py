@@ -17,7 +17,7 @@ from app.timeline.document import Timeline
 from app.timeline.vocabulary import ANALYTES, UNITS
 from tests.api.conftest import description
 from tests.readers.refusals import lacking, refusal
-from tests.readers.tables import FULL, ROW, read, table
+from tests.readers.tables import FULL, ROW, strictly, table
 from tests.readers.tables import refusal as refused_table
 from tests.readers.wrong_values import CANARY, NUMBER, wrong_values
 
@@ -165,7 +165,7 @@ def test_a_union_with_a_discriminator_is_answered_by_the_member_that_was_chosen(
     "column", ["status", "comparator", "unit", "value", "upper_limit", "time", "issued", "version"]
 )
 def test_a_wrong_cell_of_a_table_is_answered_by_what_its_column_accepts(column):
-    [results] = read(table(ROW | FULL | {column: CANARY}))
+    [results] = strictly(table(ROW | FULL | {column: CANARY}))
     assert (f"/2/{column}", False) in [(fault.pointer, fault.accepts is None) for fault in results.error.faults]
     assert lacking(results.error) == []
     assert CANARY not in problem(results.error).model_dump_json()
@@ -173,12 +173,12 @@ def test_a_wrong_cell_of_a_table_is_answered_by_what_its_column_accepts(column):
 
 def test_a_table_speaks_of_the_times_of_tables():
     for time in (CANARY, "2005-13-45", "2005-03-16 09:48+15:00"):
-        [results] = read(table(ROW | {"time": time}))
+        [results] = strictly(table(ROW | {"time": time}))
         [fault] = results.error.faults
         assert (fault.pointer, fault.code) == ("/2/time", "bad_time")
         assert fault.accepts.form.startswith("YYYY-MM-DD, or with a T or a blank after it hh:mm[:ss[.s]]")
         assert "RFC" not in fault.explanation
-    [results] = read(table(ROW | {"issued": "2005-03-16"}))
+    [results] = strictly(table(ROW | {"issued": "2005-03-16"}))
     [fault] = results.error.faults
     assert fault.accepts.form.startswith("YYYY-MM-DD, with a T")
 

@@ -7,7 +7,16 @@ import pytest
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge
 from app.readers import READERS
-from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS, Item, read_array, read_ndjson, read_timeline, together
+from app.readers.json_timelines import (
+    _CONTENTS,
+    MOST_FACTS,
+    MOST_ITEMS,
+    Item,
+    read_array,
+    read_ndjson,
+    read_timeline,
+    together,
+)
 from app.timeline.document import ITEMS, Ended, LabSeries, Patient, Timeline
 from app.timeline.normalize import MOST_FAULTS
 from tests.readers.refusals import all_text, as_bytes, refusal, told
@@ -212,11 +221,64 @@ def test_numbers_that_no_float_can_hold_are_told_with_everything_else():
         b'{"patient": {"id": "P01", "id": "P02"}}',
         b'{"patient": {"id": "P01"}, "labs": [{"value": NaN}]}',
         b'{"patient": {"id": "\\ud800"}}',
-        b"\xef\xbb\xbf" + as_bytes(GOOD),
     ],
 )
 def test_what_is_not_json_is_not_looked_into(body):
     assert isinstance(refusal(read_timeline, body), MalformedDocument)
+
+
+UNREADABLE = [
+    ("labs", lab(status="cancelled", id="7", value="HEMOLYZED", unit="?", upper_limit="high")),
+    ("labs", lab(status="entered-in-error", value=-1)),
+    ("labs", lab(status="cancelled", unit="mmol/L")),
+    ("labs", lab(status="cancelled", value={}, comparator="~")),
+    ("labs", lab(status="cancelled", upper_limit=1, lower_limit=2)),
+    ("assessments", {"code": "MMT", "time": "2005-03-16", "score": "n/a", "status": "cancelled"}),
+    ("assessments", {"code": "HAQ", "time": "2005-03-16", "score": 9, "status": "entered-in-error"}),
+    ("infusions", {"time": "2005-04-11", "product": "IVIG", "dose": 200, "unit": "mL", "status": "cancelled"}),
+    ("medications", {"drug": "X", "start": "2005-04-11", "dose": "2", "status": "cancelled"}),
+    ("adverse_events", {"term": "fever", "severity": "grade 3", "status": "entered-in-error"}),
+]
+
+
+@pytest.mark.parametrize(("section", "item"), UNREADABLE)
+def test_a_withdrawal_needs_nothing_to_be_readable_but_its_number_code_and_time(section, item):
+    withdrawal = document(labs=[lab(time="2005-03-20")])
+    withdrawal[section] = [*withdrawal.get(section, ()), item]
+    expected = history(withdrawal | {section: [*withdrawal[section][:-1], _bare(section, item)]})
+    assert read_timeline(as_bytes(withdrawal), LATEST) == expected
+    assert [each.history for each in read_array(as_bytes([withdrawal, GOOD]), LATEST)] == [
+        expected, read_timeline(as_bytes(GOOD), LATEST),
+    ]  # fmt: skip
+    assert of(as_bytes({**withdrawal, section: [{**item, "status": "final"}]})) != []
+
+
+def _bare(section, item):
+    return {name: value for name, value in item.items() if name not in _CONTENTS[section]}
+
+
+def test_a_withdrawal_with_a_value_that_can_be_read_keeps_it():
+    labs = [lab(status="cancelled", value=9), lab(status="cancelled", time="2005-03-20", value="x")]
+    assert [fact.value for fact in read_timeline(as_bytes(document(labs=labs)), LATEST).labs] == [9, None]
+
+
+def test_a_withdrawal_needs_its_code_and_its_time_and_other_items_stay_as_strict():
+    wrong = lab(status="cancelled", value="x")
+    assert of(as_bytes(document(labs=[{**wrong, "time": "soon"}]))) == [("/labs/0/time", "bad_time")]
+    assert of(as_bytes(document(labs=[{**wrong, "code": "KC"}]))) == [("/labs/0/code", "unknown_code")]
+    assert of(as_bytes(document(labs=[wrong, lab(value="x")]))) == [("/labs/1/value", "wrong_type")]
+    assert of(as_bytes(document(labs=[wrong, lab(value=7391)])).replace(b"7391", b"1e400")) == [
+        ("/labs/1/value", "not_finite")]  # fmt: skip
+
+
+def test_a_byte_order_mark_before_a_document_an_array_or_any_line_is_no_part_of_it():
+    mark, text = b"\xef\xbb\xbf", as_bytes(GOOD)
+    alone = read_timeline(text, LATEST)
+    assert read_timeline(mark + text, LATEST) == alone
+    assert [item.history for item in read_array(mark + b"[" + text + b"]", LATEST)] == [alone]
+    marked = read_ndjson(mark + b"\r\n" + mark + text + b"\n" + text + b"\n" + mark + text, LATEST)
+    assert [item.history for item in marked] == [alone] * 3
+    assert of(mark + text.replace(b"CK", b"KC")) == of(text.replace(b"CK", b"KC")) != []
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ class TestLines:
             (b"a", [(1, b"a")]),
             (b"a\n", [(1, b"a")]),
             (b"\na\r\n\nbc", [(2, b"a\r"), (4, b"bc")]),
+            (b"\xef\xbb\xbf\r\n\xef\xbb\xbfa\n\xef\xbb\xbfb", [(2, b"a"), (3, b"b")]),
         ],
     )
     def test_a_line_has_the_number_that_an_editor_gives_it(self, text, lines):

@@ -9,7 +9,7 @@ from app.readers.statements import Feed
 from app.readers.tables import Dialect, read_table
 from app.timeline.vocabulary import CodeBook
 from tests.readers.refusals import told
-from tests.readers.tables import FEED, FULL, IN_TOKYO, PLAIN, fact, faults, read, table
+from tests.readers.tables import FEED, FULL, IN_TOKYO, PLAIN, fact, faults, not_kept, read, strictly, table
 from tests.timeline.documents import LATEST, document, history, lab
 
 
@@ -64,7 +64,7 @@ def test_a_decimal_comma_counts_where_it_is_declared():
 
 def test_the_other_decimal_mark_is_guessed_in_the_refusal_but_never_where_it_may_be_a_thousand():
     def sentence(value: str, decimal: str) -> str:
-        [results] = read(table({"value": value}), Dialect(",", decimal))
+        [results] = strictly(table({"value": value}), Dialect(",", decimal))
         return results.error.faults[0].sentence
 
     assert "decimal=," in sentence("1101,5", ".")
@@ -76,7 +76,7 @@ def test_the_other_decimal_mark_is_guessed_in_the_refusal_but_never_where_it_may
 @pytest.mark.parametrize("word", ["NA", "-", ".", "999"])
 def test_a_word_means_missing_only_where_it_is_declared(word):
     taken = read_table(table({"value": word}), Dialect(missing=frozenset({word})), FEED)
-    assert (taken.skipped, list(taken.read())) == ({"value": 1}, [])
+    assert (taken.skipped, [*map(not_kept, taken.read())]) == ({"value": 1}, [[("/2/value", "not_ours", "value")]])
     if word != "999":
         assert faults({"value": word}) == [("/2/value", "bad_number")]
     else:
@@ -236,13 +236,48 @@ def test_a_unit_is_never_guessed():
 @pytest.mark.parametrize("status", ["", "preliminary", "final", "amended", "corrected"])
 def test_a_row_without_a_value_is_skipped_and_counted(status):
     taken = read_table(table({"value": "", "status": status}), PLAIN, FEED)
-    assert (taken.rows, taken.skipped, list(taken.read())) == (1, {"value": 1}, [])
+    assert (taken.rows, taken.skipped) == (1, {"value": 1})
+    assert [*map(not_kept, taken.read())] == [[("/2/value", "not_ours", "value")]]
 
 
 @pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
 def test_a_row_that_withdraws_a_result_needs_neither_value_nor_unit(status):
     found = fact({"value": "", "unit": "", "id": "77", "status": status})
     assert (found.status, found.value, found.unit) == (status, None, None)
+
+
+CONTENT = {"value": "see text", "unit": "?", "upper_limit": "high", "comparator": "~"}
+
+
+@pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
+@pytest.mark.parametrize(
+    "content", [CONTENT, {"unit": "mmol/L"}, {"value": "-1"}, {"lower_limit": "9", "upper_limit": "8"}]
+)
+def test_a_row_that_withdraws_a_result_needs_nothing_to_be_readable_but_its_number_code_and_time(status, content):
+    found = fact(content | {"id": "77", "status": status})
+    assert (found.status, found.value, found.unit, found.id) == (status, None, None, "77")
+
+
+def test_a_row_that_withdraws_a_result_keeps_a_value_that_can_be_read():
+    assert fact({"id": "77", "status": "cancelled"}).value == 1101
+
+
+def test_a_row_that_withdraws_a_result_needs_its_code_and_its_time():
+    assert faults({"status": "cancelled", "time": "soon", "value": "x"}) == [("/2/time", "bad_time")]
+    assert faults({"status": "cancelled", "code": "", "value": "x"}) == [("/2/code", "missing")]
+
+
+@pytest.mark.parametrize("word", ["HEMOLYZED", "see comment", "\u6eb6\u8840", "neg."])
+def test_a_result_that_is_a_word_is_set_aside_as_no_number(word):
+    [results] = read(table({"value": word}, {"time": "2005-03-17"}))
+    assert not_kept(results) == [("/2/value", "set_aside", "not_a_number")]
+    assert len(results.history.labs) == 1
+
+
+@pytest.mark.parametrize("word", ["NA", "-", "unknown", "#N/A", "1,101", "3+ HEMOLYZED", "1.1E+03"])
+def test_a_word_for_a_missing_number_or_a_number_in_another_form_is_no_result(word):
+    [results] = read(table({"value": word}))
+    assert not_kept(results) == [("/2/value", "set_aside", "bad_number")]
 
 
 def test_a_row_whose_status_is_unknown_is_not_skipped():
@@ -264,7 +299,7 @@ OF_ANOTHER_LOOK = ["7\u200b7", "\u20607", "7\u00ad7", "7\u00b2"]
 def test_what_many_numbers_look_like_or_one_number_does_not_makes_no_pseudonym(column, number):
     """As a pseudonym nobody would see that three patients have become one, or one patient two."""
     of_a_hospital = Feed(LATEST, Pseudonyms(b"k" * 32))
-    [results] = read(table({column: number}), PLAIN, of_a_hospital)
+    [results] = strictly(table({column: number}), PLAIN, of_a_hospital)
     assert told(results.error) == [(f"/2/{column}", "bad_identifier")]
 
 

@@ -12,7 +12,20 @@ from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
 from app.readers.tables import COLUMNS, REQUIRED, Dialect, ResultTable, read_table
 from tests.readers.refusals import all_text, told
-from tests.readers.tables import FEED, FULL, IN_TOKYO, PLAIN, ROW, fact, faults, read, refusal, table
+from tests.readers.tables import (
+    FEED,
+    FULL,
+    IN_TOKYO,
+    PLAIN,
+    ROW,
+    fact,
+    faults,
+    not_kept,
+    read,
+    refusal,
+    strictly,
+    table,
+)
 from tests.timeline.documents import LATEST
 
 
@@ -31,10 +44,10 @@ def test_rows_of_a_patient_are_one_history_wherever_they_stand():
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("last", [True, False])
 def test_lines_end_as_they_do_on_any_system(end, last):
-    body = table({}, {"patient": "P02", "value": "x"}).decode().replace("\n", end) + end * last
+    body = table({}, {"patient": "P02", "value": "?"}).decode().replace("\n", end) + end * last
     first, second = read(body.encode())
     assert first.history.labs == (fact({}),)
-    assert told(second.error) == [("/3/value", "bad_number")]
+    assert not_kept(second) == [("/3/value", "set_aside", "bad_number")]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column():
@@ -48,17 +61,17 @@ def test_spaces_around_cells_do_not_count():
 
 def test_a_cell_may_be_quoted_and_hold_a_delimiter_a_quote_and_a_line_break():
     text = 'Creatine kinase, "total"\nin serum'
-    [one, other] = read(table({"code_text": text}, {"patient": "P02", "value": "x", "code_text": text}))
+    [one, other] = read(table({"code_text": text}, {"patient": "P02", "value": "1,5", "code_text": text}))
     assert one.history.labs == (fact({}),)
     # The first row takes lines 2 and 3, so that the second begins on line 4.
-    assert told(other.error) == [("/4/value", "bad_number")]
+    assert not_kept(other) == [("/4/value", "set_aside", "bad_number")]
 
 
 def test_rows_without_any_content_are_none_and_their_lines_are_counted():
-    body = table({}) + b"\n\n,,,,\n" + table({"value": "x", "patient": "P02"}).split(b"\n")[1] + b"\n\n"
+    body = table({}) + b"\n\n,,,,\n" + table({"value": "?", "patient": "P02"}).split(b"\n")[1] + b"\n\n"
     taken = read_table(body, PLAIN, FEED)
     assert taken.rows == 2
-    assert [told(each.error) for each in taken.read() if each.error] == [[("/5/value", "bad_number")]]
+    assert [*map(not_kept, taken.read())] == [[], [("/5/value", "set_aside", "bad_number")]]
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
@@ -111,8 +124,25 @@ def test_the_same_result_twice_is_one_and_with_another_value_a_contradiction():
     assert faults({"id": "77"}, {"id": "77", "value": "5"}) == [("/3", "conflicting_duplicate")]
 
 
-def test_a_bad_row_keeps_out_its_patient_and_no_other():
-    found = read(table({}, {"patient": "P02"}, {"value": "x"}, {"patient": "P03", "id": "a b"}))
+def test_a_bad_row_is_set_aside_and_harms_no_other():
+    rows = ({"time": "2005-03-17"}, {"unit": "ng/mL"}, {"code": "KREA"}, {"patient": "P02", "id": "a b"},
+            {"time": "2005-03-18", "value": "5,5"}, {"time": "2005-03-19"})  # fmt: skip
+    [one, other] = read(table(*rows))
+    assert [lab.time for lab in one.history.labs] == ["2005-03-17", "2005-03-19"]
+    assert not_kept(one) == [
+        ("/3/unit", "set_aside", "mass_unit"), ("/4/code", "not_ours", "code"), ("/6/value", "set_aside", "bad_number"),
+    ]  # fmt: skip
+    assert not_kept(other) == [("/5/id", "set_aside", "bad_identifier")]
+
+
+def test_rows_that_contradict_each_other_are_all_set_aside():
+    [results] = read(table({"id": "77"}, {"id": "77", "value": "5"}, {"id": "78", "time": "2005-03-17"}))
+    assert len(results.history.labs) == 1
+    assert not_kept(results) == [(f"/{row}", "set_aside", "conflicting_duplicate") for row in (2, 3)]
+
+
+def test_where_no_row_may_be_wrong_a_bad_row_keeps_out_its_patient_and_no_other():
+    found = strictly(table({}, {"patient": "P02"}, {"value": "x"}, {"patient": "P03", "id": "a b"}))
     assert [(each.subject, each.history is not None) for each in found] == [
         ("P01", False), ("P02", True), ("P03", False),
     ]  # fmt: skip
@@ -202,9 +232,9 @@ SECRET = Pseudonyms(b"k" * 32, ["WARD7"])
 
 def test_numbers_of_a_hospital_become_pseudonyms_and_are_nowhere_in_a_refusal():
     feed = Feed(LATEST, SECRET)
-    good, bad = read(
-        table({"patient": "MRN-4711", "id": "77", "lab": "A"}, {"patient": "4712", "value": "x"}), feed=feed
-    )
+    rows = table({"patient": "MRN-4711", "id": "77", "lab": "A"}, {"patient": "4712", "value": "x"})
+    good, bad = strictly(rows, feed=feed)
+    assert "4711" not in repr(read(rows, feed=feed))
     assert re.fullmatch("s-[0-9a-f]{32}", good.subject)
     [kept] = good.history.labs
     assert kept.id == SECRET.number("A", "77")
@@ -227,7 +257,11 @@ DIALECTS = st.builds(
 def everything(body: bytes, dialect: Dialect) -> list[ServiceError]:
     """The refusals of a body; any other exception is a failure of the test."""
     try:
-        found = read(body, dialect, IN_TOKYO)
+        for each in read(body, dialect, IN_TOKYO):
+            for place, disposition, _ in not_kept(each) if each.history else ():
+                assert re.fullmatch(r"/\d+(/[a-z_]+)?", place), place
+                assert disposition in {"set_aside", "not_ours"}
+        found = strictly(body, dialect, IN_TOKYO)
     except ServiceError as error:
         return [error]
     return [each.error for each in found if each.error]

@@ -148,6 +148,17 @@ def test_a_relation_may_be_answered_with_yes_or_no():
     ]
 
 
+@pytest.mark.parametrize("onset", ["2005", "2005-04"])
+def test_an_event_in_a_month_or_year_is_an_event_of_unknown_onset(onset):
+    [fact] = history(document(adverse_events=[HEADACHE | {"onset": onset}])).events
+    assert (fact.onset, fact.day, fact.instant, fact.utc) == (onset, None, None, False)
+
+
+def test_two_events_in_different_months_are_two_facts():
+    months = [HEADACHE | {"onset": month} for month in ("2005-04", "2005-05", "2005", None)]
+    assert len(history(document(adverse_events=months)).events) == 4
+
+
 def test_an_event_without_its_onset_is_a_fact():
     fact = only("events", {"term": "headache"})
     assert (fact.onset, fact.day, fact.instant, fact.utc) == (None, None, None, False)
@@ -296,6 +307,15 @@ REFUSED = [
     ({"medications": [DRUG | {"end": "2005-02-30"}]}, "/medications/0/end", "bad_time"),
     ({"medications": [DRUG | {"dose": 50}]}, "/medications/0/unit", "dose_without_unit"),
     ({"adverse_events": [HEADACHE | {"onset": "2026-12-01"}]}, "/adverse_events/0/onset", "future_time"),
+    ({"adverse_events": [HEADACHE | {"onset": "2027"}]}, "/adverse_events/0/onset", "future_time"),
+    ({"adverse_events": [HEADACHE | {"onset": "1850"}]}, "/adverse_events/0/onset", "out_of_range"),
+    ({"adverse_events": [HEADACHE | {"onset": "2005-13"}]}, "/adverse_events/0/onset", "bad_time"),
+    ({"adverse_events": [HEADACHE | {"onset": "2005-4"}]}, "/adverse_events/0/onset", "bad_time"),
+    ({"adverse_events": [HEADACHE | {"onset": "April"}]}, "/adverse_events/0/onset", "bad_time"),
+    ({"patient": {"id": "P1", "birth_year": 1999}, "adverse_events": [HEADACHE | {"onset": "1998-12"}]},
+     "/adverse_events/0/onset", "before_birth"),
+    ({"ended": {"date": "2005-04", "reason": "died"}}, "/ended/date", "bad_time"),
+    ({"infusions": [{"time": "2005-04", "product": "IVIG"}]}, "/infusions/0/time", "bad_time"),
     ({"ended": {"date": "2006-02-29", "reason": "lost"}}, "/ended/date", "bad_time"),
     ({"ended": {"date": "2027-02-28", "reason": "lost"}}, "/ended/date", "future_time"),
     ({"patient": {"id": "P01", "birth_year": 2027}}, "/patient/birth_year", "future_time"),

@@ -1,0 +1,120 @@
+"""How native JSON names the patients of a study: by plain identifiers, or by numbers, which become pseudonyms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from app.errors import Fault, FaultCode, InvalidDocument, ServiceError, pointer
+from app.readers.pseudonyms import Identifier
+from app.readers.statements import Feed
+from app.store import ledger, studies
+from app.store.engine import Database, Transaction
+from app.store.revision_builder import RevisionBuilder
+from app.submission.feeds import read_feed, remember_key
+from app.submission.loop import Submitter
+from app.timeline.facts import History
+from app.timeline.receipts import Note, NoteCode
+
+_UNKNOWN_ID = Fault("/patient/id", FaultCode.UNKNOWN_REFERENCE, "The study has no patient of this identifier.")
+_NOT_ENROLLED = Fault("/patient/identifier", FaultCode.UNKNOWN_REFERENCE, "The study has no patient of this number.")
+
+
+@dataclass(slots=True)
+class NativePatients:
+    """The patients that native JSON names in one study.
+
+    What the study declares of its feeds is read when a number is to be replaced.
+    """
+
+    database: Database
+    study: str
+    secret: str | None
+    now: int
+    _feed: Feed | None = field(default=None, init=False)
+    _medical_records: bool = field(default=False, init=False)
+
+    def who(self, number: Identifier) -> str | FaultCode:
+        """The patient of a number. Raises `NotFound`, and `Conflict` if there is no secret to replace the number."""
+        if self._feed is None:
+            self._feed = read_feed(self.database, self.study, self.secret, self.now)
+        return self._feed.pseudonyms.patient([number])
+
+    def add(self, submitter: Submitter, transaction: Transaction, histories: Sequence[History]) -> ledger.Submission:
+        """Store histories as one revision. Raises `InvalidDocument` if the study does not allow one of the patients.
+
+        Only if there is no number, all errors are raised before anything is written.
+        """
+        builder = submitter.builder(transaction)
+        self.check(builder, histories)
+        submission = submitter.submit(builder, histories)
+        outcomes = [self.noted(*each) for each in zip(histories, submission.outcomes, strict=True)]
+        return replace(submission, outcomes=tuple(outcomes))
+
+    def check(self, builder: RevisionBuilder, histories: Sequence[History]) -> None:
+        """Raise `InvalidDocument` if the study does not allow one of the patients."""
+        faults = [
+            replace(fault, pointer=(pointer(i) if len(histories) > 1 else "") + fault.pointer)
+            for i, fault in enumerate(self._refused(builder, histories))
+            if fault is not None
+        ]
+        if faults:
+            raise InvalidDocument(faults=faults)
+        self._remember_key(builder.connection)
+
+    def add_each(
+        self, submitter: Submitter, transaction: Transaction, histories: Sequence[History]
+    ) -> list[ledger.Outcome | ServiceError]:
+        """Store each history as one revision, or refuse it."""
+        refused: list[Fault | None] = [None] * len(histories)
+        declared = self._declared(transaction)
+        if declared.native_ids == "known" or declared.enrolled_only:
+            refused = self._refused(submitter.builder(transaction), histories)
+        self._remember_key(transaction)
+        allowed = [history for history, fault in zip(histories, refused, strict=True) if fault is None]
+        outcomes = iter(submitter.submit_each(transaction, allowed))
+        results: list[ledger.Outcome | ServiceError] = []
+        for history, fault in zip(histories, refused, strict=True):
+            outcome = next(outcomes) if fault is None else InvalidDocument(faults=[fault])
+            results.append(outcome if isinstance(outcome, ServiceError) else self.noted(history, outcome))
+        return results
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a number was replaced."""
+        return self._feed is not None
+
+    def _remember_key(self, transaction: Transaction) -> None:
+        if self._feed is not None:
+            remember_key(transaction, self.study, self._feed)
+
+    def _declared(self, transaction: Transaction) -> studies.FeedDefinition:
+        """What the study declares of its feeds, where a new patient may be added."""
+        declared = studies.feeds_of(transaction, self.study)
+        self._medical_records = declared.identifiers == "medical_record"
+        return declared
+
+    def _refused(self, builder: RevisionBuilder, histories: Sequence[History]) -> list[Fault | None]:
+        """The fault of each history that names a new patient in a way that the study does not allow."""
+        builder.load_patients(history.patient for history in histories)
+        known = set(builder.people)
+        if all(history.patient in known for history in histories):
+            return [None] * len(histories)
+        declared = self._declared(builder.connection)
+        faults = {
+            True: _UNKNOWN_ID if declared.native_ids == "known" else None,
+            False: _NOT_ENROLLED if declared.enrolled_only else None,
+        }
+        refused = []
+        for history in histories:
+            is_new = history.patient not in known and not builder.is_erased(history.patient)
+            refused.append(faults[history.plain_id] if is_new else None)
+            if refused[-1] is None:
+                known.add(history.patient)
+        return refused
+
+    def noted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
+        """The outcome with a note about a new plain identifier in a study of medical record numbers."""
+        if outcome.status != "created" or not history.plain_id or not self._medical_records:
+            return outcome
+        new_patient, *lines = outcome.receipt.lines
+        new_patient = new_patient._replace(notes=(*new_patient.notes, Note(NoteCode.PLAIN_ID)))
+        return replace(outcome, receipt=replace(outcome.receipt, lines=(new_patient, *lines)))
