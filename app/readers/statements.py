@@ -162,7 +162,7 @@ def _read(
             name = history.attributes[index].identity
             return _where(_stated_by(stated, name), name)
         at = reading.origins[kind][index] if kind in reading.origins else index
-        return sources[SECTIONS[kind]][at].place.base
+        return sources[SECTIONS[kind]][at].place.of("")
 
     if noted and reading.origins:
         noted = {
