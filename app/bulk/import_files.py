@@ -143,6 +143,7 @@ def _store_message(step: Step, place: str, message: bytes | None, into: Into) ->
         raise _too_large(into)
     reply = store_message(into.database, into.study, message, secret=into.secret, now=_now(), pauses=PAUSES)
     step.left_alone.update(reply.skipped)
+    step.facts += reply.receipt.counts
     if reply.code != "AA":
         step.refuse(place, message, InvalidDocument(faults=reply.faults))
         return

@@ -8,11 +8,22 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from itertools import islice
+from typing import Literal, NamedTuple
 
-from app.errors import Fault, FaultCode
+from app.errors import SENTENCES, Fault, FaultCode
 from app.hl7v2.message import PROCESSING, VERSION, Envelope
 from app.hl7v2.segments import STANDARD
+from app.timeline.receipts import (
+    DISPOSITIONS,
+    NOT_KEPT,
+    NOTES,
+    AffectedFact,
+    Disposition,
+    NotKept,
+    Receipt,
+    ReceiptLine,
+)
 
 Code = Literal["AA", "AE", "AR"]
 CODES: tuple[Code, ...] = ("AA", "AE", "AR")
@@ -23,6 +34,7 @@ _CONDITIONS = {"AL": CODES, "NE": (), "ER": ("AE", "AR"), "SU": ("AA",), "": ()}
 """HL7 table 0155: the outcomes after which an acknowledgement is sent. Any other word means always."""
 
 _ERRORS = {
+    "0": "Message accepted",
     "100": "Segment sequence error",
     "101": "Required field missing",
     "102": "Data type error",
@@ -52,30 +64,103 @@ _ERROR_OF: dict[FaultCode, str] = {
 """The code of a fault in table 0357; any other fault is a data type error."""
 _HEADER_ERRORS = {"MSH-9": "200", "MSH-11": "202", "MSH-12": "203"}
 
+_NOT_KEPT, _FAULT_CODES = frozenset(NotKept), frozenset(FaultCode)
 _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[([0-9]+)\])?(?:-([0-9]+))?")
 _EVENT = re.compile(r"[A-Z][0-9]{2}")
 _DEFAULT_VERSION = "2.5"
 """The version of an answer to a message that names no version; from this version on ERR has its long form."""
+MOST_ERRORS = 100
+"""Greatest number of ERR beside AA, unless the whole receipt is wanted."""
 
 
 def acknowledgement(
-    envelope: Envelope, code: Code, faults: Sequence[Fault] = (), skipped: Mapping[str, int] | None = None
+    envelope: Envelope,
+    code: Code,
+    faults: Sequence[Fault] = (),
+    receipt: Receipt | None = None,
+    *,
+    aside: Sequence[Fault] = (),
+    full: bool = False,
 ) -> bytes:
     """The acknowledgement of a message, or b"" if the sender wants none.
 
     In enhanced mode (MSH-15 or MSH-16 is given) an application acknowledgement is sent if MSH-16 asks for one after
     this outcome, else an accept acknowledgement if MSH-15 asks for one. A message gets one answer and never two: the
     answer is sent after the message has been stored, so that the first kind includes the second.
+
+    MSA-3 counts the facts of the receipt. From version 2.5 on, its lines are in ERR: with severity W what was set
+    aside, with I what else is to be noted; with `full` also what is plainly kept, and what is not stored here. `aside`
+    are the faults of what was set aside.
     """
     answer = _answer(envelope, code)
     if answer is None:
         return b""
-    # MSA-3 lists what was skipped; of a refused message nothing was stored.
-    counts = ", ".join(f"{reason} {count}" for reason, count in sorted((skipped or {}).items()))
-    text = f"skipped: {counts}" if counts and code == "AA" else ""
-    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, text)]
-    segments += _errors(_version(envelope), faults)
+    receipt = receipt or Receipt()
+    why = {(fault.pointer, str(fault.code)): fault.explanation for fault in aside}
+    remarks = _remarks(receipt, why, full=full) if _has_long_errors(envelope) and code == "AA" else ()
+    shown = dict.fromkeys(islice(remarks, None if full else MOST_ERRORS))
+    more = 0 if full else sum(1 for _ in remarks)
+    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, _counted(receipt, more))]
+    segments += _errors(envelope, faults)
+    segments += [_remark_segment(remark) for remark in shown]
     return _written(segments, envelope.codec)
+
+
+def _counted(receipt: Receipt, more: int) -> str:
+    """The facts by disposition, such as `kept 3, set aside 1`, and the number of remarks that are left out."""
+    counts = [f"{each.replace('_', ' ')} {count}" for each in Disposition if (count := receipt.counts[each])]
+    return ", ".join(counts) + (f"; {more} more notes" if more else "")
+
+
+class _Remark(NamedTuple):
+    """One ERR beside AA: place, severity, our code, what it is about, what else it did, and a sentence."""
+
+    place: str
+    severity: Literal["W", "I"]
+    code: str
+    about: str
+    effects: str
+    sentence: str
+
+
+def _remarks(receipt: Receipt, why: Mapping[tuple[str, str], str], *, full: bool) -> Iterator[_Remark]:
+    """What is to be said of the lines of a receipt: first what was set aside, then all others in their order.
+
+    `why` has the sentences of faults by place and code.
+    """
+    first = [line for line in receipt.lines if line.disposition is Disposition.SET_ASIDE]
+    others = (line for line in receipt.lines if line.disposition is not Disposition.SET_ASIDE)
+    for line in (*first, *others):
+        if line.disposition is Disposition.NOT_OURS and not full:
+            continue
+        effects = "; ".join(map(_effect, line.affects))
+        if line.disposition is not Disposition.KEPT or effects or (full and not line.notes):
+            severity: Literal["W", "I"] = "W" if line.disposition is Disposition.SET_ASIDE else "I"
+            code = line.disposition.value if line.reason is None else str(line.reason)
+            yield _Remark(line.place, severity, code, "", effects, why.get((line.place, code)) or _sentence(line))
+        for note in line.notes:
+            yield _Remark(line.place, "I", note.code.value, note.about or "", "", NOTES[note.code])
+
+
+def _effect(fact: AffectedFact) -> str:
+    named = " ".join(filter(None, (fact.section, fact.code, fact.time)))
+    return f"{named} {'counts now' if fact.stands else 'no longer counts'}"
+
+
+def _sentence(line: ReceiptLine) -> str:
+    if line.reason in _NOT_KEPT:
+        return NOT_KEPT[NotKept(line.reason)]
+    if line.disposition is Disposition.SET_ASIDE and line.reason in _FAULT_CODES:
+        return SENTENCES[FaultCode(line.reason)]
+    return DISPOSITIONS[line.disposition]
+
+
+def _remark_segment(remark: _Remark) -> str:
+    fault = Fault(remark.place, FaultCode(remark.code)) if remark.code in _FAULT_CODES else None
+    error = "0" if fault is None or remark.severity == "I" else _error(fault)
+    place = "^".join(_location(remark.place)).rstrip("^")
+    written = (STANDARD.escaped(text) for text in (remark.about, remark.effects, remark.sentence))
+    return _segment("ERR", "", place, f"{error}^{_ERRORS[error]}^HL70357", remark.severity, remark.code, *written)
 
 
 def batch_acknowledgement(header: Envelope, acknowledgements: Sequence[bytes], faults: Sequence[Fault] = ()) -> bytes:
@@ -101,11 +186,19 @@ def _answer(envelope: Envelope, code: Code) -> str | None:
     return _ACCEPT[code] if code in _CONDITIONS.get(envelope.accept, CODES) else None
 
 
-def _header(envelope: Envelope, code: Code) -> str:
+def _kind(envelope: Envelope) -> str:
+    """MSH-9 of the answer: 2.1 has no event there, and the structure of a message was added in 2.3.1."""
+    version = _version(envelope)
     event = envelope.kind[1] if _EVENT.fullmatch(envelope.kind[1]) else ""
+    if version == "2.1":
+        return "ACK"
+    return f"ACK^{event}^ACK" if version > "2.3" else f"ACK^{event}".rstrip("^")
+
+
+def _header(envelope: Envelope, code: Code) -> str:
     processing = envelope.processing if envelope.processing in PROCESSING else "P"
     return _segment(
-        "MSH", _encoding(), *envelope.receiver, *envelope.sender, envelope.sent_at, "", f"ACK^{event}^ACK",
+        "MSH", _encoding(), *envelope.receiver, *envelope.sender, envelope.sent_at, "", _kind(envelope),
         _digest(envelope, code), processing, _version(envelope), "", "", "", "", "", envelope.charset,
     )  # fmt: skip
 
@@ -124,27 +217,30 @@ def _digest(envelope: Envelope, outcome: str) -> str:
     return base64.b32encode(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:12]).decode()[:20]
 
 
-def _errors(version: str, faults: Sequence[Fault]) -> Iterator[str]:
+def _has_long_errors(envelope: Envelope) -> bool:
+    return int(_version(envelope).split(".")[1]) >= 5
+
+
+def _errors(envelope: Envelope, faults: Sequence[Fault]) -> Iterator[str]:
     """One ERR for each fault; before version 2.5 one ERR, in which each fault is a repetition."""
-    if int(version.split(".")[1]) >= 5:
+    if _has_long_errors(envelope):
         for fault in faults:
             error, sentence = _error(fault), STANDARD.escaped(fault.explanation)
             text = f"{error}^{_ERRORS[error]}^HL70357"
-            yield _segment(
-                "ERR", "", "^".join(_location(fault)).rstrip("^"), text, "E", fault.code.value, "", "", sentence
-            )
+            place = "^".join(_location(fault.pointer)).rstrip("^")
+            yield _segment("ERR", "", place, text, "E", fault.code.value, "", "", sentence)
     elif faults:
         yield _segment("ERR", STANDARD.repetition.join(map(_short, faults)))
 
 
 def _short(fault: Fault) -> str:
-    error, (segment, number, field) = _error(fault), _location(fault)
+    error, (segment, number, field) = _error(fault), _location(fault.pointer)
     text = (error, _ERRORS[error], "HL70357", fault.code.value, STANDARD.escaped(fault.explanation), "99MYO")
     return "^".join((segment, number, field, STANDARD.subcomponent.join(text)))
 
 
 def _error(fault: Fault) -> str:
-    _, _, field = _location(fault)
+    _, _, field = _location(fault.pointer)
     if fault.code in {FaultCode.UNSUPPORTED, FaultCode.UNKNOWN_VALUE} and fault.pointer in _HEADER_ERRORS:
         return _HEADER_ERRORS[fault.pointer]
     if not field and fault.code in {FaultCode.MISSING, FaultCode.MALFORMED}:
@@ -152,9 +248,9 @@ def _error(fault: Fault) -> str:
     return _ERROR_OF.get(fault.code, "102")
 
 
-def _location(fault: Fault) -> tuple[str, str, str]:
+def _location(place: str) -> tuple[str, str, str]:
     """Segment, its number and the field of a place such as `OBX[2]-5`."""
-    match = _PLACE.fullmatch(fault.pointer)
+    match = _PLACE.fullmatch(place)
     return (match[1], match[2] or "1", match[3] or "") if match else ("", "", "")
 
 
@@ -163,4 +259,8 @@ def _segment(name: str, *fields: str) -> str:
 
 
 def _written(segments: Sequence[str], codec: str) -> bytes:
-    return "".join(f"{segment}\r" for segment in segments).encode(codec, "replace")
+    text = "".join(f"{segment}\r" for segment in segments)
+    try:
+        return text.encode(codec, "surrogateescape")  # bytes of unknown characters come back as they were
+    except UnicodeEncodeError:
+        return text.encode(codec, "replace")

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
+from unicodedata import normalize
 from zoneinfo import ZoneInfo
 
 from app.errors import Accepts, Fault, FaultCode
 from app.hl7v2.segments import Segment
+from app.timeline.receipts import Note, NoteCode
 from app.timeline.times import INSTANT_FORM, with_offset
 
 VALUE = 5
@@ -25,6 +28,8 @@ _TIMES: dict[FaultCode, str] = {
     FaultCode.BAD_TIME: "A time is a date YYYYMMDD, or has hours and minutes and an offset between -1200 and +1400.",
     FaultCode.NO_OFFSET: "A time with hours needs its offset (+/-ZZZZ), or the study must declare its time zone: "
     "without either, the laboratory day would be guessed.",
+    FaultCode.CONTRADICTION: "The offset of MSH-7 is not the one that the study's time zone had then: it is not known "
+    "whose clock this is. Send the time with its offset.",
     FaultCode.AMBIGUOUS_TIME: "This local time does not exist on that day, or exists twice; send it with its offset.",
 }
 """What is wrong with a time, in the words of HL7 v2."""
@@ -54,6 +59,51 @@ def read_time(text: str, zone: ZoneInfo | None) -> str | FaultCode:
     return FaultCode.NO_OFFSET if zone is None else with_offset(local, zone)
 
 
+class ReadTime(NamedTuple):
+    """A time in the native form, and the notes about it."""
+
+    text: str
+    notes: tuple[Note, ...] = ()
+
+
+class Clock:
+    """Reads the times of one message. Those without an offset are times of the study's zone.
+
+    If the study declares no zone, they have the offset of the time of the message (MSH-7), as the standard says. If it
+    declares one and MSH-7 has another offset than the zone had at MSH-7, it is not known whose clock they are from.
+    `sent_at` is MSH-7; it is "" if its offset says nothing about other times.
+    """
+
+    def __init__(self, zone: ZoneInfo | None, sent_at: str) -> None:
+        self.zone = zone
+        match = _TIME.fullmatch(sent_at)
+        self._offset = "" if match is None or match[8] is None else f"{match[8]}:{match[9]}"
+        self._contradicts = bool(self._offset) and zone is not None and not _agrees(sent_at, self._offset, zone)
+
+    def read(self, text: str) -> ReadTime | FaultCode:
+        """A time stamp as `read_time` reads it, or its fault."""
+        time = read_time(text, self.zone)
+        match = _TIME.fullmatch(text)
+        if match is None or match[4] is None or match[8] is not None:
+            return time if isinstance(time, FaultCode) else ReadTime(time)
+        if self._contradicts:
+            return FaultCode.CONTRADICTION
+        if self.zone is None and self._offset:
+            time = read_time(text + self._offset.replace(":", ""), None)
+            return time if isinstance(time, FaultCode) else ReadTime(time, (Note(NoteCode.ZONE_FROM_MESSAGE),))
+        return time if isinstance(time, FaultCode) else ReadTime(time)
+
+
+def _agrees(sent_at: str, offset: str, zone: ZoneInfo) -> bool:
+    """Whether the zone had this offset at this time; true for a time that cannot be read."""
+    time = read_time(sent_at, None)
+    try:
+        at = datetime.fromisoformat(time if "T" in time else f"{time}T00:00:00{offset}")
+        return at.astimezone(zone).utcoffset() == at.utcoffset()
+    except (ValueError, OverflowError):
+        return True
+
+
 def in_hl7_form(fault: Fault, *, instant: bool = False) -> Fault:
     """The fault of a time in the words of HL7 v2, also where the reader of our own times found it; any other fault
     unchanged. `instant`: the time needs hours and minutes.
@@ -68,6 +118,33 @@ def read_year(text: str) -> int | FaultCode:
     """The year of a date of birth; the rest of the date is not read."""
     match = _YEAR.fullmatch(text)
     return int(match[1]) if match else FaultCode.BAD_TIME
+
+
+_DOCUMENTS = frozenset({"ED", "RP"})
+"""Kinds of values that are documents or pointers to them, and no results."""
+
+
+def is_document(obx: Segment) -> bool:
+    """Whether the value is a document, such as a report as PDF."""
+    return obx.text(2) in _DOCUMENTS
+
+
+def is_no_number(obx: Segment) -> bool:
+    """Whether the value was never meant as a number: words, a code, or a kind that holds no number.
+
+    `HEMOLYZED` or `TNP 4` is no number. `1,101` and `350 U/L` are numbers that are written wrongly.
+    """
+    kind, text = obx.text(2), normalize("NFKC", obx.raw(VALUE).strip())
+    if not text or not kind:
+        return False
+    if kind not in KINDS:
+        return True
+    if kind in {"CE", "CWE"} and not obx.is_undecoded(VALUE) and (obx.text(VALUE, 3) or obx.text(VALUE, 6)):
+        return True
+    signs = [char for char in text if char.isalnum()]
+    if kind == "SN" or not signs:
+        return not any(char.isdigit() or char in "<>=" for char in text)
+    return not signs[0].isdigit()
 
 
 class Value(NamedTuple):
@@ -85,6 +162,8 @@ def read_value(obx: Segment) -> ValueOrFault:
     """The value of a result whose kind is one of `KINDS`."""
     if not obx.raw(VALUE).strip() or obx.is_null(VALUE):
         return None
+    if obx.is_undecoded(VALUE):
+        return FaultCode.UNKNOWN_ENCODING
     if len(obx.texts(VALUE)) > 1:
         return FaultCode.REPEATED_VALUE
     kind = obx.text(2)
@@ -136,4 +215,4 @@ KINDS: dict[str, Callable[[Segment], ValueOrFault]] = {
     "CE": _coded,
     "CWE": _coded,
 }
-"""What is read of each kind of value in OBX-2; results of other kinds (FT, ED, RP, DT ...) are skipped."""
+"""What is read of each kind of value in OBX-2; values of other kinds (FT, DT ...) are no numbers."""

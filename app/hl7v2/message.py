@@ -8,11 +8,11 @@ lists the faults of the header. `read_batch_envelope` does the same for the head
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.errors import Accepts, Fault, FaultCode, MalformedDocument
-from app.hl7v2.segments import STANDARD, Delimiters, Segment, delimiters_of, lines_of, segments_of
+from app.hl7v2.segments import NULL, STANDARD, Delimiters, Segment, delimiters_of, lines_of, segments_of
 
 MOST_MESSAGES = 10_000
 """Greatest number of messages in one body; each is stored in a separate transaction."""
@@ -108,20 +108,33 @@ PROCESSING = ("P", "T", "D")
 """MSH-11, HL7 table 0103: production, training, debugging."""
 TYPES = frozenset({("ORU", "R01"), ("ADT", "A40"), ("ADT", "A37")})
 """Type and event of the messages that are read."""
+_ONLY_EVENT = {"ORU": "R01"}
+"""The event of a type that has no other one; before version 2.5 it may be left out (2.1 has no event in MSH-9)."""
+_EVENT_IN_MSH_9 = "2.5"
 
-_CODECS: dict[str, str] = {
-    "": "ascii",
-    "ASCII": "ascii",
-    **{f"8859/{part}": f"iso8859-{part}" for part in (*range(1, 12), 13, 14, 15)},
-    "UNICODE UTF-8": "utf-8",
-    "UTF-8": "utf-8",
+_ISO = ("", "ISO", "ISO ", "ISO-", "ISO_")
+_NAMES = {
+    "ascii": ("", "ASCII", "US-ASCII", "ISO IR6"),
+    "utf-8": ("UNICODE UTF-8", "UNICODE UTF8", "UTF-8", "UTF8"),
+    **{
+        f"iso8859-{part}": tuple(f"{prefix}8859{mark}{part}" for prefix in _ISO for mark in "/-")
+        for part in (*range(1, 12), 13, 14, 15)
+    },
 }
-"""Character sets of HL7 table 0211 whose delimiters are ASCII; `UTF-8` is not in the table but is often sent."""
+_CODECS: dict[str, str] = {
+    **{name: codec for codec, names in _NAMES.items() for name in names},
+    **dict.fromkeys(("LATIN1", "LATIN-1"), "iso8859-1"),
+}
+"""Character sets of HL7 table 0211 whose delimiters are ASCII, and other usual names of them."""
 
 _JAPANESE = frozenset({"ISO IR6", "ISO IR13", "ISO IR14", "ISO IR87", "ISO IR159"})
 """Character sets to which a message in ASCII may switch by escape sequences of ISO 2022 (`~ISO IR87`)."""
+_DECLARABLE = {"Shift_JIS": "cp932"}
+"""The codec of a declared character set, if it is not the one of its name. Windows adds characters to Shift_JIS."""
 
-_ACCEPTED_CHARSETS = Accepts(one_of=tuple(filter(None, (*_CODECS, *sorted(_JAPANESE)))))
+_ACCEPTED_CHARSETS = Accepts(
+    one_of=("ASCII", "UNICODE UTF-8", *(name for name in _CODECS if name.startswith("8859/")), *sorted(_JAPANESE))
+)
 _ACCEPTED_HEADERS = {
     9: Accepts(one_of=tuple(sorted("^".join(kind) for kind in TYPES))),
     11: Accepts(one_of=PROCESSING),
@@ -131,6 +144,7 @@ _ACCEPTED_HEADERS = {
 
 VERSION = re.compile(r"2\.[1-9](\.[1-9])?")
 """The versions that are read; results have the same form in all of them."""
+_UNDECODED = re.compile("[\udc80-\udcff]")
 _ANY_BYTES = "latin-1"
 """The codec that decodes and encodes any bytes; used where the character set is not known."""
 
@@ -139,7 +153,8 @@ _ANY_BYTES = "latin-1"
 class Envelope:
     """A message whose header has been read. `sender` and `receiver` are application and facility, `sent_at` is MSH-7;
     all are as they were sent, but with our delimiters. `faults` are those of the header; with any, the message is not
-    read.
+    read. `facility` is the text of MSH-4, `None` if it is not certain. Bytes that are not in the character set stay in
+    `lines` (`surrogateescape`); then it is not `all_decoded`.
     """
 
     lines: tuple[str, ...]
@@ -148,7 +163,7 @@ class Envelope:
     charset: str = ""
     sender: tuple[str, str] = ("", "")
     receiver: tuple[str, str] = ("", "")
-    facility: str = ""
+    facility: str | None = ""
     sent_at: str = ""
     kind: tuple[str, str] = ("", "")
     control_id: str = ""
@@ -157,25 +172,22 @@ class Envelope:
     accept: str = ""
     application: str = ""
     faults: tuple[Fault, ...] = ()
+    all_decoded: bool = True
 
 
-def read_envelope(lines: Sequence[bytes]) -> Envelope:
-    """Read the header of one message, given as its lines."""
+def read_envelope(lines: Sequence[bytes], charsets: Mapping[str, str] | None = None) -> Envelope:
+    """Read the header of one message, given as its lines. `charsets` are the names that the study declares."""
     undecoded = tuple(line.decode(_ANY_BYTES) for line in lines)
     try:
         delimiters = delimiters_of(undecoded[0] if undecoded else "")
         (header,), _ = segments_of(undecoded[:1], delimiters, _ANY_BYTES, frozenset({"MSH"}))
     except MalformedDocument as refusal:
         return Envelope(undecoded, faults=refusal.faults)
-    codec, charset, faults = _character_set(header)
+    codec, charset, faults = _character_set(header, lines[0], charsets or {})
     text = undecoded
     if codec != _ANY_BYTES:
-        try:
-            text = tuple(line.decode(codec) for line in lines)
-        except UnicodeDecodeError:
-            codec, charset, faults = _ANY_BYTES, "", (_unknown_charset(),)
-        else:
-            (header,), _ = segments_of(text[:1], delimiters, codec, frozenset({"MSH"}))
+        text = tuple(line.decode(codec, "surrogateescape") for line in lines)
+        (header,), _ = segments_of(text[:1], delimiters, codec, frozenset({"MSH"}))
     return _envelope_of(header, text, charset, faults)
 
 
@@ -189,13 +201,32 @@ def read_batch_envelope(line: bytes) -> Envelope:
     return replace(_envelope_of(header, (text,), "", ()), control_id=_in_our_delimiters(header, 11), faults=())
 
 
-def _character_set(header: Segment) -> tuple[str, str, tuple[Fault, ...]]:
-    """The codec and the name of the declared character set; for an unknown one `_ANY_BYTES`, no name and the fault."""
-    declared = STANDARD.repetition.join(part.upper() for part in header.texts(18))
-    codec = _CODECS.get(declared) or _codec_of_several(*declared.split(STANDARD.repetition))
+def _character_set(header: Segment, line: bytes, charsets: Mapping[str, str]) -> tuple[str, str, tuple[Fault, ...]]:
+    """The codec and the name of the character set; for an unknown one `_ANY_BYTES`, no name and the fault.
+
+    What the study declares of a name comes before what the name means elsewhere.
+    """
+    declared = {name.upper(): charset for name, charset in charsets.items()}
+    name = _charset_name(header)
+    if name not in declared and not line.isascii() and "Shift_JIS" in declared.values():
+        # A name of a sender in Shift_JIS may have bytes that look like delimiters: MSH-18 is then at another place.
+        decoded = line.decode("cp932", "surrogateescape")
+        ((other,), _) = segments_of([decoded], header.delimiters, "cp932", frozenset({"MSH"}))
+        if declared.get(_charset_name(other)) == "Shift_JIS":
+            name = _charset_name(other)
+    known = declared.get(name)
+    codec = _CODECS.get(name) or _codec_of_several(*name.split(STANDARD.repetition))
+    if known is not None:
+        codec = _DECLARABLE.get(known, known)
     if codec is None:
         return _ANY_BYTES, "", (_unknown_charset(),)
-    return codecs.lookup(codec).name, declared, ()
+    return codecs.lookup(codec).name, name, ()
+
+
+def _charset_name(header: Segment) -> str:
+    field = header.raw(18).strip()
+    names = [part.strip().upper() for part in field.split(header.delimiters.repetition)]
+    return "" if names == [NULL] else STANDARD.repetition.join(names)
 
 
 def _unknown_charset() -> Fault:
@@ -218,23 +249,40 @@ def _envelope_of(header: Segment, lines: tuple[str, ...], charset: str, faults: 
         charset,
         sender=(as_sent(3), as_sent(4)),
         receiver=(as_sent(5), as_sent(6)),
-        facility=header.text(4),
+        facility=_facility(header),
         sent_at=as_sent(7),
-        kind=(header.text(9), header.text(9, 2)),
+        kind=_kind(header, lines),
         control_id=as_sent(10),
         processing=header.text(11),
         version=header.text(12),
         accept=header.text(15).upper(),
         application=header.text(16).upper(),
-        faults=(*_header_faults(header), *faults),
+        faults=(*_header_faults(header, _kind(header, lines)), *faults),
+        all_decoded=not _UNDECODED.search("".join(lines)),
     )
 
 
-def _header_faults(header: Segment) -> Iterator[Fault]:
+def _facility(header: Segment) -> str | None:
+    certain = header.certain is None or header.certain >= 3  # MSH-1 is a delimiter: MSH-4 is the fourth text
+    return header.text(4) if certain and not header.is_undecoded(4) else None
+
+
+def _kind(header: Segment, lines: Sequence[str]) -> tuple[str, str]:
+    """Type and event. Before version 2.5, MSH-9 may hold the type alone: the event of ADT is then EVN-1."""
+    kind, event = header.text(9), header.text(9, 2)
+    if event or not header.text(12) < _EVENT_IN_MSH_9:
+        return kind, event
+    if kind == "ADT":
+        mark = header.delimiters.field
+        told = [line.split(mark)[1].strip() for line in lines if line.startswith(f"EVN{mark}")]
+        return kind, told[0] if told else ""
+    return kind, _ONLY_EVENT.get(kind, "")
+
+
+def _header_faults(header: Segment, kind: tuple[str, str]) -> Iterator[Fault]:
     for number in (9, 10, 11, 12):
         if not header.text(number):
             yield Fault(header.place(number), FaultCode.MISSING, None, _ACCEPTED_HEADERS.get(number))
-    kind = (header.text(9), header.text(9, 2))
     if kind[0] and kind not in TYPES:
         yield Fault(header.place(9), FaultCode.UNSUPPORTED, None, _ACCEPTED_HEADERS[9])
     if header.text(11) not in {"", *PROCESSING}:

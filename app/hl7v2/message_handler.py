@@ -18,6 +18,7 @@ from app.hl7v2.message import body_of, messages_of
 from app.hl7v2.mllp_framing import BrokenFraming
 from app.hl7v2.submit import Reply
 from app.log import counted
+from app.timeline.receipts import Disposition
 
 MOST_IN_A_FRAME = 100
 """If a frame holds more messages than this, they are answered together, like a batch."""
@@ -54,6 +55,8 @@ class MessageHandler:
             self._letters.keep(message, study=self.study, sender=sender, code=reply.code, faults=reply.faults)
         spent = (time.perf_counter() - began) * 1000
         late = f" late={reply.counts.late}" if reply.counts is not None and reply.counts.late else ""
+        aside = reply.receipt.counts[Disposition.SET_ASIDE]
+        late += f" set_aside={aside}" if aside else ""
         faults = f" faults={counted(Counter(fault.code for fault in reply.faults))}" if reply.faults else ""
         log.info(
             "event=message study=%s sender=%s code=%s ms=%.1f%s%s",

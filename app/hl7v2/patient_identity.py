@@ -5,17 +5,18 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
-from app.hl7v2.data_types import BIRTH_FORM, in_hl7_form, read_time, read_year
+from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.hl7v2.data_types import Clock, ReadTime, in_hl7_form, read_year
 from app.hl7v2.segments import Segment
 from app.readers.pseudonyms import Identifier, Pseudonyms
-from app.readers.statements import Feed, Place, Statement
+from app.readers.statements import Feed, Place, Statement, left_out
 from app.timeline import times
-from app.timeline.facts import History, attribute
+from app.timeline.facts import AttributeFact, History, attribute
 from app.timeline.merged_records import MERGED_INTO
+from app.timeline.receipts import Note, ReceiptLine
 from app.timeline.times import Moment
 
 SEXES = {
@@ -26,15 +27,48 @@ SEXES = {
 """PID-8, HL7 table 0001: `A` is ambiguous, `N` not applicable, `X` non-binary (since 2.9)."""
 
 
+RECORD_NUMBERS = frozenset({"MR", "MRN", "PI"})
+"""Types of identifiers (HL7 table 0203) that are numbers of a patient's record."""
+_OTHER_NUMBERS = frozenset({
+    "AN", "BR", "DL", "EI", "EN", "HC", "JHN", "MA", "MB", "MC", "MCD", "MCR", "NH", "NI", "NIIP", "PPN", "PRC", "SB",
+    "SN", "SR", "SS", "TAX", "VN", "WC",
+})  # fmt: skip
+"""Types that are no number of a record: of an account or a visit, of a person in a country, of an insurance."""
+
+
+class _PersonIdentifier(NamedTuple):
+    """One repetition of PID-3: the identifier, the names of its authority, and its type (CX-5)."""
+
+    value: str
+    authority: tuple[str, ...]
+    type: str
+
+
 def subject_of(segment: Segment, field: int, pseudonyms: Pseudonyms) -> str | Fault:
-    """The pseudonym of the patient whom a list of identifiers (PID-3, MRG-1) names, or the fault of the list."""
-    identifiers = list(dict.fromkeys(_identifiers(segment, field)))
-    pseudonym = pseudonyms.patient([Identifier(name, value) for value, names in identifiers for name in names])
-    if pseudonym is FaultCode.AMBIGUOUS_SUBJECT and len(identifiers) == 1:
-        # One identifier whose authority has two names, and the study declares neither: use the globally unique name.
-        (value, names), *_ = identifiers
-        pseudonym = pseudonyms.patient([Identifier(names[0], value)])
+    """The pseudonym of the patient whom a list of identifiers (PID-3, MRG-1) names, or the fault of the list.
+
+    Of several identifiers that of the declared authority counts. If that leaves several, the type decides: the number
+    of the record counts if it is the only one, and the types of all others say that they are other numbers.
+    """
+    try:
+        identifiers = list(dict.fromkeys(_identifiers(segment, field)))
+    except InvalidDocument as undecoded:
+        return undecoded.faults[0]
+    pseudonym = _pseudonym(identifiers, pseudonyms)
+    if pseudonym is FaultCode.AMBIGUOUS_SUBJECT:
+        ours = [each for each in identifiers if _pseudonym([each], pseudonyms) is not FaultCode.AMBIGUOUS_SUBJECT]
+        records = [each for each in ours if each.type not in _OTHER_NUMBERS]
+        if records and records != ours and all(each.type in RECORD_NUMBERS for each in records):
+            pseudonym = _pseudonym(records, pseudonyms)
     return Fault(segment.place(field), pseudonym) if isinstance(pseudonym, FaultCode) else pseudonym
+
+
+def _pseudonym(identifiers: Sequence[_PersonIdentifier], pseudonyms: Pseudonyms) -> str | FaultCode:
+    pseudonym = pseudonyms.patient([Identifier(name, each.value) for each in identifiers for name in each.authority])
+    if pseudonym is FaultCode.AMBIGUOUS_SUBJECT and len({each[:2] for each in identifiers}) == 1:
+        # One identifier whose authority has two names, and the study declares neither: use the globally unique name.
+        pseudonym = pseudonyms.patient([Identifier(identifiers[0].authority[0], identifiers[0].value)])
+    return pseudonym
 
 
 def authority_names(namespace: str, universal: str, kind: str) -> list[str]:
@@ -46,28 +80,33 @@ def authority_names(namespace: str, universal: str, kind: str) -> list[str]:
     return [unique] + ([namespace] if namespace else [])
 
 
-def _identifiers(segment: Segment, field: int) -> list[tuple[str, tuple[str, ...]]]:
-    """Each identifier of the field, with the names of its authority."""
-    columns = [segment.texts(field, *at) for at in ((1,), (4, 1), (4, 2), (4, 3))]
+def _identifiers(segment: Segment, field: int) -> list[_PersonIdentifier]:
+    """Each identifier of the field."""
+    columns = [segment.texts(field, *at) for at in ((1,), (4, 1), (4, 2), (4, 3), (5,))]
     return [
-        (value, tuple(authority_names(namespace, universal, kind)))
-        for value, namespace, universal, kind in zip(*columns, strict=True)
+        _PersonIdentifier(value, tuple(authority_names(namespace, universal, kind)), of_type.upper())
+        for value, namespace, universal, kind, of_type in zip(*columns, strict=True)
         if value
     ]
 
 
-def read_person(pid: Segment) -> tuple[Statement, list[Fault]]:
-    """The year of birth and the sex in PID, each if it is given, and the faults."""
-    faults = []
-    birth, sex = pid.text(7), pid.text(8)
-    year = read_year(birth) if birth else None
-    if isinstance(year, FaultCode):
-        faults.append(Fault(pid.place(7), year, "A date of birth begins with its year.", BIRTH_FORM))
-    if sex and sex not in SEXES:
-        faults.append(Fault(pid.place(8), FaultCode.UNKNOWN_VALUE, None, Accepts(one_of=tuple(SEXES))))
-    fields = {"birth_year": None if isinstance(year, FaultCode) else year, "sex": SEXES.get(sex)}
+def read_person(pid: Segment) -> tuple[Statement, list[ReceiptLine]]:
+    """The year of birth and the sex in PID, each if it can be read, and the lines of those that cannot."""
+    fields: dict[str, int | str] = {}
+    lines = []
+    for name, number in (("birth_year", 7), ("sex", 8)):
+        try:
+            text = pid.text(number)
+        except InvalidDocument:
+            lines.append(left_out(pid.place(number), name))
+            continue
+        read = (read_year(text) if number == 7 else SEXES.get(text, FaultCode.UNKNOWN_VALUE)) if text else None
+        if isinstance(read, FaultCode):
+            lines.append(left_out(pid.place(number), name))
+        elif read is not None:
+            fields[name] = read
     place = Place(pid.place(), {"id": "-3", "birth_year": "-7", "sex": "-8"})
-    return Statement("patient", fields, place), faults
+    return Statement("patient", fields, place), lines
 
 
 class RecordPair(NamedTuple):
@@ -78,7 +117,7 @@ class RecordPair(NamedTuple):
     field: int
 
 
-def read_links(segments: Iterable[Segment], feed: Feed, event: str) -> list[History]:
+def read_links(segments: Iterable[Segment], feed: Feed, event: str, clock: Clock) -> list[History]:
     """The statements about the records that were merged (A40) or separated again (A37).
 
     Of two links of a record the one with the later event time (EVN-2, else MSH-7) stands, whichever arrived first.
@@ -86,7 +125,7 @@ def read_links(segments: Iterable[Segment], feed: Feed, event: str) -> list[Hist
     """
     segments = list(segments)
     faults: list[Fault] = []
-    event_time = _event_time(segments, feed)
+    event_time = _event_time(segments, feed, clock)
     if isinstance(event_time, Fault):
         faults.append(event_time)
     histories = []
@@ -97,10 +136,11 @@ def read_links(segments: Iterable[Segment], feed: Feed, event: str) -> list[Hist
         if surviving == other:
             why = "The message names the same record twice."
             faults.append(Fault(pair.other.place(pair.field), FaultCode.CONTRADICTION, why))
-        if not faults and isinstance(other, str) and isinstance(event_time, int):
+        if not faults and isinstance(other, str) and not isinstance(event_time, Fault):
             status = "final" if event == "A40" else "entered-in-error"
-            link = attribute(MERGED_INTO, json.dumps(surviving), event_time, status)
-            histories.append(History(other, (link,)))
+            at, notes = event_time
+            link = attribute(MERGED_INTO, json.dumps(surviving), at, status)
+            histories.append(_link(other, link, pair.other.place(pair.field), notes))
     if faults:
         raise InvalidDocument(faults=faults)
     return histories
@@ -126,18 +166,21 @@ def _pairs(segments: list[Segment], event: str) -> Iterator[RecordPair]:
             yield RecordPair(surviving, segment, 1)
 
 
-def _event_time(segments: list[Segment], feed: Feed) -> int | Fault:
-    """The instant of the event, in microseconds since 1970."""
+def _link(patient: str, link: AttributeFact, place: str, notes: tuple[Note, ...]) -> History:
+    noted = {("attributes", 0): notes} if notes else {}
+    return History(patient, (link,), place=lambda _kind, _index: place, notes=noted)
+
+
+def _event_time(segments: list[Segment], feed: Feed, clock: Clock) -> tuple[int, tuple[Note, ...]] | Fault:
+    """The instant of the event, in microseconds since 1970, and the notes about it."""
     at = {segment.name: segment for segment in segments}
     place, text = "EVN-2", at["EVN"].text(2) if "EVN" in at else ""
     if not text:
         place, text = "MSH-7", at["MSH"].text(7)
     if not text:
         return Fault("EVN-2", FaultCode.MISSING)
-    time = read_time(text, feed.zone)
-    read = time if isinstance(time, FaultCode) else times.read_time(time, feed.latest)
-    if isinstance(read, Moment):
-        if read.instant is not None:
-            return read.instant
-        read = FaultCode.BAD_TIME
-    return in_hl7_form(Fault(place, read), instant=True)
+    time = clock.read(text)
+    read = time if isinstance(time, FaultCode) else times.read_time(time.text, feed.latest)
+    if isinstance(read, Moment) and read.instant is not None and isinstance(time, ReadTime):
+        return read.instant, time.notes
+    return in_hl7_form(Fault(place, read if isinstance(read, FaultCode) else FaultCode.BAD_TIME), instant=True)

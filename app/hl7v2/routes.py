@@ -9,6 +9,7 @@ from app.hl7v2 import submit
 from app.http.dependencies import Now, State, StudyId, Writing
 from app.http.openapi import answers, reads, reference, refuses
 from app.http.problems import MEDIA_TYPE, Problem, count_refused
+from app.http.receipts import ReceiptWanted
 
 router = APIRouter(tags=["patients"])
 
@@ -27,7 +28,8 @@ _MESSAGE = (
 )
 _STORED = (
     "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|QHWEKOPBDO3ARKQWQWAQ|P|2.5.1\r"
-    "MSA|AA|4711|skipped: code 1, segment 1\r"
+    "MSA|AA|4711|kept 3, not ours 2\r"
+    "ERR||PID^1^3|0^Message accepted^HL70357|I|new_patient|||The patient was not in the study before.\r"
 )
 _REFUSED = (
     "MSH|^~\\&|MYO|TRIAL|LAB|ELAB-3|20050317080000+0900||ACK^R01^ACK|4BGCSCXCQPKMVQL3NTNA|P|2.5.1\r"
@@ -84,19 +86,25 @@ _FAULTY["content"][MEDIA_TYPE] = {"schema": reference(Problem)}
     ),
     responses={
         **refuses(NotFound, Conflict, reading=True),
-        200: _acknowledged("The acknowledgement AA: all was stored, now or before.", _STORED),
-        204: answers("All was stored; the sender wants no acknowledgement (MSH-15, MSH-16).", None),
+        200: _acknowledged("The acknowledgement AA: read, and nothing is to be sent again.", _STORED),
+        204: answers("The same; the sender wants no acknowledgement (MSH-15, MSH-16).", None),
         422: _FAULTY,
     },
 )
 def post_hl7v2(
-    request: Request, study: StudyId, state: State, store: Writing, now: Now, body: Annotated[bytes, Depends(_body)]
+    request: Request,
+    study: StudyId,
+    state: State,
+    store: Writing,
+    now: Now,
+    body: Annotated[bytes, Depends(_body)],
+    receipt: ReceiptWanted = None,
 ) -> Response:
-    """Read and store messages as the MLLP listener does, and answer with the acknowledgement. Each message is stored as
-    a whole or not at all, and may be sent again: its acknowledgement is the same. Results of tests that are not
-    stored are counted in MSA-3; ERR names the segment and the field of each fault, and never repeats what was sent.
+    """Read and store messages as the MLLP listener does, and answer with the acknowledgement. A message may be sent
+    again. MSA-3 counts what was kept, set aside and not stored here. ERR names segment and field of each fault (E), of
+    what was set aside (W) and of what is to be noted (I), and never repeats what was sent.
     """
-    reply = submit.store_message(store, study, body, secret=state.settings.secret, now=now)
+    reply = submit.store_message(store, study, body, secret=state.settings.secret, now=now, full=receipt == "full")
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
     count_refused(request.scope, [InvalidDocument(faults=reply.faults)])

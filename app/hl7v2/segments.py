@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import hl7  # type: ignore[import-untyped]
 
-from app.errors import Accepts, Fault, FaultCode, MalformedDocument
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.readers.streams import without_mark
 
 MOST_PARTS = 200_000
@@ -26,6 +27,8 @@ _LINE_ENDS = bytes.maketrans(b"\n\x0b\x1c", b"\r\r\r")
 _SEGMENT = re.compile(r"([A-Z][A-Z0-9]{2})(?![A-Za-z0-9])")
 _HEADER = re.compile(r"MSH([!-/:-@\[-`{-~])((?:(?!\1)[!-/:-@\[-`{-~]){4,5})(?=\1|\Z)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNDECODED = re.compile("[\x1b\udc80-\udcff\ufffd]")
+"""Bytes that are no characters of the message's character set (`surrogateescape`), and switches to another set."""
 _FORMATTING = {"H": "", "N": "", ".br": "\n", ".sp": "\n"}
 """Escape sequences for the layout of a text."""
 NULL = '""'
@@ -72,6 +75,12 @@ class Delimiters(NamedTuple):
 
 
 STANDARD = Delimiters()
+_DECODED = Accepts(form="characters of the set that MSH-18 names, or that the study declares for it; else ASCII")
+
+
+def undecoded(place: str) -> Fault:
+    """The fault of a field that is not in the character set of the message."""
+    return Fault(place, FaultCode.UNKNOWN_ENCODING, None, _DECODED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +95,34 @@ class Segment:
     """The fields as the library split them: nested lists, one level for each kind of delimiter in a part."""
     cut: bool = False
     """Whether a part of it after its code (OBX-3) is lost."""
+    suspect: bool = False
+    """Whether it may have bytes that are not in the character set of the message."""
+    certain: int | None = None
+    """The last field before which all delimiters are certain; `None` if all are. In some character sets the second
+    byte of a character is the same as that of a delimiter.
+    """
 
     def text(self, field: int, component: int = 1, subcomponent: int = 1) -> str:
         """The text of a part of a field in its first repetition; "" if it is absent or the HL7 null value."""
         return self.texts(field, component, subcomponent)[0]
 
     def texts(self, field: int, component: int = 1, subcomponent: int = 1) -> list[str]:
-        """The text of this part in each repetition of the field."""
+        """The text of this part in each repetition of the field.
+
+        Raises `InvalidDocument` if a byte of it, or of a field before it, is not in the character set of the message,
+        so that the text is not certain.
+        """
         content = _part(self._fields, field + 1)
-        return [
+        texts = [
             self._read(_part(_part(repetition, component), subcomponent))
             for repetition in ([content] if isinstance(content, str) else content)
         ]
+        if not self.suspect or self.name == "MSH":
+            return texts  # the header is compared with what is known, whatever its bytes
+        at = field if self.certain is None else min(field, self.certain)
+        if at < field or _UNDECODED.search("".join(texts)):
+            raise InvalidDocument(faults=[undecoded(self.place(at))])
+        return texts
 
     def is_null(self, field: int) -> bool:
         """Whether the field holds the HL7 null value `""`: the value that was sent before is to be deleted."""
@@ -111,6 +136,10 @@ class Segment:
     def raw(self, field: int) -> str:
         """The field as it was sent."""
         return str(_part(self._fields, field + 1))
+
+    def is_undecoded(self, field: int) -> bool:
+        """Whether the field has bytes that are not in the character set of the message."""
+        return self.suspect and _UNDECODED.search(self.raw(field)) is not None
 
     def place(self, field: int | None = None) -> str:
         """The HL7 name of this segment or of a field of it, such as `OBX[2]-5`.
@@ -195,8 +224,33 @@ def _split(lines: Sequence[str], cut: Container[int], delimiters: Delimiters, co
     segments = []
     for i, (line, fields) in enumerate(split):
         numbers[line[:3]] += 1
-        segments.append(Segment(line[:3], numbers[line[:3]], delimiters, codec, fields, i in cut))
+        suspect = not line.isascii() or "\x1b" in line or f"{delimiters.escape}X" in line
+        certain = _certain_fields(line, delimiters) if suspect else None
+        segments.append(Segment(line[:3], numbers[line[:3]], delimiters, codec, fields, i in cut, suspect, certain))
     return segments
+
+
+@cache
+def _uncertain(delimiters: Delimiters) -> re.Pattern[str]:
+    """Finds a delimiter that may be the second byte of a character, and a switch to another character set."""
+    return re.compile(f"\x1b|[\udc80-\udcff](?=[{re.escape(''.join(delimiters))}])")
+
+
+def _certain_fields(line: str, delimiters: Delimiters) -> int | None:
+    """The number of the first field with a delimiter that is not certain, or `None`. In UTF-8 all are certain."""
+    found = _uncertain(delimiters).search(line)
+    if found is None or is_utf8(line):
+        return None
+    return line.count(delimiters.field, 0, found.start())
+
+
+def is_utf8(line: str) -> bool:
+    """Whether the bytes of a line that was decoded as ASCII are UTF-8, without switches to another set."""
+    try:
+        line.encode("ascii", "surrogateescape").decode()
+    except UnicodeError:
+        return False
+    return "\x1b" not in line
 
 
 def _malformed(place: str, why: str) -> MalformedDocument:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from app.errors import Accepts, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch_acknowledgement
@@ -11,12 +11,17 @@ from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.statements import Feed
 from app.store.engine import Database, Transaction
-from app.store.ledger import Counts
+from app.store.ledger import Counts, Submission
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
 from app.timeline.normalize import MOST_FAULTS
+from app.timeline.receipts import Disposition, NotKept, Receipt, ReceiptLine
 
 FORMAT = "hl7v2"
+_SEGMENTS = {name: i for i, name in enumerate(("MSH", "EVN", "PID", "MRG", "OBR", "SPM", "OBX"))}
+_ERASED = "The data of this person were erased from the study, and no new data are stored."
+_NOT_AT_FAULT = frozenset({*NotKept, FaultCode.UNKNOWN_REFERENCE})
+"""Reasons for which a result is set aside although its sender has nothing to correct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,9 @@ class Reply:
 
     `ack` is the acknowledgement in ER7, with CR line ends and in the character set of the message; it is empty if the
     sender wants none. `code` is the application code (AA stored, AE faulty, AR not read), also if an accept
-    acknowledgement is sent; of a batch it is the worst one. Places of `faults` in a batch begin with the message:
-    `message[2].OBX[1]-5`. `counts` is `None` if nothing was stored.
+    acknowledgement is sent; of a batch it is the worst one. Places of `faults` and of the receipt in a batch begin with
+    the message: `message[2].OBX[1]-5`. `counts` is `None` if nothing was stored. `receipt` says what happened to each
+    fact; it is empty if the message could not be read.
     """
 
     ack: bytes
@@ -34,6 +40,7 @@ class Reply:
     faults: tuple[Fault, ...]
     counts: Counts | None
     skipped: Mapping[str, int]
+    receipt: Receipt = field(default_factory=Receipt)
 
 
 def store_message(
@@ -45,15 +52,17 @@ def store_message(
     now: int,
     client: str | None = None,
     pauses: Sequence[float] = (),
+    full: bool = False,
 ) -> Reply:
     """Read and store a message, or the messages of a batch one after the other, and return the answer.
 
-    A message is stored as a whole or not at all; each message of a batch is stored separately. Any bytes get an
-    answer. Raises `NotFound` for an unknown study, `Conflict` if the secret of its identifiers is missing or is not
-    the same as before, and `Busy`: then the message may be sent again, also a batch that was stored in part.
+    A message is one submission, without the results that are set aside; each message of a batch is stored separately.
+    Any bytes get an answer; with `full` it lists every fact. Raises `NotFound` for an unknown study, `Conflict` if the
+    secret of its identifiers is missing or is not the same as before, and `Busy`: then the message may be sent again,
+    also a batch that was stored in part.
     """
     feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
-    submitter = Submitter(database, study, FORMAT, now, feed, client, pauses)
+    submitter = Submitter(database, study, FORMAT, now, feed, client, pauses, full)
     body = body_of(message)
     if sum(len(batch.messages) for batch in body.batches) > MOST_MESSAGES:
         return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY, None, Accepts(at_most_items=MOST_MESSAGES))])
@@ -77,25 +86,67 @@ def partition(body: bytes) -> list[bytes]:
 
 
 def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
-    envelope = read_envelope(lines)
+    envelope = read_envelope(lines, feed.charsets)
     try:
         read = read_message(envelope, feed)
-        counts = submitter.commit(lambda transaction: _store(transaction, submitter, read)) if read.histories else None
+        if not read.histories and _is_faulty(read):
+            return _nothing_kept(envelope, read)
+        submission = (
+            submitter.commit(lambda transaction: _store(transaction, submitter, read)) if read.histories else None
+        )
     except MalformedDocument as refusal:
         return _refused(envelope, "AR", refusal.faults)
     except InvalidDocument as refusal:
         return _refused(envelope, "AE", refusal.faults)
-    except Erased as refusal:
-        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.NO_SUBJECT, f"{refusal.title()}.")])
-    return Reply(acknowledgement(envelope, "AA", skipped=read.skipped), "AA", (), counts, read.skipped)
+    except Erased:
+        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.UNKNOWN_REFERENCE, _ERASED)])
+    receipts = [] if submission is None else [outcome.receipt for outcome in submission.outcomes]
+    receipt = _together([*receipts, _receipt(read.lines)])
+    aside = [in_hl7_form(fault) for fault in read.faults]
+    ack = acknowledgement(envelope, "AA", (), receipt, aside=aside, full=submitter.full)
+    return Reply(ack, "AA", (), None if submission is None else submission.counts, read.skipped, receipt)
 
 
-def _store(transaction: Transaction, submitter: Submitter, read: ReadMessage) -> Counts:
+def _store(transaction: Transaction, submitter: Submitter, read: ReadMessage) -> Submission:
     """Store a message as one submission."""
-    counts = submitter.submit(submitter.builder(transaction), read.histories).counts
-    if read.ends_known_link and counts.added:
+    submission = submitter.submit(submitter.builder(transaction), read.histories)
+    if read.ends_known_link and submission.counts.added:
         raise InvalidDocument(faults=[Fault("PID[2]-3", FaultCode.UNKNOWN_REFERENCE)])
-    return counts
+    return submission
+
+
+def _is_faulty(read: ReadMessage) -> bool:
+    """Whether something is set aside that the sender can correct."""
+    aside = [line.reason for line in read.lines if line.disposition is Disposition.SET_ASIDE]
+    return any(reason not in _NOT_AT_FAULT for reason in aside)
+
+
+def _receipt(lines: Sequence[ReceiptLine]) -> Receipt:
+    """The receipt of lines that belong to no history."""
+    return Receipt(Counter(line.disposition for line in lines if line.disposition is not Disposition.KEPT), lines)
+
+
+def _together(receipts: Sequence[Receipt]) -> Receipt:
+    counts = sum((receipt.counts for receipt in receipts), Counter[Disposition]())
+    return Receipt(counts, sorted((line for receipt in receipts for line in receipt.lines), key=_in_message))
+
+
+def _in_message(line: ReceiptLine) -> tuple[int, int, int]:
+    """The order of lines: by the kind of segment, its number, and the field."""
+    segment, _, field = line.place.partition("-")
+    name, _, number = segment.rstrip("]").partition("[")
+    return _SEGMENTS.get(name, len(_SEGMENTS)), int(number or 0), int(field or 0)
+
+
+def _nothing_kept(envelope: Envelope, read: ReadMessage) -> Reply:
+    """The refusal of a message of which nothing can be stored, because of faults of its results."""
+    lines = [
+        line._replace(disposition=Disposition.REFUSED) if line.disposition is Disposition.SET_ASIDE else line
+        for line in read.lines
+    ]
+    faults = [in_hl7_form(fault) for fault in InvalidDocument(faults=read.faults[:MOST_FAULTS]).faults]
+    receipt = _receipt(lines)
+    return Reply(acknowledgement(envelope, "AE", faults, receipt), "AE", tuple(faults), None, {}, receipt)
 
 
 def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
@@ -105,7 +156,9 @@ def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
 
 def _numbered(reply: Reply, number: int) -> Reply:
     """The reply to a message of a batch; its places begin with the number of the message."""
-    return replace(reply, faults=_within(f"message[{number}]", reply.faults))
+    at = f"message[{number}]"
+    lines = [line._replace(place=f"{at}.{line.place}") for line in reply.receipt.lines]
+    return replace(reply, faults=_within(at, reply.faults), receipt=Receipt(reply.receipt.counts, lines))
 
 
 def _batch_ack(batch: Batch, replies: Sequence[Reply]) -> tuple[bytes, list[Reply]]:
@@ -124,6 +177,10 @@ def _joined(replies: Sequence[Reply], ack: bytes) -> Reply:
         tuple(fault for reply in replies for fault in reply.faults)[:MOST_FAULTS],
         Counts(*map(sum, zip(*stored, strict=True))) if stored else None,
         sum((Counter(reply.skipped) for reply in replies), Counter()),
+        Receipt(
+            sum((reply.receipt.counts for reply in replies), Counter[Disposition]()),
+            [line for reply in replies for line in reply.receipt.lines],
+        ),
     )
 
 

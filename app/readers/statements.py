@@ -19,7 +19,7 @@ from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
 from app.timeline.facts import History, statement_key
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
-from app.timeline.receipts import Disposition, Note, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
@@ -75,8 +75,8 @@ class Checked(dict[str, Any]):
 class Statement(NamedTuple):
     """One fact of a message: its section of a timeline, its fields with our names, its place, its reader's notes.
 
-    `no_number` says that the result is a text (`HEMOLYZED`): it is stated without a value. A withdrawal of a number may
-    have an empty text as its time, if none is known.
+    `no_number`: the result is a text (`HEMOLYZED`). It has no value, and may outrank a result that stands. A withdrawal
+    of a number may have an empty text as its time, if none is known.
     """
 
     section: Section
@@ -174,25 +174,53 @@ def _read(
     return history, faults + [_placed(fault, sources, stated) for fault in reading.faults]
 
 
-def readable(subject: str, statements: Sequence[Statement], latest: int) -> History:
+def readable(subject: str, statements: Sequence[Statement], latest: int, faults: list[Fault] | None = None) -> History:
     """The history of a subject from the statements without a fault; each of the others is set aside.
 
-    Statements that contradict each other are all set aside: the message does not say which one is right.
+    Statements that contradict each other are all set aside: the message does not say which one is right. A detail of
+    the patient that has a fault is left out, and a line says so. The faults are added to `faults`.
     """
-    kept, aside = list(statements), list[ReceiptLine]()
+    kept, aside = [part for statement in statements for part in _parts(statement)], list[ReceiptLine]()
     while True:
         history, found = _read(subject, kept, latest)
         if not found:
             return replace(history, aside=tuple(aside))
+        # Details of the patient first: of a wrong year of birth, results may be too early.
+        details = [each for each in found if each[1] is not None and each[1].section == "patient"]
+        found = details or found
         faulty = {id(statement): fault for fault, statement in found if statement is not None}
         contradicted = [by for fault, by in found if by is not None and fault.code is FaultCode.CONFLICTING_DUPLICATE]
         for statement in _like(contradicted, subject, kept, latest):
-            faulty.setdefault(id(statement), Fault(statement.place.base, FaultCode.CONFLICTING_DUPLICATE))
-        for fault in [faulty[id(statement)] for statement in kept if id(statement) in faulty]:
-            aside.append(ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code))
+            name = next(iter(statement.fields)) if statement.section == "patient" else ""
+            faulty.setdefault(id(statement), Fault(statement.place.of(name), FaultCode.CONFLICTING_DUPLICATE))
+        for statement in kept:
+            if id(statement) in faulty:
+                aside.append(_aside(statement, faulty[id(statement)]))
+        if faults is not None:
+            faults += [faulty[id(statement)] for statement in kept if id(statement) in faulty]
         if not faulty:
             raise InvalidDocument(faults=[fault for fault, _ in found])
         kept = [statement for statement in kept if id(statement) not in faulty]
+
+
+def _parts(statement: Statement) -> Iterator[Statement]:
+    """A statement about a patient as one for each detail, so that a fault of one does not take the others."""
+    if statement.section != "patient" or not statement.fields:
+        yield statement
+        return
+    for name, value in statement.fields.items():
+        yield statement._replace(fields={name: value})
+
+
+def _aside(statement: Statement, fault: Fault) -> ReceiptLine:
+    if statement.section == "patient":
+        return left_out(fault.pointer, next(iter(statement.fields), "id"))
+    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code)
+
+
+def left_out(place: str, detail: str) -> ReceiptLine:
+    """The line of a detail that could not be read. It is no fact by itself, and is not counted."""
+    return ReceiptLine(place, Disposition.KEPT, None, (Note(NoteCode.DETAIL_LEFT_OUT, detail),))
 
 
 def _like(
@@ -207,12 +235,13 @@ def _like(
 def _keys(subject: str, statement: Statement, latest: int) -> Any:  # noqa: ANN401 - any part of a fact
     """What decides whether two statements contradict each other."""
     if statement.section == "patient":
-        return "patient"
+        return ("patient", *statement.fields)
     history, _ = history_of(subject, [statement], latest)
     return next((statement_key(kind, facts[0]) for kind, facts in history.kinds() if facts), None)
 
 
 def _merge(about: dict[str, Any], stated: dict[str, Statement], statement: Statement) -> Iterable[Fault]:
+    stated.setdefault("id", statement)
     for name, value in statement.fields.items():
         if value is None or (name, value) == ("sex", "unknown"):  # an unknown value must not replace a known one
             continue

@@ -6,7 +6,7 @@ The items of a group share a transaction. It is committed before any of their ou
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice, repeat
+from itertools import chain, compress, islice, repeat
 from typing import TypeVar
 
 from app.errors import Busy, ServiceError
@@ -15,9 +15,10 @@ from app.store import ledger
 from app.store.engine import Database, Transaction
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
-from app.submission.receipts import receipt_of
+from app.submission.receipts import left_out_of, receipt_of
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
+from app.timeline.merged_records import surviving_record
 
 GROUP = 100
 """Greatest number of items in one transaction; each item has its own revision."""
@@ -118,9 +119,15 @@ class Submitter:
     def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
         """Store histories as one revision."""
         self._remember_key(builder.connection, histories)
+        enrolled = self._enrolled(builder, histories)
         histories = [noted_by_protocol(builder.connection, self.study, history) for history in histories]
-        submission = ledger.submit_to(builder, histories, format=self.format, client=self.client)
-        outcomes = [self.receipted(*each) for each in zip(histories, submission.outcomes, strict=True)]
+        stored = list(compress(histories, enrolled))
+        submission = ledger.submit_to(builder, stored, format=self.format, client=self.client)
+        results = iter(submission.outcomes)
+        outcomes = [
+            self.receipted(history, next(results)) if known else left_out_of(history)
+            for history, known in zip(histories, enrolled, strict=True)
+        ]
         return replace(submission, outcomes=tuple(outcomes))
 
     def submit_each(
@@ -128,20 +135,50 @@ class Submitter:
     ) -> list[ledger.Outcome | ServiceError]:
         """Store each history as one revision."""
         self._remember_key(transaction, histories)
+        enrolled = [True] * len(histories)
+        if self._only_enrolled:
+            enrolled = self._enrolled(self.builder(transaction), histories)
         histories = [noted_by_protocol(transaction, self.study, history) for history in histories]
-        outcomes = ledger.submit_each(
-            transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at
+        stored = list(compress(histories, enrolled))
+        results = iter(
+            ledger.submit_each(
+                transaction, self.study, stored, format=self.format, client=self.client, received_at=self.received_at
+            )
         )
         return [
-            outcome if isinstance(outcome, ServiceError) else self.receipted(history, outcome)
-            for history, outcome in zip(histories, outcomes, strict=True)
-        ]
+            left_out_of(history) if not known
+            else outcome if isinstance(outcome := next(results), ServiceError)
+            else self.receipted(history, outcome)
+            for history, known in zip(histories, enrolled, strict=True)
+        ]  # fmt: skip
 
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
         receipt = receipt_of(history, outcome, full=self.full)
         patient, status, revision, counts = outcome.patient, outcome.status, outcome.revision, outcome.counts
         return ledger.Outcome(patient, status, revision, counts, outcome.fates, receipt, outcome.draws)
+
+    @property
+    def _only_enrolled(self) -> bool:
+        return self.feed is not None and self.feed.enrolled_only
+
+    def _enrolled(self, builder: RevisionBuilder, histories: Sequence[History]) -> list[bool]:
+        """Whether each history may be stored: a feed may not add patients to some studies.
+
+        The study has the patient, or the record that the history links with the patient's. A person who was erased is
+        left to the ledger.
+        """
+        if not self._only_enrolled:
+            return [True] * len(histories)
+        linked = [(history.patient, surviving_record(history)) for history in histories]
+        builder.load_patients(filter(None, chain.from_iterable(linked)))
+        known = set(builder.people)
+        enrolled = []
+        for patient, into in linked:
+            enrolled.append(patient in known or into in known or builder.is_erased(patient))
+            if enrolled[-1]:
+                known.add(patient)
+        return enrolled
 
     def _remember_key(self, transaction: Transaction, histories: Sequence[History]) -> None:
         if self.feed is not None and histories:

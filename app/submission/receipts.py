@@ -2,9 +2,10 @@
 
 from collections import Counter
 
+from app.errors import FaultCode
 from app.readers.statements import Skipped
 from app.store.fates import Fate
-from app.store.ledger import Outcome
+from app.store.ledger import Counts, Outcome
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 
@@ -15,7 +16,8 @@ _UNCHANGED = (Note(NoteCode.UNCHANGED),)
 def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Receipt:
     """The receipt of a history. It has a line for each fact that is not plainly kept; with `full`, for each fact.
 
-    A fact that stood before is plainly kept. The note `new_patient` stands in a line of its own, which is not counted.
+    A fact that stood before is plainly kept. The note `new_patient`, and the note of a detail of the patient or of the
+    message that was left out, stand in lines of their own, which are not counted.
     """
     new = (
         [ReceiptLine(history.place("patient", 0), Disposition.KEPT, None, _NEW)] if outcome.status == "created" else []
@@ -35,9 +37,21 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
                 counts[line.disposition] += 1
             if full or line.disposition is not Disposition.KEPT or line.affects or line.notes not in ((), _UNCHANGED):
                 lines.append(line)
-    for line in history.aside:
-        counts[line.disposition] += 1
+    counts.update(line.disposition for line in history.aside if line.disposition is not Disposition.KEPT)
     return Receipt(counts, (*lines, *history.aside))
+
+
+def left_out_of(history: History) -> Outcome:
+    """The outcome of a history of a patient whom a feed may not add to the study: each fact is set aside."""
+    why = FaultCode.UNKNOWN_REFERENCE
+    lines = [
+        ReceiptLine(history.place(kind, at), Disposition.SET_ASIDE, why)
+        for kind, facts in history.kinds()
+        for at in range(len(facts))
+    ]
+    lines += [line for line in history.aside if line.disposition is not Disposition.KEPT]
+    receipt = Receipt(Counter(line.disposition for line in lines), lines)
+    return Outcome(history.patient, "unchanged", None, Counts(), receipt=receipt)
 
 
 def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLine:

@@ -16,6 +16,12 @@ MERGED_INTO = "merged_into"
 """The attribute of a record that names the surviving one."""
 
 
+def surviving_record(history: History) -> str | None:
+    """The record that a history names as the surviving one, if it does."""
+    links = (fact for fact in history.attributes if fact.identity == MERGED_INTO)
+    return next((json.loads(fact.value) for fact in links), None)
+
+
 def persons(links: Mapping[str, str], known: Container[str]) -> dict[str, list[str]]:
     """The merged records of each surviving record, merged directly or through others, in code-point order.
 

@@ -69,10 +69,10 @@ def trial_here(client):
 def test_a_message_is_stored_and_acknowledged(trial):
     answer = send(trial, oru())
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/hl7-v2")
-    assert answer.text.split("\r")[1] == "MSA|AA|4711"
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 3"
     assert timeline(trial)["labs"] == [
         {"code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163,
-         "lower_limit": 30, "id": "77", "source": "ELAB", "status": "final"}
+         "lower_limit": 30, "lab": "ELAB", "id": "77", "source": "ELAB", "status": "final"}
     ]  # fmt: skip
     formats = [each["format"] for each in trial.get("/v1/studies/trial/revisions").json()["items"]]
     assert sorted(formats) == ["hl7v2", "study"]
@@ -81,7 +81,7 @@ def test_a_message_is_stored_and_acknowledged(trial):
 def test_it_is_the_same_as_the_timeline_of_the_same_result(trial_here):
     accepted(trial_here, oru())
     lab = {"code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163,
-           "lower_limit": 30, "id": "77", "source": "ELAB", "status": "final"}  # fmt: skip
+           "lower_limit": 30, "lab": "ELAB", "id": "77", "source": "ELAB", "status": "final"}  # fmt: skip
     again = trial_here.post(
         "/v1/studies/trial/patients/123/events",
         json={"patient": {"id": "123", "sex": "female", "birth_year": 1953}, "labs": [lab]},
@@ -91,8 +91,11 @@ def test_it_is_the_same_as_the_timeline_of_the_same_result(trial_here):
 
 def test_the_same_message_again_is_stored_once_and_answered_alike(trial):
     """Row 106."""
-    first, second = send(trial, oru()), send(trial, oru())
-    assert first.content == second.content
+    first, second, third = send(trial, oru()), send(trial, oru()), send(trial, oru())
+    assert first.content.split(b"\r")[:2] == second.content.split(b"\r")[:2]
+    assert errors(first) == [["PID^1^3", "I", "new_patient"]]
+    assert errors(second) == []
+    assert second.content == third.content
     assert trial.get("/v1/studies/trial").json()["revision"] == 1
 
 
@@ -146,15 +149,127 @@ def test_a_preliminary_result_after_the_final_one_changes_nothing_that_stands(tr
     assert timeline(trial_here)["labs"][0]["value"] == 1101
 
 
-def test_a_message_with_one_fault_stores_nothing(trial):
-    before = trial.get("/v1/studies/trial/revisions").text
-    reply = refused(trial, oru(OBX, obx(f4="2", f6="furlongs"), obx(f4="3", f5="canary")))
-    assert reply[0] == "MSA|AE|4711"
-    assert [line.split("|")[2:6] for line in reply[1:]] == [
-        ["OBX^2^6", "103^Table value not found^HL70357", "E", "unknown_unit"],
-        ["OBX^3^5", "102^Data type error^HL70357", "E", "bad_number"],
+def errors(answer: Any) -> list[list[str]]:
+    """Place, severity, code and parameter of each ERR of an acknowledgement."""
+    told = [line.split("|") for line in answer.text.split("\r") if line.startswith("ERR")]
+    return [[each[2], each[4], each[5], *filter(None, each[6:7])] for each in told]
+
+
+def test_a_faulty_result_is_set_aside_and_the_others_are_stored(trial):
+    answer = send(trial, oru(OBX, obx(f4="2", f6="furlongs"), obx(f4="3", f5="7 canaries")))
+    assert answer.status_code == 200
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 3, set aside 2"
+    assert errors(answer) == [
+        ["OBX^2^6", "W", "unknown_unit"],
+        ["OBX^3^5", "W", "bad_number"],
+        ["PID^1^3", "I", "new_patient"],
     ]
-    assert "canary" not in "".join(reply)
+    assert "canar" not in answer.text
+    assert [lab["value"] for lab in timeline(trial)["labs"]] == [1101]
+
+
+GLUCOSE = "OBX|2|NM|2345-7^Glucose^LN||5.2|mmol/L|3.9-5.5|N|||F"
+MIXED = message(PID, OBR, obx(f7=""), GLUCOSE, obx(f3="2532-0^LDH^LN", f5="1,101"), "NTE|1|L|Slightly haemolytic.")
+
+
+def test_the_documented_receipt_is_that_of_such_a_message(trial_here):
+    answer = send(trial_here, MIXED).text.split("\r")[1:-1]
+    page = Path(__file__).parents[2].joinpath("docs/hl7v2.md").read_text(encoding="utf-8")
+    assert "\n".join(answer) + "\n```" in page
+
+
+def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
+    address = "/v1/studies/trial/hl7v2?receipt=full"
+    assert errors(trial_here.post(address, content=MIXED, headers=HL7V2)) == [
+        ["OBX^3^5", "W", "bad_number"],
+        ["PID^1^3", "I", "new_patient"],
+        ["PID^1^7", "I", "kept"],
+        ["PID^1^8", "I", "kept"],
+        ["OBX^1", "I", "no_upper_limit"],
+        ["OBX^2", "I", "code"],
+        ["NTE^1", "I", "segment"],
+    ]
+
+
+HEMOLYZED = {"f2": "ST", "f5": "HEMOLYZED", "f6": ""}
+
+
+def test_a_text_in_place_of_a_number_is_set_aside_and_the_sender_has_nothing_to_mend(trial):
+    answer = send(trial, oru(OBX, obx(f3="1920-8^AST^LN", **HEMOLYZED)))
+    assert (answer.status_code, answer.text.split("\r")[1]) == (200, "MSA|AA|4711|kept 3, set aside 1")
+    assert errors(answer)[0] == ["OBX^2", "W", "not_a_number"]
+    assert "HEMOLYZED" not in answer.text
+    assert [lab["code"] for lab in timeline(trial)["labs"]] == ["CK"]
+    alone = send(trial, oru(obx(**HEMOLYZED), pid=changed(PID, f3="9")))
+    assert (alone.status_code, alone.text.split("\r")[1]) == (200, "MSA|AA|4711|kept 2, set aside 1")
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_a_correction_that_is_no_number_takes_the_place_of_a_result(trial, text_first):
+    order = changed(OBR, f22=ISSUED["C"])
+    text = oru(obx(**HEMOLYZED, f11="C"), obr=order, header=changed(MSH, f10="2"))
+    said = [result("F"), text]
+    answers = [send(trial, each) for each in (said[::-1] if text_first else said)]
+    assert timeline(trial).get("labs", []) == []
+    if not text_first:
+        [replaced] = [line.split("|") for line in answers[1].text.split("\r") if "not_a_number" in line]
+        assert replaced[7] == "labs CK 2005-03-16T09:48:00+09:00 no longer counts"
+    accepted(trial, oru(obx(f5="1200", f11="C"), obr=changed(OBR, f22=LATER), header=changed(MSH, f10="3")))
+    assert [lab["value"] for lab in timeline(trial)["labs"]] == [1200]
+
+
+def test_a_withdrawal_without_a_time_takes_the_only_result_of_its_number(trial):
+    untimed = changed(OBR, f7="")
+    accepted(trial, oru(), oru(obx(f5="", f11="D"), obr=untimed, header=changed(MSH, f10="2")))
+    assert timeline(trial).get("labs", []) == []
+
+
+def test_a_detail_that_is_left_out_is_noted_and_not_counted(trial_here):
+    answer = send(trial_here, oru(pid=changed(PID, f7="00000000", f5="M\u00fcller")))
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|kept 2"
+    assert errors(answer) == [
+        ["MSH^1^18", "I", "detail_left_out", "charset"],
+        ["PID^1^3", "I", "new_patient"],
+        ["PID^1^7", "I", "detail_left_out", "birth_year"],
+    ]
+
+
+def test_a_result_that_takes_the_place_of_another_says_so(trial_here):
+    accepted(trial_here, result("F"))
+    answer = send(trial_here, result("C", "1110", "2"))
+    [replaced] = [line.split("|") for line in answer.text.split("\r") if line.startswith("ERR")]
+    assert replaced[4:8] == ["I", "kept", "", "labs CK 2005-03-16T09:48:00+09:00 no longer counts"]
+    late = send(trial_here, result("P", "7", "3"))
+    assert late.text.split("\r")[1] == "MSA|AA|3|kept 2, not applied 1"
+    assert errors(late) == [["OBX^1", "I", "older"]]
+
+
+def test_a_study_may_let_no_feed_add_patients(client):
+    make_study(client, **PSEUDONYMS, enrolled_only=True)
+    answer = send(client, oru())
+    assert (answer.status_code, answer.text.split("\r")[1]) == (200, "MSA|AA|4711|set aside 3")
+    assert {each[2] for each in errors(answer)} == {"unknown_reference"}
+    assert patients(client) == []
+    enrolled = client.post("/v1/studies/trial/patients/123/events", json={"patient": {"id": "123"}})
+    assert enrolled.status_code in {200, 201}
+    accepted(client, oru())
+    assert [lab["value"] for lab in timeline(client)["labs"]] == [1101]
+
+
+def test_a_message_of_other_tests_is_accepted_and_says_that_nothing_is_kept(trial_here):
+    answer = send(trial_here, message(PID, OBR, GLUCOSE, GLUCOSE))
+    assert (answer.status_code, answer.text.split("\r")[1]) == (200, "MSA|AA|4711|not ours 2")
+
+
+def test_a_message_of_which_nothing_can_be_kept_is_refused(trial):
+    before = trial.get("/v1/studies/trial/revisions").text
+    reply = refused(trial, oru(obx(f4="2", f6="furlongs"), obx(f4="3", f5="7 canaries")))
+    assert reply[0] == "MSA|AE|4711|refused 2"
+    assert [line.split("|")[2:6] for line in reply[1:]] == [
+        ["OBX^1^6", "103^Table value not found^HL70357", "E", "unknown_unit"],
+        ["OBX^2^5", "102^Data type error^HL70357", "E", "bad_number"],
+    ]
+    assert "canar" not in "".join(reply)
     assert trial.get("/v1/studies/trial/revisions").text == before
     assert patients(trial) == []
 
@@ -165,10 +280,10 @@ def test_a_refusal_says_what_would_have_been_accepted_in_the_words_of_hl7_v2(tri
     [_, time] = refused(trial_here, oru(obr=changed(OBR, f7="20051345canary"), header=header))
     assert "A time is a date YYYYMMDD" in time.split("|")[field]
     assert "Accepted: YYYYMMDD[HHMM[SS[.S]]][+/-ZZZZ]." in time.split("|")[field]
-    [_, sex] = refused(trial_here, oru(pid=changed(PID, f8="canary"), header=header))
-    assert "Accepted: F, M, O, A, X, U, N." in sex.split("|")[field]
-    assert "canary" not in time + sex
-    assert "RFC" not in time + sex
+    [_, status] = refused(trial_here, oru(obx(f11="canary"), header=header))
+    assert "Accepted: F, U, V, B, C, A, P, R, S, D, W, X, I, N, O." in status.split("|")[field]
+    assert "canary" not in time + status
+    assert "RFC" not in time + status
 
 
 def test_what_is_no_message_is_rejected(trial_here):
@@ -178,7 +293,7 @@ def test_what_is_no_message_is_rejected(trial_here):
 
 def test_what_is_not_kept_is_counted_and_makes_no_patient(trial_here):
     answer = send(trial_here, message(PID, OBR, obx(f3="1554-5^Glucose^LN", f5="high"), "NTE|1||fine"))
-    assert answer.text.split("\r")[1] == "MSA|AA|4711|skipped: code 1, segment 1"
+    assert answer.text.split("\r")[1] == "MSA|AA|4711|not ours 2"
     assert trial_here.get("/v1/studies/trial").json()["revision"] == 0
 
 
@@ -192,11 +307,17 @@ def test_training_is_for_test_studies(client):
 
 def test_times_without_an_offset_are_those_of_the_declared_zone(client):
     body = oru(obr=changed(OBR, f7="200503160948"))
-    make_study(client, **PSEUDONYMS)
+    make_study(client, **PSEUDONYMS, message_offset="ignore")
     assert "no_offset" in refused(client, body)[1]
     make_study(client, **PSEUDONYMS, time_zone="Asia/Tokyo")
     accepted(client, body)
     assert timeline(client)["labs"][0]["time"] == "2005-03-16T09:48:00+09:00"
+
+
+def test_without_a_declared_zone_times_without_an_offset_have_that_of_the_message(trial_here):
+    answer = send(trial_here, oru(obr=changed(OBR, f7="200503160948")))
+    assert timeline(trial_here)["labs"][0]["time"] == "2005-03-16T09:48:00+09:00"
+    assert errors(answer) == [["PID^1^3", "I", "new_patient"], ["OBX^1", "I", "zone_from_message"]]
 
 
 def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
@@ -204,8 +325,10 @@ def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
     assert trial_here.delete("/v1/studies/trial/patients/123?erase=true").status_code == 204
     reply = refused(trial_here, oru())
     assert reply[0] == "MSA|AE|4711"
-    assert reply[1].startswith("ERR||PID^1^3|")
-    assert reply[1].endswith("The person has been erased, and with them the content of this address.")
+    assert reply[1] == (
+        "ERR||PID^1^3|204^Unknown key identifier^HL70357|E|unknown_reference|||"
+        "The data of this person were erased from the study, and no new data are stored."
+    )
 
 
 def test_each_message_of_a_batch_is_for_itself(trial):
@@ -216,7 +339,8 @@ def test_each_message_of_a_batch_is_for_itself(trial):
     lines = answer.text.split("\r")
     assert lines[0].startswith("BHS|")
     assert lines[0].endswith("|B1")
-    assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|0", "MSA|AE|1", "MSA|AA|2"]
+    answers = [line for line in lines if line.startswith("MSA")]
+    assert answers == ["MSA|AA|0|kept 3", "MSA|AE|1|refused 1", "MSA|AA|2|kept 3"]
     assert lines[-2] == "BTS|3"
     assert patients(trial) == ["P0", "P2"]
     good = send(trial, b"BHS|^~\\&\r" + bodies[0] + bodies[2] + b"BTS|2\r")
@@ -227,8 +351,8 @@ def test_of_a_batch_that_was_cut_off_the_sender_learns_so(trial_here):
     answer = send(trial_here, b"BHS|^~\\&|LIS|ELAB|MYO|TRIAL|20050317||||B1\r" + oru() + b"BTS|2\r")
     assert answer.status_code == 422
     lines = answer.text.split("\r")
-    assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|4711", "MSA|AE|B1"]
-    assert [line[:16] for line in lines if line.startswith("ERR")] == ["ERR||BTS^1^1|102"]
+    assert [line for line in lines if line.startswith("MSA")] == ["MSA|AA|4711|kept 3", "MSA|AE|B1"]
+    assert [line[:16] for line in lines if line.startswith("ERR")] == ["ERR||PID^1^3|0^M", "ERR||BTS^1^1|102"]
     assert patients(trial_here) == ["123"]
 
 
@@ -238,7 +362,7 @@ def test_a_message_that_asks_for_no_acknowledgement_gets_none(trial_here):
     assert (answer.status_code, answer.content) == (204, b"")
     answer = send(trial_here, oru(obx(f6="?"), header=quiet))
     assert (answer.status_code, answer.content) == (422, b"")
-    assert send(trial_here, oru(header=changed(MSH, f15="AL"))).text.split("\r")[1] == "MSA|CA|4711"
+    assert send(trial_here, oru(header=changed(MSH, f15="AL"))).text.split("\r")[1] == "MSA|CA|4711|kept 3"
 
 
 def adt(event: str, *segments: str, at: str = "20050401080000+0900") -> bytes:

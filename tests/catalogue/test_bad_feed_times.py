@@ -29,12 +29,13 @@ from tests.hl7v2.hl7v2_messages import changed
 
 NEW_YORK = {"time_zone": "America/New_York"}
 TOKYO = {"time_zone": "Asia/Tokyo"}
+SENT = "20050317080000"
 AHEAD = datetime.now(UTC)
 
 
 def at(stamp: str) -> bytes:
-    """A message whose specimen was taken then."""
-    return results(obr=changed(ORDER, f7=stamp), f18="UNICODE UTF-8")
+    """A message whose specimen was taken then. The offset of the message would be that of times without one."""
+    return results(obr=changed(ORDER, f7=stamp), f18="UNICODE UTF-8", f7=SENT)
 
 
 def in_fhir(code: str, *times: Any, kind: str = "value", declared: Any = None) -> list[Try]:
@@ -113,7 +114,7 @@ ROWS = [
         *everywhere("no_offset", ("2023-02-03T10:00:00",), ("20230203100000", "202302031000")),
         *in_all("2023-02-03T10:00:00", "202302031000", "2023-02-03T10:00:00+09:00", declared=TOKYO),
         RefusedResource(observation(issued="2023-02-03T10:00:00"), (("value", "no_offset", "Observation.issued"),)),
-        RefusedMessage(results(obr=changed(ORDER, f22="20230203100000")), (("OBR^1^22", "no_offset"),)),
+        RefusedMessage(results(obr=changed(ORDER, f22="20230203100000"), f7=SENT), (("OBR^1^22", "no_offset"),)),
         RefusedTable(table({"issued": "2023-02-03T10:00:00"}), (("/2/issued", "no_offset"),)),
     ),
     row(41, "a date for a time", *in_all("2005-03-16", "20050316", "2005-03-16")),
@@ -200,12 +201,18 @@ ROWS = [
         52,
         "HL7 v2 time without a zone; also where a specimen or an observation has a time of its own",
         *in_hl7("no_offset", "20050316094800"),
-        RefusedMessage(results(result(f14="20050316094800"), obr=changed(ORDER, f7="")), (("OBX^1^14", "no_offset"),)),
         RefusedMessage(
-            results(result(), "SPM|1|||BLD|||||||||||||20050316094800", obr=changed(ORDER, f7="")),
+            results(result(f14="20050316094800"), obr=changed(ORDER, f7=""), f7=SENT), (("OBX^1^14", "no_offset"),)
+        ),
+        RefusedMessage(
+            results(result(), "SPM|1|||BLD|||||||||||||20050316094800", obr=changed(ORDER, f7=""), f7=SENT),
             (("SPM^1^17", "no_offset"),),
         ),
         kept(at("20050316094800"), "2005-03-16T09:48:00+09:00", TOKYO),
+        kept(results(obr=changed(ORDER, f7="20050316094800")), "2005-03-16T09:48:00+09:00"),
+        RefusedMessage(
+            results(obr=changed(ORDER, f7="20050316094800")), (("OBR^1^7", "contradiction"),), declared=NEW_YORK
+        ),
     ),
 ]
 

@@ -134,6 +134,21 @@ def test_the_same_results_from_four_systems_are_stored_once(post):
     assert post.facts() == known
 
 
+@pytest.mark.parametrize("sender", [sender for sender in FEEDS if sender != "fhir"])
+def test_the_laboratory_that_measured_is_the_same_in_every_format(place, sender):
+    database, numbers = place
+    first, *_ = COHORT
+    person = replace(first, results=tuple(replace(result, lab="Central laboratory") for result in first.results))
+    held = []
+    for each in ("native", sender):
+        post = Post(database, f"study-{next(numbers)}", "pseudonyms").open()
+        for people in deliveries([person]):
+            SENDERS[each](post, people)
+        held.append(post.facts())
+    assert {LabFact(*row[1:-2]).lab for row in held[0]} == {"Central laboratory"}
+    assert held[0] == held[1]
+
+
 @pytest.mark.parametrize("sender", FORMATS)
 def test_a_correction_that_comes_before_its_original_stands(told, post, sender):
     for people in reversed(deliveries(COHORT)):

@@ -30,7 +30,7 @@ CREATININE = ("2160-0", "Creatinine [Mass/volume] in Serum or Plasma")
 class Result:
     """One version of a laboratory result. Times are RFC 3339 in the hospital's zone, or a date.
 
-    `source` is the object identifier of the laboratory that gave the number.
+    `source` is the object identifier of the laboratory that gave the number, `lab` the name of the one that measured.
     """
 
     code: str
@@ -44,6 +44,7 @@ class Result:
     comparator: str | None = None
     upper_limit: float | None = None
     lower_limit: float | None = None
+    lab: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def native(person: Person, subject: str) -> bytes:
             "code": result.code, "time": result.time, "value": result.value, "unit": result.unit,
             "id": result.number, "source": f"urn:oid:{result.source}", "issued": result.issued, "status": result.status,
             "comparator": result.comparator, "upper_limit": result.upper_limit, "lower_limit": result.lower_limit,
+            "lab": result.lab,
         })
         for result in person.results
     ]  # fmt: skip
@@ -119,6 +121,7 @@ def fhir(person: Person) -> bytes:
 
 def _observation(result: Result, patient: str) -> dict[str, Any]:
     code, name = LOINC[result.code]
+    laboratory = [] if result.lab is None else [{"type": "Organization", "display": result.lab}]
     limits = {"low": _quantity(result.lower_limit, result.unit), "high": _quantity(result.upper_limit, result.unit)}
     return _stated({
         "resourceType": "Observation",
@@ -131,7 +134,7 @@ def _observation(result: Result, patient: str) -> dict[str, Any]:
         "subject": {"reference": patient},
         "effectiveDateTime": result.time,
         "issued": result.issued,
-        "performer": [{"display": "Central laboratory"}],
+        "performer": [{"display": "Dr Suzuki"}, *laboratory],
         "valueQuantity": _quantity(result.value, result.unit, result.comparator),
         "referenceRange": [_stated(limits)] if _stated(limits) else None,
         "note": [{"text": "Haemolytic. Telephoned to Dr Suzuki."}],
@@ -165,8 +168,7 @@ def hl7v2(person: Person, *, offsets: bool) -> bytes:
     """An ORU^R01, an order for each result; without `offsets` its times are those of the hospital's clock."""
     sex = {"female": "F", "male": "M", "other": "O", "unknown": "U"}[person.sex]
     lines = [
-        r"MSH|^~\&|LIS|WARD7|MYO|MYO|20260101120000||ORU^R01^ORU_R01|"
-        + f"{control_id(person)}|P|2.5.1||||||UNICODE UTF-8",
+        r"MSH|^~\&|LIS||MYO|MYO|20260101120000||ORU^R01^ORU_R01|" + f"{control_id(person)}|P|2.5.1||||||UNICODE UTF-8",
         f"PID|1||{person.number}^^^WARD7^MR~INS{person.number}^^^SSA^SS||{person.family}^Hanako||"
         f"{person.born.replace('-', '')}|{sex}|||1-1 Chiyoda^^Tokyo^^100-0001||03-0000-0000",
         "PV1|1|O|WARD7",
@@ -191,10 +193,11 @@ def _order(order: int, result: Result, *, offsets: bool) -> list[str]:
     drawn, issued = (_stamp(at, offsets=offsets) for at in (result.time, result.issued or ""))
     low, high = (limit if limit is None else _number(limit) for limit in (result.lower_limit, result.upper_limit))
     limits = f"{low}-{high}" if low and high else f"<={high}" if high else ""
+    rest = f"H|||{STATUSES[result.status]}||||{result.lab or ''}"
     return [
         f"ORC|RE||{filler}",
         f"OBR|{order}||{filler}|{coded}|||{drawn}|||||||||||||||{issued}|||F",
-        f"OBX|1|{kind}|{coded}||{value}|{result.unit or ''}|{limits}|H|||{STATUSES[result.status]}",
+        f"OBX|1|{kind}|{coded}||{value}|{result.unit or ''}|{limits}|{rest}",
         f"OBX|2|ST|{CREATININE[0]}^{CREATININE[1]}^LN||pending||||||F",
         "NTE|1|L|Haemolytic. Telephoned to Dr Suzuki.",
         "ZLB|1|what only this laboratory knows",
@@ -208,7 +211,7 @@ def _stamp(at: str, *, offsets: bool) -> str:
 
 COLUMNS = (
     "patient", "code_system", "code", "code_text", "time", "value", "unit", "lower_limit", "upper_limit", "source",
-    "id", "issued", "status",
+    "id", "issued", "status", "lab",
 )  # fmt: skip
 DIALECT = {"delimiter": ";", "decimal": ",", "missing": "NA"}
 """What whoever sends these tables declares of them: they come out of a European spreadsheet."""
@@ -233,13 +236,13 @@ def _row(person: Person, result: Result, *, offsets: bool) -> Sequence[str]:
     return (
         person.number, "http://loinc.org", code, f'{name}; "serum"', _clock(result.time, offsets=offsets), value,
         result.unit or "", _comma(result.lower_limit), _comma(result.upper_limit), f"urn:oid:{result.source}",
-        result.number, _clock(result.issued or "NA", offsets=offsets), result.status,
+        result.number, _clock(result.issued or "NA", offsets=offsets), result.status, result.lab or "",
     )  # fmt: skip
 
 
 def _row_of_creatinine(person: Person) -> Sequence[str]:
     code, name = CREATININE
-    return (person.number, "http://loinc.org", code, name, "2005", "pending", *["NA"] * 7)
+    return (person.number, "http://loinc.org", code, name, "2005", "pending", *["NA"] * 8)
 
 
 def _comma(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.errors import ServiceError
+from app.errors import InvalidDocument, ServiceError
 from app.hl7v2.message import body_of, read_envelope
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.pseudonyms import Pseudonyms
@@ -71,15 +71,18 @@ def lab(observation: str, declared: Feed | None = None, **more: Any) -> LabFact:
 
 
 def faults(body: bytes, declared: Feed | None = None) -> list[tuple[str, str]]:
-    """The places and codes of what is refused."""
-    refused = refusal(body, declared)
-    return [] if refused is None else [(fault.pointer, fault.code.value) for fault in refused.faults]
+    """The places and codes of what is refused or set aside."""
+    try:
+        found = InvalidDocument(faults=read(body, declared).faults)
+    except ServiceError as refused:
+        found = refused
+    return [(fault.pointer, fault.code.value) for fault in found.faults]
 
 
 def refusal(body: bytes, declared: Feed | None = None) -> ServiceError | None:
-    """The refusal of a message, if it is refused."""
+    """The refusal of a message, if it is refused: also because nothing of it can be kept."""
     try:
-        read(body, declared)
+        found = read(body, declared)
     except ServiceError as error:
         return error
-    return None
+    return InvalidDocument(faults=found.faults) if found.faults and not found.histories else None

@@ -1,5 +1,7 @@
 """Acknowledgements: their fields, in both modes, in old and new versions, and that they hold nothing of a patient."""
 
+from collections import Counter
+
 import hl7
 import pytest
 from hypothesis import given
@@ -8,14 +10,26 @@ from hypothesis import strategies as st
 from app.errors import SENTENCES, Fault, FaultCode
 from app.hl7v2.acknowledgement import acknowledgement, batch_acknowledgement
 from app.hl7v2.message import Envelope, read_batch_envelope, read_envelope
+from app.timeline.receipts import (
+    DISPOSITIONS,
+    NOT_KEPT,
+    NOTES,
+    AffectedFact,
+    Disposition,
+    Note,
+    NoteCode,
+    NotKept,
+    Receipt,
+    ReceiptLine,
+)
 from tests.hl7v2.hl7v2_messages import MSH, changed
 
 FAULTS = [Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT), Fault("PID", FaultCode.MISSING)]
 
 
-def answer(code="AA", faults=(), skipped=None, header=MSH, **fields: str) -> list[str]:
+def answer(code="AA", faults=(), receipt=None, header=MSH, *, full=False, **fields: str) -> list[str]:
     """The segments of an acknowledgement."""
-    sent = acknowledgement(envelope(header, **fields), code, faults, skipped)
+    sent = acknowledgement(envelope(header, **fields), code, faults, receipt, full=full)
     assert sent.endswith(b"\r") or not sent
     return sent.decode("utf-8").split("\r")[:-1]
 
@@ -32,9 +46,66 @@ def test_a_message_that_was_stored_is_acknowledged():
     assert message == "MSA|AA|4711"
 
 
-def test_what_was_left_alone_is_counted_for_people():
-    assert answer(skipped={"segment": 2, "code": 5})[1] == "MSA|AA|4711|skipped: code 5, segment 2"
-    assert answer("AE", FAULTS, {"code": 5})[1] == "MSA|AE|4711"
+LIMIT = Note(NoteCode.NO_UPPER_LIMIT)
+RECEIPT = Receipt(
+    Counter({Disposition.KEPT: 3, Disposition.SET_ASIDE: 1, Disposition.NOT_OURS: 2, Disposition.NOT_APPLIED: 1}),
+    (
+        ReceiptLine("OBX[1]", Disposition.KEPT, None, (LIMIT,)),
+        ReceiptLine("PID-8", Disposition.KEPT, None, (Note(NoteCode.DETAIL_LEFT_OUT, "sex"),)),
+        ReceiptLine("OBX[2]", Disposition.NOT_OURS, "code"),
+        ReceiptLine("NTE", Disposition.NOT_OURS, "segment"),
+        ReceiptLine("OBX[3]-6", Disposition.SET_ASIDE, FaultCode.UNKNOWN_UNIT),
+        ReceiptLine(
+            "OBX[4]", Disposition.KEPT, None, (), (AffectedFact("labs", "CK", "2005-03-16T09:48:00+09:00", False),)
+        ),
+        ReceiptLine("OBX[5]", Disposition.NOT_APPLIED, NotKept.OLDER),
+    ),
+)
+
+
+def test_the_facts_are_counted_in_one_line():
+    assert answer("AA", (), RECEIPT)[1] == "MSA|AA|4711|kept 3, not applied 1, set aside 1, not ours 2"
+    assert answer("AE", FAULTS, Receipt(Counter({Disposition.REFUSED: 2})))[1] == "MSA|AE|4711|refused 2"
+
+
+def test_beside_aa_a_warning_says_what_was_set_aside_and_informations_what_is_to_be_noted():
+    """The warnings come first, so that a limit of their number leaves out the others."""
+    assert [segment.split("|")[2:] for segment in answer("AA", (), RECEIPT)[2:]] == [
+        ["OBX^3^6", "103^Table value not found^HL70357", "W", "unknown_unit", "", "",
+         SENTENCES[FaultCode.UNKNOWN_UNIT]],
+        ["OBX^1", "0^Message accepted^HL70357", "I", "no_upper_limit", "", "", NOTES[NoteCode.NO_UPPER_LIMIT]],
+        ["PID^1^8", "0^Message accepted^HL70357", "I", "detail_left_out", "sex", "", NOTES[NoteCode.DETAIL_LEFT_OUT]],
+        ["OBX^4", "0^Message accepted^HL70357", "I", "kept", "",
+         "labs CK 2005-03-16T09:48:00+09:00 no longer counts", DISPOSITIONS[Disposition.KEPT]],
+        ["OBX^5", "0^Message accepted^HL70357", "I", "older", "", "", NOT_KEPT[NotKept.OLDER]],
+    ]  # fmt: skip
+
+
+def test_the_whole_receipt_also_names_what_is_not_stored_here():
+    told = [tuple(segment.split("|")[2:6:3]) for segment in answer("AA", (), RECEIPT, full=True)[2:]]
+    assert [each for each in told if each[1] in {"code", "segment"}] == [("OBX^2", "code"), ("NTE^1", "segment")]
+
+
+def test_the_number_of_errors_beside_aa_is_limited_and_the_rest_is_counted():
+    lines = [ReceiptLine(f"OBX[{n}]", Disposition.KEPT, None, (LIMIT,)) for n in range(1, 151)]
+    receipt = Receipt(Counter({Disposition.KEPT: 150}), lines)
+    shown = answer("AA", (), receipt)
+    assert shown[1] == "MSA|AA|4711|kept 150; 50 more notes"
+    assert len(shown) == 2 + 100
+    assert len(answer("AA", (), receipt, full=True)) == 2 + 150
+
+
+@pytest.mark.parametrize("version", ["2.1", "2.3.1", "2.4"])
+def test_before_version_2_5_only_the_counts_stand_beside_aa(version):
+    assert answer("AA", (), RECEIPT, f12=version)[1:] == ["MSA|AA|4711|kept 3, not applied 1, set aside 1, not ours 2"]
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [("2.1", "ACK"), ("2.2", "ACK^R01"), ("2.3", "ACK^R01"), ("2.3.1", "ACK^R01^ACK"), ("2.8", "ACK^R01^ACK")],
+)
+def test_the_type_of_the_answer_has_the_form_of_the_version(version, kind):
+    assert answer(f12=version)[0].split("|")[8] == kind
 
 
 def test_each_fault_is_an_error_segment_since_version_2_5():

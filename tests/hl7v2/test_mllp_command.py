@@ -171,17 +171,20 @@ def test_what_a_message_says_is_stored_before_it_is_acknowledged_and_sent_again_
 
 
 def msa(answer):
-    """All of an acknowledgement after its header, which says when it was made."""
-    return answer.split(b"\r", 1)[1]
+    """The segment MSA: the header says when it was made, and the rest what is new."""
+    return answer.split(b"\r")[1]
 
 
 def test_a_correction_that_its_source_orders_before_what_stands_is_told_in_the_log(start, place):
     process = start()
-    released = oru().replace(
-        b"|||20050316094800+0900\rOBX", b"|||20050316094800+0900" + b"|" * 15 + b"20050317080000+0900\rOBX"
-    )
+
+    def released(message, at):
+        drawn = b"|||20050316094800+0900"
+        return message.replace(drawn + b"\rOBX", drawn + b"|" * 15 + at + b"\rOBX")
+
+    correction = oru("M2", value="900").replace(b"|||F|||", b"|||C|||")
     with sender_to(process) as sender:
-        for message in (released, oru("M2", value="900").replace(b"|||F|||", b"|||C|||")):
+        for message in (released(oru(), b"20050317080000+0900"), released(correction, b"20050316230000+0900")):
             assert b"\rMSA|AA|M" in sender.ask(message)
     process.wait_for(r"code=AA ms=[\d.]+\n(.*\n)*.*code=AA ms=[\d.]+ late=1\n")
     assert place.stored()[1] == [1101]

@@ -3,13 +3,16 @@
 import os
 import socket
 import threading
+from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from app.errors import Busy
 from app.hl7v2.message_handler import MOST_IN_A_FRAME, answerable
 from app.hl7v2.mllp_framing import END, START, framed
+from app.timeline.receipts import Disposition, Receipt
 from tests.hl7v2.conftest import WAIT, Gate, logged, reply, until
 
 SECRET = b"MSH|secret"
@@ -315,3 +318,11 @@ def test_a_listener_stops_at_once_where_nobody_has_sent_anything(listen):
     server = listen()
     server.sender()
     server.end()
+
+
+def test_results_that_were_set_aside_are_counted_in_the_log(listen, caplog):
+    receipt = Receipt(Counter({Disposition.KEPT: 3, Disposition.SET_ASIDE: 2}))
+    with logged(caplog) as log:
+        listen(lambda message: replace(reply(message), receipt=receipt)).sender().ask(SECRET)
+        assert " code=AA ms=" in log()
+        assert log().count(" set_aside=2") == 1

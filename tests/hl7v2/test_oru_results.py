@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.timeline.receipts import Note, NoteCode
 from tests.hl7v2.hl7v2_messages import (
     CK,
     DRAWN,
@@ -25,7 +26,7 @@ from tests.timeline.documents import document
 from tests.timeline.documents import history as of_document
 from tests.timeline.documents import lab as native
 
-NATIVE = {"id": "77", "source": "ELAB", "upper_limit": 163, "lower_limit": 30, "status": "final"}
+NATIVE = {"id": "77", "source": "ELAB", "lab": "ELAB", "upper_limit": 163, "lower_limit": 30, "status": "final"}
 
 
 def as_native(**more):
@@ -60,34 +61,37 @@ def test_a_series_with_corrections_and_bounds_is_the_facts_that_our_own_format_g
         segments.append(obx(f5=value, f6=unit, f7=text, f11=status))
         low, high = limits[text]
         stated = {"value": float(value) if value and value[0] != "<" else None, "unit": unit, "issued": issue}
-        labs.append(native(id=number, source="ELAB", time=time, lower_limit=low, upper_limit=high, **stated | more))
+        labs.append(
+            native(id=number, source="ELAB", lab="ELAB", time=time, lower_limit=low, upper_limit=high, **stated | more)
+        )
     assert history(message(PID, *segments)).labs == of_document(document(labs=labs)).labs
 
 
 @pytest.mark.parametrize(
     ("sent", "status"),
-    [("F", "final"), ("U", "final"), ("C", "corrected"), ("A", "amended"), ("P", "preliminary"), ("R", "preliminary"),
-     ("S", "preliminary"), ("D", "entered-in-error"), ("W", "entered-in-error"), ("X", "cancelled")],
+    [("F", "final"), ("U", "final"), ("V", "final"), ("B", "final"), ("C", "corrected"), ("A", "amended"),
+     ("P", "preliminary"), ("R", "preliminary"), ("S", "preliminary"), ("D", "entered-in-error"),
+     ("W", "entered-in-error"), ("X", "cancelled")],
 )  # fmt: skip
 def test_the_status_of_a_result(sent, status):
     """Row 102."""
     assert lab(obx(f11=sent)) == as_native(status=status)
 
 
-@pytest.mark.parametrize("sent", ["f", "Final", "V", "Z", "0"])
-def test_an_unknown_status_is_refused(sent):
+@pytest.mark.parametrize("sent", ["f", "Final", "Z", "0"])
+def test_a_result_with_an_unknown_status_is_set_aside(sent):
     assert faults(oru(obx(f11=sent))) == [("OBX[1]-11", "unknown_value")]
 
 
 @pytest.mark.parametrize(("sent", "value"), [("I", ""), ("I", "5"), ("O", ""), ("N", ""), ("U", "")])
 def test_a_result_that_is_not_there_is_counted(sent, value):
-    assert read(oru(obx(f5=value, f11=sent))) == ((), {"status": 1}, False)
+    assert read(oru(obx(f5=value, f11=sent)))[:3] == ((), {"status": 1}, False)
 
 
 @pytest.mark.parametrize(
     ("order", "found"),
     [("F", "final"), ("C", "corrected"), ("P", "preliminary"), ("R", "preliminary"), ("A", "preliminary"),
-     ("X", "cancelled")],
+     ("M", "preliminary"), ("X", "cancelled")],
 )  # fmt: skip
 def test_without_a_status_of_its_own_a_result_has_that_of_its_order(order, found):
     assert lab(obx(f11=""), obr=changed(OBR, f25=order)).status == found
@@ -97,7 +101,8 @@ def test_without_a_status_of_its_own_a_result_has_that_of_its_order(order, found
 def test_a_status_is_never_guessed():
     assert faults(oru(obx(f11=""))) == [("OBX[1]-11", "missing")]
     assert faults(oru(obx(f11=""), obr=changed(OBR, f25="Y"))) == [("OBR[1]-25", "unknown_value")]
-    assert read(oru(obx(f11=""), obr=changed(OBR, f25="I"))).skipped == {"status": 1}
+    for pending in "OISN":
+        assert read(oru(obx(f11=""), obr=changed(OBR, f25=pending))).skipped == {"status": 1}
 
 
 @pytest.mark.parametrize("status", ["F", "C", "A", "D", "W", ""])
@@ -110,9 +115,9 @@ def test_the_null_value_deletes(status):
 @pytest.mark.parametrize("status", ["I", "O", "N", "U"])
 def test_the_null_value_of_a_result_that_is_not_there_yet_deletes_nothing(status):
     """A deletion without a time of issue would stand above the final result that follows."""
-    assert read(oru(obx(f5='""', f11=status))) == ((), {"status": 1}, False)
+    assert read(oru(obx(f5='""', f11=status)))[:3] == ((), {"status": 1}, False)
     of_order = changed(OBR, f25="I")
-    assert read(oru(obx(f5='""', f11=""), obr=of_order)) == ((), {"status": 1}, False)
+    assert read(oru(obx(f5='""', f11=""), obr=of_order))[:3] == ((), {"status": 1}, False)
 
 
 @pytest.mark.parametrize("status", ["P", "R", "S"])
@@ -189,7 +194,7 @@ def test_the_time_of_issue_is_that_of_the_order_and_never_that_of_the_message():
 )
 def test_the_number_of_a_result_and_who_gave_it(placer, filler, sub_id, number, source):
     fact = lab(obx(f4=sub_id), obr=changed(OBR, f2=placer, f3=filler))
-    assert fact == as_native(id=number, source=source)
+    assert fact == as_native(id=number, source=source, lab=None if number is None else "ELAB")
 
 
 def test_a_number_of_a_laboratory_without_a_name_has_no_source():
@@ -208,7 +213,7 @@ def test_the_same_code_twice_is_told_apart_by_its_sub_id_only():
     """Row 101."""
     twice = [obx(f4="1"), obx(f1="2", f4="2", f5="1200")]
     assert [fact.id for fact in history(oru(*twice)).labs] == ["77.1", "77.2"]
-    assert faults(oru(OBX, obx(f5="1200"))) == [("OBX[2]", "conflicting_duplicate")]
+    assert faults(oru(OBX, obx(f5="1200"))) == [(f"OBX[{n}]", "conflicting_duplicate") for n in (1, 2)]
     assert history(oru(OBX, OBX)).repeats == 1
 
 
@@ -314,6 +319,18 @@ def test_the_reference_range_is_taken_where_it_can_mean_one_thing_only(sent, lim
     assert (fact.lower_limit, fact.upper_limit, noted) == limits
 
 
+@pytest.mark.parametrize("sent", ["0-0", "200-30", "70_105", "30-200~26-140"])
+def test_a_reference_range_that_cannot_be_read_is_left_out_and_noted(sent):
+    found = history(oru(obx(f7=sent)))
+    assert (found.labs[0].lower_limit, found.labs[0].upper_limit) == (None, None)
+    assert Note(NoteCode.LIMIT_UNREADABLE) in found.notes["labs", 0]
+
+
+@pytest.mark.parametrize("sent", ["", '""', "30-163"])
+def test_a_reference_range_that_is_read_or_absent_is_not_noted(sent):
+    assert Note(NoteCode.LIMIT_UNREADABLE) not in history(oru(obx(f7=sent))).notes.get(("labs", 0), ())
+
+
 @pytest.mark.parametrize(
     ("sent", "unit"),
     [("E/L", "U/L"), ("E/L^Einheiten^L", "U/L"), ("E/L^^L^kU/L^^UCUM", None), ("17^^L^kU/L^^UCUM", "kU/L"),
@@ -338,27 +355,25 @@ def test_a_score_is_a_result_like_any_other():
     assert history(oru(changed(scored, f5="", f11="X"))).assessments[0].status == "cancelled"
 
 
-def test_every_fault_of_a_message_is_told_where_it_stands():
+def test_each_faulty_result_of_a_message_has_its_place():
     body = message(
-        changed(PID, f7="19", f8="W"),
+        PID,
         changed(OBR, f22="x"),
         OBX,
         changed(OBR, f1="2", f3="78", f7="2005"),
         obx(f5="x"),
         obx(f6="x"),
         changed(OBR, f1="3", f3="79"),
-        obx(f5="x"),
+        obx(f5="1,1"),
     )
     assert set(faults(body)) == {
-        ("PID-7", "bad_time"),
-        ("PID-8", "unknown_value"),
         ("OBR[1]-22", "bad_time"),
         ("OBR[2]-7", "bad_time"),
         ("OBX[4]-5", "bad_number"),
     }
 
 
-def test_a_result_without_an_order_is_refused():
+def test_a_result_without_an_order_refuses_the_message():
     assert faults(message(PID, OBX)) == [("OBR", "missing")]
     assert faults(message(PID, OBR, OBX, "PID|2||5", OBX)) == [("OBR", "missing")]
 
@@ -377,3 +392,34 @@ def test_no_refusal_repeats_what_was_sent():
             if found is not None:
                 said = f"{found.detail} {found.args} {[(f.pointer, f.sentence) for f in found.faults]}"
                 assert canary not in said
+
+
+@pytest.mark.parametrize(
+    ("producer", "organization", "facility", "name"),
+    [
+        ("L1^Central laboratory^L", "Other^^^^^^^^^9", "ELAB", "Central laboratory"),
+        ("L1^^L", "Other", "ELAB", "L1"),
+        ("", "Central laboratory^L^9", "ELAB", "Central laboratory"),
+        ("", "^^^^^^^^^9", "ELAB", "9"),
+        ("", "", "ELAB^1.2.3^ISO", "ELAB"),
+        ('""', "", "ELAB", "ELAB"),
+        ("", "", "", None),
+    ],
+)
+def test_the_laboratory_that_measured_is_the_producer_else_the_performing_organization_else_the_sender(
+    producer, organization, facility, name
+):
+    fact = lab(obx(f15=producer, f23=organization), header=changed(MSH, f4=facility))
+    assert (fact.lab, fact.source, fact.identity) == (name, "ELAB", "#77|CK|ELAB")
+
+
+@pytest.mark.parametrize("producer", ["x" * 65, r"a\X0D\b"])
+def test_a_laboratory_without_a_usable_name_is_left_out_and_noted(producer):
+    found = history(oru(obx(f15=producer)))
+    assert found.labs[0].lab is None
+    assert Note(NoteCode.DETAIL_LEFT_OUT, "lab") in found.notes["labs", 0]
+
+
+def test_the_laboratory_is_no_part_of_what_identifies_a_result_without_a_number():
+    fact = lab(obx(f15="L1"), obr=changed(OBR, f3=""))
+    assert (fact.lab, fact.source, fact.identity) == (None, None, "@CK|1110934080000000|")

@@ -22,7 +22,7 @@ from app.store.engine import Database
 from app.store.snapshot import StudyAt
 from app.submission import loop
 from tests.api.test_server import ROOT, environment, running
-from tests.hl7v2.hl7v2_messages import obx, oru
+from tests.hl7v2.hl7v2_messages import MSH, changed, obx, oru
 from tests.journeys.command_line import CK, Place, timeline
 from tests.journeys.conftest import service
 from tests.readers.tables import table
@@ -177,7 +177,10 @@ class TestFormats:
         }
         cells = {"patient": "P1", "source": "ELAB", "id": "acc-77", "upper_limit": "163", "lower_limit": "30"}
         message = oru(
-            obx(f7="30-163"), pid="PID|1||P1^^^w||DOE^JANE", obr="OBR|1||acc-77^ELAB|C^C^L|||20050316094800+0900"
+            obx(f7="30-163"),
+            pid="PID|1||P1^^^w||DOE^JANE",
+            obr="OBR|1||acc-77^ELAB|C^C^L|||20050316094800+0900",
+            header=changed(MSH, f4=""),  # the sender would be the laboratory, which the other files do not name
         )
         collection = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": observation}]}
         written = {

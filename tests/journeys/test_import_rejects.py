@@ -55,12 +55,18 @@ class TestRejects:
         assert [place for place, *_ in self.places(reasons)] == ["item 2", "item 4"]
         assert here.digest("two") == here.digest("trial")
 
+    def test_the_facts_of_messages_are_counted_and_so_are_those_that_were_set_aside(self, here):
+        mixed = oru(obx(), obx(f3="2532-0^LDH^LN", f6="furlongs"), obx(f3="2345-7^Glucose^LN"))
+        ended = here.run("import", here.write("a.hl7", mixed), "--study", "trial")
+        assert ended.exit_code == 0
+        assert "facts: 3 kept, 1 set aside, 1 not ours" in ended.stdout.replace("_", " ")
+
     def test_the_reasons_say_what_would_have_been_accepted(self, here):
         messages = here.write("a.hl7", oru(obx(f11="canary")) + oru(obx(f6="furlongs")))
         ended = here.run("import", messages, "--study", "trial", "--rejects", here.folder / "r.hl7")
         reasons = (here.folder / "r.hl7.faults.ndjson").read_text()
         status, unit = (json.loads(line)["faults"][0]["accepts"]["one_of"] for line in reasons.splitlines())
-        assert status == ["F", "U", "C", "A", "P", "R", "S", "D", "W", "X", "I", "N", "O"]
+        assert status == ["F", "U", "V", "B", "C", "A", "P", "R", "S", "D", "W", "X", "I", "N", "O"]
         assert {"U/L", "ukat/L", "nkat/L"} <= set(unit)
         assert f"OBX[1]-11 unknown_value (Accepted: {', '.join(status)})" in ended.output
         assert "canary" not in ended.output + reasons

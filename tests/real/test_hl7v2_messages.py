@@ -39,7 +39,7 @@ def test_a_message_for_training_is_refused_by_a_study_of_patients(name):
 
 @pytest.mark.parametrize(("name", "left"), list(zip(FILES, [{"code": 10}, {"code": 10}, {"code": 1}], strict=True)))
 def test_a_message_without_muscle_enzymes_is_read_and_left_alone(name, left):
-    assert read(message(name), feed(test=True)) == ReadMessage((), left)
+    assert read(message(name), feed(test=True))[:2] == ((), left)
 
 
 def test_results_that_were_pending_or_preliminary_become_final_in_the_next_message():
@@ -91,7 +91,7 @@ def test_every_coding_of_ck_that_was_seen_gets_its_verdict(row, verdict):
     assert became == verdict[2]
     assert (became == "kept") == (row["is_total_serum_ck"] == "yes")
     if became == "kept":
-        ((patient,), _, _) = read(body)
+        (patient,) = read(body).histories
         (fact,) = patient.labs
         low, high = row["reference_range"].split("-")
         assert (fact.code, fact.value, fact.unit) == ("CK", float(row["value"]), "U/L")

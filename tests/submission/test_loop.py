@@ -262,3 +262,44 @@ class TestFeeds:
         ours = submitter(hasty, study, feed=self.feed())
         assert ours.each([REFUSAL, REFUSAL], ours.submit_each) == [REFUSAL, REFUSAL]
         assert ours.each([], ours.submit_each) == []
+
+
+def feed_of_enrolled() -> Feed:
+    return Feed(LATEST, Pseudonyms(None), enrolled_only=True)
+
+
+def in_words(outcome) -> tuple[str, dict[str, int], set[str]]:
+    receipt = outcome.receipt
+    return outcome.status, dict(receipt.counts), {line.reason for line in receipt.lines}
+
+
+ASIDE = ("unchanged", {"set_aside": 1}, {"unknown_reference"})
+
+
+def test_a_feed_that_may_not_add_patients_sets_their_results_aside_and_keeps_the_others(database, study):
+    post(database, study, timeline("known", ck(value=7)))
+    feeding = submitter(database, study, feed=feed_of_enrolled())
+    histories = [patient("stranger"), patient("known"), patient("stranger", 5)]
+    together = feeding.commit(lambda transaction: feeding.submit(feeding.builder(transaction), histories))
+    assert [in_words(each) for each in together.outcomes][::2] == [ASIDE, ASIDE]
+    assert together.outcomes[1].status == "changed"
+    before = made(database, study)
+    each = feeding.each([patient("other"), patient("known"), patient("other")], feeding.submit_each)
+    assert made(database, study) == before
+    assert [in_words(outcome) for outcome in each][::2] == [ASIDE, ASIDE]
+    assert each[1].status == "unchanged"
+
+
+def test_a_feed_that_may_not_add_patients_adds_the_merged_record_of_one(database, study):
+    post(database, study, timeline("known", ck(value=7)))
+    feeding = submitter(database, study, feed=feed_of_enrolled())
+    link, lone = (history({"patient": {"id": old, "merged_into": into}}) for old, into in (("a", "known"), ("b", "c")))
+    first, second, third = feeding.each([link, lone, patient("a")], feeding.submit_each)
+    assert (first.status, third.status) == ("created", "changed")
+    assert in_words(second) == ASIDE
+
+
+def test_a_person_who_was_erased_is_not_taken_for_one_who_is_not_enrolled(database, study):
+    erased(database, study, "gone")
+    feeding = submitter(database, study, feed=feed_of_enrolled())
+    assert told(feeding.each([patient("gone")], feeding.submit_each)) == ["erased"]
