@@ -199,3 +199,11 @@ def test_two_equal_results_of_one_document_are_both_noted(client):
 def test_a_replay_of_a_noted_result_is_unchanged_and_has_no_new_note(client):
     sent(client, {**CK, "id": "1"}, {**CK, "id": "2"})
     assert sent(client, {**CK, "id": "1"}, {**CK, "id": "2"})["lines"] == []
+
+
+def test_a_correction_beside_the_result_that_it_replaces_affects_no_other_fact(client):
+    first = {**CK, "id": "77", "source": "A", "issued": "2020-01-04T00:00:00Z"}
+    sent(client, first)
+    receipt = sent(client, {**first, "value": 600, "version": 1, "issued": None}, first)
+    assert lines(receipt) == [("/labs/1", "not_applied", "stale", [])]
+    assert not any("affects" in line for line in receipt["lines"])
