@@ -10,7 +10,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
-from app.api import about, analyses, calculators, docs, home, patients, protocols, revisions, studies, timelines
+from app.api import about, analyses, calculators, docs, home, intake, patients, protocols, revisions, studies, timelines
 from app.datasets import routes as datasets
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
@@ -49,6 +49,7 @@ TAGS = [
         "name": "patients",
         "description": "One timeline for each patient: laboratory results, scores, infusions, adverse events.",
     },
+    {"name": "intake", "description": "What arrives, what of it is set aside, and what a study could declare."},
     {"name": "fhir", "description": "The same data as resources of FHIR R4. Refusals are OperationOutcomes."},
     {"name": "analyses", "description": "The questions. An undefined value is null with a reason, never an error."},
     {"name": "planning", "description": "How many patients or events a study needs, from assumed figures."},
@@ -117,6 +118,7 @@ def _all_routes() -> APIRouter:
         protocols,
         patients,
         timelines,
+        intake,
         hl7v2,
         analyses,
         datasets,

@@ -224,11 +224,13 @@ def put_timeline(
     lost. `If-None-Match: *` allows only to create. The same content again changes nothing.
     """
     patients = NativePatients(store, study, state.settings.secret, now)
-    history = _read_history(patient, body, now, patients)
     submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
-    outcome = batches.replace_timeline(
-        submitter, patients, history, if_match=if_match, only_new=if_none_match is not None, readmit=readmit == "true"
-    )
+    only_new = if_none_match is not None
+    with submitter.refusals_counted():
+        history = _read_history(patient, body, now, patients)
+        outcome = batches.replace_timeline(
+            submitter, patients, history, if_match=if_match, only_new=only_new, readmit=readmit == "true"
+        )
     return _answer(request, study, outcome)
 
 
@@ -253,9 +255,11 @@ def post_events(
     repetition. The request may be sent again: nothing is stored twice.
     """
     patients = NativePatients(store, study, state.settings.secret, now)
-    history = _read_history(patient, body, now, patients)
     submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
-    return _answer(request, study, batches.add_timeline(submitter, patients, history))
+    with submitter.refusals_counted():
+        history = _read_history(patient, body, now, patients)
+        outcome = batches.add_timeline(submitter, patients, history)
+    return _answer(request, study, outcome)
 
 
 @router.delete(

@@ -139,8 +139,9 @@ def post_timelines(
         return StreamedOutcomes(stream, state.settings)
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
     patients = NativePatients(store, study, state.settings.secret, now)
-    items = READERS[content_type](body, latest(now), patients.who)
-    outcomes = store_timelines(submitter, patients, items, atomic=atomic == "true")
+    with submitter.refusals_counted():
+        items = READERS[content_type](body, latest(now), patients.who)
+        outcomes = store_timelines(submitter, patients, items, atomic=atomic == "true")
     return _outcomes(request, outcomes)
 
 

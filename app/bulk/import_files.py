@@ -203,8 +203,9 @@ def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
 
 
 def _count_entry(step: Step, result: EntryResult) -> None:
+    step.facts.update(result.receipt.counts)
     if result.status == "skipped":
-        step.left_alone[result.entry.skipped or "resource"] += 1
+        step.left_alone.update([result.entry.skipped] if result.entry.skipped else [])
     else:
         step.counts[_STATUS_OF_ENTRY[result.status]] += 1
 

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from app.errors import Fault
+from app.fhir.elements import FaultyFact
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Skipped, Statement
+from app.timeline.receipts import ReceiptLine, SentFact
 
 Method = Literal["POST", "PUT", "DELETE", "GET"]
 BundleType = Literal["transaction", "batch", "collection"]
@@ -15,6 +17,18 @@ class Reference(NamedTuple):
     """A reference `Patient/{id}` to a patient who is not in the message; `id` is the sender's."""
 
     id: str
+
+
+class RecordLink(NamedTuple):
+    """The record that another record is merged into: the one that the Patient names, or the Patient itself.
+
+    `replaces`: the Patient is the surviving record. `issued` is when it was said, in microseconds since 1970.
+    """
+
+    other: str | Reference
+    replaces: bool
+    place: str
+    issued: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +52,11 @@ class Entry:
 
     `id` is the id of the resource, as sent. `subject` is the subject identifier of the patient, if the message gives
     it; a `Reference` if it must be looked up in the study; `None` if there is nothing to store (the entry is skipped,
-    is faulty, or has no resource). An entry with `faults` is not stored.
+    is faulty, or has no resource). An entry with `faults` is not stored. `set_aside` are its facts that cannot be read,
+    `aside` other lines of its receipt, such as details that were left out. `unknown` is what is known of a skipped one
+    with a code that is not ours. `panel` is the
+    withdrawal of a panel that does not list its results. `strict`: none of its facts may be set aside. `withdrawn`: it
+    is skipped and its status withdraws.
     """
 
     index: int
@@ -51,6 +69,13 @@ class Entry:
     statements: tuple[Statement, ...] = ()
     skipped: Skipped | None = None
     faults: tuple[Fault, ...] = ()
+    set_aside: tuple[FaultyFact, ...] = ()
+    aside: tuple[ReceiptLine, ...] = ()
+    panel: Statement | None = None
+    links: tuple[RecordLink, ...] = ()
+    strict: bool = False
+    withdrawn: bool = False
+    unknown: SentFact | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,11 @@ def capability_statement(
 
 
 _ABOUT = """\
-One study; nothing is shared between studies. Other resources, codes and kinds of values are not stored: the answer is
-an OperationOutcome with the reason, and the bundle does not fail. Names, addresses, notes, and the month and day of
+One study; nothing is shared between studies. Other resources and codes are not stored: the answer is an
+OperationOutcome with the reason, and the bundle does not fail. Every write is answered by a receipt: the extension
+`urn:myoresponse:extension:receipt` counts the facts by disposition, the outcome of an entry (or `meta.tag` of a single
+resource) says what happened to each fact that is not plainly kept, and `receipt=full` lists all. With `rehearse=true`
+nothing is stored. A batch of which nothing is kept is answered 422. Names, addresses, notes, and the month and day of
 birth are never stored. Elements that are not named here are ignored; an unknown modifier is refused. References are
 not fetched. A bundle of type `collection` is stored like a transaction. Answers are JSON. All pages of a search come
 from one revision of the study; `meta.versionId` is the revision that stored a version."""
@@ -96,17 +99,20 @@ from one revision of the study; `meta.versionId` is the revision that stored a v
 _DOCUMENTED = {
     "Patient": "Stored: gender, and the year of birthDate. If the study declares that "
     "identifiers are numbers of medical records, they are replaced by pseudonyms before anything is stored, and "
-    "the pseudonym is shown with the system `urn:myoresponse:subject`. A merged record is shown with a link "
-    "`replaced-by`; a search for one of the two records does not find the results of the other. A patient cannot be "
-    "deleted here.",
+    "the pseudonym is shown with the system `urn:myoresponse:subject`. A link `replaced-by` or "
+    "`replaces` merges two records. A merged record is shown with a link `replaced-by`; a search for one of the two "
+    "records does not find the results of the other. A patient cannot be deleted here.",
     "Observation": "Stored: laboratory results and assessments by code (concept map `codes`), also as components of a "
     "panel; value in an accepted unit, comparator, referenceRange as the limits of normal of this result, effective "
     "time, issued, status (concept map `observation-statuses`), identifier. Without an identifier, the id of the "
     "resource is its number. A code counts only with its system. If the text names another isoenzyme than total "
     "creatine kinase, the code does not count. An Observation with `focus` is skipped; one with dataAbsentReason is "
-    "stored as cancelled. The limits are shown as they were sent; a unit that was sent as text is shown as text.",
+    "stored as cancelled, and one with a text or a code as value is set aside. The performer of type Organization is "
+    "the laboratory. Observations contained in a DiagnosticReport or an Observation are stored. The limits "
+    "are shown as they were sent; a unit that was sent as text is shown as text.",
     "MedicationAdministration": "Stored: immunoglobulin by code (concept map `codes`), effective time, dosage.dose, "
-    "status (concept map `administration-statuses`), identifier. Other drugs are skipped.",
+    "status (concept map `administration-statuses`), identifier. A dose in another unit is left out. Other drugs are "
+    "skipped.",
     "AdverseEvent": "Stored: events of actuality `actual` with their term (event.text, or the display of the code), "
     "date, severity, seriousness, outcome fatal, and the causality of the suspected entity, by the code systems of R4. "
     "To withdraw an event, DELETE it, because R4 has no status for that; a read then answers 410.",

@@ -17,6 +17,7 @@ from app.readers.faults import value_faults
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, Skipped, Statement
 from app.timeline.document import GREATEST_VALUE
+from app.timeline.receipts import ReceiptLine, SentFact
 from app.timeline.resource import KEPT_NUMBER
 from app.timeline.times import TIME_FORM, with_offset
 from app.timeline.vocabulary import UCUM, UCUM_NAMES, UNITS, Coding, same_unit
@@ -84,10 +85,14 @@ class Named(NamedTuple):
 
 @dataclass
 class Message:
-    """The bytes of a message and the feed that it was sent to; `analytes` caches the meaning of codes."""
+    """The bytes of a message and the feed that it was sent to; `analytes` caches the meaning of codes.
+
+    `strict`: it is stored as a whole or not at all, so that no fact of a resource may be set aside.
+    """
 
     feed: Feed
     body: bytes
+    strict: bool = False
     analytes: dict[tuple[str | None, ...], str | None] = field(default_factory=dict)
 
     @cached_property
@@ -103,11 +108,27 @@ class Message:
         return any(fault.code is FaultCode.NOT_FINITE for fault in value_faults(self.body, frozenset()))
 
 
+class FaultyFact(NamedTuple):
+    """A fact of a resource that cannot be read: its faults, and what can be read of it."""
+
+    faults: tuple[Fault, ...]
+    statement: Statement | None = None
+
+
 class ReadResult(NamedTuple):
-    """The statements of a resource, or the reason why it is skipped."""
+    """The statements of a resource, or the reason why it is skipped.
+
+    `aside` are the facts that cannot be read, `statements` the others. `lines` say what else the receipt says of the
+    resource. `unknown` is what is known of a code that is not ours. `panel` is the withdrawal of a panel that does not
+    list its results: a statement without a code.
+    """
 
     statements: tuple[Statement, ...] = ()
     skipped: Skipped | None = None
+    aside: tuple[FaultyFact, ...] = ()
+    lines: tuple[ReceiptLine, ...] = ()
+    panel: Statement | None = None
+    unknown: SentFact | None = None
 
 
 @dataclass(slots=True)
@@ -127,6 +148,12 @@ class Resource:
     def fault(self, at: str, code: FaultCode, accepts: Accepts | None = None) -> None:
         """Add a fault at a place inside the resource (`.code`, `.component[2].code`), and what the place accepts."""
         self.faults.append(Fault(self.place + at, code, None, accepts))
+
+    def faults_since(self, count: int) -> tuple[Fault, ...]:
+        """The faults after the first `count`; they are no longer faults of the resource as a whole."""
+        faults = tuple(self.faults[count:])
+        del self.faults[count:]
+        return faults
 
     def text(self, part: Element, name: str, at: str = "") -> str | None:
         """A text, code, URI or time of a part; `at` is the place of the part."""

@@ -157,18 +157,19 @@ class OperationOutcome(BaseModel):
     )
 
 
-def outcome(issues: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def outcome(issues: Sequence[Mapping[str, Any]], extension: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """An OperationOutcome."""
-    return {"resourceType": "OperationOutcome", "issue": list(issues)}
+    extended = {"extension": list(extension)} if extension else {}
+    return {"resourceType": "OperationOutcome", **extended, "issue": list(issues)}
 
 
 def issue(
-    severity: Severity, code: str, text: str, *, place: str = "", coding: tuple[str, str] | None = None
+    severity: Severity, code: str, text: str, *, place: str = "", codings: Sequence[tuple[str, str]] = ()
 ) -> dict[str, Any]:
-    """One issue; `coding` is the system and the code of what `text` says in words."""
+    """One issue; `codings` are the systems and codes of what `text` says in words."""
     details: dict[str, Any] = {"text": text}
-    if coding is not None:
-        details = {"coding": [{"system": coding[0], "code": coding[1]}], "text": text}
+    if codings:
+        details = {"coding": [{"system": system, "code": of} for system, of in codings], "text": text}
     content: dict[str, Any] = {"severity": severity, "code": code, "details": details}
     return content | {"expression": [place]} if place else content
 
@@ -196,8 +197,8 @@ def refusal(scope: Scope, error: ServiceError, headers: Mapping[str, str]) -> Re
 
 def _of_fault(fault: Fault, severity: Severity) -> dict[str, Any]:
     code = ISSUE_TYPE_OF[fault.code]
-    coding = FAULT_SYSTEM, str(fault.code)
-    return issue(severity, code, fault.explanation, place=_expression(fault.pointer), coding=coding)
+    codings = [(FAULT_SYSTEM, str(fault.code))]
+    return issue(severity, code, fault.explanation, place=_expression(fault.pointer), codings=codings)
 
 
 def _expression(place: str) -> str:

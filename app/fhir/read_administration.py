@@ -8,9 +8,10 @@ from typing import get_args
 
 from app.errors import Accepts, FaultCode
 from app.fhir.elements import Element, ReadResult, Resource
-from app.fhir.read_observation import NO_COMPARATOR, effective, status_of
+from app.fhir.read_observation import effective, status_of
 from app.fhir.read_patient import References, contained
 from app.readers.statements import Place, Statement
+from app.timeline.receipts import Note, NoteCode
 from app.timeline.vocabulary import IVIG, InfusionUnit
 
 STATUSES: dict[str, str | None] = {
@@ -26,6 +27,8 @@ STATUSES: dict[str, str | None] = {
 `stopped` and `on-hold` are final. `None`: the status says nothing, and the resource is skipped.
 """
 
+_IN_ERROR = "entered-in-error"
+"""The status of a Medication that does not say which drug it is. `inactive` does not change what was given."""
 _DOSE_UNITS = get_args(InfusionUnit)
 _DRUG_FORMS = ("medicationCodeableConcept", "medicationReference")
 
@@ -42,7 +45,7 @@ def administration(resource: Resource, references: References, base: str | None)
     resource.check_modifiers(content, "")
     time, time_at = effective(resource, ("effectiveDateTime", "effectivePeriod"))
     named = resource.named(resource.elements(content, "identifier"))
-    dose, unit, unit_at = _dose(resource)
+    dose, unit, unit_at, notes = _dose(resource)
     fields = {
         "id": named.id,
         "source": named.source,
@@ -61,7 +64,7 @@ def administration(resource: Resource, references: References, base: str | None)
         "dose": ".dosage.dose.value",
         "unit": ".dosage.dose" + unit_at,
     }
-    return ReadResult((Statement("infusions", fields, Place(resource.place, places)),))
+    return ReadResult((Statement("infusions", fields, Place(resource.place, places), notes),))
 
 
 def _drug(resource: Resource, references: References, base: str | None) -> tuple[Element | None, str]:
@@ -85,24 +88,25 @@ def _drug(resource: Resource, references: References, base: str | None) -> tuple
         return None, at
     medication = Resource(found[0], resource.place, resource.message)
     code = medication.element(found[0], "code")
-    if medication.faults or "modifierExtension" in found[0]:
-        resource.fault(at, FaultCode.UNKNOWN_MODIFIER if "modifierExtension" in found[0] else FaultCode.WRONG_TYPE)
+    modified = not {"modifierExtension", "implicitRules"}.isdisjoint(found[0]) or found[0].get("status") == _IN_ERROR
+    if medication.faults or modified:
+        resource.fault(at, FaultCode.UNKNOWN_MODIFIER if modified else FaultCode.WRONG_TYPE)
         return None, at
     return code, at
 
 
-def _dose(resource: Resource) -> tuple[float | None, str | None, str]:
-    """The dose, its unit, and the element of the dose that gave the unit."""
+def _dose(resource: Resource) -> tuple[float | None, str | None, str, tuple[Note, ...]]:
+    """The dose, its unit, the element of the dose that gave the unit, and a note if the dose was left out.
+
+    A volume or a bound is no dose that is known here; that the infusion was given counts without it.
+    """
     dosage = resource.element(resource.content, "dosage")
     written = None if dosage is None else resource.element(dosage, "dose", ".dosage")
     if written is None:
-        return None, None, ""
+        return None, None, "", ()
     dose = resource.quantity(written, ".dosage.dose")
     if dose.value is None:
-        return None, None, ""
-    if dose.comparator is not None:
-        resource.fault(".dosage.dose.comparator", FaultCode.UNSUPPORTED, NO_COMPARATOR)
-    if dose.unit not in _DOSE_UNITS:
-        resource.fault(".dosage.dose" + dose.unit_at, FaultCode.UNKNOWN_UNIT, Accepts(one_of=_DOSE_UNITS))
-        return None, None, ""
-    return dose.value, dose.unit, dose.unit_at
+        return None, None, "", ()
+    if dose.comparator is not None or dose.unit not in _DOSE_UNITS:
+        return None, None, "", (Note(NoteCode.DETAIL_LEFT_OUT, "dose"),)
+    return dose.value, dose.unit, dose.unit_at, ()

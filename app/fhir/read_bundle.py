@@ -15,20 +15,23 @@ from app.fhir.bundle_entries import Bundle, BundleType, Entry, Method, Request
 from app.fhir.elements import ARRAY, OBJECT, R4_TYPES, TEXT, Element, Message, ReadResult, Resource
 from app.fhir.read_administration import administration
 from app.fhir.read_adverse_event import adverse_event
+from app.fhir.read_inside import read_inside
 from app.fhir.read_observation import observation
 from app.fhir.read_patient import IF_NONE_EXIST, References, identifier_searched, patient, server_of
 from app.readers.faults import check_syntax
 from app.readers.statements import Feed, Statement, history_of
 from app.readers.streams import without_mark
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.resource import SupportedType
+from app.timeline.resource import KINDS_OF, SupportedType
+from app.timeline.vocabulary import WITHDRAWN
 
 _METHODS: dict[str, Method] = {method: method for method in get_args(Method)}
 _ADDRESS = re.compile(r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64}))?(\?.*)?")
 MOST_ENTRIES = 10_000
 """The greatest number of entries of one bundle."""
 
-_READERS = {"Patient": patient, "Observation": observation, "AdverseEvent": adverse_event}
+_REFERRED_TO = ("Patient", "Medication", "Organization")
+"""The types of resources that others of the bundle refer to."""
 SERVED = Accepts(one_of=tuple(method for method in _METHODS if method != "GET"))
 """The methods of entries that are served."""
 _ACCEPTED_TYPES = Accepts(form="a resource type of FHIR R4", see="https://hl7.org/fhir/R4/resourcelist.html")
@@ -81,6 +84,7 @@ def read_bundle(body: bytes, feed: Feed) -> Bundle:
     listed = listed or []
     if len(listed) > MOST_ENTRIES:
         raise TooLarge(f"A bundle may hold {MOST_ENTRIES} entries.")
+    bundle.message.strict = kind != "batch"
     references = _references(listed, bundle.message)
     return Bundle(kind, tuple(_entry(each, i, kind, references, bundle.message) for i, each in enumerate(listed)))
 
@@ -113,7 +117,7 @@ def _references(listed: list[Any], message: Message) -> References:
     references = References(message)
     for entry in listed:
         content = entry.get("resource") if isinstance(entry, dict) else None
-        if isinstance(content, dict) and content.get("resourceType") in ("Patient", "Medication"):
+        if isinstance(content, dict) and content.get("resourceType") in _REFERRED_TO:
             url = entry.get("fullUrl")
             references.add(url if isinstance(url, str) else None, content)
     return references
@@ -125,6 +129,8 @@ def _alone(content: Element, message: Message) -> Entry:
     if wrong is not None:
         return Entry(0, "", None, faults=(wrong,))
     resource = Resource(content, content["resourceType"], message)
+    if resource.place == "Bundle":  # it is read by `read_bundle`
+        return Entry(0, resource.place, resource.place, skipped="resource")
     return _read(resource, 0, References(message))
 
 
@@ -241,24 +247,44 @@ def _read(
     if not isinstance(own, str):
         own = None
     read = _read_content(kind, resource, references, base)
+    strict = resource.message.strict
     if read.skipped is not None and not resource.faults:
-        skipped = None if before else read.skipped
-        return Entry(index, place, kind, own, request, skipped=skipped, faults=tuple(before))
+        skipped, status = None if before else read.skipped, resource.content.get("status")
+        withdrawn = isinstance(status, str) and status in WITHDRAWN
+        return Entry(index, place, kind, own, request, skipped=skipped, faults=tuple(before), withdrawn=withdrawn,
+                     unknown=read.unknown)  # fmt: skip
+    if kind not in KINDS_OF and read.skipped is not None:
+        return Entry(index, place, kind, own, request, faults=(*before, *resource.faults))
     resource.check_id()
     subject, subject_place = references.subject(resource, base)
+    links = references.links(resource, base) if kind == "Patient" else ()
+    stated = read.statements
+    if read.aside and (strict or not stated):  # else they are set aside, and harm no other fact
+        resource.faults += [fault for faulty in read.aside for fault in faulty.faults]
+        stated += tuple(faulty.statement for faulty in read.aside if faulty.statement is not None)
     if not resource.faults and not before:
-        return Entry(index, place, kind, own, request, subject, subject_place, read.statements)
-    faults = [*before, *resource.faults, *_other_faults(read.statements, resource)]
+        set_aside = () if strict else read.aside
+        return Entry(
+            index, place, kind, own, request, subject, subject_place, stated,
+            set_aside=set_aside, aside=read.lines, panel=read.panel, links=links, strict=strict,
+        )  # fmt: skip
+    faults = [*before, *resource.faults, *_other_faults(stated, resource)]
     return Entry(index, place, kind, own, request, None, subject_place, faults=tuple(faults[:MOST_FAULTS]))
 
 
 def _read_content(kind: str, resource: Resource, references: References, base: str | None) -> ReadResult:
-    reader = _READERS.get(kind)
-    if reader is not None:
-        return reader(resource)
-    if kind == "MedicationAdministration":
-        return administration(resource, references, base)
-    return ReadResult(skipped="resource")
+    match kind:
+        case "Patient":
+            read = patient(resource)
+        case "Observation":
+            read = observation(resource, references, base)
+        case "AdverseEvent":
+            read = adverse_event(resource)
+        case "MedicationAdministration":
+            read = administration(resource, references, base)
+        case _:
+            read = ReadResult(skipped="resource")
+    return read_inside(resource, read, references, base)
 
 
 def _other_faults(statements: tuple[Statement, ...], resource: Resource) -> list[Fault]:

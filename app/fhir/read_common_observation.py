@@ -11,18 +11,21 @@ from functools import lru_cache
 
 from app.errors import FaultCode
 from app.fhir.elements import LONGEST_SOURCE, Element, Message, ReadResult, Resource, as_time
+from app.fhir.read_patient import References
+from app.fhir.read_performer import laboratory
 from app.readers.statements import Checked, Place, Statement
 from app.timeline.document import GREATEST_VALUE
 from app.timeline.vocabulary import ANALYTES, UCUM, UNITS, Coding
 
 _USED = frozenset(
     {"resourceType", "id", "identifier", "status", "code", "subject", "effectiveDateTime", "issued", "valueQuantity",
-     "referenceRange"}
+     "referenceRange", "performer"}
 )  # fmt: skip
-_HARMLESS = frozenset({"meta", "text", "category", "encounter", "performer", "specimen", "interpretation", "note",
+_HARMLESS = frozenset({"meta", "text", "category", "encounter", "specimen", "interpretation", "note",
                        "basedOn", "method", "device", "bodySite", "language", "extension"})  # fmt: skip
 _PLAIN = _USED | _HARMLESS
-_STATUSES = frozenset({"preliminary", "final", "amended", "corrected", "cancelled", "entered-in-error"})
+_STATUSES = frozenset({"preliminary", "final", "amended", "corrected"})
+"""A withdrawal needs no value, so it is read by `read_observation`."""
 _LIMITS = frozenset({"low", "high"})
 
 
@@ -32,6 +35,7 @@ def result_places(
 ) -> Mapping[str, str]:
     """The place of each field inside the resource, for a result or component at the place `at`."""
     return {
+        "": at,
         "id": named_at,
         "source": named_at,
         "issued": ".issued",
@@ -57,7 +61,9 @@ _PLACES = {
 }  # fmt: skip
 
 
-def common_observation(resource: Resource) -> ReadResult | None:
+def common_observation(
+    resource: Resource, references: References | None = None, base: str | None = None
+) -> ReadResult | None:
     """The result that an Observation states; `None` if it has another form or may have a fault."""
     content, message = resource.content, resource.message
     if message.may_modify or not _PLAIN.issuperset(content):
@@ -88,6 +94,7 @@ def common_observation(resource: Resource) -> ReadResult | None:
     at, known = as_time(time, zone), message.feed.pseudonyms.number(system, number)
     if type(issued) is FaultCode or type(at) is FaultCode or type(known) is FaultCode:
         return None
+    lab, notes = laboratory(resource, references, base) if "performer" in content else (None, ())
     fields = Checked(
         id=known,
         source=system,
@@ -100,9 +107,10 @@ def common_observation(resource: Resource) -> ReadResult | None:
         comparator=None,
         lower_limit=low,
         upper_limit=high,
+        lab=lab,
     )
     place = Place(resource.place, _PLACES[low is not None, high is not None])
-    return ReadResult((Statement("labs", fields, place),))
+    return ReadResult((Statement("labs", fields, place, notes),))
 
 
 def _analyte(message: Message, coding: Element, text: str | None) -> str | None:

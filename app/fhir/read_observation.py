@@ -1,12 +1,16 @@
 """Observations: laboratory results and assessments, and the components of panels.
 
 An observation or component whose code is not stored is skipped, whatever it holds. In the others, every element that
-is used must be right:
+is used must be right; of a panel, a result with a fault does not take the others with it:
 
 - `focus`: the observation is about another person or thing than the subject; it is skipped (`resource`);
 - `registered`, `unknown`: there is no result yet, or it is unknown; the observation is skipped (`status`);
 - `dataAbsentReason`: there is no result. It is stored as `cancelled`, so that it withdraws a value sent before;
-- a panel (`component`, `hasMember`) without its own value gives no statement itself;
+- a text or a code (`HEMOLYZED`) instead of the number is a statement without a value, which may outrank a value;
+- `cancelled`, `entered-in-error`: a withdrawal needs number, code and time, whatever stands where the value was. If it
+  gives no time at all, its time is an empty text;
+- a panel (`component`, `hasMember`) without its own value gives no statement itself. If it is withdrawn without its
+  components, it is known later which results it had;
 - `meta.versionId` counts the writes of one server, not the versions of a result: it is ignored. `issued` is used.
 """
 
@@ -14,10 +18,13 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from app.errors import Accepts, FaultCode
-from app.fhir.elements import TERMINOLOGY, Element, Quantity, ReadResult, Resource
+from app.fhir.elements import TERMINOLOGY, Element, FaultyFact, Quantity, ReadResult, Resource
 from app.fhir.read_common_observation import common_observation, result_places
+from app.fhir.read_patient import References
+from app.fhir.read_performer import laboratory
 from app.readers.limits import (
     NO_LIMITS,
     NormalLimits,
@@ -26,8 +33,10 @@ from app.readers.limits import (
     limit_in_unit,
     read_limits,
 )
-from app.readers.statements import Place, Statement
-from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, WITHDRAWN
+from app.readers.statements import Place, Statement, history_of
+from app.readers.suggestions import unknown_code
+from app.timeline.receipts import Note, SentFact
+from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, LOINC, SYSTEMS, WITHDRAWN, Coding
 
 STATUSES: dict[str, str | None] = {
     "registered": None,
@@ -50,6 +59,14 @@ VALUES = tuple(
 _OTHER_TIMES, _OTHER_VALUES = frozenset(EFFECTIVE[1:]), frozenset(VALUES[1:])
 _SCORE_UNIT = re.compile(r"1|\{[^{}]*\}")
 """The unit 1 of UCUM, or an annotation such as `{score}`, which means the same."""
+_NO_NUMBERS = frozenset({"valueBoolean", "valueTime", "valueDateTime", "valuePeriod"})
+"""Kinds of values that hold no number."""
+_CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit", "score"})
+"""Fields that a withdrawal does not need."""
+PANELS = frozenset({"24323-8", "24325-3"})
+"""LOINC codes of panels with results that are stored: comprehensive metabolic panel, hepatic function panel."""
+_PANEL = re.compile(r"\b(panel|profile|battery)\b", re.IGNORECASE)
+"""A word in the names of panels."""
 NO_COMPARATOR = Accepts(form="no comparator")
 _SCORE_UNITS = Accepts(form="no unit, 1, or an annotation such as {score}")
 _VALUE_FORMS = {
@@ -64,19 +81,21 @@ _NORMAL_WORDS = frozenset({"normal", "normal range", "normal values", "reference
 
 
 class _Common(NamedTuple):
-    """The fields that an observation shares with its components, and the places of its number and time."""
+    """The fields that an observation shares with its components, the places of its number and time, and its notes."""
 
     fields: dict[str, Any]
     named_at: str
     time_at: str
+    notes: tuple[Note, ...]
 
 
 class _Value(NamedTuple):
-    """A value and its place inside its observation or component; `missing`: no value was sent."""
+    """A value and its place inside its observation or component; `missing`: no value was sent. `no_number`: a text."""
 
     quantity: Quantity
     at: str
     missing: bool = False
+    no_number: bool = False
 
 
 class _Limits(NamedTuple):
@@ -90,37 +109,84 @@ class _Limits(NamedTuple):
 _NOTHING = Quantity(None, None, "")
 
 
-def observation(resource: Resource) -> ReadResult:
+def observation(resource: Resource, references: References | None = None, base: str | None = None) -> ReadResult:
     """The results that an Observation states."""
-    common = common_observation(resource)
-    return any_observation(resource) if common is None else common
+    common = common_observation(resource, references, base)
+    return any_observation(resource, references, base) if common is None else common
 
 
-def any_observation(resource: Resource) -> ReadResult:
+def any_observation(resource: Resource, references: References | None = None, base: str | None = None) -> ReadResult:
     """The results that an Observation of any form states."""
-    parts = _kept_parts(resource)
-    if not parts:
-        return ReadResult(skipped="code")
     content = resource.content
+    aside: list[FaultyFact] = []
+    parts = _kept_parts(resource, aside)
+    withdraws_panel = not parts and not aside and not resource.faults and _withdraws_panel(resource)
+    if not parts and not aside and not withdraws_panel:
+        return ReadResult(skipped="code", unknown=_unknown(resource))
     if content.get("focus"):
         return ReadResult(skipped="resource")
     status = status_of(resource, STATUSES)
     if status is None:
         return ReadResult(skipped="status")
     resource.check_modifiers(content, "")
-    time, time_at = effective(resource, EFFECTIVE)
     named = resource.named(resource.elements(content, "identifier"))
+    timeless = status in WITHDRAWN and named.id is not None and all(content.get(form) is None for form in EFFECTIVE)
+    time, time_at = ("", ".effective[x]") if timeless else effective(resource, EFFECTIVE)
+    lab, notes = laboratory(resource, references, base)
     fields = {
         "id": named.id,
         "source": named.source,
         "status": status,
         "time": time,
         "issued": resource.time(content, "issued"),
+        "lab": lab,
     }
-    common = _Common(fields, named.at, time_at)
-    stated = [_result(resource, part, at, word, common) for at, part, word in parts]
-    statements = tuple(statement for statement in stated if statement is not None)
-    return ReadResult(statements, None if statements else "value")
+    if withdraws_panel:
+        places = result_places("", time_at, named.at, ".code", "", "", "")
+        return ReadResult(panel=Statement("labs", fields, Place(resource.place, places), notes))
+    common = _Common(fields, named.at, time_at, notes)
+    statements = []
+    for at, part, word in parts:
+        before = len(resource.faults)
+        statement = _result(resource, part, at, word, common)
+        wrong = resource.faults_since(before)
+        if wrong:
+            aside.append(FaultyFact(wrong, statement))
+        elif statement is not None:
+            statements.append(statement)
+    return ReadResult(tuple(statements), None if statements or aside else "value", tuple(aside))
+
+
+def _withdraws_panel(resource: Resource) -> bool:
+    """Whether this withdraws a panel that does not list its results."""
+    content = resource.content
+    status = content.get("status")
+    if not isinstance(status, str) or status not in WITHDRAWN or content.get("component"):
+        return False
+    codings, texts = _named(resource)
+    return any(SYSTEMS.get(coding.system or "") == LOINC and coding.code in PANELS for coding in codings) or any(
+        text is not None and _PANEL.search(text) is not None for text in texts
+    )
+
+
+def _named(resource: Resource) -> tuple[tuple[Coding, ...], list[str | None]]:
+    """The codes of an Observation and the texts of its code, without faults."""
+    scratch = Resource(resource.content, "", resource.message)
+    concept = scratch.element(resource.content, "code")
+    if concept is None:
+        return (), []
+    codings = tuple(scratch.codings(concept, ""))
+    return codings, [scratch.text(concept, "text"), *(coding.text for coding in codings)]
+
+
+def _unknown(resource: Resource) -> SentFact:
+    """What is known of an Observation with a code that is not ours."""
+    codings, texts = _named(resource)
+    quantity = resource.content.get("valueQuantity")
+    unit = quantity.get("unit") if isinstance(quantity, dict) else None
+    title = next(filter(None, texts), None)
+    titled = (*codings, Coding(None, None, title)) if title is not None else codings
+    return unknown_code(titled, unit if isinstance(unit, str) else None)
 
 
 def status_of(resource: Resource, statuses: Mapping[str, str | None]) -> str | None:
@@ -161,8 +227,10 @@ def _read_forms(forms: tuple[str, ...]) -> Accepts:
     return Accepts(one_of=tuple(form for form in forms if form != "effectiveTiming"))
 
 
-def _kept_parts(resource: Resource) -> list[tuple[str, Element, str]]:
-    """The observation and its components whose codes are stored: place, element, our code."""
+def _kept_parts(resource: Resource, aside: list[FaultyFact]) -> list[tuple[str, Element, str]]:
+    """The observation and its components whose codes are stored: place, element, our code. The faults of components
+    that cannot be stored are added to `aside`.
+    """
     content = resource.content
     code = resource.element(content, "code")
     if content.get("code") is None:
@@ -171,40 +239,68 @@ def _kept_parts(resource: Resource) -> list[tuple[str, Element, str]]:
     parts = [("", content, word)] if word is not None and word != IVIG else []
     if "component" not in content:
         return parts
-    for at, component in resource.elements(content, "component", modifiers=True):
+    listed = list(resource.elements(content, "component", modifiers=True))
+    for at, component in listed:
+        before = len(resource.faults)
         word = resource.meaning(resource.element(component, "code", at), at + ".code")
         if word is not None and word != IVIG:
             resource.check_modifiers(component, at)
+        wrong = resource.faults_since(before)
+        if wrong:
+            aside.append(FaultyFact(wrong))
+        elif word is not None and word != IVIG:
             parts.append((at, component, word))
     return parts
 
 
 def _result(resource: Resource, part: Element, at: str, word: str, common: _Common) -> Statement | None:
+    """The statement of one result; `None` if it has no value because it is a panel."""
     score = word in ASSESSMENT_CODES
-    status = common.fields["status"]
+    before = len(resource.faults)
     value = _value(resource, part, at, score=score)
-    if resource.element(part, "dataAbsentReason", at) is not None:
-        if not value.missing:
-            resource.fault(f"{at}.dataAbsentReason", FaultCode.VALUE_AND_REASON)
-        elif status not in WITHDRAWN:
-            status = "cancelled"
-    elif value.missing and status not in WITHDRAWN:
+    reason = resource.element(part, "dataAbsentReason", at)
+    if reason is not None and not value.missing:
+        resource.fault(at + ".dataAbsentReason", FaultCode.VALUE_AND_REASON)
+    if common.fields["status"] in WITHDRAWN:
+        return _withdrawal(resource, _statement(resource, part, at, word, common, value), before)
+    if reason is not None:
+        absent = common._replace(fields=common.fields | {"status": "cancelled"})
+        return _statement(resource, part, at, word, absent, value)
+    if value.missing and not value.no_number:
         if value.at == ".value[x]" and not at and (part.get("component") or part.get("hasMember")):
             return None
         resource.fault(at + value.at, FaultCode.MISSING, _VALUE_FORMS[score] if value.at == ".value[x]" else None)
+    return _statement(resource, part, at, word, common, value)
+
+
+def _statement(resource: Resource, part: Element, at: str, word: str, common: _Common, value: _Value) -> Statement:
     number, unit, unit_at, comparator = value.quantity
-    fields = {**common.fields, "code": word, "status": status}
-    if score:
+    fields = {**common.fields, "code": word}
+    if word in ASSESSMENT_CODES:
         fields["score"] = number
+        del fields["lab"]
         places = result_places(at, common.time_at, common.named_at, value.at, unit_at, "", "")
-        return Statement("assessments", fields, Place(resource.place, places))
+        return Statement("assessments", fields, Place(resource.place, places), no_number=value.no_number)
     found = _Limits()
     if number is not None:
         fields["value"], fields["unit"], fields["comparator"] = number, unit, comparator
         found = _read_limits(resource, part, at, unit)
         fields["lower_limit"], fields["upper_limit"] = found.limits.lower, found.limits.upper
     places = result_places(at, common.time_at, common.named_at, value.at, unit_at, found.lower_at, found.upper_at)
-    return Statement("labs", fields, Place(resource.place, places), found.limits.notes)
+    return Statement("labs", fields, Place(resource.place, places), common.notes + found.limits.notes, value.no_number)
+
+
+def _withdrawal(resource: Resource, statement: Statement, before: int) -> Statement:
+    """The statement of a withdrawal. Without what stands where the value was, if anything of it is faulty."""
+    wrong = resource.faults_since(before)
+    without = statement._replace(
+        fields={name: value for name, value in statement.fields.items() if name not in _CONTENT}, no_number=False
+    )
+    if wrong or statement.no_number:
+        return without
+    latest = resource.feed.latest
+    faults = len(history_of("unread", [statement], latest)[1])
+    return statement if faults == len(history_of("unread", [without], latest)[1]) else without
 
 
 def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value:
@@ -218,8 +314,11 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
     if form == "valueInteger" and score:
         return _Value(Quantity(resource.number(part, form, at), None, ""), ".valueInteger")
     if form != "valueQuantity":
-        resource.fault(f"{at}.{form}", FaultCode.UNSUPPORTED, _VALUE_FORMS[score])
-        return _Value(_NOTHING, "." + form)
+        before = len(resource.faults)
+        no_number = _is_no_number(resource, part, form, at)
+        if not no_number and len(resource.faults) == before:
+            resource.fault(f"{at}.{form}", FaultCode.UNSUPPORTED, _VALUE_FORMS[score])
+        return _Value(_NOTHING, "." + form, no_number=no_number)
     written = resource.element(part, form, at)
     if written is None:
         return _Value(_NOTHING, ".valueQuantity")
@@ -230,6 +329,28 @@ def _value(resource: Resource, part: Element, at: str, *, score: bool) -> _Value
         if quantity.comparator is not None:
             resource.fault(f"{at}.valueQuantity.comparator", FaultCode.UNSUPPORTED, NO_COMPARATOR)
     return _Value(quantity, ".valueQuantity.value", missing=written.get("value") is None)
+
+
+def _is_no_number(resource: Resource, part: Element, form: str, at: str) -> bool:
+    """Whether a value was never meant as a number: words, a code, or a kind that holds no number.
+
+    `HEMOLYZED` is no number. `1,101` and `350 U/L` are numbers that are written wrongly.
+    """
+    before = len(resource.faults)
+    texts: list[str | None] = []
+    if form == "valueCodeableConcept":
+        concept = resource.element(part, form, at) or {}
+        texts = [resource.text(concept, "text"), *(coding.text for coding in resource.codings(concept, at))]
+    elif form == "valueString":
+        texts = [resource.text(part, form, at)]
+        if not (texts[0] or "").strip():
+            return False
+    elif form not in _NO_NUMBERS:
+        return False
+    if len(resource.faults) > before:
+        return False
+    signs = [next((sign for sign in normalize("NFKC", text) if sign.isalnum()), "") for text in texts if text]
+    return not any(sign.isdigit() for sign in signs)
 
 
 def _read_limits(resource: Resource, part: Element, at: str, unit: str | None) -> _Limits:

@@ -6,14 +6,17 @@ Nothing is ever fetched from another server.
 
 import re
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 from app.errors import Accepts, FaultCode
-from app.fhir.bundle_entries import Reference
-from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource
+from app.fhir.bundle_entries import RecordLink, Reference
+from app.fhir.elements import R4_TYPES, Element, Message, ReadResult, Resource, as_time
 from app.readers.pseudonyms import Identifier
-from app.readers.statements import Place, Statement
+from app.readers.statements import Place, Statement, left_out
+from app.timeline.receipts import ReceiptLine
+from app.timeline.times import Moment, read_time
+from app.timeline.vocabulary import Sex
 
 RESOURCE_IDS = "urn:fhir:resource"
 """The authority of a Patient's `id`, for a Patient without identifiers where identifiers are replaced."""
@@ -22,26 +25,45 @@ IF_NONE_EXIST = Accepts(form="identifier=system|value, of a resource that is cre
 """The condition of a create that is read."""
 
 _PLACES = {"sex": ".gender", "birth_year": ".birthDate"}
+_MERGES = frozenset({"replaced-by", "replaces"})
+_OTHER_LINKS = frozenset({"refer", "seealso"})
+_LINK_TYPES = Accepts(one_of=("replaced-by", "replaces", "refer", "seealso"))
+_SEXES: frozenset[str] = frozenset(get_args(Sex))
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _ABSOLUTE = re.compile(r"(https?://.+/)([A-Za-z]+/[A-Za-z0-9\-.]{1,64})")
 _BIRTH = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-\d\d)?)?", re.ASCII)
-_TYPES = frozenset({"Patient", "http://hl7.org/fhir/StructureDefinition/Patient"})
+_TYPES = ("Patient", "http://hl7.org/fhir/StructureDefinition/Patient")
 
 
 def patient(resource: Resource) -> ReadResult:
-    """The statement of a Patient: sex and year of birth."""
-    resource.check_modifiers(resource.content, "")
+    """The statement of a Patient: sex and year of birth. What cannot be read of them is left out, and so are modifier
+    elements that are not stored: `deceased`, links to similar records, and `active` without a record that replaces it.
+    """
+    content = resource.content
+    resource.check_modifiers(content, "")
     fields: dict[str, Any] = {}
-    sex = resource.text(resource.content, "gender")
-    if sex is not None:
+    lines: list[ReceiptLine] = []
+    sex = resource.text(content, "gender")
+    if sex in _SEXES:
         fields["sex"] = sex
-    birth = resource.text(resource.content, "birthDate")
-    if birth is not None:
-        if _is_date(birth):
-            fields["birth_year"] = int(birth[:4])
-        else:
-            resource.fault(".birthDate", FaultCode.BAD_TIME, Accepts(form="YYYY, YYYY-MM or YYYY-MM-DD"))
-    return ReadResult((Statement("patient", fields, Place(resource.place, _PLACES)),))
+    elif sex is not None:
+        lines.append(left_out(resource.place + ".gender", "sex"))
+    birth = resource.text(content, "birthDate")
+    if birth is not None and _is_date(birth):
+        fields["birth_year"] = int(birth[:4])
+    elif birth is not None:
+        lines.append(left_out(resource.place + ".birthDate", "birth_year"))
+    for name in ("deceasedBoolean", "deceasedDateTime"):
+        if content.get(name) is not None and content.get(name) is not False:
+            lines.append(left_out(f"{resource.place}.{name}", "deceased"))
+    links = content.get("link")
+    kinds = (
+        [str(each.get("type")) if isinstance(each, dict) else "" for each in links] if isinstance(links, list) else []
+    )
+    lines += [left_out(f"{resource.place}.link[{i}]", "link") for i, kind in enumerate(kinds) if kind in _OTHER_LINKS]
+    if content.get("active") is False and "replaced-by" not in kinds:
+        lines.append(left_out(resource.place + ".active", "active"))
+    return ReadResult((Statement("patient", fields, Place(resource.place, _PLACES)),), lines=tuple(lines))
 
 
 def patient_subject(resource: Resource) -> str | FaultCode:
@@ -108,23 +130,56 @@ class References:
         kind = resource.text(subject, "type", ".subject")
         if kind is not None and kind not in _TYPES:
             return self._at_place(resource, FaultCode.UNSUPPORTED, ".subject.type")
-        return self._at_place(resource, *self._subject_of(resource, subject, base))
+        return self._at_place(resource, *self._subject_of(resource, subject, base, ".subject"))
+
+    def links(self, resource: Resource, base: str | None) -> tuple[RecordLink, ...]:
+        """The records that were merged with the record of a Patient. Other links say nothing that is stored."""
+        content = resource.content
+        issued = _issued(resource)
+        links = []
+        for at, each in resource.elements(content, "link"):
+            kind = resource.text(each, "type", at)
+            if kind not in _MERGES:
+                if each.get("type") is None:
+                    resource.fault(at + ".type", FaultCode.MISSING, _LINK_TYPES)
+                elif kind is not None and kind not in _OTHER_LINKS:
+                    resource.fault(at + ".type", FaultCode.UNKNOWN_VALUE, _LINK_TYPES)
+                continue
+            replaces = kind == "replaces"
+            if content.get("active") is (
+                not replaces
+            ):  # the record that was replaced is active, or the surviving is not
+                resource.fault(".active", FaultCode.CONTRADICTION)
+            other = resource.element(each, "other", at)
+            if other is None:
+                if each.get("other") is None:
+                    resource.fault(at + ".other", FaultCode.MISSING)
+                continue
+            if other.get("type") is not None and other["type"] not in _TYPES:
+                resource.fault(at + ".other.type", FaultCode.UNSUPPORTED, Accepts(one_of=("Patient",)))
+                continue
+            who, where = self._at_place(resource, *self._subject_of(resource, other, base, at + ".other"))
+            if who is not None:
+                links.append(RecordLink(who, replaces, where, issued))
+        return tuple(links)
 
     def _subject_of(
-        self, resource: Resource, subject: Element, base: str | None
+        self, resource: Resource, subject: Element, base: str | None, at: str
     ) -> tuple[str | Reference | FaultCode, str]:
-        """The patient of the identifier, else of the reference. If both name a patient, they must agree."""
-        reference = resource.text(subject, "reference", ".subject")
-        identifier = resource.element(subject, "identifier", ".subject")
+        """The patient of the identifier, else of the reference. If both name a patient, they must agree. `at` is the
+        place of the reference in the resource.
+        """
+        reference = resource.text(subject, "reference", at)
+        identifier = resource.element(subject, "identifier", at)
         leads = None if reference is None else self._by_reference(reference, resource, base)
         if identifier is None:
-            return (FaultCode.NO_SUBJECT, ".subject") if leads is None else (leads, ".subject.reference")
-        named = self._by_identifier(resource, identifier)
+            return (FaultCode.NO_SUBJECT, at) if leads is None else (leads, at + ".reference")
+        named = self._by_identifier(resource, identifier, at + ".identifier")
         if leads is not None and isinstance(named, FaultCode):
-            return leads, ".subject.reference"
+            return leads, at + ".reference"
         if isinstance(leads, str) and not isinstance(leads, FaultCode) and leads != named:
-            return FaultCode.AMBIGUOUS_SUBJECT, ".subject"
-        return named, ".subject.identifier"
+            return FaultCode.AMBIGUOUS_SUBJECT, at
+        return named, at + ".identifier"
 
     def _at_place(
         self, resource: Resource, who: str | Reference | FaultCode, at: str
@@ -134,11 +189,11 @@ class References:
         resource.fault(at, who, Accepts(one_of=("Patient",)) if who is FaultCode.UNSUPPORTED else None)
         return None, resource.place + at
 
-    def _by_identifier(self, resource: Resource, identifier: Element) -> str | FaultCode:
-        value = resource.text(identifier, "value", ".subject.identifier")
+    def _by_identifier(self, resource: Resource, identifier: Element, at: str) -> str | FaultCode:
+        value = resource.text(identifier, "value", at)
         if not value:
             return FaultCode.NO_SUBJECT
-        system = resource.text(identifier, "system", ".subject.identifier")
+        system = resource.text(identifier, "system", at)
         return resource.feed.pseudonyms.patient([Identifier(system or "", value)])
 
     def _by_reference(self, reference: str, resource: Resource, base: str | None) -> str | Reference | FaultCode:
@@ -182,6 +237,15 @@ class References:
         if subjects:
             return subjects.pop()
         return FaultCode.UNKNOWN_REFERENCE if relative is None else Reference(relative[2])
+
+
+def _issued(resource: Resource) -> int | None:
+    """When the sender's server last changed a resource; `None` if it does not say it, or not in a form that counts."""
+    meta = resource.content.get("meta")
+    written = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    time = as_time(written, resource.feed.zone) if isinstance(written, str) else None
+    read = read_time(time, resource.feed.latest) if isinstance(time, str) and not isinstance(time, FaultCode) else None
+    return read.instant if isinstance(read, Moment) else None
 
 
 def server_of(url: str | None) -> str | None:

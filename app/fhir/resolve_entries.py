@@ -1,17 +1,17 @@
 """Resolving the entries of a FHIR message: the patient, the stored resource and the facts to store of each.
 
-Nothing is read from the database here. `names_in` collects the names in the entries, and the caller looks them up. They
-lead to patients and facts, whose current state the caller looks up next (`resources_in`, `numbers_in`). Then `resolve`
+Nothing is read from the database here. The caller looks up the names in the entries (`entry_names`). Then `resolve`
 decides by all that was found (`StoredState`).
 
 Entries are resolved together and not in order, so no entry overrides another. The ledger refuses assertions of one fact
 that contradict each other; contradictions between the names of resources are refused here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from app.errors import (
     Erased,
@@ -23,14 +23,17 @@ from app.errors import (
     PreconditionFailed,
     ServiceError,
 )
-from app.fhir.bundle_entries import Entry, Reference, Request
-from app.fhir.elements import OWN_ID, as_source
+from app.fhir.bundle_entries import Entry, RecordLink, Reference, Request
+from app.fhir.elements import OWN_ID, FaultyFact
+from app.fhir.entry_names import StoredState, number_named, part_name, request_of
 from app.fhir.read_patient import RESOURCE_IDS
-from app.readers.pseudonyms import Identifier, Pseudonyms
-from app.readers.statements import Feed, Statement, history_of
-from app.timeline.facts import AnyFact, History, Instruction, time_of
+from app.readers.pseudonyms import Identifier
+from app.readers.statements import Feed, Section, Statement, described, history_of, readable
+from app.timeline.facts import AnyFact, AttributeFact, History, Instruction, attribute, time_of
+from app.timeline.merged_records import MERGED_INTO
 from app.timeline.normalize import MOST_FAULTS, SECTIONS
-from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, FactNumber, NumberedFact, ResourceKey, StoredResource
+from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine, SentFact
+from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, ResourceKey, StoredResource
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import WITHDRAWN
 
@@ -47,46 +50,15 @@ NOT_KEPT = (
 )
 ERASED = "A person to whom this refers has been erased."
 _TWO_RESOURCES = "Another entry gives this identifier to another resource."
+_NOT_ONE_SURVIVOR = "A record is merged into one other record."
 _ALSO_WITHDRAWN = "Another entry deletes what this one stores."
 _KIND_OF = {section: kind for kind, section in SECTIONS.items()}
+_OF_PANEL = frozenset({"id", "source", "status", "time", "issued", "lab"})
+"""Fields that the results of a panel share."""
 _NOT_IN_FHIR = ("lab", "course")
 """Fields of facts that a resource may not hold: an update keeps their current values."""
 _LONGEST_VERSION = 18
 """Digits of one part of our versions: a revision is a number of 64 bits, so a longer text is not ours."""
-
-TypedId = tuple[str, str]
-"""A resource type and an identifier: ours, or a client id as it is stored (`Pseudonyms.alias`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class WantedNames:
-    """The names in some entries: subject identifiers of patients, client ids, and identifiers of facts that this
-    service gave.
-    """
-
-    patients: Set[str]
-    client_ids: Set[TypedId]
-    own_ids: Set[TypedId]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredState:
-    """What a study has stored under the names in some entries.
-
-    `patients` are the subject identifiers of patients in the study, `erased` those of erased persons. For erased
-    persons, `erased_own_ids` has our identifiers of their facts, and `erased_client_ids` the client ids of the
-    patients, as they are stored. `resources` has the current version of each named resource, and `numbered` the facts
-    that have a number.
-    """
-
-    patients: Set[str] = frozenset()
-    erased: Set[str] = frozenset()
-    client_ids: Mapping[TypedId, ResourceKey] = field(default_factory=dict)
-    erased_client_ids: Set[str] = frozenset()
-    own_ids: Mapping[TypedId, ResourceKey] = field(default_factory=dict)
-    erased_own_ids: Set[str] = frozenset()
-    resources: Mapping[ResourceKey, StoredResource] = field(default_factory=dict)
-    numbered: Mapping[FactNumber, Sequence[NumberedFact]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +68,9 @@ class ResolvedEntry:
     `history` is what it submits, `None` if it stores nothing. `key` is the resource that the answer shows, if any.
     `client_id` is a new client id of that resource, as it is to be stored. `parts` are the new names of the other facts
     of a panel that has a client id. `known`: the patient or the fact is stored already. `outdated`: the client has read
-    an older version than the current one.
+    an older version than the current one. `exists`: a conditional create found `key`, so that `history` is not stored.
+    `merged` are the statements about other records that were merged into this one. `aside` are lines of the receipt, if
+    there is no history.
     """
 
     entry: Entry
@@ -106,95 +80,9 @@ class ResolvedEntry:
     parts: tuple[tuple[str, ResourceKey], ...] = ()
     known: bool = False
     outdated: bool = False
-
-
-def request_of(entry: Entry) -> Request:
-    """The request of an entry; an entry without a request is created."""
-    return entry.request or Request("POST", "")
-
-
-def part_name(request: Request, number: int) -> str:
-    """The name under which a part of a panel is stored.
-
-    A panel with a client id is one resource for the client and several facts here. The client id leads to the first
-    fact. Names that no resource can have (`panel#0`, `panel#1`) lead to the others, the parts.
-    """
-    return f"{request.id}#{number}"
-
-
-def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> WantedNames:
-    """The names that must be looked up before the entries can be resolved."""
-    patients: set[str] = set()
-    client_ids: set[TypedId] = set()
-    own_ids: set[TypedId] = set()
-
-    def add_patient(name: str) -> None:
-        patients.add(name)
-        client_ids.add(("Patient", pseudonyms.alias("Patient", name)))
-
-    for entry in entries:
-        request = request_of(entry)
-        name = request.id if request.method in {"PUT", "DELETE"} and request.resource in KINDS_OF else None
-        if name is not None and request.resource == "Patient":
-            add_patient(name)
-        elif name is not None and request.resource is not None:
-            client_ids.add((request.resource, pseudonyms.alias(request.resource, name)))
-            own_ids.add((request.resource, name))
-            if may_be_panel(entry):
-                client_ids.add((request.resource, pseudonyms.alias(request.resource, part_name(request, 0))))
-        if entry.resource == "Patient" and entry.id is not None and not entry.faults:
-            add_patient(entry.id)
-        if isinstance(entry.subject, Reference):
-            add_patient(entry.subject.id)
-        elif entry.subject is not None:
-            patients.add(entry.subject)
-        if request.if_none_exist is not None and entry.resource == "Patient":
-            patient = pseudonyms.patient([request.if_none_exist])
-            patients |= set() if isinstance(patient, FaultCode) else {patient}
-    return WantedNames(patients, client_ids, own_ids)
-
-
-def may_be_panel(entry: Entry) -> bool:
-    """Whether an entry may refer to several facts under one client id."""
-    request = request_of(entry)
-    if request.resource == "Patient":
-        return False
-    return request.method == "DELETE" or (request.method == "PUT" and len(entry.statements) > 1)
-
-
-def resources_in(
-    entries: Sequence[Entry], patients: Iterable[str], *named: Mapping[TypedId, ResourceKey]
-) -> set[ResourceKey]:
-    """The resources whose current state is needed: the facts in `named`, and `patients` (those of the study) if the
-    entries have any Patient.
-    """
-    keys = {key for names in named for key in names.values() if key.kind is not None}
-    if any(entry.resource == "Patient" for entry in entries):
-        keys |= {ResourceKey(patient) for patient in patients}
-    return keys
-
-
-def numbers_in(
-    entries: Sequence[Entry], client_ids: Mapping[TypedId, ResourceKey], pseudonyms: Pseudonyms
-) -> set[FactNumber]:
-    """The numbers in conditional creates of facts, for each patient that the subject of the entry may mean."""
-    if all(request_of(entry).if_none_exist is None for entry in entries):
-        return set()
-    sent: dict[str | None, set[str]] = {}
-    for entry in entries:
-        if entry.resource == "Patient" and isinstance(entry.subject, str):
-            sent.setdefault(request_of(entry).id or entry.id, set()).add(entry.subject)
-    numbers = set()
-    for entry in entries:
-        _, number = _number_named(request_of(entry), pseudonyms)
-        if number is None or entry.resource is None or entry.resource == "Patient" or entry.subject is None:
-            continue
-        meant = {entry.subject} if isinstance(entry.subject, str) else {entry.subject.id}
-        if isinstance(entry.subject, Reference):
-            key = client_ids.get(("Patient", pseudonyms.alias("Patient", entry.subject.id)))
-            meant |= sent.get(entry.subject.id, set()) | ({key.patient} if key else set())
-        numbers |= {(patient, entry.resource, number) for patient in meant}
-    return numbers
+    exists: bool = False
+    merged: tuple[History, ...] = ()
+    aside: tuple[ReceiptLine, ...] = ()
 
 
 def resolve(
@@ -247,7 +135,9 @@ class EntryResolver:
         if request.method == "DELETE" and not entry.faults:
             return self._withdrawal(entry, request)
         if entry.skipped is not None and not entry.faults:
-            self._check_skipped_update(entry, request)
+            named = self._standing_under(entry, request)
+            if named is not None and entry.withdrawn:  # its code is not needed to know which facts are withdrawn
+                return self._withdrawal(entry, request)
             return ResolvedEntry(entry)
         if entry.resource == "Patient" and request.method in {"POST", "PUT"}:
             return ResolvedEntry(entry) if patient is None else self._patient(entry, request, patient)
@@ -307,7 +197,9 @@ class EntryResolver:
         for statement in entry.statements:
             year = statement.fields.get("birth_year")
             if patient is not None and statement.section == "patient" and year is not None:
-                self._born[patient] = Statement("patient", {"birth_year": year}, statement.place)
+                born = Statement("patient", {"birth_year": year}, statement.place)
+                if not history_of(patient, [born], self.feed.latest)[1]:
+                    self._born[patient] = born
         return patient
 
     def _subject_of_patient(self, entry: Entry, request: Request) -> str | None:
@@ -331,15 +223,54 @@ class EntryResolver:
         if request.if_none_exist is not None:
             existing = self.feed.pseudonyms.patient([request.if_none_exist])
             if not isinstance(existing, FaultCode) and self._is_known(existing):
-                return ResolvedEntry(entry, key=ResourceKey(existing), known=True)
+                history = self._history(entry, existing, entry.statements)
+                return ResolvedEntry(entry, history, ResourceKey(existing), known=True, exists=True)
         key = ResourceKey(patient)
         known = self._is_known(patient)
         standing = self.stored.resources.get(key)
         self._check_standing(request, standing)
         history = self._history(entry, patient, entry.statements)
+        merged = []
+        for link, record, survivor in self._links(entry, patient, standing):
+            merge = attribute(MERGED_INTO, json.dumps(survivor), link.issued)
+            if record == patient and history is not None:
+                history = _with_attribute(history, merge, link)
+            else:
+                merged.append(_with_attribute(History(record), merge, link))
         client_id = self._new_client_id(entry, patient)
         outdated = self._is_outdated(request, standing)
-        return ResolvedEntry(entry, history, key, client_id, known=known, outdated=outdated)
+        return ResolvedEntry(entry, history, key, client_id, known=known, outdated=outdated, merged=tuple(merged))
+
+    def _links(
+        self, entry: Entry, patient: str, standing: StoredResource | None
+    ) -> Iterator[tuple[RecordLink, str, str]]:
+        """Each link with the record that was merged and the surviving one. A link that stands already is left out: a
+        client may send back what it has read.
+        """
+        stated: dict[str, str] = {}
+        for link in entry.links:
+            other = self._record(link.other, link.place)
+            if other is None:
+                continue
+            record, survivor = (other, patient) if link.replaces else (patient, other)
+            if record == survivor or stated.setdefault(record, survivor) != survivor:
+                self._faults.append(Fault(link.place, FaultCode.CONTRADICTION, _NOT_ONE_SURVIVOR))
+            elif (
+                standing is None
+                or all(
+                    (fact.identity, fact.value) != (MERGED_INTO, json.dumps(survivor)) for fact in standing.attributes
+                )
+                or link.replaces
+            ):
+                yield link, record, survivor
+
+    def _record(self, named: str | Reference, place: str) -> str | None:
+        """The record that a link names: of a patient of this submission or of the study."""
+        record = self._named_patient(named, place)
+        if record is not None and record not in self._patients and not self._is_known(record):
+            self._faults.append(Fault(place, FaultCode.UNKNOWN_REFERENCE))
+            return None
+        return record
 
     # Facts
 
@@ -352,6 +283,11 @@ class EntryResolver:
             return ResolvedEntry(entry)
         self._is_known(patient)
         statements = entry.statements
+        if entry.panel is not None or (statements and statements[0].fields.get("status") in WITHDRAWN):
+            statements = (*statements, *self._withdrawn_with_it(entry, request, patient))
+            if entry.panel is not None and not statements:
+                line = ReceiptLine(entry.place, Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL)
+                return ResolvedEntry(entry, History(patient, aside=(line, *entry.aside)))
         if standing is not None and standing.fact is not None:
             based = request.if_match not in {None, "*"} or self.based_on == standing.version
             statements = tuple(self._completed(each, request, standing.fact, based) for each in statements)
@@ -369,7 +305,7 @@ class EntryResolver:
             return ResolvedEntry(entry, history, named, parts=parts, known=known, outdated=outdated)
         match = self._existing(entry, request, history) if request.if_none_exist is not None else None
         if match is not None:
-            return ResolvedEntry(entry, key=match)
+            return ResolvedEntry(entry, history, match, exists=True)
         kind = _KIND_OF[statements[0].section]
         key = ResourceKey(patient, kind, getattr(history, kind)[0].identity)
         parts = self._new_parts(request, history, key)
@@ -396,21 +332,23 @@ class EntryResolver:
         history = History(named.patient, **facts, instruction=instruction) if facts else None
         return ResolvedEntry(entry, history, named)
 
-    def _check_skipped_update(self, entry: Entry, request: Request) -> None:
-        """Add a fault if an update of a fact has content that is not stored: the old value would stay current.
+    def _standing_under(self, entry: Entry, request: Request) -> StoredResource | None:
+        """The resource at the address of an update with content that is not stored.
 
-        There is no fault if the status says that there is no result yet: this may be an older message that comes late.
+        If it would stay current with its old value, it is a fault; not if the status says that there is no result yet:
+        this may be an older message that comes late.
         """
         named = self._stored_at(request) if request.method == "PUT" and entry.skipped != "status" else None
         standing = None if named is None else self.stored.resources.get(named)
-        if standing is not None and not standing.withdrawn:
+        if standing is not None and not standing.withdrawn and not entry.withdrawn:
             self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, NOT_KEPT))
+        return standing
 
     def _new_parts(self, request: Request, history: History, main: ResourceKey) -> tuple[tuple[str, ResourceKey], ...]:
         """New names for the facts of a panel with a client id, except the `main` fact and the parts that have a name
         already.
         """
-        if request.method != "PUT":
+        if request.method != "PUT" or request.resource not in KINDS_OF:
             return ()
         facts = [
             ResourceKey(history.patient, kind, fact.identity)
@@ -434,8 +372,8 @@ class EntryResolver:
         another patient. Therefore the patient, the code and the time must match, too. Otherwise this result would be
         lost.
         """
-        source, number = _number_named(request, self.feed.pseudonyms)
-        if number is None or entry.resource is None:
+        source, number = number_named(request, self.feed.pseudonyms)
+        if number is None or entry.resource not in KINDS_OF:
             return None
         codes = {str(statement.fields.get("code", "")) for statement in entry.statements}
         times = [time_of(kind, fact) for kind, facts in history.kinds() if kind in SECTIONS for fact in facts]
@@ -466,34 +404,59 @@ class EntryResolver:
             fields["id"], fields["source"] = standing.id, standing.source
         for name in _NOT_IN_FHIR:
             kept = getattr(standing, name, None)
-            if kept is not None:
-                fields.setdefault(name, kept)
+            if kept is not None and fields.get(name) is None:
+                fields[name] = kept
         if based or fields.get("status") in WITHDRAWN:
             fields = _ordered_like(standing, fields)
         return statement._replace(fields=fields)
 
     # Patients and facts
 
+    def _withdrawn_with_it(self, entry: Entry, request: Request, patient: str) -> Iterator[Statement]:
+        """The withdrawal of each result of a panel that is withdrawn and does not list them all: of the results under
+        its client id, else of those with its number.
+        """
+        like = entry.panel or entry.statements[0]
+        if entry.resource != "Observation":
+            return
+        number = like.fields["id"]
+        numbered = () if number is None else self.stored.numbered.get((patient, "Observation", number), ())
+        named = self._stored_at(request) if request.method == "PUT" else None
+        keys = [] if named is None else [named, *self._parts(request)]
+        if entry.panel is not None and not keys:
+            keys = [known[0] for known in numbered if known[1] == like.fields["source"]]
+        listed = {statement.fields["code"] for statement in entry.statements}
+        for key in keys:
+            code = (key.identity or "||").split("|")[1]
+            if key.patient == patient and key.kind in {"labs", "assessments"} and code not in listed:
+                listed.add(code)
+                names = _OF_PANEL if key.kind == "labs" else _OF_PANEL - {"lab"}
+                fields = {name: like.fields.get(name) for name in names} | {"code": code}
+                yield like._replace(section=cast(Section, SECTIONS[key.kind or ""]), fields=fields)
+
     def _subject(self, entry: Entry) -> str | None:
         """The subject of an entry. A reference must lead to a Patient of this submission or of the study."""
-        if not isinstance(entry.subject, Reference):
-            if entry.subject is None:
-                self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.NO_SUBJECT))
-            return entry.subject
-        name = entry.subject.id
+        return self._named_patient(entry.subject, entry.subject_place or entry.place)
+
+    def _named_patient(self, named_by: str | Reference | None, place: str) -> str | None:
+        if not isinstance(named_by, Reference):
+            if named_by is None:
+                self._faults.append(Fault(place, FaultCode.NO_SUBJECT))
+            return named_by
+        name = named_by.id
         if name in self._sent:
             return self._sent[name]
         named = self._by_client_id("Patient", name)
         if named is not None:
             if named.patient != name and name in self.stored.patients:
-                self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.AMBIGUOUS_SUBJECT))
+                self._faults.append(Fault(place, FaultCode.AMBIGUOUS_SUBJECT))
             return named.patient
         if self._is_known(name):
             return name
         kept = self.feed.pseudonyms.patient([Identifier(None, name)])
         if self.feed.pseudonyms.fingerprint is None and not isinstance(kept, FaultCode):
             return kept
-        self._faults.append(Fault(entry.subject_place or entry.place, FaultCode.UNKNOWN_REFERENCE))
+        self._faults.append(Fault(place, FaultCode.UNKNOWN_REFERENCE))
         return None
 
     def _is_known(self, patient: str) -> bool:
@@ -503,14 +466,32 @@ class EntryResolver:
         return patient in self.stored.patients
 
     def _history(self, entry: Entry, patient: str, statements: Sequence[Statement]) -> History | None:
-        """The history of one entry. Its times are checked against a year of birth in another entry, too."""
+        """The history of one entry. Its times are checked against a year of birth in another entry, too.
+
+        A fact with a fault is set aside if others of the entry are kept, unless the entry is strict; a detail of a
+        patient is left out. If nothing is kept, the entry has the faults of all of its facts.
+        """
+        is_patient = entry.resource == "Patient"
         born = self._born.get(patient)
-        stated = statements if born is None or entry.resource == "Patient" else (*statements, born)
+        stated = statements if born is None or is_patient else (*statements, born)
         history, faults = history_of(patient, stated, self.feed.latest)
-        self._faults += faults
-        if faults:
+        if faults and (is_patient or not entry.strict):
+            history = readable(patient, stated, self.feed.latest)
+        if history.attributes and not is_patient:
+            history = replace(history, attributes=())
+        if faults and not is_patient and (entry.strict or not any(facts for _, facts in history.kinds())):
+            self._faults += (*faults, *(fault for faulty in entry.set_aside for fault in faulty.faults))
             return None
-        return history if entry.resource == "Patient" else replace(history, attributes=())
+        if not entry.set_aside and not entry.aside:
+            return history
+        lines = [self._line(faulty) for faulty in entry.set_aside]
+        return replace(history, aside=(*lines, *history.aside, *entry.aside))
+
+    def _line(self, faulty: FaultyFact) -> ReceiptLine:
+        """The line of a fact that is set aside."""
+        first, statement = faulty.faults[0], faulty.statement
+        sent = SentFact(first.pointer) if statement is None else described(statement, self.feed.latest)
+        return ReceiptLine(first.pointer, Disposition.SET_ASIDE, first.code, sent=sent)
 
     def _new_client_id(self, entry: Entry, patient: str | None) -> str | None:
         """The client id to store for a resource, if it is new; `patient` is the patient of a Patient, else `None`.
@@ -519,7 +500,7 @@ class EntryResolver:
         the wrong patient.
         """
         name = _id_given(entry)
-        if name is None or name == patient or entry.resource is None:
+        if name is None or name == patient or entry.resource is None or entry.resource not in KINDS_OF:
             return None
         named = self._by_client_id(entry.resource, name)
         taken = named is not None and named.patient != patient
@@ -541,6 +522,18 @@ class EntryResolver:
         _check_version(request.if_match, standing)
         if self.only_new and standing is not None:
             raise PreconditionFailed("The resource exists already.")
+
+
+def _with_attribute(history: History, fact: AttributeFact, link: RecordLink) -> History:
+    """The history with a statement about the record, at the place of its link."""
+    at, before = ("attributes", len(history.attributes)), history.place
+    notes = () if fact.issued is not None else (Note(NoteCode.ISSUED_FROM_RECEIPT),)
+    return replace(
+        history,
+        attributes=(*history.attributes, fact),
+        place=lambda kind, index: link.place if (kind, index) == at else before(kind, index),
+        notes={**history.notes, at: notes} if notes else history.notes,
+    )
 
 
 def _draws(*named: ResourceKey) -> dict[tuple[str, str], str]:
@@ -569,16 +562,6 @@ def _id_given(entry: Entry) -> str | None:
     if entry.request is None:
         return entry.id if entry.resource == "Patient" else None
     return entry.request.id if entry.request.method == "PUT" else None
-
-
-def _number_named(request: Request, pseudonyms: Pseudonyms) -> tuple[str | None, str | None]:
-    """The source and the number, as it is stored, of a conditional create; `None` if there is none."""
-    if request.if_none_exist is None:
-        return None, None
-    authority, value = request.if_none_exist
-    source = as_source(authority) if authority else None
-    number = pseudonyms.number(source, value)
-    return source, None if isinstance(number, FaultCode) else number
 
 
 def _check_version(if_match: str | None, standing: StoredResource | None) -> None:

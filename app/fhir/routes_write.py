@@ -20,25 +20,27 @@ from app.errors import (
     InvalidDocument,
     MethodNotAllowed,
     NotFound,
+    NothingKept,
     PreconditionFailed,
     UnsupportedMediaType,
 )
 from app.fhir import submit
 from app.fhir.capability_statement import FACT_TYPES
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, reads_fhir, refuses_fhir
-from app.fhir.operation_outcome import FHIR_JSON, SKIPPED_SYSTEM, issue, outcome, refused
+from app.fhir.operation_outcome import FHIR_JSON, OperationOutcome, issue, outcome, refused
 from app.fhir.read_patient import IF_NONE_EXIST, identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
 from app.fhir.routes_read import LogicalId, version_headers
-from app.fhir.search_parameters import Presentation
+from app.fhir.search_parameters import WritePresentation
 from app.fhir.submit import BundleResult, EntryResult, EntryStatus
+from app.fhir.write_receipts import counts_extension, receipt_issues, receipt_tags
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
-from app.http.openapi import JSON, Responses
+from app.http.openapi import JSON, Responses, answers, reference, shared
 from app.http.problems import allowed_methods, count_refused
 from app.http.responses import address, written
 from app.readers.pseudonyms import Identifier
-from app.readers.statements import Skipped
+from app.submission.receipts import joined
 from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import instant_text
 
@@ -56,13 +58,6 @@ _TEXT: dict[EntryStatus, str] = {
     "updated": "Stored as a new version.",
     "unchanged": "Nothing new: what stands is unchanged.",
     "deleted": "Withdrawn.",
-}
-_WHY_SKIPPED: dict[Skipped, str] = {
-    "resource": "Not kept: resources of this kind are not.",
-    "code": "Not kept: nothing with this code is.",
-    "status": "Not kept: this status says that there is nothing yet, or nothing any more.",
-    "value": "Not kept: values of this kind are not.",
-    "segment": "Not kept.",
 }
 
 
@@ -82,7 +77,7 @@ async def _fhir_body(request: Request) -> bytes:
 
 
 FhirBody = Annotated[bytes, Depends(_fhir_body)]
-Format = Annotated[Presentation, Query()]
+Format = Annotated[WritePresentation, Query()]
 Prefer = Annotated[
     str | None,
     Header(
@@ -117,6 +112,16 @@ _STORED: Responses = {
 }
 
 
+_NOTHING_KEPT = shared(
+    "FhirNothingKept",
+    answers(
+        "The bundle is not acceptable; or nothing of a batch was kept: then the outcome of each entry.",
+        {"anyOf": [reference(OperationOutcome), reference(FhirBundle)]},
+        media_type=FHIR_JSON,
+    ),
+)
+
+
 @router.post("/fhir/{study}/", include_in_schema=False)  # as clients write the base of a server
 @router.post(
     "/fhir/{study}",
@@ -126,6 +131,7 @@ _STORED: Responses = {
     responses={
         200: answers_fhir("The outcome of each entry, in the order in which they were sent.", FhirBundle),
         **refuses_fhir(NotFound, MethodNotAllowed, Conflict, Erased, PreconditionFailed, reading=True),
+        NothingKept.status: _NOTHING_KEPT,
     },
 )
 def post_bundle(
@@ -145,12 +151,15 @@ def post_bundle(
     POST, PUT and DELETE are supported, in any order. GET and PATCH are not supported: a transaction with one of them is
     refused, and in a batch the entry is answered 405. An entry that is not stored (another resource type, another code)
     is not an error: it is answered 200 with an OperationOutcome that gives the reason. The first of these outcomes also
-    gives their number. The request may be sent again.
+    gives their number. An extension of `meta` counts the facts by disposition; an entry with a fact that is not plainly
+    kept has an OperationOutcome. A batch of which nothing was kept is answered 422. The request may be sent again.
     """
-    del presentation
-    result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now)
+    full = presentation.receipt is not None
+    result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now, full=full)
     count_refused(request.scope, (entry.error for entry in result.results))
-    return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal")))
+    lost = result.type == "batch" and bool(result.results) and all(each.receipt.lost for each in result.results)
+    status = NothingKept.status if lost else 200
+    return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal"), full=full), status)
 
 
 def _create(resource: SupportedType) -> Callable[..., Response]:
@@ -165,13 +174,13 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         if_none_exist: IfNoneExist = None,
         prefer: Prefer = None,
     ) -> Response:
-        del presentation
         identifier = None if if_none_exist is None else _condition(if_none_exist, resource)
         if if_none_exist is not None and identifier is None:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED, None, IF_NONE_EXIST)])
         result = submit.create(
-            store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now
-        )
+            store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now,
+            full=presentation.receipt is not None,
+        )  # fmt: skip
         return _answer(request, study, result, prefer)
 
     return create
@@ -191,7 +200,6 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
         if_none_match: OnlyIfAbsent = None,
         prefer: Prefer = None,
     ) -> Response:
-        del presentation
         result = submit.update(
             store,
             study,
@@ -202,6 +210,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
             only_new=if_none_match is not None,
             secret=state.settings.secret,
             now=now,
+            full=presentation.receipt is not None,
         )
         return _answer(request, study, result, prefer, logical_id)
 
@@ -303,42 +312,51 @@ def _fhir(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, 
 
 
 def _answer(request: Request, study: str, result: EntryResult, prefer: str | None, name: str | None = None) -> Response:
-    """The answer to a single resource that was sent; `name` is its id in the address of a PUT."""
+    """The answer to a single resource that was sent; `name` is its id in the address of a PUT. What the receipt says
+    is in tags of the resource; if nothing is kept, the answer is an OperationOutcome.
+    """
     preferred = _preferred_return(prefer, "representation")
     stored = result.stored
-    if stored is None:
-        return _fhir(outcome(_issues(result)))
+    if stored is None or result.receipt.lost:
+        return _fhir(_outcome_of(result))
     headers = {"Location": address(request, f"/fhir/{study}/{_location(stored)}"), **version_headers(stored)}
     status = _STATUS[result.status]
     if preferred == "minimal":
         return Response(status_code=status, headers=headers)
     if preferred == "OperationOutcome" or stored.gone:
-        return _fhir(outcome(_issues(result)), status, headers)
-    return _fhir(resource_of(stored, name), status, headers)
+        return _fhir(_outcome_of(result), status, headers)
+    document, tags = resource_of(stored, name), receipt_tags(result.receipt)
+    if tags:
+        document["meta"]["tag"] = [*document["meta"].get("tag", ()), *tags]
+    return _fhir(document, status, headers)
 
 
-def _answer_to_bundle(bundle: BundleResult, preferred: Return) -> dict[str, Any]:
+def _answer_to_bundle(bundle: BundleResult, preferred: Return, *, full: bool) -> dict[str, Any]:
     kind = "batch-response" if bundle.type == "batch" else "transaction-response"
-    document: dict[str, Any] = {"resourceType": "Bundle", "type": kind}
-    entries = [_entry(result, preferred) for result in bundle.results]
+    counts = counts_extension(joined([result.receipt for result in bundle.results]).counts)
+    document: dict[str, Any] = {"resourceType": "Bundle", "meta": {"extension": counts}, "type": kind}
+    entries = [_entry(result, preferred, full=full) for result in bundle.results]
     _count_skipped(bundle.results, entries)
     return document | {"entry": entries} if entries else document
 
 
-def _entry(result: EntryResult, preferred: Return) -> dict[str, Any]:
-    """The answer for one entry; with an OperationOutcome if there is no resource or the client prefers one."""
+def _entry(result: EntryResult, preferred: Return, *, full: bool) -> dict[str, Any]:
+    """The answer for one entry; with an OperationOutcome if not every fact is plainly kept, or if the client prefers
+    one.
+    """
     if result.error is not None:
         return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
-    response: dict[str, Any] = {"status": _phrase(_STATUS[result.status])}
-    stored = result.stored
+    lost = bool(result.receipt.lines) and result.receipt.lost
+    stored = None if lost else result.stored
+    response: dict[str, Any] = {"status": _phrase(200 if lost else _STATUS[result.status])}
     if stored is not None:
         response |= {
             "location": _location(stored),
             "etag": etag_of(stored),
             "lastModified": instant_text(stored.received_at),
         }
-    if stored is None or preferred == "OperationOutcome":
-        response["outcome"] = outcome(_issues(result))
+    if stored is None or preferred == "OperationOutcome" or result.receipt.lines or full:
+        response["outcome"] = _outcome_of(result)
     if stored is not None and preferred == "representation" and not stored.gone:
         return {"resource": resource_of(stored), "response": response}
     return {"response": response}
@@ -346,27 +364,18 @@ def _entry(result: EntryResult, preferred: Return) -> dict[str, Any]:
 
 def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str, Any]]) -> None:
     """Add the number of skipped entries in the bundle, by reason, to the outcome of the first of them."""
-    skipped = [place for place, result in enumerate(results) if result.status == "skipped"]
+    skipped = [place for place, result in enumerate(results) if result.status == "skipped" and result.entry.skipped]
     if skipped:
-        reasons = Counter(results[place].entry.skipped or "value" for place in skipped)
+        reasons = Counter(str(results[place].entry.skipped) for place in skipped)
         counted = ", ".join(f"{count} by {reason}" for reason, count in sorted(reasons.items()))
         text = f"Of the {len(results)} entries of this bundle {len(skipped)} are not kept: {counted}."
         entries[skipped[0]]["response"]["outcome"]["issue"].append(issue("information", "informational", text))
 
 
-def _issues(result: EntryResult) -> list[dict[str, Any]]:
-    if result.status == "skipped":
-        why = result.entry.skipped or "value"
-        return [
-            issue(
-                "information",
-                "not-supported",
-                _WHY_SKIPPED[why],
-                place=result.entry.place,
-                coding=(SKIPPED_SYSTEM, why),
-            )
-        ]
-    return [issue("information", "informational", _TEXT[result.status])]
+def _outcome_of(result: EntryResult) -> dict[str, Any]:
+    """The receipt of an entry as an OperationOutcome."""
+    done = [] if result.receipt.lost else [issue("information", "informational", _TEXT[result.status])]
+    return outcome([*done, *receipt_issues(result.receipt)], counts_extension(result.receipt.counts))
 
 
 def _location(stored: StoredResource) -> str:

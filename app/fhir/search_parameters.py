@@ -35,6 +35,14 @@ class Presentation(BaseModel):
     )
 
 
+class WritePresentation(Presentation):
+    """The parameters of every address that stores resources."""
+
+    receipt: Literal["full"] | None = Field(
+        default=None, description="`full`: the receipt lists every fact.", examples=["full"]
+    )
+
+
 class PageSearch(Presentation):
     """The parameters of every search."""
 

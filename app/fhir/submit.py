@@ -10,8 +10,9 @@ depend on their order. If it would, the transaction contradicts itself and is re
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from app.errors import (
@@ -26,10 +27,7 @@ from app.errors import (
     ServiceError,
 )
 from app.fhir.bundle_entries import BundleType, Entry, Request
-from app.fhir.read_bundle import SERVED, read_bundle, read_resource
-from app.fhir.resolve_entries import (
-    ERASED,
-    ResolvedEntry,
+from app.fhir.entry_names import (
     StoredState,
     TypedId,
     may_be_panel,
@@ -37,9 +35,10 @@ from app.fhir.resolve_entries import (
     numbers_in,
     part_name,
     request_of,
-    resolve,
     resources_in,
 )
+from app.fhir.read_bundle import SERVED, read_bundle, read_resource
+from app.fhir.resolve_entries import ERASED, ResolvedEntry, resolve
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed
 from app.store import client_ids, resources
@@ -50,7 +49,10 @@ from app.store.resources import Identities
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
+from app.submission.receipts import joined, not_ours
+from app.timeline.facts import KINDS, History
 from app.timeline.normalize import MOST_FAULTS
+from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 from app.timeline.resource import ResourceKey, StoredResource, SupportedType
 
 FORMAT = "fhir-r4"
@@ -65,13 +67,19 @@ class EntryResult:
     """The outcome of an entry: `stored` is the current version of the resource, `error` the refusal of the entry.
 
     The status is `unchanged` if the same was stored before, if it is older than the current version, or if a
-    conditional create found a resource.
+    conditional create found a resource. `receipt` says what happened to each fact.
     """
 
     entry: Entry
     status: EntryStatus
     stored: StoredResource | None = None
     error: ServiceError | None = None
+    receipt: Receipt = field(default_factory=Receipt)
+
+
+def refused_entry(entry: Entry, error: ServiceError) -> EntryResult:
+    """The outcome of an entry that was refused."""
+    return EntryResult(entry, "refused", error=error, receipt=Receipt(Counter({Disposition.REFUSED: 1})))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +99,22 @@ def store_bundle(
     now: int,
     client: str | None = None,
     pauses: Sequence[float] = (),
+    full: bool = False,
 ) -> BundleResult:
-    """Read a bundle and store it. `pauses` are the seconds between tries while the database is busy.
+    """Read a bundle and store it. `pauses` are the seconds between tries while the database is busy. With `full`, the
+    receipts list every fact.
 
     Raises what `read_bundle` raises, and for a transaction or collection what `store_entries` raises. A batch raises
     only if none of its entries could be tried.
     """
     feed = patiently(lambda: read_feed(database, study_id, secret, now), pauses)
-    bundle = read_bundle(body, feed)
-    if bundle.type == "batch":
-        results = store_each(database, study_id, feed, bundle.entries, client=client, received_at=now, pauses=pauses)
-    else:
-        submitter = Submitter(database, study_id, FORMAT, now, feed, client, pauses)
-        results = submitter.commit(lambda transaction: store_entries(transaction, submitter, feed, bundle.entries))
+    submitter = Submitter(database, study_id, FORMAT, now, feed, client, pauses, full)
+    with submitter.refusals_counted():
+        bundle = read_bundle(body, feed)
+        if bundle.type == "batch":
+            results = _store_each(submitter, feed, bundle.entries)
+        else:
+            results = submitter.commit(lambda transaction: store_entries(transaction, submitter, feed, bundle.entries))
     return BundleResult(bundle.type, tuple(results))
 
 
@@ -117,12 +128,15 @@ def create(
     secret: str | None,
     now: int,
     client: str | None = None,
+    full: bool = False,
 ) -> EntryResult:
     """Store a resource, unless there is one with the identifier `if_none_exist`. Raises what `store_entries` raises."""
     feed = read_feed(database, study_id, secret, now)
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
-    entry = replace(read_resource(body, feed, resource), request=request)
-    return _store_one(database, study_id, feed, entry, client, now)
+    submitter = Submitter(database, study_id, FORMAT, now, feed, client, full=full)
+    with submitter.refusals_counted():
+        entry = replace(read_resource(body, feed, resource), request=request)
+        return _store_one(submitter, feed, entry)
 
 
 def update(
@@ -137,6 +151,7 @@ def update(
     secret: str | None,
     now: int,
     client: str | None = None,
+    full: bool = False,
 ) -> EntryResult:
     """Store a resource under the identifier in its address: ours, or a client id.
 
@@ -144,14 +159,16 @@ def update(
     `MalformedDocument` if its id is not that of the address; and what `store_entries` raises.
     """
     feed = read_feed(database, study_id, secret, now)
-    read = read_resource(body, feed, resource)
-    if read.id != logical_id and not read.faults:
-        code = FaultCode.MISSING if read.id is None else FaultCode.PATH_MISMATCH
-        raise MalformedDocument(faults=[Fault(f"{read.place}.id", code)])
-    request = Request("PUT", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
-    based_on = _version_in(body)
-    entry = replace(read, request=request)
-    return _store_one(database, study_id, feed, entry, client, now, based_on=based_on, only_new=only_new)
+    submitter = Submitter(database, study_id, FORMAT, now, feed, client, full=full)
+    with submitter.refusals_counted():
+        read = read_resource(body, feed, resource)
+        if read.id != logical_id and not read.faults:
+            code = FaultCode.MISSING if read.id is None else FaultCode.PATH_MISMATCH
+            raise MalformedDocument(faults=[Fault(f"{read.place}.id", code)])
+        request = Request("PUT", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
+        based_on = _version_in(body)
+        entry = replace(read, request=request)
+        return _store_one(submitter, feed, entry, based_on=based_on, only_new=only_new)
 
 
 def withdraw(
@@ -168,7 +185,8 @@ def withdraw(
     """Withdraw a resource, as if it were sent again as entered in error. Raises what `store_entries` raises."""
     feed = read_feed(database, study_id, secret, now)
     request = Request("DELETE", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
-    return _store_one(database, study_id, feed, Entry(0, resource, resource, request=request), client, now)
+    submitter = Submitter(database, study_id, FORMAT, now, feed, client)
+    return _store_one(submitter, feed, Entry(0, resource, resource, request=request))
 
 
 def store_entries(
@@ -196,13 +214,21 @@ def store_entries(
     resolved = [_in_their_draws(each, outcome) for each, outcome in zip(resolved, outcomes, strict=True)]
     keys = [each.key for each in resolved if each.key is not None and each.key.patient in builder.people]
     now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
-    results = []
+    results: list[EntryResult] = []
+    unkept: list[Receipt] = []
     for each, outcome in zip(resolved, outcomes, strict=True):
         status = _entry_status(each, outcome)
         if each.outdated and status == "updated":
             raise Conflict("The resource has changed since the version in meta.versionId. Read it again.")
         found = None if each.key is None else now_stored.get(each.key)
-        results.append(EntryResult(each.entry, status, found))
+        if outcome is None:
+            receipt = _receipt_without_facts(each, found, submitter.full)
+            unkept.append(receipt)
+        else:
+            receipt = _at_entry(each.entry, outcome.receipt)
+        results.append(EntryResult(each.entry, status, found, receipt=receipt))
+    if unkept:
+        submitter.count(transaction, (), joined(unkept))
     client_ids.add(transaction, builder.key, _new_client_ids(resolved, results))
     return results
 
@@ -271,15 +297,18 @@ def store_each(
     If the database becomes busy after some entries were stored, the rest is refused as `Busy` and may be sent again.
     Raises `Busy` if nothing was stored, and `NotFound` for an unknown study.
     """
-    submitter = Submitter(database, study_id, FORMAT, received_at, feed, client, pauses)
+    return _store_each(Submitter(database, study_id, FORMAT, received_at, feed, client, pauses), feed, entries)
 
+
+def _store_each(submitter: Submitter, feed: Feed, entries: Sequence[Entry]) -> list[EntryResult]:
     def store(transaction: Transaction, group: Sequence[Entry]) -> list[EntryResult | ServiceError]:
         identities = Identities(transaction)
         return [_store_alone(transaction, submitter, feed, entry, identities) for entry in group]
 
     outcomes = submitter.each(entries, store)
+    submitter.count_refusals(each.error for each in outcomes if isinstance(each, EntryResult) and each.error)
     return [
-        EntryResult(entry, "refused", error=outcome) if isinstance(outcome, ServiceError) else outcome
+        refused_entry(entry, outcome) if isinstance(outcome, ServiceError) else outcome
         for entry, outcome in zip(entries, outcomes, strict=True)
     ]
 
@@ -292,17 +321,8 @@ def _version_in(body: bytes) -> str | None:
 
 
 def _store_one(
-    database: Database,
-    study_id: str,
-    feed: Feed,
-    entry: Entry,
-    client: str | None,
-    now: int,
-    *,
-    based_on: str | None = None,
-    only_new: bool = False,
+    submitter: Submitter, feed: Feed, entry: Entry, *, based_on: str | None = None, only_new: bool = False
 ) -> EntryResult:
-    submitter = Submitter(database, study_id, FORMAT, now, feed, client)
     return submitter.commit(
         lambda transaction: store_entries(transaction, submitter, feed, [entry], based_on=based_on, only_new=only_new)
     )[0]
@@ -312,13 +332,13 @@ def _store_alone(
     transaction: Transaction, submitter: Submitter, feed: Feed, entry: Entry, identities: Identities
 ) -> EntryResult:
     if request_of(entry).method == "GET" or any(fault == _unserved(entry) for fault in entry.faults):
-        return EntryResult(entry, "refused", error=MethodNotAllowed("A bundle may hold only POST, PUT and DELETE."))
+        return refused_entry(entry, MethodNotAllowed("A bundle may hold only POST, PUT and DELETE."))
     try:
         return store_entries(transaction, submitter, feed, [entry], identities=identities)[0]
     except Busy:
         raise
     except ServiceError as refusal:
-        return EntryResult(entry, "refused", error=refusal)
+        return refused_entry(entry, refusal)
 
 
 def _unserved(entry: Entry) -> Fault:
@@ -329,19 +349,62 @@ def _unserved(entry: Entry) -> Fault:
 def _store_histories(
     builder: RevisionBuilder, submitter: Submitter, resolved: Sequence[ResolvedEntry]
 ) -> list[Outcome | None]:
-    """Submit the histories of the entries as one revision; the outcome of an entry without a history is `None`."""
-    storing = [each for each in resolved if each.history is not None]
+    """Submit the histories of the entries as one revision; the outcome of an entry without a history is `None`.
+
+    Statements about other records belong to the receipt of the entry that has them.
+    """
+    storing = [
+        (at, history)
+        for at, each in enumerate(resolved)
+        if each.history is not None and not each.exists
+        for history in (each.history, *each.merged)
+    ]
+    outcomes: list[Outcome | None] = [None] * len(resolved)
     if not storing:
-        return [None] * len(resolved)
-    histories = [each.history for each in storing if each.history is not None]
+        return outcomes
     try:
-        submission = submitter.submit(builder, histories)
+        submission = submitter.submit(builder, [history for _, history in storing])
     except Erased:
         raise Erased(ERASED) from None
     except InvalidDocument as refused:
-        raise InvalidDocument(faults=_placed(refused.faults, storing)) from None
-    outcomes = iter(submission.outcomes)
-    return [None if each.history is None else next(outcomes) for each in resolved]
+        raise InvalidDocument(faults=_placed(refused.faults, [resolved[at] for at, _ in storing])) from None
+    for (at, _), outcome in zip(storing, submission.outcomes, strict=True):
+        first = outcomes[at]
+        outcomes[at] = outcome if first is None else replace(first, receipt=joined([first.receipt, outcome.receipt]))
+    return outcomes
+
+
+def _at_entry(entry: Entry, receipt: Receipt) -> Receipt:
+    """The receipt, in which a line about the patient has the place of the entry."""
+    if all(line.place for line in receipt.lines):
+        return receipt
+    return replace(receipt, lines=[line if line.place else line._replace(place=entry.place) for line in receipt.lines])
+
+
+def _receipt_without_facts(each: ResolvedEntry, stored: StoredResource | None, full: bool) -> Receipt:
+    """The receipt of an entry of which nothing was stored: it is not ours, it stands already, or the resource of a
+    conditional create exists and may have another content.
+    """
+    if each.aside:
+        return Receipt(Counter(line.disposition for line in each.aside), each.aside)
+    if each.key is None:
+        return Receipt(Counter({Disposition.NOT_OURS: 1}), [_skipped(each.entry)])
+    if each.history is None or stored is None or _stands(each.history, stored):
+        line = ReceiptLine(each.entry.place, Disposition.KEPT, None, (Note(NoteCode.UNCHANGED),))
+        return Receipt(Counter({Disposition.KEPT: 1}), [line] if full else [])
+    return Receipt(Counter({Disposition.NOT_APPLIED: 1}), [ReceiptLine(each.entry.place, Disposition.NOT_APPLIED)])
+
+
+def _skipped(entry: Entry) -> ReceiptLine:
+    return not_ours(entry.place, entry.skipped or "value")._replace(sent=entry.unknown)
+
+
+def _stands(history: History, stored: StoredResource) -> bool:
+    """Whether everything that a history says is said by the stored resource."""
+    if stored.fact is None:
+        known = {(fact.identity, fact.value) for fact in stored.attributes}
+        return all((fact.identity, fact.value) in known for fact in history.attributes)
+    return all(fact == stored.fact for kind in KINDS for fact in getattr(history, kind))
 
 
 def _placed(faults: Sequence[Fault], storing: Sequence[ResolvedEntry]) -> Iterator[Fault]:

@@ -154,7 +154,8 @@ class Envelope:
     """A message whose header has been read. `sender` and `receiver` are application and facility, `sent_at` is MSH-7;
     all are as they were sent, but with our delimiters. `faults` are those of the header; with any, the message is not
     read. `facility` is the text of MSH-4, `None` if it is not certain. Bytes that are not in the character set stay in
-    `lines` (`surrogateescape`); then it is not `all_decoded`.
+    `lines` (`surrogateescape`); then it is not `all_decoded`. An MSH-18 that is not known is the
+    `unknown_charset`.
     """
 
     lines: tuple[str, ...]
@@ -173,6 +174,7 @@ class Envelope:
     application: str = ""
     faults: tuple[Fault, ...] = ()
     all_decoded: bool = True
+    unknown_charset: str = ""
 
 
 def read_envelope(lines: Sequence[bytes], charsets: Mapping[str, str] | None = None) -> Envelope:
@@ -188,7 +190,8 @@ def read_envelope(lines: Sequence[bytes], charsets: Mapping[str, str] | None = N
     if codec != _ANY_BYTES:
         text = tuple(line.decode(codec, "surrogateescape") for line in lines)
         (header,), _ = segments_of(text[:1], delimiters, codec, frozenset({"MSH"}))
-    return _envelope_of(header, text, charset, faults)
+    envelope = _envelope_of(header, text, charset, faults)
+    return replace(envelope, unknown_charset=_charset_name(header)) if faults else envelope
 
 
 def read_batch_envelope(line: bytes) -> Envelope:

@@ -10,6 +10,7 @@ refuses all of it.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -31,10 +32,12 @@ from app.hl7v2.patient_identity import authority_names, read_links, read_person,
 from app.hl7v2.segments import NO_SEGMENT, Segment, segments_of, undecoded
 from app.readers.limits import UNREADABLE, NormalLimits, read_limits
 from app.readers.statements import Feed, Place, Skipped, Statement, history_of, left_out, readable, section_of
+from app.readers.suggestions import unknown_code
 from app.timeline.document import TEXT_PATTERN
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine, SentFact
+from app.timeline.times import Moment, read_time, when_text
 from app.timeline.vocabulary import UNITS, WITHDRAWN, CodeBook, Coding, same_unit
 
 STATUSES = {
@@ -71,7 +74,7 @@ class ReadMessage(NamedTuple):
 
     An A37 with two PID and no MRG ends such a link: if the sender named the two in the other order, the message would
     end no link and nobody would notice. `lines` are the lines of the receipt that belong to none of the histories, and
-    `faults` the faults of what is set aside.
+    `faults` the faults of what is set aside. `aside` are patients of whom nothing can be stored but what is set aside.
     """
 
     histories: tuple[History, ...]
@@ -79,6 +82,12 @@ class ReadMessage(NamedTuple):
     ends_known_link: bool = False
     lines: tuple[ReceiptLine, ...] = ()
     faults: tuple[Fault, ...] = ()
+    aside: tuple[History, ...] = ()
+
+    @property
+    def unkept(self) -> tuple[ReceiptLine, ...]:
+        """All lines that belong to no patient of whom something can be stored."""
+        return (*[line for history in self.aside for line in history.aside], *self.lines)
 
 
 def read_message(envelope: Envelope, feed: Feed) -> ReadMessage:
@@ -125,37 +134,45 @@ def _read_oru(segments: list[Segment], context: Context) -> ReadMessage:
     results = read_results(segments, context)
     if results.refused:
         raise InvalidDocument(faults=[*results.refused, *results.faults][:MOST_FAULTS])
-    faults, histories, lines = results.faults, list[History](), results.lines
-    for subject, statements in results.statements.items():
-        history = readable(subject, statements, context.feed.latest, faults)
+    faults, histories, aside = results.faults, list[History](), list[History]()
+    for subject in dict.fromkeys((*results.statements, *results.aside)):
+        history = readable(subject, results.statements.get(subject, ()), context.feed.latest, faults)
         if any(facts for kind, facts in history.kinds() if kind != "attributes"):
-            histories.append(replace(history, aside=(*results.about[subject], *history.aside)))
+            lines = (*results.about[subject], *results.aside.get(subject, ()), *history.aside)
+            histories.append(replace(history, aside=lines))
         else:  # without a result that is stored, the patient is not stored
-            lines += [line for line in history.aside if line.disposition is not Disposition.KEPT]
+            left = [line for line in history.aside if line.disposition is not Disposition.KEPT]
+            aside.append(History(subject, aside=(*results.aside.get(subject, ()), *left)))
     skipped = {str(reason): count for reason, count in results.skipped.items()}
-    return ReadMessage(tuple(histories), skipped, False, tuple(lines), tuple(faults))
+    return ReadMessage(tuple(histories), skipped, False, tuple(results.lines), tuple(faults), tuple(aside))
 
 
 @dataclass(slots=True)
 class Order:
-    """One OBR with the specimens and the observations that belong to it, and the patient of its group."""
+    """One OBR with the specimens and the observations that belong to it, and the patient of its group.
+
+    `doubts` are the faults of its results whose specimen time is not certain, by their places.
+    """
 
     pid: Segment
     obr: Segment | None = None
     specimens: list[Segment] = field(default_factory=list)
     observations: list[Segment] = field(default_factory=list)
+    doubts: Mapping[str, Fault] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class MessageResults:
     """The statements of a message by patient, with the lines about each patient, and the number of skipped items.
 
-    `lines` and `faults` are those of what is skipped or set aside, `refused` the faults of the message itself.
+    `aside` are the lines of what is set aside, by patient; `lines` those of what is skipped, and of what is set aside
+    if it is not certain whose it is. `faults` are those of what is set aside, `refused` those of the message itself.
     """
 
     statements: dict[str, list[Statement]] = field(default_factory=dict)
     about: dict[str, list[ReceiptLine]] = field(default_factory=dict)
     skipped: Counter[Skipped] = field(default_factory=Counter)
+    aside: dict[str, list[ReceiptLine]] = field(default_factory=dict)
     lines: list[ReceiptLine] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     refused: list[Fault] = field(default_factory=list)
@@ -178,22 +195,29 @@ class MessageResults:
         statements.append(person)
         return statements
 
-    def skip(self, segment: Segment, why: Skipped) -> None:
+    def skip(self, segment: Segment, why: Skipped, sent: SentFact | None = None) -> None:
         """Count something that is not stored."""
         self.skipped[why] += 1
-        self.lines.append(ReceiptLine(segment.place(), Disposition.NOT_OURS, why))
+        self.lines.append(ReceiptLine(segment.place(), Disposition.NOT_OURS, why, sent=sent))
 
-    def set_aside(self, *faults: Fault) -> None:
-        """Leave out a result because of its faults."""
-        self.faults += faults
-        self.lines += [ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code) for fault in faults]
+    def set_aside(self, pid: Segment, feed: Feed, line: ReceiptLine) -> None:
+        """Add the line of something that is set aside."""
+        subject = subject_of(pid, 3, feed.pseudonyms)
+        lines = self.lines if isinstance(subject, Fault) else self.aside.setdefault(subject, [])
+        lines.append(line)
 
-    def each_alone(self, read: Callable[..., None], *what: Any) -> None:  # noqa: ANN401 - what `read` needs
-        """Read one result. Its faults set it aside."""
+    def each_alone(
+        self, read: Callable[..., None], segment: Segment, meaning: str | None, order: Order, context: Context
+    ) -> None:
+        """Read one result, or an order without results. Its faults set it aside."""
         try:
-            read(self, *what)
+            read(self, segment, meaning, order, context)
         except InvalidDocument as refusal:
-            self.set_aside(*refusal.faults)
+            self.faults += refusal.faults
+            sent = _described(segment, meaning, order, context)
+            for fault in refusal.faults:
+                line = ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=sent)
+                self.set_aside(order.pid, context.feed, line)
 
 
 class _Faulty(InvalidDocument):
@@ -214,13 +238,15 @@ def read_results(segments: Iterable[Segment], context: Context) -> MessageResult
         raise MalformedDocument(None, [Fault("OBX", FaultCode.MISSING)])
     for order in orders:
         if order.obr is not None and not order.observations and _is_cancelled(order.obr):
-            results.each_alone(_read_cancelled_order, order.obr, order, context)
+            results.each_alone(_read_cancelled_order, order.obr, None, order, context)
         ours = [
-            (obx, meaning) for obx in order.observations if (meaning := _meaning(results, obx, context)) is not None
+            (obx, meaning)
+            for obx in order.observations
+            if (meaning := _meaning(results, obx, order, context)) is not None
         ]
-        doubts = _doubtful_times(ours, context.feed)
+        order.doubts = _doubtful_times(ours, context.feed)
         for obx, meaning in ours:
-            results.each_alone(_read_observation, obx, meaning, order, doubts, context)
+            results.each_alone(_read_observation, obx, meaning, order, context)
     return results
 
 
@@ -242,14 +268,20 @@ def _orders(segments: Iterable[Segment]) -> list[Order]:
     return orders
 
 
-def _meaning(results: MessageResults, obx: Segment, context: Context) -> str | None:
+def _meaning(results: MessageResults, obx: Segment, order: Order, context: Context) -> str | None:
     """The meaning of the code of a result that may be stored. Any other result is skipped or set aside."""
-    meaning = context.feed.codes.meaning(_codings(obx, 3), _decoded(obx, 3, 9))
+    codings = _codings(obx, 3)
+    meaning = context.feed.codes.meaning(codings, _decoded(obx, 3, 9))
     if isinstance(meaning, FaultCode):
-        results.set_aside(Fault(obx.place(3), meaning))
+        fault = Fault(obx.place(3), meaning)
+        results.faults.append(fault)
+        sent = _described(obx, None, order, context)
+        line = ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=sent)
+        results.set_aside(order.pid, context.feed, line)
         return None
     if meaning is None or section_of(meaning) == "infusions":
-        results.skip(obx, "code")  # an ordered blood product is not an infusion that was given
+        # An ordered blood product is not an infusion that was given.
+        results.skip(obx, "code", unknown_code(tuple(codings), _decoded(obx, 6)))
         return None
     return meaning
 
@@ -280,9 +312,7 @@ class _Stated(NamedTuple):
     notes: tuple[Note, ...]
 
 
-def _read_observation(
-    results: MessageResults, obx: Segment, meaning: str, order: Order, doubts: Mapping[str, Fault], context: Context
-) -> None:
+def _read_observation(results: MessageResults, obx: Segment, meaning: str, order: Order, context: Context) -> None:
     if obx.is_undecoded(3):  # its text may say that it is another test
         raise InvalidDocument(faults=[undecoded(obx.place(3))])
     if obx.cut:
@@ -299,8 +329,8 @@ def _read_observation(
         results.skip(obx, "value")
         return
     statements = results.statements_about(order.pid, context.feed)
-    if obx.place() in doubts:
-        raise InvalidDocument(faults=[doubts[obx.place()]])
+    if obx.place() in order.doubts:
+        raise InvalidDocument(faults=[order.doubts[obx.place()]])
     stated = _stated(order.obr, order.specimens, obx, withdrawn, context)
     measured = section_of(meaning) == "labs"
     fields = {"code": meaning, "status": status, **stated.fields}
@@ -326,7 +356,7 @@ def _is_cancelled(obr: Segment | None) -> bool:
     return obr is not None and _decoded(obr, 25) == "X"
 
 
-def _read_cancelled_order(results: MessageResults, obr: Segment, order: Order, context: Context) -> None:
+def _read_cancelled_order(results: MessageResults, obr: Segment, _: str | None, order: Order, context: Context) -> None:
     """An order that was cancelled without its results. If its code is that of a result, the result is withdrawn.
 
     The code of a panel does not say which results it has.
@@ -335,13 +365,38 @@ def _read_cancelled_order(results: MessageResults, obr: Segment, order: Order, c
     if isinstance(meaning, FaultCode):
         raise _Faulty(obr.place(4), meaning)
     if meaning is None or section_of(meaning) == "infusions":
-        results.lines.append(ReceiptLine(obr.place(25), Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL))
+        sent = _described(obr, None, order, context)
+        line = ReceiptLine(obr.place(25), Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL, sent=sent)
+        results.set_aside(order.pid, context.feed, line)
         return
     statements = results.statements_about(order.pid, context.feed)
     stated = _stated(obr, order.specimens, None, True, context)
     place = Place("", {"code": obr.place(4), "status": obr.place(25), **stated.at, "": obr.place()})
     fields = {"code": meaning, "status": "cancelled", **stated.fields}
     statements.append(Statement(section_of(meaning), fields, place, stated.notes))
+
+
+def _described(segment: Segment, meaning: str | None, order: Order, context: Context) -> SentFact:
+    """What is known of a result that is set aside, without the parts that cannot be read."""
+    obx = segment if segment.name == "OBX" else None
+    numbered: dict[str, Any] = {}
+    moment: Moment | FaultCode | None = None
+    if order.obr is not None:
+        with suppress(InvalidDocument):
+            _, numbered = _result_number(obx, order.obr, context)
+        with suppress(InvalidDocument):
+            time = _specimen_time(order.obr, order.specimens, obx, context)[1]
+            moment = None if time is None else read_time(time.text, context.feed.latest)
+    return SentFact(
+        segment.place(),
+        None if meaning is None else section_of(meaning),
+        meaning,
+        numbered.get("source"),
+        numbered.get("id"),
+        when_text(moment.day, moment.instant) if isinstance(moment, Moment) else None,
+        "|".join(segment.raw(number) for number in range(2, 26)),
+        _decoded(segment, 6) if obx is not None else None,
+    )
 
 
 def _status(obx: Segment, obr: Segment) -> str | None:

@@ -14,6 +14,7 @@ from app.store.engine import Database, Transaction
 from app.store.ledger import Counts, Submission
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, patiently
+from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, NotKept, Receipt, ReceiptLine
 
@@ -87,29 +88,42 @@ def partition(body: bytes) -> list[bytes]:
 
 def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
     envelope = read_envelope(lines, feed.charsets)
+    submitter.sender = "|".join(envelope.sender).strip("|") or None
     try:
-        read = read_message(envelope, feed)
-        if not read.histories and _is_faulty(read):
-            return _nothing_kept(envelope, read)
-        submission = (
-            submitter.commit(lambda transaction: _store(transaction, submitter, read)) if read.histories else None
-        )
+        with submitter.refusals_counted():
+            read = read_message(envelope, feed)
+            if not read.histories and _is_faulty(read):
+                reply = _nothing_kept(envelope, read)
+                submitter.count_refusals([InvalidDocument(faults=reply.faults)])
+                return reply
+            histories = (*read.histories, *read.aside)
+            submission = (
+                submitter.commit(lambda transaction: _store(transaction, submitter, read, histories))
+                if histories
+                else None
+            )
     except MalformedDocument as refusal:
         return _refused(envelope, "AR", refusal.faults)
     except InvalidDocument as refusal:
+        if envelope.unknown_charset:
+            submitter.count_charset(envelope.unknown_charset)
         return _refused(envelope, "AE", refusal.faults)
     except Erased:
         return _refused(envelope, "AE", [Fault("PID-3", FaultCode.UNKNOWN_REFERENCE, _ERASED)])
     receipts = [] if submission is None else [outcome.receipt for outcome in submission.outcomes]
+    if submission is None:
+        submitter.count_receipt(_receipt(read.lines))
     receipt = _together([*receipts, _receipt(read.lines)])
     aside = [in_hl7_form(fault) for fault in read.faults]
     ack = acknowledgement(envelope, "AA", (), receipt, aside=aside, full=submitter.full)
     return Reply(ack, "AA", (), None if submission is None else submission.counts, read.skipped, receipt)
 
 
-def _store(transaction: Transaction, submitter: Submitter, read: ReadMessage) -> Submission:
+def _store(
+    transaction: Transaction, submitter: Submitter, read: ReadMessage, histories: Sequence[History]
+) -> Submission:
     """Store a message as one submission."""
-    submission = submitter.submit(submitter.builder(transaction), read.histories)
+    submission = submitter.submit(submitter.builder(transaction), histories, _receipt(read.lines))
     if read.ends_known_link and submission.counts.added:
         raise InvalidDocument(faults=[Fault("PID[2]-3", FaultCode.UNKNOWN_REFERENCE)])
     return submission
@@ -117,7 +131,7 @@ def _store(transaction: Transaction, submitter: Submitter, read: ReadMessage) ->
 
 def _is_faulty(read: ReadMessage) -> bool:
     """Whether something is set aside that the sender can correct."""
-    aside = [line.reason for line in read.lines if line.disposition is Disposition.SET_ASIDE]
+    aside = [line.reason for line in read.unkept if line.disposition is Disposition.SET_ASIDE]
     return any(reason not in _NOT_AT_FAULT for reason in aside)
 
 
@@ -142,7 +156,7 @@ def _nothing_kept(envelope: Envelope, read: ReadMessage) -> Reply:
     """The refusal of a message of which nothing can be stored, because of faults of its results."""
     lines = [
         line._replace(disposition=Disposition.REFUSED) if line.disposition is Disposition.SET_ASIDE else line
-        for line in read.lines
+        for line in read.unkept
     ]
     faults = [in_hl7_form(fault) for fault in InvalidDocument(faults=read.faults[:MOST_FAULTS]).faults]
     receipt = _receipt(lines)

@@ -7,6 +7,7 @@ the same pseudonym in every format and at every time. The key is derived from on
 
 import hmac
 import re
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from app.timeline.resource import SUBJECT_SYSTEM
 
 _IDENTIFIER = re.compile(IDENTIFIER_PATTERN[:-1] + r"\Z")
 
+MOST_AUTHORITIES = 20
 _HASHED = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _COMPUTED = re.compile(r"[-+]?(?:\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+)", re.ASCII | re.IGNORECASE)
 _ERROR = re.compile(r"#(?!\d)")
@@ -85,6 +87,7 @@ class Pseudonyms:
         self._key = key
         self._hash = None if key is None else _KeyedHash(key)
         self._authorities = frozenset(authorities)
+        self._undeclared: Counter[str] = Counter()
 
     @property
     def fingerprint(self) -> str | None:
@@ -98,6 +101,7 @@ class Pseudonyms:
         number would become one person.
         """
         given = [Identifier(each.authority, number) for each in given if (number := normalised(each.value))]
+        self._see({known.authority for known in given if known.authority})
         ours = {known.value for known in given if known.authority == SUBJECT_SYSTEM and self._may_be_ours(known.value)}
         if ours:  # the sender got it from this service
             return ours.pop() if len(ours) == 1 else FaultCode.AMBIGUOUS_SUBJECT
@@ -129,6 +133,11 @@ class Pseudonyms:
             value = f"{value}.{part}"
         return self._kept(value) if self._hash is None else self._hash.digest("number", source or "", value)
 
+    def take_undeclared(self) -> Counter[str]:
+        """How often each authority was read since the last call that is not declared; only a few are counted."""
+        taken, self._undeclared = self._undeclared, Counter()
+        return taken
+
     def may_be_kept(self, number: str) -> bool:
         """Whether a number may be a result of `number`."""
         return isinstance(self._kept(number), str) if self._key is None else _HASHED.fullmatch(number) is not None
@@ -136,6 +145,11 @@ class Pseudonyms:
     def alias(self, kind: str, value: str) -> str:
         """An identifier that a client gave a resource, as it is stored to find the resource."""
         return value if self._hash is None else self._hash.digest(kind, "", value)
+
+    def _see(self, authorities: set[str]) -> None:
+        for authority in authorities - self._authorities - {SUBJECT_SYSTEM}:
+            if authority in self._undeclared or len(self._undeclared) < MOST_AUTHORITIES:
+                self._undeclared[authority] += 1
 
     def _may_be_ours(self, subject: str) -> bool:
         """Whether this may be a result of `patient`: a number is not kept, even if it is sent as ours."""

@@ -19,8 +19,9 @@ from app.readers.pseudonyms import Pseudonyms
 from app.timeline.document import ITEMS, Patient, Timeline
 from app.timeline.facts import History, statement_key
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
-from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine
-from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, CodeBook
+from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
+from app.timeline.times import Moment, read_time, when_text
+from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODE_OF, LAB_CODES, CodeBook
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
 _KIND_OF = {section: kind for kind, section in SECTIONS.items()}
@@ -53,7 +54,10 @@ class Feed:
 
 
 class Place(NamedTuple):
-    """The place of a fact in a message; `fields` has for each of our fields the text that follows `base`."""
+    """The place of a fact in a message; `fields` has for each of our fields the text that follows `base`.
+
+    The text of the field "" leads to the fact itself, if it is a part of what is at `base`.
+    """
 
     base: str
     fields: Mapping[str, str] = {}
@@ -195,7 +199,7 @@ def readable(subject: str, statements: Sequence[Statement], latest: int, faults:
             faulty.setdefault(id(statement), Fault(statement.place.of(name), FaultCode.CONFLICTING_DUPLICATE))
         for statement in kept:
             if id(statement) in faulty:
-                aside.append(_aside(statement, faulty[id(statement)]))
+                aside.append(_aside(statement, faulty[id(statement)], latest))
         if faults is not None:
             faults += [faulty[id(statement)] for statement in kept if id(statement) in faulty]
         if not faulty:
@@ -212,15 +216,37 @@ def _parts(statement: Statement) -> Iterator[Statement]:
         yield statement._replace(fields={name: value})
 
 
-def _aside(statement: Statement, fault: Fault) -> ReceiptLine:
+def _aside(statement: Statement, fault: Fault, latest: int) -> ReceiptLine:
     if statement.section == "patient":
         return left_out(fault.pointer, next(iter(statement.fields), "id"))
-    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code)
+    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=described(statement, latest))
 
 
 def left_out(place: str, detail: str) -> ReceiptLine:
     """The line of a detail that could not be read. It is no fact by itself, and is not counted."""
     return ReceiptLine(place, Disposition.KEPT, None, (Note(NoteCode.DETAIL_LEFT_OUT, detail),))
+
+
+def described(statement: Statement, latest: int, content: str | None = None) -> SentFact:
+    """What is known of a statement that is set aside. `content` is its text, if the fields do not have all of it."""
+    fields = statement.fields
+    word = next((fields[name] for name in ("code", "product", "drug", "term") if fields.get(name) is not None), None)
+    written = next((fields[name] for name in ("time", "start", "onset") if fields.get(name) is not None), None)
+    moment = read_time(written, latest) if isinstance(written, str) else None
+    return SentFact(
+        statement.place.of(""),
+        statement.section,
+        LAB_CODE_OF.get(word, word) if isinstance(word, str) else None,
+        _text(fields.get("source")) or _text(fields.get("lab")),
+        _text(fields.get("id")),
+        when_text(moment.day, moment.instant) if isinstance(moment, Moment) else None,
+        repr(sorted(fields.items())) if content is None else content,
+        _text(fields.get("unit")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _like(

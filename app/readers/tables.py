@@ -26,12 +26,13 @@ from app.errors import (
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
 from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
 from app.readers.pseudonyms import Identifier, no_number, no_patient, normalised
-from app.readers.statements import Feed, Place, Skipped, Statement, history_of, readable
+from app.readers.statements import Feed, Place, Skipped, Statement, described, history_of, readable
+from app.readers.suggestions import unknown_code
 from app.timeline.accepts import accepted_by
 from app.timeline.document import LabResult
 from app.timeline.facts import FIELDS, History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
 from app.timeline.times import INSTANT_FORM, with_offset
 from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
 
@@ -145,7 +146,10 @@ class ResultTable:
             self.skipped[reason] += 1
             if isinstance(subject, Trouble):
                 return
-            line = ReceiptLine(f"/{row.line}/{reason}", Disposition.NOT_OURS, reason)
+            coding = Coding(given.get("code_system"), given.get("code"), given.get("code_text"))
+            sent = unknown_code((coding,), given.get("unit")) if reason == "code" else SentFact("")
+            sent = sent._replace(source=given.get("source", given.get("lab")))
+            line = ReceiptLine(f"/{row.line}/{reason}", Disposition.NOT_OURS, reason, sent=sent)
             self._not_ours.setdefault(subject, []).append(line)
         elif isinstance(subject, Trouble):
             self._add_fault(Fault(f"/{row.line}/patient", *subject))
@@ -192,7 +196,9 @@ class ResultTable:
                 continue
             (name, trouble), *_ = troubles.items()
             self._list_fault(Fault(f"/{row.line}/{name}", *trouble))
-            aside.append(ReceiptLine(f"/{row.line}/{name}", Disposition.SET_ASIDE, trouble.code))
+            certain = {each: value for each, value in statement.fields.items() if each not in troubles}
+            sent = described(statement._replace(fields=certain), self.feed.latest, "|".join(row.cells))
+            aside.append(ReceiptLine(f"/{row.line}/{name}", Disposition.SET_ASIDE, trouble.code, sent=sent))
         history = readable(subject, statements, self.feed.latest)
         if history.aside:
             known = {fault.pointer: fault for fault in history_of(subject, statements, self.feed.latest)[1]}

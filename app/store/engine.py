@@ -10,6 +10,7 @@ migration. A writer takes the lock before it reads (`BEGIN IMMEDIATE`), because 
 once while another one writes.
 """
 
+import logging
 import os
 import re
 import sqlite3
@@ -49,6 +50,9 @@ Transaction = Connection
 """An open transaction. Only the store runs queries in it."""
 MOST_TOGETHER = 64
 """The largest number of pieces of work that share one transaction."""
+MOST_LATER = 1_000
+"""The largest number of pieces of work that wait to run later."""
+log = logging.getLogger("myoresponse")
 
 
 class DatabaseFailure(Exception):
@@ -103,6 +107,9 @@ class Database:
         self._wait = wait_seconds
         self._writer_lock = threading.Lock()
         self._queue: deque[Task[Any]] = deque()
+        self._later: list[Callable[[Connection], object]] = []
+        self._later_lock = threading.Lock()
+        self._later_thread: threading.Thread | None = None
         self._driver = self.engine.dialect.loaded_dbapi
         if self._sqlite:
             self._reader, self._writer = self.engine, self.engine.execution_options(write=True, origin=origin)
@@ -160,6 +167,36 @@ class Database:
             for task in tasks:
                 task.done.set()
 
+    def later(self, work: Callable[[Connection], object]) -> None:
+        """Run `work` soon, in another thread. It is given up if it fails, or if too much waits: nobody relies on it."""
+        with self._later_lock:
+            if len(self._later) >= MOST_LATER:
+                return
+            self._later.append(work)
+            if self._later_thread is None:
+                self._later_thread = threading.Thread(target=self._work_off, name="later", daemon=True)
+                self._later_thread.start()
+
+    def settle(self, seconds: float) -> None:
+        """Wait until what was to run later has run, but not longer than this."""
+        thread = self._later_thread
+        if thread is not None:
+            thread.join(seconds)
+
+    def _work_off(self) -> None:
+        while True:
+            with self._later_lock:
+                works, self._later = self._later, []
+                if not works:
+                    self._later_thread = None
+                    return
+            try:
+                with self.writing() as connection:
+                    for work in works:
+                        work(connection)
+            except Exception as error:  # nobody waits for an answer
+                log.warning("event=later lost=%d error=%s", len(works), type(error).__name__)
+
     def revision(self) -> str | None:
         """The last migration of the tables, or `None` if the database has no tables of this service."""
         with self.reading() as connection:
@@ -188,7 +225,8 @@ class Database:
                 raw.close()
 
     def dispose(self) -> None:
-        """Close the pooled connections."""
+        """Close the pooled connections, after what was to run later."""
+        self.settle(2 * self._wait)
         self.engine.dispose()
 
     @contextmanager

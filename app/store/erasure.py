@@ -1,17 +1,18 @@
 """The erasure of a person (GDPR article 17), and the readmission of an erased person.
 
-Deleted: every fact, the salt and the identifiers. Kept: the leaves of the hash chain, which show nothing without the
-salt, and a tombstone, which recognises the identifier if it comes again. Revisions that held the person cannot be read
-any more. The revisions before and after can.
+Deleted: every fact, the content of the worklist, the salt and the identifiers. Kept: the leaves of the hash chain,
+which show nothing without the salt, and a tombstone, which recognises the identifier if it comes again. Revisions that
+held the person cannot be read any more. The revisions before and after can.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, select
 
-from app.errors import Conflict, Erased, NotFound
+from app.errors import Conflict, Erased, NotFound, PreconditionFailed
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
 from app.store.queries import Insertion, Query
@@ -19,8 +20,11 @@ from app.store.revision_builder import RevisionBuilder
 from app.store.supersession import Counts
 from app.store.tables import client_ids, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
+from app.store.worklist import erase_items, erased_item_entry, items_of
 from app.timeline.merged_records import MERGED_INTO
 
+_NO_PATIENT = 0
+"""Instead of the key of a patient, if the study had only items of the worklist of a person."""
 _INSERT = Insertion(erasures)
 _DELETE_PATIENT = Query(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
 _DELETE_CLIENT_IDS = Query(client_ids.delete().where(client_ids.c.patient_key == bindparam("patient")), "patient")
@@ -111,8 +115,14 @@ def erase(
     if builder.is_erased(patient):
         raise Erased
     person = builder.people.get(patient)
-    if person is None:
+    listed = items_of(connection, builder.key, patient)
+    if person is None and not listed:
         raise NotFound("The study has no patient of this name.")
+    stone = tombstone(builder.secret, patient)
+    if person is None:
+        if if_match is not None:
+            raise PreconditionFailed("There is no timeline, so that If-Match cannot match.")
+        return _erase_items_only(builder, patient, stone, listed, client)
     if if_match is not None:
         check_etag(connection, study_id, patient, if_match)
     if _IS_MERGED_INTO.rows(connection, builder.key, person.key, json.dumps(patient))[0][0]:
@@ -120,17 +130,31 @@ def erase(
             "Another record is merged into this one. If both are of one person, erase the other record first; if not, "
             "undo the merge."
         )
-    stone = tombstone(builder.secret, patient)
-    entry = erased_entry(stone, person.key, person.first_revision)
-    number = builder.append_revision([], Counts(), format="erasure", client=client, entries=[entry], erased=1)
+    first = min([person.first_revision, *[added for _, added in listed]])
+    entries = [erased_entry(stone, person.key, first), *[erased_item_entry(item) for item, _ in listed]]
+    number = builder.append_revision([], Counts(), format="erasure", client=client, entries=entries, erased=1)
     builder.write()
     for table in FACT_TABLES.values():
         table.delete.run(connection, person.key)
     _keep_tombstones(builder, person.key, stone)
     _DELETE_CLIENT_IDS.run(connection, person.key)
     _DELETE_PATIENT.run(connection, person.key)
-    _INSERT.run(connection, [(builder.key, number, person.first_revision, None, stone, person.key)])
-    return Erasure(patient, number, person.first_revision)
+    erase_items(connection, builder.key, patient, number)
+    _INSERT.run(connection, [(builder.key, number, first, None, stone, person.key)])
+    return Erasure(patient, number, first)
+
+
+def _erase_items_only(
+    builder: RevisionBuilder, patient: str, stone: bytes, listed: Sequence[tuple[int, int]], client: str | None
+) -> Erasure:
+    """Delete what was set aside of a person of whom the study has nothing else."""
+    first = min(added for _, added in listed)
+    entries = [erased_entry(stone, _NO_PATIENT, first), *[erased_item_entry(item) for item, _ in listed]]
+    number = builder.append_revision([], Counts(), format="erasure", client=client, entries=entries)
+    builder.write()
+    erase_items(builder.connection, builder.key, patient, number)
+    _INSERT.run(builder.connection, [(builder.key, number, first, None, stone, _NO_PATIENT)])
+    return Erasure(patient, number, first)
 
 
 def _keep_tombstones(builder: RevisionBuilder, patient_key: int, person: bytes) -> None:

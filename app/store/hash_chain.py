@@ -18,6 +18,7 @@ from app.store.queries import Query, Row
 from app.store.studies import fact_entry, protocol_entry
 from app.store.supersession import Assertion, Changes
 from app.store.tables import erasures, leaves, patients, protocols, revisions, studies, study_facts
+from app.store.worklist import ledger_entries
 
 
 def _all_of(table: Any, *names: str) -> Query:  # noqa: ANN401 - a Table
@@ -180,6 +181,7 @@ class _Verification:
             yield number, erased_entry(bytes(stone), key, first)
             if readmitted is not None:
                 yield readmitted, readmitted_entry(bytes(stone), number)
+        yield from ledger_entries(self.connection, self.key)
 
     def _patient_leaves(self, patient: str, key: int, salt: bytes, first: int) -> dict[int, bytes]:
         changes: dict[int, dict[str, Changes]] = {first: {}}

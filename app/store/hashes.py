@@ -85,6 +85,16 @@ def name_tombstone(secret: bytes, name: str) -> bytes:
     return _keyed(secret, ["erased name", name])
 
 
+def item_digest(salt: bytes, content: Sequence[Any]) -> bytes:
+    """The hash of an item of the worklist. After its salt is erased, nobody can find the content by trying."""
+    return _keyed(salt, content)
+
+
+def sent_hash(secret: bytes, content: Sequence[Any]) -> bytes:
+    """The hash that recognises what was sent before."""
+    return _keyed(secret, ["sent", *content])
+
+
 def _keyed(key: bytes, content: Any) -> bytes:  # noqa: ANN401 - JSON
     return hmac.digest(key, _canonical(content).encode("ascii"), "sha256")
 

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from app.store.fates import Fate
 from app.store.revision_builder import PatientState, RevisionBuilder
 from app.store.supersession import Counts, Revision, Tally
 from app.store.timelines import check_etag
+from app.store.worklist import Worklist
 from app.timeline.facts import History, statement_key
 from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import Note, NoteCode, Receipt
@@ -78,6 +80,7 @@ def submit(
     format: str,
     client: str | None,
     received_at: int,
+    sender: str | None = None,
 ) -> Submission:
     """Store histories of one or several patients as one revision.
 
@@ -85,10 +88,18 @@ def submit(
     persons was erased, and `InvalidDocument` if two histories state one fact differently and neither version, time of
     issue nor status decides between them.
     """
-    return submit_to(RevisionBuilder(connection, study_id, received_at), histories, format=format, client=client)
+    builder = RevisionBuilder(connection, study_id, received_at)
+    return submit_to(builder, histories, format=format, client=client, sender=sender)
 
 
-def submit_to(builder: RevisionBuilder, histories: Sequence[History], *, format: str, client: str | None) -> Submission:
+def submit_to(
+    builder: RevisionBuilder,
+    histories: Sequence[History],
+    *,
+    format: str,
+    client: str | None,
+    sender: str | None = None,
+) -> Submission:
     """Do the same as `submit`, with a builder that the caller made before, because it needed one to read the study."""
     builder.load_patients(history.patient for history in histories)
     if any(builder.is_erased(history.patient) for history in histories):
@@ -96,14 +107,21 @@ def submit_to(builder: RevisionBuilder, histories: Sequence[History], *, format:
     _refuse_conflicts(histories)
     if len(histories) > 1:
         _load_assertions(builder, histories)
-    outcomes = [_merge(builder, history) for history in histories]
+    worklist = Worklist(builder, format, sender)
+    worklist.load(history.patient for history in histories)
+    merged = [_merge(builder, history) for history in histories]
+    outcomes = _listed(worklist, histories, merged)
     if all(outcome.revision is None for outcome in outcomes):
         return Submission(None, tuple(outcomes))
-    touched = [builder.people[outcome.patient] for outcome in outcomes if outcome.revision is not None]
     number = builder.append_revision(
-        touched, _sum([outcome.counts for outcome in outcomes]), format=format, client=client
+        _touched(builder, merged),
+        _sum([outcome.counts for outcome in outcomes]),
+        format=format,
+        client=client,
+        entries=worklist.entries,
     )
     builder.write()
+    worklist.write()
     return Submission(number, tuple(outcomes))
 
 
@@ -115,6 +133,7 @@ def submit_each(
     format: str,
     client: str | None,
     received_at: int,
+    sender: str | None = None,
 ) -> list[Outcome | ServiceError]:
     """Store histories one after the other in this transaction. Each history that stores something makes one revision.
 
@@ -123,16 +142,21 @@ def submit_each(
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     builder.load_patients(history.patient for history in histories)
+    worklist = Worklist(builder, format, sender)
+    worklist.load(history.patient for history in histories)
     outcomes: list[Outcome | ServiceError] = []
     for history in histories:
         if builder.is_erased(history.patient):
             outcomes.append(Erased())
             continue
-        outcome = _merge(builder, history)
+        merged = _merge(builder, history)
+        [outcome] = _listed(worklist, [history], [merged])
         if outcome.revision is not None:
-            builder.append_revision([builder.people[history.patient]], outcome.counts, format=format, client=client)
+            touched = _touched(builder, [merged])
+            builder.append_revision(touched, outcome.counts, format=format, client=client, entries=worklist.entries)
         outcomes.append(outcome)
     builder.write()
+    worklist.write()
     return outcomes
 
 
@@ -147,6 +171,7 @@ def replace(
     format: str,
     client: str | None,
     received_at: int,
+    sender: str | None = None,
 ) -> Outcome:
     """Replace all facts of a patient by a history: a fact that it leaves out is withdrawn.
 
@@ -170,12 +195,32 @@ def replace(
         _check_present(builder, history.patient, if_match, if_none_match)
         builder.load_all_assertions(builder.people[history.patient])
         outcome = _merge(builder, history, supersession.replace)
-    if outcome.revision is not None:
-        builder.append_revision(
-            [builder.people[history.patient]], outcome.counts, format=format, client=client, entries=entries
-        )
+    worklist = Worklist(builder, format, sender)
+    worklist.load([history.patient])
+    [listed] = _listed(worklist, [history], [outcome])
+    if listed.revision is not None:
+        touched = _touched(builder, [outcome])
+        entries += worklist.entries
+        builder.append_revision(touched, outcome.counts, format=format, client=client, entries=entries)
         builder.write()
-    return outcome
+        worklist.write()
+    return listed
+
+
+def _touched(builder: RevisionBuilder, outcomes: Sequence[Outcome]) -> list[PatientState]:
+    """The patients whose facts a submission changes."""
+    return [builder.people[outcome.patient] for outcome in outcomes if outcome.revision is not None]
+
+
+def _listed(worklist: Worklist, histories: Sequence[History], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of a submission, after its effect on the worklist. That alone makes a revision, too."""
+    pairs = [(history, outcome.fates) for history, outcome in zip(histories, outcomes, strict=True)]
+    return [
+        changed(outcome, revision=worklist.builder.number, status="changed")
+        if listed and outcome.revision is None
+        else outcome
+        for listed, outcome in zip(worklist.revise(pairs), outcomes, strict=True)
+    ]
 
 
 def _check_absent(if_match: str | None) -> None:

@@ -26,6 +26,7 @@ from app.store.tables import (
     protocols,
     pseudonym_keys,
     revisions,
+    set_aside,
     studies,
     study_facts,
 )
@@ -75,12 +76,18 @@ class CopiedStudy:
             for head in origin.execute(latest).mappings():
                 connection.execute(revisions.insert(), [dict(head)])
                 self._head = head["number"]
+            last = select(set_aside.c.number).where(set_aside.c.study == self._key)
+            for (number,) in origin.execute(last.order_by(set_aside.c.number.desc()).limit(1)):
+                self._bring_items(origin, connection, set_aside.c.number == number)  # new items have later numbers
 
     def bring_patients(self, connection: Connection, ids: Iterable[str]) -> None:
         """Copy the patients with these identifiers."""
         unknown = [patient for patient in set(ids) if (patient, None) not in self._known]
         self._known |= {(patient, None) for patient in unknown}
         self._bring(connection, patients.c.id, unknown)
+        for chunk in filled(unknown):
+            with self._database.reading() as origin:
+                self._bring_items(origin, connection, set_aside.c.patient.in_(set(chunk)))
 
     def bring_keys(self, connection: Connection, keys: Iterable[int]) -> None:
         """Copy the patients with these keys."""
@@ -137,6 +144,18 @@ class CopiedStudy:
             if rows:
                 connection.execute(table.insert(), rows)
         return numbers
+
+    def _bring_items(self, origin: Connection, connection: Connection, which: ColumnElement[bool]) -> None:
+        """Copy items of the worklist as they stood."""
+        rows = _rows(origin, set_aside, set_aside.c.study == self._key, set_aside.c.added <= self._head, which)
+        fresh = [row for row in rows if ("item", row["number"]) not in self._known]
+        self._known |= {("item", row["number"]) for row in fresh}
+        for row in fresh:
+            if row["removed"] is not None and row["removed"] > self._head:
+                row.update(dict.fromkeys(("removed", "ending", "ending_digest", "dismissal", "comment")))
+        if fresh:
+            connection.execute(set_aside.insert(), fresh)
+            self._bring_revisions(origin, connection, {row["added"] for row in fresh})
 
     def _bring_revisions(self, origin: Connection, connection: Connection, numbers: set[int]) -> None:
         unknown = sorted(

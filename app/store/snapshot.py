@@ -10,13 +10,15 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.protocol.model import Protocol
-from app.store import client_ids, history, resource_search, resources, revisions, studies, timelines
+from app.store import client_ids, history, intake, resource_search, resources, revisions, studies, timelines, worklist
 from app.store.engine import Database
 from app.store.history import Version, Wanted
+from app.store.intake import ArrivalCount
 from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
 from app.store.studies import Study
 from app.store.timelines import ListedPatient
+from app.store.worklist import SetAside
 from app.timeline.cohort import Cohort
 from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.source_facts import Sources
@@ -118,6 +120,15 @@ class StudyAt:
         """The revisions up to this one in ascending order: at most `limit`, after the number `after`."""
         listed = revisions.list_revisions(self._connection, self.id, after=after, limit=limit)
         return [record for record in listed if record.number <= self.revision]
+
+    def set_aside(self, *, after: int | None = None, limit: int = 100) -> list[SetAside]:
+        """The worklist, oldest item first: at most `limit`, after the item with the number `after`."""
+        key = studies.study_key(self._connection, self.id)
+        return worklist.listed_items(self._connection, key, self.revision, after=after, limit=limit)
+
+    def intake(self) -> list[ArrivalCount]:
+        """How much of what has arrived until now, whatever the revision."""
+        return intake.counts_of(self._connection, studies.study_key(self._connection, self.id))
 
     def search(self, criteria: Criteria, *, after: str | None = None, limit: int) -> list[StoredResource]:
         """Resources that meet the criteria: at most `limit`, after the resource with the identifier `after`."""

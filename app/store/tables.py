@@ -30,7 +30,7 @@ from sqlalchemy.dialects.sqlite import REAL
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -178,6 +178,53 @@ pseudonym_keys = _clustered(
 )
 """The fingerprint of the key that made the pseudonyms of a study. The key itself is never stored."""
 
+set_aside = _clustered(
+    "set_aside",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),
+    Column("added", WHOLE, nullable=False),
+    Column("removed", WHOLE),
+    Column("ending", WORDS),
+    Column("erased", WHOLE),
+    Column("digest", BYTES, nullable=False),
+    Column("ending_digest", BYTES),
+    Column("salt", BYTES),
+    Column("patient", WORDS),
+    Column("section", WORDS),
+    Column("code", WORDS),
+    Column("reason", WORDS),
+    Column("place", WORDS),
+    Column("sender", WORDS),
+    Column("format", WORDS),
+    Column("statement", WORDS),
+    Column("fact", BYTES),
+    Column("fingerprint", BYTES),
+    Column("dismissal", WORDS),
+    Column("comment", WORDS),
+    CheckConstraint("removed > added", name="closed_later"),
+    Index(None, "study", "patient"),
+)
+"""The worklist of a study: what was set aside, and how it ended. The erasure of a person empties the columns after
+`ending_digest`; the digests, made with the salt, remain in the leaf of the study.
+
+`fact` is a keyed hash of which fact an item is about, `fingerprint` one of everything that was sent of it. `statement`
+is JSON text: where the history of the patient has the statement, if the ledger has it.
+"""
+
+intake = _clustered(
+    "intake",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("sender", WORDS, primary_key=True),
+    Column("format", WORDS, primary_key=True),
+    Column("subject", WORDS, primary_key=True),
+    Column("reason", WORDS, primary_key=True),
+    Column("code", WORDS, primary_key=True),
+    Column("suggests", WORDS),
+    Column("count", WHOLE, nullable=False),
+    Column("first_seen", WHOLE, nullable=False),
+    Column("last_seen", WHOLE, nullable=False),
+)
+"""How much of what arrived. No hash covers these counts. A text is empty if there is none."""
 
 _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG}
 

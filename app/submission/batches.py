@@ -100,8 +100,11 @@ def replace_timeline(
         outcome = ledger.replace(
             transaction, submitter.study, noted, if_match=if_match, if_none_match=only_new, readmit=readmit,
             format=submitter.format, client=submitter.client, received_at=submitter.received_at,
+            sender=submitter.sender,
         )  # fmt: skip
-        return patients.noted(noted, submitter.receipted(noted, outcome))
+        receipted = patients.noted(noted, submitter.receipted(noted, outcome))
+        submitter.count(transaction, [(noted, receipted)])
+        return receipted
 
     return submitter.commit(replaced)
 
@@ -148,7 +151,7 @@ def store_table(
     """
     feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
     submitter = Submitter(database, study, CSV, now, feed, client, pauses, full)
-    with gc_paused():
+    with gc_paused(), submitter.refusals_counted():
         table = read_table(body, dialect, feed)
         if atomic:
             patients = list(table.read(strict=True))
@@ -170,8 +173,7 @@ def lost(outcome: ItemOutcome) -> bool:
     """Whether an item was sent in vain: it was refused, or none of its facts is kept or older than what stands."""
     if outcome.receipt is None:
         return outcome.status == "rejected"
-    sent = outcome.receipt.counts.total()
-    return sent > 0 and not outcome.receipt.total(Disposition.KEPT, Disposition.NOT_APPLIED)
+    return outcome.receipt.lost
 
 
 def content_of(item: ReadItem) -> History | ServiceError:

@@ -4,21 +4,26 @@ The items of a group share a transaction. It is committed before any of their ou
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain, compress, islice, repeat
+from itertools import chain, islice, repeat
 from typing import TypeVar
 
-from app.errors import Busy, ServiceError
+from app.errors import Busy, NotFound, ServiceError
 from app.readers.statements import Feed
-from app.store import ledger
+from app.store import intake, ledger
 from app.store.engine import Database, Transaction
+from app.store.intake import Arrival
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
-from app.submission.receipts import left_out_of, receipt_of
+from app.submission.intake import arrived, authorities, count_later, refused, unknown_charset
+from app.submission.receipts import only_aside, receipt_of
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.merged_records import surviving_record
+from app.timeline.receipts import Receipt
 
 GROUP = 100
 """Greatest number of items in one transaction; each item has its own revision."""
@@ -47,7 +52,8 @@ class Submitter:
 
     `feed` is what the study declares of its feeds, for formats that need it. Without it, it is not yet known whether
     the study exists. A stream sets `received_at` for each group. `pauses` are seconds between attempts (`patiently`).
-    With `full`, receipts list every fact.
+    With `full`, receipts list every fact. `sender` is the system that sent the items, if the format says so; else the
+    source of each fact counts as its sender. `more_noted` adds notes to an outcome with its receipt.
     """
 
     database: Database
@@ -58,6 +64,8 @@ class Submitter:
     client: str | None = None
     pauses: Sequence[float] = ()
     full: bool = False
+    sender: str | None = None
+    more_noted: Callable[[History, ledger.Outcome], ledger.Outcome] | None = None
     _begun: bool = field(default=False, init=False)
     _busy: Busy | None = field(default=None, init=False)
 
@@ -110,24 +118,24 @@ class Submitter:
         self._begun = True
         if self._busy is not None:
             results = repeat(self._busy)
-        return [item if isinstance(item, ServiceError) else next(results) for item in items]
+        outcomes = [item if isinstance(item, ServiceError) else next(results) for item in items]
+        self.count_refusals([outcome for outcome in outcomes if isinstance(outcome, ServiceError)])
+        return outcomes
 
     def builder(self, transaction: Transaction) -> RevisionBuilder:
         """A new revision of the study. The study is locked until the transaction ends."""
         return RevisionBuilder(transaction, self.study, self.received_at)
 
-    def submit(self, builder: RevisionBuilder, histories: Sequence[History]) -> ledger.Submission:
-        """Store histories as one revision."""
+    def submit(
+        self, builder: RevisionBuilder, histories: Sequence[History], unkept: Receipt | None = None
+    ) -> ledger.Submission:
+        """Store histories as one revision. `unkept` has what was sent with them and belongs to no history."""
         self._remember_key(builder.connection, histories)
-        enrolled = self._enrolled(builder, histories)
+        histories = self._of_enrolled(builder, histories) if self._only_enrolled else histories
         histories = [noted_by_protocol(builder.connection, self.study, history) for history in histories]
-        stored = list(compress(histories, enrolled))
-        submission = ledger.submit_to(builder, stored, format=self.format, client=self.client)
-        results = iter(submission.outcomes)
-        outcomes = [
-            self.receipted(history, next(results)) if known else left_out_of(history)
-            for history, known in zip(histories, enrolled, strict=True)
-        ]
+        submission = ledger.submit_to(builder, histories, format=self.format, client=self.client, sender=self.sender)
+        outcomes = [self.receipted(*each) for each in zip(histories, submission.outcomes, strict=True)]
+        self.count(builder.connection, zip(histories, outcomes, strict=True), unkept)
         return replace(submission, outcomes=tuple(outcomes))
 
     def submit_each(
@@ -135,50 +143,88 @@ class Submitter:
     ) -> list[ledger.Outcome | ServiceError]:
         """Store each history as one revision."""
         self._remember_key(transaction, histories)
-        enrolled = [True] * len(histories)
-        if self._only_enrolled:
-            enrolled = self._enrolled(self.builder(transaction), histories)
+        histories = self._of_enrolled(self.builder(transaction), histories) if self._only_enrolled else histories
         histories = [noted_by_protocol(transaction, self.study, history) for history in histories]
-        stored = list(compress(histories, enrolled))
-        results = iter(
-            ledger.submit_each(
-                transaction, self.study, stored, format=self.format, client=self.client, received_at=self.received_at
-            )
-        )
-        return [
-            left_out_of(history) if not known
-            else outcome if isinstance(outcome := next(results), ServiceError)
-            else self.receipted(history, outcome)
-            for history, known in zip(histories, enrolled, strict=True)
-        ]  # fmt: skip
+        outcomes = ledger.submit_each(
+            transaction, self.study, histories, format=self.format, client=self.client, received_at=self.received_at,
+            sender=self.sender,
+        )  # fmt: skip
+        results = [
+            outcome if isinstance(outcome, ServiceError) else self.receipted(history, outcome)
+            for history, outcome in zip(histories, outcomes, strict=True)
+        ]
+        answered = zip(histories, results, strict=True)
+        self.count(transaction, [(each, done) for each, done in answered if not isinstance(done, ServiceError)])
+        return results
 
     def receipted(self, history: History, outcome: ledger.Outcome) -> ledger.Outcome:
         """The outcome of a history with its receipt."""
         receipt = receipt_of(history, outcome, full=self.full)
-        patient, status, revision, counts = outcome.patient, outcome.status, outcome.revision, outcome.counts
-        return ledger.Outcome(patient, status, revision, counts, outcome.fates, receipt, outcome.draws)
+        receipted = ledger.Outcome(
+            outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt, outcome.draws
+        )
+        return receipted if self.more_noted is None else self.more_noted(history, receipted)
+
+    def count(
+        self,
+        transaction: Transaction,
+        stored: Iterable[tuple[History, ledger.Outcome]],
+        unkept: Receipt | None = None,
+    ) -> None:
+        """Count what arrived for the intake of the study, in the transaction that stores it."""
+        counts = self._arrived(unkept) if unkept is not None else Counter[Arrival]()
+        for history, outcome in stored:
+            counts.update(arrived(history, outcome.receipt, self.format, self.sender))
+        if self.feed is not None:
+            counts.update(authorities(self.feed.pseudonyms, self.format, self.sender))
+        intake.add(transaction, self.study, counts, self.received_at)
+
+    def count_receipt(self, receipt: Receipt) -> None:
+        """Count the facts of a receipt that belong to no history."""
+        count_later(self.database, self.study, self._arrived(receipt), self.received_at)
+
+    def _arrived(self, receipt: Receipt) -> Counter[Arrival]:
+        return arrived(History(""), receipt, self.format, self.sender)
+
+    def count_refusals(self, refusals: Iterable[ServiceError]) -> None:
+        """Count refusals for the intake of the study, without making anybody wait."""
+        given = [each for each in refusals if not isinstance(each, Busy | NotFound)]
+        counts = refused(given, self.format, self.sender)
+        count_later(self.database, self.study, counts, self.received_at)
+
+    def count_charset(self, name: str) -> None:
+        """Count the name of a character set that is not known."""
+        count_later(self.database, self.study, unknown_charset(name, self.format, self.sender), self.received_at)
+
+    @contextmanager
+    def refusals_counted(self) -> Iterator[None]:
+        """Count a refusal that the block raises."""
+        try:
+            yield
+        except ServiceError as refusal:
+            self.count_refusals([refusal])
+            raise
 
     @property
     def _only_enrolled(self) -> bool:
         return self.feed is not None and self.feed.enrolled_only
 
-    def _enrolled(self, builder: RevisionBuilder, histories: Sequence[History]) -> list[bool]:
-        """Whether each history may be stored: a feed may not add patients to some studies.
+    def _of_enrolled(self, builder: RevisionBuilder, histories: Sequence[History]) -> list[History]:
+        """The histories; the facts of patients whom a feed may not add to the study are set aside.
 
-        The study has the patient, or the record that the history links with the patient's. A person who was erased is
+        The study has a patient, or the record that the history links with the patient's. A person who was erased is
         left to the ledger.
         """
-        if not self._only_enrolled:
-            return [True] * len(histories)
         linked = [(history.patient, surviving_record(history)) for history in histories]
         builder.load_patients(filter(None, chain.from_iterable(linked)))
         known = set(builder.people)
-        enrolled = []
-        for patient, into in linked:
-            enrolled.append(patient in known or into in known or builder.is_erased(patient))
-            if enrolled[-1]:
+        found = []
+        for history, (patient, into) in zip(histories, linked, strict=True):
+            enrolled = patient in known or into in known or builder.is_erased(patient)
+            if enrolled:
                 known.add(patient)
-        return enrolled
+            found.append(history if enrolled else only_aside(history))
+        return found
 
     def _remember_key(self, transaction: Transaction, histories: Sequence[History]) -> None:
         if self.feed is not None and histories:

@@ -45,9 +45,8 @@ class NativePatients:
         """
         builder = submitter.builder(transaction)
         self.check(builder, histories)
-        submission = submitter.submit(builder, histories)
-        outcomes = [self.noted(*each) for each in zip(histories, submission.outcomes, strict=True)]
-        return replace(submission, outcomes=tuple(outcomes))
+        submitter.more_noted = self.noted
+        return submitter.submit(builder, histories)
 
     def check(self, builder: RevisionBuilder, histories: Sequence[History]) -> None:
         """Raise `InvalidDocument` if the study does not allow one of the patients."""
@@ -70,12 +69,9 @@ class NativePatients:
             refused = self._refused(submitter.builder(transaction), histories)
         self._remember_key(transaction)
         allowed = [history for history, fault in zip(histories, refused, strict=True) if fault is None]
+        submitter.more_noted = self.noted
         outcomes = iter(submitter.submit_each(transaction, allowed))
-        results: list[ledger.Outcome | ServiceError] = []
-        for history, fault in zip(histories, refused, strict=True):
-            outcome = next(outcomes) if fault is None else InvalidDocument(faults=[fault])
-            results.append(outcome if isinstance(outcome, ServiceError) else self.noted(history, outcome))
-        return results
+        return [next(outcomes) if fault is None else InvalidDocument(faults=[fault]) for fault in refused]
 
     @property
     def has_numbers(self) -> bool:

@@ -1,13 +1,15 @@
 """Makes the receipt of a history from what its reader and the ledger say of its facts."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from app.errors import FaultCode
 from app.readers.statements import Skipped
 from app.store.fates import Fate
-from app.store.ledger import Counts, Outcome
+from app.store.ledger import Outcome
+from app.store.worklist import described
 from app.timeline.facts import History
-from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine, SentFact
 
 _NEW = (Note(NoteCode.NEW_PATIENT),)
 _UNCHANGED = (Note(NoteCode.UNCHANGED),)
@@ -41,28 +43,36 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
     return Receipt(counts, (*lines, *history.aside))
 
 
-def left_out_of(history: History) -> Outcome:
-    """The outcome of a history of a patient whom a feed may not add to the study: each fact is set aside."""
-    why = FaultCode.UNKNOWN_REFERENCE
-    lines = [
-        ReceiptLine(history.place(kind, at), Disposition.SET_ASIDE, why)
-        for kind, facts in history.kinds()
-        for at in range(len(facts))
-    ]
+def only_aside(history: History) -> History:
+    """The history of a patient whom a feed may not add to the study: each fact is set aside."""
+    lines = []
+    for kind, facts in history.kinds():
+        for at, fact in enumerate(facts):
+            sent = described(kind, fact, history.place(kind, at))
+            lines.append(ReceiptLine(sent.at, Disposition.SET_ASIDE, FaultCode.UNKNOWN_REFERENCE, sent=sent))
     lines += [line for line in history.aside if line.disposition is not Disposition.KEPT]
-    receipt = Receipt(Counter(line.disposition for line in lines), lines)
-    return Outcome(history.patient, "unchanged", None, Counts(), receipt=receipt)
+    return History(history.patient, place=history.place, aside=tuple(lines))
 
 
 def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLine:
     notes, place = history.notes.get((kind, at), ()), history.place(kind, at)
+    sent = SentFact(place, source=getattr(history, kind)[at].source)
     if fate is None:
-        return ReceiptLine(place, Disposition.KEPT, None, notes)
+        return ReceiptLine(place, Disposition.KEPT, None, notes, sent=sent)
     if fate.disposition is not Disposition.KEPT:
         notes = ()
-    return ReceiptLine(place, fate.disposition, fate.reason, notes + fate.notes, fate.affects)
+    return ReceiptLine(place, fate.disposition, fate.reason, notes + fate.notes, fate.affects, sent)
 
 
 def not_ours(place: str, why: Skipped) -> ReceiptLine:
     """The line of something that the service does not keep."""
     return ReceiptLine(place, Disposition.NOT_OURS, why)
+
+
+def joined(receipts: Sequence[Receipt]) -> Receipt:
+    """Several receipts as one."""
+    counts: Counter[Disposition] = Counter()
+    for receipt in receipts:
+        for disposition, count in receipt.counts.items():
+            counts[disposition] += count
+    return Receipt(counts, [line for receipt in receipts for line in receipt.lines])

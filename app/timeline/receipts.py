@@ -117,10 +117,30 @@ class AffectedFact(NamedTuple):
     stands: bool
 
 
+class SentFact(NamedTuple):
+    """What a reader knows of a fact that does not count. It serves the worklist and the intake; no receipt shows it.
+
+    `word` is the code, product, drug or term. Of a fact that is not ours it is `system|code`, and `suggests` is a code
+    of ours that it might mean. `time` is the instant in microseconds, or `d` and the day. `content` is any text that
+    differs if the content differs; only a keyed hash of it is stored. `at` is the place of the fact itself.
+    """
+
+    at: str
+    section: str | None = None
+    word: str | None = None
+    source: str | None = None
+    id: str | None = None
+    time: str | None = None
+    content: str | None = None
+    unit: str | None = None
+    suggests: str | None = None
+
+
 class ReceiptLine(NamedTuple):
     """What happened to one fact, at its place in what was sent.
 
-    `reason` is a `NotKept`, a fault code, or the kind of skipped content; of a kept fact it is `None`.
+    `reason` is a `NotKept`, a fault code, or the kind of skipped content; of a kept fact it is `None`. `sent` is what
+    the reader knows of a fact that is set aside or not ours.
     """
 
     place: str
@@ -128,6 +148,7 @@ class ReceiptLine(NamedTuple):
     reason: str | None = None
     notes: tuple[Note, ...] = ()
     affects: tuple[AffectedFact, ...] = ()
+    sent: SentFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +161,8 @@ class Receipt:
     def total(self, *dispositions: Disposition) -> int:
         """The number of facts with one of these dispositions."""
         return sum(self.counts[disposition] for disposition in dispositions)
+
+    @property
+    def lost(self) -> bool:
+        """Whether facts were sent, and none of them is kept or older than what stands."""
+        return self.counts.total() > 0 and not self.total(Disposition.KEPT, Disposition.NOT_APPLIED)

@@ -151,6 +151,11 @@ def latest_acceptable(now: datetime) -> int:
     return microseconds(now + CLOCK_SKEW)
 
 
+def when_text(day: int, instant: int | None) -> str:
+    """A time as a text by which times are compared: its instant or, of a date, its day."""
+    return f"d{day}" if instant is None else str(instant)
+
+
 def day_text(day: int) -> str:
     """A calendar date from days since 1970-01-01."""
     return date.fromordinal(day + EPOCH_DAY).isoformat()

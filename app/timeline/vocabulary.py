@@ -370,6 +370,13 @@ def names_another_test(code: str, text: str) -> bool:
     return _OTHER_NAME[code].search(_OWN_NAME[code].sub(" ", title[:_LONGEST_TITLE])) is not None
 
 
+def analyte_named(text: str) -> LabCode | None:
+    """The only one of our laboratory codes that the title of a result names, if it names no other test."""
+    title = normalize("NFKC", text)[:_LONGEST_TITLE]
+    named = [code for code in _NAMES if _OWN_NAME[code].search(title) and not names_another_test(code, text)]
+    return named[0] if len(named) == 1 else None
+
+
 class Coding(NamedTuple):
     """A code as a feed gives it: its system, the code, and its text."""
 

@@ -85,6 +85,11 @@ def headache(number: str = "ae-1", **more: Any) -> dict[str, Any]:
     } | more
 
 
+def without_tags(resource: dict[str, Any]) -> dict[str, Any]:
+    """A resource as a read shows it: only the answer to a write has tags of its receipt."""
+    return resource | {"meta": {name: value for name, value in resource["meta"].items() if name != "tag"}}
+
+
 def entry(resource: dict[str, Any], method: str = "POST", url: str | None = None, **more: Any) -> dict[str, Any]:
     """An entry of a transaction or batch."""
     asked = {"method": method, "url": url or resource["resourceType"]} | more

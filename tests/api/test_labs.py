@@ -49,8 +49,9 @@ def test_a_table_of_results_is_stored_and_answered_by_patient(anywhere):
     table = HEADER + GOOD + OTHER + GOOD.replace("04-10", "04-11").replace("a-1", "a-4") + BAD
     answer = post(anywhere, home, table).json()
     by_patient = [(item["index"], item["patient"], item["status"], item["revision"]) for item in answer["items"]]
-    assert by_patient == [(0, "P01", "created", 1), (1, "P02", "created", 2), (2, "P03", "unchanged", None)]
-    assert (answer["counts"], answer["rows"], answer["skipped"]) == ({"created": 2, "unchanged": 1}, 4, {})
+    assert by_patient == [(0, "P01", "created", 1), (1, "P02", "created", 2), (2, "P03", "changed", 3)]
+    assert (answer["counts"], answer["rows"], answer["skipped"]) == ({"created": 2, "changed": 1}, 4, {})
+    assert [item["patient"] for item in anywhere.get(f"{home}/set-aside").json()["items"]] == ["P03"]
     assert answer["facts"] == {"kept": 3, "not_applied": 0, "set_aside": 1, "not_ours": 0, "refused": 0}
     assert not_kept(answer["items"][2]) == [("/5/value", "set_aside", "bad_number")]
     assert anywhere.get(f"{home}/patients/P03").status_code == 404
@@ -198,7 +199,7 @@ def test_a_number_of_a_hospital_reaches_neither_the_store_nor_the_answer(serve, 
     table = HEADER + GOOD.replace("P01", numbers[0]).replace("a-1", numbers[1]) + BAD.replace("P03", numbers[0] + "9")
     answer = post(client, home, table)
     [stored, refused] = answer.json()["items"]
-    assert (stored["status"], refused["status"]) == ("created", "unchanged")
+    assert (stored["status"], refused["status"]) == ("created", "changed")
     assert not_kept(refused) == [("/3/value", "set_aside", "bad_number")]
     timeline = client.get(f"{home}/patients/{stored['patient']}")
     assert timeline.status_code == 200

@@ -48,10 +48,10 @@ def entries_refer_to_each_other_in_any_order(ward: Ward) -> None:
 def what_a_batch_cannot_do_is_told_by_entry(ward: Ward) -> None:
     unread = [entry(observation(), "PATCH", f"Observation/{CANARY}"), asks("GET", f"Observation/{CANARY}"),
               asks("GET", "Patient"), asks("HEAD", f"Patient/{CANARY}"), asks("CANARY", "Patient")]  # fmt: skip
-    before = ward.service.database()
+    before = ward.service.ledger()
     assert statuses(batch(ward, *unread)) == ["405"] * 5
     assert statuses(batch(ward, asks("DELETE", f"Observation/{CANARY}"))) == ["404"]
-    assert ward.service.database() == before
+    assert ward.service.ledger() == before
     bad = quantity(unit=CANARY)
     answer = batch(ward, *unread, entry(observation()), entry(bad))
     assert statuses(answer) == ["405"] * 5 + ["201", "422"]
@@ -73,7 +73,7 @@ def an_update_of_what_has_changed_is_refused(ward: Ward) -> None:
     later = ward.resource(correction, path, "PUT", If_Match=f'W/"{first["meta"]["versionId"]}"')
     assert later.status_code == 200, later.text
     again = observation(id=first["id"], status="corrected", meta={"versionId": first["meta"]["versionId"]})
-    before = ward.service.database()
+    before = ward.service.ledger()
     for answer, status in (
         (ward.resource(again, path, "PUT"), 409),
         (ward.resource(again, path, "PUT", If_Match=f'W/"{first["meta"]["versionId"]}"'), 412),
@@ -83,7 +83,7 @@ def an_update_of_what_has_changed_is_refused(ward: Ward) -> None:
     ):
         assert (answer.status_code, faults_of(answer.json())) == (status, [("conflict", "", "")])
         reveals_nothing(answer)
-    assert ward.service.database() == before
+    assert ward.service.ledger() == before
     assert ward.values() == [900]
 
 

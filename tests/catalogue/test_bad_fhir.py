@@ -61,13 +61,13 @@ def panel(*components: dict[str, Any]) -> dict[str, Any]:
 
 def left_alone(ward: Ward, resource: dict[str, Any], why: str) -> None:
     """A resource is answered 200 with the reason why nothing of it is kept."""
-    before = ward.service.database()
+    before = ward.service.ledger()
     answer = ward.resource(resource)
     assert answer.status_code == 200, answer.text
     [issue] = answer.json()["issue"]
     assert (issue["severity"], [each["code"] for each in issue["details"]["coding"]]) == ("information", [why])
     reveals_nothing(answer)
-    assert ward.service.database() == before
+    assert ward.service.ledger() == before
 
 
 def an_address_without_a_reader_takes_nothing(ward: Ward) -> None:

@@ -184,23 +184,23 @@ def messages_that_come_together_are_each_answered(ward: Ward) -> None:
 
 
 def a_body_beyond_the_cap_is_no_message(ward: Ward) -> None:
-    before = ward.service.database()
+    before = ward.service.ledger()
     answer = ward.message(results() + b"\r" * 16_000_000)
     assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too-large")
     reveals_nothing(answer)
-    assert ward.service.database() == before
+    assert ward.service.ledger() == before
 
 
 def a_message_sent_again_is_answered_with_the_same_bytes(ward: Ward) -> None:
     bad = results(result(f6=CANARY))
     for body, status in ((results(), 200), (bad, 422)):
         ward.message(body)  # the first receipt also says what is new
-        first, before = ward.message(body), ward.service.database()
+        first, before = ward.message(body), ward.service.ledger()
         again = ward.message(body)
         assert (first.status_code, first.content) == (status, again.content)
         assert acknowledged(again)[0] == ("AA" if status == 200 else "AE")
         assert again.text.split("\r")[1].split("|")[2] == "4711"
-        assert ward.service.database() == before
+        assert ward.service.ledger() == before
 
 
 def a_number_of_a_message_hides_no_other_message(ward: Ward) -> None:

@@ -9,8 +9,9 @@ from app.errors import Fault
 from app.fhir.bundle_entries import Bundle, Entry
 from app.fhir.read_bundle import read_bundle, read_line
 from app.readers.pseudonyms import Pseudonyms
-from app.readers.statements import Feed, history_of
+from app.readers.statements import Feed, history_of, readable
 from app.timeline.facts import History
+from app.timeline.receipts import Disposition, NoteCode
 from app.timeline.vocabulary import CodeBook
 
 DAR = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "not-performed"}]}
@@ -145,6 +146,29 @@ def history_and_faults(entry: Entry) -> tuple[History, tuple[Fault, ...]]:
 def faults(resource: Any, to: Feed | None = None) -> list[tuple[str, str]]:
     """Places and codes of all faults of a resource."""
     return sorted((fault.pointer, str(fault.code)) for fault in set(history_and_faults(read(resource, to))[1]))
+
+
+def set_aside(resource: Any, to: Feed | None = None) -> list[tuple[str, str]]:
+    """Places and codes of the facts of a resource that are set aside, although others of it are kept."""
+    entry = read(resource, to)
+    assert entry.faults == ()
+    history = readable("P01", entry.statements, LATEST)
+    assert any(facts for _, facts in history.kinds())
+    late = [(line.place, str(line.reason)) for line in history.aside if line.disposition is Disposition.SET_ASIDE]
+    first = [faulty.faults[0] for faulty in entry.set_aside]
+    return [*((fault.pointer, str(fault.code)) for fault in first), *late]
+
+
+def left_out(resource: Any, to: Feed | None = None) -> list[str | None]:
+    """The details of a resource that are left out."""
+    entry = read(resource, to)
+    assert entry.faults == ()
+    notes = [
+        *[note for line in entry.aside for note in line.notes],
+        *[n for each in entry.statements for n in each.notes],
+    ]
+    assert {note.code for note in notes} <= {NoteCode.DETAIL_LEFT_OUT}
+    return [note.about for note in notes]
 
 
 def only(resource: Any, to: Feed | None = None) -> Any:

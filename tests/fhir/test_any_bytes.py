@@ -59,6 +59,19 @@ WHOLE = {
                 outcome=concept("ongoing", SYSTEM + "outcome"),
             )
         ),
+        post(
+            {
+                "resourceType": "DiagnosticReport",
+                "status": "final",
+                "subject": {"reference": URN},
+                "issued": "2005-03-17T08:00:00Z",
+                "contained": [
+                    ck(id="o1", identifier=None, subject=None, performer=[{"reference": "#org"}]),
+                    {"resourceType": "Organization", "id": "org", "name": "Laboratory"},
+                ],
+            }
+        ),
+        post(person(active=False, link=[{"type": "replaced-by", "other": {"reference": "Patient/P02"}}])),
         {
             "resource": ck(),
             "request": {
@@ -168,6 +181,6 @@ def test_any_bytes_are_read_or_refused(noise, at, cut):
 
 def test_the_whole_bundle_is_right_before_it_is_damaged():
     assert [text for text in everything(json.dumps(WHOLE).encode(), FEEDS[0]) if "Bundle.entry" in text] == [
-        "Bundle.entry[6].request.ifNoneExist unsupported Content of this kind is not read here.",
-        "Bundle.entry[7].request.ifNoneMatch unsupported Content of this kind is not read here.",
+        "Bundle.entry[8].request.ifNoneExist unsupported Content of this kind is not read here.",
+        "Bundle.entry[9].request.ifNoneMatch unsupported Content of this kind is not read here.",
     ]

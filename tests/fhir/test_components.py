@@ -5,14 +5,18 @@ import pytest
 from tests.fhir.fhir_messages import (
     DAR,
     REMOVED,
+    bundle,
     changed,
     ck,
     concept,
     faults,
     history_and_faults,
     only,
+    post,
     quantity,
     read,
+    read_all,
+    set_aside,
 )
 
 
@@ -37,6 +41,11 @@ def test_each_component_of_a_kept_code_is_a_result_with_the_number_of_its_panel(
     ]
 
 
+def test_the_place_of_a_component_is_its_own():
+    history, _ = history_and_faults(read(components(part(), part("1920-8", 40))))
+    assert [history.place("labs", i) for i in range(2)] == ["Observation.component[0]", "Observation.component[1]"]
+
+
 def test_a_result_may_have_a_value_and_components():
     history, wrong = history_and_faults(read(ck(component=[part("1920-8", 40)])))
     assert (wrong, [fact.code for fact in history.labs]) == ((), ["CK", "AST"])
@@ -48,11 +57,25 @@ def test_a_component_has_reasons_limits_and_faults_of_its_own():
     assert wrong == ()
     assert [(fact.status, fact.upper_limit) for fact in history.labs] == [("final", 163.0), ("cancelled", None)]
     at = "Observation.component[1]"
-    assert faults(components(part(), part("1920-8", -1))) == [(at + ".valueQuantity.value", "out_of_range")]
-    assert faults(components(part(), part(modifierExtension=[]))) == [(at + ".modifierExtension", "unknown_modifier")]
-    assert faults(components(part(), part("1920-8", valueQuantity=REMOVED))) == [(at + ".value[x]", "missing")]
     bare = part("1920-8", 1, valueQuantity={"value": 1, "unit": "furlong"})
-    assert faults(components(part(), bare)) == [(at + ".valueQuantity.unit", "unknown_unit")]
+    for wrong_part, place, code in (
+        (part("1920-8", -1), at + ".valueQuantity.value", "out_of_range"),
+        (part(modifierExtension=[]), at + ".modifierExtension", "unknown_modifier"),
+        (part("1920-8", valueQuantity=REMOVED), at + ".value[x]", "missing"),
+        (part(code="2157-6", valueQuantity=quantity(1, "ng/mL")), at + ".valueQuantity.code", "mass_unit"),
+        (bare, at + ".valueQuantity.unit", "unknown_unit"),
+    ):
+        assert set_aside(components(part("2532-0"), wrong_part)) == [(place, code)]
+        assert strict_faults(components(part("2532-0"), wrong_part)) == [(place, code)]
+        assert faults(components(wrong_part))[0][1] == code
+
+
+def strict_faults(resource):
+    """Places and codes of the faults of a resource that is a part of a transaction."""
+    [entry] = read_all(bundle(post(resource))).entries
+    assert entry.set_aside == ()
+    found = history_and_faults(entry)[1]
+    return [(fault.pointer.replace("Bundle.entry[0].resource", "Observation"), str(fault.code)) for fault in found]
 
 
 OWN = "urn:myoresponse:codes"

@@ -21,6 +21,7 @@ RICH = ck(
     category=[concept("laboratory")],
     interpretation=[concept("H")],
     meta={"versionId": "1"},
+    performer=[{"type": "Organization", "display": "Central laboratory"}],
     code=concept("2157-6", display="Creatine kinase", text="CK"),
 )
 PLACES = [
@@ -34,6 +35,7 @@ PLACES = [
     ("referenceRange", 0, "low", "unit"), ("referenceRange", 0, "type"), ("referenceRange", 0, "age"),
     ("referenceRange", 0, "text"), ("component",), ("focus",), ("dataAbsentReason",), ("valueString",),
     ("effectivePeriod",), ("modifierExtension",), ("implicitRules",), ("contained",), ("unheardOf",),
+    ("performer",), ("performer", 0), ("performer", 0, "type"), ("performer", 0, "display"),
 ]  # fmt: skip
 VALUES = st.sampled_from(
     [
@@ -149,5 +151,5 @@ def test_a_modifier_whose_name_is_escaped_is_one():
     body = json.dumps(ck(valueQuantity=quantity(5, modifierExtension=[]))).replace("modifierE", "modifier\\u0045")
     escaped = Resource(json.loads(body), "Observation", Message(KEYED, body.encode()))
     assert common_observation(escaped) is None
-    any_observation(escaped)
-    assert [fault.pointer for fault in escaped.faults] == ["Observation.valueQuantity.modifierExtension"]
+    [faulty] = any_observation(escaped).aside
+    assert [fault.pointer for fault in faulty.faults] == ["Observation.valueQuantity.modifierExtension"]

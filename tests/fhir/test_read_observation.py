@@ -18,6 +18,7 @@ from tests.fhir.fhir_messages import (
     faults,
     feed,
     history_and_faults,
+    left_out,
     only,
     post,
     quantity,
@@ -108,6 +109,13 @@ def test_no_word_of_a_sender_but_the_fact_is_in_the_statement():
         ({"valueQuantity": {"unit": "U/L"}}, [(".valueQuantity.value", "missing")]),
         ({"valueQuantity": 1101}, [(".valueQuantity", "wrong_type")]),
         ({"valueQuantity": REMOVED, "valueString": "350 U/L"}, [(".valueString", "unsupported")]),
+        ({"valueQuantity": REMOVED, "valueString": "1,101"}, [(".valueString", "unsupported")]),
+        ({"valueQuantity": REMOVED, "valueString": " "}, [(".valueString", "unsupported")]),
+        ({"valueQuantity": REMOVED, "valueString": 350}, [(".valueString", "wrong_type")]),
+        ({"valueQuantity": REMOVED, "valueCodeableConcept": {"text": "350 U/L"}},
+         [(".valueCodeableConcept", "unsupported")]),
+        ({"valueQuantity": REMOVED, "valueCodeableConcept": {"modifierExtension": []}},
+         [(".valueCodeableConcept.modifierExtension", "unknown_modifier")]),
         ({"valueQuantity": REMOVED, "valueInteger": 350}, [(".valueInteger", "unsupported")]),
         ({"valueQuantity": REMOVED, "valueRange": {}}, [(".valueRange", "unsupported")]),
         ({"valueString": "high"}, [(".value[x]", "repeated_value")]),
@@ -186,6 +194,154 @@ def test_a_reason_for_having_no_value_withdraws_the_value_that_was_sent_before(s
     fact = only(ck(status=sent, valueQuantity=REMOVED, dataAbsentReason=DAR))
     assert (fact.status, fact.value, fact.upper_limit) == (kept, None, None)
     assert only(ck(status=sent, valueQuantity={"unit": "U/L"}, dataAbsentReason=DAR)) == fact
+
+
+NO_NUMBERS = [
+    {"valueString": "HEMOLYZED"},
+    {"valueString": "(hemolysed, 3 plus)"},
+    {"valueString": "-----"},
+    {"valueCodeableConcept": {"text": "Hemolyzed"}},
+    {"valueCodeableConcept": concept("281273004", "http://snomed.info/sct", display="Hemolyzed specimen")},
+    {"valueCodeableConcept": concept("1234", "urn:lab:a")},
+    {"valueBoolean": True},
+    {"valueDateTime": "2005-03-16"},
+]
+
+
+@pytest.mark.parametrize("status", ["preliminary", "final", "corrected"])
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_a_result_that_is_no_number_is_a_statement_without_a_value(value, status):
+    fact = only(ck(valueQuantity=REMOVED, status=status, **value))
+    assert (fact.status, fact.value, fact.unit, fact.upper_limit) == (status, None, None, None)
+    assert fact.identity == only(ck()).identity
+
+
+WITHDRAWALS = [
+    {"valueQuantity": REMOVED},
+    {"valueQuantity": REMOVED, "dataAbsentReason": DAR},
+    {"dataAbsentReason": DAR},
+    {"valueQuantity": quantity(1101, "ng/mL")},
+    {"valueQuantity": quantity(1101, "furlong")},
+    {"valueQuantity": {"value": 1101}},
+    {"valueQuantity": quantity("1101")},
+    {"valueQuantity": quantity(1e9)},
+    {"valueQuantity": 1101},
+    {"valueQuantity": quantity(1101, modifierExtension=[])},
+    {"valueQuantity": REMOVED, "valueString": "HEMOLYZED"},
+    {"valueQuantity": REMOVED, "valueString": "1101 U/L"},
+    {"valueString": "withdrawn"},
+    {"valueQuantity": REMOVED, "valueInteger": 1101},
+]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
+@pytest.mark.parametrize("changes", WITHDRAWALS)
+def test_a_withdrawal_needs_no_more_than_number_code_and_time(changes, status):
+    fact = only(ck(status=status, **changes))
+    assert (fact.status, fact.value, fact.upper_limit) == (status, None, None)
+    assert (fact.identity, fact.time) == (only(ck()).identity, only(ck()).time)
+
+
+@pytest.mark.parametrize("code", [concept("2157-6"), concept("24325-3")])
+def test_a_withdrawal_of_a_number_may_have_no_time_at_all(code):
+    entry = read(ck(code=code, status="entered-in-error", effectiveDateTime=REMOVED))
+    [statement] = entry.statements or [entry.panel]
+    assert (entry.faults, statement.fields["time"]) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "code"),
+    [
+        ({"status": "final"}, ".effective[x]", "missing"),
+        ({"identifier": REMOVED, "id": REMOVED}, ".effective[x]", "missing"),
+        ({"effectivePeriod": {}}, ".effectivePeriod.start", "missing"),
+    ],
+)
+def test_a_result_and_a_withdrawal_without_a_number_need_a_time(changes, place, code):
+    without = ck(**{"status": "cancelled", "effectiveDateTime": REMOVED} | changes)
+    assert ("Observation" + place, code) in faults(without)
+
+
+@pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
+def test_a_withdrawal_that_repeats_a_readable_value_is_the_fact_of_the_other_formats(status):
+    assert only(ck(status=status)) == only(ck())._replace(status=status)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        concept("24325-3"),
+        concept("24323-8", "urn:oid:2.16.840.1.113883.6.1"),
+        concept("MUS", "urn:lab:a", display="Muscle enzyme panel"),
+        {"text": "Myositis PROFILE"},
+    ],
+)
+def test_a_panel_may_be_withdrawn_without_its_results(code):
+    entry = read(ck(code=code, status="entered-in-error", valueQuantity=REMOVED))
+    assert (entry.skipped, entry.statements, entry.faults) == (None, (), ())
+    assert (entry.panel.fields["id"], entry.panel.fields["source"]) == ("acc-77", "urn:lab:a")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "final"},
+        {"code": concept("2160-0")},
+        {"component": [{"code": concept("2160-0")}]},
+    ],
+)
+def test_another_test_and_a_panel_of_other_tests_are_no_withdrawal_of_a_panel(changes):
+    entry = read(ck(**{"code": concept("24325-3"), "status": "entered-in-error"} | changes))
+    assert (entry.skipped, entry.panel) == ("code", None)
+
+
+ORGANIZATION = {"resourceType": "Organization", "id": "org", "name": "Central laboratory"}
+
+
+@pytest.mark.parametrize(
+    ("performers", "lab"),
+    [
+        ([{"type": "Organization", "display": "Central laboratory"}], "Central laboratory"),
+        ([{"reference": "Organization/17", "display": " Central laboratory "}], "Central laboratory"),
+        ([{"reference": "https://a.example/fhir/Organization/17/_history/2", "display": "A"}], "A"),
+        ([{"type": "Organization", "identifier": {"system": "urn:labs", "value": "17"}}], "17"),
+        ([{"reference": "#org"}], "Central laboratory"),
+        ([{"reference": "Practitioner/1", "display": "Dr A"}, {"type": "Organization", "display": "A"}], "A"),
+        ([{"type": "Organization", "display": "A"}, {"reference": "Organization/2", "display": "A"}], "A"),
+        ([{"display": "Dr A"}], None),
+        ([{"reference": "Practitioner/1", "display": "Dr A"}], None),
+        ([{"reference": "urn:uuid:unknown", "display": "Dr A"}], None),
+        ([{"reference": "Organization/1", "type": "Practitioner", "display": "Dr A"}], None),
+        ([], None),
+        ("Central laboratory", None),
+        ([1], None),
+    ],
+)
+def test_the_laboratory_is_the_organization_that_performed(performers, lab):
+    sent = ck(performer=performers, contained=[ORGANIZATION])
+    assert (only(sent).lab, left_out(sent)) == (lab, [])
+    assert only(sent).identity == only(ck()).identity
+
+
+def test_an_organization_of_the_bundle_gives_its_name():
+    urn = "urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a"
+    sent = ck(performer=[{"reference": urn}])
+    result, _ = read_all(bundle(post(sent), post(ORGANIZATION, urn))).entries
+    assert result.statements[0].fields["lab"] == "Central laboratory"
+
+
+@pytest.mark.parametrize(
+    "performers",
+    [
+        [{"type": "Organization", "display": "A"}, {"type": "Organization", "display": "B"}],
+        [{"reference": "Organization/17"}],
+        [{"type": "Organization", "display": "A" * 65}],
+        [{"type": "Organization", "display": "A\x07"}],
+    ],
+)
+def test_a_laboratory_that_is_not_certain_is_left_out(performers):
+    sent = ck(performer=performers)
+    assert (only(sent).lab, left_out(sent)) == (None, ["lab"])
 
 
 @pytest.mark.parametrize("comparator", ["<", "<=", ">=", ">"])

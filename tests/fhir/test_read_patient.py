@@ -14,6 +14,7 @@ from tests.fhir.fhir_messages import (
     feed,
     history_and_faults,
     ivig,
+    left_out,
     person,
     post,
     rash,
@@ -56,12 +57,8 @@ def test_a_birth_date_may_be_less_than_a_day(birth, year):
 @pytest.mark.parametrize(
     ("changes", "place", "code"),
     [
-        ({"birthDate": "53-07-04"}, ".birthDate", "bad_time"),
-        ({"birthDate": "1953-13"}, ".birthDate", "bad_time"),
-        ({"birthDate": "1953-02-30"}, ".birthDate", "bad_time"),
         ({"birthDate": 1953}, ".birthDate", "wrong_type"),
         ({"birthDate": "1653-02-03"}, ".birthDate", "out_of_range"),
-        ({"gender": "f"}, ".gender", "unknown_value"),
         ({"gender": 2}, ".gender", "wrong_type"),
         ({"identifier": "P01"}, ".identifier", "wrong_type"),
         ({"identifier": REMOVED, "id": REMOVED}, ".identifier", "no_subject"),
@@ -72,6 +69,81 @@ def test_a_birth_date_may_be_less_than_a_day(birth, year):
 )  # fmt: skip
 def test_what_is_wrong_with_a_patient_is_reported_at_its_element(changes, place, code):
     assert ("Patient" + place, code) in faults(person(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"birthDate": "53-07-04"}, "birth_year"),
+        ({"birthDate": "1953-13"}, "birth_year"),
+        ({"birthDate": "1953-02-30"}, "birth_year"),
+        ({"birthDate": "00000000"}, "birth_year"),
+        ({"gender": "f"}, "sex"),
+    ],
+)
+def test_a_detail_that_cannot_be_read_is_left_out_and_the_patient_is_kept(changes, detail):
+    entry = read(person(**changes))
+    assert left_out(person(**changes)) == [detail]
+    [statement] = entry.statements
+    assert detail not in statement.fields
+    assert len(statement.fields) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "details"),
+    [
+        ({"active": True}, []),
+        ({"deceasedBoolean": False}, []),
+        ({"deceasedBoolean": True}, ["deceased"]),
+        ({"deceasedDateTime": "2020-01-01"}, ["deceased"]),
+        ({"active": False}, ["active"]),
+        ({"link": [{"type": "seealso", "other": {"reference": "Patient/P02"}}]}, ["link"]),
+        ({"link": [{"type": "refer", "other": {"reference": "Patient/P02"}}]}, ["link"]),
+    ],
+)
+def test_a_modifier_of_a_patient_that_is_not_stored_is_said_to_be_left_out(changes, details):
+    assert left_out(person(**changes)) == details
+    assert read(person(**changes)).statements == read(person()).statements
+
+
+def link(type="replaced-by", **other):
+    """A link to another record."""
+    return [{"type": type, "other": other or {"reference": "Patient/P02"}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "links"),
+    [
+        ({"link": link()}, [(Reference("P02"), False, None)]),
+        ({"active": False, "link": link()}, [(Reference("P02"), False, None)]),
+        ({"active": True, "link": link("replaces")}, [(Reference("P02"), True, None)]),
+        ({"link": link(identifier={"system": "urn:mrn", "value": "P03"})}, [("P03", False, None)]),
+        ({"link": link(), "meta": {"lastUpdated": "1970-01-01T00:00:01Z"}}, [(Reference("P02"), False, 1_000_000)]),
+        ({"link": link(), "meta": {"lastUpdated": "1970"}}, [(Reference("P02"), False, None)]),
+    ],
+)
+def test_a_link_says_which_record_was_merged_into_which(changes, links):
+    entry = read(person(**changes))
+    assert entry.faults == ()
+    assert [(each.other, each.replaces, each.issued) for each in entry.links] == links
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "code"),
+    [
+        ({"active": True, "link": link()}, ".active", "contradiction"),
+        ({"active": False, "link": link("replaces")}, ".active", "contradiction"),
+        ({"link": [{"other": {"reference": "Patient/P02"}}]}, ".link[0].type", "missing"),
+        ({"link": link("merges")}, ".link[0].type", "unknown_value"),
+        ({"link": [{"type": "replaces"}]}, ".link[0].other", "missing"),
+        ({"link": link(reference="RelatedPerson/1")}, ".link[0].other.reference", "unsupported"),
+        ({"link": [*link("replaces"), 1]}, ".link[1]", "wrong_type"),
+        ({"link": [link()[0] | {"modifierExtension": []}]}, ".link[0].modifierExtension", "unknown_modifier"),
+        ({"link": {}}, ".link", "wrong_type"),
+    ],
+)
+def test_what_is_wrong_with_a_link_is_reported_at_its_element(changes, place, code):
+    assert faults(person(**changes)) == [("Patient" + place, code)]
 
 
 def test_a_medical_record_number_becomes_a_pseudonym():
@@ -221,7 +293,7 @@ def test_a_reference_to_a_patient_without_a_subject_is_at_fault_itself():
 def test_no_fault_repeats_what_was_sent():
     canary = "canary86753"
     wrong = [
-        person(id=canary + " ", identifier=[{"value": canary + "/"}], gender=canary, birthDate=canary),
+        person(id=canary + " ", identifier=[{"value": canary + "/"}], gender=2, birthDate=1953, link=link(canary)),
         ck(id=canary + "_", status=canary, subject={"reference": canary}, valueQuantity={"value": 1, "unit": canary}),
     ]
     for resource in wrong:

@@ -46,7 +46,7 @@ def test_a_result_with_a_fault_is_set_aside_and_the_other_one_is_kept(change, pl
     assert [fact.code for fact in found.histories[0].labs] == ["LDH"]
     assert [(fault.pointer, fault.code.value) for fault in found.faults] == [(place, code)]
     lines = [*found.lines, *found.histories[0].aside]
-    assert lines == [ReceiptLine(place, ASIDE, code)]
+    assert [line[:3] for line in lines] == [(place, ASIDE, code)]
 
 
 @pytest.mark.parametrize("change", [{"f7": "2005"}, {"f7": ""}, {"f22": "20050317"}, {"f3": "A/5^ELAB"}])
@@ -109,7 +109,7 @@ def test_a_cancelled_order_for_one_test_withdraws_its_result():
 def test_a_cancelled_panel_does_not_say_which_results_it_has():
     found = read(message(PID, OBR, OBX, changed(OBR, f3="78^ELAB", f25="X")))
     assert len(found.histories[0].labs) == 1
-    assert found.lines == (ReceiptLine("OBR[2]-25", ASIDE, "ambiguous_withdrawal"),)
+    assert [line[:3] for line in found.histories[0].aside] == [("OBR[2]-25", ASIDE, "ambiguous_withdrawal")]
     assert found.faults == ()
     assert faults(message(PID, changed(OBR, f25="F"))) == [("OBX", "missing")]
     assert faults(message(PID, changed(OBR, f4="2157-6^CK-MB^LN", f25="X"))) == [("OBR[1]-4", "code_conflict")]

@@ -77,7 +77,7 @@ def test_each_wrong_value_of_each_field_is_answered_by_what_its_model_accepts(mo
         assert CANARY not in answer
         assert "7391" not in answer
         tried += 1
-    assert tried > 5
+    assert tried >= 5
 
 
 @pytest.mark.parametrize("code", sorted(ANALYTES))

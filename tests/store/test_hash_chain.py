@@ -2,22 +2,26 @@
 
 import random
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
-from app.errors import NotFound
+from app.errors import FaultCode, NotFound
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.store import migrations
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.hash_chain import verify
+from app.store.ledger import submit
 from app.store.studies import StudyDeclaration, put_protocol, put_study
-from tests.store.posts import FULL, begin_study, ck, now, post, put, timeline
+from app.store.worklist import dismiss
+from app.timeline.receipts import Disposition, ReceiptLine
+from tests.store.posts import FULL, begin_study, ck, history, now, post, put, timeline
 
 TAMPERINGS = 300
 TABLES = [
     "studies", "study_facts", "protocols", "revisions", "leaves", "patients", "erasures", "patient_attributes",
-    "lab_results", "assessments", "infusions", "medications", "adverse_events",
+    "lab_results", "assessments", "infusions", "medications", "adverse_events", "set_aside",
 ]  # fmt: skip
 ROW_KEYS = {("study_facts", "key"), ("protocols", "key")} | {(table, "ordinal") for table in TABLES}
 """Columns that only number rows and have no other meaning."""
@@ -38,6 +42,13 @@ def fill(database, study):
         put_protocol(connection, study, RELATIVE_20, client="statistician", received_at=now())
         definition = StudyDeclaration("Renamed", SEED_2008, "Asia/Tokyo", test=True)
         put_study(connection, study, definition, client=None, received_at=now())
+    for patient in ("P1", "P2", "P3"):
+        lines = [ReceiptLine(f"/labs/{i}", Disposition.SET_ASIDE, FaultCode.BAD_NUMBER) for i in range(2)]
+        unreadable = replace(history(timeline(patient, ck("k1"))), aside=tuple(lines))
+        with database.writing() as connection:
+            submit(connection, study, [unreadable], format="native", client=None, received_at=now())
+        with database.writing() as connection:
+            dismiss(connection, study, 1, "other", "x", client=None, received_at=now())
     for gone in ("P3", "P4"):
         post(database, study, timeline(gone, ck()))
         with database.writing() as connection:
@@ -54,7 +65,7 @@ def test_an_honest_ledger_has_no_faults_on_either_engine(database, study):
     fill(database, study)
     verification = checked(database, study)
     assert verification.faults == ()
-    assert (verification.revisions, verification.erased_leaves) == (15, 2)
+    assert (verification.revisions, verification.erased_leaves) == (18, 2)
     assert len(bytes.fromhex(verification.head)) == 32
     with pytest.raises(NotFound):
         checked(database, "nowhere")

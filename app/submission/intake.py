@@ -1,0 +1,136 @@
+"""Counts what arrives in a study for its intake, and proposes what the study could declare."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from app.errors import FaultCode, ServiceError
+from app.readers.pseudonyms import Pseudonyms
+from app.readers.suggestions import charset_like, unit_like
+from app.store import intake
+from app.store.engine import Database
+from app.store.intake import OTHER, Arrival, ArrivalCount
+from app.store.studies import FeedDefinition
+from app.timeline.facts import History
+from app.timeline.receipts import Disposition, NoteCode, Receipt, ReceiptLine
+
+NOTED, AUTHORITY, UNIT, CHARSET, RESULT_TIME = "noted", "authority", "unit", "charset", "result_time"
+"""The subjects of counts that are not dispositions."""
+_WITHOUT_ZONE = frozenset({FaultCode.NO_OFFSET, NoteCode.ZONE_FROM_MESSAGE})
+_SEVERAL_TIMES = "]-14"
+"""The end of the place of a result in HL7 v2 whose order has several times in OBX-14."""
+
+
+class Proposal(NamedTuple):
+    """What the study could declare. `value` is as `PUT` of the study takes it; `None`: a person must choose it."""
+
+    declaration: str
+    value: Any
+    times: int
+
+
+def arrived(history: History, receipt: Receipt, format: str, sender: str | None) -> Counter[Arrival]:
+    """The counts of the receipt of a history. Without a `sender`, the source of each fact is its sender.
+
+    An empty history is used for a receipt of facts that belong to no history.
+    """
+    sources = _sources(history) if sender is None else {}
+    usual = sender or next(filter(None, sources), None) or ""
+    kept = {usual: 0}
+    for source, count in sources.items():
+        kept[source or usual] = kept.get(source or usual, 0) + count
+    counts: Counter[Arrival] = Counter()
+    aside = {id(line) for line in history.aside}
+    for line in receipt.lines:
+        whom: str = sender or (line.sent and line.sent.source) or usual
+        if line.disposition is not Disposition.KEPT:
+            counts.update(_of_line(line, whom, format))
+            if id(line) not in aside:
+                kept[whom] = kept.get(whom, 0) - 1
+        for note in line.notes:
+            if note.code is not NoteCode.UNCHANGED:
+                counts[Arrival(whom, format, NOTED, note.code)] += 1
+    kept[usual] = kept.get(usual, 0) + receipt.counts[Disposition.KEPT] - sum(kept.values())
+    for whom, count in kept.items():
+        if count > 0:
+            counts[Arrival(whom, format, Disposition.KEPT)] += count
+    return counts
+
+
+def _sources(history: History) -> dict[str | None, int]:
+    """The number of facts of each source."""
+    found: dict[str | None, int] = {}
+    for _, facts in history.kinds():
+        if facts:
+            for source, count in Counter([fact.source for fact in facts]).items():
+                found[source] = found.get(source, 0) + count
+    return found
+
+
+def _of_line(line: ReceiptLine, sender: str, format: str) -> Iterator[Arrival]:
+    """What the line of a fact that is not kept counts."""
+    code, suggests = "", None
+    if line.sent is not None and line.disposition is Disposition.NOT_OURS:
+        code, suggests = line.sent.word or "", line.sent.suggests
+    yield Arrival(sender, format, line.disposition, line.reason or "", code, suggests)
+    unit = line.sent.unit if line.sent is not None and line.reason == FaultCode.UNKNOWN_UNIT else None
+    if unit is not None and (alike := unit_like(unit)) is not None:
+        yield Arrival(sender, format, UNIT, "", unit, alike)
+    if line.reason == FaultCode.REPEATED_VALUE and line.place.endswith(_SEVERAL_TIMES):
+        yield Arrival(sender, format, RESULT_TIME)
+
+
+def authorities(pseudonyms: Pseudonyms, format: str, sender: str | None) -> Counter[Arrival]:
+    """The counts of the authorities of patients' identifiers that the study has not declared."""
+    seen = pseudonyms.take_undeclared()
+    return Counter({Arrival(sender or "", format, AUTHORITY, "", name): count for name, count in seen.items()})
+
+
+def refused(refusals: Iterable[ServiceError], format: str, sender: str | None) -> Counter[Arrival]:
+    """The counts of refusals: each counts once for each of its codes."""
+    return Counter(
+        Arrival(sender or "", format, Disposition.REFUSED, code)
+        for refusal in refusals
+        for code in ({str(fault.code) for fault in refusal.faults} or {refusal.slug})
+    )
+
+
+def unknown_charset(name: str, format: str, sender: str | None) -> Counter[Arrival]:
+    """The count of a character set that is not known, if it resembles one that is."""
+    alike = charset_like(name)
+    return Counter() if alike is None else Counter({Arrival(sender or "", format, CHARSET, "", name, alike): 1})
+
+
+def count_later(database: Database, study: str, counts: Counter[Arrival], now: int) -> None:
+    """Add to the counts in a separate transaction, soon, without making anybody wait."""
+    if counts:
+        database.later(lambda transaction: intake.add(transaction, study, counts, now))
+
+
+def proposals(counts: Sequence[ArrivalCount], declared: FeedDefinition, zone: str | None) -> list[Proposal]:
+    """What the study could declare so that more of what arrives counts, without what it declares already."""
+    found: dict[tuple[str, str], tuple[Any, int]] = {}
+
+    def propose(declaration: str, name: str, value: Any, count: int) -> None:  # noqa: ANN401 - JSON
+        found[declaration, name] = value, found.get((declaration, name), (None, 0))[1] + count
+
+    for (_, _, subject, reason, code, suggests), count, _, _ in counts:
+        if subject == Disposition.NOT_OURS and suggests is not None:
+            propose("local_codes", code, {code: suggests}, count)
+        elif subject == UNIT:
+            propose("unit_aliases", code, {code: suggests}, count)
+        elif subject == CHARSET:
+            propose("charsets", code, {code: suggests}, count)
+        elif subject == AUTHORITY and reason != OTHER:
+            propose("authorities", code, [code], count)
+        elif reason in _WITHOUT_ZONE and zone is None:
+            propose("time_zone", "", None, count)
+        elif subject == RESULT_TIME and declared.result_time != "OBX-14":
+            propose("result_time", "", "OBX-14", count)
+    known = asdict(declared)
+    return [
+        Proposal(declaration, value, count)
+        for (declaration, name), (value, count) in sorted(found.items())
+        if not name or name not in known[declaration]
+    ]
