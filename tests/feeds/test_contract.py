@@ -55,6 +55,8 @@ NUMBERS_ONLY = {"native": "its limits are numbers; who writes it has read the te
 CODES_ONLY = {"native": "its codes are ours or LOINC, without a system"}
 VALUES_ONLY = {"native": "its values are numbers; a result that is no number is not written"}
 
+OWN_NAMES = {"native": "its `id` is the name that the service uses, in a closed form; numbers stand in `identifier`"}
+
 
 def _one(line: str, shown: Sequence[float] = (1101,), /, **changes: Any) -> Rule:
     """A rule about one CK result with these changes."""
@@ -193,8 +195,10 @@ RULES: dict[str, Rule] = {
     **{f"{number} is no number of a patient": _no_patient(number) for number in (
         "UNKNOWN", "NA", "-", "1.23457E+11", "77.0")},
     "leading zeros of a patient's number are kept": _one("kept", patient="0077", of_patient=("0077",)),
-    "blanks around a patient's number are not part of it": _one("kept", patient=" P1 ", of_patient=("P1",)),
-    "letters of full width are the usual ones": _one("kept", patient="\uff30\uff11", of_patient=("P1",)),
+    "blanks around a patient's number are not part of it": _one(
+        "kept", patient=" P1 ", of_patient=("P1",), no_place=OWN_NAMES),
+    "letters of full width are the usual ones": _one(
+        "kept", patient="\uff30\uff11", of_patient=("P1",), no_place=OWN_NAMES),
     "a new patient is noted": _one("kept", of_patient=("P1", "new_patient")),
     "a patient who is not enrolled is not added": _one(
         "set_aside unknown_reference", (), declared={"enrolled_only": True},
@@ -216,7 +220,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The service on an empty database."""
     url = f"sqlite:///{tmp_path_factory.mktemp('contract') / 'x.db'}"
     migrations.upgrade(url)
-    with TestClient(create_app(Settings(database_url=url)), base_url="http://127.0.0.1:8000") as running:
+    with TestClient(
+        create_app(Settings(database_url=url, pseudonym_secret="x" * 32)), base_url="http://127.0.0.1:8000"
+    ) as running:
         yield running
 
 
@@ -287,6 +293,16 @@ def _is_fault(line: str) -> bool:
     return disposition == "set_aside" and not ({*reason} & {
         "not_a_number", "ambiguous_correction", "ambiguous_date", "ambiguous_withdrawal", "unknown_reference",
     })  # fmt: skip
+
+
+def test_native_json_normalises_the_number_of_a_patient_as_feeds_do(client: TestClient) -> None:
+    trial = Trial(client, {"identifiers": "medical_record", "authorities": ["urn:oid:1.2"]})
+    _, [line] = trial.send("csv", [replace(CK, patient="00P1")])
+    assert line.disposition == "kept"
+    for value in ("00P1", " 00P1 ", "\uff10\uff10\uff30\uff11"):
+        document = {"patient": {"identifier": {"system": "urn:oid:1.2", "value": value}}, "labs": []}
+        [item] = client.post(f"/v1/studies/{trial.study}/timelines", json=[document]).json()["items"]
+        assert item["status"] == "unchanged", item
 
 
 @pytest.mark.parametrize("name", WRITTEN)
