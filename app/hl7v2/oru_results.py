@@ -108,7 +108,7 @@ def read_message(envelope: Envelope, feed: Feed) -> ReadMessage:
         histories = read_links(segments, feed, envelope.kind[1], clock)
         by_pairs = not any(segment.name == "MRG" for segment in segments)
         return ReadMessage(tuple(histories), +skipped, by_pairs, tuple(lines))
-    results = _read_oru(segments, Context(feed, clock, envelope.facility))
+    results = _read_oru(segments, MessageContext(feed, clock, envelope.facility))
     return results._replace(skipped=+skipped + Counter(results.skipped), lines=(*results.lines, *lines))
 
 
@@ -122,7 +122,7 @@ def _check_header(envelope: Envelope, feed: Feed) -> None:
         raise InvalidDocument(faults=faults)
 
 
-class Context(NamedTuple):
+class MessageContext(NamedTuple):
     """What the results of a message are read with. `facility` is MSH-4, `None` if its characters are not certain."""
 
     feed: Feed
@@ -130,7 +130,7 @@ class Context(NamedTuple):
     facility: str | None
 
 
-def _read_oru(segments: list[Segment], context: Context) -> ReadMessage:
+def _read_oru(segments: list[Segment], context: MessageContext) -> ReadMessage:
     results = read_results(segments, context)
     if results.refused:
         raise InvalidDocument(faults=[*results.refused, *results.faults][:MOST_FAULTS])
@@ -207,7 +207,7 @@ class MessageResults:
         lines.append(line)
 
     def each_alone(
-        self, read: Callable[..., None], segment: Segment, meaning: str | None, order: Order, context: Context
+        self, read: Callable[..., None], segment: Segment, meaning: str | None, order: Order, context: MessageContext
     ) -> None:
         """Read one result, or an order without results. Its faults set it aside."""
         try:
@@ -227,7 +227,7 @@ class _Faulty(InvalidDocument):
         super().__init__(faults=[Fault(place, code, why, accepts)])
 
 
-def read_results(segments: Iterable[Segment], context: Context) -> MessageResults:
+def read_results(segments: Iterable[Segment], context: MessageContext) -> MessageResults:
     """Read the results of a message.
 
     Raises `MalformedDocument` if there is no patient, or neither an observation nor an order that was cancelled.
@@ -268,7 +268,7 @@ def _orders(segments: Iterable[Segment]) -> list[Order]:
     return orders
 
 
-def _meaning(results: MessageResults, obx: Segment, order: Order, context: Context) -> str | None:
+def _meaning(results: MessageResults, obx: Segment, order: Order, context: MessageContext) -> str | None:
     """The meaning of the code of a result that may be stored. Any other result is skipped or set aside."""
     codings = _codings(obx, 3)
     meaning = context.feed.codes.meaning(codings, _decoded(obx, 3, 9))
@@ -312,7 +312,9 @@ class _Stated(NamedTuple):
     notes: tuple[Note, ...]
 
 
-def _read_observation(results: MessageResults, obx: Segment, meaning: str, order: Order, context: Context) -> None:
+def _read_observation(
+    results: MessageResults, obx: Segment, meaning: str, order: Order, context: MessageContext
+) -> None:
     if obx.is_undecoded(3):  # its text may say that it is another test
         raise InvalidDocument(faults=[undecoded(obx.place(3))])
     if obx.cut:
@@ -356,7 +358,9 @@ def _is_cancelled(obr: Segment | None) -> bool:
     return obr is not None and _decoded(obr, 25) == "X"
 
 
-def _read_cancelled_order(results: MessageResults, obr: Segment, _: str | None, order: Order, context: Context) -> None:
+def _read_cancelled_order(
+    results: MessageResults, obr: Segment, _: str | None, order: Order, context: MessageContext
+) -> None:
     """An order that was cancelled without its results. If its code is that of a result, the result is withdrawn.
 
     The code of a panel does not say which results it has.
@@ -376,7 +380,7 @@ def _read_cancelled_order(results: MessageResults, obr: Segment, _: str | None, 
     statements.append(Statement(section_of(meaning), fields, place, stated.notes))
 
 
-def _described(segment: Segment, meaning: str | None, order: Order, context: Context) -> SentFact:
+def _described(segment: Segment, meaning: str | None, order: Order, context: MessageContext) -> SentFact:
     """What is known of a result that is set aside, without the parts that cannot be read."""
     obx = segment if segment.name == "OBX" else None
     numbered: dict[str, Any] = {}
@@ -507,7 +511,7 @@ def _withdrawal(statement: Statement, obx: Segment, value: ValueOrFault, feed: F
 
 
 def _stated(
-    obr: Segment, specimens: Sequence[Segment], obx: Segment | None, withdrawn: bool, context: Context
+    obr: Segment, specimens: Sequence[Segment], obx: Segment | None, withdrawn: bool, context: MessageContext
 ) -> _Stated:
     number_at, numbered = _result_number(obx, obr, context)
     time_at, time = _specimen_time(obr, specimens, obx, context)
@@ -556,7 +560,7 @@ def _doubtful_times(ours: Sequence[tuple[Segment, str]], feed: Feed) -> dict[str
 
 
 def _specimen_time(
-    obr: Segment, specimens: Sequence[Segment], obx: Segment | None, context: Context
+    obr: Segment, specimens: Sequence[Segment], obx: Segment | None, context: MessageContext
 ) -> tuple[str, ReadTime | None]:
     """The place and the time at which the specimen was taken: OBR-7, else SPM-17, else OBX-14, else `None`.
 
@@ -577,14 +581,14 @@ def _specimen_time(
     return obx.place(14), _time_of(obx, 14, context)
 
 
-def _time_of(segment: Segment, field: int, context: Context) -> ReadTime:
+def _time_of(segment: Segment, field: int, context: MessageContext) -> ReadTime:
     time = context.clock.read(segment.text(field))
     if isinstance(time, FaultCode):
         raise _Faulty(segment.place(field), time)
     return time
 
 
-def _result_number(obx: Segment | None, obr: Segment, context: Context) -> tuple[str, dict[str, Any]]:
+def _result_number(obx: Segment | None, obr: Segment, context: MessageContext) -> tuple[str, dict[str, Any]]:
     """The place and the number of a result: OBR-3 (filler), else OBR-2 (placer), with the sub-id of the observation.
 
     The sub-id (OBX-4) distinguishes repeated observations of one code.
