@@ -32,7 +32,7 @@ from app.timeline.accepts import accepted_by
 from app.timeline.document import LabResult
 from app.timeline.facts import FIELDS, History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine, SentFact
+from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
 from app.timeline.times import INSTANT_FORM, with_offset
 from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
 
@@ -174,11 +174,15 @@ class ResultTable:
                 yield PatientResults(subject, self._readable(subject, rows), None)
 
     def _readable(self, subject: str, rows: Sequence[Row]) -> History:
-        """The results of the rows without a fault. Each of the others is set aside."""
+        """The results of the rows without a fault. Each of the others is set aside, a word as a result of no number."""
         statements: list[Statement] = []
         aside = self._not_ours.get(subject, [])[:]
         for row in rows:
             statement, troubles = self._statement(row)
+            if "value" in troubles and is_word(self._given(row)["value"]):
+                self._list_fault(Fault(f"/{row.line}/value", *troubles["value"]))
+                statement = _without_number(statement)
+                troubles = {name: trouble for name, trouble in troubles.items() if name not in _CONTENT}
             if not troubles:
                 statements.append(statement)
                 continue
@@ -187,11 +191,9 @@ class ResultTable:
                 continue
             (name, trouble), *_ = troubles.items()
             self._list_fault(Fault(f"/{row.line}/{name}", *trouble))
-            no_number = name == "value" and is_word(self._given(row)[name])
-            reason = NotKept.NOT_A_NUMBER if no_number else trouble.code
             certain = {each: value for each, value in statement.fields.items() if each not in troubles}
             sent = described(statement._replace(fields=certain), self.feed.latest, "|".join(row.cells))
-            aside.append(ReceiptLine(f"/{row.line}/{name}", Disposition.SET_ASIDE, reason, sent=sent))
+            aside.append(ReceiptLine(f"/{row.line}/{name}", Disposition.SET_ASIDE, trouble.code, sent=sent))
         history = readable(subject, statements, self.feed.latest)
         if history.aside:
             known = {fault.pointer: fault for fault in history_of(subject, statements, self.feed.latest)[1]}
@@ -438,6 +440,12 @@ def _number_or_trouble(number: str | FaultCode, written: str, why_not: Callable[
 def is_word(value: str) -> bool:
     """Whether the text of a result is a word such as `HEMOLYZED`, and not a number or a word for a missing one."""
     return any(map(str.isalpha, value)) and not any(map(str.isnumeric, value)) and no_number(value) is None
+
+
+def _without_number(statement: Statement) -> Statement:
+    """The statement of a result that is a word. It may outrank a number, and its place is the cell of the word."""
+    fields = {name: value for name, value in statement.fields.items() if name not in _CONTENT}
+    return Statement("labs", fields, Place(statement.place.base, _PLACES | {"": _PLACES["value"]}), no_number=True)
 
 
 def _row_number(line: ReceiptLine) -> int:

@@ -128,7 +128,7 @@ class TestRejects:
             {"resourceType": "Observation", "status": "final", "code": {"text": "glucose"}},
         ]
         ended = here.run("import", here.write("b.fhir.ndjson", resources[:1] + resources[2:]), "--study", "trial")
-        assert ended.stdout == "1 file: 1 created; left alone: 1 code, 1 resource.\n"
+        assert ended.stdout == "1 file: 1 created; facts: 1 kept, 2 not ours; left alone: 1 code, 1 resource.\n"
         reasons = self.mended(here, here.write("a.fhir.ndjson", resources))
         assert [place for place, *_ in self.places(reasons)] == ["line 2"]
         here.study("two")

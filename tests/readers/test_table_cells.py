@@ -268,10 +268,20 @@ def test_a_row_that_withdraws_a_result_needs_its_code_and_its_time():
 
 
 @pytest.mark.parametrize("word", ["HEMOLYZED", "see comment", "\u6eb6\u8840", "neg."])
-def test_a_result_that_is_a_word_is_set_aside_as_no_number(word):
-    [results] = read(table({"value": word}, {"time": "2005-03-17"}))
-    assert not_kept(results) == [("/2/value", "set_aside", "not_a_number")]
-    assert len(results.history.labs) == 1
+def test_a_result_that_is_a_word_is_a_statement_without_a_value(word):
+    [results] = read(table({"value": word, "unit": "?", "upper_limit": "see text"}, {"time": "2005-03-17"}))
+    assert not_kept(results) == []
+    stated = results.history.labs
+    assert [(lab.value, lab.unit, lab.upper_limit) for lab in stated] == [(None, None, None), (1101, "U/L", None)]
+    assert [results.history.place("labs", at) for at in range(2)] == ["/2/value", "/3"]
+
+
+@pytest.mark.parametrize("cell", [{"time": "soon"}, {"code": "", "id": "77"}, {"version": "x"}])
+def test_a_result_that_is_a_word_needs_what_names_it(cell):
+    [results] = read(table({"value": "HEMOLYZED"} | cell))
+    [(place, disposition, _)] = not_kept(results)
+    assert (place, disposition) == (f"/2/{next(iter(cell))}", "set_aside")
+    assert results.history.labs == ()
 
 
 @pytest.mark.parametrize("word", ["NA", "-", "unknown", "#N/A", "1,101", "3+ HEMOLYZED", "1.1E+03"])
