@@ -185,7 +185,9 @@ def import_(
     missing: Annotated[str, typer.Option(help="Words for a missing value in a table, comma separated.")] = "",
     rehearse: Annotated[bool, typer.Option("--rehearse", help="Print the same, and store nothing.")] = False,
 ) -> None:
-    """Store the content of files, as the API does. It may be repeated. The exit code is 1 if anything was refused."""
+    """Store the content of files, as the API does. It may be repeated. The exit code is 1 if anything was refused or
+    set aside.
+    """
     settings = read_settings()
 
     from app.bulk import command
