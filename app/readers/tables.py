@@ -25,11 +25,11 @@ from app.errors import (
 )
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
 from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
-from app.readers.pseudonyms import Identifier, no_number, no_patient, normalised
+from app.readers.pseudonyms import Identifier, no_number, no_patient
 from app.readers.statements import Feed, Place, Skipped, Statement, described, history_of, readable
 from app.readers.suggestions import unknown_code
 from app.timeline.accepts import accepted_by
-from app.timeline.document import LabResult
+from app.timeline.document import LabResult, normalised
 from app.timeline.facts import FIELDS, History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
