@@ -212,7 +212,7 @@ def store_entries(
     resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
     outcomes = _store_histories(builder, submitter, resolved)
     resolved = [_in_their_draws(each, outcome) for each, outcome in zip(resolved, outcomes, strict=True)]
-    keys = [each.key for each in resolved if each.key is not None]
+    keys = [each.key for each in resolved if each.key is not None and each.key.patient in builder.people]
     now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
     results: list[EntryResult] = []
     unkept: list[Receipt] = []

@@ -52,6 +52,8 @@ _NUMBER_CELLS = [field.name for field in _AS_SENT if field.type is float]
 _TEXT_CELLS = [field.name for field in _AS_SENT if field.type is str and field.name not in {"code", "time", "id"}]
 _CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit"})
 _PLACES = {name: f"/{name}" for name in COLUMNS}
+_AT_VALUE = {**_PLACES, "": "/value"}
+"""The same of a row that is said by its value: it is no number."""
 _BOUND = re.compile(r"(<=|>=|<|>) *")
 _WHOLE = re.compile(r"\d{1,16}", re.ASCII)
 _NUMBERS: dict[DecimalMark, re.Pattern[str]] = {
@@ -445,7 +447,7 @@ def is_word(value: str) -> bool:
 def _without_number(statement: Statement) -> Statement:
     """The statement of a result that is a word. It may outrank a number, and its place is the cell of the word."""
     fields = {name: value for name, value in statement.fields.items() if name not in _CONTENT}
-    return Statement("labs", fields, Place(statement.place.base, _PLACES | {"": _PLACES["value"]}), no_number=True)
+    return Statement("labs", fields, Place(statement.place.base, _AT_VALUE), no_number=True)
 
 
 def _row_number(line: ReceiptLine) -> int:

@@ -74,12 +74,13 @@ def fates(
             if counted and assertions[0].added < number and assertions[0].removed is None:
                 yield Fate(kind, i, Disposition.KEPT, None, _UNCHANGED)
                 continue
-        if len(assertions) == 2 and _is_plain_correction(kind, fact, assertions[0], assertions[1], number):
+        last = last or {other[IDENTITY]: at for at, other in enumerate(facts)}
+        mine = together.get(identity)
+        alone = mine is None and last[identity] == i
+        if alone and len(assertions) == 2 and _is_plain_correction(kind, fact, assertions[0], assertions[1], number):
             ended = affected_fact(kind, assertions[0].fact, stands=False)
             yield Fate(kind, i, Disposition.KEPT, None, tuple(tally.notes.get(id(fact), ())), (ended,))
             continue
-        last = last or {other[IDENTITY]: at for at, other in enumerate(facts)}
-        mine = together.get(identity)
         if mine is None:
             mine = together[identity] = _Together(kind, assertions, before.get(identity, ()), number)
         fate = mine.fate(i, fact, tally)

@@ -201,6 +201,26 @@ def test_a_replay_of_a_noted_result_is_unchanged_and_has_no_new_note(client):
     assert sent(client, {**CK, "id": "1"}, {**CK, "id": "2"})["lines"] == []
 
 
+def test_a_correction_beside_the_result_that_it_replaces_affects_no_other_fact(client):
+    first = {**CK, "id": "77", "source": "A", "issued": "2020-01-04T00:00:00Z"}
+    sent(client, first)
+    receipt = sent(client, {**first, "value": 600, "version": 1, "issued": None}, first)
+    assert lines(receipt) == [("/labs/1", "not_applied", "stale", [])]
+    assert not any("affects" in line for line in receipt["lines"])
+
+
+def test_a_replay_of_another_draw_takes_no_ambiguous_statement_off_the_worklist(client):
+    first = {**CK, "id": "77", "source": "A"}
+    second, dated = {**first, "time": "2020-01-02T11:00:00+09:00"}, {**first, "time": "2020-01-02"}
+    found = []
+    for _ in range(2):
+        for lab in (first, second, dated):
+            sent(client, lab)
+        [item] = client.get("/v1/studies/trial/set-aside").json()["items"]
+        found.append((item["item"], item["reason"], client.get("/v1/studies/trial").json()["revision"]))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("status", "reason"), [("final", "ambiguous_date"), ("entered-in-error", "ambiguous_withdrawal")]
 )
