@@ -183,9 +183,13 @@ def import_(
     delimiter: Annotated[Literal[",", ";", "tab"], typer.Option(help="Separator of the cells of a table.")] = ",",
     decimal: Annotated[Literal[".", ","], typer.Option(help="The decimal mark of a table.")] = ".",
     missing: Annotated[str, typer.Option(help="Words for a missing value in a table, comma separated.")] = "",
-    rehearse: Annotated[bool, typer.Option("--rehearse", help="Print the same, and store nothing.")] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Print the same and what the study could declare; store nothing.")
+    ] = False,
 ) -> None:
-    """Store the content of files, as the API does. It may be repeated. The exit code is 1 if anything was refused."""
+    """Store the content of files, as the API does. It may be repeated. The exit code is 1 if anything was refused or
+    set aside.
+    """
     settings = read_settings()
 
     from app.bulk import command
@@ -200,6 +204,8 @@ def import_(
         into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
         try:
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)
+            if rehearse:
+                command.print_proposals(target, study)
         except (command.InvalidCommand, NotFound, Conflict) as reason:
             stop(str(reason), 2)
     raise typer.Exit(0 if complete else 1)

@@ -1,7 +1,7 @@
 """The commands `import` and `export`: what they do and what they print.
 
-The file holds, in this order: `import_files` with what it prints; `Rejects`, which writes what was refused into a new
-file; and `export_to` with `export_study`, which writes the timelines of a study.
+The file holds, in this order: `import_files` with what it prints, also of a rehearsal; `Rejects`, which writes what was
+refused into a new file; and `export_to` with `export_study`, which writes the timelines of a study.
 """
 
 import json
@@ -23,12 +23,15 @@ from app.errors import Erased, Fault, NotFound
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
+from app.submission.intake import proposals
 from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import Disposition
 
 MOST_SHOWN = 20
 """How many refusals are printed. The file of rejects has all of them."""
 STATUSES = ("created", "changed", "unchanged", "stale", "skipped", "rejected")
+WAIT = 10.0
+"""Seconds that a rehearsal waits for refusals that are about to be counted."""
 PAGE = 100
 """How many patients are listed at a time. Their timelines are read one by one, so that memory holds one at most."""
 MOST_FACTS = 20_000
@@ -140,6 +143,19 @@ def _summary(files: int, counts: Counter[str], facts: Counter[Disposition], left
     kept = ", ".join(f"{facts[each]:,} {each.replace('_', ' ')}" for each in Disposition if facts[each])
     sums = f"{f'; facts: {kept}' if kept else ''}{f'; left alone: {alone}' if alone else ''}"
     return f"{files} file{'s' if files > 1 else ''}: {stored}{sums}."
+
+
+def print_proposals(rehearsed: Database, study: str) -> None:
+    """Print what the study could declare so that more of what was rehearsed would count."""
+    rehearsed.settle(WAIT)
+    with study_at(rehearsed, study) as found:
+        counts, declared = found.intake(), found.declared
+    proposed = proposals(counts, declared.feeds, declared.time_zone)
+    if proposed:
+        typer.echo("The study could declare, if it is true:")
+    for each in proposed:
+        value = "(to be chosen)" if each.value is None else json.dumps(each.value)
+        typer.echo(f"  {each.declaration} {value}: met {each.times:,} time{'s' if each.times > 1 else ''}")
 
 
 class Rejects:

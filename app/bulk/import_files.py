@@ -36,13 +36,16 @@ from app.store.engine import Database
 from app.submission.batches import ItemOutcome, facts_of, lost, store_table
 from app.submission.feeds import read_feed
 from app.submission.loop import PAUSES
+from app.submission.receipts import joined
 from app.submission.streams import Stream
-from app.timeline.receipts import NOT_KEPT, Disposition, NotKept
+from app.timeline.receipts import NOT_KEPT, Disposition, NotKept, Receipt
 from app.timeline.times import microseconds
 
 MOST_LINES_NAMED = 5
 """How many line numbers are named where the rows of a patient are refused."""
 _STATUS_OF_ENTRY = {"created": "created", "updated": "changed", "unchanged": "unchanged", "deleted": "changed"}
+_FAULT_OF = {NotKept.NOT_A_NUMBER: FaultCode.BAD_NUMBER, NotKept.NO_RESULT: FaultCode.UNKNOWN_REFERENCE}
+"""The fault of a reason of the ledger. Of the others, something is missing that says which draw is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +124,11 @@ def _import_timelines(file: Path, cutter: Cutter, unit: str, format: str, into: 
 def _count_item(step: Step, place: str, text: bytes | None, outcome: ItemOutcome) -> None:
     if outcome.error is not None:
         step.refuse(place, text, outcome.error)
-    else:
+        return
+    step.facts += facts_of([outcome])
+    aside = outcome.receipt is not None and _refuse_aside(step, place, text, outcome.receipt)
+    if not (aside and lost(outcome)):
         step.counts[outcome.status] += 1
-        step.facts += facts_of([outcome])
 
 
 def _import_messages(file: Path, into: Into) -> Iterator[Step]:
@@ -146,6 +151,8 @@ def _store_message(step: Step, place: str, message: bytes | None, into: Into) ->
     step.facts += reply.receipt.counts
     if reply.code != "AA":
         step.refuse(place, message, InvalidDocument(faults=reply.faults))
+        return
+    if _refuse_aside(step, place, message, reply.receipt) and reply.receipt.lost:
         return
     counts = reply.counts
     news = counts is not None and bool(counts.added or counts.superseded or counts.withdrawn)
@@ -189,21 +196,29 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
         if result.error is not None:
             step.refuse(f"{unit} {line.number}", line.text, result.error)
         else:
+            _refuse_aside(step, f"{unit} {line.number}", line.text, result.receipt)
             _count_entry(step, result)
 
 
 def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
     """Store a bundle: all of it or nothing. The entries of a batch are stored or refused one by one."""
     bundle = store_bundle(into.database, into.study, text, secret=into.secret, now=_now(), pauses=PAUSES)
+    if bundle.type != "batch":  # its entries may refer to each other, so that it is sent again as a whole
+        _refuse_aside(step, place, text, joined([result.receipt for result in bundle.results]))
     for number, result in enumerate(bundle.results):
-        if result.error is None:
-            _count_entry(step, result)
-        else:
-            step.refuse(f"{place}, entry[{number}]", _batch_with_entry(text, number), result.error)
+        at = f"{place}, entry[{number}]"
+        if result.error is not None:
+            step.refuse(at, _batch_with_entry(text, number), result.error)
+            continue
+        if bundle.type == "batch" and result.receipt.total(Disposition.SET_ASIDE):
+            _refuse_aside(step, at, _batch_with_entry(text, number), result.receipt)
+        _count_entry(step, result)
 
 
 def _count_entry(step: Step, result: EntryResult) -> None:
     step.facts.update(result.receipt.counts)
+    if result.receipt.lost and result.receipt.total(Disposition.SET_ASIDE):
+        return
     if result.status == "skipped":
         step.left_alone.update([result.entry.skipped] if result.entry.skipped else [])
     else:
@@ -307,7 +322,7 @@ def _store_table_part(step: Step, part: _TablePart, feed: Feed, into: Into) -> b
             continue
         if not lost(item):
             step.counts[item.status] += 1
-        faults = [part.in_file(fault) for fault in _set_aside(item)]
+        faults = [] if item.receipt is None else [part.in_file(fault) for fault in _set_aside(item.receipt)]
         if faults:
             lines = {int(fault.pointer.split("/")[1]) for fault in faults}
             _refuse_rows(step, [row for row in part.rows if row.line in lines], InvalidDocument(faults=faults))
@@ -319,14 +334,23 @@ def _refuse_rows(step: Step, rows: Sequence[Record], error: ServiceError) -> Non
     step.refuse(_line_numbers(rows), text, error)
 
 
-def _set_aside(item: ItemOutcome) -> Iterator[Fault]:
-    """The rows of a patient that were set aside, as faults."""
-    for line in item.receipt.lines if item.receipt is not None else ():
+def _refuse_aside(step: Step, place: str, text: bytes | None, receipt: Receipt) -> bool:
+    """Count a piece as refused if any of its facts is set aside: then it must be mended. `True` if so."""
+    faults = list(_set_aside(receipt))
+    if faults:
+        step.refuse(place, text, InvalidDocument(faults=faults))
+    return bool(faults)
+
+
+def _set_aside(receipt: Receipt) -> Iterator[Fault]:
+    """The facts of a receipt that are set aside, as faults."""
+    for line in receipt.lines:
         if line.disposition is Disposition.SET_ASIDE:
             if line.reason in set(FaultCode):
                 yield Fault(line.place, FaultCode(line.reason))
             else:
-                yield Fault(line.place, FaultCode.BAD_NUMBER, NOT_KEPT[NotKept(str(line.reason))])
+                reason = NotKept(str(line.reason))
+                yield Fault(line.place, _FAULT_OF.get(reason, FaultCode.MISSING), NOT_KEPT[reason])
 
 
 def _error_in_file(error: ServiceError, part: _TablePart) -> ServiceError:

@@ -9,8 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from app.readers.pseudonyms import normalised
-from app.timeline.document import GREATEST_VALUE
+from app.timeline.document import GREATEST_VALUE, normalised
 from app.timeline.receipts import Note, NoteCode
 from app.timeline.vocabulary import UNITS, CodeBook
 

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
-from unicodedata import decomposition, normalize
+from unicodedata import normalize
 
 from app.errors import FaultCode
-from app.timeline.document import IDENTIFIER_PATTERN
+from app.timeline.document import IDENTIFIER_PATTERN, normalised
 from app.timeline.resource import SUBJECT_SYSTEM
 
 _IDENTIFIER = re.compile(IDENTIFIER_PATTERN[:-1] + r"\Z")
@@ -40,15 +40,6 @@ class Identifier(NamedTuple):
     value: str
 
 
-def normalised(written: str) -> str:
-    """A number as it is compared: without blanks around it, and with characters of the usual width.
-
-    Nothing else changes: zeros at the beginning, small letters and punctuation are parts of a number.
-    """
-    written = written.strip()
-    return written if written.isascii() else "".join(map(_of_usual_width, written)).strip()
-
-
 def no_number(number: str) -> str | None:
     """Why a normalised text cannot be the number of a patient or a result; `None` if it can be one.
 
@@ -69,11 +60,6 @@ def no_number(number: str) -> str | None:
 def no_patient(number: str) -> str | None:
     """The same for the number of a patient, which may not be zeros alone either."""
     return no_number(number if number.strip("0") else "")
-
-
-def _of_usual_width(character: str) -> str:
-    width, _, code = decomposition(character).partition(" ")
-    return chr(int(code, 16)) if width in {"<wide>", "<narrow>"} else character
 
 
 class Pseudonyms:

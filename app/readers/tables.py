@@ -25,11 +25,11 @@ from app.errors import (
 )
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
 from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
-from app.readers.pseudonyms import Identifier, no_number, no_patient, normalised
+from app.readers.pseudonyms import Identifier, no_number, no_patient
 from app.readers.statements import Feed, Place, Skipped, Statement, described, history_of, readable
 from app.readers.suggestions import unknown_code
 from app.timeline.accepts import accepted_by
-from app.timeline.document import LabResult
+from app.timeline.document import LabResult, normalised
 from app.timeline.facts import FIELDS, History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
@@ -54,8 +54,6 @@ _CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit
 _PLACES = {name: f"/{name}" for name in COLUMNS}
 _AT_VALUE = {**_PLACES, "": "/value"}
 """The same of a row that is said by its value: it is no number."""
-_OF_VALUE = frozenset({"value", "unit", "comparator", "upper_limit", "lower_limit"})
-"""Columns that a result that is no number does not need."""
 _BOUND = re.compile(r"(<=|>=|<|>) *")
 _WHOLE = re.compile(r"\d{1,16}", re.ASCII)
 _NUMBERS: dict[DecimalMark, re.Pattern[str]] = {
@@ -178,21 +176,20 @@ class ResultTable:
                 yield PatientResults(subject, self._readable(subject, rows), None)
 
     def _readable(self, subject: str, rows: Sequence[Row]) -> History:
-        """The results of the rows without a fault. Each of the others is set aside."""
+        """The results of the rows without a fault. Each of the others is set aside, a word as a result of no number."""
         statements: list[Statement] = []
         aside = self._not_ours.get(subject, [])[:]
         for row in rows:
             statement, troubles = self._statement(row)
+            if "value" in troubles and is_word(self._given(row)["value"]):
+                self._list_fault(Fault(f"/{row.line}/value", *troubles["value"]))
+                statement = _without_number(statement)
+                troubles = {name: trouble for name, trouble in troubles.items() if name not in _CONTENT}
             if not troubles:
                 statements.append(statement)
                 continue
             if troubles.keys() <= {"upper_limit", "lower_limit"}:
                 statements.append(statement._replace(notes=(*statement.notes, Note(NoteCode.LIMIT_UNREADABLE))))
-                continue
-            if troubles.keys() <= _OF_VALUE and is_word(self._given(row).get("value", "")):
-                fields = {name: cell for name, cell in statement.fields.items() if name not in _OF_VALUE}
-                place = Place(f"/{row.line}", _AT_VALUE)
-                statements.append(Statement("labs", fields, place, no_number=True))
                 continue
             (name, trouble), *_ = troubles.items()
             self._list_fault(Fault(f"/{row.line}/{name}", *trouble))
@@ -445,6 +442,12 @@ def _number_or_trouble(number: str | FaultCode, written: str, why_not: Callable[
 def is_word(value: str) -> bool:
     """Whether the text of a result is a word such as `HEMOLYZED`, and not a number or a word for a missing one."""
     return any(map(str.isalpha, value)) and not any(map(str.isnumeric, value)) and no_number(value) is None
+
+
+def _without_number(statement: Statement) -> Statement:
+    """The statement of a result that is a word. It may outrank a number, and its place is the cell of the word."""
+    fields = {name: value for name, value in statement.fields.items() if name not in _CONTENT}
+    return Statement("labs", fields, Place(statement.place.base, _AT_VALUE), no_number=True)
 
 
 def _row_number(line: ReceiptLine) -> int:

@@ -223,8 +223,8 @@ def replace(
 
     The client has read the stored timeline before, so this is not a late retry: an assertion that was stored before may
     stand again. But an assertion that its source puts before the standing one of its draw does not stand. This does not
-    hold for attributes: a document shows no order of them, so the attribute that is put stands. A fact that the
-    timeline leaves out is withdrawn, unless its source withdrew it: then the client did not see it.
+    hold for attributes: a document shows no order of them, so the attribute that is put stands. A fact that is left out
+    is withdrawn, unless its source withdrew it or a statement about its number is ambiguous.
     """
     del instruction
     stated: dict[str, list[Fact]] = {}
@@ -317,10 +317,12 @@ class StatedFact:
         new = dict.fromkeys([fact for fact in stated if fact not in shown], Arriving())
         self.tally.unchanged += len(stated) - len(new)
         draws = self._judge(new)
-        answered = set(stated)
-        again: dict[Fact, Arriving] = {}
         elsewhere = []
-        for fact in new:
+        ambiguous = {fact: Arriving() for fact in new if draws.stated[fact] in draws.ruling.aside}
+        answered = {*stated, *(shown if ambiguous else ())}  # they are about some that are shown: none is left out
+        again = {fact: arriving for fact, arriving in ambiguous.items() if not self._known(fact)}
+        self.tally.stale += len(ambiguous) - len(again)
+        for fact in (each for each in new if each not in ambiguous):
             draw = draws.draw_of(fact)
             if draw is None or all(draws.facts[each] in new for each in draw.members):
                 elsewhere.append(fact)

@@ -5,8 +5,9 @@ These models check shape, type and range of each field. Checks that need more th
 """
 
 from typing import Annotated, Any, Literal, TypeVar
+from unicodedata import decomposition
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from app.timeline.times import DATE_PATTERN, PARTIAL_PATTERN, TIME_PATTERN
 from app.timeline.vocabulary import (
@@ -30,7 +31,28 @@ GREATEST_VALUE = 1e7
 IDENTIFIER_PATTERN = r"^[A-Za-z0-9.\-]{1,64}$"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
 
+
+def normalised(written: str) -> str:
+    """A number as it is compared: without blanks around it, and with characters of the usual width.
+
+    Nothing else changes: zeros at the beginning, small letters and punctuation are parts of a number.
+    """
+    written = written.strip()
+    return written if written.isascii() else "".join(map(_of_usual_width, written)).strip()
+
+
+def _of_usual_width(character: str) -> str:
+    width, _, code = decomposition(character).partition(" ")
+    return chr(int(code, 16)) if width in {"<wide>", "<narrow>"} else character
+
+
+def _normalised(written: object) -> object:
+    return normalised(written) if isinstance(written, str) else written
+
+
 Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER_PATTERN)]
+PatientIdentifier = Annotated[Identifier, BeforeValidator(_normalised)]
+"""An identifier of a patient, normalised as the numbers of patients in all formats."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TEXT_PATTERN)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT_PATTERN)]
 CalendarDate = Annotated[str, WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})]
@@ -95,7 +117,7 @@ class PatientNumber(Document):
 class Patient(Document):
     """The patient of the timeline: no name, no address, and of the date of birth the year only."""
 
-    id: Identifier | None = optional("Subject identifier within the study, a pseudonym.", "P01")
+    id: PatientIdentifier | None = optional("Subject identifier within the study, a pseudonym.", "P01")
     identifier: PatientNumber | None = optional(
         "Instead of `id`: a number of the patient. It gives the same pseudonym as in feeds. No answer has it.", None
     )
@@ -104,7 +126,7 @@ class Patient(Document):
     diagnosis: Diagnosis | None = optional("Diagnosis at the start of treatment.", "polymyositis")
     weight_kg: float | None = optional("Body weight in kg.", 49, gt=0, le=700)
     steroid_resistant: bool | None = optional("Whether corticosteroids had failed before.", True)
-    merged_into: Identifier | None = optional(
+    merged_into: PatientIdentifier | None = optional(
         "The record of the same person that this record is merged into; analyses read both as one.", "P07"
     )
 

@@ -131,6 +131,43 @@ def test_a_result_that_is_no_number_is_set_aside_and_the_other_rows_are_kept(cli
     assert [lab["value"] for lab in client.get(f"{home}/patients/P01").json()["labs"]] == [1000]
 
 
+ISSUED = HEADER.replace("\n", ",issued\n")
+NUMBER = GOOD.replace("\n", ",2005-04-11T08:00:00+09:00\n")
+WORD = GOOD.replace("1000", "HEMOLYZED").replace("\n", ",2005-04-12T08:00:00+09:00\n")
+
+
+def test_a_later_word_takes_the_place_of_a_number_and_an_older_one_is_not_applied(client, home):
+    corrected = HEADER.replace("\n", ",issued,status\n") + WORD.replace("\n", ",corrected\n")
+    post(client, home, ISSUED + NUMBER)
+    [item] = post(client, home, corrected, 422).json()["items"]
+    assert not_kept(item) == [("/2/value", "set_aside", "not_a_number")]
+    [replaced] = item["receipt"]["lines"][0]["affects"]
+    assert (replaced["section"], replaced["code"], replaced["stands"]) == ("labs", "CK", False)
+    assert client.get(f"{home}/patients/P01").json().get("labs", []) == []
+    [listed] = client.get(f"{home}/set-aside").json()["items"]
+    assert (listed["reason"], listed["code"], listed["place"]) == ("not_a_number", "CK", "/2/value")
+    post(client, home, ISSUED + NUMBER.replace("04-11T", "04-13T").replace("1000", "1200"))
+    assert [lab["value"] for lab in client.get(f"{home}/patients/P01").json()["labs"]] == [1200]
+    assert client.get(f"{home}/set-aside").json()["items"] == []
+    [item] = post(client, home, corrected.replace("04-12T", "04-11T")).json()["items"]
+    assert not_kept(item) == [("/2/value", "not_applied", "older")]
+
+
+def test_a_row_that_cannot_be_read_is_on_the_worklist_until_it_is_sent_again_corrected(client, home):
+    bad = HEADER + GOOD.replace("U/L", "U/LL") + OTHER.replace("900", "9;00")
+    post(client, home, bad, 422)
+    listed = client.get(f"{home}/set-aside").json()["items"]
+    assert [(item["patient"], item["code"], item["reason"], item["place"], item["format"]) for item in listed] == [
+        ("P01", "CK", "unknown_unit", "/2/unit", "csv"), ("P02", "CK", "bad_number", "/3/value", "csv"),
+    ]  # fmt: skip
+    post(client, home, HEADER + GOOD)
+    assert [item["patient"] for item in client.get(f"{home}/set-aside").json()["items"]] == ["P02"]
+    post(client, home, HEADER + OTHER)
+    assert client.get(f"{home}/set-aside").json()["items"] == []
+    counted = client.get(f"{home}/intake").json()["items"]
+    assert sum(item["set_aside"].get("unknown_unit", 0) for item in counted) == 1
+
+
 def test_a_bad_row_harms_no_other(client, home):
     table = (
         HEADER + GOOD + OTHER + GOOD.replace("1000", "x").replace("a-1", "a-9") + ",2005-04-10,CK,5,U/L,,,\nP05,2005\n"

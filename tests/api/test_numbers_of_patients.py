@@ -235,3 +235,29 @@ def test_the_title_of_a_result_is_read_and_not_stored(client, text):
 def test_a_result_whose_title_names_another_isoenzyme_is_refused(client):
     [item] = posted(client, native() | {"labs": [RESULT | {"code_text": "CK-MB"}]}).json()["items"]
     assert faults(item["problem"]) == [("/labs/0/code_text", "code_conflict")]
+
+
+@pytest.mark.parametrize("written", [" P1 ", "\uff30\uff11", "\u3000P1"])
+def test_a_patient_of_native_json_is_the_same_with_blanks_and_in_full_width(client, written):
+    home = "/v1/studies/ward/patients/P1"
+    first = {"patient": {"id": "P1"}, "labs": [{"code": "CK", "time": TIME, "value": 900, "unit": "U/L"}]}
+    assert client.put(home, json=first).status_code == 201
+    again = first | {"patient": {"id": written, "merged_into": f"{written.rstrip()}7 "}}
+    for answer in (
+        client.post(f"{home}/events", json=again),
+        client.post("/v1/studies/ward/timelines", json=[again]),
+        client.put(home, json=again, headers={"If-Match": client.get(home).headers["ETag"]}),
+    ):
+        assert answer.status_code == 200, answer.text
+    assert subjects(client) == ["P1"]
+    other = client.put("/v1/studies/ward/patients/P2", json=again)
+    assert [(fault["pointer"], fault["code"]) for fault in other.json()["errors"]] == [("/patient/id", "path_mismatch")]
+
+
+@pytest.mark.parametrize("written", ["P 1", "\uff2e\uff21", "\u3000", "P\u200b1", "\uff10"])
+def test_what_names_nobody_when_it_is_normalised_is_refused_in_native_json(client, written):
+    answer = client.post("/v1/studies/ward/timelines", json=[{"patient": {"id": written}}])
+    [item] = answer.json()["items"]
+    assert [(fault["pointer"], fault["code"]) for fault in item["problem"]["errors"]] == [
+        ("/patient/id", "bad_identifier")
+    ]

@@ -219,3 +219,25 @@ def test_a_replay_of_another_draw_takes_no_ambiguous_statement_off_the_worklist(
         [item] = client.get("/v1/studies/trial/set-aside").json()["items"]
         found.append((item["item"], item["reason"], client.get("/v1/studies/trial").json()["revision"]))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [("final", "ambiguous_date"), ("entered-in-error", "ambiguous_withdrawal")]
+)
+@pytest.mark.parametrize("beside", [0, 1, 2])
+def test_a_statement_that_a_replaced_timeline_sets_aside_leaves_out_no_draw_of_its_number(
+    client, status, reason, beside
+):
+    home = "/v1/studies/trial/patients/N2"
+    draws = [CK | {"id": "7", "time": f"2020-01-02T{hour}:00:00+09:00"} for hour in ("10", "12")]
+    unclear = CK | {"id": "7", "time": "2020-01-02", "value": 900, "status": status}
+    assert client.put(home, json={"patient": {"id": "N2"}, "labs": draws}).status_code == 201
+    for stored in (True, False):
+        replaced = {"patient": {"id": "N2"}, "labs": [*draws[:beside], unclear]}
+        answer = client.put(home, json=replaced, headers={"If-Match": client.get(home).headers["ETag"]})
+        assert answer.status_code == 200, answer.text
+        receipt = answer.json()["receipt"]
+        assert lines(receipt) == [(f"/labs/{beside}", "set_aside", reason, [])]
+        assert (receipt["counts"]["kept"], answer.json()["revision"] is not None) == (beside, stored)
+        assert [lab["time"] for lab in client.get(home).json()["labs"]] == [draw["time"] for draw in draws]
+    assert [item["reason"] for item in client.get("/v1/studies/trial/set-aside").json()["items"]] == [reason]

@@ -113,6 +113,16 @@ def a_row_without_a_value_is_left_alone_and_counted(ward: Ward) -> None:
     assert (ward.subjects(), ward.revision()) == ([], before)
 
 
+def a_word_takes_the_place_of_a_number(ward: Ward) -> None:
+    ward.takes(table())
+    answer = ward.table(table({"value": "canary"}))
+    assert (answer.status_code, answer.json()["facts"]["set_aside"]) == (422, 1)
+    reveals_nothing(answer)
+    assert ward.values() == []
+    answer = ward.table(table({"value": "canary"}), atomic="true")
+    assert [(fault["pointer"], fault["code"]) for fault in answer.json()["errors"]] == [("/2/value", "bad_number")]
+
+
 def a_limit_that_is_no_number_is_noted(written: str, ward: Ward) -> None:
     answer = ward.table(table({"upper_limit": written}))
     assert answer.status_code == 200
@@ -195,6 +205,7 @@ ROWS = [
         "words for nothing: an empty cell needs no declaration; a result without a value is left alone and counted",
         Tried(a_row_without_a_value_is_left_alone_and_counted),
         Tried(what_is_not_declared_is_a_value),
+        Tried(a_word_takes_the_place_of_a_number),
         *(cell("bad_number", "value", word) for word in ("NA", "-", ".", "n/a", "NULL", "#N/A", "nan")),
         *(cell("bad_number", "value", word, sends=WORDS) for word in ("na", "--", "999.0x")),
         *(cell("bad_identifier", name, word) for name in ("patient", "id") for word in ("NA", "-", "#N/A", "7.39E+11")),

@@ -55,8 +55,6 @@ NUMBERS_ONLY = {"native": "its limits are numbers; who writes it has read the te
 CODES_ONLY = {"native": "its codes are ours or LOINC, without a system"}
 VALUES_ONLY = {"native": "its values are numbers; a result that is no number is not written"}
 
-OWN_NAMES = {"native": "its `id` is the name that the service uses, in a closed form; numbers stand in `identifier`"}
-
 
 def _one(line: str, shown: Sequence[float] = (1101,), /, **changes: Any) -> Rule:
     """A rule about one CK result with these changes."""
@@ -195,10 +193,8 @@ RULES: dict[str, Rule] = {
     **{f"{number} is no number of a patient": _no_patient(number) for number in (
         "UNKNOWN", "NA", "-", "1.23457E+11", "77.0")},
     "leading zeros of a patient's number are kept": _one("kept", patient="0077", of_patient=("0077",)),
-    "blanks around a patient's number are not part of it": _one(
-        "kept", patient=" P1 ", of_patient=("P1",), no_place=OWN_NAMES),
-    "letters of full width are the usual ones": _one(
-        "kept", patient="\uff30\uff11", of_patient=("P1",), no_place=OWN_NAMES),
+    "blanks around a patient's number are not part of it": _one("kept", patient=" P1 ", of_patient=("P1",)),
+    "letters of full width are the usual ones": _one("kept", patient="\uff30\uff11", of_patient=("P1",)),
     "a new patient is noted": _one("kept", of_patient=("P1", "new_patient")),
     "a patient who is not enrolled is not added": _one(
         "set_aside unknown_reference", (), declared={"enrolled_only": True},

@@ -372,3 +372,19 @@ def test_a_rehearsed_import_prints_what_the_import_will_print_and_stores_nothing
     imported = at.run("import", file, "--study", "trial")
     assert (rehearsed.output, rehearsed.exit_code) == (imported.output, imported.exit_code) != ("", 0)
     assert [*at.read("trial")] == ["P1"]
+
+
+def test_a_rehearsed_import_prints_what_the_study_could_declare(at):
+    rows = [{"unit": "E/L", "id": "7"}, {"unit": "E/L", "id": "8", "time": "2005-03-17"}, {"time": "2005-03-18T08:00"}]
+    table_file = at.write("a.csv", table(*rows))
+    messages = at.write("a.hl7", oru(obx(f3="CKN^Creatine kinase^L"), obx(f3="GLU^Glucose^L")))
+    rehearsed = at.run("import", table_file, messages, "--study", "trial", "--rehearse")
+    assert rehearsed.exit_code == 1
+    assert rehearsed.stdout.splitlines()[1:] == [
+        "The study could declare, if it is true:",
+        '  local_codes {"L|CKN": "CK"}: met 1 time',
+        "  time_zone (to be chosen): met 1 time",
+        '  unit_aliases {"E/L": "U/L"}: met 2 times',
+    ]
+    imported = at.run("import", table_file, messages, "--study", "trial")
+    assert imported.stdout == rehearsed.stdout.splitlines(keepends=True)[0]

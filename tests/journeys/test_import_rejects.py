@@ -55,11 +55,48 @@ class TestRejects:
         assert [place for place, *_ in self.places(reasons)] == ["item 2", "item 4"]
         assert here.digest("two") == here.digest("trial")
 
-    def test_the_facts_of_messages_are_counted_and_so_are_those_that_were_set_aside(self, here):
+    def test_a_message_with_a_result_that_is_set_aside_is_kept_and_rejected(self, here):
         mixed = oru(obx(), obx(f3="2532-0^LDH^LN", f6="furlongs"), obx(f3="2345-7^Glucose^LN"))
-        ended = here.run("import", here.write("a.hl7", mixed), "--study", "trial")
-        assert ended.exit_code == 0
-        assert "facts: 3 kept, 1 set aside, 1 not ours" in ended.stdout.replace("_", " ")
+        rejects = here.folder / "r.hl7"
+        ended = here.run("import", here.write("a.hl7", mixed), "--study", "trial", "--rejects", rejects)
+        assert ended.exit_code == 1
+        assert ended.stdout.splitlines()[0] == (
+            "1 file: 1 changed, 1 rejected; facts: 3 kept, 1 set aside, 1 not ours; left alone: 1 code."
+        )
+        assert ended.stderr.splitlines() == ["a.hl7: message 1: OBX[2]-6 unknown_unit"]
+        mended = here.write("b.hl7", rejects.read_bytes().replace(b"furlongs", b"U/L"))
+        assert here.run("import", mended, "--study", "trial").exit_code == 0
+        [patient] = here.read("trial").values()
+        assert [lab["code"] for lab in patient["labs"]] == ["CK", "LDH"]
+
+    def test_a_message_of_which_nothing_is_kept_is_only_rejected(self, here):
+        word = oru(obx(f2="ST", f5="HEMOLYZED", f6=""), pid="PID|1||P9^^^w")
+        ended = here.run("import", here.write("a.hl7", word), "--study", "trial")
+        assert (ended.exit_code, ended.stdout) == (1, "1 file: 1 rejected; facts: 1 set aside.\n")
+        assert ended.stderr.splitlines() == ["a.hl7: message 1: OBX[1] bad_number"]
+
+    @pytest.mark.parametrize("kind", ["line", "batch", "collection"])
+    def test_a_resource_with_a_fact_that_is_set_aside_is_kept_and_rejected(self, here, kind):
+        part = {
+            "code": {"coding": [{"system": "http://loinc.org", "code": "2157-6"}]},
+            "valueQuantity": {"value": 5, "unit": "U/L", "system": "http://unitsofmeasure.org", "code": "U/L"},
+        }
+        other = {"code": {"coding": [{"system": "http://loinc.org", "code": "1920-8"}]}, "valueString": "HEMOLYZED"}
+        panel = {"resourceType": "Observation", "status": "final", "code": {"text": "enzymes"},
+                 "subject": {"identifier": {"system": "w", "value": "P1"}}, "effectiveDateTime": CK["time"],
+                 "identifier": [{"system": "l", "value": "7"}], "component": [part, other]}  # fmt: skip
+        entry = {"resource": panel} | ({"request": {"method": "POST", "url": "Observation"}} if kind == "batch" else {})
+        sent = panel if kind == "line" else {"resourceType": "Bundle", "type": kind, "entry": [entry]}
+        rejects = here.folder / "r.fhir.ndjson"
+        ended = here.run("import", here.write("a.fhir.ndjson", [sent]), "--study", "trial", "--rejects", rejects)
+        assert ended.exit_code == 1
+        assert ended.stdout.splitlines()[0] == "1 file: 1 created, 1 rejected; facts: 1 kept, 1 set aside."
+        number = rejects.read_text().replace(
+            '"valueString": "HEMOLYZED"', f'"valueQuantity": {json.dumps(part["valueQuantity"])}'
+        )
+        again = here.run("import", here.write("b.fhir.ndjson", number), "--study", "trial")
+        assert again.exit_code == 0, again.output
+        assert [lab["code"] for lab in here.read("trial")["P1"]["labs"]] == ["AST", "CK"]
 
     def test_the_reasons_say_what_would_have_been_accepted(self, here):
         messages = here.write("a.hl7", oru(obx(f11="canary")) + oru(obx(f6="furlongs")))
@@ -70,6 +107,14 @@ class TestRejects:
         assert {"U/L", "ukat/L", "nkat/L"} <= set(unit)
         assert f"OBX[1]-11 unknown_value (Accepted: {', '.join(status)})" in ended.output
         assert "canary" not in ended.output + reasons
+
+    def test_a_timeline_with_a_result_that_is_set_aside_is_rejected(self, here):
+        drawn = [CK | {"id": "7", "source": "A", "time": f"2005-03-16T{hour}:00:00+09:00"} for hour in ("08", "10")]
+        ambiguous = CK | {"id": "7", "source": "A", "time": "2005-03-16", "value": 900}
+        file = here.write("a.ndjson", [timeline("P1", *drawn), timeline("P1", ambiguous)])
+        ended = here.run("import", file, "--study", "trial")
+        assert (ended.exit_code, ended.stdout) == (1, "1 file: 1 created, 1 rejected; facts: 2 kept, 1 set aside.\n")
+        assert ended.stderr.splitlines() == ["a.ndjson: line 2: /labs/0 missing"]
 
     def test_rows_of_a_patient(self, here):
         rows = [
@@ -128,7 +173,7 @@ class TestRejects:
             {"resourceType": "Observation", "status": "final", "code": {"text": "glucose"}},
         ]
         ended = here.run("import", here.write("b.fhir.ndjson", resources[:1] + resources[2:]), "--study", "trial")
-        assert ended.stdout == "1 file: 1 created; left alone: 1 code, 1 resource.\n"
+        assert ended.stdout == "1 file: 1 created; facts: 1 kept, 2 not ours; left alone: 1 code, 1 resource.\n"
         reasons = self.mended(here, here.write("a.fhir.ndjson", resources))
         assert [place for place, *_ in self.places(reasons)] == ["line 2"]
         here.study("two")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode
-from app.readers.pseudonyms import Identifier, Pseudonyms, fingerprint, no_patient, normalised, study_key
-from app.timeline.document import IDENTIFIER_PATTERN
+from app.readers.pseudonyms import Identifier, Pseudonyms, fingerprint, no_patient, study_key
+from app.timeline.document import IDENTIFIER_PATTERN, normalised
 
 SECRET = "x" * 32
 KEY = study_key(SECRET, "trial")

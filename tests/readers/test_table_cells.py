@@ -277,6 +277,14 @@ def test_a_result_that_is_a_word_is_stated_without_a_value_and_needs_no_unit(wor
     assert results.history.place("labs", 0) == "/2/value"
 
 
+@pytest.mark.parametrize("cell", [{"time": "soon"}, {"code": "", "id": "77"}, {"version": "x"}])
+def test_a_result_that_is_a_word_needs_what_names_it(cell):
+    [results] = read(table({"value": "HEMOLYZED"} | cell))
+    [(place, disposition, _)] = not_kept(results)
+    assert (place, disposition) == (f"/2/{next(iter(cell))}", "set_aside")
+    assert results.history.labs == ()
+
+
 @pytest.mark.parametrize("word", ["NA", "-", "unknown", "#N/A", "1,101", "3+ HEMOLYZED", "1.1E+03"])
 def test_a_word_for_a_missing_number_or_a_number_in_another_form_is_no_result(word):
     [results] = read(table({"value": word}))
