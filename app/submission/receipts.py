@@ -25,7 +25,9 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
         [ReceiptLine(history.place("patient", 0), Disposition.KEPT, None, _NEW)] if outcome.status == "created" else []
     )
     if not (full or outcome.fates or history.notes or history.aside):
-        return Receipt(Counter({Disposition.KEPT: outcome.counts.added + outcome.counts.repeats}), new)
+        return Receipt(
+            Counter({Disposition.KEPT: sum(len(facts) for _, facts in history.kinds()) + history.repeats}), new
+        )
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines = new
     counts = Counter({Disposition.KEPT: history.repeats})
