@@ -13,8 +13,10 @@ from app.http.openapi import JSON, answers, reads, reference, refuses, specimen
 from app.http.responses import address, page, reply
 from app.readers.json_timelines import read_model
 from app.store import worklist
+from app.store.engine import Database
 from app.store.intake import ArrivalCount
 from app.store.snapshot import study_at
+from app.store.studies import Study
 from app.store.worklist import DismissalReason, SetAside
 from app.submission.intake import NOTED, proposals
 from app.submission.loop import Submitter
@@ -123,6 +125,12 @@ class IntakeProposal(BaseModel):
     count: int = Field(description="How often it was met.", examples=[57])
 
 
+Proposed = Annotated[
+    list[IntakeProposal] | None,
+    Field(description="In a rehearsal: declarations that could let more count.", examples=[None]),
+]
+
+
 class Intake(BaseModel):
     """What arrived in a study."""
 
@@ -224,13 +232,22 @@ def get_intake(study: StudyId, store: Store) -> Response:
     with study_at(store, study) as snapshot:
         counts = snapshot.intake()
         declared = snapshot.declared
-    proposed = proposals(counts, declared.feeds, declared.time_zone)
-    return reply({
-        "items": _sources(counts),
-        "proposals": [
-            {"declaration": each.declaration, "value": each.value, "count": each.times} for each in proposed
-        ],
-    })  # fmt: skip
+    return reply({"items": _sources(counts), "proposals": _proposals(counts, declared)})
+
+
+def proposed_in_rehearsal(store: Database, study: str) -> dict[str, Any]:
+    """The proposals of a rehearsal as a member of its answer; nothing for a write that is stored."""
+    if store.origin is None:
+        return {}
+    with study_at(store, study) as snapshot:
+        return {"proposals": _proposals(snapshot.intake(), snapshot.declared)}
+
+
+def _proposals(counts: Sequence[ArrivalCount], declared: Study) -> list[dict[str, Any]]:
+    return [
+        {"declaration": each.declaration, "value": each.value, "count": each.times}
+        for each in proposals(counts, declared.feeds, declared.time_zone)
+    ]
 
 
 def _sources(counts: Sequence[ArrivalCount]) -> list[dict[str, Any]]:

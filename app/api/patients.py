@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from app.api.intake import Proposed, proposed_in_rehearsal
 from app.errors import (
     Conflict,
     Erased,
@@ -38,6 +39,7 @@ from app.http.receipts import ReceiptBody, ReceiptWanted, receipt_document
 from app.http.responses import address, page, reply, tagged, written
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
+from app.store.engine import Database
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
 from app.store.timelines import timeline_etag
@@ -107,6 +109,7 @@ class TimelineOutcome(BaseModel):
         examples=[{"added": 101, "superseded": 0, "unchanged": 0}],
     )
     receipt: ReceiptBody = Field(description="What happened to each fact.", examples=[specimen(ReceiptBody)])
+    proposals: Proposed = None
 
 
 def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
@@ -128,11 +131,12 @@ def _read_history(patient: str, body: bytes, now: int, patients: NativePatients)
     return history
 
 
-def _answer(request: Request, study: str, outcome: ledger.Outcome) -> Response:
+def _answer(request: Request, store: Database, study: str, outcome: ledger.Outcome) -> Response:
+    document = outcome_document(outcome) | proposed_in_rehearsal(store, study)
     if outcome.status != "created":
-        return reply(outcome_document(outcome))
+        return reply(document)
     location = address(request, f"/v1/studies/{study}/patients/{outcome.patient}")
-    return reply(outcome_document(outcome), 201, {"Location": location})
+    return reply(document, 201, {"Location": location})
 
 
 _WRITTEN: Responses = {
@@ -231,7 +235,7 @@ def put_timeline(
         outcome = batches.replace_timeline(
             submitter, patients, history, if_match=if_match, only_new=only_new, readmit=readmit == "true"
         )
-    return _answer(request, study, outcome)
+    return _answer(request, store, study, outcome)
 
 
 @router.post(
@@ -259,7 +263,7 @@ def post_events(
     with submitter.refusals_counted():
         history = _read_history(patient, body, now, patients)
         outcome = batches.add_timeline(submitter, patients, history)
-    return _answer(request, study, outcome)
+    return _answer(request, store, study, outcome)
 
 
 @router.delete(

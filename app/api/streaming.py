@@ -12,7 +12,7 @@ import hashlib
 import logging
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -132,14 +132,16 @@ class Arrivals:
 class StreamedOutcomes(Response):
     """Stores the lines of the body and answers with one outcome a line, then a line with counts and digest.
 
-    A refusal before the first outcome is a problem document like any other.
+    A refusal before the first outcome is a problem document like any other. `more` gives further members of the last
+    line.
     """
 
-    def __init__(self, stream: Stream, settings: Settings) -> None:
+    def __init__(self, stream: Stream, settings: Settings, more: Callable[[], dict[str, Any]]) -> None:
         super().__init__(media_type=NDJSON)
         del self.headers["content-length"]
         self._stream = stream
         self._settings = settings
+        self._more = more
         self._spool = Spool()
         self._news = asyncio.Event()
         self._begun = self._ended = self._complete = False
@@ -172,7 +174,7 @@ class StreamedOutcomes(Response):
         counts = self._stream.counts
         digest = f"sha256:{arrivals.digest.hexdigest()}"
         end = {"counts": in_order(counts), "facts": facts_document(self._stream.facts), "lines": counts.total()}
-        await run_sync(self._write, end | {"digest": digest})
+        await run_sync(lambda: self._write(end | {"digest": digest} | self._more()))
         self._end(complete=True)
 
     def _store_group(self, scope: Scope, group: Sequence[Line]) -> None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
+from app.api.intake import Proposed, proposed_in_rehearsal
 from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
@@ -17,6 +18,7 @@ from app.http.responses import reply
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
 from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
+from app.store.engine import Database
 from app.submission.batches import ItemOutcome, ItemStatus, counted, facts_of, lost, store_table, store_timelines
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
@@ -78,6 +80,7 @@ class BatchOutcome(BaseModel):
     items: list[BatchItem] = Field(description="One outcome for each item.", examples=[[specimen(BatchItem)]])
     counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
     facts: Facts
+    proposals: Proposed = None
 
 
 class LineOutcome(BatchItem):
@@ -96,6 +99,7 @@ class StreamEnd(BaseModel):
         description="SHA-256 of the received body. It equals that of the file (`sha256sum`) if all of it arrived.",
         examples=["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
     )
+    proposals: Proposed = None
 
 
 _OUTCOMES = answers("One outcome for each item or line.", reference(BatchOutcome))
@@ -136,17 +140,19 @@ def post_timelines(
             secret=state.settings.secret, full=receipt is not None,
         )  # fmt: skip
         stream.check_study()
-        return StreamedOutcomes(stream, state.settings)
+        return StreamedOutcomes(stream, state.settings, lambda: proposed_in_rehearsal(store, study))
     submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
     patients = NativePatients(store, study, state.settings.secret, now)
     with submitter.refusals_counted():
         items = READERS[content_type](body, latest(now), patients.who)
         outcomes = store_timelines(submitter, patients, items, atomic=atomic == "true")
-    return _outcomes(request, outcomes)
+    return _outcomes(request, store, study, outcomes)
 
 
 def _outcomes(
     request: Request,
+    store: Database,
+    study: str,
     outcomes: Sequence[ItemOutcome],
     faults: Sequence[Fault] = (),
     **more: Any,  # noqa: ANN401 - JSON
@@ -159,7 +165,9 @@ def _outcomes(
     count_refused(request.scope, [each for each in refused if not faults or not isinstance(each, InvalidDocument)])
     facts = facts_document(facts_of(outcomes))
     items = [item_document(outcome) for outcome in outcomes]
-    document = {"items": items, "counts": counted(outcomes), "facts": facts, **more}
+    document = {"items": items, "counts": counted(outcomes), "facts": facts, **more} | proposed_in_rehearsal(
+        store, study
+    )
     if outcomes and all(map(lost, outcomes)):
         raise NothingKept(faults=faults, members=document)
     count_refused(request.scope, [InvalidDocument(faults=faults)] if faults else [])
@@ -261,6 +269,7 @@ class LabsOutcome(BaseModel):
         description="Rows that are not ours: another analyte (`code`), or no value (`value`).",
         examples=[{"code": 3, "value": 1}],
     )
+    proposals: Proposed = None
 
 
 _TABLE = text(CSV, {"type": "array", "items": reference(LabRow)})
@@ -327,7 +336,7 @@ def post_labs(
     stored = store_table(
         store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true", full=receipt is not None
     )
-    return _outcomes(request, stored.items, stored.faults, rows=stored.rows, skipped=stored.skipped)
+    return _outcomes(request, store, study, stored.items, stored.faults, rows=stored.rows, skipped=stored.skipped)
 
 
 @router.get(

@@ -454,8 +454,10 @@ class StatedFact:
 
     def _leave_out_all_but(self, facts: Set[Fact]) -> None:
         """Withdraw by an instruction what is shown and not among these facts; what would be shown instead, too."""
-        while omitted := [each.draw for each in visible(self.kind, self.assertions) if each.fact not in facts]:
-            for each in self._members_named(omitted):
+        while omitted := [each for each in visible(self.kind, self.assertions) if each.fact not in facts]:
+            draws = self._judge()
+            members = self._members(draws, *[draws.draw_of(each.fact) for each in omitted])
+            for each in (*members, *omitted):
                 self._mark([each], RuleMark.PLACED_LEFT_OUT if each.mark in _PLACED else RuleMark.LEFT_OUT)
             self._settle()
 
@@ -471,8 +473,9 @@ class StatedFact:
         return self._members(draws, *[each for each in draws.ruling.draws if draws.labels[id(each)] in named])
 
     def _is_deleted(self, label: str) -> bool:
-        """Whether a DELETE withdrew the draw."""
-        return any(each.mark == RuleMark.DELETED for each in self._standing(label))
+        """Whether a DELETE withdrew the draw, before this submission, whose entries have no order."""
+        deleted = [each for each in self._standing(label) if each.mark == RuleMark.DELETED]
+        return any(each.added < self.revision.number for each in deleted)
 
     def _is_hidden(self, label: str) -> bool:
         """Whether an instruction withdrew the draw."""
