@@ -3,6 +3,7 @@ after. Both give notes, and change nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
@@ -21,6 +22,8 @@ NEAR_DAYS = 90
 _DUPLICATE = Note(NoteCode.POSSIBLE_DUPLICATE)
 _FAR = Note(NoteCode.IMPLAUSIBLE, "neighbours")
 
+_DAY, _VALUE = LabFact._fields.index("day"), LabFact._fields.index("value")
+_READ = itemgetter(*[LabFact._fields.index(name) for name in ("code", "day", "instant", "value", "identity")])
 _LABS = FACTS["labs"][0]
 _NEAR = Query(
     select(_LABS.c.code, _LABS.c.day, _LABS.c.instant, _LABS.c.value, _LABS.c.identity).where(
@@ -64,10 +67,9 @@ def notes_beside(
         own, known = {lab.identity for lab in sent}, person.known["labs"]
         near = (_Result(*row) for row in _NEAR.rows(connection, person.key, first, last))
         stored = [result for result in near if result.identity not in known]
-        others = [each for identity, stated in known.items() if identity not in own for each in visible("labs", stated)]
-        stored += [_Result(lab.code, lab.day, lab.instant, lab.value, lab.identity)
-                   for lab in (LabFact(*each.fact) for each in others)
-                   if lab.value is not None and first <= lab.day <= last]  # fmt: skip
+        stored += [_Result(*_READ(each.fact)) for identity, stated in known.items() if identity not in own
+                   for each in visible("labs", stated)
+                   if each.fact[_VALUE] is not None and first <= each.fact[_DAY] <= last]  # fmt: skip
     everything = sent + stored
     if len({(result.code, result.day, result.value) for result in everything}) < len(everything):
         yield from ((at, _DUPLICATE) for at in _repeated(everything))
