@@ -4,19 +4,15 @@ The term is the text of the event or the display of its code; descriptions and n
 R4 has no status: it is withdrawn by DELETE.
 """
 
-import re
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 from app.errors import Accepts, FaultCode
 from app.fhir.elements import TERMINOLOGY, Element, ReadResult, Resource
 from app.readers.statements import Place, Statement
-from app.timeline.receipts import Note, NoteCode
 from app.timeline.vocabulary import Relation, Severity
 
 Word = TypeVar("Word", bound=Hashable)
-_PARTIAL = re.compile(r"\d{4}(-(0[1-9]|1[0-2]))?", re.ASCII)
-"""A year or a month: a date of FHIR from which no onset is read."""
 _SYSTEM = TERMINOLOGY + "adverse-event-"
 SERIOUSNESS: dict[str, bool] = {
     "Non-serious": False,
@@ -69,9 +65,6 @@ def adverse_event(resource: Resource) -> ReadResult:
     resource.check_modifiers(content, "")
     onset_at = "date" if content.get("date") is not None else "detected"
     onset = resource.time(content, onset_at)
-    notes: tuple[Note, ...] = ()
-    if onset is not None and _PARTIAL.fullmatch(onset) is not None:
-        onset, notes = None, (Note(NoteCode.DETAIL_LEFT_OUT, "onset"),)
     identifier = resource.element(content, "identifier")
     named = resource.named(iter(() if identifier is None else ((".identifier", identifier),)))
     severity = _coded(resource, "severity", SEVERITY)
@@ -87,7 +80,7 @@ def adverse_event(resource: Resource) -> ReadResult:
         "related": _related(resource),
     }
     places = {**_PLACES, "id": named.at, "source": named.at, "onset": "." + onset_at}
-    return ReadResult((Statement("adverse_events", fields, Place(resource.place, places), notes),))
+    return ReadResult((Statement("adverse_events", fields, Place(resource.place, places)),))
 
 
 def _term(resource: Resource) -> str | None:

@@ -32,7 +32,7 @@ from app.timeline.accepts import accepted_by
 from app.timeline.document import LabResult
 from app.timeline.facts import FIELDS, History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine, SentFact
+from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
 from app.timeline.times import INSTANT_FORM, with_offset
 from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES, WITHDRAWN, Coding
 
@@ -52,6 +52,10 @@ _NUMBER_CELLS = [field.name for field in _AS_SENT if field.type is float]
 _TEXT_CELLS = [field.name for field in _AS_SENT if field.type is str and field.name not in {"code", "time", "id"}]
 _CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit"})
 _PLACES = {name: f"/{name}" for name in COLUMNS}
+_AT_VALUE = {**_PLACES, "": "/value"}
+"""The same of a row that is said by its value: it is no number."""
+_OF_VALUE = frozenset({"value", "unit", "comparator", "upper_limit", "lower_limit"})
+"""Columns that a result that is no number does not need."""
 _BOUND = re.compile(r"(<=|>=|<|>) *")
 _WHOLE = re.compile(r"\d{1,16}", re.ASCII)
 _NUMBERS: dict[DecimalMark, re.Pattern[str]] = {
@@ -185,13 +189,16 @@ class ResultTable:
             if troubles.keys() <= {"upper_limit", "lower_limit"}:
                 statements.append(statement._replace(notes=(*statement.notes, Note(NoteCode.LIMIT_UNREADABLE))))
                 continue
+            if troubles.keys() <= _OF_VALUE and is_word(self._given(row).get("value", "")):
+                fields = {name: cell for name, cell in statement.fields.items() if name not in _OF_VALUE}
+                place = Place(f"/{row.line}", _AT_VALUE)
+                statements.append(Statement("labs", fields, place, no_number=True))
+                continue
             (name, trouble), *_ = troubles.items()
             self._list_fault(Fault(f"/{row.line}/{name}", *trouble))
-            no_number = name == "value" and is_word(self._given(row)[name])
-            reason = NotKept.NOT_A_NUMBER if no_number else trouble.code
             certain = {each: value for each, value in statement.fields.items() if each not in troubles}
             sent = described(statement._replace(fields=certain), self.feed.latest, "|".join(row.cells))
-            aside.append(ReceiptLine(f"/{row.line}/{name}", Disposition.SET_ASIDE, reason, sent=sent))
+            aside.append(ReceiptLine(f"/{row.line}/{name}", Disposition.SET_ASIDE, trouble.code, sent=sent))
         history = readable(subject, statements, self.feed.latest)
         if history.aside:
             known = {fault.pointer: fault for fault in history_of(subject, statements, self.feed.latest)[1]}

@@ -78,12 +78,12 @@ def fates(
                 yield Fate(kind, i, Disposition.KEPT, None, _UNCHANGED)
                 continue
         last = last or {other[IDENTITY]: at for at, other in enumerate(facts)}
-        once = len(last) == len(facts)
-        if once and len(assertions) == 2 and _is_plain_correction(kind, fact, assertions[0], assertions[1], number):
+        mine = together.get(identity)
+        alone = mine is None and last[identity] == i
+        if alone and len(assertions) == 2 and _is_plain_correction(kind, fact, assertions[0], assertions[1], number):
             ended = affected_fact(kind, assertions[0].fact, stands=False)
             yield Fate(kind, i, Disposition.KEPT, None, tuple(notes.get(id(fact), ())), (ended,))
             continue
-        mine = together.get(identity)
         if mine is None:
             mine = together[identity] = _Together(kind, assertions, before.get(identity, ()), number)
         fate = mine.fate(i, fact, notes)

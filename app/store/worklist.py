@@ -265,8 +265,9 @@ class Worklist:
                 if kind not in SECTIONS:
                     yield _about(history.patient, described(kind, fact, place), None)
                     continue
-                yield from _exactly(history.patient, described(kind, fact, place), _days(fact))
-                if fate is None or all(note.code is not NoteCode.UNCHANGED for note in fate.notes):
+                is_new = fate is None or all(note.code is not NoteCode.UNCHANGED for note in fate.notes)
+                yield from _exactly(history.patient, described(kind, fact, place), _days(fact) if is_new else ())
+                if is_new:
                     sent = described(kind, fact, place)._replace(time=None)
                     yield _about(history.patient, sent, self.sender or sent.source)
                     yield _about(history.patient, sent._replace(id=None), self.sender or sent.source)

@@ -44,10 +44,10 @@ def stored(server: Process, home: str) -> list[str]:
 class Sender:
     """A client that sends a chunked body in pieces and reads what comes meanwhile."""
 
-    def __init__(self, connection: socket.socket, home: str) -> None:
+    def __init__(self, connection: socket.socket, home: str, query: str) -> None:
         self.connection = connection
         self.received = b""
-        head = f"POST {home}/timelines HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
+        head = f"POST {home}/timelines{query} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
         connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
 
     def send(self, part: bytes) -> None:
@@ -75,9 +75,9 @@ class Sender:
 
 
 @contextmanager
-def sending(server: Process, home: str) -> Iterator[Sender]:
+def sending(server: Process, home: str, query: str = "") -> Iterator[Sender]:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        yield Sender(connection, home)
+        yield Sender(connection, home, query)
 
 
 def test_a_trickling_sender_gets_each_answer_while_it_sends(server, home):
@@ -121,6 +121,29 @@ def test_what_was_acknowledged_survives_the_death_of_the_server(sqlite_url):
     assert answered == [f"P{n:04}" for n in range(len(answered))]
     assert kept == [f"P{n:04}" for n in range(len(kept))]
     assert 150 <= len(answered) <= len(kept)
+
+
+@pytest.mark.parametrize("cut", [5_000, 20_001])
+def test_a_rehearsal_that_is_cut_stores_nothing_and_leaves_nothing_on_the_disk(sqlite_url, tmp_path, monkeypatch, cut):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with running(sqlite_url) as server:
+        server.ask("PUT", "/v1/studies/trial", {"name": "T", "protocol": "seed-2008"})
+        with sending(server, "/v1/studies/trial", "?rehearse=true") as sender:
+            sender.send(many(400)[:cut])
+            rehearsed = many(400)[:cut].count(b"\n")
+            assert [each["status"] for each in sender.outcomes(rehearsed)] == ["created"] * rehearsed
+            assert list(folder.glob("myoresponse-rehearsal-*"))
+        server.wait_for(r"POST route=/v1/studies/{study}/timelines")
+        for _ in range(50):
+            if not list(folder.iterdir()):
+                break
+            time.sleep(0.1)
+        assert list(folder.iterdir()) == []
+        assert stored(server, "/v1/studies/trial") == []
+        assert json.loads(server.ask("GET", "/v1/studies/trial")[1])["revision"] == 0
+        assert "Traceback" not in "".join(server.lines)
 
 
 def test_a_client_that_leaves_at_any_moment_leaves_a_prefix_of_its_lines_and_no_part_of_one(server, home):

@@ -208,6 +208,26 @@ def test_a_replay_of_a_noted_result_is_unchanged_and_has_no_new_note(client):
     assert sent(client, {**CK, "id": "1"}, {**CK, "id": "2"})["lines"] == []
 
 
+def test_a_correction_beside_the_result_that_it_replaces_affects_no_other_fact(client):
+    first = {**CK, "id": "77", "source": "A", "issued": "2020-01-04T00:00:00Z"}
+    sent(client, first)
+    receipt = sent(client, {**first, "value": 600, "version": 1, "issued": None}, first)
+    assert lines(receipt) == [("/labs/1", "not_applied", "stale", [])]
+    assert not any("affects" in line for line in receipt["lines"])
+
+
+def test_a_replay_of_another_draw_takes_no_ambiguous_statement_off_the_worklist(client):
+    first = {**CK, "id": "77", "source": "A"}
+    second, dated = {**first, "time": "2020-01-02T11:00:00+09:00"}, {**first, "time": "2020-01-02"}
+    found = []
+    for _ in range(2):
+        for lab in (first, second, dated):
+            sent(client, lab)
+        [item] = client.get("/v1/studies/trial/set-aside").json()["items"]
+        found.append((item["item"], item["reason"], client.get("/v1/studies/trial").json()["revision"]))
+    assert found[0] == found[1]
+
+
 def many(client: TestClient, *documents: dict, atomic: bool = False) -> list[dict]:
     query = {"atomic": "true"} if atomic else {}
     answer = client.post("/v1/studies/trial/timelines", json=list(documents), params=query)
@@ -251,12 +271,6 @@ def test_the_same_statement_in_two_items_of_an_atomic_submission_is_kept_once_an
     first, second = many(client, of("N1", id="1"), of("N1", id="1"), atomic=True)
     assert (first["counts"]["kept"], first["lines"]) == (1, [])
     assert [line[3] for line in lines(second)] == [["repeated"]]
-
-
-def test_a_correction_in_one_document_with_what_it_replaces_does_not_name_it(client):
-    sent(client, CK | {"id": "1"})
-    receipt = sent(client, CK | {"id": "1"}, CK | {"id": "1", "value": 7, "issued": "2020-01-03T00:00:00Z"})
-    assert lines(receipt) == [("/labs/0", "not_applied", "stale", [])]
 
 
 MORNING, NOON = "2020-01-02T09:00:00+09:00", "2020-01-02T12:00:00+09:00"

@@ -195,7 +195,7 @@ ROWS = [
         "words for nothing: an empty cell needs no declaration; a result without a value is left alone and counted",
         Tried(a_row_without_a_value_is_left_alone_and_counted),
         Tried(what_is_not_declared_is_a_value),
-        *(cell("bad_number", "value", word) for word in ("NA", "-", ".", "n/a", "NULL", "#N/A", "canary", "nan")),
+        *(cell("bad_number", "value", word) for word in ("NA", "-", ".", "n/a", "NULL", "#N/A", "nan")),
         *(cell("bad_number", "value", word, sends=WORDS) for word in ("na", "--", "999.0x")),
         *(cell("bad_identifier", name, word) for name in ("patient", "id") for word in ("NA", "-", "#N/A", "7.39E+11")),
         cell("no_subject", "patient", ""),

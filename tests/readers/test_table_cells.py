@@ -268,10 +268,13 @@ def test_a_row_that_withdraws_a_result_needs_its_code_and_its_time():
 
 
 @pytest.mark.parametrize("word", ["HEMOLYZED", "see comment", "\u6eb6\u8840", "neg."])
-def test_a_result_that_is_a_word_is_set_aside_as_no_number(word):
-    [results] = read(table({"value": word}, {"time": "2005-03-17"}))
-    assert not_kept(results) == [("/2/value", "set_aside", "not_a_number")]
-    assert len(results.history.labs) == 1
+def test_a_result_that_is_a_word_is_stated_without_a_value_and_needs_no_unit(word):
+    [results] = read(table({"value": word, "unit": "", "upper_limit": word}, {"time": "2005-03-17"}))
+    assert not_kept(results) == []
+    assert [(lab.value, lab.unit, lab.upper_limit) for lab in results.history.labs] == [
+        (None, None, None), (1101, "U/L", None),
+    ]  # fmt: skip
+    assert results.history.place("labs", 0) == "/2/value"
 
 
 @pytest.mark.parametrize("word", ["NA", "-", "unknown", "#N/A", "1,101", "3+ HEMOLYZED", "1.1E+03"])

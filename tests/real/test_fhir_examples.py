@@ -74,7 +74,7 @@ AS_CK: dict[str, list[str]] = {
         "refused: identifier[0] bad_identifier"
     ],  # kept as it is: has colons
     "hl7/Observation-blood-pressure-dar.json": ["refused: identifier[0] bad_identifier"],
-    "hl7/Observation-date-lastmp.json": ["refused: valueDateTime unsupported"],
+    "hl7/Observation-date-lastmp.json": ["kept: labs final 2016-01-24"],  # as a result that is no number
     "hl7/Observation-decimal.json": ["refused: effective[x] missing", "refused: subject no_subject"],
     "hl7/Observation-f001.json": ["refused: valueQuantity.code unknown_unit"],  # mmol/L
     "hl7/Observation-f002.json": ["refused: valueQuantity.code unknown_unit"],

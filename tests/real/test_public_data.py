@@ -157,7 +157,7 @@ def test_a_ck_in_a_mass_unit_is_refused(tmp_path):
     ]
     with service(f"sqlite:///{tmp_path / 'x.db'}") as client:
         client.put(f"/v1/studies/{STUDY}", json={"name": "Heart failure", "protocol": "seed-2008"})
-        answer = post(client, f"/v1/studies/{STUDY}/timelines", wire.dumped(items), "application/json").json()
+        answer = post(client, f"/v1/studies/{STUDY}/timelines", wire.dumped(items), "application/json", 422).json()
     assert answer["counts"] == {"rejected": 150}
     assert {error["code"] for item in answer["items"] for error in item["problem"]["errors"]} == {"mass_unit"}
 

@@ -123,7 +123,7 @@ def message(source: Source, subject: Subject) -> bytes:
     """HL7 v2: an ORU^R01 with an order for each result, the clock's own times without an offset."""
     sex = {"female": "F", "male": "M", None: ""}[subject.sex]
     lines = [
-        rf"MSH|^~\&|LAB|{source.name}|MYO|MYO|20200101000000||ORU^R01|{subject.results[0].number}|P|2.5.1",
+        rf"MSH|^~\&|LAB||MYO|MYO|20200101000000||ORU^R01|{subject.results[0].number}|P|2.5.1",
         f"PID|1||{subject.id}^^^H||X^Y||{subject.birth_year or ''}|{sex}",
     ]
     for order, result in enumerate(subject.results, 1):
