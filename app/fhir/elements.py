@@ -109,18 +109,19 @@ class Message:
 
 
 class FaultyFact(NamedTuple):
-    """A fact of a resource that cannot be read: its faults, and what can be read of it."""
+    """A fact of a resource that cannot be read: its faults, and what can be read of it, or what is known of it."""
 
     faults: tuple[Fault, ...]
     statement: Statement | None = None
+    sent: SentFact | None = None
 
 
 class ReadResult(NamedTuple):
     """The statements of a resource, or the reason why it is skipped.
 
     `aside` are the facts that cannot be read, `statements` the others. `lines` say what else the receipt says of the
-    resource. `unknown` is what is known of a code that is not ours. `panel` is the withdrawal of a panel that does not
-    list its results: a statement without a code.
+    resource, such as components that are not ours. `unknown` is what is known of a code that is not ours. `panel` is
+    the withdrawal of a panel that does not list its results: a statement without a code.
     """
 
     statements: tuple[Statement, ...] = ()

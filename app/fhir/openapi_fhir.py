@@ -56,12 +56,16 @@ def refuses_fhir(*kinds: type[ServiceError], reading: bool = False) -> Responses
     return {kind.status: _refusal(kind) for kind in chosen}
 
 
-def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
+def examples_of(kind: type[ServiceError]) -> dict[str, Any]:
+    """An example of a refusal of this kind, for the content of a response."""
     faults = {
         InvalidDocument: [Fault("Observation.valueQuantity.code", FaultCode.UNKNOWN_UNIT)],
         MalformedDocument: [Fault("", FaultCode.MALFORMED)],
     }.get(kind, [])
+    return {kind.slug: {"summary": kind.title(), "value": refused(kind(faults=faults), EXAMPLE_INSTANCE)}}
+
+
+def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
     documented = answers_fhir(f"{kind.title()}.", OperationOutcome)
-    example = {"summary": kind.title(), "value": refused(kind(faults=faults), EXAMPLE_INSTANCE)}
-    documented["content"][FHIR_JSON]["examples"] = {kind.slug: example}
+    documented["content"][FHIR_JSON]["examples"] = examples_of(kind)
     return shared(f"Fhir{kind.__name__}", documented)

@@ -252,7 +252,7 @@ def _read(
         skipped, status = None if before else read.skipped, resource.content.get("status")
         withdrawn = isinstance(status, str) and status in WITHDRAWN
         return Entry(index, place, kind, own, request, skipped=skipped, faults=tuple(before), withdrawn=withdrawn,
-                     unknown=read.unknown)  # fmt: skip
+                     aside=read.lines, unknown=read.unknown)  # fmt: skip
     if kind not in KINDS_OF and read.skipped is not None:
         return Entry(index, place, kind, own, request, faults=(*before, *resource.faults))
     resource.check_id()

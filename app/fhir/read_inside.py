@@ -13,10 +13,10 @@ from app.errors import Accepts, Fault, FaultCode
 from app.fhir.elements import Element, FaultyFact, ReadResult, Resource
 from app.fhir.read_administration import administration
 from app.fhir.read_adverse_event import adverse_event
-from app.fhir.read_observation import EFFECTIVE, observation
+from app.fhir.read_observation import EFFECTIVE, observation, unlisted_panel
 from app.fhir.read_patient import References
 from app.readers.statements import left_out
-from app.timeline.receipts import Disposition, NotKept, ReceiptLine
+from app.timeline.receipts import Disposition, ReceiptLine
 from app.timeline.vocabulary import WITHDRAWN
 
 SEND_ALONE = "A resource in this place is not read. Send it as an entry of its own, or by itself."
@@ -54,18 +54,21 @@ def _with_results(resource: Resource, read: ReadResult, references: References, 
         inner = Resource(_alone(resource.content, each), f"{resource.place}.contained[{i}]", resource.message)
         found = observation(inner, references, base)
         if found.skipped is not None and not inner.faults:
-            lines.append(ReceiptLine(inner.place, Disposition.NOT_OURS, found.skipped))
+            not_ours = ReceiptLine(inner.place, Disposition.NOT_OURS, found.skipped, sent=found.unknown)
+            lines += found.lines or [not_ours]
         elif found.panel is not None:
-            lines.append(ReceiptLine(inner.place, Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL))
+            lines.append(unlisted_panel(found.panel, resource.feed.latest))
         else:
             _check_subject(resource, inner, references, base)
             aside += found.aside
+            lines += found.lines
             if inner.faults:
                 aside.append(FaultyFact(tuple(inner.faults), next(iter(found.statements), None)))
             else:
                 statements += found.statements
     if len(statements) + len(aside) == len(read.statements) + len(read.aside):
-        return read
+        matters = any(line.disposition is Disposition.SET_ASIDE for line in lines)
+        return read._replace(skipped=None if matters else read.skipped, lines=tuple(lines))
     if resource.content["resourceType"] == "DiagnosticReport":
         _check_report(resource)
     return ReadResult(tuple(statements), None, tuple(aside), tuple(lines), read.panel)

@@ -14,6 +14,7 @@ is used must be right; of a panel, a result with a fault does not take the other
 - `meta.versionId` counts the writes of one server, not the versions of a result: it is ignored. `issued` is used.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -33,9 +34,9 @@ from app.readers.limits import (
     limit_in_unit,
     read_limits,
 )
-from app.readers.statements import Place, Statement, history_of
+from app.readers.statements import Place, Statement, described, history_of, section_of
 from app.readers.suggestions import unknown_code
-from app.timeline.receipts import Note, SentFact
+from app.timeline.receipts import Disposition, Note, NotKept, ReceiptLine, SentFact
 from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, LOINC, SYSTEMS, WITHDRAWN, Coding
 
 STATUSES: dict[str, str | None] = {
@@ -119,10 +120,11 @@ def any_observation(resource: Resource, references: References | None = None, ba
     """The results that an Observation of any form states."""
     content = resource.content
     aside: list[FaultyFact] = []
-    parts = _kept_parts(resource, aside)
+    others: list[ReceiptLine] = []
+    parts = _kept_parts(resource, aside, others)
     withdraws_panel = not parts and not aside and not resource.faults and _withdraws_panel(resource)
     if not parts and not aside and not withdraws_panel:
-        return ReadResult(skipped="code", unknown=_unknown(resource))
+        return ReadResult(skipped="code", lines=tuple(others), unknown=_unknown(resource, content))
     if content.get("focus"):
         return ReadResult(skipped="resource")
     status = status_of(resource, STATUSES)
@@ -145,6 +147,7 @@ def any_observation(resource: Resource, references: References | None = None, ba
         places = result_places("", time_at, named.at, ".code", "", "", "")
         return ReadResult(panel=Statement("labs", fields, Place(resource.place, places), notes))
     common = _Common(fields, named.at, time_at, notes)
+    aside = [_with_name(resource, faulty, fields) for faulty in aside]
     statements = []
     for at, part, word in parts:
         before = len(resource.faults)
@@ -154,7 +157,7 @@ def any_observation(resource: Resource, references: References | None = None, ba
             aside.append(FaultyFact(wrong, statement))
         elif statement is not None:
             statements.append(statement)
-    return ReadResult(tuple(statements), None if statements or aside else "value", tuple(aside))
+    return ReadResult(tuple(statements), None if statements or aside else "value", tuple(aside), tuple(others))
 
 
 def _withdraws_panel(resource: Resource) -> bool:
@@ -163,30 +166,46 @@ def _withdraws_panel(resource: Resource) -> bool:
     status = content.get("status")
     if not isinstance(status, str) or status not in WITHDRAWN or content.get("component"):
         return False
-    codings, texts = _named(resource)
+    codings, texts = _named(resource, content)
     return any(SYSTEMS.get(coding.system or "") == LOINC and coding.code in PANELS for coding in codings) or any(
         text is not None and _PANEL.search(text) is not None for text in texts
     )
 
 
-def _named(resource: Resource) -> tuple[tuple[Coding, ...], list[str | None]]:
-    """The codes of an Observation and the texts of its code, without faults."""
+def unlisted_panel(panel: Statement, latest: int) -> ReceiptLine:
+    """The line of the withdrawal of a panel whose results are not known."""
+    sent = described(panel, latest)._replace(section=None)
+    return ReceiptLine(sent.at, Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL, sent=sent)
+
+
+def _named(resource: Resource, part: Element) -> tuple[tuple[Coding, ...], list[str | None]]:
+    """The codes of an Observation or component and the texts of its code, without faults."""
     scratch = Resource(resource.content, "", resource.message)
-    concept = scratch.element(resource.content, "code")
+    concept = scratch.element(part, "code")
     if concept is None:
         return (), []
     codings = tuple(scratch.codings(concept, ""))
     return codings, [scratch.text(concept, "text"), *(coding.text for coding in codings)]
 
 
-def _unknown(resource: Resource) -> SentFact:
-    """What is known of an Observation with a code that is not ours."""
-    codings, texts = _named(resource)
-    quantity = resource.content.get("valueQuantity")
+def _unknown(resource: Resource, part: Element) -> SentFact:
+    """What is known of an Observation or component with a code that is not ours."""
+    codings, texts = _named(resource, part)
+    quantity = part.get("valueQuantity")
     unit = quantity.get("unit") if isinstance(quantity, dict) else None
     title = next(filter(None, texts), None)
     titled = (*codings, Coding(None, None, title)) if title is not None else codings
     return unknown_code(titled, unit if isinstance(unit, str) else None)
+
+
+def _with_name(resource: Resource, faulty: FaultyFact, fields: dict[str, Any]) -> FaultyFact:
+    """What cannot be read of a component, with the number and the time of its observation."""
+    if faulty.sent is None:
+        return faulty
+    known = described(Statement("labs", fields, Place(resource.place)), resource.feed.latest)
+    content = f"{known.content}{faulty.sent.content}"
+    sent = known._replace(at=faulty.sent.at, section=faulty.sent.section, word=faulty.sent.word, content=content)
+    return faulty._replace(sent=sent)
 
 
 def status_of(resource: Resource, statuses: Mapping[str, str | None]) -> str | None:
@@ -227,9 +246,11 @@ def _read_forms(forms: tuple[str, ...]) -> Accepts:
     return Accepts(one_of=tuple(form for form in forms if form != "effectiveTiming"))
 
 
-def _kept_parts(resource: Resource, aside: list[FaultyFact]) -> list[tuple[str, Element, str]]:
+def _kept_parts(
+    resource: Resource, aside: list[FaultyFact], others: list[ReceiptLine]
+) -> list[tuple[str, Element, str]]:
     """The observation and its components whose codes are stored: place, element, our code. The faults of components
-    that cannot be stored are added to `aside`.
+    that cannot be stored are added to `aside`, and lines about components that are not ours to `others`.
     """
     content = resource.content
     code = resource.element(content, "code")
@@ -247,9 +268,14 @@ def _kept_parts(resource: Resource, aside: list[FaultyFact]) -> list[tuple[str, 
             resource.check_modifiers(component, at)
         wrong = resource.faults_since(before)
         if wrong:
-            aside.append(FaultyFact(wrong))
+            section = None if word is None else section_of(word)
+            sent = SentFact(resource.place + at, section, word, content=json.dumps(component, sort_keys=True))
+            aside.append(FaultyFact(wrong, sent=sent))
         elif word is not None and word != IVIG:
             parts.append((at, component, word))
+        else:
+            sent = _unknown(resource, component)
+            others.append(ReceiptLine(resource.place + at, Disposition.NOT_OURS, "code", sent=sent))
     return parts
 
 

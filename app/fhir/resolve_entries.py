@@ -26,13 +26,14 @@ from app.errors import (
 from app.fhir.bundle_entries import Entry, RecordLink, Reference, Request
 from app.fhir.elements import OWN_ID, FaultyFact
 from app.fhir.entry_names import StoredState, number_named, part_name, request_of
+from app.fhir.read_observation import unlisted_panel
 from app.fhir.read_patient import RESOURCE_IDS
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, Section, Statement, described, history_of, readable
 from app.timeline.facts import AnyFact, AttributeFact, History, Instruction, attribute, time_of
 from app.timeline.merged_records import MERGED_INTO
 from app.timeline.normalize import MOST_FAULTS, SECTIONS
-from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine, SentFact
+from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine
 from app.timeline.resource import KINDS_OF, SUBJECT_SYSTEM, ResourceKey, StoredResource
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import WITHDRAWN
@@ -285,14 +286,14 @@ class EntryResolver:
         statements = entry.statements
         if entry.panel is not None or (statements and statements[0].fields.get("status") in WITHDRAWN):
             statements = (*statements, *self._withdrawn_with_it(entry, request, patient))
-            if entry.panel is not None and not statements:
-                line = ReceiptLine(entry.place, Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL)
-                return ResolvedEntry(entry, History(patient, aside=(line, *entry.aside)))
+        if not statements:
+            unlisted = () if entry.panel is None else (unlisted_panel(entry.panel, self.feed.latest),)
+            return ResolvedEntry(entry, History(patient, aside=(*unlisted, *entry.aside)))
         if standing is not None and standing.fact is not None:
             based = request.if_match not in {None, "*"} or self.based_on == standing.version
             statements = tuple(self._completed(each, request, standing.fact, based) for each in statements)
         history = self._history(entry, patient, statements)
-        if history is None or not statements:
+        if history is None:
             return ResolvedEntry(entry)
         if named is not None and named.kind is not None:
             stated = {fact.identity for fact in getattr(history, named.kind)}
@@ -490,7 +491,7 @@ class EntryResolver:
     def _line(self, faulty: FaultyFact) -> ReceiptLine:
         """The line of a fact that is set aside."""
         first, statement = faulty.faults[0], faulty.statement
-        sent = SentFact(first.pointer) if statement is None else described(statement, self.feed.latest)
+        sent = faulty.sent if statement is None else described(statement, self.feed.latest)
         return ReceiptLine(first.pointer, Disposition.SET_ASIDE, first.code, sent=sent)
 
     def _new_client_id(self, entry: Entry, patient: str | None) -> str | None:

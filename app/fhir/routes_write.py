@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.fhir import submit
 from app.fhir.capability_statement import FACT_TYPES
-from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, reads_fhir, refuses_fhir
+from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, examples_of, reads_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON, OperationOutcome, issue, outcome, refused
 from app.fhir.read_patient import IF_NONE_EXIST, identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
@@ -112,14 +112,13 @@ _STORED: Responses = {
 }
 
 
-_NOTHING_KEPT = shared(
-    "FhirNothingKept",
-    answers(
-        "The bundle is not acceptable; or nothing of a batch was kept: then the outcome of each entry.",
-        {"anyOf": [reference(OperationOutcome), reference(FhirBundle)]},
-        media_type=FHIR_JSON,
-    ),
+_nothing_kept = answers(
+    "The bundle is not acceptable; or nothing of a batch was kept: then the outcome of each entry.",
+    {"anyOf": [reference(OperationOutcome), reference(FhirBundle)]},
+    media_type=FHIR_JSON,
 )
+_nothing_kept["content"][FHIR_JSON]["examples"] = examples_of(InvalidDocument)
+_NOTHING_KEPT = shared("FhirNothingKept", _nothing_kept)
 
 
 @router.post("/fhir/{study}/", include_in_schema=False)  # as clients write the base of a server

@@ -390,7 +390,8 @@ def _receipt_without_facts(each: ResolvedEntry, stored: StoredResource | None, f
     if each.aside:
         return Receipt(Counter(line.disposition for line in each.aside), each.aside)
     if each.key is None:
-        return Receipt(Counter({Disposition.NOT_OURS: 1}), [_skipped(each.entry)])
+        lines = each.entry.aside or (_skipped(each.entry),)
+        return Receipt(Counter(line.disposition for line in lines), lines)
     if each.history is None or stored is None or _stands(each.history, stored):
         line = ReceiptLine(each.entry.place, Disposition.KEPT, None, (Note(NoteCode.UNCHANGED),))
         return Receipt(Counter({Disposition.KEPT: 1}), [line] if full else [])

@@ -221,7 +221,7 @@ class Worklist:
         known = self._fingerprints(patient)
         if fingerprint in known:
             return
-        if sent.time is not None:
+        if sent.word is not None and sent.time is not None:  # else it may be about another fact of the same place
             for item in [item for item in self._open[patient].get(fact, ()) if item.number not in self._new]:
                 self._end(patient, item, "replaced")
         number = self._next()

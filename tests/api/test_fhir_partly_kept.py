@@ -477,6 +477,42 @@ def test_what_is_kept_refused_and_not_ours_is_counted(trial):
     assert local == [{"urn:lab|CKN": "CK"}]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "reason", "known"),
+    [
+        (part(AST, modifierExtension=[{"url": "urn:x"}]), "unknown_modifier", "AST"),
+        (part(AST, code={"coding": [*code(AST)["coding"], *code("2157-6")["coding"]]}), "code_conflict", None),
+    ],
+)
+def test_a_part_without_a_statement_is_listed_once_for_each_result(trial, wrong, reason, known):
+    for number in ("a", "b", "b"):
+        trial.post(panel(part("2532-0", 210), wrong, identifier=named(number)))
+    items = trial.client.get(f"{trial.home}/set-aside").json()["items"]
+    assert [(item["code"], item["reason"], item["sender"]) for item in items] == [(known, reason, LAB)] * 2
+
+
+def test_each_withdrawn_panel_whose_results_are_not_known_is_listed(trial):
+    withdrawn = [panel(status="entered-in-error", identifier=named(number)) for number in ("a", "b")]
+    for each in (*withdrawn, report(panel(status="cancelled", identifier=named("c")))):
+        answer = trial.post(bundle(entry(each)))
+        assert counts(answer.json()["meta"]) == {"set_aside": 1}
+    items = trial.client.get(f"{trial.home}/set-aside").json()["items"]
+    assert [(item["reason"], item["sender"]) for item in items] == [("ambiguous_withdrawal", LAB)] * 3
+
+
+@pytest.mark.parametrize("hold", [panel, lambda *parts: report(*[ck(**each) for each in parts])])
+@pytest.mark.parametrize("others", [[], [part("2157-6")]])
+def test_a_part_that_is_not_ours_is_counted_by_its_code(trial, hold, others):
+    trial.post(patient())
+    local = {"coding": [{"system": "urn:lab", "code": "CKN", "display": "Creatine kinase"}]}
+    answer = trial.post(bundle(entry(hold(*others, part("", code=local), part("2951-2", unit="mmol/L")))))
+    assert counts(answer.json()["meta"]) == {"not_ours": 2} | ({"kept": 1} if others else {})
+    intake = trial.client.get(f"{trial.home}/intake").json()
+    unknown = [(each["system"], each["code"]) for source in intake["items"] for each in source["not_ours"]]
+    assert sorted(unknown) == [(LOINC, "2951-2"), ("urn:lab", "CKN")]
+    assert {"urn:lab|CKN": "CK"} in [each["value"] for each in intake["proposals"]]
+
+
 # Patients whom the study does not have
 
 

@@ -173,6 +173,10 @@ class Ward:
         """The values that stand."""
         return sorted(lab["value"] for lab in self.labs())
 
+    def set_aside(self) -> list[dict[str, Any]]:
+        """The worklist."""
+        return self.client.get(f"{self.home}/set-aside").json()["items"]
+
     def revision(self) -> int:
         """The latest revision."""
         return self.client.get(self.home).json()["revision"]

@@ -7,6 +7,7 @@ nothing of what was sent, and changes no byte of the database.
 
 import json
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -65,9 +66,29 @@ def left_alone(ward: Ward, resource: dict[str, Any], why: str) -> None:
     answer = ward.resource(resource)
     assert answer.status_code == 200, answer.text
     [issue] = answer.json()["issue"]
-    assert (issue["severity"], [each["code"] for each in issue["details"]["coding"]]) == ("information", [why])
+    assert (issue["severity"], codes_of(issue)) == ("warning", [why, "not_ours"])
     reveals_nothing(answer)
     assert ward.service.ledger() == before
+    assert ward.set_aside() == []
+
+
+def set_aside(ward: Ward, resource: dict[str, Any], why: str, place: str, kept: Sequence[float] = ()) -> None:
+    """One result of a resource is set aside for this reason and listed in the worklist; it does not count."""
+    answer = ward.resource(resource, Prefer="return=OperationOutcome")
+    assert answer.status_code == (201 if kept else 200), answer.text
+    [issue] = [each for each in answer.json()["issue"] if each["severity"] == "warning"]
+    assert (codes_of(issue), issue["expression"]) == ([why, "set_aside"], [place])
+    reveals_nothing(answer)
+    assert ward.values() == list(kept)
+    worklist = ward.set_aside()
+    assert [(item["reason"], item["place"]) for item in worklist] == [(why, place)]
+    assert "canary" not in json.dumps(worklist).lower()
+    assert CANARY not in ward.service.database()
+
+
+def codes_of(issue: dict[str, Any]) -> list[str]:
+    """The codes of an issue."""
+    return [each["code"] for each in issue["details"]["coding"]]
 
 
 def an_address_without_a_reader_takes_nothing(ward: Ward) -> None:
@@ -156,6 +177,9 @@ def each_component_is_a_result_with_the_number_of_its_panel(ward: Ward) -> None:
     labs = ward.labs()
     assert sorted((lab["code"], lab["value"]) for lab in labs) == [("CK", NUMBER), ("LDH", 300)]
     assert len({lab["id"] for lab in labs}) == 1
+
+
+WITHOUT_UNIT = panel(component("2157-6", NUMBER), component("2532-0", 300) | {"valueQuantity": {"value": 300}})
 
 
 def plain_extensions_are_dropped(ward: Ward) -> None:
@@ -296,14 +320,24 @@ ROWS = [
     ),
     row(
         86,
-        "panels",
+        "panels: the note refuses one that is in part wrong; its other results are kept, but not in a transaction",
         refused(
-            panel(component("2157-6", NUMBER), component("2532-0", 300) | {"valueQuantity": {"value": 300}}),
+            bundle(entry(WITHOUT_UNIT)),
             "unknown_unit",
             "code-invalid",
-            f"{AT}.component[1].valueQuantity.unit",
+            "Bundle.entry[0].resource.component[1].valueQuantity.unit",
         ),
-        refused(panel(component("2157-6", NUMBER), component("2157-6", 7)), "conflicting_duplicate", "conflict", AT),
+        Tried(
+            lambda ward: set_aside(
+                ward, WITHOUT_UNIT, "unknown_unit", f"{AT}.component[1].valueQuantity.unit", kept=[NUMBER]
+            )
+        ),
+        refused(
+            panel(component("2157-6", NUMBER), component("2157-6", 7)),
+            "conflicting_duplicate",
+            "conflict",
+            f"{AT}.component[1]",
+        ),
         Tried(each_component_is_a_result_with_the_number_of_its_panel),
     ),
     row(
@@ -354,7 +388,7 @@ ROWS = [
     row(89, "a focus", Tried(what_is_about_something_else_is_not_counted)),
     row(
         90,
-        "values of other types: the note asks for the issue type value; such a form is not-supported",
+        "values of other types: the note asks for the issue type value; it is not-supported; words are set aside",
         *(
             refused(without("valueQuantity", **{name: value}), "unsupported", "not-supported", f"{AT}.{name}")
             for name, value in (
@@ -362,8 +396,13 @@ ROWS = [
                 ("valueInteger", 7391),
                 ("valueRange", {"low": {"value": NUMBER}}),
                 ("valueRatio", {"numerator": {"value": NUMBER}}),
-                ("valueCodeableConcept", {"text": CANARY}),
-                ("valueBoolean", True),
+            )
+        ),
+        *(
+            Tried(lambda ward, no_number=no_number: set_aside(ward, no_number, "not_a_number", AT))
+            for no_number in (
+                without("valueQuantity", valueCodeableConcept={"text": CANARY}),
+                without("valueQuantity", valueBoolean=True),
             )
         ),
         result("repeated_value", "structure", "value[x]", valueString=CANARY),

@@ -134,7 +134,7 @@ def test_the_same_results_from_four_systems_are_stored_once(post):
     assert post.facts() == known
 
 
-@pytest.mark.parametrize("sender", [sender for sender in FEEDS if sender != "fhir"])
+@pytest.mark.parametrize("sender", FEEDS)
 def test_the_laboratory_that_measured_is_the_same_in_every_format(place, sender):
     database, numbers = place
     first, *_ = COHORT

@@ -155,9 +155,9 @@ def test_a_medication_that_is_not_in_use_any_more_is_the_same_drug():
 @pytest.mark.parametrize("date", ["2005-04", "2005"])
 def test_an_event_with_a_partial_date_is_an_event_of_unknown_onset(date):
     history, wrong = history_and_faults(read(rash(date=date)))
-    [event] = history.events
-    assert (wrong, event.onset, event.day) == ((), date, None)
-    assert history.notes == {("events", 0): (Note(NoteCode.DETAIL_LEFT_OUT, "onset"),)}
+    [event], [dateless] = history.events, history_and_faults(read(rash(date=REMOVED)))[0].events
+    assert (wrong, event) == ((), dateless._replace(onset=date, identity=event.identity))
+    assert list(history.notes.values()) == [(Note(NoteCode.DETAIL_LEFT_OUT, "onset"),)]
 
 
 def test_an_adverse_event_is_the_fact_that_our_own_format_gives():
