@@ -211,8 +211,10 @@ def store_entries(
     stored = _look_up(builder, feed, entries, identities or Identities(transaction))
     resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
     outcomes = _store_histories(builder, submitter, resolved)
-    resolved = [_in_their_draws(each, outcome) for each, outcome in zip(resolved, outcomes, strict=True)]
-    keys = [each.key for each in resolved if each.key is not None and each.key.patient in builder.people]
+    resolved = [
+        _in_their_draws(_of_known(builder, each), outcome) for each, outcome in zip(resolved, outcomes, strict=True)
+    ]
+    keys = [each.key for each in resolved if each.key is not None]
     now_stored = resources.standing(transaction, builder.key, _patients(builder), keys)
     results: list[EntryResult] = []
     unkept: list[Receipt] = []
@@ -413,6 +415,13 @@ def _placed(faults: Sequence[Fault], storing: Sequence[ResolvedEntry]) -> Iterat
     for fault in faults[:MOST_FAULTS]:
         number = int(fault.pointer.split("/")[1])
         yield fault.at(storing[number].entry.place)
+
+
+def _of_known(builder: RevisionBuilder, each: ResolvedEntry) -> ResolvedEntry:
+    """The entry; without a resource if the study does not have its patient, and no feed may add one."""
+    if each.key is None or each.key.patient in builder.people:
+        return each
+    return replace(each, key=None, client_id=None, parts=())
 
 
 def _in_their_draws(each: ResolvedEntry, outcome: Outcome | None) -> ResolvedEntry:

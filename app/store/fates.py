@@ -15,7 +15,6 @@ from app.store.supersession import (
     Assertion,
     Fact,
     RuleMark,
-    Tally,
     visible,
 )
 from app.timeline.facts import FIELDS, VALUE_PLACE, counts_nowhere
@@ -23,7 +22,11 @@ from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import AffectedFact, Disposition, Note, NoteCode, NotKept
 from app.timeline.vocabulary import WITHDRAWN
 
+RuleNotes = Mapping[int, Sequence[Note]]
+"""What the rule says of facts, by their `id()`."""
+
 _UNCHANGED = (Note(NoteCode.UNCHANGED),)
+_REPEATED = (Note(NoteCode.REPEATED),)
 _PLAIN = {"preliminary", "final"}
 
 
@@ -54,12 +57,12 @@ def fates(
     known: Mapping[str, Sequence[Assertion]],
     number: int,
     before: Mapping[str, Sequence[Fact]],
-    tally: Tally,
+    notes: RuleNotes,
 ) -> Iterator[Fate]:
-    """What revision `number` did with each of these facts, after they were applied. Facts without a fate are new and
-    stand, and changed nothing else.
+    """What revision `number` did with each of these facts, after all of them were applied. Facts without a fate are new
+    and stand, and changed nothing else.
 
-    `before` is what was `shown` before.
+    `before` is what was `shown` before, `notes` what the rule said.
     """
     last: dict[str, int] = {}
     value = VALUE_PLACE[kind]
@@ -79,15 +82,24 @@ def fates(
         alone = mine is None and last[identity] == i
         if alone and len(assertions) == 2 and _is_plain_correction(kind, fact, assertions[0], assertions[1], number):
             ended = affected_fact(kind, assertions[0].fact, stands=False)
-            yield Fate(kind, i, Disposition.KEPT, None, tuple(tally.notes.get(id(fact), ())), (ended,))
+            yield Fate(kind, i, Disposition.KEPT, None, tuple(notes.get(id(fact), ())), (ended,))
             continue
         if mine is None:
             mine = together[identity] = _Together(kind, assertions, before.get(identity, ()), number)
-        fate = mine.fate(i, fact, tally)
+        fate = mine.fate(i, fact, notes)
         if last[identity] == i:
             fate = fate._replace(affects=tuple(mine.affected()))
         if fate[2:] != (Disposition.KEPT, None, (), ()):
             yield fate
+
+
+def counting(kind: str, facts: Sequence[Fact], found: Iterable[Fate]) -> dict[int, Fact]:
+    """The facts by their places, without those that do not count or that are stated again."""
+    kept = dict(enumerate(facts))
+    for fate in found:
+        if fate.kind == kind and (fate.disposition is not Disposition.KEPT or fate.notes == _REPEATED):
+            del kept[fate.at]
+    return kept
 
 
 def with_notes(kind: str, found: Sequence[Fate], notes: Iterable[tuple[int, Note]]) -> list[Fate]:
@@ -115,7 +127,7 @@ class _Together:
             self.of_fact.setdefault(each.fact, []).append(each)
             self.of_draw.setdefault(each.draw, []).append(each)
 
-    def fate(self, at: int, fact: Fact, tally: Tally) -> Fate:
+    def fate(self, at: int, fact: Fact, said: RuleNotes) -> Fate:
         """What happened to one of the facts that were sent."""
         self.sent.add(fact)
         mine = self.of_fact.get(fact) or [each for each in self.assertions if _is_put_again(each.fact, fact)]
@@ -126,7 +138,9 @@ class _Together:
                 return Fate(self.kind, at, Disposition.SET_ASIDE, NotKept.NOT_A_NUMBER)
             if earlier and (fact in self.before or standing.added < self.number):
                 return Fate(self.kind, at, Disposition.KEPT, None, _UNCHANGED)
-            notes = _ranked_by_receipt(self.kind, standing) + tuple(tally.notes.get(id(fact), ()))
+            if not earlier and standing.fact is not fact and standing.fact == fact:
+                return Fate(self.kind, at, Disposition.KEPT, None, _REPEATED)
+            notes = _ranked_by_receipt(self.kind, standing) + tuple(said.get(id(fact), ()))
             return Fate(self.kind, at, Disposition.KEPT, None, notes)
         aside = next((each.mark for each in mine if each.mark in AMBIGUOUS), None)
         if aside is not None:

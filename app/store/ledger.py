@@ -32,7 +32,7 @@ from app.store.revision_builder import PatientState, RevisionBuilder
 from app.store.supersession import Counts, Revision, Tally
 from app.store.timelines import check_etag
 from app.store.worklist import Worklist
-from app.timeline.facts import History, statement_key
+from app.timeline.facts import KINDS, History, statement_key
 from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import Note, NoteCode, Receipt
 
@@ -84,9 +84,9 @@ def submit(
 ) -> Submission:
     """Store histories of one or several patients as one revision.
 
-    Two histories of one patient are stored as if they were posted one after the other. Raises `Erased` if one of the
-    persons was erased, and `InvalidDocument` if two histories state one fact differently and neither version, time of
-    issue nor status decides between them.
+    Two histories of one patient are stored as if they were posted one after the other; their fates are those of the
+    end. Raises `Erased` if one of the persons was erased, and `InvalidDocument` if two histories state one fact
+    differently and neither version, time of issue nor status decides between them.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     return submit_to(builder, histories, format=format, client=client, sender=sender)
@@ -109,7 +109,7 @@ def submit_to(
         _load_assertions(builder, histories)
     worklist = Worklist(builder, format, sender)
     worklist.load(history.patient for history in histories)
-    merged = [_merge(builder, history) for history in histories]
+    merged = _merge_all(builder, histories)
     outcomes = _listed(worklist, histories, merged)
     if all(outcome.revision is None for outcome in outcomes):
         return Submission(None, tuple(outcomes))
@@ -149,10 +149,10 @@ def submit_each(
         if builder.is_erased(history.patient):
             outcomes.append(Erased())
             continue
-        merged = _merge(builder, history)
-        [outcome] = _listed(worklist, [history], [merged])
+        merged = _merge(builder, [history])
+        [outcome] = _listed(worklist, [history], merged)
         if outcome.revision is not None:
-            touched = _touched(builder, [merged])
+            touched = _touched(builder, merged)
             builder.append_revision(touched, outcome.counts, format=format, client=client, entries=worklist.entries)
         outcomes.append(outcome)
     builder.write()
@@ -187,21 +187,21 @@ def replace(
             raise Erased
         _check_absent(if_match)
         entries = readmission(builder, history.patient)
-        outcome = _merge(builder, history, supersession.replace)
+        merged = _merge(builder, [history], supersession.replace)
     elif history.patient not in builder.people:
         _check_absent(if_match)
-        outcome = _merge(builder, history, supersession.replace)
+        merged = _merge(builder, [history], supersession.replace)
     else:
         _check_present(builder, history.patient, if_match, if_none_match)
         builder.load_all_assertions(builder.people[history.patient])
-        outcome = _merge(builder, history, supersession.replace)
+        merged = _merge(builder, [history], supersession.replace)
     worklist = Worklist(builder, format, sender)
     worklist.load([history.patient])
-    [listed] = _listed(worklist, [history], [outcome])
+    [listed] = _listed(worklist, [history], merged)
     if listed.revision is not None:
-        touched = _touched(builder, [outcome])
+        touched = _touched(builder, merged)
         entries += worklist.entries
-        builder.append_revision(touched, outcome.counts, format=format, client=client, entries=entries)
+        builder.append_revision(touched, listed.counts, format=format, client=client, entries=entries)
         builder.write()
         worklist.write()
     return listed
@@ -246,30 +246,110 @@ def _load_assertions(builder: RevisionBuilder, histories: Sequence[History]) -> 
         builder.load_assertions(builder.people[patient], kind, kind_facts)
 
 
-def _merge(builder: RevisionBuilder, history: History, rule: Callable[..., None] = supersession.merge) -> Outcome:
-    """Apply a history to what the builder knows of its patient. The caller appends the revision."""
-    is_new = history.patient not in builder.people
-    if is_new and history.aside and not any(facts for _, facts in history.kinds()):
-        return Outcome(history.patient, "unchanged", None, Counts(repeats=history.repeats))
-    person = builder.person(history.patient)
-    tally = Tally(repeats=history.repeats)
+def _merge_all(builder: RevisionBuilder, histories: Sequence[History]) -> list[Outcome]:
+    """Apply the histories of several patients; the outcomes are in the order of the histories."""
+    places: dict[str, list[int]] = {}
+    for at, history in enumerate(histories):
+        places.setdefault(history.patient, []).append(at)
+    outcomes = {
+        at: outcome
+        for mine in places.values()
+        for at, outcome in zip(mine, _merge(builder, [histories[at] for at in mine]), strict=True)
+    }
+    return [outcomes[at] for at in range(len(histories))]
+
+
+def _merge(
+    builder: RevisionBuilder, histories: Sequence[History], rule: Callable[..., None] = supersession.merge
+) -> list[Outcome]:
+    """Apply histories of one patient, one after the other, to what the builder knows. The caller appends the revision.
+
+    The fates are those of the end: a fact that a later history of the same revision replaced is `superseded`.
+    """
+    is_new = histories[0].patient not in builder.people
+    if is_new and all(_is_aside(history) for history in histories):
+        return [_nothing_stored(history) for history in histories]
+    person = builder.person(histories[0].patient)
+    facts = [(kind, _facts(histories, kind)) for kind in KINDS]
+    known = {
+        kind: builder.load_assertions(person, kind, sent)
+        for kind, sent in facts
+        if sent or rule is supersession.replace
+    }
+    seen = {} if is_new else {kind: fates.shown(kind, sent, known[kind]) for kind, sent in facts if sent}
+    outcomes: list[Outcome] = []
+    notes: dict[int, list[Note]] = {}
+    created = is_new
+    for history in histories:
+        if created and _is_aside(history):
+            outcomes.append(_nothing_stored(history))
+            continue
+        outcomes.append(_apply(builder, person, history, rule, notes, is_new=created))
+        created = False
+    found: list[Fate] = []
+    for kind, sent in facts:
+        if sent:
+            found += fates.fates(kind, sent, known[kind], builder.number, seen.get(kind, {}), notes)
+    if labs := _facts(histories, "labs"):
+        counting = fates.counting("labs", labs, found)
+        beside = neighbours.notes_beside(builder.connection, person, counting, is_new=is_new)
+        found = fates.with_notes("labs", found, beside)
+    return [
+        changed(outcome, fates=tuple(mine)) if mine else outcome
+        for outcome, mine in zip(outcomes, _noted(person, histories, found), strict=True)
+    ]
+
+
+def _apply(
+    builder: RevisionBuilder,
+    person: PatientState,
+    history: History,
+    rule: Callable[..., None],
+    notes: dict[int, list[Note]],
+    *,
+    is_new: bool,
+) -> Outcome:
+    """Apply one history to a patient. What the rule says of its facts is added to `notes`."""
+    tally = Tally(repeats=history.repeats, notes=notes)
     before = _stored(person)
     revision = Revision(builder.number, builder.received)
-    found: list[Fate] = []
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
-            known = builder.load_assertions(person, kind, facts)
-            seen = {} if is_new else fates.shown(kind, facts, known)
-            rule(kind, known, facts, revision, person.changing(kind), tally, history.instruction)
-            found += fates.fates(kind, facts, known, builder.number, seen, tally)
-    if history.labs:
-        beside = neighbours.notes_beside(builder.connection, None if is_new else person.key, history.labs)
-        found = fates.with_notes("labs", found, beside)
-    _note(person, history, found)
+            rule(kind, person.known[kind], facts, revision, person.changing(kind), tally, history.instruction)
     counts = tally.counts()
-    changed = builder.number if is_new or _stored(person) != before else None
-    status = _status(is_new, counts, tally.changed)
-    return Outcome(person.id, status, changed, counts, tuple(found), draws=tally.draws)
+    stored = builder.number if is_new or _stored(person) != before else None
+    return Outcome(person.id, _status(is_new, counts, tally.changed), stored, counts, draws=tally.draws)
+
+
+def _nothing_stored(history: History) -> Outcome:
+    return Outcome(history.patient, "unchanged", None, Counts(repeats=history.repeats))
+
+
+def _is_aside(history: History) -> bool:
+    """Whether a history has nothing but what its reader set aside."""
+    return bool(history.aside) and not any(facts for _, facts in history.kinds())
+
+
+def _facts(histories: Sequence[History], kind: str) -> Sequence[Any]:
+    """The facts of one kind of all histories."""
+    first: Sequence[Any] = getattr(histories[0], kind)
+    return first if len(histories) == 1 else [fact for history in histories for fact in getattr(history, kind)]
+
+
+def _noted(person: PatientState, histories: Sequence[History], found: Sequence[Fate]) -> list[Sequence[Fate]]:
+    """The fates of each history, from those of all of them. The notes of new facts are kept with them."""
+    mine: list[Sequence[Fate]] = [found]
+    if len(histories) > 1:
+        whose = {kind: [(no, at) for no, each in enumerate(histories) for at in range(len(getattr(each, kind)))]
+                 for kind in {fate.kind for fate in found}}  # fmt: skip
+        split: list[list[Fate]] = [[] for _ in histories]
+        for fate in found:
+            no, at = whose[fate.kind][fate.at]
+            split[no].append(fate._replace(at=at))
+        mine = list(split)
+    for history, fates_of in zip(histories, mine, strict=True):
+        _note(person, history, fates_of)
+    return mine
 
 
 def _note(person: PatientState, history: History, found: Sequence[Fate]) -> None:

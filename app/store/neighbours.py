@@ -2,14 +2,17 @@
 after. Both give notes, and change nothing.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
 
 from app.readers.contract import TIMES_NEIGHBOURS
 from app.store.fact_tables import shown
 from app.store.queries import Query
+from app.store.revision_builder import PatientState
+from app.store.supersession import visible
 from app.store.tables import FACTS
 from app.timeline.facts import LabFact
 from app.timeline.receipts import Note, NoteCode
@@ -19,6 +22,8 @@ NEAR_DAYS = 90
 _DUPLICATE = Note(NoteCode.POSSIBLE_DUPLICATE)
 _FAR = Note(NoteCode.IMPLAUSIBLE, "neighbours")
 
+_DAY, _VALUE = LabFact._fields.index("day"), LabFact._fields.index("value")
+_READ = itemgetter(*[LabFact._fields.index(name) for name in ("code", "day", "instant", "value", "identity")])
 _LABS = FACTS["labs"][0]
 _NEAR = Query(
     select(_LABS.c.code, _LABS.c.day, _LABS.c.instant, _LABS.c.value, _LABS.c.identity).where(
@@ -45,21 +50,26 @@ class _Result(NamedTuple):
     at: int = -1
 
 
-def notes_beside(connection: Connection, patient: int | None, labs: Sequence[LabFact]) -> Iterator[tuple[int, Note]]:
-    """The notes of the results at these places. `patient` is the key of a patient who was known before.
+def notes_beside(
+    connection: Connection, person: PatientState, labs: Mapping[int, Any], *, is_new: bool
+) -> Iterator[tuple[int, Note]]:
+    """The notes of the results at these places, which stand. Nothing is read of a patient who `is_new`.
 
-    The results that stand are read from the database, so this comes before the new ones are written.
+    What the builder knows of a number comes before what the database has: it may not be written yet.
     """
     sent = [_Result(lab.code, lab.day, lab.instant, lab.value, lab.identity, i)
-            for i, lab in enumerate(labs) if lab.value is not None]  # fmt: skip
+            for i, lab in labs.items() if lab.value is not None]  # fmt: skip
     if not sent:
         return
     stored: list[_Result] = []
-    if patient is not None:
-        first, last = min(lab.day for lab in sent), max(lab.day for lab in sent)
-        own = {lab.identity for lab in sent}
-        near = (_Result(*row) for row in _NEAR.rows(connection, patient, first - NEAR_DAYS, last + NEAR_DAYS))
-        stored = [result for result in near if result.identity not in own]
+    if not is_new:
+        first, last = min(lab.day for lab in sent) - NEAR_DAYS, max(lab.day for lab in sent) + NEAR_DAYS
+        own, known = {lab.identity for lab in sent}, person.known["labs"]
+        near = (_Result(*row) for row in _NEAR.rows(connection, person.key, first, last))
+        stored = [result for result in near if result.identity not in known]
+        stored += [_Result(*_READ(each.fact)) for identity, stated in known.items() if identity not in own
+                   for each in visible("labs", stated)
+                   if each.fact[_VALUE] is not None and first <= each.fact[_DAY] <= last]  # fmt: skip
     everything = sent + stored
     if len({(result.code, result.day, result.value) for result in everything}) < len(everything):
         yield from ((at, _DUPLICATE) for at in _repeated(everything))

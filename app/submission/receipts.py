@@ -25,7 +25,9 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
         [ReceiptLine(history.place("patient", 0), Disposition.KEPT, None, _NEW)] if outcome.status == "created" else []
     )
     if not (full or outcome.fates or history.notes or history.aside):
-        return Receipt(Counter({Disposition.KEPT: outcome.counts.added + outcome.counts.repeats}), new)
+        return Receipt(
+            Counter({Disposition.KEPT: sum(len(facts) for _, facts in history.kinds()) + history.repeats}), new
+        )
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines = new
     counts = Counter({Disposition.KEPT: history.repeats})
@@ -44,13 +46,17 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
 
 
 def only_aside(history: History) -> History:
-    """The history of a patient whom a feed may not add to the study: each fact is set aside."""
+    """The history of a patient whom a feed may not add to the study: each fact is set aside, or the patient alone."""
     lines = []
     for kind, facts in history.kinds():
         for at, fact in enumerate(facts):
             sent = described(kind, fact, history.place(kind, at))
             lines.append(ReceiptLine(sent.at, Disposition.SET_ASIDE, FaultCode.UNKNOWN_REFERENCE, sent=sent))
     lines += [line for line in history.aside if line.disposition is not Disposition.KEPT]
+    if not lines:
+        place = history.place("patient", 0)
+        sent = SentFact(place, "patient")
+        lines.append(ReceiptLine(place, Disposition.SET_ASIDE, FaultCode.UNKNOWN_REFERENCE, sent=sent))
     return History(history.patient, place=history.place, aside=tuple(lines))
 
 

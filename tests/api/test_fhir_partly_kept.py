@@ -511,3 +511,70 @@ def test_a_part_that_is_not_ours_is_counted_by_its_code(trial, hold, others):
     unknown = [(each["system"], each["code"]) for source in intake["items"] for each in source["not_ours"]]
     assert sorted(unknown) == [(LOINC, "2951-2"), ("urn:lab", "CKN")]
     assert {"urn:lab|CKN": "CK"} in [each["value"] for each in intake["proposals"]]
+
+
+# Patients whom the study does not have
+
+
+@pytest.fixture
+def enrolled(serve, sqlite_url) -> Facade:
+    """A study that has the patient MRN-1, and to which feeds may add no patient."""
+    client = serve(sqlite_url, pseudonym_secret=SECRET)
+    Facade(client).post(patient())
+    return Facade(client, enrolled_only=True)
+
+
+STRANGER = [
+    ck(subject=about("MRN-9")),
+    patient("MRN-9"),
+    {"resourceType": "Patient", "identifier": named("9", HOSPITAL)},
+]
+
+
+@pytest.mark.parametrize("resource", STRANGER)
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+def test_a_patient_who_is_not_enrolled_is_set_aside_and_the_others_are_kept(enrolled, kind, resource):
+    answer = enrolled.post(bundle(entry(resource), entry(ck()), type=kind))
+    assert statuses(answer) == ["200", "201"]
+    found = said(of_entry(answer, 0))
+    assert {(each[0], *each[1]) for each in found} == {
+        ("warning", ("faults", "unknown_reference"), ("dispositions", "set_aside"))
+    }
+    assert counts(answer.json()["meta"]) == {"kept": 1, "set_aside": len(found)}
+    assert "location" not in answer.json()["entry"][0]["response"]
+    assert enrolled.labs() == [("CK", 1101)]
+    assert len(enrolled.timelines()) == 1
+    worklist = enrolled.client.get(f"{enrolled.home}/set-aside").json()["items"]
+    assert [each["reason"] for each in worklist] == ["unknown_reference"] * len(found)
+
+
+@pytest.mark.parametrize("resource", STRANGER)
+def test_a_single_resource_of_a_patient_who_is_not_enrolled_is_set_aside(enrolled, resource):
+    for answer in (enrolled.post(resource), enrolled.put(resource | {"id": "mine"})):
+        assert answer.status_code == 200
+        assert {tuple(each[1]) for each in said(answer.json())} == {
+            (("faults", "unknown_reference"), ("dispositions", "set_aside"))
+        }
+    assert len(enrolled.timelines()) == 1
+    assert enrolled.client.get(f"{enrolled.base}/{resource['resourceType']}/mine").status_code == 404
+
+
+def test_a_batch_of_one_patient_who_is_not_enrolled_keeps_nothing(enrolled):
+    answer = enrolled.post(bundle(entry(STRANGER[0]), type="batch"))
+    assert answer.status_code == 422
+    assert counts(answer.json()["meta"]) == {"set_aside": 1}
+
+
+# Several statements of one result in a transaction
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_receipts_of_a_transaction_say_what_stands_after_all_of_it(trial, order):
+    later = ck(200, issued="2005-03-17T09:00:00+09:00")
+    answer = trial.post(bundle(*[entry(each) for each in [ck(100), later][::order]]))
+    assert counts(answer.json()["meta"]) == {"kept": 1, "not_applied": 1}
+    first = of_entry(answer, 0 if order > 0 else 1)
+    assert [each[:2] for each in said(first)] == [
+        ("warning", [("not-kept", "superseded"), ("dispositions", "not_applied")])
+    ]
+    assert trial.labs() == [("CK", 200)]

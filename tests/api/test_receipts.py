@@ -1,9 +1,16 @@
 """The receipt of a submission: what happened to each fact that was sent."""
 
+import itertools
+
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.timeline.receipts import Disposition
+from tests.api.fhir_bodies import FHIR, bundle, entry
+from tests.api.fhir_bodies import ck as observation
+from tests.repetition import repeats
 
 EVENTS = "/v1/studies/trial/patients/{}/events"
 CK = {"code": "CK", "time": "2020-01-02T10:00:00+09:00", "value": 500, "unit": "U/L", "upper_limit": 170}
@@ -241,3 +248,117 @@ def test_a_statement_that_a_replaced_timeline_sets_aside_leaves_out_no_draw_of_i
         assert (receipt["counts"]["kept"], answer.json()["revision"] is not None) == (beside, stored)
         assert [lab["time"] for lab in client.get(home).json()["labs"]] == [draw["time"] for draw in draws]
     assert [item["reason"] for item in client.get("/v1/studies/trial/set-aside").json()["items"]] == [reason]
+
+
+def many(client: TestClient, *documents: dict, atomic: bool = False) -> list[dict]:
+    query = {"atomic": "true"} if atomic else {}
+    answer = client.post("/v1/studies/trial/timelines", json=list(documents), params=query)
+    assert answer.status_code == 200, answer.text
+    return [item["receipt"] for item in answer.json()["items"]]
+
+
+def of(patient: str, **more: object) -> dict:
+    return {"patient": {"id": patient}, "labs": [CK | more]}
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize(
+    "results",
+    [
+        [{"id": "1"}, {"id": "2"}],
+        [{"id": "1"}, {"id": "2", "time": "2020-01-02"}],
+        [{"id": "1", "value": 400}, {"id": "2", "time": "2020-02-02", "value": 50_000}],
+        [{"id": "1"}, {"id": "1", "value": 501, "issued": "2020-01-03T00:00:00Z"}, {"id": "2"}],
+        [{"id": "1"}, {"id": "1", "value": None, "status": "cancelled"}, {"id": "2"}],
+        [{"id": "1"}, {"id": "2", "time": "2020-06-02T10:00:00+09:00"}],
+    ],
+)
+def test_the_items_of_a_batch_have_the_notes_of_separate_posts(client, results, new):
+    for patient in ("S", "B") if not new else ():
+        sent(client, {**CK, "code": "LDH"}, patient=patient)
+    one_by_one = [sent(client, CK | result, patient="S") for result in results]
+    assert many(client, *[of("B", **result) for result in results]) == one_by_one
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_a_later_item_of_an_atomic_submission_replaces_is_superseded(client, order):
+    results = [{"id": "1", "value": 100}, {"id": "1", "value": 200, "issued": "2020-01-03T00:00:00Z"}][::order]
+    receipts = many(client, *[of("N2", **result) for result in results], atomic=True)[::order]
+    assert [(receipt["counts"]["kept"], receipt["counts"]["not_applied"]) for receipt in receipts] == [(0, 1), (1, 0)]
+    assert lines(receipts[0])[-1] == ("/labs/0", "not_applied", "superseded", [])
+    assert not any(line.get("affects") for receipt in receipts for line in receipt["lines"])
+
+
+def test_the_same_statement_in_two_items_of_an_atomic_submission_is_kept_once_and_noted(client):
+    first, second = many(client, of("N1", id="1"), of("N1", id="1"), atomic=True)
+    assert (first["counts"]["kept"], first["lines"]) == (1, [])
+    assert [line[3] for line in lines(second)] == [["repeated"]]
+
+
+MORNING, NOON = "2020-01-02T09:00:00+09:00", "2020-01-02T12:00:00+09:00"
+ISSUES = (None, "2020-01-03T00:00:00Z", "2020-01-04T00:00:00Z")
+STATED = st.tuples(
+    st.sampled_from([MORNING, NOON, "2020-01-02"]),
+    st.sampled_from(["preliminary", "final", "amended", "corrected", "entered-in-error"]),
+    st.sampled_from(ISSUES),
+    st.integers(100, 102),
+    st.sampled_from(["1", "2"]),
+)
+
+
+def as_result(stated: tuple) -> dict:
+    time, status, issued, value, number = stated
+    gone = status == "entered-in-error"
+    return CK | {"time": time, "status": status, "value": None if gone else value, "id": number} | (
+        {"issued": issued} if issued else {}
+    )  # fmt: skip
+
+
+def as_resource(stated: tuple, patient: str) -> dict:
+    time, status, issued, value, number = stated
+    more = {"status": status, "effectiveDateTime": time, "subject": {"reference": f"Patient/{patient}"}}
+    return observation(value, number, **more, **({"issued": issued} if issued else {}))
+
+
+def kept_of(extended: dict) -> int:
+    return next(each["valueInteger"] for each in extended["extension"][0]["extension"] if each["url"] == "kept")
+
+
+def kept_together(client: TestClient, patient: str, every: list[tuple], *, fhir: bool) -> list[bool] | None:
+    """Whether each statement of one submission is kept; `None` if they contradict each other."""
+    if not fhir:
+        documents = [{"patient": {"id": patient}, "labs": [as_result(each)]} for each in every]
+        answer = client.post("/v1/studies/trial/timelines?atomic=true", json=documents)
+        if answer.status_code == 200:
+            receipts = [item["receipt"] for item in answer.json()["items"]]
+            assert not any("affects" in line for receipt in receipts for line in receipt["lines"])
+            return [receipt["counts"]["kept"] == 1 for receipt in receipts]
+    else:
+        resources = [entry(as_resource(each, patient)) for each in every]
+        body = bundle({**entry({"resourceType": "Patient", "id": patient}, "PUT", f"Patient/{patient}")}, *resources)
+        answer = client.post("/fhir/trial?receipt=full", json=body, headers=FHIR)
+        if answer.status_code == 200:
+            outcomes = [each["response"]["outcome"] for each in answer.json()["entry"][1:]]
+            return [kept_of(outcome) == 1 for outcome in outcomes]
+    assert answer.status_code == 422, answer.text
+    assert "conflicting_duplicate" in answer.text
+    return None
+
+
+@pytest.mark.parametrize("fhir", [True, False])
+def test_what_an_atomic_submission_says_is_kept_is_what_stands(client, fhir):
+    numbers = itertools.count()
+
+    @settings(max_examples=repeats(25, thorough=500), deadline=None)
+    @given(st.lists(STATED, min_size=2, max_size=5, unique_by=lambda each: each[1:] if "error" in each[1] else each))
+    def holds(every):
+        patient = f"A{next(numbers)}"
+        kept = kept_together(client, patient, every, fhir=fhir)
+        if kept is not None:
+            labs = client.get(f"/v1/studies/trial/patients/{patient}").json().get("labs", [])
+            standing = [each for each, stands in zip(every, kept, strict=True) if stands and "error" not in each[1]]
+            assert sorted((lab["time"], lab["status"], lab["value"]) for lab in labs) == sorted(
+                (time, status, value) for time, status, _, value, _ in standing
+            )
+
+    holds()
