@@ -296,7 +296,7 @@ class Resource:
         """
         chosen: tuple[str, Element] | None = None
         for at, each in identifiers:
-            if _is_kept(each):
+            if is_kept(each):
                 return self._kept(self.text(each, "system", at), self.text(each, "value", at), at)
             if self.text(each, "value", at) and (chosen is None or each.get("use") == "official"):
                 chosen = at, each
@@ -339,7 +339,7 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def _is_kept(identifier: Element) -> bool:
+def is_kept(identifier: Element) -> bool:
     """Whether an identifier comes from an answer of this service: its value, if any, is the stored number."""
     marks = identifier.get("extension")
     return isinstance(marks, list) and {"url": KEPT_NUMBER, "valueBoolean": True} in marks

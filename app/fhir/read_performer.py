@@ -1,11 +1,12 @@
 """The laboratory that performed a measurement: the organization that a resource names as its performer.
 
 A person or a device is no laboratory, and a performer that does not say what it is may be a person: neither is read.
+In a resource that this service wrote, the performer is the laboratory.
 """
 
 import re
 
-from app.fhir.elements import LONGEST_SOURCE, Element, Resource
+from app.fhir.elements import LONGEST_SOURCE, Element, Resource, is_kept
 from app.fhir.read_patient import References, contained
 from app.timeline.receipts import Note, NoteCode
 
@@ -43,6 +44,7 @@ def _name(resource: Resource, performer: Element, references: References | None,
         found = references.found(reference, base)
     is_organization = (
         performer.get("type") in _TYPES
+        or _is_ours(resource)
         or (isinstance(reference, str) and _REFERENCE.fullmatch(reference) is not None)
         or any(each.get("resourceType") == "Organization" for each in found)
     )
@@ -53,6 +55,13 @@ def _name(resource: Resource, performer: Element, references: References | None,
     if isinstance(identifier, dict):
         given.append(identifier.get("value"))
     return next((name.strip() for name in given if isinstance(name, str) and name.strip()), "")
+
+
+def _is_ours(resource: Resource) -> bool:
+    identifiers = resource.content.get("identifier")
+    return isinstance(identifiers, list) and any(
+        isinstance(identifier, dict) and is_kept(identifier) for identifier in identifiers
+    )
 
 
 def _is_label(name: str) -> bool:

@@ -139,7 +139,7 @@ def _lab(fact: LabFact, subject: dict[str, Any]) -> dict[str, Any]:
         {"system": OWN_SYSTEM, "code": fact.code},
     ]
     return _observation(fact, "laboratory", {"coding": coding, "text": fact.code}, subject) | _given(
-        performer=None if fact.lab is None else [{"type": "Organization", "display": fact.lab}],
+        performer=None if fact.lab is None else [{"display": fact.lab}],
         valueQuantity=_quantity(value, fact.unit, fact.comparator),
         dataAbsentReason=_absent(value, fact.status),
         referenceRange=[limits] if limits else None,

@@ -47,7 +47,7 @@ def _of_usual_width(character: str) -> str:
 
 
 def _normalised(written: object) -> object:
-    return normalised(written) if isinstance(written, str) else written
+    return normalised(written) if isinstance(written, str) and written.isprintable() else written
 
 
 Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER_PATTERN)]

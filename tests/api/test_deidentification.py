@@ -98,7 +98,7 @@ def fhir() -> Iterator[Sent]:
     yield _fhir("POST", "/Observation", result(status=NAME), 422)
     yield _fhir("POST", "/Observation", result(subject={"reference": f"Patient/{NAME}"}), 422)
     yield _fhir("POST", "/Observation", result(valueQuantity={"value": NOTE, "unit": NOTE}), 422)
-    yield _fhir("POST", "/Patient", person(birthDate=f"{BORN} {NAME}"), 422)
+    yield _fhir("POST", "/Patient", person(birthDate=f"{BORN} {NAME}"), 200, 201)
     yield _fhir("GET", f"/Patient/{NAME}", None, 404)
     yield Sent("POST", "/fhir/{study}/Observation/_search", FORM, f"patient.identifier={HOSPITAL}|{MRN}&_count=1")
     yield Sent("POST", "/fhir/{study}/Observation/_search", FORM, f"subject:Patient={RESOURCE}&_count=1")
@@ -123,7 +123,7 @@ def hl7v2() -> Iterator[Sent]:
 
     oru = "ORU^R01^ORU_R01"
     yield message(oru, "m1", pid, orc, obr, obx, rest)
-    yield message(oru, "m2", pid, obr, obx.replace("|1101|", f"|{NOTE}|"), statuses=(422,))
+    yield message(oru, "m2", pid, obr, obx.replace("|1101|", f"|{NOTE}|"), statuses=(200,))
     yield message(oru, "m3", pid, obr.replace("20050316094800+0900", NAME), obx, statuses=(422,))
     yield message(oru, "m4", pid.replace("^^^H^", f"^^^{NAME}^"), obr, obx, statuses=(422,))
     yield message("ADT^A40^ADT_A39", "m5", f"PID|1||{MRN}^^^H^MR||{NAME}\r", f"MRG|{MRN}OLD^^^H^MR|||||{NAME}\r")
@@ -139,7 +139,7 @@ def csv() -> Iterator[Sent]:
         return Sent("POST", "/v1/studies/{study}/labs", "text/csv", "".join(lines), statuses)
 
     yield table(head, row.format(value=1101))
-    yield table(head, row.format(value=NOTE))
+    yield table(head, row.format(value=NOTE), statuses=(422,))
     yield table(head.replace("unit", NAME), row.format(value=1101), statuses=(422,))
     yield table(head, row.format(value=f'"{NAME}'), statuses=(400, 422))
 
