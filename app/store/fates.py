@@ -93,6 +93,16 @@ def fates(
             yield fate
 
 
+def are_plain(kind: str, facts: Sequence[Fact], known: Mapping[str, Sequence[Assertion]]) -> bool:
+    """Whether all facts of a new patient count, and none is stated twice: then they have no fates."""
+    value = VALUE_PLACE[kind]
+    return (
+        len(known) == len(facts)
+        and _PLAIN.issuperset([fact[STATUS] for fact in facts])
+        and (value is None or None not in [fact[value] for fact in facts])
+    )
+
+
 def counting(kind: str, facts: Sequence[Fact], found: Iterable[Fate]) -> dict[int, Fact]:
     """The facts by their places, without those that do not count or that are stated again."""
     kept = dict(enumerate(facts))

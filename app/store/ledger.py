@@ -288,7 +288,7 @@ def _merge(
         created = False
     found: list[Fate] = []
     for kind, sent in facts:
-        if sent:
+        if sent and not (is_new and fates.are_plain(kind, sent, known[kind])):
             found += fates.fates(kind, sent, known[kind], builder.number, seen.get(kind, {}), notes)
     if labs := _facts(histories, "labs"):
         counting = fates.counting("labs", labs, found)

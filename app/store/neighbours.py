@@ -2,7 +2,7 @@
 after. Both give notes, and change nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -57,6 +57,8 @@ def notes_beside(
 
     What the builder knows of a number comes before what the database has: it may not be written yet.
     """
+    if is_new and _are_ordinary(labs.values()):
+        return
     sent = [_Result(lab.code, lab.day, lab.instant, lab.value, lab.identity, i)
             for i, lab in labs.items() if lab.value is not None]  # fmt: skip
     if not sent:
@@ -76,6 +78,14 @@ def notes_beside(
     values = [result.value for result in everything]
     if max(values) >= TIMES_NEIGHBOURS * min(values):
         yield from ((at, _FAR) for at in _far(everything))
+
+
+def _are_ordinary(labs: Collection[LabFact]) -> bool:
+    """Whether no results are alike, and none is many times another one: most documents of new patients are so."""
+    values = [lab.value for lab in labs if lab.value is not None]
+    if not values or max(values) >= TIMES_NEIGHBOURS * min(values):
+        return not values
+    return len({(lab.code, lab.day, lab.value) for lab in labs}) == len(labs)
 
 
 def _repeated(results: Sequence[_Result]) -> Iterator[int]:

@@ -67,7 +67,8 @@ def facts_of(outcomes: Iterable[ItemOutcome]) -> Counter[Disposition]:
     facts = Counter[Disposition]()
     for outcome in outcomes:
         if outcome.receipt is not None:
-            facts.update(outcome.receipt.counts)
+            for disposition, count in outcome.receipt.counts.items():
+                facts[disposition] += count
     return facts
 
 
