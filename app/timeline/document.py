@@ -46,8 +46,13 @@ def _of_usual_width(character: str) -> str:
     return chr(int(code, 16)) if width in {"<wide>", "<narrow>"} else character
 
 
+_WIDE_BLANKS = str.maketrans("\u00a0\u3000", "  ")
+
+
 def _normalised(written: object) -> object:
-    return normalised(written) if isinstance(written, str) and written.isprintable() else written
+    """The identifier without blanks. One with line breaks or control characters stays as it is, and is refused."""
+    plain = isinstance(written, str) and written.translate(_WIDE_BLANKS).isprintable()
+    return normalised(written) if isinstance(written, str) and plain else written
 
 
 Identifier = Annotated[str, StringConstraints(pattern=IDENTIFIER_PATTERN)]
