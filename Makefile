@@ -53,13 +53,13 @@ docs: $(VENV)/.test ## render docs/definitions.md and docs/codes.md
 # Pins already in the locks are kept; `make lock UPGRADE=--upgrade` moves all of them.
 # The locks carry hashes and no addresses, so they hold behind any package index.
 COMPILE = $(BIN)/uv pip compile -q --system-certs --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	--all-extras $(UPGRADE)
+	$(UPGRADE)
 BARE    = const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); \
 	for (const each of Object.values(lock.packages)) delete each.funding; \
 	fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")
 lock: $(BIN)/uv ## resolve pyproject.toml into the two locks, and what the tests of clients install into theirs
-	$(COMPILE) pyproject.toml -o requirements.lock
-	$(COMPILE) pyproject.toml --group test -c requirements.lock -o requirements-test.lock
+	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) --all-extras pyproject.toml --group test -c requirements.lock -o requirements-test.lock
 	$(COMPILE) --python-version 3.11 tests/clients/requirements.in -o tests/clients/requirements.lock
 	cd tests/clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund && node -e '$(BARE)'
 
