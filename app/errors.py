@@ -371,3 +371,13 @@ class Busy(ServiceError):
 
     status = 503
     slug = "busy"
+
+
+class TakesTooLong(ServiceError):
+    """The answer takes longer to compute than this service allows.
+
+    The same question takes as long again; ask for less, such as fewer resamples or a smaller study.
+    """
+
+    status = 504
+    slug = "takes-too-long"

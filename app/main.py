@@ -1,6 +1,5 @@
 """The application: its routes, its middleware and the state that its requests share."""
 
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -10,6 +9,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
+from app.access.computing import Computing, workers_of
 from app.api import about, analyses, calculators, docs, home, intake, patients, protocols, revisions, studies, timelines
 from app.datasets import routes as datasets
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
@@ -18,7 +18,7 @@ from app.http import problems
 from app.http.dependencies import only_known_parameters
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
-from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
+from app.http.state import Answers, AppState, Readiness, Scrubber
 from app.settings import Settings
 from app.store.engine import Database
 from app.submission.feeds import objection_to_secret
@@ -73,8 +73,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         scrubber = Scrubber(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secret, database, settings.secret)
-        warming = threading.Thread(target=warm, name="warm", daemon=True)
-        warming.start()
+        computing = Computing(workers_of(settings, database))
+        computing.start()
         yield {
             "app_state": AppState(
                 settings,
@@ -83,11 +83,10 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 Cursors(settings.cursor_key),
                 scrubber,
                 Readiness(database),
-                ComputeLimiter(),
+                computing,
             )
         }
-        # The interpreter may crash if it ends while a thread still imports.
-        await anyio.to_thread.run_sync(warming.join)
+        await computing.close()
         await anyio.to_thread.run_sync(scrubber.stop)
         database.dispose()
 

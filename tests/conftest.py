@@ -21,6 +21,9 @@ settings.register_profile("thorough", settings.get_profile("daily"))
 settings.register_profile("search", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
 settings.load_profile(PROFILE)
 
+# Hundreds of applications are started and stopped in one process. Tests of worker processes ask for them.
+os.environ.setdefault("MYORESPONSE_COMPUTE_WORKERS", "0")
+
 # Thousands of commits wait for the disk, though none has to outlive the session: the files of the tests are in memory
 # where there is room for them. The 64 MB that a container has by default are not enough.
 MEMORY, ROOM = Path("/dev/shm"), 2 * 1024**3

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from anyio import from_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
@@ -298,6 +299,7 @@ def erase_patient(
     del erase
     batches.erase_patient(Submitter(state.database, study, FORMAT, now), patient, if_match=if_match)
     state.answers.drop(study)
+    from_thread.run(state.computing.workers.forget, study)
     state.scrubber.scrub()
     return Response(status_code=204)
 

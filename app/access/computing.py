@@ -1,0 +1,277 @@
+"""Computes answers beside each other: in worker processes that can be stopped, or in threads of the service.
+
+A question waits in the fair queue, then it is computed. If the same question is asked again meanwhile, both get the one
+answer. If everybody who asked has gone, the question leaves the queue, or the process that computes it is killed.
+"""
+
+import asyncio
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from anyio.to_thread import run_sync
+
+from app.access.fair_queue import FairQueue
+from app.access.kept_cohorts import KeptCohorts
+from app.access.study_answers import Work, Workplace
+from app.access.warming import warm
+from app.access.worker_process import WorkerEnded, WorkerProcess, WorkerSettings
+from app.errors import Busy, ServiceError, TakesTooLong
+from app.settings import Settings
+from app.store.engine import Database
+
+PATIENCE = 5
+"""A question is stopped after so many times its seconds of processor, if it waits and does not compute."""
+DEADLINE_EXIT = -27
+"""The exit code of a worker that used up its seconds of processor: SIGPROF."""
+TRIES = 3
+log = logging.getLogger("myoresponse")
+
+
+class Workers(ABC):
+    """Who computes: processes or threads, so many at a time as there are `places`."""
+
+    places: int
+
+    @abstractmethod
+    async def run(self, study: str, work: Work) -> bytes:
+        """What the work gives. If this is cancelled, nothing of the work goes on."""
+
+    @abstractmethod
+    async def prepare(self) -> None:
+        """Start before the first question."""
+
+    @abstractmethod
+    async def forget(self, study: str) -> None:
+        """Keep nothing of a study in memory that was read until now."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop all work and end."""
+
+
+class ThreadWorkers(Workers):
+    """Computes in threads of the service. A thread cannot be stopped: its place stays taken until it has finished."""
+
+    places = 4
+    """Half of the threads that serve requests."""
+
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+        self._warming = threading.Thread(target=warm, name="warm", daemon=True)
+
+    async def run(self, study: str, work: Work) -> bytes:
+        """See `Workers`."""
+        running = asyncio.ensure_future(run_sync(work, self._place))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
+
+    async def prepare(self) -> None:
+        """See `Workers`."""
+        self._warming.start()
+
+    async def forget(self, study: str) -> None:
+        """See `Workers`."""
+        self._place.cohorts.drop(study)
+
+    async def close(self) -> None:
+        """See `Workers`. The interpreter may crash if it ends while a thread still imports."""
+        if self._warming.ident is not None:
+            await run_sync(self._warming.join)
+
+
+class ProcessWorkers(Workers):
+    """Computes in processes. A process that dies or is stopped is replaced when the next question needs it."""
+
+    def __init__(self, places: int, settings: WorkerSettings) -> None:
+        self.places = places
+        self.stopped: Counter[str] = Counter()
+        """How many questions were stopped, by reason."""
+        self._settings = settings
+        self._idle: list[WorkerProcess] = []
+        self._working: set[WorkerProcess] = set()
+        self._outdated: set[WorkerProcess] = set()
+        self._starting: asyncio.Task[None] | None = None
+
+    @property
+    def pids(self) -> list[int | None]:
+        """The numbers of the processes."""
+        return [worker.pid for worker in (*self._idle, *self._working)]
+
+    async def prepare(self) -> None:
+        """See `Workers`."""
+        while len(self._idle) + len(self._working) < self.places:
+            await self._start_one()
+
+    async def run(self, study: str, work: Work) -> bytes:
+        """See `Workers`. A worker that had ended before it read the work is replaced by another one."""
+        for _ in range(TRIES):
+            worker = await self._idle_worker(study)
+            try:
+                return await self._asked(worker, study, work)
+            except WorkerEnded as ended:
+                if ended.code != 0:
+                    raise self._refusal(ended.code, worker) from None
+        raise Busy("No process was there to compute the answer.")
+
+    async def _asked(self, worker: WorkerProcess, study: str, work: Work) -> bytes:
+        self._working.add(worker)
+        worker.studies.add(study)
+        usable = False
+        try:
+            async with asyncio.timeout(PATIENCE * self._settings.cpu_seconds):
+                answer = await run_sync(partial(worker.ask, work), abandon_on_cancel=True)
+            usable = True
+            return answer
+        except TimeoutError:
+            raise self._refusal(DEADLINE_EXIT, worker) from None
+        except asyncio.CancelledError:
+            self._log_stop("client_gone", worker)
+            raise
+        except ServiceError:
+            usable = True
+            raise
+        finally:
+            self._working.discard(worker)
+            if usable and worker not in self._outdated:
+                self._idle.append(worker)
+            else:
+                self._outdated.discard(worker)
+                worker.kill()
+
+    def _refusal(self, code: int | None, worker: WorkerProcess) -> ServiceError:
+        if code == DEADLINE_EXIT:
+            self._log_stop("deadline", worker)
+            return TakesTooLong(f"A question may take {self._settings.cpu_seconds:g} seconds of a processor.")
+        self._log_stop("died", worker)
+        return Busy("The process that computed the answer has ended.")
+
+    def _log_stop(self, reason: str, worker: WorkerProcess) -> None:
+        self.stopped[reason] += 1
+        log.warning("event=worker status=stopped reason=%s pid=%s", reason, worker.pid)
+
+    async def _idle_worker(self, study: str) -> WorkerProcess:
+        """A worker without work: if possible one that has read the study before, else one that has read few."""
+        while True:
+            for worker in [worker for worker in self._idle if not worker.is_alive()]:
+                self._idle.remove(worker)
+                worker.kill()
+            if self._idle:
+                chosen = min(self._idle, key=lambda each: (study not in each.studies, len(each.studies)))
+                self._idle.remove(chosen)
+                return chosen
+            await self._start_one()
+
+    async def _start_one(self) -> None:
+        """Start one process, or wait for the one that is being started."""
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+        try:
+            await asyncio.shield(self._starting)
+        except (OSError, EOFError):
+            raise Busy("No process can be started to compute the answer.") from None
+
+    async def _start(self) -> None:
+        self._idle.append(await run_sync(WorkerProcess, self._settings))
+
+    async def forget(self, study: str) -> None:
+        """See `Workers`. Processes that have read the study are ended: at once, or after their work."""
+        self._outdated |= {worker for worker in self._working if study in worker.studies}
+        ended = [worker for worker in self._idle if study in worker.studies]
+        self._idle = [worker for worker in self._idle if worker not in ended]
+        await self._end(ended)
+
+    async def close(self) -> None:
+        """See `Workers`."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        await self._end([*self._idle, *self._working])
+
+    async def _end(self, workers: Sequence[WorkerProcess]) -> None:
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            await run_sync(worker.join)
+
+
+def workers_of(settings: Settings, database: Database) -> Workers:
+    """The workers that the settings ask for; threads use the `database` of the service."""
+    if settings.compute_workers == 0:
+        return ThreadWorkers(Workplace(database, KeptCohorts(settings.cohort_bytes)))
+    known = WorkerSettings(settings.database_url, settings.cohort_bytes, settings.compute_seconds)
+    return ProcessWorkers(settings.compute_workers, known)
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A question that is being answered, and how many wait for its answer."""
+
+    task: asyncio.Task[bytes]
+    askers: int = 0
+
+
+class Computing:
+    """Answers questions by work that `Workers` do. All methods run in one event loop."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self.queue = FairQueue(workers.places)
+        self._flights: dict[str, Flight] = {}
+        self._preparing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Let the workers start, without waiting for them."""
+        self._preparing = asyncio.create_task(self._prepare())
+
+    async def _prepare(self) -> None:
+        try:
+            await self.workers.prepare()
+        except Busy as failure:
+            log.warning("event=worker status=not_started error=%s", type(failure.__context__).__name__)
+
+    async def answer(self, client: str, study: str, tag: str, work: Work) -> bytes:
+        """What the work gives; equal tags mean the same work. Raises `Busy`, `TakesTooLong`, or its own refusal."""
+        flight = self._flights.get(tag)
+        if flight is None:
+            flight = self._flights[tag] = Flight(asyncio.create_task(self._computed(client, study, work)))
+            flight.task.add_done_callback(partial(self._landed, tag, flight))
+        flight.askers += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.askers -= 1
+            if flight.askers == 0 and not flight.task.done():
+                self._remove(tag, flight)
+                flight.task.cancel()
+
+    async def _computed(self, client: str, study: str, work: Work) -> bytes:
+        async with self.queue.place(client, study):
+            return await self.workers.run(study, work)
+
+    def _landed(self, tag: str, flight: Flight, task: asyncio.Task[bytes]) -> None:
+        self._remove(tag, flight)
+        if not task.cancelled():
+            task.exception()  # it may be that nobody waits for it any more
+
+    def _remove(self, tag: str, flight: Flight) -> None:
+        if self._flights.get(tag) is flight:
+            del self._flights[tag]
+
+    async def close(self) -> None:
+        """Give up what is being computed, and end the workers."""
+        tasks: list[asyncio.Task[Any]] = [flight.task for flight in self._flights.values()]
+        if self._preparing is not None:
+            tasks.append(self._preparing)
+        for task in tasks:
+            task.cancel()
+        await self.workers.close()
+        if tasks:
+            await asyncio.wait(tasks)
