@@ -77,5 +77,5 @@ def size_of(cohort: Cohort) -> int:
     """The size of a cohort in memory in bytes, with an average for texts and for the attributes of a patient."""
     tables = [getattr(cohort, name) for name in TABLES]
     columns: list[np.ndarray] = [getattr(table, part.name) for table in tables for part in fields(table)]
-    words = sum(len(column) for column in columns if column.dtype == object)
+    words = sum(len({*column.tolist()}) for column in columns if column.dtype == object)
     return sum(column.nbytes for column in columns) + BYTES_OF_A_WORD * words + BYTES_OF_A_PATIENT * len(cohort)
