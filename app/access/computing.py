@@ -39,8 +39,8 @@ class Workers(ABC):
     places: int
 
     @abstractmethod
-    async def run(self, study: str, work: Work) -> bytes:
-        """What the work gives. If this is cancelled, nothing of the work goes on."""
+    async def run(self, studies: Sequence[str], work: Work) -> bytes:
+        """What the work gives, which reads these studies. If this is cancelled, nothing of the work goes on."""
 
     @abstractmethod
     async def prepare(self) -> None:
@@ -65,7 +65,7 @@ class ThreadWorkers(Workers):
         self._place = place
         self._warming = threading.Thread(target=warm, name="warm", daemon=True)
 
-    async def run(self, study: str, work: Work) -> bytes:
+    async def run(self, studies: Sequence[str], work: Work) -> bytes:
         """See `Workers`."""
         running = asyncio.ensure_future(run_sync(work, self._place))
         try:
@@ -111,20 +111,20 @@ class ProcessWorkers(Workers):
         while len(self._idle) + len(self._working) < self.places:
             await self._start_one()
 
-    async def run(self, study: str, work: Work) -> bytes:
+    async def run(self, studies: Sequence[str], work: Work) -> bytes:
         """See `Workers`. A worker that had ended before it read the work is replaced by another one."""
         for _ in range(TRIES):
-            worker = await self._idle_worker(study)
+            worker = await self._idle_worker(studies)
+            worker.studies.update(studies)
             try:
-                return await self._asked(worker, study, work)
+                return await self._asked(worker, work)
             except WorkerEnded as ended:
                 if ended.code != 0:
                     raise self._refusal(ended.code, worker) from None
         raise Busy("No process was there to compute the answer.")
 
-    async def _asked(self, worker: WorkerProcess, study: str, work: Work) -> bytes:
+    async def _asked(self, worker: WorkerProcess, work: Work) -> bytes:
         self._working.add(worker)
-        worker.studies.add(study)
         usable = False
         try:
             async with asyncio.timeout(PATIENCE * self._settings.cpu_seconds):
@@ -158,14 +158,14 @@ class ProcessWorkers(Workers):
         self.stopped[reason] += 1
         log.warning("event=worker status=stopped reason=%s pid=%s", reason, worker.pid)
 
-    async def _idle_worker(self, study: str) -> WorkerProcess:
-        """A worker without work: if possible one that has read the study before, else one that has read few."""
+    async def _idle_worker(self, studies: Sequence[str]) -> WorkerProcess:
+        """A worker without work: if possible one that has read the studies before, else one that has read few."""
         while True:
             for worker in [worker for worker in self._idle if not worker.is_alive()]:
                 self._idle.remove(worker)
                 worker.kill()
             if self._idle:
-                chosen = min(self._idle, key=lambda each: (study not in each.studies, len(each.studies)))
+                chosen = min(self._idle, key=lambda each: (len({*studies} - each.studies), len(each.studies)))
                 self._idle.remove(chosen)
                 return chosen
             await self._start_one()
@@ -237,11 +237,14 @@ class Computing:
         except Busy as failure:
             log.warning("event=worker status=not_started error=%s", type(failure.__context__).__name__)
 
-    async def answer(self, client: str, study: str, tag: str, work: Work) -> bytes:
-        """What the work gives; equal tags mean the same work. Raises `Busy`, `TakesTooLong`, or its own refusal."""
+    async def answer(self, client: str, studies: Sequence[str], tag: str, work: Work) -> bytes:
+        """What the work gives, which reads these studies; the turn is that of the first. Equal tags mean the same work.
+
+        Raises `Busy`, `TakesTooLong`, and what the work raises.
+        """
         flight = self._flights.get(tag)
         if flight is None:
-            flight = self._flights[tag] = Flight(asyncio.create_task(self._computed(client, study, work)))
+            flight = self._flights[tag] = Flight(asyncio.create_task(self._computed(client, studies, work)))
             flight.task.add_done_callback(partial(self._landed, tag, flight))
         flight.askers += 1
         try:
@@ -252,9 +255,9 @@ class Computing:
                 self._remove(tag, flight)
                 flight.task.cancel()
 
-    async def _computed(self, client: str, study: str, work: Work) -> bytes:
-        async with self.queue.place(client, study):
-            return await self.workers.run(study, work)
+    async def _computed(self, client: str, studies: Sequence[str], work: Work) -> bytes:
+        async with self.queue.place(client, studies[0] if studies else ""):
+            return await self.workers.run(studies, work)
 
     def _landed(self, tag: str, flight: Flight, task: asyncio.Task[bytes]) -> None:
         self._remove(tag, flight)

@@ -21,13 +21,15 @@ from app.access.kept_cohorts import KeptCohorts
 from app.access.study_answers import Work, Workplace
 from app.errors import ServiceError
 from app.log import places
-from app.store.engine import Database
+from app.store.engine import Database, kind_of
 
 NICE = 5
 """Added to the niceness of workers, so that health checks and submissions come before analyses."""
 IDLE_SECONDS = 10.0
 """How often a worker without work looks for erasures by other processes."""
 _FORK_SERVER = "app.access.fork_server"
+_DRIVERS = {"sqlite": [], "postgresql": ["psycopg"]}
+"""What is loaded before a worker is forked, by kind of database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class WorkerProcess:
     def __init__(self, settings: WorkerSettings) -> None:
         """Start the process."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([_FORK_SERVER])
+        context.set_forkserver_preload([_FORK_SERVER, *_DRIVERS[kind_of(settings.database_url)]])
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=work_off, args=(theirs, settings), name="worker", daemon=True)
         self._process.start()

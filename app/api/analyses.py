@@ -25,7 +25,7 @@ from app.analyses.comparison.study_comparison import BetweenStudies, OtherStudy,
 from app.api.protocols import Declared, protocol_of
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound, TakesTooLong
-from app.http.answers import Asking, answer_question
+from app.http.answers import Asker, Asking, answer_question, despite_erasure
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, JsonBody, Now, StudyId, latest
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.http.responses import etag_from, matches, tagged
@@ -178,7 +178,7 @@ async def ask_unstored(body: JsonBody, now: Now, asker: Asking, options: ReportO
     cohort, protocol = await run_sync(_unstored_cohort, body, latest(now))
     known = Options.model_construct(options.model_fields_set, **dict(options))
     tag = etag_from(hashlib.sha256(body).hexdigest(), known.model_dump(mode="json"))
-    answer = await asker.computed("", tag, partial(answer_of_cohort, cohort, protocol, known))
+    answer = await asker.computed(tag, partial(answer_of_cohort, cohort, protocol, known))
     return Response(answer, media_type=JSON)
 
 
@@ -273,13 +273,24 @@ async def compare_studies(
             faults=[Fault("/path/other", FaultCode.CONTRADICTION, "A study is not compared with itself.")]
         )
     other_at = AsOf(other_revision, at.received_by if other_revision is None else None)
+    return await despite_erasure(partial(_comparison, asker, (study, at), (other, other_at), options, if_none_match))
+
+
+Side = tuple[str, AsOf]
+"""A study, and which revision of it."""
+
+
+async def _comparison(
+    asker: Asker, side: Side, other_side: Side, options: BetweenStudies, if_none_match: str | None
+) -> Response:
+    (study, at), (other, other_at) = side, other_side
     found, found_other, origin = await run_sync(_versions, asker.state.database, study, at, other, other_at)
     tag = etag_from("comparisons", *origin, options.model_dump(mode="json"))
     if matches(if_none_match, tag):
         return tagged(b"", tag, if_none_match)
     known = BetweenStudies.model_construct(options.model_fields_set, **dict(options))
     work = partial(comparison_of_studies, study, found, other, found_other, known)
-    return tagged(await asker.computed(study, tag, work), tag, None)
+    return tagged(await asker.computed(tag, work, study, other), tag, None)
 
 
 def _versions(

@@ -51,7 +51,7 @@ async def verify_published_figure(body: JsonBody, asker: Asking) -> Response:
 async def _calculated(asker: Asker, calculate: Callable[[Any], BaseModel], given: BaseModel) -> Response:
     """What a calculator gives. It is computed by workers, because only they load the libraries of statistics."""
     tag = f"{calculate.__name__} {given.model_dump_json()}"
-    return Response(await asker.computed("", tag, partial(calculation, calculate, given)), media_type=JSON)
+    return Response(await asker.computed(tag, partial(calculation, calculate, given)), media_type=JSON)
 
 
 class ProportionParameters(ProportionPlan):

@@ -14,7 +14,7 @@ from app.datasets.parquet import check_installed
 from app.datasets.variables import Variable
 from app.errors import Erased, NotAcceptable, NotFound, NotInstalled, TakesTooLong
 from app.estimate.results import Result
-from app.http.answers import Asking
+from app.http.answers import Asker, Asking, despite_erasure
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.http.problems import unknown_name
@@ -130,17 +130,7 @@ async def get_dataset(
     stem, media_type = _requested_dataset(name, request)
     if media_type == PARQUET:
         check_installed()
-    origin = await run_sync(_version, asker.state.database, study, at)
-    tag = etag_from("dataset", stem, media_type, *origin)
-    if matches(if_none_match, tag):
-        answer = tagged(b"", tag, if_none_match)
-    else:
-        _, revision, *_ = origin
-        work = partial(dataset_file, study, AsOf(revision), stem, media_type)
-        answer = tagged(await asker.computed(study, tag, work), tag, None, media_type)
-        suffix = "csv" if media_type == CSV else "parquet"
-        named = f"{study}-{stem}-revision-{revision}.{suffix}"
-        answer.headers["Content-Disposition"] = f'attachment; filename="{named}"'
+    answer = await despite_erasure(partial(_dataset_response, asker, study, at, stem, media_type, if_none_match))
     answer.headers["Vary"] = "Accept"
     return answer
 
@@ -157,6 +147,21 @@ def _requested_dataset(name: str, request: Request) -> tuple[str, str]:
     if media_type is None:
         raise NotAcceptable(f"A dataset is {CSV} or {PARQUET}.", headers={"Vary": "Accept"})
     return stem, media_type
+
+
+async def _dataset_response(
+    asker: Asker, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None
+) -> Response:
+    origin = await run_sync(_version, asker.state.database, study, at)
+    tag = etag_from("dataset", name, media_type, *origin)
+    if matches(if_none_match, tag):
+        return tagged(b"", tag, if_none_match)
+    _, revision, *_ = origin
+    work = partial(dataset_file, study, AsOf(revision), name, media_type)
+    answer = tagged(await asker.computed(tag, work, study), tag, None, media_type)
+    suffix = "csv" if media_type == CSV else "parquet"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{study}-{name}-revision-{revision}.{suffix}"'
+    return answer
 
 
 def _version(database: Database, study: str, at: AsOf) -> tuple[str, int, int, str]:

@@ -4,6 +4,7 @@ New answers are computed by workers. If the client goes away, they are given up.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, cast
@@ -31,9 +32,11 @@ class Asker:
     client: str
     receive: Receive
 
-    async def computed(self, study: str, tag: str, work: Work) -> bytes:
-        """What the work gives. If the client goes away first, `ClientDisconnect` is raised and the work is given up."""
-        answering = asyncio.ensure_future(self.state.computing.answer(self.client, study, tag, work))
+    async def computed(self, tag: str, work: Work, *studies: str) -> bytes:
+        """What the work gives, which reads these studies. If the client goes away first, `ClientDisconnect` is raised
+        and the work is given up.
+        """
+        answering = asyncio.ensure_future(self.state.computing.answer(self.client, studies, tag, work))
         leaving = asyncio.ensure_future(self._has_gone())
         try:
             await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
@@ -64,6 +67,20 @@ async def answer_question(
     asker: Asker, question: StudyQuestion, compute: Compute, if_none_match: str | None, media_type: str = JSON
 ) -> Response:
     """The answer: 304 if the client has it, else the kept answer, else a new answer, which is then kept."""
+    return await despite_erasure(partial(_answer, asker, question, compute, if_none_match, media_type))
+
+
+async def despite_erasure(answer: Callable[[], Awaitable[Response]]) -> Response:
+    """The answer; it is asked for once more if a person was erased after the latest revision had been found."""
+    try:
+        return await answer()
+    except Erased:
+        return await answer()
+
+
+async def _answer(
+    asker: Asker, question: StudyQuestion, compute: Compute, if_none_match: str | None, media_type: str
+) -> Response:
     answers = asker.state.answers
     erasures = answers.erasures(question.study)
     at, tag = await run_sync(_version, asker.state.database, question)
@@ -71,12 +88,7 @@ async def answer_question(
     if body is not None:
         return tagged(body, tag, if_none_match, media_type)
     work = partial(answer_of_study, replace(question, at=at), compute)
-    try:
-        body = await asker.computed(question.study, tag, work)
-    except Erased:
-        if question.at.latest:  # a person was erased after the latest revision had been found
-            return await answer_question(asker, question, compute, if_none_match, media_type)
-        raise
+    body = await asker.computed(tag, work, question.study)
     answers.keep(question.study, tag, body, erasures)
     return tagged(body, tag, None, media_type)
 

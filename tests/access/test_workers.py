@@ -26,10 +26,8 @@ GENEROUS = 30
 """Seconds. A question that waited for another one would wait for a minute."""
 
 
-@pytest.fixture
-def url(tmp_path) -> str:
-    """A database with two studies of two patients each."""
-    url = f"sqlite:///{tmp_path / 'x.db'}"
+def filled(url: str) -> str:
+    """The database, with two studies of two patients each."""
     migrations.upgrade(url)
     database = Database(url)
     for study in ("first", "second"):
@@ -38,6 +36,11 @@ def url(tmp_path) -> str:
             post(database, study, timeline(patient))
     database.dispose()
     return url
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    return filled(f"sqlite:///{tmp_path / 'x.db'}")
 
 
 def erased_by_another_process(url: str, study: str, patient: str) -> None:
@@ -98,14 +101,14 @@ async def refused(answer: Awaitable[bytes]) -> type[ServiceError]:
 def test_five_expensive_questions_closed_at_once_delay_nobody(url, tmp_path):
     async def tell(computing: Computing) -> None:
         asked = [
-            asyncio.create_task(computing.answer("A", "first", str(n), partial(works.spin, str(tmp_path / str(n)))))
+            asyncio.create_task(computing.answer("A", ["first"], str(n), partial(works.spin, str(tmp_path / str(n)))))
             for n in range(5)
         ]
         worker = await appears(tmp_path / "0")
         for each in asked:
             each.cancel()
         began = time.monotonic()
-        assert int(await computing.answer("A", "second", "x", works.pid)) != worker
+        assert int(await computing.answer("A", ["second"], "x", works.pid)) != worker
         assert time.monotonic() - began < GENEROUS
         await dies(worker)
         assert (computing.queue.running(), computing.queue.waiting()) == (0, 0)
@@ -117,11 +120,11 @@ def test_five_expensive_questions_closed_at_once_delay_nobody(url, tmp_path):
 
 def test_a_question_that_is_asked_by_several_is_computed_once_and_stopped_when_the_last_has_gone(url, tmp_path):
     async def tell(computing: Computing) -> None:
-        answers = await asyncio.gather(*[computing.answer("A", "first", "same", works.once) for _ in range(5)])
+        answers = await asyncio.gather(*[computing.answer("A", ["first"], "same", works.once) for _ in range(5)])
         assert len(set(answers)) == 1
-        assert await computing.answer("A", "first", "same", works.once) not in answers
+        assert await computing.answer("A", ["first"], "same", works.once) not in answers
         work = partial(works.spin, str(tmp_path / "mark"))
-        asked = [asyncio.create_task(computing.answer(client, "first", "spun", work)) for client in "AB"]
+        asked = [asyncio.create_task(computing.answer(client, ["first"], "spun", work)) for client in "AB"]
         worker = await appears(tmp_path / "mark")
         asked[0].cancel()
         await asyncio.sleep(0.2)
@@ -136,11 +139,11 @@ def test_a_question_that_is_asked_by_several_is_computed_once_and_stopped_when_t
 def test_a_question_that_uses_up_its_seconds_of_processor_is_stopped_and_one_that_only_waits_too(url, tmp_path):
     async def tell(computing: Computing) -> None:
         for name, work in (("spin", works.spin), ("sleep", works.sleep)):
-            answer = computing.answer("A", "first", name, partial(work, str(tmp_path / name)))
+            answer = computing.answer("A", ["first"], name, partial(work, str(tmp_path / name)))
             assert await refused(answer) is TakesTooLong
             await dies(await appears(tmp_path / name))
         assert computing.workers.stopped == {"deadline": 2}
-        assert await computing.answer("A", "first", "x", works.pid)
+        assert await computing.answer("A", ["first"], "x", works.pid)
 
     story(url, tell, seconds=0.5)
 
@@ -149,7 +152,7 @@ def test_the_seconds_of_processor_are_those_of_one_question(url, tmp_path):
     """Many short questions use up nothing together."""
 
     async def tell(computing: Computing) -> None:
-        pids = {await computing.answer("A", "first", str(number), works.busy) for number in range(8)}
+        pids = {await computing.answer("A", ["first"], str(number), works.busy) for number in range(8)}
         assert len(pids) == 1
 
     story(url, tell, places=1, seconds=0.5)
@@ -157,14 +160,14 @@ def test_the_seconds_of_processor_are_those_of_one_question(url, tmp_path):
 
 def test_a_question_whose_process_is_killed_is_refused_and_the_next_is_answered(url, tmp_path):
     async def tell(computing: Computing) -> None:
-        asked = asyncio.create_task(computing.answer("A", "first", "x", partial(works.spin, str(tmp_path / "mark"))))
+        asked = asyncio.create_task(computing.answer("A", ["first"], "x", partial(works.spin, str(tmp_path / "mark"))))
         worker = await appears(tmp_path / "mark")
         os.kill(worker, signal.SIGKILL)
         assert await refused(asked) is Busy
-        idle = int(await computing.answer("A", "first", "y", works.pid))
+        idle = int(await computing.answer("A", ["first"], "y", works.pid))
         os.kill(idle, signal.SIGKILL)
         await dies(idle)
-        assert int(await computing.answer("A", "first", "z", works.pid)) not in {worker, idle}
+        assert int(await computing.answer("A", ["first"], "z", works.pid)) not in {worker, idle}
 
     story(url, tell, places=1)
 
@@ -174,22 +177,24 @@ def test_signals_to_the_whole_group_are_for_the_service(url, tmp_path):
 
     async def tell(computing: Computing) -> None:
         mark, go_on = tmp_path / "mark", tmp_path / "go-on"
-        asked = asyncio.create_task(computing.answer("A", "first", "x", partial(works.wait_for, str(mark), str(go_on))))
+        asked = asyncio.create_task(
+            computing.answer("A", ["first"], "x", partial(works.wait_for, str(mark), str(go_on)))
+        )
         worker = await appears(mark)
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(worker, number)
         go_on.touch()
         assert await asked == b"done"
-        assert int(await computing.answer("A", "first", "y", works.pid)) == worker
+        assert int(await computing.answer("A", ["first"], "y", works.pid)) == worker
 
     story(url, tell, places=1)
 
 
 def test_what_a_worker_refuses_is_refused_and_an_error_leaves_it_without_its_text(url):
     async def tell(computing: Computing) -> None:
-        assert await refused(computing.answer("A", "first", "x", works.missing)) is NotFound
+        assert await refused(computing.answer("A", ["first"], "x", works.missing)) is NotFound
         with pytest.raises(ServiceError) as error:
-            await computing.answer("A", "first", "y", works.broken)
+            await computing.answer("A", ["first"], "y", works.broken)
         assert str(error.value).startswith("KeyError at ")
         assert "works.py" in str(error.value)
         assert "SECRET" not in str(error.value)
@@ -200,10 +205,10 @@ def test_what_a_worker_refuses_is_refused_and_an_error_leaves_it_without_its_tex
 
 def test_a_worker_loads_no_http_and_shares_the_libraries_without_threads_of_theirs(url):
     async def tell(computing: Computing) -> None:
-        loaded = (await computing.answer("A", "first", "x", works.modules)).decode().split()
+        loaded = (await computing.answer("A", ["first"], "x", works.modules)).decode().split()
         assert {"lifelines", "scipy", "pandas", "app.analyses"} <= set(loaded)
         assert {"fastapi", "starlette", "uvicorn", "typer", "pyarrow", "app.http", "app.api"} & set(loaded) == set()
-        assert await computing.answer("A", "first", "y", works.threads) == b"2"  # its own, and one that waits
+        assert await computing.answer("A", ["first"], "y", works.threads) == b"2"  # its own, and one that waits
 
     story(url, tell)
 
@@ -223,7 +228,7 @@ def test_a_cohort_is_kept_between_questions_and_its_worker_is_asked_again(url):
 
 async def counted(computing: Computing, study: str, client: str) -> tuple[int, int, int]:
     """The patients of a study, the kept cohorts, and the process."""
-    answer = await computing.answer(client, study, study, partial(works.patients, study))
+    answer = await computing.answer(client, [study], study, partial(works.patients, study))
     patients, kept, worker = map(int, answer.split())
     return patients, kept, worker
 
@@ -237,7 +242,9 @@ def test_an_erasure_ends_the_processes_that_have_read_the_study(url, tmp_path):
         await computing.workers.forget("first")
         assert not lives(idle)
         mark, go_on = tmp_path / "mark", tmp_path / "go-on"
-        asked = asyncio.create_task(computing.answer("A", "first", "x", partial(works.wait_for, str(mark), str(go_on))))
+        asked = asyncio.create_task(
+            computing.answer("A", ["first"], "x", partial(works.wait_for, str(mark), str(go_on)))
+        )
         working = await appears(mark)
         await computing.workers.forget("first")
         await asyncio.sleep(0.1)
@@ -250,11 +257,13 @@ def test_an_erasure_ends_the_processes_that_have_read_the_study(url, tmp_path):
     story(url, tell, places=1)
 
 
-def test_a_worker_ends_by_itself_after_an_erasure_by_another_process(url):
+def test_a_worker_ends_by_itself_after_an_erasure_by_another_process(database_url):
+    url = filled(database_url)
+
     async def tell(computing: Computing) -> None:
         _, _, worker = await counted(computing, "first", "A")
         erased_by_another_process(url, "first", "P01")
-        await computing.answer("A", "second", "x", works.pid)
+        await computing.answer("A", ["second"], "x", works.pid)
         await dies(worker)
         patients, kept, other = await counted(computing, "first", "A")
         assert (patients, kept) == (1, 1)
