@@ -19,7 +19,7 @@ from anyio.to_thread import run_sync
 from app.access.fair_queue import FairQueue
 from app.access.kept_cohorts import KeptCohorts
 from app.access.study_answers import Work, Workplace
-from app.access.warming import warm
+from app.access.warming import settle, warm
 from app.access.worker_process import WorkerEnded, WorkerProcess, WorkerSettings
 from app.errors import Busy, ServiceError, TakesTooLong
 from app.settings import Settings
@@ -108,6 +108,7 @@ class ProcessWorkers(Workers):
 
     async def prepare(self) -> None:
         """See `Workers`."""
+        settle()
         while len(self._idle) + len(self._working) < self.places:
             await self._start_one()
 

@@ -16,12 +16,18 @@ _LATEST = 2**62
 
 @cache
 def warm() -> None:
-    """Answer every question about three invented patients whose CK becomes normal and later abnormal.
-
-    This loads all libraries. Their objects stay, so the garbage collector is set to ignore them: otherwise it would
-    visit half a million objects again and again while timelines are stored.
+    """Answer every question about three invented patients whose CK becomes normal and later abnormal. This loads all
+    libraries.
     """
     report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
+    settle()
+
+
+@cache
+def settle() -> None:
+    """Let the garbage collector ignore what is loaded now and stays. Otherwise it would visit half a million objects
+    again and again while timelines are stored.
+    """
     gc.collect()
     gc.freeze()
 

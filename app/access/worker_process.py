@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, ClassVar
@@ -27,6 +28,8 @@ NICE = 5
 """Added to the niceness of workers, so that health checks and submissions come before analyses."""
 IDLE_SECONDS = 10.0
 """How often a worker without work looks for erasures by other processes."""
+_NOBODY_KNOWS = 255
+"""The exit code of a process when the process that it was forked from has ended: it may still run."""
 _FORK_SERVER = "app.access.fork_server"
 _DRIVERS = {"sqlite": [], "postgresql": ["psycopg"]}
 """What is loaded before a worker is forked, by kind of database."""
@@ -92,6 +95,9 @@ class WorkerProcess:
         atexit.unregister(self._process.kill)
         if self.is_alive():
             self._process.kill()
+        elif self._process.exitcode == _NOBODY_KNOWS and self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def join(self) -> None:
         """Wait until the process has ended."""

@@ -152,10 +152,10 @@ def test_the_seconds_of_processor_are_those_of_one_question(url, tmp_path):
     """Many short questions use up nothing together."""
 
     async def tell(computing: Computing) -> None:
-        pids = {await computing.answer("A", ["first"], str(number), works.busy) for number in range(8)}
+        pids = {await computing.answer("A", ["first"], str(number), works.busy) for number in range(5)}
         assert len(pids) == 1
 
-    story(url, tell, places=1, seconds=0.5)
+    story(url, tell, places=1, seconds=1.5)
 
 
 def test_a_question_whose_process_is_killed_is_refused_and_the_next_is_answered(url, tmp_path):
@@ -188,6 +188,27 @@ def test_signals_to_the_whole_group_are_for_the_service(url, tmp_path):
         assert int(await computing.answer("A", ["first"], "y", works.pid)) == worker
 
     story(url, tell, places=1)
+
+
+def test_workers_are_stopped_and_replaced_also_when_the_process_that_forks_them_was_killed(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        work = partial(works.spin, str(tmp_path / "mark"))
+        asked = asyncio.create_task(computing.answer("A", ["first"], "x", work))
+        worker = await appears(tmp_path / "mark")
+        forking = parent(worker)
+        assert forking != os.getpid()
+        os.kill(forking, signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        assert lives(worker)
+        asked.cancel()
+        await dies(worker)
+        assert parent(int(await computing.answer("A", ["first"], "y", works.pid))) != forking
+
+    story(url, tell, places=1)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_what_a_worker_refuses_is_refused_and_an_error_leaves_it_without_its_text(url):

@@ -46,8 +46,8 @@ def pid(place: Workplace) -> bytes:
 
 
 def busy(place: Workplace) -> bytes:
-    """Compute for a fifth of a second of processor; the number of the process."""
-    until = time.process_time() + 0.2
+    """Compute for less than half a second of processor; the number of the process."""
+    until = time.process_time() + 0.4
     while time.process_time() < until:
         pass
     return pid(place)
