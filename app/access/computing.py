@@ -109,7 +109,7 @@ class ProcessWorkers(Workers):
     async def prepare(self) -> None:
         """See `Workers`."""
         settle()
-        while len(self._idle) + len(self._working) < self.places:
+        while not self._are_all_there():
             await self._start_one()
 
     async def run(self, studies: Sequence[str], work: Work) -> bytes:
@@ -160,16 +160,19 @@ class ProcessWorkers(Workers):
         log.warning("event=worker status=stopped reason=%s pid=%s", reason, worker.pid)
 
     async def _idle_worker(self, studies: Sequence[str]) -> WorkerProcess:
-        """A worker without work: if possible one that has read the studies before, else one that has read few."""
+        """A worker without work: one that has read the studies before, else a new one, else one that has read few."""
         while True:
             for worker in [worker for worker in self._idle if not worker.is_alive()]:
                 self._idle.remove(worker)
                 worker.kill()
-            if self._idle:
-                chosen = min(self._idle, key=lambda each: (len({*studies} - each.studies), len(each.studies)))
+            chosen = min(self._idle, key=lambda each: (len({*studies} - each.studies), len(each.studies)), default=None)
+            if chosen is not None and (self._are_all_there() or not chosen.studies or {*studies} <= chosen.studies):
                 self._idle.remove(chosen)
                 return chosen
             await self._start_one()
+
+    def _are_all_there(self) -> bool:
+        return len(self._idle) + len(self._working) >= self.places
 
     async def _start_one(self) -> None:
         """Start one process, or wait for the one that is being started."""

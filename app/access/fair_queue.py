@@ -13,6 +13,11 @@ MOST_WAITING = 64
 MOST_OF_A_CLIENT = 32
 """How many questions of one client may wait."""
 
+MOMENT = 0.005
+"""Seconds between the turn of a question that waited and its computing: clients often go away at the same time, and
+no process should begin, and be killed, for each of them.
+"""
+
 Pair = tuple[str, str]
 """A client and a study."""
 
@@ -59,7 +64,8 @@ class FairQueue:
         try:
             if not turn.granted.done():
                 self._refuse_too_many(client)
-            await turn.granted
+                await turn.granted
+                await asyncio.sleep(MOMENT)
             yield
         finally:
             if turn.granted.done() and not turn.granted.cancelled():

@@ -46,8 +46,13 @@ class Clients:
 
 
 async def settle() -> None:
-    for _ in range(5):
+    for _ in range(8):
         await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_moment(monkeypatch) -> None:
+    monkeypatch.setattr(fair_queue, "MOMENT", 0)
 
 
 def test_clients_have_turns_and_within_a_client_studies_have_turns():
