@@ -1,11 +1,13 @@
 """Answers computed by worker processes: the same bytes as by threads, whoever goes away, and nothing left behind."""
 
 import os
+import shutil
 import signal
 import socket
 import textwrap
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.slow
 PREPARED = 2
 """The number of worker processes of the servers here."""
 
-OPTIONS = ("", "?by=diagnosis", "?patients=true", "?profile=R&level=0.9", "?signed_rank_p=exact&by=sex")
+OPTIONS = ("", "?by=diagnosis&patients=true", "?profile=R&level=0.9&signed_rank_p=exact")
 ADDRESSES = [
     *(f"/v1/studies/trial/analyses/{name}{options}" for name, options in product(QUESTIONS, OPTIONS)),
     "/v1/studies/trial/analyses/ck-normal-interval?resamples=300&seed=5",
@@ -92,14 +94,28 @@ PROGRAM = """
 MINUTE = "/v1/studies/{}/analyses/ck-change?level=0.77&patients={}"
 
 
-@pytest.fixture
-def server(sqlite_url, serve):
-    """A server whose questions with the confidence level 0.77 take a minute of a processor."""
-    client = serve(sqlite_url)
-    for study in ("first", "second"):
-        fill(client, 2, study)
+@contextmanager
+def minutes(file: Path) -> Iterator[Process]:
+    """A server with two studies, whose questions with the confidence level 0.77 take a minute of a processor."""
     settings = {"COMPUTE_WORKERS": str(PREPARED)}
-    with running(sqlite_url, "-c", textwrap.dedent(PROGRAM), **settings) as server:
+    with running(f"sqlite:///{file}", "-c", textwrap.dedent(PROGRAM), **settings) as server:
+        for study in ("first", "second"):
+            server.ask("PUT", f"/v1/studies/{study}", {"name": "T", "protocol": "seed-2008"})
+            assert server.ask("PUT", f"/v1/studies/{study}/patients/P01", timeline("P01"))[0] == 201
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(migrated_file, tmp_path_factory) -> Iterator[Process]:
+    """A server that several tests ask."""
+    with minutes(shutil.copy(migrated_file, tmp_path_factory.mktemp("server") / "x.db")) as server:
+        yield server
+
+
+@pytest.fixture
+def short_lived(migrated_file, tmp_path) -> Iterator[Process]:
+    """A server that a test stops."""
+    with minutes(shutil.copy(migrated_file, tmp_path / "x.db")) as server:
         yield server
 
 
@@ -151,8 +167,9 @@ def test_five_questions_closed_at_once_are_stopped_and_another_study_is_answered
     server.wait_for("status=499", count=5)
 
 
-def test_the_service_answers_while_all_processes_compute_and_leaves_none_of_them_behind(server):
+def test_the_service_answers_while_all_processes_compute_and_leaves_none_of_them_behind(short_lived):
     """First the questions are open while it is alive, then it is asked to stop, and their clients go away."""
+    server = short_lived
     server.ask("GET", "/v1/studies/second/analyses/ck-change?level=0.9")
     connections = [ask_and(server, MINUTE.format(study, "true")) for study in ("first", "second")]
     pid = server.process.pid
@@ -171,7 +188,8 @@ def test_the_service_answers_while_all_processes_compute_and_leaves_none_of_them
     wait_until(lambda: not any(map(lives, below)))
 
 
-def test_a_service_that_is_killed_leaves_no_process_behind(server):
+def test_a_service_that_is_killed_leaves_no_process_behind(short_lived):
+    server = short_lived
     connections = [ask_and(server, MINUTE.format(study, "true")) for study in ("first", "second")]
     pid = server.process.pid
     wait_until(lambda: sum(seconds > 0.3 for seconds in children(pid).values()) >= PREPARED)
