@@ -37,6 +37,7 @@ class Workers(ABC):
     """Who computes: processes or threads, so many at a time as there are `places`."""
 
     places: int
+    can_be_stopped: bool
 
     @abstractmethod
     async def run(self, studies: Sequence[str], work: Work) -> bytes:
@@ -60,6 +61,7 @@ class ThreadWorkers(Workers):
 
     places = 4
     """Half of the threads that serve requests."""
+    can_be_stopped = False
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
@@ -90,6 +92,8 @@ class ThreadWorkers(Workers):
 
 class ProcessWorkers(Workers):
     """Computes in processes. A process that dies or is stopped is replaced when the next question needs it."""
+
+    can_be_stopped = True
 
     def __init__(self, places: int, settings: WorkerSettings) -> None:
         self.places = places
@@ -134,8 +138,8 @@ class ProcessWorkers(Workers):
             return answer
         except TimeoutError:
             raise self._refusal(DEADLINE_EXIT, worker) from None
-        except asyncio.CancelledError:
-            self._log_stop("client_gone", worker)
+        except asyncio.CancelledError as why:
+            self._log_stop(str(why), worker)
             raise
         except ServiceError:
             usable = True
@@ -227,7 +231,7 @@ class Computing:
 
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
-        self.queue = FairQueue(workers.places)
+        self.queue = FairQueue(workers.places, revoking=workers.can_be_stopped)
         self._flights: dict[str, Flight] = {}
         self._preparing: asyncio.Task[None] | None = None
 
@@ -260,8 +264,19 @@ class Computing:
                 flight.task.cancel()
 
     async def _computed(self, client: str, studies: Sequence[str], work: Work) -> bytes:
-        async with self.queue.place(client, studies[0] if studies else ""):
-            return await self.workers.run(studies, work)
+        """What the work gives. If it has to make room for another client, it waits and begins again."""
+        while True:
+            async with self.queue.place(client, studies[0] if studies else "") as turn:
+                running = asyncio.ensure_future(self.workers.run(studies, work))
+                either: list[asyncio.Future[Any]] = [running, turn.revoked]
+                try:
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                    if running.done():
+                        return running.result()
+                finally:
+                    if not running.done():
+                        running.cancel("made_room" if turn.revoked.done() else "client_gone")
+                        await asyncio.wait([running])
 
     def _landed(self, tag: str, flight: Flight, task: asyncio.Task[bytes]) -> None:
         self._remove(tag, flight)

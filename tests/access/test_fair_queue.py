@@ -15,8 +15,8 @@ from app.errors import Busy
 class Clients:
     """Questions that hold their place until they are told to leave; `order` says in which order they had one."""
 
-    def __init__(self, places: int) -> None:
-        self.queue = FairQueue(places)
+    def __init__(self, places: int, *, revoking: bool = False) -> None:
+        self.queue = FairQueue(places, revoking=revoking)
         self.order: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.leave: dict[str, asyncio.Event] = {}
@@ -28,9 +28,12 @@ class Clients:
         await settle()
 
     async def _asked(self, name: str, client: str, study: str) -> None:
-        async with self.queue.place(client, study):
-            self.order.append(name)
-            await self.leave[name].wait()
+        while not self.leave[name].is_set():
+            async with self.queue.place(client, study) as turn:
+                self.order.append(name)
+                leaves = asyncio.ensure_future(self.leave[name].wait())
+                await asyncio.wait([leaves, turn.revoked], return_when=asyncio.FIRST_COMPLETED)
+                leaves.cancel()
 
     async def finish(self, name: str) -> None:
         """Let a question end."""
@@ -126,6 +129,39 @@ def test_more_than_a_number_of_questions_of_one_client_and_in_all_are_refused(mo
         await clients.finish("A0")
         await clients.ask("E", "E", "s")
         assert clients.queue.waiting() == 4
+
+    asyncio.run(story())
+
+
+def test_a_client_that_has_several_places_makes_room_for_one_that_has_none(monkeypatch):
+    monkeypatch.setattr(fair_queue, "PATIENCE", 0.02)
+
+    async def story() -> None:
+        clients = Clients(3, revoking=True)
+        for name, study in (("A0", "s"), ("A1", "s"), ("A2", "t")):
+            await clients.ask(name, "A", study)
+        await asyncio.sleep(0.1)
+        assert clients.order == ["A0", "A1", "A2"]
+        await clients.ask("A3", "A", "u")
+        await asyncio.sleep(0.1)
+        assert clients.order == ["A0", "A1", "A2"]
+        await clients.ask("B0", "B", "s")
+        await clients.ask("B1", "B", "t")
+        await asyncio.sleep(0.1)
+        assert clients.order[3:] == ["B0"]
+        await clients.ask("C", "C", "s")
+        await asyncio.sleep(0.1)
+        assert clients.order[4:] == ["C"]
+        await clients.ask("D", "D", "s")
+        await asyncio.sleep(0.1)
+        assert clients.order[5:] == []
+        await clients.finish("C")
+        await clients.finish("B0")
+        assert clients.order[5:] == ["D", "B1"]
+        for name in ("D", "B1", "A0", "A2", "A1", "A3"):
+            await clients.finish(name)
+        assert {*clients.order[7:]} == {"A1", "A2", "A3"}
+        assert (clients.queue.running(), clients.queue.waiting()) == (0, 0)
 
     asyncio.run(story())
 

@@ -118,6 +118,22 @@ def test_five_expensive_questions_closed_at_once_delay_nobody(url, tmp_path):
     story(url, tell)
 
 
+def test_a_client_with_several_questions_makes_room_and_its_question_is_computed_later(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        go_on = tmp_path / "go-on"
+        asked = []
+        for study in ("first", "second"):
+            work = partial(works.wait_for, str(tmp_path / study), str(go_on))
+            asked.append(asyncio.create_task(computing.answer("A", [study], study, work)))
+            await appears(tmp_path / study)
+        assert await computing.answer("B", ["first"], "x", works.pid)
+        assert computing.workers.stopped == {"made_room": 1}
+        go_on.touch()
+        assert await asyncio.gather(*asked) == [b"done", b"done"]
+
+    story(url, tell)
+
+
 def test_a_question_that_is_asked_by_several_is_computed_once_and_stopped_when_the_last_has_gone(url, tmp_path):
     async def tell(computing: Computing) -> None:
         answers = await asyncio.gather(*[computing.answer("A", ["first"], "same", works.once) for _ in range(5)])
