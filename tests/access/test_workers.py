@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from app.access import computing as module
 from app.access.computing import Computing, ProcessWorkers
 from app.access.worker_process import WorkerSettings
 from app.errors import Busy, NotFound, ServiceError, TakesTooLong
@@ -152,9 +153,12 @@ def test_a_question_that_is_asked_by_several_is_computed_once_and_stopped_when_t
     story(url, tell)
 
 
-def test_a_question_that_uses_up_its_seconds_of_processor_is_stopped_and_one_that_only_waits_too(url, tmp_path):
+def test_a_question_that_uses_up_its_seconds_of_processor_is_stopped_and_one_that_only_waits_too(
+    url, tmp_path, monkeypatch
+):
     async def tell(computing: Computing) -> None:
-        for name, work in (("spin", works.spin), ("sleep", works.sleep)):
+        for name, work, patience in (("spin", works.spin, 1_000), ("sleep", works.sleep, 2)):
+            monkeypatch.setattr(module, "PATIENCE", patience)
             answer = computing.answer("A", ["first"], name, partial(work, str(tmp_path / name)))
             assert await refused(answer) is TakesTooLong
             await dies(await appears(tmp_path / name))
