@@ -30,41 +30,41 @@ class Proposal(NamedTuple):
     times: int
 
 
-def arrived(history: History, receipt: Receipt, format: str, sender: str | None) -> Counter[Arrival]:
-    """The counts of the receipt of a history. Without a `sender`, the source of each fact is its sender.
+def count_arrived(
+    counts: Counter[Arrival], history: History, receipt: Receipt, format: str, sender: str | None
+) -> None:
+    """Add the receipt of a history to the counts. Without a `sender`, the source of each fact is its sender.
 
     An empty history is used for a receipt of facts that belong to no history.
     """
     sources = _sources(history) if sender is None else {}
-    usual = sender or next(filter(None, sources), None) or ""
-    kept = {usual: 0}
-    for source, count in sources.items():
-        kept[source or usual] = kept.get(source or usual, 0) + count
-    counts: Counter[Arrival] = Counter()
+    usual = sender or next(filter(None, sources), "")
+    others = {source: count for source, count in sources.items() if source and source != usual}
     aside = {id(line) for line in history.aside}
     for line in receipt.lines:
         whom: str = sender or (line.sent and line.sent.source) or usual
         if line.disposition is not Disposition.KEPT:
             counts.update(_of_line(line, whom, format))
-            if id(line) not in aside:
-                kept[whom] = kept.get(whom, 0) - 1
+            if whom in others and id(line) not in aside:
+                others[whom] -= 1
         for note in line.notes:
             if note.code is not NoteCode.UNCHANGED:
                 counts[Arrival(whom, format, NOTED, note.code)] += 1
-    kept[usual] = kept.get(usual, 0) + receipt.counts[Disposition.KEPT] - sum(kept.values())
-    for whom, count in kept.items():
-        if count > 0:
+    kept = receipt.counts[Disposition.KEPT]
+    for whom, count in others.items():
+        if count:
             counts[Arrival(whom, format, Disposition.KEPT)] += count
-    return counts
+            kept -= count
+    if kept:
+        counts[Arrival(usual, format, Disposition.KEPT)] += kept
 
 
 def _sources(history: History) -> dict[str | None, int]:
     """The number of facts of each source."""
     found: dict[str | None, int] = {}
     for _, facts in history.kinds():
-        if facts:
-            for source, count in Counter([fact.source for fact in facts]).items():
-                found[source] = found.get(source, 0) + count
+        for fact in facts:
+            found[fact.source] = found.get(fact.source, 0) + 1
     return found
 
 
