@@ -6,7 +6,7 @@ It is read from the assertions after `supersession` applied the facts. There is 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from app.store.supersession import (
+from app.store.assertions import (
     AMBIGUOUS,
     IDENTITY,
     ISSUED,

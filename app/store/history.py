@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from sqlalchemy import Connection, bindparam, literal_column, select, union_all
 
+from app.store.assertions import AMBIGUOUS, IDENTITY, STATUS, Assertion, order
 from app.store.fact_tables import FACT_TABLES
 from app.store.queries import Query, filled, listed, listed_names
-from app.store.supersession import AMBIGUOUS, IDENTITY, STATUS, Assertion, order
 from app.store.tables import FACTS, revisions
 from app.store.timelines import fact_document, find_patient
 from app.timeline.document import Kind
