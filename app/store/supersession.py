@@ -176,6 +176,8 @@ class StatedFact:
             if fact in stands:
                 self.tally.unchanged += 1
                 self._name(stands[fact])
+                if self._holds_back(fact):
+                    self.tally.notes[id(fact)] = [Note(NoteCode.UNCHANGED)]
             elif instruction is None or not self._obey(fact, instruction):
                 if fact in known:
                     self.tally.stale += 1
@@ -292,13 +294,23 @@ class StatedFact:
                 others.add(assertion.draw)
         self._set_aside(draws)
 
-    def _judge(self, fresh: Mapping[Fact, Arriving] = _NOTHING) -> "JudgedFact":
-        """What the rule says of all statements, with those that arrive now."""
+    def _holds_back(self, fact: Fact) -> bool:
+        """Whether a result would count if it were not for this one, which is a text and stands."""
+        if fact[STATUS] in WITHDRAWN or not counts_nowhere(self.kind, fact):
+            return False
+        draws, shown = self._judge(without=fact), {each.fact for each in visible(self.kind, self.assertions)}
+        instead = {draws.facts[draw.stands] for draw in draws.ruling.draws if draw.stands is not None}
+        return any(not counts_nowhere(self.kind, each) for each in instead - shown)
+
+    def _judge(self, fresh: Mapping[Fact, Arriving] = _NOTHING, without: Fact | None = None) -> "JudgedFact":
+        """What the rule says of all statements, with those that arrive now and without one of them."""
         claims: dict[NumberStatement, tuple[int, int, str]] = {}
         facts: dict[NumberStatement, Fact] = {}
         stated: dict[Fact, NumberStatement] = {}
         for each in sorted(self.assertions, key=_by_arrival):
-            if each.mark not in _NO_STATEMENT and each.fact not in fresh and each.fact not in stated:
+            if each.fact == without or each.mark in _NO_STATEMENT:
+                continue
+            if each.fact not in fresh and each.fact not in stated:
                 statement = self._statement(each.fact, each.added, each.ordinal, each.mark)
                 claims[statement] = each.added, each.ordinal, each.draw
                 facts[statement], stated[each.fact] = each.fact, statement

@@ -150,6 +150,11 @@ class ReceiptLine(NamedTuple):
     affects: tuple[AffectedFact, ...] = ()
     sent: SentFact | None = None
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether another fact does not count because of this one, which is set aside: since now, or since before."""
+        return self.disposition is Disposition.SET_ASIDE and bool(self.affects or self.notes)
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -164,5 +169,7 @@ class Receipt:
 
     @property
     def lost(self) -> bool:
-        """Whether facts were sent, and none of them is kept or older than what stands."""
-        return self.counts.total() > 0 and not self.total(Disposition.KEPT, Disposition.NOT_APPLIED)
+        """Whether facts were sent, and none of them is kept, older than what stands, or set aside with an effect."""
+        if not self.counts.total() or self.total(Disposition.KEPT, Disposition.NOT_APPLIED):
+            return False
+        return not any(line.has_effect for line in self.lines)

@@ -75,6 +75,25 @@ class TestRejects:
         assert (ended.exit_code, ended.stdout) == (1, "1 file: 1 rejected; facts: 1 set aside.\n")
         assert ended.stderr.splitlines() == ["a.hl7: message 1: OBX[1] bad_number"]
 
+    def test_a_result_that_is_no_number_is_a_change_only_if_it_ends_another_one(self, here):
+        header = "patient,code,time,value,unit,id,issued,status\n"
+        for file, rows, facts in (
+            ("alone.csv", ["P1,CK,2005-03-16,HEMOLYZED,U/L,a1,2005-03-17T08:00:00+09:00,final\n"], "1 rejected"),
+            ("first.csv", ["P2,CK,2005-03-16,1500,U/L,a2,2005-03-17T08:00:00+09:00,final\n"], "1 created"),
+            (
+                "ends.csv",
+                ["P2,CK,2005-03-16,HEMOLYZED,U/L,a2,2005-03-18T08:00:00+09:00,corrected\n"],
+                "1 changed, 1 rejected",
+            ),
+            (
+                "ends.csv",
+                ["P2,CK,2005-03-16,HEMOLYZED,U/L,a2,2005-03-18T08:00:00+09:00,corrected\n"],
+                "1 unchanged, 1 rejected",
+            ),
+        ):
+            ended = here.run("import", here.write(file, header + "".join(rows)), "--study", "trial")
+            assert ended.stdout.splitlines()[0].startswith(f"1 file: {facts}; "), ended.stdout
+
     @pytest.mark.parametrize("kind", ["line", "batch", "collection"])
     def test_a_resource_with_a_fact_that_is_set_aside_is_kept_and_rejected(self, here, kind):
         part = {
