@@ -73,7 +73,7 @@ def _line(line: ReceiptLine) -> dict[str, Any]:
     if line.reason is not None:
         document["reason"] = line.reason
     if line.notes:
-        document["notes"] = _notes(line.notes)
+        document["notes"] = notes_document(line.notes)
     if line.affects:
         document["affects"] = [
             {name: value for name, value in effect._asdict().items() if value is not None} for effect in line.affects
@@ -82,7 +82,8 @@ def _line(line: ReceiptLine) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _notes(notes: tuple[Note, ...]) -> list[dict[str, str]]:
+def notes_document(notes: tuple[Note, ...]) -> list[dict[str, str]]:
+    """Notes as a JSON array."""
     return [{"code": note.code} if note.about is None else {"code": note.code, "about": note.about} for note in notes]
 
 
