@@ -23,6 +23,7 @@ from app.hl7v2.data_types import (
     ReadTime,
     Value,
     ValueOrFault,
+    in_hl7_form,
     is_document,
     is_no_number,
     read_value,
@@ -138,13 +139,22 @@ def _read_oru(segments: list[Segment], context: MessageContext) -> ReadMessage:
     for subject in dict.fromkeys((*results.statements, *results.aside)):
         history = readable(subject, results.statements.get(subject, ()), context.feed.latest, faults)
         if any(facts for kind, facts in history.kinds() if kind != "attributes"):
-            lines = (*results.about[subject], *results.aside.get(subject, ()), *history.aside)
+            found = map(_in_hl7_form, history.aside)
+            lines = (*results.about[subject], *results.aside.get(subject, ()), *found)
             histories.append(replace(history, aside=lines))
         else:  # without a result that is stored, the patient is not stored
-            left = [line for line in history.aside if line.disposition is not Disposition.KEPT]
+            left = [_in_hl7_form(line) for line in history.aside if line.disposition is not Disposition.KEPT]
             aside.append(History(subject, aside=(*results.aside.get(subject, ()), *left)))
     skipped = {str(reason): count for reason, count in results.skipped.items()}
     return ReadMessage(tuple(histories), skipped, False, tuple(results.lines), tuple(faults), tuple(aside))
+
+
+def _in_hl7_form(line: ReceiptLine) -> ReceiptLine:
+    """The line with what its place accepts in the words of HL7 v2."""
+    if line.accepts is None:
+        return line
+    fault = Fault(line.place, FaultCode(str(line.reason)), None, line.accepts)
+    return line._replace(accepts=in_hl7_form(fault).accepts)
 
 
 @dataclass(slots=True)
@@ -216,7 +226,8 @@ class MessageResults:
             self.faults += refusal.faults
             sent = _described(segment, meaning, order, context)
             for fault in refusal.faults:
-                line = ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=sent)
+                accepts = in_hl7_form(fault).accepts
+                line = ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=sent, accepts=accepts)
                 self.set_aside(order.pid, context.feed, line)
 
 

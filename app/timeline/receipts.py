@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from app.errors import Accepts
+
 
 class Disposition(StrEnum):
     """What happened to a fact that was sent."""
@@ -140,7 +142,7 @@ class ReceiptLine(NamedTuple):
     """What happened to one fact, at its place in what was sent.
 
     `reason` is a `NotKept`, a fault code, or the kind of skipped content; of a kept fact it is `None`. `sent` is what
-    the reader knows of a fact that is set aside or not ours.
+    the reader knows of a fact that is set aside or not ours, `accepts` what its place accepts.
     """
 
     place: str
@@ -149,6 +151,7 @@ class ReceiptLine(NamedTuple):
     notes: tuple[Note, ...] = ()
     affects: tuple[AffectedFact, ...] = ()
     sent: SentFact | None = None
+    accepts: Accepts | None = None
 
     @property
     def has_effect(self) -> bool:

@@ -16,6 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.store import migrations
 from tests.feeds.receipt_writers import FORMATS, Answer, Reply, Said, Statement
+from tests.readers.refusals import CLOSED
 
 WRITTEN = {"native": "json", "csv": "csv", "fhir": "batch", "hl7v2": "hl7v2"}
 """The formats, and how each is written here: of the native and FHIR ones, as many items in one request."""
@@ -155,6 +156,10 @@ RULES: dict[str, Rule] = {
            ("IU/L", 1101, 170), ("kU/L", 1.101, 0.17), ("[U]/L", 1101, 170), ("[iU]/L", 1101, 170), ("IE/L", 1101, 170),
            ("\uff35\uff0f\uff2c", 1101, 170), ("ukat/L", 18.35, 2.83), ("U/dL", 110.1, 17))},
     "a unit that is not known is set aside beside a good result": _beside("set_aside unknown_unit", unit="furlong"),
+    "a value out of range is set aside beside a good result": _beside("set_aside out_of_range", value=1e9),
+    "a time of another form is set aside beside a good result": _beside("set_aside bad_time", time="2020-13-45"),
+    "a status that is not known is set aside beside a good result": _beside(
+        "set_aside unknown_value", status="canary", no_place={"hl7v2": "its writer has no letter for such a word"}),
     "a unit of mass is set aside": _beside("set_aside mass_unit", unit="ng/mL"),
     "a unit that the study declares is read": _one(
         "kept", unit="E/L", declared={"unit_aliases": {"E/L": "U/L"}},
@@ -292,6 +297,7 @@ def test_a_rule_is_kept(client: TestClient, rule: Rule, name: str) -> None:
         if rule.nothing_kept is not None and not (name == "native" and rule.shown_native is not None):
             assert lost == (nth in aside), found
         mendable = any(what.disposition == "refused" for what in found)
+        assert not [what for what in found if what.reason in CLOSED and not what.accepts]
         assert trial.answer.status_code == (422 if lost and (mendable or name != "hl7v2") else 200)
         said += list(zip(expected, found, strict=True))
     for line, what in said:
