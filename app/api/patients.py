@@ -35,7 +35,7 @@ from app.http.dependencies import (
     latest,
 )
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
-from app.http.receipts import ReceiptBody, ReceiptWanted, receipt_document
+from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_document, receipt_document
 from app.http.responses import address, page, reply, tagged, written
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
@@ -349,6 +349,9 @@ class FactVersion(BaseModel):
         "- `late`: a greater version was stored before it arrived. It never stood.",
         examples=["superseded"],
     )
+    notes: list[ReceiptNote] | None = Field(
+        default=None, description="What its receipt noted; absent if nothing.", examples=[[specimen(ReceiptNote)]]
+    )
 
 
 class HistoryPage(BaseModel):
@@ -378,6 +381,7 @@ def _version_document(version: Version) -> dict[str, Any]:
         "removed": None if version.removed is None else _revision_document(version.removed),
         "standing": version.standing,
         "reason": version.reason,
+        **({"notes": notes_document(version.notes)} if version.notes else {}),
     }
 
 

@@ -72,6 +72,8 @@ def _of_line(line: ReceiptLine) -> Iterator[dict[str, Any]]:
     place, disposition = line.place, line.disposition
     if disposition is not Disposition.KEPT or not (line.notes or line.affects):
         system, text, kind = _REASONS.get(line.reason or "", (DISPOSITION_SYSTEM, DISPOSITIONS[disposition], None))
+        if line.accepts is not None:
+            text = f"{text} {line.accepts.words}"
         severity: Severity = "information" if disposition is Disposition.KEPT else "warning"
         yield issue(
             severity,

@@ -97,7 +97,11 @@ def acknowledgement(
         return b""
     receipt = receipt or Receipt()
     why = {(fault.pointer, str(fault.code)): fault.explanation for fault in aside}
-    remarks = _remarks(receipt, why, full=full) if _has_long_errors(envelope) and code == "AA" else ()
+    remarks: Iterator[_Remark] = iter(())
+    if _has_long_errors(envelope) and (code == "AA" or receipt.total(Disposition.SET_ASIDE)):
+        errors = {(fault.pointer, str(fault.code)) for fault in faults}
+        lines = [line for line in receipt.lines if (line.place, line.reason) not in errors]
+        remarks = _remarks(lines, why, full=full)
     shown = dict.fromkeys(islice(remarks, None if full else MOST_ERRORS))
     more = 0 if full else sum(1 for _ in remarks)
     segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, _counted(receipt, more))]
@@ -123,13 +127,13 @@ class _Remark(NamedTuple):
     sentence: str
 
 
-def _remarks(receipt: Receipt, why: Mapping[tuple[str, str], str], *, full: bool) -> Iterator[_Remark]:
+def _remarks(lines: Sequence[ReceiptLine], why: Mapping[tuple[str, str], str], *, full: bool) -> Iterator[_Remark]:
     """What is to be said of the lines of a receipt: first what was set aside, then all others in their order.
 
     `why` has the sentences of faults by place and code.
     """
-    first = [line for line in receipt.lines if line.disposition is Disposition.SET_ASIDE]
-    others = (line for line in receipt.lines if line.disposition is not Disposition.SET_ASIDE)
+    first = [line for line in lines if line.disposition is Disposition.SET_ASIDE]
+    others = (line for line in lines if line.disposition is not Disposition.SET_ASIDE)
     for line in (*first, *others):
         if line.disposition is Disposition.NOT_OURS and not full:
             continue

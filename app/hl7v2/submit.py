@@ -58,6 +58,7 @@ def store_message(
     """Read and store a message, or the messages of a batch one after the other, and return the answer.
 
     A message is one submission, without the results that are set aside; each message of a batch is stored separately.
+    It is faulty (AE) if nothing of it is kept and its sender can correct something.
     Any bytes get an answer; with `full` it lists every fact. Raises `NotFound` for an unknown study, `Conflict` if the
     secret of its identifiers is missing or is not the same as before, and `Busy`: then the message may be sent again,
     also a batch that was stored in part.
@@ -92,7 +93,7 @@ def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
     try:
         with submitter.refusals_counted():
             read = read_message(envelope, feed)
-            if not read.histories and _is_faulty(read):
+            if not read.histories and _is_faulty(read.unkept):
                 reply = _nothing_kept(envelope, read)
                 submitter.count_refusals([InvalidDocument(faults=reply.faults)])
                 return reply
@@ -114,9 +115,12 @@ def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
     if submission is None:
         submitter.count_receipt(_receipt(read.lines))
     receipt = _together([*receipts, _receipt(read.lines)])
+    counts = None if submission is None else submission.counts
     aside = [in_hl7_form(fault) for fault in read.faults]
+    if receipt.lost and _is_faulty(receipt.lines):
+        return Reply(acknowledgement(envelope, "AE", aside, receipt), "AE", tuple(aside), counts, read.skipped, receipt)
     ack = acknowledgement(envelope, "AA", (), receipt, aside=aside, full=submitter.full)
-    return Reply(ack, "AA", (), None if submission is None else submission.counts, read.skipped, receipt)
+    return Reply(ack, "AA", (), counts, read.skipped, receipt)
 
 
 def _store(
@@ -129,10 +133,10 @@ def _store(
     return submission
 
 
-def _is_faulty(read: ReadMessage) -> bool:
-    """Whether something is set aside that the sender can correct."""
-    aside = [line.reason for line in read.unkept if line.disposition is Disposition.SET_ASIDE]
-    return any(reason not in _NOT_AT_FAULT for reason in aside)
+def _is_faulty(lines: Sequence[ReceiptLine]) -> bool:
+    """Whether something is set aside that the sender can correct, and not because the patient is not enrolled."""
+    aside = {line.reason for line in lines if line.disposition is Disposition.SET_ASIDE}
+    return FaultCode.UNKNOWN_REFERENCE not in aside and not aside <= _NOT_AT_FAULT
 
 
 def _receipt(lines: Sequence[ReceiptLine]) -> Receipt:

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Conflict, Erased, NotFound, PreconditionFailed
+from app.store.assertions import Counts
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
-from app.store.supersession import Counts
 from app.store.tables import client_ids, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
 from app.store.worklist import erase_items, erased_item_entry, items_of

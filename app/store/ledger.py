@@ -26,10 +26,10 @@ from app.errors import (
     pointer,
 )
 from app.store import fates, neighbours, supersession
+from app.store.assertions import Counts, Revision, Tally
 from app.store.erasure import readmission
 from app.store.fates import Fate
 from app.store.revision_builder import PatientState, RevisionBuilder
-from app.store.supersession import Counts, Revision, Tally
 from app.store.timelines import check_etag
 from app.store.worklist import Worklist
 from app.timeline.facts import KINDS, History, statement_key

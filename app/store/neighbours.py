@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from app.readers.contract import TIMES_NEIGHBOURS
+from app.store.assertions import visible
 from app.store.fact_tables import shown
 from app.store.queries import Query
 from app.store.revision_builder import PatientState
-from app.store.supersession import visible
 from app.store.tables import FACTS
 from app.timeline.facts import LabFact
 from app.timeline.receipts import Note, NoteCode

@@ -489,3 +489,12 @@ def test_the_description_shows_a_message_that_is_read_and_the_answer_to_one_that
     )
     assert send(trial_here, asked.encode()).text == stored
     assert send(trial_here, asked.replace("|P|", "|X|").encode()).text == reply
+
+
+@pytest.mark.parametrize("cancelled_first", [False, True])
+def test_a_cancelled_panel_of_loinc_withdraws_its_results_in_any_order(trial, cancelled_first):
+    parts = [obx(f1=str(i), f3=f"{code}^^LN") for i, code in enumerate(("1920-8", "1742-6", "2532-0"), 1)]
+    results = message(PID, changed(OBR, f22=ISSUED["F"]), *parts)
+    cancelled = message(PID, changed(OBR, f4="24323-8^CMP^LN", f22=LATER, f25="X"), header=changed(MSH, f10="2"))
+    accepted(trial, *((cancelled, results) if cancelled_first else (results, cancelled)))
+    assert [lab["code"] for lab in timeline(trial)["labs"]] == ["LDH"]
