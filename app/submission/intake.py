@@ -3,31 +3,25 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
-from app.errors import FaultCode, ServiceError
+from app.errors import FaultCode, NotFound, ServiceError
 from app.readers.pseudonyms import Pseudonyms
-from app.readers.suggestions import charset_like, unit_like
+from app.readers.suggestions import Proposal, charset_like, unit_like
 from app.store import intake
 from app.store.engine import Database
 from app.store.intake import OTHER, Arrival, ArrivalCount
-from app.store.studies import FeedDefinition
+from app.store.studies import FeedDefinition, get_study, study_key
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, NoteCode, Receipt, ReceiptLine
 
 NOTED, AUTHORITY, UNIT, CHARSET, RESULT_TIME = "noted", "authority", "unit", "charset", "result_time"
 """The subjects of counts that are not dispositions."""
 _WITHOUT_ZONE = frozenset({FaultCode.NO_OFFSET, NoteCode.ZONE_FROM_MESSAGE})
+WAIT = 10.0
+"""Seconds that a rehearsal waits for refusals that are about to be counted."""
 _SEVERAL_TIMES = "]-14"
 """The end of the place of a result in HL7 v2 whose order has several times in OBX-14."""
-
-
-class Proposal(NamedTuple):
-    """What the study could declare. `value` is as `PUT` of the study takes it; `None`: a person must choose it."""
-
-    declaration: str
-    value: Any
-    times: int
 
 
 def arrived(history: History, receipt: Receipt, format: str, sender: str | None) -> Counter[Arrival]:
@@ -81,6 +75,16 @@ def _of_line(line: ReceiptLine, sender: str, format: str) -> Iterator[Arrival]:
         yield Arrival(sender, format, RESULT_TIME)
 
 
+def suggested(receipt: Receipt, format: str, sender: str | None) -> Counter[Arrival]:
+    """What the study could declare so that the facts of the receipt of a refusal count; not the facts themselves."""
+    found = arrived(History(""), receipt, format, sender)
+    return Counter({
+        arrival: count
+        for arrival, count in found.items()
+        if arrival.subject in {UNIT, RESULT_TIME} or arrival.suggests is not None
+    })  # fmt: skip
+
+
 def authorities(pseudonyms: Pseudonyms, format: str, sender: str | None) -> Counter[Arrival]:
     """The counts of the authorities of patients' identifiers that the study has not declared."""
     seen = pseudonyms.take_undeclared()
@@ -106,6 +110,23 @@ def count_later(database: Database, study: str, counts: Counter[Arrival], now: i
     """Add to the counts in a separate transaction, soon, without making anybody wait."""
     if counts:
         database.later(lambda transaction: intake.add(transaction, study, counts, now))
+
+
+def proposed_in_rehearsal(store: Database, study: str) -> list[Proposal]:
+    """What the study could declare so that more of what was rehearsed would count; nothing for a write that is stored.
+
+    An unknown study declares nothing.
+    """
+    if store.origin is None:
+        return []
+    store.settle(WAIT)
+    try:
+        with store.reading() as transaction:
+            declared = get_study(transaction, study)
+            counts = intake.counts_of(transaction, study_key(transaction, study))
+    except NotFound:
+        return []
+    return proposals(counts, declared.feeds, declared.time_zone)
 
 
 def proposals(counts: Sequence[ArrivalCount], declared: FeedDefinition, zone: str | None) -> list[Proposal]:
