@@ -43,8 +43,10 @@ class Proposal(NamedTuple):
 
 def in_words(declaration: str, value: object) -> str:
     """A proposal in words."""
-    shown = "" if value is None else f" {json.dumps(value, ensure_ascii=False)}"
-    return f"More could count if the study declared, if it is true: {declaration}{shown}."
+    if value is None:
+        return f"More could count if the study declared {declaration}."
+    shown = json.dumps(value, ensure_ascii=False)
+    return f"More could count if this is true and the study declares it: {declaration} {shown}."
 
 
 def meaning_like(title: str | None, unit: str | None) -> LabCode | None:

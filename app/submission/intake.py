@@ -18,6 +18,8 @@ from app.timeline.receipts import Disposition, NoteCode, Receipt, ReceiptLine
 NOTED, AUTHORITY, UNIT, CHARSET, RESULT_TIME = "noted", "authority", "unit", "charset", "result_time"
 """The subjects of counts that are not dispositions."""
 _WITHOUT_ZONE = frozenset({FaultCode.NO_OFFSET, NoteCode.ZONE_FROM_MESSAGE})
+_NATIVE = "native-"
+"""How the formats begin in which a time always needs its offset, whatever the study declares."""
 WAIT = 10.0
 """Seconds that a rehearsal waits for refusals that are about to be counted."""
 _SEVERAL_TIMES = "]-14"
@@ -136,7 +138,7 @@ def proposals(counts: Sequence[ArrivalCount], declared: FeedDefinition, zone: st
     def propose(declaration: str, name: str, value: Any, count: int) -> None:  # noqa: ANN401 - JSON
         found[declaration, name] = value, found.get((declaration, name), (None, 0))[1] + count
 
-    for (_, _, subject, reason, code, suggests), count, _, _ in counts:
+    for (_, format, subject, reason, code, suggests), count, _, _ in counts:
         if subject == Disposition.NOT_OURS and suggests is not None:
             propose("local_codes", code, {code: suggests}, count)
         elif subject == UNIT:
@@ -145,7 +147,7 @@ def proposals(counts: Sequence[ArrivalCount], declared: FeedDefinition, zone: st
             propose("charsets", code, {code: suggests}, count)
         elif subject == AUTHORITY and reason != OTHER:
             propose("authorities", code, [code], count)
-        elif reason in _WITHOUT_ZONE and zone is None:
+        elif reason in _WITHOUT_ZONE and zone is None and not format.startswith(_NATIVE):
             propose("time_zone", "", None, count)
         elif subject == RESULT_TIME and declared.result_time != "OBX-14":
             propose("result_time", "", "OBX-14", count)

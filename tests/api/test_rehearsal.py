@@ -282,6 +282,12 @@ def test_the_refusal_of_a_rehearsal_has_the_proposals(trial):
     assert "proposals" not in answer.json()
 
 
+def test_no_zone_is_proposed_for_native_json_whose_times_need_an_offset_in_every_study(trial):
+    bare = {"patient": {"id": "P1"}, "labs": [NATIVE["labs"][0] | {"time": "2020-01-02T10:00:00"}]}
+    answer = trial.post("/v1/studies/trial/timelines?rehearse=true", json=[bare])
+    assert (answer.status_code, answer.json()["proposals"]) == (422, [])
+
+
 def test_an_erasure_is_rehearsed_and_says_what_would_go(trial):
     ask(trial, "events", rehearse=False)
     trial.post("/v1/studies/trial/hl7v2", content=message(GOOD, ODD), headers=HL7)
