@@ -1,6 +1,6 @@
 """Receipts as FHIR writes them: issues of an OperationOutcome, tags of a resource, and counts in an extension."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from app.errors import SENTENCES, FaultCode
@@ -56,9 +56,9 @@ def receipt_issues(receipt: Receipt) -> list[dict[str, Any]]:
     return [each for line in receipt.lines for each in _of_line(line)]
 
 
-def receipt_tags(receipt: Receipt) -> list[dict[str, Any]]:
-    """What a receipt says, as tags of the resource that was sent: each code once for each sentence."""
-    tags = [{**each["details"]["coding"][0], "display": each["details"]["text"]} for each in receipt_issues(receipt)]
+def tags_of(issues: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What issues say, as tags of the resource that was sent: each code once for each sentence."""
+    tags = [{**each["details"]["coding"][0], "display": each["details"]["text"]} for each in issues]
     return [tag for i, tag in enumerate(tags) if tag not in tags[:i]]
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, bindparam, or_, select
 
 from app.errors import Conflict, Erased, NotFound
 from app.store.assertions import AMBIGUOUS, Assertion, Counts
+from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.fates import Fate
 from app.store.hashes import item_digest, sent_hash
@@ -408,6 +409,8 @@ def dismiss(
     reason or comment.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
+    if (origin := origin_of(connection)) is not None:
+        origin.bring_item(connection, number)
     found = _ITEM.row(connection, builder.key, number)
     if found is None:
         raise NotFound("The worklist of the study never had an item of this number.")

@@ -18,7 +18,7 @@ from app.store.engine import Database, Transaction
 from app.store.intake import Arrival
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
-from app.submission.intake import authorities, count_arrived, count_later, refused, unknown_charset
+from app.submission.intake import authorities, count_arrived, count_later, refused, suggested, unknown_charset
 from app.submission.receipts import only_aside, receipt_of
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
@@ -182,6 +182,11 @@ class Submitter:
     def count_receipt(self, receipt: Receipt) -> None:
         """Count the facts of a receipt that belong to no history."""
         count_later(self.database, self.study, self._arrived(receipt), self.received_at)
+
+    def count_suggestions(self, receipt: Receipt) -> None:
+        """Count what the study could declare so that the facts of the receipt of a refusal count."""
+        counts = suggested(receipt, self.format, self.sender)
+        count_later(self.database, self.study, counts, self.received_at)
 
     def _arrived(self, receipt: Receipt) -> Counter[Arrival]:
         counts = Counter[Arrival]()
