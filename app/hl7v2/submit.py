@@ -93,7 +93,7 @@ def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
         with submitter.refusals_counted():
             read = read_message(envelope, feed)
             if not read.histories and _is_faulty(read):
-                reply = _nothing_kept(envelope, read)
+                reply = _nothing_kept(envelope, read, full=submitter.full)
                 submitter.count_refusals([InvalidDocument(faults=reply.faults)])
                 return reply
             histories = (*read.histories, *read.aside)
@@ -152,7 +152,7 @@ def _in_message(line: ReceiptLine) -> tuple[int, int, int]:
     return _SEGMENTS.get(name, len(_SEGMENTS)), int(number or 0), int(field or 0)
 
 
-def _nothing_kept(envelope: Envelope, read: ReadMessage) -> Reply:
+def _nothing_kept(envelope: Envelope, read: ReadMessage, *, full: bool) -> Reply:
     """The refusal of a message of which nothing can be stored, because of faults of its results."""
     lines = [
         line._replace(disposition=Disposition.REFUSED) if line.disposition is Disposition.SET_ASIDE else line
@@ -160,7 +160,9 @@ def _nothing_kept(envelope: Envelope, read: ReadMessage) -> Reply:
     ]
     faults = [in_hl7_form(fault) for fault in InvalidDocument(faults=read.faults[:MOST_FAULTS]).faults]
     receipt = _receipt(lines)
-    return Reply(acknowledgement(envelope, "AE", faults, receipt), "AE", tuple(faults), None, {}, receipt)
+    aside = [in_hl7_form(fault) for fault in read.faults]
+    ack = acknowledgement(envelope, "AE", faults, receipt, aside=aside, full=full)
+    return Reply(ack, "AE", tuple(faults), None, {}, receipt)
 
 
 def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
