@@ -30,6 +30,8 @@ from app.timeline.receipts import (
 Code = Literal["AA", "AE", "AR"]
 CODES: tuple[Code, ...] = ("AA", "AE", "AR")
 """Application acknowledgement codes, the worst last."""
+Severity = Literal["E", "W", "I"]
+_SEVERITY: dict[Disposition, Severity] = {Disposition.REFUSED: "E", Disposition.SET_ASIDE: "W"}
 
 _ACCEPT: dict[Code, str] = {"AA": "CA", "AE": "CE", "AR": "CR"}
 _CONDITIONS = {"AL": CODES, "NE": (), "ER": ("AE", "AR"), "SU": ("AA",), "": ()}
@@ -97,7 +99,7 @@ def acknowledgement(
 
     MSA-3 counts the facts of the receipt. From version 2.5 on, its lines are in ERR: with severity W what was set
     aside, with I what else is to be noted; with `full` also what is plainly kept, and what is not stored here. `aside`
-    are the faults of what was set aside.
+    are the faults of what was set aside. Where nothing was stored, a line has an ERR unless a fault says the same.
 
     `proposed` is what a rehearsal proposes to declare; it is `None` if this is no rehearsal. A rehearsal is always
     acknowledged. From version 2.5 on, each proposal is one ERR with severity I; before, MSA-3 names them.
@@ -109,11 +111,11 @@ def acknowledgement(
         return b""
     receipt = receipt or Receipt()
     why = {(fault.pointer, str(fault.code)): fault.explanation for fault in aside}
-    remarks: Iterator[_Remark] = iter(())
-    if _has_long_errors(envelope) and (code == "AA" or receipt.total(Disposition.SET_ASIDE)):
-        errors = {(fault.pointer, str(fault.code)) for fault in faults}
-        lines = [line for line in receipt.lines if (line.place, line.reason) not in errors]
-        remarks = _remarks(lines, why, full=full)
+    errors = {(fault.pointer, str(fault.code)) for fault in faults}
+    lines = [line for line in receipt.lines if (line.place, line.reason) not in errors]
+    if code != "AA":
+        lines = [line for line in lines if line.disposition is not Disposition.KEPT]
+    remarks = _remarks(lines, why, full=full) if _has_long_errors(envelope) else iter(())
     shown = dict.fromkeys(islice(remarks, None if full else MOST_ERRORS))
     more = 0 if full else sum(1 for _ in remarks)
     counts, proposals = _counted(receipt, more), proposed or ()
@@ -133,10 +135,10 @@ def _counted(receipt: Receipt, more: int) -> str:
 
 
 class _Remark(NamedTuple):
-    """One ERR beside AA: place, severity, our code, what it is about, what else it did, and a sentence."""
+    """One ERR that is no fault: place, severity, our code, what it is about, what else it did, and a sentence."""
 
     place: str
-    severity: Literal["W", "I"]
+    severity: Severity
     code: str
     about: str
     effects: str
@@ -144,18 +146,16 @@ class _Remark(NamedTuple):
 
 
 def _remarks(lines: Sequence[ReceiptLine], why: Mapping[tuple[str, str], str], *, full: bool) -> Iterator[_Remark]:
-    """What is to be said of the lines of a receipt: first what was set aside, then all others in their order.
+    """What is to be said of the lines of a receipt: first what is refused or set aside, then the others in their order.
 
     `why` has the sentences of faults by place and code.
     """
-    first = [line for line in lines if line.disposition is Disposition.SET_ASIDE]
-    others = (line for line in lines if line.disposition is not Disposition.SET_ASIDE)
-    for line in (*first, *others):
+    for line in sorted(lines, key=lambda line: line.disposition not in _SEVERITY):
         if line.disposition is Disposition.NOT_OURS and not full:
             continue
         effects = "; ".join(map(_effect, line.affects))
         if line.disposition is not Disposition.KEPT or effects or (full and not line.notes):
-            severity: Literal["W", "I"] = "W" if line.disposition is Disposition.SET_ASIDE else "I"
+            severity = _SEVERITY.get(line.disposition, "I")
             code = line.disposition.value if line.reason is None else str(line.reason)
             yield _Remark(line.place, severity, code, "", effects, why.get((line.place, code)) or _sentence(line))
         for note in line.notes:
@@ -209,7 +209,10 @@ def _sentence(line: ReceiptLine) -> str:
 
 def _remark_segment(remark: _Remark) -> str:
     fault = Fault(remark.place, FaultCode(remark.code)) if remark.code in _FAULT_CODES else None
-    error = "0" if fault is None or remark.severity == "I" else _error(fault)
+    if fault is None and remark.severity == "E":
+        error = "204"  # the only reason that is no fault code: it is not certain which result is meant
+    else:
+        error = "0" if fault is None or remark.severity == "I" else _error(fault)
     place = "^".join(_location(remark.place)).rstrip("^")
     written = (STANDARD.escaped(text) for text in (remark.about, remark.effects, remark.sentence))
     return _segment("ERR", "", place, f"{error}^{_ERRORS[error]}^HL70357", remark.severity, remark.code, *written)

@@ -196,7 +196,10 @@ def _nothing_kept(envelope: Envelope, read: ReadMessage, submitter: Submitter, p
     receipt = _receipt(lines)
     submitter.count_refusals([InvalidDocument(faults=faults)])
     submitter.count_suggestions(receipt)
-    ack = acknowledgement(envelope, "AE", faults, receipt, proposed=proposals())
+    aside = [in_hl7_form(fault) for fault in read.faults]
+    ack = acknowledgement(
+        envelope, "AE", faults, receipt, aside=aside, full=submitter.full, proposed=proposals()
+    )  # fmt: skip
     return Reply(ack, "AE", tuple(faults), None, {}, receipt)
 
 

@@ -191,6 +191,17 @@ def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
     ]
 
 
+def test_the_receipt_of_a_refused_message_names_each_fact_too(trial_here):
+    """Beside a result with a fault: a panel that was cancelled, and another test."""
+    panel = changed(OBR, f1="2", f3="78^ELAB", f4="24331-1^Panel^LN", f25="X")
+    refused = message(PID, OBR, obx(f6="furlongs"), GLUCOSE, panel)
+    told = [["OBX^1^6", "E", "unknown_unit"], ["OBR^2^25", "E", "ambiguous_withdrawal"], ["OBX^2", "I", "code"]]
+    for address, lines in (("/hl7v2", told[:2]), ("/hl7v2?receipt=full", told)):
+        answer = trial_here.post(f"/v1/studies/trial{address}", content=refused, headers=HL7V2)
+        assert answer.text.split("\r")[1] == "MSA|AE|4711|not ours 1, refused 2"
+        assert errors(answer) == lines
+
+
 HEMOLYZED = {"f2": "ST", "f5": "HEMOLYZED", "f6": ""}
 
 

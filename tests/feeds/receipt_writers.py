@@ -465,14 +465,8 @@ def read_hl7v2(reply: Reply, request: Request, statements: Sequence[Statement]) 
                 assert name == "PID", fields
                 answer.about_patients.add(fields[5])
     if acknowledged[1] == "AE":
-        for at in request.holds:
-            if at in answer.lines and answer.lines[at].disposition == "set_aside":
-                continue
-            if at in answer.lines or statements[at].code in LOINC:
-                answer.at(at).disposition = "refused"
-                answer.at(at).reason = answer.at(at).reason or next(iter(answer.about_patients), None)
-            else:
-                answer.at(at).disposition = "not_ours"
+        for at in set(request.holds) - answer.lines.keys():
+            answer.lines[at] = Said("refused", next(iter(answer.about_patients), None))
     return answer
 
 
