@@ -104,7 +104,9 @@ def post_hl7v2(
     again. MSA-3 counts what was kept, set aside and not stored here. ERR names segment and field of each fault (E), of
     what was set aside (W) and of what is to be noted (I), and never repeats what was sent.
     """
-    reply = submit.store_message(store, study, body, secret=state.settings.secret, now=now, full=receipt == "full")
+    reply = submit.store_message(
+        store, study, body, secret=state.settings.secret, now=now, full=receipt == "full", propose=True
+    )
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
     count_refused(request.scope, [InvalidDocument(faults=reply.faults)])

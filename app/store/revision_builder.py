@@ -15,11 +15,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from app.errors import Erased, NotFound
+from app.store.assertions import Assertion, Changes, Counts, Fact
 from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
 from app.store.queries import Insertion, Query, filled, listed, listed_names
-from app.store.supersession import Assertion, Changes, Counts, Fact
 from app.store.tables import erasures, leaves, patients, revisions, studies
 from app.timeline.facts import KINDS
 

@@ -12,10 +12,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
+from app.store.assertions import Counts
 from app.store.fact_tables import LATEST, stands_at
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
-from app.store.supersession import Counts
 from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
 
 PSEUDONYMS_MADE_OTHERWISE = (
