@@ -19,6 +19,7 @@ from app.http.dependencies import only_known_parameters
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
+from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.engine import Database
 from app.submission.feeds import objection_to_secret
@@ -69,6 +70,7 @@ class LifespanState(TypedDict):
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
+        secret = SecretFile.create(settings.secret_path)
         database = Database(settings.database_url, pool_size=THREADS)
         scrubber = Scrubber(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
@@ -78,6 +80,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         yield {
             "app_state": AppState(
                 settings,
+                secret,
                 database,
                 Answers(settings.cache_answers, settings.cache_bytes),
                 Cursors(settings.cursor_key),

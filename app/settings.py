@@ -11,6 +11,8 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.secret_file import secret_path
+
 PREFIX = "MYORESPONSE_"
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 SHORTEST_SECRET = 32
@@ -54,6 +56,11 @@ class Settings(BaseSettings):
     )
     body_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for the next part of a request body."
+    )
+    secret_file: Path | None = Field(
+        default=None,
+        description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "
+        "are made. Default: beside the SQLite file, with PostgreSQL `myoresponse.secret`. Back it up separately.",
     )
     cursor_key: str = Field(
         default="",
@@ -160,6 +167,11 @@ class Settings(BaseSettings):
             return self.pseudonym_secret_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeError):
             raise ValueError("the file of the pseudonym secret cannot be read") from None
+
+    @cached_property
+    def secret_path(self) -> Path:
+        """Where the secret file of this service is."""
+        return secret_path(self.database_url, self.secret_file)
 
     @cached_property
     def listens_on_loopback(self) -> bool:

@@ -18,6 +18,7 @@ from app.analyses import Options, report
 from app.errors import Busy
 from app.http.responses import Cursors
 from app.protocol.presets import SEED_2008
+from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.engine import Database
 from app.timeline.cohort import Cohort
@@ -160,6 +161,7 @@ class AppState:
     """What the running application holds; route functions receive it."""
 
     settings: Settings
+    secret: SecretFile
     database: Database
     answers: Answers
     cursors: Cursors
