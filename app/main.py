@@ -10,11 +10,14 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
+from app.access.authenticator import Authenticator
+from app.access.keys import ApiKeys
 from app.api import about, analyses, calculators, docs, home, intake, patients, protocols, revisions, studies, timelines
 from app.datasets import routes as datasets
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
+from app.http.authentication import Authentication, authorised
 from app.http.dependencies import only_known_parameters
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
@@ -58,7 +61,7 @@ TAGS = [
     {"name": "service", "description": "Information about the service."},
 ]
 
-ON_EVERY_OPERATION = (Depends(only_known_parameters),)
+ON_EVERY_OPERATION = (Depends(authorised), Depends(only_known_parameters))
 
 
 class LifespanState(TypedDict):
@@ -87,6 +90,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 scrubber,
                 Readiness(database),
                 ComputeLimiter(),
+                Authenticator(ApiKeys(database, secret.key("key-hash"))),
             )
         }
         # The interpreter may crash if it ends while a thread still imports.
@@ -158,6 +162,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     about.install(app)
     docs.install(app)
     problems.install(app, below={"/fhir/": operation_outcome.refusal})
+    app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)
     app.add_middleware(AccessLog, root_path=settings.root_path)

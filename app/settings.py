@@ -30,12 +30,18 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the database: `sqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
     )
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on; loopback unless unauthenticated use is allowed."
+        default="127.0.0.1", description="Address to listen on. Beyond loopback, every request needs a key or a token."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     allow_unauthenticated: bool = Field(
         default=False,
-        description="Must be `true` if the service is to listen on other addresses than loopback: it has no login yet.",
+        description="`true`: nobody is asked for a key, on any address. Only for a network in front of which a proxy "
+        "decides who may call.",
+    )
+    require_keys: bool = Field(
+        default=False,
+        description="`true`: programs on this machine are asked for a key, too. Needed behind a proxy on this machine "
+        "that adds no X-Forwarded-For.",
     )
     allowed_hosts: str = Field(
         default="",
@@ -148,6 +154,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _keys_are_asked_or_not(self) -> Self:
+        if self.allow_unauthenticated and self.require_keys:
+            raise ValueError("MYORESPONSE_ALLOW_UNAUTHENTICATED and MYORESPONSE_REQUIRE_KEYS must not be set together")
+        return self
+
+    @model_validator(mode="after")
     def _one_secret_that_cannot_be_guessed(self) -> Self:
         if self.pseudonym_secret and self.pseudonym_secret_file is not None:
             raise ValueError(
@@ -176,12 +188,17 @@ class Settings(BaseSettings):
     @cached_property
     def listens_on_loopback(self) -> bool:
         """Whether `host` is an address that only this machine can reach."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
+
+    @cached_property
+    def asks_for_keys(self) -> bool:
+        """Whether no request at the address of the settings is served without a key."""
+        return not self.allow_unauthenticated and (self.require_keys or not self.listens_on_loopback)
 
     @cached_property
     def mllp_listens_on_loopback(self) -> bool:
         """Whether `mllp_host` is an address that only this machine can reach."""
-        return _is_loopback(self.mllp_host)
+        return is_loopback(self.mllp_host)
 
     @cached_property
     def sender_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -218,7 +235,8 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address or a name."""
     if host == "localhost":
         return True
     try:
