@@ -17,6 +17,7 @@ PREFIX = "MYORESPONSE_"
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 SHORTEST_SECRET = 32
 """Least number of characters of a secret: a shorter one could be guessed by trying."""
+_SUBJECT = re.compile(r"[^,=]+=[A-Za-z0-9.\-]+")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -107,6 +108,11 @@ class Settings(BaseSettings):
     mllp_senders: str = Field(
         default="", description="Networks that may send, comma separated: `10.20.0.0/16,192.0.2.7`. Empty: any."
     )
+    mllp_subjects: str = Field(
+        default="",
+        description="Subjects of senders' certificates (common name or DNS name), each with the study that it may send "
+        "to, comma separated: `elab.example=ward7,rlab.example=ward7`. Empty: any certificate, any study.",
+    )
     mllp_max_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest message over MLLP.")
     mllp_timeout_seconds: float = Field(
         default=10.0, gt=0, description="Longest time from the first byte of a message over MLLP to its last."
@@ -145,12 +151,21 @@ class Settings(BaseSettings):
             raise ValueError("each network is written as 10.20.0.0/16, without host bits, or as an address") from None
         return listed
 
+    @field_validator("mllp_subjects")
+    @classmethod
+    def _subjects_must_have_a_study(cls, listed: str) -> str:
+        if not all(_SUBJECT.fullmatch(each) for each in _names(listed)):
+            raise ValueError("each subject is written with its study, as in elab.example=ward7")
+        return listed
+
     @model_validator(mode="after")
     def _a_certificate_with_its_key(self) -> Self:
         if (self.mllp_certificate is None) != (self.mllp_key is None):
             raise ValueError("MYORESPONSE_MLLP_CERTIFICATE and MYORESPONSE_MLLP_KEY must be set together")
         if self.mllp_client_ca is not None and self.mllp_certificate is None:
             raise ValueError("MYORESPONSE_MLLP_CLIENT_CA needs MYORESPONSE_MLLP_CERTIFICATE")
+        if self.mllp_subjects and self.mllp_client_ca is None:
+            raise ValueError("MYORESPONSE_MLLP_SUBJECTS needs MYORESPONSE_MLLP_CLIENT_CA")
         return self
 
     @model_validator(mode="after")
@@ -204,6 +219,12 @@ class Settings(BaseSettings):
     def sender_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks that may send over MLLP; if there are none, any network may."""
         return _networks(self.mllp_senders)
+
+    @cached_property
+    def sender_subjects(self) -> frozenset[tuple[str, str]]:
+        """The names of subjects of certificates, each with a study that it may send to."""
+        pairs = (each.rpartition("=") for each in _names(self.mllp_subjects))
+        return frozenset((name, study) for name, _, study in pairs)
 
     @cached_property
     def host_names(self) -> frozenset[str]:
