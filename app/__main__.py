@@ -65,7 +65,7 @@ def serve(
     from app.api import server
 
     with database_of(settings) as database:
-        if settings.asks_for_keys:
+        if settings.asks_for_keys and not settings.token_issuer:
             print_first_key(settings, database)
 
     from app.main import create_app

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from app import __version__
 from app.access.authenticator import Authenticator
 from app.access.keys import ApiKeys
+from app.access.tokens import Tokens
 from app.api import about, analyses, calculators, docs, home, intake, patients, protocols, revisions, studies, timelines
 from app.datasets import routes as datasets
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
@@ -90,7 +91,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 scrubber,
                 Readiness(database),
                 ComputeLimiter(),
-                Authenticator(ApiKeys(database, secret.key("key-hash"))),
+                Authenticator(ApiKeys(database, secret.key("key-hash")), Tokens.of(settings)),
             )
         }
         # The interpreter may crash if it ends while a thread still imports.
