@@ -108,6 +108,29 @@ def demo(
 
 
 @cli.command()
+def verify(
+    study: Annotated[str | None, typer.Option(help="Only this study, and what all studies share.")] = None,
+) -> None:
+    """Verify every ledger and what is noted of it outside the database. The exit code is 1 if anything is broken."""
+    from app.errors import NotFound
+    from app.store.verification import verify_database
+
+    broken = False
+    with database_of(read_settings()) as database, database.reading() as connection:
+        try:
+            for part in verify_database(connection, database.heads, study):
+                broken |= bool(part.faults)
+                more = f" and {len(part.faults) - 1} more faults" if len(part.faults) > 1 else ""
+                result = (
+                    f"BROKEN {part.faults[0]}{more}" if part.faults else f"whole{part.extent and ': ' + part.extent}"
+                )
+                print(f"{part.subject}: {result}", flush=True)
+        except NotFound as reason:
+            stop(str(reason), 2)
+    raise typer.Exit(1 if broken else 0)
+
+
+@cli.command()
 def openapi() -> None:
     """Print the description of the API."""
     from app.http.openapi import openapi_yaml
@@ -254,18 +277,22 @@ def _variable(place: tuple[int | str, ...]) -> str:
 def database_of(settings: Settings) -> Iterator["Database"]:
     """The database of the settings. The process ends if its tables or its pseudonyms do not fit version and secret."""
     from app.store.engine import Database
+    from app.store.ledger_keys import LedgerKeys
+    from app.store.opening import open_ledger
     from app.store.tables import SCHEMA_REVISION
     from app.submission.feeds import objection_to_secret
 
     with database_errors_explained():
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, keys=LedgerKeys(settings.secret_path))
         try:
             if (revision := database.revision()) != SCHEMA_REVISION:
                 from app.store.migrations import objection_to_tables
 
                 stop(f"The database cannot be used: {objection_to_tables(revision)}.", 3)
-            with database.reading() as connection:
-                objection = objection_to_secret(connection, settings.secret)
+            objection = open_ledger(database, settings.heads_path)
+            if objection is None:
+                with database.reading() as connection:
+                    objection = objection_to_secret(connection, settings.secret)
             if objection is not None:
                 stop(objection, 3)
             yield database
