@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from app import SOFTWARE
 from app import demo as demonstration
 from app.access.callers import Scope
-from app.secret_file import SecretFile, UnusableSecretFile
 from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
@@ -66,20 +65,18 @@ def serve(
 
     with database_of(settings) as database:
         if settings.asks_for_keys and not settings.token_issuer:
-            print_first_key(settings, database)
+            print_first_key(database)
 
     from app.main import create_app
 
     server.run(create_app(settings), settings)
 
 
-def print_first_key(settings: Settings, database: "Database") -> None:
+def print_first_key(database: "Database") -> None:
     """Make a key with every scope if there was never a key, and print it. It cannot be printed again."""
     from app.access.keys import ApiKeys
 
-    with secret_file_explained():
-        secret = SecretFile.create(settings.secret_path)
-    first = ApiKeys(database, secret.key("key-hash")).create_first(now_in_microseconds())
+    first = ApiKeys(database).create_first(now_in_microseconds())
     if first is not None:
         print(
             f"The first API key, with every scope. Keep it, it is shown only now:\n\n  KEY={first.text}\n", flush=True
@@ -122,6 +119,29 @@ def demo(
         )
     stored = sum(isinstance(outcome, ledger.Outcome) and outcome.revision is not None for outcome in outcomes)
     print(f"Study {demonstration.STUDY}: {len(items)} timelines read, {stored} stored.")
+
+
+@cli.command()
+def verify(
+    study: Annotated[str | None, typer.Option(help="Only this study, and what all studies share.")] = None,
+) -> None:
+    """Verify every ledger and what is noted of it outside the database. The exit code is 1 if anything is broken."""
+    from app.errors import NotFound
+    from app.store.verification import verify_database
+
+    broken = False
+    with database_of(read_settings()) as database, database.reading() as connection:
+        try:
+            for part in verify_database(connection, database.heads, study):
+                broken |= bool(part.faults)
+                more = f" and {len(part.faults) - 1} more faults" if len(part.faults) > 1 else ""
+                result = (
+                    f"BROKEN {part.faults[0]}{more}" if part.faults else f"whole{part.extent and ': ' + part.extent}"
+                )
+                print(f"{part.subject}: {result}", flush=True)
+        except NotFound as reason:
+            stop(str(reason), 2)
+    raise typer.Exit(1 if broken else 0)
 
 
 @cli.command()
@@ -297,21 +317,10 @@ def api_keys_of(settings: Settings) -> Iterator["ApiKeys"]:
     from app.errors import Conflict, NotFound
 
     with database_of(settings) as database:
-        with secret_file_explained():
-            secret = SecretFile.create(settings.secret_path)
         try:
-            yield ApiKeys(database, secret.key("key-hash"))
+            yield ApiKeys(database)
         except (Conflict, NotFound) as reason:
             stop(str(reason), 2)
-
-
-@contextmanager
-def secret_file_explained() -> Iterator[None]:
-    """End with one line if the secret file cannot be used."""
-    try:
-        yield
-    except UnusableSecretFile as reason:
-        stop(f"{reason}.", 3)
 
 
 def now_in_microseconds() -> int:
@@ -345,18 +354,22 @@ def _variable(place: tuple[int | str, ...]) -> str:
 def database_of(settings: Settings) -> Iterator["Database"]:
     """The database of the settings. The process ends if its tables or its pseudonyms do not fit version and secret."""
     from app.store.engine import Database
+    from app.store.ledger_keys import LedgerKeys
+    from app.store.opening import open_ledger
     from app.store.tables import SCHEMA_REVISION
     from app.submission.feeds import objection_to_secret
 
     with database_errors_explained():
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, keys=LedgerKeys(settings.secret_path))
         try:
             if (revision := database.revision()) != SCHEMA_REVISION:
                 from app.store.migrations import objection_to_tables
 
                 stop(f"The database cannot be used: {objection_to_tables(revision)}.", 3)
-            with database.reading() as connection:
-                objection = objection_to_secret(connection, settings.secret)
+            objection = open_ledger(database, settings.heads_path)
+            if objection is None:
+                with database.reading() as connection:
+                    objection = objection_to_secret(connection, settings.secret)
             if objection is not None:
                 stop(objection, 3)
             yield database

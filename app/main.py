@@ -23,9 +23,10 @@ from app.http.dependencies import only_known_parameters
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
-from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.engine import Database
+from app.store.ledger_keys import LedgerKeys
+from app.store.opening import open_ledger
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
@@ -74,24 +75,23 @@ class LifespanState(TypedDict):
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
-        secret = SecretFile.create(settings.secret_path)
-        database = Database(settings.database_url, pool_size=THREADS)
+        keys = LedgerKeys(settings.secret_path)
+        database = Database(settings.database_url, pool_size=THREADS, keys=keys)
         scrubber = Scrubber(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        await anyio.to_thread.run_sync(_check_secret, database, settings.secret)
+        await anyio.to_thread.run_sync(_check_secrets, database, settings)
         warming = threading.Thread(target=warm, name="warm", daemon=True)
         warming.start()
         yield {
             "app_state": AppState(
                 settings,
-                secret,
                 database,
                 Answers(settings.cache_answers, settings.cache_bytes),
                 Cursors(settings.cursor_key),
                 scrubber,
-                Readiness(database),
+                Readiness(database, settings.heads_path),
                 ComputeLimiter(),
-                Authenticator(ApiKeys(database, secret.key("key-hash")), Tokens.of(settings)),
+                Authenticator(ApiKeys(database), Tokens.of(settings)),
             )
         }
         # The interpreter may crash if it ends while a thread still imports.
@@ -102,12 +102,14 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     return lifespan
 
 
-def _check_secret(database: Database, secret: str | None) -> None:
-    """Raise `RuntimeError` if the stored pseudonyms were made with another secret."""
+def _check_secrets(database: Database, settings: Settings) -> None:
+    """Raise `RuntimeError` if the ledger or the stored pseudonyms were made with another secret."""
     if not database.ready():
         return  # /readyz reports tables of another version
-    with database.reading() as connection:
-        objection = objection_to_secret(connection, secret)
+    objection = open_ledger(database, settings.heads_path)
+    if objection is None:
+        with database.reading() as connection:
+            objection = objection_to_secret(connection, settings.secret)
     if objection is not None:
         database.dispose()
         raise RuntimeError(objection)

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.secret_file import secret_path
+from app.secret_file import beside, secret_path
 
 PREFIX = "MYORESPONSE_"
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         default=None,
         description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "
         "are made. Default: beside the SQLite file, with PostgreSQL `myoresponse.secret`. Back it up separately.",
+    )
+    heads_file: Path | None = Field(
+        default=None,
+        description="File in which the service notes how far each ledger has come, so that a cut end is noticed. "
+        "Default: beside the secret file's default, with the ending `.heads`. Best on another disk.",
     )
     cursor_key: str = Field(
         default="",
@@ -230,6 +235,11 @@ class Settings(BaseSettings):
     def secret_path(self) -> Path:
         """Where the secret file of this service is."""
         return secret_path(self.database_url, self.secret_file)
+
+    @cached_property
+    def heads_path(self) -> Path:
+        """Where the heads of the ledger are noted."""
+        return self.heads_file or beside(self.database_url, "heads")
 
     @cached_property
     def listens_on_loopback(self) -> bool:

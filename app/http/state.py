@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -22,6 +23,7 @@ from app.protocol.presets import SEED_2008
 from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.engine import Database
+from app.store.opening import open_ledger
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
@@ -137,8 +139,9 @@ class Readiness:
 
     SECONDS = 1.0
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heads: Path) -> None:
         self._database = database
+        self._heads = heads
         self._lock = threading.Lock()
         self._ready = False
         self._until = 0.0
@@ -152,9 +155,13 @@ class Readiness:
         """Whether the database can be reached and has the tables of this version."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._ready = self._database.ready()
+                self._ready = self._database.ready() and self._opened()
                 self._until = time.monotonic() + self.SECONDS
             return self._ready
+
+    def _opened(self) -> bool:
+        """Whether the ledger is open; a database that came later than the service is opened now."""
+        return self._database.heads is not None or open_ledger(self._database, self._heads) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +169,6 @@ class AppState:
     """What the running application holds; route functions receive it."""
 
     settings: Settings
-    secret: SecretFile
     database: Database
     answers: Answers
     cursors: Cursors
@@ -170,6 +176,11 @@ class AppState:
     readiness: Readiness
     limiter: ComputeLimiter
     authenticator: Authenticator
+
+    @property
+    def secret(self) -> SecretFile:
+        """The secret file, which gives the keys of cursors, ETags and sessions."""
+        return self.database.keys.secret
 
 
 @cache

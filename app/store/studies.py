@@ -1,7 +1,6 @@
 """Studies, their protocols and the keys of their pseudonyms: create, change and read them at any revision."""
 
 import json
-import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -14,8 +13,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
 from app.store.fact_tables import LATEST, stands_at
+from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query
-from app.store.revision_builder import RevisionBuilder
+from app.store.revision_builder import LOCK_STUDY, RevisionBuilder
+from app.store.seals import change, row_of
 from app.store.supersession import Counts
 from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
 
@@ -189,7 +190,7 @@ def put_study(
     """Create a study (its revision 0), or change what is declared of it (its next revision)."""
     if _KEY.row(connection, study_id) is None:
         # Two clients may create it at the same time. The second one waits here, and then changes the same study.
-        _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, secrets.token_bytes(32))
+        _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, keys_of(connection).new())
     builder = RevisionBuilder(connection, study_id, received_at)
     stated = {name: json.dumps(getattr(definition, name)) for name in _NAMES}
     stated |= {name: json.dumps(getattr(definition.feeds, name), sort_keys=True) for name in _FEED_DEFAULTS}
@@ -336,7 +337,9 @@ def remember_pseudonym_key(connection: Connection, study_id: str, fingerprint: s
     key = study_key(connection, study_id)
     known = _PSEUDONYM_KEY.row(connection, key)
     if known is None:
+        LOCK_STUDY.row(connection, study_id)
         _INSERT_PSEUDONYM_KEY.run(connection, [(key, fingerprint)])
+        change(connection, key, [row_of(pseudonym_keys.name, fingerprint)])
     elif known[0] != fingerprint:
         raise Conflict(PSEUDONYMS_MADE_OTHERWISE)
 

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.sqlite import REAL
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -67,7 +67,24 @@ studies = _table(
     Column("created_at", WHOLE, nullable=False),
     Column("secret", BYTES, nullable=False),
 )
-"""`secret` keys the hash chain and the tombstones of the study."""
+"""`secret` keys the hash chain and the tombstones of the study. It is locked with the secret file (`ledger_keys`)."""
+
+secret_fingerprint = _table(
+    "secret_fingerprint",
+    Column("key", WHOLE, primary_key=True, autoincrement=False),
+    Column("fingerprint", BYTES, nullable=False),
+    Column("database", BYTES, nullable=False),
+    CheckConstraint("key = 1", name="one_row"),
+)
+"""Which secret file the ledger was made with. `database` is a random name, by which the heads outside know theirs."""
+
+study_seals = _table(
+    "study_seals",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("changes", WHOLE, nullable=False),
+    Column("seal", BYTES, nullable=False),
+)
+"""One keyed sum over the rows that no leaf covers (`seals`), and how often it changed."""
 
 study_facts = _table(
     "study_facts",

@@ -17,6 +17,7 @@ from app.errors import Erased, NotFound, PreconditionFailed
 from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
 from app.store.gc_pause import gc_paused
 from app.store.hashes import tombstone
+from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
@@ -123,8 +124,10 @@ def find_patient(connection: Connection, study_id: str, patient: str, revision: 
     if found is None:
         raise NotFound("There is no study of this name.")
     key, first, study, secret = found
-    if key is None and (_IS_ERASED.row(connection, study, tombstone(bytes(secret), patient)) or (False,))[0]:
-        raise Erased
+    if key is None:
+        stone = tombstone(keys_of(connection).unlock(secret), patient)
+        if (_IS_ERASED.row(connection, study, stone) or (False,))[0]:
+            raise Erased
     if key is None or first > revision:
         raise NotFound("The study has no patient of this name.")
     return study, key
