@@ -87,7 +87,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 settings,
                 database,
                 Answers(settings.cache_answers, settings.cache_bytes),
-                Cursors(settings.cursor_key),
+                Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
                 Readiness(database, settings.heads_path),
                 ComputeLimiter(),

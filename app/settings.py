@@ -92,8 +92,7 @@ class Settings(BaseSettings):
     )
     cursor_key: str = Field(
         default="",
-        description="Secret that signs the cursors of lists. Empty: a random one, so cursors end with the process. "
-        "Several processes behind one address need the same.",
+        description="Secret that signs the cursors of lists. Empty: it is made from the secret file.",
         repr=False,
     )
     pseudonym_secret: str = Field(

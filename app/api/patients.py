@@ -44,7 +44,6 @@ from app.store import ledger
 from app.store.engine import Database
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
-from app.store.timelines import timeline_etag
 from app.submission import batches
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
@@ -198,7 +197,8 @@ def get_timeline(
     """
     with study_at(store, study, at) as snapshot:
         document = snapshot.timeline(patient)
-    return tagged(written(document), timeline_etag(document), if_none_match)
+        tag = snapshot.timeline_etag(document)
+    return tagged(written(document), tag, if_none_match)
 
 
 @router.put(

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
+from app.store.etags import keyed_etag
 from app.store.fact_tables import LATEST, stands_at
 from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query
@@ -209,13 +210,13 @@ def put_protocol(
 ) -> StudyOutcome:
     """Declare another protocol.
 
-    If `if_match` is given, it must name the digest of the protocol in force, else `PreconditionFailed` is raised.
+    If `if_match` is given, it must name the ETag of the protocol in force, else `PreconditionFailed` is raised.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     if if_match is not None:
         named = {tag.strip() for tag in if_match.split(",")}
         in_force = _PROTOCOL.row(connection, builder.key, LATEST)
-        if in_force is None or named.isdisjoint({"*", f'"{in_force[2]}"'}):
+        if in_force is None or named.isdisjoint({"*", keyed_etag(connection, study_id, in_force[2])}):
             raise PreconditionFailed
     return _conclude(builder, _state_protocol(builder, protocol), "protocol", client)
 
