@@ -18,6 +18,7 @@ from app.hl7v2.message import body_of, messages_of
 from app.hl7v2.mllp_framing import BrokenFraming
 from app.hl7v2.submit import Reply
 from app.log import counted
+from app.store.audit import Access, Who, acting
 from app.timeline.receipts import Disposition
 
 MOST_IN_A_FRAME = 100
@@ -44,7 +45,8 @@ class MessageHandler:
     def _answer(self, message: bytes, sender: str) -> bytes:
         began = time.perf_counter()
         try:
-            reply = self._store(message)
+            with acting(Access(lambda: Who("mllp", "mllp", "mllp", sender))):
+                reply = self._store(message)
         except ServiceError:
             raise  # the message is not at fault
         except Exception:
