@@ -101,7 +101,7 @@ def demo(
     """Load the demonstration study. Data that exist already are not changed."""
     from app.protocol.presets import SEED_2008
     from app.readers.json_timelines import read_array
-    from app.store import ledger, studies
+    from app.store import audit, ledger, studies
     from app.timeline.times import latest_acceptable, microseconds
 
     now = datetime.now(UTC)
@@ -110,7 +110,7 @@ def demo(
         stop(f"Nothing was loaded: the timelines {unread} of the file have faults.", 2)
     histories = [item.history for item in items if item.history is not None]
     definition = studies.StudyDeclaration(demonstration.NAME, SEED_2008, test=True)
-    with database_of(read_settings()) as database, database.writing() as connection:
+    with audit.command("demo"), database_of(read_settings()) as database, database.writing() as connection:
         at = microseconds(now)
         if not studies.is_known(connection, demonstration.STUDY):
             studies.put_study(connection, demonstration.STUDY, definition, client=None, received_at=at)
@@ -189,6 +189,7 @@ def dead_letters(
 
     from app.hl7v2 import mllp_command
     from app.hl7v2.dead_letters import DeadLetters, Letter
+    from app.store import audit
 
     if not send:
         letters = map(Letter, files) if files else DeadLetters(settings.dead_letters).all()
@@ -197,7 +198,7 @@ def dead_letters(
     if not files:
         stop("Name the files to send.", 2)
     refused = 0
-    with database_of(settings) as database:
+    with audit.command("dead-letters"), database_of(settings) as database:
         for letter in mllp_command.send_letters(settings, database, files, study or settings.mllp_study or None):
             print(f"{letter.file}  {letter.words}")
             refused += not letter.accepted
@@ -233,11 +234,16 @@ def import_(
     from app.bulk.import_files import Into
     from app.errors import Conflict, NotFound
     from app.readers.tables import Dialect
+    from app.store import audit
     from app.store.rehearsal import rehearsal
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    with database_of(settings) as database, rehearsal(database, study) if rehearse else nullcontext(database) as target:
+    with (
+        audit.command("import"),
+        database_of(settings) as database,
+        rehearsal(database, study) if rehearse else nullcontext(database) as target,
+    ):
         into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
         try:
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)

@@ -13,17 +13,32 @@ from app import __version__
 from app.access.authenticator import Authenticator
 from app.access.keys import ApiKeys
 from app.access.tokens import Tokens
-from app.api import about, analyses, calculators, docs, home, intake, patients, protocols, revisions, studies, timelines
+from app.api import (
+    about,
+    analyses,
+    audit,
+    calculators,
+    docs,
+    home,
+    intake,
+    patients,
+    protocols,
+    revisions,
+    studies,
+    timelines,
+)
 from app.datasets import routes as datasets
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
+from app.http.audit import Audit
 from app.http.authentication import Authentication, authorised
 from app.http.dependencies import only_known_parameters
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
 from app.settings import Settings
+from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.opening import open_ledger
@@ -77,7 +92,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         keys = LedgerKeys(settings.secret_path)
         database = Database(settings.database_url, pool_size=THREADS, keys=keys)
-        scrubber = Scrubber(database)
+        scrubber, trail = Scrubber(database), AuditTrail(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secrets, database, settings)
         warming = threading.Thread(target=warm, name="warm", daemon=True)
@@ -92,11 +107,13 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 Readiness(database, settings.heads_path),
                 ComputeLimiter(),
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
+                trail,
             )
         }
         # The interpreter may crash if it ends while a thread still imports.
         await anyio.to_thread.run_sync(warming.join)
         await anyio.to_thread.run_sync(scrubber.stop)
+        await anyio.to_thread.run_sync(trail.close)
         database.dispose()
 
     return lifespan
@@ -134,6 +151,7 @@ def _all_routes() -> APIRouter:
         datasets,
         calculators,
         revisions,
+        audit,
         routes_read,
         routes_about,
         routes_write,
@@ -167,6 +185,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, below={"/fhir/": operation_outcome.refusal})
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
+    app.add_middleware(Audit)
     app.add_middleware(CrossOrigin, settings=settings)
     app.add_middleware(AccessLog, root_path=settings.root_path)
     return app

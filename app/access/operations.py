@@ -46,7 +46,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         *(f"POST {_FHIR}/{name}/_search" for name in _TYPES),
     ),
     Scope.ADMIN: (
-        f"PUT {_STUDY}", f"PUT {_STUDY}/protocol", f"DELETE {_PATIENT}",
+        f"PUT {_STUDY}", f"PUT {_STUDY}/protocol", f"DELETE {_PATIENT}", "GET /v1/audit",
         f"POST {_STUDY}/set-aside/{{item}}/dismissal",
     ),
 }  # fmt: skip

@@ -23,6 +23,7 @@ from app.http.responses import etag_from, matches, tagged
 from app.http.state import AppState
 from app.protocol.model import Protocol
 from app.readers.json_timelines import read_model
+from app.store.audit import everyone_was_read
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
 from app.timeline.cohort import Cohort
@@ -80,6 +81,8 @@ def _answer_question(state: AppState, question: StudyQuestion, if_none_match: st
     def answer(header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
         return compute(question.name, header, cohort, protocol, question.options)
 
+    if question.options.patients or question.name == "what-is-missing":
+        everyone_was_read()
     return answer_question(state, question, answer, if_none_match)
 
 

@@ -121,6 +121,7 @@ async def authorised(request: Request) -> None:
         return
     if operation not in NEEDS:
         raise Forbidden
+    request.state.scope = NEEDS[operation]
     caller.require(NEEDS[operation])
     for name in ("study", "other"):
         if name in request.path_params:

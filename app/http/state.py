@@ -22,6 +22,7 @@ from app.http.responses import Cursors
 from app.protocol.presets import SEED_2008
 from app.secret_file import SecretFile
 from app.settings import Settings
+from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
 from app.store.opening import open_ledger
 from app.timeline.cohort import Cohort
@@ -176,6 +177,7 @@ class AppState:
     readiness: Readiness
     limiter: ComputeLimiter
     authenticator: Authenticator
+    trail: AuditTrail
 
     @property
     def secret(self) -> SecretFile:

@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
@@ -279,7 +280,8 @@ class Task(Generic[Result]):
     """A piece of work that waits for a transaction, and later its result or its error."""
 
     def __init__(self, work: Callable[[Connection], Result]) -> None:
-        self._work = work
+        context = copy_context()  # it may run in the thread of another task
+        self._work: Callable[[Connection], Result] = lambda connection: context.run(work, connection)
         self._results: list[Result] = []
         self._error: BaseException | None = None
         self.done = threading.Event()

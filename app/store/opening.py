@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
-from app.store import seals
+from app.store import audit, seals
 from app.store.engine import Database, revision_of
 from app.store.heads import Chain, Head, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, LOCKED, lock_studies
@@ -105,3 +105,5 @@ def heads_now(connection: Connection) -> Iterator[tuple[Chain, Head]]:
         changes, seal = seals.seal_of(connection, key)
         if changes:
             yield ("seal", key), Head(changes, seal)
+    for chain, number, hashed in audit.heads(connection):
+        yield ("audit", chain), Head(number, hashed)

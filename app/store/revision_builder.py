@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from app.errors import Erased, NotFound
+from app.store import audit
 from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
@@ -121,6 +122,7 @@ class RevisionBuilder:
         self._closings: dict[str, list[tuple[int, Assertion]]] = {}
         self._revisions: list[tuple[Any, ...]] = []
         self._leaves: list[tuple[int, int, int, bytes]] = []
+        self._touched: dict[int, bytes] = {}
         self._last_key = 0
         self._received_at = received_at
         self._received: dict[int, int] = {}
@@ -211,6 +213,7 @@ class RevisionBuilder:
         `erased` is the number of patients that it erases. Returns the number of the revision.
         """
         number, head = self.number, self.head
+        client = client if client is not None else audit.caller()
         people = list({person.key: person for person in touched}.values())
         new_leaves = [
             (person.key, patient_leaf(person.salt, number, person.id, person.first_revision, self._plain(person)))
@@ -238,6 +241,7 @@ class RevisionBuilder:
         self._revisions.append((self.key, number, link.received_at, client, format, link.counts, link.patients,
                                 link.first_outcome, link.digest, link.previous_hash, hashed))  # fmt: skip
         for person in people:
+            self._touched[person.key] = person.salt
             self._collect(person)
         self.head = Head(number, link.received_at, hashed, link.patients, link.first_outcome)
         return number
@@ -257,7 +261,9 @@ class RevisionBuilder:
         _INSERT_LEAVES.run(self.connection, self._leaves)
         self._seal()
         if self._revisions:
-            note(self.connection, ("study", self.key), self.head.number, self.head.hash)
+            first, last = self._revisions[0][1], self.head.number
+            note(self.connection, ("study", self.key), last, self.head.hash)
+            audit.wrote(self.connection, self.key, first, last, self._touched.values(), self.head.received_at)
 
     def _seal(self) -> None:
         """Seal what the leaves do not cover of the new assertions, and the marks that changed."""

@@ -10,7 +10,18 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.protocol.model import Protocol
-from app.store import client_ids, history, intake, resource_search, resources, revisions, studies, timelines, worklist
+from app.store import (
+    audit,
+    client_ids,
+    history,
+    intake,
+    resource_search,
+    resources,
+    revisions,
+    studies,
+    timelines,
+    worklist,
+)
 from app.store.engine import Database
 from app.store.etags import keyed_etag
 from app.store.history import Version, Wanted
@@ -49,6 +60,16 @@ def list_studies(
         return studies.list_studies(connection, after=after, limit=limit, among=among)
 
 
+def audit_rows(
+    database: Database, study: str | None, patient: str | None, *, after: tuple[int, int, int], until: int, limit: int
+) -> list[tuple[str | None, audit.Listed]]:
+    """Rows of the audit (`audit.listing`), each with the study that it belongs to."""
+    with database.reading() as connection:
+        found = audit.listing(connection, study=study, patient=patient, after=after, until=until, limit=limit)
+        names = studies.names(connection)
+        return [(names.get(row.chain), row) for row in found]
+
+
 @dataclass(frozen=True)
 class StudyAt:
     """A study as it stood at `revision`. Its methods read the database, inside the block of `study_at` only."""
@@ -65,6 +86,7 @@ class StudyAt:
         """The study at the revision that `at` means, in a transaction that is already open."""
         now = microseconds(datetime.now(UTC))
         point = revisions.resolve(connection, study_id, at, now=now, though_erased=though_erased)
+        audit.was_read(study_id, (), point.number)
         return cls(connection, study_id, point.number, point.received_at)
 
     def other_study(self, study_id: str, at: AsOf) -> "StudyAt":
@@ -116,19 +138,25 @@ class StudyAt:
 
     def timeline(self, patient: str) -> dict[str, Any]:
         """The timeline document of a patient. Raises `NotFound` and `Erased`."""
-        return timelines.document(self._connection, self.id, patient, self.revision)
+        document = timelines.document(self._connection, self.id, patient, self.revision)
+        audit.was_read(self.id, [patient])
+        return document
 
     def patients(
         self, *, after: str | None = None, limit: int = 100, sex: str | None = None, diagnosis: str | None = None
     ) -> list[ListedPatient]:
         """Patients in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
-        return timelines.list_patients(
+        listed = timelines.list_patients(
             self._connection, self.id, self.revision, after=after, limit=limit, sex=sex, diagnosis=diagnosis
         )
+        audit.was_read(self.id, [each.id for each in listed])
+        return listed
 
     def history(self, patient: str, wanted: Wanted, *, offset: int = 0, limit: int = 100) -> list[Version]:
         """Versions of a patient's facts in the order in which they were stored. Raises `NotFound` and `Erased`."""
-        return history.versions(self._connection, self.id, patient, self.revision, wanted, offset=offset, limit=limit)
+        found = history.versions(self._connection, self.id, patient, self.revision, wanted, offset=offset, limit=limit)
+        audit.was_read(self.id, [patient])
+        return found
 
     def revisions(self, *, after: int | None = None, limit: int = 100) -> list[RevisionRecord]:
         """The revisions up to this one in ascending order: at most `limit`, after the number `after`."""
@@ -138,7 +166,9 @@ class StudyAt:
     def set_aside(self, *, after: int | None = None, limit: int = 100) -> list[SetAside]:
         """The worklist, oldest item first: at most `limit`, after the item with the number `after`."""
         key = studies.study_key(self._connection, self.id)
-        return worklist.listed_items(self._connection, key, self.revision, after=after, limit=limit)
+        listed = worklist.listed_items(self._connection, key, self.revision, after=after, limit=limit)
+        audit.was_read(self.id, [each.patient for each in listed])
+        return listed
 
     def intake(self) -> list[ArrivalCount]:
         """How much of what has arrived until now, whatever the revision."""
@@ -146,7 +176,9 @@ class StudyAt:
 
     def search(self, criteria: Criteria, *, after: str | None = None, limit: int) -> list[StoredResource]:
         """Resources that meet the criteria: at most `limit`, after the resource with the identifier `after`."""
-        return resource_search.search(self._connection, self.id, criteria, self.revision, after=after, limit=limit)
+        found = resource_search.search(self._connection, self.id, criteria, self.revision, after=after, limit=limit)
+        audit.was_read(self.id, [each.patient for each in found])
+        return found
 
     def count(self, criteria: Criteria) -> int:
         """The number of resources that meet the criteria."""
@@ -155,6 +187,7 @@ class StudyAt:
     def versions(self, resource: SupportedType, logical_id: str) -> list[StoredResource]:
         """The versions of a resource up to this revision, newest first; empty if it is unknown. Raises `Erased`."""
         known = resources.history(self._connection, self.id, resource, logical_id)
+        audit.was_read(self.id, [version.patient for version in known])
         return [version for version in known if version.added <= self.revision]
 
     def knows(self, patient: str) -> bool:

@@ -90,6 +90,7 @@ _PSEUDONYM_KEYS = Query(
     .join_from(pseudonym_keys, studies, studies.c.key == pseudonym_keys.c.study)
     .order_by(studies.c.id)
 )
+_NAMES_OF_KEYS = Query(select(studies.c.key, studies.c.id))
 _INSERT_PSEUDONYM_KEY = Insertion(pseudonym_keys)
 
 _CREATION: Any = {"id": bindparam("id"), "created_at": bindparam("at"), "secret": bindparam("secret")}
@@ -286,6 +287,11 @@ def protocol_changed_after_first_outcome(connection: Connection, study_id: str, 
         raise NotFound("The study has no revision of this number.")
     first: int | None = row[0]
     return first is not None and _protocol_at(connection, key, revision)[2] > first
+
+
+def names(connection: Connection) -> dict[int, str]:
+    """The identifiers of all studies, by their keys."""
+    return dict(_NAMES_OF_KEYS.rows(connection))
 
 
 def is_known(connection: Connection, study_id: str) -> bool:

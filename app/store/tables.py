@@ -261,6 +261,30 @@ api_keys = _clustered(
 made. No hash of the ledger covers them.
 """
 
+audit = _clustered(
+    "audit",
+    Column("chain", WHOLE, primary_key=True, autoincrement=False),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),
+    Column("at", WHOLE, nullable=False),
+    Column("caller", WORDS),
+    Column("address", WORDS),
+    Column("door", WORDS, nullable=False),
+    Column("operation", WORDS, nullable=False),
+    Column("scope", WORDS),
+    Column("status", WHOLE),
+    Column("extent", WORDS, nullable=False),
+    Column("patients", BYTES),
+    Column("first_revision", WHOLE),
+    Column("revision", WHOLE),
+    Column("request", WORDS),
+    Column("count", WHOLE, nullable=False),
+    Column("hash", BYTES, nullable=False),
+    Index(None, "at", "chain", "number"),
+)
+"""Who read or wrote what (`audit`). `chain` is the key of the study, 0 for none. A write has its revisions and no
+status. `patients` are keyed numbers, 16 bytes each. Triggers refuse to change or delete a row.
+"""
+
 _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select
 
-from app.store import hash_chain, seals
+from app.store import audit, hash_chain, seals
 from app.store.heads import Chain, Head, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, keys_of
 from app.store.queries import Query
@@ -51,6 +51,8 @@ def verify_database(connection: Connection, heads: HeadsFile | None, study: str 
         chain = hash_chain.verify(connection, name)
         extent = f"{chain.revisions} revisions, {chain.leaves} leaves, {chain.erased_leaves} of erased persons"
         yield Verified(f"study {name}", extent, chain.faults)
+    count, faults = audit.verify(connection)
+    yield Verified("audit", f"{count} rows", tuple(faults))
     if heads is not None:
         yield _verified_heads(connection, heads)
 
@@ -77,7 +79,8 @@ def _verified_heads(connection: Connection, heads: HeadsFile) -> Verified:
                 continue
             count += 1
             seen.add(line.chain)
-            fault = _fault_of(connection, line.chain, line.head) if line.chain[1] in names else "there is no such study"
+            known = line.chain[1] in names or line.chain == ("audit", audit.NO_STUDY)
+            fault = _fault_of(connection, line.chain, line.head) if known else "there is no such study"
             if fault is not None and len(faults) < hash_chain.MOST_FAULTS:
                 kind, key = line.chain
                 faults.append(
@@ -98,7 +101,11 @@ def _fault_of(connection: Connection, chain: Chain, head: Head) -> str | None:
         if changes < head.number:
             return f"the database has {changes}: the end is missing"
         return None if changes > head.number or seal == head.hash else "the seal is another one"
-    found = _HASH.row(connection, key, head.number)
+    if kind == "audit":
+        found = audit.hash_of(connection, key, head.number)
+    else:
+        row = _HASH.row(connection, key, head.number)
+        found = None if row is None else bytes(row[0])
     if found is None:
-        return "the database has no such revision: the end is missing"
-    return None if bytes(found[0]) == head.hash else "the database has another hash"
+        return "and the database has no such entry: the end is missing"
+    return None if found == head.hash else "and the database has another hash"

@@ -54,7 +54,7 @@ def test_the_keys_of_an_earlier_release_leave_the_database_and_the_ledger_stays_
     migrations.upgrade(f"sqlite:///{old}")
     database = opened(old)
     with database.reading() as connection:
-        assert [part.faults for part in verify_database(connection, database.heads)] == [()] * (len(STUDIES) + 2)
+        assert [part.faults for part in verify_database(connection, database.heads)] == [()] * (len(STUDIES) + 3)
         heads = [verify(connection, study).head for study in STUDIES]
     database.dispose()
     assert rows(old, "SELECT * FROM revisions") == before
@@ -139,7 +139,8 @@ def test_verify_names_the_first_broken_link_and_ends_with_one(tmp_path):
             "secret file: whole",
             "study first: whole: 1 revisions, 1 leaves, 0 of erased persons",
             "study second: whole: 1 revisions, 1 leaves, 0 of erased persons",
-            "heads outside: whole: 2 lines",
+            "audit: whole: 2 rows",
+            "heads outside: whole: 4 lines",
         ],
     )
     with sqlite3.connect(file) as connection:
