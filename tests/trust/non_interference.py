@@ -173,7 +173,7 @@ def system(folder: Path, patients_of_b: int) -> Iterator[ClientA]:
     secret.write_text("5" * 64 + "\n")
     with steady.held():
         migrations.upgrade(url)
-        settings = Settings(database_url=url, secret_file=secret, require_keys=True, pseudonym_secret=SECRET)
+        settings = Settings(database_url=url, secret_file=secret, require_keys=True, rate="", pseudonym_secret=SECRET)
         with TestClient(create_app(settings), base_url=BASE, client=("127.0.0.1", 5000)) as client:
             keys = client.app_state["app_state"].authenticator.keys
             steady.step(-1)
