@@ -86,6 +86,8 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
 
 _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.MalformedDocument: "structure",
+    errors.Unauthorized: "login",
+    errors.Forbidden: "forbidden",
     errors.ForeignOrigin: "forbidden",
     errors.NotFound: "not-found",
     errors.MethodNotAllowed: "not-supported",
@@ -100,6 +102,7 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.InvalidDocument: "invalid",
     errors.NothingKept: "business-rule",
     errors.PreconditionRequired: "required",
+    errors.TooManyRequests: "throttled",
     errors.HeadersTooLarge: "too-long",
     errors.NotInstalled: "not-supported",
     errors.Busy: "transient",

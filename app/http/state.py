@@ -9,17 +9,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from cachetools import LRUCache
 
+from app.access.authenticator import Authenticator
 from app.analyses import Options, report
 from app.errors import Busy
 from app.http.responses import Cursors
 from app.protocol.presets import SEED_2008
+from app.secret_file import SecretFile
 from app.settings import Settings
+from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
+from app.store.opening import open_ledger
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
@@ -135,8 +140,9 @@ class Readiness:
 
     SECONDS = 1.0
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heads: Path) -> None:
         self._database = database
+        self._heads = heads
         self._lock = threading.Lock()
         self._ready = False
         self._until = 0.0
@@ -150,9 +156,13 @@ class Readiness:
         """Whether the database can be reached and has the tables of this version."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._ready = self._database.ready()
+                self._ready = self._database.ready() and self._opened()
                 self._until = time.monotonic() + self.SECONDS
             return self._ready
+
+    def _opened(self) -> bool:
+        """Whether the ledger is open; a database that came later than the service is opened now."""
+        return self._database.heads is not None or open_ledger(self._database, self._heads) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +176,13 @@ class AppState:
     scrubber: Scrubber
     readiness: Readiness
     limiter: ComputeLimiter
+    authenticator: Authenticator
+    trail: AuditTrail
+
+    @property
+    def secret(self) -> SecretFile:
+        """The secret file, which gives the keys of cursors, ETags and sessions."""
+        return self.database.keys.secret
 
 
 @cache

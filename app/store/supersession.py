@@ -418,9 +418,9 @@ class StatedFact:
     def _mark(self, assertions: Iterable[Assertion], mark: str | None) -> None:
         for each in assertions:
             if each.mark != mark:
-                each.mark = mark
                 if each.stored:
-                    self.changes.marked[each] = None
+                    self.changes.marked.setdefault(each, each.mark)
+                each.mark = mark
 
     # The counts
 
