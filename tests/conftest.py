@@ -3,10 +3,12 @@
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from starlette.testclient import TestClient
 
 from tests.postgres import WHEEL, bundled_binaries, fresh_database, running_server
 from tests.repetition import PROFILE
@@ -23,6 +25,9 @@ settings.load_profile(PROFILE)
 
 # Hundreds of applications are started and stopped in one process. Tests of worker processes ask for them.
 os.environ.setdefault("MYORESPONSE_COMPUTE_WORKERS", "0")
+
+# A test client is a program on this machine, unless a test says otherwise.
+TestClient.__init__ = partialmethod(TestClient.__init__, client=("127.0.0.1", 50_000))
 
 # Thousands of commits wait for the disk, though none has to outlive the session: the files of the tests are in memory
 # where there is room for them. The 64 MB that a container has by default are not enough.

@@ -214,7 +214,7 @@ def workers_of(settings: Settings, database: Database) -> Workers:
     """The workers that the settings ask for; threads use the `database` of the service."""
     if settings.compute_workers == 0:
         return ThreadWorkers(Workplace(database, KeptCohorts(settings.cohort_bytes)))
-    known = WorkerSettings(settings.database_url, settings.cohort_bytes, settings.compute_seconds)
+    known = WorkerSettings(settings.database_url, settings.secret_path, settings.cohort_bytes, settings.compute_seconds)
     return ProcessWorkers(settings.compute_workers, known)
 
 

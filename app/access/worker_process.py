@@ -16,6 +16,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, ClassVar
 
 from app.access.kept_cohorts import KeptCohorts
@@ -23,6 +24,7 @@ from app.access.study_answers import Work, Workplace
 from app.errors import ServiceError
 from app.log import places
 from app.store.engine import Database, kind_of
+from app.store.ledger_keys import LedgerKeys
 
 NICE = 5
 """Added to the niceness of workers, so that health checks and submissions come before analyses."""
@@ -37,9 +39,12 @@ _DRIVERS = {"sqlite": [], "postgresql": ["psycopg"]}
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker needs to know: the database, and its limits in bytes and in seconds of processor."""
+    """What a worker needs to know: the database and its secret file, and the limits in bytes and in seconds of a
+    processor.
+    """
 
     database_url: str
+    secret_path: Path
     cohort_bytes: int
     cpu_seconds: float
 
@@ -114,7 +119,10 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     os.nice(NICE)
     threading.Thread(target=_end_with_the_service, name="end-with-service", daemon=True).start()
-    place = Workplace(Database(settings.database_url, pool_size=1), KeptCohorts(settings.cohort_bytes))
+    place = Workplace(
+        Database(settings.database_url, pool_size=1, keys=LedgerKeys(settings.secret_path)),
+        KeptCohorts(settings.cohort_bytes),
+    )
     while not _holds_erased(place):
         if pipe.poll(IDLE_SECONDS):
             try:

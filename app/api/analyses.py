@@ -31,6 +31,7 @@ from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refu
 from app.http.responses import etag_from, matches, tagged
 from app.protocol.model import Protocol
 from app.readers.json_timelines import read_model
+from app.store.audit import everyone_was_read
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
@@ -85,6 +86,14 @@ def _asked(
     return StudyQuestion(name, study, at, known, protocol), partial(answer_bytes, name, known)
 
 
+async def _answer_question(
+    asker: Asker, question: StudyQuestion, compute: Compute, if_none_match: str | None
+) -> Response:
+    if question.options.patients or question.name == "what-is-missing":
+        everyone_was_read()
+    return await answer_question(asker, question, compute, if_none_match)
+
+
 def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Awaitable[Response]]:
     async def handler(
         study: StudyId,
@@ -93,7 +102,7 @@ def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Awaita
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        return await answer_question(asker, *_asked(name, study, at, options_type, options), if_none_match)
+        return await _answer_question(asker, *_asked(name, study, at, options_type, options), if_none_match)
 
     return handler
 
@@ -107,7 +116,7 @@ def _post_handler(name: str, options_type: type[Options]) -> Callable[..., Await
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
     ) -> Response:
         protocol = await run_sync(_other_protocol, body)
-        return await answer_question(asker, *_asked(name, study, at, options_type, options, protocol), None)
+        return await _answer_question(asker, *_asked(name, study, at, options_type, options, protocol), None)
 
     return handler
 
@@ -295,9 +304,8 @@ async def _comparison(
 
 def _versions(
     database: Database, study: str, at: AsOf, other: str, other_at: AsOf
-) -> tuple[AsOf, AsOf, list[tuple[str, int, str, str]]]:
+) -> tuple[AsOf, AsOf, list[tuple[str, int, int, str]]]:
     """The revisions of both studies by their numbers, and what the tag of the answer is made from."""
     with study_at(database, study, at) as first:
         found = first, first.other_study(other, other_at)
-        origin = [(each.id, each.revision, each.as_of, each.declared.protocol_digest) for each in found]
-        return AsOf(found[0].revision), AsOf(found[1].revision), origin
+        return AsOf(found[0].revision), AsOf(found[1].revision), [each.tag() for each in found]

@@ -14,8 +14,10 @@ from fastapi import Depends, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from app.access.callers import Caller
 from app.access.study_answers import Compute, StudyQuestion, Work, answer_of_study
 from app.errors import Erased
+from app.http.authentication import network_of
 from app.http.openapi import JSON
 from app.http.responses import etag_from, matches, tagged
 from app.http.state import AppState
@@ -54,9 +56,8 @@ class Asker:
 
 
 async def _asker(request: Request) -> Asker:
-    caller = getattr(getattr(request.state, "caller", None), "name", None)
-    address = request.client.host if request.client else ""
-    return Asker(cast(AppState, request.state.app_state), caller or address, request.receive)
+    caller: Caller = request.state.caller
+    return Asker(cast(AppState, request.state.app_state), caller.name or network_of(request.scope), request.receive)
 
 
 Asking = Annotated[Asker, Depends(_asker)]

@@ -4,15 +4,20 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from cachetools import LRUCache
 
+from app.access.authenticator import Authenticator
 from app.access.computing import Computing
 from app.http.responses import Cursors
+from app.secret_file import SecretFile
 from app.settings import Settings
+from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
+from app.store.opening import open_ledger
 
 log = logging.getLogger("myoresponse")
 
@@ -97,8 +102,9 @@ class Readiness:
 
     SECONDS = 1.0
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heads: Path) -> None:
         self._database = database
+        self._heads = heads
         self._lock = threading.Lock()
         self._ready = False
         self._until = 0.0
@@ -112,9 +118,13 @@ class Readiness:
         """Whether the database can be reached and has the tables of this version."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._ready = self._database.ready()
+                self._ready = self._database.ready() and self._opened()
                 self._until = time.monotonic() + self.SECONDS
             return self._ready
+
+    def _opened(self) -> bool:
+        """Whether the ledger is open; a database that came later than the service is opened now."""
+        return self._database.heads is not None or open_ledger(self._database, self._heads) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +138,10 @@ class AppState:
     scrubber: Scrubber
     readiness: Readiness
     computing: Computing
+    authenticator: Authenticator
+    trail: AuditTrail
+
+    @property
+    def secret(self) -> SecretFile:
+        """The secret file, which gives the keys of cursors, ETags and sessions."""
+        return self.database.keys.secret

@@ -1,23 +1,23 @@
 """Who counts as one client where questions wait for their turns."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 from starlette.requests import Request
 
+from app.access.callers import LOCAL, Caller
 from app.http.answers import _asker
 
 
 @pytest.mark.parametrize(
-    ("caller", "client"),
+    ("caller", "address", "client"),
     [
-        (SimpleNamespace(name="key:ab12cd34"), "key:ab12cd34"),
-        (SimpleNamespace(name=None), "192.0.2.7"),
-        (None, "192.0.2.7"),
+        (Caller("key:ab12cd34", frozenset(), None), "192.0.2.7", "key:ab12cd34"),
+        (LOCAL, "192.0.2.7", "192.0.2.7"),
+        (LOCAL, "2001:db8::1", "2001:db8::/64"),
     ],
 )
-def test_a_client_is_the_caller_or_without_a_name_the_address(caller, client):
-    state = {"app_state": None} | ({"caller": caller} if caller else {})
-    asker = asyncio.run(_asker(Request({"type": "http", "client": ("192.0.2.7", 5000), "state": state})))
+def test_a_client_is_the_caller_or_without_a_name_the_address(caller, address, client):
+    state = {"app_state": None, "caller": caller}
+    asker = asyncio.run(_asker(Request({"type": "http", "client": (address, 5000), "state": state})))
     assert asker.client == client

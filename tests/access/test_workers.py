@@ -16,6 +16,7 @@ from app.access import computing as module
 from app.access.computing import Computing, ProcessWorkers
 from app.access.worker_process import WorkerSettings
 from app.errors import Busy, NotFound, ServiceError, TakesTooLong
+from app.secret_file import secret_path
 from app.store import migrations
 from app.store.engine import Database
 from app.store.erasure import erase
@@ -55,7 +56,7 @@ def story(url: str, tell: Callable[[Computing], Awaitable[Any]], *, places: int 
     """Run a test in an event loop of its own, with worker processes of its own."""
 
     async def told() -> None:
-        computing = Computing(ProcessWorkers(places, WorkerSettings(url, 10_000_000, seconds)))
+        computing = Computing(ProcessWorkers(places, WorkerSettings(url, secret_path(url), 10_000_000, seconds)))
         try:
             await asyncio.wait_for(tell(computing), 2 * GENEROUS)
         finally:
