@@ -126,7 +126,7 @@ def caller() -> str | None:
 
 
 def was_read(study: str, identifiers: Iterable[str], revision: int | None = None) -> None:
-    """Note that data of these patients were read."""
+    """Note that the answer has data of these patients, or that it was made from a revision."""
     access = _ACCESS.get()
     if access is not None:
         access.patients.setdefault(study, set()).update(identifiers)
