@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
 from app.store import audit, seals
@@ -23,6 +23,7 @@ from app.store.tables import SCHEMA_REVISION, secret_fingerprint, studies
 
 log = logging.getLogger("myoresponse")
 _INSERT = Insertion(secret_fingerprint)
+_LOCK = Query(text("SELECT pg_advisory_xact_lock(20080118)"))
 _STUDIES = Query(select(studies.c.key, studies.c.secret).order_by(studies.c.key))
 
 
@@ -63,6 +64,8 @@ def _begin(database: Database) -> tuple[bytes, bytes]:
     secret = SecretFile.create(database.keys.path)
     database.keys.read()
     with database.writing() as connection:
+        if connection.dialect.name == "postgresql":
+            _LOCK.rows(connection)  # SQLite has one writer anyway
         known = FINGERPRINT.row(connection)
         if known is not None:
             return known[0], known[1]
