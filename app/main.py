@@ -10,6 +10,9 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
+from app.access.authenticator import Authenticator
+from app.access.keys import ApiKeys
+from app.access.tokens import Tokens
 from app.api import (
     about,
     analyses,
@@ -29,6 +32,7 @@ from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
 from app.http.audit import Audit
+from app.http.authentication import Authentication, authorised
 from app.http.dependencies import only_known_parameters
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
@@ -74,7 +78,7 @@ TAGS = [
     {"name": "service", "description": "Information about the service."},
 ]
 
-ON_EVERY_OPERATION = (Depends(only_known_parameters),)
+ON_EVERY_OPERATION = (Depends(authorised), Depends(only_known_parameters))
 
 
 class LifespanState(TypedDict):
@@ -98,10 +102,11 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 settings,
                 database,
                 Answers(settings.cache_answers, settings.cache_bytes),
-                Cursors(settings.cursor_key),
+                Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
                 Readiness(database, settings.heads_path),
                 ComputeLimiter(),
+                Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
             )
         }
@@ -178,6 +183,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     about.install(app)
     docs.install(app)
     problems.install(app, below={"/fhir/": operation_outcome.refusal})
+    app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
     app.add_middleware(CrossOrigin, settings=settings)

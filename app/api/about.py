@@ -11,8 +11,10 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from app import SOFTWARE
+from app.access.callers import STRANGER, Caller
 from app.api.docs import PUBLIC
-from app.errors import SENTENCES, Busy, NotFound
+from app.errors import SENTENCES, Absent, Busy, NotFound
+from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, State
 from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
 from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of, unknown_name
@@ -33,7 +35,12 @@ class Health(BaseModel):
     """The health of the service."""
 
     status: Literal["alive", "ready"] = Field(description="`alive`, or `ready` to serve.", examples=["ready"])
-    software: str = Field(description="Name and version of the service.", examples=[SOFTWARE])
+    software: str | Absent = Field(
+        default=None,
+        description="Name and version of the service; absent for a caller without a key.",
+        examples=[SOFTWARE],
+        exclude_if=lambda value: value is None,
+    )
 
 
 @health.get(
@@ -42,9 +49,9 @@ class Health(BaseModel):
     summary="Is the process alive?",
     responses={200: answers("It is alive.", reference(Health)), **refuses()},
 )
-async def livez() -> Response:
+async def livez(caller: CallerOf) -> Response:
     """Answers while the process runs. The database is not checked."""
-    return reply({"status": "alive", "software": SOFTWARE})
+    return _health("alive", caller)
 
 
 @health.get(
@@ -53,13 +60,18 @@ async def livez() -> Response:
     summary="Can the service serve?",
     responses={200: answers("It is ready.", reference(Health)), **refuses()},
 )
-async def readyz(state: State) -> Response:
+async def readyz(state: State, caller: CallerOf) -> Response:
     """Answers 503 unless the database can be reached and has the tables of this version. This is checked at most once
     a second.
     """
     if not await state.readiness.is_ready():
-        raise Busy("The database cannot be reached, or its tables are not those of this version.")
-    return reply({"status": "ready", "software": SOFTWARE})
+        detail = "The database cannot be reached, or its tables are not those of this version."
+        raise Busy(None if caller is STRANGER else detail)
+    return _health("ready", caller)
+
+
+def _health(status: Literal["alive", "ready"], caller: Caller) -> Response:
+    return reply(Health(status=status, software=None if caller is STRANGER else SOFTWARE))
 
 
 @router.get(

@@ -296,5 +296,5 @@ def _comparison(of_first: Side, of_second: Side, options: BetweenStudies) -> byt
     return answer_json(header(first, cohort, protocol, changed=changed), answer, other=other)
 
 
-def _version(study: StudyAt) -> tuple[str, int, str, str]:
-    return study.id, study.revision, study.as_of, study.declared.protocol_digest
+def _version(study: StudyAt) -> tuple[str, int, int, str]:
+    return study.tag()

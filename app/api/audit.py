@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.errors import Fault, FaultCode, Forbidden, InvalidDocument, MalformedDocument, NotFound
+from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, Cursor, Limit, State
 from app.http.openapi import answers, reference, refuses, specimen
 from app.http.responses import page
@@ -68,11 +69,15 @@ Until = Annotated[
     "/v1/audit",
     operation_id="listAudit",
     summary="List who read or wrote which data",
-    responses={200: answers("A page of the audit.", reference(AuditPage), "Link"), **refuses(MalformedDocument)},
+    responses={
+        200: answers("A page of the audit.", reference(AuditPage), "Link"),
+        **refuses(MalformedDocument, NotFound),
+    },
 )
 def list_audit(
     request: Request,
     state: State,
+    caller: CallerOf,
     study: Named = None,
     patient: NamedPatient = None,
     since: Since = None,
@@ -81,8 +86,11 @@ def list_audit(
     cursor: Cursor = None,
 ) -> Response:
     """Every read of patients' data, every write and every refusal, in the order of time. Rows of one patient need the
-    study. The chain of the rows is verified by `python -m app verify`.
+    study, and so does a key that is good for some studies only. `python -m app verify` verifies the chain of the rows.
     """
+    if caller.studies is not None and study is None:
+        raise Forbidden("Name one of your studies in `study`.")
+    caller.require_study(study or "")
     if patient is not None and study is None:
         raise InvalidDocument(faults=[Fault("/query/study", FaultCode.MISSING)])
     question = ("audit", study, patient, until)

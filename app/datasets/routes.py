@@ -69,7 +69,7 @@ def list_datasets(
     ADaM or ours. Each response rule and each measure of the study's protocol has its variables.
     """
     with study_at(state.database, study, at) as snapshot:
-        protocol = snapshot.protocol
+        protocol, content = snapshot.protocol, snapshot.tag()
     home = address(request, f"/v1/studies/{study}/datasets")
     revision_query = "" if at.latest else f"?revision={snapshot.revision}"
     listed = Datasets(
@@ -81,7 +81,7 @@ def list_datasets(
         software=SOFTWARE,
         items=_offered(protocol, home, revision_query),
     )
-    tag = etag_from("datasets", home, revision_query, *snapshot.tag()[1:])
+    tag = etag_from("datasets", home, revision_query, *content)
     return tagged(written(listed.model_dump(mode="json")), tag, if_none_match)
 
 

@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 from cachetools import LRUCache
 
+from app.access.authenticator import Authenticator
 from app.analyses import Options, report
 from app.errors import Busy
 from app.http.responses import Cursors
@@ -175,6 +176,7 @@ class AppState:
     scrubber: Scrubber
     readiness: Readiness
     limiter: ComputeLimiter
+    authenticator: Authenticator
     trail: AuditTrail
 
     @property

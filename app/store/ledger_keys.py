@@ -67,6 +67,11 @@ class LedgerKeys:
         """The key of the audit."""
         return self.secret.key("audit")
 
+    @cached_property
+    def etag(self) -> bytes:
+        """The key of the ETags."""
+        return self.secret.key("etag")
+
     def new(self) -> bytes:
         """A new secret of a study, locked."""
         return self.lock(secrets.token_bytes(_PLAIN))

@@ -1,6 +1,6 @@
 """A study as it stood at one revision: everything that other rooms read of it, in one transaction, without SQL."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from app.store import (
     worklist,
 )
 from app.store.engine import Database
+from app.store.etags import keyed_etag
 from app.store.history import Version, Wanted
 from app.store.intake import ArrivalCount
 from app.store.resource_search import Criteria
@@ -49,10 +50,14 @@ def study_at(
         yield StudyAt.find(connection, study_id, at, though_erased=though_erased)
 
 
-def list_studies(database: Database, *, after: str | None = None, limit: int = 100) -> list[Study]:
-    """The studies at their latest revisions in order of their identifiers, those after `after`."""
+def list_studies(
+    database: Database, *, after: str | None = None, limit: int = 100, among: Collection[str] | None = None
+) -> list[Study]:
+    """The studies at their latest revisions in order of their identifiers, those after `after`; only those `among` the
+    identifiers, if they are given.
+    """
     with database.reading() as connection:
-        return studies.list_studies(connection, after=after, limit=limit)
+        return studies.list_studies(connection, after=after, limit=limit, among=among)
 
 
 def audit_rows(
@@ -106,9 +111,18 @@ class StudyAt:
     def tag(self, protocol: Protocol | None = None) -> tuple[str, int, int, str]:
         """The content of an ETag: equal study, revision and protocol (default: that of the study) give equal answers.
 
-        It also has the instant of the revision, because a number may mean another revision after a restore.
+        It also has the instant of the revision, because a number may mean another revision after a restore. The study
+        is named by a keyed hash.
         """
-        return self.id, self.revision, self.received_at, (protocol or self.protocol).digest
+        return self.etag("study"), self.revision, self.received_at, (protocol or self.protocol).digest
+
+    def etag(self, content: str) -> str:
+        """The strong ETag of a representation of this study, with its quotes."""
+        return keyed_etag(self._connection, self.id, content)
+
+    def timeline_etag(self, document: Mapping[str, Any]) -> str:
+        """The strong ETag of a timeline document, with its quotes."""
+        return timelines.timeline_etag(self._connection, self.id, document)
 
     def protocol_changed_after_first_outcome(self) -> bool:
         """Whether the protocol in force was declared after the study had its first outcome."""

@@ -1,9 +1,10 @@
 """Studies, their protocols and the keys of their pseudonyms: create, change and read them at any revision."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, exists, select
@@ -11,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
+from app.store.etags import keyed_etag
 from app.store.fact_tables import LATEST, stands_at
 from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query
@@ -209,13 +211,13 @@ def put_protocol(
 ) -> StudyOutcome:
     """Declare another protocol.
 
-    If `if_match` is given, it must name the digest of the protocol in force, else `PreconditionFailed` is raised.
+    If `if_match` is given, it must name the ETag of the protocol in force, else `PreconditionFailed` is raised.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     if if_match is not None:
         named = {tag.strip() for tag in if_match.split(",")}
         in_force = _PROTOCOL.row(connection, builder.key, LATEST)
-        if in_force is None or named.isdisjoint({"*", f'"{in_force[2]}"'}):
+        if in_force is None or named.isdisjoint({"*", keyed_etag(connection, study_id, in_force[2])}):
             raise PreconditionFailed
     return _conclude(builder, _state_protocol(builder, protocol), "protocol", client)
 
@@ -260,9 +262,18 @@ def protocol_in_force(connection: Connection, study_id: str) -> Protocol:
     return _read(_protocol_at(connection, study_key(connection, study_id), LATEST)[0])
 
 
-def list_studies(connection: Connection, *, after: str | None = None, limit: int = 100) -> list[Study]:
-    """Studies in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
-    return [get_study(connection, study) for (study,) in _LIST.rows(connection, after or "", limit)]
+def list_studies(
+    connection: Connection, *, after: str | None = None, limit: int = 100, among: Collection[str] | None = None
+) -> list[Study]:
+    """Studies in code-point order of their identifiers: at most `limit`, after the identifier `after`; only those
+    `among` the identifiers, if they are given.
+    """
+    if among is None:
+        found = [study for (study,) in _LIST.rows(connection, after or "", limit)]
+    else:
+        later = (study for study in sorted(among) if study > (after or ""))
+        found = list(islice((study for study in later if is_known(connection, study)), limit))
+    return [get_study(connection, study) for study in found]
 
 
 def protocol_changed_after_first_outcome(connection: Connection, study_id: str, revision: int) -> bool:

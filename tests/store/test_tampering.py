@@ -10,6 +10,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import CheckConstraint, Column, Connection, LargeBinary, Table, Text, func, select, text
 from sqlalchemy.schema import DropConstraint
 
+from app.access.callers import ALL_SCOPES
+from app.access.keys import ApiKeys
 from app.errors import FaultCode
 from app.main import create_app
 from app.settings import Settings
@@ -70,6 +72,7 @@ def _fill_more(client: Any) -> None:
     for patient in [each["patient"]["id"] for each in client.get(f"{home}/patients").json()["items"]]:
         sent(client.delete(f"{home}/patients/{patient}?erase=true"))
     database = client.app_state["app_state"].database
+    ApiKeys(database).create("lab", ALL_SCOPES, ["more"], now=posts.now())
     lines = tuple(
         ReceiptLine(
             f"OBX[{i}]-6", Disposition.SET_ASIDE, FaultCode.UNKNOWN_UNIT,
