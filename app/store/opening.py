@@ -70,7 +70,7 @@ def _begin(database: Database) -> tuple[bytes, bytes]:
         if known is not None:
             return known[0], known[1]
         moved = lock_studies(connection)
-        for key, _ in _STUDIES.rows(connection):
+        for key in (seals.NO_STUDY, *[key for key, _ in _STUDIES.rows(connection)]):
             seals.seal_all(connection, key)
         name = secrets.token_bytes(16)
         _INSERT.run(connection, [(1, secret.fingerprint, name)])
@@ -101,7 +101,7 @@ def _begin_heads(database: Database) -> str | None:
 
 def heads_now(connection: Connection) -> Iterator[tuple[Chain, Head]]:
     """The heads of all chains as they are in the database."""
-    for key, _ in _STUDIES.rows(connection):
+    for key in (seals.NO_STUDY, *[key for key, _ in _STUDIES.rows(connection)]):
         head = HEAD.row(connection, key)
         if head is not None:
             yield ("study", key), Head(head[0], bytes(head[2]))
