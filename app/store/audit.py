@@ -59,7 +59,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class AuditEntry:
     """A row that is not part of a write: an answer, or a refusal. `count`: how many equal refusals it stands for."""
 
     who: Who
@@ -163,7 +163,7 @@ def wrote(connection: Connection, study: int, first: int, last: int, salts: Iter
         access.written += 1
 
 
-def store(connection: Connection, reads: Sequence[Read]) -> None:
+def store(connection: Connection, reads: Sequence[AuditEntry]) -> None:
     """Store rows that are not part of a write, each in the chain of its study."""
     chains: dict[int, list[tuple[Any, ...]]] = {}
     for read in reads:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from app.store import audit
-from app.store.audit import Read, Who
+from app.store.audit import AuditEntry, Who
 from app.store.engine import Database
 
 log = logging.getLogger("myoresponse")
@@ -20,7 +20,7 @@ class _Refused:
     """Equal refusals in a minute: when it ends, and the last one with their number, the first one not counted."""
 
     until: int
-    last: Read | None = None
+    last: AuditEntry | None = None
 
 
 class AuditTrail:
@@ -38,11 +38,11 @@ class AuditTrail:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._waiting: list[tuple[Read, Future[None]]] = []
+        self._waiting: list[tuple[AuditEntry, Future[None]]] = []
         self._thread: threading.Thread | None = None
         self._refused: dict[Kind, _Refused] = {}
 
-    def add(self, read: Read) -> Future[None]:
+    def add(self, read: AuditEntry) -> Future[None]:
         """Store a row soon. The result is there after COMMIT; the error is that of the database."""
         done: Future[None] = Future()
         with self._lock:
@@ -55,7 +55,7 @@ class AuditTrail:
                 self._thread.start()
         return done
 
-    def refused(self, read: Read) -> None:
+    def refused(self, read: AuditEntry) -> None:
         """Store the row of a refusal. Of many equal ones in a minute, the first has a row and the others share one."""
         with self._lock:
             kind = (read.who.operation, read.status, read.who.caller or read.who.address)
@@ -72,7 +72,7 @@ class AuditTrail:
         for each in due:
             self.add(each)
 
-    def _due(self, now: int) -> list[Read]:
+    def _due(self, now: int) -> list[AuditEntry]:
         """The shared rows of the minutes that have ended."""
         ended = [kind for kind, refused in self._refused.items() if refused.until <= now]
         return [last for kind in ended if (last := self._refused.pop(kind).last) is not None]
@@ -104,7 +104,7 @@ class AuditTrail:
                 else:
                     done.set_exception(error)
 
-    def _stored(self, reads: Sequence[Read]) -> Exception | None:
+    def _stored(self, reads: Sequence[AuditEntry]) -> Exception | None:
         """Store rows, and return the error, for those who wait, if that is not possible."""
         try:
             self._database.together(lambda transaction: audit.store(transaction, reads))

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, text
 from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
 from app.store import audit, seals
 from app.store.engine import Database, revision_of
-from app.store.heads import Chain, Head, HeadsFile
+from app.store.heads import Chain, ChainHead, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, LOCKED, lock_studies
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import HEAD
@@ -99,14 +99,14 @@ def _begin_heads(database: Database) -> str | None:
     return None
 
 
-def heads_now(connection: Connection) -> Iterator[tuple[Chain, Head]]:
+def heads_now(connection: Connection) -> Iterator[tuple[Chain, ChainHead]]:
     """The heads of all chains as they are in the database."""
     for key in (seals.NO_STUDY, *[key for key, _ in _STUDIES.rows(connection)]):
         head = HEAD.row(connection, key)
         if head is not None:
-            yield ("study", key), Head(head[0], bytes(head[2]))
+            yield ("study", key), ChainHead(head[0], bytes(head[2]))
         changes, seal = seals.seal_of(connection, key)
         if changes:
-            yield ("seal", key), Head(changes, seal)
+            yield ("seal", key), ChainHead(changes, seal)
     for chain, number, hashed in audit.heads(connection):
-        yield ("audit", chain), Head(number, hashed)
+        yield ("audit", chain), ChainHead(number, hashed)

@@ -1,7 +1,7 @@
 """Seals: what no leaf covers is covered by one keyed sum for each study.
 
 A leaf is made once and never again, but client ids come and go, and the mark of an assertion changes with later
-arrivals. So each of these rows has a keyed hash, a study has the sum of the hashes modulo 2^256, and whoever stores,
+arrivals. So each of these rows has a keyed hash, a study has the sum of the hashes modulo 2^256, and who stores,
 changes or deletes a row adds or subtracts its hash. The stored sum is hidden behind a keyed hash of the number of its
 changes: from two sums nobody can learn the hash of a row, to take the row out of the sum again.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, select
 
 from app.store import audit, hash_chain, seals
-from app.store.heads import Chain, Head, HeadsFile
+from app.store.heads import Chain, ChainHead, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, keys_of
 from app.store.queries import Query
 from app.store.tables import revisions, studies
@@ -96,7 +96,7 @@ def _verified_heads(connection: Connection, heads: HeadsFile) -> Verified:
     return Verified("heads outside", f"{count} lines", tuple(faults))
 
 
-def _fault_of(connection: Connection, chain: Chain, head: Head) -> str | None:
+def _fault_of(connection: Connection, chain: Chain, head: ChainHead) -> str | None:
     kind, key = chain
     if kind == "seal":
         changes, seal = seals.seal_of(connection, key)

@@ -15,7 +15,7 @@ from app.http.audit import NOT_AUDITED
 from app.main import create_app
 from app.settings import Settings
 from app.store import audit
-from app.store.audit import Access, Read, Who, acting
+from app.store.audit import Access, AuditEntry, Who, acting
 from app.store.audit_trail import AuditTrail
 from tests.api.examples import timeline
 from tests.api.fhir_bodies import FHIR, bundle, entry, patient
@@ -202,7 +202,7 @@ def test_a_task_that_another_thread_commits_keeps_its_caller(tmp_path):
 
         def work(number: int):
             def store(connection):
-                audit.store(connection, [Read(Who("x", "http", audit.caller()), number, None, 200, "nothing")])
+                audit.store(connection, [AuditEntry(Who("x", "http", audit.caller()), number, None, 200, "nothing")])
 
             return store
 
@@ -220,7 +220,7 @@ def test_rows_that_wait_are_stored_together(tmp_path):
     with opened(migrated(tmp_path)) as database:
         trail = AuditTrail(database)
         with database.writing():  # a writer has the lock
-            waiting = [trail.add(Read(Who("x", "http"), number, None, 200, "nothing")) for number in range(50)]
+            waiting = [trail.add(AuditEntry(Who("x", "http"), number, None, 200, "nothing")) for number in range(50)]
             assert not any(done.done() for done in waiting[1:])
         for done in waiting:
             done.result(timeout=30)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from app.store import audit
-from app.store.audit import Read, Who
+from app.store.audit import AuditEntry, Who
 from app.store.engine import Database
 from app.store.tables import audit as rows
 from app.store.verification import verify_database
@@ -53,10 +53,10 @@ def fill(database: Database, count: int) -> None:
     database.heads.flush()
 
 
-def read(chance: random.Random, number: int) -> Read:
+def read(chance: random.Random, number: int) -> AuditEntry:
     """A row of some operation."""
     who = Who("getTimeline", "http", f"key:{number % 7}", "10.0.0.1", "read-patients", f"r-{number}")
-    return Read(who, 1_700_000_000_000_000 + number, chance.choice((*STUDIES, None)), 200, "figures", (), number)
+    return AuditEntry(who, 1_700_000_000_000_000 + number, chance.choice((*STUDIES, None)), 200, "figures", (), number)
 
 
 def tampered(database: Database, times: int, chance: random.Random) -> tuple[dict[str, int], int]:
