@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select, text
 
 from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
 from app.store import audit, seals
+from app.store.audit_journal import move_left_behind
 from app.store.engine import Database, revision_of
 from app.store.heads import Chain, ChainHead, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, LOCKED, lock_studies
@@ -56,7 +57,10 @@ def open_ledger(database: Database, heads: Path) -> str | None:
     except UnusableSecretFile as reason:
         return f"The service cannot be started: {reason}."
     database.heads = HeadsFile(heads, database.keys.heads, bytes(known[1]))
-    return _begin_heads(database)
+    objection = _begin_heads(database)
+    if objection is None:
+        move_left_behind(database, heads, database.keys.heads)
+    return objection
 
 
 def _begin(database: Database) -> tuple[bytes, bytes]:

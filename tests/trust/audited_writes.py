@@ -1,5 +1,6 @@
-"""A server is killed (`kill -9`) under writes by four threads, again and again: each revision that is stored has its
-audit row, no row is without its revision, and the heads outside are never ahead of the database.
+"""A server is killed (`kill -9`) under writes by four threads and reads by one, again and again: each revision that is
+stored has its audit row, no row is without its revision, each read that was answered has its row after the next start,
+and the heads outside are never ahead of the database.
 """
 
 import signal
@@ -23,36 +24,51 @@ WRITERS = 4
 def run(full: bool) -> list[Figure]:
     """50 kills, or 2."""
     kills = 50 if full else 2
-    answered = stored = 0
+    answered = read = stored = 0
     with tempfile.TemporaryDirectory() as folder:
         url = migrated(Path(folder))
         for kill in range(kills):
-            answered += killed_under_writes(url, kill)
-            stored = checked(url, Path(folder))
+            counts = killed_under_writes(url, kill)
+            answered, read = answered + counts[0], read + counts[1]
+            stored = checked(url, Path(folder), read)
         behind = lines_behind(url)
     assert stored >= answered
     return [
         Figure("P12", "kills under four writers", str(kills)),
         Figure("P12", "writes that were answered, and revisions that were stored", f"{answered:,}, {stored:,}"),
         Figure("P12", "revisions without an audit row, and rows without their revision", "0, 0"),
+        Figure("P12", "reads that were answered, and those of them without an audit row", f"{read:,}, 0"),
         Figure("P12", "heads ahead of the database", "0"),
         Figure("P12", "chains whose heads were behind after the last kill", str(behind)),
     ]
 
 
-def killed_under_writes(url: str, kill: int) -> int:
-    """Start the server, write with four threads, kill it. How many writes were answered."""
+def killed_under_writes(url: str, kill: int) -> tuple[int, int]:
+    """Start the server, write with four threads, read with one, kill it. How many writes and reads were answered."""
     answered: list[int] = []
+    read: list[int] = []
     with running(url) as server:
         assert server.ask("PUT", "/v1/studies/trial", {"name": "Trial", "protocol": "seed-2008"})[0] in {200, 201}
         threads = [threading.Thread(target=write, args=(server, kill, each, answered)) for each in range(WRITERS)]
+        threads.append(threading.Thread(target=read_on, args=(server, read)))
         for thread in threads:
             thread.start()
         time.sleep(0.7 + 0.13 * (kill % 7))
         server.process.send_signal(signal.SIGKILL)
         for thread in threads:
             thread.join()
-    return len(answered)
+    return len(answered), len(read)
+
+
+def read_on(server: Process, read: list[int]) -> None:
+    """Read until the server is gone."""
+    while True:
+        try:
+            status, _ = server.ask("GET", "/v1/studies/trial/patients?limit=1")
+        except (OSError, HTTPException):
+            return
+        assert status == 200
+        read.append(status)
 
 
 def write(server: Process, kill: int, thread: int, answered: list[int]) -> None:
@@ -71,7 +87,7 @@ def write(server: Process, kill: int, thread: int, answered: list[int]) -> None:
         answered.append(number)
 
 
-def checked(url: str, folder: Path) -> int:
+def checked(url: str, folder: Path, read: int) -> int:
     """Verify everything, and compare the audit with the revisions. How many revisions of patients there are."""
     with opened(url) as database, database.reading() as connection:
         faults = [fault for part in verify_database(connection, database.heads) for fault in part.faults]
@@ -79,8 +95,10 @@ def checked(url: str, folder: Path) -> int:
     with sqlite3.connect(folder / "x.db") as raw:
         revisions = [number for (number,) in raw.execute("SELECT number FROM revisions ORDER BY number")]
         rows = raw.execute("SELECT first_revision, revision FROM audit WHERE first_revision NOT NULL").fetchall()
+        found = raw.execute("SELECT count(*) FROM audit WHERE operation = 'listPatients'").fetchone()[0]
     covered = sorted(number for first, last in rows for number in range(first, last + 1))
     assert covered == revisions
+    assert found >= read, (found, read)
     return len(revisions) - 1
 
 
