@@ -1,8 +1,8 @@
 """The audit of requests: each one that reads or writes data of a study has a row before its answer is sent.
 
-A write has its row in its transaction (`store.audit`). An answer with data of patients waits until its row is stored,
-and is 503 if that is not possible: what cannot be audited is not shown. Answers with figures are sent nevertheless, and
-the log says that a row is missing. A refusal does not wait for its row.
+A write has its row in its transaction (`store.audit`). An answer with data of patients waits until its row is written
+(`store.audit_journal`), and is 503 if that is not possible: what cannot be audited is not shown. Answers with figures
+are sent nevertheless, and the log says that a row is missing. A refusal does not wait for its row.
 """
 
 import asyncio

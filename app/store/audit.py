@@ -2,7 +2,7 @@
 
 Each study has a chain of rows, and so has everything that belongs to no study (chain 0). The hash of a row has a key
 from the secret file, and covers the row and the hash of the row before. The row of a write is part of its transaction:
-there is one exactly if there is the other. The row of a read is stored before the answer is sent (`AuditTrail`).
+there is one exactly if there is the other. The row of a read is written before the answer is sent (`audit_trail`).
 
 A row holds no identifier of a patient. It holds numbers that are keyed with the salt of the patient: while the study
 has the patient, the rows of the patient can be found; after the erasure nobody can tell whose they were.
