@@ -28,7 +28,7 @@ Chain = tuple[Literal["study", "seal", "audit"], int]
 _NOTED = "heads"
 
 
-class Head(NamedTuple):
+class ChainHead(NamedTuple):
     """The last entry of a chain: its number, and its hash or seal."""
 
     number: int
@@ -40,17 +40,17 @@ class SignedHead(NamedTuple):
 
     line: int
     chain: Chain
-    head: Head
+    head: ChainHead
 
 
 def note(connection: Connection, chain: Chain, number: int, hashed: bytes) -> None:
     """Note the head of a chain in the transaction that makes it; it is written after the commit."""
-    connection.info.setdefault(_NOTED, {})[chain] = Head(number, hashed)
+    connection.info.setdefault(_NOTED, {})[chain] = ChainHead(number, hashed)
 
 
-def begin_noting(connection: Connection) -> dict[Chain, Head]:
+def begin_noting(connection: Connection) -> dict[Chain, ChainHead]:
     """What the transaction that begins now will note."""
-    noted: dict[Chain, Head] = {}
+    noted: dict[Chain, ChainHead] = {}
     connection.info[_NOTED] = noted
     return noted
 
@@ -66,10 +66,10 @@ class HeadsFile:
         self._key = key
         self.database = database
         self._lock = threading.Lock()
-        self._pending: dict[Chain, Head] = {}
+        self._pending: dict[Chain, ChainHead] = {}
         self._timer: threading.Timer | None = None
 
-    def add(self, heads: Mapping[Chain, Head]) -> None:
+    def add(self, heads: Mapping[Chain, ChainHead]) -> None:
         """Write these heads soon."""
         if not heads:
             return
@@ -104,7 +104,7 @@ class HeadsFile:
         with suppress(OSError), self.path.open("ab") as file:
             os.fsync(file.fileno())
 
-    def write(self, heads: Mapping[Chain, Head]) -> None:
+    def write(self, heads: Mapping[Chain, ChainHead]) -> None:
         """Append lines now. One call of the system writes them all. Raises `OSError`."""
         text = "".join(self._line(chain, head) for chain, head in heads.items())
         descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
@@ -133,7 +133,7 @@ class HeadsFile:
         except FileNotFoundError:
             return False
 
-    def _line(self, chain: Chain, head: Head) -> str:
+    def _line(self, chain: Chain, head: ChainHead) -> str:
         content = [self.database.hex(), *chain, head.number, head.hash.hex(), time.time_ns() // 1000]
         return canonical([*content, self._signature(content)]) + "\n"
 
@@ -149,7 +149,7 @@ class HeadsFile:
             signed = False
         if not signed:
             return f"line {number}: it is not signed with the secret file"
-        return SignedHead(number, (kind, key), Head(at, bytes.fromhex(hashed)))
+        return SignedHead(number, (kind, key), ChainHead(at, bytes.fromhex(hashed)))
 
     def _signature(self, content: list[Any]) -> str:
         return hmac.digest(self._key, canonical(content).encode("ascii"), "sha256").hex()
