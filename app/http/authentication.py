@@ -9,17 +9,23 @@ The middleware finds the caller before a route is looked for, so that nobody lea
 runs before every other dependency of an operation, and refuses what the caller may not do.
 """
 
+import hmac
 import re
 from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.callers import LOCAL, STRANGER, Caller
-from app.access.operations import NEEDS, OPEN
-from app.errors import Forbidden, Unauthorized
+from app.access.operations import KNOWN, NEEDS, OPEN
+from app.access.rates import Rates, RateState
+from app.access.sessions import Session
+from app.errors import Forbidden, TooManyRequests, Unauthorized
+from app.http.middleware import SAFE_METHODS
 from app.http.state import AppState
 from app.settings import Settings, is_loopback
 from app.timeline.times import microseconds
@@ -29,9 +35,12 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _FORWARDED = frozenset(
     {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "x-cluster-client-ip"}
 )
+TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - the name of a header
 _PORT = re.compile(r":\d*$")
 _REALM = 'Bearer realm="myoresponse"'
 _OPEN_PATHS = frozenset(operation.removeprefix("GET ") for operation in OPEN if "{" not in operation)
+_PROBES = frozenset({"/livez", "/readyz"})
+"""Addresses without a limit: who watches the service must see that it runs."""
 _OPEN_BELOW = ("/docs/files/", "/problems/")
 
 
@@ -65,12 +74,39 @@ class Authentication:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.rates = Rates(settings.rate) if settings.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http":
-            scope["state"] = {**scope["state"], "caller": await self.caller(scope)}
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            caller = await self.caller(scope)
+        except Unauthorized:
+            self.count(scope, STRANGER)
+            raise
+        rate = self.count(scope, caller)
+        scope["state"] = {**scope["state"], "caller": caller}
+
+        async def sending(message: Message) -> None:
+            if rate is not None and message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(rate.headers)
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+    def count(self, scope: Scope, caller: Caller) -> RateState | None:
+        """Count a request by its caller, else by its address; `None` if there is no limit for it.
+
+        Raises `TooManyRequests`.
+        """
+        if self.rates is None or caller is LOCAL or self.path(scope) in _PROBES:
+            return None
+        rate = self.rates.count(caller.name or network_of(scope))
+        if not rate.allowed:
+            raise TooManyRequests(headers=rate.headers)
+        return rate
 
     async def caller(self, scope: Scope) -> Caller:
         """Who sends a request."""
@@ -88,15 +124,53 @@ class Authentication:
                 return caller
         if given:
             raise Unauthorized(headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'})
+        if cookie := HTTPConnection(scope).cookies.get(cookie_name(scope)):
+            session = await state.authenticator.session(state.secret, cookie, microseconds(datetime.now(UTC)))
+            if session is not None:
+                return _of_session(scope, session)
         if self.is_open(scope):
             return STRANGER
         raise Unauthorized(headers={"WWW-Authenticate": _REALM})
 
     @staticmethod
-    def is_open(scope: Scope) -> bool:
+    def path(scope: Scope) -> str:
+        """The path of the address, without the prefix that a proxy removes."""
+        return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+    def is_open(self, scope: Scope) -> bool:
         """Whether everybody may read this address."""
-        path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
+        path = self.path(scope)
         return scope["method"] == "GET" and (path in _OPEN_PATHS or path.startswith(_OPEN_BELOW))
+
+
+def _of_session(scope: Scope, session: Session) -> Caller:
+    """The caller of a session. Raises `Forbidden` for a change without the token of the session."""
+    if scope["method"] not in SAFE_METHODS:
+        shown = Headers(scope=scope).get(TOKEN_HEADER, "")
+        if not hmac.compare_digest(shown.encode(), session.token.encode()):
+            raise Forbidden(f"In a session, a change needs the header {TOKEN_HEADER} with the token of the session.")
+    scope["state"] = {**scope["state"], "session": session}
+    return session.caller
+
+
+def is_https(scope: Scope) -> bool:
+    """Whether the browser uses HTTPS, as the server or the proxy in front of it says."""
+    return "https" in {scope.get("scheme"), Headers(scope=scope).get("x-forwarded-proto", "").lower()}
+
+
+def cookie_name(scope: Scope) -> str:
+    """The name of the cookie. With HTTPS, browsers let nobody but this host set it."""
+    return "__Host-myoresponse" if is_https(scope) else "myoresponse"
+
+
+def network_of(scope: Scope) -> str:
+    """The address that a request comes from; of IPv6 its network, because one client has all addresses of a network."""
+    sent_from = scope.get("client")
+    try:
+        address = ip_address(str(sent_from[0]) if sent_from else "")
+    except ValueError:
+        return "-"
+    return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
 
 
 async def _caller(request: Request) -> Caller:
@@ -117,7 +191,7 @@ async def authorised(request: Request) -> None:
     """Refuse an operation for which the caller has no scope, and a study of which the caller may not know."""
     caller = cast(Caller, request.state.caller)
     operation = f"{request.method} {request.scope['route'].path}"
-    if operation in OPEN:
+    if operation in OPEN | KNOWN:
         return
     if operation not in NEEDS:
         raise Forbidden
