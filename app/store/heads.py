@@ -6,6 +6,7 @@ behind is usual after a crash, a file that is ahead shows that something is miss
 added, so that the file may be on a disk that allows no more, and several processes may share it.
 """
 
+import errno
 import hmac
 import json
 import logging
@@ -105,11 +106,13 @@ class HeadsFile:
             os.fsync(file.fileno())
 
     def write(self, heads: Mapping[Chain, ChainHead]) -> None:
-        """Append lines now. One call of the system writes them all. Raises `OSError`."""
+        """Append lines now, all at once. Raises `OSError`; what was written of them before is written again later."""
         text = "".join(self._line(chain, head) for chain, head in heads.items())
         descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, text.encode("ascii"))
+            if os.write(descriptor, text.encode("ascii")) < len(text):
+                os.write(descriptor, b"\n")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
 
@@ -138,9 +141,13 @@ class HeadsFile:
         return canonical([*content, self._signature(content)]) + "\n"
 
     def _read(self, number: int, line: bytes) -> SignedHead | str | None:
-        """A line; `None` if it is about another database."""
+        """A line; `None` if it is about another database, or was cut when the disk was full."""
         try:
-            *content, signature = json.loads(line)
+            read = json.loads(line)
+        except ValueError:
+            return None
+        try:
+            *content, signature = read
             database, kind, key, at, hashed, _ = content
             if database != self.database.hex():
                 return None

@@ -13,6 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from app.errors import ServiceError
+from app.hl7v2 import submit
+from app.hl7v2.dead_letters import DeadLetters
+from app.hl7v2.message_handler import MessageHandler
 from app.http.audit import NOT_AUDITED
 from app.main import create_app
 from app.settings import Settings
@@ -20,8 +23,11 @@ from app.store import audit
 from app.store.audit import Access, AuditEntry, Who, acting
 from app.store.audit_journal import AuditJournal
 from app.store.audit_trail import AuditTrail
+from app.timeline.times import microseconds
 from tests.api.examples import timeline
 from tests.api.fhir_bodies import FHIR, bundle, entry, patient
+from tests.hl7v2.hl7v2_messages import obx, oru
+from tests.timeline.documents import NOW
 from tests.trust import tampering
 from tests.trust.opened import migrated, opened
 
@@ -285,3 +291,18 @@ def test_the_import_the_demonstration_and_the_export_have_rows(tmp_path: Path):
     assert found[1][:4] == ("demo", "command", "command", "patients")
     assert ("export", "command", "command", "everyone", None, 16) in found
     assert clients == {"command"}
+
+
+def test_a_message_over_mllp_has_a_row_with_its_sender(trial, tmp_path):
+    database = trial.app_state["app_state"].database
+
+    def store(message: bytes, client: str) -> submit.Reply:
+        return submit.store_message(database, "trial", message, secret=None, now=microseconds(NOW), client=client)
+
+    letters = DeadLetters(tmp_path / "letters")
+    letters.prepare()
+    [answer] = MessageHandler("trial", store, letters).answers(oru(obx()), "10.0.0.9", "mllp:ward")
+    assert b"MSA|AA" in answer
+    [*_, row] = rows(trial)
+    assert (row["door"], row["caller"], row["address"]) == ("mllp", "mllp:ward", "10.0.0.9")
+    assert (row["revisions"], len(row["patients"])) == ([4], 1)
