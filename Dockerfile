@@ -1,5 +1,6 @@
 # docker build -t myoresponse .
-# docker run -p 127.0.0.1:8000:8000 -v myoresponse:/data -e MYORESPONSE_ALLOW_UNAUTHENTICATED=true myoresponse
+# docker run -p 127.0.0.1:8000:8000 -v myoresponse:/data myoresponse
+# The first start prints an API key, once: docker logs.
 
 # The lock holds the extras too: the driver of PostgreSQL and the writer of Parquet.
 FROM python:3.11-slim AS packages
@@ -16,8 +17,7 @@ WORKDIR /srv/myoresponse
 COPY alembic alembic
 COPY app app
 
-# In a container the service must listen beyond loopback. It refuses to while it asks for no keys, unless the operator says
-# that the network in front of it does: MYORESPONSE_ALLOW_UNAUTHENTICATED=true is deliberately not set here. The names by
+# In a container the service must listen beyond loopback, and therefore asks everybody for a key or a token. The names by
 # which a proxy addresses the service go into MYORESPONSE_ALLOWED_HOSTS.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -255,8 +255,7 @@ def import_(
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    with ExitStack() as opened:
-        opened.enter_context(audit.command("import"))
+    with audit.command("import"), ExitStack() as opened:
         target = opened.enter_context(database_of(settings))
         if rehearse:
             opened.enter_context(_leaving_on_signals())

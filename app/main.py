@@ -24,6 +24,7 @@ from app.api import (
     patients,
     protocols,
     revisions,
+    session,
     studies,
     timelines,
 )
@@ -151,6 +152,7 @@ def _all_routes() -> APIRouter:
         datasets,
         calculators,
         revisions,
+        session,
         audit,
         routes_read,
         routes_about,

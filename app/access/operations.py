@@ -20,6 +20,9 @@ OPEN = frozenset(
 )  # fmt: skip
 """What everybody may read without a key: how to use the service, and whether it runs. Nothing here is about a study."""
 
+KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
+"""What every caller with a key may do, whatever its scopes: it is about the caller."""
+
 _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.READ: (
         "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
