@@ -65,6 +65,7 @@ class FaultCode(StrEnum):
     UNKNOWN_COLUMN = "unknown_column"
     REPEATED_COLUMN = "repeated_column"
     UNKNOWN_ENCODING = "unknown_encoding"
+    REUSED_KEY = "reused_key"
 
 
 SENTENCES: dict[FaultCode, str] = {
@@ -116,6 +117,7 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_COLUMN: "The header names a column that is not documented.",
     FaultCode.REPEATED_COLUMN: "The header names a column twice.",
     FaultCode.UNKNOWN_ENCODING: "The character set is not declared, is not known, or does not match the bytes.",
+    FaultCode.REUSED_KEY: "This Idempotency-Key was sent before, with another request; each request needs its own.",
 }
 
 

@@ -75,6 +75,7 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_COLUMN: "structure",
     FaultCode.REPEATED_COLUMN: "structure",
     FaultCode.UNKNOWN_ENCODING: "structure",
+    FaultCode.REUSED_KEY: "conflict",
 }
 """The issue type (R4 code system `issue-type`) of each fault."""
 
