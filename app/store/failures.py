@@ -183,6 +183,7 @@ _NO_DATABASE = "the server has no database of its name; create it first"
 _NO_CONNECTION = "the server has no free connection"
 _NOT_RUNNING = "the server is starting or stopping"
 _WHY_POSTGRESQL = {
+    "0A000": "it can only be read",
     "25006": "it can only be read",
     "28000": _NOT_ADMITTED,
     "28P01": _NOT_ADMITTED,
@@ -204,6 +205,7 @@ _WHY_POSTGRESQL = {
 """By SQLSTATE. A connection that failed has none: see below."""
 _BY_STATE = {
     "08": Cause.UNREACHABLE,  # connection
+    "0A000": Cause.READ_ONLY,  # what a standby does not support: a transaction that may write
     "25006": Cause.READ_ONLY,
     "28": Cause.UNREACHABLE,  # authorization
     "3D": Cause.UNREACHABLE,  # no such database

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Busy
@@ -161,7 +161,8 @@ class OneTransaction(Database):
         return self._connection
 
     def _reserve(self, connection: Connection) -> None:
-        self._place, content = self._placed(connection)
+        """Lock the study as every writer does, before the row of the key locks it in part, and reserve the key."""
+        self._place, content = self._placed(connection, _STUDY.with_for_update())
         if not self._place:
             return  # the work will say that there is no such study
         connection.execute(_PRUNE, {"until": self._request.now - self._request.kept_for})
@@ -174,10 +175,12 @@ class OneTransaction(Database):
         if reserved.first() is None:
             raise KeyTaken
 
-    def _placed(self, connection: Connection) -> tuple[dict[str, object], bytes]:
+    def _placed(
+        self, connection: Connection, query: Select[tuple[int, bytes]] = _STUDY
+    ) -> tuple[dict[str, object], bytes]:
         """The place of the key in the table, and the hash of the request; nothing for an unknown study."""
         request = self._request
-        study = connection.execute(_STUDY, {"id": request.study}).first()
+        study = connection.execute(query, {"id": request.study}).first()
         if study is None:
             return {}, b""
         place = {

@@ -194,6 +194,19 @@ def test_two_processes_store_a_request_once_and_answer_alike(anywhere, monkeypat
     assert revision(anywhere) == 1
 
 
+def test_requests_with_keys_to_one_study_do_not_lock_each_other_out(anywhere):
+    make_study(anywhere, **PSEUDONYMS)
+
+    def post(number):
+        path = f"/v1/studies/trial/patients/P{number}/events"
+        return send(
+            anywhere, "POST", path, json=events(f"P{number}", lab(7, 1)), key={"Idempotency-Key": f'"{number}"'}
+        )
+
+    with ThreadPoolExecutor(6) as pool:
+        assert [answer.status_code for answer in pool.map(post, range(30))] == [201] * 30
+
+
 def test_an_answer_5xx_keeps_neither_answer_nor_effect(anywhere, monkeypatch):
     make_study(anywhere, **PSEUDONYMS)
     with monkeypatch.context() as broken:

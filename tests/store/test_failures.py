@@ -126,6 +126,7 @@ def test_a_lasting_failure_is_remembered_until_something_was_written_or_some_sec
         ("53100", Cause.DISK_FULL),
         ("58030", Cause.IO_ERROR),
         ("25006", Cause.READ_ONLY),
+        ("0A000", Cause.READ_ONLY),
         ("40001", Cause.LOCKED),
         ("40P01", Cause.LOCKED),
         ("55P03", Cause.LOCKED),

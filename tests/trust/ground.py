@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ from sqlalchemy import select
 from app.store import migrations
 from app.store.engine import Database
 from app.store.tables import metadata
-from tests.postgres import bundled_binaries, running_server
+from tests.postgres import Server, bundled_binaries, controlled_server
 from tests.store.posts import begin_study
 from tests.trust.figures import NotHere
 
@@ -44,17 +44,17 @@ def fresh(file: Path) -> str:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres() -> Iterator[Server]:
     """A PostgreSQL server that keeps what it has confirmed, with the tables and the study `trial`."""
     binaries = bundled_binaries()
     if binaries is None:
         raise NotHere("there is no PostgreSQL for this platform in the test packages")
-    with running_server(binaries, SAFE) as url:
-        migrations.upgrade(url)
-        database = Database(url)
+    with controlled_server(binaries, SAFE) as server:
+        migrations.upgrade(server.url)
+        database = Database(server.url)
         begin_study(database, "trial")
         database.dispose()
-        yield url
+        yield server
 
 
 def need_strace() -> None:
@@ -115,9 +115,3 @@ def spread(most: int, count: int, seed: int = 1) -> list[int]:
     """`count` different numbers from 1 to `most`, the same in each run, with both ends."""
     drawn = random.Random(seed).sample(range(2, most), max(0, min(count, most) - 2))
     return sorted({1, most, *drawn})
-
-
-def percent(part: int, of: Iterable[object] | int) -> str:
-    """A share in whole percent."""
-    whole = of if isinstance(of, int) else len(list(of))
-    return f"{100 * part / whole:.0f} %" if whole else "-"
