@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import event, make_url
 
 from app.errors import Busy
+from app.store import migrations
 from app.store.engine import Database
 from app.store.kept_answers import KeptAnswer, KeyedRequest, OneTransaction
 from tests.store.posts import ck, now, post, timeline
@@ -159,5 +160,17 @@ def failing(url: str, points: list[tuple[str, str, str]]) -> None:
         say("found", halves, *sorted(numbers))
 
 
+def migrated(url: str, name: str, count: int) -> None:
+    """A child that migrates to the tables of this version and is killed at the n-th call of a name."""
+
+    def work() -> None:
+        with traced("-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={count}"):
+            migrations.upgrade(url)
+
+    in_child(work)
+
+
 if __name__ == "__main__":
-    {"killed": killed, "recorded": recorded, "failing": failing}[sys.argv[1]](*json.loads(sys.argv[2]))
+    {"killed": killed, "recorded": recorded, "failing": failing, "migrated": migrated}[sys.argv[1]](
+        *json.loads(sys.argv[2])
+    )
