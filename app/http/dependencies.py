@@ -89,7 +89,7 @@ OnlyIfAbsent = Annotated[
 
 KEY_HEADER = "Idempotency-Key"
 ONE_TRANSACTION = "myoresponse.one_transaction"
-"""Where the scope of a request with a key has the database that it writes to (`http.idempotency`)."""
+"""Where the scope of a request with a key has the function that gives its database (`http.idempotency`)."""
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -112,7 +112,8 @@ async def _writing(
 ) -> AsyncIterator[Database]:
     database = cast(AppState, request.state.app_state).database
     if rehearse == "false":
-        yield cast(Database, request.scope.get(ONE_TRANSACTION, database))
+        begin: Callable[[], Awaitable[Database]] | None = request.scope.get(ONE_TRANSACTION)
+        yield database if begin is None else await begin()
         return
     copied = rehearsal(database, study)
     copy = await run_sync(copied.__enter__)

@@ -65,50 +65,84 @@ class KeyedRoute(APIRoute):
     """A route of a write that takes an `Idempotency-Key`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of the route, around it the look-up and the keeping of its answer."""
+        """The handler of the route, around it the keeping of its answer."""
         handle = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
             named = re.fullmatch(IDENTIFIER, request.path_params.get("study", ""))
             if request.method not in _WRITES or KEY_HEADER not in request.headers or not named:
                 return await handle(request)
-            keyed = await _keyed(request, self.path_format)
-            name = (keyed.study, keyed.client, keyed.route, keyed.key)
-            if not _running.begin(name):
-                raise Conflict("A request with this Idempotency-Key is being processed.", headers={"Retry-After": "1"})
+            work = _KeyedWork(request, self.path_format)
+            request.scope[ONE_TRANSACTION] = work.begin
             try:
-                return await _answer(request, keyed, handle)
+                return await work.kept(handle)
             finally:
-                _running.end(name)
+                with anyio.CancelScope(shield=True):
+                    await work.end()
 
         return handler
 
 
-async def _answer(
-    request: Request, keyed: KeyedRequest, handle: Callable[[Request], Coroutine[Any, Any, Response]]
-) -> Response:
-    """The kept answer, or that of the handler, after it was stored with everything that the handler wrote."""
-    state: AppState = request.state.app_state
-    database = OneTransaction(state.database, keyed)
-    if (kept := await _in_thread(database.found)) is not None:
-        return _again(kept)
-    request.scope[ONE_TRANSACTION] = database
-    try:
+class _Answered(Exception):
+    """The request was answered before; its handler does not run."""
+
+    def __init__(self, answer: KeptAnswer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class _KeyedWork:
+    """A request with a key. It begins when the handler asks for its database: then the caller is known and allowed."""
+
+    def __init__(self, request: Request, route: str) -> None:
+        self._request = request
+        self._route = route
+        self._running: tuple[str, ...] | None = None
+        self._database: OneTransaction | None = None
+
+    async def begin(self) -> OneTransaction:
+        """The database of the handler. Raises `_Answered`, and what is wrong with the key."""
+        keyed = await _keyed(self._request, self._route)
+        name = (keyed.study, keyed.client, keyed.route, keyed.key)
+        if not _running.begin(name):
+            raise Conflict("A request with this Idempotency-Key is being processed.", headers={"Retry-After": "1"})
+        self._running = name
+        state: AppState = self._request.state.app_state
+        database = OneTransaction(state.database, keyed)
+        if (found := await _in_thread(database.found)) is not None:
+            raise _Answered(found)
+        self._database = database
+        return database
+
+    async def kept(self, handle: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
+        """The kept answer, or that of the handler, after it was stored with everything that the handler wrote."""
         try:
-            response = await handle(request)
-        except NothingKept as refused:  # what was set aside is stored
-            response = refusal(request.scope, refused)
-        if response.status_code < 500:
-            await _in_thread(lambda: database.keep(_kept(response)))
-    except KeyTaken:
-        await _in_thread(database.undo)
-        if (kept := await _in_thread(database.found)) is not None:
-            return _again(kept)
-        raise Conflict("A request with this Idempotency-Key was processed just now.") from None
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _in_thread(database.undo)
-    return response
+            try:
+                response = await handle(self._request)
+            except NothingKept as refused:  # what was set aside is stored
+                response = refusal(self._request.scope, refused)
+            database = self._database
+            if database is not None and response.status_code < 500:
+                await _in_thread(lambda: database.keep(_kept(response)))
+        except _Answered as before:
+            return _again(before.answer)
+        except KeyTaken:
+            await self._undo()
+            found = None if self._database is None else await _in_thread(self._database.found)
+            if found is None:
+                raise Conflict("A request with this Idempotency-Key was processed just now.") from None
+            return _again(found)
+        return response
+
+    async def end(self) -> None:
+        """Undo what was not kept, and let the next request with the key begin."""
+        await self._undo()
+        if self._running is not None:
+            _running.end(self._running)
+
+    async def _undo(self) -> None:
+        if self._database is not None:
+            await _in_thread(self._database.undo)
 
 
 async def _in_thread(work: Callable[[], Any]) -> Any:  # noqa: ANN401

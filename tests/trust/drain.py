@@ -36,7 +36,7 @@ class Load:
 
 def run(full: bool) -> list[Figure]:
     """Stop under load and look."""
-    cycles = 20 if full else 2
+    cycles = 20 if full else 1
     posts = lines = cut = 0
     slowest = 0.0
     for cycle in range(cycles):

@@ -49,8 +49,8 @@ def _killed(place: Path, before: str, full: bool) -> list[Figure]:
     migrations.downgrade(f"sqlite:///{release}", BEFORE)
     _settled(release)
     file = place / "killed.db"
-    points = [("pwrite64", count) for count in spread(20, 20 if full else 4)]
-    points += [("fdatasync", count) for count in spread(3, 3)]
+    points = [("pwrite64", count) for count in spread(20, 20 if full else 2)]
+    points += [("fdatasync", count) for count in spread(3, 3 if full else 2)]
     old = new = 0
     for name, count in points:
         for leftover in place.glob("killed.db*"):
