@@ -2,9 +2,10 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -14,17 +15,22 @@ from pydantic import ValidationError
 
 from app import SOFTWARE
 from app import demo as demonstration
+from app.access.callers import Scope
 from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
+    from app.access.keys import ApiKeys
     from app.store.engine import Database
 
+DAY = 86_400_000_000
 NO_ADDRESS = (
     "MYORESPONSE_DATABASE_URL is not a usable address of a database. Examples: sqlite:///file.db (not in memory), "
     "postgresql://user@host/name."
 )
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+keys = typer.Typer(help="API keys: make, list, rotate and revoke them.")
+cli.add_typer(keys, name="keys")
 
 
 def print_version(asked: bool) -> None:
@@ -58,16 +64,25 @@ def serve(
     settings = read_settings(host=host, port=port)
 
     from app.api import server
-    from app.http.middleware import objection_to_exposure
 
-    if objection := objection_to_exposure(settings):
-        stop(objection, 2)
-    with database_of(settings):
-        pass
+    with database_of(settings) as database:
+        if settings.asks_for_keys and not settings.token_issuer:
+            print_first_key(database)
 
     from app.main import create_app
 
     server.run(create_app(settings), settings)
+
+
+def print_first_key(database: "Database") -> None:
+    """Make a key with every scope if there was never a key, and print it. It cannot be printed again."""
+    from app.access.keys import ApiKeys
+
+    first = ApiKeys(database).create_first(now_in_microseconds())
+    if first is not None:
+        print(
+            f"The first API key, with every scope. Keep it, it is shown only now:\n\n  KEY={first.text}\n", flush=True
+        )
 
 
 @cli.command()
@@ -88,7 +103,7 @@ def demo(
     """Load the demonstration study. Data that exist already are not changed."""
     from app.protocol.presets import SEED_2008
     from app.readers.json_timelines import read_array
-    from app.store import ledger, studies
+    from app.store import audit, ledger, studies
     from app.timeline.times import latest_acceptable, microseconds
 
     now = datetime.now(UTC)
@@ -97,7 +112,7 @@ def demo(
         stop(f"Nothing was loaded: the timelines {unread} of the file have faults.", 2)
     histories = [item.history for item in items if item.history is not None]
     definition = studies.StudyDeclaration(demonstration.NAME, SEED_2008, test=True)
-    with database_of(read_settings()) as database, database.writing() as connection:
+    with audit.command("demo"), database_of(read_settings()) as database, database.writing() as connection:
         at = microseconds(now)
         if not studies.is_known(connection, demonstration.STUDY):
             studies.put_study(connection, demonstration.STUDY, definition, client=None, received_at=at)
@@ -106,6 +121,29 @@ def demo(
         )
     stored = sum(isinstance(outcome, ledger.Outcome) and outcome.revision is not None for outcome in outcomes)
     print(f"Study {demonstration.STUDY}: {len(items)} timelines read, {stored} stored.")
+
+
+@cli.command()
+def verify(
+    study: Annotated[str | None, typer.Option(help="Only this study, and what all studies share.")] = None,
+) -> None:
+    """Verify every ledger and what is noted of it outside the database. The exit code is 1 if anything is broken."""
+    from app.errors import NotFound
+    from app.store.verification import verify_database
+
+    broken = False
+    with database_of(read_settings()) as database, database.reading() as connection:
+        try:
+            for part in verify_database(connection, database.heads, study):
+                broken |= bool(part.faults)
+                more = f" and {len(part.faults) - 1} more faults" if len(part.faults) > 1 else ""
+                result = (
+                    f"BROKEN {part.faults[0]}{more}" if part.faults else f"whole{part.extent and ': ' + part.extent}"
+                )
+                print(f"{part.subject}: {result}", flush=True)
+        except NotFound as reason:
+            stop(str(reason), 2)
+    raise typer.Exit(1 if broken else 0)
 
 
 @cli.command()
@@ -153,6 +191,7 @@ def dead_letters(
 
     from app.hl7v2 import mllp_command
     from app.hl7v2.dead_letters import DeadLetters, Letter
+    from app.store import audit
 
     if not send:
         letters = map(Letter, files) if files else DeadLetters(settings.dead_letters).all()
@@ -161,12 +200,27 @@ def dead_letters(
     if not files:
         stop("Name the files to send.", 2)
     refused = 0
-    with database_of(settings) as database:
+    with audit.command("dead-letters"), database_of(settings) as database:
         for letter in mllp_command.send_letters(settings, database, files, study or settings.mllp_study or None):
             print(f"{letter.file}  {letter.words}")
             refused += not letter.accepted
     if refused:
         stop(f"{refused} of {len(files)} were not accepted; their files remain.", 1)
+
+
+@contextmanager
+def _leaving_on_signals() -> Iterator[None]:
+    """Leave the block if the process is asked to end, so that its private files are deleted."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @cli.command("import")
@@ -197,11 +251,17 @@ def import_(
     from app.bulk.import_files import Into
     from app.errors import Conflict, NotFound
     from app.readers.tables import Dialect
+    from app.store import audit
     from app.store.rehearsal import rehearsal
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    with database_of(settings) as database, rehearsal(database, study) if rehearse else nullcontext(database) as target:
+    with ExitStack() as opened:
+        opened.enter_context(audit.command("import"))
+        target = opened.enter_context(database_of(settings))
+        if rehearse:
+            opened.enter_context(_leaving_on_signals())
+            target = opened.enter_context(rehearsal(target, study))
         into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
         try:
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)
@@ -231,6 +291,69 @@ def export(
             stop(str(reason), 2)
 
 
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="Who or what uses the key, for the list of keys.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it allows; give it once for each scope.")],
+    study: Annotated[list[str] | None, typer.Option(help="A study it is good for; without one, all.")] = None,
+    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0: never.")] = 365,
+) -> None:
+    """Make a key and print it. It is stored as a hash and cannot be printed again."""
+    with api_keys_of(read_settings()) as known:
+        now = now_in_microseconds()
+        expires_at = now + days * DAY if days else None
+        new = known.create(name, scope, study or None, now=now, expires_at=expires_at)
+    print(new.text)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """A line for each key: prefix, state, scopes, studies, times and name."""
+    from app.access.keys import key_line
+
+    with api_keys_of(read_settings()) as known:
+        now = now_in_microseconds()
+        print("\n".join(key_line(key, now) for key in known.all()) or "There are no keys.")
+
+
+@keys.command("rotate")
+def rotate_key(
+    prefix: Annotated[str, typer.Argument(help="The eight characters of the key after `myo_`.")],
+    overlap_hours: Annotated[float, typer.Option(min=0, help="How long the old key stays valid.")] = 24,
+) -> None:
+    """Make a key that allows the same and print it. The old key stays valid for the overlap."""
+    with api_keys_of(read_settings()) as known:
+        print(known.rotate(prefix, now=now_in_microseconds(), overlap=round(overlap_hours * DAY / 24)).text)
+
+
+@keys.command("revoke")
+def revoke_key(prefix: Annotated[str, typer.Argument(help="The eight characters of the key after `myo_`.")]) -> None:
+    """Refuse a key from now on."""
+    with api_keys_of(read_settings()) as known:
+        known.revoke(prefix, now_in_microseconds())
+    print(f"Key {prefix} is revoked.")
+
+
+@contextmanager
+def api_keys_of(settings: Settings) -> Iterator["ApiKeys"]:
+    """The keys of the database of the settings. The process ends with one line if what is asked cannot be done."""
+    from app.access.keys import ApiKeys
+    from app.errors import Conflict, NotFound
+
+    with database_of(settings) as database:
+        try:
+            yield ApiKeys(database)
+        except (Conflict, NotFound) as reason:
+            stop(str(reason), 2)
+
+
+def now_in_microseconds() -> int:
+    """This instant."""
+    from app.timeline.times import microseconds
+
+    return microseconds(datetime.now(UTC))
+
+
 def read_settings(**options: object) -> Settings:
     """The settings, replaced by the options that are given. If some cannot be used, the process ends with one line that
     names them all.
@@ -255,18 +378,22 @@ def _variable(place: tuple[int | str, ...]) -> str:
 def database_of(settings: Settings) -> Iterator["Database"]:
     """The database of the settings. The process ends if its tables or its pseudonyms do not fit version and secret."""
     from app.store.engine import Database
+    from app.store.ledger_keys import LedgerKeys
+    from app.store.opening import open_ledger
     from app.store.tables import SCHEMA_REVISION
     from app.submission.feeds import objection_to_secret
 
     with database_errors_explained():
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, keys=LedgerKeys(settings.secret_path))
         try:
             if (revision := database.revision()) != SCHEMA_REVISION:
                 from app.store.migrations import objection_to_tables
 
                 stop(f"The database cannot be used: {objection_to_tables(revision)}.", 3)
-            with database.reading() as connection:
-                objection = objection_to_secret(connection, settings.secret)
+            objection = open_ledger(database, settings.heads_path)
+            if objection is None:
+                with database.reading() as connection:
+                    objection = objection_to_secret(connection, settings.secret)
             if objection is not None:
                 stop(objection, 3)
             yield database

@@ -11,10 +11,15 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.secret_file import beside, secret_path
+
 PREFIX = "MYORESPONSE_"
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 SHORTEST_SECRET = 32
 """Least number of characters of a secret: a shorter one could be guessed by trying."""
+_ISSUER = re.compile(r"https://[^\s/?#]+[^\s?#]*|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^\s?#]*)?")
+_RATE = re.compile(r"[1-9]\d{0,6}/(second|minute|hour)")
+_SUBJECT = re.compile(r"[^,=]+=[A-Za-z0-9.\-]+")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -28,12 +33,39 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the database: `sqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
     )
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on; loopback unless unauthenticated use is allowed."
+        default="127.0.0.1", description="Address to listen on. Beyond loopback, every request needs a key or a token."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     allow_unauthenticated: bool = Field(
         default=False,
-        description="Must be `true` if the service is to listen on other addresses than loopback: it has no login yet.",
+        description="`true`: nobody is asked for a key, on any address. Only for a network in front of which a proxy "
+        "decides who may call.",
+    )
+    require_keys: bool = Field(
+        default=False,
+        description="`true`: programs on this machine are asked for a key, too. Needed behind a proxy on this machine "
+        "that adds no X-Forwarded-For.",
+    )
+    token_issuer: str = Field(
+        default="",
+        description="Issuer (`iss`) of the bearer tokens that are accepted: an OpenID Connect provider, by HTTPS. "
+        "Empty: no tokens.",
+    )
+    token_audience: str = Field(default="", description="What `aud` of such a token must name; needed with an issuer.")
+    token_keys_file: Path | None = Field(
+        default=None, description="JWKS file with the keys of the issuer, instead of discovery over the network."
+    )
+    token_scopes_claim: str = Field(
+        default="scope", min_length=1, description="Claim with the scopes: a text with spaces, or a list."
+    )
+    token_studies_claim: str = Field(
+        default="studies", min_length=1, description="Claim with the studies, in the same form; `*` is all of them."
+    )
+    rate: str = Field(
+        default="600/minute",
+        description="How many requests a client with a key or token, or an address without one, may send: "
+        "`600/minute`, `20/second`. Empty: any number. Local use without a key has no limit. Each process counts by "
+        "itself.",
     )
     allowed_hosts: str = Field(
         default="",
@@ -55,10 +87,19 @@ class Settings(BaseSettings):
     body_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for the next part of a request body."
     )
+    secret_file: Path | None = Field(
+        default=None,
+        description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "
+        "are made. Default: beside the SQLite file, with PostgreSQL `myoresponse.secret`. Back it up separately.",
+    )
+    heads_file: Path | None = Field(
+        default=None,
+        description="File in which the service notes how far each ledger has come, so that a cut end is noticed. "
+        "Default: beside the secret file's default, with the ending `.heads`. Best on another disk.",
+    )
     cursor_key: str = Field(
         default="",
-        description="Secret that signs the cursors of lists. Empty: a random one, so cursors end with the process. "
-        "Several processes behind one address need the same.",
+        description="Secret that signs the cursors of lists. Empty: it is made from the secret file.",
         repr=False,
     )
     pseudonym_secret: str = Field(
@@ -100,6 +141,11 @@ class Settings(BaseSettings):
     mllp_senders: str = Field(
         default="", description="Networks that may send, comma separated: `10.20.0.0/16,192.0.2.7`. Empty: any."
     )
+    mllp_subjects: str = Field(
+        default="",
+        description="Subjects of senders' certificates (common name or DNS name), each with the study that it may send "
+        "to, comma separated: `elab.example=ward7,rlab.example=ward7`. Empty: any certificate, any study.",
+    )
     mllp_max_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest message over MLLP.")
     mllp_timeout_seconds: float = Field(
         default=10.0, gt=0, description="Longest time from the first byte of a message over MLLP to its last."
@@ -138,12 +184,49 @@ class Settings(BaseSettings):
             raise ValueError("each network is written as 10.20.0.0/16, without host bits, or as an address") from None
         return listed
 
+    @field_validator("mllp_subjects")
+    @classmethod
+    def _subjects_must_have_a_study(cls, listed: str) -> str:
+        if not all(_SUBJECT.fullmatch(each) for each in _names(listed)):
+            raise ValueError("each subject is written with its study, as in elab.example=ward7")
+        return listed
+
     @model_validator(mode="after")
     def _a_certificate_with_its_key(self) -> Self:
         if (self.mllp_certificate is None) != (self.mllp_key is None):
             raise ValueError("MYORESPONSE_MLLP_CERTIFICATE and MYORESPONSE_MLLP_KEY must be set together")
         if self.mllp_client_ca is not None and self.mllp_certificate is None:
             raise ValueError("MYORESPONSE_MLLP_CLIENT_CA needs MYORESPONSE_MLLP_CERTIFICATE")
+        if self.mllp_subjects and self.mllp_client_ca is None:
+            raise ValueError("MYORESPONSE_MLLP_SUBJECTS needs MYORESPONSE_MLLP_CLIENT_CA")
+        return self
+
+    @field_validator("token_issuer")
+    @classmethod
+    def _issuer_must_be_https(cls, issuer: str) -> str:
+        if issuer and not _ISSUER.fullmatch(issuer):
+            raise ValueError("an issuer is written as https://host/path, exactly as its tokens have it")
+        return issuer
+
+    @field_validator("rate")
+    @classmethod
+    def _rate_must_be_a_number_in_a_time(cls, rate: str) -> str:
+        if rate and not _RATE.fullmatch(rate):
+            raise ValueError("a rate is written as 600/minute; the times are second, minute and hour")
+        return rate
+
+    @model_validator(mode="after")
+    def _an_issuer_with_its_audience(self) -> Self:
+        if bool(self.token_issuer) != bool(self.token_audience):
+            raise ValueError("MYORESPONSE_TOKEN_ISSUER and MYORESPONSE_TOKEN_AUDIENCE must be set together")
+        if self.token_keys_file is not None and not self.token_issuer:
+            raise ValueError("MYORESPONSE_TOKEN_KEYS_FILE needs MYORESPONSE_TOKEN_ISSUER")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_asked_or_not(self) -> Self:
+        if self.allow_unauthenticated and self.require_keys:
+            raise ValueError("MYORESPONSE_ALLOW_UNAUTHENTICATED and MYORESPONSE_REQUIRE_KEYS must not be set together")
         return self
 
     @model_validator(mode="after")
@@ -168,19 +251,40 @@ class Settings(BaseSettings):
             raise ValueError("the file of the pseudonym secret cannot be read") from None
 
     @cached_property
+    def secret_path(self) -> Path:
+        """Where the secret file of this service is."""
+        return secret_path(self.database_url, self.secret_file)
+
+    @cached_property
+    def heads_path(self) -> Path:
+        """Where the heads of the ledger are noted."""
+        return self.heads_file or beside(self.database_url, "heads")
+
+    @cached_property
     def listens_on_loopback(self) -> bool:
         """Whether `host` is an address that only this machine can reach."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
+
+    @cached_property
+    def asks_for_keys(self) -> bool:
+        """Whether no request at the address of the settings is served without a key."""
+        return not self.allow_unauthenticated and (self.require_keys or not self.listens_on_loopback)
 
     @cached_property
     def mllp_listens_on_loopback(self) -> bool:
         """Whether `mllp_host` is an address that only this machine can reach."""
-        return _is_loopback(self.mllp_host)
+        return is_loopback(self.mllp_host)
 
     @cached_property
     def sender_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks that may send over MLLP; if there are none, any network may."""
         return _networks(self.mllp_senders)
+
+    @cached_property
+    def sender_subjects(self) -> frozenset[tuple[str, str]]:
+        """The names of subjects of certificates, each with a study that it may send to."""
+        pairs = (each.rpartition("=") for each in _names(self.mllp_subjects))
+        return frozenset((name, study) for name, _, study in pairs)
 
     @cached_property
     def host_names(self) -> frozenset[str]:
@@ -212,7 +316,8 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address or a name."""
     if host == "localhost":
         return True
     try:

@@ -11,8 +11,10 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from app import SOFTWARE
+from app.access.callers import STRANGER, Caller
 from app.api.docs import PUBLIC
-from app.errors import SENTENCES, NotFound
+from app.errors import SENTENCES, Absent, NotFound
+from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, State
 from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
 from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of, unknown_name
@@ -33,7 +35,12 @@ class Health(BaseModel):
     """The health of the service."""
 
     status: Literal["alive", "ready"] = Field(description="`alive`, or `ready` to serve.", examples=["ready"])
-    software: str = Field(description="Name and version of the service.", examples=[SOFTWARE])
+    software: str | Absent = Field(
+        default=None,
+        description="Name and version of the service; absent for a caller without a key.",
+        examples=[SOFTWARE],
+        exclude_if=lambda value: value is None,
+    )
 
 
 @health.get(
@@ -42,9 +49,9 @@ class Health(BaseModel):
     summary="Is the process alive?",
     responses={200: answers("It is alive.", reference(Health)), **refuses()},
 )
-async def livez() -> Response:
+async def livez(caller: CallerOf) -> Response:
     """Answers while the process runs. The database is not checked."""
-    return reply({"status": "alive", "software": SOFTWARE})
+    return _health("alive", caller)
 
 
 @health.get(
@@ -53,12 +60,18 @@ async def livez() -> Response:
     summary="Can the service serve?",
     responses={200: answers("It is ready.", reference(Health)), **refuses()},
 )
-async def readyz(state: State) -> Response:
+async def readyz(state: State, caller: CallerOf) -> Response:
     """Answers 503 with the `cause` unless the database can be written to, keeps what it has confirmed, and has the
     tables of this version. This is tried at most once a second.
     """
-    await state.readiness.check()
-    return reply({"status": "ready", "software": SOFTWARE})
+    refusal = await state.readiness.refusal()
+    if refusal is not None:
+        raise type(refusal)() if caller is STRANGER else refusal
+    return _health("ready", caller)
+
+
+def _health(status: Literal["alive", "ready"], caller: Caller) -> Response:
+    return reply(Health(status=status, software=None if caller is STRANGER else SOFTWARE))
 
 
 @router.get(

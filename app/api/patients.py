@@ -1,11 +1,13 @@
 """The routes of the patients: list them; read, replace, extend and erase a timeline; read all versions of its facts."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.intake import Proposed, proposed_in_rehearsal
+from app.access.callers import Scope
+from app.api.intake import Proposed, rehearsed_proposals
 from app.errors import (
     Conflict,
     Erased,
@@ -17,6 +19,7 @@ from app.errors import (
     PreconditionFailed,
     PreconditionRequired,
 )
+from app.http.authentication import CallerOf, Client
 from app.http.dependencies import (
     At,
     Cursor,
@@ -36,14 +39,13 @@ from app.http.dependencies import (
 )
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
-from app.http.receipts import ReceiptBody, ReceiptWanted, receipt_document
+from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_document, receipt_document
 from app.http.responses import address, page, reply, tagged, written
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
 from app.store.engine import Database
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
-from app.store.timelines import timeline_etag
 from app.submission import batches
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
@@ -133,7 +135,7 @@ def _read_history(patient: str, body: bytes, now: int, patients: NativePatients)
 
 
 def _answer(request: Request, store: Database, study: str, outcome: ledger.Outcome) -> Response:
-    document = outcome_document(outcome) | proposed_in_rehearsal(store, study)
+    document = outcome_document(outcome) | rehearsed_proposals(store, study)
     if outcome.status != "created":
         return reply(document)
     location = address(request, f"/v1/studies/{study}/patients/{outcome.patient}")
@@ -197,7 +199,8 @@ def get_timeline(
     """
     with study_at(store, study, at) as snapshot:
         document = snapshot.timeline(patient)
-    return tagged(written(document), timeline_etag(document), if_none_match)
+        tag = snapshot.timeline_etag(document)
+    return tagged(written(document), tag, if_none_match)
 
 
 @router.put(
@@ -218,18 +221,21 @@ def put_timeline(
     store: Writing,
     body: JsonBody,
     now: Now,
+    caller: CallerOf,
     if_match: IfMatch = None,
     if_none_match: OnlyIfAbsent = None,
     readmit: Annotated[
-        Flag, Query(description="`true` allows data of a person who was erased.", examples=["false"])
+        Flag, Query(description="`true` (scope `admin`): data of a person who was erased.", examples=["false"])
     ] = "false",
     receipt: ReceiptWanted = None,
 ) -> Response:
     """Create or replace a timeline. To replace one, send If-Match with the ETag of GET, so that nobody's change is
     lost. `If-None-Match: *` allows only to create. The same content again changes nothing.
     """
+    if readmit == "true":
+        caller.require(Scope.ADMIN)
     patients = NativePatients(store, study, state.settings.secret, now)
-    submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
+    submitter = Submitter(store, study, FORMAT, now, client=caller.name, full=receipt is not None)
     only_new = if_none_match is not None
     with submitter.refusals_counted():
         history = _read_history(patient, body, now, patients)
@@ -254,17 +260,30 @@ def post_events(
     store: Writing,
     body: JsonBody,
     now: Now,
+    client: Client,
     receipt: ReceiptWanted = None,
 ) -> Response:
     """Add facts to a timeline. An unknown patient is created. A fact with a known identity is a correction or a
     repetition. The request may be sent again: nothing is stored twice.
     """
     patients = NativePatients(store, study, state.settings.secret, now)
-    submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
+    submitter = Submitter(store, study, FORMAT, now, client=client, full=receipt is not None)
     with submitter.refusals_counted():
         history = _read_history(patient, body, now, patients)
         outcome = batches.add_timeline(submitter, patients, history)
     return _answer(request, store, study, outcome)
+
+
+class ErasureOutcome(BaseModel):
+    """What the erasure of a person deletes."""
+
+    patient: str = Field(description="The patient.", examples=["P01"])
+    revision: int = Field(description="The revision of the erasure.", examples=[18])
+    first_revision: int = Field(
+        description="From this revision on, those before the erasure cannot be read any more.", examples=[1]
+    )
+    facts: int = Field(description="Statements that go, earlier versions included.", examples=[104])
+    set_aside: int = Field(description="Items of the worklist that lose their content.", examples=[0])
 
 
 @router.delete(
@@ -273,13 +292,18 @@ def post_events(
     summary="Erase a person",
     status_code=204,
     response_description="The person is erased.",
-    responses=refuses(NotFound, Conflict, Erased, PreconditionFailed),
+    responses={
+        200: answers("A rehearsal: what would be deleted.", reference(ErasureOutcome)),
+        **refuses(NotFound, Conflict, Erased, PreconditionFailed),
+    },
 )
 def erase_patient(
     study: StudyId,
     patient: PatientId,
     state: State,
+    store: Writing,
     now: Now,
+    client: Client,
     erase: Annotated[
         Literal["true"],
         Query(
@@ -297,7 +321,10 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the other record, with this identifier.
     """
     del erase
-    batches.erase_patient(Submitter(state.database, study, FORMAT, now), patient, if_match=if_match)
+    submitter = Submitter(store, study, FORMAT, now, client=client)
+    erased = batches.erase_patient(submitter, patient, if_match=if_match)
+    if store.origin is not None:
+        return reply(asdict(erased))
     state.answers.drop(study)
     state.scrubber.scrub()
     return Response(status_code=204)
@@ -322,7 +349,9 @@ class HistoryRevision(BaseModel):
     revision: int = Field(description="Number of the revision.", examples=[16])
     received_at: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
     format: str = Field(description="The format that it came in.", examples=["native-json"])
-    client: str | None = Field(description="Who sent it; null while the service asks for no keys.", examples=[None])
+    client: str | None = Field(
+        description="Who sent it; null: a program on the machine of the service, without a key.", examples=[None]
+    )
 
 
 class FactVersion(BaseModel):
@@ -349,6 +378,9 @@ class FactVersion(BaseModel):
         "- `left_out`: a PUT of the timeline left the fact out.\n"
         "- `late`: a greater version was stored before it arrived. It never stood.",
         examples=["superseded"],
+    )
+    notes: list[ReceiptNote] | None = Field(
+        default=None, description="What its receipt noted; absent if nothing.", examples=[[specimen(ReceiptNote)]]
     )
 
 
@@ -379,6 +411,7 @@ def _version_document(version: Version) -> dict[str, Any]:
         "removed": None if version.removed is None else _revision_document(version.removed),
         "standing": version.standing,
         "reason": version.reason,
+        **({"notes": notes_document(version.notes)} if version.notes else {}),
     }
 
 

@@ -11,15 +11,17 @@ from pydantic_core import PydanticCustomError
 
 from app.api.protocols import Declared, protocol_of
 from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
+from app.http.authentication import CallerOf, Client
 from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
-from app.http.responses import address, etag_of, page, reply, tagged, written
+from app.http.responses import address, page, reply, tagged, written
 from app.protocol.parts import contradiction
 from app.protocol.presets import SEED_2008
 from app.readers.charsets import Charset
 from app.readers.json_timelines import read_model
 from app.store import snapshot, studies
 from app.store.engine import Transaction
+from app.store.etags import keyed_etag
 from app.store.snapshot import study_at
 from app.submission.loop import Submitter
 from app.timeline.document import TEXT_PATTERN, Document, Text
@@ -236,11 +238,13 @@ def summary(study: studies.Study) -> dict[str, Any]:
     summary="List the studies",
     responses={200: answers("A page of studies.", reference(StudyPage), "Link"), **refuses(MalformedDocument)},
 )
-def list_studies(request: Request, state: State, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """All studies in order of their identifiers."""
+def list_studies(
+    request: Request, state: State, caller: CallerOf, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """The studies that the caller may know of, in order of their identifiers."""
     question = ("studies",)
     after = state.cursors.read(question, cursor)[0] if cursor else None
-    found = snapshot.list_studies(state.database, after=after, limit=limit + 1)
+    found = snapshot.list_studies(state.database, after=after, limit=limit + 1, among=caller.studies)
     following = state.cursors.sign(question, [found[limit - 1].id]) if len(found) > limit else None
     return page(request, [summary(each) for each in found[:limit]], following)
 
@@ -259,7 +263,8 @@ def get_study(study: StudyId, store: Store, if_none_match: IfNoneMatch = None) -
     """The current state of the study. Its ETag changes with every revision."""
     with study_at(store, study) as found:
         body = written(summary(found.declared))
-    return tagged(body, etag_of(body), if_none_match)
+        tag = found.etag(body.decode())
+    return tagged(body, tag, if_none_match)
 
 
 def check_unchanged(transaction: Transaction, study: str, if_match: str | None) -> None:
@@ -269,7 +274,8 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     named = {tag.strip() for tag in if_match.split(",")}
     if not studies.is_known(transaction, study):
         raise PreconditionFailed("If-Match was sent, but the study does not exist.")
-    if "*" not in named and etag_of(written(summary(studies.get_study(transaction, study)))) not in named:
+    body = written(summary(studies.get_study(transaction, study))).decode()
+    if "*" not in named and keyed_etag(transaction, study, body) not in named:
         raise PreconditionFailed
 
 
@@ -285,7 +291,7 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     },
 )
 def put_study(
-    request: Request, study: StudyId, store: Writing, body: JsonBody, now: Now, if_match: IfMatch = None
+    request: Request, study: StudyId, store: Writing, body: JsonBody, now: Now, client: Client, if_match: IfMatch = None
 ) -> Response:
     """Create or change a study. The same content again changes nothing. A change makes a new revision."""
     declared = read_model(body, StudyDefinition)
@@ -297,7 +303,7 @@ def put_study(
 
     def declare(transaction: Transaction) -> tuple[studies.StudyOutcome, studies.Study]:
         check_unchanged(transaction, study, if_match)
-        outcome = studies.put_study(transaction, study, definition, client=None, received_at=now)
+        outcome = studies.put_study(transaction, study, definition, client=client, received_at=now)
         return outcome, studies.get_study(transaction, study)
 
     outcome, stored = Submitter(store, study, "study", now).commit(declare)

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
-from app.api.intake import Proposed, proposed_in_rehearsal
+from app.api.intake import Proposed, rehearsed_proposals
 from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
+from app.http.authentication import Client
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
@@ -124,6 +125,7 @@ def post_timelines(
     store: Writing,
     body: BatchBody,
     now: Now,
+    client: Client,
     atomic: Atomic = "false",
     receipt: ReceiptWanted = None,
 ) -> Response:
@@ -138,11 +140,11 @@ def post_timelines(
     if body is None:
         stream = Stream(
             store, study, FORMATS[content_type], state.settings.max_body_bytes,
-            secret=state.settings.secret, full=receipt is not None,
+            secret=state.settings.secret, client=client, full=receipt is not None,
         )  # fmt: skip
         stream.check_study()
-        return StreamedOutcomes(stream, state.settings, lambda: proposed_in_rehearsal(store, study))
-    submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
+        return StreamedOutcomes(stream, state.settings, lambda: rehearsed_proposals(store, study))
+    submitter = Submitter(store, study, FORMATS[content_type], now, client=client, full=receipt is not None)
     patients = NativePatients(store, study, state.settings.secret, now)
     with submitter.refusals_counted():
         items = READERS[content_type](body, latest(now), patients.who)
@@ -166,9 +168,7 @@ def _outcomes(
     count_refused(request.scope, [each for each in refused if not faults or not isinstance(each, InvalidDocument)])
     facts = facts_document(facts_of(outcomes))
     items = [item_document(outcome) for outcome in outcomes]
-    document = {"items": items, "counts": counted(outcomes), "facts": facts, **more} | proposed_in_rehearsal(
-        store, study
-    )
+    document = {"items": items, "counts": counted(outcomes), "facts": facts, **more} | rehearsed_proposals(store, study)
     if outcomes and all(map(lost, outcomes)):
         raise NothingKept(faults=faults, members=document)
     count_refused(request.scope, [InvalidDocument(faults=faults)] if faults else [])
@@ -309,6 +309,7 @@ def post_labs(
     store: Writing,
     body: CsvBody,
     now: Now,
+    client: Client,
     delimiter: Annotated[
         Literal[",", ";", "tab"], Query(description="The separator of the cells.", examples=[";"])
     ] = ",",
@@ -335,8 +336,9 @@ def post_labs(
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
     stored = store_table(
-        store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true", full=receipt is not None
-    )
+        store, study, body, dialect, secret=secret, now=now, client=client, atomic=atomic == "true",
+        full=receipt is not None,
+    )  # fmt: skip
     return _outcomes(request, store, study, stored.items, stored.faults, rows=stored.rows, skipped=stored.skipped)
 
 

@@ -7,6 +7,7 @@ refused into a new file; and `export_to` with `export_study`, which writes the t
 import json
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,18 +21,18 @@ import typer
 from app.bulk.file_formats import Format, format_of, records
 from app.bulk.import_files import Into, Refusal, Step, import_file
 from app.errors import Erased, Fault, NotFound
+from app.store import audit
+from app.store.audit import Read, Who
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
-from app.submission.intake import proposals
+from app.submission.intake import proposed_in_rehearsal
 from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import Disposition
 
 MOST_SHOWN = 20
 """How many refusals are printed. The file of rejects has all of them."""
 STATUSES = ("created", "changed", "unchanged", "stale", "skipped", "rejected")
-WAIT = 10.0
-"""Seconds that a rehearsal waits for refusals that are about to be counted."""
 PAGE = 100
 """How many patients are listed at a time. Their timelines are read one by one, so that memory holds one at most."""
 MOST_FACTS = 20_000
@@ -147,10 +148,7 @@ def _summary(files: int, counts: Counter[str], facts: Counter[Disposition], left
 
 def print_proposals(rehearsed: Database, study: str) -> None:
     """Print what the study could declare so that more of what was rehearsed would count."""
-    rehearsed.settle(WAIT)
-    with study_at(rehearsed, study) as found:
-        counts, declared = found.intake(), found.declared
-    proposed = proposals(counts, declared.feeds, declared.time_zone)
+    proposed = proposed_in_rehearsal(rehearsed, study)
     if proposed:
         typer.echo("The study could declare, if it is true:")
     for each in proposed:
@@ -229,6 +227,8 @@ def _new_private_file(file: Path) -> BinaryIO:
 def export_to(database: Database, study: str, output: Path | None) -> None:
     """Write the timelines of a study to the standard output, or to a file, which appears when it is complete."""
     revision, lines = export_study(database, study)
+    row = Read(Who("export", "command", "command"), time.time_ns() // 1000, study, None, "everyone", (), revision)
+    database.together(lambda transaction: audit.store(transaction, [row]))
     if output is None:
         count = _write_lines(lines, sys.stdout.buffer)
     else:

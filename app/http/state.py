@@ -9,18 +9,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from cachetools import LRUCache
 
+from app.access.authenticator import Authenticator
 from app.analyses import Options, report
-from app.errors import Busy
+from app.errors import Busy, ServiceError, Unavailable
 from app.http.responses import Cursors
 from app.protocol.presets import SEED_2008
+from app.secret_file import SecretFile
 from app.settings import Settings
+from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
 from app.store.failures import DatabaseFailure, refusal_of
+from app.store.opening import open_ledger
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
@@ -136,24 +141,26 @@ class Readiness:
 
     SECONDS = 1.0
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heads: Path) -> None:
         self._database = database
+        self._heads = heads
         self._lock = threading.Lock()
         self._found: DatabaseFailure | None = None
         self._until = 0.0
         self._thread = anyio.CapacityLimiter(1)
 
-    async def check(self) -> None:
-        """Raise why the database cannot serve. It runs in its own thread, so that it need not wait for one."""
+    async def refusal(self) -> ServiceError | None:
+        """Why the database cannot serve. It is found in its own thread, so that this need not wait for one."""
         found = await anyio.to_thread.run_sync(self.objection, limiter=self._thread)
-        if found is not None:
-            raise refusal_of(found)
+        if found is None or found.cause is not None:
+            return None if found is None else refusal_of(found)
+        return Unavailable("The ledger cannot be opened with its secret file.")
 
     def objection(self) -> DatabaseFailure | None:
         """Why the database cannot serve (`Database.objection`)."""
         with self._lock:
             if time.monotonic() >= self._until:
-                before, self._found = self._found, self._database.objection()
+                before, self._found = self._found, self._database.objection() or self._unopened()
                 self._until = time.monotonic() + self.SECONDS
                 self._log(before, self._found)
             return self._found
@@ -161,9 +168,16 @@ class Readiness:
     def _log(self, before: DatabaseFailure | None, now: DatabaseFailure | None) -> None:
         """Write a line when the answer changes."""
         if now is not None and (before is None or before.cause is not now.cause):
-            log.error("event=readiness ready=no cause=%s", now.cause)
+            log.error("event=readiness ready=no cause=%s why=%r", now.cause or "-", str(now))
         if now is None and before is not None:
-            log.warning("event=readiness ready=yes after=%s", before.cause)
+            log.warning("event=readiness ready=yes after=%s", before.cause or "-")
+
+    def _unopened(self) -> DatabaseFailure | None:
+        """Why the ledger is not open; a database that came later than the service is opened now."""
+        if self._database.heads is not None:
+            return None
+        why = open_ledger(self._database, self._heads)
+        return None if why is None else DatabaseFailure(why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +191,13 @@ class AppState:
     scrubber: Scrubber
     readiness: Readiness
     limiter: ComputeLimiter
+    authenticator: Authenticator
+    trail: AuditTrail
+
+    @property
+    def secret(self) -> SecretFile:
+        """The secret file, which gives the keys of cursors, ETags and sessions."""
+        return self.database.keys.secret
 
 
 @cache

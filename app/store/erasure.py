@@ -13,12 +13,14 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Conflict, Erased, NotFound, PreconditionFailed
+from app.store.assertions import Counts
+from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
 from app.store.kept_answers import forget_answers
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
-from app.store.supersession import Counts
+from app.store.seals import change, row_of, rows_of_patient
 from app.store.tables import client_ids, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
 from app.store.worklist import erase_items, erased_item_entry, items_of
@@ -30,10 +32,24 @@ _INSERT = Insertion(erasures)
 _DELETE_PATIENT = Query(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
 _DELETE_CLIENT_IDS = Query(client_ids.delete().where(client_ids.c.patient_key == bindparam("patient")), "patient")
 _PATIENT_CLIENT_IDS = Query(
-    select(client_ids.c.alias).where(
-        client_ids.c.patient_key == bindparam("patient"), client_ids.c.resource == "Patient"
+    select(*[each for each in client_ids.c if each.name != "study"]).where(
+        client_ids.c.patient_key == bindparam("patient")
     ),
     "patient",
+)
+_ERASED_NAMES = Query(
+    select(erased_names.c.name, erased_names.c.person).where(
+        erased_names.c.study == bindparam("study"), erased_names.c.person == bindparam("stone")
+    ),
+    "study",
+    "stone",
+)
+_ERASED_NAME = Query(
+    select(erased_names.c.name, erased_names.c.person).where(
+        erased_names.c.study == bindparam("study"), erased_names.c.name == bindparam("stone")
+    ),
+    "study",
+    "stone",
 )
 _INSERT_ERASED_NAMES = Insertion(erased_names)
 _DELETE_ERASED_NAME = Query(
@@ -89,11 +105,17 @@ _IS_MERGED_INTO = Query(
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A person was erased: revisions from `first_revision` to `revision` - 1 cannot be read any more."""
+    """A person was erased: revisions from `first_revision` to `revision` - 1 cannot be read any more.
+
+    `facts` is the number of statements that were deleted, past versions included, `set_aside` that of the items of the
+    worklist that were emptied.
+    """
 
     patient: str
     revision: int
     first_revision: int
+    facts: int
+    set_aside: int
 
 
 def erase(
@@ -127,6 +149,8 @@ def erase(
         return _erase_items_only(builder, patient, stone, listed, client)
     if if_match is not None:
         check_etag(connection, study_id, patient, if_match)
+    if (origin := origin_of(connection)) is not None:
+        origin.bring_merged(connection, patient)
     if _IS_MERGED_INTO.rows(connection, builder.key, person.key, json.dumps(patient))[0][0]:
         raise Conflict(
             "Another record is merged into this one. If both are of one person, erase the other record first; if not, "
@@ -136,14 +160,14 @@ def erase(
     entries = [erased_entry(stone, person.key, first), *[erased_item_entry(item) for item, _ in listed]]
     number = builder.append_revision([], Counts(), format="erasure", client=client, entries=entries, erased=1)
     builder.write()
-    for table in FACT_TABLES.values():
-        table.delete.run(connection, person.key)
+    change(connection, builder.key, [], rows_of_patient(connection, person.key))
+    facts = sum(table.delete.run(connection, person.key) for table in FACT_TABLES.values())
     _keep_tombstones(builder, person.key, stone)
     _DELETE_CLIENT_IDS.run(connection, person.key)
     _DELETE_PATIENT.run(connection, person.key)
     erase_items(connection, builder.key, patient, number)
     _INSERT.run(connection, [(builder.key, number, first, None, stone, person.key)])
-    return Erasure(patient, number, first)
+    return Erasure(patient, number, first, facts, len(listed))
 
 
 def _erase_items_only(
@@ -156,19 +180,20 @@ def _erase_items_only(
     builder.write()
     erase_items(builder.connection, builder.key, patient, number)
     _INSERT.run(builder.connection, [(builder.key, number, first, None, stone, _NO_PATIENT)])
-    return Erasure(patient, number, first)
+    return Erasure(patient, number, first, 0, len(listed))
 
 
 def _keep_tombstones(builder: RevisionBuilder, patient_key: int, person: bytes) -> None:
     """Keep a tombstone of each client id of the patient, so that none of them can store the person again."""
-    names = [
-        name_tombstone(builder.secret, name) for (name,) in _PATIENT_CLIENT_IDS.rows(builder.connection, patient_key)
-    ]
-    for name in names:
-        _DELETE_ERASED_NAME.run(
-            builder.connection, builder.key, name
-        )  # an erased person may have had the same id before
-    _INSERT_ERASED_NAMES.run(builder.connection, [(builder.key, name, person) for name in names])
+    connection, study = builder.connection, builder.key
+    known = _PATIENT_CLIENT_IDS.rows(connection, patient_key)
+    names = [name_tombstone(builder.secret, name) for resource, name, *_ in known if resource == "Patient"]
+    gone = [row_of(client_ids.name, *row) for row in known]
+    for name in names:  # an erased person may have had the same id before
+        gone += [row_of(erased_names.name, *row) for row in _ERASED_NAME.rows(connection, study, name)]
+        _DELETE_ERASED_NAME.run(connection, study, name)
+    _INSERT_ERASED_NAMES.run(connection, [(study, name, person) for name in names])
+    change(connection, study, [row_of(erased_names.name, name, person) for name in names], gone)
 
 
 def readmission(builder: RevisionBuilder, patient: str) -> list[list[Any]]:
@@ -176,6 +201,8 @@ def readmission(builder: RevisionBuilder, patient: str) -> list[list[Any]]:
     stone = tombstone(builder.secret, patient)
     found = _OPEN_ERASURE.row(builder.connection, builder.key, stone)
     _READMIT.run(builder.connection, builder.number, builder.key, stone)
+    gone = _ERASED_NAMES.rows(builder.connection, builder.key, stone)
+    change(builder.connection, builder.key, [], [row_of(erased_names.name, *row) for row in gone])
     _DELETE_ERASED_NAMES.run(builder.connection, builder.key, stone)
     builder.readmit(patient)
     return [readmitted_entry(stone, row) for row in found or ()]

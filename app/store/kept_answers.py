@@ -22,6 +22,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Busy
 from app.store.engine import Database
+from app.store.heads import part_noted
+from app.store.ledger_keys import keys_of
 from app.store.tables import kept_answers, studies
 
 Result = TypeVar("Result")
@@ -114,7 +116,7 @@ class OneTransaction(Database):
         """A part of the transaction. An exception in the block undoes this part."""
         try:
             connection = self._begun()
-            with self.failures.translated(), connection.begin_nested():
+            with part_noted(connection), self.failures.translated(), connection.begin_nested():
                 yield connection
         except Busy as failure:
             self._failed = failure
@@ -183,13 +185,14 @@ class OneTransaction(Database):
         study = connection.execute(query, {"id": request.study}).first()
         if study is None:
             return {}, b""
+        secret = keys_of(connection).unlock(study.secret)
         place = {
             "of_study": study.key,
             "of_client": request.client,
             "of_route": request.route,
-            "of_key": _hashed(study.secret, b"idempotency key", request.key.encode()),
+            "of_key": _hashed(secret, b"idempotency key", request.key.encode()),
         }
-        return place, _hashed(study.secret, b"idempotent request", request.content)
+        return place, _hashed(secret, b"idempotent request", request.content)
 
 
 class _Undone(Exception):

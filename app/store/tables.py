@@ -30,7 +30,7 @@ from sqlalchemy.dialects.sqlite import REAL
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0007"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -67,7 +67,24 @@ studies = _table(
     Column("created_at", WHOLE, nullable=False),
     Column("secret", BYTES, nullable=False),
 )
-"""`secret` keys the hash chain and the tombstones of the study."""
+"""`secret` keys the hash chain and the tombstones of the study. It is locked with the secret file (`ledger_keys`)."""
+
+secret_fingerprint = _table(
+    "secret_fingerprint",
+    Column("key", WHOLE, primary_key=True, autoincrement=False),
+    Column("fingerprint", BYTES, nullable=False),
+    Column("database", BYTES, nullable=False),
+    CheckConstraint("key = 1", name="one_row"),
+)
+"""Which secret file the ledger was made with. `database` is a random name, by which the heads outside know theirs."""
+
+study_seals = _table(
+    "study_seals",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("changes", WHOLE, nullable=False),
+    Column("seal", BYTES, nullable=False),
+)
+"""One keyed sum over the rows that no leaf covers (`seals`), and how often it changed."""
 
 study_facts = _table(
     "study_facts",
@@ -240,6 +257,48 @@ kept_answers = _clustered(
 )
 """The answers to requests with an `Idempotency-Key`, for a day (`kept_answers.py`). No hash covers them."""
 
+api_keys = _clustered(
+    "api_keys",
+    Column("prefix", WORDS, primary_key=True),
+    Column("hash", BYTES, nullable=False),
+    Column("name", WORDS, nullable=False),
+    Column("scopes", WORDS, nullable=False),
+    Column("studies", WORDS),
+    Column("created_at", WHOLE, nullable=False),
+    Column("expires_at", WHOLE),
+    Column("revoked_at", WHOLE),
+    Column("last_used_at", WHOLE),
+    Column("successor", WORDS),
+)
+"""The keys of clients. `hash` is keyed, so that nobody can make a key from a copy of the database. `scopes` and
+`studies` are JSON lists; without `studies` a key is good for all. `successor` is the prefix of the key that a rotation
+made. No hash of the ledger covers them.
+"""
+
+audit = _clustered(
+    "audit",
+    Column("chain", WHOLE, primary_key=True, autoincrement=False),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),
+    Column("at", WHOLE, nullable=False),
+    Column("caller", WORDS),
+    Column("address", WORDS),
+    Column("door", WORDS, nullable=False),
+    Column("operation", WORDS, nullable=False),
+    Column("scope", WORDS),
+    Column("status", WHOLE),
+    Column("extent", WORDS, nullable=False),
+    Column("patients", BYTES),
+    Column("first_revision", WHOLE),
+    Column("revision", WHOLE),
+    Column("request", WORDS),
+    Column("count", WHOLE, nullable=False),
+    Column("hash", BYTES, nullable=False),
+    Index(None, "at", "chain", "number"),
+)
+"""Who read or wrote what (`audit`). `chain` is the key of the study, 0 for none. A write has its revisions and no
+status. `patients` are keyed numbers, 16 bytes each. Triggers refuse to change or delete a row.
+"""
+
 _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG}
 
 
@@ -248,7 +307,7 @@ def _fact_table(kind: str, name: str) -> Table:
 
     A revision may store several assertions of one identity. `ordinal` numbers them. `notes` is JSON text: what the
     receipt said of the fact. `draw` names the draw to which the assertion belongs, and `mark` is what the number rule
-    must know of it (`supersession.RuleMark`). No hash covers these three.
+    must know of it (`assertions.RuleMark`). No hash covers these three.
     """
     _, *content = FIELDS[kind]
     return _clustered(

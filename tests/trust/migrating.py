@@ -14,8 +14,8 @@ from tests.store.posts import FULL, ck, post, timeline
 from tests.trust.figures import Figure
 from tests.trust.ground import dump, folder, fresh, harmed, need_strace, spread
 
-BEFORE = "0004"
-"""The tables of the previous release, which has no `kept_answers`."""
+BEFORE = "0006"
+"""The tables before the last migration, which made `kept_answers`."""
 
 
 def run(full: bool) -> list[Figure]:
