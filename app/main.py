@@ -46,7 +46,7 @@ from app.store.opening import open_ledger
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
-"""Number of requests at a time and of connections to the database. No request waits for a connection."""
+"""Number of requests at a time. Each has a connection; so have the test of readiness and the work that runs later."""
 
 DESCRIPTION = """
 Did the treatment of inflammatory myopathy work, how soon, for how long, and how safely?
@@ -92,7 +92,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         keys = LedgerKeys(settings.secret_path)
-        database = Database(settings.database_url, pool_size=THREADS, keys=keys)
+        database = Database(settings.database_url, pool_size=THREADS + 2, keys=keys)
         scrubber, trail = Scrubber(database), AuditTrail(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secrets, database, settings)

@@ -116,6 +116,12 @@ class Settings(BaseSettings):
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
     )
     cache_bytes: int = Field(default=64_000_000, ge=0, description="How many bytes these answers have together.")
+    idempotency_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=720,
+        description="How long the answer to a request with an `Idempotency-Key` is kept.",
+    )
     mllp_study: str = Field(default="", description="Study that messages over MLLP go to, unless `--study` names one.")
     mllp_host: str = Field(
         default="127.0.0.1",

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from app import SOFTWARE
 from app.access.callers import STRANGER, Caller
 from app.api.docs import PUBLIC
-from app.errors import SENTENCES, Absent, Busy, NotFound
+from app.errors import SENTENCES, Absent, NotFound
 from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, State
 from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
@@ -61,12 +61,12 @@ async def livez(caller: CallerOf) -> Response:
     responses={200: answers("It is ready.", reference(Health)), **refuses()},
 )
 async def readyz(state: State, caller: CallerOf) -> Response:
-    """Answers 503 unless the database can be reached and has the tables of this version. This is checked at most once
-    a second.
+    """Answers 503 with the `cause` unless the database can be written to, keeps what it has confirmed, and has the
+    tables of this version. This is tried at most once a second.
     """
-    if not await state.readiness.is_ready():
-        detail = "The database cannot be reached, or its tables are not those of this version."
-        raise Busy(None if caller is STRANGER else detail)
+    refusal = await state.readiness.refusal()
+    if refusal is not None:
+        raise type(refusal)() if caller is STRANGER else refusal
     return _health("ready", caller)
 
 

@@ -176,8 +176,23 @@ class CrossOrigin(CORSMiddleware):
             app,
             allow_origins=settings.origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
-            allow_headers=("Authorization", "If-Match", "If-None-Exist", "If-None-Match", "Prefer"),
-            expose_headers=("Content-Disposition", "ETag", "Last-Modified", "Link", "Location", "Retry-After"),
+            allow_headers=(
+                "Authorization",
+                "Idempotency-Key",
+                "If-Match",
+                "If-None-Exist",
+                "If-None-Match",
+                "Prefer",
+            ),
+            expose_headers=(
+                "Content-Disposition",
+                "ETag",
+                "Idempotent-Replayed",
+                "Last-Modified",
+                "Link",
+                "Location",
+                "Retry-After",
+            ),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -141,7 +141,13 @@ def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
 
 def together(kind: type[ServiceError]) -> list[type[ServiceError]]:
     """The kinds of refusals that one response describes, because they have one status."""
-    return [kind, errors.Forbidden] if kind is errors.ForeignOrigin else [kind]
+    return [kind, *_SAME_STATUS.get(kind, ())]
+
+
+_SAME_STATUS: dict[type[ServiceError], tuple[type[ServiceError], ...]] = {
+    errors.Busy: (errors.Unavailable,),
+    errors.ForeignOrigin: (errors.Forbidden,),
+}
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:

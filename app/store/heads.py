@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -54,6 +54,19 @@ def begin_noting(connection: Connection) -> dict[Chain, ChainHead]:
     noted: dict[Chain, ChainHead] = {}
     connection.info[_NOTED] = noted
     return noted
+
+
+@contextmanager
+def part_noted(connection: Connection) -> Iterator[None]:
+    """A part of a transaction. What it notes is forgotten if it is undone."""
+    noted: dict[Chain, Head] = connection.info.setdefault(_NOTED, {})
+    before = dict(noted)
+    try:
+        yield
+    except BaseException:
+        noted.clear()
+        noted.update(before)
+        raise
 
 
 class HeadsFile:

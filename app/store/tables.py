@@ -32,7 +32,7 @@ from sqlalchemy.event import listen
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -246,6 +246,20 @@ intake = _clustered(
     Column("last_seen", WHOLE, nullable=False),
 )
 """How much of what arrived. No hash covers these counts. A text is empty if there is none."""
+
+kept_answers = _clustered(
+    "kept_answers",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("client", WORDS, primary_key=True),
+    Column("route", WORDS, primary_key=True),
+    Column("key", BYTES, primary_key=True),
+    Column("request", BYTES, nullable=False),
+    Column("created_at", WHOLE, nullable=False, index=True),
+    Column("status", WHOLE, nullable=False),
+    Column("headers", WORDS, nullable=False),
+    Column("body", BYTES, nullable=False),
+)
+"""The answers to requests with an `Idempotency-Key`, for a day (`kept_answers.py`). No hash covers them."""
 
 api_keys = _clustered(
     "api_keys",

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from app.errors import SENTENCES, Fault, FaultCode, InvalidDocument, ServiceError
+from app.errors import CAUSES, SENTENCES, Cause, Fault, FaultCode, InvalidDocument, ServiceError
 from app.http.problems import KINDS, problem
+from app.store.failures import DatabaseFailure, refusal_of
 from tests.api.examples import JSON, NDJSON, codes, fill, make_study, timeline
 from tests.hl7v2.hl7v2_messages import obx, oru
 
@@ -148,6 +149,26 @@ def test_a_busy_database_is_503_and_says_when_to_come_again(client, monkeypatch)
     answer = client.get("/v1/studies")
     check_shape(answer, 503, "busy")
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("cause", [Cause.DISK_FULL, Cause.LOCKED])
+def test_a_database_that_cannot_serve_is_503_with_its_cause_in_the_form_of_the_address(client, monkeypatch, cause):
+    def fails(*_, **__):
+        raise refusal_of(DatabaseFailure("why", cause))
+
+    monkeypatch.setattr("app.store.studies.list_studies", fails)
+    monkeypatch.setattr("app.fhir.submit.read_feed", fails)
+    kind, fhir_kind = {"disk_full": ("unavailable", "no-store"), "locked": ("busy", "transient")}[cause]
+    answer = client.get("/v1/studies")
+    told = answer.json()
+    assert (answer.status_code, told["type"], told["cause"]) == (503, f"/problems/{kind}", cause)
+    assert told["detail"] == CAUSES[cause]
+    assert ("retry-after" in answer.headers) == (kind == "busy")
+    bundle = {"resourceType": "Bundle", "type": "batch"}
+    refused = client.post("/fhir/trial", json=bundle, headers={"Content-Type": "application/fhir+json"})
+    [issue] = refused.json()["issue"]
+    assert (refused.status_code, issue["code"], issue["details"]["text"]) == (503, fhir_kind, CAUSES[cause])
+    assert ("retry-after" in refused.headers) == (kind == "busy")
 
 
 def test_every_kind_and_every_code_can_be_looked_up(client):
