@@ -131,7 +131,7 @@ def mllp(
     if objection := objection_to_exposure(settings):
         stop(objection, 2)
     target_study = study or settings.mllp_study or stop("Name the study: --study or MYORESPONSE_MLLP_STUDY.", 2)
-    log_to_stdout()
+    log_to_stdout(settings.log)
     with database_of(settings) as database:
         try:
             mllp_command.listen(settings, database, target_study, settings.mllp_port if port is None else port)

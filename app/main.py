@@ -16,6 +16,7 @@ from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
 from app.http.dependencies import only_known_parameters
+from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
@@ -157,5 +158,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, below={"/fhir/": operation_outcome.refusal})
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)
-    app.add_middleware(AccessLog, root_path=settings.root_path)
+    app.state.metrics = Metrics()
+    app.add_middleware(AccessLog, root_path=settings.root_path, metrics=app.state.metrics)
     return app

@@ -12,14 +12,16 @@ from pydantic_core import to_json
 
 from app import SOFTWARE
 from app.api.docs import PUBLIC
-from app.errors import SENTENCES, Busy, NotFound
+from app.errors import SENTENCES, Busy, ForeignOrigin, NotFound
 from app.http.dependencies import IDENTIFIER, State
+from app.http.metrics import MEDIA_TYPE as METRICS
+from app.http.metrics import asked_here
 from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
 from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of, unknown_name
 from app.http.responses import matches, reply
 
 health = APIRouter(tags=["service"])
-"""The routes of the health checks."""
+"""The routes of the health checks and the metrics."""
 router = APIRouter(tags=["service"])
 Slug = Annotated[
     str,
@@ -60,6 +62,14 @@ async def readyz(state: State) -> Response:
     if not await state.readiness.is_ready():
         raise Busy("The database cannot be reached, or its tables are not those of this version.")
     return reply({"status": "ready", "software": SOFTWARE})
+
+
+@health.get("/metrics", include_in_schema=False)
+async def metrics(request: Request, state: State) -> Response:
+    """The metrics of the service in the text format of Prometheus, for programs on this machine."""
+    if not asked_here(request.scope):
+        raise ForeignOrigin("Metrics are given to programs on this machine that ask without a proxy.")
+    return Response(await request.app.state.metrics.exposition(state), media_type=METRICS)
 
 
 @router.get(

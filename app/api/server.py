@@ -46,8 +46,9 @@ class Server(uvicorn.Server):
                 switched(bool(self._settings.origins)),
                 self._settings.cache_bytes,
             )
-            sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in first_steps(self.address())))
-            sys.stdout.flush()
+            if self._settings.log == "text":
+                sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in first_steps(self.address())))
+                sys.stdout.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop because of a signal."""
@@ -75,12 +76,13 @@ def run(app: FastAPI, settings: Settings) -> None:
     """Serve until stopped. The access log of uvicorn is off: it would write addresses, which contain identifiers of
     patients.
     """
-    log_to_stdout()
+    log_to_stdout(settings.log)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         access_log=False,
+        log_config=None,
         log_level="warning",
         proxy_headers=False,
         server_header=False,
