@@ -1,13 +1,27 @@
 # docker build -t myoresponse .
-# docker run -p 127.0.0.1:8000:8000 -v myoresponse:/data -e MYORESPONSE_ALLOW_UNAUTHENTICATED=true myoresponse
+# docker run --read-only --cap-drop=ALL --tmpfs /tmp -p 127.0.0.1:8000:8000 -v myoresponse:/data myoresponse
+#
+# Only /data (the database, its secrets and the dead letters) and /tmp are written: the root may be read-only.
+# compose.yaml runs the image with PostgreSQL and a proxy for TLS.
+
+# Pin the digest of the base that you build on: --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:...
+ARG BASE=docker.io/library/debian:bookworm-slim
+
+FROM ${BASE} AS base
+# postgresql-client has the pg_dump and pg_restore of `backup` and `restore`; they must not be older than the server.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates postgresql-client python3 \
+ && rm -rf /var/lib/apt/lists/*
 
 # The lock holds the extras too: the driver of PostgreSQL and the writer of Parquet.
-FROM python:3.11-slim AS packages
+FROM base AS packages
+RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 COPY requirements.lock .
-RUN python -m venv --without-pip /opt/venv \
- && pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r requirements.lock
+RUN python3 -m venv /opt/venv \
+ && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
+ && /opt/venv/bin/pip uninstall --yes setuptools pip
 
-FROM python:3.11-slim
+FROM base
 RUN groupadd --gid 10001 myoresponse \
  && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin myoresponse \
  && install -d -m 0700 -o myoresponse -g myoresponse /data
@@ -26,6 +40,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     MPLCONFIGDIR=/tmp/matplotlib \
     MYORESPONSE_HOST=0.0.0.0 \
     MYORESPONSE_PORT=8000 \
+    MYORESPONSE_LOG=json \
     MYORESPONSE_DATABASE_URL=sqlite:////data/myoresponse.db \
     MYORESPONSE_DEAD_LETTERS=/data/dead-letters
 # Derivations work in chunks of columns. glibc would give each chunk's memory back to the system and fault it in again,
