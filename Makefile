@@ -6,7 +6,7 @@ BIN  := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test thorough lint format lock openapi bench docs clean
+.PHONY: help run check test thorough trust lint format lock openapi bench docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(VENV)/.test ## run the whole test suite, on SQLite and on a real Postgre
 
 thorough: $(VENV)/.test ## run the whole test suite with every repetition
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) $(ARGS)
+
+trust: $(VENV)/.test ## prove with full counts what docs/trust.md promises
+	$(BIN)/python -m tests.trust $(ARGS)
 
 lint: $(VENV)/.test ## check style, format, types and the directions between rooms
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The command line: `python -m app COMMAND`. Without a command it serves; `--help` lists the commands."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -131,8 +132,8 @@ def mllp(
     if objection := objection_to_exposure(settings):
         stop(objection, 2)
     target_study = study or settings.mllp_study or stop("Name the study: --study or MYORESPONSE_MLLP_STUDY.", 2)
-    log_to_stdout(settings.log)
     with database_of(settings) as database:
+        log_to_stdout(settings.log)
         try:
             mllp_command.listen(settings, database, target_study, settings.mllp_port if port is None else port)
         except mllp_command.CannotListen as reason:
@@ -277,8 +278,10 @@ def database_of(settings: Settings) -> Iterator["Database"]:
 def database_errors_explained() -> Iterator[None]:
     """End with one line if the database cannot be used. Its address may contain a password and is never repeated."""
     from app.errors import NotInstalled, ServiceError
-    from app.store.engine import DatabaseFailure, UnusableAddress
+    from app.store.engine import UnusableAddress
+    from app.store.failures import DatabaseFailure
 
+    logging.getLogger("myoresponse").addHandler(logging.NullHandler())  # a command that keeps no log says it once
     try:
         yield
     except UnusableAddress:

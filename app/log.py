@@ -1,9 +1,10 @@
 """The log of the service: one line for each event, without patients' data.
 
-A line of ours is written as `log.info("event=request method=%s status=%d", ...)`: each part is a name, `=` and a value
-without spaces. As text the line is printed as it is. As JSON each part becomes a field, and the id of the request is
-added. Lines of other libraries are printed by the same two formatters. Their exceptions are reduced to type and place,
-because the text of an exception may quote a patient's data; and their own text is kept only if they are the server.
+A line of ours is written as `log.info("event=request method=%s status=%d", ...)`: each part is a name, `=` and a value;
+a value with spaces is quoted (`%r`). As text the line is printed as it is. As JSON each part becomes a field, and the
+id of the request is added. Lines of other libraries are printed by the same two formatters. Their exceptions are
+reduced to type and place, because the text of an exception may quote a patient's data; and their own text is kept only
+if they are the server.
 """
 
 import logging
@@ -25,7 +26,7 @@ LogForm = Literal["text", "json"]
 """How lines are written."""
 OURS = "myoresponse"
 _SERVER = "uvicorn.error"
-_PART = re.compile(r"([\w-]+)=(\S*)")
+_PART = re.compile(r"""([\w-]+)=('[^']*'|"[^"]*"|\S*)""")
 _INTEGER, _DECIMAL = re.compile(r"-?\d{1,15}"), re.compile(r"-?\d{1,15}\.\d+")
 log = logging.getLogger(OURS)
 
@@ -80,6 +81,8 @@ def _value(name: str, text: str) -> Any:  # noqa: ANN401 - JSON
     """A value for JSON: a number, the counts of fault codes, or a text."""
     if name == "faults":
         return {code: int(count) for code, _, count in (each.rpartition(":") for each in text.split(",")) if code}
+    if text[:1] in {"'", '"'}:
+        return text.strip(text[0])
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _DECIMAL.fullmatch(text) else text

@@ -25,7 +25,7 @@ from app.store.engine import Database
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
-"""Number of requests at a time and of connections to the database. No request waits for a connection."""
+"""Number of requests at a time. Each has a connection; so have the test of readiness and the work that runs later."""
 
 DESCRIPTION = """
 Did the treatment of inflammatory myopathy work, how soon, for how long, and how safely?
@@ -70,7 +70,7 @@ class LifespanState(TypedDict):
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
-        database = Database(settings.database_url, pool_size=THREADS)
+        database = Database(settings.database_url, pool_size=THREADS + 2)
         scrubber = Scrubber(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secret, database, settings.secret)

@@ -34,7 +34,7 @@ def bundled_binaries() -> Path | None:
 
 
 @contextmanager
-def running_server(binaries: Path) -> Iterator[str]:
+def running_server(binaries: Path, options: str = SERVER_OPTIONS) -> Iterator[str]:
     """Start a server of its own and give its URL; it and its files are removed at the end."""
     # A socket's path must stay below about 100 characters, which rules out pytest's own temporary directories.
     home = Path(tempfile.mkdtemp(prefix="myoresponse-pg-", dir="/tmp" if Path("/tmp").is_dir() else None))
@@ -57,7 +57,7 @@ def running_server(binaries: Path) -> Iterator[str]:
                 raise RuntimeError(f"{program} failed:\n{log.read_text(errors='replace')}")
 
         run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-        run("pg_ctl", "start", "-w", "-o", f"{SERVER_OPTIONS} -k {data}")
+        run("pg_ctl", "start", "-w", "-o", f"{options} -k {data}")
         with _stopped_when_we_end(data):
             yield f"postgresql+psycopg://postgres@/postgres?host={data}&port=5432"
     finally:

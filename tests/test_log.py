@@ -45,7 +45,7 @@ def test_a_line_as_text_is_the_line_as_it_was_written(written):
 def test_a_line_as_json_has_the_same_parts_as_fields_and_the_id_of_the_request(written):
     read = written("json")
     with of_request("4711"):
-        log.warning("event=request route=%s status=%d ms=%.1f faults=a:2,b:1 instance=urn:uuid:1", "/v1/{x}", 422, 8.0)
+        log.warning("event=request route=%s status=%d ms=%.1f faults=a:2,b:1 why=%r", "/v1/{x}", 422, 8.0, "it is full")
     log.info("event=stop service=http")
     inside, outside = map(json.loads, read().out.splitlines())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", inside.pop("time"))
@@ -56,7 +56,7 @@ def test_a_line_as_json_has_the_same_parts_as_fields_and_the_id_of_the_request(w
         "status": 422,
         "ms": 8.0,
         "faults": {"a": 2, "b": 1},
-        "instance": "urn:uuid:1",
+        "why": "it is full",
         "request_id": "4711",
     }
     assert "request_id" not in outside

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from app import SOFTWARE
 from app.api.docs import PUBLIC
-from app.errors import SENTENCES, Busy, ForeignOrigin, NotFound
+from app.errors import SENTENCES, ForeignOrigin, NotFound
 from app.http.dependencies import IDENTIFIER, State
 from app.http.metrics import MEDIA_TYPE as METRICS
 from app.http.metrics import asked_here
@@ -56,11 +56,10 @@ async def livez() -> Response:
     responses={200: answers("It is ready.", reference(Health)), **refuses()},
 )
 async def readyz(state: State) -> Response:
-    """Answers 503 unless the database can be reached and has the tables of this version. This is checked at most once
-    a second.
+    """Answers 503 with the `cause` unless the database can be written to, keeps what it has confirmed, and has the
+    tables of this version. This is tried at most once a second.
     """
-    if not await state.readiness.is_ready():
-        raise Busy("The database cannot be reached, or its tables are not those of this version.")
+    await state.readiness.check()
     return reply({"status": "ready", "software": SOFTWARE})
 
 

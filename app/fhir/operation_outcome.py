@@ -97,6 +97,7 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.HeadersTooLarge: "too-long",
     errors.NotInstalled: "not-supported",
     errors.Busy: "transient",
+    errors.Unavailable: "no-store",
     ServiceError: "exception",
 }
 """The issue type of a refusal without faults."""

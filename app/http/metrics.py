@@ -21,7 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.errors import ServiceError
+from app.errors import Cause, ServiceError
 from app.http.state import AppState
 from app.store.tables import SCHEMA_REVISION
 from app.store.totals import Totals, totals
@@ -82,12 +82,6 @@ class Metrics:
         self._faults = Counter(
             "myoresponse_faults", "Faults of what was refused, also of single items.", ("code",), registry=registry
         )
-        self._failures = Counter(
-            "myoresponse_database_failures",
-            "Requests that the database could not serve, by cause.",
-            ("cause",),
-            registry=registry,
-        )
         Info("myoresponse_build", "The running software.", registry=registry).info(
             {"version": __version__, "tables": SCHEMA_REVISION, "python": sys.version.split()[0]}
         )
@@ -104,8 +98,6 @@ class Metrics:
         self._sent.labels(route, method).inc(traffic.sent)
         if problem := scope.get("myoresponse.problem"):
             self._refusals.labels(problem).inc()
-        if cause := scope.get("myoresponse.cause"):
-            self._failures.labels(cause).inc()
         faults: Mapping[str, int] = scope.get("myoresponse.faults", {})
         for code, count in faults.items():
             self._faults.labels(code).inc(count)
@@ -123,7 +115,7 @@ class Metrics:
 
     def _look(self, state: AppState) -> bool:
         """Read what the database holds. `False` if it cannot serve."""
-        if not state.readiness.ready():
+        if state.readiness.objection() is not None:
             return False
         try:
             with state.database.reading() as connection:
@@ -150,6 +142,12 @@ class Present(Collector):
             "Questions that wait for a place to compute.",
             self._state.limiter.waiting(),
         )
+        failures = CounterMetricFamily(
+            "myoresponse_database_failures", "Failures of the database in this process.", labels=["cause"]
+        )
+        for cause in Cause:
+            failures.add_metric([cause], self._state.database.failures.counts[cause])
+        yield failures
         lookups = CounterMetricFamily("myoresponse_answer_lookups", "Looks for a kept answer.", labels=["result"])
         lookups.add_metric(["hit"], answers.hits)
         lookups.add_metric(["miss"], answers.misses)

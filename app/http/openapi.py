@@ -43,6 +43,8 @@ ALWAYS: tuple[type[ServiceError], ...] = (
     errors.Busy,
 )
 """The refusals that any operation may answer."""
+_SAME_STATUS: dict[type[ServiceError], list[type[ServiceError]]] = {errors.Busy: [errors.Busy, errors.Unavailable]}
+"""Kinds that are documented as one response."""
 READING: tuple[type[ServiceError], ...] = (errors.MalformedDocument, errors.BodyTimeout, errors.UnsupportedMediaType)
 """Further refusals of an operation that reads a body."""
 
@@ -118,7 +120,7 @@ NOT_MODIFIED = shared(
 def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
     headers = {errors.Busy: ("Retry-After",), errors.UnsupportedMediaType: ("Accept-Post",)}.get(kind, ())
     documented = answers(f"{kind.title()}.", reference(Problem), *headers, media_type=MEDIA_TYPE)
-    documented["content"][MEDIA_TYPE]["examples"] = examples([kind])
+    documented["content"][MEDIA_TYPE]["examples"] = examples(_SAME_STATUS.get(kind, [kind]))
     return documented
 
 

@@ -20,6 +20,7 @@ from app.http.responses import Cursors
 from app.protocol.presets import SEED_2008
 from app.settings import Settings
 from app.store.engine import Database
+from app.store.failures import DatabaseFailure, refusal_of
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
@@ -139,28 +140,38 @@ class ComputeLimiter:
 
 
 class Readiness:
-    """Whether the database can serve, checked at most once a second: many probes cost no more than one."""
+    """Whether the database can serve, or why not, checked at most once a second: many probes cost no more than one."""
 
     SECONDS = 1.0
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._ready = False
+        self._found: DatabaseFailure | None = None
         self._until = 0.0
         self._thread = anyio.CapacityLimiter(1)
 
-    async def is_ready(self) -> bool:
-        """`ready`, in a separate thread: a probe must not wait until a question is answered."""
-        return await anyio.to_thread.run_sync(self.ready, limiter=self._thread)
+    async def check(self) -> None:
+        """Raise why the database cannot serve. It runs in its own thread, so that it need not wait for one."""
+        found = await anyio.to_thread.run_sync(self.objection, limiter=self._thread)
+        if found is not None:
+            raise refusal_of(found)
 
-    def ready(self) -> bool:
-        """Whether the database can be reached and has the tables of this version."""
+    def objection(self) -> DatabaseFailure | None:
+        """Why the database cannot serve (`Database.objection`)."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._ready = self._database.ready()
+                before, self._found = self._found, self._database.objection()
                 self._until = time.monotonic() + self.SECONDS
-            return self._ready
+                self._log(before, self._found)
+            return self._found
+
+    def _log(self, before: DatabaseFailure | None, now: DatabaseFailure | None) -> None:
+        """Write a line when the answer changes."""
+        if now is not None and (before is None or before.cause is not now.cause):
+            log.error("event=readiness ready=no cause=%s", now.cause)
+        if now is None and before is not None:
+            log.warning("event=readiness ready=yes after=%s", before.cause)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from app.errors import Busy, FaultCode
+from app.errors import Busy, Cause, FaultCode
 from app.http import metrics, middleware, problems
 from app.main import create_app
 from app.settings import Settings
-from app.store.engine import Database, DatabaseFailure
+from app.store.engine import Database
+from app.store.failures import DatabaseFailure
 from app.timeline.receipts import Disposition
 from tests.api.conftest import BASE
 from tests.api.examples import JSON, fill, make_study, timeline
@@ -95,28 +96,35 @@ def test_kept_answers_are_counted_when_they_are_found_and_when_not(client):
     assert found["myoresponse_answer_bytes"] > 1_000
 
 
-def test_a_database_that_does_not_answer_costs_two_seconds_and_the_last_known_counts_are_given(client, monkeypatch):
+def test_a_database_that_does_not_answer_is_not_waited_for_and_the_last_known_counts_are_given(client, monkeypatch):
+    monkeypatch.setattr("app.http.state.Readiness.SECONDS", 0.0)
     make_study(client)
     known = read(client)
     assert known["myoresponse_database_up"] == 1
     monkeypatch.setattr(metrics, "PATIENCE", 0.1)
-    monkeypatch.setattr("app.http.state.Readiness.SECONDS", 0.0)
-    monkeypatch.setattr(Database, "ready", lambda self: time.sleep(1) or True)
+    monkeypatch.setattr(Database, "objection", lambda self: time.sleep(1))
     began = time.monotonic()
     found = read(client)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 0.9
+    assert found["myoresponse_database_up"] == 0
     assert found["myoresponse_studies"] == known["myoresponse_studies"]
 
 
-def test_a_failure_of_the_database_is_counted_by_its_cause(client, monkeypatch):
+def test_a_failure_of_the_database_is_counted_by_its_cause(client):
+    assert read(client)['myoresponse_database_failures_total{cause="disk_full"}'] == 0
+    database = client.app_state["app_state"].database
+    database.failures.note(DatabaseFailure("its disk is full", Cause.DISK_FULL))
+    assert read(client)['myoresponse_database_failures_total{cause="disk_full"}'] == 1
+
+
+def test_a_refusal_because_of_the_database_names_the_cause_in_its_line(client, monkeypatch, caplog):
     def fails(*_, **__):
-        raise Busy from DatabaseFailure("its disk is full")
+        raise Busy(cause=Cause.LOCKED)
 
     monkeypatch.setattr("app.store.studies.list_studies", fails)
-    assert client.get("/v1/studies").status_code == 503
-    found = read(client)
-    assert found['myoresponse_database_failures_total{cause="other"}'] == 1
-    assert found['myoresponse_http_refusals_total{problem="busy"}'] == 1
+    with caplog.at_level("INFO", "myoresponse"):
+        assert client.get("/v1/studies").status_code == 503
+    assert caplog.records[-1].getMessage().endswith(" cause=locked")
 
 
 def test_two_applications_in_a_process_count_for_themselves(client, migrated_url):
@@ -169,6 +177,7 @@ def test_no_label_has_a_value_that_was_sent(client):
         "format": {"native-json", "native-ndjson", "csv", "fhir-r4", "hl7v2"},
         "sender": {"named", "unnamed"},
         "result": {"hit", "miss"},
+        "cause": set(Cause),
         "route": {"-", *(str(route.path) for route in iter_route_contexts(client.app.routes))},
     }
     for name in found:
