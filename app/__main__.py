@@ -14,17 +14,23 @@ from pydantic import ValidationError
 
 from app import SOFTWARE
 from app import demo as demonstration
+from app.access.callers import Scope
+from app.secret_file import SecretFile, UnusableSecretFile
 from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
+    from app.access.keys import ApiKeys
     from app.store.engine import Database
 
+DAY = 86_400_000_000
 NO_ADDRESS = (
     "MYORESPONSE_DATABASE_URL is not a usable address of a database. Examples: sqlite:///file.db (not in memory), "
     "postgresql://user@host/name."
 )
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+keys = typer.Typer(help="API keys: make, list, rotate and revoke them.")
+cli.add_typer(keys, name="keys")
 
 
 def print_version(asked: bool) -> None:
@@ -58,16 +64,27 @@ def serve(
     settings = read_settings(host=host, port=port)
 
     from app.api import server
-    from app.http.middleware import objection_to_exposure
 
-    if objection := objection_to_exposure(settings):
-        stop(objection, 2)
-    with database_of(settings):
-        pass
+    with database_of(settings) as database:
+        if settings.asks_for_keys:
+            print_first_key(settings, database)
 
     from app.main import create_app
 
     server.run(create_app(settings), settings)
+
+
+def print_first_key(settings: Settings, database: "Database") -> None:
+    """Make a key with every scope if there was never a key, and print it. It cannot be printed again."""
+    from app.access.keys import ApiKeys
+
+    with secret_file_explained():
+        secret = SecretFile.create(settings.secret_path)
+    first = ApiKeys(database, secret.key("key-hash")).create_first(now_in_microseconds())
+    if first is not None:
+        print(
+            f"The first API key, with every scope. Keep it, it is shown only now:\n\n  KEY={first.text}\n", flush=True
+        )
 
 
 @cli.command()
@@ -229,6 +246,80 @@ def export(
             command.export_to(database, study, output)
         except NotFound as reason:
             stop(str(reason), 2)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="Who or what uses the key, for the list of keys.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it allows; give it once for each scope.")],
+    study: Annotated[list[str] | None, typer.Option(help="A study it is good for; without one, all.")] = None,
+    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0: never.")] = 365,
+) -> None:
+    """Make a key and print it. It is stored as a hash and cannot be printed again."""
+    with api_keys_of(read_settings()) as known:
+        now = now_in_microseconds()
+        expires_at = now + days * DAY if days else None
+        new = known.create(name, scope, study or None, now=now, expires_at=expires_at)
+    print(new.text)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """A line for each key: prefix, state, scopes, studies, times and name."""
+    from app.access.keys import key_line
+
+    with api_keys_of(read_settings()) as known:
+        now = now_in_microseconds()
+        print("\n".join(key_line(key, now) for key in known.all()) or "There are no keys.")
+
+
+@keys.command("rotate")
+def rotate_key(
+    prefix: Annotated[str, typer.Argument(help="The eight characters of the key after `myo_`.")],
+    overlap_hours: Annotated[float, typer.Option(min=0, help="How long the old key stays valid.")] = 24,
+) -> None:
+    """Make a key that allows the same and print it. The old key stays valid for the overlap."""
+    with api_keys_of(read_settings()) as known:
+        print(known.rotate(prefix, now=now_in_microseconds(), overlap=round(overlap_hours * DAY / 24)).text)
+
+
+@keys.command("revoke")
+def revoke_key(prefix: Annotated[str, typer.Argument(help="The eight characters of the key after `myo_`.")]) -> None:
+    """Refuse a key from now on."""
+    with api_keys_of(read_settings()) as known:
+        known.revoke(prefix, now_in_microseconds())
+    print(f"Key {prefix} is revoked.")
+
+
+@contextmanager
+def api_keys_of(settings: Settings) -> Iterator["ApiKeys"]:
+    """The keys of the database of the settings. The process ends with one line if what is asked cannot be done."""
+    from app.access.keys import ApiKeys
+    from app.errors import Conflict, NotFound
+
+    with database_of(settings) as database:
+        with secret_file_explained():
+            secret = SecretFile.create(settings.secret_path)
+        try:
+            yield ApiKeys(database, secret.key("key-hash"))
+        except (Conflict, NotFound) as reason:
+            stop(str(reason), 2)
+
+
+@contextmanager
+def secret_file_explained() -> Iterator[None]:
+    """End with one line if the secret file cannot be used."""
+    try:
+        yield
+    except UnusableSecretFile as reason:
+        stop(f"{reason}.", 3)
+
+
+def now_in_microseconds() -> int:
+    """This instant."""
+    from app.timeline.times import microseconds
+
+    return microseconds(datetime.now(UTC))
 
 
 def read_settings(**options: object) -> Settings:

@@ -281,6 +281,20 @@ class MalformedDocument(ServiceError):
     slug = "malformed"
 
 
+class Unauthorized(ServiceError):
+    """This needs a valid API key or bearer token."""
+
+    status = 401
+    slug = "unauthorized"
+
+
+class Forbidden(ServiceError):
+    """The key or token is valid, but does not allow this."""
+
+    status = 403
+    slug = "forbidden"
+
+
 class ForeignOrigin(ServiceError):
     """The request names a host or an origin that this service does not accept."""
 

@@ -10,16 +10,20 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
+from app.access.authenticator import Authenticator
+from app.access.keys import ApiKeys
 from app.api import about, analyses, calculators, docs, home, intake, patients, protocols, revisions, studies, timelines
 from app.datasets import routes as datasets
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
+from app.http.authentication import Authentication, authorised
 from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
+from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.engine import Database
 from app.submission.feeds import objection_to_secret
@@ -58,7 +62,7 @@ TAGS = [
     {"name": "service", "description": "Information about the service."},
 ]
 
-ON_EVERY_OPERATION = (Depends(only_known_parameters),)
+ON_EVERY_OPERATION = (Depends(authorised), Depends(only_known_parameters))
 
 
 class LifespanState(TypedDict):
@@ -70,6 +74,7 @@ class LifespanState(TypedDict):
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
+        secret = SecretFile.create(settings.secret_path)
         database = Database(settings.database_url, pool_size=THREADS + 2)
         scrubber = Scrubber(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
@@ -79,12 +84,14 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         yield {
             "app_state": AppState(
                 settings,
+                secret,
                 database,
                 Answers(settings.cache_answers, settings.cache_bytes),
                 Cursors(settings.cursor_key),
                 scrubber,
                 Readiness(database),
                 ComputeLimiter(),
+                Authenticator(ApiKeys(database, secret.key("key-hash"))),
             )
         }
         # The interpreter may crash if it ends while a thread still imports.
@@ -156,6 +163,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     about.install(app)
     docs.install(app)
     problems.install(app, below={"/fhir/": operation_outcome.refusal})
+    app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(CrossOrigin, settings=settings)
     app.state.metrics = Metrics()

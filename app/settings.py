@@ -11,10 +11,13 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.secret_file import secret_path
+
 PREFIX = "MYORESPONSE_"
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 SHORTEST_SECRET = 32
 """Least number of characters of a secret: a shorter one could be guessed by trying."""
+_SUBJECT = re.compile(r"[^,=]+=[A-Za-z0-9.\-]+")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -28,12 +31,18 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the database: `sqlite:///file.db` or `postgresql+psycopg://user@host/name`.",
     )
     host: str = Field(
-        default="127.0.0.1", description="Address to listen on; loopback unless unauthenticated use is allowed."
+        default="127.0.0.1", description="Address to listen on. Beyond loopback, every request needs a key or a token."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     allow_unauthenticated: bool = Field(
         default=False,
-        description="Must be `true` if the service is to listen on other addresses than loopback: it has no login yet.",
+        description="`true`: nobody is asked for a key, on any address. Only for a network in front of which a proxy "
+        "decides who may call.",
+    )
+    require_keys: bool = Field(
+        default=False,
+        description="`true`: programs on this machine are asked for a key, too. Needed behind a proxy on this machine "
+        "that adds no X-Forwarded-For.",
     )
     allowed_hosts: str = Field(
         default="",
@@ -57,6 +66,11 @@ class Settings(BaseSettings):
     )
     body_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for the next part of a request body."
+    )
+    secret_file: Path | None = Field(
+        default=None,
+        description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "
+        "are made. Default: beside the SQLite file, with PostgreSQL `myoresponse.secret`. Back it up separately.",
     )
     cursor_key: str = Field(
         default="",
@@ -97,6 +111,11 @@ class Settings(BaseSettings):
     mllp_senders: str = Field(
         default="", description="Networks that may send, comma separated: `10.20.0.0/16,192.0.2.7`. Empty: any."
     )
+    mllp_subjects: str = Field(
+        default="",
+        description="Subjects of senders' certificates (common name or DNS name), each with the study that it may send "
+        "to, comma separated: `elab.example=ward7,rlab.example=ward7`. Empty: any certificate, any study.",
+    )
     mllp_max_bytes: int = Field(default=1_000_000, ge=1_000, description="Largest message over MLLP.")
     mllp_timeout_seconds: float = Field(
         default=10.0, gt=0, description="Longest time from the first byte of a message over MLLP to its last."
@@ -135,12 +154,27 @@ class Settings(BaseSettings):
             raise ValueError("each network is written as 10.20.0.0/16, without host bits, or as an address") from None
         return listed
 
+    @field_validator("mllp_subjects")
+    @classmethod
+    def _subjects_must_have_a_study(cls, listed: str) -> str:
+        if not all(_SUBJECT.fullmatch(each) for each in _names(listed)):
+            raise ValueError("each subject is written with its study, as in elab.example=ward7")
+        return listed
+
     @model_validator(mode="after")
     def _a_certificate_with_its_key(self) -> Self:
         if (self.mllp_certificate is None) != (self.mllp_key is None):
             raise ValueError("MYORESPONSE_MLLP_CERTIFICATE and MYORESPONSE_MLLP_KEY must be set together")
         if self.mllp_client_ca is not None and self.mllp_certificate is None:
             raise ValueError("MYORESPONSE_MLLP_CLIENT_CA needs MYORESPONSE_MLLP_CERTIFICATE")
+        if self.mllp_subjects and self.mllp_client_ca is None:
+            raise ValueError("MYORESPONSE_MLLP_SUBJECTS needs MYORESPONSE_MLLP_CLIENT_CA")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_asked_or_not(self) -> Self:
+        if self.allow_unauthenticated and self.require_keys:
+            raise ValueError("MYORESPONSE_ALLOW_UNAUTHENTICATED and MYORESPONSE_REQUIRE_KEYS must not be set together")
         return self
 
     @model_validator(mode="after")
@@ -165,19 +199,35 @@ class Settings(BaseSettings):
             raise ValueError("the file of the pseudonym secret cannot be read") from None
 
     @cached_property
+    def secret_path(self) -> Path:
+        """Where the secret file of this service is."""
+        return secret_path(self.database_url, self.secret_file)
+
+    @cached_property
     def listens_on_loopback(self) -> bool:
         """Whether `host` is an address that only this machine can reach."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
+
+    @cached_property
+    def asks_for_keys(self) -> bool:
+        """Whether no request at the address of the settings is served without a key."""
+        return not self.allow_unauthenticated and (self.require_keys or not self.listens_on_loopback)
 
     @cached_property
     def mllp_listens_on_loopback(self) -> bool:
         """Whether `mllp_host` is an address that only this machine can reach."""
-        return _is_loopback(self.mllp_host)
+        return is_loopback(self.mllp_host)
 
     @cached_property
     def sender_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks that may send over MLLP; if there are none, any network may."""
         return _networks(self.mllp_senders)
+
+    @cached_property
+    def sender_subjects(self) -> frozenset[tuple[str, str]]:
+        """The names of subjects of certificates, each with a study that it may send to."""
+        pairs = (each.rpartition("=") for each in _names(self.mllp_subjects))
+        return frozenset((name, study) for name, _, study in pairs)
 
     @cached_property
     def host_names(self) -> frozenset[str]:
@@ -209,7 +259,8 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address or a name."""
     if host == "localhost":
         return True
     try:

@@ -3,10 +3,12 @@
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from starlette.testclient import TestClient
 
 from tests.postgres import WHEEL, bundled_binaries, fresh_database, running_server
 from tests.repetition import PROFILE
@@ -20,6 +22,9 @@ settings.register_profile("thorough", settings.get_profile("daily"))
 # New examples on each run: HYPOTHESIS_PROFILE=search make test
 settings.register_profile("search", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
 settings.load_profile(PROFILE)
+
+# A test client is a program on this machine, unless a test says otherwise.
+TestClient.__init__ = partialmethod(TestClient.__init__, client=("127.0.0.1", 50_000))
 
 # Thousands of commits wait for the disk, though none has to outlive the session: the files of the tests are in memory
 # where there is room for them. The 64 MB that a container has by default are not enough.

@@ -11,11 +11,12 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from app import SOFTWARE
+from app.access.callers import STRANGER, Caller
 from app.api.docs import PUBLIC
-from app.errors import SENTENCES, ForeignOrigin, NotFound
+from app.errors import SENTENCES, Absent, Forbidden, NotFound, ServiceError
+from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, State
 from app.http.metrics import MEDIA_TYPE as METRICS
-from app.http.metrics import asked_here
 from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
 from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of, unknown_name
 from app.http.responses import matches, reply
@@ -35,7 +36,12 @@ class Health(BaseModel):
     """The health of the service."""
 
     status: Literal["alive", "ready"] = Field(description="`alive`, or `ready` to serve.", examples=["ready"])
-    software: str = Field(description="Name and version of the service.", examples=[SOFTWARE])
+    software: str | Absent = Field(
+        default=None,
+        description="Name and version of the service; absent for a caller without a key.",
+        examples=[SOFTWARE],
+        exclude_if=lambda value: value is None,
+    )
 
 
 @health.get(
@@ -44,9 +50,9 @@ class Health(BaseModel):
     summary="Is the process alive?",
     responses={200: answers("It is alive.", reference(Health)), **refuses()},
 )
-async def livez() -> Response:
+async def livez(caller: CallerOf) -> Response:
     """Answers while the process runs. The database is not checked."""
-    return reply({"status": "alive", "software": SOFTWARE})
+    return _health("alive", caller)
 
 
 @health.get(
@@ -55,19 +61,26 @@ async def livez() -> Response:
     summary="Can the service serve?",
     responses={200: answers("It is ready.", reference(Health)), **refuses()},
 )
-async def readyz(state: State) -> Response:
+async def readyz(state: State, caller: CallerOf) -> Response:
     """Answers 503 with the `cause` unless the database can be written to, keeps what it has confirmed, and has the
-    tables of this version. This is tried at most once a second.
+    tables of this version. This is tried at most once a second. A caller without a key is not given the cause.
     """
-    await state.readiness.check()
-    return reply({"status": "ready", "software": SOFTWARE})
+    try:
+        await state.readiness.check()
+    except ServiceError as refusal:
+        raise (type(refusal)() if caller is STRANGER else refusal) from None
+    return _health("ready", caller)
+
+
+def _health(status: Literal["alive", "ready"], caller: Caller) -> Response:
+    return reply(Health(status=status, software=None if caller is STRANGER else SOFTWARE))
 
 
 @health.get("/metrics", include_in_schema=False)
-async def metrics(request: Request, state: State) -> Response:
-    """The metrics of the service in the text format of Prometheus, for programs on this machine."""
-    if not asked_here(request.scope):
-        raise ForeignOrigin("Metrics are given to programs on this machine that ask without a proxy.")
+async def metrics(request: Request, state: State, caller: CallerOf) -> Response:
+    """The metrics of the service in the text format of Prometheus. They are about all studies."""
+    if caller.studies is not None:
+        raise Forbidden("Metrics are about all studies, and the key or token is for some.")
     return Response(await request.app.state.metrics.exposition(state), media_type=METRICS)
 
 

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from app import __version__
+from app.access.callers import LOCAL, STRANGER, Scope
 from app.api.docs import allowed_inline
-from app.http.dependencies import Store
+from app.http.authentication import CallerOf, who_is_asked
+from app.http.dependencies import State
 from app.http.responses import address, reply
 from app.store import studies
 from app.store.snapshot import list_studies
@@ -132,7 +134,7 @@ $steps
 </ul>
 </section>
 </main>
-<footer class="soft">MyoResponse is no medical device and decides nothing about a patient.</footer>
+<footer class="soft">$asked MyoResponse is no medical device and decides nothing about a patient.</footer>
 </body>
 </html>
 """)
@@ -141,6 +143,10 @@ _STUDY = Template("""<li class="card">
 <p class="soft">$id · $patients · protocol $protocol · revision $revision of <time datetime="$received">$day</time></p>
 <p class="links"><a href="$root/v1/studies/$id/analyses">Report</a>$questions</p>
 </li>""")
+_NO_KEY = (
+    '<p class="soft">Studies are shown to callers with an API key or a bearer token, in the header '
+    "<code>Authorization: Bearer ...</code>.</p>"
+)
 _NO_STUDY = """<p class="soft">There is none yet. <code>python -m app demo</code> loads the demonstration study.</p>"""
 _POLICY = (
     f"default-src 'none'; style-src {allowed_inline(_STYLE)}; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -148,14 +154,15 @@ _POLICY = (
 )
 
 
-def first_steps(at: str) -> tuple[tuple[str, str], ...]:
+def first_steps(at: str, *, with_key: bool = False) -> tuple[tuple[str, str], ...]:
     """The first commands to try at an address of the service, each with its title."""
+    curl = 'curl -H "Authorization: Bearer $KEY" ' if with_key else "curl "
     return (
-        ("Who responded?", f"curl {at}/v1/studies/demo/analyses/response-rates"),
-        ("For how long does CK stay normal?", f"curl {at}/v1/studies/demo/analyses/ck-normal-time"),
+        ("Who responded?", f"{curl}{at}/v1/studies/demo/analyses/response-rates"),
+        ("For how long does CK stay normal?", f"{curl}{at}/v1/studies/demo/analyses/ck-normal-time"),
         (
             "Post a result. Sent again, it changes nothing.",
-            f"curl {at}/v1/studies/demo/patients/P01/events -H 'Content-Type: application/json' "
+            f"{curl}{at}/v1/studies/demo/patients/P01/events -H 'Content-Type: application/json' "
             """-d '{"patient": {"id": "P01"}, "labs": [{"code": "CK", "time": "2006-09-04T09:00:00+09:00", """
             """"value": 152, "unit": "U/L", "upper_limit": 163}]}'""",
         ),
@@ -163,24 +170,29 @@ def first_steps(at: str) -> tuple[tuple[str, str], ...]:
 
 
 @router.get("/", include_in_schema=False)
-def home(request: Request, store: Store) -> Response:
+def home(request: Request, state: State, caller: CallerOf) -> Response:
     """The page. A program that asks for JSON gets its links."""
     accepted = request.headers.get("accept", "")
     if "application/json" in accepted and "text/html" not in accepted:
         places = {"studies": "/v1/studies", "protocols": "/v1/protocols", "problems": "/problems", "docs": "/docs"}
         links = {name: address(request, place) for name, place in (places | {"openapi": "/openapi.yaml"}).items()}
-        return reply({"service": "MyoResponse", "version": __version__, **links}, headers={"Vary": "Accept"})
-    shown = list_studies(store, limit=MOST_STUDIES + 1)
+        service = (
+            {"service": "MyoResponse"} if caller is STRANGER else {"service": "MyoResponse", "version": __version__}
+        )
+        return reply({**service, "keys": who_is_asked(state.settings), **links}, headers={"Vary": "Accept"})
+    readable = Scope.READ in caller.scopes
+    shown = list_studies(state.database, limit=MOST_STUDIES + 1, among=caller.studies) if readable else []
     root = address(request, "")
     steps = (
         f"<li><h3>{escape(title)}</h3><pre><code>{escape(command)}</code></pre></li>"
-        for title, command in first_steps(str(request.base_url).rstrip("/"))
+        for title, command in first_steps(str(request.base_url).rstrip("/"), with_key=caller is not LOCAL)
     )
     page = _PAGE.substitute(
         style=_STYLE,
-        version=__version__,
+        version="" if caller is STRANGER else __version__,
         root=escape(root),
-        studies=_study_list(shown, root),
+        asked=who_is_asked(state.settings),
+        studies=_study_list(shown, root) if readable else _NO_KEY,
         steps="\n".join(steps),
     )
     return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY, "Vary": "Accept"})

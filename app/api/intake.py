@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
+from app.http.authentication import Client
 from app.http.dependencies import At, Cursor, JsonBody, Limit, Now, State, Store, StudyId
 from app.http.openapi import JSON, answers, reads, reference, refuses, specimen
 from app.http.responses import address, page, reply
@@ -203,6 +204,7 @@ def dismiss_set_aside(
     store: Store,
     body: JsonBody,
     now: Now,
+    client: Client,
 ) -> Response:
     """Take an item off the worklist. This makes a revision; nothing else changes. The same request again changes
     nothing; another reason or comment is refused with 409.
@@ -212,7 +214,7 @@ def dismiss_set_aside(
         raise InvalidDocument(faults=[Fault("/comment", FaultCode.MISSING)])
     done = Submitter(store, study, "dismissal", now).commit(
         lambda transaction: worklist.dismiss(
-            transaction, study, item, asked.reason, asked.comment, client=None, received_at=now
+            transaction, study, item, asked.reason, asked.comment, client=client, received_at=now
         )
     )
     return reply({"item": item, "status": done.status, "revision": done.revision})

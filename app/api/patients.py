@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from app.access.callers import Scope
 from app.api.intake import Proposed, proposed_in_rehearsal
 from app.errors import (
     Conflict,
@@ -17,6 +18,7 @@ from app.errors import (
     PreconditionFailed,
     PreconditionRequired,
 )
+from app.http.authentication import CallerOf, Client
 from app.http.dependencies import (
     At,
     Cursor,
@@ -217,18 +219,21 @@ def put_timeline(
     store: Writing,
     body: JsonBody,
     now: Now,
+    caller: CallerOf,
     if_match: IfMatch = None,
     if_none_match: OnlyIfAbsent = None,
     readmit: Annotated[
-        Flag, Query(description="`true` allows data of a person who was erased.", examples=["false"])
+        Flag, Query(description="`true` (scope `admin`): data of a person who was erased.", examples=["false"])
     ] = "false",
     receipt: ReceiptWanted = None,
 ) -> Response:
     """Create or replace a timeline. To replace one, send If-Match with the ETag of GET, so that nobody's change is
     lost. `If-None-Match: *` allows only to create. The same content again changes nothing.
     """
+    if readmit == "true":
+        caller.require(Scope.ADMIN)
     patients = NativePatients(store, study, state.settings.secret, now)
-    submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
+    submitter = Submitter(store, study, FORMAT, now, client=caller.name, full=receipt is not None)
     only_new = if_none_match is not None
     with submitter.refusals_counted():
         history = _read_history(patient, body, now, patients)
@@ -253,13 +258,14 @@ def post_events(
     store: Writing,
     body: JsonBody,
     now: Now,
+    client: Client,
     receipt: ReceiptWanted = None,
 ) -> Response:
     """Add facts to a timeline. An unknown patient is created. A fact with a known identity is a correction or a
     repetition. The request may be sent again: nothing is stored twice.
     """
     patients = NativePatients(store, study, state.settings.secret, now)
-    submitter = Submitter(store, study, FORMAT, now, full=receipt is not None)
+    submitter = Submitter(store, study, FORMAT, now, client=client, full=receipt is not None)
     with submitter.refusals_counted():
         history = _read_history(patient, body, now, patients)
         outcome = batches.add_timeline(submitter, patients, history)
@@ -279,6 +285,7 @@ def erase_patient(
     patient: PatientId,
     state: State,
     now: Now,
+    client: Client,
     erase: Annotated[
         Literal["true"],
         Query(
@@ -296,7 +303,7 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the other record, with this identifier.
     """
     del erase
-    batches.erase_patient(Submitter(state.database, study, FORMAT, now), patient, if_match=if_match)
+    batches.erase_patient(Submitter(state.database, study, FORMAT, now, client=client), patient, if_match=if_match)
     state.answers.drop(study)
     state.scrubber.scrub()
     return Response(status_code=204)
@@ -321,7 +328,9 @@ class HistoryRevision(BaseModel):
     revision: int = Field(description="Number of the revision.", examples=[16])
     received_at: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
     format: str = Field(description="The format that it came in.", examples=["native-json"])
-    client: str | None = Field(description="Who sent it; null while the service asks for no keys.", examples=[None])
+    client: str | None = Field(
+        description="Who sent it; null: a program on the machine of the service, without a key.", examples=[None]
+    )
 
 
 class FactVersion(BaseModel):

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Discriminator, Field, Tag
 
 from app.errors import Erased, NotFound, PreconditionFailed
+from app.http.authentication import Client
 from app.http.dependencies import IDENTIFIER, At, IfMatch, IfNoneMatch, JsonBody, Now, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.http.problems import unknown_name
@@ -100,14 +101,16 @@ def get_study_protocol(study: StudyId, store: Store, at: At, if_none_match: IfNo
         **refuses(NotFound, PreconditionFailed, reading=True),
     },
 )
-def put_study_protocol(study: StudyId, store: Writing, body: JsonBody, now: Now, if_match: IfMatch = None) -> Response:
+def put_study_protocol(
+    study: StudyId, store: Writing, body: JsonBody, now: Now, client: Client, if_match: IfMatch = None
+) -> Response:
     """Declare a protocol. Past revisions keep theirs. Every answer says whether the protocol in force was
     declared after the first outcome had arrived. The same protocol again changes nothing.
     """
     protocol = read_model(body, Protocol)
     Submitter(store, study, "protocol", now).commit(
         lambda transaction: studies.put_protocol(
-            transaction, study, protocol, client=None, received_at=now, if_match=if_match
+            transaction, study, protocol, client=client, received_at=now, if_match=if_match
         )
     )
     return _protocol_reply(protocol)

@@ -21,7 +21,9 @@ class RevisionSummary(BaseModel):
 
     revision: int = Field(description="Its number: 1, 2, 3, ... in each study.", examples=[16])
     received_at: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
-    client: str | None = Field(description="Who sent it; null while the service asks for no keys.", examples=[None])
+    client: str | None = Field(
+        description="Who sent it; null: a program on the machine of the service, without a key.", examples=[None]
+    )
     format: str = Field(description="The format that it came in.", examples=["native-json"])
     digest: str = Field(
         description="Keyed digest of the submission: it can be checked, but nobody can find the values by trying.",

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api.home import first_steps
+from app.http.authentication import who_is_asked
 from app.log import log_to_stdout, switched
 from app.settings import Settings
 from app.store.engine import kind_of
@@ -47,7 +48,9 @@ class Server(uvicorn.Server):
                 self._settings.cache_bytes,
             )
             if self._settings.log == "text":
-                sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in first_steps(self.address())))
+                steps = first_steps(self.address(), with_key=self._settings.asks_for_keys)
+                sys.stdout.write(f"\n{who_is_asked(self._settings)}\n")
+                sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in steps))
                 sys.stdout.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

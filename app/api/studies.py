@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api.protocols import Declared, protocol_of
 from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
+from app.http.authentication import CallerOf, Client
 from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, etag_of, page, reply, tagged, written
@@ -236,11 +237,13 @@ def summary(study: studies.Study) -> dict[str, Any]:
     summary="List the studies",
     responses={200: answers("A page of studies.", reference(StudyPage), "Link"), **refuses(MalformedDocument)},
 )
-def list_studies(request: Request, state: State, limit: Limit = 100, cursor: Cursor = None) -> Response:
-    """All studies in order of their identifiers."""
+def list_studies(
+    request: Request, state: State, caller: CallerOf, limit: Limit = 100, cursor: Cursor = None
+) -> Response:
+    """The studies that the caller may know of, in order of their identifiers."""
     question = ("studies",)
     after = state.cursors.read(question, cursor)[0] if cursor else None
-    found = snapshot.list_studies(state.database, after=after, limit=limit + 1)
+    found = snapshot.list_studies(state.database, after=after, limit=limit + 1, among=caller.studies)
     following = state.cursors.sign(question, [found[limit - 1].id]) if len(found) > limit else None
     return page(request, [summary(each) for each in found[:limit]], following)
 
@@ -285,7 +288,7 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     },
 )
 def put_study(
-    request: Request, study: StudyId, store: Writing, body: JsonBody, now: Now, if_match: IfMatch = None
+    request: Request, study: StudyId, store: Writing, body: JsonBody, now: Now, client: Client, if_match: IfMatch = None
 ) -> Response:
     """Create or change a study. The same content again changes nothing. A change makes a new revision."""
     declared = read_model(body, StudyDefinition)
@@ -297,7 +300,7 @@ def put_study(
 
     def declare(transaction: Transaction) -> tuple[studies.StudyOutcome, studies.Study]:
         check_unchanged(transaction, study, if_match)
-        outcome = studies.put_study(transaction, study, definition, client=None, received_at=now)
+        outcome = studies.put_study(transaction, study, definition, client=client, received_at=now)
         return outcome, studies.get_study(transaction, study)
 
     outcome, stored = Submitter(store, study, "study", now).commit(declare)

@@ -10,6 +10,7 @@ from starlette.types import Message
 from app.api.intake import Proposed, proposed_in_rehearsal
 from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
+from app.http.authentication import Client
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
 from app.http.problems import Problem, count_refused
@@ -123,6 +124,7 @@ def post_timelines(
     store: Writing,
     body: BatchBody,
     now: Now,
+    client: Client,
     atomic: Atomic = "false",
     receipt: ReceiptWanted = None,
 ) -> Response:
@@ -137,11 +139,11 @@ def post_timelines(
     if body is None:
         stream = Stream(
             store, study, FORMATS[content_type], state.settings.max_body_bytes,
-            secret=state.settings.secret, full=receipt is not None,
+            secret=state.settings.secret, client=client, full=receipt is not None,
         )  # fmt: skip
         stream.check_study()
         return StreamedOutcomes(stream, state.settings, lambda: proposed_in_rehearsal(store, study))
-    submitter = Submitter(store, study, FORMATS[content_type], now, full=receipt is not None)
+    submitter = Submitter(store, study, FORMATS[content_type], now, client=client, full=receipt is not None)
     patients = NativePatients(store, study, state.settings.secret, now)
     with submitter.refusals_counted():
         items = READERS[content_type](body, latest(now), patients.who)
@@ -308,6 +310,7 @@ def post_labs(
     store: Writing,
     body: CsvBody,
     now: Now,
+    client: Client,
     delimiter: Annotated[
         Literal[",", ";", "tab"], Query(description="The separator of the cells.", examples=[";"])
     ] = ",",
@@ -334,8 +337,9 @@ def post_labs(
     dialect = Dialect(between, decimal, frozenset(word.strip() for word in missing.split(",")))
     secret = state.settings.secret
     stored = store_table(
-        store, study, body, dialect, secret=secret, now=now, atomic=atomic == "true", full=receipt is not None
-    )
+        store, study, body, dialect, secret=secret, now=now, client=client, atomic=atomic == "true",
+        full=receipt is not None,
+    )  # fmt: skip
     return _outcomes(request, store, study, stored.items, stored.faults, rows=stored.rows, skipped=stored.skipped)
 
 

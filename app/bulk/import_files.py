@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from app.access.callers import COMMAND
 from app.bulk.file_formats import Cutter, Format, Messages, Record, groups, has_lines, records
 from app.errors import (
     Busy,
@@ -113,7 +114,7 @@ def import_file(file: Path, format: Format, into: Into) -> Iterator[Step]:
 
 
 def _import_timelines(file: Path, cutter: Cutter, unit: str, format: str, into: Into) -> Iterator[Step]:
-    stream = Stream(into.database, into.study, format, into.longest, secret=into.secret)
+    stream = Stream(into.database, into.study, format, into.longest, secret=into.secret, client=COMMAND)
     for read, group in groups(file, cutter):
         step = Step(read)
         for line, outcome in zip(group, stream.store(group), strict=True):
@@ -146,7 +147,9 @@ def _import_messages(file: Path, into: Into) -> Iterator[Step]:
 def _store_message(step: Step, place: str, message: bytes | None, into: Into) -> None:
     if message is None:
         raise _too_large(into)
-    reply = store_message(into.database, into.study, message, secret=into.secret, now=_now(), pauses=PAUSES)
+    reply = store_message(
+        into.database, into.study, message, secret=into.secret, now=_now(), client=COMMAND, pauses=PAUSES
+    )
     step.left_alone.update(reply.skipped)
     step.facts += reply.receipt.counts
     if reply.code != "AA":
@@ -189,7 +192,9 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
         return
     entries = [entry for _, entry in lines]
     try:
-        results = store_each(into.database, into.study, feed, entries, client=None, received_at=_now(), pauses=PAUSES)
+        results = store_each(
+            into.database, into.study, feed, entries, client=COMMAND, received_at=_now(), pauses=PAUSES
+        )
     except Busy as busy:
         results = [EntryResult(entry, "refused", error=busy) for entry in entries]
     for (line, _), result in zip(lines, results, strict=True):
@@ -202,7 +207,9 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
 
 def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
     """Store a bundle: all of it or nothing. The entries of a batch are stored or refused one by one."""
-    bundle = store_bundle(into.database, into.study, text, secret=into.secret, now=_now(), pauses=PAUSES)
+    bundle = store_bundle(
+        into.database, into.study, text, secret=into.secret, now=_now(), client=COMMAND, pauses=PAUSES
+    )
     if bundle.type != "batch":  # its entries may refer to each other, so that it is sent again as a whole
         _refuse_aside(step, place, text, joined([result.receipt for result in bundle.results]))
     for number, result in enumerate(bundle.results):
@@ -304,7 +311,7 @@ def _store_table_part(step: Step, part: _TablePart, feed: Feed, into: Into) -> b
     try:
         stored = store_table(
             into.database, into.study, part.body(), into.dialect,
-            secret=into.secret, now=_now(), atomic=False, pauses=PAUSES,
+            secret=into.secret, now=_now(), client=COMMAND, atomic=False, pauses=PAUSES,
         )  # fmt: skip
     except (InvalidDocument, UnsupportedMediaType) as error:
         step.refuse("the table", None, _error_in_file(error, part))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError
 from app.fhir.operation_outcome import EXAMPLE_INSTANCE, FHIR_JSON, OperationOutcome, refused
-from app.http.openapi import ALWAYS, JSON, READING, Responses, answers, reads, reference, shared
+from app.http.openapi import ALWAYS, JSON, READING, Responses, answers, reads, reference, shared, together
 
 
 class FhirResource(BaseModel):
@@ -66,6 +66,9 @@ def examples_of(kind: type[ServiceError]) -> dict[str, Any]:
 
 
 def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
-    documented = answers_fhir(f"{kind.title()}.", OperationOutcome)
-    documented["content"][FHIR_JSON]["examples"] = examples_of(kind)
+    kinds = together(kind)
+    documented = answers_fhir(" ".join(f"{each.title()}." for each in kinds), OperationOutcome)
+    documented["content"][FHIR_JSON]["examples"] = {
+        name: example for each in kinds for name, example in examples_of(each).items()
+    }
     return shared(f"Fhir{kind.__name__}", documented)

@@ -80,6 +80,8 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
 
 _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.MalformedDocument: "structure",
+    errors.Unauthorized: "login",
+    errors.Forbidden: "forbidden",
     errors.ForeignOrigin: "forbidden",
     errors.NotFound: "not-found",
     errors.MethodNotAllowed: "not-supported",

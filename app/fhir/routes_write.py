@@ -35,6 +35,7 @@ from app.fhir.search_parameters import WritePresentation
 from app.fhir.submit import BundleResult, EntryResult, EntryStatus
 from app.fhir.write_receipts import counts_extension, receipt_issues, receipt_tags
 from app.fhir.write_resources import etag_of, resource_of
+from app.http.authentication import Client
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.openapi import JSON, Responses, answers, reference, shared
 from app.http.problems import allowed_methods, count_refused
@@ -140,6 +141,7 @@ def post_bundle(
     store: Writing,
     body: FhirBody,
     now: Now,
+    client: Client,
     presentation: Format,
     prefer: Prefer = None,
 ) -> Response:
@@ -154,7 +156,7 @@ def post_bundle(
     kept has an OperationOutcome. A batch of which nothing was kept is answered 422. The request may be sent again.
     """
     full = presentation.receipt is not None
-    result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now, full=full)
+    result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now, client=client, full=full)
     count_refused(request.scope, (entry.error for entry in result.results))
     lost = result.type == "batch" and bool(result.results) and all(each.receipt.lost for each in result.results)
     status = NothingKept.status if lost else 200
@@ -169,6 +171,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         store: Writing,
         body: FhirBody,
         now: Now,
+        client: Client,
         presentation: Format,
         if_none_exist: IfNoneExist = None,
         prefer: Prefer = None,
@@ -178,7 +181,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED, None, IF_NONE_EXIST)])
         result = submit.create(
             store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now,
-            full=presentation.receipt is not None,
+            client=client, full=presentation.receipt is not None,
         )  # fmt: skip
         return _answer(request, study, result, prefer)
 
@@ -194,6 +197,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
         store: Writing,
         body: FhirBody,
         now: Now,
+        client: Client,
         presentation: Format,
         if_match: IfMatch = None,
         if_none_match: OnlyIfAbsent = None,
@@ -209,6 +213,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
             only_new=if_none_match is not None,
             secret=state.settings.secret,
             now=now,
+            client=client,
             full=presentation.receipt is not None,
         )
         return _answer(request, study, result, prefer, logical_id)
@@ -223,11 +228,14 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         state: State,
         store: Writing,
         now: Now,
+        client: Client,
         presentation: Format,
         if_match: IfMatch = None,
     ) -> Response:
         del presentation
-        submit.withdraw(store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now)
+        submit.withdraw(
+            store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now, client=client
+        )
         return Response(status_code=204)
 
     return withdraw

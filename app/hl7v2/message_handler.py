@@ -29,22 +29,26 @@ _BROKEN = {
 log = logging.getLogger("myoresponse")
 
 
+StoreMessage = Callable[[bytes, str], Reply]
+"""Stores a message of a client, whose name stands in the ledger."""
+
+
 class MessageHandler:
     """Stores messages in one study. Only one thread at a time may call it: that keeps them in order of arrival."""
 
-    def __init__(self, study: str, store: Callable[[bytes], Reply], letters: DeadLetters) -> None:
+    def __init__(self, study: str, store: StoreMessage, letters: DeadLetters) -> None:
         self.study = study
         self._store = store
         self._letters = letters
 
-    def answers(self, content: bytes, sender: str) -> list[bytes]:
+    def answers(self, content: bytes, sender: str, client: str) -> list[bytes]:
         """The acknowledgements of the messages in a frame, without those that the sender does not want."""
-        return [ack for message in answerable(content) if (ack := self._answer(message, sender))]
+        return [ack for message in answerable(content) if (ack := self._answer(message, sender, client))]
 
-    def _answer(self, message: bytes, sender: str) -> bytes:
+    def _answer(self, message: bytes, sender: str, client: str) -> bytes:
         began = time.perf_counter()
         try:
-            reply = self._store(message)
+            reply = self._store(message, client)
         except ServiceError:
             raise  # the message is not at fault
         except Exception:

@@ -6,18 +6,19 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from app import __version__
+from app.access.callers import COMMAND
 from app.errors import Conflict, NotFound, ServiceError
 from app.hl7v2 import submit
 from app.hl7v2.dead_letters import DeadLetters, Letter, LetterNote
-from app.hl7v2.message_handler import MessageHandler
+from app.hl7v2.message_handler import MessageHandler, StoreMessage
 from app.hl7v2.mllp_connection import Limits
-from app.hl7v2.mllp_listener import Listener, may_send, tls_context
+from app.hl7v2.mllp_listener import Listener, may_send, may_send_to, tls_context
 from app.log import places, switched
 from app.settings import Settings
 from app.store.engine import Database, kind_of
@@ -51,13 +52,14 @@ def listen(settings: Settings, database: Database, study: str, port: int) -> Non
         Limits(settings.mllp_max_bytes, settings.mllp_timeout_seconds, settings.mllp_idle_seconds),
         most=settings.mllp_connections,
         may_send=lambda address: may_send(settings, address),
+        is_known=lambda names: may_send_to(settings, study, names),
         context=context,
     )
     asyncio.run(_serve(listener, listening_socket(settings.mllp_host, port), settings, study))
 
 
-def message_storer(settings: Settings, database: Database, study: str) -> Callable[[bytes], submit.Reply]:
-    """The function that stores a message in the study.
+def message_storer(settings: Settings, database: Database, study: str) -> StoreMessage:
+    """The function that stores a message of a client in the study.
 
     Raises `CannotListen` if the study does not exist or has no secret for its identifiers.
     """
@@ -69,9 +71,9 @@ def message_storer(settings: Settings, database: Database, study: str) -> Callab
     except Conflict as conflict:
         raise CannotListen(str(conflict)) from None
 
-    def store(message: bytes) -> submit.Reply:
+    def store(message: bytes, client: str) -> submit.Reply:
         at = microseconds(datetime.now(UTC))
-        return submit.store_message(database, study, message, secret=settings.secret, now=at)
+        return submit.store_message(database, study, message, secret=settings.secret, now=at, client=client)
 
     return store
 
@@ -178,8 +180,8 @@ def send_letters(
             yield SentLetter(file, False, f"not sent: {type(error).__name__} at {places(error)}")
 
 
-def _send(letter: Letter, note: LetterNote | None, store: Callable[[bytes], submit.Reply]) -> SentLetter:
-    reply = store(letter.message())
+def _send(letter: Letter, note: LetterNote | None, store: StoreMessage) -> SentLetter:
+    reply = store(letter.message(), COMMAND)
     if reply.code == "AA":
         letter.remove()
         return SentLetter(letter.file, True, "accepted and removed")

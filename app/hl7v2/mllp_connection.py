@@ -8,11 +8,11 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.errors import Busy
 from app.hl7v2.message_handler import MessageHandler
@@ -40,6 +40,15 @@ class Limits:
     idle: float
 
 
+def certificate_names(certificate: Mapping[str, Any] | None) -> list[str]:
+    """The names of the subject of a certificate that was verified: its common name, then its DNS names."""
+    if not certificate:
+        return []
+    parts = [part for group in certificate.get("subject", ()) for part in group]
+    common = [value for kind, value in parts if kind == "commonName"]
+    return [*common, *(value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")]
+
+
 class ConnectionEnd(Exception):
     """The connection must be closed; the text is the reason in one word."""
 
@@ -47,12 +56,22 @@ class ConnectionEnd(Exception):
 class Connection:
     """The connection of one sender; the handler answers its messages in the thread of `worker`.
 
-    While `working` is true, a complete message has arrived and its acknowledgement is not sent yet: `serve` must not be
-    cancelled then. It ends by itself after `stop`.
+    `client` names the sender in the ledger: by its certificate, else by its address. `is_known` says whether the
+    subject of its certificate may send. While `working` is true, a complete message has arrived and its
+    acknowledgement is not sent yet: `serve` must not be cancelled then. It ends by itself after `stop`.
     """
 
-    def __init__(self, sender: str, handler: MessageHandler, worker: Executor, limits: Limits) -> None:
+    def __init__(
+        self,
+        sender: str,
+        handler: MessageHandler,
+        worker: Executor,
+        limits: Limits,
+        is_known: Callable[[Sequence[str]], bool],
+    ) -> None:
         self.sender = sender
+        self.client = f"mllp:{sender}"
+        self._is_known = is_known
         self.working = False
         self._stopped = False
         self._handler = handler
@@ -72,13 +91,21 @@ class Connection:
             accepted.close()
             log.warning("event=turned-away sender=%s why=handshake", self.sender)
             return
+        names = certificate_names(writer.get_extra_info("peercert"))
+        if not self._is_known(names):
+            log.warning("event=turned-away sender=%s why=subject", self.sender)
+            await self._close(writer)
+            return
+        self.client = f"mllp:{names[0]}" if names else self.client
         answered = 0
         end = "stopped"
         try:
             while not self._stopped:
                 content = await self._next(reader)
                 self.working = True
-                await self._send(writer, await self._run(partial(self._handler.answers, content, self.sender)))
+                await self._send(
+                    writer, await self._run(partial(self._handler.answers, content, self.sender, self.client))
+                )
                 self.working = False
                 answered += 1
         except ConnectionEnd as reason:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
@@ -36,12 +36,14 @@ class Listener:
         *,
         most: int,
         may_send: Callable[[str], bool],
+        is_known: Callable[[Sequence[str]], bool] = lambda names: True,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._handler = handler
         self._limits = limits
         self._most = most
         self._may_send = may_send
+        self._is_known = is_known
         self._context = context
         self._served: dict[asyncio.Task[None], Connection] = {}
 
@@ -86,7 +88,7 @@ class Listener:
                 log.warning("event=turned-away sender=%s why=%s", address, objection)
                 accepted.close()
                 continue
-            connection = Connection(address, self._handler, worker, self._limits)
+            connection = Connection(address, self._handler, worker, self._limits, self._is_known)
             task = asyncio.create_task(connection.serve(accepted, self._context))
             self._served[task] = connection
             task.add_done_callback(self._served.pop)
@@ -124,6 +126,12 @@ def may_send(settings: Settings, address: str) -> bool:
     """Whether a sender at this address may connect; every sender may if no networks are listed."""
     sender = ip_address(address.partition("%")[0])  # without the zone of a link-local address
     return not settings.sender_networks or any(sender in network for network in settings.sender_networks)
+
+
+def may_send_to(settings: Settings, study: str, names: Sequence[str]) -> bool:
+    """Whether a certificate with these names of its subject may send to the study; any may if none is declared."""
+    declared = settings.sender_subjects
+    return not declared or any((name, study) in declared for name in names)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.errors import Conflict, InvalidDocument, NotFound, UnsupportedMediaType
 from app.hl7v2 import submit
+from app.http.authentication import Client
 from app.http.dependencies import Now, State, StudyId, Writing
 from app.http.openapi import answers, reads, reference, refuses
 from app.http.problems import MEDIA_TYPE, Problem, count_refused
@@ -97,6 +98,7 @@ def post_hl7v2(
     state: State,
     store: Writing,
     now: Now,
+    client: Client,
     body: Annotated[bytes, Depends(_body)],
     receipt: ReceiptWanted = None,
 ) -> Response:
@@ -104,7 +106,9 @@ def post_hl7v2(
     again. MSA-3 counts what was kept, set aside and not stored here. ERR names segment and field of each fault (E), of
     what was set aside (W) and of what is to be noted (I), and never repeats what was sent.
     """
-    reply = submit.store_message(store, study, body, secret=state.settings.secret, now=now, full=receipt == "full")
+    reply = submit.store_message(
+        store, study, body, secret=state.settings.secret, now=now, client=client, full=receipt == "full"
+    )
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)
     count_refused(request.scope, [InvalidDocument(faults=reply.faults)])

@@ -9,7 +9,6 @@ the last known counts are given and `myoresponse_database_up` is 0.
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 import anyio
@@ -31,10 +30,6 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 """The upper bounds of the durations that are counted together."""
 PATIENCE = 2.0
 """Seconds that the database has to say what it holds; Prometheus itself waits for ten."""
-FORWARDING = frozenset(
-    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
-)
-"""The headers by which a proxy says that it passes on somebody else's request."""
 
 # Each counter would else have a second series with the time when it was made.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
@@ -163,13 +158,3 @@ class Present(Collector):
         for labels, count in self._totals.facts.items():
             facts.add_metric(labels, count)
         yield facts
-
-
-def asked_here(scope: Mapping[str, Any]) -> bool:
-    """Whether a program on this machine asks, and no proxy passes on the request of somebody else."""
-    if any(name in FORWARDING for name, _ in scope["headers"]):
-        return False
-    try:
-        return ip_address(scope["client"][0]).is_loopback
-    except (TypeError, ValueError):  # a socket file has no address
-        return False

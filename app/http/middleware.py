@@ -1,7 +1,6 @@
 """What runs before and after each request: the access log, the headers of answers, the checks, cross-origin calls.
 
-HEAD is answered as GET without a body. Until the service asks for keys, only programs on this machine may call it, and
-no web page of another origin.
+HEAD is answered as GET without a body.
 
 The line in the access log holds the method, the template of the route, the status and the time taken; of a refusal
 also its kind, and the codes of its faults with their counts. The address as it was sent is never written, because it
@@ -55,17 +54,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-
-
-def objection_to_exposure(settings: Settings) -> str | None:
-    """Why the service must not listen at the address of the settings, or `None` if it may."""
-    if settings.listens_on_loopback or settings.allow_unauthenticated:
-        return None
-    return (
-        "This version does not ask for keys: everybody who reaches it can read and change everything, so it listens "
-        "on loopback only. Set MYORESPONSE_HOST=127.0.0.1, or, if a proxy in front of it decides who may call, "
-        "MYORESPONSE_ALLOW_UNAUTHENTICATED=true."
-    )
 
 
 @dataclass(slots=True)
@@ -191,7 +179,7 @@ class CrossOrigin(CORSMiddleware):
             app,
             allow_origins=settings.origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
-            allow_headers=("If-Match", "If-None-Exist", "If-None-Match", "Prefer"),
+            allow_headers=("Authorization", "If-Match", "If-None-Exist", "If-None-Match", "Prefer"),
             expose_headers=("Content-Disposition", "ETag", "Last-Modified", "Link", "Location", "Retry-After"),
         )
 

@@ -26,6 +26,11 @@ _PLACE = "#/components/schemas/"
 _RESPONSES = "#/components/responses/"
 _PARAMETERS = "#/components/parameters/"
 _HEADERS = "#/components/headers/"
+_BEARER = (
+    "An API key (`python -m app keys create`) or a JSON Web Token of the identity provider that the operator trusts. "
+    "Its scopes say what it allows: `read`, `ingest`, `analyse`, `read-patients`, `admin`. A program on the same "
+    "machine needs none."
+)
 _LINE_BREAK = re.compile(r"(?<!\n)\n(?![\n-])")
 """A line break inside a paragraph: neither a paragraph nor an item of a list begins after it."""
 _named: dict[str, type[BaseModel]] = {}
@@ -34,6 +39,7 @@ _shared: dict[str, dict[str, Any]] = {}
 Responses = dict[int | str, dict[str, Any]]
 
 ALWAYS: tuple[type[ServiceError], ...] = (
+    errors.Unauthorized,
     errors.ForeignOrigin,
     errors.TooLarge,
     errors.AddressTooLong,
@@ -43,7 +49,10 @@ ALWAYS: tuple[type[ServiceError], ...] = (
     errors.Busy,
 )
 """The refusals that any operation may answer."""
-_SAME_STATUS: dict[type[ServiceError], list[type[ServiceError]]] = {errors.Busy: [errors.Busy, errors.Unavailable]}
+_SAME_STATUS: dict[type[ServiceError], list[type[ServiceError]]] = {
+    errors.Busy: [errors.Busy, errors.Unavailable],
+    errors.ForeignOrigin: [errors.ForeignOrigin, errors.Forbidden],
+}
 """Kinds that are documented as one response."""
 READING: tuple[type[ServiceError], ...] = (errors.MalformedDocument, errors.BodyTimeout, errors.UnsupportedMediaType)
 """Further refusals of an operation that reads a body."""
@@ -59,6 +68,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         ),
         ("Location", "Address of what was created.", "/v1/studies/demo/patients/P01"),
         ("Retry-After", "Seconds after which the same request may be sent again.", "1"),
+        ("WWW-Authenticate", "How to say who one is (RFC 6750).", 'Bearer realm="myoresponse"'),
         ("Accept-Post", "The media types that this address reads.", JSON),
     )
 }
@@ -118,10 +128,22 @@ NOT_MODIFIED = shared(
 
 
 def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
-    headers = {errors.Busy: ("Retry-After",), errors.UnsupportedMediaType: ("Accept-Post",)}.get(kind, ())
-    documented = answers(f"{kind.title()}.", reference(Problem), *headers, media_type=MEDIA_TYPE)
-    documented["content"][MEDIA_TYPE]["examples"] = examples(_SAME_STATUS.get(kind, [kind]))
+    headers = {
+        errors.Busy: ("Retry-After",),
+        errors.Unauthorized: ("WWW-Authenticate",),
+        errors.UnsupportedMediaType: ("Accept-Post",),
+    }.get(kind, ())
+    kinds = together(kind)
+    documented = answers(
+        " ".join(f"{each.title()}." for each in kinds), reference(Problem), *headers, media_type=MEDIA_TYPE
+    )
+    documented["content"][MEDIA_TYPE]["examples"] = examples(kinds)
     return documented
+
+
+def together(kind: type[ServiceError]) -> list[type[ServiceError]]:
+    """The kinds of refusals that one response describes, because they have one status."""
+    return _SAME_STATUS.get(kind, [kind])
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
@@ -144,7 +166,9 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             "responses": _shared_responses(document["paths"]),
             "parameters": _shared_parameters(document["paths"]),
             "headers": HEADERS,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
         }
+        document["security"] = [{"bearer": []}, {}]
         app.openapi_schema = _tidy(document)
     return app.openapi_schema
 

@@ -14,10 +14,12 @@ import anyio
 import anyio.to_thread
 from cachetools import LRUCache
 
+from app.access.authenticator import Authenticator
 from app.analyses import Options, report
 from app.errors import Busy
 from app.http.responses import Cursors
 from app.protocol.presets import SEED_2008
+from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.engine import Database
 from app.store.failures import DatabaseFailure, refusal_of
@@ -179,12 +181,14 @@ class AppState:
     """What the running application holds; route functions receive it."""
 
     settings: Settings
+    secret: SecretFile
     database: Database
     answers: Answers
     cursors: Cursors
     scrubber: Scrubber
     readiness: Readiness
     limiter: ComputeLimiter
+    authenticator: Authenticator
 
 
 @cache

@@ -1,6 +1,6 @@
 """A study as it stood at one revision: everything that other rooms read of it, in one transaction, without SQL."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,10 +38,14 @@ def study_at(
         yield StudyAt.find(connection, study_id, at, though_erased=though_erased)
 
 
-def list_studies(database: Database, *, after: str | None = None, limit: int = 100) -> list[Study]:
-    """The studies at their latest revisions in order of their identifiers, those after `after`."""
+def list_studies(
+    database: Database, *, after: str | None = None, limit: int = 100, among: Collection[str] | None = None
+) -> list[Study]:
+    """The studies at their latest revisions in order of their identifiers, those after `after`; only those `among` the
+    identifiers, if they are given.
+    """
     with database.reading() as connection:
-        return studies.list_studies(connection, after=after, limit=limit)
+        return studies.list_studies(connection, after=after, limit=limit, among=among)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, exists, select
@@ -258,9 +259,18 @@ def protocol_in_force(connection: Connection, study_id: str) -> Protocol:
     return _read(_protocol_at(connection, study_key(connection, study_id), LATEST)[0])
 
 
-def list_studies(connection: Connection, *, after: str | None = None, limit: int = 100) -> list[Study]:
-    """Studies in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
-    return [get_study(connection, study) for (study,) in _LIST.rows(connection, after or "", limit)]
+def list_studies(
+    connection: Connection, *, after: str | None = None, limit: int = 100, among: Collection[str] | None = None
+) -> list[Study]:
+    """Studies in code-point order of their identifiers: at most `limit`, after the identifier `after`; only those
+    `among` the identifiers, if they are given.
+    """
+    if among is None:
+        found = [study for (study,) in _LIST.rows(connection, after or "", limit)]
+    else:
+        later = (study for study in sorted(among) if study > (after or ""))
+        found = list(islice((study for study in later if is_known(connection, study)), limit))
+    return [get_study(connection, study) for study in found]
 
 
 def protocol_changed_after_first_outcome(connection: Connection, study_id: str, revision: int) -> bool:

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.sqlite import REAL
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -225,6 +225,24 @@ intake = _clustered(
     Column("last_seen", WHOLE, nullable=False),
 )
 """How much of what arrived. No hash covers these counts. A text is empty if there is none."""
+
+api_keys = _clustered(
+    "api_keys",
+    Column("prefix", WORDS, primary_key=True),
+    Column("hash", BYTES, nullable=False),
+    Column("name", WORDS, nullable=False),
+    Column("scopes", WORDS, nullable=False),
+    Column("studies", WORDS),
+    Column("created_at", WHOLE, nullable=False),
+    Column("expires_at", WHOLE),
+    Column("revoked_at", WHOLE),
+    Column("last_used_at", WHOLE),
+    Column("successor", WORDS),
+)
+"""The keys of clients. `hash` is keyed, so that nobody can make a key from a copy of the database. `scopes` and
+`studies` are JSON lists; without `studies` a key is good for all. `successor` is the prefix of the key that a rotation
+made. No hash of the ledger covers them.
+"""
 
 _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG}
 

@@ -54,13 +54,14 @@ class Stream:
         longest: int,
         *,
         secret: str | None = None,
+        client: str | None = None,
         full: bool = False,
     ) -> None:
         self.longest = longest
         self._secret = secret
         self.counts: Counter[ItemStatus] = Counter()
         self.facts: Counter[Disposition] = Counter()
-        self._submitter = loop.Submitter(database, study, format, 0, pauses=loop.PAUSES, full=full)
+        self._submitter = loop.Submitter(database, study, format, 0, client=client, pauses=loop.PAUSES, full=full)
 
     def check_study(self) -> None:
         """Raise `NotFound` for an unknown study, so that a client need not send the whole stream first."""

@@ -97,6 +97,7 @@ def test_a_program_that_asks_for_json_is_given_the_addresses(client):
     found = answer.json()
     assert found.pop("service") == "MyoResponse"
     found.pop("version")
+    assert found.pop("keys") == "Programs on this machine need no key; every other request needs one."
     assert {name: client.get(address).status_code for name, address in found.items()} == {
         "studies": 200, "protocols": 200, "problems": 200, "docs": 200, "openapi": 200,
     }  # fmt: skip

@@ -5,12 +5,11 @@ import asyncio
 import pytest
 
 from app.errors import BodyTimeout
-from app.http.middleware import RequestGuard, objection_to_exposure
+from app.http.middleware import RequestGuard
 from app.settings import Settings
 from tests.api.examples import JSON, codes, fill, make_study, timeline
 
 APP = "https://trial.example.org"
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened on
 
 
 @pytest.mark.parametrize(
@@ -122,25 +121,6 @@ def test_without_settings_no_preflight_is_granted(client):
     assert client.options("/v1/studies", headers=asked).status_code == 403
     asked.pop("Origin")
     assert client.options("/v1/studies", headers=asked).status_code == 403
-
-
-@pytest.mark.parametrize(
-    ("settings", "may"),
-    [
-        ({}, True),
-        ({"host": "::1"}, True),
-        ({"host": "127.0.0.9"}, True),
-        ({"host": EVERYWHERE}, False),
-        ({"host": "::"}, False),
-        ({"host": "10.1.2.3"}, False),
-        ({"host": "myo.example.org"}, False),
-        ({"host": EVERYWHERE, "allow_unauthenticated": True}, True),
-    ],
-)
-def test_the_service_listens_beyond_loopback_only_where_the_operator_says_so(settings, may):
-    objection = objection_to_exposure(Settings(**settings))
-    assert (objection is None) == may
-    assert may or "MYORESPONSE_ALLOW_UNAUTHENTICATED=true" in objection
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip", "x"])

@@ -139,7 +139,7 @@ def listen(letters: DeadLetters) -> Iterator[Callable[..., Running]]:
             may_send: Callable[[str], bool] = lambda address: True,
             **more: object,
         ) -> Running:
-            desk = MessageHandler("ward7", take, letters)
+            desk = MessageHandler("ward7", lambda message, client: take(message), letters)
             listener = Listener(desk, Limits(largest, patience, idle), most=most, may_send=may_send, **more)
             found = Running(listener, socket.create_server(("127.0.0.1", 0)))
             running.callback(found.end)

@@ -1,15 +1,19 @@
 """Who may send: this machine, listed networks, and holders of a certificate that we trust."""
 
 import shutil
+import socket
 import ssl
 import subprocess
+from functools import partial
 
 import pytest
 from pydantic import ValidationError
 
-from app.hl7v2.mllp_listener import may_send, objection_to_exposure, tls_context
+from app.hl7v2.message_handler import MessageHandler
+from app.hl7v2.mllp_connection import Limits, certificate_names
+from app.hl7v2.mllp_listener import Listener, may_send, may_send_to, objection_to_exposure, tls_context
 from app.settings import Settings
-from tests.hl7v2.conftest import logged, reply
+from tests.hl7v2.conftest import Running, logged, reply
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened on
 
@@ -94,6 +98,49 @@ def test_only_a_sender_with_a_certificate_that_we_trust_is_heard(listen, folder)
     for name in ("foreign", None):
         assert server.sender(wrapping(folder, name)).ask(b"foreign") is None
     assert taken == [b"theirs"]
+
+
+def test_a_certificate_is_good_for_the_study_it_is_declared_with_and_names_the_sender(folder, letters, caplog):
+    make_certificate(folder, "second", "theirs")
+    chosen = settings(folder, mllp_client_ca=folder / "theirs.pem", mllp_subjects="theirs=ward7,second=ward9")
+    taken = []
+    handler = MessageHandler("ward7", lambda message, client: taken.append(client) or reply(message), letters)
+    known = partial(may_send_to, chosen, "ward7")
+    limits = Limits(1_000, 30, 30)
+    listener = Listener(
+        handler, limits, most=4, may_send=lambda address: True, is_known=known, context=tls_context(chosen)
+    )
+    with logged(caplog) as log:
+        server = Running(listener, socket.create_server(("127.0.0.1", 0)))
+        assert server.sender(wrapping(folder, "theirs")).ask(b"1") == b"AA 1"
+        assert server.sender(wrapping(folder, "second")).ask(b"2") is None
+        server.end()
+    assert taken == ["mllp:theirs"]
+    assert "event=turned-away sender=127.0.0.1 why=subject" in log()
+
+
+def test_a_declared_subject_is_its_common_name_or_a_dns_name():
+    certificate = {
+        "subject": ((("organizationName", "ward7"),), (("commonName", "elab"),)),
+        "subjectAltName": (("DNS", "elab.example"), ("IP Address", "10.0.0.1")),
+    }
+    assert certificate_names(certificate) == ["elab", "elab.example"]
+    assert certificate_names(None) == certificate_names({}) == []
+    chosen = Settings(
+        mllp_certificate="x", mllp_key="x", mllp_client_ca="x", mllp_subjects="elab.example=ward7, 10.0.0.1=ward9"
+    )
+    assert may_send_to(chosen, "ward7", ["elab", "elab.example"])
+    assert not may_send_to(chosen, "ward9", ["elab", "elab.example"])
+    assert not may_send_to(chosen, "ward7", [])
+    assert may_send_to(Settings(), "ward7", [])
+
+
+@pytest.mark.parametrize("listed", ["elab", "=ward7", "elab=", "a=b=c", "elab=ward 7"])
+def test_a_subject_without_its_study_is_no_setting(listed):
+    with pytest.raises(ValidationError, match="with its study"):
+        Settings(mllp_subjects=listed)
+    with pytest.raises(ValidationError, match="MYORESPONSE_MLLP_SUBJECTS needs MYORESPONSE_MLLP_CLIENT_CA"):
+        Settings(mllp_subjects="elab=ward7")
 
 
 def test_a_key_that_does_not_fit_or_asks_for_a_password_is_an_error_and_no_question(folder):

@@ -1,0 +1,153 @@
+"""API keys: make, find, rotate and revoke them.
+
+A key is `myo_<prefix>_<secret>`. The prefix names it in lists, logs and the ledger. The secret has 256 bits and is
+shown once. Only an HMAC of the whole key is stored, made with a key outside the database. A slow hash would add
+nothing: nobody can try 2^256 secrets.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.access.callers import ALL_SCOPES, Caller, Scope
+from app.errors import Conflict, NotFound
+from app.store import api_keys
+from app.store.api_keys import StoredKey
+from app.store.engine import Database, Transaction
+from app.timeline.times import instant_text
+
+KEY_MARK = "myo_"
+"""How each key begins, so that people and scanners recognise one."""
+_FORM = re.compile(rf"{KEY_MARK}([0-9a-f]{{8}})_[A-Za-z0-9_-]{{43}}")
+MINUTE = 60_000_000
+_NO_HASH = bytes(32)
+FIRST_NAME = "first"
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made. `text` is the whole key; it cannot be shown again."""
+
+    text: str
+    stored: StoredKey
+
+
+class ApiKeys:
+    """The keys of a database. `hash_key` keys their hashes; it is kept outside the database."""
+
+    def __init__(self, database: Database, hash_key: bytes) -> None:
+        self._database = database
+        self._hash_key = hash_key
+        self._marked: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def create(
+        self,
+        name: str,
+        scopes: Iterable[Scope],
+        studies: Iterable[str] | None = None,
+        *,
+        now: int,
+        expires_at: int | None = None,
+    ) -> NewKey:
+        """Make a key and store its hash."""
+        new = self._new(name, scopes, studies, now, expires_at)
+        with self._database.writing() as transaction:
+            api_keys.add(transaction, new.stored)
+        return new
+
+    def create_first(self, now: int) -> NewKey | None:
+        """Make a key with every scope, unless there was ever a key."""
+        new = self._new(FIRST_NAME, ALL_SCOPES, None, now, None)
+        with self._database.writing() as transaction:
+            if api_keys.any_key(transaction):
+                return None
+            api_keys.add(transaction, new.stored)
+        return new
+
+    def rotate(self, prefix: str, *, now: int, overlap: int) -> NewKey:
+        """Make a key that allows the same as the one with this prefix, which stays valid for `overlap` microseconds.
+
+        Raises `NotFound` and, for a key that is not valid or was rotated before, `Conflict`.
+        """
+        with self._database.writing() as transaction:
+            old = self._known(transaction, prefix)
+            if not old.valid(now) or old.successor is not None:
+                raise Conflict("The key is revoked, expired or rotated already.")
+            lifetime = None if old.expires_at is None else now + old.expires_at - old.created_at
+            new = self._new(old.name, map(Scope, old.scopes), old.studies, now, lifetime)
+            api_keys.add(transaction, new.stored)
+            until = now + overlap
+            api_keys.succeed(
+                transaction, prefix, new.stored.prefix, until if old.expires_at is None else min(until, old.expires_at)
+            )
+        return new
+
+    def revoke(self, prefix: str, now: int) -> None:
+        """Let a key be refused from now on. Raises `NotFound`; to revoke it again changes nothing."""
+        with self._database.writing() as transaction:
+            self._known(transaction, prefix)
+            api_keys.revoke(transaction, prefix, now)
+
+    def all(self) -> list[StoredKey]:
+        """All keys, the oldest first."""
+        with self._database.reading() as connection:
+            return api_keys.listed_keys(connection)
+
+    def caller(self, text: str, now: int) -> Caller | None:
+        """Whom a key stands for; `None` if it is not a valid one."""
+        match = _FORM.fullmatch(text)
+        if match is None:
+            return None
+        prefix = match[1]
+        with self._database.reading() as connection:
+            stored = api_keys.find(connection, prefix)
+        expected = _NO_HASH if stored is None else stored.hash
+        if not hmac.compare_digest(self._hash(text), expected) or stored is None or not stored.valid(now):
+            return None
+        self._mark_used(stored, now)
+        studies = None if stored.studies is None else frozenset(stored.studies)
+        return Caller(f"key:{prefix}", frozenset(map(Scope, stored.scopes)), studies)
+
+    def _new(
+        self, name: str, scopes: Iterable[Scope], studies: Iterable[str] | None, now: int, expires_at: int | None
+    ) -> NewKey:
+        prefix = secrets.token_hex(4)
+        text = f"{KEY_MARK}{prefix}_{secrets.token_urlsafe(32)}"
+        wanted = set(scopes)
+        allowed = tuple(scope for scope in Scope if scope in wanted)
+        named = None if studies is None else tuple(sorted(set(studies)))
+        return NewKey(text, StoredKey(prefix, self._hash(text), name, allowed, named, now, expires_at))
+
+    def _hash(self, text: str) -> bytes:
+        return hmac.digest(self._hash_key, text.encode(), hashlib.sha256)
+
+    @staticmethod
+    def _known(transaction: Transaction, prefix: str) -> StoredKey:
+        stored = api_keys.find(transaction, prefix)
+        if stored is None:
+            raise NotFound("There is no key with this prefix.")
+        return stored
+
+    def _mark_used(self, stored: StoredKey, now: int) -> None:
+        """Store the time of use, once a minute at most and without making anybody wait."""
+        with self._lock:
+            if now - max(self._marked.get(stored.prefix, 0), stored.last_used_at or 0) < MINUTE:
+                return
+            self._marked[stored.prefix] = now
+        self._database.later(lambda transaction: api_keys.mark_used(transaction, [(stored.prefix, now)]))
+
+
+def key_line(key: StoredKey, now: int) -> str:
+    """A key in a list: prefix, state, scopes, studies, when it was made, expires and was used last, and its name."""
+    state = "valid" if key.valid(now) else "expired" if key.revoked_at is None else "revoked"
+    if key.successor is not None:
+        state += f" (replaced by {key.successor})"
+    studies = "all studies" if key.studies is None else ",".join(key.studies)
+    times = (("made", key.created_at), ("expires", key.expires_at), ("used", key.last_used_at))
+    stated = " ".join(f"{what}={'never' if at is None else instant_text(at)[:19]}" for what, at in times)
+    return f"{key.prefix}  {state}  {','.join(key.scopes)}  {studies}  {stated}  {key.name}"

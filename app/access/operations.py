@@ -1,0 +1,54 @@
+"""Which scope each operation needs. An operation that is not listed here is refused to everybody.
+
+An operation is a method and the template of its address. A test holds the table against all routes.
+"""
+
+from app.access.callers import Scope
+from app.analyses import QUESTIONS
+
+_STUDY = "/v1/studies/{study}"
+_FHIR = "/fhir/{study}"
+_PATIENT = f"{_STUDY}/patients/{{patient}}"
+_TYPES = ("Patient", "Observation", "MedicationAdministration", "AdverseEvent")
+_QUESTIONS = [f"{_STUDY}/analyses/{name}" for name in QUESTIONS]
+
+OPEN = frozenset(
+    {
+        "GET /", "GET /livez", "GET /readyz", "GET /docs", "GET /docs/files", "GET /openapi.json", "GET /openapi.yaml",
+        "GET /problems", "GET /problems/{slug}",
+    }
+)  # fmt: skip
+"""What everybody may read without a key: how to use the service, and whether it runs. Nothing here is about a study."""
+
+_NEEDS: dict[Scope, tuple[str, ...]] = {
+    Scope.READ: (
+        "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
+        f"GET {_STUDY}/datasets", f"GET {_FHIR}/metadata", "GET /v1/protocols", "GET /v1/protocols/{protocol}",
+        "GET /v1/templates/labs.csv",
+    ),
+    Scope.INGEST: (
+        f"PUT {_PATIENT}", f"POST {_PATIENT}/events", f"POST {_STUDY}/timelines", f"POST {_STUDY}/labs",
+        f"POST {_STUDY}/hl7v2", f"POST {_FHIR}", f"POST {_FHIR}/",
+        *(f"POST {_FHIR}/{name}" for name in _TYPES),
+        *(f"{method} {_FHIR}/{name}/{{id}}" for name in _TYPES for method in ("PUT", "DELETE")),
+    ),
+    Scope.ANALYSE: (
+        f"GET {_STUDY}/analyses", *(f"{method} {path}" for path in _QUESTIONS for method in ("GET", "POST")),
+        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_FHIR}/MeasureReport/{{analysis}}", "POST /v1/analyses",
+        "POST /v1/verify", "GET /v1/planning/proportion", "GET /v1/planning/paired-change",
+        "GET /v1/planning/median-time",
+    ),
+    Scope.READ_PATIENTS: (
+        f"GET {_STUDY}/patients", f"GET {_PATIENT}", f"GET {_PATIENT}/history", f"GET {_STUDY}/set-aside",
+        f"GET {_STUDY}/datasets/{{name}}",
+        *(f"GET {_FHIR}/{name}{rest}" for name in _TYPES
+          for rest in ("", "/{id}", "/{id}/_history", "/{id}/_history/{version}")),
+        *(f"POST {_FHIR}/{name}/_search" for name in _TYPES),
+    ),
+    Scope.ADMIN: (
+        f"PUT {_STUDY}", f"PUT {_STUDY}/protocol", f"DELETE {_PATIENT}",
+        f"POST {_STUDY}/set-aside/{{item}}/dismissal", "GET /metrics",
+    ),
+}  # fmt: skip
+NEEDS: dict[str, Scope] = {operation: scope for scope, operations in _NEEDS.items() for operation in operations}
+"""The scope that each operation needs, apart from those that are open."""

@@ -1,0 +1,128 @@
+"""Who calls: no key is asked of a program on this machine; everybody else needs one.
+
+The rule looks at each request and not at how the service was started, so that it holds below any server. A request is
+local if it arrived at a loopback address, from a loopback address, names a loopback host, and carries no header that a
+proxy adds. What cannot be recognised as local is not local. A proxy on this machine that adds no such header looks
+like a local program: `MYORESPONSE_REQUIRE_KEYS=true` asks for a key there, too.
+
+The middleware finds the caller before a route is looked for, so that nobody learns which addresses exist. `authorised`
+runs before every other dependency of an operation, and refuses what the caller may not do.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, cast
+
+from anyio.to_thread import run_sync
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.access.callers import LOCAL, STRANGER, Caller
+from app.access.operations import NEEDS, OPEN
+from app.errors import Forbidden, Unauthorized
+from app.http.state import AppState
+from app.settings import Settings, is_loopback
+from app.timeline.times import microseconds
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+"""The names of this machine in a Host header."""
+_FORWARDED = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "x-cluster-client-ip"}
+)
+_PORT = re.compile(r":\d*$")
+_REALM = 'Bearer realm="myoresponse"'
+_OPEN_PATHS = frozenset(operation.removeprefix("GET ") for operation in OPEN if "{" not in operation)
+_OPEN_BELOW = ("/docs/files/", "/problems/")
+
+
+def needs_key(settings: Settings, scope: Scope) -> bool:
+    """Whether the sender of a request must say who it is."""
+    if settings.allow_unauthenticated:
+        return False
+    if settings.require_keys or not settings.listens_on_loopback:
+        return True
+    ends = (scope.get("server"), scope.get("client"))
+    if not all(end and is_loopback(str(end[0])) for end in ends):
+        return True
+    headers = Headers(scope=scope)
+    if any(name in _FORWARDED or name.startswith("x-forwarded") for name in headers):
+        return True
+    return _PORT.sub("", headers.get("host", "").lower()) not in LOOPBACK_NAMES
+
+
+def who_is_asked(settings: Settings) -> str:
+    """Who needs a key, as a sentence for people."""
+    if settings.allow_unauthenticated:
+        return "Nobody is asked for a key, at any address."
+    if settings.asks_for_keys:
+        return "Every request needs an API key or a token."
+    return "Programs on this machine need no key; every other request needs one."
+
+
+class Authentication:
+    """Finds the caller of each request. Raises `Unauthorized`, which the request guard answers."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            scope["state"] = {**scope["state"], "caller": await self.caller(scope)}
+        await self.app(scope, receive, send)
+
+    async def caller(self, scope: Scope) -> Caller:
+        """Who sends a request."""
+        given = Headers(scope=scope).getlist("authorization")
+        optional = not needs_key(self.settings, scope)
+        state: AppState = scope["state"]["app_state"]
+        kind, _, credential = given[0].strip().partition(" ") if len(given) == 1 else ("", "", "")
+        known = kind.lower() == "bearer" and state.authenticator.reads(credential.strip())
+        if optional and not known:
+            return LOCAL  # a header that is meant for somebody else is not read
+        if known:
+            now = microseconds(datetime.now(UTC))
+            caller = await run_sync(state.authenticator.caller, credential.strip(), now)
+            if caller is not None:
+                return caller
+        if given:
+            raise Unauthorized(headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'})
+        if self.is_open(scope):
+            return STRANGER
+        raise Unauthorized(headers={"WWW-Authenticate": _REALM})
+
+    @staticmethod
+    def is_open(scope: Scope) -> bool:
+        """Whether everybody may read this address."""
+        path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
+        return scope["method"] == "GET" and (path in _OPEN_PATHS or path.startswith(_OPEN_BELOW))
+
+
+async def _caller(request: Request) -> Caller:
+    return cast(Caller, request.state.caller)
+
+
+async def _client(request: Request) -> str | None:
+    return cast(Caller, request.state.caller).name
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]
+"""Who sends the request."""
+Client = Annotated[str | None, Depends(_client)]
+"""The name of the caller in the ledger."""
+
+
+async def authorised(request: Request) -> None:
+    """Refuse an operation for which the caller has no scope, and a study of which the caller may not know."""
+    caller = cast(Caller, request.state.caller)
+    operation = f"{request.method} {request.scope['route'].path}"
+    if operation in OPEN:
+        return
+    if operation not in NEEDS:
+        raise Forbidden
+    caller.require(NEEDS[operation])
+    for name in ("study", "other"):
+        if name in request.path_params:
+            caller.require_study(request.path_params[name])

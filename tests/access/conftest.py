@@ -1,0 +1,85 @@
+"""A service that asks for keys, and clients with keys of each kind."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.access.callers import ALL_SCOPES, Scope
+from app.access.keys import ApiKeys
+from app.main import create_app
+from app.settings import Settings
+from app.store import migrations
+from app.store.engine import Database
+from app.timeline.times import microseconds
+
+BASE = "http://127.0.0.1:8000"
+
+
+def now() -> int:
+    return microseconds(datetime.now(UTC))
+
+
+class Service:
+    """A running service that asks everybody for a key; `client` makes a client with a key of its own."""
+
+    def __init__(self, running: TestClient) -> None:
+        self.stranger = running
+        self.keys: ApiKeys = running.app_state["app_state"].authenticator.keys
+
+    def key(self, scopes: Iterable[Scope] = ALL_SCOPES, studies: Iterable[str] | None = None, **more: Any) -> str:
+        return self.keys.create("test", scopes, studies, now=now(), **more).text
+
+    def client(self, scopes: Iterable[Scope] = ALL_SCOPES, studies: Iterable[str] | None = None) -> TestClient:
+        return self.with_key(self.key(scopes, studies))
+
+    def with_key(self, text: str) -> TestClient:
+        """Another client of the same service."""
+        other = TestClient(self.stranger.app, base_url=BASE, headers={"Authorization": f"Bearer {text}"})
+        transport = other._transport
+        transport.app_state, transport.portal_factory = self.stranger.app_state, self.stranger._portal_factory
+        return other
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory) -> bytes:
+    """An SQLite file with the tables of this version."""
+    file = tmp_path_factory.mktemp("migrated") / "x.db"
+    migrations.upgrade(f"sqlite:///{file}")
+    return file.read_bytes()
+
+
+@pytest.fixture
+def url(migrated, tmp_path) -> str:
+    (tmp_path / "x.db").write_bytes(migrated)
+    return f"sqlite:///{tmp_path / 'x.db'}"
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Service]]:
+    """Start a service that asks for keys."""
+    with ExitStack() as running:
+
+        def started(url: str, **settings: Any) -> Service:
+            chosen = {"require_keys": True} | settings
+            app = create_app(Settings(database_url=url, **chosen))
+            return Service(running.enter_context(TestClient(app, base_url=BASE)))
+
+        yield started
+
+
+@pytest.fixture
+def service(start, url) -> Service:
+    return start(url)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database on each engine."""
+    migrations.upgrade(database_url)
+    database = Database(database_url)
+    yield database
+    database.dispose()

@@ -1,0 +1,145 @@
+"""API keys: what is stored of them, and how they end."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from app.__main__ import cli
+from app.access.callers import ALL_SCOPES, Scope
+from app.access.keys import MINUTE, ApiKeys
+from app.errors import Conflict, NotFound
+from app.store.engine import Database
+
+AT = 1_700_000_000_000_000
+
+
+@pytest.fixture
+def keys(database) -> ApiKeys:
+    return ApiKeys(database, b"k" * 32)
+
+
+def test_a_key_has_256_random_bits_and_stands_for_what_it_was_made_for(keys):
+    new = keys.create("lab", [Scope.INGEST], ["b", "a", "a"], now=AT)
+    mark, prefix, secret = new.text.split("_", 2)
+    assert (mark, len(prefix), len(secret)) == ("myo", 8, 43)
+    caller = keys.caller(new.text, AT)
+    assert caller.name == f"key:{prefix}"
+    assert caller.scopes == {Scope.INGEST}
+    assert caller.studies == {"a", "b"}
+    assert keys.create("other", ALL_SCOPES, now=AT).text != new.text
+    assert keys.caller(keys.create("all", ALL_SCOPES, now=AT).text, AT).studies is None
+
+
+def test_what_is_stored_of_a_key_does_not_open_the_service(database, keys):
+    new = keys.create("lab", ALL_SCOPES, now=AT)
+    secret = new.text.split("_", 2)[2]
+    [stored] = keys.all()
+    assert secret not in repr(stored)
+    assert ApiKeys(database, b"x" * 32).caller(new.text, AT) is None, "the hash is keyed"
+    assert keys.caller(new.text, AT) is not None
+
+
+@pytest.mark.parametrize("change", ["last", "first", "prefix", "longer", "shorter", "mark", "space", "empty", "case"])
+def test_a_key_with_one_character_changed_is_none(keys, change):
+    text = keys.create("lab", ALL_SCOPES, now=AT).text
+    wrong = {
+        "last": text[:-1] + ("A" if text[-1] != "A" else "B"),
+        "first": text[:13] + ("A" if text[13] != "A" else "B") + text[14:],
+        "prefix": f"myo_00000000{text[12:]}",
+        "longer": text + "A",
+        "shorter": text[:-1],
+        "mark": text.replace("myo_", "MYO_"),
+        "space": text + " ",
+        "empty": "",
+        "case": text.swapcase(),
+    }[change]
+    assert keys.caller(wrong, AT) is None
+
+
+@given(text=st.text(max_size=80))
+def test_a_text_in_another_form_is_refused_without_a_look_at_the_database(text):
+    assert ApiKeys(None, b"k" * 32).caller(text, AT) is None
+
+
+def test_a_key_ends_at_the_instant_it_expires_and_when_it_is_revoked(keys):
+    expiring = keys.create("a", ALL_SCOPES, now=AT, expires_at=AT + 10).text
+    assert keys.caller(expiring, AT + 9) is not None
+    assert keys.caller(expiring, AT + 10) is None
+    revoked = keys.create("b", ALL_SCOPES, now=AT + 1)
+    keys.revoke(revoked.stored.prefix, AT + 1)
+    keys.revoke(revoked.stored.prefix, AT + 5)
+    assert keys.caller(revoked.text, AT + 1) is None
+    assert keys.all()[1].revoked_at == AT + 1
+    with pytest.raises(NotFound):
+        keys.revoke("00000000", AT)
+
+
+def test_after_a_rotation_both_keys_are_valid_for_the_overlap_and_then_the_new_one_only(keys):
+    old = keys.create("lab", [Scope.READ], ["a"], now=AT, expires_at=AT + 1_000)
+    new = keys.rotate(old.stored.prefix, now=AT + 500, overlap=100)
+    assert keys.caller(old.text, AT + 599) is not None
+    assert keys.caller(old.text, AT + 600) is None
+    caller = keys.caller(new.text, AT + 600)
+    assert (caller.scopes, caller.studies) == ({Scope.READ}, {"a"})
+    assert new.stored.expires_at == AT + 1_500
+    with pytest.raises(Conflict):
+        keys.rotate(old.stored.prefix, now=AT + 501, overlap=100)
+
+
+def test_a_rotation_never_makes_the_old_key_live_longer(keys):
+    old = keys.create("lab", [Scope.READ], now=AT, expires_at=AT + 1_000)
+    keys.rotate(old.stored.prefix, now=AT + 500, overlap=10_000)
+    assert keys.caller(old.text, AT + 1_000) is None
+
+
+def test_a_revoked_or_expired_key_is_not_rotated(keys):
+    expired = keys.create("a", ALL_SCOPES, now=AT, expires_at=AT + 1).stored.prefix
+    revoked = keys.create("b", ALL_SCOPES, now=AT).stored.prefix
+    keys.revoke(revoked, AT)
+    for prefix in (expired, revoked):
+        with pytest.raises(Conflict):
+            keys.rotate(prefix, now=AT + 1, overlap=100)
+    with pytest.raises(NotFound):
+        keys.rotate("00000000", now=AT, overlap=1)
+    assert len(keys.all()) == 2
+
+
+def test_the_first_key_is_made_once_whatever_became_of_it(keys):
+    first = keys.create_first(AT)
+    assert keys.caller(first.text, AT).scopes == ALL_SCOPES
+    keys.revoke(first.stored.prefix, AT)
+    assert keys.create_first(AT) is None
+
+
+def test_the_last_use_is_written_once_a_minute_at_most(keys, database: Database):
+    text = keys.create("lab", ALL_SCOPES, now=AT).text
+    uses = []
+    for at in (AT, AT + 1, AT + MINUTE - 1, AT + MINUTE, AT + MINUTE + 1):
+        keys.caller(text, at)
+        database.settle(5)
+        uses.append(keys.all()[0].last_used_at)
+    assert uses == [AT, AT, AT, AT + MINUTE, AT + MINUTE]
+
+
+def test_keys_are_made_listed_rotated_and_revoked_at_the_command_line(url):
+    def run(*command: str) -> tuple[int, str]:
+        done = CliRunner().invoke(cli, ["keys", *command], env={"MYORESPONSE_DATABASE_URL": url})
+        return done.exit_code, done.output
+
+    assert run("list") == (0, "There are no keys.\n")
+    code, made = run("create", "--name", "lab 7", "--scope", "ingest", "--scope", "read", "--study", "demo")
+    prefix = made.split("_")[1]
+    assert (code, made.count("\n")) == (0, 1)
+    [line] = run("list")[1].splitlines()
+    assert line.startswith(f"{prefix}  valid  read,ingest  demo  made=2")
+    assert line.endswith("used=never  lab 7")
+    assert made.strip() not in line
+    code, new = run("rotate", prefix, "--overlap-hours", "1")
+    assert (code, new.startswith("myo_")) == (0, True)
+    assert run("rotate", prefix)[0] == 2
+    assert f"valid (replaced by {new.split('_')[1]})" in run("list")[1]
+    assert run("revoke", prefix) == (0, f"Key {prefix} is revoked.\n")
+    assert f"{prefix}  revoked" in run("list")[1]
+    assert run("revoke", "00000000") == (2, "There is no key with this prefix.\n")
+    assert run("create", "--name", "x", "--scope", "everything")[0] == 2
