@@ -26,14 +26,14 @@ RUN groupadd --gid 10001 myoresponse \
  && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin myoresponse \
  && install -d -m 0700 -o myoresponse -g myoresponse /data
 COPY --from=packages /opt/venv /opt/venv
-WORKDIR /srv/myoresponse
-COPY alembic alembic
-COPY app app
+COPY alembic /srv/myoresponse/alembic
+COPY app /srv/myoresponse/app
 
-# In a container the service must listen beyond loopback. It refuses to while it asks for no keys, unless the operator says
-# that the network in front of it does: MYORESPONSE_ALLOW_UNAUTHENTICATED=true is deliberately not set here. The names by
-# which a proxy addresses the service go into MYORESPONSE_ALLOWED_HOSTS.
+# In a container the service must listen beyond loopback, so that every request needs a key: the first start prints one.
+# The names by which a proxy addresses the service go into MYORESPONSE_ALLOWED_HOSTS.
 ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/srv/myoresponse \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     MPLBACKEND=Agg \
@@ -50,6 +50,8 @@ ENV MALLOC_MMAP_THRESHOLD_=67108864 \
 
 USER 10001:10001
 VOLUME /data
+# Files without a directory in their setting, such as the secret file with PostgreSQL, are made here.
+WORKDIR /data
 EXPOSE 8000
 # Without proxies, which urllib would otherwise take from the environment.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \

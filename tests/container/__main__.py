@@ -95,7 +95,7 @@ def check(declared: dict) -> None:
     assert declared["user"] == "10001:10001", declared
     assert declared["volumes"] == {"/data": {}}, declared
     assert declared["healthcheck"]["Test"][0] == "CMD", declared
-    secrets = [name for name in declared["env"] if "SECRET" in name or "UNAUTHENTICATED" in name]
+    secrets = [name for name in declared["env"] if "SECRET" in name or "PASSWORD" in name or "UNAUTHENTICATED" in name]
     assert secrets == [], secrets
 
 
