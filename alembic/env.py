@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 from alembic import context
 from app.settings import Settings
 from app.store.engine import Database
+from app.store.ledger_keys import LedgerKeys
 from app.store.tables import metadata
 
 
@@ -29,7 +30,8 @@ if context.is_offline_mode():
 if (given := context.config.attributes.get("connection")) is not None:
     run(given)
 else:
-    database = Database(Settings().database_url)
+    settings = Settings()
+    database = Database(settings.database_url, keys=LedgerKeys(settings.secret_path))
     try:
         with database.writing() as opened:
             run(opened)

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from app import SOFTWARE
 from app import demo as demonstration
 from app.access.callers import Scope
-from app.secret_file import SecretFile, UnusableSecretFile
 from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
@@ -67,21 +66,19 @@ def serve(
     from app.api import server
 
     with database_of(settings) as database:
-        if settings.asks_for_keys:
-            print_first_key(settings, database)
+        if settings.asks_for_keys and not settings.token_issuer:
+            print_first_key(database)
 
     from app.main import create_app
 
     server.run(create_app(settings), settings)
 
 
-def print_first_key(settings: Settings, database: "Database") -> None:
+def print_first_key(database: "Database") -> None:
     """Make a key with every scope if there was never a key, and print it. It cannot be printed again."""
     from app.access.keys import ApiKeys
 
-    with secret_file_explained():
-        secret = SecretFile.create(settings.secret_path)
-    first = ApiKeys(database, secret.key("key-hash")).create_first(now_in_microseconds())
+    first = ApiKeys(database).create_first(now_in_microseconds())
     if first is not None:
         print(
             f"The first API key, with every scope. Keep it, it is shown only now:\n\n  KEY={first.text}\n", flush=True
@@ -106,7 +103,7 @@ def demo(
     """Load the demonstration study. Data that exist already are not changed."""
     from app.protocol.presets import SEED_2008
     from app.readers.json_timelines import read_array
-    from app.store import ledger, studies
+    from app.store import audit, ledger, studies
     from app.timeline.times import latest_acceptable, microseconds
 
     now = datetime.now(UTC)
@@ -115,7 +112,7 @@ def demo(
         stop(f"Nothing was loaded: the timelines {unread} of the file have faults.", 2)
     histories = [item.history for item in items if item.history is not None]
     definition = studies.StudyDeclaration(demonstration.NAME, SEED_2008, test=True)
-    with database_of(read_settings()) as database, database.writing() as connection:
+    with audit.command("demo"), database_of(read_settings()) as database, database.writing() as connection:
         at = microseconds(now)
         if not studies.is_known(connection, demonstration.STUDY):
             studies.put_study(connection, demonstration.STUDY, definition, client=None, received_at=at)
@@ -124,6 +121,29 @@ def demo(
         )
     stored = sum(isinstance(outcome, ledger.Outcome) and outcome.revision is not None for outcome in outcomes)
     print(f"Study {demonstration.STUDY}: {len(items)} timelines read, {stored} stored.")
+
+
+@cli.command()
+def verify(
+    study: Annotated[str | None, typer.Option(help="Only this study, and what all studies share.")] = None,
+) -> None:
+    """Verify every ledger and what is noted of it outside the database. The exit code is 1 if anything is broken."""
+    from app.errors import NotFound
+    from app.store.verification import verify_database
+
+    broken = False
+    with database_of(read_settings()) as database, database.reading() as connection:
+        try:
+            for part in verify_database(connection, database.heads, study):
+                broken |= bool(part.faults)
+                more = f" and {len(part.faults) - 1} more faults" if len(part.faults) > 1 else ""
+                result = (
+                    f"BROKEN {part.faults[0]}{more}" if part.faults else f"whole{part.extent and ': ' + part.extent}"
+                )
+                print(f"{part.subject}: {result}", flush=True)
+        except NotFound as reason:
+            stop(str(reason), 2)
+    raise typer.Exit(1 if broken else 0)
 
 
 @cli.command()
@@ -171,6 +191,7 @@ def dead_letters(
 
     from app.hl7v2 import mllp_command
     from app.hl7v2.dead_letters import DeadLetters, Letter
+    from app.store import audit
 
     if not send:
         letters = map(Letter, files) if files else DeadLetters(settings.dead_letters).all()
@@ -179,7 +200,7 @@ def dead_letters(
     if not files:
         stop("Name the files to send.", 2)
     refused = 0
-    with database_of(settings) as database:
+    with audit.command("dead-letters"), database_of(settings) as database:
         for letter in mllp_command.send_letters(settings, database, files, study or settings.mllp_study or None):
             print(f"{letter.file}  {letter.words}")
             refused += not letter.accepted
@@ -215,11 +236,16 @@ def import_(
     from app.bulk.import_files import Into
     from app.errors import Conflict, NotFound
     from app.readers.tables import Dialect
+    from app.store import audit
     from app.store.rehearsal import rehearsal
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    with database_of(settings) as database, rehearsal(database, study) if rehearse else nullcontext(database) as target:
+    with (
+        audit.command("import"),
+        database_of(settings) as database,
+        rehearsal(database, study) if rehearse else nullcontext(database) as target,
+    ):
         into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
         try:
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)
@@ -269,7 +295,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
     """Bring a backup back into an empty database, and verify its ledgers. The exit code is 1 if one is broken."""
     settings, began = read_settings(), time.monotonic()
 
-    from app.store.backup import UnusableBackup, faults_after_restore
+    from app.store.backup import UnusableBackup, verified
     from app.store.backup import restore as bring_back
     from app.store.tables import SCHEMA_REVISION
 
@@ -283,7 +309,9 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
         print("Its tables are those of an earlier version: run python -m app migrate.")
         return
     with database_of(settings) as database, database.reading() as connection:
-        faults = list(faults_after_restore(connection, made))
+        faults, later = verified(connection, database.heads, made)
+    if later:
+        print("\n".join([f"Noted in {settings.heads_path} after the backup, and not in it:", *later]))
     print("\n".join(faults) or f"Every ledger is whole, after {time.monotonic() - began:.1f} s.")
     raise typer.Exit(1 if faults else 0)
 
@@ -338,21 +366,10 @@ def api_keys_of(settings: Settings) -> Iterator["ApiKeys"]:
     from app.errors import Conflict, NotFound
 
     with database_of(settings) as database:
-        with secret_file_explained():
-            secret = SecretFile.create(settings.secret_path)
         try:
-            yield ApiKeys(database, secret.key("key-hash"))
+            yield ApiKeys(database)
         except (Conflict, NotFound) as reason:
             stop(str(reason), 2)
-
-
-@contextmanager
-def secret_file_explained() -> Iterator[None]:
-    """End with one line if the secret file cannot be used."""
-    try:
-        yield
-    except UnusableSecretFile as reason:
-        stop(f"{reason}.", 3)
 
 
 def now_in_microseconds() -> int:
@@ -386,18 +403,22 @@ def _variable(place: tuple[int | str, ...]) -> str:
 def database_of(settings: Settings) -> Iterator["Database"]:
     """The database of the settings. The process ends if its tables or its pseudonyms do not fit version and secret."""
     from app.store.engine import Database
+    from app.store.ledger_keys import LedgerKeys
+    from app.store.opening import open_ledger
     from app.store.tables import SCHEMA_REVISION
     from app.submission.feeds import objection_to_secret
 
     with database_errors_explained():
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, keys=LedgerKeys(settings.secret_path))
         try:
             if (revision := database.revision()) != SCHEMA_REVISION:
                 from app.store.migrations import objection_to_tables
 
                 stop(f"The database cannot be used: {objection_to_tables(revision)}.", 3)
-            with database.reading() as connection:
-                objection = objection_to_secret(connection, settings.secret)
+            objection = open_ledger(database, settings.heads_path)
+            if objection is None:
+                with database.reading() as connection:
+                    objection = objection_to_secret(connection, settings.secret)
             if objection is not None:
                 stop(objection, 3)
             yield database

@@ -12,20 +12,37 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from app import __version__
 from app.access.authenticator import Authenticator
 from app.access.keys import ApiKeys
-from app.api import about, analyses, calculators, docs, home, intake, patients, protocols, revisions, studies, timelines
+from app.access.tokens import Tokens
+from app.api import (
+    about,
+    analyses,
+    audit,
+    calculators,
+    docs,
+    home,
+    intake,
+    patients,
+    protocols,
+    revisions,
+    studies,
+    timelines,
+)
 from app.datasets import routes as datasets
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
+from app.http.audit import Audit
 from app.http.authentication import Authentication, authorised
 from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
-from app.secret_file import SecretFile
 from app.settings import Settings
+from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
+from app.store.ledger_keys import LedgerKeys
+from app.store.opening import open_ledger
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
@@ -74,40 +91,43 @@ class LifespanState(TypedDict):
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
-        secret = SecretFile.create(settings.secret_path)
-        database = Database(settings.database_url, pool_size=THREADS + 2)
-        scrubber = Scrubber(database)
+        keys = LedgerKeys(settings.secret_path)
+        database = Database(settings.database_url, pool_size=THREADS + 2, keys=keys)
+        scrubber, trail = Scrubber(database), AuditTrail(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        await anyio.to_thread.run_sync(_check_secret, database, settings.secret)
+        await anyio.to_thread.run_sync(_check_secrets, database, settings)
         warming = threading.Thread(target=warm, name="warm", daemon=True)
         warming.start()
         yield {
             "app_state": AppState(
                 settings,
-                secret,
                 database,
                 Answers(settings.cache_answers, settings.cache_bytes),
-                Cursors(settings.cursor_key),
+                Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
-                Readiness(database),
+                Readiness(database, settings.heads_path),
                 ComputeLimiter(),
-                Authenticator(ApiKeys(database, secret.key("key-hash"))),
+                Authenticator(ApiKeys(database), Tokens.of(settings)),
+                trail,
             )
         }
         # The interpreter may crash if it ends while a thread still imports.
         await anyio.to_thread.run_sync(warming.join)
         await anyio.to_thread.run_sync(scrubber.stop)
+        await anyio.to_thread.run_sync(trail.close)
         database.dispose()
 
     return lifespan
 
 
-def _check_secret(database: Database, secret: str | None) -> None:
-    """Raise `RuntimeError` if the stored pseudonyms were made with another secret."""
+def _check_secrets(database: Database, settings: Settings) -> None:
+    """Raise `RuntimeError` if the ledger or the stored pseudonyms were made with another secret."""
     if not database.ready():
         return  # /readyz reports tables of another version
-    with database.reading() as connection:
-        objection = objection_to_secret(connection, secret)
+    objection = open_ledger(database, settings.heads_path)
+    if objection is None:
+        with database.reading() as connection:
+            objection = objection_to_secret(connection, settings.secret)
     if objection is not None:
         database.dispose()
         raise RuntimeError(objection)
@@ -132,6 +152,7 @@ def _all_routes() -> APIRouter:
         datasets,
         calculators,
         revisions,
+        audit,
         routes_read,
         routes_about,
         routes_write,
@@ -165,6 +186,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app, below={"/fhir/": operation_outcome.refusal})
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
+    app.add_middleware(Audit)
     app.add_middleware(CrossOrigin, settings=settings)
     app.state.metrics = Metrics()
     app.add_middleware(AccessLog, root_path=settings.root_path, metrics=app.state.metrics)

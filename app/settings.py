@@ -11,12 +11,13 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.secret_file import secret_path
+from app.secret_file import beside, secret_path
 
 PREFIX = "MYORESPONSE_"
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 SHORTEST_SECRET = 32
 """Least number of characters of a secret: a shorter one could be guessed by trying."""
+_ISSUER = re.compile(r"https://[^\s/?#]+[^\s?#]*|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^\s?#]*)?")
 _SUBJECT = re.compile(r"[^,=]+=[A-Za-z0-9.\-]+")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
@@ -43,6 +44,21 @@ class Settings(BaseSettings):
         default=False,
         description="`true`: programs on this machine are asked for a key, too. Needed behind a proxy on this machine "
         "that adds no X-Forwarded-For.",
+    )
+    token_issuer: str = Field(
+        default="",
+        description="Issuer (`iss`) of the bearer tokens that are accepted: an OpenID Connect provider, by HTTPS. "
+        "Empty: no tokens.",
+    )
+    token_audience: str = Field(default="", description="What `aud` of such a token must name; needed with an issuer.")
+    token_keys_file: Path | None = Field(
+        default=None, description="JWKS file with the keys of the issuer, instead of discovery over the network."
+    )
+    token_scopes_claim: str = Field(
+        default="scope", min_length=1, description="Claim with the scopes: a text with spaces, or a list."
+    )
+    token_studies_claim: str = Field(
+        default="studies", min_length=1, description="Claim with the studies, in the same form; `*` is all of them."
     )
     allowed_hosts: str = Field(
         default="",
@@ -72,10 +88,14 @@ class Settings(BaseSettings):
         description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "
         "are made. Default: beside the SQLite file, with PostgreSQL `myoresponse.secret`. Back it up separately.",
     )
+    heads_file: Path | None = Field(
+        default=None,
+        description="File in which the service notes how far each ledger has come, so that a cut end is noticed. "
+        "Default: beside the secret file's default, with the ending `.heads`. Best on another disk.",
+    )
     cursor_key: str = Field(
         default="",
-        description="Secret that signs the cursors of lists. Empty: a random one, so cursors end with the process. "
-        "Several processes behind one address need the same.",
+        description="Secret that signs the cursors of lists. Empty: it is made from the secret file.",
         repr=False,
     )
     pseudonym_secret: str = Field(
@@ -171,6 +191,21 @@ class Settings(BaseSettings):
             raise ValueError("MYORESPONSE_MLLP_SUBJECTS needs MYORESPONSE_MLLP_CLIENT_CA")
         return self
 
+    @field_validator("token_issuer")
+    @classmethod
+    def _issuer_must_be_https(cls, issuer: str) -> str:
+        if issuer and not _ISSUER.fullmatch(issuer):
+            raise ValueError("an issuer is written as https://host/path, exactly as its tokens have it")
+        return issuer
+
+    @model_validator(mode="after")
+    def _an_issuer_with_its_audience(self) -> Self:
+        if bool(self.token_issuer) != bool(self.token_audience):
+            raise ValueError("MYORESPONSE_TOKEN_ISSUER and MYORESPONSE_TOKEN_AUDIENCE must be set together")
+        if self.token_keys_file is not None and not self.token_issuer:
+            raise ValueError("MYORESPONSE_TOKEN_KEYS_FILE needs MYORESPONSE_TOKEN_ISSUER")
+        return self
+
     @model_validator(mode="after")
     def _keys_are_asked_or_not(self) -> Self:
         if self.allow_unauthenticated and self.require_keys:
@@ -202,6 +237,11 @@ class Settings(BaseSettings):
     def secret_path(self) -> Path:
         """Where the secret file of this service is."""
         return secret_path(self.database_url, self.secret_file)
+
+    @cached_property
+    def heads_path(self) -> Path:
+        """Where the heads of the ledger are noted."""
+        return self.heads_file or beside(self.database_url, "heads")
 
     @cached_property
     def listens_on_loopback(self) -> bool:

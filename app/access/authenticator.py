@@ -1,19 +1,31 @@
 """From the credentials of a request to its caller."""
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
 from app.access.callers import Caller
 from app.access.keys import KEY_MARK, ApiKeys
+from app.access.tokens import Tokens
 
 
 class Authenticator:
     """Knows all ways to say who one is."""
 
-    def __init__(self, keys: ApiKeys) -> None:
+    def __init__(self, keys: ApiKeys, tokens: Tokens | None = None) -> None:
         self.keys = keys
+        self.tokens = tokens
+        self._threads = CapacityLimiter(4)
 
     def reads(self, credential: str) -> bool:
         """Whether a credential is of a kind that this service gives or trusts."""
-        return credential.startswith(KEY_MARK)
+        return credential.startswith(KEY_MARK) or self.tokens is not None
 
-    def caller(self, credential: str, now: int) -> Caller | None:
-        """Whom a credential stands for; `None` if it is not a valid one. It may wait for the database."""
-        return self.keys.caller(credential, now)
+    async def caller(self, credential: str, now: int) -> Caller | None:
+        """Whom a credential stands for; `None` if it is not a valid one.
+
+        Raises `Busy` if the database or the identity provider is needed and does not answer. Who waits for the
+        provider does so in threads that nobody else uses.
+        """
+        if credential.startswith(KEY_MARK):
+            return await run_sync(self.keys.caller, credential, now)
+        return None if self.tokens is None else await run_sync(self.tokens.caller, credential, limiter=self._threads)

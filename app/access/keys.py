@@ -1,17 +1,19 @@
 """API keys: make, find, rotate and revoke them.
 
 A key is `myo_<prefix>_<secret>`. The prefix names it in lists, logs and the ledger. The secret has 256 bits and is
-shown once. Only an HMAC of the whole key is stored, made with a key outside the database. A slow hash would add
-nothing: nobody can try 2^256 secrets.
+shown once. Only an HMAC of the key and of what it allows is stored, made with a key outside the database. A slow hash
+would add nothing: nobody can try 2^256 secrets.
 """
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from app.access.callers import ALL_SCOPES, Caller, Scope
 from app.errors import Conflict, NotFound
@@ -24,7 +26,6 @@ KEY_MARK = "myo_"
 """How each key begins, so that people and scanners recognise one."""
 _FORM = re.compile(rf"{KEY_MARK}([0-9a-f]{{8}})_[A-Za-z0-9_-]{{43}}")
 MINUTE = 60_000_000
-_NO_HASH = bytes(32)
 FIRST_NAME = "first"
 
 
@@ -37,11 +38,10 @@ class NewKey:
 
 
 class ApiKeys:
-    """The keys of a database. `hash_key` keys their hashes; it is kept outside the database."""
+    """The keys of a database. Their hashes are keyed by the secret file."""
 
-    def __init__(self, database: Database, hash_key: bytes) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._hash_key = hash_key
         self._marked: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -106,8 +106,9 @@ class ApiKeys:
         prefix = match[1]
         with self._database.reading() as connection:
             stored = api_keys.find(connection, prefix)
-        expected = _NO_HASH if stored is None else stored.hash
-        if not hmac.compare_digest(self._hash(text), expected) or stored is None or not stored.valid(now):
+        if stored is None or not stored.valid(now):
+            return None
+        if not hmac.compare_digest(self._hash(text, stored.scopes, stored.studies), stored.hash):
             return None
         self._mark_used(stored, now)
         studies = None if stored.studies is None else frozenset(stored.studies)
@@ -121,10 +122,15 @@ class ApiKeys:
         wanted = set(scopes)
         allowed = tuple(scope for scope in Scope if scope in wanted)
         named = None if studies is None else tuple(sorted(set(studies)))
-        return NewKey(text, StoredKey(prefix, self._hash(text), name, allowed, named, now, expires_at))
+        return NewKey(text, StoredKey(prefix, self._hash(text, allowed, named), name, allowed, named, now, expires_at))
 
-    def _hash(self, text: str) -> bytes:
-        return hmac.digest(self._hash_key, text.encode(), hashlib.sha256)
+    def _hash(self, text: str, scopes: Sequence[str], studies: Sequence[str] | None) -> bytes:
+        """The hash of a key and of what it allows: nobody can widen a key in the database."""
+        return hmac.digest(self._hash_key, json.dumps([text, scopes, studies]).encode(), hashlib.sha256)
+
+    @cached_property
+    def _hash_key(self) -> bytes:
+        return self._database.keys.secret.key("key-hash")
 
     @staticmethod
     def _known(transaction: Transaction, prefix: str) -> StoredKey:

@@ -23,6 +23,7 @@ from app.http.responses import etag_from, matches, tagged
 from app.http.state import AppState
 from app.protocol.model import Protocol
 from app.readers.json_timelines import read_model
+from app.store.audit import everyone_was_read
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
 from app.timeline.cohort import Cohort
@@ -80,6 +81,8 @@ def _answer_question(state: AppState, question: StudyQuestion, if_none_match: st
     def answer(header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
         return compute(question.name, header, cohort, protocol, question.options)
 
+    if question.options.patients or question.name == "what-is-missing":
+        everyone_was_read()
     return answer_question(state, question, answer, if_none_match)
 
 
@@ -293,5 +296,5 @@ def _comparison(of_first: Side, of_second: Side, options: BetweenStudies) -> byt
     return answer_json(header(first, cohort, protocol, changed=changed), answer, other=other)
 
 
-def _version(study: StudyAt) -> tuple[str, int, str, str]:
-    return study.id, study.revision, study.as_of, study.declared.protocol_digest
+def _version(study: StudyAt) -> tuple[str, int, int, str]:
+    return study.tag()

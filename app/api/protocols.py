@@ -85,10 +85,11 @@ async def get_protocol(protocol: ProtocolId) -> Response:
     },
 )
 def get_study_protocol(study: StudyId, store: Store, at: At, if_none_match: IfNoneMatch = None) -> Response:
-    """The definitions in force at a revision; the ETag is their digest."""
+    """The definitions in force at a revision."""
     with study_at(store, study, at) as found:
         declared = found.declared
-    return tagged(written(declared.protocol.model_dump(mode="json")), f'"{declared.protocol_digest}"', if_none_match)
+        tag = found.etag(declared.protocol_digest)
+    return tagged(written(declared.protocol.model_dump(mode="json")), tag, if_none_match)
 
 
 @router.put(

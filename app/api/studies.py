@@ -14,13 +14,14 @@ from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
 from app.http.authentication import CallerOf, Client
 from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
-from app.http.responses import address, etag_of, page, reply, tagged, written
+from app.http.responses import address, page, reply, tagged, written
 from app.protocol.parts import contradiction
 from app.protocol.presets import SEED_2008
 from app.readers.charsets import Charset
 from app.readers.json_timelines import read_model
 from app.store import snapshot, studies
 from app.store.engine import Transaction
+from app.store.etags import keyed_etag
 from app.store.snapshot import study_at
 from app.submission.loop import Submitter
 from app.timeline.document import TEXT_PATTERN, Document, Text
@@ -262,7 +263,8 @@ def get_study(study: StudyId, store: Store, if_none_match: IfNoneMatch = None) -
     """The current state of the study. Its ETag changes with every revision."""
     with study_at(store, study) as found:
         body = written(summary(found.declared))
-    return tagged(body, etag_of(body), if_none_match)
+        tag = found.etag(body.decode())
+    return tagged(body, tag, if_none_match)
 
 
 def check_unchanged(transaction: Transaction, study: str, if_match: str | None) -> None:
@@ -272,7 +274,8 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     named = {tag.strip() for tag in if_match.split(",")}
     if not studies.is_known(transaction, study):
         raise PreconditionFailed("If-Match was sent, but the study does not exist.")
-    if "*" not in named and etag_of(written(summary(studies.get_study(transaction, study)))) not in named:
+    body = written(summary(studies.get_study(transaction, study))).decode()
+    if "*" not in named and keyed_etag(transaction, study, body) not in named:
         raise PreconditionFailed
 
 

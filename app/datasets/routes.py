@@ -20,6 +20,7 @@ from app.http.problems import unknown_name
 from app.http.responses import address, etag_from, matches, preferred, tagged, written
 from app.http.state import AppState
 from app.protocol.model import Protocol
+from app.store.audit import everyone_was_read
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
 
@@ -68,7 +69,7 @@ def list_datasets(
     ADaM or ours. Each response rule and each measure of the study's protocol has its variables.
     """
     with study_at(state.database, study, at) as snapshot:
-        protocol = snapshot.protocol
+        protocol, content = snapshot.protocol, snapshot.tag()
     home = address(request, f"/v1/studies/{study}/datasets")
     revision_query = "" if at.latest else f"?revision={snapshot.revision}"
     listed = Datasets(
@@ -80,7 +81,7 @@ def list_datasets(
         software=SOFTWARE,
         items=_offered(protocol, home, revision_query),
     )
-    tag = etag_from("datasets", home, revision_query, *snapshot.tag()[1:])
+    tag = etag_from("datasets", home, revision_query, *content)
     return tagged(written(listed.model_dump(mode="json")), tag, if_none_match)
 
 
@@ -152,6 +153,8 @@ def _requested_dataset(name: str, request: Request) -> tuple[str, str]:
 def _dataset_response(
     state: AppState, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None
 ) -> Response:
+    if name != "ard":  # that one has results, the others have a row or more for each patient
+        everyone_was_read()
     with study_at(state.database, study, at) as snapshot:
         tag = etag_from("dataset", name, media_type, *snapshot.tag())
         if matches(if_none_match, tag):

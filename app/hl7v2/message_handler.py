@@ -18,6 +18,7 @@ from app.hl7v2.message import body_of, messages_of
 from app.hl7v2.mllp_framing import BrokenFraming
 from app.hl7v2.submit import Reply
 from app.log import counted
+from app.store.audit import Access, Who, acting
 from app.timeline.receipts import Disposition
 
 MOST_IN_A_FRAME = 100
@@ -48,7 +49,8 @@ class MessageHandler:
     def _answer(self, message: bytes, sender: str, client: str) -> bytes:
         began = time.perf_counter()
         try:
-            reply = self._store(message, client)
+            with acting(Access(lambda: Who("mllp", "mllp", client, sender))):
+                reply = self._store(message, client)
         except ServiceError:
             raise  # the message is not at fault
         except Exception:

@@ -13,7 +13,6 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, cast
 
-from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -84,7 +83,7 @@ class Authentication:
             return LOCAL  # a header that is meant for somebody else is not read
         if known:
             now = microseconds(datetime.now(UTC))
-            caller = await run_sync(state.authenticator.caller, credential.strip(), now)
+            caller = await state.authenticator.caller(credential.strip(), now)
             if caller is not None:
                 return caller
         if given:
@@ -122,6 +121,7 @@ async def authorised(request: Request) -> None:
         return
     if operation not in NEEDS:
         raise Forbidden
+    request.state.scope = NEEDS[operation]
     caller.require(NEEDS[operation])
     for name in ("study", "other"):
         if name in request.path_params:

@@ -10,8 +10,8 @@ import hashlib
 import hmac
 import json
 import re
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -52,11 +52,6 @@ def etag_from(*origin: Any) -> str:  # noqa: ANN401 - any JSON
     return f'"{hashlib.sha256(json.dumps([*origin, SOFTWARE]).encode()).hexdigest()[:32]}"'
 
 
-def etag_of(body: bytes) -> str:
-    """The strong ETag of a document by its bytes."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-
-
 def matches(if_none_match: str | None, tag: str) -> bool:
     """Whether If-None-Match names this ETag (weak comparison, RFC 9110 section 13.1.2)."""
     named = [] if if_none_match is None else [name.strip().removeprefix("W/") for name in if_none_match.split(",")]
@@ -79,10 +74,10 @@ def page(request: Request, items: Sequence[Mapping[str, Any]], cursor: str | Non
 
 
 class Cursors:
-    """Makes and reads cursors; without a key in the settings they are valid until the process ends."""
+    """Makes and reads cursors. All processes with the same key read each other's; `key` is called at the first one."""
 
-    def __init__(self, key: str = "") -> None:
-        self._key = key.encode() or secrets.token_bytes(32)
+    def __init__(self, key: Callable[[], bytes]) -> None:
+        self._load = key
 
     def sign(self, question: Sequence[str | None], position: Sequence[str | int]) -> str:
         """The cursor for a position in the list that answers `question`."""
@@ -115,6 +110,10 @@ class Cursors:
             raise InvalidDocument(faults=[fault])
         revision, position = self.read(question, cursor)
         return AsOf(revision), position
+
+    @cached_property
+    def _key(self) -> bytes:
+        return self._load()
 
     def _signature(self, question: Sequence[str | None], written: bytes) -> bytes:
         signed = json.dumps(question, separators=(",", ":")).encode()

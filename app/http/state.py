@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -16,13 +17,15 @@ from cachetools import LRUCache
 
 from app.access.authenticator import Authenticator
 from app.analyses import Options, report
-from app.errors import Busy
+from app.errors import Busy, Cause
 from app.http.responses import Cursors
 from app.protocol.presets import SEED_2008
 from app.secret_file import SecretFile
 from app.settings import Settings
+from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
 from app.store.failures import DatabaseFailure, refusal_of
+from app.store.opening import open_ledger
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
@@ -146,8 +149,9 @@ class Readiness:
 
     SECONDS = 1.0
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, heads: Path) -> None:
         self._database = database
+        self._heads = heads
         self._lock = threading.Lock()
         self._found: DatabaseFailure | None = None
         self._until = 0.0
@@ -163,7 +167,7 @@ class Readiness:
         """Why the database cannot serve (`Database.objection`)."""
         with self._lock:
             if time.monotonic() >= self._until:
-                before, self._found = self._found, self._database.objection()
+                before, self._found = self._found, self._database.objection() or self._ledger_objection()
                 self._until = time.monotonic() + self.SECONDS
                 self._log(before, self._found)
             return self._found
@@ -175,13 +179,19 @@ class Readiness:
         if now is None and before is not None:
             log.warning("event=readiness ready=yes after=%s", before.cause)
 
+    def _ledger_objection(self) -> DatabaseFailure | None:
+        """Why the ledger cannot be opened; a database that came later than the service is opened now."""
+        if self._database.heads is not None:
+            return None
+        objection = open_ledger(self._database, self._heads)
+        return None if objection is None else DatabaseFailure(objection, Cause.READ_ONLY)
+
 
 @dataclass(frozen=True, slots=True)
 class AppState:
     """What the running application holds; route functions receive it."""
 
     settings: Settings
-    secret: SecretFile
     database: Database
     answers: Answers
     cursors: Cursors
@@ -189,6 +199,12 @@ class AppState:
     readiness: Readiness
     limiter: ComputeLimiter
     authenticator: Authenticator
+    trail: AuditTrail
+
+    @property
+    def secret(self) -> SecretFile:
+        """The secret file, which gives the keys of cursors, ETags and sessions."""
+        return self.database.keys.secret
 
 
 @cache

@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, func, inspect, make_url, select
@@ -30,11 +30,12 @@ from app.errors import NotInstalled
 from app.readers.pseudonyms import fingerprint, study_key
 from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
 from app.store.engine import Database, kind_of, revision_of
-from app.store.hash_chain import verify
+from app.store.heads import HeadsFile
 from app.store.migrations import is_known
 from app.store.queries import Query
 from app.store.studies import pseudonym_keys_of_studies
 from app.store.tables import revisions, studies
+from app.store.verification import OUTSIDE, verify_database
 
 FORM = 1
 """The form of the file. A program refuses a later one."""
@@ -398,11 +399,23 @@ def _keep_names(directory: Path) -> None:
 # --- after a restore --------------------------------------------------------------------------------------------------
 
 
-def faults_after_restore(connection: Connection, manifest: Manifest) -> Iterator[str]:
-    """What is wrong with the ledgers of a restored database: a line for each study that does not verify."""
+class Restored(NamedTuple):
+    """What is wrong with a restored database, and what was noted outside of it after the backup."""
+
+    faults: list[str]
+    later: list[str]
+
+
+def verified(connection: Connection, heads: HeadsFile | None, manifest: Manifest) -> Restored:
+    """Verify a restored database. A head outside that is ahead of it is no fault: it shows what is lost."""
     now = heads_of(connection)
-    for study in sorted(now.keys() | manifest.studies.keys()):
-        if now.get(study) != manifest.studies.get(study):
-            yield f"study {study}: its ledger does not end where the manifest of the backup says"
-        elif faults := verify(connection, study).faults:
-            yield f"study {study}: {faults[0]}"
+    faults = [
+        f"study {study}: its ledger does not end where the manifest of the backup says"
+        for study in sorted(now.keys() | manifest.studies.keys())
+        if now.get(study) != manifest.studies.get(study)
+    ]
+    later: list[str] = []
+    for part in verify_database(connection, heads):
+        found = later if part.subject == OUTSIDE else faults
+        found += [f"{part.subject}: {fault}" for fault in part.faults]
+    return Restored(faults, later)

@@ -13,7 +13,9 @@ from sqlalchemy import bindparam, select
 from app.errors import Erased
 from app.store.engine import Transaction, origin_of
 from app.store.hashes import name_tombstone
+from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query, filled, listed, listed_names
+from app.store.seals import change, row_of
 from app.store.studies import study_key
 from app.store.tables import client_ids, erased_names, patients, studies
 
@@ -68,8 +70,8 @@ def find(connection: Transaction, study_id: str, resource: str, name: str) -> Cl
     study = study_key(connection, study_id)
     found = find_all(connection, study, [(resource, name)]).get((resource, name))
     if found is None and resource == "Patient":
-        (secret,) = _SECRET.row(connection, study) or (b"",)
-        if erased_among(connection, study, bytes(secret), [name]):
+        secret = _SECRET.row(connection, study)
+        if secret and erased_among(connection, study, keys_of(connection).unlock(secret[0]), [name]):
             raise Erased
     return found
 
@@ -105,4 +107,6 @@ def add(connection: Transaction, study: int, named: Sequence[tuple[str, str, Cli
 
     The caller holds the lock of the study.
     """
-    _INSERT.run(connection, [(study, resource, name, *found[1:]) for resource, name, found in named])
+    rows = [(resource, name, *found[1:]) for resource, name, found in named]
+    _INSERT.run(connection, [(study, *row) for row in rows])
+    change(connection, study, [row_of(client_ids.name, *row) for row in rows])

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -39,7 +40,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql import column
 
 from app.errors import Busy, Cause, NotInstalled, ServiceError
+from app.secret_file import secret_path
 from app.store.failures import DatabaseFailure, Failures, refusal_of
+from app.store.heads import HeadsFile, begin_noting
+from app.store.ledger_keys import LedgerKeys
 from app.store.tables import SCHEMA_REVISION, metadata
 
 _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
@@ -75,7 +79,8 @@ class CopySource(Protocol):
 class Database:
     """The database at a URL, for all threads of a process. Raises `UnusableAddress` for one that cannot be used.
 
-    A copy for a rehearsal has an `origin` and need not be `durable`: it does not wait for the disk.
+    A copy for a rehearsal has an `origin` and need not be `durable`: it does not wait for the disk. Without `keys`, the
+    secret file is beside the database.
     """
 
     def __init__(
@@ -86,8 +91,11 @@ class Database:
         wait_seconds: float = 5.0,
         origin: CopySource | None = None,
         durable: bool = True,
+        keys: LedgerKeys | None = None,
     ) -> None:
         self.origin = origin
+        self.keys = keys or LedgerKeys(secret_path(url), make=True)
+        self.heads: HeadsFile | None = None
         try:
             address = _address(url)
             self.engine = _engine(address, pool_size, wait_seconds, durable)
@@ -106,10 +114,12 @@ class Database:
         self._locked_since: float | None = None
         self.failures = Failures(self._driver, address.database if self._sqlite else None)
         if self._sqlite:
-            self._reader, self._writer = self.engine, self.engine.execution_options(write=True, origin=origin)
+            self._reader = self.engine.execution_options(keys=self.keys)
+            self._writer = self.engine.execution_options(keys=self.keys, write=True, origin=origin)
         else:
-            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            self._writer = self.engine.execution_options(isolation_level="READ COMMITTED")
+            mine = self.engine.execution_options(keys=self.keys)
+            self._reader = mine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._writer = mine.execution_options(isolation_level="READ COMMITTED")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -271,12 +281,15 @@ class Database:
     def dispose(self) -> None:
         """Close the pooled connections, after what was to run later."""
         self.settle(2 * self._wait)
+        if self.heads is not None:
+            self.heads.close()
         self.engine.dispose()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with self.failures.translated(), self._writer.connect() as connection:
             transaction = connection.begin()
+            noted = begin_noting(connection)
             try:
                 yield connection
                 transaction.commit()
@@ -284,6 +297,8 @@ class Database:
             except BaseException as error:
                 self._undo(connection, transaction, error)
                 raise
+            if self.heads is not None:
+                self.heads.add(noted)
 
     def _undo(self, connection: Connection, transaction: RootTransaction, error: BaseException) -> None:
         """Roll back. After an error of the database, the connection is not used again."""
@@ -312,7 +327,8 @@ class Task(Generic[Result]):
     """A piece of work that waits for a transaction, and later its result or its error."""
 
     def __init__(self, work: Callable[[Connection], Result]) -> None:
-        self._work = work
+        context = copy_context()  # it may run in the thread of another task
+        self._work: Callable[[Connection], Result] = lambda connection: context.run(work, connection)
         self._results: list[Result] = []
         self._error: BaseException | None = None
         self.done = threading.Event()

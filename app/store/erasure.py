@@ -17,6 +17,7 @@ from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
+from app.store.seals import change, row_of, rows_of_patient
 from app.store.supersession import Counts
 from app.store.tables import client_ids, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
@@ -29,10 +30,24 @@ _INSERT = Insertion(erasures)
 _DELETE_PATIENT = Query(patients.delete().where(patients.c.key == bindparam("patient")), "patient")
 _DELETE_CLIENT_IDS = Query(client_ids.delete().where(client_ids.c.patient_key == bindparam("patient")), "patient")
 _PATIENT_CLIENT_IDS = Query(
-    select(client_ids.c.alias).where(
-        client_ids.c.patient_key == bindparam("patient"), client_ids.c.resource == "Patient"
+    select(*[each for each in client_ids.c if each.name != "study"]).where(
+        client_ids.c.patient_key == bindparam("patient")
     ),
     "patient",
+)
+_ERASED_NAMES = Query(
+    select(erased_names.c.name, erased_names.c.person).where(
+        erased_names.c.study == bindparam("study"), erased_names.c.person == bindparam("stone")
+    ),
+    "study",
+    "stone",
+)
+_ERASED_NAME = Query(
+    select(erased_names.c.name, erased_names.c.person).where(
+        erased_names.c.study == bindparam("study"), erased_names.c.name == bindparam("stone")
+    ),
+    "study",
+    "stone",
 )
 _INSERT_ERASED_NAMES = Insertion(erased_names)
 _DELETE_ERASED_NAME = Query(
@@ -134,6 +149,7 @@ def erase(
     entries = [erased_entry(stone, person.key, first), *[erased_item_entry(item) for item, _ in listed]]
     number = builder.append_revision([], Counts(), format="erasure", client=client, entries=entries, erased=1)
     builder.write()
+    change(connection, builder.key, [], rows_of_patient(connection, person.key))
     for table in FACT_TABLES.values():
         table.delete.run(connection, person.key)
     _keep_tombstones(builder, person.key, stone)
@@ -159,14 +175,15 @@ def _erase_items_only(
 
 def _keep_tombstones(builder: RevisionBuilder, patient_key: int, person: bytes) -> None:
     """Keep a tombstone of each client id of the patient, so that none of them can store the person again."""
-    names = [
-        name_tombstone(builder.secret, name) for (name,) in _PATIENT_CLIENT_IDS.rows(builder.connection, patient_key)
-    ]
-    for name in names:
-        _DELETE_ERASED_NAME.run(
-            builder.connection, builder.key, name
-        )  # an erased person may have had the same id before
-    _INSERT_ERASED_NAMES.run(builder.connection, [(builder.key, name, person) for name in names])
+    connection, study = builder.connection, builder.key
+    known = _PATIENT_CLIENT_IDS.rows(connection, patient_key)
+    names = [name_tombstone(builder.secret, name) for resource, name, *_ in known if resource == "Patient"]
+    gone = [row_of(client_ids.name, *row) for row in known]
+    for name in names:  # an erased person may have had the same id before
+        gone += [row_of(erased_names.name, *row) for row in _ERASED_NAME.rows(connection, study, name)]
+        _DELETE_ERASED_NAME.run(connection, study, name)
+    _INSERT_ERASED_NAMES.run(connection, [(study, name, person) for name in names])
+    change(connection, study, [row_of(erased_names.name, name, person) for name in names], gone)
 
 
 def readmission(builder: RevisionBuilder, patient: str) -> list[list[Any]]:
@@ -174,6 +191,8 @@ def readmission(builder: RevisionBuilder, patient: str) -> list[list[Any]]:
     stone = tombstone(builder.secret, patient)
     found = _OPEN_ERASURE.row(builder.connection, builder.key, stone)
     _READMIT.run(builder.connection, builder.number, builder.key, stone)
+    gone = _ERASED_NAMES.rows(builder.connection, builder.key, stone)
+    change(builder.connection, builder.key, [], [row_of(erased_names.name, *row) for row in gone])
     _DELETE_ERASED_NAMES.run(builder.connection, builder.key, stone)
     builder.readmit(patient)
     return [readmitted_entry(stone, row) for row in found or ()]

@@ -21,7 +21,8 @@ from app.timeline.facts import FIELDS, KINDS, LATER
 NO_HASH = bytes(32)
 """The hash that the first revision holds as the one before it."""
 
-_canonical = json.JSONEncoder(ensure_ascii=True, check_circular=False, separators=(",", ":")).encode
+canonical = json.JSONEncoder(ensure_ascii=True, check_circular=False, separators=(",", ":")).encode
+"""JSON in ASCII without spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def patient_leaf(salt: bytes, number: int, patient: str, first: int, changes: Ma
 
 def study_leaf(secret: bytes, number: int, entries: Sequence[Sequence[Any]]) -> bytes:
     """The leaf for what revision `number` did to the study itself. The order of the entries does not matter."""
-    return _keyed(secret, [number, sorted(_canonical(entry) for entry in entries)])
+    return _keyed(secret, [number, sorted(canonical(entry) for entry in entries)])
 
 
 def revision_digest(leaves: Iterable[tuple[int, bytes]]) -> bytes:
@@ -96,7 +97,7 @@ def sent_hash(secret: bytes, content: Sequence[Any]) -> bytes:
 
 
 def _keyed(key: bytes, content: Any) -> bytes:  # noqa: ANN401 - JSON
-    return hmac.digest(key, _canonical(content).encode("ascii"), "sha256")
+    return hmac.digest(key, canonical(content).encode("ascii"), "sha256")
 
 
 _LATER = {kind: [place for place, field in enumerate(FIELDS[kind]) if LATER in field.marks] for kind in KINDS}
@@ -120,5 +121,5 @@ def _columns(facts: list[Fact]) -> list[Any]:
 def _sorted(facts: list[Fact]) -> list[Fact]:
     """Sorted by identity, or by the whole content if two facts have the same identity."""
     if len(set(map(itemgetter(IDENTITY), facts))) < len(facts):
-        return sorted(facts, key=_canonical)
+        return sorted(facts, key=canonical)
     return sorted(facts, key=itemgetter(IDENTITY))

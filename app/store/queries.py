@@ -6,6 +6,7 @@ directly. `engine.py` translates the errors of the driver, where it opens the tr
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any, cast
 
 from sqlalchemy import Connection, Dialect, Table
@@ -16,6 +17,8 @@ Row = tuple[Any, ...]
 
 COPY_FROM = 5
 """From this number of rows on, COPY is faster on PostgreSQL than one INSERT for each row."""
+
+_STREAMS = count()
 
 CHUNKS = (1, 8, 32, 128, 512)
 """The lengths of lists after IN. A shorter list is filled up with its last value."""
@@ -37,6 +40,19 @@ class Query:
         found = cast(list[Row], cursor.fetchall())
         cursor.close()
         return found
+
+    def stream(self, connection: Connection, *values: Any) -> Iterator[Row]:  # noqa: ANN401
+        """All rows, a thousand at a time: memory does not grow with their number."""
+        text, places, fixed = self._on(connection.dialect)
+        # On PostgreSQL only a cursor with a name leaves the rows at the server.
+        named = {"name": f"stream_{next(_STREAMS)}"} if connection.dialect.name == "postgresql" else {}
+        cursor = connection.connection.cursor(**named)
+        try:
+            cursor.execute(text, _placed(values, places, fixed))
+            while found := cursor.fetchmany(1_000):
+                yield from found
+        finally:
+            cursor.close()
 
     def row(self, connection: Connection, *values: Any) -> Row | None:  # noqa: ANN401
         """The first row, or `None` where there is none."""

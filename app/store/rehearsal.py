@@ -38,7 +38,12 @@ _FACTS = tuple(table for table, _ in FACTS.values())
 def rehearsal(database: Database, study: str) -> Iterator[Database]:
     """A database with a copy of the study. The copy of an unknown study is empty."""
     with tempfile.TemporaryDirectory(prefix="myoresponse-rehearsal-") as folder:
-        copy = Database(f"sqlite:///{Path(folder) / 'copy.db'}", origin=CopiedStudy(database, study), durable=False)
+        copy = Database(
+            f"sqlite:///{Path(folder) / 'copy.db'}",
+            origin=CopiedStudy(database, study),
+            durable=False,
+            keys=database.keys,
+        )
         try:
             metadata.create_all(copy.engine)
             with copy.writing() as connection:

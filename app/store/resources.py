@@ -11,6 +11,7 @@ from app.errors import Erased
 from app.store.engine import Transaction, origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
+from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import study_key
 from app.store.supersession import Assertion, RuleMark
@@ -410,7 +411,7 @@ def _received(connection: Transaction, study: int, numbers: Iterable[int]) -> di
 
 
 def _refuse_erased(connection: Transaction, study: int, *, key: int = -1, patient: str = "") -> None:
-    secret = bytes((_SECRET.row(connection, study) or (b"",))[0])
-    stone = tombstone(secret, patient)
+    found = _SECRET.row(connection, study)
+    stone = b"" if found is None else tombstone(keys_of(connection).unlock(found[0]), patient)
     if (_IS_ERASED.row(connection, study, key, stone) or (False,))[0]:
         raise Erased

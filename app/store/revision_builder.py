@@ -15,10 +15,14 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from app.errors import Erased, NotFound
+from app.store import audit
 from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
-from app.store.queries import Insertion, Query, filled, listed, listed_names
+from app.store.heads import note
+from app.store.ledger_keys import keys_of
+from app.store.queries import Insertion, Query, Row, filled, listed, listed_names
+from app.store.seals import change, row_of_mark, rows_of_assertion
 from app.store.supersession import Assertion, Changes, Counts, Fact
 from app.store.tables import erasures, leaves, patients, revisions, studies
 from app.timeline.facts import KINDS
@@ -110,7 +114,7 @@ class RevisionBuilder:
         self.connection = connection
         self.study = study
         self.key: int = row[0]
-        self.secret: bytes = bytes(row[1])
+        self.secret: bytes = keys_of(connection).unlock(row[1])
         self.people: dict[str, PatientState] = {}
         self._erased: set[str] = set()
         self._new_patients: list[PatientState] = []
@@ -118,10 +122,11 @@ class RevisionBuilder:
         self._closings: dict[str, list[tuple[int, Assertion]]] = {}
         self._revisions: list[tuple[Any, ...]] = []
         self._leaves: list[tuple[int, int, int, bytes]] = []
+        self._touched: dict[int, bytes] = {}
         self._last_key = 0
         self._received_at = received_at
         self._received: dict[int, int] = {}
-        self._marks: dict[str, list[tuple[int, Assertion]]] = {}
+        self._marks: dict[str, dict[Assertion, tuple[int, str | None]]] = {}
         # This is a separate query, begun after the lock was given: it sees the revision of the writer before.
         latest = HEAD.row(connection, self.key)
         self.head = Head(*latest) if latest else Head()
@@ -208,6 +213,7 @@ class RevisionBuilder:
         `erased` is the number of patients that it erases. Returns the number of the revision.
         """
         number, head = self.number, self.head
+        client = client if client is not None else audit.caller()
         people = list({person.key: person for person in touched}.values())
         new_leaves = [
             (person.key, patient_leaf(person.salt, number, person.id, person.first_revision, self._plain(person)))
@@ -235,6 +241,7 @@ class RevisionBuilder:
         self._revisions.append((self.key, number, link.received_at, client, format, link.counts, link.patients,
                                 link.first_outcome, link.digest, link.previous_hash, hashed))  # fmt: skip
         for person in people:
+            self._touched[person.key] = person.salt
             self._collect(person)
         self.head = Head(number, link.received_at, hashed, link.patients, link.first_outcome)
         return number
@@ -247,24 +254,51 @@ class RevisionBuilder:
         for kind, ended in self._closings.items():
             FACT_TABLES[kind].end(self.connection, ended)
         for kind, marked in self._marks.items():
-            FACT_TABLES[kind].mark(self.connection, marked)
+            FACT_TABLES[kind].mark(self.connection, [(patient, each) for each, (patient, _) in marked.items()])
         for kind, fresh in self._insertions.items():
             FACT_TABLES[kind].write(self.connection, fresh)
         _INSERT_REVISIONS.run(self.connection, self._revisions)
         _INSERT_LEAVES.run(self.connection, self._leaves)
+        self._seal()
+        if self._revisions:
+            first, last = self._revisions[0][1], self.head.number
+            note(self.connection, ("study", self.key), last, self.head.hash)
+            audit.wrote(self.connection, self.key, first, last, self._touched.values(), self.head.received_at)
+
+    def _seal(self) -> None:
+        """Seal what the leaves do not cover of the new assertions, and the marks that changed."""
+        added = [
+            row
+            for kind, groups in self._insertions.items()
+            for patient, fresh in groups
+            for each in fresh
+            if each.ordinal or each.notes is not None or each.draw or each.mark is not None
+            for row in rows_of_assertion(
+                kind, patient, each.fact[0], each.added, each.ordinal, each.notes, each.draw, each.mark
+            )
+        ]
+        removed: list[Row] = []
+        for kind, marked in self._marks.items():
+            for each, (patient, before) in marked.items():
+                for rows, mark in ((removed, before), (added, each.mark)):
+                    if mark is not None:
+                        rows.append(row_of_mark(kind, patient, each.fact[0], each.added, each.ordinal, mark))
+        change(self.connection, self.key, added, removed)
 
     def _plain(self, person: PatientState) -> dict[str, Changes]:
         """The changes of a patient. Facts that were read from the database get their Booleans back."""
-        for kind, change in person.changes.items():
-            for assertion in (*change.removed, *change.added):
+        for kind, mine in person.changes.items():
+            for assertion in (*mine.removed, *mine.added):
                 if type(assertion.fact) is tuple:
                     assertion.fact = FACT_TABLES[kind].plain(assertion.fact)
         return person.changes
 
     def _collect(self, person: PatientState) -> None:
-        for kind, change in person.changes.items():
-            self._insertions.setdefault(kind, []).append((person.key, change.added))
-            self._closings.setdefault(kind, []).extend([(person.key, old) for old in change.removed if old.stored])
-            if change.marked:
-                self._marks.setdefault(kind, []).extend([(person.key, old) for old in change.marked])
+        for kind, mine in person.changes.items():
+            self._insertions.setdefault(kind, []).append((person.key, mine.added))
+            self._closings.setdefault(kind, []).extend([(person.key, old) for old in mine.removed if old.stored])
+            if mine.marked:
+                known = self._marks.setdefault(kind, {})
+                for old, before in mine.marked.items():
+                    known.setdefault(old, (person.key, before))
         person.changes = {}

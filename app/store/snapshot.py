@@ -1,6 +1,6 @@
 """A study as it stood at one revision: everything that other rooms read of it, in one transaction, without SQL."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,8 +10,20 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.protocol.model import Protocol
-from app.store import client_ids, history, intake, resource_search, resources, revisions, studies, timelines, worklist
+from app.store import (
+    audit,
+    client_ids,
+    history,
+    intake,
+    resource_search,
+    resources,
+    revisions,
+    studies,
+    timelines,
+    worklist,
+)
 from app.store.engine import Database
+from app.store.etags import keyed_etag
 from app.store.history import Version, Wanted
 from app.store.intake import ArrivalCount
 from app.store.resource_search import Criteria
@@ -48,6 +60,16 @@ def list_studies(
         return studies.list_studies(connection, after=after, limit=limit, among=among)
 
 
+def audit_rows(
+    database: Database, study: str | None, patient: str | None, *, after: tuple[int, int, int], until: int, limit: int
+) -> list[tuple[str | None, audit.Listed]]:
+    """Rows of the audit (`audit.listing`), each with the study that it belongs to."""
+    with database.reading() as connection:
+        found = audit.listing(connection, study=study, patient=patient, after=after, until=until, limit=limit)
+        names = studies.names(connection)
+        return [(names.get(row.chain), row) for row in found]
+
+
 @dataclass(frozen=True)
 class StudyAt:
     """A study as it stood at `revision`. Its methods read the database, inside the block of `study_at` only."""
@@ -64,6 +86,7 @@ class StudyAt:
         """The study at the revision that `at` means, in a transaction that is already open."""
         now = microseconds(datetime.now(UTC))
         point = revisions.resolve(connection, study_id, at, now=now, though_erased=though_erased)
+        audit.was_read(study_id, (), point.number)
         return cls(connection, study_id, point.number, point.received_at)
 
     def other_study(self, study_id: str, at: AsOf) -> "StudyAt":
@@ -88,9 +111,18 @@ class StudyAt:
     def tag(self, protocol: Protocol | None = None) -> tuple[str, int, int, str]:
         """The content of an ETag: equal study, revision and protocol (default: that of the study) give equal answers.
 
-        It also has the instant of the revision, because a number may mean another revision after a restore.
+        It also has the instant of the revision, because a number may mean another revision after a restore. The study
+        is named by a keyed hash.
         """
-        return self.id, self.revision, self.received_at, (protocol or self.protocol).digest
+        return self.etag("study"), self.revision, self.received_at, (protocol or self.protocol).digest
+
+    def etag(self, content: str) -> str:
+        """The strong ETag of a representation of this study, with its quotes."""
+        return keyed_etag(self._connection, self.id, content)
+
+    def timeline_etag(self, document: Mapping[str, Any]) -> str:
+        """The strong ETag of a timeline document, with its quotes."""
+        return timelines.timeline_etag(self._connection, self.id, document)
 
     def protocol_changed_after_first_outcome(self) -> bool:
         """Whether the protocol in force was declared after the study had its first outcome."""
@@ -106,7 +138,9 @@ class StudyAt:
 
     def timeline(self, patient: str) -> dict[str, Any]:
         """The timeline document of a patient. Raises `NotFound` and `Erased`."""
-        return timelines.document(self._connection, self.id, patient, self.revision)
+        document = timelines.document(self._connection, self.id, patient, self.revision)
+        audit.was_read(self.id, [patient])
+        return document
 
     def patients(
         self, *, after: str | None = None, limit: int = 100, sex: str | None = None, diagnosis: str | None = None
@@ -118,7 +152,9 @@ class StudyAt:
 
     def history(self, patient: str, wanted: Wanted, *, offset: int = 0, limit: int = 100) -> list[Version]:
         """Versions of a patient's facts in the order in which they were stored. Raises `NotFound` and `Erased`."""
-        return history.versions(self._connection, self.id, patient, self.revision, wanted, offset=offset, limit=limit)
+        found = history.versions(self._connection, self.id, patient, self.revision, wanted, offset=offset, limit=limit)
+        audit.was_read(self.id, [patient])
+        return found
 
     def revisions(self, *, after: int | None = None, limit: int = 100) -> list[RevisionRecord]:
         """The revisions up to this one in ascending order: at most `limit`, after the number `after`."""
@@ -145,6 +181,7 @@ class StudyAt:
     def versions(self, resource: SupportedType, logical_id: str) -> list[StoredResource]:
         """The versions of a resource up to this revision, newest first; empty if it is unknown. Raises `Erased`."""
         known = resources.history(self._connection, self.id, resource, logical_id)
+        audit.was_read(self.id, [version.patient for version in known])
         return [version for version in known if version.added <= self.revision]
 
     def knows(self, patient: str) -> bool:

@@ -1,7 +1,6 @@
 """Studies, their protocols and the keys of their pseudonyms: create, change and read them at any revision."""
 
 import json
-import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -13,9 +12,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
+from app.store.etags import keyed_etag
 from app.store.fact_tables import LATEST, stands_at
+from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query
-from app.store.revision_builder import RevisionBuilder
+from app.store.revision_builder import LOCK_STUDY, RevisionBuilder
+from app.store.seals import change, row_of
 from app.store.supersession import Counts
 from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
 
@@ -88,6 +90,7 @@ _PSEUDONYM_KEYS = Query(
     .join_from(pseudonym_keys, studies, studies.c.key == pseudonym_keys.c.study)
     .order_by(studies.c.id)
 )
+_NAMES_OF_KEYS = Query(select(studies.c.key, studies.c.id))
 _INSERT_PSEUDONYM_KEY = Insertion(pseudonym_keys)
 
 _CREATION: Any = {"id": bindparam("id"), "created_at": bindparam("at"), "secret": bindparam("secret")}
@@ -189,7 +192,7 @@ def put_study(
     """Create a study (its revision 0), or change what is declared of it (its next revision)."""
     if _KEY.row(connection, study_id) is None:
         # Two clients may create it at the same time. The second one waits here, and then changes the same study.
-        _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, secrets.token_bytes(32))
+        _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, keys_of(connection).new())
     builder = RevisionBuilder(connection, study_id, received_at)
     stated = {name: json.dumps(getattr(definition, name)) for name in _NAMES}
     stated |= {name: json.dumps(getattr(definition.feeds, name), sort_keys=True) for name in _FEED_DEFAULTS}
@@ -208,13 +211,13 @@ def put_protocol(
 ) -> StudyOutcome:
     """Declare another protocol.
 
-    If `if_match` is given, it must name the digest of the protocol in force, else `PreconditionFailed` is raised.
+    If `if_match` is given, it must name the ETag of the protocol in force, else `PreconditionFailed` is raised.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     if if_match is not None:
         named = {tag.strip() for tag in if_match.split(",")}
         in_force = _PROTOCOL.row(connection, builder.key, LATEST)
-        if in_force is None or named.isdisjoint({"*", f'"{in_force[2]}"'}):
+        if in_force is None or named.isdisjoint({"*", keyed_etag(connection, study_id, in_force[2])}):
             raise PreconditionFailed
     return _conclude(builder, _state_protocol(builder, protocol), "protocol", client)
 
@@ -286,6 +289,11 @@ def protocol_changed_after_first_outcome(connection: Connection, study_id: str, 
     return first is not None and _protocol_at(connection, key, revision)[2] > first
 
 
+def names(connection: Connection) -> dict[int, str]:
+    """The identifiers of all studies, by their keys."""
+    return dict(_NAMES_OF_KEYS.rows(connection))
+
+
 def is_known(connection: Connection, study_id: str) -> bool:
     """Whether there is a study of this name."""
     return _KEY.row(connection, study_id) is not None
@@ -336,7 +344,9 @@ def remember_pseudonym_key(connection: Connection, study_id: str, fingerprint: s
     key = study_key(connection, study_id)
     known = _PSEUDONYM_KEY.row(connection, key)
     if known is None:
+        LOCK_STUDY.row(connection, study_id)
         _INSERT_PSEUDONYM_KEY.run(connection, [(key, fingerprint)])
+        change(connection, key, [row_of(pseudonym_keys.name, fingerprint)])
     elif known[0] != fingerprint:
         raise Conflict(PSEUDONYMS_MADE_OTHERWISE)
 

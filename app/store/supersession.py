@@ -84,12 +84,12 @@ class Changes:
     """What one revision did to one kind of facts of a patient.
 
     `removed` has only assertions that an earlier revision added. `marked` has those that were read from the database
-    and got another mark.
+    and got another mark; each has the mark that it had.
     """
 
     added: list[Assertion] = field(default_factory=list)
     removed: list[Assertion] = field(default_factory=list)
-    marked: dict[Assertion, None] = field(default_factory=dict)
+    marked: dict[Assertion, str | None] = field(default_factory=dict)
 
 
 class Revision(NamedTuple):
@@ -530,9 +530,9 @@ class StatedFact:
     def _mark(self, assertions: Iterable[Assertion], mark: str | None) -> None:
         for each in assertions:
             if each.mark != mark:
-                each.mark = mark
                 if each.stored:
-                    self.changes.marked[each] = None
+                    self.changes.marked.setdefault(each, each.mark)
+                each.mark = mark
 
     # The counts
 

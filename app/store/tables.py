@@ -10,6 +10,7 @@ are the fields of its kind in the schema of facts (`timeline.facts`), and the no
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -27,10 +28,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.sqlite import REAL
+from sqlalchemy.event import listen
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -67,7 +69,26 @@ studies = _table(
     Column("created_at", WHOLE, nullable=False),
     Column("secret", BYTES, nullable=False),
 )
-"""`secret` keys the hash chain and the tombstones of the study."""
+"""`secret` keys the hash chain and the tombstones of the study. It is locked with the secret file (`ledger_keys`)."""
+
+secret_fingerprint = _table(
+    "secret_fingerprint",
+    Column("key", WHOLE, primary_key=True, autoincrement=False),
+    Column("fingerprint", BYTES, nullable=False),
+    Column("database", BYTES, nullable=False),
+    CheckConstraint("key = 1", name="one_row"),
+)
+"""Which secret file the ledger was made with. `database` is a random name, by which the heads outside know theirs."""
+
+study_seals = _table(
+    "study_seals",
+    Column("study", WHOLE, primary_key=True, autoincrement=False),
+    Column("changes", WHOLE, nullable=False),
+    Column("seal", BYTES, nullable=False),
+)
+"""One keyed sum over the rows of a study that no leaf covers, and one with the key 0 over the API keys (`seals`);
+`changes` counts how often it changed.
+"""
 
 study_facts = _table(
     "study_facts",
@@ -241,8 +262,49 @@ api_keys = _clustered(
 )
 """The keys of clients. `hash` is keyed, so that nobody can make a key from a copy of the database. `scopes` and
 `studies` are JSON lists; without `studies` a key is good for all. `successor` is the prefix of the key that a rotation
-made. No hash of the ledger covers them.
+made. All but the last use is sealed (`seals`).
 """
+
+audit = _clustered(
+    "audit",
+    Column("chain", WHOLE, primary_key=True, autoincrement=False),
+    Column("number", WHOLE, primary_key=True, autoincrement=False),
+    Column("at", WHOLE, nullable=False),
+    Column("caller", WORDS),
+    Column("address", WORDS),
+    Column("door", WORDS, nullable=False),
+    Column("operation", WORDS, nullable=False),
+    Column("scope", WORDS),
+    Column("status", WHOLE),
+    Column("extent", WORDS, nullable=False),
+    Column("patients", BYTES),
+    Column("first_revision", WHOLE),
+    Column("revision", WHOLE),
+    Column("request", WORDS),
+    Column("count", WHOLE, nullable=False),
+    Column("hash", BYTES, nullable=False),
+    Index(None, "at", "chain", "number"),
+)
+"""Who read or wrote what (`audit`). `chain` is the key of the study, 0 for none. A write has its revisions and no
+status. `patients` are keyed numbers, 16 bytes each. Triggers refuse to change or delete a row.
+"""
+_NEVER_CHANGED = {
+    "sqlite": [
+        f"CREATE TRIGGER audit_no_{event.lower()} BEFORE {event} ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'rows of the audit are never changed'); END"
+        for event in ("UPDATE", "DELETE")
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        "BEGIN RAISE EXCEPTION 'rows of the audit are never changed'; END $$",
+        "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change()",
+    ],
+}
+for _dialect, _statements in _NEVER_CHANGED.items():
+    for _statement in _statements:
+        ddl: Any = DDL  # it has no types
+        listen(audit, "after_create", ddl(_statement).execute_if(dialect=_dialect))
 
 _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG}
 

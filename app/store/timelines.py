@@ -4,7 +4,6 @@
 received. Values, units, limits and times are as they were sent. A field without a value is left out.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, NotFound, PreconditionFailed
+from app.store.etags import keyed_etag
 from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
 from app.store.gc_pause import gc_paused
 from app.store.hashes import tombstone
+from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
@@ -68,10 +69,10 @@ def document(connection: Connection, study_id: str, patient: str, revision: int 
     return written
 
 
-def timeline_etag(document: Mapping[str, Any]) -> str:
+def timeline_etag(connection: Connection, study_id: str, document: Mapping[str, Any]) -> str:
     """The strong ETag of a timeline document, with its quotes."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return f'"{hashlib.sha256(text.encode("ascii")).hexdigest()}"'
+    return keyed_etag(connection, study_id, text)
 
 
 def fact_document(kind: str, fact: AnyFact) -> dict[str, Any]:
@@ -123,8 +124,10 @@ def find_patient(connection: Connection, study_id: str, patient: str, revision: 
     if found is None:
         raise NotFound("There is no study of this name.")
     key, first, study, secret = found
-    if key is None and (_IS_ERASED.row(connection, study, tombstone(bytes(secret), patient)) or (False,))[0]:
-        raise Erased
+    if key is None:
+        stone = tombstone(keys_of(connection).unlock(secret), patient)
+        if (_IS_ERASED.row(connection, study, stone) or (False,))[0]:
+            raise Erased
     if key is None or first > revision:
         raise NotFound("The study has no patient of this name.")
     return study, key
@@ -133,7 +136,7 @@ def find_patient(connection: Connection, study_id: str, patient: str, revision: 
 def check_etag(connection: Connection, study_id: str, patient: str, if_match: str) -> None:
     """Raise `PreconditionFailed` if the header If-Match does not name the current version of the timeline."""
     named = {tag.strip() for tag in if_match.split(",")}
-    if "*" not in named and timeline_etag(document(connection, study_id, patient)) not in named:
+    if "*" not in named and timeline_etag(connection, study_id, document(connection, study_id, patient)) not in named:
         raise PreconditionFailed
 
 

@@ -102,7 +102,11 @@ _LIST = Query(
     "revision",
     "limit",
 )  # fmt: skip
-_EVERYTHING = Query(select(*set_aside.c).where(_OF_STUDY), "of_study")
+_EVENTS = {
+    name: Query(select(*set_aside.c).where(_OF_STUDY, set_aside.c[name].is_not(None)).order_by(set_aside.c[name]),
+                "of_study")
+    for name in ("added", "removed", "erased")
+}  # fmt: skip
 
 
 @cache
@@ -448,22 +452,27 @@ def erased_item_entry(number: int) -> list[Any]:
     return ["erased item", number]
 
 
-def ledger_entries(connection: Connection, study: int) -> Iterator[tuple[int, list[Any]]]:
+def ledger_entries(connection: Connection, study: int) -> Iterator[Iterator[tuple[int, list[Any]]]]:
     """The entries that the rows of the worklist give, each with its revision, to compare with the leaves.
 
-    The digest of an item that was not erased is computed again from its content.
+    There is one series for each kind of event, each in the order of the revisions. The digest of an item that was not
+    erased is computed again from its content.
     """
+    for event, query in _EVENTS.items():
+        yield _entries_of(event, query.stream(connection, study))
+
+
+def _entries_of(event: str, rows: Iterator[Row]) -> Iterator[tuple[int, list[Any]]]:
     names = [column.name for column in set_aside.columns]
-    for values in _EVERYTHING.rows(connection, study):
+    for values in rows:
         row = dict(zip(names, values, strict=True))
-        number, digest, ending_digest = row["number"], row["digest"], row["ending_digest"]
-        if row["erased"] is not None:
+        number, whole = row["number"], _is_whole(row)
+        if event == "erased":
             yield row["erased"], erased_item_entry(number)
-        if not _is_whole(row):
-            digest = ending_digest = b""
-        yield row["added"], _added_entry(number, digest)
-        if row["removed"] is not None:
-            yield row["removed"], _ended_entry(number, row["ending"], ending_digest)
+        elif event == "added":
+            yield row["added"], _added_entry(number, row["digest"] if whole else b"")
+        else:
+            yield row["removed"], _ended_entry(number, row["ending"], row["ending_digest"] if whole else b"")
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:

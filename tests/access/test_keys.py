@@ -10,13 +10,15 @@ from app.access.callers import ALL_SCOPES, Scope
 from app.access.keys import MINUTE, ApiKeys
 from app.errors import Conflict, NotFound
 from app.store.engine import Database
+from app.store.ledger_keys import LedgerKeys
+from app.store.tables import api_keys
 
 AT = 1_700_000_000_000_000
 
 
 @pytest.fixture
 def keys(database) -> ApiKeys:
-    return ApiKeys(database, b"k" * 32)
+    return ApiKeys(database)
 
 
 def test_a_key_has_256_random_bits_and_stands_for_what_it_was_made_for(keys):
@@ -31,12 +33,14 @@ def test_a_key_has_256_random_bits_and_stands_for_what_it_was_made_for(keys):
     assert keys.caller(keys.create("all", ALL_SCOPES, now=AT).text, AT).studies is None
 
 
-def test_what_is_stored_of_a_key_does_not_open_the_service(database, keys):
+def test_what_is_stored_of_a_key_does_not_open_the_service(database, keys, database_url, tmp_path):
     new = keys.create("lab", ALL_SCOPES, now=AT)
     secret = new.text.split("_", 2)[2]
     [stored] = keys.all()
     assert secret not in repr(stored)
-    assert ApiKeys(database, b"x" * 32).caller(new.text, AT) is None, "the hash is keyed"
+    other = Database(database_url, keys=LedgerKeys(tmp_path / "other.secret", make=True))
+    assert ApiKeys(other).caller(new.text, AT) is None, "the hash is keyed"
+    other.dispose()
     assert keys.caller(new.text, AT) is not None
 
 
@@ -59,7 +63,17 @@ def test_a_key_with_one_character_changed_is_none(keys, change):
 
 @given(text=st.text(max_size=80))
 def test_a_text_in_another_form_is_refused_without_a_look_at_the_database(text):
-    assert ApiKeys(None, b"k" * 32).caller(text, AT) is None
+    assert ApiKeys(None).caller(text, AT) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "wider"), [("scopes", '["read", "ingest", "analyse", "read-patients", "admin"]'), ("studies", None)]
+)
+def test_a_key_that_somebody_widens_in_the_database_is_none(keys, database, column, wider):
+    narrow = keys.create("lab", [Scope.READ], ["a"], now=AT).text
+    with database.writing() as connection:
+        connection.execute(api_keys.update().values({column: wider}))
+    assert keys.caller(narrow, AT) is None
 
 
 def test_a_key_ends_at_the_instant_it_expires_and_when_it_is_revoked(keys):

@@ -137,8 +137,7 @@ def test_two_applications_in_a_process_count_for_themselves(client, migrated_url
 
 
 def test_metrics_are_for_programs_on_this_machine_and_for_keys_that_may_do_everything(client, migrated_url):
-    database = client.app_state["app_state"]
-    keys = ApiKeys(database.database, database.secret.key("key-hash"))
+    keys = ApiKeys(client.app_state["app_state"].database)
     proxied = {"X-Forwarded-For": "127.0.0.1"}
 
     def answer(scope, studies=None):

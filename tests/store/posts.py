@@ -118,7 +118,8 @@ def got(database: Database, study: str, patient: str, revision: int | None = Non
 
 def etag(database: Database, study: str, patient: str) -> str:
     """The ETag of a timeline."""
-    return timeline_etag(got(database, study, patient))
+    with database.reading() as connection:
+        return timeline_etag(connection, study, document(connection, study, patient))
 
 
 def values(database: Database, study: str, patient: str, revision: int | None = None) -> list[float]:

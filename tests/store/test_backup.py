@@ -20,6 +20,7 @@ from app.store import backup as module
 from app.store import migrations
 from app.store.backup import MANIFEST
 from tests.api.conftest import BASE
+from tests.api.examples import timeline
 from tests.postgres import bundled_binaries, fresh_database
 from tests.trust.backup import manifest_of
 
@@ -31,6 +32,7 @@ def programs(monkeypatch, tmp_path):
     if binaries is not None:
         monkeypatch.setenv("PATH", f"{binaries / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("MYORESPONSE_SECRET_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("MYORESPONSE_HEADS_FILE", str(tmp_path / "heads"))
 
 
 @pytest.fixture
@@ -240,6 +242,19 @@ def test_a_ledger_that_was_broken_before_the_backup_is_restored_and_named(tmp_pa
     ended = command("restore", tmp_path / "b.zip", url=target)
     assert ended.exit_code == 1
     assert "study demo: revision " in ended.output
+
+
+def test_what_was_noted_outside_after_the_backup_is_named_and_is_no_fault(database_url, empty_url, tmp_path):
+    filled(database_url)
+    file = tmp_path / "b.zip"
+    assert command("backup", file, url=database_url).exit_code == 0
+    with service(database_url) as client:
+        assert client.put("/v1/studies/demo/patients/LATER", json=timeline("LATER")).status_code == 201
+    ended = command("restore", file, url=empty_url)
+    assert ended.exit_code == 0, ended.output
+    assert "after the backup, and not in it:\nheads outside: study of demo: line " in ended.output
+    assert "the end is missing" in ended.output
+    assert "Every ledger is whole" in ended.output
 
 
 @pytest.mark.postgresql

@@ -387,7 +387,7 @@ def test_the_database_file_is_for_its_owner_only(tmp_path):
     begin_study(database, "trial")
     modes = {file.name: stat.S_IMODE(os.stat(file).st_mode) for file in tmp_path.iterdir()}
     assert set(modes.values()) == {0o600}
-    assert len(modes) == 3
+    assert len(modes) == 4
     database.dispose()
 
 

@@ -1,5 +1,8 @@
 """What is read: a document, a list of patients, the columns of a cohort."""
 
+import hashlib
+import json
+
 import pytest
 
 from app.errors import NotFound
@@ -52,7 +55,9 @@ def test_the_etag_is_that_of_the_content_and_not_of_its_history(database, study)
     post(database, study, timeline("P2", ck("a")))
     first, second = got(database, study, "P1"), got(database, study, "P2")
     assert etag(database, study, "P1") != etag(database, study, "P2")
-    assert timeline_etag(first | {"patient": {}}) == timeline_etag(second | {"patient": {}})
+    with database.reading() as connection:
+        one, other = [timeline_etag(connection, study, each | {"patient": {}}) for each in (first, second)]
+    assert one == other
     before = etag(database, study, "P1")
     post(database, study, timeline("P1", ck("c")))
     assert etag(database, study, "P1") != before
@@ -151,6 +156,7 @@ def test_both_engines_give_the_same_bytes(database, study):
     """Each engine is compared with the histories themselves, and with one pinned document."""
     post(database, study, FULL)
     assert columns(database, study, 1).digest == Cohort.of_histories([history(FULL)]).digest
-    assert etag(database, study, "P01") == '"{}"'.format(
+    text = json.dumps(got(database, study, "P01"), sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest() == (
         "48684943212cf3e5cde9ea2cf2aa0697f56b4d7dae71fb16a7622220839ec6f8"
     )

@@ -54,7 +54,10 @@ def run(full: bool) -> list[Figure]:
 
 
 def _drill(engine: str, url: str, target: str, work: Path, full: bool) -> list[Figure]:
-    file, settings = work / f"{engine}.zip", {"secret_file": work / f"{engine}.secret"}
+    file, settings = (
+        work / f"{engine}.zip",
+        {"secret_file": work / f"{engine}.secret", "heads_file": work / f"{engine}.heads"},
+    )
     migrations.upgrade(url)
     command("demo", url=url, **settings)
     with service(url, **settings) as client:

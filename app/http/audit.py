@@ -1,0 +1,133 @@
+"""The audit of requests: each one that reads or writes data of a study has a row before its answer is sent.
+
+A write has its row in its transaction (`store.audit`). An answer with data of patients waits until its row is stored,
+and is 503 if that is not possible: what cannot be audited is not shown. Answers with figures are sent nevertheless, and
+the log says that a row is missing. A refusal does not wait for its row.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import Busy
+from app.http.problems import refusal
+from app.store.audit import Access, AuditEntry, Door, Extent, Who, acting
+from app.store.audit_trail import AuditTrail
+
+NOT_AUDITED = frozenset(
+    {"getStudy", "getStudyProtocol", "listRevisions", "listDatasets", "getIntake", "fhirCapabilities"}
+)
+"""Operations on a study that show what is declared or counted, and nothing of a patient."""
+_READING = ("get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
+_UNAUTHORISED = frozenset({401, 403})
+_LISTING = ("list", "fhir", "post", "put", "erase", "dismiss")
+"""Without a patient, these show and change nothing of anybody."""
+
+
+class Audit:
+    """Gives each request its access, and stores the row of its answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        access = Access(lambda: who_of(scope))
+        dropped = False
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal dropped, status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if not await _may_answer(scope, access, status):
+                    dropped, status = True, 503
+                    await refusal(scope, Busy("The audit of this answer cannot be stored."))(scope, receive, send)
+            if not dropped:
+                await send(message)
+
+        with acting(access):
+            await self.app(scope, receive, sending)
+        if _is_audited(scope) and not access.written and 200 <= status < 400 and not _reads(scope):
+            for read in _rows(scope, access, status):  # a write that changed nothing
+                _trail(scope).add(read)
+
+
+def who_of(scope: Scope) -> Who:
+    """Who sends a request, and what it asks for."""
+    state: dict[str, Any] = scope.get("state", {})
+    caller = state.get("caller")
+    route = scope.get("route")
+    operation = str(getattr(route, "operation_id", None) or getattr(route, "name", "-"))
+    path: str = getattr(route, "path", "")
+    client = scope.get("client")
+    return Who(
+        operation,
+        _door(path, operation),
+        getattr(caller, "name", None),
+        client[0] if client else None,
+        state.get("scope"),
+        state.get("request_id"),
+    )
+
+
+def _door(path: str, operation: str) -> Door:
+    if path.startswith("/fhir/"):
+        return "fhir"
+    return "hl7v2" if operation == "postHl7v2" else "http"
+
+
+async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
+    """Store the row of an answer, if it has one. Whether the answer may be sent."""
+    if not _is_audited(scope) and status not in _UNAUTHORISED:
+        return True
+    if status >= 400:
+        for read in _rows(scope, access, status):
+            _trail(scope).refused(read)
+        return True
+    if access.written or not _reads(scope):
+        return True
+    waiting = [(read, _trail(scope).add(read)) for read in _rows(scope, access, status)]
+    for read, done in waiting:
+        try:
+            await asyncio.wrap_future(done)
+        except Exception:  # the log has the cause
+            if read.extent != "figures":
+                return False
+    return True
+
+
+def _is_audited(scope: Scope) -> bool:
+    return "study" in scope.get("path_params", {}) and who_of(scope).operation not in NOT_AUDITED
+
+
+def _reads(scope: Scope) -> bool:
+    """Whether the operation reads and stores nothing, by its name."""
+    return who_of(scope).operation.startswith(_READING)
+
+
+def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:
+    """The row of an answer in the chain of its study; a comparison of two studies has one in each."""
+    who, at = who_of(scope), time.time_ns() // 1000
+    names = scope.get("path_params", {})
+    known = [names[name] for name in ("study", "other") if name in names] or [None]
+    rows = []
+    for study in known:
+        patients = tuple(access.patients.get(study, ())) if status < 400 and study is not None else ()
+        extent: Extent = "patients" if patients else "nothing" if who.operation.startswith(_LISTING) else "figures"
+        if status >= 400:
+            extent = "nothing"
+        elif access.everyone:
+            extent = "everyone"
+        rows.append(AuditEntry(who, at, study, status, extent, patients, access.revision if status < 400 else None))
+    return rows
+
+
+def _trail(scope: Scope) -> AuditTrail:
+    trail: AuditTrail = scope["state"]["app_state"].trail
+    return trail
