@@ -396,6 +396,13 @@ class PreconditionRequired(ServiceError):
     slug = "precondition-required"
 
 
+class TooManyRequests(ServiceError):
+    """The client has sent more requests than its rate allows."""
+
+    status = 429
+    slug = "too-many-requests"
+
+
 class HeadersTooLarge(ServiceError):
     """The request headers are larger than this service reads."""
 

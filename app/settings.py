@@ -18,6 +18,7 @@ _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:_-]+")
 SHORTEST_SECRET = 32
 """Least number of characters of a secret: a shorter one could be guessed by trying."""
 _ISSUER = re.compile(r"https://[^\s/?#]+[^\s?#]*|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^\s?#]*)?")
+_RATE = re.compile(r"[1-9]\d{0,6}/(second|minute|hour)")
 _SUBJECT = re.compile(r"[^,=]+=[A-Za-z0-9.\-]+")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
@@ -59,6 +60,12 @@ class Settings(BaseSettings):
     )
     token_studies_claim: str = Field(
         default="studies", min_length=1, description="Claim with the studies, in the same form; `*` is all of them."
+    )
+    rate: str = Field(
+        default="600/minute",
+        description="How many requests a client with a key or token, or an address without one, may send: "
+        "`600/minute`, `20/second`. Empty: any number. Local use without a key has no limit. Each process counts by "
+        "itself.",
     )
     allowed_hosts: str = Field(
         default="",
@@ -197,6 +204,13 @@ class Settings(BaseSettings):
         if issuer and not _ISSUER.fullmatch(issuer):
             raise ValueError("an issuer is written as https://host/path, exactly as its tokens have it")
         return issuer
+
+    @field_validator("rate")
+    @classmethod
+    def _rate_must_be_a_number_in_a_time(cls, rate: str) -> str:
+        if rate and not _RATE.fullmatch(rate):
+            raise ValueError("a rate is written as 600/minute; the times are second, minute and hour")
+        return rate
 
     @model_validator(mode="after")
     def _an_issuer_with_its_audience(self) -> Self:

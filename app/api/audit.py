@@ -99,7 +99,9 @@ def list_audit(
     before = _instant("until", until) if until else 2**62
     found = audit_rows(state.database, study, patient, after=tuple(after), until=before, limit=limit + 1)
     last = found[limit - 1][1] if len(found) > limit else None
-    following = None if last is None else state.cursors.sign(question, [last.at, last.chain, last.number])
+    # The number of the chain depends on how many studies others have.
+    chain = 0 if last is None or study is not None else last.chain
+    following = None if last is None else state.cursors.sign(question, [last.at, chain, last.number])
     return page(request, [_document(name, row) for name, row in found[:limit]], following)
 
 

@@ -96,6 +96,7 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.InvalidDocument: "invalid",
     errors.NothingKept: "business-rule",
     errors.PreconditionRequired: "required",
+    errors.TooManyRequests: "throttled",
     errors.HeadersTooLarge: "too-long",
     errors.NotInstalled: "not-supported",
     errors.Busy: "transient",

@@ -11,15 +11,17 @@ runs before every other dependency of an operation, and refuses what the caller 
 
 import re
 from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.callers import LOCAL, STRANGER, Caller
 from app.access.operations import NEEDS, OPEN
-from app.errors import Forbidden, Unauthorized
+from app.access.rates import Rates, RateState
+from app.errors import Forbidden, TooManyRequests, Unauthorized
 from app.http.state import AppState
 from app.settings import Settings, is_loopback
 from app.timeline.times import microseconds
@@ -32,6 +34,8 @@ _FORWARDED = frozenset(
 _PORT = re.compile(r":\d*$")
 _REALM = 'Bearer realm="myoresponse"'
 _OPEN_PATHS = frozenset(operation.removeprefix("GET ") for operation in OPEN if "{" not in operation)
+_PROBES = frozenset({"/livez", "/readyz"})
+"""Addresses without a limit: who watches the service must see that it runs."""
 _OPEN_BELOW = ("/docs/files/", "/problems/")
 
 
@@ -65,12 +69,39 @@ class Authentication:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.rates = Rates(settings.rate) if settings.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http":
-            scope["state"] = {**scope["state"], "caller": await self.caller(scope)}
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            caller = await self.caller(scope)
+        except Unauthorized:
+            self.count(scope, STRANGER)
+            raise
+        rate = self.count(scope, caller)
+        scope["state"] = {**scope["state"], "caller": caller}
+
+        async def sending(message: Message) -> None:
+            if rate is not None and message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(rate.headers)
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+    def count(self, scope: Scope, caller: Caller) -> RateState | None:
+        """Count a request by its caller, else by its address; `None` if there is no limit for it.
+
+        Raises `TooManyRequests`.
+        """
+        if self.rates is None or caller is LOCAL or self.path(scope) in _PROBES:
+            return None
+        rate = self.rates.count(caller.name or network_of(scope))
+        if not rate.allowed:
+            raise TooManyRequests(headers=rate.headers)
+        return rate
 
     async def caller(self, scope: Scope) -> Caller:
         """Who sends a request."""
@@ -93,10 +124,24 @@ class Authentication:
         raise Unauthorized(headers={"WWW-Authenticate": _REALM})
 
     @staticmethod
-    def is_open(scope: Scope) -> bool:
+    def path(scope: Scope) -> str:
+        """The path of the address, without the prefix that a proxy removes."""
+        return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+    def is_open(self, scope: Scope) -> bool:
         """Whether everybody may read this address."""
-        path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
+        path = self.path(scope)
         return scope["method"] == "GET" and (path in _OPEN_PATHS or path.startswith(_OPEN_BELOW))
+
+
+def network_of(scope: Scope) -> str:
+    """The address that a request comes from; of IPv6 its network, because one client has all addresses of a network."""
+    sent_from = scope.get("client")
+    try:
+        address = ip_address(str(sent_from[0]) if sent_from else "")
+    except ValueError:
+        return "-"
+    return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
 
 
 async def _caller(request: Request) -> Caller:

@@ -44,6 +44,7 @@ ALWAYS: tuple[type[ServiceError], ...] = (
     errors.TooLarge,
     errors.AddressTooLong,
     errors.InvalidDocument,
+    errors.TooManyRequests,
     errors.HeadersTooLarge,
     ServiceError,
     errors.Busy,
@@ -68,6 +69,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         ),
         ("Location", "Address of what was created.", "/v1/studies/demo/patients/P01"),
         ("Retry-After", "Seconds after which the same request may be sent again.", "1"),
+        ("RateLimit", "What is left of the client's rate (IETF draft).", '"client";r=599;t=60'),
         ("WWW-Authenticate", "How to say who one is (RFC 6750).", 'Bearer realm="myoresponse"'),
         ("Accept-Post", "The media types that this address reads.", JSON),
     )
@@ -130,6 +132,7 @@ NOT_MODIFIED = shared(
 def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
     headers = {
         errors.Busy: ("Retry-After",),
+        errors.TooManyRequests: ("Retry-After", "RateLimit"),
         errors.Unauthorized: ("WWW-Authenticate",),
         errors.UnsupportedMediaType: ("Accept-Post",),
     }.get(kind, ())

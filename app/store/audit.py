@@ -297,7 +297,8 @@ def listing(
 ) -> list[Listed]:
     """Rows in the order of their times: of a study, of one of its patients, or all; at most `limit`.
 
-    They come after the place `after` (a time, a chain and a number). An unknown study or patient has no rows.
+    They come after the place `after` (a time, a chain and a number; in a study, its own chain). An unknown study or
+    patient has no rows.
     """
     by, values = {connection.dialect.name}, []
     key = NO_STUDY
@@ -306,6 +307,7 @@ def listing(
         if found is None:
             return []
         key = found[0]
+        after = (after[0], key, after[2])
         by.add("chain")
         values.append(key)
     if patient is not None:

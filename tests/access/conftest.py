@@ -64,7 +64,7 @@ def start() -> Iterator[Callable[..., Service]]:
     with ExitStack() as running:
 
         def started(url: str, **settings: Any) -> Service:
-            chosen = {"require_keys": True} | settings
+            chosen = {"require_keys": True, "rate": ""} | settings
             app = create_app(Settings(database_url=url, **chosen))
             return Service(running.enter_context(TestClient(app, base_url=BASE)))
 

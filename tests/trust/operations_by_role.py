@@ -60,7 +60,7 @@ def service(folder: Path) -> Iterator[TestClient]:
     """A service that asks everybody for a key, with two studies."""
     url = f"sqlite:///{folder / 'x.db'}"
     migrations.upgrade(url)
-    app = create_app(Settings(database_url=url, require_keys=True))
+    app = create_app(Settings(database_url=url, require_keys=True, rate=""))
     with TestClient(app, base_url=BASE, client=("127.0.0.1", 5000)) as client:
         yield client
 
