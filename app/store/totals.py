@@ -11,7 +11,7 @@ from app.store.tables import intake, revisions, studies
 from app.timeline.receipts import Disposition
 
 
-class Sent(NamedTuple):
+class CountedFacts(NamedTuple):
     """Which facts are counted together: `sender` says only whether the sender gave a name."""
 
     sender: Literal["named", "unnamed"]
@@ -25,7 +25,7 @@ class Totals:
 
     studies: int
     revisions: int
-    facts: Mapping[Sent, int]
+    facts: Mapping[CountedFacts, int]
 
 
 _LATEST = (
@@ -45,7 +45,7 @@ def totals(connection: Connection) -> Totals:
     """The counts of the whole database. They cover all processes that write to it."""
     studies, revisions = _STUDIES.rows(connection)[0]
     facts = {
-        Sent("named" if named else "unnamed", format, Disposition(subject)): int(count)
+        CountedFacts("named" if named else "unnamed", format, Disposition(subject)): int(count)
         for named, format, subject, count in _FACTS.rows(connection)
         if subject in set(Disposition)
     }
