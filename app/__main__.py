@@ -2,10 +2,11 @@
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -208,6 +209,21 @@ def dead_letters(
         stop(f"{refused} of {len(files)} were not accepted; their files remain.", 1)
 
 
+@contextmanager
+def _leaving_on_signals() -> Iterator[None]:
+    """Leave the block if the process is asked to end, so that its private files are deleted."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @cli.command("import")
 def import_(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files of any format and size.")],
@@ -241,11 +257,12 @@ def import_(
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    with (
-        audit.command("import"),
-        database_of(settings) as database,
-        rehearsal(database, study) if rehearse else nullcontext(database) as target,
-    ):
+    with ExitStack() as opened:
+        opened.enter_context(audit.command("import"))
+        target = opened.enter_context(database_of(settings))
+        if rehearse:
+            opened.enter_context(_leaving_on_signals())
+            target = opened.enter_context(rehearsal(target, study))
         into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
         try:
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)

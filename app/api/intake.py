@@ -9,18 +9,18 @@ from pydantic import BaseModel, Field
 
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
 from app.http.authentication import Client
-from app.http.dependencies import At, Cursor, JsonBody, Limit, Now, State, Store, StudyId
+from app.http.dependencies import At, Cursor, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, answers, reads, reference, refuses, specimen
 from app.http.responses import address, page, reply
 from app.readers.json_timelines import read_model
+from app.readers.suggestions import PROPOSALS
 from app.store import worklist
 from app.store.audit import was_read
 from app.store.engine import Database
 from app.store.intake import ArrivalCount
 from app.store.snapshot import study_at
-from app.store.studies import Study
 from app.store.worklist import DismissalReason, SetAside
-from app.submission.intake import NOTED, proposals
+from app.submission.intake import NOTED, proposals, proposed_in_rehearsal
 from app.submission.loop import Submitter
 from app.timeline.document import Document, Text
 from app.timeline.receipts import Disposition
@@ -203,7 +203,7 @@ def list_set_aside(
 def dismiss_set_aside(
     study: StudyId,
     item: Annotated[int, Path(ge=1, le=2**53 - 1, description="Number of the item.", examples=[1])],
-    store: Store,
+    store: Writing,
     body: JsonBody,
     now: Now,
     client: Client,
@@ -236,22 +236,15 @@ def get_intake(study: StudyId, store: Store) -> Response:
     with study_at(store, study) as snapshot:
         counts = snapshot.intake()
         declared = snapshot.declared
-    return reply({"items": _sources(counts), "proposals": _proposals(counts, declared)})
+    proposed = proposals(counts, declared.feeds, declared.time_zone)
+    return reply({"items": _sources(counts), "proposals": [each.document for each in proposed]})
 
 
-def proposed_in_rehearsal(store: Database, study: str) -> dict[str, Any]:
+def rehearsed_proposals(store: Database, study: str) -> dict[str, Any]:
     """The proposals of a rehearsal as a member of its answer; nothing for a write that is stored."""
     if store.origin is None:
         return {}
-    with study_at(store, study) as snapshot:
-        return {"proposals": _proposals(snapshot.intake(), snapshot.declared)}
-
-
-def _proposals(counts: Sequence[ArrivalCount], declared: Study) -> list[dict[str, Any]]:
-    return [
-        {"declaration": each.declaration, "value": each.value, "count": each.times}
-        for each in proposals(counts, declared.feeds, declared.time_zone)
-    ]
+    return {PROPOSALS: [each.document for each in proposed_in_rehearsal(store, study)]}
 
 
 def _sources(counts: Sequence[ArrivalCount]) -> list[dict[str, Any]]:

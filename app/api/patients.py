@@ -1,12 +1,13 @@
 """The routes of the patients: list them; read, replace, extend and erase a timeline; read all versions of its facts."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.access.callers import Scope
-from app.api.intake import Proposed, proposed_in_rehearsal
+from app.api.intake import Proposed, rehearsed_proposals
 from app.errors import (
     Conflict,
     Erased,
@@ -37,7 +38,7 @@ from app.http.dependencies import (
     latest,
 )
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
-from app.http.receipts import ReceiptBody, ReceiptWanted, receipt_document
+from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_document, receipt_document
 from app.http.responses import address, page, reply, tagged, written
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
@@ -134,7 +135,7 @@ def _read_history(patient: str, body: bytes, now: int, patients: NativePatients)
 
 
 def _answer(request: Request, store: Database, study: str, outcome: ledger.Outcome) -> Response:
-    document = outcome_document(outcome) | proposed_in_rehearsal(store, study)
+    document = outcome_document(outcome) | rehearsed_proposals(store, study)
     if outcome.status != "created":
         return reply(document)
     location = address(request, f"/v1/studies/{study}/patients/{outcome.patient}")
@@ -274,18 +275,34 @@ def post_events(
     return _answer(request, store, study, outcome)
 
 
+class ErasureOutcome(BaseModel):
+    """What the erasure of a person deletes."""
+
+    patient: str = Field(description="The patient.", examples=["P01"])
+    revision: int = Field(description="The revision of the erasure.", examples=[18])
+    first_revision: int = Field(
+        description="From this revision on, those before the erasure cannot be read any more.", examples=[1]
+    )
+    facts: int = Field(description="Statements that go, earlier versions included.", examples=[104])
+    set_aside: int = Field(description="Items of the worklist that lose their content.", examples=[0])
+
+
 @router.delete(
     "/v1/studies/{study}/patients/{patient}",
     operation_id="erasePatient",
     summary="Erase a person",
     status_code=204,
     response_description="The person is erased.",
-    responses=refuses(NotFound, Conflict, Erased, PreconditionFailed),
+    responses={
+        200: answers("A rehearsal: what would be deleted.", reference(ErasureOutcome)),
+        **refuses(NotFound, Conflict, Erased, PreconditionFailed),
+    },
 )
 def erase_patient(
     study: StudyId,
     patient: PatientId,
     state: State,
+    store: Writing,
     now: Now,
     client: Client,
     erase: Annotated[
@@ -305,7 +322,10 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the other record, with this identifier.
     """
     del erase
-    batches.erase_patient(Submitter(state.database, study, FORMAT, now, client=client), patient, if_match=if_match)
+    submitter = Submitter(store, study, FORMAT, now, client=client)
+    erased = batches.erase_patient(submitter, patient, if_match=if_match)
+    if store.origin is not None:
+        return reply(asdict(erased))
     state.answers.drop(study)
     state.scrubber.scrub()
     return Response(status_code=204)
@@ -360,6 +380,9 @@ class FactVersion(BaseModel):
         "- `late`: a greater version was stored before it arrived. It never stood.",
         examples=["superseded"],
     )
+    notes: list[ReceiptNote] | None = Field(
+        default=None, description="What its receipt noted; absent if nothing.", examples=[[specimen(ReceiptNote)]]
+    )
 
 
 class HistoryPage(BaseModel):
@@ -389,6 +412,7 @@ def _version_document(version: Version) -> dict[str, Any]:
         "removed": None if version.removed is None else _revision_document(version.removed),
         "standing": version.standing,
         "reason": version.reason,
+        **({"notes": notes_document(version.notes)} if version.notes else {}),
     }
 
 

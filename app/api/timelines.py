@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
-from app.api.intake import Proposed, proposed_in_rehearsal
+from app.api.intake import Proposed, rehearsed_proposals
 from app.api.streaming import StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
 from app.http.authentication import Client
@@ -142,7 +142,7 @@ def post_timelines(
             secret=state.settings.secret, client=client, full=receipt is not None,
         )  # fmt: skip
         stream.check_study()
-        return StreamedOutcomes(stream, state.settings, lambda: proposed_in_rehearsal(store, study))
+        return StreamedOutcomes(stream, state.settings, lambda: rehearsed_proposals(store, study))
     submitter = Submitter(store, study, FORMATS[content_type], now, client=client, full=receipt is not None)
     patients = NativePatients(store, study, state.settings.secret, now)
     with submitter.refusals_counted():
@@ -167,9 +167,7 @@ def _outcomes(
     count_refused(request.scope, [each for each in refused if not faults or not isinstance(each, InvalidDocument)])
     facts = facts_document(facts_of(outcomes))
     items = [item_document(outcome) for outcome in outcomes]
-    document = {"items": items, "counts": counted(outcomes), "facts": facts, **more} | proposed_in_rehearsal(
-        store, study
-    )
+    document = {"items": items, "counts": counted(outcomes), "facts": facts, **more} | rehearsed_proposals(store, study)
     if outcomes and all(map(lost, outcomes)):
         raise NothingKept(faults=faults, members=document)
     count_refused(request.scope, [InvalidDocument(faults=faults)] if faults else [])

@@ -26,15 +26,13 @@ from app.store.audit import AuditEntry, Who
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
-from app.submission.intake import proposals
+from app.submission.intake import proposed_in_rehearsal
 from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import Disposition
 
 MOST_SHOWN = 20
 """How many refusals are printed. The file of rejects has all of them."""
 STATUSES = ("created", "changed", "unchanged", "stale", "skipped", "rejected")
-WAIT = 10.0
-"""Seconds that a rehearsal waits for refusals that are about to be counted."""
 PAGE = 100
 """How many patients are listed at a time. Their timelines are read one by one, so that memory holds one at most."""
 MOST_FACTS = 20_000
@@ -150,10 +148,7 @@ def _summary(files: int, counts: Counter[str], facts: Counter[Disposition], left
 
 def print_proposals(rehearsed: Database, study: str) -> None:
     """Print what the study could declare so that more of what was rehearsed would count."""
-    rehearsed.settle(WAIT)
-    with study_at(rehearsed, study) as found:
-        counts, declared = found.intake(), found.declared
-    proposed = proposals(counts, declared.feeds, declared.time_zone)
+    proposed = proposed_in_rehearsal(rehearsed, study)
     if proposed:
         typer.echo("The study could declare, if it is true:")
     for each in proposed:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from app.access.callers import COMMAND
 from app.bulk.file_formats import Cutter, Format, Messages, Record, groups, has_lines, records
 from app.errors import (
+    Accepts,
     Busy,
     Fault,
     FaultCode,
@@ -354,10 +355,11 @@ def _set_aside(receipt: Receipt) -> Iterator[Fault]:
     for line in receipt.lines:
         if line.disposition is Disposition.SET_ASIDE:
             if line.reason in set(FaultCode):
-                yield Fault(line.place, FaultCode(line.reason))
+                yield Fault(line.place, FaultCode(line.reason), None, line.accepts)
             else:
                 reason = NotKept(str(line.reason))
-                yield Fault(line.place, _FAULT_OF.get(reason, FaultCode.MISSING), NOT_KEPT[reason])
+                number = Accepts(form="a number") if reason is NotKept.NOT_A_NUMBER else None
+                yield Fault(line.place, _FAULT_OF.get(reason, FaultCode.MISSING), NOT_KEPT[reason], number)
 
 
 def _error_in_file(error: ServiceError, part: _TablePart) -> ServiceError:

@@ -4,8 +4,9 @@ An issue has an issue type of R4, our own code for the fault, and the place as a
 it never repeats what was sent. It is the same information as in the problem documents of the other addresses.
 """
 
+import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from fastapi import Response
@@ -15,6 +16,7 @@ from starlette.types import Scope
 from app import errors
 from app.errors import SENTENCES, Fault, FaultCode, ServiceError
 from app.http.responses import written
+from app.readers.suggestions import PROPOSALS, in_words
 
 FHIR_JSON = "application/fhir+json"
 FAULT_SYSTEM = "urn:myoresponse:faults"
@@ -22,6 +24,10 @@ FAULT_SYSTEM = "urn:myoresponse:faults"
 SKIPPED_SYSTEM = "urn:myoresponse:skipped"
 """The system of the reasons why something is not stored."""
 
+DECLARATION_SYSTEM = "urn:myoresponse:declarations"
+"""The system of the names of what a study could declare, in a rehearsal."""
+PROPOSAL = "urn:myoresponse:extension:proposal"
+"""The extension of such a coding with the whole proposal as JSON."""
 EXAMPLE_INSTANCE = "urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"
 """The name of an occurrence in the API description."""
 
@@ -110,7 +116,9 @@ class OperationOutcomeCoding(BaseModel):
     """A code of this service for a fault, or for the reason why something is not stored."""
 
     system: str = Field(
-        description=f"`{FAULT_SYSTEM}` for faults, `{SKIPPED_SYSTEM}` for reasons why something is not stored.",
+        description=f"`{FAULT_SYSTEM}` for faults, `{SKIPPED_SYSTEM}` for reasons why something is not stored, "
+        f"`{DECLARATION_SYSTEM}` for what the study could declare (in a rehearsal; the extension `{PROPOSAL}` of the "
+        "coding has it as JSON).",
         examples=[FAULT_SYSTEM],
     )
     code: str = Field(description="The code; `GET /problems` lists the codes of faults.", examples=["unknown_unit"])
@@ -178,8 +186,22 @@ def issue(
     return content | {"expression": [place]} if place else content
 
 
+def proposal_issues(proposals: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One issue for each declaration that a rehearsal proposes. The proposal is JSON, as in other formats."""
+    issues = []
+    for each in proposals:
+        declared = issue("information", "informational", in_words(each["declaration"], each["value"]))
+        whole = {"url": PROPOSAL, "valueString": json.dumps(each, ensure_ascii=False)}
+        coding = {"extension": [whole], "system": DECLARATION_SYSTEM, "code": each["declaration"]}
+        declared["details"] = {"coding": [coding], **declared["details"]}
+        issues.append(declared)
+    return issues
+
+
 def refused(error: ServiceError, instance: str | None = None) -> dict[str, Any]:
-    """The OperationOutcome of a refusal: one issue for each fault, or one for the refusal itself."""
+    """The OperationOutcome of a refusal: one issue for each fault, or one for the refusal itself; in a rehearsal also
+    one for each declaration that it proposes.
+    """
     severity: Severity = "fatal" if error.status == ServiceError.status else "error"
     issues = [_of_fault(fault, severity) for fault in error.faults]
     if error.detail is not None and [fault.pointer for fault in error.faults] == [""]:
@@ -189,7 +211,7 @@ def refused(error: ServiceError, instance: str | None = None) -> dict[str, Any]:
         issues.insert(0, issue(severity, _TYPE_OF_REFUSAL[type(error)], text))
     if instance is not None:
         issues[0]["diagnostics"] = instance
-    return outcome(issues)
+    return outcome([*issues, *proposal_issues(error.members.get(PROPOSALS, ()))])
 
 
 def refusal(scope: Scope, error: ServiceError, headers: Mapping[str, str]) -> Response:

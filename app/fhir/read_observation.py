@@ -37,7 +37,7 @@ from app.readers.limits import (
 from app.readers.statements import Place, Statement, described, history_of, section_of
 from app.readers.suggestions import unknown_code
 from app.timeline.receipts import Disposition, Note, NotKept, ReceiptLine, SentFact
-from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, LOINC, SYSTEMS, WITHDRAWN, Coding
+from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, LOINC, PANELS, SYSTEMS, WITHDRAWN, Coding
 
 STATUSES: dict[str, str | None] = {
     "registered": None,
@@ -64,8 +64,6 @@ _NO_NUMBERS = frozenset({"valueBoolean", "valueTime", "valueDateTime", "valuePer
 """Kinds of values that hold no number."""
 _CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit", "score"})
 """Fields that a withdrawal does not need."""
-PANELS = frozenset({"24323-8", "24325-3"})
-"""LOINC codes of panels with results that are stored: comprehensive metabolic panel, hepatic function panel."""
 _PANEL = re.compile(r"\b(panel|profile|battery)\b", re.IGNORECASE)
 """A word in the names of panels."""
 NO_COMPARATOR = Accepts(form="no comparator")

@@ -492,7 +492,7 @@ class EntryResolver:
         """The line of a fact that is set aside."""
         first, statement = faulty.faults[0], faulty.statement
         sent = faulty.sent if statement is None else described(statement, self.feed.latest)
-        return ReceiptLine(first.pointer, Disposition.SET_ASIDE, first.code, sent=sent)
+        return ReceiptLine(first.pointer, Disposition.SET_ASIDE, first.code, sent=sent, accepts=first.accepts)
 
     def _new_client_id(self, entry: Entry, patient: str | None) -> str | None:
         """The client id to store for a resource, if it is new; `patient` is the patient of a Patient, else `None`.

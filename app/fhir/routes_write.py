@@ -27,13 +27,13 @@ from app.errors import (
 from app.fhir import submit
 from app.fhir.capability_statement import FACT_TYPES
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, examples_of, reads_fhir, refuses_fhir
-from app.fhir.operation_outcome import FHIR_JSON, OperationOutcome, issue, outcome, refused
+from app.fhir.operation_outcome import FHIR_JSON, OperationOutcome, issue, outcome, proposal_issues, refused
 from app.fhir.read_patient import IF_NONE_EXIST, identifier_searched
 from app.fhir.resolve_entries import ERASE_INSTEAD
 from app.fhir.routes_read import LogicalId, version_headers
 from app.fhir.search_parameters import WritePresentation
 from app.fhir.submit import BundleResult, EntryResult, EntryStatus
-from app.fhir.write_receipts import counts_extension, receipt_issues, receipt_tags
+from app.fhir.write_receipts import counts_extension, receipt_issues, tags_of
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.authentication import Client
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
@@ -41,6 +41,8 @@ from app.http.openapi import JSON, Responses, answers, reference, shared
 from app.http.problems import allowed_methods, count_refused
 from app.http.responses import address, written
 from app.readers.pseudonyms import Identifier
+from app.store.engine import Database
+from app.submission.intake import proposed_in_rehearsal
 from app.submission.receipts import joined
 from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import instant_text
@@ -160,7 +162,8 @@ def post_bundle(
     count_refused(request.scope, (entry.error for entry in result.results))
     lost = result.type == "batch" and bool(result.results) and all(each.receipt.lost for each in result.results)
     status = NothingKept.status if lost else 200
-    return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal"), full=full), status)
+    proposed = _proposed(store, study)
+    return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal"), proposed, full=full), status)
 
 
 def _create(resource: SupportedType) -> Callable[..., Response]:
@@ -183,7 +186,7 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
             store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now,
             client=client, full=presentation.receipt is not None,
         )  # fmt: skip
-        return _answer(request, study, result, prefer)
+        return _answer(request, store, study, result, prefer)
 
     return create
 
@@ -216,7 +219,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
             client=client,
             full=presentation.receipt is not None,
         )
-        return _answer(request, study, result, prefer, logical_id)
+        return _answer(request, store, study, result, prefer, logical_id)
 
     return update
 
@@ -232,11 +235,11 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         presentation: Format,
         if_match: IfMatch = None,
     ) -> Response:
-        del presentation
-        submit.withdraw(
-            store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now, client=client
-        )
-        return Response(status_code=204)
+        result = submit.withdraw(
+            store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now, client=client,
+            full=presentation.receipt is not None,
+        )  # fmt: skip
+        return Response(status_code=204) if store.origin is None else _fhir(_outcome_of(result))
 
     return withdraw
 
@@ -257,7 +260,7 @@ _UPDATED = (
 _WITHDRAWN = (
     "Withdraw a resource, as if it were sent again as entered in error: analyses do not use it, its history remains. "
     "A panel is withdrawn as a whole under its client id. An AdverseEvent can be withdrawn only in this way, because "
-    "R4 has no status for it. A repeated request changes nothing."
+    "R4 has no status for it. A repeated request changes nothing. A rehearsal is answered with the receipt."
 )
 for _type in TYPES:
     router.add_api_route(
@@ -290,7 +293,10 @@ for _type in FACT_TYPES:
         description=_WITHDRAWN,
         status_code=204,
         response_description="The resource is withdrawn.",
-        responses=refuses_fhir(NotFound, Conflict, Erased, PreconditionFailed),
+        responses={
+            200: answers_fhir("The receipt of a rehearsal.", OperationOutcome),
+            **refuses_fhir(NotFound, Conflict, Erased, PreconditionFailed),
+        },
     )
 
 
@@ -318,32 +324,46 @@ def _fhir(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, 
     return Response(written(document), status, headers, FHIR_JSON)
 
 
-def _answer(request: Request, study: str, result: EntryResult, prefer: str | None, name: str | None = None) -> Response:
+def _proposed(store: Database, study: str) -> list[dict[str, Any]]:
+    """The issues of a rehearsal about what the study could declare; none for a write that is stored."""
+    return proposal_issues(each.document for each in proposed_in_rehearsal(store, study))
+
+
+def _answer(
+    request: Request, store: Database, study: str, result: EntryResult, prefer: str | None, name: str | None = None
+) -> Response:
     """The answer to a single resource that was sent; `name` is its id in the address of a PUT. What the receipt says
-    is in tags of the resource; if nothing is kept, the answer is an OperationOutcome.
+    is in tags of the resource; if nothing is kept, the answer is an OperationOutcome. A rehearsal always has a body.
     """
     preferred = _preferred_return(prefer, "representation")
-    stored = result.stored
+    if preferred == "minimal" and store.origin is not None:
+        preferred = "OperationOutcome"
+    stored, proposed = result.stored, _proposed(store, study)
     if stored is None or result.receipt.lost:
-        return _fhir(_outcome_of(result))
+        return _fhir(_outcome_of(result, proposed))
     headers = {"Location": address(request, f"/fhir/{study}/{_location(stored)}"), **version_headers(stored)}
     status = _STATUS[result.status]
     if preferred == "minimal":
         return Response(status_code=status, headers=headers)
     if preferred == "OperationOutcome" or stored.gone:
-        return _fhir(_outcome_of(result), status, headers)
-    document, tags = resource_of(stored, name), receipt_tags(result.receipt)
+        return _fhir(_outcome_of(result, proposed), status, headers)
+    document, tags = resource_of(stored, name), tags_of([*receipt_issues(result.receipt), *proposed])
     if tags:
         document["meta"]["tag"] = [*document["meta"].get("tag", ()), *tags]
     return _fhir(document, status, headers)
 
 
-def _answer_to_bundle(bundle: BundleResult, preferred: Return, *, full: bool) -> dict[str, Any]:
+def _answer_to_bundle(
+    bundle: BundleResult, preferred: Return, proposed: Sequence[Mapping[str, Any]], *, full: bool
+) -> dict[str, Any]:
+    """The answer to a bundle. What a rehearsal proposes is in the outcome of the first entry."""
     kind = "batch-response" if bundle.type == "batch" else "transaction-response"
     counts = counts_extension(joined([result.receipt for result in bundle.results]).counts)
     document: dict[str, Any] = {"resourceType": "Bundle", "meta": {"extension": counts}, "type": kind}
     entries = [_entry(result, preferred, full=full) for result in bundle.results]
     _count_skipped(bundle.results, entries)
+    if entries and proposed:
+        entries[0]["response"].setdefault("outcome", _outcome_of(bundle.results[0]))["issue"].extend(proposed)
     return document | {"entry": entries} if entries else document
 
 
@@ -379,10 +399,10 @@ def _count_skipped(results: Sequence[EntryResult], entries: Sequence[Mapping[str
         entries[skipped[0]]["response"]["outcome"]["issue"].append(issue("information", "informational", text))
 
 
-def _outcome_of(result: EntryResult) -> dict[str, Any]:
-    """The receipt of an entry as an OperationOutcome."""
+def _outcome_of(result: EntryResult, proposed: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The receipt of an entry as an OperationOutcome, and what a rehearsal proposes."""
     done = [] if result.receipt.lost else [issue("information", "informational", _TEXT[result.status])]
-    return outcome([*done, *receipt_issues(result.receipt)], counts_extension(result.receipt.counts))
+    return outcome([*done, *receipt_issues(result.receipt), *proposed], counts_extension(result.receipt.counts))
 
 
 def _location(stored: StoredResource) -> str:

@@ -40,7 +40,7 @@ from app.fhir.entry_names import (
 from app.fhir.read_bundle import SERVED, read_bundle, read_resource
 from app.fhir.resolve_entries import ERASED, ResolvedEntry, resolve
 from app.readers.pseudonyms import Identifier
-from app.readers.statements import Feed
+from app.readers.statements import Feed, described
 from app.store import client_ids, resources
 from app.store.client_ids import ClientId
 from app.store.engine import Database, Transaction
@@ -181,11 +181,12 @@ def withdraw(
     secret: str | None,
     now: int,
     client: str | None = None,
+    full: bool = False,
 ) -> EntryResult:
     """Withdraw a resource, as if it were sent again as entered in error. Raises what `store_entries` raises."""
     feed = read_feed(database, study_id, secret, now)
     request = Request("DELETE", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
-    submitter = Submitter(database, study_id, FORMAT, now, feed, client)
+    submitter = Submitter(database, study_id, FORMAT, now, feed, client, full=full)
     return _store_one(submitter, feed, Entry(0, resource, resource, request=request))
 
 
@@ -209,7 +210,11 @@ def store_entries(
     """
     builder = submitter.builder(transaction)  # locks the study, so that nothing changes between look-up and storing
     stored = _look_up(builder, feed, entries, identities or Identities(transaction))
-    resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
+    try:
+        resolved = resolve(entries, stored, feed, based_on=based_on, only_new=only_new)
+    except InvalidDocument as refused:
+        submitter.count_suggestions(_unknown_units(entries, refused, feed))
+        raise
     outcomes = _store_histories(builder, submitter, resolved)
     resolved = [
         _in_their_draws(_of_known(builder, each), outcome) for each, outcome in zip(resolved, outcomes, strict=True)
@@ -233,6 +238,18 @@ def store_entries(
         submitter.count(transaction, (), joined(unkept))
     client_ids.add(transaction, builder.key, _new_client_ids(resolved, results))
     return results
+
+
+def _unknown_units(entries: Sequence[Entry], refused: InvalidDocument, feed: Feed) -> Receipt:
+    """The receipt of the refused results whose units are unknown."""
+    places = {fault.pointer for fault in refused.faults if fault.code is FaultCode.UNKNOWN_UNIT}
+    lines = [
+        ReceiptLine(place, Disposition.REFUSED, FaultCode.UNKNOWN_UNIT, sent=described(statement, feed.latest))
+        for entry in entries
+        for statement in entry.statements
+        if (place := statement.place.of("unit")) in places
+    ]
+    return Receipt(Counter(line.disposition for line in lines), lines)
 
 
 def _look_up(builder: RevisionBuilder, feed: Feed, entries: Sequence[Entry], identities: Identities) -> StoredState:

@@ -1,6 +1,6 @@
 """Receipts as FHIR writes them: issues of an OperationOutcome, tags of a resource, and counts in an extension."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from app.errors import SENTENCES, FaultCode
@@ -56,9 +56,9 @@ def receipt_issues(receipt: Receipt) -> list[dict[str, Any]]:
     return [each for line in receipt.lines for each in _of_line(line)]
 
 
-def receipt_tags(receipt: Receipt) -> list[dict[str, Any]]:
-    """What a receipt says, as tags of the resource that was sent: each code once for each sentence."""
-    tags = [{**each["details"]["coding"][0], "display": each["details"]["text"]} for each in receipt_issues(receipt)]
+def tags_of(issues: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What issues say, as tags of the resource that was sent: each code once for each sentence."""
+    tags = [{**each["details"]["coding"][0], "display": each["details"]["text"]} for each in issues]
     return [tag for i, tag in enumerate(tags) if tag not in tags[:i]]
 
 
@@ -72,6 +72,8 @@ def _of_line(line: ReceiptLine) -> Iterator[dict[str, Any]]:
     place, disposition = line.place, line.disposition
     if disposition is not Disposition.KEPT or not (line.notes or line.affects):
         system, text, kind = _REASONS.get(line.reason or "", (DISPOSITION_SYSTEM, DISPOSITIONS[disposition], None))
+        if line.accepts is not None:
+            text = f"{text} {line.accepts.words}"
         severity: Severity = "information" if disposition is Disposition.KEPT else "warning"
         yield issue(
             severity,

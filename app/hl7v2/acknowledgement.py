@@ -6,6 +6,7 @@ bytes. It repeats the control id, the time and the names of sender and receiver 
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -14,6 +15,7 @@ from typing import Literal, NamedTuple
 from app.errors import SENTENCES, Fault, FaultCode
 from app.hl7v2.message import PROCESSING, VERSION, Envelope
 from app.hl7v2.segments import STANDARD
+from app.readers.suggestions import Proposal, in_words
 from app.timeline.receipts import (
     DISPOSITIONS,
     NOT_KEPT,
@@ -28,6 +30,8 @@ from app.timeline.receipts import (
 Code = Literal["AA", "AE", "AR"]
 CODES: tuple[Code, ...] = ("AA", "AE", "AR")
 """Application acknowledgement codes, the worst last."""
+Severity = Literal["E", "W", "I"]
+_SEVERITY: dict[Disposition, Severity] = {Disposition.REFUSED: "E", Disposition.SET_ASIDE: "W"}
 
 _ACCEPT: dict[Code, str] = {"AA": "CA", "AE": "CE", "AR": "CR"}
 _CONDITIONS = {"AL": CODES, "NE": (), "ER": ("AE", "AR"), "SU": ("AA",), "": ()}
@@ -69,6 +73,10 @@ _PLACE = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[([0-9]+)\])?(?:-([0-9]+))?")
 _EVENT = re.compile(r"[A-Z][0-9]{2}")
 _DEFAULT_VERSION = "2.5"
 """The version of an answer to a message that names no version; from this version on ERR has its long form."""
+_PROPOSAL = "proposal"
+"""Our code of an ERR about what the study could declare."""
+_LONGEST_TEXT = 80
+"""Length of MSA-3 before version 2.5."""
 MOST_ERRORS = 100
 """Greatest number of ERR beside AA, unless the whole receipt is wanted."""
 
@@ -81,6 +89,7 @@ def acknowledgement(
     *,
     aside: Sequence[Fault] = (),
     full: bool = False,
+    proposed: Sequence[Proposal] | None = None,
 ) -> bytes:
     """The acknowledgement of a message, or b"" if the sender wants none.
 
@@ -90,19 +99,32 @@ def acknowledgement(
 
     MSA-3 counts the facts of the receipt. From version 2.5 on, its lines are in ERR: with severity W what was set
     aside, with I what else is to be noted; with `full` also what is plainly kept, and what is not stored here. `aside`
-    are the faults of what was set aside.
+    are the faults of what was set aside. Where nothing was stored, a line has an ERR unless a fault says the same.
+
+    `proposed` is what a rehearsal proposes to declare; it is `None` if this is no rehearsal. A rehearsal is always
+    acknowledged. From version 2.5 on, each proposal is one ERR with severity I; before, MSA-3 names them.
     """
     answer = _answer(envelope, code)
+    if answer is None and proposed is not None:
+        answer = code
     if answer is None:
         return b""
     receipt = receipt or Receipt()
     why = {(fault.pointer, str(fault.code)): fault.explanation for fault in aside}
-    remarks = _remarks(receipt, why, full=full) if _has_long_errors(envelope) and code == "AA" else ()
+    errors = {(fault.pointer, str(fault.code)) for fault in faults}
+    lines = [line for line in receipt.lines if (line.place, line.reason) not in errors]
+    if code != "AA":
+        lines = [line for line in lines if line.disposition is not Disposition.KEPT]
+    remarks = _remarks(lines, why, full=full) if _has_long_errors(envelope) else iter(())
     shown = dict.fromkeys(islice(remarks, None if full else MOST_ERRORS))
     more = 0 if full else sum(1 for _ in remarks)
-    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, _counted(receipt, more))]
+    counts, proposals = _counted(receipt, more), proposed or ()
+    if not _has_long_errors(envelope):
+        counts = _with_proposals(counts, proposals)
+    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, counts)]
     segments += _errors(envelope, faults)
     segments += [_remark_segment(remark) for remark in shown]
+    segments += [_proposal_segment(each) for each in proposals if _has_long_errors(envelope)]
     return _written(segments, envelope.codec)
 
 
@@ -113,33 +135,63 @@ def _counted(receipt: Receipt, more: int) -> str:
 
 
 class _Remark(NamedTuple):
-    """One ERR beside AA: place, severity, our code, what it is about, what else it did, and a sentence."""
+    """One ERR that is no fault: place, severity, our code, what it is about, what else it did, and a sentence."""
 
     place: str
-    severity: Literal["W", "I"]
+    severity: Severity
     code: str
     about: str
     effects: str
     sentence: str
 
 
-def _remarks(receipt: Receipt, why: Mapping[tuple[str, str], str], *, full: bool) -> Iterator[_Remark]:
-    """What is to be said of the lines of a receipt: first what was set aside, then all others in their order.
+def _remarks(lines: Sequence[ReceiptLine], why: Mapping[tuple[str, str], str], *, full: bool) -> Iterator[_Remark]:
+    """What is to be said of the lines of a receipt: first what is refused or set aside, then the others in their order.
 
     `why` has the sentences of faults by place and code.
     """
-    first = [line for line in receipt.lines if line.disposition is Disposition.SET_ASIDE]
-    others = (line for line in receipt.lines if line.disposition is not Disposition.SET_ASIDE)
-    for line in (*first, *others):
+    for line in sorted(lines, key=lambda line: line.disposition not in _SEVERITY):
         if line.disposition is Disposition.NOT_OURS and not full:
             continue
         effects = "; ".join(map(_effect, line.affects))
         if line.disposition is not Disposition.KEPT or effects or (full and not line.notes):
-            severity: Literal["W", "I"] = "W" if line.disposition is Disposition.SET_ASIDE else "I"
+            severity = _SEVERITY.get(line.disposition, "I")
             code = line.disposition.value if line.reason is None else str(line.reason)
             yield _Remark(line.place, severity, code, "", effects, why.get((line.place, code)) or _sentence(line))
         for note in line.notes:
             yield _Remark(line.place, "I", note.code.value, note.about or "", "", NOTES[note.code])
+
+
+def _proposal_segment(proposal: Proposal) -> str:
+    """One ERR: its code, what could be declared, the whole proposal as JSON, and a sentence."""
+    texts = (
+        proposal.declaration,
+        json.dumps(proposal.document),
+        in_words(proposal.declaration, proposal.value),
+    )
+    written = (STANDARD.escaped(text) for text in texts)
+    return _segment("ERR", "", "", f"0^{_ERRORS['0']}^HL70357", "I", _PROPOSAL, *written)
+
+
+def _with_proposals(counts: str, proposals: Sequence[Proposal]) -> str:
+    """The text of MSA-3 with what could be declared: with its content if that fits, else only the names."""
+    if not proposals:
+        return counts
+    names = dict.fromkeys(each.declaration for each in proposals)
+    for words in (map(_short_proposal, proposals), names):
+        text = STANDARD.escaped("; ".join(filter(None, (counts, f"declare {', '.join(words)}"))))
+        if len(text) <= _LONGEST_TEXT:
+            break
+    return text
+
+
+def _short_proposal(proposal: Proposal) -> str:
+    value = proposal.value
+    if isinstance(value, dict):
+        value = ", ".join(f"{name}={meaning}" for name, meaning in value.items())
+    elif isinstance(value, list):
+        value = ", ".join(value)
+    return f"{proposal.declaration} {value or ''}".rstrip()
 
 
 def _effect(fact: AffectedFact) -> str:
@@ -157,7 +209,10 @@ def _sentence(line: ReceiptLine) -> str:
 
 def _remark_segment(remark: _Remark) -> str:
     fault = Fault(remark.place, FaultCode(remark.code)) if remark.code in _FAULT_CODES else None
-    error = "0" if fault is None or remark.severity == "I" else _error(fault)
+    if fault is None and remark.severity == "E":
+        error = "204"  # the only reason that is no fault code: it is not certain which result is meant
+    else:
+        error = "0" if fault is None or remark.severity == "I" else _error(fault)
     place = "^".join(_location(remark.place)).rstrip("^")
     written = (STANDARD.escaped(text) for text in (remark.about, remark.effects, remark.sentence))
     return _segment("ERR", "", place, f"{error}^{_ERRORS[error]}^HL70357", remark.severity, remark.code, *written)

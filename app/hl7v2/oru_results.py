@@ -23,6 +23,7 @@ from app.hl7v2.data_types import (
     ReadTime,
     Value,
     ValueOrFault,
+    in_hl7_form,
     is_document,
     is_no_number,
     read_value,
@@ -38,7 +39,7 @@ from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
 from app.timeline.receipts import Disposition, Note, NoteCode, NotKept, ReceiptLine, SentFact
 from app.timeline.times import Moment, read_time, when_text
-from app.timeline.vocabulary import UNITS, WITHDRAWN, CodeBook, Coding, same_unit
+from app.timeline.vocabulary import LOINC, PANELS, SYSTEMS, UNITS, WITHDRAWN, CodeBook, Coding, same_unit
 
 STATUSES = {
     "F": "final", "U": "final", "V": "final", "B": "final",
@@ -138,13 +139,22 @@ def _read_oru(segments: list[Segment], context: MessageContext) -> ReadMessage:
     for subject in dict.fromkeys((*results.statements, *results.aside)):
         history = readable(subject, results.statements.get(subject, ()), context.feed.latest, faults)
         if any(facts for kind, facts in history.kinds() if kind != "attributes"):
-            lines = (*results.about[subject], *results.aside.get(subject, ()), *history.aside)
+            found = map(_in_hl7_form, history.aside)
+            lines = (*results.about[subject], *results.aside.get(subject, ()), *found)
             histories.append(replace(history, aside=lines))
         else:  # without a result that is stored, the patient is not stored
-            left = [line for line in history.aside if line.disposition is not Disposition.KEPT]
+            left = [_in_hl7_form(line) for line in history.aside if line.disposition is not Disposition.KEPT]
             aside.append(History(subject, aside=(*results.aside.get(subject, ()), *left)))
     skipped = {str(reason): count for reason, count in results.skipped.items()}
     return ReadMessage(tuple(histories), skipped, False, tuple(results.lines), tuple(faults), tuple(aside))
+
+
+def _in_hl7_form(line: ReceiptLine) -> ReceiptLine:
+    """The line with what its place accepts in the words of HL7 v2."""
+    if line.accepts is None:
+        return line
+    fault = Fault(line.place, FaultCode(str(line.reason)), None, line.accepts)
+    return line._replace(accepts=in_hl7_form(fault).accepts)
 
 
 @dataclass(slots=True)
@@ -216,7 +226,8 @@ class MessageResults:
             self.faults += refusal.faults
             sent = _described(segment, meaning, order, context)
             for fault in refusal.faults:
-                line = ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=sent)
+                accepts = in_hl7_form(fault).accepts
+                line = ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=sent, accepts=accepts)
                 self.set_aside(order.pid, context.feed, line)
 
 
@@ -361,14 +372,18 @@ def _is_cancelled(obr: Segment | None) -> bool:
 def _read_cancelled_order(
     results: MessageResults, obr: Segment, _: str | None, order: Order, context: MessageContext
 ) -> None:
-    """An order that was cancelled without its results. If its code is that of a result, the result is withdrawn.
+    """An order that was cancelled without its results. If its code is that of a result, the result is withdrawn; of a
+    panel of LOINC, its results.
 
-    The code of a panel does not say which results it has.
+    The code of another panel does not say which results it has. The ledger does not say it either: a laboratory may
+    number all orders of one specimen alike, and `X` says that the order has no results.
     """
-    meaning = context.feed.codes.meaning(_codings(obr, 4))
+    codings = _codings(obr, 4)
+    meaning = context.feed.codes.meaning(codings)
     if isinstance(meaning, FaultCode):
         raise _Faulty(obr.place(4), meaning)
-    if meaning is None or section_of(meaning) == "infusions":
+    codes = _of_panel(codings) if meaning is None else (meaning,)
+    if not codes or section_of(codes[0]) == "infusions":
         sent = _described(obr, None, order, context)
         line = ReceiptLine(obr.place(25), Disposition.SET_ASIDE, NotKept.AMBIGUOUS_WITHDRAWAL, sent=sent)
         results.set_aside(order.pid, context.feed, line)
@@ -376,8 +391,15 @@ def _read_cancelled_order(
     statements = results.statements_about(order.pid, context.feed)
     stated = _stated(obr, order.specimens, None, True, context)
     place = Place("", {"code": obr.place(4), "status": obr.place(25), **stated.at, "": obr.place()})
-    fields = {"code": meaning, "status": "cancelled", **stated.fields}
-    statements.append(Statement(section_of(meaning), fields, place, stated.notes))
+    for code in codes:
+        fields = {"code": code, "status": "cancelled", **stated.fields}
+        statements.append(Statement(section_of(code), fields, place, stated.notes))
+
+
+def _of_panel(codings: Sequence[Coding]) -> Sequence[str]:
+    """The results of a panel that LOINC defines."""
+    known = (PANELS.get(coding.code or "") for coding in codings if SYSTEMS.get(coding.system or "") == LOINC)
+    return next(filter(None, known), ())
 
 
 def _described(segment: Segment, meaning: str | None, order: Order, context: MessageContext) -> SentFact:

@@ -107,7 +107,7 @@ def post_hl7v2(
     what was set aside (W) and of what is to be noted (I), and never repeats what was sent.
     """
     reply = submit.store_message(
-        store, study, body, secret=state.settings.secret, now=now, client=client, full=receipt == "full"
+        store, study, body, secret=state.settings.secret, now=now, client=client, full=receipt == "full", propose=True
     )
     if reply.code == "AA":
         return Response(reply.ack, 200 if reply.ack else 204, media_type=_media_type(request) if reply.ack else None)

@@ -1,7 +1,7 @@
 """Reads and stores HL7 v2 messages, each as one submission, and writes the acknowledgement."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.errors import Accepts, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
@@ -10,9 +10,11 @@ from app.hl7v2.data_types import in_hl7_form
 from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_of, read_batch_envelope, read_envelope
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.statements import Feed
+from app.readers.suggestions import Proposal, in_words
 from app.store.engine import Database, Transaction
 from app.store.ledger import Counts, Submission
 from app.submission.feeds import read_feed
+from app.submission.intake import proposed_in_rehearsal
 from app.submission.loop import Submitter, patiently
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
@@ -54,26 +56,32 @@ def store_message(
     client: str | None = None,
     pauses: Sequence[float] = (),
     full: bool = False,
+    propose: bool = False,
 ) -> Reply:
     """Read and store a message, or the messages of a batch one after the other, and return the answer.
 
     A message is one submission, without the results that are set aside; each message of a batch is stored separately.
-    Any bytes get an answer; with `full` it lists every fact. Raises `NotFound` for an unknown study, `Conflict` if the
-    secret of its identifiers is missing or is not the same as before, and `Busy`: then the message may be sent again,
-    also a batch that was stored in part.
+    It is faulty (AE) if nothing of it is kept and its sender can correct something.
+    Any bytes get an answer; with `full` it lists every fact, and with `propose` that of a rehearsal says what the study
+    could declare. Raises `NotFound` for an unknown study, `Conflict` if the secret of its identifiers is missing or is
+    not the same as before, and `Busy`: then the message may be sent again, also a batch that was stored in part.
     """
     feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
     submitter = Submitter(database, study, FORMAT, now, feed, client, pauses, full)
+    proposals = _NewProposals(database, study).take if propose and database.origin is not None else _no_rehearsal
     body = body_of(message)
     if sum(len(batch.messages) for batch in body.batches) > MOST_MESSAGES:
-        return _refused(Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY, None, Accepts(at_most_items=MOST_MESSAGES))])
+        return _refused(
+            Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY, None, Accepts(at_most_items=MOST_MESSAGES))], None
+        )
     if not body.is_batch or not body.batches:
-        return _answer(submitter, feed, body.batches[0].messages[0] if body.batches else [])
+        return _answer(submitter, feed, body.batches[0].messages[0] if body.batches else [], proposals)
     replies: list[Reply] = []
     acks = []
     for batch in body.batches:
         batch_replies = [
-            _numbered(_answer(submitter, feed, lines), len(replies) + i) for i, lines in enumerate(batch.messages, 1)
+            _numbered(_answer(submitter, feed, lines, proposals), len(replies) + i)
+            for i, lines in enumerate(batch.messages, 1)
         ]
         ack, batch_faults = _batch_ack(batch, batch_replies)
         replies += [*batch_replies, *batch_faults]
@@ -86,16 +94,38 @@ def partition(body: bytes) -> list[bytes]:
     return messages_of(body)
 
 
-def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
+class _NewProposals:
+    """What a rehearsal proposes because of each message."""
+
+    def __init__(self, database: Database, study: str) -> None:
+        self._database = database
+        self._study = study
+        self._before = Counter[str]()
+
+    def take(self) -> list[Proposal]:
+        """What was proposed since the last call."""
+        found = {in_words(*each[:2]): each for each in proposed_in_rehearsal(self._database, self._study)}
+        new = [each._replace(times=each.times - self._before[words]) for words, each in found.items()]
+        self._before = Counter({words: each.times for words, each in found.items()})
+        return [each for each in new if each.times]
+
+
+Proposals = Callable[[], Sequence[Proposal] | None]
+"""Gives what a rehearsal proposes because of the message just read; `None` if this is no rehearsal."""
+
+
+def _no_rehearsal() -> None:
+    return None
+
+
+def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes], proposals: Proposals) -> Reply:
     envelope = read_envelope(lines, feed.charsets)
     submitter.sender = "|".join(envelope.sender).strip("|") or None
     try:
         with submitter.refusals_counted():
             read = read_message(envelope, feed)
-            if not read.histories and _is_faulty(read):
-                reply = _nothing_kept(envelope, read)
-                submitter.count_refusals([InvalidDocument(faults=reply.faults)])
-                return reply
+            if not read.histories and _is_faulty(read.unkept):
+                return _nothing_kept(envelope, read, submitter, proposals)
             histories = (*read.histories, *read.aside)
             submission = (
                 submitter.commit(lambda transaction: _store(transaction, submitter, read, histories))
@@ -103,20 +133,24 @@ def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes]) -> Reply:
                 else None
             )
     except MalformedDocument as refusal:
-        return _refused(envelope, "AR", refusal.faults)
+        return _refused(envelope, "AR", refusal.faults, proposals())
     except InvalidDocument as refusal:
         if envelope.unknown_charset:
             submitter.count_charset(envelope.unknown_charset)
-        return _refused(envelope, "AE", refusal.faults)
+        return _refused(envelope, "AE", refusal.faults, proposals())
     except Erased:
-        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.UNKNOWN_REFERENCE, _ERASED)])
+        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.UNKNOWN_REFERENCE, _ERASED)], proposals())
     receipts = [] if submission is None else [outcome.receipt for outcome in submission.outcomes]
     if submission is None:
         submitter.count_receipt(_receipt(read.lines))
     receipt = _together([*receipts, _receipt(read.lines)])
+    counts = None if submission is None else submission.counts
     aside = [in_hl7_form(fault) for fault in read.faults]
-    ack = acknowledgement(envelope, "AA", (), receipt, aside=aside, full=submitter.full)
-    return Reply(ack, "AA", (), None if submission is None else submission.counts, read.skipped, receipt)
+    if receipt.lost and _is_faulty(receipt.lines):
+        ack = acknowledgement(envelope, "AE", aside, receipt, proposed=proposals())
+        return Reply(ack, "AE", tuple(aside), counts, read.skipped, receipt)
+    ack = acknowledgement(envelope, "AA", (), receipt, aside=aside, full=submitter.full, proposed=proposals())
+    return Reply(ack, "AA", (), counts, read.skipped, receipt)
 
 
 def _store(
@@ -129,10 +163,10 @@ def _store(
     return submission
 
 
-def _is_faulty(read: ReadMessage) -> bool:
-    """Whether something is set aside that the sender can correct."""
-    aside = [line.reason for line in read.unkept if line.disposition is Disposition.SET_ASIDE]
-    return any(reason not in _NOT_AT_FAULT for reason in aside)
+def _is_faulty(lines: Sequence[ReceiptLine]) -> bool:
+    """Whether something is set aside that the sender can correct, and not because the patient is not enrolled."""
+    aside = {line.reason for line in lines if line.disposition is Disposition.SET_ASIDE}
+    return FaultCode.UNKNOWN_REFERENCE not in aside and not aside <= _NOT_AT_FAULT
 
 
 def _receipt(lines: Sequence[ReceiptLine]) -> Receipt:
@@ -152,7 +186,7 @@ def _in_message(line: ReceiptLine) -> tuple[int, int, int]:
     return _SEGMENTS.get(name, len(_SEGMENTS)), int(number or 0), int(field or 0)
 
 
-def _nothing_kept(envelope: Envelope, read: ReadMessage) -> Reply:
+def _nothing_kept(envelope: Envelope, read: ReadMessage, submitter: Submitter, proposals: Proposals) -> Reply:
     """The refusal of a message of which nothing can be stored, because of faults of its results."""
     lines = [
         line._replace(disposition=Disposition.REFUSED) if line.disposition is Disposition.SET_ASIDE else line
@@ -160,12 +194,19 @@ def _nothing_kept(envelope: Envelope, read: ReadMessage) -> Reply:
     ]
     faults = [in_hl7_form(fault) for fault in InvalidDocument(faults=read.faults[:MOST_FAULTS]).faults]
     receipt = _receipt(lines)
-    return Reply(acknowledgement(envelope, "AE", faults, receipt), "AE", tuple(faults), None, {}, receipt)
+    submitter.count_refusals([InvalidDocument(faults=faults)])
+    submitter.count_suggestions(receipt)
+    aside = [in_hl7_form(fault) for fault in read.faults]
+    ack = acknowledgement(
+        envelope, "AE", faults, receipt, aside=aside, full=submitter.full, proposed=proposals()
+    )  # fmt: skip
+    return Reply(ack, "AE", tuple(faults), None, {}, receipt)
 
 
-def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault]) -> Reply:
+def _refused(envelope: Envelope, code: Code, faults: Sequence[Fault], proposed: Sequence[Proposal] | None) -> Reply:
     faults = [in_hl7_form(fault) for fault in faults]
-    return Reply(acknowledgement(envelope, code, faults), code, tuple(faults), None, {})
+    ack = acknowledgement(envelope, code, faults, proposed=proposed)
+    return Reply(ack, code, tuple(faults), None, {})
 
 
 def _numbered(reply: Reply, number: int) -> Reply:

@@ -5,17 +5,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, cast, get_origin
 
+from anyio import CancelScope
 from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI, Header, Path, Query, Request
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from app.errors import Accepts, Fault, FaultCode, InvalidDocument, UnsupportedMediaType
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, ServiceError, UnsupportedMediaType
 from app.http.openapi import JSON
 from app.http.parameters import declared_parameters
 from app.http.state import AppState
+from app.readers.suggestions import PROPOSALS
 from app.store.engine import Database
 from app.store.rehearsal import rehearsal
 from app.store.revisions import AsOf
+from app.submission.intake import proposed_in_rehearsal
 from app.timeline.times import CLOCK_SKEW, INSTANT_FORM, Moment, microseconds, read_time
 
 IDENTIFIER = r"^[A-Za-z0-9.\-]*[A-Za-z0-9\-][A-Za-z0-9.\-]*$"
@@ -103,12 +106,20 @@ async def _writing(
     copy = await run_sync(copied.__enter__)
     try:
         yield copy
+    except ServiceError as refusal:
+        proposed = await run_sync(proposed_in_rehearsal, copy, study)
+        if proposed:
+            refusal.members.setdefault(PROPOSALS, [each.document for each in proposed])
+        raise
     finally:
-        await run_sync(copied.__exit__, None, None, None)
+        with CancelScope(shield=True):  # the copy is deleted, also if the client has gone
+            await run_sync(copied.__exit__, None, None, None)
 
 
 Writing = Annotated[Database, Depends(_writing)]
-"""The database that a request writes to: in a rehearsal, a copy of the study."""
+"""The database that a request writes to: in a rehearsal, a copy of the study. The refusal of a rehearsal has the
+proposals of what the study could declare.
+"""
 
 
 async def _as_of(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query
 from pydantic import BaseModel, Field
 
+from app.errors import Accepts
 from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
 
 
@@ -34,6 +35,7 @@ class ReceiptItem(BaseModel):
     reason: str | None = Field(default=None, description="Why it is not kept (docs/codes.md).", examples=["stale"])
     notes: list[ReceiptNote] | None = Field(default=None, description="What is to be noted.", examples=[None])
     affects: list[ReceiptEffect] | None = Field(default=None, description="Other facts.", examples=[None])
+    accepts: Accepts | None = Field(default=None, description="What its place accepts.", examples=[None])
 
 
 FACTS_EXAMPLE = {"kept": 101, "not_applied": 0, "set_aside": 0, "not_ours": 0, "refused": 0}
@@ -73,16 +75,19 @@ def _line(line: ReceiptLine) -> dict[str, Any]:
     if line.reason is not None:
         document["reason"] = line.reason
     if line.notes:
-        document["notes"] = _notes(line.notes)
+        document["notes"] = notes_document(line.notes)
     if line.affects:
         document["affects"] = [
             {name: value for name, value in effect._asdict().items() if value is not None} for effect in line.affects
         ]
+    if line.accepts is not None:
+        document["accepts"] = line.accepts.model_dump(mode="json")
     return document
 
 
 @lru_cache(maxsize=256)
-def _notes(notes: tuple[Note, ...]) -> list[dict[str, str]]:
+def notes_document(notes: tuple[Note, ...]) -> list[dict[str, str]]:
+    """Notes as a JSON array."""
     return [{"code": note.code} if note.about is None else {"code": note.code, "about": note.about} for note in notes]
 
 

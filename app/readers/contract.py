@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 from app.timeline.facts import History, LabFact
 from app.timeline.receipts import Note, NoteCode
@@ -14,6 +15,7 @@ LIMITS: dict[str, tuple[float, float]] = dict.fromkeys(("CK", "LDH", "AST", "ALT
 TIMES_NEIGHBOURS = 100.0
 """A result this many times each of the results before and after it is implausible."""
 _EVERYTHING = (float("-inf"), float("inf"))
+_NOTED = itemgetter(*map(LabFact._fields.index, ("upper_limit", "comparator", "utc", "issued", "instant")))
 _LEAST, _GREATEST = max(least for least, _ in LIMITS.values()), min(greatest for _, greatest in LIMITS.values())
 
 
@@ -35,19 +37,13 @@ def noted(history: History) -> History:
 
 
 def _may_have_notes(labs: Sequence[LabFact]) -> bool:
-    """Whether any result may have a note. It is decided by column, because most documents have none."""
-    if not labs:
-        return False
-    _, _, _, _, issued, _, _, _, _, instants, utc, _, upper, _, comparators, *_ = zip(*labs, strict=True)
-    limits = [limit for limit in upper if limit is not None]
-    return (
-        len(limits) < len(labs)
-        or any(utc)
-        or comparators.count(None) < len(labs)
-        or min(limits) < _LEAST
-        or max(limits) > _GREATEST
-        or (issued.count(None) < len(labs) and any(a and b and a < b for a, b in zip(issued, instants, strict=True)))
-    )
+    """Whether any result may have a note. Most documents have none."""
+    for upper, comparator, utc, issued, instant in map(_NOTED, labs):
+        if upper is None or not _LEAST <= upper <= _GREATEST or comparator is not None or utc:
+            return True
+        if issued is not None and instant is not None and issued < instant:
+            return True
+    return False
 
 
 def _of_lab(lab: LabFact) -> Iterator[Note]:

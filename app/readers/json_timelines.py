@@ -210,12 +210,12 @@ def _history(timeline: Timeline, latest: int, who: Who | None) -> History:
     plain_id = timeline.patient.identifier is None
     timeline, nobody = _named(timeline, who)
     try:
-        history = normalise(timeline, latest)
+        history = normalise(timeline, latest, plain_id=plain_id)
     except InvalidDocument as refused:
         raise _refused((*nobody, *refused.faults)) from None
     if nobody:
         raise InvalidDocument(faults=nobody)
-    return contract.noted(replace(history, plain_id=plain_id))
+    return contract.noted(history)
 
 
 def _named(timeline: Timeline, who: Who | None) -> tuple[Timeline, list[Fault]]:
@@ -239,8 +239,8 @@ def _named(timeline: Timeline, who: Who | None) -> tuple[Timeline, list[Fault]]:
 
 def _nobody(patient: Patient) -> Iterator[Fault]:
     """The faults of identifiers of the patient that are words for a missing one or numbers that a program changed."""
-    for name in ("id", "merged_into"):
-        why = no_patient(getattr(patient, name) or "P")
+    for name, given in (("id", patient.id), ("merged_into", patient.merged_into)):
+        why = no_patient(given) if given else None
         if why is not None:
             yield Fault(pointer("patient", name), FaultCode.BAD_IDENTIFIER, why, accepted_by(Patient, (name,)))
 

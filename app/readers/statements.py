@@ -219,7 +219,8 @@ def _parts(statement: Statement) -> Iterator[Statement]:
 def _aside(statement: Statement, fault: Fault, latest: int) -> ReceiptLine:
     if statement.section == "patient":
         return left_out(fault.pointer, next(iter(statement.fields), "id"))
-    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=described(statement, latest))
+    sent = described(statement, latest)
+    return ReceiptLine(fault.pointer, Disposition.SET_ASIDE, fault.code, sent=sent, accepts=fault.accepts)
 
 
 def left_out(place: str, detail: str) -> ReceiptLine:

@@ -1,7 +1,9 @@
 """What unknown codes, units and character sets might mean: proposals for a study to declare. No reader uses them."""
 
+import json
 import re
 from functools import lru_cache
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from app.readers.charsets import CHARSETS, Charset
@@ -20,6 +22,31 @@ _CHARSETS: dict[str, Charset] = _PLAIN_CHARSETS | {
     "ansi": "windows-1252", "unicodeutf8": "UTF-8", "utf": "UTF-8", "sjis": "Shift_JIS",
     "ms932": "Shift_JIS", "cp932": "Shift_JIS",
 }  # fmt: skip
+
+
+PROPOSALS = "proposals"
+"""The name of proposals in JSON, also among the members of the refusal of a rehearsal."""
+
+
+class Proposal(NamedTuple):
+    """What the study could declare. `value` is as `PUT` of the study takes it; `None`: a person must choose it."""
+
+    declaration: str
+    value: Any
+    times: int
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The proposal as JSON, the same in every format."""
+        return {"declaration": self.declaration, "value": self.value, "count": self.times}
+
+
+def in_words(declaration: str, value: object) -> str:
+    """A proposal in words."""
+    if value is None:
+        return f"More could count if the study declared {declaration}."
+    shown = json.dumps(value, ensure_ascii=False)
+    return f"More could count if this is true and the study declares it: {declaration} {shown}."
 
 
 def meaning_like(title: str | None, unit: str | None) -> LabCode | None:

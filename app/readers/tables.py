@@ -195,14 +195,14 @@ class ResultTable:
             self._list_fault(Fault(f"/{row.line}/{name}", *trouble))
             certain = {each: value for each, value in statement.fields.items() if each not in troubles}
             sent = described(statement._replace(fields=certain), self.feed.latest, "|".join(row.cells))
-            aside.append(ReceiptLine(f"/{row.line}/{name}", Disposition.SET_ASIDE, trouble.code, sent=sent))
-        history = readable(subject, statements, self.feed.latest)
-        if history.aside:
-            known = {fault.pointer: fault for fault in history_of(subject, statements, self.feed.latest)[1]}
-            for line in history.aside:
-                plain = Fault(line.place, FaultCode(str(line.reason)))
-                self._list_fault(_in_table_form(known.get(line.place, plain)))
-        return self._placed(replace(history, aside=tuple(sorted((*aside, *history.aside), key=_row_number))), rows)
+            place = f"/{row.line}/{name}"
+            aside.append(ReceiptLine(place, Disposition.SET_ASIDE, trouble.code, sent=sent, accepts=trouble.accepts))
+        found: list[Fault] = []
+        history = readable(subject, statements, self.feed.latest, found)
+        for line, fault in zip(history.aside, map(_in_table_form, found), strict=True):
+            self._list_fault(fault)
+            aside.append(line._replace(accepts=fault.accepts))
+        return self._placed(replace(history, aside=tuple(sorted(aside, key=_row_number))), rows)
 
     def _placed(self, history: History, rows: Sequence[Row]) -> History:
         """The history with the place of its patient: the cell in its first row."""

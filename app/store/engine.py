@@ -75,6 +75,12 @@ class CopySource(Protocol):
     def bring_client_ids(self, connection: Connection, names: Iterable[tuple[str, str]]) -> None:
         """Copy these client ids, each a type of resource and an id."""
 
+    def bring_merged(self, connection: Connection, patient: str) -> None:
+        """Copy the patients whose records were ever merged into that of this patient."""
+
+    def bring_item(self, connection: Connection, number: int) -> None:
+        """Copy the item of the worklist with this number."""
+
 
 class Database:
     """The database at a URL, for all threads of a process. Raises `UnusableAddress` for one that cannot be used.

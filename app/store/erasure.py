@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Conflict, Erased, NotFound, PreconditionFailed
+from app.store.assertions import Counts
+from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
 from app.store.seals import change, row_of, rows_of_patient
-from app.store.supersession import Counts
 from app.store.tables import client_ids, erased_names, erasures, patient_attributes, patients
 from app.store.timelines import check_etag
 from app.store.worklist import erase_items, erased_item_entry, items_of
@@ -103,11 +104,17 @@ _IS_MERGED_INTO = Query(
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A person was erased: revisions from `first_revision` to `revision` - 1 cannot be read any more."""
+    """A person was erased: revisions from `first_revision` to `revision` - 1 cannot be read any more.
+
+    `facts` is the number of statements that were deleted, past versions included, `set_aside` that of the items of the
+    worklist that were emptied.
+    """
 
     patient: str
     revision: int
     first_revision: int
+    facts: int
+    set_aside: int
 
 
 def erase(
@@ -140,6 +147,8 @@ def erase(
         return _erase_items_only(builder, patient, stone, listed, client)
     if if_match is not None:
         check_etag(connection, study_id, patient, if_match)
+    if (origin := origin_of(connection)) is not None:
+        origin.bring_merged(connection, patient)
     if _IS_MERGED_INTO.rows(connection, builder.key, person.key, json.dumps(patient))[0][0]:
         raise Conflict(
             "Another record is merged into this one. If both are of one person, erase the other record first; if not, "
@@ -150,14 +159,13 @@ def erase(
     number = builder.append_revision([], Counts(), format="erasure", client=client, entries=entries, erased=1)
     builder.write()
     change(connection, builder.key, [], rows_of_patient(connection, person.key))
-    for table in FACT_TABLES.values():
-        table.delete.run(connection, person.key)
+    facts = sum(table.delete.run(connection, person.key) for table in FACT_TABLES.values())
     _keep_tombstones(builder, person.key, stone)
     _DELETE_CLIENT_IDS.run(connection, person.key)
     _DELETE_PATIENT.run(connection, person.key)
     erase_items(connection, builder.key, patient, number)
     _INSERT.run(connection, [(builder.key, number, first, None, stone, person.key)])
-    return Erasure(patient, number, first)
+    return Erasure(patient, number, first, facts, len(listed))
 
 
 def _erase_items_only(
@@ -170,7 +178,7 @@ def _erase_items_only(
     builder.write()
     erase_items(builder.connection, builder.key, patient, number)
     _INSERT.run(builder.connection, [(builder.key, number, first, None, stone, _NO_PATIENT)])
-    return Erasure(patient, number, first)
+    return Erasure(patient, number, first, 0, len(listed))
 
 
 def _keep_tombstones(builder: RevisionBuilder, patient_key: int, person: bytes) -> None:

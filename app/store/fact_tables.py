@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, literal, or_, select
 
+from app.store.assertions import Assertion, Fact
 from app.store.queries import CHUNKS, Insertion, Query, Row, filled, listed, listed_names
-from app.store.supersession import Assertion, Fact
 from app.store.tables import FACTS
 from app.timeline.facts import FIELDS, AnyFact
 from app.timeline.vocabulary import WITHDRAWN

@@ -6,7 +6,7 @@ It is read from the assertions after `supersession` applied the facts. There is 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from app.store.supersession import (
+from app.store.assertions import (
     AMBIGUOUS,
     IDENTITY,
     ISSUED,
@@ -145,7 +145,8 @@ class _Together:
         earlier = any(each.added < self.number for each in mine)
         if standing is not None:
             if fact[STATUS] not in WITHDRAWN and counts_nowhere(self.kind, fact):
-                return Fate(self.kind, at, Disposition.SET_ASIDE, NotKept.NOT_A_NUMBER)
+                again = tuple(note for note in said.get(id(fact), ()) if note in _UNCHANGED)
+                return Fate(self.kind, at, Disposition.SET_ASIDE, NotKept.NOT_A_NUMBER, again)
             if earlier and (fact in self.before or standing.added < self.number):
                 return Fate(self.kind, at, Disposition.KEPT, None, _UNCHANGED)
             if not earlier and standing.fact is not fact and standing.fact == fact:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from app.errors import NotFound
 from app.secret_file import UnusableSecretFile
+from app.store.assertions import Assertion, Changes
 from app.store.erasure import erased_entry, readmitted_entry
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf
@@ -23,7 +24,6 @@ from app.store.ledger_keys import keys_of
 from app.store.queries import Query, Row
 from app.store.seals import is_whole
 from app.store.studies import fact_entry, protocol_entry
-from app.store.supersession import Assertion, Changes
 from app.store.tables import erasures, leaves, patients, protocols, revisions, studies, study_facts
 from app.store.worklist import ledger_entries
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from app.store.supersession import IDENTITY, Changes, Fact
+from app.store.assertions import IDENTITY, Changes, Fact
 from app.timeline.facts import FIELDS, KINDS, LATER
 
 NO_HASH = bytes(32)

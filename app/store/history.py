@@ -3,6 +3,7 @@
 A version is an assertion of the ledger. The rules of `supersession` decided which one stands. This file only reads it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,13 +11,14 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from sqlalchemy import Connection, bindparam, literal_column, select, union_all
 
+from app.store.assertions import AMBIGUOUS, IDENTITY, STATUS, Assertion, order
 from app.store.fact_tables import FACT_TABLES
 from app.store.queries import Query, filled, listed, listed_names
-from app.store.supersession import AMBIGUOUS, IDENTITY, STATUS, Assertion, order
 from app.store.tables import FACTS, revisions
 from app.store.timelines import fact_document, find_patient
 from app.timeline.document import Kind
 from app.timeline.facts import counts_nowhere
+from app.timeline.receipts import Note, NoteCode
 from app.timeline.vocabulary import WITHDRAWN
 
 Reason = Literal["superseded", "withdrawn", "withdrawal", "left_out", "late", "set_aside"]
@@ -46,7 +48,8 @@ class Circumstance:
 class Version:
     """One version of one fact, as a timeline shows it, with the revisions that added and ended it.
 
-    `removed` is the revision from which it no longer stood. A version that never stood has the same in both.
+    `removed` is the revision from which it no longer stood. A version that never stood has the same in both. `notes` is
+    what the receipt noted when it was stored.
     """
 
     kind: Kind
@@ -54,6 +57,7 @@ class Version:
     added: Circumstance
     removed: Circumstance | None
     reason: Reason | None
+    notes: tuple[Note, ...] = ()
 
     @property
     def standing(self) -> bool:
@@ -79,6 +83,13 @@ class _Key(NamedTuple):
     ordinal: int
 
 
+class _Row(NamedTuple):
+    """One row of a page: its key, and its notes as JSON text."""
+
+    key: _Key
+    notes: str | None
+
+
 def versions(
     connection: Connection,
     study_id: str,
@@ -96,22 +107,34 @@ def versions(
     """
     study, key = find_patient(connection, study_id, patient, revision)
     page = _page(connection, key, revision, wanted or Wanted(), offset, limit)
-    by_kind = {kind: _assertions(connection, key, kind, page, revision) for kind in {place.kind for place in page}}
-    rows = [by_kind[place.kind][place] for place in page]
+    places = [row.key for row in page]
+    by_kind = {kind: _assertions(connection, key, kind, places, revision) for kind in {place.kind for place in places}}
+    rows = [by_kind[place.kind][place] for place in places]
     numbers = {number for version, _ in rows for number in (version.added, version.removed) if number is not None}
     known = _circumstances(connection, study, numbers)
-    return [_version(place.kind, *row, known) for place, row in zip(page, rows, strict=True)]
+    return [_version(at.key.kind, *row, _notes(at.notes), known) for at, row in zip(page, rows, strict=True)]
 
 
-def _version(kind: Kind, assertion: Assertion, reason: Reason | None, known: Mapping[int, Circumstance]) -> Version:
+def _notes(text: str | None) -> tuple[Note, ...]:
+    """The notes of a fact from their JSON text."""
+    return tuple(Note(NoteCode(code), *about) for code, *about in json.loads(text or "[]"))
+
+
+def _version(
+    kind: Kind,
+    assertion: Assertion,
+    reason: Reason | None,
+    notes: tuple[Note, ...],
+    known: Mapping[int, Circumstance],
+) -> Version:
     stored = KINDS[kind]
     make: Any = FACTS[stored][1]
     document = fact_document(stored, make(*FACT_TABLES[stored].plain(assertion.fact)))
     removed = None if assertion.removed is None else known[assertion.removed]
-    return Version(kind, document, known[assertion.added], removed, reason)
+    return Version(kind, document, known[assertion.added], removed, reason, notes)
 
 
-def _page(connection: Connection, key: int, revision: int, wanted: Wanted, offset: int, limit: int) -> list[_Key]:
+def _page(connection: Connection, key: int, revision: int, wanted: Wanted, offset: int, limit: int) -> list[_Row]:
     filters = tuple(name for name in ("code", "number") if getattr(wanted, name) is not None)
     kinds = tuple(
         kind
@@ -123,7 +146,9 @@ def _page(connection: Connection, key: int, revision: int, wanted: Wanted, offse
     values = [getattr(wanted, name) for name in filters]
     rows = _keys(kinds, filters).rows(connection, key, revision, offset, limit, *values)
     all_kinds = tuple(KINDS)
-    return [_Key(all_kinds[place], added, identity, ordinal) for added, place, identity, ordinal in rows]
+    return [
+        _Row(_Key(all_kinds[place], added, identity, ordinal), notes) for added, place, identity, ordinal, notes in rows
+    ]
 
 
 def _assertions(
@@ -170,7 +195,7 @@ def _circumstances(connection: Connection, study: int, numbers: set[int]) -> dic
 
 @cache
 def _keys(kinds: tuple[Kind, ...], filters: tuple[str, ...]) -> Query:
-    """The keys of a patient's rows, in the order of the history."""
+    """The keys of a patient's rows and their notes, in the order of the history."""
     columns = {"code": "code", "number": "id"}
     parts = []
     for place, (kind, stored) in enumerate(KINDS.items()):
@@ -178,12 +203,13 @@ def _keys(kinds: tuple[Kind, ...], filters: tuple[str, ...]) -> Query:
             table = FACTS[stored][0]
             conditions = [table.c[columns[name]] == bindparam(name) for name in filters]
             parts.append(
-                select(table.c.added, literal_column(str(place)).label("place"), table.c.identity, table.c.ordinal)
+                select(table.c.added, literal_column(str(place)).label("place"), table.c.identity, table.c.ordinal,
+                       table.c.notes)
                 .where(table.c.patient_key == bindparam("patient"), table.c.added <= bindparam("revision"), *conditions)
             )  # fmt: skip
     together = union_all(*parts).subquery()
     clause = (
-        select(together.c.added, together.c.place, together.c.identity, together.c.ordinal)
+        select(together.c.added, together.c.place, together.c.identity, together.c.ordinal, together.c.notes)
         .order_by(together.c.added, together.c.place, together.c.identity, together.c.ordinal)
         .limit(bindparam("limit"))
         .offset(bindparam("offset"))

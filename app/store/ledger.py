@@ -26,10 +26,10 @@ from app.errors import (
     pointer,
 )
 from app.store import fates, neighbours, supersession
+from app.store.assertions import Counts, Revision, Tally
 from app.store.erasure import readmission
 from app.store.fates import Fate
 from app.store.revision_builder import PatientState, RevisionBuilder
-from app.store.supersession import Counts, Revision, Tally
 from app.store.timelines import check_etag
 from app.store.worklist import Worklist
 from app.timeline.facts import KINDS, History, statement_key
@@ -270,12 +270,8 @@ def _merge(
     if is_new and all(_is_aside(history) for history in histories):
         return [_nothing_stored(history) for history in histories]
     person = builder.person(histories[0].patient)
-    facts = [(kind, _facts(histories, kind)) for kind in KINDS]
-    known = {
-        kind: builder.load_assertions(person, kind, sent)
-        for kind, sent in facts
-        if sent or rule is supersession.replace
-    }
+    facts = [(kind, sent) for kind, sent in _facts(histories) if sent or rule is supersession.replace]
+    known = {kind: builder.load_assertions(person, kind, sent) for kind, sent in facts}
     seen = {} if is_new else {kind: fates.shown(kind, sent, known[kind]) for kind, sent in facts if sent}
     outcomes: list[Outcome] = []
     notes: dict[int, list[Note]] = {}
@@ -290,7 +286,7 @@ def _merge(
     for kind, sent in facts:
         if sent and not (is_new and fates.are_plain(kind, sent, known[kind])):
             found += fates.fates(kind, sent, known[kind], builder.number, seen.get(kind, {}), notes)
-    if labs := _facts(histories, "labs"):
+    if labs := dict(facts).get("labs"):
         counting = fates.counting("labs", labs, found)
         beside = neighbours.notes_beside(builder.connection, person, counting, is_new=is_new)
         found = fates.with_notes("labs", found, beside)
@@ -311,7 +307,7 @@ def _apply(
 ) -> Outcome:
     """Apply one history to a patient. What the rule says of its facts is added to `notes`."""
     tally = Tally(repeats=history.repeats, notes=notes)
-    before = _stored(person)
+    before = 0 if is_new else _stored(person)
     revision = Revision(builder.number, builder.received)
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
@@ -330,10 +326,11 @@ def _is_aside(history: History) -> bool:
     return bool(history.aside) and not any(facts for _, facts in history.kinds())
 
 
-def _facts(histories: Sequence[History], kind: str) -> Sequence[Any]:
-    """The facts of one kind of all histories."""
-    first: Sequence[Any] = getattr(histories[0], kind)
-    return first if len(histories) == 1 else [fact for history in histories for fact in getattr(history, kind)]
+def _facts(histories: Sequence[History]) -> Sequence[tuple[str, Sequence[Any]]]:
+    """The facts of each kind of all histories."""
+    if len(histories) == 1:
+        return histories[0].kinds()
+    return [(kind, [fact for history in histories for fact in getattr(history, kind)]) for kind in KINDS]
 
 
 def _noted(person: PatientState, histories: Sequence[History], found: Sequence[Fate]) -> list[Sequence[Fate]]:

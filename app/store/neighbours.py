@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select
 
 from app.readers.contract import TIMES_NEIGHBOURS
+from app.store.assertions import visible
 from app.store.fact_tables import shown
 from app.store.queries import Query
 from app.store.revision_builder import PatientState
-from app.store.supersession import visible
 from app.store.tables import FACTS
 from app.timeline.facts import LabFact
 from app.timeline.receipts import Note, NoteCode
@@ -24,6 +24,7 @@ _FAR = Note(NoteCode.IMPLAUSIBLE, "neighbours")
 
 _DAY, _VALUE = LabFact._fields.index("day"), LabFact._fields.index("value")
 _READ = itemgetter(*[LabFact._fields.index(name) for name in ("code", "day", "instant", "value", "identity")])
+_ALIKE = itemgetter(*map(LabFact._fields.index, ("code", "day", "value")))
 _LABS = FACTS["labs"][0]
 _NEAR = Query(
     select(_LABS.c.code, _LABS.c.day, _LABS.c.instant, _LABS.c.value, _LABS.c.identity).where(
@@ -82,10 +83,11 @@ def notes_beside(
 
 def _are_ordinary(labs: Collection[LabFact]) -> bool:
     """Whether no results are alike, and none is many times another one: most documents of new patients are so."""
-    values = [lab.value for lab in labs if lab.value is not None]
+    alike = set(map(_ALIKE, labs))
+    values = [value for _, _, value in alike if value is not None]
     if not values or max(values) >= TIMES_NEIGHBOURS * min(values):
         return not values
-    return len({(lab.code, lab.day, lab.value) for lab in labs}) == len(labs)
+    return len(alike) == len(labs)
 
 
 def _repeated(results: Sequence[_Result]) -> Iterator[int]:

@@ -5,6 +5,7 @@ with its latest revision. A patient is copied when a submission first names the 
 revision. The database of the study is only read, in short transactions, so that no other client waits.
 """
 
+import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from app.store.tables import (
     erased_names,
     erasures,
     metadata,
+    patient_attributes,
     patients,
     protocols,
     pseudonym_keys,
@@ -30,6 +32,7 @@ from app.store.tables import (
     studies,
     study_facts,
 )
+from app.timeline.merged_records import MERGED_INTO
 
 _FACTS = tuple(table for table, _ in FACTS.values())
 
@@ -119,6 +122,26 @@ class CopiedStudy:
         self.bring_keys(connection, {row["patient_key"] for row in found})
         if found:
             connection.execute(client_ids.insert(), found)
+
+    def bring_merged(self, connection: Connection, patient: str) -> None:
+        """Copy the patients whose records were ever merged into that of this patient."""
+        merged = (
+            select(patients.c.key)
+            .join_from(patients, patient_attributes, patient_attributes.c.patient_key == patients.c.key)
+            .where(
+                patients.c.study == self._key,
+                patient_attributes.c.identity == MERGED_INTO,
+                patient_attributes.c.value == json.dumps(patient),
+            )
+        )
+        with self._database.reading() as origin:
+            keys = origin.execute(merged).scalars().all()
+        self.bring_keys(connection, keys)
+
+    def bring_item(self, connection: Connection, number: int) -> None:
+        """Copy the item of the worklist with this number."""
+        with self._database.reading() as origin:
+            self._bring_items(origin, connection, set_aside.c.number == number)
 
     def _bring(self, connection: Connection, column: ColumnElement[Any], values: list[Any]) -> None:
         for chunk in filled(values):

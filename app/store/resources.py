@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import and_, bindparam, exists, or_, select
 
 from app.errors import Erased
+from app.store.assertions import Assertion, RuleMark
 from app.store.engine import Transaction, origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import tombstone
 from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import study_key
-from app.store.supersession import Assertion, RuleMark
 from app.store.tables import FACTS, erasures, patient_attributes, patients, revisions, studies
 from app.timeline.facts import AttributeFact, FactTime, attribute, fact_time
 from app.timeline.resource import (

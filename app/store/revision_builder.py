@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from app.errors import Erased, NotFound
 from app.store import audit
+from app.store.assertions import Assertion, Changes, Counts, Fact
 from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import NO_HASH, Link, patient_leaf, revision_digest, study_leaf, tombstone
@@ -23,7 +24,6 @@ from app.store.heads import note
 from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query, Row, filled, listed, listed_names
 from app.store.seals import change, row_of_mark, rows_of_assertion
-from app.store.supersession import Assertion, Changes, Counts, Fact
 from app.store.tables import erasures, leaves, patients, revisions, studies
 from app.timeline.facts import KINDS
 

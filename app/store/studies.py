@@ -12,13 +12,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
+from app.store.assertions import Counts
 from app.store.etags import keyed_etag
 from app.store.fact_tables import LATEST, stands_at
 from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import LOCK_STUDY, RevisionBuilder
 from app.store.seals import change, row_of
-from app.store.supersession import Counts
 from app.store.tables import protocols, pseudonym_keys, revisions, studies, study_facts
 
 PSEUDONYMS_MADE_OTHERWISE = (

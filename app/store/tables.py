@@ -314,7 +314,7 @@ def _fact_table(kind: str, name: str) -> Table:
 
     A revision may store several assertions of one identity. `ordinal` numbers them. `notes` is JSON text: what the
     receipt said of the fact. `draw` names the draw to which the assertion belongs, and `mark` is what the number rule
-    must know of it (`supersession.RuleMark`). No hash covers these three.
+    must know of it (`assertions.RuleMark`). No hash covers these three.
     """
     _, *content = FIELDS[kind]
     return _clustered(

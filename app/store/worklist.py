@@ -20,12 +20,13 @@ from typing import Any, Literal, cast, get_args
 from sqlalchemy import Connection, bindparam, or_, select
 
 from app.errors import Conflict, Erased, NotFound
+from app.store.assertions import AMBIGUOUS, Assertion, Counts
+from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.fates import Fate
 from app.store.hashes import item_digest, sent_hash
 from app.store.queries import Insertion, Query, Row, filled, listed, listed_names
 from app.store.revision_builder import RevisionBuilder
-from app.store.supersession import AMBIGUOUS, Assertion, Counts
 from app.store.tables import revisions, set_aside
 from app.timeline.document import Kind
 from app.timeline.facts import FACT_TYPES, KINDS, AnyFact, History, MedicationFact
@@ -412,6 +413,8 @@ def dismiss(
     reason or comment.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
+    if (origin := origin_of(connection)) is not None:
+        origin.bring_item(connection, number)
     found = _ITEM.row(connection, builder.key, number)
     if found is None:
         raise NotFound("The worklist of the study never had an item of this number.")

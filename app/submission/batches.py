@@ -110,9 +110,9 @@ def replace_timeline(
     return submitter.commit(replaced)
 
 
-def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> None:
+def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> erasure.Erasure:
     """Delete everything about a person from every revision (`erasure.erase`)."""
-    submitter.commit(
+    return submitter.commit(
         lambda transaction: erasure.erase(
             transaction, submitter.study, patient,
             client=submitter.client, received_at=submitter.received_at, if_match=if_match,

@@ -3,68 +3,64 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
-from app.errors import FaultCode, ServiceError
+from app.errors import FaultCode, NotFound, ServiceError
 from app.readers.pseudonyms import Pseudonyms
-from app.readers.suggestions import charset_like, unit_like
+from app.readers.suggestions import Proposal, charset_like, unit_like
 from app.store import intake
 from app.store.engine import Database
 from app.store.intake import OTHER, Arrival, ArrivalCount
-from app.store.studies import FeedDefinition
+from app.store.studies import FeedDefinition, get_study, study_key
 from app.timeline.facts import History
 from app.timeline.receipts import Disposition, NoteCode, Receipt, ReceiptLine
 
 NOTED, AUTHORITY, UNIT, CHARSET, RESULT_TIME = "noted", "authority", "unit", "charset", "result_time"
 """The subjects of counts that are not dispositions."""
 _WITHOUT_ZONE = frozenset({FaultCode.NO_OFFSET, NoteCode.ZONE_FROM_MESSAGE})
+_NATIVE = "native-"
+"""How the formats begin in which a time always needs its offset, whatever the study declares."""
+WAIT = 10.0
+"""Seconds that a rehearsal waits for refusals that are about to be counted."""
 _SEVERAL_TIMES = "]-14"
 """The end of the place of a result in HL7 v2 whose order has several times in OBX-14."""
 
 
-class Proposal(NamedTuple):
-    """What the study could declare. `value` is as `PUT` of the study takes it; `None`: a person must choose it."""
-
-    declaration: str
-    value: Any
-    times: int
-
-
-def arrived(history: History, receipt: Receipt, format: str, sender: str | None) -> Counter[Arrival]:
-    """The counts of the receipt of a history. Without a `sender`, the source of each fact is its sender.
+def count_arrived(
+    counts: Counter[Arrival], history: History, receipt: Receipt, format: str, sender: str | None
+) -> None:
+    """Add the receipt of a history to the counts. Without a `sender`, the source of each fact is its sender.
 
     An empty history is used for a receipt of facts that belong to no history.
     """
     sources = _sources(history) if sender is None else {}
-    usual = sender or next(filter(None, sources), None) or ""
-    kept = {usual: 0}
-    for source, count in sources.items():
-        kept[source or usual] = kept.get(source or usual, 0) + count
-    counts: Counter[Arrival] = Counter()
+    usual = sender or next(filter(None, sources), "")
+    others = {source: count for source, count in sources.items() if source and source != usual}
     aside = {id(line) for line in history.aside}
     for line in receipt.lines:
         whom: str = sender or (line.sent and line.sent.source) or usual
         if line.disposition is not Disposition.KEPT:
             counts.update(_of_line(line, whom, format))
-            if id(line) not in aside:
-                kept[whom] = kept.get(whom, 0) - 1
+            if whom in others and id(line) not in aside:
+                others[whom] -= 1
         for note in line.notes:
             if note.code is not NoteCode.UNCHANGED:
                 counts[Arrival(whom, format, NOTED, note.code)] += 1
-    kept[usual] = kept.get(usual, 0) + receipt.counts[Disposition.KEPT] - sum(kept.values())
-    for whom, count in kept.items():
-        if count > 0:
+    kept = receipt.counts[Disposition.KEPT]
+    for whom, count in others.items():
+        if count:
             counts[Arrival(whom, format, Disposition.KEPT)] += count
-    return counts
+            kept -= count
+    if kept:
+        counts[Arrival(usual, format, Disposition.KEPT)] += kept
 
 
 def _sources(history: History) -> dict[str | None, int]:
     """The number of facts of each source."""
     found: dict[str | None, int] = {}
     for _, facts in history.kinds():
-        if facts:
-            for source, count in Counter([fact.source for fact in facts]).items():
-                found[source] = found.get(source, 0) + count
+        for fact in facts:
+            found[fact.source] = found.get(fact.source, 0) + 1
     return found
 
 
@@ -79,6 +75,17 @@ def _of_line(line: ReceiptLine, sender: str, format: str) -> Iterator[Arrival]:
         yield Arrival(sender, format, UNIT, "", unit, alike)
     if line.reason == FaultCode.REPEATED_VALUE and line.place.endswith(_SEVERAL_TIMES):
         yield Arrival(sender, format, RESULT_TIME)
+
+
+def suggested(receipt: Receipt, format: str, sender: str | None) -> Counter[Arrival]:
+    """What the study could declare so that the facts of the receipt of a refusal count; not the facts themselves."""
+    found = Counter[Arrival]()
+    count_arrived(found, History(""), receipt, format, sender)
+    return Counter({
+        arrival: count
+        for arrival, count in found.items()
+        if arrival.subject in {UNIT, RESULT_TIME} or arrival.suggests is not None
+    })  # fmt: skip
 
 
 def authorities(pseudonyms: Pseudonyms, format: str, sender: str | None) -> Counter[Arrival]:
@@ -108,6 +115,23 @@ def count_later(database: Database, study: str, counts: Counter[Arrival], now: i
         database.later(lambda transaction: intake.add(transaction, study, counts, now))
 
 
+def proposed_in_rehearsal(store: Database, study: str) -> list[Proposal]:
+    """What the study could declare so that more of what was rehearsed would count; nothing for a write that is stored.
+
+    An unknown study declares nothing.
+    """
+    if store.origin is None:
+        return []
+    store.settle(WAIT)
+    try:
+        with store.reading() as transaction:
+            declared = get_study(transaction, study)
+            counts = intake.counts_of(transaction, study_key(transaction, study))
+    except NotFound:
+        return []
+    return proposals(counts, declared.feeds, declared.time_zone)
+
+
 def proposals(counts: Sequence[ArrivalCount], declared: FeedDefinition, zone: str | None) -> list[Proposal]:
     """What the study could declare so that more of what arrives counts, without what it declares already."""
     found: dict[tuple[str, str], tuple[Any, int]] = {}
@@ -115,7 +139,7 @@ def proposals(counts: Sequence[ArrivalCount], declared: FeedDefinition, zone: st
     def propose(declaration: str, name: str, value: Any, count: int) -> None:  # noqa: ANN401 - JSON
         found[declaration, name] = value, found.get((declaration, name), (None, 0))[1] + count
 
-    for (_, _, subject, reason, code, suggests), count, _, _ in counts:
+    for (_, format, subject, reason, code, suggests), count, _, _ in counts:
         if subject == Disposition.NOT_OURS and suggests is not None:
             propose("local_codes", code, {code: suggests}, count)
         elif subject == UNIT:
@@ -124,7 +148,7 @@ def proposals(counts: Sequence[ArrivalCount], declared: FeedDefinition, zone: st
             propose("charsets", code, {code: suggests}, count)
         elif subject == AUTHORITY and reason != OTHER:
             propose("authorities", code, [code], count)
-        elif reason in _WITHOUT_ZONE and zone is None:
+        elif reason in _WITHOUT_ZONE and zone is None and not format.startswith(_NATIVE):
             propose("time_zone", "", None, count)
         elif subject == RESULT_TIME and declared.result_time != "OBX-14":
             propose("result_time", "", "OBX-14", count)

@@ -18,7 +18,7 @@ from app.store.engine import Database, Transaction
 from app.store.intake import Arrival
 from app.store.revision_builder import RevisionBuilder
 from app.submission.feeds import remember_key
-from app.submission.intake import arrived, authorities, count_later, refused, unknown_charset
+from app.submission.intake import authorities, count_arrived, count_later, refused, suggested, unknown_charset
 from app.submission.receipts import only_aside, receipt_of
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
@@ -174,9 +174,9 @@ class Submitter:
         unkept: Receipt | None = None,
     ) -> None:
         """Count what arrived for the intake of the study, in the transaction that stores it."""
-        counts = self._arrived(unkept) if unkept is not None else Counter[Arrival]()
+        counts = Counter[Arrival]() if unkept is None else self._arrived(unkept)
         for history, outcome in stored:
-            counts.update(arrived(history, outcome.receipt, self.format, self.sender))
+            count_arrived(counts, history, outcome.receipt, self.format, self.sender)
         if self.feed is not None:
             counts.update(authorities(self.feed.pseudonyms, self.format, self.sender))
         intake.add(transaction, self.study, counts, self.received_at)
@@ -185,8 +185,15 @@ class Submitter:
         """Count the facts of a receipt that belong to no history."""
         count_later(self.database, self.study, self._arrived(receipt), self.received_at)
 
+    def count_suggestions(self, receipt: Receipt) -> None:
+        """Count what the study could declare so that the facts of the receipt of a refusal count."""
+        counts = suggested(receipt, self.format, self.sender)
+        count_later(self.database, self.study, counts, self.received_at)
+
     def _arrived(self, receipt: Receipt) -> Counter[Arrival]:
-        return arrived(History(""), receipt, self.format, self.sender)
+        counts = Counter[Arrival]()
+        count_arrived(counts, History(""), receipt, self.format, self.sender)
+        return counts
 
     def count_refusals(self, refusals: Iterable[ServiceError]) -> None:
         """Count refusals for the intake of the study, without making anybody wait."""

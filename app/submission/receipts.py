@@ -24,15 +24,13 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
     new = (
         [ReceiptLine(history.place("patient", 0), Disposition.KEPT, None, _NEW)] if outcome.status == "created" else []
     )
+    counts: Counter[Disposition] = Counter()
+    counts[Disposition.KEPT] = history.repeats + sum([len(facts) for _, facts in history.kinds()])
     if not (full or outcome.fates or history.notes or history.aside):
-        return Receipt(
-            Counter({Disposition.KEPT: sum(len(facts) for _, facts in history.kinds()) + history.repeats}), new
-        )
+        return Receipt(counts, new)
     fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines = new
-    counts = Counter({Disposition.KEPT: history.repeats})
     for kind, facts in history.kinds():
-        counts[Disposition.KEPT] += len(facts)
         listed = range(len(facts)) if full else sorted(at for of, at in fates.keys() | history.notes if of == kind)
         for at in listed:
             line = _line(history, kind, at, fates.get((kind, at)))

@@ -10,6 +10,7 @@ Numbers are in canonical units. A time is kept as it was written, together with 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from app.timeline.receipts import Note, ReceiptLine
@@ -311,7 +312,7 @@ class History:
 
     def kinds(self) -> tuple[tuple[str, Sequence[AnyFact]], ...]:
         """The facts of each kind, always in the same order of kinds."""
-        return tuple((name, getattr(self, name)) for name in KINDS)
+        return tuple(zip(KINDS, _FACTS_OF(self), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +343,7 @@ def _field(name: str, hint: Any) -> Field:  # noqa: ANN401 - an Annotated type
 
 _NO_FACTS = {"patient", "repeats", "place", "notes", "aside", "instruction", "plain_id"}
 KINDS: tuple[str, ...] = tuple(part.name for part in fields(History) if part.name not in _NO_FACTS)
+_FACTS_OF = attrgetter(*KINDS)
 FACT_TYPES: dict[str, type[AnyFact]] = {kind: get_args(get_type_hints(History)[kind])[0] for kind in KINDS}
 """The type of the facts of each kind."""
 

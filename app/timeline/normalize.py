@@ -115,14 +115,14 @@ _json = json.JSONEncoder(sort_keys=True).encode
 AFact = TypeVar("AFact", bound=AnyFact)
 
 
-def normalise(timeline: Timeline, latest: int) -> History:
-    """The facts of a timeline.
+def normalise(timeline: Timeline, latest: int, *, plain_id: bool = False) -> History:
+    """The facts of a timeline. `plain_id` is noted in the history.
 
     `latest` is the latest instant that a fact may name, in microseconds since 1970 (`times.latest_acceptable`).
     Raises `InvalidDocument` with all faults.
     """
     reading = Reading(latest)
-    history = reading.history(timeline)
+    history = reading.history(timeline, plain_id=plain_id)
     if reading.faults:
         raise InvalidDocument(faults=reading.faults)
     return history
@@ -143,7 +143,7 @@ class Reading:
     no_numbers: set[tuple[str, int]] = field(default_factory=set)
     _born: int = FIRST_DAY
 
-    def history(self, timeline: Timeline) -> History:
+    def history(self, timeline: Timeline, *, plain_id: bool = False) -> History:
         """The facts of the document. They may be used only if there are no `faults` afterwards."""
         self._read_patient(timeline)
         attributes = tuple(self.attributes(timeline))
@@ -164,6 +164,7 @@ class Reading:
             self._once(events, timeline, "events"),
             self.repeats,
             partial(_place, timeline, attributes, self.origins),
+            plain_id=plain_id,
         )
 
     def attributes(self, timeline: Timeline) -> Iterator[AttributeFact]:
@@ -180,7 +181,10 @@ class Reading:
         """The fact of one result of `labs`, given as a model, or as fields that a reader of feeds has checked."""
         fields = result if isinstance(result, dict) else vars(result)
         code, time, spelling, value = LAB_CODE_OF[fields["code"]], fields["time"], fields["unit"], fields["value"]
-        moment = self._drawn(time, fields["status"], fields["id"], "labs", index)
+        if time:
+            moment = self._moment(time, "labs", index, "time")
+        else:
+            moment = self._drawn(time, fields["status"], fields["id"], "labs", index)
         unit = _UNIT_OF.get((code, spelling))
         if unit is None:
             if spelling is not None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from app.errors import Accepts
+
 
 class Disposition(StrEnum):
     """What happened to a fact that was sent."""
@@ -140,7 +142,7 @@ class ReceiptLine(NamedTuple):
     """What happened to one fact, at its place in what was sent.
 
     `reason` is a `NotKept`, a fault code, or the kind of skipped content; of a kept fact it is `None`. `sent` is what
-    the reader knows of a fact that is set aside or not ours.
+    the reader knows of a fact that is set aside or not ours, `accepts` what its place accepts.
     """
 
     place: str
@@ -149,6 +151,12 @@ class ReceiptLine(NamedTuple):
     notes: tuple[Note, ...] = ()
     affects: tuple[AffectedFact, ...] = ()
     sent: SentFact | None = None
+    accepts: Accepts | None = None
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether another fact does not count because of this one, which is set aside: since now, or since before."""
+        return self.disposition is Disposition.SET_ASIDE and bool(self.affects or self.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,5 +172,7 @@ class Receipt:
 
     @property
     def lost(self) -> bool:
-        """Whether facts were sent, and none of them is kept or older than what stands."""
-        return self.counts.total() > 0 and not self.total(Disposition.KEPT, Disposition.NOT_APPLIED)
+        """Whether facts were sent, and none of them is kept, older than what stands, or set aside with an effect."""
+        if not self.counts.total() or self.total(Disposition.KEPT, Disposition.NOT_APPLIED):
+            return False
+        return not any(line.has_effect for line in self.lines)

@@ -267,6 +267,10 @@ IVIG: Product = "IVIG"
 Meaning = Literal[LabCode, AssessmentCode, Product]
 MEANINGS: tuple[Meaning, ...] = get_args(Meaning)
 
+PANELS: dict[str, tuple[LabCode, ...]] = {"24323-8": ("AST", "ALT"), "24325-3": ("AST", "ALT")}
+"""LOINC codes of panels with results that are stored, and these results: the comprehensive metabolic panel and the
+hepatic function panel.
+"""
 SYSTEMS: dict[str, str] = {
     LOINC: LOINC,
     "urn:oid:2.16.840.1.113883.6.1": LOINC,

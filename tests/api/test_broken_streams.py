@@ -146,6 +146,30 @@ def test_a_rehearsal_that_is_cut_stores_nothing_and_leaves_nothing_on_the_disk(s
         assert "Traceback" not in "".join(server.lines)
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1/studies/trial/hl7v2", "application/hl7-v2"),
+        ("/v1/studies/trial/labs", "text/csv"),
+        ("/fhir/trial", "application/fhir+json"),
+    ],
+)
+def test_a_body_that_is_cut_in_a_rehearsal_leaves_nothing(sqlite_url, tmp_path, monkeypatch, path, kind):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with running(sqlite_url) as server:
+        server.ask("PUT", "/v1/studies/trial", {"name": "T", "protocol": "seed-2008"})
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+            head = f"POST {path}?rehearse=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+            connection.sendall(head.encode() + b"Content-Length: 1000\r\n\r\nMSH|^~")
+            time.sleep(0.5)
+        server.wait_for("POST route=")
+        assert list(folder.iterdir()) == []
+        assert json.loads(server.ask("GET", "/v1/studies/trial")[1])["revision"] == 0
+        assert "Traceback" not in "".join(server.lines)
+
+
 def test_a_client_that_leaves_at_any_moment_leaves_a_prefix_of_its_lines_and_no_part_of_one(server, home):
     for cut in (1, 40, 150, 5_000, 20_001, 33_333):
         with sending(server, home) as sender:

@@ -109,6 +109,45 @@ def test_everything_of_a_timeline_is_in_the_record(client):
     assert {"id": "P00", **attributes} == shown["patient"]
 
 
+def test_a_version_has_the_notes_of_its_receipt(anywhere):
+    home = make_study(anywhere)
+    address = f"{home}/patients/P1"
+    unlimited = {**lab(0, 900, id="a"), "upper_limit": None}
+    second = {**lab(1, 800, id="a"), "comparator": "<"}
+    corrected = lab(1, 700, id="a", status="corrected")
+    for sent in (unlimited, second, corrected, unlimited):
+        assert anywhere.post(f"{address}/events", json=events("P1", sent)).is_success
+    notes = [
+        [{"code": "no_upper_limit"}],
+        [{"code": "bound"}, {"code": "same_number_other_time"}],
+        [{"code": "issued_from_receipt"}, {"code": "same_number_other_time"}],
+    ]
+    found = walk(anywhere, f"{address}/history?limit=2")
+    assert [one.get("notes") for one in found if one["kind"] == "lab_result"] == notes
+    before = anywhere.get(f"{address}/history?revision=2&kind=lab_result").json()["items"]
+    assert [one["notes"] for one in before] == notes[:2]
+    assert "notes" not in str(anywhere.get(address).json())
+    assert anywhere.delete(f"{address}?erase=true").status_code == 204
+    assert anywhere.get(f"{address}/history?revision=2").status_code == 410
+
+
+def test_notes_are_not_part_of_what_is_put_again_or_of_digests(client):
+    digests, noted = set(), []
+    for study, order in (("one", (0, 1)), ("two", (1, 0))):
+        home = make_study(client, study)
+        address = f"{home}/patients/P1"
+        for day in order:
+            assert client.post(f"{address}/events", json=events("P1", lab(day, 900, id="a"))).is_success
+        shown = client.get(address)
+        again = client.put(address, json=shown.json(), headers={"If-Match": shown.headers["etag"]})
+        assert again.json()["status"] == "unchanged"
+        digests.add((shown.headers["etag"], client.get(f"{home}/analyses/ck-change").json()["provenance"]["data"]))
+        history = client.get(f"{address}/history?kind=lab_result").json()["items"]
+        noted.append({one["fact"]["time"]: "notes" in one for one in history})
+    assert len(digests) == 1
+    assert noted[0] != noted[1]
+
+
 def test_what_cannot_be_asked_for_is_named(client):
     address = corrected(client)
     assert codes(client.get(f"{address}?kind=labs")) == [("/query/kind", "unknown_value")]

@@ -191,6 +191,17 @@ def test_a_full_receipt_names_each_fact_and_what_is_not_stored_here(trial_here):
     ]
 
 
+def test_the_receipt_of_a_refused_message_names_each_fact_too(trial_here):
+    """Beside a result with a fault: a panel that was cancelled, and another test."""
+    panel = changed(OBR, f1="2", f3="78^ELAB", f4="24331-1^Panel^LN", f25="X")
+    refused = message(PID, OBR, obx(f6="furlongs"), GLUCOSE, panel)
+    told = [["OBX^1^6", "E", "unknown_unit"], ["OBR^2^25", "E", "ambiguous_withdrawal"], ["OBX^2", "I", "code"]]
+    for address, lines in (("/hl7v2", told[:2]), ("/hl7v2?receipt=full", told)):
+        answer = trial_here.post(f"/v1/studies/trial{address}", content=refused, headers=HL7V2)
+        assert answer.text.split("\r")[1] == "MSA|AE|4711|not ours 1, refused 2"
+        assert errors(answer) == lines
+
+
 HEMOLYZED = {"f2": "ST", "f5": "HEMOLYZED", "f6": ""}
 
 
@@ -489,3 +500,12 @@ def test_the_description_shows_a_message_that_is_read_and_the_answer_to_one_that
     )
     assert send(trial_here, asked.encode()).text == stored
     assert send(trial_here, asked.replace("|P|", "|X|").encode()).text == reply
+
+
+@pytest.mark.parametrize("cancelled_first", [False, True])
+def test_a_cancelled_panel_of_loinc_withdraws_its_results_in_any_order(trial, cancelled_first):
+    parts = [obx(f1=str(i), f3=f"{code}^^LN") for i, code in enumerate(("1920-8", "1742-6", "2532-0"), 1)]
+    results = message(PID, changed(OBR, f22=ISSUED["F"]), *parts)
+    cancelled = message(PID, changed(OBR, f4="24323-8^CMP^LN", f22=LATER, f25="X"), header=changed(MSH, f10="2"))
+    accepted(trial, *((cancelled, results) if cancelled_first else (results, cancelled)))
+    assert [lab["code"] for lab in timeline(trial)["labs"]] == ["LDH"]

@@ -17,8 +17,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from app import __version__
+from app.__main__ import cli
 from app.store.tables import SCHEMA_REVISION
 from tests.api.examples import timeline
 
@@ -293,6 +295,13 @@ def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def here(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, for a command that ends without serving."""
+    variables = {"DATABASE_URL": "sqlite:////nowhere/x.db", "PORT": "0"} | settings
+    ended = CliRunner().invoke(cli, command, env={f"MYORESPONSE_{name}": value for name, value in variables.items()})
+    return subprocess.CompletedProcess(command, ended.exit_code, ended.stdout, ended.stderr)
+
+
 @pytest.mark.parametrize(
     ("settings", "code", "says"),
     [
@@ -325,7 +334,7 @@ def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_a_line(settings, code, says):
-    ended = run("serve", **settings)
+    ended = here("serve", **settings)
     assert ended.returncode == code, ended.stderr
     assert says in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
@@ -360,7 +369,7 @@ def test_a_database_without_tables_is_not_served_and_is_after_migrating(tmp_path
     "url", ["postgresql://user:hunter2@127.0.0.1:1/name", "hunter2", "sqlite:////nowhere/at/all/x.db"]
 )
 def test_a_migration_that_cannot_be_done_says_why_in_a_line(url):
-    ended = run("migrate", DATABASE_URL=url)
+    ended = here("migrate", DATABASE_URL=url)
     assert ended.returncode in {2, 3}
     assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
     assert "hunter2" not in ended.stderr
@@ -369,7 +378,7 @@ def test_a_migration_that_cannot_be_done_says_why_in_a_line(url):
 def test_the_demonstration_study_is_loaded_once(serve, migrated_url):
     first = run("demo", DATABASE_URL=migrated_url)
     assert first.stdout == "Study demo: 16 timelines read, 16 stored.\n", first.stderr
-    assert run("demo", DATABASE_URL=migrated_url).stdout == "Study demo: 16 timelines read, 0 stored.\n"
+    assert here("demo", DATABASE_URL=migrated_url).stdout == "Study demo: 16 timelines read, 0 stored.\n"
     client = serve(migrated_url)
     study = client.get("/v1/studies/demo").json()
     assert (study["revision"], study["patients"], study["test"]) == (16, 16, True)
@@ -379,10 +388,10 @@ def test_the_demonstration_study_is_loaded_once(serve, migrated_url):
 
 
 def test_loading_the_demonstration_again_leaves_what_a_user_declared(serve, migrated_url):
-    run("demo", DATABASE_URL=migrated_url)
+    here("demo", DATABASE_URL=migrated_url)
     client = serve(migrated_url)
     assert client.put("/v1/studies/demo", json={"name": "mine", "protocol": "relative-20"}).status_code == 200
-    run("demo", DATABASE_URL=migrated_url)
+    here("demo", DATABASE_URL=migrated_url)
 
     study = client.get("/v1/studies/demo").json()
     assert (study["name"], study["protocol"]["id"], study["revision"]) == ("mine", "relative-20", 17)

@@ -73,12 +73,13 @@ class Effect(NamedTuple):
 
 @dataclass
 class Said:
-    """What an answer says of one statement."""
+    """What an answer says of one statement; `accepts`: it says what would have been accepted."""
 
     disposition: str = "kept"
     reason: str | None = None
     notes: set[str] = field(default_factory=set)
     effects: list[Effect] = field(default_factory=list)
+    accepts: bool = field(default=False, compare=False)
 
 
 @dataclass
@@ -100,9 +101,9 @@ class Answer:
         """Note that these statements were refused, by an answer that has no receipt for them, for the first reason of
         the problem.
         """
-        codes = [error["code"] for error in (problem or {}).get("errors", ())]
+        first = next(iter((problem or {}).get("errors", ())), {})
         for at in statements:
-            self.lines[at] = Said("refused", codes[0] if codes else None)
+            self.lines[at] = Said("refused", first.get("code"), accepts="accepts" in first)
             self.counts["refused"] += 1
 
 
@@ -225,6 +226,7 @@ def _read_item(answer: Answer, receipt: Any, holds: Sequence[int]) -> None:
 def _read_line(said: Said, line: Any) -> None:
     said.disposition = line["disposition"]
     said.reason = line.get("reason")
+    said.accepts = "accepts" in line
     said.notes |= {note["code"] for note in line.get("notes", ())}
     said.effects += [Effect(each["code"], each["time"], each["stands"]) for each in line.get("affects", ())]
 
@@ -383,6 +385,7 @@ def _read_outcome(said: Said, outcome: Mapping[str, Any]) -> None:
 
 
 def _read_coded(said: Said, codings: Sequence[Mapping[str, str]], text: str) -> None:
+    said.accepts = said.accepts or "Accepted: " in text
     for coding in codings:
         system, code = coding["system"].rpartition(":")[2], coding["code"]
         if system == "notes":
@@ -455,17 +458,15 @@ def read_hl7v2(reply: Reply, request: Request, statements: Sequence[Statement]) 
         if fields[0] == "ERR":
             name, number, *_ = [*fields[2].split("^"), ""]
             if name in {"OBX", "OBR"}:
-                _read_error(answer.at(request.holds[int(number) - 1]), *fields[4:6], *[*fields[6:], "", "", ""][1:2])
+                said = answer.at(request.holds[int(number) - 1])
+                _read_error(said, *fields[4:6], *[*fields[6:], "", "", ""][1:2])
+                said.accepts = said.accepts or "Accepted: " in fields[-1]
             else:
                 assert name == "PID", fields
                 answer.about_patients.add(fields[5])
     if acknowledged[1] == "AE":
-        for at in request.holds:
-            if at in answer.lines or statements[at].code in LOINC:
-                answer.at(at).disposition = "refused"
-                answer.at(at).reason = answer.at(at).reason or next(iter(answer.about_patients), None)
-            else:
-                answer.at(at).disposition = "not_ours"
+        for at in set(request.holds) - answer.lines.keys():
+            answer.lines[at] = Said("refused", next(iter(answer.about_patients), None))
     return answer
 
 

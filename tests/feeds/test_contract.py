@@ -16,6 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.store import migrations
 from tests.feeds.receipt_writers import FORMATS, Answer, Reply, Said, Statement
+from tests.readers.refusals import CLOSED
 
 WRITTEN = {"native": "json", "csv": "csv", "fhir": "batch", "hl7v2": "hl7v2"}
 """The formats, and how each is written here: of the native and FHIR ones, as many items in one request."""
@@ -26,6 +27,7 @@ CK = Statement(
 LDH = replace(CK, code="LDH", value=300, number="n9")
 """A good result beside the one that a rule is about."""
 LATER, LATEST = "2020-01-04T08:00:00+09:00", "2020-01-05T08:00:00+09:00"
+HEMOLYZED = replace(CK, value="HEMOLYZED", unit=None, upper_limit=None, status="corrected", issued=LATER)
 AFTERNOON = "2020-01-02T15:00:00+09:00"
 
 
@@ -37,7 +39,7 @@ class Rule:
     `set_aside` with the code of a fault is what is said where several results are in one item: a FHIR resource with a
     fault is refused, for itself, and native JSON with one is refused as an item. `shown` are the values afterwards,
     `shown_native` those in native JSON, if it refuses more. `no_place` names formats that have no place for it and says
-    why.
+    why. `nothing_kept` has the places of the submissions of which nothing is kept, where a rule is about that.
     """
 
     sent: Sequence[Sequence[Statement]]
@@ -49,6 +51,7 @@ class Rule:
     fields: Mapping[str, Any] = field(default_factory=dict)
     no_place: Mapping[str, str] = field(default_factory=dict)
     shown_native: Sequence[float] | None = None
+    nothing_kept: Sequence[int] | None = None
 
 
 NUMBERS_ONLY = {"native": "its limits are numbers; who writes it has read the text"}
@@ -124,6 +127,24 @@ RULES: dict[str, Rule] = {
         replace(CK, status="corrected", issued=LATER),
         replace(CK, value="HEMOLYZED", unit=None, upper_limit=None),
         lines=["kept", "not_applied older"], shown=(1101,), no_place=VALUES_ONLY),
+    "of a result that is no number and changes nothing, nothing is kept": _then(
+        HEMOLYZED, HEMOLYZED, lines=["set_aside not_a_number -unchanged"] * 2, shown=(), no_place=VALUES_ONLY,
+        nothing_kept=(0, 1)),
+    "a result that is no number and ends another is no loss, nor is its replay": _then(
+        CK, HEMOLYZED, HEMOLYZED,
+        lines=["kept", "set_aside not_a_number -unchanged", "set_aside not_a_number unchanged"], shown=(),
+        no_place=VALUES_ONLY, nothing_kept=()),
+    "a result that is no number and replaces a withdrawn one changes nothing": _then(
+        CK, replace(CK, status="cancelled", issued=LATER), replace(HEMOLYZED, issued=LATEST),
+        replace(HEMOLYZED, issued=LATEST), lines=["kept", "kept", *["set_aside not_a_number -unchanged"] * 2], shown=(),
+        no_place=VALUES_ONLY, nothing_kept=(2, 3)),
+    "of a result with a fault beside one that is no number, nothing is kept": Rule(
+        [[HEMOLYZED, replace(LDH, unit="furlong")]], ["set_aside not_a_number", "set_aside unknown_unit"], (),
+        no_place=VALUES_ONLY, nothing_kept=(0,)),
+    "of results with faults nothing is kept": Rule(
+        [[replace(CK, unit="furlong"), replace(LDH, unit="furlong")]], ["set_aside unknown_unit"] * 2, (),
+        nothing_kept=(0,)),
+    "what stands already is kept": _then(CK, CK, lines=["kept", "kept unchanged"], shown=(1101,), nothing_kept=()),
     "a hundred times its neighbours is noted": Rule(
         [[replace(CK, number=f"n{i}", time=f"2020-01-0{i}T10:00:00+09:00", value=value, issued=None)
           for i, value in enumerate((500, 50_000, 499), 1)]],
@@ -135,6 +156,10 @@ RULES: dict[str, Rule] = {
            ("IU/L", 1101, 170), ("kU/L", 1.101, 0.17), ("[U]/L", 1101, 170), ("[iU]/L", 1101, 170), ("IE/L", 1101, 170),
            ("\uff35\uff0f\uff2c", 1101, 170), ("ukat/L", 18.35, 2.83), ("U/dL", 110.1, 17))},
     "a unit that is not known is set aside beside a good result": _beside("set_aside unknown_unit", unit="furlong"),
+    "a value out of range is set aside beside a good result": _beside("set_aside out_of_range", value=1e9),
+    "a time of another form is set aside beside a good result": _beside("set_aside bad_time", time="2020-13-45"),
+    "a status that is not known is set aside beside a good result": _beside(
+        "set_aside unknown_value", status="canary", no_place={"hl7v2": "its writer has no letter for such a word"}),
     "a unit of mass is set aside": _beside("set_aside mass_unit", unit="ng/mL"),
     "a unit that the study declares is read": _one(
         "kept", unit="E/L", declared={"unit_aliases": {"E/L": "U/L"}},
@@ -238,7 +263,7 @@ class Trial:
         """What is said of statements that are sent in a format."""
         form = FORMATS[WRITTEN[name]]
         [request] = form.write(statements)
-        answer = self.client.post(
+        answer = self.answer = self.client.post(
             request.path.format(study=self.study) + "?receipt=full",
             content=mark + request.body,
             headers={"content-type": request.media_type},
@@ -257,16 +282,23 @@ class Trial:
 def test_a_rule_is_kept(client: TestClient, rule: Rule, name: str) -> None:
     trial, said, about_patients = Trial(client, rule.declared), [], set()
     lines = iter(rule.lines)
-    for statements in rule.sent:
+    aside = rule.nothing_kept or ()
+    for nth, statements in enumerate(rule.sent):
         answer, found = trial.send(name, statements)
         about_patients |= answer.about_patients
         expected = [next(lines) for _ in statements]
         if name == "native" and any(_is_fault(line) for line in expected):
             expected = ["refused " + next(line.split()[1] for line in expected if _is_fault(line))] * len(expected)
-        elif name == "fhir":
+        elif name == "fhir" or (name == "hl7v2" and (all(map(_is_fault, expected)) or nth in aside)):
             expected = [line.replace("set_aside", "refused") if _is_fault(line) else line for line in expected]
-        elif all(map(_is_fault, expected)):
-            expected = [line.replace("set_aside", "refused") for line in expected]
+        lost = all(
+            what.disposition in _NOT_KEPT and not what.effects and "unchanged" not in what.notes for what in found
+        )
+        if rule.nothing_kept is not None and not (name == "native" and rule.shown_native is not None):
+            assert lost == (nth in aside), found
+        mendable = any(what.disposition == "refused" for what in found)
+        assert not [what for what in found if what.reason in CLOSED and not what.accepts]
+        assert trial.answer.status_code == (422 if lost and (mendable or name != "hl7v2") else 200)
         said += list(zip(expected, found, strict=True))
     for line, what in said:
         disposition, *others = line.split()
@@ -281,6 +313,9 @@ def test_a_rule_is_kept(client: TestClient, rule: Rule, name: str) -> None:
     for key, value in rule.fields.items():
         assert [lab.get(key) for lab in labs] == [pytest.approx(value) if key == "upper_limit" else value]
     assert about_patients >= set(notes)
+
+
+_NOT_KEPT = {"set_aside", "refused", "not_ours"}
 
 
 def _is_fault(line: str) -> bool:

@@ -106,6 +106,16 @@ def test_a_cancelled_order_for_one_test_withdraws_its_result():
     assert (fact.status, fact.value, fact.identity) == ("cancelled", None, lab(OBX).identity)
 
 
+@pytest.mark.parametrize("panel", ["24325-3^Hepatic function 2000 panel^LN", "L1^Liver^L^24323-8^CMP^LN"])
+def test_a_cancelled_panel_of_loinc_withdraws_its_results(panel):
+    found = history(message(PID, changed(OBR, f4=panel, f25="X")))
+    numbered = [lab(obx(f3=f"{code}^^LN")).identity for code in ("1920-8", "1742-6")]
+    assert [(fact.code, fact.status, fact.value) for fact in found.labs] == [
+        ("AST", "cancelled", None), ("ALT", "cancelled", None),
+    ]  # fmt: skip
+    assert [fact.identity for fact in found.labs] == numbered
+
+
 def test_a_cancelled_panel_does_not_say_which_results_it_has():
     found = read(message(PID, OBR, OBX, changed(OBR, f3="78^ELAB", f25="X")))
     assert len(found.histories[0].labs) == 1

@@ -3,26 +3,31 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.bulk import command, file_formats
+from app.bulk import command, file_formats, import_files
 from app.bulk.import_files import Into, import_file
 from app.demo import TIMELINES
 from app.errors import ServiceError
 from app.readers.streams import Elements, Lines
+from app.readers.tables import Dialect
 from app.store import ledger
 from app.store.engine import Database
+from app.store.rehearsal import rehearsal
+from app.store.revision_builder import RevisionBuilder
 from app.store.snapshot import StudyAt
 from app.submission import loop
 from tests.api.test_server import ROOT, environment, running
-from tests.hl7v2.hl7v2_messages import MSH, changed, obx, oru
+from tests.hl7v2.hl7v2_messages import MSH, OBR, OBX, changed, obx, oru
 from tests.journeys.command_line import CK, Place, timeline
 from tests.journeys.conftest import service
 from tests.readers.tables import table
@@ -388,3 +393,82 @@ def test_a_rehearsed_import_prints_what_the_study_could_declare(at):
     ]
     imported = at.run("import", table_file, messages, "--study", "trial")
     assert imported.stdout == rehearsed.stdout.splitlines(keepends=True)[0]
+
+
+def day(messages: int) -> bytes:
+    """A feed of messages of 20 patients; every tenth has a code and a unit that the study does not declare."""
+    odd = obx(f1="2", f3="CKN^Creatine kinase^L"), obx(f1="3", f3="2532-0^LDH^LN", f6="E/L")
+    return b"".join(
+        oru(
+            OBX, *(odd if number % 10 == 0 else ()), pid=f"PID|1||P{number % 20}", obr=changed(OBR, f3=f"{number}^LAB"),
+            header=changed(MSH, f10=str(number)),
+        )
+        for number in range(messages)
+    )  # fmt: skip
+
+
+def test_a_rehearsed_feed_waits_for_no_writer_of_the_study(at):
+    file = at.write("day.hl7", day(30))
+    database = Database(at.url)
+    with database.writing() as connection:
+        RevisionBuilder(connection, "trial", 10**15)  # locks the study until the block ends
+        rehearsed = at.run("import", file, "--study", "trial", "--rehearse")
+    database.dispose()
+    assert rehearsed.stdout.splitlines() == [
+        "1 file: 30 changed, 3 rejected; facts: 30 kept, 3 set aside, 3 not ours; left alone: 3 code.",
+        "The study could declare, if it is true:",
+        '  local_codes {"L|CKN": "CK"}: met 3 times',
+        '  unit_aliases {"E/L": "U/L"}: met 3 times',
+    ]
+    assert at.read("trial") == {}
+
+
+def test_no_writer_of_the_study_waits_for_a_rehearsed_feed(at, monkeypatch):
+    statuses, store = [], import_files.store_message
+
+    def store_while_others_write(*given, **more):
+        answer = at.client.post("/v1/studies/trial/patients/P99/events", json=timeline("P99", CK))
+        statuses.append(answer.status_code)
+        return store(*given, **more)
+
+    monkeypatch.setattr(import_files, "store_message", store_while_others_write)
+    rehearsed = at.run("import", at.write("day.hl7", day(10)), "--study", "trial", "--rehearse")
+    assert rehearsed.stdout.startswith("1 file: 10 changed")
+    assert statuses == [201] + [200] * 9
+    assert [*at.read("trial")] == ["P99"]
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_rehearsed_feed_does_not_grow_with_its_length(here):
+    def peak(messages: int) -> int:
+        file = here.write(f"{messages}.hl7", day(messages))
+        with rehearsal(database, "trial") as copy:
+            into = Into(copy, "trial", None, 1_000_000, Dialect(",", ".", frozenset()))
+            tracemalloc.start()
+            assert sum(step.counts["changed"] for step in import_file(file, "hl7v2", into)) == messages
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return most
+
+    database = Database(here.url)
+    peak(200)
+    assert peak(repeats(800, thorough=10_000)) < peak(200) + 2_000_000
+    database.dispose()
+
+
+@pytest.mark.slow
+def test_a_rehearsed_import_that_is_stopped_leaves_nothing_on_the_disk(here):
+    file, folder = here.write("day.hl7", day(5_000)), here.folder / "temporary"
+    folder.mkdir()
+    began = subprocess.Popen(
+        [sys.executable, "-m", "app", "import", str(file), "--study", "trial", "--rehearse"],
+        cwd=ROOT, env=environment(here.url) | {"TMPDIR": str(folder)}, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not [*folder.glob("myoresponse-rehearsal-*/copy.db-wal")]:
+        time.sleep(0.05)
+        assert began.poll() is None
+    began.terminate()
+    _, errors = began.communicate(timeout=60)
+    assert (began.returncode, errors) == (128 + signal.SIGTERM, b"")
+    assert list(folder.iterdir()) == []
+    assert here.read("trial") == {}

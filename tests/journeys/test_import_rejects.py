@@ -63,7 +63,10 @@ class TestRejects:
         assert ended.stdout.splitlines()[0] == (
             "1 file: 1 changed, 1 rejected; facts: 3 kept, 1 set aside, 1 not ours; left alone: 1 code."
         )
-        assert ended.stderr.splitlines() == ["a.hl7: message 1: OBX[2]-6 unknown_unit"]
+        [said] = ended.stderr.splitlines()
+        assert said.startswith("a.hl7: message 1: OBX[2]-6 unknown_unit (Accepted: U/L, ")
+        [reasons] = rejects.with_name("r.hl7.faults.ndjson").read_text().splitlines()
+        assert json.loads(reasons)["faults"][0]["accepts"]["see"] == "docs/feeds.md#units"
         mended = here.write("b.hl7", rejects.read_bytes().replace(b"furlongs", b"U/L"))
         assert here.run("import", mended, "--study", "trial").exit_code == 0
         [patient] = here.read("trial").values()
@@ -73,7 +76,26 @@ class TestRejects:
         word = oru(obx(f2="ST", f5="HEMOLYZED", f6=""), pid="PID|1||P9^^^w")
         ended = here.run("import", here.write("a.hl7", word), "--study", "trial")
         assert (ended.exit_code, ended.stdout) == (1, "1 file: 1 rejected; facts: 1 set aside.\n")
-        assert ended.stderr.splitlines() == ["a.hl7: message 1: OBX[1] bad_number"]
+        assert ended.stderr.splitlines() == ["a.hl7: message 1: OBX[1] bad_number (Accepted: a number)"]
+
+    def test_a_result_that_is_no_number_is_a_change_only_if_it_ends_another_one(self, here):
+        header = "patient,code,time,value,unit,id,issued,status\n"
+        for file, rows, facts in (
+            ("alone.csv", ["P1,CK,2005-03-16,HEMOLYZED,U/L,a1,2005-03-17T08:00:00+09:00,final\n"], "1 rejected"),
+            ("first.csv", ["P2,CK,2005-03-16,1500,U/L,a2,2005-03-17T08:00:00+09:00,final\n"], "1 created"),
+            (
+                "ends.csv",
+                ["P2,CK,2005-03-16,HEMOLYZED,U/L,a2,2005-03-18T08:00:00+09:00,corrected\n"],
+                "1 changed, 1 rejected",
+            ),
+            (
+                "ends.csv",
+                ["P2,CK,2005-03-16,HEMOLYZED,U/L,a2,2005-03-18T08:00:00+09:00,corrected\n"],
+                "1 unchanged, 1 rejected",
+            ),
+        ):
+            ended = here.run("import", here.write(file, header + "".join(rows)), "--study", "trial")
+            assert ended.stdout.splitlines()[0].startswith(f"1 file: {facts}; "), ended.stdout
 
     @pytest.mark.parametrize("kind", ["line", "batch", "collection"])
     def test_a_resource_with_a_fact_that_is_set_aside_is_kept_and_rejected(self, here, kind):
@@ -146,7 +168,7 @@ class TestRejects:
             "1 file: 1 created, 2 rejected; facts: 1 kept, 1 set aside, 1 not ours; left alone: 1 code.\n"
         )
         assert ended.stderr.splitlines() == [
-            "a.csv: line 3: /3/value bad_number",
+            "a.csv: line 3: /3/value bad_number (Accepted: a number)",
             "a.csv: line 5: /5/patient no_subject",
         ]
 

@@ -234,7 +234,8 @@ def test_a_result_that_is_no_number_takes_the_place_of_the_one_that_it_corrects(
     with database.reading() as connection:
         assert count(connection, study, Criteria("Observation"), 99) == 0
     from_feed(database, study, feed_result(value=1400.0, status="corrected", version=1))
-    assert fates(from_feed(database, study, text)) == [(Disposition.SET_ASIDE, NotKept.NOT_A_NUMBER, [])]
+    again = (Disposition.SET_ASIDE, NotKept.NOT_A_NUMBER, [NoteCode.UNCHANGED])
+    assert fates(from_feed(database, study, text)) == [again]
 
 
 def test_a_result_that_is_no_number_and_alone_is_set_aside(database, study):

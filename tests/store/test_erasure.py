@@ -38,7 +38,7 @@ def test_revisions_that_held_the_person_cannot_be_answered_and_the_others_can(da
     post(database, study, timeline("P1", ck(value=1)))
     post(database, study, timeline("P2", ck(value=2)))
     post(database, study, timeline("P3", ck(value=3)))
-    assert forget(database, study, "P2") == Erasure("P2", 4, 2)
+    assert forget(database, study, "P2") == Erasure("P2", 4, 2, facts=1, set_aside=0)
     post(database, study, timeline("P1", ck("k2", value=4)))
     assert answers(database, study) == [0, 1, 4, 5]
     assert columns(database, study, 1).labs.value.tolist() == [1]

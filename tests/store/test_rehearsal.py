@@ -96,10 +96,11 @@ def test_a_rehearsal_of_many_documents_needs_little_memory(database, study):
     def peak(documents: int) -> int:
         with rehearsal(database, study) as copy:
             tracemalloc.start()
-            outcomes(copy, study, (timeline("P1", ck(str(i))) for i in range(documents)), keep=False)
+            # Each patient has some, because what is compared with all results of one patient takes ever longer.
+            outcomes(copy, study, (timeline(f"P{i % 50}", ck(str(i))) for i in range(documents)), keep=False)
             most = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         return most
 
     peak(10)
-    assert peak(2_000) < 2_000_000
+    assert peak(2_000) < 1_500_000

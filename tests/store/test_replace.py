@@ -3,12 +3,13 @@
 from datetime import date
 
 import pytest
-from hypothesis import given, reject
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from app.errors import Erased, InvalidDocument, PreconditionFailed, PreconditionRequired
 from app.store.erasure import erase
 from app.store.ledger import Counts
+from tests.repetition import repeats
 from tests.store.posts import FULL, begin_study, ck, etag, got, history, now, post, put, revisions, timeline, values
 
 
@@ -169,7 +170,9 @@ TIMELINES = st.fixed_dictionaries(
 
 def test_any_timeline_may_be_put_as_it_was_got(database, study):
     made = iter(range(10**6))
+    sqlite = database.engine.dialect.name == "sqlite"
 
+    @settings(max_examples=repeats(100 if sqlite else 20, thorough=100))
     @given(TIMELINES)
     def holds(written):
         try:

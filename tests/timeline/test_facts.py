@@ -9,9 +9,9 @@ from sqlalchemy import BigInteger, Boolean, Double, Text
 
 from app.readers.tables import COLUMNS
 from app.store import hashes
+from app.store.assertions import Assertion, Changes
 from app.store.fact_tables import FACT_TABLES
 from app.store.hashes import patient_leaf
-from app.store.supersession import Assertion, Changes
 from app.store.tables import FACTS
 from app.store.timelines import fact_document
 from app.timeline import cohort
