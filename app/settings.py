@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     root_path: str = Field(
         default="", description="Path prefix that a reverse proxy strips, for example `/myoresponse`."
     )
+    log: Literal["text", "json"] = Field(
+        default="text", description="How lines of the log are written: `text`, or `json` for a program that reads them."
+    )
     max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
     max_stream_bytes: int = Field(
         default=10_000_000_000,
@@ -130,6 +133,12 @@ class Settings(BaseSettings):
         default=200_000_000,
         ge=0,
         description="Bytes of patients' data that each of these processes keeps for the next question.",
+    )
+    idempotency_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=720,
+        description="How long the answer to a request with an `Idempotency-Key` is kept.",
     )
     mllp_study: str = Field(default="", description="Study that messages over MLLP go to, unless `--study` names one.")
     mllp_host: str = Field(

@@ -30,6 +30,8 @@ PATIENCE = 5
 DEADLINE_EXIT = -27
 """The exit code of a worker that used up its seconds of processor: SIGPROF."""
 TRIES = 3
+REASONS = ("client_gone", "deadline", "died", "made_room")
+"""Why the computing of an answer is stopped."""
 log = logging.getLogger("myoresponse")
 
 
@@ -38,6 +40,10 @@ class Workers(ABC):
 
     places: int
     can_be_stopped: bool
+
+    def __init__(self) -> None:
+        self.stopped: Counter[str] = Counter()
+        """How many questions were stopped while they were computed, by reason."""
 
     @abstractmethod
     async def run(self, studies: Sequence[str], work: Work) -> bytes:
@@ -64,6 +70,7 @@ class ThreadWorkers(Workers):
     can_be_stopped = False
 
     def __init__(self, place: Workplace) -> None:
+        super().__init__()
         self._place = place
         self._warming = threading.Thread(target=warm, name="warm", daemon=True)
 
@@ -96,9 +103,8 @@ class ProcessWorkers(Workers):
     can_be_stopped = True
 
     def __init__(self, places: int, settings: WorkerSettings) -> None:
+        super().__init__()
         self.places = places
-        self.stopped: Counter[str] = Counter()
-        """How many questions were stopped, by reason."""
         self._settings = settings
         self._idle: list[WorkerProcess] = []
         self._working: set[WorkerProcess] = set()

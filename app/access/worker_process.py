@@ -9,6 +9,7 @@ keeps, so that no byte of the person stays in its memory.
 """
 
 import atexit
+import logging
 import multiprocessing
 import os
 import signal
@@ -118,6 +119,7 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     os.nice(NICE)
+    logging.disable()  # the service logs what was refused, and why
     threading.Thread(target=_end_with_the_service, name="end-with-service", daemon=True).start()
     place = Workplace(
         Database(settings.database_url, pool_size=1, keys=LedgerKeys(settings.secret_path)),
