@@ -3,7 +3,6 @@
 import json
 import re
 from functools import cache
-from types import MappingProxyType
 
 import anyio
 import pytest
@@ -436,8 +435,6 @@ def test_the_copy_of_a_rehearsal_is_deleted_although_its_request_is_cancelled(tr
     begin = Writing.__metadata__[0].dependency
 
     class Request:
-        scope = MappingProxyType({})
-
         class state:  # noqa: N801 - as in Starlette
             app_state = trial.app_state["app_state"]
 
