@@ -59,7 +59,7 @@ def begin_noting(connection: Connection) -> dict[Chain, ChainHead]:
 @contextmanager
 def part_noted(connection: Connection) -> Iterator[None]:
     """A part of a transaction. What it notes is forgotten if it is undone."""
-    noted: dict[Chain, Head] = connection.info.setdefault(_NOTED, {})
+    noted: dict[Chain, ChainHead] = connection.info.setdefault(_NOTED, {})
     before = dict(noted)
     try:
         yield
