@@ -49,7 +49,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         *(f"POST {_FHIR}/{name}/_search" for name in _TYPES),
     ),
     Scope.ADMIN: (
-        f"PUT {_STUDY}", f"PUT {_STUDY}/protocol", f"DELETE {_PATIENT}", "GET /v1/audit",
+        f"PUT {_STUDY}", f"PUT {_STUDY}/protocol", f"DELETE {_PATIENT}", "GET /v1/audit", "GET /metrics",
         f"POST {_STUDY}/set-aside/{{item}}/dismissal",
     ),
 }  # fmt: skip

@@ -25,6 +25,8 @@ EXEMPT = {
 }
 """The tables and columns that no hash covers, and why. A test changes every other column and expects a fault."""
 
+OUTSIDE = "heads outside"
+"""The name of what is compared with the file of heads."""
 GRACE_SECONDS = 60
 """How old a chain must be before a file of heads without it is a fault."""
 _STUDIES = Query(select(studies.c.id, studies.c.key, studies.c.created_at).order_by(studies.c.id))
@@ -94,7 +96,7 @@ def _verified_heads(connection: Connection, heads: HeadsFile) -> Verified:
     for name, key, created_at in _STUDIES.stream(connection):
         if ("study", key) not in seen and created_at < (time.time() - GRACE_SECONDS) * 1e6:
             faults.append(f"study of {name}: the file has no line of it")
-    return Verified("heads outside", f"{count} lines", tuple(faults))
+    return Verified(OUTSIDE, f"{count} lines", tuple(faults))
 
 
 def _fault_of(connection: Connection, chain: Chain, head: ChainHead) -> str | None:
