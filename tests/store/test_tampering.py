@@ -89,6 +89,7 @@ def _fill_more(client: Any) -> None:
     sent(client.put(f"{home}/patients/Q1?readmit=true", json=timeline("Q1", ck=98)))
     [item, *_] = client.get(f"{home}/set-aside").json()["items"]
     sent(client.post(f"{home}/set-aside/{item['item']}/dismissal", json={"reason": "other", "comment": "seen"}))
+    sent(client.post(f"{home}/timelines", json=[timeline("Q4")], headers={"Idempotency-Key": '"kept"'}))
 
 
 def columns() -> list[Any]:
