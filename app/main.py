@@ -24,6 +24,7 @@ from app.api import (
     patients,
     protocols,
     revisions,
+    session,
     studies,
     timelines,
 )
@@ -34,6 +35,7 @@ from app.http import problems
 from app.http.audit import Audit
 from app.http.authentication import Authentication, authorised
 from app.http.dependencies import only_known_parameters
+from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
@@ -151,6 +153,7 @@ def _all_routes() -> APIRouter:
         datasets,
         calculators,
         revisions,
+        session,
         audit,
         routes_read,
         routes_about,
@@ -187,5 +190,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
     app.add_middleware(CrossOrigin, settings=settings)
-    app.add_middleware(AccessLog, root_path=settings.root_path)
+    app.state.metrics = Metrics()
+    app.add_middleware(AccessLog, root_path=settings.root_path, metrics=app.state.metrics)
     return app

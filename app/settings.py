@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     )
     root_path: str = Field(
         default="", description="Path prefix that a reverse proxy strips, for example `/myoresponse`."
+    )
+    log: Literal["text", "json"] = Field(
+        default="text", description="How lines of the log are written: `text`, or `json` for a program that reads them."
     )
     max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
     max_stream_bytes: int = Field(

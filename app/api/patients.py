@@ -321,8 +321,7 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the other record, with this identifier.
     """
     del erase
-    submitter = Submitter(store, study, FORMAT, now, client=client)
-    erased = batches.erase_patient(submitter, patient, if_match=if_match)
+    erased = batches.erase_patient(Submitter(store, study, FORMAT, now, client=client), patient, if_match=if_match)
     if store.origin is not None:
         return reply(asdict(erased))
     state.answers.drop(study)

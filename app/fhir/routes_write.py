@@ -237,8 +237,8 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         if_match: IfMatch = None,
     ) -> Response:
         result = submit.withdraw(
-            store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now, client=client,
-            full=presentation.receipt is not None,
+            store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now,
+            client=client, full=presentation.receipt is not None,
         )  # fmt: skip
         return Response(status_code=204) if store.origin is None else _fhir(_outcome_of(result))
 

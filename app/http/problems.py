@@ -157,12 +157,20 @@ def count_refused(scope: Scope, refused: Iterable[ServiceError | None]) -> None:
     counts: Counter[str] = scope.setdefault("myoresponse.faults", Counter())
     for error in refused:
         if error is not None:
+            _note_cause(scope, error)
             counts.update([str(fault.code) for fault in error.faults] or [error.slug])
+
+
+def _note_cause(scope: Scope, error: ServiceError) -> None:
+    """Note why the database could not serve, if that is the reason."""
+    if isinstance(error, errors.Busy) and error.cause is not None:
+        scope["myoresponse.cause"] = error.cause
 
 
 def refusal(scope: Scope, error: ServiceError) -> Response:
     """The answer to a refused request: a problem document, or the form that `install` registered for its address."""
     scope["myoresponse.problem"] = error.slug
+    _note_cause(scope, error)
     if error.faults:
         count_refused(scope, [error])
     root: str = scope.get("root_path", "")

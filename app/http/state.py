@@ -46,6 +46,7 @@ class Answers:
         self._lock = threading.Lock()
         self._kept: LRUCache[str, tuple[str, bytes]] = LRUCache(most_bytes, getsizeof=lambda kept: len(kept[1]))
         self._erasures: dict[str, int] = {}
+        self.hits = self.misses = 0
 
     def erasures(self, study: str) -> int:
         """How often answers of the study were dropped; read it before the data of the study."""
@@ -55,7 +56,14 @@ class Answers:
         """The answer kept under this key."""
         with self._lock:
             entry = self._kept.get(key)
+            self.hits += entry is not None
+            self.misses += entry is None
             return entry[1] if entry else None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all kept answers."""
+        return int(self._kept.currsize)
 
     def keep(self, study: str, key: str, answer: bytes, erasures: int) -> None:
         """Keep an answer, unless a person was erased from the study since its data were read."""

@@ -114,7 +114,7 @@ def test_head_is_get_without_the_body(client):
         "/docs",
         "/openapi.yaml",
     ):
-        got, head = client.get(path), client.head(path)
+        got, head = [ask(path, headers={"X-Request-Id": "1"}) for ask in (client.get, client.head)]
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers == got.headers
     assert client.head(f"{home}/patients/nobody").status_code == 404
@@ -343,3 +343,29 @@ def test_what_the_store_could_not_explain_is_500_and_only_the_log_learns_which_e
 def test_faults_at_one_place_with_and_without_a_detail_can_be_reported_together():
     faults = [Fault("/a", FaultCode.MISSING, "why"), Fault("/a", FaultCode.MISSING)]
     assert [fault.detail for fault in InvalidDocument(faults=faults).faults] == [None, "why"]
+
+
+@pytest.mark.parametrize("given", ["4711", "a" * 64, "Root=1-67891233-abcdef012345678912345678", "0af7/x:y.z_1+2="])
+def test_the_id_of_a_request_is_taken_from_its_header_and_is_in_the_answer_and_in_the_line(client, caplog, given):
+    with caplog.at_level(logging.INFO, "myoresponse"):
+        answers = [
+            client.get("/v1/studies", headers={"X-Request-Id": given}),
+            client.get("/v1/studies/nobody", headers={"X-Request-Id": given}),
+            client.get("/livez", headers={"X-Request-Id": given, "Host": "evil.example.org"}),
+        ]
+    assert [answer.headers["x-request-id"] for answer in answers] == [given] * 3
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" request_id=")[2] for line in lines] == [given] * 3
+
+
+@pytest.mark.parametrize("given", ["", "a" * 65, "a b", "a\tb", 'a"b', "a;b", "ä".encode(), "<a>"])
+def test_an_unsafe_id_of_a_request_is_replaced(client, caplog, given):
+    with caplog.at_level(logging.INFO, "myoresponse"):
+        answer = client.get("/v1/studies", headers={"X-Request-Id": given})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert "request_id" not in caplog.records[-1].getMessage()
+
+
+def test_two_ids_of_one_request_are_none(client):
+    answer = client.get("/v1/studies", headers=[("X-Request-Id", "a"), ("X-Request-Id", "b")])
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
