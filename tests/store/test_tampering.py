@@ -95,6 +95,7 @@ def _fill_more(client: Any) -> None:
     sent(client.post(f"{home}/patients/Q3/events", json=timeline("Q3", ck=97), headers=again))
     [item, *_] = client.get(f"{home}/set-aside").json()["items"]
     sent(client.post(f"{home}/set-aside/{item['item']}/dismissal", json={"reason": "other", "comment": "seen"}))
+    sent(client.post(f"{home}/timelines", json=[timeline("Q4")], headers={"Idempotency-Key": '"kept"'}))
 
 
 def columns() -> list[Any]:
