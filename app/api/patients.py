@@ -44,6 +44,7 @@ from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_doc
 from app.http.responses import address, page, reply, tagged, written
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
+from app.store.audit import was_read
 from app.store.engine import Database
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
@@ -177,6 +178,7 @@ def list_patients(
     at, after = state.cursors.walk(question, at, cursor, start=None)
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
+    was_read(study, [listed.id for listed in found[:limit]])
     items = [{"patient": {"id": listed.id, **listed.attributes}, "counts": listed.counts} for listed in found[:limit]]
     following = state.cursors.sign(question, [snapshot.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)

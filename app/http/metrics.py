@@ -110,15 +110,14 @@ class Metrics:
         return generate_latest(self.registry) + generate_latest(now)
 
     def _look(self, state: AppState) -> bool:
-        """Read what the database holds. `False` if it cannot serve."""
-        if state.readiness.objection() is not None:
-            return False
+        """Read what the database holds. `False` if it cannot serve; it may still be read."""
+        up = state.readiness.objection() is None
         try:
             with state.database.reading() as connection:
                 self._totals = totals(connection)
         except ServiceError:
             return False
-        return True
+        return up
 
 
 class Present(Collector):

@@ -222,8 +222,8 @@ class Database:
     def objection(self) -> DatabaseFailure | None:
         """Why the database cannot serve, or `None` if it can: a small write is tried.
 
-        A lock is an objection after it has lasted as long as a request would wait. A failure of a larger write is
-        remembered for some seconds, because this write may succeed where that one failed.
+        A lock is an objection after nothing was written for as long as a request would wait. A failure of a larger
+        write is remembered for some seconds, because this write may succeed where that one failed.
         """
         try:
             with self.failures.translated(), self._test_connection() as connection:
@@ -239,8 +239,9 @@ class Database:
         if found is None or found.cause is not Cause.LOCKED:
             self._locked_since = None
             return found or self.failures.remembered()
-        self._locked_since = self._locked_since or time.monotonic()
-        return found if time.monotonic() - self._locked_since >= self._wait else self.failures.remembered()
+        now = time.monotonic()
+        self._locked_since = max(self._locked_since or now, self.failures.written_at)
+        return found if now - self._locked_since >= self._wait else self.failures.remembered()
 
     @contextmanager
     def _test_connection(self) -> Iterator[Connection]:

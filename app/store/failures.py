@@ -58,6 +58,8 @@ class Failures:
     def __init__(self, driver: DBAPIModule, file: str | None) -> None:
         self.counts = Counter[Cause]()
         """How many failures each cause had since the start."""
+        self.written_at = 0.0
+        """When this process committed last, by the clock of `time.monotonic`."""
         self._driver = driver
         self._file = file
         self._lock = threading.Lock()
@@ -98,6 +100,7 @@ class Failures:
 
     def forget(self) -> None:
         """Forget the last failure: a transaction that wrote was committed."""
+        self.written_at = time.monotonic()
         if self._last is not None:
             self._last = None
 

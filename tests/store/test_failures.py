@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 import psycopg
@@ -80,6 +81,18 @@ def test_a_lock_is_an_objection_after_a_request_would_have_been_refused_and_unti
     assert sqlite.objection().cause is Cause.LOCKED
     holder.close()
     assert sqlite.objection() is None
+
+
+def test_writers_that_go_on_one_after_the_other_are_no_lock(sqlite, tmp_path):
+    """The test of readiness may come too late for the lock again and again, while each writer gets it in time."""
+    sqlite._wait = 0.1
+    for _ in range(3):
+        post(sqlite, "trial", timeline("P1"))
+        holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        sqlite.failures.written_at = time.monotonic() + 0.6  # a commit while the test waits
+        assert sqlite.objection() is None
+        holder.close()
 
 
 def test_readiness_leaves_nothing_but_the_wait_of_requests_as_it_was(sqlite):

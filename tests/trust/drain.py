@@ -110,14 +110,22 @@ def _stream(port: int, load: Load) -> None:
         b"POST /v1/studies/trial/timelines HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", port), timeout=40) as connection:
-        connection.sendall(head)
-        for number in range(LINES):
-            line = json.dumps(events(f"L{number}-{uuid.uuid4().hex[:8]}", lab(7, 1))).encode() + b"\n"
-            connection.sendall(b"%x\r\n%s\r\n" % (len(line), line))
-            time.sleep(0.05)
-        connection.sendall(b"0\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    sent: list[str] = []
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=40) as connection:
+            connection.sendall(head)
+            for number in range(LINES):
+                sent.append(f"L{number}-{uuid.uuid4().hex[:8]}")
+                line = json.dumps(events(sent[-1], lab(7, 1))).encode() + b"\n"
+                connection.sendall(b"%x\r\n%s\r\n" % (len(line), line))
+                time.sleep(0.05)
+            connection.sendall(b"0\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    except OSError:
+        answer = b""
+    if not answer:
+        load.unanswered += sent
+        return
     outcomes = [json.loads(line) for line in answer.split(b"\r\n\r\n", 1)[1].splitlines() if line[:1] == b"{"]
     load.cut += outcomes[-1].get("counts") != {"created": LINES}
     load.lines += [outcome["patient"] for outcome in outcomes if outcome.get("status") == "created"]

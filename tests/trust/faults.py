@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from tests.api.examples import events, lab
 from tests.api.test_server import Process, running
 from tests.trust.figures import Figure
-from tests.trust.ground import dump, folder, fresh, harmed, need_strace, spread
+from tests.trust.ground import ASIDE, dump, folder, fresh, harmed, need_strace, spread
 
 CAUSES = {"ENOSPC": {"disk_full", "io_error"}, "EIO": {"io_error"}}
 
@@ -75,7 +75,7 @@ def whole_service() -> list[Figure]:
         with running(url) as server:
             assert _post(server, "P0")[0] == 201
             for error, causes in CAUSES.items():
-                before = dump(url)
+                before = dump(url, ASIDE)
                 with _failing(server, error):
                     status, problem = _post(server, "P1")
                     assert (status, problem["type"]) == (503, "/problems/unavailable"), problem
@@ -84,7 +84,7 @@ def whole_service() -> list[Figure]:
                     status, body = server.ask("GET", "/readyz")
                     assert (status, json.loads(body)["cause"] in causes) == (503, True), body
                     assert server.ask("GET", "/livez")[0] == 200
-                assert dump(url) == before
+                assert dump(url, ASIDE) == before
                 server.wait_for(rf"event=database cause=({'|'.join(causes)})")
                 assert _post(server, "P2" + error)[0] == 201
                 time.sleep(1.1)

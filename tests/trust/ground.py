@@ -14,14 +14,19 @@ from tempfile import TemporaryDirectory
 
 from sqlalchemy import select
 
+from app.settings import Settings
 from app.store import migrations
 from app.store.engine import Database
+from app.store.ledger_keys import LedgerKeys
+from app.store.opening import open_ledger
 from app.store.tables import metadata
 from tests.postgres import Server, bundled_binaries, controlled_server
 from tests.store.posts import begin_study
 from tests.trust.figures import NotHere
 
 ROOT = Path(__file__).parents[2]
+ASIDE = frozenset({"audit", "intake"})
+"""The tables that also record what was refused."""
 SAFE = "-c listen_addresses='' -c port=5432 -c fsync=on -c full_page_writes=on"
 """A server that keeps what it has confirmed, unlike that of the other tests."""
 
@@ -36,11 +41,18 @@ def folder() -> Iterator[Path]:
 def fresh(file: Path) -> str:
     """A database with the study `trial`, in one file without a log; its URL."""
     url = f"sqlite:///{file}"
+    _prepare(url)
+    return url
+
+
+def _prepare(url: str) -> None:
+    """Make the tables, open the ledger as the first start of the service does, and begin the study."""
     migrations.upgrade(url)
-    database = Database(url)
+    settings = Settings(database_url=url)
+    database = Database(url, keys=LedgerKeys(settings.secret_path))
+    assert open_ledger(database, settings.heads_path) is None
     begin_study(database, "trial")
     database.dispose()
-    return url
 
 
 @contextmanager
@@ -50,10 +62,7 @@ def postgres() -> Iterator[Server]:
     if binaries is None:
         raise NotHere("there is no PostgreSQL for this platform in the test packages")
     with controlled_server(binaries, SAFE) as server:
-        migrations.upgrade(server.url)
-        database = Database(server.url)
-        begin_study(database, "trial")
-        database.dispose()
+        _prepare(server.url)
         yield server
 
 

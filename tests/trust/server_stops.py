@@ -67,7 +67,7 @@ def _crashes(database: Server, service: Process, stops: int) -> list[Figure]:
 
 
 def _failover(database: Server, service: Process) -> list[Figure]:
-    """Reads go on and writes are refused by name while the server is a standby; then both go on."""
+    """Writes are refused by name while the server is a standby, and what is not audited is read; then all goes on."""
     assert _send(service.port, "before")[0] == 201
     database.control("stop", "-m", "fast")
     signal = database.data / "standby.signal"
@@ -79,7 +79,8 @@ def _failover(database: Server, service: Process) -> list[Figure]:
     told = (status, problem["type"], problem.get("cause"))
     assert told == (503, "/problems/unavailable", "read_only"), (problem, service.lines[-3:])
     assert "retry-after" not in headers
-    assert service.ask("GET", "/v1/studies/trial/patients/before")[0] == 200
+    assert service.ask("GET", "/v1/studies/trial")[0] == 200
+    assert service.ask("GET", "/v1/studies/trial/patients/before")[0] == 503  # its row of the audit cannot be stored
     database.control("promote")
     waited = _until_ready(service)
     assert _send(service.port, "after")[0] == 201
