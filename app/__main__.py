@@ -311,7 +311,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
     """Bring a backup back into an empty database, and verify its ledgers. The exit code is 1 if one is broken."""
     settings, began = read_settings(), time.monotonic()
 
-    from app.store.backup import UnusableBackup, verified
+    from app.store.backup import UnusableBackup, note_in_audit, verified
     from app.store.backup import restore as bring_back
     from app.store.tables import SCHEMA_REVISION
 
@@ -324,8 +324,10 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
     if made.tables != SCHEMA_REVISION:
         print("Its tables are those of an earlier version: run python -m app migrate.")
         return
-    with database_of(settings) as database, database.reading() as connection:
-        faults, later = verified(connection, database.heads, made)
+    with database_of(settings) as database:
+        with database.reading() as connection:
+            faults, later = verified(connection, database.heads, made)
+        note_in_audit(database, "restore", "nothing")
     if later:
         print("\n".join([f"Noted in {settings.heads_path} after the backup, and not in it:", *later]))
     print("\n".join(faults) or f"Every ledger is whole, after {time.monotonic() - began:.1f} s.")

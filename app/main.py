@@ -1,6 +1,5 @@
 """The application: its routes, its middleware and the state that its requests share."""
 
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
 from app.access.authenticator import Authenticator
+from app.access.computing import Computing, workers_of
 from app.access.keys import ApiKeys
 from app.access.tokens import Tokens
 from app.api import (
@@ -38,7 +38,7 @@ from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
-from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
+from app.http.state import Answers, AppState, Readiness, Scrubber
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -97,8 +97,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         scrubber, trail = Scrubber(database), AuditTrail(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secrets, database, settings)
-        warming = threading.Thread(target=warm, name="warm", daemon=True)
-        warming.start()
+        computing = Computing(workers_of(settings, database))
+        computing.start()
         yield {
             "app_state": AppState(
                 settings,
@@ -107,13 +107,12 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
                 Readiness(database, settings.heads_path),
-                ComputeLimiter(),
+                computing,
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
             )
         }
-        # The interpreter may crash if it ends while a thread still imports.
-        await anyio.to_thread.run_sync(warming.join)
+        await computing.close()
         await anyio.to_thread.run_sync(scrubber.stop)
         await anyio.to_thread.run_sync(trail.close)
         database.dispose()

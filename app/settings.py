@@ -1,5 +1,6 @@
 """The settings of the service, read once from the environment."""
 
+import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -119,6 +120,20 @@ class Settings(BaseSettings):
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
     )
     cache_bytes: int = Field(default=64_000_000, ge=0, description="How many bytes these answers have together.")
+    compute_workers: int = Field(
+        default=min(2, os.cpu_count() or 1) if hasattr(os, "fork") else 0,
+        ge=0,
+        le=64,
+        description="Processes that compute answers; 0: threads of the service, which cannot be stopped.",
+    )
+    compute_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds of a processor after which the computing of an answer is stopped."
+    )
+    cohort_bytes: int = Field(
+        default=200_000_000,
+        ge=0,
+        description="Bytes of patients' data that each of these processes keeps for the next question.",
+    )
     idempotency_hours: float = Field(
         default=24.0,
         gt=0,

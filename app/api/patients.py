@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+from anyio import from_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
@@ -43,6 +44,7 @@ from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_doc
 from app.http.responses import address, page, reply, tagged, written
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
+from app.store.audit import was_read
 from app.store.engine import Database
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
@@ -176,6 +178,7 @@ def list_patients(
     at, after = state.cursors.walk(question, at, cursor, start=None)
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
+    was_read(study, [listed.id for listed in found[:limit]])
     items = [{"patient": {"id": listed.id, **listed.attributes}, "counts": listed.counts} for listed in found[:limit]]
     following = state.cursors.sign(question, [snapshot.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)
@@ -325,6 +328,7 @@ def erase_patient(
     if store.origin is not None:
         return reply(asdict(erased))
     state.answers.drop(study)
+    from_thread.run(state.computing.workers.forget, study)
     state.scrubber.scrub()
     return Response(status_code=204)
 

@@ -1,14 +1,9 @@
-"""The state of the running application: what is kept between requests; and a first analysis before any request."""
+"""The state of the running application: what is kept between requests."""
 
-import gc
-import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import anyio
@@ -16,23 +11,17 @@ import anyio.to_thread
 from cachetools import LRUCache
 
 from app.access.authenticator import Authenticator
-from app.analyses import Options, report
-from app.errors import Busy, ServiceError, Unavailable
+from app.access.computing import Computing
+from app.errors import ServiceError, Unavailable
 from app.http.responses import Cursors
-from app.protocol.presets import SEED_2008
 from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
 from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
-from app.timeline.cohort import Cohort
-from app.timeline.document import Timeline
-from app.timeline.normalize import normalise
 
 log = logging.getLogger("myoresponse")
-_DAYS = ["2005-03-14", "2005-04-11", "2005-04-18", "2005-04-25", "2005-05-09", "2005-06-06", "2005-08-01", "2005-10-01"]
-_LATEST = 2**62
 
 
 class Answers:
@@ -118,32 +107,6 @@ class Scrubber:
             log.warning("event=scrub status=due")
 
 
-class ComputeLimiter:
-    """Limits how many requests compute their answers at a time, and how many may wait for that.
-
-    They wait without a thread, so that other requests are served at the same time.
-    """
-
-    AT_A_TIME = 4
-    """Half of the threads that serve requests."""
-    MOST_WAITING = 64
-
-    def __init__(self) -> None:
-        self._places = anyio.Semaphore(self.AT_A_TIME)
-
-    def waiting(self) -> int:
-        """How many requests wait for a place."""
-        return self._places.statistics().tasks_waiting
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and leave it free afterwards. Raises `Busy` if too many wait already."""
-        if self.waiting() >= self.MOST_WAITING:
-            raise Busy("Too many questions wait for their answers.")
-        async with self._places:
-            yield
-
-
 class Readiness:
     """Whether the database can serve, or why not, checked at most once a second: many probes cost no more than one."""
 
@@ -198,7 +161,7 @@ class AppState:
     cursors: Cursors
     scrubber: Scrubber
     readiness: Readiness
-    limiter: ComputeLimiter
+    computing: Computing
     authenticator: Authenticator
     trail: AuditTrail
 
@@ -206,29 +169,3 @@ class AppState:
     def secret(self) -> SecretFile:
         """The secret file, which gives the keys of cursors, ETags and sessions."""
         return self.database.keys.secret
-
-
-@cache
-def warm() -> None:
-    """Answer every question about three invented patients whose CK becomes normal and later abnormal.
-
-    This loads all libraries. Their objects stay, so the garbage collector is set to ignore them: otherwise it would
-    visit half a million objects again and again while timelines are stored.
-    """
-    report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
-    gc.collect()
-    gc.freeze()
-
-
-def _patient(number: int) -> Timeline:
-    ck = [900, 1000, 700, 500, 300 + number, 150, 140, 400]
-    document = {
-        "patient": {"id": f"W{number}"},
-        "lab_series": [{"code": "CK", "unit": "U/L", "upper_limit": 200, "times": _DAYS, "values": ck}],
-        "assessments": [
-            {"code": "MMT", "time": day, "score": 60 + number + 2 * visit} for visit, day in enumerate(_DAYS)
-        ],
-        "infusions": [{"time": "2005-04-11", "product": "IVIG"}],
-        "adverse_events": [{"onset": "2005-04-12", "term": "headache"}],
-    }
-    return Timeline.model_validate_json(json.dumps(document))

@@ -86,7 +86,10 @@ class AuditTrail:
         return [last for kind in ended if (last := self._refused.pop(kind).last) is not None]
 
     def close(self, seconds: float = 10.0) -> None:
-        """Store what waits, also the rows of minutes that have not ended. What cannot be moved stays in the journal."""
+        """Store what waits, also the rows of minutes that have not ended. What cannot be moved stays in the journal.
+
+        From now on rows are moved at once, and are not tried again.
+        """
         with self._lock:
             due = self._due(2**63)
         for each in due:
@@ -95,7 +98,6 @@ class AuditTrail:
         for thread in (self._thread, self._mover):
             if thread is not None:
                 thread.join(seconds)
-        self._hurry.clear()
         with self._moving:
             if self._journal is not None and self._mover is None:
                 self._journal.close()
@@ -141,6 +143,7 @@ class AuditTrail:
 
     def _move(self) -> None:
         """Move rows from the journal to the database, until none is left. While that fails, it is tried again."""
+        failing = False
         while True:
             self._hurry.wait(self.PAUSE)
             with self._moving:
@@ -153,12 +156,15 @@ class AuditTrail:
             try:
                 self._store(lines)
             except Exception as error:
-                log.warning("event=audit waiting=%d error=%s", len(self._journaled), type(error).__name__)
+                if not failing:
+                    log.warning("event=audit waiting=%d error=%s", len(self._journaled), type(error).__name__)
+                failing = True
                 if self._hurry.is_set():
                     with self._moving:
                         self._mover = None
                     return  # the next start moves them
                 continue
+            failing = False
             with self._moving:
                 del self._journaled[: len(lines)]
 

@@ -9,6 +9,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from app.access.callers import Scope
+from app.access.computing import REASONS
 from app.access.keys import ApiKeys
 from app.errors import Busy, Cause, FaultCode
 from app.http import metrics, middleware, problems
@@ -100,6 +101,7 @@ def test_kept_answers_are_counted_when_they_are_found_and_when_not(client):
 
 def test_a_database_that_does_not_answer_is_not_waited_for_and_the_last_known_counts_are_given(client, monkeypatch):
     monkeypatch.setattr("app.http.state.Readiness.SECONDS", 0.0)
+    monkeypatch.setattr(Database, "objection", lambda self: None)
     make_study(client)
     known = read(client)
     assert known["myoresponse_database_up"] == 1
@@ -172,6 +174,7 @@ def test_no_label_has_a_value_that_was_sent(client):
         "sender": {"named", "unnamed"},
         "result": {"hit", "miss"},
         "cause": set(Cause),
+        "reason": set(REASONS),
         "route": {"-", *(str(route.path) for route in iter_route_contexts(client.app.routes))},
     }
     for name in found:

@@ -257,6 +257,18 @@ def test_what_was_noted_outside_after_the_backup_is_named_and_is_no_fault(databa
     assert "Every ledger is whole" in ended.output
 
 
+def test_a_backup_and_a_restore_are_in_the_audit(database_url, empty_url, tmp_path):
+    filled(database_url)
+    assert command("backup", tmp_path / "b.zip", url=database_url).exit_code == 0
+    assert command("restore", tmp_path / "b.zip", url=empty_url).exit_code == 0
+    with service(empty_url) as client:
+        rows = [row for row in client.get("/v1/audit").json()["items"] if row["study"] is None]
+    assert [(row["operation"], row["door"], row["caller"], row["extent"]) for row in rows] == [
+        ("backup", "command", "command", "everyone"),
+        ("restore", "command", "command", "nothing"),
+    ]
+
+
 @pytest.mark.postgresql
 def test_programs_that_are_missing_or_older_than_the_server_are_named(postgres_url, tmp_path, monkeypatch):
     filled(postgres_url)

@@ -91,6 +91,8 @@ def _fill_more(client: Any) -> None:
     for patient in ("Q1", "Q2"):
         sent(client.delete(f"{home}/patients/{patient}?erase=true"))
     sent(client.put(f"{home}/patients/Q1?readmit=true", json=timeline("Q1", ck=98)))
+    again = {"Idempotency-Key": '"one-post-of-a-sender"'}
+    sent(client.post(f"{home}/patients/Q3/events", json=timeline("Q3", ck=97), headers=again))
     [item, *_] = client.get(f"{home}/set-aside").json()["items"]
     sent(client.post(f"{home}/set-aside/{item['item']}/dismissal", json={"reason": "other", "comment": "seen"}))
     sent(client.post(f"{home}/timelines", json=[timeline("Q4")], headers={"Idempotency-Key": '"kept"'}))

@@ -1,10 +1,10 @@
 """Every text, identifier and number of thousands of good and broken inputs is unique. They are sent through each door:
 native JSON, lines, CSV, FHIR, HL7 v2 over HTTP and MLLP, and the command `import`; also in addresses, queries, methods
-and headers. Then they are looked for in the standard output and error of each process, in `/metrics`, in the headers
-of all answers, in the bodies of all refusals and of receipts, in the notes of dead letters and the reasons of an
-import, in temporary files and, for names and numbers of persons, in the database. At last patients are erased, and
-what was sent of them is looked for in the file of SQLite, its log and all other files. As a control, what is stored
-must be found there.
+and headers. Then they are looked for in the standard output and error of each process, in `/metrics`, in the audit, in
+the headers of all answers, in the bodies of all refusals and of receipts, in the notes of dead letters and the reasons
+of an import, in temporary files and, for names and numbers of persons, in the database. At last patients are erased,
+and what was sent of them is looked for in the file of SQLite, its log and all other files, while the service runs and
+after its end. As a control, what is stored must be found there.
 """
 
 import http.client
@@ -144,7 +144,7 @@ def run(full: bool) -> list[Figure]:
         ),
         Figure(
             "P9",
-            "canaries found in logs, metrics, headers, refusals, receipts, notes and temporary files",
+            "canaries found in logs, metrics, audit, headers, refusals, receipts, notes and temporary files",
             f"0 in {lines:,} lines",
         ),
         Figure("P9", "names and numbers of persons found in the database", f"0 of {len(planted.persons):,}"),
@@ -302,13 +302,13 @@ class Doors:
                 lab | {"code": {"coding": [{"system": new.word(), "code": new.word()}], "text": new.word()}},
                 lab | {"valueQuantity": {"value": new.number(), "unit": new.word(), "code": new.word()}},
                 lab | {"effectiveDateTime": new.word()}, lab | {"status": new.word(), new.word(): 1},
-                lab | {"subject": {"reference": f"Patient/{new.word()}"}}, {"resourceType": new.word()},
+                lab | {"subject": {"reference": f"Patient/{new.id()}"}}, {"resourceType": new.word()},
                 lab | {"modifierExtension": [{"url": new.word(), "valueString": new.word()}]},
             ]  # fmt: skip
             for resource in (person, lab, *bad):
                 kind = resource["resourceType"]
                 self.ask("POST", f"/fhir/{study}/{kind}", FHIR, json.dumps(resource))
-                self.ask("PUT", f"/fhir/{study}/{kind}/{new.word()}", FHIR, json.dumps(resource))
+                self.ask("PUT", f"/fhir/{study}/{kind}/{new.id()}", FHIR, json.dumps(resource))
             entries = [{"resource": each, "request": {"method": "POST", "url": each["resourceType"]}} for each in bad]
             for kind in ("batch", "transaction", new.word()):
                 document = {"resourceType": "Bundle", "type": kind, "entry": entries}
@@ -357,6 +357,9 @@ class Doors:
             "patients?limit=500",
         ):
             self.ask("GET", f"/v1/studies/trial/{path}", {}, None)
+        page: str | None = "/v1/audit?limit=500"
+        while page:  # the audit may name patients, and nothing else that was sent
+            page = json.loads(self.ask("GET", page, {}, None, echo=False)[2])["next"]
         revision = json.loads(self.ask("GET", "/v1/studies/trial", {}, None)[2])["revision"]
         question = f"/v1/studies/trial/analyses/response-rates?revision={revision}"
         assert [self.ask("GET", question, {}, None)[0] for _ in range(2)] == [200, 200]
