@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     body_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Longest wait for the next part of a request body."
     )
+    reading_seconds: float = Field(
+        default=20.0, gt=0, description="Most processor time in which one request body, or one group of lines, is read."
+    )
     secret_file: Path | None = Field(
         default=None,
         description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "
