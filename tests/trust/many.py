@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from app.store import migrations
 from tests.api.test_server import Process, running
+from tests.trust.figures import Figure
 
 MOST_MEMORY = 50_000_000
 SLOWEST = 2.5
