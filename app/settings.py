@@ -88,8 +88,21 @@ class Settings(BaseSettings):
         ge=1_000,
         description="Largest body of lines that is stored while it arrives; each line may have `max_body_bytes`.",
     )
+    max_rejected_lines: int = Field(
+        default=10_000, ge=1, description="Number of rejected lines after which a body of lines is not read further."
+    )
+    max_spool_bytes: int = Field(
+        default=100_000_000,
+        ge=1_000,
+        description="Most bytes of outcomes of one body of lines that wait on the disk until the client reads them.",
+    )
     body_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Longest wait for the next part of a request body."
+        default=30.0,
+        gt=0,
+        description="Longest wait for the next part of a request body, and for a client that does not read its answer.",
+    )
+    reading_seconds: float = Field(
+        default=20.0, gt=0, description="Most processor time in which one request body, or one group of lines, is read."
     )
     secret_file: Path | None = Field(
         default=None,
