@@ -39,6 +39,7 @@ _shared: dict[str, dict[str, Any]] = {}
 Responses = dict[int | str, dict[str, Any]]
 
 ALWAYS: tuple[type[ServiceError], ...] = (
+    errors.MalformedDocument,
     errors.Unauthorized,
     errors.ForeignOrigin,
     errors.TooLarge,
@@ -50,7 +51,7 @@ ALWAYS: tuple[type[ServiceError], ...] = (
     errors.Busy,
 )
 """The refusals that any operation may answer."""
-READING: tuple[type[ServiceError], ...] = (errors.MalformedDocument, errors.BodyTimeout, errors.UnsupportedMediaType)
+READING: tuple[type[ServiceError], ...] = (errors.BodyTimeout, errors.UnsupportedMediaType)
 """Further refusals of an operation that reads a body."""
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -139,9 +140,16 @@ def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
     return documented
 
 
+_OF_ONE_STATUS: dict[type[ServiceError], tuple[type[ServiceError], ...]] = {
+    errors.ForeignOrigin: (errors.Forbidden,),
+    errors.MalformedDocument: (errors.AmbiguousAddress,),
+    errors.BodyTimeout: (errors.HeadTimeout,),
+}
+
+
 def together(kind: type[ServiceError]) -> list[type[ServiceError]]:
     """The kinds of refusals that one response describes, because they have one status."""
-    return [kind, errors.Forbidden] if kind is errors.ForeignOrigin else [kind]
+    return [kind, *_OF_ONE_STATUS.get(kind, ())]
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def _begin_heads(database: Database) -> str | None:
             f"The heads of the ledger cannot be written to {heads.path}: {error.strerror}. MYORESPONSE_HEADS_FILE "
             "names the file."
         )
-    log.info("event=heads made=%d", len(now))
+    if now:
+        log.info("event=heads made=%d", len(now))
     return None
 
 
