@@ -2,8 +2,8 @@
 connections there are.
 
 Uvicorn begins to watch a request when its head is complete, and has no limit before that. This protocol adds the
-limits to uvicorn's own; `serve` uses it, and a bare uvicorn does with `--http app.api.connections:Connection`. Size and
-speed of bodies are limits of `app.http.middleware`.
+limits to uvicorn's own. `serve` uses it; the command `uvicorn` takes no protocol of an application. Size and speed of
+bodies are limits of `app.http.middleware`, whatever the server.
 
 The clock of a head runs while the service waits for the client and no request is in work: from the connection, or from
 the first byte after an answer, until a head is complete. So what arrives after an answer cannot hold a connection
@@ -26,7 +26,7 @@ LINGER_SECONDS = 1.0
 """How long a refused client may read its answer. If it still sends, a connection that is closed at once loses it."""
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """A connection with limits."""
 
     head_seconds: ClassVar[float] = 10.0
@@ -141,6 +141,6 @@ class Connection(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
-def limited(head_seconds: float, most: int) -> type[Connection]:
+def limited(head_seconds: float, most: int) -> type[HttpConnection]:
     """The protocol with these limits."""
-    return type("Connection", (Connection,), {"head_seconds": head_seconds, "most": most})
+    return type("HttpConnection", (HttpConnection,), {"head_seconds": head_seconds, "most": most})
