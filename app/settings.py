@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     root_path: str = Field(
         default="", description="Path prefix that a reverse proxy strips, for example `/myoresponse`."
     )
+    log: Literal["text", "json"] = Field(
+        default="text", description="How lines of the log are written: `text`, or `json` for a program that reads them."
+    )
     max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
     max_stream_bytes: int = Field(
         default=10_000_000_000,
@@ -123,6 +126,12 @@ class Settings(BaseSettings):
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
     )
     cache_bytes: int = Field(default=64_000_000, ge=0, description="How many bytes these answers have together.")
+    idempotency_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=720,
+        description="How long the answer to a request with an `Idempotency-Key` is kept.",
+    )
     mllp_study: str = Field(default="", description="Study that messages over MLLP go to, unless `--study` names one.")
     mllp_host: str = Field(
         default="127.0.0.1",

@@ -81,6 +81,7 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_COLUMN: "structure",
     FaultCode.REPEATED_COLUMN: "structure",
     FaultCode.UNKNOWN_ENCODING: "structure",
+    FaultCode.REUSED_KEY: "conflict",
 }
 """The issue type (R4 code system `issue-type`) of each fault."""
 
@@ -108,6 +109,7 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.HeadersTooLarge: "too-long",
     errors.NotInstalled: "not-supported",
     errors.Busy: "transient",
+    errors.Unavailable: "no-store",
     ServiceError: "exception",
 }
 """The issue type of a refusal without faults."""

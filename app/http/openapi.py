@@ -140,16 +140,17 @@ def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
     return documented
 
 
-_OF_ONE_STATUS: dict[type[ServiceError], tuple[type[ServiceError], ...]] = {
+def together(kind: type[ServiceError]) -> list[type[ServiceError]]:
+    """The kinds of refusals that one response describes, because they have one status."""
+    return [kind, *_SAME_STATUS.get(kind, ())]
+
+
+_SAME_STATUS: dict[type[ServiceError], tuple[type[ServiceError], ...]] = {
+    errors.Busy: (errors.Unavailable,),
     errors.ForeignOrigin: (errors.Forbidden,),
     errors.MalformedDocument: (errors.AmbiguousAddress,),
     errors.BodyTimeout: (errors.HeadTimeout,),
 }
-
-
-def together(kind: type[ServiceError]) -> list[type[ServiceError]]:
-    """The kinds of refusals that one response describes, because they have one status."""
-    return [kind, *_OF_ONE_STATUS.get(kind, ())]
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
@@ -266,7 +267,7 @@ def _tidy(part: Any, *, data: bool = False) -> Any:  # noqa: ANN401 - a JSON doc
 
 class _Plain(yaml.SafeDumper):
     """YAML for people: without anchors, which few tools for API descriptions read, with long texts as blocks, and with
-    short lists and objects of plain values on one line.
+    short lists and objects on one line.
     """
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - as the base class has it
@@ -283,9 +284,9 @@ class _Plain(yaml.SafeDumper):
 
 
 def _is_short(values: Iterable[Any]) -> bool:
-    """Whether values are plain and fit together on one line."""
-    texts = [str(value) for value in values if not isinstance(value, dict | list) and "\n" not in str(value)]
-    return len(texts) == len(list(values)) and sum(map(len, texts)) <= 72
+    """Whether values fit together on one line."""
+    text = json.dumps(list(values), ensure_ascii=False)
+    return len(text) <= 80 and "\\n" not in text
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

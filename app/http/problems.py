@@ -83,6 +83,12 @@ class Problem(BaseModel):
         description="Identifier of this occurrence; the log line of the request has it, too.",
         examples=["urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"],
     )
+    cause: errors.Cause | Absent = Field(
+        default=None,
+        description="Why the database cannot serve, where that is the reason.",
+        examples=["disk_full"],
+        exclude_if=lambda cause: cause is None,
+    )
     errors: list[ProblemFault] = Field(
         default=[],
         description="All faults, in order of place.",
@@ -137,6 +143,7 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
         status=error.status,
         detail=error.detail,
         instance=instance or f"urn:uuid:{uuid.uuid4()}",
+        cause=error.cause if isinstance(error, errors.Busy) else None,
         errors=[
             ProblemFault(pointer=fault.pointer, code=fault.code, detail=fault.sentence, accepts=fault.accepts)
             for fault in error.faults
@@ -151,17 +158,25 @@ def count_refused(scope: Scope, refused: Iterable[ServiceError | None]) -> None:
     counts: Counter[str] = scope.setdefault("myoresponse.faults", Counter())
     for error in refused:
         if error is not None:
+            _note_cause(scope, error)
             counts.update([str(fault.code) for fault in error.faults] or [error.slug])
+
+
+def _note_cause(scope: Scope, error: ServiceError) -> None:
+    """Note why the database could not serve, if that is the reason."""
+    if isinstance(error, errors.Busy) and error.cause is not None:
+        scope["myoresponse.cause"] = error.cause
 
 
 def refusal(scope: Scope, error: ServiceError) -> Response:
     """The answer to a refused request: a problem document, or the form that `install` registered for its address."""
     scope["myoresponse.problem"] = error.slug
+    _note_cause(scope, error)
     if error.faults:
         count_refused(scope, [error])
     root: str = scope.get("root_path", "")
     headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
-    if error.status == errors.Busy.status:
+    if isinstance(error, errors.Busy) and not isinstance(error, errors.Unavailable):
         headers.setdefault("Retry-After", str(RETRY_SECONDS))
     path = path_of(scope)
     for prefix, write in _writers.items():

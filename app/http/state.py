@@ -17,13 +17,14 @@ from cachetools import LRUCache
 
 from app.access.authenticator import Authenticator
 from app.analyses import Options, report
-from app.errors import Busy
+from app.errors import Busy, ServiceError, Unavailable
 from app.http.responses import Cursors
 from app.protocol.presets import SEED_2008
 from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
+from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
@@ -45,6 +46,7 @@ class Answers:
         self._lock = threading.Lock()
         self._kept: LRUCache[str, tuple[str, bytes]] = LRUCache(most_bytes, getsizeof=lambda kept: len(kept[1]))
         self._erasures: dict[str, int] = {}
+        self.hits = self.misses = 0
 
     def erasures(self, study: str) -> int:
         """How often answers of the study were dropped; read it before the data of the study."""
@@ -54,7 +56,14 @@ class Answers:
         """The answer kept under this key."""
         with self._lock:
             entry = self._kept.get(key)
+            self.hits += entry is not None
+            self.misses += entry is None
             return entry[1] if entry else None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all kept answers."""
+        return int(self._kept.currsize)
 
     def keep(self, study: str, key: str, answer: bytes, erasures: int) -> None:
         """Keep an answer, unless a person was erased from the study since its data were read."""
@@ -136,7 +145,7 @@ class ComputeLimiter:
 
 
 class Readiness:
-    """Whether the database can serve, checked at most once a second: many probes cost no more than one."""
+    """Whether the database can serve, or why not, checked at most once a second: many probes cost no more than one."""
 
     SECONDS = 1.0
 
@@ -144,25 +153,39 @@ class Readiness:
         self._database = database
         self._heads = heads
         self._lock = threading.Lock()
-        self._ready = False
+        self._found: DatabaseFailure | None = None
         self._until = 0.0
         self._thread = anyio.CapacityLimiter(1)
 
-    async def is_ready(self) -> bool:
-        """`ready`, in a separate thread: a probe must not wait until a question is answered."""
-        return await anyio.to_thread.run_sync(self.ready, limiter=self._thread)
+    async def refusal(self) -> ServiceError | None:
+        """Why the database cannot serve. It is found in its own thread, so that this need not wait for one."""
+        found = await anyio.to_thread.run_sync(self.objection, limiter=self._thread)
+        if found is None or found.cause is not None:
+            return None if found is None else refusal_of(found)
+        return Unavailable("The ledger cannot be opened with its secret file.")
 
-    def ready(self) -> bool:
-        """Whether the database can be reached and has the tables of this version."""
+    def objection(self) -> DatabaseFailure | None:
+        """Why the database cannot serve (`Database.objection`)."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._ready = self._database.ready() and self._opened()
+                before, self._found = self._found, self._database.objection() or self._unopened()
                 self._until = time.monotonic() + self.SECONDS
-            return self._ready
+                self._log(before, self._found)
+            return self._found
 
-    def _opened(self) -> bool:
-        """Whether the ledger is open; a database that came later than the service is opened now."""
-        return self._database.heads is not None or open_ledger(self._database, self._heads) is None
+    def _log(self, before: DatabaseFailure | None, now: DatabaseFailure | None) -> None:
+        """Write a line when the answer changes."""
+        if now is not None and (before is None or before.cause is not now.cause):
+            log.error("event=readiness ready=no cause=%s why=%r", now.cause or "-", str(now))
+        if now is None and before is not None:
+            log.warning("event=readiness ready=yes after=%s", before.cause or "-")
+
+    def _unopened(self) -> DatabaseFailure | None:
+        """Why the ledger is not open; a database that came later than the service is opened now."""
+        if self._database.heads is not None:
+            return None
+        why = open_ledger(self._database, self._heads)
+        return None if why is None else DatabaseFailure(why)
 
 
 @dataclass(frozen=True, slots=True)

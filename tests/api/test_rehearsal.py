@@ -382,11 +382,12 @@ def filled(trial):
 
 
 def everything(client):
-    """All rows of all tables."""
+    """All rows of all tables but the audit, which has a row of each request."""
     database = client.app_state["app_state"].database
     database.settle(10)
     with database.reading() as connection:
-        return {table.name: sorted(map(repr, connection.execute(select(table)))) for table in metadata.sorted_tables}
+        tables = [table for table in metadata.sorted_tables if table.name != "audit"]
+        return {table.name: sorted(map(repr, connection.execute(select(table)))) for table in tables}
 
 
 def operate(client, name, *, rehearse):

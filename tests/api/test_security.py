@@ -77,7 +77,9 @@ def test_an_application_of_the_settings_reads_the_headers_that_it_needs(serve, s
     answer = client.get(f"{home}/patients/P00", headers={"Origin": APP})
     assert answer.headers["access-control-allow-origin"] == APP
     exposed = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
-    assert exposed == {"Content-Disposition", "ETag", "Last-Modified", "Link", "Location", "Retry-After"}
+    assert exposed == {
+        "Content-Disposition", "ETag", "Idempotent-Replayed", "Last-Modified", "Link", "Location", "Retry-After"
+    }  # fmt: skip
     assert "Origin" in answer.headers["vary"]
     refused = client.get("/v1/studies/nobody", headers={"Origin": APP})
     assert refused.status_code == 404

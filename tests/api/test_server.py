@@ -403,7 +403,9 @@ def test_readiness_follows_the_database_and_liveness_does_not(serve, tmp_path, m
     monkeypatch.setattr(Readiness, "SECONDS", 0.0)
     client = serve(f"sqlite:///{tmp_path / 'empty.db'}")
     unready = client.get("/readyz")
-    assert (unready.status_code, unready.json()["type"]) == (503, "/problems/busy")
+    assert (unready.status_code, unready.json()["type"]) == (503, "/problems/unavailable")
+    assert unready.json()["cause"] == "no_tables"
+    assert "Retry-After" not in unready.headers
     assert client.get("/livez").status_code == 200
     from app.store import migrations
 
@@ -415,8 +417,8 @@ def test_readiness_is_looked_up_once_a_second(client, monkeypatch):
     from app.store.engine import Database
 
     asked = []
-    ready = Database.ready
-    monkeypatch.setattr(Database, "ready", lambda self: bool(asked.append(1)) or ready(self))
+    objection = Database.objection
+    monkeypatch.setattr(Database, "objection", lambda self: asked.append(1) or objection(self))
     assert [client.get("/readyz").status_code for _ in range(5)] == [200] * 5
     assert len(asked) <= 2
 
