@@ -104,6 +104,13 @@ class Settings(BaseSettings):
     reading_seconds: float = Field(
         default=20.0, gt=0, description="Most processor time in which one request body, or one group of lines, is read."
     )
+    head_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Longest time in which the head of a request must arrive."
+    )
+    idle_timeout_seconds: int = Field(
+        default=5, ge=1, description="Time without a request after which a connection is closed."
+    )
+    connections: int = Field(default=400, ge=1, description="Greatest number of connections of a process at a time.")
     secret_file: Path | None = Field(
         default=None,
         description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "

@@ -31,7 +31,17 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.budget import Budget, too_large
-from app.errors import AddressTooLong, BodyTimeout, ForeignOrigin, HeadersTooLarge, ServiceError
+from app.errors import (
+    AddressTooLong,
+    BodyTimeout,
+    Fault,
+    FaultCode,
+    ForeignOrigin,
+    HeadersTooLarge,
+    InvalidDocument,
+    ServiceError,
+)
+from app.http.addresses import check_address
 from app.http.metrics import Metrics, Traffic
 from app.http.openapi import NDJSON
 from app.http.problems import refusal, unexpected
@@ -47,6 +57,10 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 log = logging.getLogger("myoresponse")
+LISTS = frozenset({b"accept", b"accept-encoding", b"content-encoding", b"if-match", b"if-none-match", b"prefer"})
+"""Headers that are lists: they may have several lines."""
+SINGLE = frozenset({b"content-length", b"idempotency-key", b"if-none-exist", b"transfer-encoding"})
+"""Headers that have one value. Their readers refuse it if Authorization, Content-Type, Host or Origin stands twice."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
 HEADERS = {
     "Cache-Control": "no-store",
@@ -100,8 +114,10 @@ class RequestGuard:
         """Refuse a request by its address and its headers."""
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_ADDRESS:
             raise AddressTooLong(f"An address may have at most {LONGEST_ADDRESS} bytes.")
+        check_address(scope)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
             raise HeadersTooLarge(f"The headers may have at most {LARGEST_HEADERS} bytes.")
+        scope["headers"] = each_once(scope["headers"])
         headers = Headers(scope=scope)
         host = self.checked_host(headers.getlist("host"))
         if scope["method"] not in SAFE_METHODS:
@@ -155,6 +171,26 @@ class RequestGuard:
             return message
 
         return receiving
+
+
+def each_once(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers, each list in one line (RFC 9110 section 5.3), so that no reader sees a part of it.
+
+    Raises `InvalidDocument` if a header that is read and is not a list stands twice.
+    """
+    lines: dict[bytes, bytes] = {}
+    others: list[tuple[bytes, bytes]] = []
+    repeated = set()
+    for name, value in headers:
+        if name in LISTS:
+            lines[name] = lines[name] + b", " + value if name in lines else value
+            continue
+        if name in SINGLE and any(name == other for other, _ in others):
+            repeated.add(name.decode())
+        others.append((name, value))
+    if repeated:
+        raise InvalidDocument(faults=[Fault(f"/header/{name}", FaultCode.REPEATED_VALUE) for name in repeated])
+    return [*others, *lines.items()]
 
 
 class CrossOrigin(CORSMiddleware):
