@@ -80,7 +80,7 @@ TAGS = [
     {"name": "service", "description": "Information about the service."},
 ]
 
-ON_EVERY_OPERATION = (Depends(authorised), Depends(only_known_parameters))
+ON_EVERY_OPERATION = (Depends(authorised), Depends(problems.no_search_as_resource), Depends(only_known_parameters))
 
 
 class LifespanState(TypedDict):

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from app.errors import Busy, HeadersTooLarge, HeadTimeout, ServiceError
+from app.errors import Busy, HeadersTooLarge, HeadTimeout, MalformedDocument, ServiceError
 from app.http.middleware import HEADERS, LARGEST_HEADERS, LONGEST_ADDRESS
 from app.http.problems import MEDIA_TYPE, RETRY_SECONDS, problem
 
@@ -79,6 +79,8 @@ class HttpConnection(HttpToolsProtocol):
         """A head is complete."""
         self._progress, self._in_head = True, False
         self._stop_clock()
+        # The parser of addresses refuses one of 64 KiB without a word of why. The rest of one too long is not needed.
+        self.url = self.url[: LONGEST_ADDRESS + 2]
         super().on_headers_complete()
         # The parser of addresses removes a host and a fragment. What was sent is checked, not what is left of it.
         self.scope["raw_path"] = self.root_path.encode() + self.url.partition(b"?")[0]
@@ -96,6 +98,10 @@ class HttpConnection(HttpToolsProtocol):
         if self._silent and self._is_idle() and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self._start_clock()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP with a problem document, as everything else."""
+        self._refuse(MalformedDocument(msg))
 
     def _is_idle(self) -> bool:
         """Whether no request of this connection is in work."""

@@ -304,8 +304,7 @@ for _type in FACT_TYPES:
 @router.delete("/fhir/{study}/Patient/{id}", include_in_schema=False)
 def refuse_to_delete_a_patient(request: Request) -> Response:
     """Refuse: erasing a person cannot be undone, and has its own address."""
-    allowed = [method for method in allowed_methods(request) if method != "DELETE"]
-    raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed)})
+    raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed_methods(request))})
 
 
 def _condition(searched: str, resource: SupportedType) -> Identifier | None:

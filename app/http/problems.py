@@ -280,13 +280,29 @@ def _may_be(declared: str, given: str) -> bool:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """All methods of this address: Starlette names those of one route only, but each method has its own route."""
+    """All methods of this address: Starlette names those of one route only, but each method has its own route.
+
+    A route that only refuses is not in the description, and its method is none of an address that is in it.
+    """
     path = path_of(request.scope)
+    fitting = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
+    if _is_search(path):
+        fitting = [route for route in fitting if _is_search(str(route.path))]
+    described = [route for route in fitting if getattr(route, "include_in_schema", False)]
     methods = {"OPTIONS"}
-    for route in iter_route_contexts(request.app.routes):
-        if route.path_regex.match(path):
-            methods |= route.methods or {"GET"}  # files have no methods of their own
+    for route in described or fitting:
+        methods |= route.methods or {"GET"}  # files have no methods of their own
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def _is_search(path: str) -> bool:
+    return path.endswith("/_search")
+
+
+async def no_search_as_resource(request: Request) -> None:
+    """Refuse another method than that of a search at its address: `_search` is never the identifier of a resource."""
+    if _is_search(path_of(request.scope)) and not _is_search(str(request.scope["route"].path)):
+        raise errors.MethodNotAllowed(headers={"Allow": ", ".join(allowed_methods(request))})
 
 
 def install(app: FastAPI, *, below: Mapping[str, Writer]) -> None:

@@ -36,9 +36,13 @@ def description() -> dict[str, Any]:
 
 @cache
 def described() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
-    """The operations of the API description by the pattern of their path."""
+    """The operations of the API description by the pattern of their path. `_search` is never the identifier of a
+    resource: it has a path of its own.
+    """
     paths = description()["paths"]
-    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operations) for path, operations in paths.items()]
+    return [
+        (re.compile(re.sub(r"\{\w+\}", "(?!_search$)[^/]+", path)), operations) for path, operations in paths.items()
+    ]
 
 
 class Documented(TestClient):

@@ -106,6 +106,24 @@ def test_what_is_no_path_is_refused(server, target):
     assert status(server.raw(b"GET " + target + b" HTTP/1.1\r\n" + HOST + CLOSE)) == 400
 
 
+def test_an_address_of_any_length_is_answered_414_in_the_form_of_its_prefix(server):
+    for length in (8_300, 40_000 - len("/v1/?a=")):
+        for prefix, form in ((b"/v1/", b"application/problem+json"), (b"/fhir/demo/Patient", b"application/fhir+json")):
+            answer = server.raw(b"GET " + prefix + b"?a=" + b"x" * length + b" HTTP/1.1\r\n" + HOST + CLOSE)
+            assert status(answer) == 414
+            assert b"content-type: " + form in answer.lower()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"NONSENSE / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost 127.0.0.1\r\n\r\n", b"\x16\x03\x01\x02"]
+)
+def test_what_is_no_http_is_answered_by_a_problem_document(server, sent):
+    answer = server.raw(sent)
+    assert status(answer) == 400
+    assert b"content-type: application/problem+json" in answer.lower()
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "/problems/malformed"
+
+
 def test_trailers_are_no_headers(server):
     body = json.dumps({"name": "T", "protocol": "seed-2008"}).encode()
     sent = b"%x\r\n%s\r\n0\r\nContent-Type: application/json\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n" % (len(body), body)

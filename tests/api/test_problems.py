@@ -90,6 +90,8 @@ def test_a_path_that_names_another_patient_than_the_document_is_refused(client):
         ("TRACE", "/livez", "GET, HEAD, OPTIONS"),
         ("BREW", "/v1/analyses", "OPTIONS, POST"),
         ("PUT", "/v1/studies/trial/analyses/ck-change", "GET, HEAD, OPTIONS, POST"),
+        *((method, "/fhir/trial/Observation/_search?a=1", "OPTIONS, POST") for method in ("GET", "PUT", "DELETE")),
+        ("DELETE", "/fhir/trial/Patient/x", "GET, HEAD, OPTIONS, PUT"),
     ],
 )
 def test_a_method_that_an_address_does_not_have_is_405_and_allow_names_all_that_it_has(client, method, path, allowed):
@@ -101,6 +103,13 @@ def test_a_method_that_an_address_does_not_have_is_405_and_allow_names_all_that_
 def test_options_tells_what_may_be_asked(client):
     answer = client.options("/v1/studies/trial/protocol")
     assert (answer.status_code, answer.headers["allow"], answer.content) == (204, "GET, HEAD, OPTIONS, PUT", b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("Patient/x", "GET, HEAD, OPTIONS, PUT"), ("Patient/_search", "OPTIONS, POST")]
+)
+def test_options_does_not_tell_of_what_is_always_refused(client, path, allowed):
+    assert client.options(f"/fhir/trial/{path}").headers["allow"] == allowed
 
 
 def test_head_is_get_without_the_body(client):
