@@ -3,10 +3,11 @@ PY   ?= python3
 VENV := .venv
 UV   := uv==0.13.9
 BIN  := $(VENV)/bin
+FUZZ := .venv-fuzz
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test thorough trust image lint format lock openapi bench docs clean
+.PHONY: help run check test thorough trust fuzz image lint format lock openapi bench docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ thorough: $(VENV)/.test ## run the whole test suite with every repetition
 
 trust: $(VENV)/.test ## prove with full counts what docs/trust.md promises
 	$(BIN)/python -m tests.trust $(ARGS)
+
+fuzz: $(VENV)/.test $(FUZZ)/.done ## ask the service what its description allows, and hold each answer against it
+	$(BIN)/python -m tests.trust $(ARGS) described
 
 lint: $(VENV)/.test ## check style, format, types and the directions between rooms
 	$(BIN)/ruff check .
@@ -63,14 +67,15 @@ COMPILE = $(BIN)/uv pip compile -q --system-certs --universal --generate-hashes 
 BARE    = const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); \
 	for (const each of Object.values(lock.packages)) delete each.funding; \
 	fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")
-lock: $(BIN)/uv ## resolve pyproject.toml into the two locks, and what the tests of clients install into theirs
+lock: $(BIN)/uv ## resolve pyproject.toml into the two locks, and what tests install elsewhere into theirs
 	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
 	$(COMPILE) --all-extras pyproject.toml --group test -c requirements.lock -o requirements-test.lock
 	$(COMPILE) --python-version 3.11 tests/clients/requirements.in -o tests/clients/requirements.lock
+	$(COMPILE) --python-version 3.11 tests/trust/requirements.in -o tests/trust/requirements.lock
 	cd tests/clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund && node -e '$(BARE)'
 
 clean: ## remove the environment and all caches; databases stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
+	rm -rf $(VENV) $(FUZZ) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -94,3 +99,9 @@ $(VENV)/.base: requirements.lock | $(BIN)/python
 
 $(VENV)/.test: requirements-test.lock | $(BIN)/python
 	$(install)
+
+# schemathesis brings forty packages that nothing else needs, some in other versions.
+$(FUZZ)/.done: tests/trust/requirements.lock | $(BIN)/python
+	$(BIN)/python -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	touch $@

@@ -40,7 +40,7 @@ class Process:
         self.lines: list[str] = []
         self.reader = threading.Thread(target=lambda: self.lines.extend(iter(self.process.stdout.readline, "")))
         self.reader.start()
-        self.port = int(self.wait_for(r"curl http://127\.0\.0\.1:(\d+)/\S*/events")[1])
+        self.port = int(self.wait_for(r"curl .*?http://127\.0\.0\.1:(\d+)/\S*/events")[1])
 
     def wait_for(self, pattern: str, count: int = 1) -> re.Match[str]:
         """The last of so many matches in what the server writes."""

@@ -1,0 +1,129 @@
+"""schemathesis makes requests from the description of the API, valid and invalid ones, and checks each answer: its
+status, media type, headers and schema are the described ones, no status is 5xx, what breaks the schema is refused, and
+what needs a key is refused without one. The service has the demonstration study; it is asked without keys, as on
+loopback, and then with a key of all scopes and with a key of each scope. schemathesis has an environment of its own
+(`make fuzz`). `schemathesis.toml` names the checks that are off, with their reasons.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.access.callers import Scope
+from app.access.operations import OPEN
+from tests.api.test_server import Process, environment, running
+from tests.trust.figures import Figure, NotHere
+from tests.trust.ground import folder
+from tests.trust.opened import migrated
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / ".venv-fuzz" / "bin" / "st"
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+SEED = 12
+FEW = "/v1/(protocols|planning)"
+"""The operations that the fast version asks."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What one run or several runs of schemathesis did."""
+
+    operations: set[str] = field(default_factory=set)
+    requests: int = 0
+    checks: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+
+def run(full: bool) -> list[Figure]:
+    """Without keys and with those of six callers, a few minutes each; or a few operations for seconds."""
+    if not PROGRAM.exists():
+        raise NotHere("schemathesis is not installed; `make fuzz` installs it in an environment of its own")
+    found = Found()
+    examples = "20" if full else "1"
+    limits = () if full else ("--phases", "fuzzing", "--include-path-regex", FEW)
+    with folder() as place:
+        url = filled(place)
+        with running(url, RATE="") as service:
+            ask(service, found, place, None, "-n", examples, *limits)
+        with running(url, RATE="", REQUIRE_KEYS="true") as service:
+            scopes: list[tuple[Scope, ...]] = [tuple(Scope), *((scope,) for scope in Scope)]
+            for allowed in scopes if full else scopes[:1]:
+                ask(service, found, place, key(url, allowed), "-n", examples if len(allowed) > 1 else "3", *limits)
+    assert not found.failures, "\n".join(found.failures)
+    return [
+        Figure("P22", "operations of the description that were asked", f"{len(found.operations):,}"),
+        Figure("P22", "requests made from it, valid and invalid", f"{found.requests:,}"),
+        Figure("P22", "checks of answers", f"{found.checks.total():,}, {len(found.checks)} kinds"),
+        Figure("P22", "answers with 5xx, and undocumented ones", "0, 0"),
+    ]
+
+
+def filled(place: Path) -> str:
+    """A database with the demonstration study, twice: its URL."""
+    url = migrated(place)
+    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
+    timelines = json.loads((ROOT / "app" / "demo" / "timelines.json").read_text(encoding="utf-8"))
+    with running(url) as service:
+        service.ask("PUT", "/v1/studies/second", {"name": "Second", "protocol": "seed-2008"})
+        assert service.ask("POST", "/v1/studies/second/timelines", timelines)[0] == 200
+    return url
+
+
+def key(url: str, scopes: tuple[Scope, ...]) -> str:
+    """A new key."""
+    options = [word for scope in scopes for word in ("--scope", scope)]
+    command = [sys.executable, "-m", "app", "keys", "create", "--name", "asks", *options]
+    made = subprocess.run(command, cwd=ROOT, env=environment(url), check=True, capture_output=True, text=True)
+    return re.search(r"myo_\w+", made.stdout)[0]
+
+
+def ask(service: Process, found: Found, place: Path, credential: str | None, *options: str) -> None:
+    """Run schemathesis once. With a key, the description says that the key is needed: then what is asked without it, or
+    with a wrong one, has to be refused.
+    """
+    document = json.loads(service.ask("GET", "/openapi.json")[1])
+    if credential is not None:
+        document["security"] = [{"bearer": []}]
+        for path, item in document["paths"].items():
+            for method, operation in item.items():
+                if f"{method.upper()} {path}" in OPEN:
+                    operation["security"] = []
+    description, report = place / "described.json", place / "report.ndjson"
+    description.write_text(json.dumps(document))
+    headers = [] if credential is None else ["-H", f"Authorization: Bearer {credential}"]
+    told = subprocess.run(
+        [
+            *(PROGRAM, "--config-file", CONFIGURATION, "run", description, "--url", f"http://127.0.0.1:{service.port}"),
+            *("--seed", str(SEED), "--report-ndjson-path", report, "--no-color", *headers, *options),
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    read(report, found)
+    if told.returncode and not found.failures:
+        found.failures.append(told.stdout[-5_000:] + told.stderr)
+
+
+def read(report: Path, found: Found) -> None:
+    """Count what a report holds. A failure is told with the operation, the check and what was sent."""
+    for line in report.read_text(encoding="utf-8").splitlines():
+        event: dict[str, Any] = json.loads(line)
+        if "NonFatalError" in event:
+            error = event["NonFatalError"]
+            found.failures.append(f"{error['label']}: {error['value']}")
+        recorder = event.get("ScenarioFinished", {}).get("recorder", {})
+        if recorder.get("cases"):
+            found.operations.add(recorder["label"])
+        found.requests += len(recorder.get("interactions", {}))
+        for case, checks in recorder.get("checks", {}).items():
+            for check in checks:
+                found.checks[check["name"]] += 1
+                if "failure_info" in check:
+                    failure = check["failure_info"]["failure"]
+                    address = recorder["interactions"].get(case, {}).get("request", {}).get("uri")
+                    told = f"{check['name']}: {failure['title']}: {failure['message']}"
+                    found.failures.append(f"{recorder['label']}: {told[:400]}: {str(address)[:400]}")
