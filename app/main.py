@@ -1,5 +1,6 @@
 """The application: its routes, its middleware and the state that its requests share."""
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -38,7 +39,7 @@ from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
-from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
+from app.http.state import Answers, AppState, ComputeLimiter, ErasureWatch, Readiness, Scrubber, warm
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -93,17 +94,20 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         keys = LedgerKeys(settings.secret_path)
-        database = Database(settings.database_url, pool_size=THREADS + 2, keys=keys)
+        database = Database(settings.database_url, pool_size=THREADS + 3, keys=keys)
         scrubber, trail = Scrubber(database), AuditTrail(database)
+        answers = Answers(settings.cache_answers, settings.cache_bytes)
+        logging.getLogger("uvicorn.access").disabled = True  # it would write addresses, with identifiers of patients
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secrets, database, settings)
         warming = threading.Thread(target=warm, name="warm", daemon=True)
         warming.start()
+        watch = ErasureWatch(database, answers)
         yield {
             "app_state": AppState(
                 settings,
                 database,
-                Answers(settings.cache_answers, settings.cache_bytes),
+                answers,
                 Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
                 Readiness(database, settings.heads_path),
@@ -114,6 +118,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         }
         # The interpreter may crash if it ends while a thread still imports.
         await anyio.to_thread.run_sync(warming.join)
+        await anyio.to_thread.run_sync(watch.stop)
         await anyio.to_thread.run_sync(scrubber.stop)
         await anyio.to_thread.run_sync(trail.close)
         database.dispose()
