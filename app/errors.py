@@ -283,6 +283,17 @@ class MalformedDocument(ServiceError):
     slug = "malformed"
 
 
+class AmbiguousAddress(ServiceError):
+    """The address is not written in the one form that this service reads.
+
+    A proxy may read it as another address: it has a percent-encoded slash, backslash, dot, percent sign, letter or
+    digit, an empty part, `.` or `..`, a semicolon, a fragment, a control character, or begins with a host.
+    """
+
+    status = 400
+    slug = "ambiguous-address"
+
+
 class Unauthorized(ServiceError):
     """This needs a valid API key or bearer token."""
 
@@ -330,6 +341,13 @@ class BodyTimeout(ServiceError):
 
     status = 408
     slug = "body-timeout"
+
+
+class HeadTimeout(ServiceError):
+    """The head of the request did not arrive in time."""
+
+    status = 408
+    slug = "head-timeout"
 
 
 class Conflict(ServiceError):

@@ -88,9 +88,29 @@ class Settings(BaseSettings):
         ge=1_000,
         description="Largest body of lines that is stored while it arrives; each line may have `max_body_bytes`.",
     )
-    body_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Longest wait for the next part of a request body."
+    max_rejected_lines: int = Field(
+        default=10_000, ge=1, description="Number of rejected lines after which a body of lines is not read further."
     )
+    max_spool_bytes: int = Field(
+        default=100_000_000,
+        ge=1_000,
+        description="Most bytes of outcomes of one body of lines that wait on the disk until the client reads them.",
+    )
+    body_timeout_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Longest wait for the next part of a request body, and for a client that does not read its answer.",
+    )
+    reading_seconds: float = Field(
+        default=20.0, gt=0, description="Most processor time in which one request body, or one group of lines, is read."
+    )
+    head_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Longest time in which the head of a request must arrive."
+    )
+    idle_timeout_seconds: int = Field(
+        default=5, ge=1, description="Time without a request after which a connection is closed."
+    )
+    connections: int = Field(default=400, ge=1, description="Greatest number of connections of a process at a time.")
     secret_file: Path | None = Field(
         default=None,
         description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "

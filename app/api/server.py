@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.connections import limited
 from app.api.home import first_steps
 from app.http.authentication import who_is_asked
 from app.log import log_to_stdout, switched
@@ -88,6 +89,9 @@ def run(app: FastAPI, settings: Settings) -> None:
         log_config=None,
         log_level="warning",
         proxy_headers=False,
+        http=limited(settings.head_timeout_seconds, settings.connections),
+        ws="none",
+        timeout_keep_alive=settings.idle_timeout_seconds,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

@@ -87,6 +87,8 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
 
 _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.MalformedDocument: "structure",
+    errors.AmbiguousAddress: "structure",
+    errors.HeadTimeout: "timeout",
     errors.Unauthorized: "login",
     errors.Forbidden: "forbidden",
     errors.ForeignOrigin: "forbidden",

@@ -25,6 +25,7 @@ from app.access.operations import KNOWN, NEEDS, OPEN
 from app.access.rates import Rates, RateState
 from app.access.sessions import Session
 from app.errors import Forbidden, TooManyRequests, Unauthorized
+from app.http.addresses import path_of
 from app.http.middleware import SAFE_METHODS
 from app.http.state import AppState
 from app.settings import Settings, is_loopback
@@ -101,7 +102,7 @@ class Authentication:
 
         Raises `TooManyRequests`.
         """
-        if self.rates is None or caller is LOCAL or self.path(scope) in _PROBES:
+        if self.rates is None or caller is LOCAL or path_of(scope) in _PROBES:
             return None
         rate = self.rates.count(caller.name or network_of(scope))
         if not rate.allowed:
@@ -132,14 +133,9 @@ class Authentication:
             return STRANGER
         raise Unauthorized(headers={"WWW-Authenticate": _REALM})
 
-    @staticmethod
-    def path(scope: Scope) -> str:
-        """The path of the address, without the prefix that a proxy removes."""
-        return str(scope["path"]).removeprefix(scope.get("root_path", ""))
-
     def is_open(self, scope: Scope) -> bool:
         """Whether everybody may read this address."""
-        path = self.path(scope)
+        path = path_of(scope)
         return scope["method"] == "GET" and (path in _OPEN_PATHS or path.startswith(_OPEN_BELOW))
 
 

@@ -39,6 +39,7 @@ _shared: dict[str, dict[str, Any]] = {}
 Responses = dict[int | str, dict[str, Any]]
 
 ALWAYS: tuple[type[ServiceError], ...] = (
+    errors.MalformedDocument,
     errors.Unauthorized,
     errors.ForeignOrigin,
     errors.TooLarge,
@@ -50,7 +51,7 @@ ALWAYS: tuple[type[ServiceError], ...] = (
     errors.Busy,
 )
 """The refusals that any operation may answer."""
-READING: tuple[type[ServiceError], ...] = (errors.MalformedDocument, errors.BodyTimeout, errors.UnsupportedMediaType)
+READING: tuple[type[ServiceError], ...] = (errors.BodyTimeout, errors.UnsupportedMediaType)
 """Further refusals of an operation that reads a body."""
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -147,6 +148,8 @@ def together(kind: type[ServiceError]) -> list[type[ServiceError]]:
 _SAME_STATUS: dict[type[ServiceError], tuple[type[ServiceError], ...]] = {
     errors.Busy: (errors.Unavailable,),
     errors.ForeignOrigin: (errors.Forbidden,),
+    errors.MalformedDocument: (errors.AmbiguousAddress,),
+    errors.BodyTimeout: (errors.HeadTimeout,),
 }
 
 

@@ -23,6 +23,7 @@ from starlette.types import Scope
 
 from app import errors
 from app.errors import SENTENCES, Absent, Accepts, Fault, FaultCode, ServiceError, pointer
+from app.http.addresses import path_of
 from app.http.parameters import Place, accepted_value, declared_parameters
 from app.log import places
 
@@ -177,7 +178,7 @@ def refusal(scope: Scope, error: ServiceError) -> Response:
     headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
     if isinstance(error, errors.Busy) and not isinstance(error, errors.Unavailable):
         headers.setdefault("Retry-After", str(RETRY_SECONDS))
-    path: str = scope["path"].removeprefix(root)
+    path = path_of(scope)
     for prefix, write in _writers.items():
         if path.startswith(prefix):
             return write(scope, error, headers)
@@ -264,7 +265,7 @@ def unknown_name(known: Iterable[str], detail: str = "There is nothing of this n
 
 def _known_names(request: Request) -> list[str]:
     """The documented names that could stand in place of the last part of an address below `/v1/`."""
-    *above, _ = request.scope["path"].removeprefix(request.scope.get("root_path", "")).split("/")
+    *above, _ = path_of(request.scope).split("/")
     known = set()
     for route in iter_route_contexts(request.app.routes):
         *parts, last = str(route.path).split("/")
@@ -280,7 +281,7 @@ def _may_be(declared: str, given: str) -> bool:
 
 def allowed_methods(request: Request) -> list[str]:
     """All methods of this address: Starlette names those of one route only, but each method has its own route."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    path = path_of(request.scope)
     methods = {"OPTIONS"}
     for route in iter_route_contexts(request.app.routes):
         if route.path_regex.match(path):

@@ -23,9 +23,11 @@ from typing import Any
 from app import demo
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import read_timeline
+from app.settings import Settings
 from app.store import ledger, studies
 from app.store.engine import Database
 from app.store.migrations import upgrade
+from app.store.opening import open_ledger
 from app.timeline.times import latest_acceptable, microseconds
 from tests.api.test_server import ROOT, Process, environment, started
 from tests.trust.figures import Figure
@@ -101,6 +103,7 @@ def fill(url: str, patients: int) -> None:
     """Two studies: one with so many patients, and the demonstration itself."""
     upgrade(url)
     database, now = Database(url), datetime.now(UTC)
+    assert open_ledger(database, Settings(database_url=url).heads_path) is None
     documents = json.loads(demo.TIMELINES.read_bytes())
     for study, number in (("large", patients), ("small", len(documents))):
         declared = studies.StudyDeclaration(study, SEED_2008, test=True)
