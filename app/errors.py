@@ -461,3 +461,13 @@ class Unavailable(Busy):
     """The database cannot be used until its operator has acted; sending the request again does not help before."""
 
     slug = "unavailable"
+
+
+class TakesTooLong(ServiceError):
+    """The answer takes longer to compute than this service allows.
+
+    The same question takes as long again; ask for less, such as fewer resamples or a smaller study.
+    """
+
+    status = 504
+    slug = "takes-too-long"

@@ -1,7 +1,7 @@
 """The application: its routes, its middleware and the state that its requests share."""
 
+import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
 from app.access.authenticator import Authenticator
+from app.access.computing import Computing, workers_of
 from app.access.keys import ApiKeys
 from app.access.tokens import Tokens
 from app.api import (
@@ -39,7 +40,7 @@ from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
-from app.http.state import Answers, AppState, ComputeLimiter, ErasureWatch, Readiness, Scrubber, warm
+from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -100,9 +101,12 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         logging.getLogger("uvicorn.access").disabled = True  # it would write addresses, with identifiers of patients
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secrets, database, settings)
-        warming = threading.Thread(target=warm, name="warm", daemon=True)
-        warming.start()
-        watch = ErasureWatch(database, answers)
+        computing = Computing(workers_of(settings, database))
+        computing.start()
+        loop = asyncio.get_running_loop()
+        watch = ErasureWatch(
+            database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.forget(study), loop)
+        )
         yield {
             "app_state": AppState(
                 settings,
@@ -111,14 +115,13 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
                 Readiness(database, settings.heads_path),
-                ComputeLimiter(),
+                computing,
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
             )
         }
-        # The interpreter may crash if it ends while a thread still imports.
-        await anyio.to_thread.run_sync(warming.join)
         await anyio.to_thread.run_sync(watch.stop)
+        await computing.close()
         await anyio.to_thread.run_sync(scrubber.stop)
         await anyio.to_thread.run_sync(trail.close)
         database.dispose()

@@ -1,5 +1,6 @@
 """The settings of the service, read once from the environment."""
 
+import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -88,8 +89,21 @@ class Settings(BaseSettings):
         ge=1_000,
         description="Largest body of lines that is stored while it arrives; each line may have `max_body_bytes`.",
     )
+    max_rejected_lines: int = Field(
+        default=10_000, ge=1, description="Number of rejected lines after which a body of lines is not read further."
+    )
+    max_spool_bytes: int = Field(
+        default=100_000_000,
+        ge=1_000,
+        description="Most bytes of outcomes of one body of lines that wait on the disk until the client reads them.",
+    )
     body_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Longest wait for the next part of a request body."
+        default=30.0,
+        gt=0,
+        description="Longest wait for the next part of a request body, and for a client that does not read its answer.",
+    )
+    reading_seconds: float = Field(
+        default=20.0, gt=0, description="Most processor time in which one request body, or one group of lines, is read."
     )
     head_timeout_seconds: float = Field(
         default=10.0, gt=0, description="Longest time in which the head of a request must arrive."
@@ -127,6 +141,20 @@ class Settings(BaseSettings):
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
     )
     cache_bytes: int = Field(default=64_000_000, ge=0, description="How many bytes these answers have together.")
+    compute_workers: int = Field(
+        default=min(2, os.cpu_count() or 1) if hasattr(os, "fork") else 0,
+        ge=0,
+        le=64,
+        description="Processes that compute answers; 0: threads of the service, which cannot be stopped.",
+    )
+    compute_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds of a processor after which the computing of an answer is stopped."
+    )
+    cohort_bytes: int = Field(
+        default=200_000_000,
+        ge=0,
+        description="Bytes of patients' data that each of these processes keeps for the next question.",
+    )
     idempotency_hours: float = Field(
         default=24.0,
         gt=0,

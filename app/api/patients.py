@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+from anyio import from_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
@@ -340,6 +341,7 @@ def erase_patient(
     if store.origin is not None:
         return reply(asdict(erased))
     state.answers.drop(study)
+    from_thread.run(state.computing.workers.forget, study)
     state.scrubber.scrub()
     return Response(status_code=204)
 

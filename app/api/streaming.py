@@ -1,8 +1,12 @@
 """A stream: a body of lines that is stored while it arrives, and answered line by line at the same time.
 
 Some clients read the answer while they send (curl), others send everything before they read (requests, httpx). So one
-task reads and stores, another sends, and neither waits for the other. Outcomes that the client does not read yet wait
-in memory or on the disk. They contain pseudonyms, places and codes, and no values.
+task reads and stores, another sends. Outcomes that the client does not read yet wait in memory or on the disk. They
+contain pseudonyms, places and codes, and no values. When too many of them wait, no more lines are read until the client
+reads; if it does not, the stream ends there.
+
+After the first outcomes of a kind, further ones are short. A stream of which too many lines are rejected is ended. The
+last line says where it ended and why, and the rest of the body is thrown away.
 
 If a stream breaks, its answer has no last line. Every line that was answered is stored.
 """
@@ -10,9 +14,13 @@ If a stream breaks, its answer has no last line. Every line that was answered is
 import asyncio
 import hashlib
 import logging
+import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from enum import StrEnum
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -38,6 +46,17 @@ PAUSE_SECONDS = 0.2
 IN_MEMORY = 1_000_000
 """Most bytes of outcomes that wait in memory; more wait on the disk."""
 PART_BYTES = 65_536
+TOLD_IN_FULL = 100
+"""How many rejected lines with a problem of one kind are told in full."""
+MOST_FAULTS_TOLD = 1_000
+"""After so many faults, all other problems are short."""
+
+
+class StopReason(StrEnum):
+    """Why a stream was ended before its end: too many lines are rejected, or the answer was not read."""
+
+    REJECTED = "rejected"
+    UNREAD = "unread"
 
 
 def item_document(outcome: ItemOutcome) -> dict[str, Any]:
@@ -53,12 +72,20 @@ def item_document(outcome: ItemOutcome) -> dict[str, Any]:
 
 
 class Spool:
-    """A buffer of bytes between a task that writes and a task that reads. It is emptied when all bytes were read."""
+    """A buffer of bytes between a task that writes and a task that reads. It is full with `most` bytes; it keeps more
+    if they are written at once. `taken` counts all bytes that were read.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by close()
         self._lock = threading.Lock()
-        self._read = self._written = 0
+        self._most = most
+        self._read = self._written = self.taken = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that nothing should be added."""
+        return self._written - self._read >= self._most
 
     def write(self, content: bytes) -> None:
         """Add bytes."""
@@ -70,15 +97,21 @@ class Spool:
     def read(self) -> bytes:
         """The next bytes; empty if all were read."""
         with self._lock:
-            if self._read == self._written:
-                self._read = self._written = 0
-                self._file.seek(0)
-                self._file.truncate()
-                return b""
+            if self._read == self._written or self._read > self._most:
+                self._forget()
             self._file.seek(self._read)
             part = self._file.read(min(PART_BYTES, self._written - self._read))
             self._read += len(part)
+            self.taken += len(part)
             return part
+
+    def _forget(self) -> None:
+        """Give back the space of what was read."""
+        old, self._file = self._file, tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
+        old.seek(self._read)
+        shutil.copyfileobj(old, self._file, PART_BYTES)
+        old.close()
+        self._read, self._written = 0, self._written - self._read
 
     def close(self) -> None:
         """Delete the content."""
@@ -93,8 +126,9 @@ class Arrivals:
         self.digest = hashlib.sha256()
         self._receive = receive
         self._lines = Lines(longest)
+        self._incomplete = True
 
-    async def groups(self) -> AsyncIterator[list[Line]]:
+    async def groups(self) -> AsyncGenerator[list[Line]]:
         """Full groups of lines, and smaller ones if the sender is slow. The last group may be empty.
 
         Raises `ClientDisconnect` if the client disconnects before the end of the body.
@@ -110,7 +144,7 @@ class Arrivals:
                     message, arriving = arriving.result(), None
                     if message["type"] == "http.disconnect":
                         raise ClientDisconnect
-                    more = message.get("more_body", False)
+                    self._incomplete = more = message.get("more_body", False)
                     complete = self._read(message.get("body", b""), more)
                 for line in complete:
                     due = due if group.lines else loop.time() + PAUSE_SECONDS
@@ -122,6 +156,12 @@ class Arrivals:
         finally:
             if arriving is not None:
                 arriving.cancel()
+
+    async def discard(self) -> None:
+        """Throw away the rest of the body, so that a client that sends first comes to read the answer."""
+        while self._incomplete:
+            message = await self._receive()
+            self._incomplete = message["type"] != "http.disconnect" and message.get("more_body", False)
 
     def _read(self, part: bytes, more: bool) -> list[Line]:
         self.digest.update(part)
@@ -142,9 +182,11 @@ class StreamedOutcomes(Response):
         self._stream = stream
         self._settings = settings
         self._more = more
-        self._spool = Spool()
-        self._news = asyncio.Event()
+        self._spool = Spool(settings.max_spool_bytes)
+        self._news, self._read = asyncio.Event(), asyncio.Event()
         self._begun = self._ended = self._complete = False
+        self._told: Counter[tuple[str, ...]] = Counter()
+        self._faults_told = self._short = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
@@ -152,7 +194,7 @@ class StreamedOutcomes(Response):
         sending = asyncio.create_task(self._send(send))
         try:
             await self._store(scope, receive)
-            await sending
+            await self._until_read(sending)
         except ServiceError as error:
             if not self._begun:
                 raise
@@ -166,23 +208,74 @@ class StreamedOutcomes(Response):
     async def _store(self, scope: Scope, receive: Receive) -> None:
         """Store the lines. The outcomes of a group can be sent after the group was committed."""
         arrivals = Arrivals(receive, self._settings.max_body_bytes)
-        async for group in arrivals.groups():
+        groups, why = arrivals.groups(), None
+        async for group in groups:
             if group or not self._begun:
+                if not await self._room():
+                    why = StopReason.UNREAD
+                    break
                 await run_sync(self._store_group, scope, group)
                 self._begun = True
                 self._news.set()
-        counts = self._stream.counts
-        digest = f"sha256:{arrivals.digest.hexdigest()}"
-        end = {"counts": in_order(counts), "facts": facts_document(self._stream.facts), "lines": counts.total()}
-        await run_sync(lambda: self._write(end | {"digest": digest} | self._more()))
+                if self._stream.counts["rejected"] >= self._settings.max_rejected_lines and group:
+                    why = StopReason.REJECTED
+                    break
+        await groups.aclose()
+        await run_sync(lambda: self._write(self._last_line(arrivals, why)))
+        self._news.set()
+        if why is not None:
+            log.warning("event=stream stopped=%s lines=%d", why, self._stream.counts.total())
+            with suppress(ServiceError):
+                await arrivals.discard()
         self._end(complete=True)
+
+    def _last_line(self, arrivals: Arrivals, why: StopReason | None) -> dict[str, Any]:
+        counts = self._stream.counts
+        return (
+            {"counts": in_order(counts), "facts": facts_document(self._stream.facts), "lines": counts.total()}
+            | {"digest": f"sha256:{arrivals.digest.hexdigest()}"}
+            | ({"short": self._short} if self._short else {})
+            | ({"stopped": why} if why else {})
+            | self._more()
+        )
+
+    async def _room(self) -> bool:
+        """Wait until outcomes can be added. Returns whether the client reads."""
+        while self._spool.is_full:
+            self._read.clear()
+            try:
+                async with asyncio.timeout(self._settings.body_timeout_seconds):
+                    await self._read.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    async def _until_read(self, sending: asyncio.Task[None]) -> None:
+        """Wait until the client has read everything. Raises `ClientDisconnect` if it does not read."""
+        taken = -1
+        while not sending.done():
+            if self._spool.taken == taken:
+                log.warning("event=stream unread lines=%d", self._stream.counts.total())
+                raise ClientDisconnect
+            taken = self._spool.taken
+            await asyncio.wait({sending}, timeout=self._settings.body_timeout_seconds)
+        await sending
 
     def _store_group(self, scope: Scope, group: Sequence[Line]) -> None:
         outcomes = self._stream.store(group)
         count_refused(scope, (outcome.error for outcome in outcomes))
-        self._write(
-            *({**item_document(outcome), "line": line.number} for outcome, line in zip(outcomes, group, strict=True))
-        )
+        self._write(*(self._line(outcome, line.number) for outcome, line in zip(outcomes, group, strict=True)))
+
+    def _line(self, outcome: ItemOutcome, number: int) -> dict[str, Any]:
+        """The outcome of a line; a short one if enough of its kind were told."""
+        if outcome.error is not None and outcome.status == "rejected":
+            kind = (outcome.error.slug, *sorted({fault.code for fault in outcome.error.faults}))
+            self._told[kind] += 1
+            if self._told[kind] > TOLD_IN_FULL or self._faults_told > MOST_FAULTS_TOLD:
+                self._short += 1
+                return {"index": outcome.index, "line": number, "status": outcome.status}
+            self._faults_told += len(outcome.error.faults)
+        return {**item_document(outcome), "line": number}
 
     def _write(self, *documents: dict[str, Any]) -> None:
         self._spool.write(b"".join(to_json(document) + b"\n" for document in documents))
@@ -209,5 +302,6 @@ class StreamedOutcomes(Response):
                 begun = True
             while part := await run_sync(self._spool.read):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
+                self._read.set()
         if self._complete:
             await send({"type": "http.response.body", "body": b""})

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
 from app.api.intake import Proposed, rehearsed_proposals
-from app.api.streaming import StreamedOutcomes, item_document
+from app.api.streaming import StopReason, StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
 from app.http.authentication import Client
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
@@ -91,6 +91,14 @@ class LineOutcome(BatchItem):
     line: int = Field(description="Its line in the body, from 1; blank lines have no outcome.", examples=[1])
 
 
+class ShortOutcome(BaseModel):
+    """The outcome of a rejected line, if enough lines were rejected for such a reason."""
+
+    index: int = Field(description="As above.", examples=[300])
+    line: int = Field(description="As above.", examples=[301])
+    status: Literal["rejected"] = Field(description="As above.", examples=["rejected"])
+
+
 class StreamEnd(BaseModel):
     """The last line of a complete answer."""
 
@@ -101,11 +109,20 @@ class StreamEnd(BaseModel):
         description="SHA-256 of the received body. It equals that of the file (`sha256sum`) if all of it arrived.",
         examples=["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
     )
+    short: int | None = Field(default=None, description="Lines with a short outcome, if any.", examples=[None])
+    stopped: StopReason | None = Field(
+        default=None,
+        description="Why no line after the last outcome was read: `rejected`, too many are; `unread`, the client did "
+        "not read. Send those lines again.",
+        examples=[None],
+    )
     proposals: Proposed = None
 
 
 _OUTCOMES = answers("One outcome for each item or line.", reference(BatchOutcome))
-_OUTCOMES["content"][NDJSON] = {"schema": {"anyOf": [reference(LineOutcome), reference(StreamEnd)]}}
+_OUTCOMES["content"][NDJSON] = {
+    "schema": {"anyOf": [reference(LineOutcome), reference(ShortOutcome), reference(StreamEnd)]}
+}
 
 
 @router.post(
@@ -133,7 +150,8 @@ def post_timelines(
     its own revision; a rejected one does not affect the others. The request may be sent again.
 
     Lines are stored while they arrive; their number is not limited. Each line is answered by one line, in the same
-    order, after it was stored. The last line has counts and a digest. If the stream breaks, that last line is missing.
+    order, after it was stored; after a hundred problems of a kind, briefly. The last line has counts and a digest. It
+    says if reading stopped early. If the stream breaks, that last line is missing.
     All lines that were answered are stored; send the others again. With `atomic=true`, lines are answered as an array.
     """
     content_type = media_type(request) or JSON

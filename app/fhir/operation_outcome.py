@@ -110,6 +110,7 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.NotInstalled: "not-supported",
     errors.Busy: "transient",
     errors.Unavailable: "no-store",
+    errors.TakesTooLong: "too-costly",
     ServiceError: "exception",
 }
 """The issue type of a refusal without faults."""

@@ -18,6 +18,7 @@ from app.fhir.read_adverse_event import adverse_event
 from app.fhir.read_inside import read_inside
 from app.fhir.read_observation import observation
 from app.fhir.read_patient import IF_NONE_EXIST, References, identifier_searched, patient, server_of
+from app.readers.budget import check_time
 from app.readers.faults import check_syntax
 from app.readers.statements import Feed, Statement, history_of
 from app.readers.streams import without_mark
@@ -136,6 +137,7 @@ def _alone(content: Element, message: Message) -> Entry:
 
 def _entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
     """An entry of a bundle: its request and its resource, if it has one."""
+    check_time()
     place = f"Bundle.entry[{index}]"
     if not isinstance(each, dict):
         return Entry(index, place, None, faults=(Fault(place, FaultCode.WRONG_TYPE, None, OBJECT),))

@@ -46,13 +46,6 @@ def latest(now: int) -> int:
 State = Annotated[AppState, Depends(_state)]
 
 
-async def _place(request: Request) -> AsyncIterator[None]:
-    async with cast(AppState, request.state.app_state).limiter.place():
-        yield
-
-
-COMPUTES = Depends(_place, scope="function")
-"""For an operation that computes its answer: it waits for a place, and leaves it before the answer is sent."""
 Store = Annotated[Database, Depends(_database)]
 Flag = Literal["true", "false"]
 Now = Annotated[int, Depends(_now)]

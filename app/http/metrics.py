@@ -20,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from app import __version__
+from app.access.computing import REASONS
 from app.errors import Cause, ServiceError
 from app.http.state import AppState
 from app.store.tables import SCHEMA_REVISION
@@ -131,11 +132,19 @@ class Present(Collector):
         """The metrics."""
         answers = self._state.answers
         yield GaugeMetricFamily("myoresponse_database_up", "1 if the database can serve.", int(self._up))
+        computing = self._state.computing
         yield GaugeMetricFamily(
-            "myoresponse_questions_waiting",
-            "Questions that wait for a place to compute.",
-            self._state.limiter.waiting(),
+            "myoresponse_questions_waiting", "Questions that wait for a worker.", computing.queue.waiting()
         )
+        yield GaugeMetricFamily(
+            "myoresponse_questions_running", "Questions that are computed.", computing.queue.running()
+        )
+        stopped = CounterMetricFamily(
+            "myoresponse_questions_stopped", "Questions that were stopped while they were computed.", labels=["reason"]
+        )
+        for reason in REASONS:
+            stopped.add_metric([reason], computing.workers.stopped[reason])
+        yield stopped
         failures = CounterMetricFamily(
             "myoresponse_database_failures", "Failures of the database in this process.", labels=["cause"]
         )

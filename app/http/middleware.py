@@ -22,7 +22,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Response
@@ -31,6 +30,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.budget import Budget, too_large
 from app.errors import (
     AddressTooLong,
     BodyTimeout,
@@ -40,19 +40,19 @@ from app.errors import (
     HeadersTooLarge,
     InvalidDocument,
     ServiceError,
-    TooLarge,
 )
 from app.http.addresses import check_address
 from app.http.metrics import Metrics, Traffic
 from app.http.openapi import NDJSON
 from app.http.problems import refusal, unexpected
 from app.log import counted, of_request
+from app.readers.budget import ReadingTime, reading_time
 from app.settings import Settings
 
 LONGEST_ADDRESS = 8_192
 LARGEST_HEADERS = 32_768
 SLOWEST_BYTES_A_SECOND = 5_000
-_ALLOWANCE = "myoresponse.allowance"
+_BUDGET = "myoresponse.budget"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
@@ -71,21 +71,10 @@ HEADERS = {
 }
 
 
-@dataclass(slots=True)
-class Allowance:
-    """The greatest size of the body of a request in bytes, and whether a minimum speed is required (`paced`).
-
-    A handler that stores a body while it arrives changes both before it reads.
-    """
-
-    most: int
-    paced: bool = True
-
-
 def allow_stream(scope: Scope, most: int) -> None:
     """Allow a body of `most` bytes at any speed; each part must still arrive in time."""
-    allowance: Allowance = scope[_ALLOWANCE]
-    allowance.most, allowance.paced = most, False
+    budget: Budget = scope[_BUDGET]
+    budget.allow_stream(most)
 
 
 class RequestGuard:
@@ -110,8 +99,10 @@ class RequestGuard:
 
         try:
             self.check(scope)
-            scope[_ALLOWANCE] = allowance = Allowance(self.settings.max_body_bytes)
-            await self.app(scope, self.limited(receive, allowance), sending)
+            kind = Headers(scope=scope).get("content-type", "")
+            scope[_BUDGET] = budget = Budget(self.settings.max_body_bytes, kind)
+            reading_time.set(ReadingTime(self.settings.reading_seconds))
+            await self.app(scope, self.limited(receive, budget), sending)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -136,7 +127,7 @@ class RequestGuard:
         lines = headers.get("content-type", "").strip().lower() == NDJSON
         most = self.settings.max_stream_bytes if lines else self.settings.max_body_bytes
         if length.isdecimal() and int(length[:20]) > most:
-            raise _too_large(most)
+            raise too_large(most)
 
     def checked_host(self, given: list[str]) -> str:
         """The Host header, if it names this service; any port is accepted."""
@@ -151,8 +142,8 @@ class RequestGuard:
         if not own.union(self.settings.origins).issuperset(given):
             raise ForeignOrigin("The Origin header names no application that may write; see MYORESPONSE_CORS_ORIGINS.")
 
-    def limited(self, receive: Receive, allowance: Allowance) -> Receive:
-        """The same messages, with limits of time and size while the body is incomplete.
+    def limited(self, receive: Receive, budget: Budget) -> Receive:
+        """The same messages, with a limit of time while the body is incomplete; each part is charged to the budget.
 
         Each part must arrive in time. The whole body must arrive at `SLOWEST_BYTES_A_SECOND` or faster, so that a
         client that sends single bytes cannot use memory for ever. A stream needs memory for one line only; its speed
@@ -160,25 +151,23 @@ class RequestGuard:
 
         The `max_body_size` of FastAPI would answer in plain text.
         """
-        complete, size = False, 0
+        complete = False
         patience, began = self.settings.body_timeout_seconds, time.monotonic()
 
         async def receiving() -> Message:
-            nonlocal complete, size
+            nonlocal complete
             if complete:
                 return await receive()
             try:
                 left = patience
-                if allowance.paced:
-                    left += began + size / SLOWEST_BYTES_A_SECOND - time.monotonic()
+                if budget.paced:
+                    left += began + budget.size / SLOWEST_BYTES_A_SECOND - time.monotonic()
                 async with asyncio.timeout(min(patience, max(left, 0))):
                     message = await receive()
             except TimeoutError:
                 raise BodyTimeout(headers={"Connection": "close"}) from None
             complete = not message.get("more_body", False)
-            size += len(message.get("body", b""))
-            if size > allowance.most:
-                raise _too_large(allowance.most)
+            budget.charge(message.get("body", b""))
             return message
 
         return receiving
@@ -202,10 +191,6 @@ def each_once(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     if repeated:
         raise InvalidDocument(faults=[Fault(f"/header/{name}", FaultCode.REPEATED_VALUE) for name in repeated])
     return [*others, *lines.items()]
-
-
-def _too_large(most: int) -> TooLarge:
-    return TooLarge(f"The body may have at most {most} bytes.", headers={"Connection": "close"})
 
 
 class CrossOrigin(CORSMiddleware):

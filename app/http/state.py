@@ -1,14 +1,11 @@
-"""The state of the running application: what is kept between requests; and a first analysis before any request."""
+"""The state of the running application: what is kept between requests."""
 
-import gc
-import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import anyio
@@ -16,10 +13,9 @@ import anyio.to_thread
 from cachetools import LRUCache
 
 from app.access.authenticator import Authenticator
-from app.analyses import Options, report
-from app.errors import Busy, ServiceError, Unavailable
+from app.access.computing import Computing
+from app.errors import ServiceError, Unavailable
 from app.http.responses import Cursors
-from app.protocol.presets import SEED_2008
 from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
@@ -27,13 +23,8 @@ from app.store.engine import Database
 from app.store.erasure import latest_erasures
 from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
-from app.timeline.cohort import Cohort
-from app.timeline.document import Timeline
-from app.timeline.normalize import normalise
 
 log = logging.getLogger("myoresponse")
-_DAYS = ["2005-03-14", "2005-04-11", "2005-04-18", "2005-04-25", "2005-05-09", "2005-06-06", "2005-08-01", "2005-10-01"]
-_LATEST = 2**62
 
 
 class Answers:
@@ -86,7 +77,7 @@ class Answers:
 
 
 class ErasureWatch:
-    """Drops kept answers about a study when another process has erased a person from it.
+    """Drops kept answers about a study, and its kept cohorts (`forget`), when another process has erased a person from it.
 
     An answer is never sent after an erasure that it contradicts: each request reads its revision first. But it must not
     stay in memory either.
@@ -94,9 +85,10 @@ class ErasureWatch:
 
     SECONDS = 1.0
 
-    def __init__(self, database: Database, answers: Answers) -> None:
+    def __init__(self, database: Database, answers: Answers, forget: Callable[[str], object]) -> None:
         self._database = database
         self._answers = answers
+        self._forget = forget
         self._seen: dict[str, int] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="erasures", daemon=True)
@@ -109,6 +101,7 @@ class ErasureWatch:
         for study, revision in latest.items():
             if self._seen.get(study) != revision:
                 self._answers.drop(study)
+                self._forget(study)
         self._seen = latest
 
     def stop(self) -> None:
@@ -154,32 +147,6 @@ class Scrubber:
                 return
         if not self._database.scrub():
             log.warning("event=scrub status=due")
-
-
-class ComputeLimiter:
-    """Limits how many requests compute their answers at a time, and how many may wait for that.
-
-    They wait without a thread, so that other requests are served at the same time.
-    """
-
-    AT_A_TIME = 4
-    """Half of the threads that serve requests."""
-    MOST_WAITING = 64
-
-    def __init__(self) -> None:
-        self._places = anyio.Semaphore(self.AT_A_TIME)
-
-    def waiting(self) -> int:
-        """How many requests wait for a place."""
-        return self._places.statistics().tasks_waiting
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and leave it free afterwards. Raises `Busy` if too many wait already."""
-        if self.waiting() >= self.MOST_WAITING:
-            raise Busy("Too many questions wait for their answers.")
-        async with self._places:
-            yield
 
 
 class Readiness:
@@ -236,7 +203,7 @@ class AppState:
     cursors: Cursors
     scrubber: Scrubber
     readiness: Readiness
-    limiter: ComputeLimiter
+    computing: Computing
     authenticator: Authenticator
     trail: AuditTrail
 
@@ -244,29 +211,3 @@ class AppState:
     def secret(self) -> SecretFile:
         """The secret file, which gives the keys of cursors, ETags and sessions."""
         return self.database.keys.secret
-
-
-@cache
-def warm() -> None:
-    """Answer every question about three invented patients whose CK becomes normal and later abnormal.
-
-    This loads all libraries. Their objects stay, so the garbage collector is set to ignore them: otherwise it would
-    visit half a million objects again and again while timelines are stored.
-    """
-    report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
-    gc.collect()
-    gc.freeze()
-
-
-def _patient(number: int) -> Timeline:
-    ck = [900, 1000, 700, 500, 300 + number, 150, 140, 400]
-    document = {
-        "patient": {"id": f"W{number}"},
-        "lab_series": [{"code": "CK", "unit": "U/L", "upper_limit": 200, "times": _DAYS, "values": ck}],
-        "assessments": [
-            {"code": "MMT", "time": day, "score": 60 + number + 2 * visit} for visit, day in enumerate(_DAYS)
-        ],
-        "infusions": [{"time": "2005-04-11", "product": "IVIG"}],
-        "adverse_events": [{"onset": "2005-04-12", "term": "headache"}],
-    }
-    return Timeline.model_validate_json(json.dumps(document))

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, TypeAdapter, ValidationErr
 from pydantic_core import ErrorDetails
 
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge, pointer
+from app.readers.budget import MOST_MEMBERS, VALUES, check_time
 from app.timeline.accepts import accepted_by, names_in, schema_of
 from app.timeline.document import IDENTIFIER_PATTERN
 from app.timeline.normalize import MOST_FAULTS
@@ -94,6 +95,7 @@ def structure(document: Any, model: type[BaseModel], at: Path = ()) -> Iterator[
     for name, kind in lists.items():
         elements = document.get(name)
         for i, element in enumerate(elements if isinstance(elements, list) else ()):
+            check_time()
             inside = (*at, name, i)
             if _is_model(kind):
                 yield from structure(element, kind, inside)
@@ -258,12 +260,12 @@ def _without_echoes(found: Iterable[FoundFault]) -> Iterator[FoundFault]:
 
 DEEPEST = 32
 """Greatest depth of a body. Valid documents have at most ten levels."""
-MOST_CONTAINERS = 500_000
-"""Greatest number of objects and arrays in one body. A body of empty ones needs twenty times its size in memory."""
 
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _TO_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
+_EXTREME = re.compile(rb"(?<![0-9.])(?:[0-9.]++[eE][-+]?[0-9]{3,}+|[0-9.]{200,}+)")
+"""What may be a number that is lost; its sign does not matter."""
 _GREAT_EXPONENT = re.compile(rb"0e[-+]?000+(?:[\s,\]}]|\Z)")
 _MANY_DIGITS = b"0" * 200
 _ESCAPED_NUL = b"\\u0000"
@@ -292,19 +294,24 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
     if _WIDE.match(body):
         why = "JSON is read as UTF-8, with or without a byte order mark; this looks like UTF-16 or UTF-32."
         raise MalformedDocument(why, [Fault("", FaultCode.UNKNOWN_ENCODING, None, Accepts(one_of=("UTF-8",)))])
+    many = len(body) > MOST_MEMBERS and VALUES.count(body) > MOST_MEMBERS
+    if many:
+        VALUES.check(VALUES.count(body))
+        if body.count(b'":') > MOST_MEMBERS * body.count(b"{"):
+            raise _too_many_members()
     brackets = body.translate(_TO_SQUARE, _NOT_BRACKETS)
-    if len(brackets) > 2 * MOST_CONTAINERS:
-        raise TooLarge(f"A body may hold {MOST_CONTAINERS} objects and arrays.")
     try:
         tree = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)
     except ValueError as error:
         raise _malformed(str(error)) from None
+    if many and any(len(each) > MOST_MEMBERS for level in _levels(tree) for each in level if isinstance(each, dict)):
+        raise _too_many_members()
     for _ in range(DEEPEST):
         # Each round removes the innermost level. Brackets inside text can disturb this, so the depth is counted below.
         brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return tree
-    if _depth(tree) > DEEPEST:
+    if sum(1 for _ in _levels(tree)) > DEEPEST:
         raise _malformed("", f"It is nested deeper than {DEEPEST} levels.")
     return tree
 
@@ -316,9 +323,16 @@ def value_faults(body: bytes, names: frozenset[str]) -> Iterator[Fault]:
     as it is written.
     """
     digits = body.translate(_TO_ZEROS)
-    if _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) or _ESCAPED_NUL in body:
+    extreme = _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) is not None
+    if _ESCAPED_NUL in body or (extreme and any(map(_may_be_lost, _EXTREME.finditer(body)))):
         tree = jiter.from_json(body, float_mode="lossless-float")
         yield from islice(_value_faults(tree, (), names), MOST_FAULTS)
+
+
+def _may_be_lost(found: re.Match[bytes]) -> bool:
+    """Whether a float cannot have what was found; in a text, it may be no number."""
+    written = found[0].decode()
+    return written.count(".") > 1 or _lost(written)
 
 
 def _value_faults(value: Any, at: tuple[str | int, ...], names: frozenset[str] | None) -> Iterator[Fault]:  # noqa: ANN401
@@ -339,7 +353,7 @@ def _value_faults(value: Any, at: tuple[str | int, ...], names: frozenset[str] |
             yield Fault(pointer(*at), FaultCode.NOT_FINITE)
 
 
-def _lost(number: jiter.LosslessFloat | int) -> bool:
+def _lost(number: jiter.LosslessFloat | int | str) -> bool:
     """Whether a float cannot have the number: it overflows, or it is not zero and becomes zero."""
     try:
         nearest = abs(float(number))
@@ -348,12 +362,16 @@ def _lost(number: jiter.LosslessFloat | int) -> bool:
     return nearest == float("inf") or (nearest == 0 and re.search(r"^[^eE]*[1-9]", str(number)) is not None)
 
 
-def _depth(tree: Any) -> int:  # noqa: ANN401
-    level, depth = [tree], 0
+def _too_many_members() -> TooLarge:
+    return TooLarge(None, [Fault("", FaultCode.TOO_MANY, f"An object may have {MOST_MEMBERS} members.")])
+
+
+def _levels(tree: Any) -> Iterator[list[Any]]:  # noqa: ANN401
+    """The objects and arrays of each level, from the outermost."""
+    level = [tree]
     while level := [part for part in level if isinstance(part, dict | list)]:
-        depth += 1
+        yield level
         level = [inner for part in level for inner in (part.values() if isinstance(part, dict) else part)]
-    return depth
 
 
 def _malformed(message: str, reason: str | None = None) -> MalformedDocument:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
 from app.readers import contract
+from app.readers.budget import check_time
 from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
 from app.readers.pseudonyms import Identifier, no_patient
 from app.readers.streams import without_mark
@@ -40,6 +41,8 @@ MOST_FACTS = 100_000
 """Greatest number of facts in one document; a client sends more in parts."""
 MOST_ITEMS = 50_000
 """Greatest number of timelines in one body."""
+MOST_REFUSED = 1_000
+"""Greatest number of refused timelines of one body; with more, all of it is refused."""
 MOST_BYTES = 1_000_000
 """Greatest size in bytes of a document without timelines; a large protocol has about ten thousand."""
 
@@ -106,7 +109,8 @@ def read_timeline(body: bytes, latest: int, who: Who | None = None) -> History:
         first_pass(body)
         return _history(Timeline.model_validate_json(body), latest, who)
     except (InvalidDocument, ValidationError):
-        faults = list(_faults(body, Timeline, latest, who))
+        pass  # the error holds the document; it is gone before the document is read again
+    faults = list(_faults(body, Timeline, latest, who))
     document = jiter.from_json(body)
     contents = {fault.pointer: _withdrawn_content(document, fault) for fault in faults}
     if not all(contents.values()):
@@ -143,14 +147,29 @@ def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
             items = [_item(i, _history, timeline, latest, who) for i, timeline in enumerate(timelines)]
             if all(item.error is None for item in items):
                 return items
-    return [_item(i, read_timeline, part, latest, who) for i, part in enumerate(_elements(body))]
+    return _each_read(_elements(body), latest, who)
 
 
 def read_ndjson(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     """The timelines of a text with one on each line, each read or refused by itself. Blank lines do not count."""
     _check_count(body.count(b"\n"))
     lines = [line for line in map(without_mark, body.split(b"\n")) if line.strip()]
-    return [_item(i, read_timeline, line, latest, who) for i, line in enumerate(lines)]
+    return _each_read(lines, latest, who)
+
+
+def _each_read(parts: Iterable[bytes], latest: int, who: Who | None) -> list[Item]:
+    """The items of a body, each read by itself. Raises `InvalidDocument` where too many are refused."""
+    items: list[Item] = []
+    refused: list[Item] = []
+    for i, part in enumerate(parts):
+        check_time()
+        items.append(_item(i, read_timeline, part, latest, who))
+        if items[-1].error is not None:
+            refused.append(items[-1])
+        if len(refused) > MOST_REFUSED:
+            told = _together(refused[:MOST_FAULTS])
+            raise InvalidDocument(f"More than {MOST_REFUSED} timelines are refused, so none was stored.", told)
+    return items
 
 
 def read_item(index: int, text: bytes | None, latest: int, longest: int, who: Who | None = None) -> Item:
@@ -175,7 +194,8 @@ def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) ->
         first_pass(body)
         return model.model_validate_json(body)
     except (InvalidDocument, ValidationError):
-        raise _refused(_faults(body, model, latest)) from None
+        pass
+    raise _refused(_faults(body, model, latest))
 
 
 def together(items: Iterable[Item]) -> ServiceError | None:
@@ -183,15 +203,21 @@ def together(items: Iterable[Item]) -> ServiceError | None:
     refused = [item for item in items if item.error is not None]
     if not refused:
         return None
-    faults = [
-        fault.at(pointer(item.index) + fault.pointer)
-        for item in refused
-        for fault in (item.error.faults if item.error else ())
-    ]
+    faults = _together(refused)
     worst = next(
         (kind for kind in (MalformedDocument, TooLarge) if any(isinstance(i.error, kind) for i in refused)), None
     )
     return (worst or InvalidDocument)(None, faults)
+
+
+def _together(refused: Iterable[Item]) -> list[Fault]:
+    """The first faults of refused items; each pointer begins with the index of its item."""
+    faults = (
+        fault.at(pointer(item.index) + fault.pointer)
+        for item in refused
+        for fault in (item.error.faults if item.error else ())
+    )
+    return list(islice(faults, MOST_FAULTS))
 
 
 def _item(

@@ -6,9 +6,12 @@ be accepted. A body that looks like another dialect is refused, and the refusal 
 
 import csv
 import io
+import itertools
 import re
+from _csv import Reader
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -23,10 +26,12 @@ from app.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
+from app.readers.budget import ROWS, check_time
 from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
 from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
 from app.readers.pseudonyms import Identifier, no_number, no_patient
 from app.readers.statements import Feed, Place, Skipped, Statement, described, history_of, readable
+from app.readers.streams import BYTE_ORDER_MARK
 from app.readers.suggestions import unknown_code
 from app.timeline.accepts import accepted_by
 from app.timeline.document import LabResult, normalised
@@ -39,8 +44,10 @@ from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES
 REQUIRED = ("patient", "code", "time", "value", "unit")
 COLUMNS = tuple(dict.fromkeys((*REQUIRED, *LabResult.model_fields, "code_system", "reference_range")))
 """Each field of a laboratory result has a column; `reference_range` gives the limits as one text."""
-MOST_ROWS = 500_000
-"""Greatest number of rows in one table; a client sends more in parts."""
+MOST_LEFT_OUT = 50_000
+"""Greatest number of rows of one table that are not ours or set aside: the answer has a line for each."""
+LONGEST_ROW = 500_000
+"""Greatest size of one row in bytes, with the line breaks in its cells."""
 
 Delimiter = Literal[",", ";", "\t"]
 DecimalMark = Literal[".", ","]
@@ -54,6 +61,7 @@ _CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit
 _PLACES = {name: f"/{name}" for name in COLUMNS}
 _AT_VALUE = {**_PLACES, "": "/value"}
 """The same of a row that is said by its value: it is no number."""
+_LINE = re.compile(rb"[^\r\n]*+(?:\r\n|\r|\n)?")
 _BOUND = re.compile(r"(<=|>=|<|>) *")
 _WHOLE = re.compile(r"\d{1,16}", re.ASCII)
 _NUMBERS: dict[DecimalMark, re.Pattern[str]] = {
@@ -93,10 +101,50 @@ class Trouble(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row: the line of the body on which it begins, from 1, and its cells."""
+    """A row: the line of the body on which it begins, from 1, its cells, and where it begins and ends in the body."""
 
     line: int
     cells: Sequence[str]
+    begin: int = 0
+    end: int = 0
+
+
+class Body:
+    """The bytes of a table. A row is read again where it is needed, so that not all cells are in memory at a time."""
+
+    def __init__(self, content: bytes, dialect: Dialect) -> None:
+        self.content, self._dialect = content, dialect
+        self.begun = 1
+        """The line on which the row begins that is read now."""
+        self._at = self._begun = len(BYTE_ORDER_MARK) if content.startswith(BYTE_ORDER_MARK) else 0
+
+    def rows(self) -> Iterator[Row]:
+        """The rows that are not empty, read line by line."""
+        reader = self._reader(self._lines())
+        for cells in reader:
+            if any(map(str.strip, cells)):
+                yield Row(self.begun, cells, self._begun, self._at)
+            self.begun, self._begun = reader.line_num + 1, self._at
+
+    def row(self, line: int, begin: int, end: int) -> Row:
+        """A row that was read before."""
+        text = io.StringIO(self.content[begin:end].decode(), newline="")
+        return Row(line, next(self._reader(text)), begin, end)
+
+    def _reader(self, lines: Iterable[str]) -> Reader:
+        delimiter = self._dialect.delimiter
+        return csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t")
+
+    def _lines(self) -> Iterator[str]:
+        for number in itertools.count(1):
+            if self._at == len(self.content):
+                return
+            ROWS.check(number // 2)  # some lines are empty or continue a row
+            match = _LINE.match(self.content, self._at)
+            self._at = match.end() if match else len(self.content)
+            if self._at - self._begun > LONGEST_ROW:
+                raise TooLarge(f"A row may have {LONGEST_ROW} bytes.")
+            yield match[0].decode() if match else ""
 
 
 class PatientResults(NamedTuple):
@@ -110,6 +158,20 @@ class PatientResults(NamedTuple):
     error: ServiceError | None
 
 
+class _Rows:
+    """Rows of a body, each read when it is needed."""
+
+    def __init__(self, body: Body, places: "array[int]") -> None:
+        self._body, self._places = body, places
+
+    def __len__(self) -> int:
+        return len(self._places) // 3
+
+    def __iter__(self) -> Iterator[Row]:
+        numbers = iter(self._places)
+        return map(self._body.row, numbers, numbers, numbers)
+
+
 @dataclass(slots=True)
 class ResultTable:
     """The rows of a table by patient, in the order of their first rows."""
@@ -117,12 +179,15 @@ class ResultTable:
     feed: Feed
     dialect: Dialect
     columns: Sequence[str]
+    body: Body
     rows: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     """The first faults of the rows that were read so far."""
-    _rows: dict[str | None, list[Row]] = field(default_factory=dict)
+    _rows: dict[str | None, "array[int]"] = field(default_factory=dict)
+    """Of each row three numbers: its line, and where it begins and ends in the body."""
     _patients: int = 0
+    _left_out: int = 0
     _not_ours: dict[str | None, list[ReceiptLine]] = field(default_factory=dict)
     _subjects: dict[str | None, str | Trouble] = field(default_factory=dict)
 
@@ -132,8 +197,8 @@ class ResultTable:
         Raises `TooLarge` if there are more rows or patients than one body may have.
         """
         self.rows += 1
-        if self.rows > MOST_ROWS:
-            raise TooLarge(f"A table may hold {MOST_ROWS} rows.")
+        ROWS.check(self.rows)
+        check_time()
         if len(row.cells) != len(self.columns):
             self._add_fault(Fault(f"/{row.line}", FaultCode.RAGGED_ROW))
             return
@@ -142,6 +207,7 @@ class ResultTable:
         subject = self._subject(given.get("patient"))
         if reason is not None:
             self.skipped[reason] += 1
+            self._leave_out()
             if isinstance(subject, Trouble):
                 return
             coding = Coding(given.get("code_system"), given.get("code"), given.get("code_text"))
@@ -152,20 +218,22 @@ class ResultTable:
         elif isinstance(subject, Trouble):
             self._add_fault(Fault(f"/{row.line}/patient", *subject))
             return
-        rows = self._rows.setdefault(subject, [])
+        rows = self._rows.setdefault(subject, array("L"))
         if reason is None:
             self._patients += not rows
-            rows.append(row)
+            rows.extend((row.line, row.begin, row.end))
         if self._patients > MOST_ITEMS:
             raise TooLarge(f"A table may hold {MOST_ITEMS} patients.")
 
     def read(self, *, strict: bool = False) -> Iterator[PatientResults]:
         """The results of each patient, one after the other.
 
-        A row with a fault is set aside. If it is `strict`, the row refuses all rows of its patient.
+        A row with a fault is set aside. If it is `strict`, the row refuses all rows of its patient. So do all rows with
+        a fault that are too many for one table.
         """
         unknown = list(self.faults)
-        for subject, rows in self._rows.items():
+        for subject, places in self._rows.items():
+            rows = _Rows(self.body, places)
             if subject is None:
                 yield PatientResults(None, None, InvalidDocument(faults=unknown))
             elif len(rows) > MOST_FACTS:
@@ -173,9 +241,12 @@ class ResultTable:
             elif strict:
                 yield self._all_of(subject, rows)
             else:
-                yield PatientResults(subject, self._readable(subject, rows), None)
+                try:
+                    yield PatientResults(subject, self._readable(subject, rows), None)
+                except TooLarge as refusal:
+                    yield PatientResults(subject, None, refusal)
 
-    def _readable(self, subject: str, rows: Sequence[Row]) -> History:
+    def _readable(self, subject: str, rows: _Rows) -> History:
         """The results of the rows without a fault. Each of the others is set aside, a word as a result of no number."""
         statements: list[Statement] = []
         aside = self._not_ours.get(subject, [])[:]
@@ -192,6 +263,7 @@ class ResultTable:
                 statements.append(statement._replace(notes=(*statement.notes, Note(NoteCode.LIMIT_UNREADABLE))))
                 continue
             (name, trouble), *_ = troubles.items()
+            self._leave_out()
             self._list_fault(Fault(f"/{row.line}/{name}", *trouble))
             certain = {each: value for each, value in statement.fields.items() if each not in troubles}
             sent = described(statement._replace(fields=certain), self.feed.latest, "|".join(row.cells))
@@ -204,13 +276,13 @@ class ResultTable:
             aside.append(line._replace(accepts=fault.accepts))
         return self._placed(replace(history, aside=tuple(sorted(aside, key=_row_number))), rows)
 
-    def _placed(self, history: History, rows: Sequence[Row]) -> History:
+    def _placed(self, history: History, rows: _Rows) -> History:
         """The history with the place of its patient: the cell in its first row."""
         place_of = history.place
-        patient = f"/{rows[0].line}/patient" if rows else ""
+        patient = next((f"/{row.line}/patient" for row in rows), "")
         return replace(history, place=lambda kind, at: patient if kind == "patient" else place_of(kind, at))
 
-    def _all_of(self, subject: str, rows: Sequence[Row]) -> PatientResults:
+    def _all_of(self, subject: str, rows: _Rows) -> PatientResults:
         statements: list[Statement] = []
         faults: list[Fault] = []
         for row in rows:
@@ -296,10 +368,17 @@ class ResultTable:
             given = [] if written is None else [Identifier(None, written)]
             subject = self.feed.pseudonyms.patient(given)
             self._subjects[written] = _number_or_trouble(subject, written or "", no_patient)
+            if len(self._subjects) > MOST_ITEMS:
+                raise TooLarge(f"A table may hold {MOST_ITEMS} patients.")
         return self._subjects[written]
 
+    def _leave_out(self) -> None:
+        self._left_out += 1
+        if self._left_out > MOST_LEFT_OUT:
+            raise TooLarge(f"A table may hold {MOST_LEFT_OUT} rows that are of other tests or cannot be read.")
+
     def _add_fault(self, fault: Fault) -> None:
-        self._rows.setdefault(None, [])
+        self._rows.setdefault(None, array("L"))
         self._list_fault(fault)
 
     def _list_fault(self, fault: Fault) -> None:
@@ -353,40 +432,31 @@ def read_table(body: bytes, dialect: Dialect, feed: Feed) -> ResultTable:
     Raises `UnsupportedMediaType` if the bytes are not UTF-8, `MalformedDocument` if a quoted cell does not end,
     `InvalidDocument` with all faults of the header, and `TooLarge`. `ResultTable.read` gives the faults of rows.
     """
-    rows = _rows(body, dialect)
-    header = next(rows, None)
-    if header is None:
-        raise MalformedDocument("There is no header.", [Fault("", FaultCode.MALFORMED)])
-    columns = [cell.strip() for cell in header.cells]
-    faults = list(islice(_header_faults(header.line, columns, dialect), MOST_FAULTS))
-    if faults:
-        raise InvalidDocument(faults=faults)
-    table = ResultTable(feed, dialect, columns)
-    for row in rows:
-        table.take(row)
-    return table
-
-
-def _rows(body: bytes, dialect: Dialect) -> Iterator[Row]:
-    """The rows that are not empty, read line by line, so that the whole body is not in memory a second time."""
     if body.startswith(_UTF16):
         raise _not_utf8()
     if b"\0" in body:
         line = body.count(b"\n", 0, body.index(b"\0")) + 1
         raise MalformedDocument(f"There is a NUL on line {line}.", [Fault(f"/{line}", FaultCode.MALFORMED)])
-    text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline="")
-    reader = csv.reader(text, delimiter=dialect.delimiter, strict=True, skipinitialspace=dialect.delimiter != "\t")
-    begun = 1
+    content = Body(body, dialect)
+    rows = content.rows()
     try:
-        for cells in reader:
-            if any(map(str.strip, cells)):
-                yield Row(begun, cells)
-            begun = reader.line_num + 1
+        header = next(rows, None)
+        if header is None:
+            raise MalformedDocument("There is no header.", [Fault("", FaultCode.MALFORMED)])
+        columns = [cell.strip() for cell in header.cells]
+        faults = list(islice(_header_faults(header.line, columns, dialect), MOST_FAULTS))
+        if faults:
+            raise InvalidDocument(faults=faults)
+        table = ResultTable(feed, dialect, columns, content)
+        for row in rows:
+            table.take(row)
     except UnicodeDecodeError:
         raise _not_utf8() from None
     except csv.Error:
-        detail = f"A quoted cell of the row that begins on line {begun} does not end correctly."
-        raise MalformedDocument(detail, [Fault(f"/{begun}", FaultCode.MALFORMED)]) from None
+        line = content.begun
+        detail = f"A quoted cell of the row that begins on line {line} does not end correctly."
+        raise MalformedDocument(detail, [Fault(f"/{line}", FaultCode.MALFORMED)]) from None
+    return table
 
 
 def _not_utf8() -> UnsupportedMediaType:

@@ -70,6 +70,12 @@ def audit_rows(
         return [(names.get(row.chain), row) for row in found]
 
 
+def erasures_of(database: Database, study_id: str) -> int:
+    """How often a person was erased from a study."""
+    with database.reading() as connection:
+        return revisions.count_erasures(connection, study_id)
+
+
 @dataclass(frozen=True)
 class StudyAt:
     """A study as it stood at `revision`. Its methods read the database, inside the block of `study_at` only."""
@@ -127,6 +133,10 @@ class StudyAt:
     def protocol_changed_after_first_outcome(self) -> bool:
         """Whether the protocol in force was declared after the study had its first outcome."""
         return studies.protocol_changed_after_first_outcome(self._connection, self.id, self.revision)
+
+    def erasures(self) -> int:
+        """How often a person was erased from the study, until now."""
+        return revisions.count_erasures(self._connection, self.id)
 
     def cohort(self) -> Cohort:
         """Everything that analyses read."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
+from app.readers.budget import restart_time
 from app.readers.json_timelines import read_item
 from app.readers.streams import Line
 from app.store import studies
@@ -81,6 +82,7 @@ class Stream:
         return outcomes
 
     def _store(self, lines: Sequence[Line]) -> list[ItemOutcome]:
+        restart_time()
         now = datetime.now(UTC)
         self._submitter.received_at = microseconds(now)
         latest = latest_acceptable(now)

@@ -210,17 +210,19 @@ def test_a_body_that_never_begins_is_a_timeout(server, home):
 
 def test_a_client_that_sends_all_before_it_reads_is_not_waited_for(server, home):
     """Its outcomes fill every buffer on the way to it long before it has sent everything."""
-    bad = json.dumps({"patient": {"id": "P1"}, "labs": [{}] * 40}).encode() + b"\n"
-    body = bad * 600 + (b" " * 900_000 + b"\n") * 20 + many(1)
+    days = [f"2005-{month:02}-{day:02}" for month in range(1, 6) for day in range(1, 25)]
+    results = [{"code": "CK", "time": day, "value": 900, "unit": "U/L"} for day in days]
+    long = json.dumps({"patient": {"id": "P1"}, "labs": results}).encode() + b"\n"
+    body = long * 600 + (b" " * 900_000 + b"\n") * 20 + many(1)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.connect()
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
-    connection.request("POST", f"{home}/timelines", body, NDJSON)
+    connection.request("POST", f"{home}/timelines?receipt=full", body, NDJSON)
     answer = connection.getresponse().read()
     connection.close()
     assert len(answer) > 5_000_000
     end = json.loads(answer.rstrip(b"\n").rpartition(b"\n")[2])
-    assert end["counts"] == {"created": 1, "rejected": 600}
+    assert end["counts"] == {"created": 2, "unchanged": 599}
     assert end["digest"] == f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
@@ -248,3 +250,30 @@ def test_a_patient_is_nowhere_in_the_log_of_a_stream(server, home):
         sender.outcomes(2)
         sender.rest()
     assert "SECRET" not in "".join(server.lines)
+
+
+def test_a_client_that_does_not_read_stops_the_stream_and_learns_what_was_stored(sqlite_url):
+    with running(sqlite_url, BODY_TIMEOUT_SECONDS="1", MAX_SPOOL_BYTES="20000") as server:
+        home = "/v1/studies/trial"
+        server.ask("PUT", home, {"name": "T", "protocol": "seed-2008"})
+        with sending(server, home, "?receipt=full") as sender:
+            sender.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            for first in range(0, 8000, 200):
+                sender.send(many(200, first))
+            server.wait_for("event=stream stopped=unread")
+            sender.send(b"")
+            while b'"stopped"' not in sender.received:
+                sender.received += sender.connection.recv(65536)
+        *_, end = sender.read()
+        assert end["stopped"] == "unread"
+        assert 0 < len(stored_all(server, home)) == end["lines"] < 8000
+
+
+def stored_all(server: Process, home: str) -> list[str]:
+    """The patients of all pages."""
+    found, address = [], f"{home}/patients?limit=500"
+    while address:
+        page = json.loads(server.ask("GET", address)[1])
+        found += [item["patient"]["id"] for item in page["items"]]
+        address = page["next"]
+    return found

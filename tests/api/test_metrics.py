@@ -9,6 +9,7 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from app.access.callers import Scope
+from app.access.computing import REASONS
 from app.access.keys import ApiKeys
 from app.errors import Busy, Cause, FaultCode
 from app.http import metrics, middleware, problems
@@ -173,6 +174,7 @@ def test_no_label_has_a_value_that_was_sent(client):
         "sender": {"named", "unnamed"},
         "result": {"hit", "miss"},
         "cause": set(Cause),
+        "reason": set(REASONS),
         "route": {"-", *(str(route.path) for route in iter_route_contexts(client.app.routes))},
     }
     for name in found:

@@ -121,10 +121,11 @@ def test_the_process_is_alive_before_the_statistics_libraries_are_loaded_and_the
     program = textwrap.dedent("""
         import sys, threading
         import app.main
+        from app.access import computing
         from app.api import server
         from app.settings import Settings
 
-        load, begun = app.main.warm, threading.Event()
+        load, begun = computing.warm, threading.Event()
 
         def loaded(): return [name in sys.modules for name in ("scipy.special", "lifelines")]
 
@@ -134,10 +135,10 @@ def test_the_process_is_alive_before_the_statistics_libraries_are_loaded_and_the
             load()
             print("after", loaded(), flush=True)
 
-        app.main.warm = warm
+        computing.warm = warm
         server.run(app.main.create_app(), Settings())
     """)
-    with running(sqlite_url, "-c", program) as server:
+    with running(sqlite_url, "-c", program, COMPUTE_WORKERS="0") as server:
         status, body = server.ask("GET", "/livez")
         assert (status, json.loads(body)["status"]) == (200, "alive")
         server.process.stdin.write("\n")

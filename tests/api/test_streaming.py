@@ -178,6 +178,46 @@ class TestRefusals:
         assert outcomes[3]["problem"]["errors"][0]["code"] == "duplicate_key"
 
 
+class TestManyRejectedLines:
+    """A body of bad lines costs little to read and is not answered with more bytes than it needs."""
+
+    def test_after_a_hundred_problems_of_a_kind_further_ones_are_short_and_counted(self, client):
+        body = b"1\n" * 150 + b"{\n" * 2 + many(2) + b"1\n"
+        *outcomes, end = map(json.loads, post(client, make_study(client), body).text.splitlines())
+        assert all(each["problem"]["type"] == "/problems/invalid" for each in outcomes[:100])
+        assert outcomes[100] == {"index": 100, "line": 101, "status": "rejected"}
+        assert [len(each) for each in outcomes[100:]] == [3] * 50 + [len(outcomes[0])] * 4 + [3]
+        assert (end["short"], end["counts"]) == (51, {"created": 2, "rejected": 153})
+        assert "stopped" not in end
+
+    def test_problems_with_many_faults_are_short_after_a_thousand_faults(self, client):
+        line = joined({"patient": {"id": "P1"}, "labs": [lab(0, 1, unit="parsec")] * 400})
+        *outcomes, end = map(json.loads, post(client, make_study(client), line * 5).text.splitlines())
+        assert [len(each.get("problem", {}).get("errors", ())) for each in outcomes] == [400, 400, 400, 0, 0]
+        assert end["short"] == 2
+
+    def test_after_the_declared_number_of_them_the_rest_of_the_body_is_not_read(self, serve, sqlite_url):
+        client = serve(sqlite_url, max_rejected_lines=250)
+        home = make_study(client)
+        *outcomes, end = map(json.loads, post(client, home, b"1\n" * 1_000 + many(3)).text.splitlines())
+        assert (len(outcomes), end["lines"], end["stopped"]) == (300, 300, "rejected")
+        assert client.get(home).json()["patients"] == 0
+        _, end = parsed(post(client, home, b"1\n" * 99 + many(3)))
+        assert end["counts"] == {"created": 3, "rejected": 99}
+
+    def test_its_answer_is_what_the_description_says(self, serve, sqlite_url):
+        from jsonschema import Draft202012Validator
+
+        client = serve(sqlite_url, max_rejected_lines=100)
+        document = client.get("/openapi.json").json()
+        operation = document["paths"]["/v1/studies/{study}/timelines"]["post"]
+        schema = operation["responses"]["200"]["content"]["application/x-ndjson"]["schema"]
+        validator = Draft202012Validator({**schema, "components": document["components"]})
+        body = b"1\n" * 60 + b"{\n" * 30 + b"1\n" * 300
+        for line in post(client, make_study(client), body).text.splitlines():
+            assert list(validator.iter_errors(json.loads(line))) == []
+
+
 class TestABusyDatabase:
     """A group is tried again, then the other lines are answered as skipped."""
 
@@ -237,7 +277,7 @@ class TestABusyDatabase:
 
 def test_a_spool_gives_back_what_was_written_whatever_the_turns(monkeypatch):
     monkeypatch.setattr("app.api.streaming.IN_MEMORY", 100)
-    spool, found = Spool(), b""
+    spool, found = Spool(200_000), b""
     written = [bytes([n % 256]) * (n * 37 % 90_000) for n in range(60)]
     for n, part in enumerate(written):
         spool.write(part)
@@ -245,7 +285,9 @@ def test_a_spool_gives_back_what_was_written_whatever_the_turns(monkeypatch):
             found += spool.read()
         if n % 17 == 0:
             found += b"".join(iter(spool.read, b""))
+    assert spool.is_full == (sum(map(len, written)) - len(found) >= 200_000)
     found += b"".join(iter(spool.read, b""))
     assert found == b"".join(written)
+    assert (spool.taken, spool.is_full) == (len(found), False)
     spool.close()
     spool.close()

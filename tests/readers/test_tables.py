@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.errors import FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, UnsupportedMediaType
 from app.readers import tables as module
+from app.readers.budget import ROWS
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
 from app.readers.tables import COLUMNS, REQUIRED, Dialect, ResultTable, read_table
@@ -212,9 +213,9 @@ def test_only_utf_8_is_read(encoding):
         assert told(refused) == [("", "unknown_encoding")]
 
 
-@pytest.mark.parametrize(("limit", "rows"), [("MOST_ROWS", 4), ("MOST_ITEMS", 4)])
-def test_a_table_has_a_greatest_size(limit, rows, monkeypatch):
-    monkeypatch.setattr(module, limit, 3)
+@pytest.mark.parametrize(("limit", "most", "rows"), [("ROWS", ROWS._replace(most=3), 4), ("MOST_ITEMS", 3, 4)])
+def test_a_table_has_a_greatest_size(limit, most, rows, monkeypatch):
+    monkeypatch.setattr(module, limit, most)
     several = [{"patient": f"P{i}"} for i in range(rows)]
     read_table(table(*several[1:]), PLAIN, FEED)
     assert isinstance(refusal(table(*several)), TooLarge)

@@ -302,13 +302,13 @@ class Doors:
                 lab | {"code": {"coding": [{"system": new.word(), "code": new.word()}], "text": new.word()}},
                 lab | {"valueQuantity": {"value": new.number(), "unit": new.word(), "code": new.word()}},
                 lab | {"effectiveDateTime": new.word()}, lab | {"status": new.word(), new.word(): 1},
-                lab | {"subject": {"reference": f"Patient/{new.word()}"}}, {"resourceType": new.word()},
+                lab | {"subject": {"reference": f"Patient/{new.id()}"}}, {"resourceType": new.word()},
                 lab | {"modifierExtension": [{"url": new.word(), "valueString": new.word()}]},
             ]  # fmt: skip
             for resource in (person, lab, *bad):
                 kind = resource["resourceType"]
                 self.ask("POST", f"/fhir/{study}/{kind}", FHIR, json.dumps(resource))
-                self.ask("PUT", f"/fhir/{study}/{kind}/{new.word()}", FHIR, json.dumps(resource))
+                self.ask("PUT", f"/fhir/{study}/{kind}/{new.id()}", FHIR, json.dumps(resource))
             entries = [{"resource": each, "request": {"method": "POST", "url": each["resourceType"]}} for each in bad]
             for kind in ("batch", "transaction", new.word()):
                 document = {"resourceType": "Bundle", "type": kind, "entry": entries}
