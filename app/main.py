@@ -105,7 +105,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         computing.start()
         loop = asyncio.get_running_loop()
         watch = ErasureWatch(
-            database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.forget(study), loop)
+            database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.workers.forget(study), loop)
         )
         yield {
             "app_state": AppState(

@@ -34,7 +34,7 @@ def run_workers(make_app: MakeApp, settings: Settings) -> int:
     """Serve with several processes until stopped. The exit code, if no signal ended it."""
     log_to_stdout(settings.log)
     listening = bound(settings)
-    return Workers(make_app, settings, listening).run()
+    return ServingProcesses(make_app, settings, listening).run()
 
 
 def bound(settings: Settings) -> socket.socket:
@@ -43,7 +43,7 @@ def bound(settings: Settings) -> socket.socket:
     return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
 
 
-class Workers:
+class ServingProcesses:
     """The parent of the workers."""
 
     def __init__(self, make_app: MakeApp, settings: Settings, listening: socket.socket) -> None:

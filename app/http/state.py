@@ -77,7 +77,7 @@ class Answers:
 
 
 class ErasureWatch:
-    """Drops kept answers about a study, and its kept cohorts (`forget`), when another process has erased a person from it.
+    """Drops what is kept of a study, answers and cohorts (`forget`), when another process has erased a person from it.
 
     An answer is never sent after an erasure that it contradicts: each request reads its revision first. But it must not
     stay in memory either.
