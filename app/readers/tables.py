@@ -27,7 +27,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.readers.budget import ROWS, check_time
-from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
+from app.readers.json_timelines import MOST_ITEMS
 from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
 from app.readers.pseudonyms import Identifier, no_number, no_patient
 from app.readers.statements import Feed, Place, Skipped, Statement, described, history_of, readable
@@ -44,6 +44,8 @@ from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES
 REQUIRED = ("patient", "code", "time", "value", "unit")
 COLUMNS = tuple(dict.fromkeys((*REQUIRED, *LabResult.model_fields, "code_system", "reference_range")))
 """Each field of a laboratory result has a column; `reference_range` gives the limits as one text."""
+MOST_ROWS_OF_ONE = 25_000
+"""Greatest number of rows of one patient in one table; each needs two kilobytes while it is read."""
 MOST_LEFT_OUT = 50_000
 """Greatest number of rows of one table that are not ours or set aside: the answer has a line for each."""
 LONGEST_ROW = 500_000
@@ -236,8 +238,10 @@ class ResultTable:
             rows = _Rows(self.body, places)
             if subject is None:
                 yield PatientResults(None, None, InvalidDocument(faults=unknown))
-            elif len(rows) > MOST_FACTS:
-                yield PatientResults(subject, None, TooLarge(f"A patient may have {MOST_FACTS} rows in one table."))
+            elif len(rows) > MOST_ROWS_OF_ONE:
+                yield PatientResults(
+                    subject, None, TooLarge(f"A patient may have {MOST_ROWS_OF_ONE} rows in one table.")
+                )
             elif strict:
                 yield self._all_of(subject, rows)
             else:
