@@ -1,31 +1,46 @@
 # docker build -t myoresponse .
-# docker run -p 127.0.0.1:8000:8000 -v myoresponse:/data -e MYORESPONSE_ALLOW_UNAUTHENTICATED=true myoresponse
+# docker run --read-only --cap-drop=ALL --tmpfs /tmp -p 127.0.0.1:8000:8000 -v myoresponse:/data myoresponse
+#
+# Only /data (the database, its secrets and the dead letters) and /tmp are written: the root may be read-only.
+# compose.yaml runs the image with PostgreSQL and a proxy for TLS.
+
+# Pin the digest of the base that you build on: --build-arg BASE=docker.io/library/debian:bookworm-slim@sha256:...
+ARG BASE=docker.io/library/debian:bookworm-slim
+
+FROM ${BASE} AS base
+# postgresql-client has the pg_dump and pg_restore of `backup` and `restore`; they must not be older than the server.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates postgresql-client python3 \
+ && rm -rf /var/lib/apt/lists/*
 
 # The lock holds the extras too: the driver of PostgreSQL and the writer of Parquet.
-FROM python:3.11-slim AS packages
+FROM base AS packages
+RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 COPY requirements.lock .
-RUN python -m venv --without-pip /opt/venv \
- && pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r requirements.lock
+RUN python3 -m venv /opt/venv \
+ && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
+ && /opt/venv/bin/pip uninstall --yes setuptools pip
 
-FROM python:3.11-slim
+FROM base
 RUN groupadd --gid 10001 myoresponse \
  && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin myoresponse \
  && install -d -m 0700 -o myoresponse -g myoresponse /data
 COPY --from=packages /opt/venv /opt/venv
-WORKDIR /srv/myoresponse
-COPY alembic alembic
-COPY app app
+COPY alembic /srv/myoresponse/alembic
+COPY app /srv/myoresponse/app
 
-# In a container the service must listen beyond loopback. It refuses to while it asks for no keys, unless the operator says
-# that the network in front of it does: MYORESPONSE_ALLOW_UNAUTHENTICATED=true is deliberately not set here. The names by
-# which a proxy addresses the service go into MYORESPONSE_ALLOWED_HOSTS.
+# In a container the service must listen beyond loopback, so that every request needs a key: the first start prints one.
+# The names by which a proxy addresses the service go into MYORESPONSE_ALLOWED_HOSTS.
 ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/srv/myoresponse \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     MPLBACKEND=Agg \
     MPLCONFIGDIR=/tmp/matplotlib \
     MYORESPONSE_HOST=0.0.0.0 \
     MYORESPONSE_PORT=8000 \
+    MYORESPONSE_LOG=json \
     MYORESPONSE_DATABASE_URL=sqlite:////data/myoresponse.db \
     MYORESPONSE_DEAD_LETTERS=/data/dead-letters
 # Derivations work in chunks of columns. glibc would give each chunk's memory back to the system and fault it in again,
@@ -35,6 +50,8 @@ ENV MALLOC_MMAP_THRESHOLD_=67108864 \
 
 USER 10001:10001
 VOLUME /data
+# Files without a directory in their setting, such as the secret file with PostgreSQL, are made here.
+WORKDIR /data
 EXPOSE 8000
 # Without proxies, which urllib would otherwise take from the environment.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \

@@ -6,7 +6,7 @@ BIN  := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test thorough trust lint format lock openapi bench docs clean
+.PHONY: help run check test thorough trust image lint format lock openapi bench docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: $(VENV)/.test ## check style, format, types and the directions between roo
 format: $(VENV)/.test ## apply what lint can repair by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+image: $(VENV)/.test ## build the container image without a daemon, where that is possible, and start it
+	$(BIN)/python -m tests.container
 
 openapi: $(VENV)/.base ## write the served API description to openapi.yaml
 	$(BIN)/python -m app openapi > openapi.yaml.new

@@ -1,8 +1,10 @@
 """The command line: `python -m app COMMAND`. Without a command it serves; `--help` lists the commands."""
 
+import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -169,8 +171,8 @@ def mllp(
     if objection := objection_to_exposure(settings):
         stop(objection, 2)
     target_study = study or settings.mllp_study or stop("Name the study: --study or MYORESPONSE_MLLP_STUDY.", 2)
-    log_to_stdout()
     with database_of(settings) as database:
+        log_to_stdout(settings.log)
         try:
             mllp_command.listen(settings, database, target_study, settings.mllp_port if port is None else port)
         except mllp_command.CannotListen as reason:
@@ -255,8 +257,7 @@ def import_(
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    with ExitStack() as opened:
-        opened.enter_context(audit.command("import"))
+    with audit.command("import"), ExitStack() as opened:
         target = opened.enter_context(database_of(settings))
         if rehearse:
             opened.enter_context(_leaving_on_signals())
@@ -288,6 +289,49 @@ def export(
             command.export_to(database, study, output)
         except NotFound as reason:
             stop(str(reason), 2)
+
+
+@cli.command()
+def backup(file: Annotated[Path, typer.Argument(help="New file for the backup; it contains patients' data.")]) -> None:
+    """Write the whole database to a file while the service runs. The secrets are not in it: keep them elsewhere."""
+    settings, began = read_settings(), time.monotonic()
+
+    from app.store.backup import UnusableBackup, back_up
+
+    with database_of(settings) as database:
+        try:
+            made = back_up(database, settings.database_url, file, settings.secret_path)
+        except UnusableBackup as reason:
+            stop(f"No backup was made: {reason}.", 2)
+    print(f"{file}: {made.words}, in {time.monotonic() - began:.1f} s.")
+
+
+@cli.command()
+def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]) -> None:
+    """Bring a backup back into an empty database, and verify its ledgers. The exit code is 1 if one is broken."""
+    settings, began = read_settings(), time.monotonic()
+
+    from app.store.backup import UnusableBackup, note_in_audit, verified
+    from app.store.backup import restore as bring_back
+    from app.store.tables import SCHEMA_REVISION
+
+    with database_errors_explained():
+        try:
+            made = bring_back(file, settings.database_url, settings.secret_path, settings.secret)
+        except UnusableBackup as reason:
+            stop(f"Nothing was restored: {reason}.", 2)
+    print(f"Restored {made.words}, in {time.monotonic() - began:.1f} s.")
+    if made.tables != SCHEMA_REVISION:
+        print("Its tables are those of an earlier version: run python -m app migrate.")
+        return
+    with database_of(settings) as database:
+        with database.reading() as connection:
+            faults, later = verified(connection, database.heads, made)
+        note_in_audit(database, "restore", "nothing")
+    if later:
+        print("\n".join([f"Noted in {settings.heads_path} after the backup, and not in it:", *later]))
+    print("\n".join(faults) or f"Every ledger is whole, after {time.monotonic() - began:.1f} s.")
+    raise typer.Exit(1 if faults else 0)
 
 
 @keys.command("create")
@@ -404,8 +448,10 @@ def database_of(settings: Settings) -> Iterator["Database"]:
 def database_errors_explained() -> Iterator[None]:
     """End with one line if the database cannot be used. Its address may contain a password and is never repeated."""
     from app.errors import NotInstalled, ServiceError
-    from app.store.engine import DatabaseFailure, UnusableAddress
+    from app.store.engine import UnusableAddress
+    from app.store.failures import DatabaseFailure
 
+    logging.getLogger("myoresponse").addHandler(logging.NullHandler())  # a command that keeps no log says it once
     try:
         yield
     except UnusableAddress:

@@ -65,6 +65,7 @@ class FaultCode(StrEnum):
     UNKNOWN_COLUMN = "unknown_column"
     REPEATED_COLUMN = "repeated_column"
     UNKNOWN_ENCODING = "unknown_encoding"
+    REUSED_KEY = "reused_key"
 
 
 SENTENCES: dict[FaultCode, str] = {
@@ -116,6 +117,7 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_COLUMN: "The header names a column that is not documented.",
     FaultCode.REPEATED_COLUMN: "The header names a column twice.",
     FaultCode.UNKNOWN_ENCODING: "The character set is not declared, is not known, or does not match the bytes.",
+    FaultCode.REUSED_KEY: "This Idempotency-Key was sent before, with another request; each request needs its own.",
 }
 
 
@@ -217,6 +219,36 @@ def pointer(*parts: str | int) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
+class Cause(StrEnum):
+    """Why the database cannot serve."""
+
+    DISK_FULL = "disk_full"
+    IO_ERROR = "io_error"
+    READ_ONLY = "read_only"
+    UNSAFE_SETTINGS = "unsafe_settings"
+    LOCKED = "locked"
+    UNREACHABLE = "unreachable"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    RESTARTING = "restarting"
+    NO_TABLES = "no_tables"
+    DAMAGED = "damaged"
+
+
+CAUSES: dict[Cause, str] = {
+    Cause.DISK_FULL: "The disk of the database is full.",
+    Cause.IO_ERROR: "The disk of the database reports an error.",
+    Cause.READ_ONLY: "The database can be read, but not written to.",
+    Cause.UNSAFE_SETTINGS: "The settings of the database allow that data are lost with the power.",
+    Cause.LOCKED: "The database is locked.",
+    Cause.UNREACHABLE: "The database cannot be reached.",
+    Cause.TOO_MANY_CONNECTIONS: "The database has no free connection.",
+    Cause.RESTARTING: "The database is starting or stopping.",
+    Cause.NO_TABLES: "The database does not have the tables of this version.",
+    Cause.DAMAGED: "The database is damaged.",
+}
+"""The sentence of each cause."""
+
+
 class ServiceError(Exception):
     """The request cannot be served."""
 
@@ -249,6 +281,17 @@ class MalformedDocument(ServiceError):
 
     status = 400
     slug = "malformed"
+
+
+class AmbiguousAddress(ServiceError):
+    """The address is not written in the one form that this service reads.
+
+    A proxy may read it as another address: it has a percent-encoded slash, backslash, dot, percent sign, letter or
+    digit, an empty part, `.` or `..`, a semicolon, a fragment, a control character, or begins with a host.
+    """
+
+    status = 400
+    slug = "ambiguous-address"
 
 
 class Unauthorized(ServiceError):
@@ -298,6 +341,13 @@ class BodyTimeout(ServiceError):
 
     status = 408
     slug = "body-timeout"
+
+
+class HeadTimeout(ServiceError):
+    """The head of the request did not arrive in time."""
+
+    status = 408
+    slug = "head-timeout"
 
 
 class Conflict(ServiceError):
@@ -392,3 +442,32 @@ class Busy(ServiceError):
 
     status = 503
     slug = "busy"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        faults: Iterable[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+        *,
+        cause: Cause | None = None,
+    ) -> None:
+        super().__init__(detail or (CAUSES[cause] if cause is not None else None), faults, headers, members)
+        self.cause = cause
+        """Why the database cannot serve, if it is the reason."""
+
+
+class Unavailable(Busy):
+    """The database cannot be used until its operator has acted; sending the request again does not help before."""
+
+    slug = "unavailable"
+
+
+class TakesTooLong(ServiceError):
+    """The answer takes longer to compute than this service allows.
+
+    The same question takes as long again; ask for less, such as fewer resamples or a smaller study.
+    """
+
+    status = 504
+    slug = "takes-too-long"

@@ -1,6 +1,5 @@
 """The application: its routes, its middleware and the state that its requests share."""
 
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 
 from app import __version__
 from app.access.authenticator import Authenticator
+from app.access.computing import Computing, workers_of
 from app.access.keys import ApiKeys
 from app.access.tokens import Tokens
 from app.api import (
@@ -24,6 +24,7 @@ from app.api import (
     patients,
     protocols,
     revisions,
+    session,
     studies,
     timelines,
 )
@@ -34,9 +35,10 @@ from app.http import problems
 from app.http.audit import Audit
 from app.http.authentication import Authentication, authorised
 from app.http.dependencies import only_known_parameters
+from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
-from app.http.state import Answers, AppState, ComputeLimiter, Readiness, Scrubber, warm
+from app.http.state import Answers, AppState, Readiness, Scrubber
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -45,7 +47,7 @@ from app.store.opening import open_ledger
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
-"""Number of requests at a time and of connections to the database. No request waits for a connection."""
+"""Number of requests at a time. Each has a connection; so have the test of readiness and the work that runs later."""
 
 DESCRIPTION = """
 Did the treatment of inflammatory myopathy work, how soon, for how long, and how safely?
@@ -91,12 +93,12 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         keys = LedgerKeys(settings.secret_path)
-        database = Database(settings.database_url, pool_size=THREADS, keys=keys)
+        database = Database(settings.database_url, pool_size=THREADS + 2, keys=keys)
         scrubber, trail = Scrubber(database), AuditTrail(database)
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secrets, database, settings)
-        warming = threading.Thread(target=warm, name="warm", daemon=True)
-        warming.start()
+        computing = Computing(workers_of(settings, database))
+        computing.start()
         yield {
             "app_state": AppState(
                 settings,
@@ -105,13 +107,12 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
                 Readiness(database, settings.heads_path),
-                ComputeLimiter(),
+                computing,
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
             )
         }
-        # The interpreter may crash if it ends while a thread still imports.
-        await anyio.to_thread.run_sync(warming.join)
+        await computing.close()
         await anyio.to_thread.run_sync(scrubber.stop)
         await anyio.to_thread.run_sync(trail.close)
         database.dispose()
@@ -151,6 +152,7 @@ def _all_routes() -> APIRouter:
         datasets,
         calculators,
         revisions,
+        session,
         audit,
         routes_read,
         routes_about,
@@ -187,5 +189,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
     app.add_middleware(CrossOrigin, settings=settings)
-    app.add_middleware(AccessLog, root_path=settings.root_path)
+    app.state.metrics = Metrics()
+    app.add_middleware(AccessLog, root_path=settings.root_path, metrics=app.state.metrics)
     return app

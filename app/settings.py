@@ -1,12 +1,13 @@
 """The settings of the service, read once from the environment."""
 
+import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -78,6 +79,9 @@ class Settings(BaseSettings):
     root_path: str = Field(
         default="", description="Path prefix that a reverse proxy strips, for example `/myoresponse`."
     )
+    log: Literal["text", "json"] = Field(
+        default="text", description="How lines of the log are written: `text`, or `json` for a program that reads them."
+    )
     max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
     max_bodies: int = Field(
         default=16, ge=1, description="Most requests with a body that are worked on at a time; more are refused (503)."
@@ -106,6 +110,13 @@ class Settings(BaseSettings):
     reading_seconds: float = Field(
         default=20.0, gt=0, description="Most processor time in which one request body, or one group of lines, is read."
     )
+    head_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Longest time in which the head of a request must arrive."
+    )
+    idle_timeout_seconds: int = Field(
+        default=5, ge=1, description="Time without a request after which a connection is closed."
+    )
+    connections: int = Field(default=400, ge=1, description="Greatest number of connections of a process at a time.")
     secret_file: Path | None = Field(
         default=None,
         description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "
@@ -135,6 +146,26 @@ class Settings(BaseSettings):
         default=256, ge=0, description="How many answers are kept in memory for unchanged questions."
     )
     cache_bytes: int = Field(default=64_000_000, ge=0, description="How many bytes these answers have together.")
+    compute_workers: int = Field(
+        default=min(2, os.cpu_count() or 1) if hasattr(os, "fork") else 0,
+        ge=0,
+        le=64,
+        description="Processes that compute answers; 0: threads of the service, which cannot be stopped.",
+    )
+    compute_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds of a processor after which the computing of an answer is stopped."
+    )
+    cohort_bytes: int = Field(
+        default=200_000_000,
+        ge=0,
+        description="Bytes of patients' data that each of these processes keeps for the next question.",
+    )
+    idempotency_hours: float = Field(
+        default=24.0,
+        gt=0,
+        le=720,
+        description="How long the answer to a request with an `Idempotency-Key` is kept.",
+    )
     mllp_study: str = Field(default="", description="Study that messages over MLLP go to, unless `--study` names one.")
     mllp_host: str = Field(
         default="127.0.0.1",

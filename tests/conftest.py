@@ -23,6 +23,9 @@ settings.register_profile("thorough", settings.get_profile("daily"))
 settings.register_profile("search", max_examples=1000, derandomize=False, deadline=None, print_blob=True)
 settings.load_profile(PROFILE)
 
+# Hundreds of applications are started and stopped in one process. Tests of worker processes ask for them.
+os.environ.setdefault("MYORESPONSE_COMPUTE_WORKERS", "0")
+
 # A test client is a program on this machine, unless a test says otherwise.
 TestClient.__init__ = partialmethod(TestClient.__init__, client=("127.0.0.1", 50_000))
 

@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -34,8 +35,24 @@ def bundled_binaries() -> Path | None:
 
 
 @contextmanager
-def running_server(binaries: Path) -> Iterator[str]:
+def running_server(binaries: Path, options: str = SERVER_OPTIONS) -> Iterator[str]:
     """Start a server of its own and give its URL; it and its files are removed at the end."""
+    with controlled_server(binaries, options) as server:
+        yield server.url
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs, and the directory of its data; `control` runs `pg_ctl` with these words."""
+
+    url: str
+    data: Path
+    control: Callable[..., None]
+
+
+@contextmanager
+def controlled_server(binaries: Path, options: str = SERVER_OPTIONS) -> Iterator[Server]:
+    """Start a server of its own, which may be stopped and started again; it and its files are removed at the end."""
     # A socket's path must stay below about 100 characters, which rules out pytest's own temporary directories.
     home = Path(tempfile.mkdtemp(prefix="myoresponse-pg-", dir="/tmp" if Path("/tmp").is_dir() else None))
     try:
@@ -56,10 +73,13 @@ def running_server(binaries: Path) -> Iterator[str]:
             if done.returncode:
                 raise RuntimeError(f"{program} failed:\n{log.read_text(errors='replace')}")
 
+        def control(*words: str) -> None:
+            run("pg_ctl", *words, "-w", "-o", f"{options} -k {data}")
+
         run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-        run("pg_ctl", "start", "-w", "-o", f"{SERVER_OPTIONS} -k {data}")
+        control("start")
         with _stopped_when_we_end(data):
-            yield f"postgresql+psycopg://postgres@/postgres?host={data}&port=5432"
+            yield Server(f"postgresql+psycopg://postgres@/postgres?host={data}&port=5432", data, control)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -72,11 +92,11 @@ def _stopped_when_we_end(data: Path) -> Iterator[None]:
     """
     lock = data / "postmaster.pid"
     watch = """
-        cat; kill -QUIT "$1"; n=0
-        while [ -e "$2" ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done
-        rm -rf "$3"
+        cat; kill -QUIT "$(head -n 1 "$1")"; n=0
+        while [ -e "$1" ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n + 1)); done
+        rm -rf "$2"
     """
-    command = ["sh", "-c", watch, "sh", lock.read_text().split()[0], lock, data.parent]
+    command = ["sh", "-c", watch, "sh", lock, data.parent]
     # In a session of its own, so that an interrupt from the keyboard does not reach it.
     watcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     try:

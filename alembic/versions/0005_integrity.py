@@ -44,7 +44,6 @@ def upgrade() -> None:
         whole("changes"),
         octets("seal"),
         sa.PrimaryKeyConstraint("study", name=op.f("pk_study_seals")),
-        sa.ForeignKeyConstraint(["study"], ["studies.key"], name=op.f("fk_study_seals_study_studies")),
         sqlite_strict=True,
     )
 

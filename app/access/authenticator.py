@@ -5,7 +5,9 @@ from anyio.to_thread import run_sync
 
 from app.access.callers import Caller
 from app.access.keys import KEY_MARK, ApiKeys
+from app.access.sessions import Session, read_session
 from app.access.tokens import Tokens
+from app.secret_file import SecretFile
 
 
 class Authenticator:
@@ -19,6 +21,10 @@ class Authenticator:
     def reads(self, credential: str) -> bool:
         """Whether a credential is of a kind that this service gives or trusts."""
         return credential.startswith(KEY_MARK) or self.tokens is not None
+
+    async def session(self, secret: SecretFile, cookie: str, now: int) -> Session | None:
+        """The session of a cookie, if it is a valid one."""
+        return await run_sync(read_session, secret, self.keys, cookie, now)
 
     async def caller(self, credential: str, now: int) -> Caller | None:
         """Whom a credential stands for; `None` if it is not a valid one.

@@ -114,6 +114,12 @@ class ApiKeys:
         studies = None if stored.studies is None else frozenset(stored.studies)
         return Caller(f"key:{prefix}", frozenset(map(Scope, stored.scopes)), studies)
 
+    def is_valid(self, prefix: str, now: int) -> bool:
+        """Whether there is a key with this prefix that is neither revoked nor expired."""
+        with self._database.reading() as connection:
+            stored = api_keys.find(connection, prefix)
+        return stored is not None and stored.valid(now)
+
     def _new(
         self, name: str, scopes: Iterable[Scope], studies: Iterable[str] | None, now: int, expires_at: int | None
     ) -> NewKey:

@@ -20,6 +20,9 @@ OPEN = frozenset(
 )  # fmt: skip
 """What everybody may read without a key: how to use the service, and whether it runs. Nothing here is about a study."""
 
+KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
+"""What every caller with a key may do, whatever its scopes: it is about the caller."""
+
 _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.READ: (
         "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
@@ -46,7 +49,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         *(f"POST {_FHIR}/{name}/_search" for name in _TYPES),
     ),
     Scope.ADMIN: (
-        f"PUT {_STUDY}", f"PUT {_STUDY}/protocol", f"DELETE {_PATIENT}", "GET /v1/audit",
+        f"PUT {_STUDY}", f"PUT {_STUDY}/protocol", f"DELETE {_PATIENT}", "GET /v1/audit", "GET /metrics",
         f"POST {_STUDY}/set-aside/{{item}}/dismissal",
     ),
 }  # fmt: skip

@@ -13,15 +13,16 @@ from pydantic_core import to_json
 from app import SOFTWARE
 from app.access.callers import STRANGER, Caller
 from app.api.docs import PUBLIC
-from app.errors import SENTENCES, Absent, Busy, NotFound
+from app.errors import SENTENCES, Absent, Forbidden, NotFound
 from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, State
+from app.http.metrics import MEDIA_TYPE as METRICS
 from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
 from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of, unknown_name
 from app.http.responses import matches, reply
 
 health = APIRouter(tags=["service"])
-"""The routes of the health checks."""
+"""The routes of the health checks and the metrics."""
 router = APIRouter(tags=["service"])
 Slug = Annotated[
     str,
@@ -61,17 +62,25 @@ async def livez(caller: CallerOf) -> Response:
     responses={200: answers("It is ready.", reference(Health)), **refuses()},
 )
 async def readyz(state: State, caller: CallerOf) -> Response:
-    """Answers 503 unless the database can be reached and has the tables of this version. This is checked at most once
-    a second.
+    """Answers 503 with the `cause` unless the database can be written to, keeps what it has confirmed, and has the
+    tables of this version. This is tried at most once a second.
     """
-    if not await state.readiness.is_ready():
-        detail = "The database cannot be reached, or its tables are not those of this version."
-        raise Busy(None if caller is STRANGER else detail)
+    refusal = await state.readiness.refusal()
+    if refusal is not None:
+        raise type(refusal)() if caller is STRANGER else refusal
     return _health("ready", caller)
 
 
 def _health(status: Literal["alive", "ready"], caller: Caller) -> Response:
     return reply(Health(status=status, software=None if caller is STRANGER else SOFTWARE))
+
+
+@health.get("/metrics", include_in_schema=False)
+async def metrics(request: Request, state: State, caller: CallerOf) -> Response:
+    """The metrics of the service in the text format of Prometheus. They are about all studies."""
+    if caller.studies is not None:
+        raise Forbidden("Metrics are about all studies, and the key or token is for some.")
+    return Response(await request.app.state.metrics.exposition(state), media_type=METRICS)
 
 
 @router.get(

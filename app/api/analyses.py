@@ -2,36 +2,44 @@
 report, the report on data that are not stored, and the comparison of two studies.
 """
 
-from collections.abc import Callable
-from functools import cache
+import hashlib
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import ConfigDict, Field, create_model
 
-from app.analyses import QUESTIONS, Options, Question, report
-from app.analyses import answer as ask
-from app.analyses.answer_document import Header, answer_json, answer_model, report_document, report_model
-from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, StudyComparison, study_comparison
+from app.access.study_answers import (
+    WHOLE,
+    Compute,
+    StudyQuestion,
+    answer_bytes,
+    answer_of_cohort,
+    comparison_of_studies,
+)
+from app.analyses import QUESTIONS, Options, Question
+from app.analyses.answer_document import answer_model, report_model
+from app.analyses.comparison.study_comparison import BetweenStudies, OtherStudy, StudyComparison
 from app.api.protocols import Declared, protocol_of
 from app.api.studies import TimeZone
-from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
-from app.http.answers import StudyQuestion, answer_question, declared_after_first_outcome, header, provenance
-from app.http.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, JsonBody, Now, State, StudyId, latest
+from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound, TakesTooLong
+from app.http.answers import Asker, Asking, answer_question, despite_erasure
+from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, JsonBody, Now, StudyId, latest
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.http.responses import etag_from, matches, tagged
-from app.http.state import AppState
 from app.protocol.model import Protocol
 from app.readers.json_timelines import read_model
 from app.store.audit import everyone_was_read
+from app.store.engine import Database
 from app.store.revisions import AsOf
-from app.store.snapshot import StudyAt, study_at
+from app.store.snapshot import study_at
 from app.timeline.cohort import Cohort
 from app.timeline.document import Document, Many, Timeline
 from app.timeline.normalize import History, normalise
 
-router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
-WHOLE = "analyses"
+router = APIRouter(tags=["analyses"])
 
 
 @cache
@@ -70,47 +78,51 @@ class Unstored(Document):
     )
 
 
-def compute(name: str, header: Header, cohort: Cohort, protocol: Protocol, options: Options) -> bytes:
-    """The answer to one question, or the whole report."""
-    if name == WHOLE:
-        return report_document(header, report(cohort, protocol, options))
-    return answer_json(header, ask(name, cohort, protocol, options))
+def _asked(
+    name: str, study: str, at: AsOf, kind: type[Options], options: Options, protocol: Protocol | None = None
+) -> tuple[StudyQuestion, Compute]:
+    """A question, and what answers it. The options have the type that a worker knows."""
+    known = kind.model_construct(options.model_fields_set, **dict(options))
+    return StudyQuestion(name, study, at, known, protocol), partial(answer_bytes, name, known)
 
 
-def _answer_question(state: AppState, question: StudyQuestion, if_none_match: str | None) -> Response:
-    def answer(header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
-        return compute(question.name, header, cohort, protocol, question.options)
-
+async def _answer_question(
+    asker: Asker, question: StudyQuestion, compute: Compute, if_none_match: str | None
+) -> Response:
     if question.options.patients or question.name == "what-is-missing":
         everyone_was_read()
-    return answer_question(state, question, answer, if_none_match)
+    return await answer_question(asker, question, compute, if_none_match)
 
 
-def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Response]:
-    def handler(
+def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Awaitable[Response]]:
+    async def handler(
         study: StudyId,
-        state: State,
+        asker: Asking,
         at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        return _answer_question(state, StudyQuestion(name, study, at, options), if_none_match)
+        return await _answer_question(asker, *_asked(name, study, at, options_type, options), if_none_match)
 
     return handler
 
 
-def _post_handler(name: str, options_type: type[Options]) -> Callable[..., Response]:
-    def handler(
+def _post_handler(name: str, options_type: type[Options]) -> Callable[..., Awaitable[Response]]:
+    async def handler(
         study: StudyId,
-        state: State,
+        asker: Asking,
         body: JsonBody,
         at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
     ) -> Response:
-        protocol = protocol_of(read_model(body, WhatIf).protocol)
-        return _answer_question(state, StudyQuestion(name, study, at, options, protocol), None)
+        protocol = await run_sync(_other_protocol, body)
+        return await _answer_question(asker, *_asked(name, study, at, options_type, options, protocol), None)
 
     return handler
+
+
+def _other_protocol(body: bytes) -> Protocol:
+    return protocol_of(read_model(body, WhatIf).protocol)
 
 
 def _add_routes(
@@ -124,7 +136,11 @@ def _add_routes(
         summary=title,
         description=f"{title} From the study's data and protocol at one revision, by default the latest. "
         "The same revision, protocol, options and version of the software give the same bytes and the same ETag.",
-        responses={200: answers("The answer.", answered, "ETag"), 304: NOT_MODIFIED, **refuses(NotFound, Erased)},
+        responses={
+            200: answers("The answer.", answered, "ETag"),
+            304: NOT_MODIFIED,
+            **refuses(NotFound, Erased, TakesTooLong),
+        },
     )(_get_handler(name, options_type))
     if name == WHOLE:
         return
@@ -134,7 +150,10 @@ def _add_routes(
         summary=f"{title} With another protocol",
         description=f"{title} From the study's data at one revision, with the protocol in the body. Nothing is stored.",
         openapi_extra=reads({JSON: reference(WhatIf)}, "The protocol to use."),
-        responses={200: answers("The answer.", answered, "ETag"), **refuses(NotFound, Erased, reading=True)},
+        responses={
+            200: answers("The answer.", answered, "ETag"),
+            **refuses(NotFound, Erased, TakesTooLong, reading=True),
+        },
     )(_post_handler(name, options_type))
 
 
@@ -160,16 +179,22 @@ for _question in QUESTIONS.values():
     openapi_extra=reads({JSON: reference(Unstored)}, "The protocol and the whole cohort."),
     responses={
         200: answers("The whole report; study and revision are null.", reference(report_model())),
-        **refuses(reading=True),
+        **refuses(TakesTooLong, reading=True),
     },
 )
-def ask_unstored(body: JsonBody, now: Now, options: ReportOptions) -> Response:
+async def ask_unstored(body: JsonBody, now: Now, asker: Asking, options: ReportOptions) -> Response:
     """The whole report on the timelines in the body. Nothing is stored."""
-    unstored = read_model(body, Unstored, latest(now))
-    protocol = protocol_of(unstored.protocol)
-    cohort = Cohort.of_histories(_histories(unstored, latest(now)), unstored.time_zone)
-    header = Header(study=None, revision=None, as_of=None, provenance=provenance(protocol, cohort, None))
-    return Response(compute(WHOLE, header, cohort, protocol, options), media_type=JSON)
+    cohort, protocol = await run_sync(_unstored_cohort, body, latest(now))
+    known = Options.model_construct(options.model_fields_set, **dict(options))
+    tag = etag_from(hashlib.sha256(body).hexdigest(), known.model_dump(mode="json"))
+    answer = await asker.computed(tag, partial(answer_of_cohort, cohort, protocol, known))
+    return Response(answer, media_type=JSON)
+
+
+def _unstored_cohort(body: bytes, latest_instant: int) -> tuple[Cohort, Protocol]:
+    unstored = read_model(body, Unstored, latest_instant)
+    histories = _histories(unstored, latest_instant)
+    return Cohort.of_histories(histories, unstored.time_zone), protocol_of(unstored.protocol)
 
 
 _TWICE = "The document holds two timelines of one patient."
@@ -190,15 +215,6 @@ def _histories(unstored: Unstored, latest_instant: int) -> list[History]:
     if faults:
         raise InvalidDocument(faults=faults)
     return list(histories.values())
-
-
-class OtherStudy(Header):
-    """The other study: its revision, its provenance and its own protocol."""
-
-    declared_protocol: str = Field(
-        description="Digest of the other study's own protocol, which is not used here.",
-        examples=["sha256:6f29e5f4..."],
-    )
 
 
 class BetweenStudiesParameters(BetweenStudies):
@@ -227,10 +243,6 @@ DESCRIPTION = (
 )
 
 
-Side = tuple[StudyAt, Cohort, bool]
-"""A study, its cohort, and whether the protocol in use was declared after its first outcome had arrived."""
-
-
 @router.get(
     "/v1/studies/{study}/comparisons/{other}",
     operation_id="compareStudies",
@@ -250,13 +262,13 @@ Side = tuple[StudyAt, Cohort, bool]
             "ETag",
         ),
         304: NOT_MODIFIED,
-        **refuses(NotFound, Erased),
+        **refuses(NotFound, Erased, TakesTooLong),
     },
 )
-def compare_studies(
+async def compare_studies(
     study: StudyId,
     other: OtherStudyId,
-    state: State,
+    asker: Asking,
     at: At,
     options: Annotated[BetweenStudiesParameters, Query()],
     other_revision: OtherRevision = None,
@@ -270,31 +282,30 @@ def compare_studies(
             faults=[Fault("/path/other", FaultCode.CONTRADICTION, "A study is not compared with itself.")]
         )
     other_at = AsOf(other_revision, at.received_by if other_revision is None else None)
-    with study_at(state.database, study, at) as first:
-        second = first.other_study(other, other_at)
-        tag = etag_from("comparisons", _version(first), _version(second), options.model_dump(mode="json"))
-        if matches(if_none_match, tag):
-            return tagged(b"", tag, if_none_match)
-        sides = _side(first, first.protocol), _side(second, first.protocol)
-    return tagged(_comparison(*sides, options), tag, None)
+    return await despite_erasure(partial(_comparison, asker, (study, at), (other, other_at), options, if_none_match))
 
 
-def _side(study: StudyAt, protocol: Protocol) -> Side:
-    cohort = study.cohort()
-    return study, cohort, declared_after_first_outcome(study, cohort, protocol)
+Side = tuple[str, AsOf]
+"""A study, and which revision of it."""
 
 
-def _comparison(of_first: Side, of_second: Side, options: BetweenStudies) -> bytes:
-    """The answer, with the provenance of both studies."""
-    (first, cohort, changed), (second, other_cohort, other_changed) = of_first, of_second
-    protocol, digest = first.protocol, second.declared.protocol_digest
-    same = digest == first.declared.protocol_digest
-    names = NamedCohort(first.id, cohort), NamedCohort(second.id, other_cohort)
-    answer = study_comparison(*names, protocol, options, same_protocol=same)
-    other_header = header(second, other_cohort, protocol, changed=other_changed)
-    other = OtherStudy(**dict(other_header), declared_protocol=digest)
-    return answer_json(header(first, cohort, protocol, changed=changed), answer, other=other)
+async def _comparison(
+    asker: Asker, side: Side, other_side: Side, options: BetweenStudies, if_none_match: str | None
+) -> Response:
+    (study, at), (other, other_at) = side, other_side
+    found, found_other, origin = await run_sync(_versions, asker.state.database, study, at, other, other_at)
+    tag = etag_from("comparisons", *origin, options.model_dump(mode="json"))
+    if matches(if_none_match, tag):
+        return tagged(b"", tag, if_none_match)
+    known = BetweenStudies.model_construct(options.model_fields_set, **dict(options))
+    work = partial(comparison_of_studies, study, found, other, found_other, known)
+    return tagged(await asker.computed(tag, work, study, other), tag, None)
 
 
-def _version(study: StudyAt) -> tuple[str, int, int, str]:
-    return study.tag()
+def _versions(
+    database: Database, study: str, at: AsOf, other: str, other_at: AsOf
+) -> tuple[AsOf, AsOf, list[tuple[str, int, int, str]]]:
+    """The revisions of both studies by their numbers, and what the tag of the answer is made from."""
+    with study_at(database, study, at) as first:
+        found = first, first.other_study(other, other_at)
+        return AsOf(found[0].revision), AsOf(found[1].revision), [each.tag() for each in found]

@@ -1,10 +1,14 @@
 """Routes that need no study: which method reproduces a printed figure, and planning from assumed figures."""
 
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Response
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
+from app.access.study_answers import calculation
 from app.analyses.planning.sample_size import (
     ChangePlan,
     MedianPlan,
@@ -17,9 +21,10 @@ from app.analyses.planning.sample_size import (
     plan_proportion,
 )
 from app.analyses.verify import PublishedFigure, Verification, verify
+from app.errors import TakesTooLong
+from app.http.answers import Asker, Asking
 from app.http.dependencies import JsonBody
 from app.http.openapi import JSON, answers, reads, reference, refuses
-from app.http.responses import reply
 from app.readers.json_timelines import read_model
 
 router = APIRouter()
@@ -34,12 +39,19 @@ _AS_TEXT = ConfigDict(strict=False, extra="ignore")
     openapi_extra=reads({JSON: reference(PublishedFigure)}, "The counts, and the figures as they are printed."),
     responses={
         200: answers("The methods that reproduce it, if any.", reference(Verification)),
-        **refuses(reading=True),
+        **refuses(TakesTooLong, reading=True),
     },
 )
-def verify_published_figure(body: JsonBody) -> Response:
+async def verify_published_figure(body: JsonBody, asker: Asking) -> Response:
     """Tries every method at the stated level and, if none fits, at the other usual levels. Nothing is stored."""
-    return reply(verify(read_model(body, PublishedFigure).root).model_dump(mode="json"))
+    figure = await run_sync(read_model, body, PublishedFigure)
+    return await _calculated(asker, verify, figure.root)
+
+
+async def _calculated(asker: Asker, calculate: Callable[[Any], BaseModel], given: BaseModel) -> Response:
+    """What a calculator gives. It is computed by workers, because only they load the libraries of statistics."""
+    tag = f"{calculate.__name__} {given.model_dump_json()}"
+    return Response(await asker.computed(tag, partial(calculation, calculate, given)), media_type=JSON)
 
 
 class ProportionParameters(ProportionPlan):
@@ -65,11 +77,13 @@ class MedianParameters(MedianPlan):
     operation_id="planProportion",
     tags=["planning"],
     summary="How precise is a rate from n patients, or how many patients does a narrow interval need?",
-    responses={200: answers("The plan.", reference(PlannedProportion)), **refuses()},
+    responses={200: answers("The plan.", reference(PlannedProportion)), **refuses(TakesTooLong)},
 )
-def plan_a_proportion(plan: Annotated[ProportionParameters, Query()]) -> Response:
+async def plan_a_proportion(plan: Annotated[ProportionParameters, Query()], asker: Asking) -> Response:
     """Uses the Clopper-Pearson interval, averaged over the outcomes that are likely at the assumed rate."""
-    return reply(plan_proportion(plan).model_dump(mode="json"))
+    return await _calculated(
+        asker, plan_proportion, ProportionPlan.model_construct(plan.model_fields_set, **dict(plan))
+    )
 
 
 @router.get(
@@ -77,11 +91,11 @@ def plan_a_proportion(plan: Annotated[ProportionParameters, Query()]) -> Respons
     operation_id="planPairedChange",
     tags=["planning"],
     summary="What change can n patients show, or how many patients does a change need?",
-    responses={200: answers("The plan.", reference(PlannedPairedChange)), **refuses()},
+    responses={200: answers("The plan.", reference(PlannedPairedChange)), **refuses(TakesTooLong)},
 )
-def plan_a_paired_change(plan: Annotated[ChangeParameters, Query()]) -> Response:
+async def plan_a_paired_change(plan: Annotated[ChangeParameters, Query()], asker: Asking) -> Response:
     """Uses the two-sided paired t test, and the signed rank test with its efficiency for normal differences."""
-    return reply(plan_change(plan).model_dump(mode="json"))
+    return await _calculated(asker, plan_change, ChangePlan.model_construct(plan.model_fields_set, **dict(plan)))
 
 
 @router.get(
@@ -89,8 +103,8 @@ def plan_a_paired_change(plan: Annotated[ChangeParameters, Query()]) -> Response
     operation_id="planMedianTime",
     tags=["planning"],
     summary="How precise is a median time after n events, or how many events does a narrow interval need?",
-    responses={200: answers("The plan.", reference(PlannedMedianTime)), **refuses()},
+    responses={200: answers("The plan.", reference(PlannedMedianTime)), **refuses(TakesTooLong)},
 )
-def plan_a_median_time(plan: Annotated[MedianParameters, Query()]) -> Response:
+async def plan_a_median_time(plan: Annotated[MedianParameters, Query()], asker: Asking) -> Response:
     """Uses the exact interval of the median of exponential times."""
-    return reply(plan_median(plan).model_dump(mode="json"))
+    return await _calculated(asker, plan_median, MedianPlan.model_construct(plan.model_fields_set, **dict(plan)))

@@ -31,7 +31,8 @@ const Quick = () => ({
     whole = JSON.parse(text ?? system.specSelectors.specStr())
     const brief = ({tags, summary, operationId}) => ({tags, summary, operationId})
     const paths = each(whole.paths, (path) => each(path, brief))
-    system.specActions.updateJsonSpec({...whole, paths, components: {}})
+    const {securitySchemes} = whole.components
+    system.specActions.updateJsonSpec({...whole, paths, components: {securitySchemes}})
     return {}
   }}}},
   afterLoad(system) {

@@ -15,6 +15,7 @@ from app.http.responses import address, page, reply
 from app.readers.json_timelines import read_model
 from app.readers.suggestions import PROPOSALS
 from app.store import worklist
+from app.store.audit import was_read
 from app.store.engine import Database
 from app.store.intake import ArrivalCount
 from app.store.snapshot import study_at
@@ -181,6 +182,7 @@ def list_set_aside(
     at, after = state.cursors.walk(question, at, cursor, start=0)
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.set_aside(after=after, limit=limit + 1)
+    was_read(study, [item.patient for item in found[:limit]])
     items = [_item_document(request, study, item) for item in found[:limit]]
     more = len(found) > limit
     return page(

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
+from anyio import from_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
@@ -37,11 +38,13 @@ from app.http.dependencies import (
     Writing,
     latest,
 )
+from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
 from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_document, receipt_document
 from app.http.responses import address, page, reply, tagged, written
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
+from app.store.audit import was_read
 from app.store.engine import Database
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
@@ -65,7 +68,7 @@ from app.timeline.normalize import History
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import AssessmentCode, Diagnosis, LabCode, Sex, Status
 
-router = APIRouter(tags=["patients"])
+router = APIRouter(tags=["patients"], route_class=KeyedRoute)
 FORMAT = "native-json"
 RESULT = {
     "code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163, "lab": "A",
@@ -175,6 +178,7 @@ def list_patients(
     at, after = state.cursors.walk(question, at, cursor, start=None)
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
+    was_read(study, [listed.id for listed in found[:limit]])
     items = [{"patient": {"id": listed.id, **listed.attributes}, "counts": listed.counts} for listed in found[:limit]]
     following = state.cursors.sign(question, [snapshot.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)
@@ -320,11 +324,11 @@ def erase_patient(
     person, or undo the merge. A merge that was undone stays in the other record, with this identifier.
     """
     del erase
-    submitter = Submitter(store, study, FORMAT, now, client=client)
-    erased = batches.erase_patient(submitter, patient, if_match=if_match)
+    erased = batches.erase_patient(Submitter(store, study, FORMAT, now, client=client), patient, if_match=if_match)
     if store.origin is not None:
         return reply(asdict(erased))
     state.answers.drop(study)
+    from_thread.run(state.computing.workers.forget, study)
     state.scrubber.scrub()
     return Response(status_code=204)
 

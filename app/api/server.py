@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app import __version__
+from app.api.connections import limited
 from app.api.home import first_steps
 from app.http.authentication import who_is_asked
 from app.log import log_to_stdout, switched
@@ -47,10 +48,11 @@ class Server(uvicorn.Server):
                 switched(bool(self._settings.origins)),
                 self._settings.cache_bytes,
             )
-            steps = first_steps(self.address(), with_key=self._settings.asks_for_keys)
-            sys.stdout.write(f"\n{who_is_asked(self._settings)}\n")
-            sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in steps))
-            sys.stdout.flush()
+            if self._settings.log == "text":
+                steps = first_steps(self.address(), with_key=self._settings.asks_for_keys)
+                sys.stdout.write(f"\n{who_is_asked(self._settings)}\n")
+                sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in steps))
+                sys.stdout.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop because of a signal."""
@@ -78,14 +80,18 @@ def run(app: FastAPI, settings: Settings) -> None:
     """Serve until stopped. The access log of uvicorn is off: it would write addresses, which contain identifiers of
     patients.
     """
-    log_to_stdout()
+    log_to_stdout(settings.log)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         access_log=False,
+        log_config=None,
         log_level="warning",
         proxy_headers=False,
+        http=limited(settings.head_timeout_seconds, settings.connections),
+        ws="none",
+        timeout_keep_alive=settings.idle_timeout_seconds,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

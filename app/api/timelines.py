@@ -12,6 +12,7 @@ from app.api.streaming import StopReason, StreamedOutcomes, item_document
 from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
 from app.http.authentication import Client
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
+from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
 from app.http.problems import Problem, count_refused
 from app.http.receipts import FACTS_EXAMPLE, ReceiptBody, ReceiptWanted, facts_document
@@ -27,7 +28,7 @@ from app.submission.streams import Stream
 from app.timeline.document import LabResult, Timeline
 from app.timeline.receipts import Disposition
 
-router = APIRouter(tags=["patients"])
+router = APIRouter(tags=["patients"], route_class=KeyedRoute)
 
 CSV = "text/csv"
 FORMATS = {JSON: "native-json", NDJSON: "native-ndjson"}

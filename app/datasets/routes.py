@@ -1,32 +1,32 @@
 """The routes of the datasets for statisticians: their variables, and each dataset as CSV or Parquet."""
 
-import io
-from collections.abc import Iterable
+from functools import partial
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from app import SOFTWARE
-from app.datasets import NAMES, Dataset, DatasetDescription, as_csv, dataset, describe
-from app.datasets.parquet import as_parquet, check_installed
+from app.datasets import NAMES, DatasetDescription, describe
+from app.datasets.files import CSV, PARQUET, dataset_file
+from app.datasets.parquet import check_installed
 from app.datasets.variables import Variable
-from app.errors import Erased, NotAcceptable, NotFound, NotInstalled
+from app.errors import Erased, NotAcceptable, NotFound, NotInstalled, TakesTooLong
 from app.estimate.results import Result
-from app.http.answers import header
-from app.http.dependencies import COMPUTES, IDENTIFIER, At, IfNoneMatch, State, StudyId
+from app.http.answers import Asker, Asking, despite_erasure
+from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.http.problems import unknown_name
 from app.http.responses import address, etag_from, matches, preferred, tagged, written
-from app.http.state import AppState
 from app.protocol.model import Protocol
 from app.store.audit import everyone_was_read
+from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
 
-router = APIRouter(tags=["analyses"], dependencies=[COMPUTES])
+router = APIRouter(tags=["analyses"])
 
-CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 SUFFIXES = {"csv": CSV, "parquet": PARQUET}
 
 
@@ -105,9 +105,9 @@ _READ["content"][PARQUET] = {"schema": _FILE}
     "/v1/studies/{study}/datasets/{name}",
     operation_id="getDataset",
     summary="Read a dataset for statisticians",
-    responses={200: _READ, 304: NOT_MODIFIED, **refuses(NotFound, Erased, NotAcceptable, NotInstalled)},
+    responses={200: _READ, 304: NOT_MODIFIED, **refuses(NotFound, Erased, NotAcceptable, NotInstalled, TakesTooLong)},
 )
-def get_dataset(
+async def get_dataset(
     request: Request,
     study: StudyId,
     name: Annotated[
@@ -120,7 +120,7 @@ def get_dataset(
             examples=["adsl.csv"],
         ),
     ],
-    state: State,
+    asker: Asking,
     at: At,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -131,7 +131,7 @@ def get_dataset(
     stem, media_type = _requested_dataset(name, request)
     if media_type == PARQUET:
         check_installed()
-    answer = _dataset_response(state, study, at, stem, media_type, if_none_match)
+    answer = await despite_erasure(partial(_dataset_response, asker, study, at, stem, media_type, if_none_match))
     answer.headers["Vary"] = "Accept"
     return answer
 
@@ -150,29 +150,23 @@ def _requested_dataset(name: str, request: Request) -> tuple[str, str]:
     return stem, media_type
 
 
-def _dataset_response(
-    state: AppState, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None
+async def _dataset_response(
+    asker: Asker, study: str, at: AsOf, name: str, media_type: str, if_none_match: str | None
 ) -> Response:
     if name != "ard":  # that one has results, the others have a row or more for each patient
         everyone_was_read()
-    with study_at(state.database, study, at) as snapshot:
-        tag = etag_from("dataset", name, media_type, *snapshot.tag())
-        if matches(if_none_match, tag):
-            return tagged(b"", tag, if_none_match)
-        cohort, changed = snapshot.cohort(), snapshot.protocol_changed_after_first_outcome()
-        sources = snapshot.sources(cohort)
-    head = header(snapshot, cohort, snapshot.protocol, changed=changed)
-    pieces = dataset(name, head, cohort, snapshot.protocol, sources)
-    body = _csv(pieces) if media_type == CSV else as_parquet(pieces, head)
-    answer = tagged(body, tag, None, media_type)
+    origin = await run_sync(_version, asker.state.database, study, at)
+    tag = etag_from("dataset", name, media_type, *origin)
+    if matches(if_none_match, tag):
+        return tagged(b"", tag, if_none_match)
+    _, revision, *_ = origin
+    work = partial(dataset_file, study, AsOf(revision), name, media_type)
+    answer = tagged(await asker.computed(tag, work, study), tag, None, media_type)
     suffix = "csv" if media_type == CSV else "parquet"
-    answer.headers["Content-Disposition"] = (
-        f'attachment; filename="{study}-{name}-revision-{snapshot.revision}.{suffix}"'
-    )
+    answer.headers["Content-Disposition"] = f'attachment; filename="{study}-{name}-revision-{revision}.{suffix}"'
     return answer
 
 
-def _csv(pieces: Iterable[Dataset]) -> bytes:
-    file = io.BytesIO()
-    file.writelines(map(str.encode, as_csv(pieces)))
-    return file.getvalue()
+def _version(database: Database, study: str, at: AsOf) -> tuple[str, int, int, str]:
+    with study_at(database, study, at) as snapshot:
+        return snapshot.tag()

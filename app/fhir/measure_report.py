@@ -4,6 +4,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic_core import to_json
+
+from app.analyses import Options
+from app.analyses import answer as ask
 from app.analyses.answer import Answer
 from app.analyses.answer_document import Header
 from app.analyses.improvement.definition_of_improvement import DefinitionOfImprovementAnswer
@@ -11,12 +15,29 @@ from app.analyses.improvement.improvement_score import ImprovementScoreAnswer
 from app.analyses.response_rates import ResponseRates
 from app.analyses.safety.adverse_reactions import AdverseReactionRates
 from app.fhir.write_resources import concept
+from app.protocol.model import Protocol
+from app.timeline.cohort import NO_TIME, Cohort
+from app.timeline.times import day_text
 from app.timeline.vocabulary import OWN_SYSTEM, UCUM
 
 MEASURE = "urn:myoresponse:measure:"
 EXTENSION = "urn:myoresponse:extension:"
 DATA_SYSTEM = "urn:myoresponse:data"
 PROTOCOL_SYSTEM = "urn:myoresponse:protocol"
+
+
+def measured(analysis: str, header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
+    """The report of one analysis with rates as JSON. Worker processes call this."""
+    days = _days(cohort, otherwise=str(header.as_of)[: len("2005-03-16")])
+    return to_json(measure_report(header, ask(analysis, cohort, protocol, Options()), days), indent=2) + b"\n"
+
+
+def _days(cohort: Cohort, *, otherwise: str) -> tuple[str, str]:
+    """The first and the last day of the data; `otherwise` for both if there are no data."""
+    tables = (cohort.labs, cohort.assessments, cohort.infusions, cohort.events)
+    known = [table.day[table.day != NO_TIME] for table in tables]
+    ends = [int(end) for days in known if len(days) for end in (days.min(), days.max())]
+    return (day_text(min(ends)), day_text(max(ends))) if ends else (otherwise, otherwise)
 
 
 def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dict[str, Any]:

@@ -81,11 +81,14 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_COLUMN: "structure",
     FaultCode.REPEATED_COLUMN: "structure",
     FaultCode.UNKNOWN_ENCODING: "structure",
+    FaultCode.REUSED_KEY: "conflict",
 }
 """The issue type (R4 code system `issue-type`) of each fault."""
 
 _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.MalformedDocument: "structure",
+    errors.AmbiguousAddress: "structure",
+    errors.HeadTimeout: "timeout",
     errors.Unauthorized: "login",
     errors.Forbidden: "forbidden",
     errors.ForeignOrigin: "forbidden",
@@ -106,6 +109,8 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
     errors.HeadersTooLarge: "too-long",
     errors.NotInstalled: "not-supported",
     errors.Busy: "transient",
+    errors.Unavailable: "no-store",
+    errors.TakesTooLong: "too-costly",
     ServiceError: "exception",
 }
 """The issue type of a refusal without faults."""

@@ -5,25 +5,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from app.analyses import Options, answer
-from app.analyses.answer_document import Header
-from app.errors import Erased, NotFound
+from app.access.study_answers import StudyQuestion
+from app.analyses import Options
+from app.errors import Erased, NotFound, TakesTooLong
 from app.fhir import read_administration, read_observation
 from app.fhir.capability_statement import SearchParameter, Statuses, capability_statement
-from app.fhir.measure_report import measure_report
+from app.fhir.measure_report import measured
 from app.fhir.openapi_fhir import FhirResource, answers_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON
 from app.fhir.search_paging import facade_address
 from app.fhir.search_parameters import SEARCHES, PageSearch, Presentation
-from app.http.answers import StudyQuestion, answer_question
-from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, Store, StudyId
+from app.http.answers import Asking, answer_question
+from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, Store, StudyId
 from app.http.openapi import NOT_MODIFIED
 from app.http.problems import unknown_name
 from app.http.responses import written
-from app.protocol.model import Protocol
 from app.store.snapshot import study_at
-from app.timeline.cohort import NO_TIME, Cohort
-from app.timeline.times import day_text
 
 router = APIRouter(tags=["fhir"])
 MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")
@@ -87,13 +84,13 @@ def _parameters(model: type[PageSearch]) -> list[SearchParameter]:
     responses={
         200: answers_fhir("The MeasureReport.", FhirResource, "ETag"),
         304: NOT_MODIFIED,
-        **refuses_fhir(NotFound, Erased),
+        **refuses_fhir(NotFound, Erased, TakesTooLong),
     },
 )
-def read_measure_report(
+async def read_measure_report(
     study: StudyId,
     analysis: Analysis,
-    state: State,
+    asker: Asking,
     at: At,
     presentation: Annotated[Presentation, Query()],
     if_none_match: IfNoneMatch = None,
@@ -105,17 +102,4 @@ def read_measure_report(
     if analysis not in MEASURED:
         raise unknown_name(MEASURED)
     question = StudyQuestion(f"MeasureReport/{analysis}", study, at, Options())
-    return answer_question(state, question, partial(_measured, analysis), if_none_match, FHIR_JSON)
-
-
-def _measured(analysis: str, header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
-    days = _days(cohort, otherwise=str(header.as_of)[: len("2005-03-16")])
-    return written(measure_report(header, answer(analysis, cohort, protocol, Options()), days))
-
-
-def _days(cohort: Cohort, *, otherwise: str) -> tuple[str, str]:
-    """The first and the last day of the data; `otherwise` for both if there are no data."""
-    tables = (cohort.labs, cohort.assessments, cohort.infusions, cohort.events)
-    known = [table.day[table.day != NO_TIME] for table in tables]
-    ends = [int(end) for days in known if len(days) for end in (days.min(), days.max())]
-    return (day_text(min(ends)), day_text(max(ends))) if ends else (otherwise, otherwise)
+    return await answer_question(asker, question, partial(measured, analysis), if_none_match, FHIR_JSON)

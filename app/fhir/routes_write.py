@@ -37,6 +37,7 @@ from app.fhir.write_receipts import counts_extension, receipt_issues, tags_of
 from app.fhir.write_resources import etag_of, resource_of
 from app.http.authentication import Client
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
+from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, Responses, answers, reference, shared
 from app.http.problems import allowed_methods, count_refused
 from app.http.responses import address, written
@@ -47,7 +48,7 @@ from app.submission.receipts import joined
 from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import instant_text
 
-router = APIRouter(tags=["fhir"])
+router = APIRouter(tags=["fhir"], route_class=KeyedRoute)
 
 Return = Literal["minimal", "representation", "OperationOutcome"]
 TYPES: tuple[SupportedType, ...] = get_args(SupportedType)
@@ -236,8 +237,8 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         if_match: IfMatch = None,
     ) -> Response:
         result = submit.withdraw(
-            store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now, client=client,
-            full=presentation.receipt is not None,
+            store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now,
+            client=client, full=presentation.receipt is not None,
         )  # fmt: skip
         return Response(status_code=204) if store.origin is None else _fhir(_outcome_of(result))
 

@@ -17,6 +17,7 @@ from app.fhir.search_parameters import PageSearch
 from app.fhir.write_resources import searchset
 from app.http.responses import Cursors, address
 from app.http.state import AppState
+from app.store.audit import was_read
 from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf
 from app.store.snapshot import StudyAt, study_at
@@ -60,6 +61,7 @@ def search_page(
         position = continued or _begin(SearchedStudy(snapshot, state.settings.secret, now), resource, query)
         resources = snapshot.search(position.criteria, after=position.after, limit=position.page + 1)
         total = _total(snapshot, position, query, len(resources))
+    was_read(study, [each.patient for each in resources[: position.page]])
     here = f"{facade_address(request, study)}/{resource}"
     position = replace(position, total=total)
     links = {"self": _address(here, _parameters(position, query), position.cursor(state.cursors, study))}

@@ -428,8 +428,11 @@ def _stands(history: History, stored: StoredResource) -> bool:
 
 
 def _placed(faults: Sequence[Fault], storing: Sequence[ResolvedEntry]) -> Iterator[Fault]:
-    """Faults of several histories, at the places of their entries; a pointer begins with the number of its history."""
+    """Faults of several histories at the places of their entries. A pointer begins with the number of its history."""
     for fault in faults[:MOST_FAULTS]:
+        if not fault.pointer.startswith("/"):
+            yield fault
+            continue
         number = int(fault.pointer.split("/")[1])
         yield fault.at(storing[number].entry.place)
 

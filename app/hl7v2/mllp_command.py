@@ -128,8 +128,9 @@ async def _serve(listener: Listener, listening: socket.socket, settings: Setting
         switched(settings.mllp_client_ca is not None),
         "listed" if settings.sender_networks else "any",
     )
-    sys.stdout.write(f"MLLP on {address} for study {study}\n")
-    sys.stdout.flush()
+    if settings.log == "text":
+        sys.stdout.write(f"MLLP on {address} for study {study}\n")
+        sys.stdout.flush()
     try:
         await listener.run(listening, stopping)
     finally:

@@ -173,8 +173,8 @@ class Connection:
         """The result of the handler; if it raises, the connection is closed and the sender sends again."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, work)
-        except Busy:
-            raise ConnectionEnd("busy") from None
+        except Busy as busy:
+            raise ConnectionEnd(busy.cause or "busy") from None
         except Exception as error:
             self._log_failure(error)
             raise ConnectionEnd("failure") from None

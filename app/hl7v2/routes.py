@@ -8,11 +8,12 @@ from app.errors import Conflict, InvalidDocument, NotFound, UnsupportedMediaType
 from app.hl7v2 import submit
 from app.http.authentication import Client
 from app.http.dependencies import Now, State, StudyId, Writing
+from app.http.idempotency import KeyedRoute
 from app.http.openapi import answers, reads, reference, refuses
 from app.http.problems import MEDIA_TYPE, Problem, count_refused
 from app.http.receipts import ReceiptWanted
 
-router = APIRouter(tags=["patients"])
+router = APIRouter(tags=["patients"], route_class=KeyedRoute)
 
 HL7V2 = "application/hl7-v2"
 ER7 = "x-application/hl7-v2+er7"

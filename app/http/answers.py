@@ -1,82 +1,102 @@
 """Answers questions about a study at one revision: with 304, with an answer that is kept in memory, or with a new one.
 
-Here are also the header of an answer and its provenance.
+New answers are computed by workers. If the client goes away, they are given up.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, cast
 
-from fastapi import Response
+from anyio.to_thread import run_sync
+from fastapi import Depends, Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
-from app import SOFTWARE
-from app.analyses import Options
-from app.analyses.answer_document import Header, Provenance
+from app.access.callers import Caller
+from app.access.study_answers import Compute, StudyQuestion, Work, answer_of_study
+from app.errors import Erased
+from app.http.authentication import network_of
 from app.http.openapi import JSON
 from app.http.responses import etag_from, matches, tagged
 from app.http.state import AppState
-from app.protocol.model import Protocol
+from app.store.engine import Database
 from app.store.revisions import AsOf
-from app.store.snapshot import StudyAt, study_at
-from app.timeline.cohort import Cohort
-
-Compute = Callable[[Header, Cohort, Protocol], bytes]
+from app.store.snapshot import study_at
 
 
 @dataclass(frozen=True, slots=True)
-class StudyQuestion:
-    """One question about a study at a revision; `protocol`, if given, replaces the protocol of the study."""
+class Asker:
+    """Who asks a question, and when they have gone. `client` is the name of the caller, else the address."""
 
-    name: str
-    study: str
-    at: AsOf
-    options: Options
-    protocol: Protocol | None = None
+    state: AppState
+    client: str
+    receive: Receive
+
+    async def computed(self, tag: str, work: Work, *studies: str) -> bytes:
+        """What the work gives, which reads these studies. If the client goes away first, `ClientDisconnect` is raised
+        and the work is given up.
+        """
+        answering = asyncio.ensure_future(self.state.computing.answer(self.client, studies, tag, work))
+        leaving = asyncio.ensure_future(self._has_gone())
+        try:
+            await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                await leaving
+                raise ClientDisconnect
+            return await answering
+        finally:
+            answering.cancel()
+            leaving.cancel()
+
+    async def _has_gone(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
 
-def answer_question(
-    state: AppState, question: StudyQuestion, compute: Compute, if_none_match: str | None, media_type: str = JSON
+async def _asker(request: Request) -> Asker:
+    caller: Caller = request.state.caller
+    return Asker(cast(AppState, request.state.app_state), caller.name or network_of(request.scope), request.receive)
+
+
+Asking = Annotated[Asker, Depends(_asker)]
+"""For an operation whose answer is computed by workers."""
+
+
+async def answer_question(
+    asker: Asker, question: StudyQuestion, compute: Compute, if_none_match: str | None, media_type: str = JSON
 ) -> Response:
     """The answer: 304 if the client has it, else the kept answer, else a new answer, which is then kept."""
-    erasures = state.answers.erasures(question.study)
-    with study_at(state.database, question.study, question.at) as snapshot:
-        protocol = question.protocol or snapshot.protocol
-        tag = etag_from(question.name, *snapshot.tag(protocol), question.options.model_dump(mode="json"))
-        body = b"" if matches(if_none_match, tag) else state.answers.get(tag)
-        if body is not None:
-            return tagged(body, tag, if_none_match, media_type)
-        cohort = snapshot.cohort()
-        changed = declared_after_first_outcome(snapshot, cohort, protocol)
-    body = compute(header(snapshot, cohort, protocol, changed=changed), cohort, protocol)
-    state.answers.keep(question.study, tag, body, erasures)
+    return await despite_erasure(partial(_answer, asker, question, compute, if_none_match, media_type))
+
+
+async def despite_erasure(answer: Callable[[], Awaitable[Response]]) -> Response:
+    """The answer; it is asked for once more if a person was erased after the latest revision had been found."""
+    try:
+        return await answer()
+    except Erased:
+        return await answer()
+
+
+async def _answer(
+    asker: Asker, question: StudyQuestion, compute: Compute, if_none_match: str | None, media_type: str
+) -> Response:
+    answers = asker.state.answers
+    erasures = answers.erasures(question.study)
+    at, tag = await run_sync(_version, asker.state.database, question)
+    body = b"" if matches(if_none_match, tag) else answers.get(tag)
+    if body is not None:
+        return tagged(body, tag, if_none_match, media_type)
+    work = partial(answer_of_study, replace(question, at=at), compute)
+    body = await asker.computed(tag, work, question.study)
+    answers.keep(question.study, tag, body, erasures)
     return tagged(body, tag, None, media_type)
 
 
-def declared_after_first_outcome(snapshot: StudyAt, cohort: Cohort, protocol: Protocol) -> bool:
-    """Whether a protocol was declared after the first outcome of the study was received.
-
-    A protocol that is not the study's own is declared by the question: now, after the first outcome if there is one.
-    """
-    if protocol.digest == snapshot.declared.protocol_digest:
-        return snapshot.protocol_changed_after_first_outcome()
-    return len(cohort.labs) + len(cohort.assessments) > 0
-
-
-def header(snapshot: StudyAt, cohort: Cohort, protocol: Protocol, *, changed: bool) -> Header:
-    """The header of an answer: the study, its revision, the instant of that revision, and the provenance."""
-    return Header(
-        study=snapshot.id,
-        revision=snapshot.revision,
-        as_of=snapshot.as_of,
-        provenance=provenance(protocol, cohort, changed),
-    )
-
-
-def provenance(protocol: Protocol, cohort: Cohort, changed: bool | None) -> Provenance:
-    """The digests of protocol and data, and the software, from which an answer is computed."""
-    return Provenance(
-        protocol=protocol.digest,
-        protocol_id=protocol.id,
-        protocol_changed_after_first_outcome=changed,
-        data=cohort.digest,
-        software=SOFTWARE,
-    )
+def _version(database: Database, question: StudyQuestion) -> tuple[AsOf, str]:
+    """The revision that the question is about, by its number, and the tag of the answer."""
+    with study_at(database, question.study, question.at) as snapshot:
+        tag = snapshot.tag(question.protocol or snapshot.protocol)
+        options = question.options.model_dump(mode="json")
+        return AsOf(snapshot.revision), etag_from(question.name, *tag, options)

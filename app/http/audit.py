@@ -1,8 +1,8 @@
 """The audit of requests: each one that reads or writes data of a study has a row before its answer is sent.
 
-A write has its row in its transaction (`store.audit`). An answer with data of patients waits until its row is stored,
-and is 503 if that is not possible: what cannot be audited is not shown. Answers with figures are sent nevertheless, and
-the log says that a row is missing. A refusal does not wait for its row.
+A write has its row in its transaction (`store.audit`). An answer with data of patients waits until its row is written
+(`store.audit_journal`), and is 503 if that is not possible: what cannot be audited is not shown. Answers with figures
+are sent nevertheless, and the log says that a row is missing. A refusal does not wait for its row.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Busy
 from app.http.problems import refusal
-from app.store.audit import Access, Door, Extent, Read, Who, acting
+from app.store.audit import Access, AuditEntry, Door, Extent, Who, acting
 from app.store.audit_trail import AuditTrail
 
 NOT_AUDITED = frozenset(
@@ -111,7 +111,7 @@ def _reads(scope: Scope) -> bool:
     return who_of(scope).operation.startswith(_READING)
 
 
-def _rows(scope: Scope, access: Access, status: int) -> list[Read]:
+def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:
     """The row of an answer in the chain of its study; a comparison of two studies has one in each."""
     who, at = who_of(scope), time.time_ns() // 1000
     names = scope.get("path_params", {})
@@ -124,7 +124,7 @@ def _rows(scope: Scope, access: Access, status: int) -> list[Read]:
             extent = "nothing"
         elif access.everyone:
             extent = "everyone"
-        rows.append(Read(who, at, study, status, extent, patients, access.revision if status < 400 else None))
+        rows.append(AuditEntry(who, at, study, status, extent, patients, access.revision if status < 400 else None))
     return rows
 
 

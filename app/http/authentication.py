@@ -9,6 +9,7 @@ The middleware finds the caller before a route is looked for, so that nobody lea
 runs before every other dependency of an operation, and refuses what the caller may not do.
 """
 
+import hmac
 import re
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
@@ -16,12 +17,16 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.callers import LOCAL, STRANGER, Caller
-from app.access.operations import NEEDS, OPEN
+from app.access.operations import KNOWN, NEEDS, OPEN
 from app.access.rates import Rates, RateState
+from app.access.sessions import Session
 from app.errors import Forbidden, TooManyRequests, Unauthorized
+from app.http.addresses import path_of
+from app.http.middleware import SAFE_METHODS
 from app.http.state import AppState
 from app.settings import Settings, is_loopback
 from app.timeline.times import microseconds
@@ -31,6 +36,7 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _FORWARDED = frozenset(
     {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "x-cluster-client-ip"}
 )
+TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - the name of a header
 _PORT = re.compile(r":\d*$")
 _REALM = 'Bearer realm="myoresponse"'
 _OPEN_PATHS = frozenset(operation.removeprefix("GET ") for operation in OPEN if "{" not in operation)
@@ -96,7 +102,7 @@ class Authentication:
 
         Raises `TooManyRequests`.
         """
-        if self.rates is None or caller is LOCAL or self.path(scope) in _PROBES:
+        if self.rates is None or caller is LOCAL or path_of(scope) in _PROBES:
             return None
         rate = self.rates.count(caller.name or network_of(scope))
         if not rate.allowed:
@@ -119,19 +125,38 @@ class Authentication:
                 return caller
         if given:
             raise Unauthorized(headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'})
+        if cookie := HTTPConnection(scope).cookies.get(cookie_name(scope)):
+            session = await state.authenticator.session(state.secret, cookie, microseconds(datetime.now(UTC)))
+            if session is not None:
+                return _of_session(scope, session)
         if self.is_open(scope):
             return STRANGER
         raise Unauthorized(headers={"WWW-Authenticate": _REALM})
 
-    @staticmethod
-    def path(scope: Scope) -> str:
-        """The path of the address, without the prefix that a proxy removes."""
-        return str(scope["path"]).removeprefix(scope.get("root_path", ""))
-
     def is_open(self, scope: Scope) -> bool:
         """Whether everybody may read this address."""
-        path = self.path(scope)
+        path = path_of(scope)
         return scope["method"] == "GET" and (path in _OPEN_PATHS or path.startswith(_OPEN_BELOW))
+
+
+def _of_session(scope: Scope, session: Session) -> Caller:
+    """The caller of a session. Raises `Forbidden` for a change without the token of the session."""
+    if scope["method"] not in SAFE_METHODS:
+        shown = Headers(scope=scope).get(TOKEN_HEADER, "")
+        if not hmac.compare_digest(shown.encode(), session.token.encode()):
+            raise Forbidden(f"In a session, a change needs the header {TOKEN_HEADER} with the token of the session.")
+    scope["state"] = {**scope["state"], "session": session}
+    return session.caller
+
+
+def is_https(scope: Scope) -> bool:
+    """Whether the browser uses HTTPS, as the server or the proxy in front of it says."""
+    return "https" in {scope.get("scheme"), Headers(scope=scope).get("x-forwarded-proto", "").lower()}
+
+
+def cookie_name(scope: Scope) -> str:
+    """The name of the cookie. With HTTPS, browsers let nobody but this host set it."""
+    return "__Host-myoresponse" if is_https(scope) else "myoresponse"
 
 
 def network_of(scope: Scope) -> str:
@@ -162,7 +187,7 @@ async def authorised(request: Request) -> None:
     """Refuse an operation for which the caller has no scope, and a study of which the caller may not know."""
     caller = cast(Caller, request.state.caller)
     operation = f"{request.method} {request.scope['route'].path}"
-    if operation in OPEN:
+    if operation in OPEN | KNOWN:
         return
     if operation not in NEEDS:
         raise Forbidden

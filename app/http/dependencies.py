@@ -46,13 +46,6 @@ def latest(now: int) -> int:
 State = Annotated[AppState, Depends(_state)]
 
 
-async def _place(request: Request) -> AsyncIterator[None]:
-    async with cast(AppState, request.state.app_state).limiter.place():
-        yield
-
-
-COMPUTES = Depends(_place, scope="function")
-"""For an operation that computes its answer: it waits for a place, and leaves it before the answer is sent."""
 Store = Annotated[Database, Depends(_database)]
 Flag = Literal["true", "false"]
 Now = Annotated[int, Depends(_now)]
@@ -90,9 +83,24 @@ OnlyIfAbsent = Annotated[
 ]
 
 
+KEY_HEADER = "Idempotency-Key"
+ONE_TRANSACTION = "myoresponse.one_transaction"
+"""Where the scope of a request with a key has the function that gives its database (`http.idempotency`)."""
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=KEY_HEADER,
+        description="A new key for each request, in quotes. The same request with the same key gets its first answer "
+        "again, for a day; another request with it is refused. Not for lines that are stored while they arrive.",
+        examples=['"8e03978e-40d5-43e8-bc93-6894a57f9324"'],
+    ),
+]
+
+
 async def _writing(
     request: Request,
     study: StudyId,
+    _: IdempotencyKey = None,
     rehearse: Annotated[
         Flag,
         Query(description="`true`: the same answer, and nothing is stored.", examples=["true"]),
@@ -100,7 +108,8 @@ async def _writing(
 ) -> AsyncIterator[Database]:
     database = cast(AppState, request.state.app_state).database
     if rehearse == "false":
-        yield database
+        begin: Callable[[], Awaitable[Database]] | None = request.scope.get(ONE_TRANSACTION)
+        yield database if begin is None else await begin()
         return
     copied = rehearsal(database, study)
     copy = await run_sync(copied.__enter__)

@@ -19,8 +19,9 @@ import asyncio
 import logging
 import re
 import time
+import uuid
 from collections import Counter
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import Response
@@ -31,10 +32,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.admission import Admission
 from app.access.budget import Budget, too_large
-from app.errors import AddressTooLong, BodyTimeout, ForeignOrigin, HeadersTooLarge, ServiceError
+from app.errors import (
+    AddressTooLong,
+    BodyTimeout,
+    Fault,
+    FaultCode,
+    ForeignOrigin,
+    HeadersTooLarge,
+    InvalidDocument,
+    ServiceError,
+)
+from app.http.addresses import check_address
+from app.http.metrics import Metrics, Traffic
 from app.http.openapi import NDJSON
 from app.http.problems import refusal, unexpected
-from app.log import counted
+from app.log import counted, of_request
 from app.readers.budget import ReadingTime, reading_time
 from app.settings import Settings
 
@@ -44,7 +56,12 @@ SLOWEST_BYTES_A_SECOND = 5_000
 _BUDGET = "myoresponse.budget"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
 log = logging.getLogger("myoresponse")
+LISTS = frozenset({b"accept", b"accept-encoding", b"content-encoding", b"if-match", b"if-none-match", b"prefer"})
+"""Headers that are lists: they may have several lines."""
+SINGLE = frozenset({b"content-length", b"idempotency-key", b"if-none-exist", b"transfer-encoding"})
+"""Headers that have one value. Their readers refuse it if Authorization, Content-Type, Host or Origin stands twice."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"})
 HEADERS = {
     "Cache-Control": "no-store",
@@ -106,8 +123,10 @@ class RequestGuard:
         """Refuse a request by its address and its headers."""
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_ADDRESS:
             raise AddressTooLong(f"An address may have at most {LONGEST_ADDRESS} bytes.")
+        check_address(scope)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
             raise HeadersTooLarge(f"The headers may have at most {LARGEST_HEADERS} bytes.")
+        scope["headers"] = each_once(scope["headers"])
         headers = Headers(scope=scope)
         host = self.checked_host(headers.getlist("host"))
         if scope["method"] not in SAFE_METHODS:
@@ -163,6 +182,26 @@ class RequestGuard:
         return receiving
 
 
+def each_once(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers, each list in one line (RFC 9110 section 5.3), so that no reader sees a part of it.
+
+    Raises `InvalidDocument` if a header that is read and is not a list stands twice.
+    """
+    lines: dict[bytes, bytes] = {}
+    others: list[tuple[bytes, bytes]] = []
+    repeated = set()
+    for name, value in headers:
+        if name in LISTS:
+            lines[name] = lines[name] + b", " + value if name in lines else value
+            continue
+        if name in SINGLE and any(name == other for other, _ in others):
+            repeated.add(name.decode())
+        others.append((name, value))
+    if repeated:
+        raise InvalidDocument(faults=[Fault(f"/header/{name}", FaultCode.REPEATED_VALUE) for name in repeated])
+    return [*others, *lines.items()]
+
+
 class CrossOrigin(CORSMiddleware):
     """Allows cross-origin calls of the applications in the settings; a refused preflight gets a problem document."""
 
@@ -171,8 +210,23 @@ class CrossOrigin(CORSMiddleware):
             app,
             allow_origins=settings.origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
-            allow_headers=("Authorization", "If-Match", "If-None-Exist", "If-None-Match", "Prefer"),
-            expose_headers=("Content-Disposition", "ETag", "Last-Modified", "Link", "Location", "Retry-After"),
+            allow_headers=(
+                "Authorization",
+                "Idempotency-Key",
+                "If-Match",
+                "If-None-Exist",
+                "If-None-Match",
+                "Prefer",
+            ),
+            expose_headers=(
+                "Content-Disposition",
+                "ETag",
+                "Idempotent-Replayed",
+                "Last-Modified",
+                "Link",
+                "Location",
+                "Retry-After",
+            ),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,14 +250,16 @@ class CrossOrigin(CORSMiddleware):
 
 
 class AccessLog:
-    """The outermost layer: sets the headers of each answer and writes a line for each request.
+    """The outermost layer: names each request, sets the headers of its answer, counts it and writes its line.
 
-    `root_path` is the prefix that a proxy removes.
+    `root_path` is the prefix that a proxy removes. The id of a request is that of its `X-Request-Id`, or a new one; it
+    is in the header of the answer and in `request.state.request_id`.
     """
 
-    def __init__(self, app: ASGIApp, root_path: str) -> None:
+    def __init__(self, app: ASGIApp, root_path: str, metrics: Metrics) -> None:
         self.app = app
         self.root_path = root_path
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request and write its line."""
@@ -213,7 +269,17 @@ class AccessLog:
         began = time.perf_counter()
         method: str = scope["method"]
         inner = dict(scope, root_path=self.root_path, method="GET" if method == "HEAD" else method)
+        request_id = given = _given_id(scope)
+        if request_id is None:
+            request_id = uuid.uuid4().hex
+        inner["state"] = dict(scope.get("state", {}), request_id=request_id)
         status = 499  # the client left before there was an answer
+        traffic = Traffic()
+
+        async def receiving() -> Message:
+            message = await receive()
+            traffic.received += len(message.get("body", b""))
+            return message
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -222,26 +288,43 @@ class AccessLog:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                headers["X-Request-Id"] = request_id
             elif method == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
+            traffic.sent += len(message.get("body", b""))
             await send(message)
 
-        try:
-            await self.app(inner, receive, sending)
-        finally:
-            _write_line(inner, method, status, time.perf_counter() - began)
+        with self.metrics.in_flight.track_inprogress(), of_request(request_id):
+            try:
+                await self.app(inner, receiving, sending)
+            finally:
+                seconds = time.perf_counter() - began
+                known = method if method in METHODS else "-"
+                route = getattr(inner.get("route"), "path", "-")
+                self.metrics.count(inner, route, known, status, seconds, traffic)
+                _write_line(inner, known, route, status, seconds, given)
 
 
-def _write_line(scope: MutableMapping[str, Any], method: str, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", "-")
+def _given_id(scope: Scope) -> str | None:
+    """The id that the client gives its request, if it is one word of harmless characters."""
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    return given[0].decode("ascii") if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
+
+
+def _write_line(
+    scope: Mapping[str, Any], method: str, route: str, status: int, seconds: float, request_id: str | None
+) -> None:
     more = {
         "problem": scope.get("myoresponse.problem"),
         "faults": counted(scope.get("myoresponse.faults", Counter())),
         "instance": scope.get("myoresponse.instance"),
+        "cause": scope.get("myoresponse.cause"),
+        "client": getattr(scope["state"].get("caller"), "name", None),
+        "request_id": request_id,
     }
     log.info(
         "event=request method=%s route=%s status=%d ms=%.1f%s",
-        method if method in METHODS else "-",
+        method,
         route,
         status,
         seconds * 1000,

@@ -39,6 +39,7 @@ _shared: dict[str, dict[str, Any]] = {}
 Responses = dict[int | str, dict[str, Any]]
 
 ALWAYS: tuple[type[ServiceError], ...] = (
+    errors.MalformedDocument,
     errors.Unauthorized,
     errors.ForeignOrigin,
     errors.TooLarge,
@@ -50,7 +51,7 @@ ALWAYS: tuple[type[ServiceError], ...] = (
     errors.Busy,
 )
 """The refusals that any operation may answer."""
-READING: tuple[type[ServiceError], ...] = (errors.MalformedDocument, errors.BodyTimeout, errors.UnsupportedMediaType)
+READING: tuple[type[ServiceError], ...] = (errors.BodyTimeout, errors.UnsupportedMediaType)
 """Further refusals of an operation that reads a body."""
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -141,7 +142,15 @@ def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
 
 def together(kind: type[ServiceError]) -> list[type[ServiceError]]:
     """The kinds of refusals that one response describes, because they have one status."""
-    return [kind, errors.Forbidden] if kind is errors.ForeignOrigin else [kind]
+    return [kind, *_SAME_STATUS.get(kind, ())]
+
+
+_SAME_STATUS: dict[type[ServiceError], tuple[type[ServiceError], ...]] = {
+    errors.Busy: (errors.Unavailable,),
+    errors.ForeignOrigin: (errors.Forbidden,),
+    errors.MalformedDocument: (errors.AmbiguousAddress,),
+    errors.BodyTimeout: (errors.HeadTimeout,),
+}
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:
@@ -258,7 +267,7 @@ def _tidy(part: Any, *, data: bool = False) -> Any:  # noqa: ANN401 - a JSON doc
 
 class _Plain(yaml.SafeDumper):
     """YAML for people: without anchors, which few tools for API descriptions read, with long texts as blocks, and with
-    short lists and objects of plain values on one line.
+    short lists and objects on one line.
     """
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401 - as the base class has it
@@ -275,9 +284,9 @@ class _Plain(yaml.SafeDumper):
 
 
 def _is_short(values: Iterable[Any]) -> bool:
-    """Whether values are plain and fit together on one line."""
-    texts = [str(value) for value in values if not isinstance(value, dict | list) and "\n" not in str(value)]
-    return len(texts) == len(list(values)) and sum(map(len, texts)) <= 72
+    """Whether values fit together on one line."""
+    text = json.dumps(list(values), ensure_ascii=False)
+    return len(text) <= 80 and "\\n" not in text
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

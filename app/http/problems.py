@@ -23,6 +23,7 @@ from starlette.types import Scope
 
 from app import errors
 from app.errors import SENTENCES, Absent, Accepts, Fault, FaultCode, ServiceError, pointer
+from app.http.addresses import path_of
 from app.http.parameters import Place, accepted_value, declared_parameters
 from app.log import places
 
@@ -82,6 +83,12 @@ class Problem(BaseModel):
         description="Identifier of this occurrence; the log line of the request has it, too.",
         examples=["urn:uuid:6f0c9f4e-6a55-4f0e-9a0e-2f6f0d9b8a11"],
     )
+    cause: errors.Cause | Absent = Field(
+        default=None,
+        description="Why the database cannot serve, where that is the reason.",
+        examples=["disk_full"],
+        exclude_if=lambda cause: cause is None,
+    )
     errors: list[ProblemFault] = Field(
         default=[],
         description="All faults, in order of place.",
@@ -136,6 +143,7 @@ def problem(error: ServiceError, instance: str | None = None) -> Problem:
         status=error.status,
         detail=error.detail,
         instance=instance or f"urn:uuid:{uuid.uuid4()}",
+        cause=error.cause if isinstance(error, errors.Busy) else None,
         errors=[
             ProblemFault(pointer=fault.pointer, code=fault.code, detail=fault.sentence, accepts=fault.accepts)
             for fault in error.faults
@@ -150,19 +158,27 @@ def count_refused(scope: Scope, refused: Iterable[ServiceError | None]) -> None:
     counts: Counter[str] = scope.setdefault("myoresponse.faults", Counter())
     for error in refused:
         if error is not None:
+            _note_cause(scope, error)
             counts.update([str(fault.code) for fault in error.faults] or [error.slug])
+
+
+def _note_cause(scope: Scope, error: ServiceError) -> None:
+    """Note why the database could not serve, if that is the reason."""
+    if isinstance(error, errors.Busy) and error.cause is not None:
+        scope["myoresponse.cause"] = error.cause
 
 
 def refusal(scope: Scope, error: ServiceError) -> Response:
     """The answer to a refused request: a problem document, or the form that `install` registered for its address."""
     scope["myoresponse.problem"] = error.slug
+    _note_cause(scope, error)
     if error.faults:
         count_refused(scope, [error])
     root: str = scope.get("root_path", "")
     headers = {"Link": f'<{root}/problems/{error.slug}>; rel="describedby"'} | error.headers
-    if error.status == errors.Busy.status:
+    if isinstance(error, errors.Busy) and not isinstance(error, errors.Unavailable):
         headers.setdefault("Retry-After", str(RETRY_SECONDS))
-    path: str = scope["path"].removeprefix(root)
+    path = path_of(scope)
     for prefix, write in _writers.items():
         if path.startswith(prefix):
             return write(scope, error, headers)
@@ -249,7 +265,7 @@ def unknown_name(known: Iterable[str], detail: str = "There is nothing of this n
 
 def _known_names(request: Request) -> list[str]:
     """The documented names that could stand in place of the last part of an address below `/v1/`."""
-    *above, _ = request.scope["path"].removeprefix(request.scope.get("root_path", "")).split("/")
+    *above, _ = path_of(request.scope).split("/")
     known = set()
     for route in iter_route_contexts(request.app.routes):
         *parts, last = str(route.path).split("/")
@@ -265,7 +281,7 @@ def _may_be(declared: str, given: str) -> bool:
 
 def allowed_methods(request: Request) -> list[str]:
     """All methods of this address: Starlette names those of one route only, but each method has its own route."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    path = path_of(request.scope)
     methods = {"OPTIONS"}
     for route in iter_route_contexts(request.app.routes):
         if route.path_regex.match(path):

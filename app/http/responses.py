@@ -20,6 +20,7 @@ from pydantic_core import to_json
 
 from app import SOFTWARE
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.http.addresses import path_of
 from app.http.openapi import JSON
 from app.store.revisions import AsOf
 
@@ -68,8 +69,7 @@ def page(request: Request, items: Sequence[Mapping[str, Any]], cursor: str | Non
     if cursor is None:
         return reply({"items": items, "next": None})
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in PINNED]
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    following = address(request, f"{path}?{urlencode([*kept, ('cursor', cursor)])}")
+    following = address(request, f"{path_of(request.scope)}?{urlencode([*kept, ('cursor', cursor)])}")
     return reply({"items": items, "next": following}, headers={"Link": f'<{following}>; rel="next"'})
 
 

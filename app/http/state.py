@@ -1,14 +1,9 @@
-"""The state of the running application: what is kept between requests; and a first analysis before any request."""
+"""The state of the running application: what is kept between requests."""
 
-import gc
-import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import anyio
@@ -16,22 +11,17 @@ import anyio.to_thread
 from cachetools import LRUCache
 
 from app.access.authenticator import Authenticator
-from app.analyses import Options, report
-from app.errors import Busy
+from app.access.computing import Computing
+from app.errors import ServiceError, Unavailable
 from app.http.responses import Cursors
-from app.protocol.presets import SEED_2008
 from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
+from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
-from app.timeline.cohort import Cohort
-from app.timeline.document import Timeline
-from app.timeline.normalize import normalise
 
 log = logging.getLogger("myoresponse")
-_DAYS = ["2005-03-14", "2005-04-11", "2005-04-18", "2005-04-25", "2005-05-09", "2005-06-06", "2005-08-01", "2005-10-01"]
-_LATEST = 2**62
 
 
 class Answers:
@@ -45,6 +35,7 @@ class Answers:
         self._lock = threading.Lock()
         self._kept: LRUCache[str, tuple[str, bytes]] = LRUCache(most_bytes, getsizeof=lambda kept: len(kept[1]))
         self._erasures: dict[str, int] = {}
+        self.hits = self.misses = 0
 
     def erasures(self, study: str) -> int:
         """How often answers of the study were dropped; read it before the data of the study."""
@@ -54,7 +45,14 @@ class Answers:
         """The answer kept under this key."""
         with self._lock:
             entry = self._kept.get(key)
+            self.hits += entry is not None
+            self.misses += entry is None
             return entry[1] if entry else None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all kept answers."""
+        return int(self._kept.currsize)
 
     def keep(self, study: str, key: str, answer: bytes, erasures: int) -> None:
         """Keep an answer, unless a person was erased from the study since its data were read."""
@@ -109,34 +107,8 @@ class Scrubber:
             log.warning("event=scrub status=due")
 
 
-class ComputeLimiter:
-    """Limits how many requests compute their answers at a time, and how many may wait for that.
-
-    They wait without a thread, so that other requests are served at the same time.
-    """
-
-    AT_A_TIME = 4
-    """Half of the threads that serve requests."""
-    MOST_WAITING = 64
-
-    def __init__(self) -> None:
-        self._places = anyio.Semaphore(self.AT_A_TIME)
-
-    def waiting(self) -> int:
-        """How many requests wait for a place."""
-        return self._places.statistics().tasks_waiting
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and leave it free afterwards. Raises `Busy` if too many wait already."""
-        if self.waiting() >= self.MOST_WAITING:
-            raise Busy("Too many questions wait for their answers.")
-        async with self._places:
-            yield
-
-
 class Readiness:
-    """Whether the database can serve, checked at most once a second: many probes cost no more than one."""
+    """Whether the database can serve, or why not, checked at most once a second: many probes cost no more than one."""
 
     SECONDS = 1.0
 
@@ -144,25 +116,39 @@ class Readiness:
         self._database = database
         self._heads = heads
         self._lock = threading.Lock()
-        self._ready = False
+        self._found: DatabaseFailure | None = None
         self._until = 0.0
         self._thread = anyio.CapacityLimiter(1)
 
-    async def is_ready(self) -> bool:
-        """`ready`, in a separate thread: a probe must not wait until a question is answered."""
-        return await anyio.to_thread.run_sync(self.ready, limiter=self._thread)
+    async def refusal(self) -> ServiceError | None:
+        """Why the database cannot serve. It is found in its own thread, so that this need not wait for one."""
+        found = await anyio.to_thread.run_sync(self.objection, limiter=self._thread)
+        if found is None or found.cause is not None:
+            return None if found is None else refusal_of(found)
+        return Unavailable("The ledger cannot be opened with its secret file.")
 
-    def ready(self) -> bool:
-        """Whether the database can be reached and has the tables of this version."""
+    def objection(self) -> DatabaseFailure | None:
+        """Why the database cannot serve (`Database.objection`)."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._ready = self._database.ready() and self._opened()
+                before, self._found = self._found, self._database.objection() or self._unopened()
                 self._until = time.monotonic() + self.SECONDS
-            return self._ready
+                self._log(before, self._found)
+            return self._found
 
-    def _opened(self) -> bool:
-        """Whether the ledger is open; a database that came later than the service is opened now."""
-        return self._database.heads is not None or open_ledger(self._database, self._heads) is None
+    def _log(self, before: DatabaseFailure | None, now: DatabaseFailure | None) -> None:
+        """Write a line when the answer changes."""
+        if now is not None and (before is None or before.cause is not now.cause):
+            log.error("event=readiness ready=no cause=%s why=%r", now.cause or "-", str(now))
+        if now is None and before is not None:
+            log.warning("event=readiness ready=yes after=%s", before.cause or "-")
+
+    def _unopened(self) -> DatabaseFailure | None:
+        """Why the ledger is not open; a database that came later than the service is opened now."""
+        if self._database.heads is not None:
+            return None
+        why = open_ledger(self._database, self._heads)
+        return None if why is None else DatabaseFailure(why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +161,7 @@ class AppState:
     cursors: Cursors
     scrubber: Scrubber
     readiness: Readiness
-    limiter: ComputeLimiter
+    computing: Computing
     authenticator: Authenticator
     trail: AuditTrail
 
@@ -183,29 +169,3 @@ class AppState:
     def secret(self) -> SecretFile:
         """The secret file, which gives the keys of cursors, ETags and sessions."""
         return self.database.keys.secret
-
-
-@cache
-def warm() -> None:
-    """Answer every question about three invented patients whose CK becomes normal and later abnormal.
-
-    This loads all libraries. Their objects stay, so the garbage collector is set to ignore them: otherwise it would
-    visit half a million objects again and again while timelines are stored.
-    """
-    report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
-    gc.collect()
-    gc.freeze()
-
-
-def _patient(number: int) -> Timeline:
-    ck = [900, 1000, 700, 500, 300 + number, 150, 140, 400]
-    document = {
-        "patient": {"id": f"W{number}"},
-        "lab_series": [{"code": "CK", "unit": "U/L", "upper_limit": 200, "times": _DAYS, "values": ck}],
-        "assessments": [
-            {"code": "MMT", "time": day, "score": 60 + number + 2 * visit} for visit, day in enumerate(_DAYS)
-        ],
-        "infusions": [{"time": "2005-04-11", "product": "IVIG"}],
-        "adverse_events": [{"onset": "2005-04-12", "term": "headache"}],
-    }
-    return Timeline.model_validate_json(json.dumps(document))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, select
 
 from app.store.queries import Insertion, Query, Row
+from app.store.seals import NO_STUDY, change, key_rows
 from app.store.tables import api_keys
 
 _COLUMNS = (
@@ -89,16 +90,22 @@ def add(connection: Connection, key: StoredKey) -> None:
         key.revoked_at, key.last_used_at, key.successor,
     )  # fmt: skip
     _INSERT.run(connection, [row])
+    change(connection, NO_STUDY, key_rows(connection, [key.prefix]))
 
 
 def revoke(connection: Connection, prefix: str, at: int) -> bool:
     """Revoke a key from now on. `False` if there is none of this prefix that is not revoked yet."""
-    return _REVOKE.run(connection, at, prefix) > 0
+    before = key_rows(connection, [prefix])
+    revoked = _REVOKE.run(connection, at, prefix) > 0
+    change(connection, NO_STUDY, key_rows(connection, [prefix]), before)
+    return revoked
 
 
 def succeed(connection: Connection, prefix: str, successor: str, until: int) -> None:
     """Let a key expire, because another one replaces it."""
+    before = key_rows(connection, [prefix])
     _SUCCEED.run(connection, until, successor, prefix)
+    change(connection, NO_STUDY, key_rows(connection, [prefix]), before)
 
 
 def mark_used(connection: Connection, uses: Iterable[tuple[str, int]]) -> None:

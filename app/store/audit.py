@@ -2,7 +2,7 @@
 
 Each study has a chain of rows, and so has everything that belongs to no study (chain 0). The hash of a row has a key
 from the secret file, and covers the row and the hash of the row before. The row of a write is part of its transaction:
-there is one exactly if there is the other. The row of a read is stored before the answer is sent (`AuditTrail`).
+there is one exactly if there is the other. The row of a read is written before the answer is sent (`audit_trail`).
 
 A row holds no identifier of a patient. It holds numbers that are keyed with the salt of the patient: while the study
 has the patient, the rows of the patient can be found; after the erasure nobody can tell whose they were.
@@ -59,7 +59,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class AuditEntry:
     """A row that is not part of a write: an answer, or a refusal. `count`: how many equal refusals it stands for."""
 
     who: Who
@@ -70,6 +70,13 @@ class Read:
     patients: tuple[str, ...] = ()
     revision: int | None = None
     count: int = 1
+
+
+class AuditLine(NamedTuple):
+    """A row before it has its place in a chain: the study that it belongs to, and the columns from `at` to `count`."""
+
+    study: str | None
+    row: Row
 
 
 _ACCESS: ContextVar[Access | None] = ContextVar("access", default=None)
@@ -92,6 +99,7 @@ _HASH = Query(
     "chain",
     "number",
 )
+_AT = Query(select(*_COVERED).where(audit.c.at == bindparam("instant")), "instant")
 _LASTS = Query(select(audit.c.chain).distinct().order_by(audit.c.chain))
 _SALTS = Query(select(patients.c.id, patients.c.salt).where(patients.c.study == bindparam("study")), "study")
 
@@ -126,7 +134,7 @@ def caller() -> str | None:
 
 
 def was_read(study: str, identifiers: Iterable[str], revision: int | None = None) -> None:
-    """Note that data of these patients were read."""
+    """Note that the answer has data of these patients, or that it was made from a revision."""
     access = _ACCESS.get()
     if access is not None:
         access.patients.setdefault(study, set()).update(identifiers)
@@ -163,20 +171,39 @@ def wrote(connection: Connection, study: int, first: int, last: int, salts: Iter
         access.written += 1
 
 
-def store(connection: Connection, reads: Sequence[Read]) -> None:
+def store(connection: Connection, entries: Sequence[AuditEntry]) -> None:
     """Store rows that are not part of a write, each in the chain of its study."""
-    chains: dict[int, list[tuple[Any, ...]]] = {}
-    for read in reads:
-        found = _STUDY.row(connection, read.study) if read.study is not None else None
-        study = NO_STUDY if found is None else found[0]
-        numbers = b"".join(sorted(_numbers(connection, study, read.patients))) or None
-        who = read.who
-        chains.setdefault(study, []).append((
-            read.at, who.caller, who.address, who.door, who.operation, who.scope, read.status, read.extent, numbers,
-            None, read.revision, who.request, read.count,
-        ))  # fmt: skip
-    for study, rows in sorted(chains.items()):
-        _append(connection, study, rows)
+    store_lines(connection, lines_of(connection, entries))
+
+
+def lines_of(connection: Connection, entries: Sequence[AuditEntry]) -> list[AuditLine]:
+    """Rows with the numbers of their patients instead of the identifiers."""
+    lines = []
+    for entry in entries:
+        numbers = b""
+        if entry.patients:
+            found = _STUDY.row(connection, entry.study)
+            numbers = b"" if found is None else b"".join(sorted(_numbers(connection, found[0], entry.patients)))
+        who = entry.who
+        row = (entry.at, who.caller, who.address, who.door, who.operation, who.scope, entry.status, entry.extent,
+               numbers or None, None, entry.revision, who.request, entry.count)  # fmt: skip
+        lines.append(AuditLine(entry.study, row))
+    return lines
+
+
+def store_lines(connection: Connection, lines: Sequence[AuditLine]) -> None:
+    """Store rows, each in the chain of its study."""
+    chains: dict[int, list[Row]] = {}
+    for study, row in lines:
+        found = None if study is None else _STUDY.row(connection, study)
+        chains.setdefault(NO_STUDY if found is None else found[0], []).append(row)
+    for chain, rows in sorted(chains.items()):
+        _append(connection, chain, rows)
+
+
+def has_line(connection: Connection, line: AuditLine) -> bool:
+    """Whether a row is stored already."""
+    return any(found[2:] == line.row for found in _AT.rows(connection, line.row[0]))
 
 
 def _numbers(connection: Connection, study: int, identifiers: Sequence[str]) -> Iterator[bytes]:
@@ -185,7 +212,7 @@ def _numbers(connection: Connection, study: int, identifiers: Sequence[str]) -> 
             yield patient_number(bytes(salt))
 
 
-def _append(connection: Connection, chain: int, rows: Sequence[tuple[Any, ...]]) -> None:
+def _append(connection: Connection, chain: int, rows: Sequence[Row]) -> None:
     if connection.dialect.name == "postgresql":
         _LOCK.rows(connection, chain)  # SQLite has one writer anyway
     number, before = _LAST.row(connection, chain) or (-1, NO_HASH)
@@ -333,6 +360,8 @@ def _listed(connection: Connection, rows: Sequence[Row]) -> Iterator[Listed]:
 
 
 _PATIENTS = [column.name for column in _COVERED].index("patients")
+NUMBERS = _PATIENTS - 2
+"""The place of the numbers of patients in an `AuditLine.row`."""
 
 
 def _split(numbers: bytes | None) -> list[bytes]:

@@ -1,8 +1,8 @@
-"""The database: transactions that read, transactions that write, and the errors of the drivers.
+"""The database: transactions that read and transactions that write.
 
 The file holds, in this order: `Database`; `Task`, a piece of work that shares a transaction; how an engine is made; how
-a new connection is set up; how deleted content is removed from the files; and how an error of a driver becomes one of
-ours, without any value of a row in its text, and with the reason for an operator as its cause (`DatabaseFailure`).
+a new connection is set up; how deleted content is removed from the files; and how it is tried whether the database can
+serve. An error of a driver becomes one of ours in `failures`.
 
 SQLite runs in WAL mode with `synchronous=FULL`. Without FULL, a loss of power can lose a commit that was already
 answered. SQLAlchemy begins the transactions, not the driver: the driver begins them too late for a snapshot and for a
@@ -12,16 +12,15 @@ once while another one writes.
 
 import logging
 import os
-import re
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from pathlib import Path
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -37,13 +36,12 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.engine.interfaces import DBAPIModule
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import column
 
-from app.errors import Busy, NotInstalled, ServiceError
+from app.errors import Busy, Cause, NotInstalled, ServiceError
 from app.secret_file import secret_path
+from app.store.failures import DatabaseFailure, Failures, refusal_of
 from app.store.heads import HeadsFile, begin_noting
 from app.store.ledger_keys import LedgerKeys
 from app.store.tables import SCHEMA_REVISION, metadata
@@ -54,16 +52,11 @@ Transaction = Connection
 """An open transaction. Only the store runs queries in it."""
 MOST_TOGETHER = 64
 """The largest number of pieces of work that share one transaction."""
+PROBE_SECONDS = 0.5
+"""How long a test of the database waits for a lock."""
 MOST_LATER = 1_000
 """The largest number of pieces of work that wait to run later."""
 log = logging.getLogger("myoresponse")
-
-
-class DatabaseFailure(Exception):
-    """Why the database cannot be used, for its operator, without data and without its address.
-
-    It is the cause of the `ServiceError` that is raised.
-    """
 
 
 class UnusableAddress(ValueError):
@@ -117,7 +110,6 @@ class Database:
                 raise
             raise UnusableAddress("this is not a database address that can be used") from None
         self._sqlite = address.get_backend_name() == "sqlite"
-        self._file = address.database if self._sqlite else None
         self._wait = wait_seconds
         self._writer_lock = threading.Lock()
         self._queue: deque[Task[Any]] = deque()
@@ -125,6 +117,8 @@ class Database:
         self._later_lock = threading.Lock()
         self._later_thread: threading.Thread | None = None
         self._driver = self.engine.dialect.loaded_dbapi
+        self._locked_since: float | None = None
+        self.failures = Failures(self._driver, address.database if self._sqlite else None)
         if self._sqlite:
             self._reader = self.engine.execution_options(keys=self.keys)
             self._writer = self.engine.execution_options(keys=self.keys, write=True, origin=origin)
@@ -136,7 +130,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One snapshot: the block reads one state of the database, also while others write."""
-        with _translated_errors(self._driver, self._file), self._reader.connect() as connection, connection.begin():
+        with self.failures.translated(), self._reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -225,6 +219,57 @@ class Database:
         except (ServiceError, SQLAlchemyError):
             return False
 
+    def objection(self) -> DatabaseFailure | None:
+        """Why the database cannot serve, or `None` if it can: a small write is tried.
+
+        A lock is an objection after nothing was written for as long as a request would wait. A failure of a larger
+        write is remembered for some seconds, because this write may succeed where that one failed.
+        """
+        try:
+            with self.failures.translated(), self._test_connection() as connection:
+                found = self._tried_sqlite(connection) if self._sqlite else _tried_postgresql(connection)
+                if found is not None:
+                    connection.invalidate()  # its session may be what is wrong
+        except ServiceError as refusal:
+            why = refusal.__cause__
+            found = why if isinstance(why, DatabaseFailure) else DatabaseFailure(str(refusal), Cause.UNREACHABLE)
+        else:
+            if found is not None:
+                self.failures.note(found)
+        if found is None or found.cause is not Cause.LOCKED:
+            self._locked_since = None
+            return found or self.failures.remembered()
+        now = time.monotonic()
+        self._locked_since = max(self._locked_since or now, self.failures.written_at)
+        return found if now - self._locked_since >= self._wait else self.failures.remembered()
+
+    @contextmanager
+    def _test_connection(self) -> Iterator[Connection]:
+        """A connection that is not used again after an error."""
+        with self._writer.connect() as connection:
+            try:
+                yield connection
+            except BaseException:
+                connection.invalidate()
+                raise
+
+    def _tried_sqlite(self, connection: Connection) -> DatabaseFailure | None:
+        """Try a write, in the time that a probe has; nothing is stored."""
+        if not self._writer_lock.acquire(timeout=PROBE_SECONDS):
+            return DatabaseFailure("another request of this process writes to it", Cause.LOCKED)
+        driver: Any = connection.connection.driver_connection
+        try:
+            driver.execute(f"PRAGMA busy_timeout={round(PROBE_SECONDS * 1000)}")
+            with connection.begin():
+                for pragma, safe in (("journal_mode", "wal"), ("synchronous", 2)):
+                    if connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() != safe:
+                        return DatabaseFailure(f"its {pragma} is not the one that was set", Cause.UNSAFE_SETTINGS)
+                connection.exec_driver_sql("PRAGMA user_version = 0")  # the value that it has: the page is written
+                return _objection_to_tables(connection)
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={round(self._wait * 1000)}")
+            self._writer_lock.release()
+
     def scrub(self) -> bool:
         """Remove deleted content from the files as well. Call this after an erasure.
 
@@ -232,7 +277,7 @@ class Database:
         and the log is truncated. `False` means that a reader still needs an older state: call again later.
         PostgreSQL frees the rows. The operator must make sure that its pages, its log and all backups expire.
         """
-        with _translated_errors(self._driver, self._file), self._exclusive_write():
+        with self.failures.translated(), self._exclusive_write():
             raw = self.engine.raw_connection()
             try:
                 return _truncate_log(raw.driver_connection) if self._sqlite else _vacuum(raw.driver_connection)
@@ -249,12 +294,13 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with _translated_errors(self._driver, self._file), self._writer.connect() as connection:
+        with self.failures.translated(), self._writer.connect() as connection:
             transaction = connection.begin()
             noted = begin_noting(connection)
             try:
                 yield connection
                 transaction.commit()
+                self.failures.forget()
             except BaseException as error:
                 self._undo(connection, transaction, error)
                 raise
@@ -275,7 +321,9 @@ class Database:
             yield
             return
         if not self._writer_lock.acquire(timeout=self._wait):
-            raise Busy
+            failure = DatabaseFailure("another request of this process writes to it", Cause.LOCKED)
+            self.failures.note(failure)
+            raise refusal_of(failure) from failure
         try:
             yield
         finally:
@@ -312,6 +360,29 @@ class Task(Generic[Result]):
         if self._error is not None:
             raise self._error
         return self._results[0]
+
+
+_SAFE = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+def _tried_postgresql(connection: Connection) -> DatabaseFailure | None:
+    """Try a write. It is a message in the log of the server, which COMMIT brings to the disk; nothing reads it."""
+    with connection.begin():
+        if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() != "off":
+            return DatabaseFailure("it can only be read", Cause.READ_ONLY)
+        off = [name for name in _SAFE if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "off"]
+        if off:
+            return DatabaseFailure(f"its server runs with {' and '.join(off)} off", Cause.UNSAFE_SETTINGS)
+        connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'myoresponse', '')")
+        return _objection_to_tables(connection)
+
+
+def _objection_to_tables(connection: Connection) -> DatabaseFailure | None:
+    revision = revision_of(connection)
+    if revision == SCHEMA_REVISION:
+        return None
+    why = "it has no tables of this program" if revision is None else "its tables are those of another version"
+    return DatabaseFailure(why, Cause.NO_TABLES)
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -437,107 +508,3 @@ def _vacuum(driver: Any) -> bool:  # noqa: ANN401 - psycopg.Connection behind th
     driver.autocommit = True
     driver.execute("VACUUM (INDEX_CLEANUP ON) " + ", ".join(sorted(metadata.tables)))
     return True
-
-
-_SQLITE_BUSY = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_INTERRUPT,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PROTOCOL,
-}
-
-
-_NO_WRITING = "this user may not write to its file or to the directory of the file"
-_WHY_SQLITE = {
-    sqlite3.SQLITE_CANTOPEN: _NO_WRITING,
-    sqlite3.SQLITE_READONLY: _NO_WRITING,
-    sqlite3.SQLITE_BUSY: "it is locked, because another program writes to it",
-    sqlite3.SQLITE_LOCKED: "it is locked, because another program writes to it",
-    sqlite3.SQLITE_FULL: "its disk is full",
-    sqlite3.SQLITE_NOTADB: "its file is not an SQLite database",
-    sqlite3.SQLITE_CORRUPT: "its file is damaged",
-}
-_NOT_ADMITTED = (
-    "the server does not admit its user: the name, the password, or where the connection comes from is wrong"
-)
-_NO_DATABASE = "the server has no database of its name; create it first"
-_NO_CONNECTION = "the server has no free connection"
-_NOT_RUNNING = "the server is starting or stopping"
-_WHY_POSTGRESQL = {
-    "25006": "it can only be read",
-    "28000": _NOT_ADMITTED,
-    "28P01": _NOT_ADMITTED,
-    "3D000": _NO_DATABASE,
-    "3F000": "it has no schema for tables",
-    "42501": "its user may not create, change or read tables there",
-    "53100": "its disk is full",
-    "53300": _NO_CONNECTION,
-    "55P03": "it is locked by another program",
-    "57P01": _NOT_RUNNING,
-    "57P02": _NOT_RUNNING,
-    "57P03": _NOT_RUNNING,
-}
-"""By SQLSTATE. A connection that failed has none: see below."""
-_WHY_NO_CONNECTION = {
-    r'database ".*" does not exist': _NO_DATABASE,
-    r'role ".*" does not exist|authentication failed|no password supplied|no pg_hba\.conf entry': _NOT_ADMITTED,
-    r"connection refused|no such file or directory": "no server listens at its host and port",
-    r"resolve host|translate host name": "its host is not known",
-    r"timeout|timed out|unreachable|no route": "its host does not answer",
-    r"too many clients|connection slots|too many connections": _NO_CONNECTION,
-    r"starting up|shutting down|recovery mode|not yet accepting": _NOT_RUNNING,
-    r"invalid connection option|invalid \w+ value": "an option of its address is not valid",
-    r"\bSSL\b|certificate": "its server does not agree to the TLS options of the address",
-}
-"""By the text of the driver. The text of a server that does not speak English is not understood."""
-
-
-@contextmanager
-def _translated_errors(driver: DBAPIModule, file: str | None) -> Iterator[None]:
-    """Turn errors of the pool and the driver into ours, without SQL, parameters or rows in their text."""
-    try:
-        yield
-    except PoolTimeout:
-        raise Busy from None
-    except (SQLAlchemyError, driver.Error) as error:
-        _raise_translated(error, driver, file)
-
-
-def _raise_translated(error: Exception, driver: DBAPIModule, file: str | None) -> NoReturn:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(cause, sqlite3.Error):
-        code, name = getattr(cause, "sqlite_errorcode", None), getattr(cause, "sqlite_errorname", "")
-        primary = code & 0xFF if isinstance(code, int) else None
-        why = DatabaseFailure(_why_sqlite(primary, file) or name)
-        if primary in _SQLITE_BUSY:
-            raise Busy from why
-        raise ServiceError(f"{type(cause).__name__} {name}") from why
-    if isinstance(cause, driver.Error):
-        why = DatabaseFailure(_why_postgresql(cause))
-        if isinstance(cause, (driver.OperationalError, driver.InterfaceError)):
-            raise Busy from why
-        raise ServiceError(f"{type(cause).__name__} {getattr(cause, 'sqlstate', None)}") from why
-    raise error
-
-
-def _why_sqlite(code: int | None, file: str | None) -> str | None:
-    if code == sqlite3.SQLITE_CANTOPEN and file:
-        path = Path(file.removeprefix("file:"))
-        if path.is_dir():
-            return "its file is a directory"
-        if not path.parent.is_dir():
-            return "the directory of its file does not exist"
-    return _WHY_SQLITE.get(code) if code is not None else None
-
-
-def _why_postgresql(cause: BaseException) -> str:
-    state = getattr(cause, "sqlstate", None)
-    if state is not None:
-        return _WHY_POSTGRESQL.get(state, f"the server answers with SQLSTATE {state}")
-    found = (why for text, why in _WHY_NO_CONNECTION.items() if re.search(text, str(cause), re.IGNORECASE))
-    return next(found, "its server cannot be reached, or does not accept the connection")

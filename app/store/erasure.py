@@ -1,8 +1,8 @@
 """The erasure of a person (GDPR article 17), and the readmission of an erased person.
 
-Deleted: every fact, the content of the worklist, the salt and the identifiers. Kept: the leaves of the hash chain,
-which show nothing without the salt, and a tombstone, which recognises the identifier if it comes again. Revisions that
-held the person cannot be read any more. The revisions before and after can.
+Deleted: every fact, the content of the worklist, the salt, the identifiers, and the study's kept answers. Kept: the
+leaves of the hash chain, which show nothing without the salt, and a tombstone, which recognises the identifier if it
+comes again. Revisions that held the person cannot be read any more. The revisions before and after can.
 """
 
 import json
@@ -17,6 +17,7 @@ from app.store.assertions import Counts
 from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
+from app.store.kept_answers import forget_answers
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
 from app.store.seals import change, row_of, rows_of_patient
@@ -141,6 +142,7 @@ def erase(
     if person is None and not listed:
         raise NotFound("The study has no patient of this name.")
     stone = tombstone(builder.secret, patient)
+    forget_answers(connection, builder.key)
     if person is None:
         if if_match is not None:
             raise PreconditionFailed("There is no timeline, so that If-Match cannot match.")

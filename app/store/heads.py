@@ -6,6 +6,7 @@ behind is usual after a crash, a file that is ahead shows that something is miss
 added, so that the file may be on a disk that allows no more, and several processes may share it.
 """
 
+import errno
 import hmac
 import json
 import logging
@@ -13,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,7 +29,7 @@ Chain = tuple[Literal["study", "seal", "audit"], int]
 _NOTED = "heads"
 
 
-class Head(NamedTuple):
+class ChainHead(NamedTuple):
     """The last entry of a chain: its number, and its hash or seal."""
 
     number: int
@@ -40,19 +41,32 @@ class SignedHead(NamedTuple):
 
     line: int
     chain: Chain
-    head: Head
+    head: ChainHead
 
 
 def note(connection: Connection, chain: Chain, number: int, hashed: bytes) -> None:
     """Note the head of a chain in the transaction that makes it; it is written after the commit."""
-    connection.info.setdefault(_NOTED, {})[chain] = Head(number, hashed)
+    connection.info.setdefault(_NOTED, {})[chain] = ChainHead(number, hashed)
 
 
-def begin_noting(connection: Connection) -> dict[Chain, Head]:
+def begin_noting(connection: Connection) -> dict[Chain, ChainHead]:
     """What the transaction that begins now will note."""
-    noted: dict[Chain, Head] = {}
+    noted: dict[Chain, ChainHead] = {}
     connection.info[_NOTED] = noted
     return noted
+
+
+@contextmanager
+def part_noted(connection: Connection) -> Iterator[None]:
+    """A part of a transaction. What it notes is forgotten if it is undone."""
+    noted: dict[Chain, ChainHead] = connection.info.setdefault(_NOTED, {})
+    before = dict(noted)
+    try:
+        yield
+    except BaseException:
+        noted.clear()
+        noted.update(before)
+        raise
 
 
 class HeadsFile:
@@ -66,10 +80,10 @@ class HeadsFile:
         self._key = key
         self.database = database
         self._lock = threading.Lock()
-        self._pending: dict[Chain, Head] = {}
+        self._pending: dict[Chain, ChainHead] = {}
         self._timer: threading.Timer | None = None
 
-    def add(self, heads: Mapping[Chain, Head]) -> None:
+    def add(self, heads: Mapping[Chain, ChainHead]) -> None:
         """Write these heads soon."""
         if not heads:
             return
@@ -104,12 +118,14 @@ class HeadsFile:
         with suppress(OSError), self.path.open("ab") as file:
             os.fsync(file.fileno())
 
-    def write(self, heads: Mapping[Chain, Head]) -> None:
-        """Append lines now. One call of the system writes them all. Raises `OSError`."""
+    def write(self, heads: Mapping[Chain, ChainHead]) -> None:
+        """Append lines now, all at once. Raises `OSError`; what was written of them before is written again later."""
         text = "".join(self._line(chain, head) for chain, head in heads.items())
         descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, text.encode("ascii"))
+            if os.write(descriptor, text.encode("ascii")) < len(text):
+                os.write(descriptor, b"\n")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
 
@@ -133,14 +149,18 @@ class HeadsFile:
         except FileNotFoundError:
             return False
 
-    def _line(self, chain: Chain, head: Head) -> str:
+    def _line(self, chain: Chain, head: ChainHead) -> str:
         content = [self.database.hex(), *chain, head.number, head.hash.hex(), time.time_ns() // 1000]
         return canonical([*content, self._signature(content)]) + "\n"
 
     def _read(self, number: int, line: bytes) -> SignedHead | str | None:
-        """A line; `None` if it is about another database."""
+        """A line; `None` if it is about another database, or was cut when the disk was full."""
         try:
-            *content, signature = json.loads(line)
+            read = json.loads(line)
+        except ValueError:
+            return None
+        try:
+            *content, signature = read
             database, kind, key, at, hashed, _ = content
             if database != self.database.hex():
                 return None
@@ -149,7 +169,7 @@ class HeadsFile:
             signed = False
         if not signed:
             return f"line {number}: it is not signed with the secret file"
-        return SignedHead(number, (kind, key), Head(at, bytes.fromhex(hashed)))
+        return SignedHead(number, (kind, key), ChainHead(at, bytes.fromhex(hashed)))
 
     def _signature(self, content: list[Any]) -> str:
         return hmac.digest(self._key, canonical(content).encode("ascii"), "sha256").hex()

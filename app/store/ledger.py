@@ -29,6 +29,7 @@ from app.store import fates, neighbours, supersession
 from app.store.assertions import Counts, Revision, Tally
 from app.store.erasure import readmission
 from app.store.fates import Fate
+from app.store.merge_rings import ring_faults
 from app.store.revision_builder import PatientState, RevisionBuilder
 from app.store.timelines import check_etag
 from app.store.worklist import Worklist
@@ -86,7 +87,7 @@ def submit(
 
     Two histories of one patient are stored as if they were posted one after the other; their fates are those of the
     end. Raises `Erased` if one of the persons was erased, and `InvalidDocument` if two histories state one fact
-    differently and neither version, time of issue nor status decides between them.
+    differently and neither version, time of issue nor status decides between them, or if merges would close a ring.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     return submit_to(builder, histories, format=format, client=client, sender=sender)
@@ -105,6 +106,7 @@ def submit_to(
     if any(builder.is_erased(history.patient) for history in histories):
         raise Erased
     _refuse_conflicts(histories)
+    _refuse_rings(builder, histories)
     if len(histories) > 1:
         _load_assertions(builder, histories)
     worklist = Worklist(builder, format, sender)
@@ -138,7 +140,7 @@ def submit_each(
     """Store histories one after the other in this transaction. Each history that stores something makes one revision.
 
     This serves batches and streams that are not atomic: for an erased person the list has an error at the place of the
-    history, and the other histories are stored.
+    history, and the other histories are stored. So it is for a history whose merge would close a ring.
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     builder.load_patients(history.patient for history in histories)
@@ -148,6 +150,9 @@ def submit_each(
     for history in histories:
         if builder.is_erased(history.patient):
             outcomes.append(Erased())
+            continue
+        if rings := ring_faults(builder, [history]):
+            outcomes.append(InvalidDocument(faults=rings))
             continue
         merged = _merge(builder, [history])
         [outcome] = _listed(worklist, [history], merged)
@@ -181,6 +186,7 @@ def replace(
     """
     builder = RevisionBuilder(connection, study_id, received_at)
     builder.load_patients([history.patient])
+    _refuse_rings(builder, [history], put=True)
     entries: list[list[Any]] = []
     if builder.is_erased(history.patient):
         if not readmit:
@@ -383,6 +389,12 @@ def _status(is_new: bool, counts: Counts, changed: bool) -> Status:
 
 def _sum(counts: Sequence[Counts]) -> Counts:
     return Counts(*map(sum, zip(*counts, strict=True))) if counts else Counts()
+
+
+def _refuse_rings(builder: RevisionBuilder, histories: Sequence[History], *, put: bool = False) -> None:
+    """Raise `InvalidDocument` if a merge of records would close a ring."""
+    if faults := ring_faults(builder, histories, put=put):
+        raise InvalidDocument(faults=faults)
 
 
 def _refuse_conflicts(histories: Sequence[History]) -> None:

@@ -12,7 +12,8 @@ from alembic.script import ScriptDirectory
 import app
 from alembic import command
 from app.errors import ServiceError
-from app.store.engine import Database, DatabaseFailure, revision_of
+from app.store.engine import Database, revision_of
+from app.store.failures import DatabaseFailure
 from app.store.tables import SCHEMA_REVISION
 
 _PACKAGE = Path(app.__file__).resolve().parent

@@ -10,12 +10,13 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
 from app.store import audit, seals
+from app.store.audit_journal import move_left_behind
 from app.store.engine import Database, revision_of
-from app.store.heads import Chain, Head, HeadsFile
+from app.store.heads import Chain, ChainHead, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, LOCKED, lock_studies
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import HEAD
@@ -23,6 +24,7 @@ from app.store.tables import SCHEMA_REVISION, secret_fingerprint, studies
 
 log = logging.getLogger("myoresponse")
 _INSERT = Insertion(secret_fingerprint)
+_LOCK = Query(text("SELECT pg_advisory_xact_lock(20080118)"))
 _STUDIES = Query(select(studies.c.key, studies.c.secret).order_by(studies.c.key))
 
 
@@ -55,7 +57,10 @@ def open_ledger(database: Database, heads: Path) -> str | None:
     except UnusableSecretFile as reason:
         return f"The service cannot be started: {reason}."
     database.heads = HeadsFile(heads, database.keys.heads, bytes(known[1]))
-    return _begin_heads(database)
+    objection = _begin_heads(database)
+    if objection is None:
+        move_left_behind(database, heads, database.keys.heads)
+    return objection
 
 
 def _begin(database: Database) -> tuple[bytes, bytes]:
@@ -63,11 +68,13 @@ def _begin(database: Database) -> tuple[bytes, bytes]:
     secret = SecretFile.create(database.keys.path)
     database.keys.read()
     with database.writing() as connection:
+        if connection.dialect.name == "postgresql":
+            _LOCK.rows(connection)  # SQLite has one writer anyway
         known = FINGERPRINT.row(connection)
         if known is not None:
             return known[0], known[1]
         moved = lock_studies(connection)
-        for key, _ in _STUDIES.rows(connection):
+        for key in (seals.NO_STUDY, *[key for key, _ in _STUDIES.rows(connection)]):
             seals.seal_all(connection, key)
         name = secrets.token_bytes(16)
         _INSERT.run(connection, [(1, secret.fingerprint, name)])
@@ -92,18 +99,19 @@ def _begin_heads(database: Database) -> str | None:
             f"The heads of the ledger cannot be written to {heads.path}: {error.strerror}. MYORESPONSE_HEADS_FILE "
             "names the file."
         )
-    log.info("event=heads made=%d", len(now))
+    if now:
+        log.info("event=heads made=%d", len(now))
     return None
 
 
-def heads_now(connection: Connection) -> Iterator[tuple[Chain, Head]]:
+def heads_now(connection: Connection) -> Iterator[tuple[Chain, ChainHead]]:
     """The heads of all chains as they are in the database."""
-    for key, _ in _STUDIES.rows(connection):
+    for key in (seals.NO_STUDY, *[key for key, _ in _STUDIES.rows(connection)]):
         head = HEAD.row(connection, key)
         if head is not None:
-            yield ("study", key), Head(head[0], bytes(head[2]))
+            yield ("study", key), ChainHead(head[0], bytes(head[2]))
         changes, seal = seals.seal_of(connection, key)
         if changes:
-            yield ("seal", key), Head(changes, seal)
+            yield ("seal", key), ChainHead(changes, seal)
     for chain, number, hashed in audit.heads(connection):
-        yield ("audit", chain), Head(number, hashed)
+        yield ("audit", chain), ChainHead(number, hashed)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound
 from app.store.fact_tables import LATEST
@@ -36,6 +36,7 @@ _ERASED = Query(
     "study",
     "revision",
 )
+_ERASURES = Query(select(func.count()).select_from(erasures).where(erasures.c.study == bindparam("study")), "study")
 _LIST = Query(
     select(
         revisions.c.number, revisions.c.received_at, revisions.c.client, revisions.c.format, revisions.c.digest,
@@ -118,6 +119,11 @@ def resolve(
     if not (at.latest or though_erased) and (_ERASED.row(connection, study, found[0]) or (False,))[0]:
         raise Erased("This revision held a person who was erased since.")
     return RevisionPoint(found[0], found[1])
+
+
+def count_erasures(connection: Connection, study_id: str) -> int:
+    """How often a person was erased from a study."""
+    return int((_ERASURES.row(connection, study_key(connection, study_id)) or (0,))[0])
 
 
 def list_revisions(

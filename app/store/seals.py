@@ -1,9 +1,11 @@
 """Seals: what no leaf covers is covered by one keyed sum for each study.
 
 A leaf is made once and never again, but client ids come and go, and the mark of an assertion changes with later
-arrivals. So each of these rows has a keyed hash, a study has the sum of the hashes modulo 2^256, and whoever stores,
+arrivals. So each of these rows has a keyed hash, a study has the sum of the hashes modulo 2^256, and who stores,
 changes or deletes a row adds or subtracts its hash. The stored sum is hidden behind a keyed hash of the number of its
 changes: from two sums nobody can learn the hash of a row, to take the row out of the sum again.
+
+The API keys have a sum of their own, with the key 0 instead of that of a study.
 
 An assertion is part of the sum where it differs from the usual one: it has notes, a draw, an ordinal or a mark.
 """
@@ -12,13 +14,13 @@ import hmac
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import Connection, bindparam, or_, select, text
 
 from app.store.hashes import canonical
 from app.store.heads import note
 from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query, Row
-from app.store.tables import FACTS, client_ids, erased_names, patients, pseudonym_keys, study_seals
+from app.store.tables import FACTS, api_keys, client_ids, erased_names, patients, pseudonym_keys, study_seals
 
 _SIZE = 32
 _MODULUS = 1 << (8 * _SIZE)
@@ -41,6 +43,12 @@ def _of_study(table: Any) -> Query:  # noqa: ANN401 - a Table
                  "study")  # fmt: skip
 
 
+NO_STUDY = 0
+"""Instead of the key of a study: the sum over the API keys."""
+_LOCK = Query(text("SELECT pg_advisory_xact_lock(20080120)"))
+_SEALED_OF_KEYS = [each for each in api_keys.c if each.name != "last_used_at"]
+_KEYS = Query(select(*_SEALED_OF_KEYS))
+_KEY = Query(select(*_SEALED_OF_KEYS).where(api_keys.c.prefix == bindparam("named")), "named")
 _TABLES = {table.name: _of_study(table) for table in (client_ids, erased_names, pseudonym_keys)}
 
 
@@ -67,7 +75,7 @@ _FACTS_OF_PATIENT = {
 
 
 def row_of(table: str, *values: Any) -> Row:  # noqa: ANN401 - a column's value
-    """A row of client ids, erased names or pseudonym keys, without the column of the study."""
+    """A row of client ids, erased names, pseudonym keys or API keys, without the column of the study."""
     return (table, *[value.hex() if isinstance(value, bytes) else value for value in values])
 
 
@@ -110,6 +118,13 @@ def change(connection: Connection, study: int, added: Iterable[Row], removed: It
     note(connection, ("seal", study), changes + 1, stored)
 
 
+def key_rows(connection: Connection, prefixes: Iterable[str]) -> list[Row]:
+    """What the seal covers of these API keys. On PostgreSQL, nobody else can change keys until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        _LOCK.rows(connection)
+    return [row_of(api_keys.name, *found) for prefix in prefixes for found in _KEY.rows(connection, prefix)]
+
+
 def seal_of(connection: Connection, study: int) -> tuple[int, bytes]:
     """How often the sum of a study changed, and the stored sum; zero and nothing if it never did."""
     changes, seal = _SEAL.row(connection, study) or (0, b"")
@@ -129,6 +144,10 @@ def is_whole(connection: Connection, study: int) -> bool:
 
 
 def _everything(connection: Connection, study: int) -> Iterator[Row]:
+    if study == NO_STUDY:
+        for found in _KEYS.stream(connection):
+            yield row_of(api_keys.name, *found)
+        return
     for name, query in _TABLES.items():
         for found in query.stream(connection, study):
             yield row_of(name, *found)

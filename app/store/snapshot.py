@@ -70,6 +70,12 @@ def audit_rows(
         return [(names.get(row.chain), row) for row in found]
 
 
+def erasures_of(database: Database, study_id: str) -> int:
+    """How often a person was erased from a study."""
+    with database.reading() as connection:
+        return revisions.count_erasures(connection, study_id)
+
+
 @dataclass(frozen=True)
 class StudyAt:
     """A study as it stood at `revision`. Its methods read the database, inside the block of `study_at` only."""
@@ -128,6 +134,10 @@ class StudyAt:
         """Whether the protocol in force was declared after the study had its first outcome."""
         return studies.protocol_changed_after_first_outcome(self._connection, self.id, self.revision)
 
+    def erasures(self) -> int:
+        """How often a person was erased from the study, until now."""
+        return revisions.count_erasures(self._connection, self.id)
+
     def cohort(self) -> Cohort:
         """Everything that analyses read."""
         return timelines.cohort(self._connection, self.id, self.revision)
@@ -146,11 +156,9 @@ class StudyAt:
         self, *, after: str | None = None, limit: int = 100, sex: str | None = None, diagnosis: str | None = None
     ) -> list[ListedPatient]:
         """Patients in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
-        listed = timelines.list_patients(
+        return timelines.list_patients(
             self._connection, self.id, self.revision, after=after, limit=limit, sex=sex, diagnosis=diagnosis
         )
-        audit.was_read(self.id, [each.id for each in listed])
-        return listed
 
     def history(self, patient: str, wanted: Wanted, *, offset: int = 0, limit: int = 100) -> list[Version]:
         """Versions of a patient's facts in the order in which they were stored. Raises `NotFound` and `Erased`."""
@@ -166,9 +174,7 @@ class StudyAt:
     def set_aside(self, *, after: int | None = None, limit: int = 100) -> list[SetAside]:
         """The worklist, oldest item first: at most `limit`, after the item with the number `after`."""
         key = studies.study_key(self._connection, self.id)
-        listed = worklist.listed_items(self._connection, key, self.revision, after=after, limit=limit)
-        audit.was_read(self.id, [each.patient for each in listed])
-        return listed
+        return worklist.listed_items(self._connection, key, self.revision, after=after, limit=limit)
 
     def intake(self) -> list[ArrivalCount]:
         """How much of what has arrived until now, whatever the revision."""
@@ -176,9 +182,7 @@ class StudyAt:
 
     def search(self, criteria: Criteria, *, after: str | None = None, limit: int) -> list[StoredResource]:
         """Resources that meet the criteria: at most `limit`, after the resource with the identifier `after`."""
-        found = resource_search.search(self._connection, self.id, criteria, self.revision, after=after, limit=limit)
-        audit.was_read(self.id, [each.patient for each in found])
-        return found
+        return resource_search.search(self._connection, self.id, criteria, self.revision, after=after, limit=limit)
 
     def count(self, criteria: Criteria) -> int:
         """The number of resources that meet the criteria."""

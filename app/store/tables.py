@@ -10,6 +10,7 @@ are the fields of its kind in the schema of facts (`timeline.facts`), and the no
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -27,10 +28,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.sqlite import REAL
+from sqlalchemy.event import listen
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -80,11 +82,13 @@ secret_fingerprint = _table(
 
 study_seals = _table(
     "study_seals",
-    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("study", WHOLE, primary_key=True, autoincrement=False),
     Column("changes", WHOLE, nullable=False),
     Column("seal", BYTES, nullable=False),
 )
-"""One keyed sum over the rows that no leaf covers (`seals`), and how often it changed."""
+"""One keyed sum over the rows of a study that no leaf covers, and one with the key 0 over the API keys (`seals`);
+`changes` counts how often it changed.
+"""
 
 study_facts = _table(
     "study_facts",
@@ -243,6 +247,20 @@ intake = _clustered(
 )
 """How much of what arrived. No hash covers these counts. A text is empty if there is none."""
 
+kept_answers = _clustered(
+    "kept_answers",
+    Column("study", WHOLE, ForeignKey(studies.c.key), primary_key=True, autoincrement=False),
+    Column("client", WORDS, primary_key=True),
+    Column("route", WORDS, primary_key=True),
+    Column("key", BYTES, primary_key=True),
+    Column("request", BYTES, nullable=False),
+    Column("created_at", WHOLE, nullable=False, index=True),
+    Column("status", WHOLE, nullable=False),
+    Column("headers", WORDS, nullable=False),
+    Column("body", BYTES, nullable=False),
+)
+"""The answers to requests with an `Idempotency-Key`, for a day (`kept_answers.py`). No hash covers them."""
+
 api_keys = _clustered(
     "api_keys",
     Column("prefix", WORDS, primary_key=True),
@@ -258,7 +276,7 @@ api_keys = _clustered(
 )
 """The keys of clients. `hash` is keyed, so that nobody can make a key from a copy of the database. `scopes` and
 `studies` are JSON lists; without `studies` a key is good for all. `successor` is the prefix of the key that a rotation
-made. No hash of the ledger covers them.
+made. All but the last use is sealed (`seals`).
 """
 
 audit = _clustered(
@@ -284,6 +302,23 @@ audit = _clustered(
 """Who read or wrote what (`audit`). `chain` is the key of the study, 0 for none. A write has its revisions and no
 status. `patients` are keyed numbers, 16 bytes each. Triggers refuse to change or delete a row.
 """
+_NEVER_CHANGED = {
+    "sqlite": [
+        f"CREATE TRIGGER audit_no_{event.lower()} BEFORE {event} ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'rows of the audit are never changed'); END"
+        for event in ("UPDATE", "DELETE")
+    ],
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        "BEGIN RAISE EXCEPTION 'rows of the audit are never changed'; END $$",
+        "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change()",
+    ],
+}
+for _dialect, _statements in _NEVER_CHANGED.items():
+    for _statement in _statements:
+        ddl: Any = DDL  # it has no types
+        listen(audit, "after_create", ddl(_statement).execute_if(dialect=_dialect))
 
 _STORED_AS: dict[type, Any] = {str: WORDS, int: WHOLE, float: NUMBER, bool: FLAG}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice, repeat
 from typing import TypeVar
 
-from app.errors import Busy, NotFound, ServiceError
+from app.errors import Busy, NotFound, ServiceError, Unavailable
 from app.readers.statements import Feed
 from app.store import intake, ledger
 from app.store.engine import Database, Transaction
@@ -41,6 +41,8 @@ def patiently(work: Callable[[], Result], pauses: Sequence[float]) -> Result:
     for seconds in pauses:
         try:
             return work()
+        except Unavailable:
+            raise
         except Busy:
             time.sleep(seconds)
     return work()

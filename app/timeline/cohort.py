@@ -371,7 +371,8 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
             return np.array(values, dtype=np.bool_)
         values = [None if flag is None else bool(flag) for flag in values]  # SQLite stores them as numbers
     column = np.empty(len(values), dtype=np.object_)
-    column[:] = values
+    known: dict[Any, Any] = {}
+    column[:] = [known.setdefault(value, value) for value in values]  # each word once in memory
     return column
 
 

@@ -8,9 +8,11 @@ from urllib.parse import quote
 import pytest
 
 from app import SOFTWARE
+from app.access import fair_queue
+from app.access.computing import ThreadWorkers
 from app.analyses import QUESTIONS, REPORTED
 from app.api import analyses
-from app.http.state import Answers, ComputeLimiter
+from app.http.state import Answers
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
@@ -18,13 +20,13 @@ from tests.api.examples import JSON, codes, events, fill, lab, make_study, timel
 @pytest.fixture
 def counted(monkeypatch) -> list[str]:
     """The questions that were computed."""
-    computed, compute = [], analyses.compute
+    computed, compute = [], analyses.answer_bytes
 
     def counting(name, *more):
         computed.append(name)
         return compute(name, *more)
 
-    monkeypatch.setattr(analyses, "compute", counting)
+    monkeypatch.setattr(analyses, "answer_bytes", counting)
     return computed
 
 
@@ -280,31 +282,31 @@ def test_the_answers_kept_have_no_more_bytes_together_than_is_allowed():
 
 
 def test_everything_else_is_answered_while_questions_wait_for_their_turn(client, monkeypatch):
-    """As many questions as may be computed at a time hold their places; as many as may wait do; the next is refused."""
+    """One client on one study gets all places but one; as many questions as may wait do; the next is refused."""
     home = fill(client, 2)
     served, go_on = threading.Semaphore(0), threading.Event()
-    compute = analyses.compute
+    compute = analyses.answer_bytes
 
     def slow(name, *more):
         served.release()
         go_on.wait(30)
         return compute(name, *more)
 
-    monkeypatch.setattr(analyses, "compute", slow)
-    monkeypatch.setattr(ComputeLimiter, "MOST_WAITING", 3)
+    monkeypatch.setattr(analyses, "answer_bytes", slow)
+    monkeypatch.setattr(fair_queue, "MOST_WAITING", 3)
     seeds = iter(range(100))
 
     def ask():
         return client.get(f"{home}/analyses/ck-normal-interval?resamples=0&seed={next(seeds)}").status_code
 
     with ThreadPoolExecutor(20) as pool:
-        asked = [pool.submit(ask) for _ in range(ComputeLimiter.AT_A_TIME)]
+        asked = [pool.submit(ask) for _ in range(ThreadWorkers.places - 1)]
         for _ in asked:
             assert served.acquire(timeout=30)
         waiting = [pool.submit(ask) for _ in range(3)]
-        places = client.app_state["app_state"].limiter
+        queue = client.app_state["app_state"].computing.queue
         deadline = time.monotonic() + 30
-        while places.waiting() < 3 and time.monotonic() < deadline:
+        while queue.waiting() < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         refused = client.get(f"{home}/analyses/ck-change")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
@@ -312,19 +314,19 @@ def test_everything_else_is_answered_while_questions_wait_for_their_turn(client,
         assert client.get(f"{home}/patients").status_code == 200
         assert not any(each.done() for each in (*asked, *waiting))
         go_on.set()
-        assert [each.result(30) for each in (*asked, *waiting)] == [200] * (ComputeLimiter.AT_A_TIME + 3)
+        assert [each.result(30) for each in (*asked, *waiting)] == [200] * (ThreadWorkers.places + 2)
 
 
 def test_the_service_answers_others_while_an_analysis_is_computed(client, monkeypatch):
     """An analysis runs in a thread of its own: the loop that serves everybody is never held."""
     home = fill(client, 1)
-    compute = analyses.compute
+    compute = analyses.answer_bytes
 
     def slow(*arguments):
         time.sleep(0.5)
         return compute(*arguments)
 
-    monkeypatch.setattr(analyses, "compute", slow)
+    monkeypatch.setattr(analyses, "answer_bytes", slow)
     with ThreadPoolExecutor(1) as pool:
         began = time.monotonic()
         answer = pool.submit(client.get, f"{home}/analyses/ck-change")

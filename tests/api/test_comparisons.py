@@ -145,7 +145,7 @@ def test_each_study_can_be_read_as_it_stood(client, two):
 def test_a_client_that_has_the_comparison_gets_304(client, two, monkeypatch):
     first = client.get(two)
     tags = {first.headers["etag"]}
-    monkeypatch.setattr("app.api.analyses.study_comparison", None)
+    monkeypatch.setattr("app.access.study_answers.study_comparison", None)
     kept = client.get(two, headers={"If-None-Match": first.headers["etag"]})
     assert (kept.status_code, kept.content, kept.headers["etag"]) == (304, b"", first.headers["etag"])
     monkeypatch.undo()

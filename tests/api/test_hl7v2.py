@@ -400,6 +400,17 @@ def test_a_merge_is_a_link_that_can_be_undone(trial, results_first):
     assert merged_into(trial, "456") == "123"
 
 
+def test_a_merge_that_closes_a_ring_of_three_is_refused(trial):
+    third = changed(PID, f3="789^^^WARD7")
+    accepted(trial, adt("A40", PID, MRG), adt("A40", OLD, "MRG|789^^^WARD7"))
+    before = trial.get("/v1/studies/trial/revisions").text
+    lines = refused(trial, adt("A40", third, "MRG|123^^^WARD7"))
+    assert lines[0].startswith("MSA|AE|")
+    assert lines[1].startswith("ERR||MRG^1^1|")
+    assert "|contradiction|" in lines[1]
+    assert trial.get("/v1/studies/trial/revisions").text == before
+
+
 def test_an_unlink_that_names_two_patients_must_end_a_link_that_is_known(trial):
     accepted(trial, oru(), adt("A40", PID, MRG))
     before = trial.get("/v1/studies/trial/revisions").text

@@ -174,6 +174,7 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "GET /v1/studies/{study}/datasets": "listDatasets",
         "GET /v1/studies/{study}/datasets/{name}": "getDataset",
         "GET /v1/studies/{study}/revisions": "listRevisions",
+        "GET /v1/audit": "listAudit",
         "GET /v1/studies/{study}/patients/{patient}/history": "listHistory",
         "POST /v1/studies/{study}/labs": "postLabs",
         "GET /v1/templates/labs.csv": "getLabsTemplate",
@@ -269,8 +270,8 @@ def test_every_example_of_a_refusal_is_what_its_schema_says(document):
         for content in answer.get("content", {}).values()
         for example in content.get("examples", {}).values()
     ]
-    # 304 has no body; 403 has two kinds of refusals, as a problem and as an OperationOutcome
-    assert len(examples) == len(document["components"]["responses"]) - 1 + 2
+    # 304 has no body; 403 and 503 have two kinds of refusals, as a problem and as an OperationOutcome
+    assert len(examples) == len(document["components"]["responses"]) - 1 + 4
     wrong = [
         f"{name}: {each.message}"
         for name, schema, example in examples
@@ -429,7 +430,7 @@ class TestServed:
         assert answer.headers.get("content-encoding") == coding
         assert "Accept-Encoding" in answer.headers["vary"]
         assert answer.content == (ROOT / "openapi.yaml").read_bytes()
-        assert (int(answer.headers["content-length"]) < 87_220) == (coding == "gzip")
+        assert (int(answer.headers["content-length"]) < len(answer.content) / 7) == (coding == "gzip")
 
     def test_the_two_codings_have_tags_of_their_own(self, client):
         tags = {

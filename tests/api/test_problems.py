@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from app.errors import SENTENCES, Fault, FaultCode, InvalidDocument, ServiceError
+from app.errors import CAUSES, SENTENCES, Cause, Fault, FaultCode, InvalidDocument, ServiceError
 from app.http.problems import KINDS, problem
+from app.store.failures import DatabaseFailure, refusal_of
 from tests.api.examples import JSON, NDJSON, codes, fill, make_study, timeline
 from tests.hl7v2.hl7v2_messages import obx, oru
 
@@ -113,7 +114,7 @@ def test_head_is_get_without_the_body(client):
         "/docs",
         "/openapi.yaml",
     ):
-        got, head = client.get(path), client.head(path)
+        got, head = [ask(path, headers={"X-Request-Id": "1"}) for ask in (client.get, client.head)]
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers == got.headers
     assert client.head(f"{home}/patients/nobody").status_code == 404
@@ -148,6 +149,26 @@ def test_a_busy_database_is_503_and_says_when_to_come_again(client, monkeypatch)
     answer = client.get("/v1/studies")
     check_shape(answer, 503, "busy")
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("cause", [Cause.DISK_FULL, Cause.LOCKED])
+def test_a_database_that_cannot_serve_is_503_with_its_cause_in_the_form_of_the_address(client, monkeypatch, cause):
+    def fails(*_, **__):
+        raise refusal_of(DatabaseFailure("why", cause))
+
+    monkeypatch.setattr("app.store.studies.list_studies", fails)
+    monkeypatch.setattr("app.fhir.submit.read_feed", fails)
+    kind, fhir_kind = {"disk_full": ("unavailable", "no-store"), "locked": ("busy", "transient")}[cause]
+    answer = client.get("/v1/studies")
+    told = answer.json()
+    assert (answer.status_code, told["type"], told["cause"]) == (503, f"/problems/{kind}", cause)
+    assert told["detail"] == CAUSES[cause]
+    assert ("retry-after" in answer.headers) == (kind == "busy")
+    bundle = {"resourceType": "Bundle", "type": "batch"}
+    refused = client.post("/fhir/trial", json=bundle, headers={"Content-Type": "application/fhir+json"})
+    [issue] = refused.json()["issue"]
+    assert (refused.status_code, issue["code"], issue["details"]["text"]) == (503, fhir_kind, CAUSES[cause])
+    assert ("retry-after" in refused.headers) == (kind == "busy")
 
 
 def test_every_kind_and_every_code_can_be_looked_up(client):
@@ -322,3 +343,29 @@ def test_what_the_store_could_not_explain_is_500_and_only_the_log_learns_which_e
 def test_faults_at_one_place_with_and_without_a_detail_can_be_reported_together():
     faults = [Fault("/a", FaultCode.MISSING, "why"), Fault("/a", FaultCode.MISSING)]
     assert [fault.detail for fault in InvalidDocument(faults=faults).faults] == [None, "why"]
+
+
+@pytest.mark.parametrize("given", ["4711", "a" * 64, "Root=1-67891233-abcdef012345678912345678", "0af7/x:y.z_1+2="])
+def test_the_id_of_a_request_is_taken_from_its_header_and_is_in_the_answer_and_in_the_line(client, caplog, given):
+    with caplog.at_level(logging.INFO, "myoresponse"):
+        answers = [
+            client.get("/v1/studies", headers={"X-Request-Id": given}),
+            client.get("/v1/studies/nobody", headers={"X-Request-Id": given}),
+            client.get("/livez", headers={"X-Request-Id": given, "Host": "evil.example.org"}),
+        ]
+    assert [answer.headers["x-request-id"] for answer in answers] == [given] * 3
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" request_id=")[2] for line in lines] == [given] * 3
+
+
+@pytest.mark.parametrize("given", ["", "a" * 65, "a b", "a\tb", 'a"b', "a;b", "ä".encode(), "<a>"])
+def test_an_unsafe_id_of_a_request_is_replaced(client, caplog, given):
+    with caplog.at_level(logging.INFO, "myoresponse"):
+        answer = client.get("/v1/studies", headers={"X-Request-Id": given})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert "request_id" not in caplog.records[-1].getMessage()
+
+
+def test_two_ids_of_one_request_are_none(client):
+    answer = client.get("/v1/studies", headers=[("X-Request-Id", "a"), ("X-Request-Id", "b")])
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])

@@ -94,9 +94,9 @@ class Service:
     file: Path
 
     def database(self) -> str:
-        """All that the database holds."""
+        """All that the database holds, apart from the audit, in which a refusal has its row."""
         with closing(sqlite3.connect(self.file)) as connection:
-            return "\n".join(connection.iterdump())
+            return "\n".join(line for line in connection.iterdump() if not line.startswith('INSERT INTO "audit"'))
 
     def ledger(self) -> str:
         """The same without the counts of what arrived, in which a refusal is counted."""

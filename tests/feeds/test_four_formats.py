@@ -21,6 +21,7 @@ from tests.feeds.cohorts import COHORT, SAYINGS
 from tests.feeds.posts import SENDERS, Post, Row
 from tests.feeds.writers import Person
 from tests.repetition import repeats
+from tests.trust.opened import opened as opened_database
 
 FEEDS = [sender for sender in SENDERS if sender != "native"]
 FORMATS = ["native", "fhir", "hl7v2", "csv"]
@@ -41,11 +42,8 @@ def migrated(tmp_path_factory) -> Path:
 
 @contextmanager
 def opened(file: Path, identifiers: Any = "pseudonyms", study: str = "trial") -> Iterator[Post]:
-    database = Database(f"sqlite:///{file}")
-    try:
+    with opened_database(f"sqlite:///{file}") as database:
         yield Post(database, study, identifiers).open()
-    finally:
-        database.dispose()
 
 
 @pytest.fixture(scope="module")

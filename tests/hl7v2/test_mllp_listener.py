@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.errors import Busy
+from app.errors import Busy, Cause, Unavailable
 from app.hl7v2.message_handler import MOST_IN_A_FRAME, answerable
 from app.hl7v2.mllp_framing import END, START, framed
 from app.timeline.receipts import Disposition, Receipt
@@ -109,7 +109,9 @@ def test_a_sender_that_missed_the_answer_asks_again_and_gets_the_same(listen):
     assert gate.taken == [b"1", b"1"]
 
 
-@pytest.mark.parametrize("error", [Busy(), RuntimeError(SECRET.decode()), OSError("disk")])
+@pytest.mark.parametrize(
+    "error", [Busy(), Unavailable(cause=Cause.DISK_FULL), RuntimeError(SECRET.decode()), OSError("disk")]
+)
 def test_what_cannot_be_taken_now_is_not_answered_and_can_be_sent_again(listen, caplog, error):
     """A negative answer would let the sender go on to the next message; a closed connection makes it try again."""
     errors = [error]
@@ -125,7 +127,8 @@ def test_what_cannot_be_taken_now_is_not_answered_and_can_be_sent_again(listen, 
         assert server.sender().ask(SECRET) == b"AA " + SECRET
         server.end()
     assert "secret" not in log()
-    assert ("end=busy" in log()) == isinstance(error, Busy)
+    end = "failure" if not isinstance(error, Busy) else error.cause or "busy"
+    assert f"end={end}" in log()
     if not isinstance(error, Busy):
         assert f"event=failure type={type(error).__name__} at=" in log()
         assert f"{os.path.basename(__file__)}:" in log()

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.pool import NullPool
 
-from app.errors import Busy, NotFound, ServiceError
+from app.errors import Busy, Cause, NotFound, ServiceError, Unavailable
 from app.store import migrations
 from app.store.engine import Database
 from app.store.ledger import submit
@@ -294,7 +294,7 @@ def test_an_exhausted_pool_is_busy(database_url):
     database.dispose()
 
 
-def test_a_full_disk_is_busy_and_stores_nothing(tmp_path):
+def test_a_full_disk_is_named_and_stores_nothing(tmp_path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     migrations.upgrade(url)
     database = Database(url, pool_size=1)
@@ -308,11 +308,15 @@ def test_a_full_disk_is_busy_and_stores_nothing(tmp_path):
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
     limit(pages + 2)
     many = timeline("P1", *[ck(f"k{n}") for n in range(500)])
-    with pytest.raises(Busy):
+    with pytest.raises(Unavailable) as refusal:
         post(database, "trial", many)
+    assert refusal.value.cause is Cause.DISK_FULL
+    assert database.objection().cause is Cause.DISK_FULL  # although a smaller write is possible
+    assert database.failures.counts == {Cause.DISK_FULL: 1}
     assert [one.number for one in revisions(database, "trial")] == [0]
     limit(2**30)
     assert post(database, "trial", many).revision == 1
+    assert database.objection() is None
     database.dispose()
 
 

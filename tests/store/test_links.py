@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.errors import Conflict, Erased, FaultCode, InvalidDocument
 from app.store.erasure import erase
 from app.store.hash_chain import verify
-from app.store.ledger import submit
+from app.store.ledger import submit, submit_each
 from app.store.timelines import list_patients
 from app.timeline.cohort import Cohort
 from app.timeline.merged_records import persons
@@ -67,7 +67,13 @@ def test_every_kind_of_fact_counts_under_the_survivor(database, study):
     assert read(database, study).patients == read(database, alone).patients
 
 
-def test_records_that_are_never_stored_are_read_as_those_that_are(database, study):
+@pytest.fixture
+def rings_allowed(monkeypatch):
+    """Rings are stored, as before they were refused."""
+    monkeypatch.setattr("app.store.ledger.ring_faults", lambda *_, **__: [])
+
+
+def test_records_that_are_never_stored_are_read_as_those_that_are(database, study, rings_allowed):
     documents = [
         timeline("P1", ck("a", value=1, version=1), ck("b", value=3), about={"sex": "female", "merged_into": "P9"}),
         timeline("P2", ck("a", value=2, version=2), ck("b", value=4), about={"birth_year": 1953, "merged_into": "P1"}),
@@ -152,7 +158,77 @@ def test_links_are_followed_through_records_that_were_merged_themselves(database
     assert lab_values(read(database, study)) == {"P1": [1], "P2": [2, 3, 4]}
 
 
-def test_links_round_in_a_circle_link_nobody(database, study):
+RING = [timeline(f"P{n}", about={"merged_into": f"P{n % 3 + 1}"}) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("order", list(permutations((0, 1, 2))))
+def test_the_merge_that_closes_a_ring_is_refused_in_any_order(database, study, order):
+    *before, last = [RING[at] for at in order]
+    for document in before:
+        post(database, study, document)
+    known = revisions(database, study)
+    with pytest.raises(InvalidDocument) as refused:
+        post(database, study, last)
+    assert [(fault.pointer, fault.code) for fault in refused.value.faults] == [
+        ("/patient/merged_into", "contradiction")
+    ]
+    with pytest.raises(InvalidDocument):
+        put(database, study, last)
+    assert revisions(database, study) == known
+
+
+def test_a_ring_in_one_submission_is_refused_and_nothing_is_stored(database, study):
+    with pytest.raises(InvalidDocument) as refused:
+        post(database, study, *RING)
+    assert [fault.pointer for fault in refused.value.faults] == [f"/{n}/patient/merged_into" for n in (0, 1, 2)]
+    assert stored(database, study) == []
+
+
+def test_in_a_batch_only_the_merge_that_closes_the_ring_is_refused(database, study):
+    with database.writing() as connection:
+        outcomes = submit_each(
+            connection, study, [history(each) for each in RING], format="native", client=None, received_at=now()
+        )
+    assert [isinstance(each, InvalidDocument) for each in outcomes] == [False, False, True]
+    assert stored(database, study) == ["P1", "P2"]
+
+
+def test_a_ring_of_two_is_refused_and_a_longer_way_to_one_survivor_is_not(database, study):
+    post(database, study, *[timeline(f"P{n}", about={"merged_into": f"P{n + 1}"}) for n in range(1, 9)])
+    with pytest.raises(InvalidDocument):
+        merge(database, study, "P9", "P1")
+    with pytest.raises(InvalidDocument):
+        merge(database, study, "P2", "P1")
+    merge(database, study, "P9", "P0")
+
+
+def test_a_merge_that_does_not_stand_closes_no_ring(database, study):
+    """The older statement arrives late: the merge was undone before the other way round was stated."""
+    post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2)])
+    merge(database, study, "P1", "P2", FIRST + DAY, "entered-in-error")
+    merge(database, study, "P2", "P1", FIRST + 2 * DAY)
+    merge(database, study, "P1", "P2", FIRST)
+    assert lab_values(read(database, study)) == {"P1": [1, 2]}
+
+
+def test_what_an_earlier_version_stored_may_be_sent_again_and_undone(database, study, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr("app.store.ledger.ring_faults", lambda *_, **__: [])
+        post(database, study, *RING)
+    assert merge(database, study, "P3", "P1").status == "unchanged"
+    merge(database, study, "P3", "P1", FIRST, "entered-in-error")
+    with pytest.raises(InvalidDocument):
+        merge(database, study, "P3", "P1", FIRST + DAY)
+    merge(database, study, "P3", "P4", FIRST + DAY)
+
+
+def stored(database, study):
+    """The identifiers of the patients of a study."""
+    with database.reading() as connection:
+        return sorted(each.id for each in list_patients(connection, study, 2**31))
+
+
+def test_links_round_in_a_circle_link_nobody(database, study, rings_allowed):
     post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2, 3, 4)])
     for record, survivor in (("P1", "P2"), ("P2", "P3"), ("P3", "P1"), ("P4", "P2")):
         merge(database, study, record, survivor)

@@ -54,7 +54,7 @@ def test_the_keys_of_an_earlier_release_leave_the_database_and_the_ledger_stays_
     migrations.upgrade(f"sqlite:///{old}")
     database = opened(old)
     with database.reading() as connection:
-        assert [part.faults for part in verify_database(connection, database.heads)] == [()] * (len(STUDIES) + 3)
+        assert [part.faults for part in verify_database(connection, database.heads)] == [()] * (len(STUDIES) + 4)
         heads = [verify(connection, study).head for study in STUDIES]
     database.dispose()
     assert rows(old, "SELECT * FROM revisions") == before
@@ -137,6 +137,7 @@ def test_verify_names_the_first_broken_link_and_ends_with_one(tmp_path):
         0,
         [
             "secret file: whole",
+            "keys of clients: whole",
             "study first: whole: 1 revisions, 1 leaves, 0 of erased persons",
             "study second: whole: 1 revisions, 1 leaves, 0 of erased persons",
             "audit: whole: 2 rows",
@@ -146,7 +147,7 @@ def test_verify_names_the_first_broken_link_and_ends_with_one(tmp_path):
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE revisions SET client = 'x' WHERE study = 2")
     broken = CliRunner().invoke(cli, ["verify"], env=environment)
-    assert (broken.exit_code, broken.stdout.splitlines()[2]) == (
+    assert (broken.exit_code, broken.stdout.splitlines()[3]) == (
         1,
         "study second: BROKEN revision 0: its hash is not the hash of its content",
     )

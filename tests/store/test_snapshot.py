@@ -78,7 +78,8 @@ def test_it_says_what_the_store_says_of_its_revision(database, filled):
     for at in (AsOf(1), AsOf(received_by=received)):
         with study_at(database, filled, at) as found:
             assert (found.id, found.revision, found.received_at) == (filled, 1, received)
-            assert found.tag() == (filled, 1, received, SEED_2008.digest)
+            assert found.tag() == (found.etag("study"), 1, received, SEED_2008.digest)
+            assert filled not in str(found.tag())
             assert found.tag(PRESETS["relative-20"]) == (*found.tag()[:3], PRESETS["relative-20"].digest)
             assert found.protocol == found.declared.protocol == SEED_2008
             assert found.declared.patients == 1

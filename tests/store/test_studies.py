@@ -8,6 +8,7 @@ from app.errors import NotFound, PreconditionFailed
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from app.store import migrations
 from app.store.engine import Database
+from app.store.etags import keyed_etag
 from app.store.studies import (
     StudyDeclaration,
     StudyOutcome,
@@ -68,9 +69,11 @@ def test_a_protocol_may_return_to_an_earlier_one(database, study):
 
 
 def test_a_protocol_may_be_replaced_on_condition_of_the_one_that_was_read(database, study):
+    with database.reading() as connection:
+        other, read_before = (keyed_etag(connection, study, each.digest) for each in (RELATIVE_20, SEED_2008))
     with pytest.raises(PreconditionFailed):
-        declare(database, study, RELATIVE_20, if_match=f'"{RELATIVE_20.digest}"')
-    assert declare(database, study, RELATIVE_20, if_match=f'"{SEED_2008.digest}"').revision == 1
+        declare(database, study, RELATIVE_20, if_match=other)
+    assert declare(database, study, RELATIVE_20, if_match=read_before).revision == 1
     assert declare(database, study, SEED_2008, if_match="*").revision == 2
 
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import CheckConstraint, Column, Connection, LargeBinary, Table, Text, func, select, text
 from sqlalchemy.schema import DropConstraint
 
-from app.access.callers import ALL_SCOPES
+from app.access.callers import ALL_SCOPES, Scope
 from app.access.keys import ApiKeys
 from app.errors import FaultCode
 from app.main import create_app
@@ -66,6 +66,10 @@ def _filled(url: str, folder: Path) -> Iterator[Database]:
 
 def _fill_more(client: Any) -> None:
     """Erased persons, one of them with a client id and one stored again, and a worklist whose items ended."""
+    keys = ApiKeys(client.app_state["app_state"].database)
+    first = keys.create("ward", [Scope.READ], ["demo"], now=1, expires_at=2**60)
+    keys.rotate(first.stored.prefix, now=2, overlap=1_000_000)
+    keys.revoke(keys.create("nobody", ALL_SCOPES, now=3).stored.prefix, 4)
     facade = fhir_bodies.Facade(client, "more", identifiers="pseudonyms", authorities=[fhir_bodies.HOSPITAL])
     sent(facade.put(fhir_bodies.patient(id="named")))
     home = "/v1/studies/more"
@@ -87,8 +91,11 @@ def _fill_more(client: Any) -> None:
     for patient in ("Q1", "Q2"):
         sent(client.delete(f"{home}/patients/{patient}?erase=true"))
     sent(client.put(f"{home}/patients/Q1?readmit=true", json=timeline("Q1", ck=98)))
+    again = {"Idempotency-Key": '"one-post-of-a-sender"'}
+    sent(client.post(f"{home}/patients/Q3/events", json=timeline("Q3", ck=97), headers=again))
     [item, *_] = client.get(f"{home}/set-aside").json()["items"]
     sent(client.post(f"{home}/set-aside/{item['item']}/dismissal", json={"reason": "other", "comment": "seen"}))
+    sent(client.post(f"{home}/timelines", json=[timeline("Q4")], headers={"Idempotency-Key": '"kept"'}))
 
 
 def columns() -> list[Any]:

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Answer, Basis, By, Context, Findings, Options, Populations, populations, shared_part
+from app.analyses.answer_document import Header
 from app.analyses.comparison.two_groups import (
     Arm,
     ChangeComparison,
@@ -53,6 +54,15 @@ class NamedCohort:
 
     name: str
     cohort: Cohort
+
+
+class OtherStudy(Header):
+    """The other study: its revision, its provenance and its own protocol."""
+
+    declared_protocol: str = Field(
+        description="Digest of the other study's own protocol, which is not used here.",
+        examples=["sha256:6f29e5f4..."],
+    )
 
 
 class StudyComparison(Answer):

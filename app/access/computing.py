@@ -1,0 +1,305 @@
+"""Computes answers beside each other: in worker processes that can be stopped, or in threads of the service.
+
+A question waits in the fair queue, then it is computed. If the same question is asked again meanwhile, both get the one
+answer. If everybody who asked has gone, the question leaves the queue, or the process that computes it is killed.
+"""
+
+import asyncio
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from anyio.to_thread import run_sync
+
+from app.access.fair_queue import FairQueue
+from app.access.kept_cohorts import KeptCohorts
+from app.access.study_answers import Work, Workplace
+from app.access.warming import settle, warm
+from app.access.worker_process import WorkerEnded, WorkerProcess, WorkerSettings
+from app.errors import Busy, ServiceError, TakesTooLong
+from app.settings import Settings
+from app.store.engine import Database
+
+PATIENCE = 5
+"""A question is stopped after so many times its seconds of processor, if it waits and does not compute."""
+DEADLINE_EXIT = -27
+"""The exit code of a worker that used up its seconds of processor: SIGPROF."""
+TRIES = 3
+REASONS = ("client_gone", "deadline", "died", "made_room")
+"""Why the computing of an answer is stopped."""
+log = logging.getLogger("myoresponse")
+
+
+class Workers(ABC):
+    """Who computes: processes or threads, so many at a time as there are `places`."""
+
+    places: int
+    can_be_stopped: bool
+
+    def __init__(self) -> None:
+        self.stopped: Counter[str] = Counter()
+        """How many questions were stopped while they were computed, by reason."""
+
+    @abstractmethod
+    async def run(self, studies: Sequence[str], work: Work) -> bytes:
+        """What the work gives, which reads these studies. If this is cancelled, nothing of the work goes on."""
+
+    @abstractmethod
+    async def prepare(self) -> None:
+        """Start before the first question."""
+
+    @abstractmethod
+    async def forget(self, study: str) -> None:
+        """Keep nothing of a study in memory that was read until now."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop all work and end."""
+
+
+class ThreadWorkers(Workers):
+    """Computes in threads of the service. A thread cannot be stopped: its place stays taken until it has finished."""
+
+    places = 4
+    """Half of the threads that serve requests."""
+    can_be_stopped = False
+
+    def __init__(self, place: Workplace) -> None:
+        super().__init__()
+        self._place = place
+        self._warming = threading.Thread(target=warm, name="warm", daemon=True)
+
+    async def run(self, studies: Sequence[str], work: Work) -> bytes:
+        """See `Workers`."""
+        running = asyncio.ensure_future(run_sync(work, self._place))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
+
+    async def prepare(self) -> None:
+        """See `Workers`."""
+        self._warming.start()
+
+    async def forget(self, study: str) -> None:
+        """See `Workers`."""
+        self._place.cohorts.drop(study)
+
+    async def close(self) -> None:
+        """See `Workers`. The interpreter may crash if it ends while a thread still imports."""
+        if self._warming.ident is not None:
+            await run_sync(self._warming.join)
+
+
+class ProcessWorkers(Workers):
+    """Computes in processes. A process that dies or is stopped is replaced when the next question needs it."""
+
+    can_be_stopped = True
+
+    def __init__(self, places: int, settings: WorkerSettings) -> None:
+        super().__init__()
+        self.places = places
+        self._settings = settings
+        self._idle: list[WorkerProcess] = []
+        self._working: set[WorkerProcess] = set()
+        self._outdated: set[WorkerProcess] = set()
+        self._starting: asyncio.Task[None] | None = None
+
+    @property
+    def pids(self) -> list[int | None]:
+        """The numbers of the processes."""
+        return [worker.pid for worker in (*self._idle, *self._working)]
+
+    async def prepare(self) -> None:
+        """See `Workers`."""
+        settle()
+        while not self._are_all_there():
+            await self._start_one()
+
+    async def run(self, studies: Sequence[str], work: Work) -> bytes:
+        """See `Workers`. A worker that had ended before it read the work is replaced by another one."""
+        for _ in range(TRIES):
+            worker = await self._idle_worker(studies)
+            worker.studies.update(studies)
+            try:
+                return await self._asked(worker, work)
+            except WorkerEnded as ended:
+                if ended.code != 0:
+                    raise self._refusal(ended.code, worker) from None
+        raise Busy("No process was there to compute the answer.")
+
+    async def _asked(self, worker: WorkerProcess, work: Work) -> bytes:
+        self._working.add(worker)
+        usable = False
+        try:
+            async with asyncio.timeout(PATIENCE * self._settings.cpu_seconds):
+                answer = await run_sync(partial(worker.ask, work), abandon_on_cancel=True)
+            usable = True
+            return answer
+        except TimeoutError:
+            raise self._refusal(DEADLINE_EXIT, worker) from None
+        except asyncio.CancelledError as why:
+            self._log_stop(str(why), worker)
+            raise
+        except ServiceError:
+            usable = True
+            raise
+        finally:
+            self._working.discard(worker)
+            if usable and worker not in self._outdated:
+                self._idle.append(worker)
+            else:
+                self._outdated.discard(worker)
+                worker.kill()
+
+    def _refusal(self, code: int | None, worker: WorkerProcess) -> ServiceError:
+        if code == DEADLINE_EXIT:
+            self._log_stop("deadline", worker)
+            return TakesTooLong(f"A question may take {self._settings.cpu_seconds:g} seconds of a processor.")
+        self._log_stop("died", worker)
+        return Busy("The process that computed the answer has ended.")
+
+    def _log_stop(self, reason: str, worker: WorkerProcess) -> None:
+        self.stopped[reason] += 1
+        log.warning("event=worker status=stopped reason=%s pid=%s", reason, worker.pid)
+
+    async def _idle_worker(self, studies: Sequence[str]) -> WorkerProcess:
+        """A worker without work: one that has read the studies before, else a new one, else one that has read few."""
+        while True:
+            for worker in [worker for worker in self._idle if not worker.is_alive()]:
+                self._idle.remove(worker)
+                worker.kill()
+            chosen = min(self._idle, key=lambda each: (len({*studies} - each.studies), len(each.studies)), default=None)
+            if chosen is not None and (self._are_all_there() or not chosen.studies or {*studies} <= chosen.studies):
+                self._idle.remove(chosen)
+                return chosen
+            await self._start_one()
+
+    def _are_all_there(self) -> bool:
+        return len(self._idle) + len(self._working) >= self.places
+
+    async def _start_one(self) -> None:
+        """Start one process, or wait for the one that is being started."""
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start())
+        try:
+            await asyncio.shield(self._starting)
+        except (OSError, EOFError):
+            raise Busy("No process can be started to compute the answer.") from None
+
+    async def _start(self) -> None:
+        self._idle.append(await run_sync(WorkerProcess, self._settings))
+
+    async def forget(self, study: str) -> None:
+        """See `Workers`. Processes that have read the study are ended: at once, or after their work."""
+        self._outdated |= {worker for worker in self._working if study in worker.studies}
+        ended = [worker for worker in self._idle if study in worker.studies]
+        self._idle = [worker for worker in self._idle if worker not in ended]
+        await self._end(ended)
+
+    async def close(self) -> None:
+        """See `Workers`."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+        await self._end([*self._idle, *self._working])
+
+    async def _end(self, workers: Sequence[WorkerProcess]) -> None:
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            await run_sync(worker.join)
+
+
+def workers_of(settings: Settings, database: Database) -> Workers:
+    """The workers that the settings ask for; threads use the `database` of the service."""
+    if settings.compute_workers == 0:
+        return ThreadWorkers(Workplace(database, KeptCohorts(settings.cohort_bytes)))
+    known = WorkerSettings(settings.database_url, settings.secret_path, settings.cohort_bytes, settings.compute_seconds)
+    return ProcessWorkers(settings.compute_workers, known)
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A question that is being answered, and how many wait for its answer."""
+
+    task: asyncio.Task[bytes]
+    askers: int = 0
+
+
+class Computing:
+    """Answers questions by work that `Workers` do. All methods run in one event loop."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self.queue = FairQueue(workers.places, revoking=workers.can_be_stopped)
+        self._flights: dict[str, Flight] = {}
+        self._preparing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Let the workers start, without waiting for them."""
+        self._preparing = asyncio.create_task(self._prepare())
+
+    async def _prepare(self) -> None:
+        try:
+            await self.workers.prepare()
+        except Busy as failure:
+            log.warning("event=worker status=not_started error=%s", type(failure.__context__).__name__)
+
+    async def answer(self, client: str, studies: Sequence[str], tag: str, work: Work) -> bytes:
+        """What the work gives, which reads these studies; the turn is that of the first. Equal tags mean the same work.
+
+        Raises `Busy`, `TakesTooLong`, and what the work raises.
+        """
+        flight = self._flights.get(tag)
+        if flight is None:
+            flight = self._flights[tag] = Flight(asyncio.create_task(self._computed(client, studies, work)))
+            flight.task.add_done_callback(partial(self._landed, tag, flight))
+        flight.askers += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.askers -= 1
+            if flight.askers == 0 and not flight.task.done():
+                self._remove(tag, flight)
+                flight.task.cancel()
+
+    async def _computed(self, client: str, studies: Sequence[str], work: Work) -> bytes:
+        """What the work gives. If it has to make room for another client, it waits and begins again."""
+        while True:
+            async with self.queue.place(client, studies[0] if studies else "") as turn:
+                running = asyncio.ensure_future(self.workers.run(studies, work))
+                either: list[asyncio.Future[Any]] = [running, turn.revoked]
+                try:
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                    if running.done():
+                        return running.result()
+                finally:
+                    if not running.done():
+                        running.cancel("made_room" if turn.revoked.done() else "client_gone")
+                        await asyncio.wait([running])
+
+    def _landed(self, tag: str, flight: Flight, task: asyncio.Task[bytes]) -> None:
+        self._remove(tag, flight)
+        if not task.cancelled():
+            task.exception()  # it may be that nobody waits for it any more
+
+    def _remove(self, tag: str, flight: Flight) -> None:
+        if self._flights.get(tag) is flight:
+            del self._flights[tag]
+
+    async def close(self) -> None:
+        """Give up what is being computed, and end the workers."""
+        tasks: list[asyncio.Task[Any]] = [flight.task for flight in self._flights.values()]
+        if self._preparing is not None:
+            tasks.append(self._preparing)
+        for task in tasks:
+            task.cancel()
+        await self.workers.close()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,81 @@
+"""The cohorts that were asked about lately, so that the next question about the same revision need not read the rows.
+
+A revision never changes, unless a person is erased from it. So a cohort is kept together with the number of erasures of
+its study, and counts only while that number is the same.
+"""
+
+import threading
+from dataclasses import dataclass, fields
+
+import numpy as np
+from cachetools import LRUCache
+
+from app.store.engine import Database
+from app.store.snapshot import StudyAt, erasures_of
+from app.timeline.cohort import TABLES, Cohort
+
+_Key = tuple[str, int, int]
+"""A study, its revision, and the instant of this revision: a number may mean another revision after a restore."""
+BYTES_OF_A_WORD = 64
+BYTES_OF_A_PATIENT = 700
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCohort:
+    """A cohort, its size in bytes, and how many persons had been erased from its study when it was read."""
+
+    cohort: Cohort
+    size: int
+    erasures: int
+
+
+class KeptCohorts:
+    """Cohorts of at most `most_bytes` together; the one that was not asked about for the longest time goes first."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._kept: LRUCache[_Key, KeptCohort] = LRUCache(most_bytes, getsizeof=lambda kept: kept.size)
+        self._drops = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def size(self) -> int:
+        """The bytes of all kept cohorts."""
+        return int(self._kept.currsize)
+
+    def cohort_of(self, study: StudyAt) -> Cohort:
+        """The cohort of a study at its revision: the kept one, or one that is read now, inside the block of `study`."""
+        key, erasures = (study.id, study.revision, study.received_at), study.erasures()
+        with self._lock:
+            kept, drops = self._kept.get(key), self._drops
+        if kept is not None and kept.erasures == erasures:
+            return kept.cohort
+        cohort = study.cohort()
+        read = KeptCohort(cohort, size_of(cohort), erasures)
+        with self._lock:
+            if drops == self._drops and read.size <= self._kept.maxsize:
+                self._kept[key] = read
+        return cohort
+
+    def drop(self, study: str) -> None:
+        """Drop the cohorts of a study, also one that is being read."""
+        with self._lock:
+            self._drops += 1
+            for key in [key for key in self._kept if key[0] == study]:
+                del self._kept[key]
+
+    def hold_erased(self, database: Database) -> bool:
+        """Whether a person was erased from the study of a kept cohort since it was read."""
+        with self._lock:
+            kept = {key[0]: each.erasures for key, each in self._kept.items()}
+        return bool(kept) and any(erasures_of(database, study) != count for study, count in kept.items())
+
+
+def size_of(cohort: Cohort) -> int:
+    """The size of a cohort in memory in bytes, with an average for texts and for the attributes of a patient."""
+    tables = [getattr(cohort, name) for name in TABLES]
+    columns: list[np.ndarray] = [getattr(table, part.name) for table in tables for part in fields(table)]
+    words = sum(len({*column.tolist()}) for column in columns if column.dtype == object)
+    return sum(column.nbytes for column in columns) + BYTES_OF_A_WORD * words + BYTES_OF_A_PATIENT * len(cohort)

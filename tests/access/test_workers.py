@@ -1,0 +1,316 @@
+"""Worker processes: they are stopped, they die, they end by themselves, and the next question is answered."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.access import computing as module
+from app.access.computing import Computing, ProcessWorkers
+from app.access.worker_process import WorkerSettings
+from app.errors import Busy, NotFound, ServiceError, TakesTooLong
+from app.secret_file import secret_path
+from app.store import migrations
+from app.store.engine import Database
+from app.store.erasure import erase
+from tests.access import works
+from tests.store.posts import begin_study, now, post, timeline
+
+pytestmark = pytest.mark.slow
+GENEROUS = 30
+"""Seconds. A question that waited for another one would wait for a minute."""
+
+
+def filled(url: str) -> str:
+    """The database, with two studies of two patients each."""
+    migrations.upgrade(url)
+    database = Database(url)
+    for study in ("first", "second"):
+        begin_study(database, study)
+        for patient in ("P01", "P02"):
+            post(database, study, timeline(patient))
+    database.dispose()
+    return url
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    return filled(f"sqlite:///{tmp_path / 'x.db'}")
+
+
+def erased_by_another_process(url: str, study: str, patient: str) -> None:
+    database = Database(url)
+    with database.writing() as connection:
+        erase(connection, study, patient, client=None, received_at=now())
+    database.dispose()
+
+
+def story(url: str, tell: Callable[[Computing], Awaitable[Any]], *, places: int = 2, seconds: float = 60) -> None:
+    """Run a test in an event loop of its own, with worker processes of its own."""
+
+    async def told() -> None:
+        computing = Computing(ProcessWorkers(places, WorkerSettings(url, secret_path(url), 10_000_000, seconds)))
+        try:
+            await asyncio.wait_for(tell(computing), 2 * GENEROUS)
+        finally:
+            await computing.close()
+
+    asyncio.run(told())
+
+
+async def appears(mark: Path) -> int:
+    """The number of the process that writes the file, when it does."""
+    return await asyncio.to_thread(_appears, mark)
+
+
+def _appears(mark: Path) -> int:
+    while not (mark.exists() and mark.read_text()):
+        time.sleep(0.01)
+    return int(mark.read_text())
+
+
+def lives(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+async def dies(pid: int) -> None:
+    await asyncio.to_thread(_dies, pid)
+
+
+def _dies(pid: int) -> None:
+    deadline = time.monotonic() + GENEROUS
+    while lives(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+async def refused(answer: Awaitable[bytes]) -> type[ServiceError]:
+    with pytest.raises(ServiceError) as error:
+        await answer
+    return error.type
+
+
+def test_five_expensive_questions_closed_at_once_delay_nobody(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        asked = [
+            asyncio.create_task(computing.answer("A", ["first"], str(n), partial(works.spin, str(tmp_path / str(n)))))
+            for n in range(5)
+        ]
+        worker = await appears(tmp_path / "0")
+        for each in asked:
+            each.cancel()
+        began = time.monotonic()
+        assert int(await computing.answer("A", ["second"], "x", works.pid)) != worker
+        assert time.monotonic() - began < GENEROUS
+        await dies(worker)
+        assert (computing.queue.running(), computing.queue.waiting()) == (0, 0)
+        assert computing.workers.stopped == {"client_gone": 1}
+        assert [mark.name for mark in tmp_path.glob("[0-9]")] == ["0"]
+
+    story(url, tell)
+
+
+def test_a_client_with_several_questions_makes_room_and_its_question_is_computed_later(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        go_on = tmp_path / "go-on"
+        asked = []
+        for study in ("first", "second"):
+            work = partial(works.wait_for, str(tmp_path / study), str(go_on))
+            asked.append(asyncio.create_task(computing.answer("A", [study], study, work)))
+            await appears(tmp_path / study)
+        assert await computing.answer("B", ["first"], "x", works.pid)
+        assert computing.workers.stopped == {"made_room": 1}
+        go_on.touch()
+        assert await asyncio.gather(*asked) == [b"done", b"done"]
+
+    story(url, tell)
+
+
+def test_a_question_that_is_asked_by_several_is_computed_once_and_stopped_when_the_last_has_gone(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        answers = await asyncio.gather(*[computing.answer("A", ["first"], "same", works.once) for _ in range(5)])
+        assert len(set(answers)) == 1
+        assert await computing.answer("A", ["first"], "same", works.once) not in answers
+        work = partial(works.spin, str(tmp_path / "mark"))
+        asked = [asyncio.create_task(computing.answer(client, ["first"], "spun", work)) for client in "AB"]
+        worker = await appears(tmp_path / "mark")
+        asked[0].cancel()
+        await asyncio.sleep(0.2)
+        assert lives(worker)
+        assert not asked[1].done()
+        asked[1].cancel()
+        await dies(worker)
+
+    story(url, tell)
+
+
+def test_a_question_that_uses_up_its_seconds_of_processor_is_stopped_and_one_that_only_waits_too(
+    url, tmp_path, monkeypatch
+):
+    async def tell(computing: Computing) -> None:
+        for name, work, patience in (("spin", works.spin, 1_000), ("sleep", works.sleep, 2)):
+            monkeypatch.setattr(module, "PATIENCE", patience)
+            answer = computing.answer("A", ["first"], name, partial(work, str(tmp_path / name)))
+            assert await refused(answer) is TakesTooLong
+            await dies(await appears(tmp_path / name))
+        assert computing.workers.stopped == {"deadline": 2}
+        assert await computing.answer("A", ["first"], "x", works.pid)
+
+    story(url, tell, seconds=0.5)
+
+
+def test_the_seconds_of_processor_are_those_of_one_question(url, tmp_path):
+    """Many short questions use up nothing together."""
+
+    async def tell(computing: Computing) -> None:
+        pids = {await computing.answer("A", ["first"], str(number), works.busy) for number in range(5)}
+        assert len(pids) == 1
+
+    story(url, tell, places=1, seconds=1.5)
+
+
+def test_a_question_whose_process_is_killed_is_refused_and_the_next_is_answered(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        asked = asyncio.create_task(computing.answer("A", ["first"], "x", partial(works.spin, str(tmp_path / "mark"))))
+        worker = await appears(tmp_path / "mark")
+        os.kill(worker, signal.SIGKILL)
+        assert await refused(asked) is Busy
+        idle = int(await computing.answer("A", ["first"], "y", works.pid))
+        os.kill(idle, signal.SIGKILL)
+        await dies(idle)
+        assert int(await computing.answer("A", ["first"], "z", works.pid)) not in {worker, idle}
+
+    story(url, tell, places=1)
+
+
+def test_signals_to_the_whole_group_are_for_the_service(url, tmp_path):
+    """Ctrl-C reaches every process of a terminal: a worker finishes what it computes."""
+
+    async def tell(computing: Computing) -> None:
+        mark, go_on = tmp_path / "mark", tmp_path / "go-on"
+        asked = asyncio.create_task(
+            computing.answer("A", ["first"], "x", partial(works.wait_for, str(mark), str(go_on)))
+        )
+        worker = await appears(mark)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(worker, number)
+        go_on.touch()
+        assert await asked == b"done"
+        assert int(await computing.answer("A", ["first"], "y", works.pid)) == worker
+
+    story(url, tell, places=1)
+
+
+def test_workers_are_stopped_and_replaced_also_when_the_process_that_forks_them_was_killed(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        work = partial(works.spin, str(tmp_path / "mark"))
+        asked = asyncio.create_task(computing.answer("A", ["first"], "x", work))
+        worker = await appears(tmp_path / "mark")
+        forking = parent(worker)
+        assert forking != os.getpid()
+        os.kill(forking, signal.SIGKILL)
+        await asyncio.sleep(0.2)
+        assert lives(worker)
+        asked.cancel()
+        await dies(worker)
+        assert parent(int(await computing.answer("A", ["first"], "y", works.pid))) != forking
+
+    story(url, tell, places=1)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_what_a_worker_refuses_is_refused_and_an_error_leaves_it_without_its_text(url):
+    async def tell(computing: Computing) -> None:
+        assert await refused(computing.answer("A", ["first"], "x", works.missing)) is NotFound
+        with pytest.raises(ServiceError) as error:
+            await computing.answer("A", ["first"], "y", works.broken)
+        assert str(error.value).startswith("KeyError at ")
+        assert "works.py" in str(error.value)
+        assert "SECRET" not in str(error.value)
+        assert computing.workers.stopped == {}
+
+    story(url, tell)
+
+
+def test_a_worker_loads_no_http_and_shares_the_libraries_without_threads_of_theirs(url):
+    async def tell(computing: Computing) -> None:
+        loaded = (await computing.answer("A", ["first"], "x", works.modules)).decode().split()
+        assert {"lifelines", "scipy", "pandas", "app.analyses"} <= set(loaded)
+        assert {"fastapi", "starlette", "uvicorn", "typer", "pyarrow", "pyarrow.lib", "app.http", "app.api"} & set(
+            loaded
+        ) == set()
+        assert await computing.answer("A", ["first"], "y", works.threads) == b"2"  # its own, and one that waits
+
+    story(url, tell)
+
+
+def test_a_cohort_is_kept_between_questions_and_its_worker_is_asked_again(url):
+    async def tell(computing: Computing) -> None:
+        await computing.workers.prepare()
+        first = await counted(computing, "first", "A")
+        assert first[:2] == (2, 1)
+        assert await counted(computing, "first", "A") == first
+        second = await counted(computing, "second", "B")
+        assert await counted(computing, "first", "C") == first
+        assert await counted(computing, "second", "C") == second
+
+    story(url, tell)
+
+
+async def counted(computing: Computing, study: str, client: str) -> tuple[int, int, int]:
+    """The patients of a study, the kept cohorts, and the process."""
+    answer = await computing.answer(client, [study], study, partial(works.patients, study))
+    patients, kept, worker = map(int, answer.split())
+    return patients, kept, worker
+
+
+def test_an_erasure_ends_the_processes_that_have_read_the_study(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        _, _, idle = await counted(computing, "first", "A")
+        erased_by_another_process(url, "first", "P01")
+        await computing.workers.forget("second")
+        assert lives(idle)
+        await computing.workers.forget("first")
+        assert not lives(idle)
+        mark, go_on = tmp_path / "mark", tmp_path / "go-on"
+        asked = asyncio.create_task(
+            computing.answer("A", ["first"], "x", partial(works.wait_for, str(mark), str(go_on)))
+        )
+        working = await appears(mark)
+        await computing.workers.forget("first")
+        await asyncio.sleep(0.1)
+        assert lives(working)
+        go_on.touch()
+        assert await asked == b"done"
+        await dies(working)
+        assert (await counted(computing, "first", "A"))[:2] == (1, 1)
+
+    story(url, tell, places=1)
+
+
+def test_a_worker_ends_by_itself_after_an_erasure_by_another_process(database_url):
+    url = filled(database_url)
+
+    async def tell(computing: Computing) -> None:
+        _, _, worker = await counted(computing, "first", "A")
+        erased_by_another_process(url, "first", "P01")
+        await computing.answer("A", ["second"], "x", works.pid)
+        await dies(worker)
+        patients, kept, other = await counted(computing, "first", "A")
+        assert (patients, kept) == (1, 1)
+        assert other != worker
+
+    story(url, tell, places=1)

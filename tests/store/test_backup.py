@@ -1,0 +1,287 @@
+"""A backup says what it is, and one that cannot be used changes nothing. `tests/trust/backup.py` is the drill."""
+
+import json
+import os
+import shutil
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import psycopg
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import make_url
+from typer.testing import CliRunner
+
+from app.__main__ import cli
+from app.main import create_app
+from app.settings import Settings
+from app.store import backup as module
+from app.store import migrations
+from app.store.backup import MANIFEST
+from tests.api.conftest import BASE
+from tests.api.examples import timeline
+from tests.postgres import bundled_binaries, fresh_database
+from tests.trust.backup import manifest_of
+
+
+@pytest.fixture(autouse=True)
+def programs(monkeypatch, tmp_path):
+    """pg_dump and pg_restore of the wheel, and one secret file for all databases of a test."""
+    binaries = bundled_binaries()
+    if binaries is not None:
+        monkeypatch.setenv("PATH", f"{binaries / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("MYORESPONSE_SECRET_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("MYORESPONSE_HEADS_FILE", str(tmp_path / "heads"))
+
+
+@pytest.fixture
+def empty_url(database_url, request, tmp_path):
+    """Another empty database on the same engine."""
+    if database_url.startswith("sqlite"):
+        yield f"sqlite:///{tmp_path / 'restored.db'}"
+        return
+    with fresh_database(request.getfixturevalue("postgres_server_url")) as url:
+        yield url
+
+
+def command(*arguments: object, url: str, **settings: str):
+    """A command with its database."""
+    named = {f"MYORESPONSE_{name}": value for name, value in settings.items()}
+    return CliRunner().invoke(cli, list(map(str, arguments)), env={"MYORESPONSE_DATABASE_URL": url, **named})
+
+
+def service(url: str) -> TestClient:
+    return TestClient(create_app(Settings(database_url=url)), base_url=BASE)
+
+
+def filled(url: str) -> str:
+    migrations.upgrade(url)
+    assert command("demo", url=url).exit_code == 0
+    return url
+
+
+def test_a_backup_says_what_it_is_and_is_for_its_owner_only(database_url, tmp_path):
+    filled(database_url)
+    with service(database_url):
+        pass  # the first start makes the secret file
+    file = tmp_path / "b.zip"
+    made = command("backup", file, url=database_url)
+    assert made.exit_code == 0, made.output
+    assert made.output.startswith(f"{file}: 1 studies, ")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir() if "b.zip" in path.name] == ["b.zip"]
+    manifest = manifest_of(file)
+    assert manifest.studies["demo"].revision == 16
+    assert manifest.secret_file is not None
+    secret = (tmp_path / "secret").read_text().strip()
+    text = file.read_bytes()
+    assert secret.encode() not in text
+    assert bytes.fromhex(secret) not in text
+
+
+def test_a_backup_replaces_no_file(database_url, tmp_path):
+    filled(database_url)
+    file = tmp_path / "b.zip"
+    file.write_text("mine")
+    ended = command("backup", file, url=database_url)
+    assert (ended.exit_code, ended.stderr) == (
+        2,
+        f"No backup was made: {file} exists already, and a backup never replaces a file.\n",
+    )
+    assert file.read_text() == "mine"
+
+
+def test_a_backup_that_cannot_be_written_leaves_no_part_of_it(database_url, tmp_path, monkeypatch):
+    filled(database_url)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_add", full)
+    ended = command("backup", tmp_path / "b.zip", url=database_url)
+    assert (ended.exit_code, ended.stderr) == (
+        2,
+        f"No backup was made: {tmp_path / 'b.zip'} cannot be written: No space left on device.\n",
+    )
+    assert [path.name for path in tmp_path.iterdir() if "b.zip" in path.name] == []
+
+
+def is_empty(url: str) -> bool:
+    """Whether nothing was written to a database."""
+    if url.startswith("sqlite"):
+        file = Path(make_url(url).database)
+        return not [path for path in file.parent.glob(f"{file.name}*") if path.stat().st_size]
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        return connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
+
+
+def changed(file: Path, **fields: object) -> None:
+    """Write the archive again with another manifest."""
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    contents[MANIFEST] = json.dumps(json.loads(contents[MANIFEST]) | fields).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1_000])
+
+
+def cut_in_half(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def foreign(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("letter.txt", "Dear Sir")
+
+
+def flipped(file: Path) -> None:
+    """One bit of the copy is another one."""
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: bytearray(archive.read(name)) for name in archive.namelist()}
+    copy = next(content for name, content in contents.items() if name != MANIFEST)
+    copy[len(copy) // 2] ^= 1
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, bytes(content))
+
+
+def with_manifest(**fields: object):
+    """Harm that is done to the manifest."""
+
+    def harm(file: Path) -> None:
+        changed(file, **fields)
+
+    harm.__name__ = f"other {fields}"
+    return harm
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (cut, "it was cut short or changed"),
+        (cut_in_half, "it was cut short or changed"),
+        (empty, "it was cut short or changed"),
+        (foreign, "the file is no backup of this program"),
+        (flipped, "it was changed"),
+        (with_manifest(sha256="0" * 64), "it was changed"),
+        (with_manifest(bytes=10), "it was changed"),
+        (
+            lambda file: changed(file, tables="9999", software="myoresponse 9.0"),
+            "was made by myoresponse 9.0, which is",
+        ),
+        (with_manifest(form=2), "which is newer than this program"),
+        (with_manifest(form="x"), "the file is no backup of this program"),
+        (with_manifest(secret_file="00"), "needs the secret file of its time"),
+        (with_manifest(pseudonyms={"demo": "00"}), "need the secret that they were made with"),
+        (Path.unlink, "there is no file"),
+    ],
+    ids=lambda each: getattr(each, "__name__", None),
+)
+def test_a_backup_that_cannot_be_used_is_refused_in_a_line_and_nothing_is_written(
+    database_url, empty_url, tmp_path, harm, why
+):
+    filled(database_url)
+    file = tmp_path / "b.zip"
+    assert command("backup", file, url=database_url).exit_code == 0
+    harm(file)
+    ended = command("restore", file, url=empty_url)
+    assert (ended.exit_code, ended.stdout) == (2, ""), ended.output
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("Nothing was restored: ")
+    assert why in line
+    assert is_empty(empty_url)
+
+
+def test_a_backup_is_not_restored_over_data(database_url, tmp_path):
+    filled(database_url)
+    file = tmp_path / "b.zip"
+    assert command("backup", file, url=database_url).exit_code == 0
+    ended = command("restore", file, url=database_url)
+    assert ended.exit_code == 2
+    assert "is not empty" in ended.stderr
+    with service(database_url) as client:
+        assert client.get("/v1/studies/demo").json()["revision"] == 16
+
+
+def test_a_backup_of_one_engine_is_not_restored_on_the_other(tmp_path):
+    url = filled(f"sqlite:///{tmp_path / 'x.db'}")
+    assert command("backup", tmp_path / "b.zip", url=url).exit_code == 0
+    ended = command("restore", tmp_path / "b.zip", url="postgresql://nobody@127.0.0.1:1/x")
+    assert ended.exit_code == 2
+    assert "it is a backup of sqlite, and MYORESPONSE_DATABASE_URL names postgresql" in ended.stderr
+
+
+def test_the_backup_of_an_earlier_release_is_restored_and_then_migrated(tmp_path):
+    url, target = f"sqlite:///{tmp_path / 'x.db'}", f"sqlite:///{tmp_path / 'y.db'}"
+    filled(url)
+    assert command("backup", tmp_path / "b.zip", url=url).exit_code == 0
+    changed(tmp_path / "b.zip", tables="0004")
+    ended = command("restore", tmp_path / "b.zip", url=target)
+    assert ended.exit_code == 0, ended.output
+    assert "run python -m app migrate" in ended.output
+
+
+def test_a_ledger_that_was_broken_before_the_backup_is_restored_and_named(tmp_path):
+    url, target = f"sqlite:///{tmp_path / 'x.db'}", f"sqlite:///{tmp_path / 'y.db'}"
+    filled(url)
+    with sqlite3.connect(tmp_path / "x.db") as database:
+        names = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in names:
+            database.execute(f'DROP TRIGGER "{name}"')
+        database.execute("UPDATE lab_results SET value = value + 1 WHERE value = (SELECT max(value) FROM lab_results)")
+    assert command("backup", tmp_path / "b.zip", url=url).exit_code == 0
+    ended = command("restore", tmp_path / "b.zip", url=target)
+    assert ended.exit_code == 1
+    assert "study demo: revision " in ended.output
+
+
+def test_what_was_noted_outside_after_the_backup_is_named_and_is_no_fault(database_url, empty_url, tmp_path):
+    filled(database_url)
+    file = tmp_path / "b.zip"
+    assert command("backup", file, url=database_url).exit_code == 0
+    with service(database_url) as client:
+        assert client.put("/v1/studies/demo/patients/LATER", json=timeline("LATER")).status_code == 201
+    ended = command("restore", file, url=empty_url)
+    assert ended.exit_code == 0, ended.output
+    assert "after the backup, and not in it:\nheads outside: study of demo: line " in ended.output
+    assert "the end is missing" in ended.output
+    assert "Every ledger is whole" in ended.output
+
+
+def test_a_backup_and_a_restore_are_in_the_audit(database_url, empty_url, tmp_path):
+    filled(database_url)
+    assert command("backup", tmp_path / "b.zip", url=database_url).exit_code == 0
+    assert command("restore", tmp_path / "b.zip", url=empty_url).exit_code == 0
+    with service(empty_url) as client:
+        rows = [row for row in client.get("/v1/audit").json()["items"] if row["study"] is None]
+    assert [(row["operation"], row["door"], row["caller"], row["extent"]) for row in rows] == [
+        ("backup", "command", "command", "everyone"),
+        ("restore", "command", "command", "nothing"),
+    ]
+
+
+@pytest.mark.postgresql
+def test_programs_that_are_missing_or_older_than_the_server_are_named(postgres_url, tmp_path, monkeypatch):
+    filled(postgres_url)
+    old = tmp_path / "bin" / "pg_dump"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}{os.pathsep}{Path(shutil.which('sh')).parent}")
+    ended = command("backup", tmp_path / "b.zip", url=postgres_url)
+    assert ended.exit_code == 2
+    assert "pg_dump is older than the server; install that of version" in ended.stderr
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = command("backup", tmp_path / "b.zip", url=postgres_url)
+    assert ended.exit_code == 2
+    assert "pg_dump is not installed" in ended.stderr
+    assert not (tmp_path / "b.zip").exists()
