@@ -20,9 +20,9 @@ class Admission:
     streams: int = 0
     size: int = 0
 
-    def enter(self, length: int) -> "Place":
+    def enter(self, length: int) -> "Admitted":
         """A place for a request whose body has so many bytes, as far as it says. Raises `Busy` if there is none."""
-        place = Place(self)
+        place = Admitted(self)
         if length:
             place.check(length)
             self.check_bodies()
@@ -35,8 +35,8 @@ class Admission:
 
 
 @dataclass(slots=True)
-class Place:
-    """The place of one request, which leaves it at its end."""
+class Admitted:
+    """The place of one admitted request, which leaves it at its end."""
 
     admission: Admission
     _size: int = 0

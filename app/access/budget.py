@@ -6,7 +6,7 @@ was never in memory as a whole.
 
 from dataclasses import dataclass, field
 
-from app.access.admission import Place
+from app.access.admission import Admitted
 from app.errors import TooLarge
 from app.readers.budget import LINES, ROWS, VALUES, Limit
 
@@ -22,7 +22,7 @@ class Budget:
     """
 
     most_bytes: int
-    place: Place
+    place: Admitted
     media_type: str = ""
     paced: bool = True
     size: int = field(default=0, init=False)

@@ -111,7 +111,7 @@ class Row(NamedTuple):
     end: int = 0
 
 
-class Body:
+class TableBody:
     """The bytes of a table. A row is read again where it is needed, so that not all cells are in memory at a time."""
 
     def __init__(self, content: bytes, dialect: Dialect) -> None:
@@ -163,7 +163,7 @@ class PatientResults(NamedTuple):
 class _Rows:
     """Rows of a body, each read when it is needed."""
 
-    def __init__(self, body: Body, places: "array[int]") -> None:
+    def __init__(self, body: TableBody, places: "array[int]") -> None:
         self._body, self._places = body, places
 
     def __len__(self) -> int:
@@ -181,7 +181,7 @@ class ResultTable:
     feed: Feed
     dialect: Dialect
     columns: Sequence[str]
-    body: Body
+    body: TableBody
     rows: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
@@ -441,7 +441,7 @@ def read_table(body: bytes, dialect: Dialect, feed: Feed) -> ResultTable:
     if b"\0" in body:
         line = body.count(b"\n", 0, body.index(b"\0")) + 1
         raise MalformedDocument(f"There is a NUL on line {line}.", [Fault(f"/{line}", FaultCode.MALFORMED)])
-    content = Body(body, dialect)
+    content = TableBody(body, dialect)
     rows = content.rows()
     try:
         header = next(rows, None)
