@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         default="127.0.0.1", description="Address to listen on. Beyond loopback, every request needs a key or a token."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Number of processes that serve.")
     allow_unauthenticated: bool = Field(
         default=False,
         description="`true`: nobody is asked for a key, on any address. Only for a network in front of which a proxy "
