@@ -2,7 +2,6 @@
 
 import logging
 import random
-import threading
 import time
 
 import pytest
@@ -10,9 +9,9 @@ from sqlalchemy import select
 
 from app.access.rates import Rates, SharedCounts
 from app.settings import Settings
-from app.store import migrations
+from app.store import migrations, request_counts
 from app.store.engine import Database
-from app.store.tables import request_counts
+from app.store.tables import request_counts as counts
 
 RATE = "20/hour"
 
@@ -90,15 +89,17 @@ def test_the_excess_is_at_most_what_each_process_counts_between_two_settlings(pr
 
 
 def test_each_process_settles_once_a_second_and_not_at_all_without_requests(processes, database, monkeypatch):
-    settled = []
+    settled, read = [], []
     monkeypatch.setattr(database, "together", settled.append)
+    monkeypatch.setattr(request_counts, "totals", lambda *_: read.append(1) or {})
     time.sleep(1.2)
-    assert settled == []
+    assert settled == read == []
     until = time.monotonic() + 2.5
     while time.monotonic() < until:
         processes[0].count("key:a")
         time.sleep(0.01)
     assert 1 <= len(settled) <= 3
+    assert len(read) <= 3
 
 
 def test_the_database_does_not_say_whose_counts_it_has(processes, database, by_hand):
@@ -107,7 +108,7 @@ def test_the_database_does_not_say_whose_counts_it_has(processes, database, by_h
     for each in processes:
         each.shared.settle()
     with database.reading() as connection:
-        rows = connection.execute(select(request_counts)).all()
+        rows = connection.execute(select(counts)).all()
     assert sorted(row.count for row in rows) == [2, 3]
     assert all(len(row.counter) == 16 for row in rows)
     text = b"".join(bytes(row.counter) for row in rows)
@@ -128,7 +129,7 @@ def test_the_counts_of_the_window_before_are_shared_and_old_ones_are_deleted(pro
     assert allowed(processes[1], "key:b", 30) == 20
     processes[1].shared.settle()
     with database.reading() as connection:
-        assert [row.count for row in connection.execute(select(request_counts))] == [20]
+        assert [row.count for row in connection.execute(select(counts))] == [20]
 
 
 def test_a_database_that_fails_stops_no_request_and_nothing_counted_is_lost(processes, by_hand, monkeypatch, caplog):
@@ -150,21 +151,24 @@ def test_a_database_that_fails_stops_no_request_and_nothing_counted_is_lost(proc
     assert two.count("key:a").left == 20 - 12 - 2
 
 
-def test_what_is_counted_while_it_is_settled_is_counted_once(processes):
-    threads = [
-        threading.Thread(target=lambda: [processes[0].shared.settle() for _ in range(30)]),
-        threading.Thread(target=lambda: [processes[1].count(f"key:{i % 10}") for i in range(100)]),
-        threading.Thread(target=lambda: [processes[1].shared.settle() for _ in range(30)]),
-    ]
-    for each in threads:
-        each.start()
-    assert allowed(processes[0], "key:0", 9) == 9
-    for each in threads:
-        each.join()
-    for each in [*processes, *processes]:
-        each.count("key:0")
-        each.shared.settle()
-    assert processes[0].count("key:0").left == 0
+def test_what_is_counted_while_it_is_settled_is_counted_once(processes, by_hand, monkeypatch):
+    one, two = processes
+    read = request_counts.totals
+
+    def slowly(*asked):
+        totals = read(*asked)
+        assert allowed(one, "key:a", 3) == 3
+        return totals
+
+    allowed(one, "key:a", 5)
+    with monkeypatch.context() as slow:
+        slow.setattr(request_counts, "totals", slowly)
+        one.shared.settle()
+    assert one.count("key:a").left == 20 - 5 - 3 - 1
+    one.shared.settle()
+    two.count("key:a")
+    two.shared.settle()
+    assert [each.count("key:a").left for each in (two, one)] == [20 - 9 - 2, 20 - 9 - 1]
 
 
 @pytest.mark.parametrize(
