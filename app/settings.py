@@ -88,6 +88,12 @@ class Settings(BaseSettings):
         default="text", description="How lines of the log are written: `text`, or `json` for a program that reads them."
     )
     max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
+    max_bodies: int = Field(
+        default=16, ge=1, description="Most requests with a body that are worked on at a time; more are refused (503)."
+    )
+    max_bytes_in_flight: int = Field(
+        default=64_000_000, ge=1_000, description="Most bytes of bodies in memory; more are refused (503)."
+    )
     max_stream_bytes: int = Field(
         default=10_000_000_000,
         ge=1_000,

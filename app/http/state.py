@@ -112,7 +112,7 @@ class ErasureWatch:
 
     def _watch(self) -> None:
         while not self._stopped.wait(self.SECONDS):
-            with suppress(Exception):  # the readiness tells of a database that cannot be read
+            with suppress(Exception):  # a database that cannot be read shows in the readiness
                 self.look()
 
 
