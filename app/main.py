@@ -14,6 +14,7 @@ from app import __version__
 from app.access.authenticator import Authenticator
 from app.access.computing import Computing, workers_of
 from app.access.keys import ApiKeys
+from app.access.rates import Rates
 from app.access.tokens import Tokens
 from app.api import (
     about,
@@ -49,7 +50,9 @@ from app.store.opening import open_ledger
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
-"""Number of requests at a time. Each has a connection; so have the test of readiness and the work that runs later."""
+"""Number of requests at a time. Each has a connection; so have the test of readiness, the work that runs later, and
+the rates that several processes share.
+"""
 
 DESCRIPTION = """
 Did the treatment of inflammatory myopathy work, how soon, for how long, and how safely?
@@ -95,7 +98,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         keys = LedgerKeys(settings.secret_path)
-        database = Database(settings.database_url, pool_size=THREADS + 3, keys=keys)
+        database = Database(settings.database_url, pool_size=THREADS + 3 + settings.shares_rates, keys=keys)
         scrubber, trail = Scrubber(database), AuditTrail(database)
         answers = Answers(settings.cache_answers, settings.cache_bytes)
         logging.getLogger("uvicorn.access").disabled = True  # it would write addresses, with identifiers of patients
@@ -107,6 +110,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         watch = ErasureWatch(
             database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.workers.forget(study), loop)
         )
+        rates = Rates.of(settings, database)
         yield {
             "app_state": AppState(
                 settings,
@@ -118,10 +122,13 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 computing,
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
+                rates,
             )
         }
         await anyio.to_thread.run_sync(watch.stop)
         await computing.close()
+        if rates is not None:
+            await anyio.to_thread.run_sync(rates.stop)
         await anyio.to_thread.run_sync(scrubber.stop)
         await anyio.to_thread.run_sync(trail.close)
         database.dispose()

@@ -66,8 +66,12 @@ class Settings(BaseSettings):
     rate: str = Field(
         default="600/minute",
         description="How many requests a client with a key or token, or an address without one, may send: "
-        "`600/minute`, `20/second`. Empty: any number. Local use without a key has no limit. Each process counts by "
-        "itself.",
+        "`600/minute`, `20/second`. Empty: any number. Local use without a key has no limit.",
+    )
+    share_rates: bool = Field(
+        default=False,
+        description="`true`: several services behind one address count together, through their database. The processes "
+        "of one service always do.",
     )
     allowed_hosts: str = Field(
         default="",
@@ -314,6 +318,11 @@ class Settings(BaseSettings):
     def asks_for_keys(self) -> bool:
         """Whether no request at the address of the settings is served without a key."""
         return not self.allow_unauthenticated and (self.require_keys or not self.listens_on_loopback)
+
+    @cached_property
+    def shares_rates(self) -> bool:
+        """Whether several processes serve clients at one address, so that they must count together."""
+        return self.share_rates or self.workers > 1
 
     @cached_property
     def mllp_listens_on_loopback(self) -> bool:

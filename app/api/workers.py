@@ -1,8 +1,8 @@
 """Several processes that serve one address. They share the listening socket, the database and the secret file.
 
 The parent binds the address, starts the workers, starts a new one for each that dies, and stops all when it is asked
-to: each finishes its open requests first. If the parent dies, its workers stop. Each process has its own caches,
-rates, limits and metrics; nothing that a client keeps (cursor, ETag, session) belongs to one of them.
+to: each finishes its open requests first. If the parent dies, its workers stop. Each process has its own caches, limits
+and metrics; rates are counted together, and nothing that a client keeps (cursor, ETag, session) belongs to one of them.
 """
 
 import logging

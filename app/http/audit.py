@@ -2,7 +2,8 @@
 
 A write has its row in its transaction (`store.audit`). An answer with data of patients waits until its row is written
 (`store.audit_journal`), and is 503 if that is not possible: what cannot be audited is not shown. Answers with figures
-are sent nevertheless, and the log says that a row is missing. A refusal does not wait for its row.
+are sent nevertheless, and the log says that a row is missing. A refusal does not wait for its row. A login waits for
+its row as patients' data do: without it, there is no session.
 """
 
 import asyncio
@@ -20,9 +21,11 @@ NOT_AUDITED = frozenset(
     {"getStudy", "getStudyProtocol", "listRevisions", "listDatasets", "getIntake", "fhirCapabilities"}
 )
 """Operations on a study that show what is declared or counted, and nothing of a patient."""
-_READING = ("get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
+LOGIN = "begin_session"
+"""The operation that makes a session. It belongs to no study."""
+_READING = (LOGIN, "get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
 _UNAUTHORISED = frozenset({401, 403})
-_LISTING = ("list", "fhir", "post", "put", "erase", "dismiss")
+_LISTING = (LOGIN, "list", "fhir", "post", "put", "erase", "dismiss")
 """Without a patient, these show and change nothing of anybody."""
 
 
@@ -103,7 +106,8 @@ async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
 
 
 def _is_audited(scope: Scope) -> bool:
-    return "study" in scope.get("path_params", {}) and who_of(scope).operation not in NOT_AUDITED
+    operation = who_of(scope).operation
+    return operation == LOGIN or ("study" in scope.get("path_params", {}) and operation not in NOT_AUDITED)
 
 
 def _reads(scope: Scope) -> bool:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.callers import LOCAL, STRANGER, Caller
 from app.access.operations import KNOWN, NEEDS, OPEN
-from app.access.rates import Rates, RateState
+from app.access.rates import RateState
 from app.access.sessions import Session
 from app.errors import Forbidden, TooManyRequests, Unauthorized
 from app.http.addresses import path_of
@@ -75,7 +75,6 @@ class Authentication:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
-        self.rates = Rates(settings.rate) if settings.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -102,9 +101,10 @@ class Authentication:
 
         Raises `TooManyRequests`.
         """
-        if self.rates is None or caller is LOCAL or path_of(scope) in _PROBES:
+        state: AppState = scope["state"]["app_state"]
+        if state.rates is None or caller is LOCAL or path_of(scope) in _PROBES:
             return None
-        rate = self.rates.count(caller.name or network_of(scope))
+        rate = state.rates.count(caller.name or network_of(scope))
         if not rate.allowed:
             raise TooManyRequests(headers=rate.headers)
         return rate

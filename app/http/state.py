@@ -14,6 +14,7 @@ from cachetools import LRUCache
 
 from app.access.authenticator import Authenticator
 from app.access.computing import Computing
+from app.access.rates import Rates
 from app.errors import ServiceError, Unavailable
 from app.http.responses import Cursors
 from app.secret_file import SecretFile
@@ -206,6 +207,7 @@ class AppState:
     computing: Computing
     authenticator: Authenticator
     trail: AuditTrail
+    rates: Rates | None
 
     @property
     def secret(self) -> SecretFile:
