@@ -53,7 +53,7 @@ class Audit:
 
         with acting(access):
             await self.app(scope, receive, sending)
-        if _is_audited(scope) and not access.written and 200 <= status < 400 and not _reads(scope):
+        if _is_audited(scope) and not access.written and 200 <= status < 400 and not _shows(scope, access):
             for read in _rows(scope, access, status):  # a write that changed nothing
                 _trail(scope).add(read)
 
@@ -90,7 +90,7 @@ async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
         for read in _rows(scope, access, status):
             _trail(scope).refused(read)
         return True
-    if access.written or not _reads(scope):
+    if not _shows(scope, access):
         return True
     waiting = [(read, _trail(scope).add(read)) for read in _rows(scope, access, status)]
     for read, done in waiting:
@@ -109,6 +109,11 @@ def _is_audited(scope: Scope) -> bool:
 def _reads(scope: Scope) -> bool:
     """Whether the operation reads and stores nothing, by its name."""
     return who_of(scope).operation.startswith(_READING)
+
+
+def _shows(scope: Scope, access: Access) -> bool:
+    """Whether the answer shows what was stored before: to a read, or to a write that changed nothing of a patient."""
+    return any(access.patients.values()) or (_reads(scope) and not access.written)
 
 
 def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:

@@ -46,9 +46,21 @@ def test_a_program_on_this_machine_is_not_asked():
         {"headers": [(b"host", b"myo.hospital.example")]},
         *(
             {"more": [(name, b"127.0.0.1")]}
-            for name in (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded", b"via", b"x-real-ip",
-                         b"x-original-forwarded-for", b"x-envoy-external-address", b"x-remote-ip", b"fly-client-ip",
-                         b"cdn-loop", b"fastly-client-ip", b"x-azure-clientip")
+            for name in (
+                b"forwarded",
+                b"x-forwarded-for",
+                b"x-forwarded-proto",
+                b"x-forwarded",
+                b"via",
+                b"x-real-ip",
+                b"x-original-forwarded-for",
+                b"x-envoy-external-address",
+                b"x-remote-ip",
+                b"fly-client-ip",
+                b"cdn-loop",
+                b"fastly-client-ip",
+                b"x-azure-clientip",
+            )
         ),  # fmt: skip
     ],
 )

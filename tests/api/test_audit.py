@@ -95,6 +95,22 @@ def test_each_write_has_one_row_with_its_revision_and_its_patients(trial):
     assert found[-1] == ("postEvents", "http", [], [], 200)
 
 
+@pytest.mark.parametrize("query", ["", "?rehearse=true"])
+def test_a_resource_that_is_shown_and_not_changed_has_a_row_of_its_patient(trial, query, monkeypatch):
+    found = trial.get("/fhir/trial/Observation?subject=P2&_count=1").json()["entry"][0]["resource"]
+    address = f"/fhir/trial/Observation/{found['id']}{query}"
+    shown = trial.put(address, json=found, headers=FHIR)
+    assert (shown.status_code, shown.json()["valueQuantity"]) == (200, found["valueQuantity"])
+    assert last(trial) == [("fhirUpdateObservation", "patients", ["P2"], 200)]
+    sent = bundle(entry(found, "PUT", f"Observation/{found['id']}"), entry(patient("P8")), type="batch")
+    asked = FHIR | {"Prefer": "return=representation"}
+    assert "valueQuantity" in trial.post(f"/fhir/trial{query}", json=sent, headers=asked).text
+    assert ("fhirTransaction", "patients", ["P2"], 200) in last(trial, 2)
+    monkeypatch.setattr(AuditJournal, "append", lambda *_: 1 / 0)
+    refused = trial.put(address, json=found, headers=FHIR)
+    assert (refused.status_code, "valueQuantity" in refused.text) == (503, False)
+
+
 def test_rows_are_found_by_patient_and_by_time_and_come_in_pages(trial):
     for name in ("P1", "P2", "P1"):
         trial.get(f"{HOME}/patients/{name}")
