@@ -23,7 +23,8 @@ NOT_AUDITED = frozenset(
 _READING = ("get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
 _UNAUTHORISED = frozenset({401, 403})
 _LISTING = ("list", "fhir", "post", "put", "erase", "dismiss")
-"""Without a patient, these show and change nothing of anybody."""
+"""Without a patient, these show and change nothing of anybody, but for one that shows figures."""
+_MEASURED = "fhirReadMeasureReport"
 
 
 class Audit:
@@ -124,12 +125,14 @@ def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:
     rows = []
     for study in known:
         patients = tuple(access.patients.get(study, ())) if status < 400 and study is not None else ()
-        extent: Extent = "patients" if patients else "nothing" if who.operation.startswith(_LISTING) else "figures"
+        nobody = who.operation.startswith(_LISTING) and who.operation != _MEASURED
+        extent: Extent = "patients" if patients else "nothing" if nobody else "figures"
         if status >= 400:
             extent = "nothing"
         elif access.everyone:
             extent = "everyone"
-        rows.append(AuditEntry(who, at, study, status, extent, patients, access.revision if status < 400 else None))
+        revision = access.revisions.get(study or "") if status < 400 else None
+        rows.append(AuditEntry(who, at, study, status, extent, patients, revision))
     return rows
 
 

@@ -61,7 +61,7 @@ def test_a_program_on_this_machine_is_not_asked():
                 b"fastly-client-ip",
                 b"x-azure-clientip",
             )
-        ),  # fmt: skip
+        ),
     ],
 )
 def test_whoever_cannot_be_recognised_as_local_is_asked(changed):

@@ -24,7 +24,7 @@ from app.store.audit import Access, AuditEntry, Who, acting
 from app.store.audit_journal import AuditJournal
 from app.store.audit_trail import AuditTrail
 from app.timeline.times import microseconds
-from tests.api.examples import timeline
+from tests.api.examples import fill, timeline
 from tests.api.fhir_bodies import FHIR, bundle, entry, patient
 from tests.hl7v2.hl7v2_messages import obx, oru
 from tests.timeline.documents import NOW
@@ -77,6 +77,7 @@ def last(client, count=1):
         ("/fhir/trial/Patient/P2", ("fhirReadPatient", "patients", ["P2"], 200)),
         ("/fhir/trial/Patient/P2/_history", ("fhirHistoryOfPatient", "patients", ["P2"], 200)),
         ("/fhir/trial/Observation?_count=1", ("fhirSearchObservation", "patients", ["P1"], 200)),
+        ("/fhir/trial/MeasureReport/response-rates", ("fhirReadMeasureReport", "figures", [], 200)),
         (f"{HOME}/patients/P9", ("getTimeline", "nothing", [], 404)),
     ],
 )
@@ -109,6 +110,12 @@ def test_a_resource_that_is_shown_and_not_changed_has_a_row_of_its_patient(trial
     monkeypatch.setattr(AuditJournal, "append", lambda *_: 1 / 0)
     refused = trial.put(address, json=found, headers=FHIR)
     assert (refused.status_code, "valueQuantity" in refused.text) == (503, False)
+
+
+def test_a_comparison_has_a_row_with_its_own_revision_in_each_study(trial):
+    other = fill(trial, 1, "other").rpartition("/")[2]
+    assert trial.get(f"{HOME}/comparisons/{other}").status_code == 200
+    assert [rows(trial, study=name)[-1]["revisions"] for name in ("trial", other)] == [[3], [1]]
 
 
 def test_rows_are_found_by_patient_and_by_time_and_come_in_pages(trial):
