@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from app.access.callers import ALL_SCOPES, Caller, Scope
+from app.access.callers import ALL_SCOPES, COMMAND, Caller, Scope
 from app.errors import Conflict, NotFound
-from app.store import api_keys
+from app.store import api_keys, audit
 from app.store.api_keys import StoredKey
 from app.store.engine import Database, Transaction
 from app.timeline.times import instant_text
@@ -58,6 +58,7 @@ class ApiKeys:
         new = self._new(name, scopes, studies, now, expires_at)
         with self._database.writing() as transaction:
             api_keys.add(transaction, new.stored)
+            _note(transaction, "createKey", new.stored.prefix, now)
         return new
 
     def create_first(self, now: int) -> NewKey | None:
@@ -67,6 +68,7 @@ class ApiKeys:
             if api_keys.any_key(transaction):
                 return None
             api_keys.add(transaction, new.stored)
+            _note(transaction, "createFirstKey", new.stored.prefix, now)
         return new
 
     def rotate(self, prefix: str, *, now: int, overlap: int) -> NewKey:
@@ -82,6 +84,8 @@ class ApiKeys:
             new = self._new(old.name, map(Scope, old.scopes), old.studies, now, lifetime)
             api_keys.add(transaction, new.stored)
             until = now + overlap
+            _note(transaction, "rotateKey", prefix, now)
+            _note(transaction, "createKey", new.stored.prefix, now)
             api_keys.succeed(
                 transaction, prefix, new.stored.prefix, until if old.expires_at is None else min(until, old.expires_at)
             )
@@ -91,7 +95,8 @@ class ApiKeys:
         """Let a key be refused from now on. Raises `NotFound`; to revoke it again changes nothing."""
         with self._database.writing() as transaction:
             self._known(transaction, prefix)
-            api_keys.revoke(transaction, prefix, now)
+            if api_keys.revoke(transaction, prefix, now):
+                _note(transaction, "revokeKey", prefix, now)
 
     def all(self) -> list[StoredKey]:
         """All keys, the oldest first."""
@@ -152,6 +157,12 @@ class ApiKeys:
                 return
             self._marked[stored.prefix] = now
         self._database.later(lambda transaction: api_keys.mark_used(transaction, [(stored.prefix, now)]))
+
+
+def _note(transaction: Transaction, operation: str, prefix: str, now: int) -> None:
+    """Store the row of the audit for a change of a key."""
+    who = audit.Who(operation, "command", COMMAND, request=f"key:{prefix}")
+    audit.store(transaction, [audit.AuditEntry(who, now, None, None, "nothing")])
 
 
 def key_line(key: StoredKey, now: int) -> str:

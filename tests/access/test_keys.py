@@ -9,6 +9,7 @@ from app.__main__ import cli
 from app.access.callers import ALL_SCOPES, Scope
 from app.access.keys import MINUTE, ApiKeys
 from app.errors import Conflict, NotFound
+from app.store import audit
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.tables import api_keys
@@ -124,6 +125,23 @@ def test_the_first_key_is_made_once_whatever_became_of_it(keys):
     assert keys.caller(first.text, AT).scopes == ALL_SCOPES
     keys.revoke(first.stored.prefix, AT)
     assert keys.create_first(AT) is None
+
+
+def test_each_change_of_a_key_has_a_row_in_the_audit(keys, database):
+    first = keys.create_first(AT)
+    assert keys.create_first(AT) is None
+    new = keys.create("lab", [Scope.INGEST], now=AT + 1)
+    after = keys.rotate(new.stored.prefix, now=AT + 2, overlap=0)
+    keys.revoke(first.stored.prefix, AT + 3)
+    with database.reading() as connection:
+        rows = audit.listing(connection, after=(0, -1, -1), until=AT + 9, limit=9)
+    assert [(row.at - AT, row.operation, row.caller, row.request) for row in rows] == [
+        (0, "createFirstKey", "command", f"key:{first.stored.prefix}"),
+        (1, "createKey", "command", f"key:{new.stored.prefix}"),
+        (2, "rotateKey", "command", f"key:{new.stored.prefix}"),
+        (2, "createKey", "command", f"key:{after.stored.prefix}"),
+        (3, "revokeKey", "command", f"key:{first.stored.prefix}"),
+    ]
 
 
 def test_the_last_use_is_written_once_a_minute_at_most(keys, database: Database):
