@@ -1,5 +1,7 @@
 """The application: its routes, its middleware and the state that its requests share."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -38,7 +40,7 @@ from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
-from app.http.state import Answers, AppState, Readiness, Scrubber
+from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -93,17 +95,23 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         keys = LedgerKeys(settings.secret_path)
-        database = Database(settings.database_url, pool_size=THREADS + 2, keys=keys)
+        database = Database(settings.database_url, pool_size=THREADS + 3, keys=keys)
         scrubber, trail = Scrubber(database), AuditTrail(database)
+        answers = Answers(settings.cache_answers, settings.cache_bytes)
+        logging.getLogger("uvicorn.access").disabled = True  # it would write addresses, with identifiers of patients
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secrets, database, settings)
         computing = Computing(workers_of(settings, database))
         computing.start()
+        loop = asyncio.get_running_loop()
+        watch = ErasureWatch(
+            database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.workers.forget(study), loop)
+        )
         yield {
             "app_state": AppState(
                 settings,
                 database,
-                Answers(settings.cache_answers, settings.cache_bytes),
+                answers,
                 Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
                 Readiness(database, settings.heads_path),
@@ -112,6 +120,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 trail,
             )
         }
+        await anyio.to_thread.run_sync(watch.stop)
         await computing.close()
         await anyio.to_thread.run_sync(scrubber.stop)
         await anyio.to_thread.run_sync(trail.close)

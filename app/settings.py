@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         default="127.0.0.1", description="Address to listen on. Beyond loopback, every request needs a key or a token."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Number of processes that serve.")
     allow_unauthenticated: bool = Field(
         default=False,
         description="`true`: nobody is asked for a key, on any address. Only for a network in front of which a proxy "
@@ -83,6 +84,12 @@ class Settings(BaseSettings):
         default="text", description="How lines of the log are written: `text`, or `json` for a program that reads them."
     )
     max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
+    max_bodies: int = Field(
+        default=16, ge=1, description="Most requests with a body that are worked on at a time; more are refused (503)."
+    )
+    max_bytes_in_flight: int = Field(
+        default=64_000_000, ge=1_000, description="Most bytes of bodies in memory; more are refused (503)."
+    )
     max_stream_bytes: int = Field(
         default=10_000_000_000,
         ge=1_000,

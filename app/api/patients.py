@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from app.access.callers import Scope
 from app.api.intake import Proposed, rehearsed_proposals
 from app.errors import (
+    Absent,
     Conflict,
     Erased,
     Fault,
@@ -50,6 +51,7 @@ from app.store.audit import was_read
 from app.store.engine import Database
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
+from app.store.timelines import ListedPatient
 from app.submission import batches
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
@@ -82,6 +84,11 @@ class PatientSummary(BaseModel):
     """A patient in a list."""
 
     patient: Patient = Field(description="The patient.", examples=[{"id": "P01", "sex": "female"}])
+    ended: Ended | Absent = Field(
+        default=None,
+        description="When and why the patient left the study; absent if unknown, as in the timeline.",
+        examples=[{"date": "2006-09-01", "reason": "completed"}],
+    )
     counts: dict[str, int] = Field(
         description="Facts by section of the timeline.", examples=[{"labs": 101, "infusions": 5, "adverse_events": 1}]
     )
@@ -181,9 +188,15 @@ def list_patients(
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
     was_read(study, [listed.id for listed in found[:limit]])
-    items = [{"patient": {"id": listed.id, **listed.attributes}, "counts": listed.counts} for listed in found[:limit]]
+    items = [_summary(listed) for listed in found[:limit]]
     following = state.cursors.sign(question, [snapshot.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)
+
+
+def _summary(listed: ListedPatient) -> dict[str, Any]:
+    attributes = dict(listed.attributes)
+    ended = {"ended": attributes.pop("ended")} if "ended" in attributes else {}
+    return {"patient": {"id": listed.id, **attributes}, **ended, "counts": listed.counts}
 
 
 @router.get(

@@ -30,6 +30,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.admission import Admission
 from app.access.budget import Budget, too_large
 from app.errors import (
     AddressTooLong,
@@ -83,6 +84,7 @@ class RequestGuard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.admission = Admission(settings.max_bodies, settings.max_bytes_in_flight)
         self.host_names = frozenset(name.lower() for name in settings.host_names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,10 +99,14 @@ class RequestGuard:
             started = True
             await send(message)
 
+        place = None
         try:
             self.check(scope)
-            kind = Headers(scope=scope).get("content-type", "")
-            scope[_BUDGET] = budget = Budget(self.settings.max_body_bytes, kind)
+            headers = Headers(scope=scope)
+            kind, length = headers.get("content-type", ""), headers.get("content-length", "0")
+            most = self.settings.max_body_bytes
+            place = self.admission.enter(min(int(length[:20]), most) if length.isdecimal() else 0)
+            scope[_BUDGET] = budget = Budget(most, place, kind)
             reading_time.set(ReadingTime(self.settings.reading_seconds))
             await self.app(scope, self.limited(receive, budget), sending)
         except ClientDisconnect:
@@ -109,6 +115,9 @@ class RequestGuard:
             answer = refusal(scope, error) if isinstance(error, ServiceError) else unexpected(scope, error)
             if not started:
                 await answer(scope, receive, sending)
+        finally:
+            if place is not None:
+                place.leave()
 
     def check(self, scope: Scope) -> None:
         """Refuse a request by its address and its headers."""
@@ -178,7 +187,7 @@ class RequestGuard:
             except TimeoutError:
                 raise BodyTimeout(headers={"Connection": "close"}) from None
             complete = not message.get("more_body", False)
-            budget.charge(message.get("body", b""))
+            budget.charge(message.get("body", b""), complete=complete)
             return message
 
         return receiving

@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
+from app.store.erasure import latest_erasures
 from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
 
@@ -71,6 +74,45 @@ class Answers:
             self._erasures[study] = self._erasures.get(study, 0) + 1
             for key in [key for key, (owner, _) in self._kept.items() if owner == study]:
                 del self._kept[key]
+
+
+class ErasureWatch:
+    """Drops what is kept of a study, answers and cohorts (`forget`), when another process has erased a person from it.
+
+    An answer is never sent after an erasure that it contradicts: each request reads its revision first. But it must not
+    stay in memory either.
+    """
+
+    SECONDS = 1.0
+
+    def __init__(self, database: Database, answers: Answers, forget: Callable[[str], object]) -> None:
+        self._database = database
+        self._answers = answers
+        self._forget = forget
+        self._seen: dict[str, int] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="erasures", daemon=True)
+        self._thread.start()
+
+    def look(self) -> None:
+        """Drop what other processes have made out of date."""
+        with self._database.reading() as connection:
+            latest = latest_erasures(connection)
+        for study, revision in latest.items():
+            if self._seen.get(study) != revision:
+                self._answers.drop(study)
+                self._forget(study)
+        self._seen = latest
+
+    def stop(self) -> None:
+        """End."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self.SECONDS):
+            with suppress(Exception):  # a database that cannot be read shows in the readiness
+                self.look()
 
 
 class Scrubber:

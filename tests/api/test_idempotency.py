@@ -54,7 +54,11 @@ def kept(answer):
     return (
         answer.status_code,
         answer.content,
-        {name: value for name, value in answer.headers.items() if name not in {"date", "idempotent-replayed"}},
+        {
+            name: value
+            for name, value in answer.headers.items()
+            if name not in {"date", "idempotent-replayed", "x-request-id"}
+        },
     )
 
 
