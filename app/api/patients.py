@@ -1,6 +1,7 @@
 """The routes of the patients: list them; read, replace, extend and erase a timeline; read all versions of its facts."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio import from_thread
@@ -43,6 +44,7 @@ from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
 from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_document, receipt_document
 from app.http.responses import address, page, reply, tagged, written
+from app.http.state import AppState
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
 from app.store.audit import was_read
@@ -340,10 +342,15 @@ def erase_patient(
     erased = batches.erase_patient(Submitter(store, study, FORMAT, now, client=client), patient, if_match=if_match)
     if store.origin is not None:
         return reply(asdict(erased))
+    store.afterwards(partial(_clear, state, study))
+    return Response(status_code=204)
+
+
+def _clear(state: AppState, study: str) -> None:
+    """Forget what was computed from the data of a person who was erased, and remove their bytes."""
     state.answers.drop(study)
     from_thread.run(state.computing.workers.forget, study)
     state.scrubber.scrub()
-    return Response(status_code=204)
 
 
 class AttributeVersion(Document):

@@ -26,7 +26,8 @@ LOGIN = "begin_session"
 _READING = (LOGIN, "get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
 _UNAUTHORISED = frozenset({401, 403})
 _LISTING = (LOGIN, "list", "fhir", "post", "put", "erase", "dismiss")
-"""Without a patient, these show and change nothing of anybody."""
+"""Without a patient, these show and change nothing of anybody, but for one that shows figures."""
+_MEASURED = "fhirReadMeasureReport"
 
 
 class Audit:
@@ -56,7 +57,7 @@ class Audit:
 
         with acting(access):
             await self.app(scope, receive, sending)
-        if _is_audited(scope) and not access.written and 200 <= status < 400 and not _reads(scope):
+        if _is_audited(scope) and not access.written and 200 <= status < 400 and not _shows(scope, access):
             for read in _rows(scope, access, status):  # a write that changed nothing
                 _trail(scope).add(read)
 
@@ -93,7 +94,7 @@ async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
         for read in _rows(scope, access, status):
             _trail(scope).refused(read)
         return True
-    if access.written or not _reads(scope):
+    if not _shows(scope, access):
         return True
     waiting = [(read, _trail(scope).add(read)) for read in _rows(scope, access, status)]
     for read, done in waiting:
@@ -115,6 +116,11 @@ def _reads(scope: Scope) -> bool:
     return who_of(scope).operation.startswith(_READING)
 
 
+def _shows(scope: Scope, access: Access) -> bool:
+    """Whether the answer shows what was stored before: to a read, or to a write that changed nothing of a patient."""
+    return any(access.patients.values()) or (_reads(scope) and not access.written)
+
+
 def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:
     """The row of an answer in the chain of its study; a comparison of two studies has one in each."""
     who, at = who_of(scope), time.time_ns() // 1000
@@ -123,12 +129,14 @@ def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:
     rows = []
     for study in known:
         patients = tuple(access.patients.get(study, ())) if status < 400 and study is not None else ()
-        extent: Extent = "patients" if patients else "nothing" if who.operation.startswith(_LISTING) else "figures"
+        nobody = who.operation.startswith(_LISTING) and who.operation != _MEASURED
+        extent: Extent = "patients" if patients else "nothing" if nobody else "figures"
         if status >= 400:
             extent = "nothing"
         elif access.everyone:
             extent = "everyone"
-        rows.append(AuditEntry(who, at, study, status, extent, patients, access.revision if status < 400 else None))
+        revision = access.revisions.get(study or "") if status < 400 else None
+        rows.append(AuditEntry(who, at, study, status, extent, patients, revision))
     return rows
 
 

@@ -128,8 +128,8 @@ class Scrubber:
         self._retrying: threading.Thread | None = None
 
     def scrub(self) -> None:
-        """Scrub now; if a reader prevents it, try again in the background until it succeeds."""
-        if self._database.scrub():
+        """Scrub now; if somebody prevents it, try again in the background until it succeeds."""
+        if self._scrubbed():
             return
         with self._lock:
             if self._retrying is None or not self._retrying.is_alive():
@@ -144,10 +144,17 @@ class Scrubber:
 
     def _retry(self) -> None:
         while not self._stopped.wait(self.RETRY_SECONDS):
-            if self._database.scrub():
+            if self._scrubbed():
                 return
-        if not self._database.scrub():
+        if not self._scrubbed():
             log.warning("event=scrub status=due")
+
+    def _scrubbed(self) -> bool:
+        """Whether it is done now. The erasure is committed, so that it must not fail if this has to wait."""
+        try:
+            return self._database.scrub()
+        except ServiceError:
+            return False
 
 
 class Readiness:
