@@ -60,19 +60,37 @@ def serve(
         int | None,
         typer.Option(min=0, max=65535, help="Port, instead of MYORESPONSE_PORT; 0 selects a free one."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Number of processes, instead of MYORESPONSE_WORKERS.")
+    ] = None,
 ) -> None:
     """Serve the API until stopped. Open requests are finished first."""
-    settings = read_settings(host=host, port=port)
-
-    from app.api import server
+    settings = read_settings(host=host, port=port, workers=workers)
 
     with database_of(settings) as database:
         if settings.asks_for_keys and not settings.token_issuer:
             print_first_key(database)
 
+    if settings.workers > 1:
+        serve_with_workers(settings)
+        return
+
+    from app.api import server
     from app.main import create_app
 
     server.run(create_app(settings), settings)
+
+
+def serve_with_workers(settings: Settings) -> None:
+    """Serve with several processes. The process ends with one line if the address cannot be used."""
+    from app.api.workers import run_workers
+    from app.main import create_app
+
+    try:
+        code = run_workers(create_app, settings)
+    except OSError as error:
+        stop(f"The service cannot listen at {settings.host}, port {settings.port}: {os.strerror(error.errno or 0)}.", 3)
+    raise typer.Exit(code)
 
 
 def print_first_key(database: "Database") -> None:

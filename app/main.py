@@ -1,5 +1,7 @@
 """The application: its routes, its middleware and the state that its requests share."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -12,6 +14,7 @@ from app import __version__
 from app.access.authenticator import Authenticator
 from app.access.computing import Computing, workers_of
 from app.access.keys import ApiKeys
+from app.access.rates import Rates
 from app.access.tokens import Tokens
 from app.api import (
     about,
@@ -38,7 +41,7 @@ from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
-from app.http.state import Answers, AppState, Readiness, Scrubber
+from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -47,7 +50,9 @@ from app.store.opening import open_ledger
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
-"""Number of requests at a time. Each has a connection; so have the test of readiness and the work that runs later."""
+"""Number of requests at a time. Each has a connection; so have the test of readiness, the work that runs later, and
+the rates that several processes share.
+"""
 
 DESCRIPTION = """
 Did the treatment of inflammatory myopathy work, how soon, for how long, and how safely?
@@ -93,26 +98,37 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         keys = LedgerKeys(settings.secret_path)
-        database = Database(settings.database_url, pool_size=THREADS + 2, keys=keys)
+        database = Database(settings.database_url, pool_size=THREADS + 3 + settings.shares_rates, keys=keys)
         scrubber, trail = Scrubber(database), AuditTrail(database)
+        answers = Answers(settings.cache_answers, settings.cache_bytes)
+        logging.getLogger("uvicorn.access").disabled = True  # it would write addresses, with identifiers of patients
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         await anyio.to_thread.run_sync(_check_secrets, database, settings)
         computing = Computing(workers_of(settings, database))
         computing.start()
+        loop = asyncio.get_running_loop()
+        watch = ErasureWatch(
+            database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.workers.forget(study), loop)
+        )
+        rates = Rates.of(settings, database)
         yield {
             "app_state": AppState(
                 settings,
                 database,
-                Answers(settings.cache_answers, settings.cache_bytes),
+                answers,
                 Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
                 Readiness(database, settings.heads_path),
                 computing,
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
+                rates,
             )
         }
+        await anyio.to_thread.run_sync(watch.stop)
         await computing.close()
+        if rates is not None:
+            await anyio.to_thread.run_sync(rates.stop)
         await anyio.to_thread.run_sync(scrubber.stop)
         await anyio.to_thread.run_sync(trail.close)
         database.dispose()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Purpose = Literal["ledger", "audit", "cursor", "etag", "session", "key-hash", "fingerprint"]
+Purpose = Literal["ledger", "audit", "cursor", "etag", "session", "key-hash", "fingerprint", "rates"]
 
 _LENGTH = 32
 _TEXT = re.compile(r"[0-9a-f]{64}\n?")

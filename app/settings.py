@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         default="127.0.0.1", description="Address to listen on. Beyond loopback, every request needs a key or a token."
     )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Number of processes that serve.")
     allow_unauthenticated: bool = Field(
         default=False,
         description="`true`: nobody is asked for a key, on any address. Only for a network in front of which a proxy "
@@ -65,8 +66,12 @@ class Settings(BaseSettings):
     rate: str = Field(
         default="600/minute",
         description="How many requests a client with a key or token, or an address without one, may send: "
-        "`600/minute`, `20/second`. Empty: any number. Local use without a key has no limit. Each process counts by "
-        "itself.",
+        "`600/minute`, `20/second`. Empty: any number. Local use without a key has no limit.",
+    )
+    share_rates: bool = Field(
+        default=False,
+        description="`true`: several services behind one address count together, through their database. The processes "
+        "of one service always do.",
     )
     allowed_hosts: str = Field(
         default="",
@@ -83,6 +88,12 @@ class Settings(BaseSettings):
         default="text", description="How lines of the log are written: `text`, or `json` for a program that reads them."
     )
     max_body_bytes: int = Field(default=16_000_000, ge=1_000, description="Largest request body that is read.")
+    max_bodies: int = Field(
+        default=16, ge=1, description="Most requests with a body that are worked on at a time; more are refused (503)."
+    )
+    max_bytes_in_flight: int = Field(
+        default=64_000_000, ge=1_000, description="Most bytes of bodies in memory; more are refused (503)."
+    )
     max_stream_bytes: int = Field(
         default=10_000_000_000,
         ge=1_000,
@@ -307,6 +318,11 @@ class Settings(BaseSettings):
     def asks_for_keys(self) -> bool:
         """Whether no request at the address of the settings is served without a key."""
         return not self.allow_unauthenticated and (self.require_keys or not self.listens_on_loopback)
+
+    @cached_property
+    def shares_rates(self) -> bool:
+        """Whether several processes serve clients at one address, so that they must count together."""
+        return self.share_rates or self.workers > 1
 
     @cached_property
     def mllp_listens_on_loopback(self) -> bool:

@@ -6,6 +6,7 @@ was never in memory as a whole.
 
 from dataclasses import dataclass, field
 
+from app.access.admission import Admitted
 from app.errors import TooLarge
 from app.readers.budget import LINES, ROWS, VALUES, Limit
 
@@ -21,6 +22,7 @@ class Budget:
     """
 
     most_bytes: int
+    place: Admitted
     media_type: str = ""
     paced: bool = True
     size: int = field(default=0, init=False)
@@ -33,10 +35,11 @@ class Budget:
 
     def allow_stream(self, most_bytes: int) -> None:
         """Allow so many bytes at any speed; each of its lines has a budget of its own."""
+        self.place.stream()
         self.most_bytes, self.paced, self._limit = most_bytes, False, None
 
-    def charge(self, part: bytes) -> None:
-        """Count a part of the body. Raises `TooLarge`, which ends the connection."""
+    def charge(self, part: bytes, *, complete: bool) -> None:
+        """Count a part of the body. Raises `TooLarge` or `Busy`, which end the connection."""
         self.size += len(part)
         if self.size > self.most_bytes:
             raise too_large(self.most_bytes)
@@ -47,6 +50,7 @@ class Budget:
             except TooLarge as refusal:
                 refusal.headers["Connection"] = "close"
                 raise
+        self.place.arrive(len(part), complete=complete)
 
 
 def too_large(most: int) -> TooLarge:

@@ -3,6 +3,8 @@
 A key is `myo_<prefix>_<secret>`. The prefix names it in lists, logs and the ledger. The secret has 256 bits and is
 shown once. Only an HMAC of the key and of what it allows is stored, made with a key outside the database. A slow hash
 would add nothing: nobody can try 2^256 secrets.
+
+Keys are made and ended by commands of an operator. Each change of a key has a row in the audit, in its transaction.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ from functools import cached_property
 
 from app.access.callers import ALL_SCOPES, Caller, Scope
 from app.errors import Conflict, NotFound
-from app.store import api_keys
+from app.store import api_keys, audit
 from app.store.api_keys import StoredKey
 from app.store.engine import Database, Transaction
 from app.timeline.times import instant_text
@@ -58,6 +60,7 @@ class ApiKeys:
         new = self._new(name, scopes, studies, now, expires_at)
         with self._database.writing() as transaction:
             api_keys.add(transaction, new.stored)
+            _note(transaction, "create", now, new.stored.prefix)
         return new
 
     def create_first(self, now: int) -> NewKey | None:
@@ -67,6 +70,7 @@ class ApiKeys:
             if api_keys.any_key(transaction):
                 return None
             api_keys.add(transaction, new.stored)
+            _note(transaction, "create-first", now, new.stored.prefix)
         return new
 
     def rotate(self, prefix: str, *, now: int, overlap: int) -> NewKey:
@@ -85,13 +89,15 @@ class ApiKeys:
             api_keys.succeed(
                 transaction, prefix, new.stored.prefix, until if old.expires_at is None else min(until, old.expires_at)
             )
+            _note(transaction, "rotate", now, prefix, new.stored.prefix)
         return new
 
     def revoke(self, prefix: str, now: int) -> None:
         """Let a key be refused from now on. Raises `NotFound`; to revoke it again changes nothing."""
         with self._database.writing() as transaction:
             self._known(transaction, prefix)
-            api_keys.revoke(transaction, prefix, now)
+            if api_keys.revoke(transaction, prefix, now):
+                _note(transaction, "revoke", now, prefix)
 
     def all(self) -> list[StoredKey]:
         """All keys, the oldest first."""
@@ -152,6 +158,12 @@ class ApiKeys:
                 return
             self._marked[stored.prefix] = now
         self._database.later(lambda transaction: api_keys.mark_used(transaction, [(stored.prefix, now)]))
+
+
+def _note(transaction: Transaction, what: str, at: int, *prefixes: str) -> None:
+    """Store the audit row of a change of keys: what was done, and the prefixes that name the keys."""
+    who = audit.Who(" ".join(("keys", what, *prefixes)), "command", "command")
+    audit.store(transaction, [audit.AuditEntry(who, at, None, None, "nothing")])
 
 
 def key_line(key: StoredKey, now: int) -> str:

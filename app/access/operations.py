@@ -10,7 +10,9 @@ _STUDY = "/v1/studies/{study}"
 _FHIR = "/fhir/{study}"
 _PATIENT = f"{_STUDY}/patients/{{patient}}"
 _TYPES = ("Patient", "Observation", "MedicationAdministration", "AdverseEvent")
-_QUESTIONS = [f"{_STUDY}/analyses/{name}" for name in QUESTIONS]
+_LIST = f"{_STUDY}/analyses/what-is-missing"
+"""The question whose answer is a list of patients."""
+_QUESTIONS = [address for name in QUESTIONS if (address := f"{_STUDY}/analyses/{name}") != _LIST]
 
 OPEN = frozenset(
     {
@@ -43,7 +45,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
     ),
     Scope.READ_PATIENTS: (
         f"GET {_STUDY}/patients", f"GET {_PATIENT}", f"GET {_PATIENT}/history", f"GET {_STUDY}/set-aside",
-        f"GET {_STUDY}/datasets/{{name}}",
+        f"GET {_STUDY}/datasets/{{name}}", f"GET {_LIST}", f"POST {_LIST}",
         *(f"GET {_FHIR}/{name}{rest}" for name in _TYPES
           for rest in ("", "/{id}", "/{id}/_history", "/{id}/_history/{version}")),
         *(f"POST {_FHIR}/{name}/_search" for name in _TYPES),

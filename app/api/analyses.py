@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import ConfigDict, Field, create_model
 
+from app.access.callers import Caller, Scope
 from app.access.study_answers import (
     WHOLE,
     Compute,
@@ -26,6 +27,7 @@ from app.api.protocols import Declared, protocol_of
 from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound, TakesTooLong
 from app.http.answers import Asker, Asking, answer_question, despite_erasure
+from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, JsonBody, Now, StudyId, latest
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.http.responses import etag_from, matches, tagged
@@ -87,9 +89,10 @@ def _asked(
 
 
 async def _answer_question(
-    asker: Asker, question: StudyQuestion, compute: Compute, if_none_match: str | None
+    asker: Asker, caller: Caller, question: StudyQuestion, compute: Compute, if_none_match: str | None
 ) -> Response:
     if question.options.patients or question.name == "what-is-missing":
+        caller.require(Scope.READ_PATIENTS)
         everyone_was_read()
     return await answer_question(asker, question, compute, if_none_match)
 
@@ -98,11 +101,12 @@ def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Awaita
     async def handler(
         study: StudyId,
         asker: Asking,
+        caller: CallerOf,
         at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        return await _answer_question(asker, *_asked(name, study, at, options_type, options), if_none_match)
+        return await _answer_question(asker, caller, *_asked(name, study, at, options_type, options), if_none_match)
 
     return handler
 
@@ -111,12 +115,14 @@ def _post_handler(name: str, options_type: type[Options]) -> Callable[..., Await
     async def handler(
         study: StudyId,
         asker: Asking,
+        caller: CallerOf,
         body: JsonBody,
         at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
     ) -> Response:
         protocol = await run_sync(_other_protocol, body)
-        return await _answer_question(asker, *_asked(name, study, at, options_type, options, protocol), None)
+        asked = _asked(name, study, at, options_type, options, protocol)
+        return await _answer_question(asker, caller, *asked, None)
 
     return handler
 

@@ -1,6 +1,7 @@
 """The routes of the patients: list them; read, replace, extend and erase a timeline; read all versions of its facts."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio import from_thread
@@ -10,6 +11,7 @@ from pydantic import BaseModel, Field
 from app.access.callers import Scope
 from app.api.intake import Proposed, rehearsed_proposals
 from app.errors import (
+    Absent,
     Conflict,
     Erased,
     Fault,
@@ -42,12 +44,14 @@ from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
 from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_document, receipt_document
 from app.http.responses import address, page, reply, tagged, written
+from app.http.state import AppState
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
 from app.store.audit import was_read
 from app.store.engine import Database
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
+from app.store.timelines import ListedPatient
 from app.submission import batches
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
@@ -80,6 +84,11 @@ class PatientSummary(BaseModel):
     """A patient in a list."""
 
     patient: Patient = Field(description="The patient.", examples=[{"id": "P01", "sex": "female"}])
+    ended: Ended | Absent = Field(
+        default=None,
+        description="When and why the patient left the study; absent if unknown, as in the timeline.",
+        examples=[{"date": "2006-09-01", "reason": "completed"}],
+    )
     counts: dict[str, int] = Field(
         description="Facts by section of the timeline.", examples=[{"labs": 101, "infusions": 5, "adverse_events": 1}]
     )
@@ -179,9 +188,15 @@ def list_patients(
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
     was_read(study, [listed.id for listed in found[:limit]])
-    items = [{"patient": {"id": listed.id, **listed.attributes}, "counts": listed.counts} for listed in found[:limit]]
+    items = [_summary(listed) for listed in found[:limit]]
     following = state.cursors.sign(question, [snapshot.revision, found[limit - 1].id]) if len(found) > limit else None
     return page(request, items, following)
+
+
+def _summary(listed: ListedPatient) -> dict[str, Any]:
+    attributes = dict(listed.attributes)
+    ended = {"ended": attributes.pop("ended")} if "ended" in attributes else {}
+    return {"patient": {"id": listed.id, **attributes}, **ended, "counts": listed.counts}
 
 
 @router.get(
@@ -327,10 +342,15 @@ def erase_patient(
     erased = batches.erase_patient(Submitter(store, study, FORMAT, now, client=client), patient, if_match=if_match)
     if store.origin is not None:
         return reply(asdict(erased))
+    store.afterwards(partial(_clear, state, study))
+    return Response(status_code=204)
+
+
+def _clear(state: AppState, study: str) -> None:
+    """Forget what was computed from the data of a person who was erased, and remove their bytes."""
     state.answers.drop(study)
     from_thread.run(state.computing.workers.forget, study)
     state.scrubber.scrub()
-    return Response(status_code=204)
 
 
 class AttributeVersion(Document):

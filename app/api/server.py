@@ -26,8 +26,9 @@ log = logging.getLogger("myoresponse")
 class Server(uvicorn.Server):
     """The server. It logs its start and its end, and prints what to try first when it begins to listen."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, says_what_to_try: bool) -> None:
         super().__init__(config)
+        self._says_what_to_try = says_what_to_try and settings.log == "text"
         self._settings = settings
         self._began = time.monotonic()
         self._reason = "-"
@@ -48,7 +49,7 @@ class Server(uvicorn.Server):
                 switched(bool(self._settings.origins)),
                 self._settings.cache_bytes,
             )
-            if self._settings.log == "text":
+            if self._says_what_to_try:
                 steps = first_steps(self.address(), with_key=self._settings.asks_for_keys)
                 sys.stdout.write(f"\n{who_is_asked(self._settings)}\n")
                 sys.stdout.write("\nTry:\n" + "".join(f"  {command}\n" for _, command in steps))
@@ -76,9 +77,12 @@ class Server(uvicorn.Server):
         return f"http://{bracketed}:{port}{self._settings.root_path}"
 
 
-def run(app: FastAPI, settings: Settings) -> None:
-    """Serve until stopped. The access log of uvicorn is off: it would write addresses, which contain identifiers of
-    patients.
+def run(
+    app: FastAPI, settings: Settings, listening: socket.socket | None = None, *, says_what_to_try: bool = True
+) -> None:
+    """Serve until stopped, at the address of the settings or on a socket that another process has bound.
+
+    The access log of uvicorn is off: it would write addresses, which contain identifiers of patients.
     """
     log_to_stdout(settings.log)
     config = uvicorn.Config(
@@ -95,4 +99,4 @@ def run(app: FastAPI, settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    Server(config, settings).run()
+    Server(config, settings, says_what_to_try).run(None if listening is None else [listening])

@@ -47,7 +47,7 @@ IN_MEMORY = 1_000_000
 """Most bytes of outcomes that wait in memory; more wait on the disk."""
 PART_BYTES = 65_536
 TOLD_IN_FULL = 100
-"""How many rejected lines with a problem of one kind are told in full."""
+"""How many rejected lines with a problem of one kind are answered in full."""
 MOST_FAULTS_TOLD = 1_000
 """After so many faults, all other problems are short."""
 
@@ -267,7 +267,7 @@ class StreamedOutcomes(Response):
         self._write(*(self._line(outcome, line.number) for outcome, line in zip(outcomes, group, strict=True)))
 
     def _line(self, outcome: ItemOutcome, number: int) -> dict[str, Any]:
-        """The outcome of a line; a short one if enough of its kind were told."""
+        """The outcome of a line; a short one after enough of its kind."""
         if outcome.error is not None and outcome.status == "rejected":
             kind = (outcome.error.slug, *sorted({fault.code for fault in outcome.error.faults}))
             self._told[kind] += 1

@@ -6,7 +6,7 @@ the address in its body. A location never contains a client id.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, cast, get_args
 
@@ -42,6 +42,7 @@ from app.http.openapi import JSON, Responses, answers, reference, shared
 from app.http.problems import allowed_methods, count_refused
 from app.http.responses import address, written
 from app.readers.pseudonyms import Identifier
+from app.store.audit import was_read
 from app.store.engine import Database
 from app.submission.intake import proposed_in_rehearsal
 from app.submission.receipts import joined
@@ -163,8 +164,10 @@ def post_bundle(
     count_refused(request.scope, (entry.error for entry in result.results))
     lost = result.type == "batch" and bool(result.results) and all(each.receipt.lost for each in result.results)
     status = NothingKept.status if lost else 200
-    proposed = _proposed(store, study)
-    return _fhir(_answer_to_bundle(result, _preferred_return(prefer, "minimal"), proposed, full=full), status)
+    proposed, preferred = _proposed(store, study), _preferred_return(prefer, "minimal")
+    if preferred == "representation":
+        _note_shown(store, study, result.results)
+    return _fhir(_answer_to_bundle(result, preferred, proposed, full=full), status)
 
 
 def _create(resource: SupportedType) -> Callable[..., Response]:
@@ -347,10 +350,17 @@ def _answer(
         return Response(status_code=status, headers=headers)
     if preferred == "OperationOutcome" or stored.gone:
         return _fhir(_outcome_of(result, proposed), status, headers)
+    _note_shown(store, study, [result])
     document, tags = resource_of(stored, name), tags_of([*receipt_issues(result.receipt), *proposed])
     if tags:
         document["meta"]["tag"] = [*document["meta"].get("tag", ()), *tags]
     return _fhir(document, status, headers)
+
+
+def _note_shown(store: Database, study: str, results: Sequence[EntryResult]) -> None:
+    """Note for the audit whose resources are shown as they stand. Those of a write are in the row of the write."""
+    written: Collection[EntryStatus] = () if store.origin is not None else ("created", "updated", "deleted")
+    was_read(study, [each.stored.patient for each in results if each.stored and each.status not in written])
 
 
 def _answer_to_bundle(

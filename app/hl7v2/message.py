@@ -16,6 +16,8 @@ from app.hl7v2.segments import NULL, STANDARD, Delimiters, Segment, delimiters_o
 
 MOST_MESSAGES = 10_000
 """Greatest number of messages in one body; each is stored in a separate transaction."""
+MOST_BATCHES = 1_000
+"""Greatest number of batches in one body; each has an acknowledgement."""
 
 _BATCH_SEGMENTS = frozenset({b"FHS", b"BHS", b"BTS", b"FTS"})
 _SEGMENT_NAME = re.compile(rb"(MSH|FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")

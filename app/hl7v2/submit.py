@@ -7,7 +7,16 @@ from dataclasses import dataclass, field, replace
 from app.errors import Accepts, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.hl7v2.acknowledgement import CODES, Code, acknowledgement, batch_acknowledgement
 from app.hl7v2.data_types import in_hl7_form
-from app.hl7v2.message import MOST_MESSAGES, Batch, Envelope, body_of, messages_of, read_batch_envelope, read_envelope
+from app.hl7v2.message import (
+    MOST_BATCHES,
+    MOST_MESSAGES,
+    Batch,
+    Envelope,
+    body_of,
+    messages_of,
+    read_batch_envelope,
+    read_envelope,
+)
 from app.hl7v2.oru_results import ReadMessage, read_message
 from app.readers.statements import Feed
 from app.readers.suggestions import Proposal, in_words
@@ -70,10 +79,14 @@ def store_message(
     submitter = Submitter(database, study, FORMAT, now, feed, client, pauses, full)
     proposals = _NewProposals(database, study).take if propose and database.origin is not None else _no_rehearsal
     body = body_of(message)
-    if sum(len(batch.messages) for batch in body.batches) > MOST_MESSAGES:
-        return _refused(
-            Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY, None, Accepts(at_most_items=MOST_MESSAGES))], None
-        )
+    for count, most in (
+        (sum(len(each.messages) for each in body.batches), MOST_MESSAGES),
+        (len(body.batches), MOST_BATCHES),
+    ):
+        if count > most:
+            return _refused(
+                Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY, None, Accepts(at_most_items=most))], None
+            )
     if not body.is_batch or not body.batches:
         return _answer(submitter, feed, body.batches[0].messages[0] if body.batches else [], proposals)
     replies: list[Reply] = []

@@ -2,7 +2,8 @@
 
 A write has its row in its transaction (`store.audit`). An answer with data of patients waits until its row is written
 (`store.audit_journal`), and is 503 if that is not possible: what cannot be audited is not shown. Answers with figures
-are sent nevertheless, and the log says that a row is missing. A refusal does not wait for its row.
+are sent nevertheless, and the log says that a row is missing. A refusal does not wait for its row. A login waits for
+its row as patients' data do: without it, there is no session.
 """
 
 import asyncio
@@ -20,10 +21,13 @@ NOT_AUDITED = frozenset(
     {"getStudy", "getStudyProtocol", "listRevisions", "listDatasets", "getIntake", "fhirCapabilities"}
 )
 """Operations on a study that show what is declared or counted, and nothing of a patient."""
-_READING = ("get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
+LOGIN = "begin_session"
+"""The operation that makes a session. It belongs to no study."""
+_READING = (LOGIN, "get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
 _UNAUTHORISED = frozenset({401, 403})
-_LISTING = ("list", "fhir", "post", "put", "erase", "dismiss")
-"""Without a patient, these show and change nothing of anybody."""
+_LISTING = (LOGIN, "list", "fhir", "post", "put", "erase", "dismiss")
+"""Without a patient, these show and change nothing of anybody, but for one that shows figures."""
+_MEASURED = "fhirReadMeasureReport"
 
 
 class Audit:
@@ -53,7 +57,7 @@ class Audit:
 
         with acting(access):
             await self.app(scope, receive, sending)
-        if _is_audited(scope) and not access.written and 200 <= status < 400 and not _reads(scope):
+        if _is_audited(scope) and not access.written and 200 <= status < 400 and not _shows(scope, access):
             for read in _rows(scope, access, status):  # a write that changed nothing
                 _trail(scope).add(read)
 
@@ -90,7 +94,7 @@ async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
         for read in _rows(scope, access, status):
             _trail(scope).refused(read)
         return True
-    if access.written or not _reads(scope):
+    if not _shows(scope, access):
         return True
     waiting = [(read, _trail(scope).add(read)) for read in _rows(scope, access, status)]
     for read, done in waiting:
@@ -103,12 +107,18 @@ async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
 
 
 def _is_audited(scope: Scope) -> bool:
-    return "study" in scope.get("path_params", {}) and who_of(scope).operation not in NOT_AUDITED
+    operation = who_of(scope).operation
+    return operation == LOGIN or ("study" in scope.get("path_params", {}) and operation not in NOT_AUDITED)
 
 
 def _reads(scope: Scope) -> bool:
     """Whether the operation reads and stores nothing, by its name."""
     return who_of(scope).operation.startswith(_READING)
+
+
+def _shows(scope: Scope, access: Access) -> bool:
+    """Whether the answer shows what was stored before: to a read, or to a write that changed nothing of a patient."""
+    return any(access.patients.values()) or (_reads(scope) and not access.written)
 
 
 def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:
@@ -119,12 +129,14 @@ def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:
     rows = []
     for study in known:
         patients = tuple(access.patients.get(study, ())) if status < 400 and study is not None else ()
-        extent: Extent = "patients" if patients else "nothing" if who.operation.startswith(_LISTING) else "figures"
+        nobody = who.operation.startswith(_LISTING) and who.operation != _MEASURED
+        extent: Extent = "patients" if patients else "nothing" if nobody else "figures"
         if status >= 400:
             extent = "nothing"
         elif access.everyone:
             extent = "everyone"
-        rows.append(AuditEntry(who, at, study, status, extent, patients, access.revision if status < 400 else None))
+        revision = access.revisions.get(study or "") if status < 400 else None
+        rows.append(AuditEntry(who, at, study, status, extent, patients, revision))
     return rows
 
 

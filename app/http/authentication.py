@@ -12,7 +12,7 @@ runs before every other dependency of an operation, and refuses what the caller 
 import hmac
 import re
 from datetime import UTC, datetime
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.callers import LOCAL, STRANGER, Caller
 from app.access.operations import KNOWN, NEEDS, OPEN
-from app.access.rates import Rates, RateState
+from app.access.rates import RateState
 from app.access.sessions import Session
 from app.errors import Forbidden, TooManyRequests, Unauthorized
 from app.http.addresses import path_of
@@ -33,9 +33,11 @@ from app.timeline.times import microseconds
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """The names of this machine in a Host header."""
-_FORWARDED = frozenset(
-    {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "x-cluster-client-ip"}
+_FORWARDED = re.compile(
+    r"forwarded|via|cdn-loop|x-real-ip|true-client-ip|x-(?:forwarded|original-|remote-|envoy-).*|"
+    r"(?:x-)?(?:cf|cluster|fly|fastly|azure|appengine|proxyuser|connecting|client)-?[a-z-]*ip"
 )
+"""The names of the headers that proxies add."""
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - the name of a header
 _PORT = re.compile(r":\d*$")
 _REALM = 'Bearer realm="myoresponse"'
@@ -55,7 +57,7 @@ def needs_key(settings: Settings, scope: Scope) -> bool:
     if not all(end and is_loopback(str(end[0])) for end in ends):
         return True
     headers = Headers(scope=scope)
-    if any(name in _FORWARDED or name.startswith("x-forwarded") for name in headers):
+    if any(_FORWARDED.fullmatch(name) for name in headers):
         return True
     return _PORT.sub("", headers.get("host", "").lower()) not in LOOPBACK_NAMES
 
@@ -75,7 +77,6 @@ class Authentication:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
-        self.rates = Rates(settings.rate) if settings.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -102,9 +103,10 @@ class Authentication:
 
         Raises `TooManyRequests`.
         """
-        if self.rates is None or caller is LOCAL or path_of(scope) in _PROBES:
+        state: AppState = scope["state"]["app_state"]
+        if state.rates is None or caller is LOCAL or path_of(scope) in _PROBES:
             return None
-        rate = self.rates.count(caller.name or network_of(scope))
+        rate = state.rates.count(caller.name or network_of(scope))
         if not rate.allowed:
             raise TooManyRequests(headers=rate.headers)
         return rate
@@ -166,7 +168,9 @@ def network_of(scope: Scope) -> str:
         address = ip_address(str(sent_from[0]) if sent_from else "")
     except ValueError:
         return "-"
-    return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+    return str(address)
 
 
 async def _caller(request: Request) -> Caller:

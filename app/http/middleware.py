@@ -11,8 +11,8 @@ do: data about patients must not stay on the disk of a reader. A program that ke
 If-None-Match; if the answer is still the same, it is not sent again.
 
 A web page in a browser on this machine can reach a loopback service in two ways: by a host name of the page that is
-made to point to this machine (DNS rebinding), and by a POST to another origin. The check of the Host header stops the
-first, the check of the Origin header the second.
+made to point to this machine (DNS rebinding), and by a request to another origin. The check of the Host header stops
+the first, the checks of the headers Origin and Sec-Fetch-Site the second.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.admission import Admission
 from app.access.budget import Budget, too_large
 from app.errors import (
     AddressTooLong,
@@ -83,6 +84,7 @@ class RequestGuard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.admission = Admission(settings.max_bodies, settings.max_bytes_in_flight)
         self.host_names = frozenset(name.lower() for name in settings.host_names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,10 +99,14 @@ class RequestGuard:
             started = True
             await send(message)
 
+        place = None
         try:
             self.check(scope)
-            kind = Headers(scope=scope).get("content-type", "")
-            scope[_BUDGET] = budget = Budget(self.settings.max_body_bytes, kind)
+            headers = Headers(scope=scope)
+            kind, length = headers.get("content-type", ""), headers.get("content-length", "0")
+            most = self.settings.max_body_bytes
+            place = self.admission.enter(min(int(length[:20]), most) if length.isdecimal() else 0)
+            scope[_BUDGET] = budget = Budget(most, place, kind)
             reading_time.set(ReadingTime(self.settings.reading_seconds))
             await self.app(scope, self.limited(receive, budget), sending)
         except ClientDisconnect:
@@ -109,6 +115,9 @@ class RequestGuard:
             answer = refusal(scope, error) if isinstance(error, ServiceError) else unexpected(scope, error)
             if not started:
                 await answer(scope, receive, sending)
+        finally:
+            if place is not None:
+                place.leave()
 
     def check(self, scope: Scope) -> None:
         """Refuse a request by its address and its headers."""
@@ -122,6 +131,8 @@ class RequestGuard:
         host = self.checked_host(headers.getlist("host"))
         if scope["method"] not in SAFE_METHODS:
             self.check_origin(headers.getlist("origin"), host)
+        else:
+            self.check_page(headers)
         length = headers.get("content-length", "0")
         # NDJSON may be stored while it arrives. For a route that does not, `limited` checks the size.
         lines = headers.get("content-type", "").strip().lower() == NDJSON
@@ -141,6 +152,15 @@ class RequestGuard:
         own = {f"http://{host}", f"https://{host}"}
         if not own.union(self.settings.origins).issuperset(given):
             raise ForeignOrigin("The Origin header names no application that may write; see MYORESPONSE_CORS_ORIGINS.")
+
+    def check_page(self, headers: Headers) -> None:
+        """Refuse to be a part of a page of another origin: it could measure answers that it cannot read. Browsers say
+        whose page it is. A link to a page of ours may be followed.
+        """
+        followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        foreign = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+        if foreign and not followed and headers.get("origin") not in self.settings.origins:
+            raise ForeignOrigin("A page of another origin asks for this; see MYORESPONSE_CORS_ORIGINS.")
 
     def limited(self, receive: Receive, budget: Budget) -> Receive:
         """The same messages, with a limit of time while the body is incomplete; each part is charged to the budget.
@@ -167,7 +187,7 @@ class RequestGuard:
             except TimeoutError:
                 raise BodyTimeout(headers={"Connection": "close"}) from None
             complete = not message.get("more_body", False)
-            budget.charge(message.get("body", b""))
+            budget.charge(message.get("body", b""), complete=complete)
             return message
 
         return receiving

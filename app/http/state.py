@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from cachetools import LRUCache
 
 from app.access.authenticator import Authenticator
 from app.access.computing import Computing
+from app.access.rates import Rates
 from app.errors import ServiceError, Unavailable
 from app.http.responses import Cursors
 from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
+from app.store.erasure import latest_erasures
 from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
 
@@ -73,6 +77,45 @@ class Answers:
                 del self._kept[key]
 
 
+class ErasureWatch:
+    """Drops what is kept of a study, answers and cohorts (`forget`), when another process has erased a person from it.
+
+    An answer is never sent after an erasure that it contradicts: each request reads its revision first. But it must not
+    stay in memory either.
+    """
+
+    SECONDS = 1.0
+
+    def __init__(self, database: Database, answers: Answers, forget: Callable[[str], object]) -> None:
+        self._database = database
+        self._answers = answers
+        self._forget = forget
+        self._seen: dict[str, int] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="erasures", daemon=True)
+        self._thread.start()
+
+    def look(self) -> None:
+        """Drop what other processes have made out of date."""
+        with self._database.reading() as connection:
+            latest = latest_erasures(connection)
+        for study, revision in latest.items():
+            if self._seen.get(study) != revision:
+                self._answers.drop(study)
+                self._forget(study)
+        self._seen = latest
+
+    def stop(self) -> None:
+        """End."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self.SECONDS):
+            with suppress(Exception):  # a database that cannot be read shows in the readiness
+                self.look()
+
+
 class Scrubber:
     """Makes sure that after an erasure no byte of the deleted data stays in the files of the database."""
 
@@ -85,8 +128,8 @@ class Scrubber:
         self._retrying: threading.Thread | None = None
 
     def scrub(self) -> None:
-        """Scrub now; if a reader prevents it, try again in the background until it succeeds."""
-        if self._database.scrub():
+        """Scrub now; if somebody prevents it, try again in the background until it succeeds."""
+        if self._scrubbed():
             return
         with self._lock:
             if self._retrying is None or not self._retrying.is_alive():
@@ -101,10 +144,17 @@ class Scrubber:
 
     def _retry(self) -> None:
         while not self._stopped.wait(self.RETRY_SECONDS):
-            if self._database.scrub():
+            if self._scrubbed():
                 return
-        if not self._database.scrub():
+        if not self._scrubbed():
             log.warning("event=scrub status=due")
+
+    def _scrubbed(self) -> bool:
+        """Whether it is done now. The erasure is committed, so that it must not fail if this has to wait."""
+        try:
+            return self._database.scrub()
+        except ServiceError:
+            return False
 
 
 class Readiness:
@@ -164,6 +214,7 @@ class AppState:
     computing: Computing
     authenticator: Authenticator
     trail: AuditTrail
+    rates: Rates | None
 
     @property
     def secret(self) -> SecretFile:

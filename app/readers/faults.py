@@ -108,9 +108,9 @@ def _without_elements(document: Any, lists: Iterable[str], names: frozenset[str]
     if not lists:
         return document
     unknown = islice((name for name in document if name not in names), 1)
-    return {
+    return dict.fromkeys(unknown) | {
         name: [] if name in lists and isinstance(document[name], list) else document[name]
-        for name in (*names.intersection(document), *unknown)
+        for name in names.intersection(document)
     }
 
 
@@ -145,7 +145,7 @@ def _is_model(kind: Any) -> bool:  # noqa: ANN401
 def _check(document: Any, kind: Any, names: frozenset[str], at: Path) -> Iterator[FoundFault]:  # noqa: ANN401
     """The faults that Pydantic finds in one part, whose path is `at`."""
     try:
-        _checker(kind).validate_json(json.dumps(document))
+        _checker(kind).validate_json(json.dumps(document, ensure_ascii=False))
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         tags = _tags(kind)

@@ -137,6 +137,7 @@ def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     if not isinstance(document, list):
         raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE, None, Accepts(types=("array",)))])
     _check_count(len(document))
+    check_time()
     del document
     if not any(value_faults(body, frozenset())):
         try:

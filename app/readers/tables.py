@@ -27,7 +27,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.readers.budget import ROWS, check_time
-from app.readers.json_timelines import MOST_FACTS, MOST_ITEMS
+from app.readers.json_timelines import MOST_ITEMS
 from app.readers.limits import UNREADABLE, NormalLimits, joined_limits, read_limits
 from app.readers.pseudonyms import Identifier, no_number, no_patient
 from app.readers.statements import Feed, Place, Skipped, Statement, described, history_of, readable
@@ -44,6 +44,8 @@ from app.timeline.vocabulary import LAB_CODE_OF, LAB_CODES, OWN_SYSTEM, STATUSES
 REQUIRED = ("patient", "code", "time", "value", "unit")
 COLUMNS = tuple(dict.fromkeys((*REQUIRED, *LabResult.model_fields, "code_system", "reference_range")))
 """Each field of a laboratory result has a column; `reference_range` gives the limits as one text."""
+MOST_ROWS_OF_ONE = 25_000
+"""Greatest number of rows of one patient in one table; each needs two kilobytes while it is read."""
 MOST_LEFT_OUT = 50_000
 """Greatest number of rows of one table that are not ours or set aside: the answer has a line for each."""
 LONGEST_ROW = 500_000
@@ -109,7 +111,7 @@ class Row(NamedTuple):
     end: int = 0
 
 
-class Body:
+class TableBody:
     """The bytes of a table. A row is read again where it is needed, so that not all cells are in memory at a time."""
 
     def __init__(self, content: bytes, dialect: Dialect) -> None:
@@ -161,7 +163,7 @@ class PatientResults(NamedTuple):
 class _Rows:
     """Rows of a body, each read when it is needed."""
 
-    def __init__(self, body: Body, places: "array[int]") -> None:
+    def __init__(self, body: TableBody, places: "array[int]") -> None:
         self._body, self._places = body, places
 
     def __len__(self) -> int:
@@ -179,7 +181,7 @@ class ResultTable:
     feed: Feed
     dialect: Dialect
     columns: Sequence[str]
-    body: Body
+    body: TableBody
     rows: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
@@ -236,8 +238,10 @@ class ResultTable:
             rows = _Rows(self.body, places)
             if subject is None:
                 yield PatientResults(None, None, InvalidDocument(faults=unknown))
-            elif len(rows) > MOST_FACTS:
-                yield PatientResults(subject, None, TooLarge(f"A patient may have {MOST_FACTS} rows in one table."))
+            elif len(rows) > MOST_ROWS_OF_ONE:
+                yield PatientResults(
+                    subject, None, TooLarge(f"A patient may have {MOST_ROWS_OF_ONE} rows in one table.")
+                )
             elif strict:
                 yield self._all_of(subject, rows)
             else:
@@ -437,7 +441,7 @@ def read_table(body: bytes, dialect: Dialect, feed: Feed) -> ResultTable:
     if b"\0" in body:
         line = body.count(b"\n", 0, body.index(b"\0")) + 1
         raise MalformedDocument(f"There is a NUL on line {line}.", [Fault(f"/{line}", FaultCode.MALFORMED)])
-    content = Body(body, dialect)
+    content = TableBody(body, dialect)
     rows = content.rows()
     try:
         header = next(rows, None)

@@ -53,7 +53,8 @@ class Access:
     patients: dict[str, set[str]] = field(default_factory=dict)
     """The patients whose data were read, by study."""
     everyone: bool = False
-    revision: int | None = None
+    revisions: dict[str, int] = field(default_factory=dict)
+    """The revision that was read of each study."""
     written: int = 0
     """How many rows were stored with writes."""
 
@@ -138,7 +139,8 @@ def was_read(study: str, identifiers: Iterable[str], revision: int | None = None
     access = _ACCESS.get()
     if access is not None:
         access.patients.setdefault(study, set()).update(identifiers)
-        access.revision = revision if access.revision is None else access.revision
+        if revision is not None:
+            access.revisions.setdefault(study, revision)
 
 
 def everyone_was_read() -> None:

@@ -270,6 +270,10 @@ class Database:
             driver.execute(f"PRAGMA busy_timeout={round(self._wait * 1000)}")
             self._writer_lock.release()
 
+    def afterwards(self, work: Callable[[], object]) -> None:
+        """Run `work` when what was written is committed: now. In a request with a key it is committed later."""
+        work()
+
     def scrub(self) -> bool:
         """Remove deleted content from the files as well. Call this after an erasure.
 

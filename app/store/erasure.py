@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Conflict, Erased, NotFound, PreconditionFailed
 from app.store.assertions import Counts
@@ -21,7 +21,7 @@ from app.store.kept_answers import forget_answers
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
 from app.store.seals import change, row_of, rows_of_patient
-from app.store.tables import client_ids, erased_names, erasures, patient_attributes, patients
+from app.store.tables import client_ids, erased_names, erasures, patient_attributes, patients, studies
 from app.store.timelines import check_etag
 from app.store.worklist import erase_items, erased_item_entry, items_of
 from app.timeline.merged_records import MERGED_INTO
@@ -84,6 +84,11 @@ _OPEN_ERASURE = Query(
     ),
     "study",
     "stone",
+)
+_LATEST = Query(
+    select(studies.c.id, func.max(erasures.c.erased_revision))
+    .join_from(erasures, studies, studies.c.key == erasures.c.study)
+    .group_by(studies.c.id)
 )
 _IS_MERGED_INTO = Query(
     select(
@@ -168,6 +173,11 @@ def erase(
     erase_items(connection, builder.key, patient, number)
     _INSERT.run(connection, [(builder.key, number, first, None, stone, person.key)])
     return Erasure(patient, number, first, facts, len(listed))
+
+
+def latest_erasures(connection: Connection) -> dict[str, int]:
+    """The last revision of each study that erased a person."""
+    return dict(_LATEST.rows(connection))
 
 
 def _erase_items_only(

@@ -45,7 +45,7 @@ _KEEP = (
     .where(*_OF_KEY)
     .values(status=bindparam("new_status"), headers=bindparam("new_headers"), body=bindparam("new_body"))
 )
-_FORGET = kept_answers.delete().where(kept_answers.c.study == bindparam("of_study"))
+_FORGET = kept_answers.delete().where(kept_answers.c.study == bindparam("of_study"), kept_answers.c.status != _RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ class OneTransaction(Database):
         self._connection: Connection | None = None
         self._place: dict[str, object] = {}
         self._failed: Busy | None = None
+        self._afterwards: list[Callable[[], object]] = []
 
     def found(self) -> KeptAnswer | None:
         """The answer that is kept for the key."""
@@ -131,6 +132,10 @@ class OneTransaction(Database):
         """Run `work` soon, in a transaction of its own."""
         self._whole.later(work)
 
+    def afterwards(self, work: Callable[[], object]) -> None:
+        """Run `work` after the commit: it may need the database, or what others read of it."""
+        self._afterwards.append(work)
+
     def keep(self, answer: KeptAnswer) -> None:
         """Store the answer and commit. Without a write there is nothing to keep.
 
@@ -147,6 +152,8 @@ class OneTransaction(Database):
             with self.failures.translated():
                 self._connection.execute(_KEEP, self._place | written)
         self._open.close()
+        for work in self._afterwards:
+            work()
 
     def undo(self) -> None:
         """Roll back what has not been committed."""
@@ -200,7 +207,9 @@ class _Undone(Exception):
 
 
 def forget_answers(connection: Connection, study: int) -> None:
-    """Delete the kept answers of a study, because a person is erased from it."""
+    """Delete the kept answers of a study, because a person is erased from it. That of the erasure itself, which names
+    nobody, is still to come.
+    """
     connection.execute(_FORGET, {"of_study": study})
 
 

@@ -32,7 +32,7 @@ from sqlalchemy.event import listen
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -278,6 +278,14 @@ api_keys = _clustered(
 `studies` are JSON lists; without `studies` a key is good for all. `successor` is the prefix of the key that a rotation
 made. All but the last use is sealed (`seals`).
 """
+
+request_counts = _clustered(
+    "request_counts",
+    Column("counter", BYTES, primary_key=True),
+    Column("count", WHOLE, nullable=False),
+    Column("expires_at", WHOLE, nullable=False, index=True),
+)
+"""How many requests clients sent, for processes that limit rates together (`request_counts.py`). No hash covers it."""
 
 audit = _clustered(
     "audit",

@@ -18,6 +18,7 @@ from app.store.tables import revisions, studies
 EXEMPT = {
     "intake": "counts of what arrived; no answer about a patient depends on them",
     "kept_answers": "answers to requests that are sent again within a day; no answer about a patient depends on them",
+    "request_counts": "how many requests clients sent in the last hours; nothing but their limits depends on them",
     "study_facts.key": "a number of the row, to which nothing refers",
     "protocols.key": "a number of the row, to which nothing refers",
     "secret_fingerprint.key": "it is always 1",

@@ -9,6 +9,7 @@ from app.__main__ import cli
 from app.access.callers import ALL_SCOPES, Scope
 from app.access.keys import MINUTE, ApiKeys
 from app.errors import Conflict, NotFound
+from app.store import audit, seals
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.tables import api_keys
@@ -157,3 +158,54 @@ def test_keys_are_made_listed_rotated_and_revoked_at_the_command_line(url):
     assert f"{prefix}  revoked" in run("list")[1]
     assert run("revoke", "00000000") == (2, "There is no key with this prefix.\n")
     assert run("create", "--name", "x", "--scope", "everything")[0] == 2
+    database = Database(url)
+    names = ["create", prefix], ["rotate", prefix, new.split("_")[1]], ["revoke", prefix]
+    assert [row[0].split()[1:] for row in rows_of_audit(database)] == list(names)
+    database.dispose()
+
+
+def rows_of_audit(database: Database) -> list[tuple[str, str | None, str, int]]:
+    """The rows that belong to no study: operation, who, through what, and when."""
+    with database.reading() as connection:
+        rows = audit.listing(connection, after=(0, -1, -1), until=2**62, limit=500)
+        assert {row.chain for row in rows} <= {audit.NO_STUDY}
+        assert audit.verify(connection) == (len(rows), [])
+        assert seals.is_whole(connection, seals.NO_STUDY)
+    return [(row.operation, row.caller, row.door, row.at) for row in rows]
+
+
+def test_each_change_of_a_key_has_one_row_in_the_audit_and_a_refused_one_has_none(keys, database):
+    first = keys.create_first(AT)
+    assert keys.create_first(AT) is None
+    made = keys.create("lab", [Scope.READ], now=AT + 1)
+    new = keys.rotate(made.stored.prefix, now=AT + 2, overlap=MINUTE)
+    keys.revoke(first.stored.prefix, AT + 3)
+    keys.revoke(first.stored.prefix, AT + 4)
+    for refused in (
+        lambda: keys.rotate(made.stored.prefix, now=AT + 5, overlap=1),
+        lambda: keys.revoke("00000000", AT + 5),
+    ):
+        with pytest.raises((Conflict, NotFound)):
+            refused()
+    one, two, three = (key.stored.prefix for key in (first, made, new))
+    assert rows_of_audit(database) == [
+        (f"keys create-first {one}", "command", "command", AT),
+        (f"keys create {two}", "command", "command", AT + 1),
+        (f"keys rotate {two} {three}", "command", "command", AT + 2),
+        (f"keys revoke {one}", "command", "command", AT + 3),
+    ]
+
+
+def test_a_change_of_a_key_without_its_row_is_none(keys, database, monkeypatch):
+    made = keys.create("lab", ALL_SCOPES, now=AT)
+    with monkeypatch.context() as full:
+        full.setattr(audit, "store", lambda *_: 1 / 0)
+        for change in (
+            lambda: keys.create("other", ALL_SCOPES, now=AT),
+            lambda: keys.rotate(made.stored.prefix, now=AT, overlap=1),
+            lambda: keys.revoke(made.stored.prefix, AT),
+        ):
+            with pytest.raises(ZeroDivisionError):
+                change()
+    assert keys.all() == [made.stored]
+    assert len(rows_of_audit(database)) == 1

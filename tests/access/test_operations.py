@@ -69,6 +69,22 @@ def test_to_readmit_an_erased_person_needs_the_scope_admin(service):
     assert client.put(readmit, json=timeline("P1")).status_code == 201
 
 
+@pytest.mark.parametrize("question", ["response-rates?patients=true", "what-is-missing", "?patients=true"])
+def test_an_answer_that_lists_what_each_patient_has_needs_the_scope_read_patients(service, question):
+    client = service.client()
+    home = make_study(client)
+    client.put(f"{home}/patients/P1", json=timeline("P1"))
+    address = f"{home}/analyses/{question}".replace("/?", "?")
+    both = service.client([Scope.ANALYSE, Scope.READ_PATIENTS])
+    tag = both.get(address).headers["etag"]
+    figures = service.client([Scope.ANALYSE])
+    assert figures.get(f"{home}/analyses/response-rates").status_code == 200
+    for kept in ({}, {"If-None-Match": tag}, {"If-None-Match": "*"}):
+        refused = figures.get(address, headers=kept)
+        assert (refused.status_code, "P1" in refused.text) == (403, False)
+        assert 'scope="read-patients"' in refused.headers["www-authenticate"]
+
+
 def test_a_refusal_for_want_of_a_scope_names_it(service):
     refused = service.client([Scope.READ]).get("/v1/studies/x/patients")
     assert refused.status_code == 403

@@ -56,6 +56,10 @@ def test_without_a_rate_nobody_is_counted(start, url):
     assert "ratelimit" not in client.get("/v1/studies").headers
 
 
+def test_an_address_of_ipv4_that_is_written_as_one_of_ipv6_is_one_client():
+    assert network_of({"client": ("::ffff:192.0.2.7", 1)}) == "192.0.2.7"
+
+
 @pytest.mark.parametrize(
     ("client", "network"),
     [

@@ -1,11 +1,13 @@
 """Sessions: a cookie in place of a key, and a token for each change."""
 
 import re
+from concurrent.futures import Future
 
 import pytest
 
 from app.access.callers import ALL_SCOPES, Scope
 from app.access.sessions import HOUR, open_session, read_session
+from app.store import audit
 from tests.access.conftest import now
 from tests.api.examples import make_study
 
@@ -120,3 +122,27 @@ def test_a_page_of_another_origin_makes_no_change_in_a_session(browser):
     sent = {"X-CSRF-Token": session["token"], "Origin": "https://evil.example"}
     answer = client.put("/v1/studies/trial", json={}, headers=sent)
     assert (answer.status_code, answer.json()["type"]) == (403, "/problems/foreign-origin")
+
+
+def test_a_login_has_a_row_in_the_audit_and_is_refused_without_one(service, monkeypatch):
+    client = service.client([Scope.READ])
+    state = service.stranger.app_state["app_state"]
+    assert client.post("/v1/session").status_code == 201
+    assert client.get("/v1/session").status_code == 200
+    state.trail.close()
+    with state.database.reading() as connection:
+        rows = audit.listing(connection, after=(0, -1, -1), until=2**62, limit=500)
+        assert audit.verify(connection) == (len(rows), [])
+    *keys, login = rows
+    assert [row.operation.split()[:2] for row in keys] == [["keys", "create"]]
+    assert (login.operation, login.door, login.status, login.extent) == ("begin_session", "http", 201, "nothing")
+    assert (login.chain, login.caller) == (audit.NO_STUDY, f"key:{keys[0].operation.split()[2]}")
+
+    def full(_: object) -> Future[None]:
+        raised: Future[None] = Future()
+        raised.set_exception(OSError("full"))
+        return raised
+
+    monkeypatch.setattr(state.trail, "add", full)
+    refused = client.post("/v1/session")
+    assert (refused.status_code, "set-cookie" in refused.headers) == (503, False)

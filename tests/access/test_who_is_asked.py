@@ -46,7 +46,21 @@ def test_a_program_on_this_machine_is_not_asked():
         {"headers": [(b"host", b"myo.hospital.example")]},
         *(
             {"more": [(name, b"127.0.0.1")]}
-            for name in (b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded", b"via", b"x-real-ip")
+            for name in (
+                b"forwarded",
+                b"x-forwarded-for",
+                b"x-forwarded-proto",
+                b"x-forwarded",
+                b"via",
+                b"x-real-ip",
+                b"x-original-forwarded-for",
+                b"x-envoy-external-address",
+                b"x-remote-ip",
+                b"fly-client-ip",
+                b"cdn-loop",
+                b"fastly-client-ip",
+                b"x-azure-clientip",
+            )
         ),
     ],
 )
@@ -97,6 +111,23 @@ def test_a_proxy_on_this_machine_is_recognised_by_the_header_that_it_adds(url):
         assert client.get("/v1/studies").status_code == 200
         for name in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "X-Forwarded-Host"):
             assert client.get("/v1/studies", headers={name: "127.0.0.1"}).status_code == 401
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_of_another_origin_reads_nothing_of_a_local_service(url, site):
+    settings = Settings(database_url=url, cors_origins="https://app.example")
+    with TestClient(create_app(settings), base_url=BASE) as client:
+        sent = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+        for method in ("GET", "HEAD"):
+            assert client.request(method, "/v1/studies", headers=sent).status_code == 403
+        assert client.get("/v1/studies", headers=sent | {"Origin": "https://evil.example"}).status_code == 403
+        framed = sent | {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+        assert client.get("/docs", headers=framed).status_code == 403
+        followed = sent | {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        assert client.get("/docs", headers=followed).status_code == 200
+        assert client.get("/v1/studies", headers=sent | {"Origin": "https://app.example"}).status_code == 200
+        for own in ("same-origin", "none"):
+            assert client.get("/v1/studies", headers=sent | {"Sec-Fetch-Site": own}).status_code == 200
 
 
 def test_a_stranger_reads_what_is_open_and_no_detail(service):

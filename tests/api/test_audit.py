@@ -24,7 +24,7 @@ from app.store.audit import Access, AuditEntry, Who, acting
 from app.store.audit_journal import AuditJournal
 from app.store.audit_trail import AuditTrail
 from app.timeline.times import microseconds
-from tests.api.examples import timeline
+from tests.api.examples import fill, timeline
 from tests.api.fhir_bodies import FHIR, bundle, entry, patient
 from tests.hl7v2.hl7v2_messages import obx, oru
 from tests.timeline.documents import NOW
@@ -77,6 +77,7 @@ def last(client, count=1):
         ("/fhir/trial/Patient/P2", ("fhirReadPatient", "patients", ["P2"], 200)),
         ("/fhir/trial/Patient/P2/_history", ("fhirHistoryOfPatient", "patients", ["P2"], 200)),
         ("/fhir/trial/Observation?_count=1", ("fhirSearchObservation", "patients", ["P1"], 200)),
+        ("/fhir/trial/MeasureReport/response-rates", ("fhirReadMeasureReport", "figures", [], 200)),
         (f"{HOME}/patients/P9", ("getTimeline", "nothing", [], 404)),
     ],
 )
@@ -93,6 +94,28 @@ def test_each_write_has_one_row_with_its_revision_and_its_patients(trial):
     assert found[-3][:4] == ("postEvents", "http", [4], ["P1"])
     assert (found[-2][:3], len(found[-2][3])) == (("fhirTransaction", "fhir", [5]), 1)
     assert found[-1] == ("postEvents", "http", [], [], 200)
+
+
+@pytest.mark.parametrize("query", ["", "?rehearse=true"])
+def test_a_resource_that_is_shown_and_not_changed_has_a_row_of_its_patient(trial, query, monkeypatch):
+    found = trial.get("/fhir/trial/Observation?subject=P2&_count=1").json()["entry"][0]["resource"]
+    address = f"/fhir/trial/Observation/{found['id']}{query}"
+    shown = trial.put(address, json=found, headers=FHIR)
+    assert (shown.status_code, shown.json()["valueQuantity"]) == (200, found["valueQuantity"])
+    assert last(trial) == [("fhirUpdateObservation", "patients", ["P2"], 200)]
+    sent = bundle(entry(found, "PUT", f"Observation/{found['id']}"), entry(patient("P8")), type="batch")
+    asked = FHIR | {"Prefer": "return=representation"}
+    assert "valueQuantity" in trial.post(f"/fhir/trial{query}", json=sent, headers=asked).text
+    assert ("fhirTransaction", "patients", ["P2"], 200) in last(trial, 2)
+    monkeypatch.setattr(AuditJournal, "append", lambda *_: 1 / 0)
+    refused = trial.put(address, json=found, headers=FHIR)
+    assert (refused.status_code, "valueQuantity" in refused.text) == (503, False)
+
+
+def test_a_comparison_has_a_row_with_its_own_revision_in_each_study(trial):
+    other = fill(trial, 1, "other").rpartition("/")[2]
+    assert trial.get(f"{HOME}/comparisons/{other}").status_code == 200
+    assert [rows(trial, study=name)[-1]["revisions"] for name in ("trial", other)] == [[3], [1]]
 
 
 def test_rows_are_found_by_patient_and_by_time_and_come_in_pages(trial):

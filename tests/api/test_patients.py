@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from app.api.patients import PatientPage
+from app.timeline.document import Patient
 from tests.api.examples import JSON, NDJSON, codes, events, fill, lab, make_study, timeline
 
 
@@ -353,3 +355,13 @@ class TestListing:
         assert client.get("/openapi.json").json()["servers"] == [{"url": root}]
         assert client.get("/nowhere").headers["link"].startswith(f"<{root}/problems/")
         assert client.post("/v1/studies").headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_a_list_says_of_a_patient_who_left_what_the_timeline_says_and_its_schema_allows(client):
+    home = make_study(client)
+    ended = {"date": "2006-09-01", "reason": "completed"}
+    client.post(f"{home}/timelines", json=[{"patient": {"id": "P1", "sex": "female"}, "ended": ended}])
+    [listed] = client.get(f"{home}/patients").json()["items"]
+    assert listed["ended"] == ended
+    assert set(listed["patient"]) <= set(Patient.model_fields)
+    PatientPage.model_validate({"items": [listed], "next": None}, strict=True, extra="forbid")

@@ -424,7 +424,9 @@ def test_readiness_is_looked_up_once_a_second(client, monkeypatch):
     assert len(asked) <= 2
 
 
-def test_a_scrub_that_a_reader_kept_from_happening_is_done_later(monkeypatch):
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_scrub_that_was_kept_from_happening_is_done_later(monkeypatch, locked):
+    from app.errors import Busy
     from app.http.state import Scrubber
 
     class Reluctant:
@@ -433,6 +435,8 @@ def test_a_scrub_that_a_reader_kept_from_happening_is_done_later(monkeypatch):
 
         def scrub(self):
             self.calls += 1
+            if locked and self.calls <= self.refusals:
+                raise Busy
             return self.calls > self.refusals
 
     monkeypatch.setattr(Scrubber, "RETRY_SECONDS", 0.01)

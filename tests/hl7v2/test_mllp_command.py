@@ -17,12 +17,12 @@ import pytest
 from app import __version__
 from app.protocol.presets import SEED_2008
 from app.store import migrations
-from app.store.engine import Database
 from app.store.revisions import list_revisions
 from app.store.studies import FeedDefinition, StudyDeclaration, put_study
 from app.store.tables import SCHEMA_REVISION
 from app.store.timelines import document
 from tests.hl7v2.conftest import WAIT, Sender
+from tests.trust.opened import opened
 
 pytestmark = pytest.mark.slow
 
@@ -54,13 +54,8 @@ class Place:
             definition = StudyDeclaration("Ward", SEED_2008, feeds=feeds)
             put_study(connection, "ward7", definition, client=None, received_at=int(time.time() * 1e6))
 
-    @contextmanager
     def database(self):
-        database = Database(self.url)
-        try:
-            yield database
-        finally:
-            database.dispose()
+        return opened(self.url)
 
     def stored(self):
         """How many revisions the study has, and the CK values of P01."""

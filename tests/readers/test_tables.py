@@ -222,10 +222,22 @@ def test_a_table_has_a_greatest_size(limit, most, rows, monkeypatch):
 
 
 def test_a_patient_may_have_so_many_rows(monkeypatch):
-    monkeypatch.setattr(module, "MOST_FACTS", 2)
+    monkeypatch.setattr(module, "MOST_ROWS_OF_ONE", 2)
     one, other = read(table({}, {}, {"patient": "P02"}, {}))
     assert isinstance(one.error, TooLarge)
     assert other.history is not None
+
+
+def test_rows_that_are_left_out_have_an_end(monkeypatch):
+    monkeypatch.setattr(module, "MOST_LEFT_OUT", 2)
+    bad = [{"patient": f"P{i}", "value": "?"} for i in range(4)]
+    assert [each.error is None for each in read(table(*bad))] == [True, True, False, False]
+    assert isinstance(refusal(table(*[{"code": "ZZZ"}] * 3)), TooLarge)
+
+
+def test_a_row_that_does_not_end_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_ROW", 1_000)
+    assert isinstance(refusal(table({}) + b"\n" + b'"a\n",' * 300), TooLarge)
 
 
 SECRET = Pseudonyms(b"k" * 32, ["WARD7"])

@@ -15,11 +15,12 @@ from app.access.keys import ApiKeys
 from app.errors import FaultCode
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
+from app.store import migrations, request_counts
 from app.store.engine import Database
 from app.store.heads import HeadsFile
 from app.store.ledger import submit
 from app.store.ledger_keys import FINGERPRINT, LedgerKeys
+from app.store.request_counts import Counted
 from app.store.tables import FACTS, metadata, studies
 from app.store.verification import EXEMPT, verify_database
 from app.timeline.receipts import Disposition, ReceiptLine, SentFact
@@ -77,6 +78,8 @@ def _fill_more(client: Any) -> None:
         sent(client.delete(f"{home}/patients/{patient}?erase=true"))
     database = client.app_state["app_state"].database
     ApiKeys(database).create("lab", ALL_SCOPES, ["more"], now=posts.now())
+    with database.writing() as connection:
+        request_counts.add(connection, {"a client in a window": Counted(3, 2**60)}, now=0)
     lines = tuple(
         ReceiptLine(
             f"OBX[{i}]-6", Disposition.SET_ASIDE, FaultCode.UNKNOWN_UNIT,

@@ -328,7 +328,7 @@ def run(full: bool) -> list[Figure]:
     found = [each for size in ((15_000_000, 1_900_000) if full else (300_000,)) for each in measured(size)]
     failed = [told(*each) for each in found if not 200 <= each[1].status < 500]
     heavy = [told(*each) for each in found if each[1].memory > (MOST_MEMORY if full else 3 * MOST_MEMORY)]
-    slow = [told(*each) for each in found if each[1].cpu > 1 + SLOWEST * len(each[0].body) / 1e6]
+    slow = [told(*each) for each in found if each[1].cpu > 5 + SLOWEST * len(each[0].body) / 1e6]
     if failed or heavy or slow:
         raise AssertionError("\n".join([*failed, *heavy, *slow]))
     refused = [cost for _, cost in found if cost.status >= 400]

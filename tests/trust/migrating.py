@@ -14,8 +14,8 @@ from tests.store.posts import FULL, ck, post, timeline
 from tests.trust.figures import Figure
 from tests.trust.ground import dump, folder, fresh, harmed, need_strace, spread
 
-BEFORE = "0006"
-"""The tables before the last migration, which made `kept_answers`."""
+BEFORE = "0007"
+"""The tables before the last migration, which made `request_counts`."""
 
 
 def run(full: bool) -> list[Figure]:
@@ -63,7 +63,7 @@ def _killed(place: Path, before: str, full: bool) -> list[Figure]:
         with closing(sqlite3.connect(file)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        assert ("kept_answers" in tables) == (found != BEFORE), "the tables are not those of the version"
+        assert ("request_counts" in tables) == (found != BEFORE), "the tables are not those of the version"
         old, new = old + (found == BEFORE), new + (found != BEFORE)
         migrations.upgrade(f"sqlite:///{file}")
         assert dump(f"sqlite:///{file}") == before

@@ -1,0 +1,160 @@
+"""Several processes at one address, and the application below a server that somebody else starts."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.api.examples import timeline
+from tests.api.test_server import ROOT, STOPPED, Process, environment, running
+
+pytestmark = pytest.mark.slow
+DEMO = "/v1/studies/demo"
+
+
+def workers(server: Process) -> list[int]:
+    """The processes that serve."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(each) for each in children if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
+def serving(url: str, **settings: str):
+    return running(url, "-m", "app", "serve", "--workers", "2", **settings)
+
+
+def demo(url: str) -> None:
+    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
+
+
+def test_what_one_worker_gives_the_others_accept(sqlite_url):
+    """Cursors and ETags; each question is a connection of its own, so that any worker may take it."""
+    demo(sqlite_url)
+    with serving(sqlite_url) as server:
+        server.wait_for("event=start service=http", 2)
+        assert len(workers(server)) == 2
+        tags, pages = set(), set()
+        for _ in range(15):
+            status, body = server.ask("GET", f"{DEMO}/patients?limit=2")
+            following = json.loads(body)["next"]
+            assert status == 200
+            pages.add(following)
+            assert server.ask("GET", following)[0] == 200
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+                f"http://127.0.0.1:{server.port}{DEMO}/patients/P01", timeout=30
+            ) as answer:
+                tags.add(answer.headers["ETag"])
+        assert len(tags) == len(pages) == 1
+        assert "".join(server.lines).count("Try:") == 1
+
+
+def test_a_worker_that_dies_is_replaced_and_all_stop_with_the_parent(sqlite_url):
+    with serving(sqlite_url) as server:
+        server.wait_for("event=start service=http", 2)
+        before = workers(server)
+        os.kill(before[0], signal.SIGKILL)
+        server.wait_for("event=worker status=died exit=-9")
+        server.wait_for("event=start service=http", 3)
+        after = workers(server)
+        assert len(after) == 2
+        assert before[0] not in after
+        assert server.ask("GET", "/livez")[0] == 200
+        output = server.stop()
+        assert server.process.returncode in STOPPED
+        assert output.count("event=stop service=http reason=SIGTERM") == 2
+        assert not any(Path(f"/proc/{each}").exists() for each in after)
+
+
+def test_a_request_that_has_begun_is_finished_before_the_workers_stop(sqlite_url):
+    demo(sqlite_url)
+    with serving(sqlite_url) as server:
+        server.wait_for("event=start service=http", 2)
+        body = json.dumps([timeline("D1")]).encode()
+        head = f"POST {DEMO}/timelines HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:50])
+            time.sleep(0.5)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            connection.sendall(body[50:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        server.stop()
+        assert server.process.returncode in STOPPED
+
+
+def test_workers_stop_if_their_parent_is_killed(sqlite_url):
+    with serving(sqlite_url) as server:
+        server.wait_for("event=start service=http", 2)
+        left = workers(server)
+        server.process.kill()
+        until = time.monotonic() + 30
+        while any(Path(f"/proc/{each}").exists() for each in left) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not any(Path(f"/proc/{each}").exists() for each in left)
+
+
+def test_an_address_that_is_taken_is_said_in_a_line(sqlite_url):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            [sys.executable, "-m", "app", "serve", "--workers", "2", "--port", str(port)],
+            cwd=ROOT, env=environment(sqlite_url), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 3
+    assert ended.stderr.strip().endswith("ddress already in use.")
+
+
+def test_an_erasure_in_one_process_reaches_the_answers_that_another_one_keeps(serve, migrated_url):
+    first, second = serve(migrated_url), serve(migrated_url)
+    home = "/v1/studies/trial"
+    assert first.put(home, json={"name": "T", "protocol": "seed-2008"}).status_code == 201
+    assert first.post(f"{home}/timelines", json=[timeline("P1"), timeline("P2")]).status_code == 200
+    assert second.get(f"{home}/analyses/response-rates").status_code == 200
+    kept = second.app_state["app_state"].answers
+    assert kept.size > 0
+    assert first.delete(f"{home}/patients/P1?erase=true").status_code == 204
+    until = time.monotonic() + 20
+    while kept.size and time.monotonic() < until:
+        time.sleep(0.05)
+    assert kept.size == 0
+
+
+def test_a_bare_uvicorn_serves_local_programs_only_and_logs_no_patient(sqlite_url):
+    demo(sqlite_url)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--port", str(port)],
+        cwd=ROOT, env=environment(sqlite_url), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+
+        def raw(path: str, *headers: str) -> bytes:
+            lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *headers, "Connection: close", "", ""]
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall("\r\n".join(lines).encode())
+                return b"".join(iter(lambda: connection.recv(65536), b""))
+
+        assert raw(f"{DEMO}/patients/P01").startswith(b"HTTP/1.1 200")
+        assert raw(f"{DEMO}/patients/P01", "X-Forwarded-For: 192.0.2.1").startswith(b"HTTP/1.1 401")
+        assert raw("/v1/studies/demo%2Fpatients%2FP01").startswith(b"HTTP/1.1 400")
+    finally:
+        server.terminate()
+        written = server.communicate(timeout=60)[0]
+    assert re.search(r"Uvicorn running", written)
+    assert "P01" not in written
