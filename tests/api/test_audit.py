@@ -160,7 +160,10 @@ def test_a_flood_of_refusals_has_a_row_and_a_count(trial):
     for number in range(300):
         assert trial.get(f"{HOME}/patients/N{number}").status_code == 404
     found = [(row["operation"], row["status"], row["count"]) for row in rows(trial)[4:]]
-    assert found == [("getTimeline", 404, 1), ("getTimeline", 404, 299)]
+    assert {row[:2] for row in found} == {("getTimeline", 404)}
+    assert found[0][2] == 1
+    assert sum(count for *_, count in found) == 300
+    assert len(found) < 10  # one for each minute, and one for the first of it
     assert trial.get("/v1/studies", headers={"Host": "elsewhere.example"}).status_code == 403
     newest = rows(trial, study=None)[-1]
     assert (newest["study"], newest["status"]) == (None, 403)

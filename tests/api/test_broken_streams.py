@@ -128,8 +128,7 @@ def test_a_rehearsal_that_is_cut_stores_nothing_and_leaves_nothing_on_the_disk(s
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setenv("MYORESPONSE_COMPUTE_WORKERS", "0")  # the socket of worker processes stands there, too
-    with running(sqlite_url) as server:
+    with running(sqlite_url, COMPUTE_WORKERS="0") as server:  # the socket of worker processes stands there, too
         server.ask("PUT", "/v1/studies/trial", {"name": "T", "protocol": "seed-2008"})
         with sending(server, "/v1/studies/trial", "?rehearse=true") as sender:
             sender.send(many(400)[:cut])
@@ -159,8 +158,7 @@ def test_a_body_that_is_cut_in_a_rehearsal_leaves_nothing(sqlite_url, tmp_path, 
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setenv("MYORESPONSE_COMPUTE_WORKERS", "0")  # the socket of worker processes stands there, too
-    with running(sqlite_url) as server:
+    with running(sqlite_url, COMPUTE_WORKERS="0") as server:  # the socket of worker processes stands there, too
         server.ask("PUT", "/v1/studies/trial", {"name": "T", "protocol": "seed-2008"})
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             head = f"POST {path}?rehearse=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"

@@ -121,7 +121,9 @@ def test_a_key_is_a_text_in_quotes(client, header):
 def test_two_keys_are_refused(client):
     make_study(client)
     headers = [("Idempotency-Key", '"a"'), ("Idempotency-Key", '"b"'), ("Content-Type", "application/json")]
-    assert client.post(WRITES["events"][1], content=b"{}", headers=headers).status_code == 400
+    answer = client.post(WRITES["events"][1], content=b"{}", headers=headers)
+    assert answer.status_code == 422
+    assert codes(answer) == [("/header/idempotency-key", "repeated_value")]
 
 
 def test_lines_that_are_stored_while_they_arrive_take_no_key(client):

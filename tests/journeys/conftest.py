@@ -15,7 +15,8 @@ from app.store.migrations import upgrade
 def service(database_url: str) -> TestClient:
     """A client of a service on a fresh database."""
     upgrade(database_url)
-    return TestClient(create_app(Settings(database_url=database_url)), base_url="http://127.0.0.1:8000")
+    app = create_app(Settings(database_url=database_url))
+    return TestClient(app, base_url="http://127.0.0.1:8000", client=("127.0.0.1", 50_000))
 
 
 def load_demo(client: TestClient) -> None:

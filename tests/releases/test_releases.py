@@ -15,6 +15,7 @@ from tests.releases.record import DATA, answer, serve
 STUDIES = ("", "?limit=2", *map("/{}".format, ("demo", "trial", "ward", "hospital", "resources", "scores", "empty")))
 CHANGED = {f"/v1/studies{address}": "a study declares more of its feeds" for address in STUDIES} | {
     "/v1/studies/demo/analyses/nothing": "the known questions are listed",
+    "/v1/studies/trial/patients?limit=4": "the end of follow-up stands beside the patient, as the description says",
     "/problems": "the kind `not-installed` was added",
     "/v1/studies/demo/analyses/comparisons?by=diagnosis": "one limit of Fisher's odds ratio is SciPy's",
     **{

@@ -5,6 +5,7 @@ takes meanwhile.
 """
 
 import http.client
+import itertools
 import json
 import tempfile
 import threading
@@ -325,10 +326,13 @@ def told(sent: Sent, found: Cost) -> str:
 
 def run(full: bool) -> list[Figure]:
     """Every request with its cost. Raises where the service failed, or a body cost more than it may."""
-    found = [each for size in ((15_000_000, 1_900_000) if full else (300_000,)) for each in measured(size)]
+    some = itertools.count()
+    chosen = (lambda _: True) if full else (lambda _: next(some) % 12 == 0)
+    sizes = (15_000_000, 1_900_000) if full else (300_000,)
+    found = [each for size in sizes for each in measured(size, chosen)]
     failed = [told(*each) for each in found if not 200 <= each[1].status < 500]
     heavy = [told(*each) for each in found if each[1].memory > (MOST_MEMORY if full else 3 * MOST_MEMORY)]
-    slow = [told(*each) for each in found if each[1].cpu > 5 + SLOWEST * len(each[0].body) / 1e6]
+    slow = [told(*each) for each in found if full and each[1].cpu > 5 + SLOWEST * len(each[0].body) / 1e6]
     if failed or heavy or slow:
         raise AssertionError("\n".join([*failed, *heavy, *slow]))
     refused = [cost for _, cost in found if cost.status >= 400]

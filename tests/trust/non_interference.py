@@ -154,6 +154,7 @@ def ask_all(send: Any, full: bool) -> None:
         send("HEAD", f"{home}/patients/P01")
         send("PUT", f"{home}/patients/P01", json=timeline("P01"), headers={"If-Match": '"nonsense"'})
         send("DELETE", f"{home}/patients/B99?erase=true")
+        time.sleep(1.5)  # the rows of reads are moved once a second
         send("GET", f"/v1/audit?study={study}&limit=5")
     following = "/v1/studies/a/patients?limit=3"
     while following:
