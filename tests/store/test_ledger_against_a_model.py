@@ -419,7 +419,9 @@ class Ledger(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_the_ledger_says_what_a_dictionary_would(database):
+def test_the_ledger_says_what_a_dictionary_would(database, monkeypatch):
+    """The ledger alone: rings of merges, which are refused, may be in a database of an earlier version."""
+    monkeypatch.setattr("app.store.ledger.ring_faults", lambda *_, **__: [])
     engine = database.engine.dialect.name
     machine = type(f"On{engine}", (Ledger,), {"database": database})
     # A step asks PostgreSQL some thirty questions, each over a socket.
