@@ -255,7 +255,7 @@ class StreamedOutcomes(Response):
         taken = -1
         while not sending.done():
             if self._spool.taken == taken:
-                log.warning("event=stream unread lines=%d", self._stream.counts.total())
+                log.warning("event=stream stopped=unread lines=%d", self._stream.counts.total())
                 raise ClientDisconnect
             taken = self._spool.taken
             await asyncio.wait({sending}, timeout=self._settings.body_timeout_seconds)

@@ -387,7 +387,10 @@ def test_the_faults_listed_have_an_end():
 def test_every_code_that_reading_gives_is_tried_here():
     tried = {code for *_, code in REFUSED} | {"before_birth", "conflicting_duplicate"}
     structural = {"wrong_type", "unknown_field", "unknown_value", "unknown_code", "too_long", "too_short", "bad_text"}
-    elsewhere = {"not_finite", "too_many", "path_mismatch", "unknown_parameter", "repeated_parameter", "contradiction"}
+    elsewhere = {
+        "not_finite", "too_many", "path_mismatch", "unknown_parameter", "repeated_parameter", "contradiction",
+        "reused_key",
+    }  # fmt: skip
     in_feeds = {
         "ambiguous_subject", "ambiguous_time", "bad_number", "code_conflict", "no_subject", "not_production",
         "ragged_row", "repeated_column", "repeated_value", "unknown_column", "unknown_encoding", "unknown_modifier",
