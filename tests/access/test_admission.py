@@ -7,7 +7,7 @@ import pytest
 from app.access.admission import Admission
 from app.access.budget import Budget
 from app.errors import Busy, TooLarge
-from app.readers.budget import MOST_LINES, MOST_ROWS, MOST_VALUES, ReadingTime
+from app.readers.budget import MOST_LINES, MOST_ROWS, MOST_VALUES, VALUES, ReadingTime
 
 
 def test_bytes_of_others_leave_no_room_and_a_body_alone_has_room():
@@ -55,11 +55,15 @@ def test_bodies_of_lines_keep_no_place_of_others_and_have_a_number_of_their_own(
     assert (admission.size, admission.bodies, admission.streams) == (0, 0, 0)
 
 
+def test_an_object_or_an_array_counts_as_three_values():
+    assert VALUES.count(b'{"a": [1, 2], "b": "x"}') == 8
+
+
 @pytest.mark.parametrize(
     ("kind", "mark", "most"),
     [
         ("application/json; charset=utf-8", b",", MOST_VALUES),
-        ("application/fhir+json", b"[", MOST_VALUES),
+        ("application/fhir+json", b",", MOST_VALUES),
         ("text/csv", b"\n", MOST_ROWS),
         ("application/hl7-v2", b"\r", MOST_LINES),
         ("x-application/hl7-v2+er7", b"\n", MOST_LINES),
