@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from app.disk import sync_directory
+
 Purpose = Literal["ledger", "audit", "cursor", "etag", "session", "key-hash", "fingerprint", "rates"]
 
 _LENGTH = 32
@@ -70,7 +72,7 @@ class SecretFile:
                 _write(draft, secrets.token_hex(_LENGTH) + "\n")
                 with suppress(FileExistsError):
                     path.hardlink_to(draft)  # never a file that is only half written
-                _keep_names(path.parent)
+                sync_directory(path.parent)
             except OSError as error:
                 raise UnusableSecretFile(
                     f"the secret file {path} cannot be made: {error.strerror}; {_BESIDE}"
@@ -105,15 +107,6 @@ def _write(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
         os.write(descriptor, text.encode("ascii"))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _keep_names(directory: Path) -> None:
-    """Write the names of a directory to the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

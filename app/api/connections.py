@@ -13,7 +13,7 @@ trailers, for the extensions of chunks and for empty lines.
 
 import asyncio
 import json
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -38,9 +38,9 @@ class HttpConnection(HttpToolsProtocol):
     _in_head = True
     _refused = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or refuse one connection too many."""
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, transport))
         if len(self.connections) > self.most:
             self._refuse(Busy("There are too many connections.", headers={"Retry-After": str(RETRY_SECONDS)}))
         else:

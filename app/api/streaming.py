@@ -71,13 +71,17 @@ def item_document(outcome: ItemOutcome) -> dict[str, Any]:
     }
 
 
+def _new_file() -> tempfile.SpooledTemporaryFile[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
+
+
 class Spool:
     """A buffer of bytes between a task that writes and a task that reads. It is full with `most` bytes; it keeps more
     if they are written at once. `taken` counts all bytes that were read.
     """
 
     def __init__(self, most: int) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by close()
+        self._file = _new_file()
         self._lock = threading.Lock()
         self._most = most
         self._read = self._written = self.taken = 0
@@ -107,7 +111,7 @@ class Spool:
 
     def _forget(self) -> None:
         """Give back the space of what was read."""
-        old, self._file = self._file, tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
+        old, self._file = self._file, _new_file()
         old.seek(self._read)
         shutil.copyfileobj(old, self._file, PART_BYTES)
         old.close()

@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from app.disk import sync_directory
 from app.errors import Fault
 
 Refusal = Literal["AE", "AR"]
@@ -90,7 +91,7 @@ class Letter:
         """Delete the message and its note."""
         self.file.unlink()
         self._note.unlink(missing_ok=True)
-        _sync_directory(self.file.parent)
+        sync_directory(self.file.parent)
 
 
 class DeadLetters:
@@ -170,13 +171,4 @@ def _write(file: Path, content: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_directory(file.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Wait until the entries of a directory are on the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(file.parent)

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -29,6 +29,7 @@ from app.http.state import AppState
 from app.store.kept_answers import KeptAnswer, KeyedRequest, KeyTaken, OneTransaction
 from app.timeline.times import microseconds
 
+Result = TypeVar("Result")
 REPLAYED = "Idempotent-Replayed"
 _KEY = re.compile(r'"((?:[ !#-\\[\]-~]|\\["\\]){1,255})"')
 _FORM = Accepts(form='1 to 255 printable ASCII characters in quotes, for example a UUID: "8e03978e-40d5-43e8-bc93"')
@@ -145,7 +146,7 @@ class _KeyedWork:
             await _in_thread(self._database.undo)
 
 
-async def _in_thread(work: Callable[[], Any]) -> Any:  # noqa: ANN401
+async def _in_thread(work: Callable[[], Result]) -> Result:
     """The result of the work, in a thread that no other request waits in: they may wait for this transaction."""
     return await anyio.to_thread.run_sync(work, limiter=_limiter())
 

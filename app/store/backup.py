@@ -27,6 +27,7 @@ from sqlalchemy import Connection, func, inspect, make_url, select
 from sqlalchemy.engine import URL
 
 from app import SOFTWARE, __version__
+from app.disk import sync_directory
 from app.errors import NotInstalled
 from app.readers.pseudonyms import fingerprint, study_key
 from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
@@ -110,7 +111,7 @@ def back_up(database: Database, url: str, file: Path, secret: Path) -> Manifest:
         with _private(unfinished) as archive, database.reading() as connection:
             manifest = write(connection, archive, url, unfinished, _facts_of(connection, known))
         unfinished.replace(file)
-        _keep_names(file.parent)
+        sync_directory(file.parent)
     except OSError as error:
         raise UnusableBackup(f"{file} cannot be written: {error.strerror}") from None
     finally:
@@ -255,7 +256,7 @@ def _restore_sqlite(archive: zipfile.ZipFile, manifest: Manifest, url: str) -> N
         if not whole:
             raise UnusableBackup("the copy in the backup is damaged: SQLite finds no whole database in it")
         copy.replace(target)
-        _keep_names(target.parent)
+        sync_directory(target.parent)
     except FileExistsError:
         raise UnusableBackup(f"{copy} exists; another restore runs, or was interrupted: remove the file") from None
     except BaseException:
@@ -394,15 +395,6 @@ def _read_copy(archive: zipfile.ZipFile, manifest: Manifest, write: Callable[[by
         size = -1
     if size != manifest.bytes or digest.hexdigest() != manifest.sha256:
         raise UnusableBackup("the copy in the backup is not the one that its manifest describes: it was changed")
-
-
-def _keep_names(directory: Path) -> None:
-    """Write the names of a directory to the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- after a restore --------------------------------------------------------------------------------------------------

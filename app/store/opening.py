@@ -57,7 +57,7 @@ def open_ledger(database: Database, heads: Path) -> str | None:
     except UnusableSecretFile as reason:
         return f"The service cannot be started: {reason}."
     database.heads = HeadsFile(heads, database.keys.heads, bytes(known[1]))
-    objection = _begin_heads(database)
+    objection = _begin_heads(database, database.heads)
     if objection is None:
         move_left_behind(database, heads, database.keys.heads)
     return objection
@@ -84,10 +84,8 @@ def _begin(database: Database) -> tuple[bytes, bytes]:
     return secret.fingerprint, name
 
 
-def _begin_heads(database: Database) -> str | None:
+def _begin_heads(database: Database, heads: HeadsFile) -> str | None:
     """Write the heads of all chains, unless the file has some of this database."""
-    heads = database.heads
-    assert heads is not None  # noqa: S101 - for the type checker
     try:
         if heads.has_lines():
             return None

@@ -41,7 +41,7 @@ class Query:
         cursor.close()
         return found
 
-    def stream(self, connection: Connection, *values: Any) -> Iterator[Row]:  # noqa: ANN401
+    def stream(self, connection: Connection, *values: Any) -> Iterator[Row]:  # noqa: ANN401 - as `rows`
         """All rows, a thousand at a time: memory does not grow with their number."""
         text, places, fixed = self._on(connection.dialect)
         # On PostgreSQL only a cursor with a name leaves the rows at the server.
