@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,6 +64,19 @@ def postgres() -> Iterator[Server]:
     with controlled_server(binaries, SAFE) as server:
         _prepare(server.url)
         yield server
+
+
+@contextmanager
+def databases(full: bool) -> Iterator[list[tuple[str, str]]]:
+    """The databases with the study `trial`, each by its URL and its kind: SQLite, and with full counts PostgreSQL.
+
+    Raises `NotHere` where there is no PostgreSQL for full counts: a part that is not run must not look as if it was.
+    """
+    with folder() as place, ExitStack() as servers:
+        found = [(fresh(place / "x.db"), "SQLite")]
+        if full:
+            found.append((servers.enter_context(postgres()).url, "PostgreSQL"))
+        yield found
 
 
 def need_strace() -> None:

@@ -7,14 +7,14 @@ import http.client
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing
 
 from app.store import hash_chain
 from app.store.engine import Database
 from tests.api.examples import events, lab
 from tests.api.test_server import running
-from tests.trust.figures import Figure, NotHere
-from tests.trust.ground import folder, fresh, postgres
+from tests.trust.figures import Figure
+from tests.trust.ground import databases
 
 CLIENTS = 8
 
@@ -22,13 +22,8 @@ CLIENTS = 8
 def run(full: bool) -> list[Figure]:
     """Change and count."""
     each = 100 if full else 4
-    figures = []
-    with folder() as place:
-        figures += _race(fresh(place / "x.db"), "SQLite", each)
-    if full:
-        with ExitStack() as servers, suppress(NotHere):
-            figures += _race(servers.enter_context(postgres()).url, "PostgreSQL", each)
-    return figures
+    with databases(full) as found:
+        return [figure for url, kind in found for figure in _race(url, kind, each)]
 
 
 def _race(url: str, kind: str, each: int) -> list[Figure]:

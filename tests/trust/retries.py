@@ -12,14 +12,14 @@ import random
 import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from app.store.engine import Database
 from tests.api.examples import events, lab
 from tests.api.test_server import running
-from tests.trust.figures import Figure, NotHere
-from tests.trust.ground import folder, fresh, postgres
+from tests.trust.figures import Figure
+from tests.trust.ground import databases
 
 CLIENTS = 8
 CUT = 0.3
@@ -92,13 +92,8 @@ class Told:
 def run(full: bool) -> list[Figure]:
     """Post, cut and send again."""
     writes = 2_000 if full else 60
-    figures = []
-    with folder() as place:
-        figures += _through(fresh(place / "x.db"), "SQLite", writes)
-    if full:
-        with ExitStack() as servers, suppress(NotHere):
-            figures += _through(servers.enter_context(postgres()).url, "PostgreSQL", writes)
-    return figures
+    with databases(full) as found:
+        return [figure for url, kind in found for figure in _through(url, kind, writes)]
 
 
 def _through(url: str, kind: str, writes: int) -> list[Figure]:
