@@ -159,11 +159,12 @@ def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes], proposals:
     receipt = _together([*receipts, _receipt(read.lines)])
     counts = None if submission is None else submission.counts
     aside = [in_hl7_form(fault) for fault in read.faults]
+    code: Code = "AA"
+    faults: list[Fault] = []
     if receipt.lost and _is_faulty(receipt.lines):
-        ack = acknowledgement(envelope, "AE", aside, receipt, proposed=proposals())
-        return Reply(ack, "AE", tuple(aside), counts, read.skipped, receipt)
-    ack = acknowledgement(envelope, "AA", (), receipt, aside=aside, full=submitter.full, proposed=proposals())
-    return Reply(ack, "AA", (), counts, read.skipped, receipt)
+        code, faults = "AE", aside
+    ack = acknowledgement(envelope, code, faults, receipt, aside=aside, full=submitter.full, proposed=proposals())
+    return Reply(ack, code, tuple(faults), counts, read.skipped, receipt)
 
 
 def _store(

@@ -205,6 +205,16 @@ def test_the_receipt_of_a_refused_message_names_each_fact_too(trial_here):
 HEMOLYZED = {"f2": "ST", "f5": "HEMOLYZED", "f6": ""}
 
 
+def test_the_full_receipt_of_a_message_of_which_nothing_counts_lists_what_is_not_stored_here(trial_here):
+    nobody_known = changed(PID, f7="", f8="")
+    sent = message(nobody_known, OBR, obx(**HEMOLYZED), GLUCOSE, obx(f1="3", f3="1920-8^AST^LN", f6="furlongs"))
+    told = [["OBX^3^6", "E", "unknown_unit"], ["OBX^1", "W", "not_a_number"], ["OBX^2", "I", "code"]]
+    for address, lines in (("/hl7v2", told[:2]), ("/hl7v2?receipt=full", told)):
+        answer = trial_here.post(f"/v1/studies/trial{address}", content=sent, headers=HL7V2)
+        assert answer.text.split("\r")[1] == "MSA|AE|4711|set aside 2, not ours 1"
+        assert errors(answer) == lines
+
+
 def test_a_text_in_place_of_a_number_is_set_aside_and_the_sender_has_nothing_to_mend(trial):
     answer = send(trial, oru(OBX, obx(f3="1920-8^AST^LN", **HEMOLYZED)))
     assert (answer.status_code, answer.text.split("\r")[1]) == (200, "MSA|AA|4711|kept 3, set aside 1")
