@@ -95,9 +95,8 @@ class AuditTrail:
         for each in due:
             self.add(each)
         self._hurry.set()
-        for thread in (self._thread, self._mover):
-            if thread is not None:
-                thread.join(seconds)
+        _wait_for(self._thread, seconds)
+        _wait_for(self._mover, seconds)  # the thread before may have begun it
         with self._moving:
             if self._journal is not None and self._mover is None:
                 self._journal.close()
@@ -170,3 +169,8 @@ class AuditTrail:
 
     def _store(self, lines: Sequence[AuditLine]) -> None:
         self._database.together(lambda transaction: audit.store_lines(transaction, lines))
+
+
+def _wait_for(thread: threading.Thread | None, seconds: float) -> None:
+    if thread is not None:
+        thread.join(seconds)
