@@ -2,25 +2,31 @@
 
 After a commit, the head of each chain that grew is a line of the file, at most one each second for a chain, and when
 the service stops. A line is signed with a key from the secret file. It is written after the commit: a file that is
-behind is usual after a crash, a file that is ahead shows that something is missing in the database. Lines are only
-added, so that the file may be on a disk that allows no more, and several processes may share it.
+behind is usual after a crash, a file that is ahead shows that something is missing in the database.
+
+A file that has grown large is replaced by a shorter one: of the lines that the database agrees with, the last of each
+chain proves all before it. Several processes may share the file: who writes to it has its lock. On a disk that allows
+only to append, it is not replaced.
 """
 
 import errno
+import fcntl
 import hmac
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
+from app.disk import sync_directory
+from app.errors import ServiceError
 from app.store.hashes import canonical
 
 log = logging.getLogger("myoresponse")
@@ -74,12 +80,19 @@ class HeadsFile:
 
     SECONDS = 1.0
     """How long heads are collected before they are written."""
+    LARGE = 1_000_000
+    """From how many bytes on the file is replaced by a shorter one. A line has about 230."""
 
     def __init__(self, path: Path, key: bytes, database: bytes) -> None:
         self.path = path
         self._key = key
         self.database = database
+        self.shorten: Callable[[], int] | None = None
+        """Replaces the file when it is large: `compact` with what the database says (`opening`)."""
+        self._large = self.LARGE
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._shortening = threading.Lock()
         self._pending: dict[Chain, ChainHead] = {}
         self._timer: threading.Timer | None = None
 
@@ -88,24 +101,23 @@ class HeadsFile:
         if not heads:
             return
         with self._lock:
-            for chain, head in heads.items():
-                known = self._pending.get(chain)
-                if known is None or known.number < head.number:
-                    self._pending[chain] = head
+            self._collect(heads)
             if self._timer is None:
-                self._timer = threading.Timer(self.SECONDS, self.flush)
+                self._timer = threading.Timer(self.SECONDS, self._run)
                 self._timer.daemon = True
                 self._timer.start()
 
     def flush(self) -> None:
         """Write what was collected. If that fails, it is tried again with the next heads."""
-        with self._lock:
-            self._timer = None
-            pending, self._pending = self._pending, {}
+        with self._writing:
+            with self._lock:
+                self._timer = None
+                pending, self._pending = self._pending, {}
             try:
                 self.write(pending)
             except OSError as error:
-                self._pending = pending
+                with self._lock:
+                    self._collect(pending)
                 log.warning("event=heads lost=%d error=%s", len(pending), type(error).__name__)
 
     def close(self) -> None:
@@ -117,30 +129,47 @@ class HeadsFile:
         self.flush()
         with suppress(OSError), self.path.open("ab") as file:
             os.fsync(file.fileno())
+        with self._shortening:
+            self.shorten = None
 
     def write(self, heads: Mapping[Chain, ChainHead]) -> None:
         """Append lines now, all at once. Raises `OSError`; what was written of them before is written again later."""
         text = "".join(self._line(chain, head) for chain, head in heads.items())
-        descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        try:
+        with self._locked() as descriptor:
             if os.write(descriptor, text.encode("ascii")) < len(text):
                 os.write(descriptor, b"\n")
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            os.close(descriptor)
 
     def lines(self) -> Iterator[SignedHead | str]:
-        """The heads of this database, and a fault for each line that is not signed or not whole.
+        """The heads of this database, and a fault for each line that is not signed or not whole. Raises `OSError`."""
+        with self.as_it_is() as lines:
+            yield from lines
 
-        The last line may be incomplete after a crash. Raises `OSError`.
-        """
+    @contextmanager
+    def as_it_is(self) -> Iterator[Iterator[SignedHead | str]]:
+        """The lines that the file has now, as of `lines`. What is written later is left out. Raises `OSError`."""
         with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                read = self._read(number, line)
-                if read is not None:
-                    yield read
+            yield self._lines(file, os.fstat(file.fileno()).st_size)
+
+    def compact(self, agrees: Callable[[SignedHead], bool]) -> int:
+        """Replace the file by one without the lines that a later one makes needless. How many there were.
+
+        A line is needless if the database agrees with it and with a later one of its chain. What the database does not
+        agree with, what is not signed, and the lines of other databases stay. Raises `OSError`; then the file is as it
+        was, or replaced.
+        """
+        path = self.path.resolve()
+        with path.open("rb") as file:
+            needless = _needless(self._lines(file, os.fstat(file.fileno()).st_size), agrees)
+            if not needless:
+                return 0
+            with self._locked() as descriptor:
+                mine = os.fstat(file.fileno())
+                if not os.path.samestat(mine, os.fstat(descriptor)):
+                    return 0  # another process has replaced it meanwhile
+                file.seek(0)
+                _replace(path, mine.st_mode & 0o777, (line for at, line in enumerate(file, 1) if at not in needless))
+        return len(needless)
 
     def has_lines(self) -> bool:
         """Whether the file has any line of this database."""
@@ -148,6 +177,54 @@ class HeadsFile:
             return any(True for _ in islice(self.lines(), 1))
         except FileNotFoundError:
             return False
+
+    def _collect(self, heads: Mapping[Chain, ChainHead]) -> None:
+        for chain, head in heads.items():
+            known = self._pending.get(chain)
+            if known is None or known.number < head.number:
+                self._pending[chain] = head
+
+    def _run(self) -> None:
+        self.flush()
+        with self._shortening, suppress(FileNotFoundError):
+            if self.shorten is None or self.path.stat().st_size < self._large:
+                return
+            try:
+                log.info("event=heads removed=%d", self.shorten())
+            except (OSError, ServiceError) as error:
+                log.warning("event=heads removed=0 error=%s", type(error).__name__)
+            self._large = max(self.LARGE, 2 * self.path.stat().st_size)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """The file to append to. Nobody else appends to it or replaces it in the meantime. Raises `OSError`."""
+        while True:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if self._is_at_its_path(descriptor):
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
+
+    def _is_at_its_path(self, descriptor: int) -> bool:
+        """Whether the file was not replaced or moved away while its lock was waited for."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _lines(self, file: BinaryIO, size: int) -> Iterator[SignedHead | str]:
+        """The lines in the first bytes of a file. The last one may be incomplete after a crash."""
+        end = 0
+        for number, line in enumerate(file, 1):
+            end += len(line)
+            if end > size or not line.endswith(b"\n"):
+                return
+            read = self._read(number, line)
+            if read is not None:
+                yield read
 
     def _line(self, chain: Chain, head: ChainHead) -> str:
         content = [self.database.hex(), *chain, head.number, head.hash.hex(), time.time_ns() // 1000]
@@ -173,3 +250,34 @@ class HeadsFile:
 
     def _signature(self, content: list[Any]) -> str:
         return hmac.digest(self._key, canonical(content).encode("ascii"), "sha256").hex()
+
+
+def _needless(lines: Iterable[SignedHead | str], agrees: Callable[[SignedHead], bool]) -> set[int]:
+    """The numbers of the lines that a later one of their chain makes needless."""
+    last: dict[Chain, SignedHead] = {}
+    needless = set[int]()
+    for line in lines:
+        if isinstance(line, str) or not agrees(line):
+            continue
+        known = last.get(line.chain, line)
+        older, newer = (known, line) if known.head.number <= line.head.number else (line, known)
+        last[line.chain] = newer
+        if older is not newer:
+            needless.add(older.line)
+    return needless
+
+
+def _replace(path: Path, mode: int, lines: Iterable[bytes]) -> None:
+    """Replace a file whole: after a crash it is the old one or the new one."""
+    draft = path.with_name(f"{path.name}.draft")
+    try:
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)

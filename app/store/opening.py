@@ -21,6 +21,7 @@ from app.store.ledger_keys import FINGERPRINT, LOCKED, lock_studies
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import HEAD
 from app.store.tables import SCHEMA_REVISION, secret_fingerprint, studies
+from app.store.verification import fault_of
 
 log = logging.getLogger("myoresponse")
 _INSERT = Insertion(secret_fingerprint)
@@ -56,8 +57,9 @@ def open_ledger(database: Database, heads: Path) -> str | None:
         )
     except UnusableSecretFile as reason:
         return f"The service cannot be started: {reason}."
-    database.heads = HeadsFile(heads, database.keys.heads, bytes(known[1]))
-    objection = _begin_heads(database, database.heads)
+    database.heads = file = HeadsFile(heads, database.keys.heads, bytes(known[1]))
+    file.shorten = lambda: shorten(database, file)
+    objection = _begin_heads(database, file)
     if objection is None:
         move_left_behind(database, heads, database.keys.heads)
     return objection
@@ -100,6 +102,12 @@ def _begin_heads(database: Database, heads: HeadsFile) -> str | None:
     if now:
         log.info("event=heads made=%d", len(now))
     return None
+
+
+def shorten(database: Database, heads: HeadsFile) -> int:
+    """Remove lines of the heads that later ones make needless. How many there were. Raises `OSError`."""
+    with database.reading() as connection:
+        return heads.compact(lambda line: fault_of(connection, line.chain, line.head) is None)
 
 
 def heads_now(connection: Connection) -> Iterator[tuple[Chain, ChainHead]]:

@@ -4,13 +4,14 @@ Everything is read from one snapshot, in the order in which it is compared, so t
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select
 
 from app.store import audit, hash_chain, seals
-from app.store.heads import Chain, ChainHead, HeadsFile
+from app.store.heads import Chain, ChainHead, HeadsFile, SignedHead
 from app.store.ledger_keys import FINGERPRINT, keys_of
 from app.store.queries import Query
 from app.store.tables import revisions, studies
@@ -48,19 +49,35 @@ class Verified:
 
 
 def verify_database(connection: Connection, heads: HeadsFile | None, study: str | None = None) -> Iterator[Verified]:
-    """Verify one study or all of them, and everything that they share. Raises `NotFound` for an unknown study."""
-    yield _verified_secret(connection)
-    keys = () if seals.is_whole(connection, seals.NO_STUDY) else ("api_keys: the seal is not the seal of the rows",)
-    yield Verified("keys of clients", "", keys)
-    known = [study] if study is not None else [name for name, _, _ in _STUDIES.stream(connection)]
-    for name in known:
-        chain = hash_chain.verify(connection, name)
-        extent = f"{chain.revisions} revisions, {chain.leaves} leaves, {chain.erased_leaves} of erased persons"
-        yield Verified(f"study {name}", extent, chain.faults)
-    count, faults = audit.verify(connection)
-    yield Verified("audit", f"{count} rows", tuple(faults))
-    if heads is not None:
-        yield _verified_heads(connection, heads)
+    """Verify one study or all of them, and everything that they share. Raises `NotFound` for an unknown study.
+
+    The file of heads is opened before the snapshot begins: it must not have heads that the snapshot cannot have.
+    """
+    with ExitStack() as files:
+        noted = None if heads is None else _noted(heads, files)
+        yield _verified_secret(connection)
+        keys = () if seals.is_whole(connection, seals.NO_STUDY) else ("api_keys: the seal is not the seal of the rows",)
+        yield Verified("keys of clients", "", keys)
+        known = [study] if study is not None else [name for name, _, _ in _STUDIES.stream(connection)]
+        for name in known:
+            chain = hash_chain.verify(connection, name)
+            extent = f"{chain.revisions} revisions, {chain.leaves} leaves, {chain.erased_leaves} of erased persons"
+            yield Verified(f"study {name}", extent, chain.faults)
+        count, faults = audit.verify(connection)
+        yield Verified("audit", f"{count} rows", tuple(faults))
+        if heads is not None and noted is not None:
+            yield _verified_heads(connection, heads, noted)
+
+
+def _noted(heads: HeadsFile, files: ExitStack) -> Iterable[SignedHead | str]:
+    try:
+        return files.enter_context(heads.as_it_is())
+    except OSError as error:
+        return [_unread(error)]
+
+
+def _unread(error: OSError) -> str:
+    return f"the file cannot be read: {error.strerror}"
 
 
 def _verified_secret(connection: Connection) -> Verified:
@@ -71,7 +88,7 @@ def _verified_secret(connection: Connection) -> Verified:
     return Verified("secret file", "", () if right else ("secret_fingerprint: it is not that of the secret file",))
 
 
-def _verified_heads(connection: Connection, heads: HeadsFile) -> Verified:
+def _verified_heads(connection: Connection, heads: HeadsFile, noted: Iterable[SignedHead | str]) -> Verified:
     """Compare what was noted outside with the database. A file that is behind is no fault."""
     count, seen, faults = 0, set[Chain](), list[str]()
     names = {key: name for name, key, _ in _STUDIES.stream(connection)}
@@ -79,28 +96,29 @@ def _verified_heads(connection: Connection, heads: HeadsFile) -> Verified:
     if found is not None and bytes(found[1]) != heads.database:
         faults.append("secret_fingerprint: the name of the database is another one")
     try:
-        for line in heads.lines():
+        for line in noted:
             if isinstance(line, str):
                 faults.append(line)
                 continue
             count += 1
             seen.add(line.chain)
             known = line.chain[1] in names or line.chain[1] == audit.NO_STUDY
-            fault = _fault_of(connection, line.chain, line.head) if known else "there is no such study"
+            fault = fault_of(connection, line.chain, line.head) if known else "there is no such study"
             if fault is not None and len(faults) < hash_chain.MOST_FAULTS:
                 kind, key = line.chain
                 faults.append(
                     f"{kind} of {names.get(key, f'study {key}')}: line {line.line} has {line.head.number}, {fault}"
                 )
     except OSError as error:
-        faults.append(f"the file cannot be read: {error.strerror}")
+        faults.append(_unread(error))
     for name, key, created_at in _STUDIES.stream(connection):
         if ("study", key) not in seen and created_at < (time.time() - GRACE_SECONDS) * 1e6:
             faults.append(f"study of {name}: the file has no line of it")
     return Verified(OUTSIDE, f"{count} lines", tuple(faults))
 
 
-def _fault_of(connection: Connection, chain: Chain, head: ChainHead) -> str | None:
+def fault_of(connection: Connection, chain: Chain, head: ChainHead) -> str | None:
+    """Why the database does not agree with a head that was noted outside, or `None` if it does."""
     kind, key = chain
     if kind == "seal":
         changes, seal = seals.seal_of(connection, key)
