@@ -1,7 +1,7 @@
 """Run Alembic in one transaction: the one of `app.store.migrations`, or a new one for the command `alembic`."""
 
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from alembic import context
 from app.settings import Settings
@@ -15,6 +15,10 @@ def run(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Several processes may start at the same time. The second one waits here, and then has nothing to do.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(20080118)")
+        # Every writer locks its study first. Waiting for all of them here keeps the migrations and a writer from each
+        # waiting for the other.
+        if inspect(connection).has_table("studies"):
+            connection.exec_driver_sql("LOCK TABLE studies")
     context.configure(
         connection=connection,
         target_metadata=metadata,

@@ -27,8 +27,21 @@ def octets(name: str, null: bool = False) -> sa.Column[bytes]:
     return sa.Column(name, sa.LargeBinary(), nullable=null)
 
 
+def rename(old: str, new: str) -> None:
+    """Rename a column of the studies. Since PostgreSQL 18, what keeps it from being empty has a name, too."""
+    op.execute(f"ALTER TABLE studies RENAME COLUMN {old} TO {new}")
+    named = sa.text("SELECT 1 FROM pg_constraint WHERE conname = :name").bindparams(name=f"studies_{old}_not_null")
+    if op.get_bind().dialect.name == "postgresql" and op.get_bind().execute(named).first() is not None:
+        op.execute(f"ALTER TABLE studies RENAME CONSTRAINT studies_{old}_not_null TO studies_{new}_not_null")
+
+
 def upgrade() -> None:
-    """Make the tables. The first start then locks the secrets of the studies, and seals their rows."""
+    """Make the tables. The first start then locks the secrets of the studies, and seals their rows.
+
+    The secrets get another name: a release before this one, which may still run, would take a locked secret for a plain
+    one and break the chain. So it finds no secret and stores nothing.
+    """
+    rename("secret", "locked_secret")
     op.create_table(
         "secret_fingerprint",
         whole("key"),
@@ -97,3 +110,4 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION refuse_audit_change()")
     op.drop_table("study_seals")
     op.drop_table("secret_fingerprint")
+    rename("locked_secret", "secret")

@@ -14,6 +14,7 @@ from alembic import command
 from app.errors import ServiceError
 from app.store.engine import Database, revision_of
 from app.store.failures import DatabaseFailure
+from app.store.ledger_keys import LedgerKeys
 from app.store.tables import SCHEMA_REVISION
 
 _PACKAGE = Path(app.__file__).resolve().parent
@@ -50,9 +51,12 @@ def objection_to_tables(revision: str | None) -> str | None:
     return f"{tables}; to make them, run: python -m app migrate"
 
 
-def downgrade(url: str, target: str) -> None:
-    """Undo the migrations down to `target`. The content of later tables is lost."""
-    database = Database(url)
+def downgrade(url: str, target: str, keys: LedgerKeys | None = None) -> None:
+    """Undo the migrations down to `target`. The content of later tables is lost.
+
+    Without `keys`, the secret file is beside the database.
+    """
+    database = Database(url, keys=keys)
     try:
         with database.writing() as connection:
             command.downgrade(configuration(connection), target)

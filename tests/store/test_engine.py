@@ -325,7 +325,7 @@ def test_no_value_of_a_row_is_in_the_text_of_an_error(database, study):
     post(database, study, timeline("CANARY-ID"))
     statements = [
         "INSERT INTO patients (key, study, id, salt, first_revision) SELECT key + 1, study, id, salt, 1 FROM patients",
-        "INSERT INTO studies (key, id, created_at, secret) VALUES (0, 'CANARY-ID', 'CANARY-ID', 'CANARY-ID')",
+        "INSERT INTO studies (key, id, created_at, locked_secret) VALUES (0, 'CANARY-ID', 'CANARY-ID', 'CANARY-ID')",
         "SELECT 'CANARY-ID' FROM no_such_table",
     ]
     for statement in statements:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from app.errors import ServiceError
 from app.store import migrations
-from app.store.engine import Database
+from app.store.engine import Database, revision_of
 from app.store.tables import FACTS, SCHEMA_REVISION, metadata
 from tests.store.posts import begin_study, ck, post, timeline, values
 
@@ -125,6 +126,25 @@ def test_what_the_first_release_overwrote_or_left_out_is_marked(database_url):
     assert {row.draw for row in found} == {""}
     migrations.downgrade(database_url, "0002")
     migrations.upgrade(database_url)
+
+
+@pytest.mark.postgresql
+def test_a_migration_waits_for_a_writer_before_it_changes_a_table(postgres_url):
+    """Else it changes the tables of facts, then waits for the writer, and the writer waits for the tables of facts."""
+    migrations.upgrade(postgres_url, "0002")
+    engine = create_engine(postgres_url, poolclass=NullPool)
+    migrating = threading.Thread(target=migrations.upgrade, args=(postgres_url,))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT key FROM studies FOR UPDATE"))
+        migrating.start()
+        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        while not connection.execute(waiting).scalar_one():
+            pass
+        connection.execute(text("SET LOCAL lock_timeout = 100"))
+        connection.execute(text("SELECT * FROM lab_results"))
+    migrating.join()
+    with engine.connect() as connection:
+        assert revision_of(connection) == SCHEMA_REVISION
 
 
 def test_the_process_may_be_started_anywhere(tmp_path):
