@@ -41,7 +41,7 @@ from sqlalchemy.sql import column
 
 from app.errors import Busy, Cause, NotInstalled, ServiceError
 from app.secret_file import secret_path
-from app.store.failures import DatabaseFailure, Failures, refusal_of
+from app.store.failures import DatabaseFailure, Failures, is_undone, refusal_of
 from app.store.heads import HeadsFile, begin_noting
 from app.store.ledger_keys import LedgerKeys
 from app.store.tables import SCHEMA_REVISION, metadata
@@ -52,6 +52,8 @@ Transaction = Connection
 """An open transaction. Only the store runs queries in it."""
 MOST_TOGETHER = 64
 """The largest number of pieces of work that share one transaction."""
+REPEAT_SECONDS = (0.01, 0.05, 0.2)
+"""The pauses before work is run again whose transaction the database has undone for the sake of others."""
 PROBE_SECONDS = 0.5
 """How long a test of the database waits for a lock."""
 MOST_LATER = 1_000
@@ -139,15 +141,31 @@ class Database:
         with self._exclusive_write(), self._transaction() as connection:
             yield connection
 
+    def alone(self, work: Callable[[Connection], Result]) -> Result:
+        """Run `work` in a transaction of its own, and return its result after COMMIT. It may be run several times.
+
+        PostgreSQL undoes a transaction if it and another one wait for each other, or could not have run one after the
+        other. Nothing of it was committed, and the work is run again, after each pause of `REPEAT_SECONDS`.
+        """
+        for seconds in REPEAT_SECONDS:
+            try:
+                with self.writing() as connection:
+                    return work(connection)
+            except Busy as refusal:
+                if not is_undone(refusal):
+                    raise
+            time.sleep(seconds)
+        with self.writing() as connection:
+            return work(connection)
+
     def together(self, work: Callable[[Connection], Result]) -> Result:
         """Run `work` in a transaction that it shares with other work that waits, and return its result after COMMIT.
 
-        On SQLite, one write to the disk then serves all of them. `work` may be run twice. It may raise a `ServiceError`
-        only before it has written anything, because the other work is committed nevertheless.
+        On SQLite, one write to the disk then serves all of them. `work` may be run several times. It may raise a
+        `ServiceError` only before it has written anything, because the other work is committed nevertheless.
         """
         if not self._sqlite:
-            with self.writing() as connection:
-                return work(connection)
+            return self.alone(work)
         task = Task(work)
         self._queue.append(task)
         try:

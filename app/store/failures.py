@@ -47,6 +47,11 @@ def refusal_of(failure: DatabaseFailure) -> ServiceError:
     return (Busy if failure.cause in RETRY_HELPS else Unavailable)(cause=failure.cause)
 
 
+def is_undone(refusal: ServiceError) -> bool:
+    """Whether the database has undone the transaction for the sake of others, so that it may be run again at once."""
+    return isinstance(refusal.__cause__, DatabaseFailure) and str(refusal.__cause__) == _UNDONE
+
+
 class Failures:
     """The failures of one database in this process: their counts, and the last one that lasts."""
 
@@ -185,6 +190,7 @@ _NOT_ADMITTED = (
 _NO_DATABASE = "the server has no database of its name; create it first"
 _NO_CONNECTION = "the server has no free connection"
 _NOT_RUNNING = "the server is starting or stopping"
+_UNDONE = "the server has undone a transaction so that others can go on"
 _WHY_POSTGRESQL = {
     "0A000": "it can only be read",
     "25006": "it can only be read",
@@ -192,6 +198,8 @@ _WHY_POSTGRESQL = {
     "28P01": _NOT_ADMITTED,
     "3D000": _NO_DATABASE,
     "3F000": "it has no schema for tables",
+    "40001": _UNDONE,
+    "40P01": _UNDONE,
     "42501": "its user may not create, change or read tables there",
     "42703": str(_NO_TABLES),
     "42P01": str(_NO_TABLES),

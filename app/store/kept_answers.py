@@ -123,6 +123,11 @@ class OneTransaction(Database):
             self._failed = failure
             raise
 
+    def alone(self, work: Callable[[Connection], Result]) -> Result:
+        """Run `work` in the transaction, once: what the request wrote before cannot be run again here."""
+        with self.writing() as connection:
+            return work(connection)
+
     def together(self, work: Callable[[Connection], Result]) -> Result:
         """Run `work` in the transaction."""
         with self.writing() as connection:

@@ -74,17 +74,12 @@ class Submitter:
     def commit(self, work: Callable[[Transaction], Result], *, shared: bool = False) -> Result:
         """The result of the work, after COMMIT. If the work raises an error, nothing is stored.
 
+        The work may be run several times: it must change nothing but the database.
         Only here the transaction of a submission begins and ends. A `shared` transaction is used by all submissions
         that wait at the same time (`Database.together`); such work may raise an error only before it has written.
         """
-
-        def attempt() -> Result:
-            if shared:
-                return self.database.together(work)
-            with self.database.writing() as transaction:
-                return work(transaction)
-
-        return patiently(attempt, self.pauses)
+        run = self.database.together if shared else self.database.alone
+        return patiently(lambda: run(work), self.pauses)
 
     def each(self, items: Iterable[Content | ServiceError], work: Work[Content, Result]) -> list[Result | ServiceError]:
         """The outcome of each item. An item is a content to store, or the refusal of its reader.
