@@ -19,7 +19,7 @@ from app.store.seals import change, row_of
 from app.store.studies import study_key
 from app.store.tables import client_ids, erased_names, patients, studies
 
-_SECRET = Query(select(studies.c.secret).where(studies.c.key == bindparam("study")), "study")
+_SECRET = Query(select(studies.c.locked_secret).where(studies.c.key == bindparam("study")), "study")
 _INSERT = Insertion(client_ids)
 
 

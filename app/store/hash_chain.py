@@ -34,7 +34,8 @@ def _all_of(table: Any, order: str, *names: str) -> Query:  # noqa: ANN401 - a T
 
 
 _STUDY = Query(
-    select(studies.c.key, studies.c.secret, studies.c.created_at).where(studies.c.id == bindparam("study")), "study"
+    select(studies.c.key, studies.c.locked_secret, studies.c.created_at).where(studies.c.id == bindparam("study")),
+    "study",
 )
 _REVISIONS = Query(
     select(

@@ -35,7 +35,7 @@ _OF_KEY = (
     kept_answers.c.route == bindparam("of_route"),
     kept_answers.c.key == bindparam("of_key"),
 )
-_STUDY = select(studies.c.key, studies.c.secret).where(studies.c.id == bindparam("id"))
+_STUDY = select(studies.c.key, studies.c.locked_secret).where(studies.c.id == bindparam("id"))
 _FIND = select(kept_answers.c.request, kept_answers.c.status, kept_answers.c.headers, kept_answers.c.body).where(
     *_OF_KEY, kept_answers.c.created_at > bindparam("after")
 )
@@ -197,7 +197,7 @@ class OneTransaction(Database):
         study = connection.execute(query, {"id": request.study}).first()
         if study is None:
             return {}, b""
-        secret = keys_of(connection).unlock(study.secret)
+        secret = keys_of(connection).unlock(study.locked_secret)
         place = {
             "of_study": study.key,
             "of_client": request.client,

@@ -22,9 +22,11 @@ LOCKED = _NONCE + _PLAIN + _TAG
 """The length of a locked secret. An earlier release stored secrets of 32 bytes, which are not locked."""
 
 FINGERPRINT = Query(select(secret_fingerprint.c.fingerprint, secret_fingerprint.c.database))
-_SECRETS = Query(select(studies.c.key, studies.c.secret).order_by(studies.c.key))
+_SECRETS = Query(select(studies.c.key, studies.c.locked_secret).order_by(studies.c.key))
 _CHANGE = Query(
-    studies.update().where(studies.c.key == bindparam("study")).values(secret=bindparam("locked")), "locked", "study"
+    studies.update().where(studies.c.key == bindparam("study")).values(locked_secret=bindparam("locked")),
+    "locked",
+    "study",
 )
 
 

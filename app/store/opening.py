@@ -26,7 +26,7 @@ from app.store.verification import fault_of
 log = logging.getLogger("myoresponse")
 _INSERT = Insertion(secret_fingerprint)
 _LOCK = Query(text("SELECT pg_advisory_xact_lock(20080118)"))
-_STUDIES = Query(select(studies.c.key, studies.c.secret).order_by(studies.c.key))
+_STUDIES = Query(select(studies.c.key, studies.c.locked_secret).order_by(studies.c.key))
 
 
 def open_ledger(database: Database, heads: Path) -> str | None:

@@ -32,7 +32,7 @@ from app.timeline.resource import (
 
 __all__ = ["Identities", "StoredResource", "history", "locate", "logical_id", "patient_key", "standing"]
 
-_SECRET = Query(select(studies.c.secret).where(studies.c.key == bindparam("study")), "study")
+_SECRET = Query(select(studies.c.locked_secret).where(studies.c.key == bindparam("study")), "study")
 _IS_ERASED = Query(
     select(
         exists().where(

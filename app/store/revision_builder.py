@@ -27,7 +27,7 @@ from app.store.seals import change, row_of_mark, rows_of_assertion
 from app.store.tables import erasures, leaves, patients, revisions, studies
 from app.timeline.facts import KINDS
 
-_STUDY = select(studies.c.key, studies.c.secret).where(studies.c.id == bindparam("study"))
+_STUDY = select(studies.c.key, studies.c.locked_secret).where(studies.c.id == bindparam("study"))
 LOCK_STUDY = Query(_STUDY.with_for_update(), "study")
 """On PostgreSQL, writers of one study wait here for each other. SQLite has no FOR UPDATE: it has one writer anyway."""
 

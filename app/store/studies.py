@@ -93,7 +93,7 @@ _PSEUDONYM_KEYS = Query(
 _NAMES_OF_KEYS = Query(select(studies.c.key, studies.c.id))
 _INSERT_PSEUDONYM_KEY = Insertion(pseudonym_keys)
 
-_CREATION: Any = {"id": bindparam("id"), "created_at": bindparam("at"), "secret": bindparam("secret")}
+_CREATION: Any = {"id": bindparam("id"), "created_at": bindparam("at"), "locked_secret": bindparam("secret")}
 _CREATE = {
     "sqlite": sqlite.insert(studies).values(_CREATION).on_conflict_do_nothing().inline(),
     "postgresql": postgresql.insert(studies).values(_CREATION).on_conflict_do_nothing().inline(),

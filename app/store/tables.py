@@ -67,9 +67,9 @@ studies = _table(
     Column("key", WHOLE, primary_key=True),
     Column("id", WORDS, nullable=False, unique=True),
     Column("created_at", WHOLE, nullable=False),
-    Column("locked_secret", BYTES, key="secret", nullable=False),
+    Column("locked_secret", BYTES, nullable=False),
 )
-"""`secret` keys the hash chain and the tombstones of the study. It is locked with the secret file (`ledger_keys`).
+"""The secret keys the hash chain and the tombstones of the study. It is locked with the secret file (`ledger_keys`).
 
 Releases that cannot unlock it look for a column of another name, so that they store nothing.
 """

@@ -33,7 +33,7 @@ from app.timeline.times import day_text
 _BEFORE, _AFTER = -(2**63), 2**63
 
 _FIND = Query(
-    select(patients.c.key, patients.c.first_revision, studies.c.key, studies.c.secret)
+    select(patients.c.key, patients.c.first_revision, studies.c.key, studies.c.locked_secret)
     .select_from(
         studies.outerjoin(patients, (patients.c.study == studies.c.key) & (patients.c.id == bindparam("patient")))
     )
