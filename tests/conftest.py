@@ -51,8 +51,9 @@ def postgres_server_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server_url: str) -> Iterator[str]:
-    """An empty PostgreSQL database for one test."""
+def postgres_url(postgres_server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty PostgreSQL database for one test; the secret file and the heads are in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
     with fresh_database(postgres_server_url) as url:
         yield url
 

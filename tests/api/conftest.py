@@ -84,8 +84,9 @@ def migrated_database(postgres_server_url) -> Iterator[str]:
 
 
 @pytest.fixture
-def migrated_postgres_url(postgres_server_url, migrated_database) -> Iterator[str]:
-    """A migrated PostgreSQL database for one test."""
+def migrated_postgres_url(postgres_server_url, migrated_database, tmp_path, monkeypatch) -> Iterator[str]:
+    """A migrated PostgreSQL database for one test; the secret file and the heads are in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
     server = make_url(postgres_server_url).set(drivername="postgresql").render_as_string(hide_password=False)
     name = f"{migrated_database}_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server, autocommit=True) as connection:

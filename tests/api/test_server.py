@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from app import __version__
 from app.__main__ import cli
+from app.secret_file import beside
 from app.store.tables import SCHEMA_REVISION
 from tests.api.examples import timeline
 
@@ -78,6 +79,9 @@ class Process:
 
 def environment(url: str, **settings: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MYORESPONSE_")}
+    if url.startswith("postgresql"):  # in the folder of the test, wherever the process is started
+        files = {f"{kind.upper()}_FILE": str(beside(url, kind).absolute()) for kind in ("secret", "heads")}
+        settings = files | settings
     named = {f"MYORESPONSE_{name}": value for name, value in settings.items()}
     return kept | {"MYORESPONSE_DATABASE_URL": url, "MYORESPONSE_PORT": "0", "PYTHONUNBUFFERED": "1"} | named
 

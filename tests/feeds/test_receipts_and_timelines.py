@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -242,20 +243,24 @@ def deliver(trial: Trial, name: str, statements: Sequence[Statement]) -> list[tu
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Trial]]:
     """Studies without number, in one SQLite database."""
-    yield from _places(f"sqlite:///{tmp_path_factory.mktemp('receipts') / 'x.db'}")
+    folder = tmp_path_factory.mktemp("receipts")
+    yield from _places(f"sqlite:///{folder / 'x.db'}", folder)
 
 
 @pytest.fixture(scope="module")
-def postgres_places(postgres_server_url: str) -> Iterator[Callable[[], Trial]]:
+def postgres_places(
+    postgres_server_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Trial]]:
     """The same in PostgreSQL."""
     with fresh_database(postgres_server_url) as url:
-        yield from _places(url)
+        yield from _places(url, tmp_path_factory.mktemp("receipts"))
 
 
-def _places(url: str) -> Iterator[Callable[[], Trial]]:
+def _places(url: str, folder: Path) -> Iterator[Callable[[], Trial]]:
     migrations.upgrade(url)
+    settings = Settings(database_url=url, secret_file=folder / "secret", heads_file=folder / "heads")
     numbers = itertools.count()
-    with TestClient(create_app(Settings(database_url=url)), base_url="http://127.0.0.1:8000") as client:
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
         yield lambda: Trial(client, f"trial-{next(numbers)}")
 
 

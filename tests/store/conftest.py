@@ -12,6 +12,7 @@ import pytest
 
 from app.store import migrations
 from app.store.engine import Database
+from app.store.ledger_keys import LedgerKeys
 from tests.postgres import fresh_database
 from tests.store.posts import begin_study
 
@@ -22,12 +23,13 @@ _numbers = itertools.count(1)
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A migrated database, once for each engine."""
     with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("store")
         if request.param == "sqlite":
-            url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'ledger.db'}"
+            url = f"sqlite:///{folder / 'ledger.db'}"
         else:
             url = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server_url")))
         migrations.upgrade(url)
-        database = Database(url)
+        database = Database(url, keys=LedgerKeys(folder / "secret", make=True))
         stack.callback(database.dispose)
         yield database
 

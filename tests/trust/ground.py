@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, chdir, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,7 +61,8 @@ def postgres() -> Iterator[Server]:
     binaries = bundled_binaries()
     if binaries is None:
         raise NotHere("there is no PostgreSQL for this platform in the test packages")
-    with controlled_server(binaries, SAFE) as server:
+    # The secret file and the heads are made in the working directory.
+    with controlled_server(binaries, SAFE) as server, chdir(server.data.parent):
         _prepare(server.url)
         yield server
 
