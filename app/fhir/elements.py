@@ -29,6 +29,8 @@ TERMINOLOGY = "http://terminology.hl7.org/CodeSystem/"
 """Where the addresses of the code systems of HL7 begin."""
 OWN_ID = "fhir"
 """The source of a number that is only the id of its resource."""
+MOST_ELEMENTS = 1_000
+"""Greatest number of elements in one list of a resource; the answer may have an issue for each."""
 LONGEST_SOURCE = 64
 """Characters of a source (`document.Label`)."""
 
@@ -187,6 +189,9 @@ class Resource:
             return
         if not isinstance(value, list):
             self.fault(f"{at}.{name}", FaultCode.WRONG_TYPE, ARRAY)
+            return
+        if len(value) > MOST_ELEMENTS:
+            self.fault(f"{at}.{name}", FaultCode.TOO_MANY, Accepts(at_most_items=MOST_ELEMENTS))
             return
         for i, each in enumerate(value):
             where = f"{at}.{name}[{i}]"

@@ -10,9 +10,20 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from sys import getsizeof
 
 from app.errors import Accepts, Fault, FaultCode, MalformedDocument
-from app.hl7v2.segments import NULL, STANDARD, Delimiters, Segment, delimiters_of, lines_of, segments_of
+from app.hl7v2.segments import (
+    MOST_READ,
+    NULL,
+    READ_SEGMENTS,
+    STANDARD,
+    Delimiters,
+    Segment,
+    delimiters_of,
+    lines_of,
+    segments_of,
+)
 
 MOST_MESSAGES = 10_000
 """Greatest number of messages in one body; each is stored in a separate transaction."""
@@ -147,6 +158,9 @@ _ACCEPTED_HEADERS = {
 VERSION = re.compile(r"2\.[1-9](\.[1-9])?")
 """The versions that are read; results have the same form in all of them."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
+_PIECE = 100_000
+"""Bytes that are decoded at a time where the text is not needed."""
+_MOST_READ = Accepts(form=f"at most {MOST_READ} bytes in all segments of one message that are read, also when decoded")
 _ANY_BYTES = "latin-1"
 """The codec that decodes and encodes any bytes; used where the character set is not known."""
 
@@ -156,8 +170,8 @@ class Envelope:
     """A message whose header has been read. `sender` and `receiver` are application and facility, `sent_at` is MSH-7;
     all are as they were sent, but with our delimiters. `faults` are those of the header; with any, the message is not
     read. `facility` is the text of MSH-4, `None` if it is not certain. Bytes that are not in the character set stay in
-    `lines` (`surrogateescape`); then it is not `all_decoded`. An MSH-18 that is not known is the
-    `unknown_charset`.
+    `lines` (`surrogateescape`); then it is not `all_decoded`. `lines` has only the name of a segment that is not
+    read. An MSH-18 that is not known is the `unknown_charset`.
     """
 
     lines: tuple[str, ...]
@@ -181,19 +195,60 @@ class Envelope:
 
 def read_envelope(lines: Sequence[bytes], charsets: Mapping[str, str] | None = None) -> Envelope:
     """Read the header of one message, given as its lines. `charsets` are the names that the study declares."""
-    undecoded = tuple(line.decode(_ANY_BYTES) for line in lines)
+    start = lines[0][:MOST_READ] if lines else b""
+    first = start.decode(_ANY_BYTES)
     try:
-        delimiters = delimiters_of(undecoded[0] if undecoded else "")
-        (header,), _ = segments_of(undecoded[:1], delimiters, _ANY_BYTES, frozenset({"MSH"}))
+        delimiters = delimiters_of(first)
+        (header,), _ = segments_of([first], delimiters, _ANY_BYTES, frozenset({"MSH"}))
     except MalformedDocument as refusal:
-        return Envelope(undecoded, faults=refusal.faults)
-    codec, charset, faults = _character_set(header, lines[0], charsets or {})
-    text = undecoded
+        return Envelope((first,), faults=refusal.faults)
+    codec, charset, faults = _character_set(header, start, charsets or {})
+    text = start.decode(codec, "surrogateescape")
     if codec != _ANY_BYTES:
-        text = tuple(line.decode(codec, "surrogateescape") for line in lines)
-        (header,), _ = segments_of(text[:1], delimiters, codec, frozenset({"MSH"}))
-    envelope = _envelope_of(header, text, charset, faults)
-    return replace(envelope, unknown_charset=_charset_name(header)) if faults else envelope
+        (header,), _ = segments_of([text], delimiters, codec, frozenset({"MSH"}))
+    unknown = _charset_name(header) if faults else ""
+    try:
+        read, all_decoded = _decoded(lines, codec)
+    except MalformedDocument as refusal:
+        return _envelope_of(header, (text,), charset, (*faults, *refusal.faults))
+    envelope = _envelope_of(header, read, charset, faults)
+    return replace(envelope, all_decoded=all_decoded, unknown_charset=unknown)
+
+
+def _decoded(lines: Sequence[bytes], codec: str) -> tuple[tuple[str, ...], bool]:
+    """The lines as texts, and whether all bytes are in the character set. Raises `MalformedDocument` if those that are
+    read are too large.
+    """
+    texts: list[str] = []
+    all_decoded, sent, held = True, 0, 0
+    for line in lines:
+        name = line[:3].decode(_ANY_BYTES)
+        if name not in READ_SEGMENTS:
+            texts.append(line[:4].decode(_ANY_BYTES))
+            all_decoded = all_decoded and _is_decoded(line, codec)
+            continue
+        sent += len(line)
+        text = line.decode(codec, "surrogateescape") if sent <= MOST_READ else ""
+        held += getsizeof(text)
+        if max(sent, held) > MOST_READ:
+            raise MalformedDocument(None, [Fault(name, FaultCode.TOO_LONG, None, _MOST_READ)])
+        texts.append(text)
+        all_decoded = all_decoded and (line.isascii() or not _UNDECODED.search(text))
+    return tuple(texts), all_decoded
+
+
+def _is_decoded(line: bytes, codec: str) -> bool:
+    """Whether all bytes of a line are in a character set. A long line is not decoded as a whole."""
+    if line.isascii() and b"\x1b" not in line:
+        return True
+    decoder = codecs.getincrementaldecoder(codec)()
+    try:
+        for at in range(0, len(line), _PIECE):
+            decoder.decode(line[at : at + _PIECE])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_batch_envelope(line: bytes) -> Envelope:
@@ -263,7 +318,6 @@ def _envelope_of(header: Segment, lines: tuple[str, ...], charset: str, faults: 
         accept=header.text(15).upper(),
         application=header.text(16).upper(),
         faults=(*_header_faults(header, _kind(header, lines)), *faults),
-        all_decoded=not _UNDECODED.search("".join(lines)),
     )
 
 

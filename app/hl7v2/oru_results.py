@@ -30,7 +30,7 @@ from app.hl7v2.data_types import (
 )
 from app.hl7v2.message import Envelope
 from app.hl7v2.patient_identity import authority_names, read_links, read_person, subject_of
-from app.hl7v2.segments import NO_SEGMENT, Segment, segments_of, undecoded
+from app.hl7v2.segments import NO_SEGMENT, READ_SEGMENTS, Segment, segments_of, undecoded
 from app.readers.limits import UNREADABLE, NormalLimits, read_limits
 from app.readers.statements import Feed, Place, Skipped, Statement, history_of, left_out, readable, section_of
 from app.readers.suggestions import unknown_code
@@ -62,7 +62,6 @@ PENDING = frozenset({"I", "O", "N"})
 ORDER_PENDING = frozenset({"O", "I", "S", "N"})
 """OBR-25 of an order that has no results yet."""
 
-READ_SEGMENTS = frozenset({"MSH", "EVN", "PID", "MRG", "OBR", "OBX", "SPM"})
 IGNORED_SEGMENTS = frozenset({"SFT", "UAC", "PD1", "PV1", "PV2", "ORC", "TQ1", "TQ2"})
 """Segments of nearly every message that hold nothing to store. All others that are not read are counted as skipped."""
 

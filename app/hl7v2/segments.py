@@ -22,6 +22,12 @@ MOST_PARTS = 200_000
 needs 400 bytes while it is read.
 """
 
+MOST_READ = 4_000_000
+"""Greatest size in bytes of the segments that are read of one message, as they were sent and as texts in memory. No
+field that is stored is so long; an attachment (OBX-5 with the data type ED) may be.
+"""
+READ_SEGMENTS = frozenset({"MSH", "EVN", "PID", "MRG", "OBR", "OBX", "SPM"})
+
 _LINE_ENDS = bytes.maketrans(b"\n\x0b\x1c", b"\r\r\r")
 """Line feeds, and the two characters with which MLLP frames a message: all of them end a line."""
 _SEGMENT = re.compile(r"([A-Z][A-Z0-9]{2})(?![A-Za-z0-9])")
@@ -163,8 +169,7 @@ def _part(whole: Any, index: int) -> Any:  # noqa: ANN401
 
 def lines_of(body: bytes) -> list[bytes]:
     """The lines of a body with any line ends, without byte-order marks, frame characters and empty lines."""
-    lines = body.replace(b"\r\n", b"\r").translate(_LINE_ENDS).split(b"\r")
-    return [line for line in map(without_mark, lines) if line.strip()]
+    return [line for line in map(without_mark, body.translate(_LINE_ENDS).split(b"\r")) if line.strip()]
 
 
 def delimiters_of(header: str) -> Delimiters:

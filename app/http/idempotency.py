@@ -181,7 +181,7 @@ async def _keyed(request: Request, route: str) -> KeyedRequest:
         client=getattr(caller, "name", None) or "",
         route=route,
         key=match[1],
-        content=b"\n".join([*parts, await request.body()]),
+        content=(*parts, await request.body()),
         now=microseconds(datetime.now(UTC)),
         kept_for=round(state.settings.idempotency_hours * 3_600_000_000),
     )

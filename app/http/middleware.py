@@ -16,6 +16,7 @@ the first, the checks of the headers Origin and Sec-Fetch-Site the second.
 """
 
 import asyncio
+import io
 import logging
 import re
 import time
@@ -167,17 +168,15 @@ class RequestGuard:
 
         Each part must arrive in time. The whole body must arrive at `SLOWEST_BYTES_A_SECOND` or faster, so that a
         client that sends single bytes cannot use memory for ever. A stream needs memory for one line only; its speed
-        is not checked.
+        is not checked. Any other body is one message, so that it is in memory once, and not also in parts.
 
         The `max_body_size` of FastAPI would answer in plain text.
         """
         complete = False
         patience, began = self.settings.body_timeout_seconds, time.monotonic()
 
-        async def receiving() -> Message:
+        async def part() -> Message:
             nonlocal complete
-            if complete:
-                return await receive()
             try:
                 left = patience
                 if budget.paced:
@@ -189,6 +188,19 @@ class RequestGuard:
             complete = not message.get("more_body", False)
             budget.charge(message.get("body", b""), complete=complete)
             return message
+
+        async def receiving() -> Message:
+            if complete:
+                return await receive()
+            message = await part()
+            if not budget.paced or not message.get("more_body", False):
+                return message
+            whole = io.BytesIO()
+            whole.write(message["body"])
+            while message.get("more_body", False):
+                message = await part()
+                whole.write(message.get("body", b""))
+            return message if message["type"] == "http.disconnect" else {**message, "body": whole.getvalue()}
 
         return receiving
 

@@ -6,6 +6,8 @@ body is read.
 """
 
 import time
+from codecs import getincrementaldecoder
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +24,11 @@ MOST_LINES = 200_000
 """Greatest number of lines in one body of HL7 v2."""
 MOST_ROWS = 500_000
 """Greatest number of rows in one table; a client sends more in parts."""
+
+MOST_WIDENING = 5_000_000
+"""By how many bytes the texts of one JSON document may grow when they are decoded. A text needs 1, 2 or 4 bytes for
+each of its characters, as many as the widest of them: one emoji makes a text of Latin letters four times as large.
+"""
 
 
 class Limit(NamedTuple):
@@ -49,6 +56,62 @@ VALUES = Limit(b",{{{[[[", MOST_VALUES, f"A body may hold {MOST_VALUES} values; 
 """Each value but the first follows one of these. Those in texts count, too."""
 LINES = Limit(b"\r\n", MOST_LINES, f"A body may hold {MOST_LINES} lines.")
 ROWS = Limit(b"\n", MOST_ROWS, f"A table may hold {MOST_ROWS} rows.")
+
+_PIECE = 100_000
+"""Bytes that are looked at in one step: a copy of a long text needs memory."""
+_CONTINUATION, _BEYOND_LATIN, _BEYOND_16_BITS = (bytes(range(*ends)) for ends in ((128, 192), (196, 256), (240, 256)))
+"""Bytes of UTF-8 that begin no character, and those that begin one of two or four bytes."""
+
+
+def check_width(body: bytes) -> None:
+    """Raise `TooLarge` if the texts of a JSON document would grow too much."""
+    if 3 * len(body) <= MOST_WIDENING or (body.isascii() and b"\\u" not in body):
+        return
+    if sum(_widening(*text) for text in _texts(body)) > MOST_WIDENING and _is_utf8(body):
+        raise TooLarge(
+            f"Texts may need {MOST_WIDENING} bytes more in memory than in the body; a character outside Latin-1 makes "
+            "each character of its text two or four bytes long."
+        )
+
+
+def _texts(body: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The document, with blanks for escaped quotes and backslashes, and where each of its texts begins and ends."""
+    plain = body.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+    begin = plain.find(b'"') + 1
+    while begin:
+        end = plain.find(b'"', begin)
+        yield plain, begin, end if end >= 0 else len(plain)
+        begin = plain.find(b'"', end + 1) + 1 if end >= 0 else 0
+
+
+def _widening(plain: bytes, begin: int, end: int) -> int:
+    """By how many bytes a text grows when it is decoded."""
+    escapes = plain.count(b"\\u", begin, end)
+    characters, width = -5 * escapes, 2 if escapes else 1
+    for at in range(begin, end, _PIECE):
+        piece = plain[at : min(at + _PIECE, end)]
+        if piece.isascii():
+            characters += len(piece)
+            continue
+        characters += len(piece.translate(None, _CONTINUATION))
+        if len(piece.translate(None, _BEYOND_16_BITS)) < len(piece):
+            width = 4
+        elif width == 1 and len(piece.translate(None, _BEYOND_LATIN)) < len(piece):
+            width = 2
+    if width == 2 and plain.find(b"\\ud", begin, end) + plain.find(b"\\uD", begin, end) > -2:
+        width = 4
+    return max(width * characters - (end - begin), 0)
+
+
+def _is_utf8(body: bytes) -> bool:
+    """Whether the body is UTF-8: its parser refuses any other, and says why."""
+    decoder = getincrementaldecoder("utf-8")()
+    try:
+        for at in range(0, len(body), _PIECE):
+            decoder.decode(body[at : at + _PIECE])
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @dataclass(slots=True)

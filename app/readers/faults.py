@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, TypeAdapter, ValidationErr
 from pydantic_core import ErrorDetails
 
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge, pointer
-from app.readers.budget import MOST_MEMBERS, VALUES, check_time
+from app.readers.budget import MOST_MEMBERS, VALUES, check_time, check_width
 from app.timeline.accepts import accepted_by, names_in, schema_of
 from app.timeline.document import IDENTIFIER_PATTERN
 from app.timeline.normalize import MOST_FAULTS
@@ -299,6 +299,7 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
         VALUES.check(VALUES.count(body))
         if body.count(b'":') > MOST_MEMBERS * body.count(b"{"):
             raise _too_many_members()
+    check_width(body)
     brackets = body.translate(_TO_SQUARE, _NOT_BRACKETS)
     try:
         tree = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)
@@ -324,6 +325,7 @@ def value_faults(body: bytes, names: frozenset[str]) -> Iterator[Fault]:
     """
     digits = body.translate(_TO_ZEROS)
     extreme = _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) is not None
+    del digits  # it is as large as the body
     if _ESCAPED_NUL in body or (extreme and any(map(_may_be_lost, _EXTREME.finditer(body)))):
         tree = jiter.from_json(body, float_mode="lossless-float")
         yield from islice(_value_faults(tree, (), names), MOST_FAULTS)

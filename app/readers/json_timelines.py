@@ -1,7 +1,6 @@
 """Reads our own JSON: the result is a history, or a refusal with all faults of the document."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,7 +15,7 @@ from app.readers import contract
 from app.readers.budget import check_time
 from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
 from app.readers.pseudonyms import Identifier, no_patient
-from app.readers.streams import without_mark
+from app.readers.streams import elements_of, without_mark
 from app.timeline.accepts import accepted_by
 from app.timeline.document import (
     ITEMS,
@@ -45,6 +44,8 @@ MOST_REFUSED = 1_000
 """Greatest number of refused timelines of one body; with more, all of it is refused."""
 MOST_BYTES = 1_000_000
 """Greatest size in bytes of a document without timelines; a large protocol has about ten thousand."""
+LONGEST_READ = 1_000
+"""Characters of a text that are looked at where a large document has faults. No text may have more than 200."""
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyPart = TypeVar("AnyPart")
@@ -52,7 +53,6 @@ Who = Callable[[Identifier], str | FaultCode]
 """Gives the patient of a number, or the code of the fault (`Pseudonyms.patient`)."""
 _UNREAD = "unread"
 _TIMELINES = TypeAdapter(Many[Timeline])
-_NEXT = re.compile(r"[ \t\r\n,]*(?=[^ \t\r\n,\]])")
 _PARTS: dict[str, type[BaseModel]] = {"patient": Patient, "ended": Ended}
 _ITEMS: dict[str, type[BaseModel]] = {
     "labs": LabResult,
@@ -107,6 +107,8 @@ def read_timeline(body: bytes, latest: int, who: Who | None = None) -> History:
     body = without_mark(body)
     try:
         first_pass(body)
+        if body.lstrip()[:1] != b"{":  # the error of any other value would hold copies of it
+            raise InvalidDocument
         return _history(Timeline.model_validate_json(body), latest, who)
     except (InvalidDocument, ValidationError):
         pass  # the error holds the document; it is gone before the document is read again
@@ -148,7 +150,7 @@ def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
             items = [_item(i, _history, timeline, latest, who) for i, timeline in enumerate(timelines)]
             if all(item.error is None for item in items):
                 return items
-    return _each_read(_elements(body), latest, who)
+    return _each_read(elements_of(body), latest, who)
 
 
 def read_ndjson(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
@@ -277,15 +279,6 @@ def _check_count(items: int) -> None:
         raise TooLarge(f"A body may hold {MOST_ITEMS} timelines.")
 
 
-def _elements(body: bytes) -> Iterator[bytes]:
-    """The elements of a JSON array, each as it was written."""
-    text, scan = body.decode(), json.JSONDecoder().raw_decode
-    at = text.index("[") + 1
-    while (gap := _NEXT.match(text, at)) is not None:
-        _, at = scan(text, gap.end())
-        yield text[gap.end() : at].encode()
-
-
 def _refused(faults: Iterable[Fault]) -> InvalidDocument:
     listed: dict[tuple[str, FaultCode], Fault] = {}
     for fault in faults:
@@ -300,6 +293,11 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None, who: Who | 
     for lost in value_faults(body, known_names(model)):
         yield replace(lost, accepts=accepted_by(model, _path(lost.pointer)))
     document = jiter.from_json(body)
+    if len(body) > MOST_BYTES:
+        if isinstance(document, dict):
+            _lighten(document, known_names(model))
+        else:
+            document = type(document)()  # any other value of this type has the same fault
     found = list(islice(structure(document, model), MOST_FAULTS))
     yield from (fault.fault() for fault in found)
     if latest is None:
@@ -313,6 +311,18 @@ def _faults(body: bytes, model: type[BaseModel], latest: int | None, who: Who | 
         for i, part in enumerate(document["timelines"]):
             for fault in _meaning(part, below.get(("timelines", i), ()), latest):
                 yield fault.at(pointer("timelines", i) + fault.pointer)
+
+
+def _lighten(document: Any, names: frozenset[str]) -> None:  # noqa: ANN401 - parsed JSON
+    """Drop what unknown fields hold, and the ends of texts that are too long anyway: copies of them need memory."""
+    named = isinstance(document, dict)
+    for at, inner in document.items() if named else enumerate(document):
+        if named and at not in names:
+            document[at] = None
+        elif isinstance(inner, str):
+            document[at] = inner[:LONGEST_READ]
+        elif isinstance(inner, dict | list):
+            _lighten(inner, names)
 
 
 def _meaning(

@@ -50,13 +50,16 @@ _FORGET = kept_answers.delete().where(kept_answers.c.study == bindparam("of_stud
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request with a key: the study, who sent it, its route, the key, and everything else that makes the request."""
+    """A request with a key: the study, who sent it, its route, the key, and everything else that makes the request.
+
+    `content` has parts, because the body is large and is not copied.
+    """
 
     study: str
     client: str
     route: str
     key: str
-    content: bytes
+    content: tuple[bytes, ...]
     now: int
     kept_for: int
     """Microseconds."""
@@ -204,7 +207,7 @@ class OneTransaction(Database):
             "of_route": request.route,
             "of_key": _hashed(secret, b"idempotency key", request.key.encode()),
         }
-        return place, _hashed(secret, b"idempotent request", request.content)
+        return place, _hashed(secret, b"idempotent request", *request.content)
 
 
 class _Undone(Exception):
@@ -218,5 +221,10 @@ def forget_answers(connection: Connection, study: int) -> None:
     connection.execute(_FORGET, {"of_study": study})
 
 
-def _hashed(secret: bytes, purpose: bytes, content: bytes) -> bytes:
-    return hmac.digest(secret, purpose + b"\0" + content, hashlib.sha256)
+def _hashed(secret: bytes, purpose: bytes, *parts: bytes) -> bytes:
+    """The keyed hash of the parts, as lines."""
+    digest = hmac.new(secret, purpose, hashlib.sha256)
+    for number, part in enumerate(parts):
+        digest.update(b"\n" if number else b"\0")
+        digest.update(part)
+    return digest.digest()

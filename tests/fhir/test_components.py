@@ -2,6 +2,8 @@
 
 import pytest
 
+from app.errors import FaultCode
+from app.fhir.elements import MOST_ELEMENTS
 from tests.fhir.fhir_messages import (
     DAR,
     REMOVED,
@@ -38,6 +40,13 @@ def test_each_component_of_a_kept_code_is_a_result_with_the_number_of_its_panel(
         ("CK", 1101.0, "acc-77"),
         ("AST", 40.0, "acc-77"),
         ("LDH", 300.0, "acc-77"),
+    ]
+
+
+def test_a_list_of_too_many_components_is_one_fault():
+    _, wrong = history_and_faults(read(components(*[part()] * (MOST_ELEMENTS + 1))))
+    assert [(fault.pointer, fault.code, fault.accepts.at_most_items) for fault in wrong] == [
+        ("Observation.component", FaultCode.TOO_MANY, MOST_ELEMENTS)
     ]
 
 

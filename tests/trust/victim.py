@@ -71,7 +71,7 @@ def write(database: Database, number: int) -> None:
     if number % 2:
         post(database, "trial", timeline(f"P{number}", *labs))
         return
-    request = KeyedRequest("trial", "", "POST", f"P{number}", b"", now(), 10**18)
+    request = KeyedRequest("trial", "", "POST", f"P{number}", (b"",), now(), 10**18)
     whole = OneTransaction(database, request)
     try:
         post(whole, "trial", timeline(f"P{number}", *labs))
