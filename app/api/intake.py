@@ -11,6 +11,7 @@ from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, Malf
 from app.http.authentication import Client
 from app.http.dependencies import At, Cursor, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, answers, reads, reference, refuses, specimen
+from app.http.problems import IntakeProposal
 from app.http.responses import address, page, reply
 from app.readers.json_timelines import read_model
 from app.readers.suggestions import PROPOSALS
@@ -113,24 +114,6 @@ class IntakeSource(BaseModel):
     )
     first_seen: str = Field(description="When something arrived first.", examples=[_SEEN])
     last_seen: str = Field(description="When something arrived last.", examples=[_SEEN])
-
-
-class IntakeProposal(BaseModel):
-    """A declaration that could let more of what arrives count. A person must know that it is true."""
-
-    declaration: Literal[
-        "authorities", "charsets", "local_codes", "result_time", "time_zone", "unit_aliases"
-    ] = Field(description="The field of the study.", examples=["local_codes"])  # fmt: skip
-    value: dict[str, str] | list[str] | str | None = Field(
-        description="What to declare; null if a person must choose it.", examples=[{"L|CKN": "CK"}]
-    )
-    count: int = Field(description="How often it was met.", examples=[57])
-
-
-Proposed = Annotated[
-    list[IntakeProposal] | None,
-    Field(description="In a rehearsal: declarations that could let more count.", examples=[None]),
-]
 
 
 class Intake(BaseModel):

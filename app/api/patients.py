@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.access.callers import Scope
-from app.api.intake import Proposed, rehearsed_proposals
+from app.api.intake import rehearsed_proposals
 from app.errors import (
     Absent,
     Conflict,
@@ -42,6 +42,7 @@ from app.http.dependencies import (
 )
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
+from app.http.problems import Proposed
 from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_document, receipt_document
 from app.http.responses import address, page, reply, tagged, written
 from app.http.state import AppState

@@ -287,7 +287,7 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     responses={
         200: answers("The study; it existed.", reference(StudySummary)),
         201: answers("The study; it is new.", reference(StudySummary), "Location"),
-        **refuses(PreconditionFailed, reading=True),
+        **refuses(NotFound, PreconditionFailed, reading=True),
     },
 )
 def put_study(

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
-from app.api.intake import Proposed, rehearsed_proposals
+from app.api.intake import rehearsed_proposals
 from app.api.streaming import StopReason, StreamedOutcomes, item_document
-from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
+from app.errors import Absent, Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
 from app.http.authentication import Client
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.idempotency import KeyedRoute
-from app.http.openapi import JSON, NDJSON, answers, reads, reference, refuses, specimen, text
-from app.http.problems import Problem, count_refused
+from app.http.openapi import JSON, NDJSON, answers, reads, reference, refused_with, refuses, shared, specimen, text
+from app.http.problems import Problem, Proposed, count_refused
 from app.http.receipts import FACTS_EXAMPLE, ReceiptBody, ReceiptWanted, facts_document
 from app.http.responses import reply
 from app.readers import READERS
@@ -85,6 +85,27 @@ class BatchOutcome(BaseModel):
     proposals: Proposed = None
 
 
+class BatchRefusal(Problem):
+    """A refusal of many timelines or of a table. If nothing of what was read was kept, it has the outcomes."""
+
+    type: str = Field(
+        description="The kind of problem.",
+        examples=["/problems/nothing-kept"],
+        json_schema_extra={"enum": [f"/problems/{each.slug}" for each in (InvalidDocument, NothingKept)]},
+    )
+    items: list[BatchItem] | Absent = Field(default=None, description="One outcome for each item.", examples=[[]])
+    counts: dict[ItemStatus, int] | Absent = Field(
+        default=None, description="Items by status.", examples=[{"created": 15, "rejected": 1}]
+    )
+    facts: dict[Disposition, int] | Absent = Field(
+        default=None, description="The sum of the `counts` of all receipts.", examples=[FACTS_EXAMPLE]
+    )
+    rows: int | Absent = Field(default=None, description="As in the outcome.", examples=[412])
+    skipped: dict[Literal["code", "value"], int] | Absent = Field(
+        default=None, description="As in the outcome.", examples=[{"code": 3}]
+    )
+
+
 class LineOutcome(BatchItem):
     """The outcome of one line of many."""
 
@@ -119,6 +140,7 @@ class StreamEnd(BaseModel):
     proposals: Proposed = None
 
 
+_REFUSED = shared("BatchRefusal", refused_with(BatchRefusal, InvalidDocument))
 _OUTCOMES = answers("One outcome for each item or line.", reference(BatchOutcome))
 _OUTCOMES["content"][NDJSON] = {
     "schema": {"anyOf": [reference(LineOutcome), reference(ShortOutcome), reference(StreamEnd)]}
@@ -133,7 +155,11 @@ _OUTCOMES["content"][NDJSON] = {
         {JSON: {"type": "array", "items": reference(Timeline)}, NDJSON: text(NDJSON, reference(Timeline))},
         "An array of timelines, or one timeline on each line.",
     ),
-    responses={200: _OUTCOMES, **refuses(NotFound, Conflict, Erased, reading=True)},
+    responses={
+        200: _OUTCOMES,
+        **refuses(NotFound, Conflict, Erased, reading=True),
+        NothingKept.status: _REFUSED,
+    },
 )
 def post_timelines(
     request: Request,
@@ -318,6 +344,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
     responses={
         200: answers("One outcome for each patient.", reference(LabsOutcome)),
         **refuses(NotFound, Conflict, Erased, reading=True),
+        NothingKept.status: _REFUSED,
     },
 )
 def post_labs(

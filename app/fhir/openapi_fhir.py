@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError
 from app.fhir.operation_outcome import EXAMPLE_INSTANCE, FHIR_JSON, OperationOutcome, refused
-from app.http.openapi import ALWAYS, JSON, READING, Responses, answers, reads, reference, shared, together
+from app.http.openapi import ALWAYS, JSON, READING, Responses, answers, headers_of, reads, reference, shared, together
 
 
 class FhirResource(BaseModel):
@@ -67,7 +67,7 @@ def examples_of(kind: type[ServiceError]) -> dict[str, Any]:
 
 def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
     kinds = together(kind)
-    documented = answers_fhir(" ".join(f"{each.title()}." for each in kinds), OperationOutcome)
+    documented = answers_fhir(" ".join(f"{each.title()}." for each in kinds), OperationOutcome, *headers_of(kind))
     documented["content"][FHIR_JSON]["examples"] = {
         name: example for each in kinds for name, example in examples_of(each).items()
     }

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.types import Scope
 
 from app import errors
-from app.errors import SENTENCES, Fault, FaultCode, ServiceError
+from app.errors import SENTENCES, Absent, Fault, FaultCode, ServiceError
 from app.http.responses import written
 from app.readers.suggestions import PROPOSALS, in_words
 
@@ -116,6 +116,14 @@ _TYPE_OF_REFUSAL: dict[type[ServiceError], str] = {
 """The issue type of a refusal without faults."""
 
 
+class FhirExtension(BaseModel):
+    """An extension of FHIR R4, with a value or with extensions."""
+
+    url: str = Field(description="What it is.", examples=[PROPOSAL])
+    extension: list[dict[str, Any]] | Absent = Field(default=None, description="Its parts.", examples=[[]])
+    valueString: str | Absent = Field(default=None, description="Its value as a text.", examples=["{}"])  # noqa: N815 - FHIR
+
+
 class OperationOutcomeCoding(BaseModel):
     """A code of this service for a fault, or for the reason why something is not stored."""
 
@@ -126,6 +134,9 @@ class OperationOutcomeCoding(BaseModel):
         examples=[FAULT_SYSTEM],
     )
     code: str = Field(description="The code; `GET /problems` lists the codes of faults.", examples=["unknown_unit"])
+    extension: list[FhirExtension] | Absent = Field(
+        default=None, description="The whole proposal.", examples=[[{"url": PROPOSAL, "valueString": "{}"}]]
+    )
 
 
 class OperationOutcomeDetails(BaseModel):
@@ -170,6 +181,11 @@ class OperationOutcome(BaseModel):
     issue: list[OperationOutcomeIssue] = Field(
         description="The issues, in order of place.",
         examples=[[{"severity": "error", "code": "not-found", "details": {"text": errors.NotFound.title()}}]],
+    )
+    extension: list[FhirExtension] | Absent = Field(
+        default=None,
+        description="Of a receipt: the number of facts of each disposition.",
+        examples=[[{"url": "urn:myoresponse:extension:receipt", "extension": []}]],
     )
 
 

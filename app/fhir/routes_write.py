@@ -108,12 +108,13 @@ IfNoneExist = Annotated[
 
 _STORED: Responses = {
     200: answers_fhir(
-        "The current resource: unchanged, or a new version. An OperationOutcome if the resource is not stored.",
+        "The current resource: unchanged, or a new version. An OperationOutcome if the resource is not stored. No body "
+        "with `return=minimal`.",
         FhirResource,
         "ETag",
         "Location",
     ),
-    201: answers_fhir("Stored as a new resource.", FhirResource, "ETag", "Location"),
+    201: answers_fhir("Stored as a new resource. No body with `return=minimal`.", FhirResource, "ETag", "Location"),
 }
 
 

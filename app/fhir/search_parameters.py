@@ -4,6 +4,7 @@ from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.errors import Absent
 from app.timeline.resource import SupportedType
 
 LARGEST_PAGE = 500
@@ -25,9 +26,9 @@ class Presentation(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     format: (
-        Literal["json", "application/json", "application/fhir+json", "application/fhir json", "text/json"] | None
+        Literal["json", "application/json", "application/fhir+json", "application/fhir json", "text/json"] | Absent
     ) = Field(default=None, alias="_format", description="JSON is the only format.", examples=["json"])
-    pretty: Literal["true", "false"] | None = Field(
+    pretty: Literal["true", "false"] | Absent = Field(
         default=None,
         alias="_pretty",
         description="Accepted and ignored: answers are always indented.",
@@ -38,7 +39,7 @@ class Presentation(BaseModel):
 class WritePresentation(Presentation):
     """The parameters of every address that stores resources."""
 
-    receipt: Literal["full"] | None = Field(
+    receipt: Literal["full"] | Absent = Field(
         default=None, description="`full`: the receipt lists every fact.", examples=["full"]
     )
 
@@ -54,14 +55,14 @@ class PageSearch(Presentation):
         description="Greatest number of resources on a page; 0 gives the total only.",
         examples=[50],
     )
-    total: Literal["none", "estimate", "accurate"] | None = Field(
+    total: Literal["none", "estimate", "accurate"] | Absent = Field(
         default=None,
         alias="_total",
         description="`accurate` always gives the total; `none` never. Otherwise it is given if patients or identifiers "
         "are named, or if one page holds all resources.",
         examples=["accurate"],
     )
-    ids: str | None = _text(
+    ids: str | Absent = _text(
         "_id", "Identifiers of resources, separated by commas.", "g2v7k5mdyq3ha-x2uqyyj6cwmq7yzwn3tjqkdvqe", 4_000
     )
     last_updated: list[str] = _times(
@@ -70,10 +71,10 @@ class PageSearch(Presentation):
         "repeated.",
         "ge2026-11-22T10:00:00Z",
     )
-    identifier: str | None = _text(
+    identifier: str | Absent = _text(
         "identifier", "The sender's numbers as `system|value`, separated by commas.", "urn:oid:1.2.3.4|acc-77"
     )
-    cursor: str | None = Field(
+    cursor: str | Absent = Field(
         default=None,
         alias="_cursor",
         max_length=8_000,
@@ -85,13 +86,13 @@ class PageSearch(Presentation):
 class FactSearch(PageSearch):
     """The parameters of every search for facts."""
 
-    patient: str | None = _text("patient", "Patients, separated by commas: `P01` or `Patient/P01`.", "P01")
-    subject: str | None = _text("subject", "The same as `patient`.", "Patient/P01")
-    subject_patient: str | None = _text("subject:Patient", "The same as `patient`.", "P01")
-    patient_identifier: str | None = _text(
+    patient: str | Absent = _text("patient", "Patients, separated by commas: `P01` or `Patient/P01`.", "P01")
+    subject: str | Absent = _text("subject", "The same as `patient`.", "Patient/P01")
+    subject_patient: str | Absent = _text("subject:Patient", "The same as `patient`.", "P01")
+    patient_identifier: str | Absent = _text(
         "patient.identifier", "Identifiers of patients as `system|value`, separated by commas.", "urn:oid:1.2.3.9|1234"
     )
-    subject_identifier: str | None = _text(
+    subject_identifier: str | Absent = _text(
         "subject.identifier", "The same as `patient.identifier`.", "urn:oid:1.2.3.9|1234"
     )
 
@@ -99,7 +100,7 @@ class FactSearch(PageSearch):
 class ObservationSearch(FactSearch):
     """The search parameters of Observation."""
 
-    code: str | None = _text(
+    code: str | Absent = _text(
         "code",
         "What was measured, as `system|code` or `code`, separated by commas. The systems are LOINC, "
         "`urn:myoresponse:codes`, and those of the study's own codes.",
@@ -111,7 +112,7 @@ class ObservationSearch(FactSearch):
         "the calendar day as the sender wrote it, a time (with offset) with the instant. May be repeated.",
         "ge2005-03-16",
     )
-    status: str | None = _text(
+    status: str | Absent = _text(
         "status",
         "Statuses, separated by commas. Without this parameter, withdrawn resources (`cancelled`, `entered-in-error`) "
         "are left out.",
@@ -122,13 +123,13 @@ class ObservationSearch(FactSearch):
 class MedicationAdministrationSearch(FactSearch):
     """The search parameters of MedicationAdministration."""
 
-    code: str | None = _text(
+    code: str | Absent = _text(
         "code", "What was given, as `system|code` or `code`, separated by commas.", "http://www.whocc.no/atc|J06BA02"
     )
     effective_time: list[str] = _times(
         "effective-time", "The start, with a prefix, as for `date` of Observation. May be repeated.", "lt2005-12-31"
     )
-    status: str | None = _text(
+    status: str | Absent = _text(
         "status",
         "Statuses, separated by commas. Without this parameter, `not-done` and `entered-in-error` are left out.",
         "completed",

@@ -60,12 +60,16 @@ HEADERS: dict[str, dict[str, Any]] = {
         ("ETag", "Strong validator of this representation, for If-None-Match and If-Match.", '"0b5a9c1e7f"'),
         (
             "Link",
-            'The next page, as `<address>; rel="next"`, where there is one.',
+            'The next page, as `<address>; rel="next"`, where there is one. Of a refusal: its kind.',
             '</v1/studies?cursor=WyJkZW1vIl0>; rel="next"',
         ),
         ("Location", "Address of what was created.", "/v1/studies/demo/patients/P01"),
         ("Retry-After", "Seconds after which the same request may be sent again.", "1"),
-        ("RateLimit", "What is left of the client's rate (IETF draft).", '"client";r=599;t=60'),
+        (
+            "RateLimit",
+            "What is left of the client's rate (IETF draft); any answer may have it.",
+            '"client";r=599;t=60',
+        ),
         ("WWW-Authenticate", "How to say who one is (RFC 6750).", 'Bearer realm="myoresponse"'),
         ("Accept-Post", "The media types that this address reads.", JSON),
     )
@@ -125,16 +129,26 @@ NOT_MODIFIED = shared(
 )
 
 
-def _refusal(kind: type[ServiceError]) -> dict[str, Any]:
-    headers = {
-        errors.Busy: ("Retry-After",),
-        errors.TooManyRequests: ("Retry-After", "RateLimit"),
-        errors.Unauthorized: ("WWW-Authenticate",),
-        errors.UnsupportedMediaType: ("Accept-Post",),
-    }.get(kind, ())
+def headers_of(kind: type[ServiceError]) -> tuple[str, ...]:
+    """The headers of a refusal, without those that any answer or any refusal may have."""
+    return _HEADERS_OF.get(kind, ())
+
+
+_HEADERS_OF: dict[type[ServiceError], tuple[str, ...]] = {
+    errors.Busy: ("Retry-After",),
+    errors.Conflict: ("Retry-After",),
+    errors.TooManyRequests: ("Retry-After", "RateLimit"),
+    errors.Unauthorized: ("WWW-Authenticate",),
+    errors.ForeignOrigin: ("WWW-Authenticate",),
+    errors.UnsupportedMediaType: ("Accept-Post",),
+}
+
+
+def refused_with(model: type[Problem], kind: type[ServiceError]) -> dict[str, Any]:
+    """A refusal of this kind, and of all that have its status, as a problem document of this model."""
     kinds = together(kind)
     documented = answers(
-        " ".join(f"{each.title()}." for each in kinds), reference(Problem), *headers, media_type=MEDIA_TYPE
+        " ".join(f"{each.title()}." for each in kinds), reference(model), *headers_of(kind), media_type=MEDIA_TYPE
     )
     documented["content"][MEDIA_TYPE]["examples"] = examples(kinds)
     return documented
@@ -203,7 +217,7 @@ def _shared_responses(paths: dict[str, Any]) -> dict[str, Any]:
             if "$ref" in response:
                 operation["responses"][status] = {"$ref": response["$ref"]}
                 used.add(response["$ref"].removeprefix(_RESPONSES))
-    return {name: _shared.get(name) or _refusal(kinds[name]) for name in sorted(used)}
+    return {name: _shared.get(name) or refused_with(Problem, kinds[name]) for name in sorted(used)}
 
 
 def _shared_parameters(paths: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -66,6 +66,24 @@ class ProblemFault(BaseModel):
     )
 
 
+class IntakeProposal(BaseModel):
+    """A declaration that could let more of what arrives count. A person must know that it is true."""
+
+    declaration: Literal[
+        "authorities", "charsets", "local_codes", "result_time", "time_zone", "unit_aliases"
+    ] = Field(description="The field of the study.", examples=["local_codes"])  # fmt: skip
+    value: dict[str, str] | list[str] | str | None = Field(
+        description="What to declare; null if a person must choose it.", examples=[{"L|CKN": "CK"}]
+    )
+    count: int = Field(description="How often it was met.", examples=[57])
+
+
+Proposed = Annotated[
+    list[IntakeProposal] | None,
+    Field(description="In a rehearsal: declarations that could let more count.", examples=[None]),
+]
+
+
 class Problem(BaseModel):
     """Why a request was refused (RFC 9457). No member ever repeats what was sent."""
 
@@ -93,6 +111,12 @@ class Problem(BaseModel):
         default=[],
         description="All faults, in order of place.",
         examples=[[{"pointer": "/labs/3/unit", "code": "unknown_unit", "detail": SENTENCES[FaultCode.UNKNOWN_UNIT]}]],
+    )
+    proposals: list[IntakeProposal] | Absent = Field(
+        default=None,
+        description="In a rehearsal: declarations that could let more count.",
+        examples=[[{"declaration": "local_codes", "value": {"L|CKN": "CK"}, "count": 57}]],
+        exclude_if=lambda proposals: proposals is None,
     )
 
 

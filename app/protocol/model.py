@@ -182,7 +182,9 @@ class Protocol(Part):
     baseline: Baseline = Field(default=Baseline(), description="The baseline.", examples=[{"flag_older_than_days": 42}])
     visits: Visits = Field(default=Visits(), description="The visit windows.", examples=[{"weeks": [-4, 1, 2, 4, 8]}])
     scales: dict[Scaled, Scale] = Field(
-        default={}, description="Scales of the sum scores.", examples=[{"MMT": {"maximum": 100, "better": "higher"}}]
+        default={},
+        description="Scales of the sum scores.",
+        examples=[{"MMT": {"maximum": 100, "better": "higher"}, "ADL": {"maximum": 50, "better": "higher"}}],
     )
     upper_limit: Literal["own", "nearest_same_laboratory"] = Field(
         default="own",

@@ -15,6 +15,7 @@ from app.settings import Settings
 from app.store import migrations
 from app.store.engine import Database
 from app.timeline.times import microseconds
+from tests.documented import Documented
 
 BASE = "http://127.0.0.1:8000"
 
@@ -38,7 +39,7 @@ class Service:
 
     def with_key(self, text: str) -> TestClient:
         """Another client of the same service."""
-        other = TestClient(self.stranger.app, base_url=BASE, headers={"Authorization": f"Bearer {text}"})
+        other = Documented(self.stranger.app, base_url=BASE, headers={"Authorization": f"Bearer {text}"})
         transport = other._transport
         transport.app_state, transport.portal_factory = self.stranger.app_state, self.stranger._portal_factory
         return other
@@ -66,7 +67,7 @@ def start() -> Iterator[Callable[..., Service]]:
         def started(url: str, **settings: Any) -> Service:
             chosen = {"require_keys": True, "rate": ""} | settings
             app = create_app(Settings(database_url=url, **chosen))
-            return Service(running.enter_context(TestClient(app, base_url=BASE)))
+            return Service(running.enter_context(Documented(app, base_url=BASE)))
 
         yield started
 

@@ -1,12 +1,10 @@
 """A running application for each test: on SQLite always, on PostgreSQL too where storage matters."""
 
-import re
 import shutil
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
-from app.http.openapi import openapi
 from app.main import create_app
 from app.settings import Settings
 from app.store import migrations
+from tests.documented import Documented
 from tests.postgres import fresh_database
 
 BASE = "http://127.0.0.1:8000"
@@ -26,39 +24,6 @@ BASE = "http://127.0.0.1:8000"
 
 WRITTEN: defaultdict[str, dict[str, Any]] = defaultdict(dict)
 """The description of the API as it was first served below each root path; to write it takes the longest of all."""
-
-
-@cache
-def description() -> dict[str, Any]:
-    """The description of the API, built once."""
-    return openapi(create_app(Settings.model_construct()))
-
-
-@cache
-def described() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
-    """The operations of the API description by the pattern of their path. `_search` is never the identifier of a
-    resource: it has a path of its own.
-    """
-    paths = description()["paths"]
-    return [
-        (re.compile(re.sub(r"\{\w+\}", "(?!_search$)[^/]+", path)), operations) for path, operations in paths.items()
-    ]
-
-
-class Documented(TestClient):
-    """A client that fails where a request is answered with a status that the API description does not list for it."""
-
-    prefix = ""
-
-    def request(self, method: str, url: Any, **more: Any) -> Any:
-        """Send a request and hold its answer against the description."""
-        answer = super().request(method, url, **more)
-        path = answer.request.url.path.removeprefix(self.prefix)
-        for pattern, operations in described():
-            operation = operations.get(method.lower().replace("head", "get"))
-            if operation is not None and pattern.fullmatch(path):
-                assert str(answer.status_code) in operation["responses"], f"{method} {url}: {answer.status_code}"
-        return answer
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from app.datasets import NAMES
 from app.fhir.routes_about import MEASURED
 from app.http.problems import KINDS
 from app.protocol.presets import PRESETS
-from tests.api.conftest import description
 from tests.api.examples import JSON, NDJSON, make_study, timeline
+from tests.documented import description
 from tests.readers.refusals import CLOSED
 from tests.readers.wrong_values import CANARY
 

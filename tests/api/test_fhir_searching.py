@@ -12,9 +12,10 @@ from app.errors import FaultCode
 from app.fhir.date_parameter import bound
 from app.main import create_app
 from app.settings import Settings
-from tests.api.conftest import BASE, Documented
+from tests.api.conftest import BASE
 from tests.api.examples import FIRST, fill, lab, make_study, timeline
 from tests.api.fhir_reads import HOME, got, issues, link, resources, walk
+from tests.documented import Documented
 from tests.repetition import repeats
 
 

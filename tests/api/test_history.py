@@ -3,8 +3,8 @@
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.api.conftest import description
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
+from tests.documented import description
 
 
 def walk(client, address):

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from tests.api.conftest import description
 from tests.api.examples import codes, make_study
+from tests.documented import description
 from tests.hl7v2.hl7v2_messages import DRAWN, MSH, OBR, OBX, PID, changed, message, obx, oru
 
 HL7V2 = {"Content-Type": "application/hl7-v2"}

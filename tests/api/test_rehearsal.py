@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.http.dependencies import Writing
 from app.protocol.presets import RELATIVE_20
 from app.store.tables import metadata
-from tests.api.conftest import description
+from tests.documented import description
 
 NATIVE = {"patient": {"id": "P1"}, "labs": [
     {"code": "CK", "time": "2020-01-02T10:00:00+09:00", "value": 500, "unit": "U/L", "id": "7", "source": "A"},

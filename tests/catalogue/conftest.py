@@ -13,6 +13,7 @@ from app.settings import Settings
 from app.store import migrations
 from tests.api.test_server import Process, running
 from tests.catalogue.service import Trial
+from tests.documented import Documented
 
 _numbers = count(1)
 
@@ -29,7 +30,7 @@ def tables(tmp_path_factory) -> Path:
 def client(tables) -> Iterator[TestClient]:
     """The application, its limits as they are shipped."""
     settings = Settings(database_url=f"sqlite:///{shutil.copy(tables, tables.with_name('here.db'))}")
-    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as running_client:
+    with Documented(create_app(settings), base_url="http://127.0.0.1:8000") as running_client:
         yield running_client
 
 

@@ -20,6 +20,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.api.fhir_bodies import FHIR, HOSPITAL, ck, patient
 from tests.catalogue.service import CANARY, NUMBER, lacks_nothing, text_of
+from tests.documented import Documented
 from tests.hl7v2.hl7v2_messages import OBR, PID, changed, message, obx
 from tests.readers.refusals import CLOSED
 
@@ -109,7 +110,7 @@ def served(migrated: Path) -> Iterator[Service]:
     file = migrated.with_name(f"feeds-{next(_numbers)}.db")
     file.write_bytes(migrated.read_bytes())
     settings = Settings(database_url=f"sqlite:///{file}", pseudonym_secret="x" * 32)
-    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
+    with Documented(create_app(settings), base_url="http://127.0.0.1:8000") as client:
         yield Service(client, file)
 
 

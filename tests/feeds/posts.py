@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.fhir.submit import store_bundle
@@ -21,6 +20,7 @@ from app.store import tables as stored
 from app.store.engine import Database
 from app.submission.batches import store_table
 from app.timeline.facts import LabFact
+from tests.documented import Documented
 from tests.feeds import writers
 from tests.feeds.cohorts import FIRST
 from tests.feeds.writers import HOSPITAL, ZONE, Person
@@ -86,7 +86,7 @@ class Post:
     def report(self) -> bytes:
         """The whole report, with the contribution of each patient."""
         settings = Settings(database_url=str(self.database.engine.url), pseudonym_secret=SECRET)
-        with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
+        with Documented(create_app(settings), base_url="http://127.0.0.1:8000") as client:
             answer = client.get(f"/v1/studies/{self.study}/analyses?patients=true")
             assert answer.status_code == 200, answer.text
             return answer.content

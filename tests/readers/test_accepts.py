@@ -15,7 +15,7 @@ from app.readers.tables import COLUMNS
 from app.timeline.accepts import accepted_by
 from app.timeline.document import Timeline
 from app.timeline.vocabulary import ANALYTES, UNITS
-from tests.api.conftest import description
+from tests.documented import description
 from tests.readers.refusals import lacking, refusal
 from tests.readers.tables import FULL, ROW, strictly, table
 from tests.readers.tables import refusal as refused_table
