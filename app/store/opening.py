@@ -60,6 +60,7 @@ def open_ledger(database: Database, heads: Path) -> str | None:
     objection = _begin_heads(database, database.heads)
     if objection is None:
         move_left_behind(database, heads, database.keys.heads)
+        _seal_keys(database)
     return objection
 
 
@@ -82,6 +83,15 @@ def _begin(database: Database) -> tuple[bytes, bytes]:
         database.scrub()
         log.info("event=keys moved=%d", moved)
     return secret.fingerprint, name
+
+
+def _seal_keys(database: Database) -> None:
+    """Seal the API keys that an earlier release stored."""
+    with database.reading() as connection:
+        if not seals.has_earlier_keys(connection):
+            return
+    with database.writing() as connection:
+        seals.seal_earlier_keys(connection)
 
 
 def _begin_heads(database: Database, heads: HeadsFile) -> str | None:
