@@ -334,8 +334,21 @@ def test_a_message_over_mllp_has_a_row_with_its_sender(trial, tmp_path):
 
     letters = DeadLetters(tmp_path / "letters")
     letters.prepare()
-    [answer] = MessageHandler("trial", store, letters).answers(oru(obx()), "10.0.0.9", "mllp:ward")
+    trail = trial.app_state["app_state"].trail
+    handler = MessageHandler("trial", store, letters, trail.answered)
+    before = len(rows(trial))
+    [answer] = handler.answers(oru(obx()), "10.0.0.9", "mllp:ward")
     assert b"MSA|AA" in answer
-    [*_, row] = rows(trial)
-    assert (row["door"], row["caller"], row["address"]) == ("mllp", "mllp:ward", "10.0.0.9")
-    assert (row["revisions"], len(row["patients"])) == ([4], 1)
+    [again] = handler.answers(oru(obx()), "10.0.0.9", "mllp:ward")
+    assert b"MSA|AA" in again
+    for message in (oru(obx(f6="nonsense")), b"MSH|nonsense", oru(obx(f6="nonsense"))):
+        [refused] = handler.answers(message, "10.0.0.9", "mllp:ward")
+        assert b"MSA|AA" not in refused
+    stored, repeated, *faulty = rows(trial)[before:]
+    for row in (stored, repeated, *faulty):
+        assert (row["door"], row["caller"], row["address"]) == ("mllp", "mllp:ward", "10.0.0.9")
+        assert "nonsense" not in str(row)
+    assert (stored["revisions"], len(stored["patients"]), stored["status"]) == ([4], 1, None)
+    assert (repeated["revisions"], repeated["patients"], repeated["status"]) == ([], [], 200)
+    shown = [(row["status"], row["extent"], row["count"]) for row in faulty]
+    assert shown == [(422, "nothing", 1), (422, "nothing", 2)]
