@@ -16,6 +16,7 @@ from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
 from app.store import audit, seals
 from app.store.audit_journal import move_left_behind
 from app.store.engine import Database, revision_of
+from app.store.erasure_list import complete_erasure_list
 from app.store.heads import Chain, ChainHead, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, LOCKED, lock_studies
 from app.store.queries import Insertion, Query
@@ -61,6 +62,7 @@ def open_ledger(database: Database, heads: Path) -> str | None:
     if objection is None:
         move_left_behind(database, heads, database.keys.heads)
         _seal_keys(database)
+        complete_erasure_list(database)
     return objection
 
 
