@@ -7,6 +7,10 @@ import pytest
 from sqlalchemy import func, select
 
 from app.access.operations import KNOWN, NEEDS, OPEN
+from app.analyses import QUESTIONS
+from app.datasets.routes import NAMES
+from app.demo import TIMELINES
+from app.fhir.routes_about import MEASURED
 from app.protocol.presets import RELATIVE_20
 from app.store.tables import audit
 from tests.api.examples import JSON, events, lab, make_study, timeline
@@ -109,6 +113,7 @@ class Requests:
         }.get(operation, {})  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_operation_that_reads_data_of_patients_or_writes_has_one_row_and_the_others_none(service):
     client = service.client()
     state = service.stranger.app_state["app_state"]
@@ -152,3 +157,38 @@ def test_pages_of_the_audit_come_to_an_end_although_each_has_a_row(service):
     while address is not None and pages < 20:
         address, pages = client.get(address).json()["next"], pages + 1
     assert (address, pages) == (None, 1)
+
+
+@pytest.mark.slow
+def test_no_answer_that_names_a_patient_is_recorded_as_figures(service):
+    client = service.client()
+    state = service.stranger.app_state["app_state"]
+    home = make_study(client)
+    make_study(client, "other")
+    timelines = json.loads(TIMELINES.read_bytes())
+    for number, each in enumerate(timelines):
+        each["patient"]["id"] = f"ZQX{number}Z"
+    for study in ("trial", "other"):
+        assert client.post(f"/v1/studies/{study}/timelines", json=timelines).status_code == 200
+    asked = [
+        *(f"{home}/analyses/{name}{query}" for name in QUESTIONS for query in ("", "?patients=true", "?by=diagnosis")),
+        *(f"{home}/analyses{query}" for query in ("", "?patients=true", "?by=sex")),
+        *(f"{home}/datasets/{name}.csv" for name in NAMES),
+        *(f"/fhir/trial/MeasureReport/{name}" for name in MEASURED),
+        f"{home}/comparisons/other",
+    ]
+    named = set()
+    for address in asked:
+        extents = []
+        for method in ("GET", "POST") if "/analyses/" in address else ("GET",):
+            sent = {} if method == "GET" else {"json": {"protocol": "relative-20"}}
+            answer = client.request(method, address, **sent)
+            assert answer.status_code == 200, (address, answer.text)
+            state.trail.close()
+            with state.database.reading() as connection:
+                rows = select(audit.c.extent).where(audit.c.chain == 1).order_by(audit.c.number.desc())
+                extents.append((connection.execute(rows).scalars().first(), "ZQX" in answer.text))
+        named |= {address for _, names in extents if names}
+        assert all(extent in {"everyone", "patients"} for extent, names in extents if names), address
+    assert len(named) > 15
+    assert f"{home}/analyses/sensitivity?patients=true" in named
