@@ -1,4 +1,4 @@
-"""The list of erasures outside the database: after a restore it tells who must be erased again.
+"""The list of erasures outside the database: after a restore it says who must be erased again.
 
 A backup holds everybody who was in the study when it was made. The list is a file beside the heads. Each line is signed
 and has a study, a tombstone (`hashes`) and the time of the erasure: nobody can learn a name from it, but with the keys
@@ -70,7 +70,7 @@ def complete_erasure_list(database: Database) -> None:
         if new:
             _append(heads, database.keys.heads, new)
     except (OSError, ServiceError) as error:
-        log.warning("event=erasures unlisted error=%s", type(error).__name__)
+        log.warning("event=erasures listed=no error=%s", type(error).__name__)
 
 
 def erased_since(connection: Connection, heads: HeadsFile) -> list[tuple[str, str]]:
