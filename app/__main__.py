@@ -331,6 +331,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
 
     from app.store.backup import UnusableBackup, note_in_audit, verified
     from app.store.backup import restore as bring_back
+    from app.store.erasure_list import erased_since
     from app.store.tables import SCHEMA_REVISION
 
     with database_errors_explained():
@@ -345,11 +346,36 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
     with database_of(settings) as database:
         with database.reading() as connection:
             faults, later = verified(connection, database.heads, made)
+            again = erased_since(connection, database.heads) if database.heads is not None else []
         note_in_audit(database, "restore", "nothing")
     if later:
         print("\n".join([f"Noted in {settings.heads_path} after the backup, and not in it:", *later]))
+    if again:
+        print("\n".join(["Erased after the backup, and in it. Run python -m app erase-again:", *map(" ".join, again)]))
     print("\n".join(faults) or f"Every ledger is whole, after {time.monotonic() - began:.1f} s.")
     raise typer.Exit(1 if faults else 0)
+
+
+@cli.command()
+def erase_again() -> None:
+    """Erase everybody who was erased after the backup from which the database was restored, and name them."""
+    from app.access.callers import COMMAND
+    from app.store import audit, erasure
+    from app.store.erasure_list import complete_erasure_list, erased_since
+
+    with audit.command("erase-again"), database_of(read_settings()) as database:
+        heads = database.heads
+        with database.reading() as connection:
+            again = erased_since(connection, heads) if heads is not None else []
+        for study, patient in again:
+            with database.writing() as transaction:
+                erasure.erase(transaction, study, patient, client=COMMAND, received_at=now_in_microseconds())
+            print(f"{study} {patient}", flush=True)
+        if again:
+            complete_erasure_list(database)
+            if not database.scrub():
+                print("Their bytes stay in the files of the database until nobody reads it: start the service again.")
+    print(f"Erased again: {len(again)}.")
 
 
 @keys.command("create")

@@ -22,6 +22,10 @@ class Authenticator:
         """Whether a credential is of a kind that this service gives or trusts."""
         return credential.startswith(KEY_MARK) or self.tokens is not None
 
+    async def is_guess(self, credential: str) -> bool:
+        """Whether a credential looks like an API key and is none that was ever made. Many guesses cost one read."""
+        return credential.startswith(KEY_MARK) and not await run_sync(self.keys.was_made, credential)
+
     async def session(self, secret: SecretFile, cookie: str, now: int) -> Session | None:
         """The session of a cookie, if it is a valid one."""
         return await run_sync(read_session, secret, self.keys, cookie, now)

@@ -2,7 +2,8 @@
 
 A key is `myo_<prefix>_<secret>`. The prefix names it in lists, logs and the ledger. The secret has 256 bits and is
 shown once. Only an HMAC of the key and of what it allows is stored, made with a key outside the database. A slow hash
-would add nothing: nobody can try 2^256 secrets.
+would add nothing: nobody can try 2^256 secrets. The end of a key is part of the seal of its row (`store.seals`), which
+is looked at with each use: nobody can make a revoked or expired key live again in the database.
 
 Keys are made and ended by commands of an operator. Each change of a key has a row in the audit, in its transaction.
 """
@@ -13,6 +14,7 @@ import json
 import re
 import secrets
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +31,8 @@ KEY_MARK = "myo_"
 _FORM = re.compile(rf"{KEY_MARK}([0-9a-f]{{8}})_[A-Za-z0-9_-]{{43}}")
 MINUTE = 60_000_000
 FIRST_NAME = "first"
+LISTED_SECONDS = 1.0
+"""How long a list of all keys is used to tell keys from guesses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._marked: dict[str, int] = {}
+        self._listed: dict[str, StoredKey] = {}
+        self._listed_until = 0.0
         self._lock = threading.Lock()
 
     def create(
@@ -112,19 +118,39 @@ class ApiKeys:
         prefix = match[1]
         with self._database.reading() as connection:
             stored = api_keys.find(connection, prefix)
-        if stored is None or not stored.valid(now):
-            return None
-        if not hmac.compare_digest(self._hash(text, stored.scopes, stored.studies), stored.hash):
+        if stored is None or not stored.valid(now) or not self._is_key(text, stored):
             return None
         self._mark_used(stored, now)
         studies = None if stored.studies is None else frozenset(stored.studies)
         return Caller(f"key:{prefix}", frozenset(map(Scope, stored.scopes)), studies)
 
-    def is_valid(self, prefix: str, now: int) -> bool:
-        """Whether there is a key with this prefix that is neither revoked nor expired."""
+    def was_made(self, text: str) -> bool:
+        """Whether this is one of the keys, valid or not, as the database listed them in the last second. However often
+        this is asked, they are read once a second at most.
+        """
+        match = _FORM.fullmatch(text)
+        if match is None:
+            return False
+        with self._lock:
+            is_due = time.monotonic() >= self._listed_until
+            self._listed_until = time.monotonic() + LISTED_SECONDS if is_due else self._listed_until
+        if is_due:
+            self._listed = {stored.prefix: stored for stored in self.all()}
+        stored = self._listed.get(match[1])
+        return stored is not None and self._is_key(text, stored)
+
+    def has_session(self, prefix: str, begun_at: int, now: int) -> bool:
+        """Whether a session that was made from the key with this prefix goes on: the key is valid, and it has not ended
+        its sessions since.
+        """
         with self._database.reading() as connection:
             stored = api_keys.find(connection, prefix)
-        return stored is not None and stored.valid(now)
+        return stored is not None and stored.valid(now) and begun_at > (stored.sessions_after or 0)
+
+    def end_sessions(self, prefix: str, now: int) -> None:
+        """End every session that was made from a key."""
+        with self._database.writing() as transaction:
+            api_keys.end_sessions(transaction, prefix, now)
 
     def _new(
         self, name: str, scopes: Iterable[Scope], studies: Iterable[str] | None, now: int, expires_at: int | None
@@ -135,6 +161,9 @@ class ApiKeys:
         allowed = tuple(scope for scope in Scope if scope in wanted)
         named = None if studies is None else tuple(sorted(set(studies)))
         return NewKey(text, StoredKey(prefix, self._hash(text, allowed, named), name, allowed, named, now, expires_at))
+
+    def _is_key(self, text: str, stored: StoredKey) -> bool:
+        return hmac.compare_digest(self._hash(text, stored.scopes, stored.studies), stored.hash)
 
     def _hash(self, text: str, scopes: Sequence[str], studies: Sequence[str] | None) -> bytes:
         """The hash of a key and of what it allows: nobody can widen a key in the database."""
@@ -169,6 +198,8 @@ def _note(transaction: Transaction, what: str, at: int, *prefixes: str) -> None:
 def key_line(key: StoredKey, now: int) -> str:
     """A key in a list: prefix, state, scopes, studies, when it was made, expires and was used last, and its name."""
     state = "valid" if key.valid(now) else "expired" if key.revoked_at is None else "revoked"
+    if not key.is_sealed:
+        state = "changed by somebody else"
     if key.successor is not None:
         state += f" (replaced by {key.successor})"
     studies = "all studies" if key.studies is None else ",".join(key.studies)

@@ -159,7 +159,13 @@ class Rates:
 
     def count(self, client: str) -> RateState:
         """Count a request of a client."""
-        allowed = self._counter.hit(self._rate, client)
+        return self._state(client, self._counter.hit(self._rate, client))
+
+    def look(self, client: str) -> RateState:
+        """Whether a client has a request left. None is counted."""
+        return self._state(client, self._counter.test(self._rate, client))
+
+    def _state(self, client: str, allowed: bool) -> RateState:
         stats = self._counter.get_window_stats(self._rate, client)
         seconds = max(1, math.ceil(stats.reset_time - time.time()))
         left = max(0, stats.remaining) if allowed else 0

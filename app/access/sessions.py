@@ -1,6 +1,7 @@
 """Sessions: a signed cookie in place of a key, for pages in a browser.
 
-A session is made from a key and ends with it, or after an hour. The cookie holds what the key allows, and is signed
+A session is made from a key and ends with it, after an hour, or when it is ended: then all sessions of the key end,
+because the row of the key notes the moment. The cookie holds what the key allows, and is signed
 with a key of the secret file; nothing is stored. A browser sends a cookie by itself, also if another page makes it do
 so. Therefore a request that changes something must also show the session's token, which another page cannot read.
 """
@@ -48,10 +49,17 @@ def read_session(secret: SecretFile, keys: ApiKeys, cookie: str, now: int) -> Se
     ):
         return None
     prefix, ends, scopes, studies = json.loads(base64.urlsafe_b64decode(content + "=" * (-len(content) % 4)))
-    if now >= ends or not keys.is_valid(prefix, now):
+    if now >= ends or not keys.has_session(prefix, ends - HOUR, now):
         return None
     named = None if studies is None else frozenset(studies)
     return _session(secret, content, prefix, ends, Caller(f"{_SESSION}{prefix}", frozenset(map(Scope, scopes)), named))
+
+
+def end_sessions(keys: ApiKeys, caller: Caller, now: int) -> None:
+    """End every session of the key of the caller. A caller without a key has none."""
+    kind, _, prefix = (caller.name or "").partition(":")
+    if f"{kind}:" in {_KEY, _SESSION}:
+        keys.end_sessions(prefix, now)
 
 
 def _session(secret: SecretFile, content: str, prefix: str, ends: int, caller: Caller) -> Session:

@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field
 
 from app.errors import Fault, FaultCode, Forbidden, InvalidDocument, MalformedDocument, NotFound
 from app.http.authentication import CallerOf
-from app.http.dependencies import IDENTIFIER, Cursor, Limit, State
+from app.http.dependencies import IDENTIFIER, Cursor, Limit, Now, State
 from app.http.openapi import answers, reference, refuses, specimen
 from app.http.responses import page
-from app.store.audit import Listed
+from app.store.audit import Listed, everyone_was_read, was_read
 from app.store.snapshot import audit_rows
 from app.timeline.times import Moment, instant_text, read_time
 
@@ -78,6 +78,7 @@ def list_audit(
     request: Request,
     state: State,
     caller: CallerOf,
+    now: Now,
     study: Named = None,
     patient: NamedPatient = None,
     since: Since = None,
@@ -87,6 +88,7 @@ def list_audit(
 ) -> Response:
     """Every read of patients' data, every write and every refusal, in the order of time. Rows of one patient need the
     study, and so does a key that is good for some studies only. `python -m app verify` verifies the chain of the rows.
+    To read the audit has a row, too.
     """
     if caller.studies is not None and study is None:
         raise Forbidden("Name one of your studies in `study`.")
@@ -94,14 +96,20 @@ def list_audit(
     if patient is not None and study is None:
         raise InvalidDocument(faults=[Fault("/query/study", FaultCode.MISSING)])
     question = ("audit", study, patient, until)
-    begin = (_instant("since", since) - 1 if since else _BEGIN, -1, -1)
-    after: Any = state.cursors.read(question, cursor) if cursor else begin
-    before = _instant("until", until) if until else 2**62
-    found = audit_rows(state.database, study, patient, after=tuple(after), until=before, limit=limit + 1)
+    # Each page has a row of its own. So that there is a last page, the first one says up to when rows are listed.
+    begin = (_instant("since", since) - 1 if since else _BEGIN, -1, -1, _instant("until", until) if until else now)
+    *after, before = state.cursors.read(question, cursor) if cursor else begin
+    place = (after[0], after[1], after[2])
+    found = audit_rows(state.database, study, patient, after=place, until=before, limit=limit + 1)
     last = found[limit - 1][1] if len(found) > limit else None
     # The number of the chain depends on how many studies others have.
     chain = 0 if last is None or study is not None else last.chain
-    following = None if last is None else state.cursors.sign(question, [last.at, chain, last.number])
+    shown = {name for _, row in found[:limit] for name in row.patients}
+    if study is not None:
+        was_read(study, shown)
+    elif shown:
+        everyone_was_read()
+    following = None if last is None else state.cursors.sign(question, [last.at, chain, last.number, before])
     return page(request, [_document(name, row) for name, row in found[:limit]], following)
 
 

@@ -50,6 +50,7 @@ from app.readers.json_timelines import read_timeline
 from app.store import ledger
 from app.store.audit import was_read
 from app.store.engine import Database
+from app.store.erasure_list import complete_erasure_list
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
 from app.store.timelines import ListedPatient
@@ -348,7 +349,8 @@ def erase_patient(
 
 
 def _clear(state: AppState, study: str) -> None:
-    """Forget what was computed from the data of a person who was erased, and remove their bytes."""
+    """List the erasure, forget what was computed from the data of the person, and remove their bytes."""
+    complete_erasure_list(state.database)
     state.answers.drop(study)
     from_thread.run(state.computing.workers.forget, study)
     state.scrubber.scrub()

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.access.callers import Caller
-from app.access.sessions import HOUR, Session, open_session
+from app.access.sessions import HOUR, Session, end_sessions, open_session
 from app.http.authentication import CallerOf, cookie_name, is_https
 from app.http.dependencies import Now, State
 from app.http.responses import reply
@@ -28,8 +28,9 @@ def read_own_session(request: Request, caller: CallerOf) -> Response:
 
 
 @router.delete("/v1/session", include_in_schema=False)
-def end_session(request: Request) -> Response:
-    """Take the cookie back."""
+def end_session(request: Request, state: State, caller: CallerOf, now: Now) -> Response:
+    """End the sessions of the key, and take the cookie back: a copy of it is worth nothing any more."""
+    end_sessions(state.authenticator.keys, caller, now)
     answer = Response(status_code=204)
     _set(request, answer, "", 0)
     return answer

@@ -18,7 +18,7 @@ from app.hl7v2.message import body_of, messages_of
 from app.hl7v2.mllp_framing import BrokenFraming
 from app.hl7v2.submit import Reply
 from app.log import counted
-from app.store.audit import Access, Who, acting
+from app.store.audit import Access, AuditEntry, Who, acting
 from app.timeline.receipts import Disposition
 
 MOST_IN_A_FRAME = 100
@@ -27,6 +27,8 @@ _BROKEN = {
     FaultCode.TOO_LONG: "The message is longer than MYORESPONSE_MLLP_MAX_BYTES; its beginning was kept.",
     FaultCode.MALFORMED: "Another message began before this one had ended.",
 }
+OPERATION = "mllp"
+_STORED, _REFUSED = 200, 422
 log = logging.getLogger("myoresponse")
 
 
@@ -35,12 +37,19 @@ StoreMessage = Callable[[bytes, str], Reply]
 
 
 class MessageHandler:
-    """Stores messages in one study. Only one thread at a time may call it: that keeps them in order of arrival."""
+    """Stores messages in one study. Only one thread at a time may call it: that keeps them in order of arrival.
 
-    def __init__(self, study: str, store: StoreMessage, letters: DeadLetters) -> None:
+    What is stored has its row of the audit in its transaction. `record` takes the rows of everything else: messages
+    that change nothing, refusals, and senders that are turned away. They have no content of a message.
+    """
+
+    def __init__(
+        self, study: str, store: StoreMessage, letters: DeadLetters, record: Callable[[AuditEntry], object]
+    ) -> None:
         self.study = study
         self._store = store
         self._letters = letters
+        self._record = record
 
     def answers(self, content: bytes, sender: str, client: str) -> list[bytes]:
         """The acknowledgements of the messages in a frame, without those that the sender does not want."""
@@ -48,8 +57,9 @@ class MessageHandler:
 
     def _answer(self, message: bytes, sender: str, client: str) -> bytes:
         began = time.perf_counter()
+        access = Access(lambda: Who(OPERATION, "mllp", client, sender))
         try:
-            with acting(Access(lambda: Who("mllp", "mllp", client, sender))):
+            with acting(access):
                 reply = self._store(message, client)
         except ServiceError:
             raise  # the message is not at fault
@@ -59,6 +69,8 @@ class MessageHandler:
             raise
         if reply.code != "AA":
             self._letters.keep(message, study=self.study, sender=sender, code=reply.code, faults=reply.faults)
+        if not access.written:
+            self.note(sender, client, _STORED if reply.code == "AA" else _REFUSED)
         spent = (time.perf_counter() - began) * 1000
         late = f" late={reply.counts.late}" if reply.counts is not None and reply.counts.late else ""
         aside = reply.receipt.counts[Disposition.SET_ASIDE]
@@ -70,8 +82,14 @@ class MessageHandler:
         )  # fmt: skip
         return reply.ack
 
-    def keep_broken(self, broken: BrokenFraming, sender: str) -> None:
+    def note(self, sender: str, client: str | None, status: int) -> None:
+        """Store the row of what changed nothing. The status is that of HTTP in the same case."""
+        who = Who(OPERATION, "mllp", client, sender)
+        self._record(AuditEntry(who, time.time_ns() // 1000, self.study, status, "nothing"))
+
+    def keep_broken(self, broken: BrokenFraming, sender: str, client: str) -> None:
         """Keep the part of a message that arrived; it is not answered."""
+        self.note(sender, client, _REFUSED)
         faults = [Fault("", broken.code, _BROKEN.get(broken.code), broken.accepts)]
         self._letters.keep(broken.content, study=self.study, sender=sender, code=None, faults=faults, whole=False)
 

@@ -18,9 +18,10 @@ from app.hl7v2 import submit
 from app.hl7v2.dead_letters import DeadLetters, Letter, LetterNote
 from app.hl7v2.message_handler import MessageHandler, StoreMessage
 from app.hl7v2.mllp_connection import Limits
-from app.hl7v2.mllp_listener import Listener, may_send, may_send_to, tls_context
+from app.hl7v2.mllp_listener import Listener, accepted_names, may_send, tls_context
 from app.log import places, switched
 from app.settings import Settings
+from app.store.audit_trail import AuditTrail
 from app.store.engine import Database, kind_of
 from app.store.tables import SCHEMA_REVISION
 from app.submission.feeds import read_feed
@@ -47,15 +48,19 @@ def listen(settings: Settings, database: Database, study: str, port: int) -> Non
             "TLS cannot be used: a file of MYORESPONSE_MLLP_CERTIFICATE, _KEY or _CLIENT_CA cannot be read, does not "
             "fit the others, or is a key with a password."
         ) from None
+    trail = AuditTrail(database)
     listener = Listener(
-        MessageHandler(study, store, letters),
+        MessageHandler(study, store, letters, trail.answered),
         Limits(settings.mllp_max_bytes, settings.mllp_timeout_seconds, settings.mllp_idle_seconds),
         most=settings.mllp_connections,
         may_send=lambda address: may_send(settings, address),
-        is_known=lambda names: may_send_to(settings, study, names),
+        accepted=lambda names: accepted_names(settings, study, names),
         context=context,
     )
-    asyncio.run(_serve(listener, listening_socket(settings.mllp_host, port), settings, study))
+    try:
+        asyncio.run(_serve(listener, listening_socket(settings.mllp_host, port), settings, study))
+    finally:
+        trail.close()
 
 
 def message_storer(settings: Settings, database: Database, study: str) -> StoreMessage:

@@ -20,6 +20,8 @@ from app.hl7v2.mllp_framing import BrokenFraming, Frames, framed
 from app.log import places
 
 PART = 65_536
+NO_CERTIFICATE, NOT_ALLOWED, NO_ROOM = 401, 403, 503
+"""The statuses of senders that are turned away, in the audit."""
 CLOSE_SECONDS = 2.0
 """How long the other side may take to close the connection; no message depends on it any more."""
 Result = TypeVar("Result")
@@ -56,9 +58,10 @@ class ConnectionEnd(Exception):
 class Connection:
     """The connection of one sender; the handler answers its messages in the thread of `worker`.
 
-    `client` names the sender in the ledger: by its certificate, else by its address. `is_known` says whether the
-    subject of its certificate may send. While `working` is true, a complete message has arrived and its
-    acknowledgement is not sent yet: `serve` must not be cancelled then. It ends by itself after `stop`.
+    `client` names the sender in the ledger: by the name of its certificate that may send, else by its address.
+    `accepted` says which of the names of a certificate may send: `None` if it is refused. While `working` is true, a
+    complete message has arrived and its acknowledgement is not sent yet: `serve` must not be cancelled then. It ends
+    by itself after `stop`.
     """
 
     def __init__(
@@ -67,11 +70,11 @@ class Connection:
         handler: MessageHandler,
         worker: Executor,
         limits: Limits,
-        is_known: Callable[[Sequence[str]], bool],
+        accepted: Callable[[Sequence[str]], Sequence[str] | None],
     ) -> None:
         self.sender = sender
         self.client = f"mllp:{sender}"
-        self._is_known = is_known
+        self._accepted = accepted
         self.working = False
         self._stopped = False
         self._handler = handler
@@ -90,13 +93,16 @@ class Connection:
         except OSError:
             accepted.close()
             log.warning("event=turned-away sender=%s why=handshake", self.sender)
+            self._handler.note(self.sender, None, NO_CERTIFICATE)
             return
         names = certificate_names(writer.get_extra_info("peercert"))
-        if not self._is_known(names):
+        accepted_names = self._accepted(names)
+        if accepted_names is None:
             log.warning("event=turned-away sender=%s why=subject", self.sender)
+            self._handler.note(self.sender, f"mllp:{names[0]}" if names else None, NOT_ALLOWED)
             await self._close(writer)
             return
-        self.client = f"mllp:{names[0]}" if names else self.client
+        self.client = f"mllp:{accepted_names[0]}" if accepted_names else self.client
         answered = 0
         end = "stopped"
         try:
@@ -166,7 +172,7 @@ class Connection:
             broken = error
         if broken.content:
             self.working = True
-            await self._run(partial(self._handler.keep_broken, broken, self.sender))
+            await self._run(partial(self._handler.keep_broken, broken, self.sender, self.client))
         raise ConnectionEnd(f"framing-{broken.code}")
 
     async def _run(self, work: Callable[[], Result]) -> Result:

@@ -18,7 +18,7 @@ from functools import partial
 from ipaddress import ip_address
 
 from app.hl7v2.message_handler import MessageHandler
-from app.hl7v2.mllp_connection import Connection, Limits
+from app.hl7v2.mllp_connection import NO_ROOM, NOT_ALLOWED, Connection, Limits
 from app.settings import Settings
 
 RELIEF_SECONDS = 1.0
@@ -36,14 +36,14 @@ class Listener:
         *,
         most: int,
         may_send: Callable[[str], bool],
-        is_known: Callable[[Sequence[str]], bool] = lambda names: True,
+        accepted: Callable[[Sequence[str]], Sequence[str] | None] = lambda names: names,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._handler = handler
         self._limits = limits
         self._most = most
         self._may_send = may_send
-        self._is_known = is_known
+        self._accepted = accepted
         self._context = context
         self._served: dict[asyncio.Task[None], Connection] = {}
 
@@ -86,9 +86,10 @@ class Listener:
                 continue
             if objection := self._objection(address):
                 log.warning("event=turned-away sender=%s why=%s", address, objection)
+                self._handler.note(address, None, NO_ROOM if objection == "full" else NOT_ALLOWED)
                 accepted.close()
                 continue
-            connection = Connection(address, self._handler, worker, self._limits, self._is_known)
+            connection = Connection(address, self._handler, worker, self._limits, self._accepted)
             task = asyncio.create_task(connection.serve(accepted, self._context))
             self._served[task] = connection
             task.add_done_callback(self._served.pop)
@@ -128,10 +129,12 @@ def may_send(settings: Settings, address: str) -> bool:
     return not settings.sender_networks or any(sender in network for network in settings.sender_networks)
 
 
-def may_send_to(settings: Settings, study: str, names: Sequence[str]) -> bool:
-    """Whether a certificate with these names of its subject may send to the study; any may if none is declared."""
+def accepted_names(settings: Settings, study: str, names: Sequence[str]) -> Sequence[str] | None:
+    """The names of a certificate that may send to the study; all if none is declared, `None` if none of them may."""
     declared = settings.sender_subjects
-    return not declared or any((name, study) in declared for name in names)
+    if not declared:
+        return names
+    return [name for name in names if (name, study) in declared] or None
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

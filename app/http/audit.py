@@ -18,14 +18,21 @@ from app.store.audit import Access, AuditEntry, Door, Extent, Who, acting
 from app.store.audit_trail import AuditTrail
 
 NOT_AUDITED = frozenset(
-    {"getStudy", "getStudyProtocol", "listRevisions", "listDatasets", "getIntake", "fhirCapabilities"}
-)
-"""Operations on a study that show what is declared or counted, and nothing of a patient."""
-LOGIN = "begin_session"
-"""The operation that makes a session. It belongs to no study."""
-_READING = (LOGIN, "get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
+    {
+        "home", "docs", "openapi_as_json", "openapi_as_yaml", "getLiveness", "getReadiness", "metrics", "listProblems",
+        "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol", "getLabsTemplate",
+        "listRevisions", "listDatasets", "getIntake", "fhirCapabilities", "read_own_session", "planProportion",
+        "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored",
+    }
+)  # fmt: skip
+"""Operations that show what is declared or counted, what the caller has sent, or the caller itself, and nothing that is
+stored of a patient or of who has read it. Every other operation has a row.
+"""
+SESSIONS = ("begin_session", "end_session")
+"""The operations that begin and end sessions. They belong to no study, and have no answer without a row."""
+_READING = (*SESSIONS, "get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
 _UNAUTHORISED = frozenset({401, 403})
-_LISTING = (LOGIN, "list", "fhir", "post", "put", "erase", "dismiss")
+_LISTING = (*SESSIONS, "list", "fhir", "post", "put", "erase", "dismiss")
 """Without a patient, these show and change nothing of anybody, but for one that shows figures."""
 _MEASURED = "fhirReadMeasureReport"
 
@@ -90,7 +97,7 @@ async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
     """Store the row of an answer, if it has one. Whether the answer may be sent."""
     if not _is_audited(scope) and status not in _UNAUTHORISED:
         return True
-    if status >= 400:
+    if status >= 400 and access.again is None:
         for read in _rows(scope, access, status):
             _trail(scope).refused(read)
         return True
@@ -107,8 +114,7 @@ async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
 
 
 def _is_audited(scope: Scope) -> bool:
-    operation = who_of(scope).operation
-    return operation == LOGIN or ("study" in scope.get("path_params", {}) and operation not in NOT_AUDITED)
+    return who_of(scope).operation not in NOT_AUDITED and scope.get("route") is not None
 
 
 def _reads(scope: Scope) -> bool:
@@ -117,26 +123,29 @@ def _reads(scope: Scope) -> bool:
 
 
 def _shows(scope: Scope, access: Access) -> bool:
-    """Whether the answer shows what was stored before: to a read, or to a write that changed nothing of a patient."""
-    return any(access.patients.values()) or (_reads(scope) and not access.written)
+    """Whether the answer shows what was stored before: to a read, to a write that changed nothing of a patient, or to
+    a write that was answered before.
+    """
+    return any(access.patients.values()) or access.again is not None or (_reads(scope) and not access.written)
 
 
 def _rows(scope: Scope, access: Access, status: int) -> list[AuditEntry]:
     """The row of an answer in the chain of its study; a comparison of two studies has one in each."""
     who, at = who_of(scope), time.time_ns() // 1000
     names = scope.get("path_params", {})
-    known = [names[name] for name in ("study", "other") if name in names] or [None]
+    known = [names[name] for name in ("study", "other") if name in names]
+    again = access.again or b""
     rows = []
-    for study in known:
+    for study in known or list(access.patients) or [None]:
         patients = tuple(access.patients.get(study, ())) if status < 400 and study is not None else ()
         nobody = who.operation.startswith(_LISTING) and who.operation != _MEASURED
-        extent: Extent = "patients" if patients else "nothing" if nobody else "figures"
-        if status >= 400:
+        extent: Extent = "patients" if patients or again else "nothing" if nobody else "figures"
+        if status >= 400 and not again:
             extent = "nothing"
         elif access.everyone:
             extent = "everyone"
         revision = access.revisions.get(study or "") if status < 400 else None
-        rows.append(AuditEntry(who, at, study, status, extent, patients, revision))
+        rows.append(AuditEntry(who, at, study, status, extent, patients, revision, numbers=again))
     return rows
 
 

@@ -86,10 +86,11 @@ class Authentication:
         try:
             caller = await self.caller(scope)
         except Unauthorized:
-            self.count(scope, STRANGER)
+            self.counted(scope, network_of(scope))
             raise
         rate = self.count(scope, caller)
         scope["state"] = {**scope["state"], "caller": caller}
+        _check_token(scope)
 
         async def sending(message: Message) -> None:
             if rate is not None and message["type"] == "http.response.start":
@@ -103,13 +104,29 @@ class Authentication:
 
         Raises `TooManyRequests`.
         """
-        state: AppState = scope["state"]["app_state"]
-        if state.rates is None or caller is LOCAL or path_of(scope) in _PROBES:
+        if caller is LOCAL or path_of(scope) in _PROBES:
             return None
-        rate = state.rates.count(caller.name or network_of(scope))
+        return self.counted(scope, caller.name or network_of(scope))
+
+    def counted(self, scope: Scope, client: str) -> RateState | None:
+        """The rate of a client after this request; `None` if there is no limit. Raises `TooManyRequests`."""
+        rates = cast(AppState, scope["state"]["app_state"]).rates
+        if rates is None:
+            return None
+        rate = rates.count(client)
         if not rate.allowed:
             raise TooManyRequests(headers=rate.headers)
         return rate
+
+    async def refuse_flood(self, scope: Scope, credential: str) -> None:
+        """Raise `TooManyRequests` for a guessed key from an address that has used up its rate: no guess is looked up
+        any more. The keys of others behind the same address, for example a proxy, go on.
+        """
+        state: AppState = scope["state"]["app_state"]
+        if state.rates is None or (rate := state.rates.look(network_of(scope))).allowed:
+            return
+        if await state.authenticator.is_guess(credential):
+            raise TooManyRequests(headers=rate.headers)
 
     async def caller(self, scope: Scope) -> Caller:
         """Who sends a request."""
@@ -121,6 +138,7 @@ class Authentication:
         if optional and not known:
             return LOCAL  # a header that is meant for somebody else is not read
         if known:
+            await self.refuse_flood(scope, credential.strip())
             now = microseconds(datetime.now(UTC))
             caller = await state.authenticator.caller(credential.strip(), now)
             if caller is not None:
@@ -130,7 +148,8 @@ class Authentication:
         if cookie := HTTPConnection(scope).cookies.get(cookie_name(scope)):
             session = await state.authenticator.session(state.secret, cookie, microseconds(datetime.now(UTC)))
             if session is not None:
-                return _of_session(scope, session)
+                scope["state"] = {**scope["state"], "session": session}
+                return session.caller
         if self.is_open(scope):
             return STRANGER
         raise Unauthorized(headers={"WWW-Authenticate": _REALM})
@@ -141,14 +160,14 @@ class Authentication:
         return scope["method"] == "GET" and (path in _OPEN_PATHS or path.startswith(_OPEN_BELOW))
 
 
-def _of_session(scope: Scope, session: Session) -> Caller:
-    """The caller of a session. Raises `Forbidden` for a change without the token of the session."""
-    if scope["method"] not in SAFE_METHODS:
-        shown = Headers(scope=scope).get(TOKEN_HEADER, "")
-        if not hmac.compare_digest(shown.encode(), session.token.encode()):
-            raise Forbidden(f"In a session, a change needs the header {TOKEN_HEADER} with the token of the session.")
-    scope["state"] = {**scope["state"], "session": session}
-    return session.caller
+def _check_token(scope: Scope) -> None:
+    """Raise `Forbidden` for a change in a session without its token. The caller is known by now, also to the audit."""
+    session: Session | None = scope["state"].get("session")
+    if session is None or scope["method"] in SAFE_METHODS:
+        return
+    shown = Headers(scope=scope).get(TOKEN_HEADER, "")
+    if not hmac.compare_digest(shown.encode(), session.token.encode()):
+        raise Forbidden(f"In a session, a change needs the header {TOKEN_HEADER} with the token of the session.")
 
 
 def is_https(scope: Scope) -> bool:

@@ -26,6 +26,7 @@ from app.http.dependencies import IDENTIFIER, KEY_HEADER, ONE_TRANSACTION, media
 from app.http.openapi import NDJSON
 from app.http.problems import refusal
 from app.http.state import AppState
+from app.store.audit import answered_again
 from app.store.kept_answers import KeptAnswer, KeyedRequest, KeyTaken, OneTransaction
 from app.timeline.times import microseconds
 
@@ -199,5 +200,6 @@ def _kept(response: Response) -> KeptAnswer:
 def _again(kept: KeptAnswer) -> Response:
     if not kept.same:
         raise InvalidDocument(faults=[Fault(f"/header/{KEY_HEADER}", FaultCode.REUSED_KEY)])
+    answered_again(kept.patients)
     headers: Mapping[str, str] = {**kept.headers, REPLAYED: "true"}
     return Response(kept.body, kept.status, dict(headers))

@@ -57,11 +57,18 @@ class Access:
     """The revision that was read of each study."""
     written: int = 0
     """How many rows were stored with writes."""
+    numbers: set[bytes] = field(default_factory=set)
+    """The numbers of the patients in these rows."""
+    again: bytes | None = None
+    """The numbers of the patients of an answer that was given before and is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A row that is not part of a write: an answer, or a refusal. `count`: how many equal refusals it stands for."""
+    """A row that is not part of a write: an answer, or a refusal. `count`: how many equal refusals it stands for.
+
+    `numbers` are those of patients whose identifiers are not known any more.
+    """
 
     who: Who
     at: int
@@ -71,6 +78,7 @@ class AuditEntry:
     patients: tuple[str, ...] = ()
     revision: int | None = None
     count: int = 1
+    numbers: bytes = b""
 
 
 class AuditLine(NamedTuple):
@@ -150,6 +158,26 @@ def everyone_was_read() -> None:
         access.everyone = True
 
 
+def answered_again(numbers: bytes) -> None:
+    """Note that an answer with data of the patients with these numbers was given before and is sent again."""
+    access = _ACCESS.get()
+    if access is not None:
+        access.again = numbers
+
+
+def numbers_of_answer(connection: Connection, study: str) -> bytes:
+    """The numbers of the patients whose data the request has read or written until now, to keep them with its answer.
+
+    What was written of an erased person is left out: the patient has no number any more.
+    """
+    access = _ACCESS.get()
+    if access is None:
+        return b""
+    found, names = _STUDY.row(connection, study), sorted(access.patients.get(study, ()))
+    read = set() if found is None else set(_numbers(connection, found[0], names))
+    return b"".join(sorted(access.numbers | read))
+
+
 def patient_number(salt: bytes) -> bytes:
     """The number of a patient in the audit. It is keyed with the salt, which the erasure deletes."""
     return hmac.digest(salt, b"audit", "sha256")[:_NUMBER]
@@ -171,6 +199,7 @@ def wrote(connection: Connection, study: int, first: int, last: int, salts: Iter
     _append(connection, study, [row])
     if access is not None:
         access.written += 1
+        access.numbers.update(_split(numbers))
 
 
 def store(connection: Connection, entries: Sequence[AuditEntry]) -> None:
@@ -182,10 +211,11 @@ def lines_of(connection: Connection, entries: Sequence[AuditEntry]) -> list[Audi
     """Rows with the numbers of their patients instead of the identifiers."""
     lines = []
     for entry in entries:
-        numbers = b""
+        numbers = entry.numbers
         if entry.patients:
             found = _STUDY.row(connection, entry.study)
-            numbers = b"" if found is None else b"".join(sorted(_numbers(connection, found[0], entry.patients)))
+            named = set() if found is None else set(_numbers(connection, found[0], entry.patients))
+            numbers = b"".join(sorted(named.union(_split(numbers))))
         who = entry.who
         row = (entry.at, who.caller, who.address, who.door, who.operation, who.scope, entry.status, entry.extent,
                numbers or None, None, entry.revision, who.request, entry.count)  # fmt: skip

@@ -63,6 +63,13 @@ class AuditTrail:
                 self._thread.start()
         return done
 
+    def answered(self, entry: AuditEntry) -> None:
+        """Store the row of an answer or of a refusal that does not wait for it."""
+        if (entry.status or 0) >= 400:
+            self.refused(entry)
+        else:
+            self.add(entry)
+
     def refused(self, read: AuditEntry) -> None:
         """Store the row of a refusal. Of many equal ones in a minute, the first has a row and the others share one."""
         with self._lock:

@@ -7,6 +7,7 @@ copied by its online backup, PostgreSQL by `pg_dump`; both copy the one state fr
 A backup is restored only into an empty database, and only if all of it can be used: otherwise nothing is written.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -18,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 from secrets import token_hex
 from typing import IO, Any, Literal, NamedTuple
@@ -105,6 +107,7 @@ def back_up(database: Database, url: str, file: Path, secret: Path) -> Manifest:
         raise UnusableBackup(f"{file} exists already, and a backup never replaces a file")
     known = _fingerprint_of(secret)
     note_in_audit(database, "backup", "everyone")
+    _remove_leftovers(file)
     unfinished = file.with_name(f"{file.name}.{token_hex(4)}.part")
     write = _write_sqlite if kind_of(url) == "sqlite" else _write_postgresql
     try:
@@ -359,10 +362,25 @@ def _private(path: Path) -> Iterator[zipfile.ZipFile]:
     """A new archive that only its owner may read, down to the disk at the end of the block."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     with os.fdopen(descriptor, "w+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until the process ends: `_remove_leftovers`
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             yield archive
         file.flush()
         os.fsync(file.fileno())
+
+
+def _remove_leftovers(file: Path) -> None:
+    """Remove what backups of this name left that were killed. One that is being made has a lock."""
+    for part in file.parent.glob(f"{escape(file.name)}.{'[0-9a-f]' * 8}.part"):
+        try:
+            with part.open("rb") as opened:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for left in part.parent.glob(f"{escape(part.name)}*"):
+                    left.unlink(missing_ok=True)
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            raise UnusableBackup(f"{part}, which a killed backup left, cannot be removed: {error.strerror}") from None
 
 
 def _add(

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Busy
+from app.store.audit import numbers_of_answer
 from app.store.engine import Database
 from app.store.heads import part_noted
 from app.store.ledger_keys import keys_of
@@ -36,14 +37,23 @@ _OF_KEY = (
     kept_answers.c.key == bindparam("of_key"),
 )
 _STUDY = select(studies.c.key, studies.c.locked_secret).where(studies.c.id == bindparam("id"))
-_FIND = select(kept_answers.c.request, kept_answers.c.status, kept_answers.c.headers, kept_answers.c.body).where(
-    *_OF_KEY, kept_answers.c.created_at > bindparam("after")
-)
+_FIND = select(
+    kept_answers.c.request,
+    kept_answers.c.status,
+    kept_answers.c.headers,
+    kept_answers.c.body,
+    kept_answers.c.patients,
+).where(*_OF_KEY, kept_answers.c.created_at > bindparam("after"))
 _PRUNE = kept_answers.delete().where(kept_answers.c.created_at <= bindparam("until"))
 _KEEP = (
     kept_answers.update()
     .where(*_OF_KEY)
-    .values(status=bindparam("new_status"), headers=bindparam("new_headers"), body=bindparam("new_body"))
+    .values(
+        status=bindparam("new_status"),
+        headers=bindparam("new_headers"),
+        body=bindparam("new_body"),
+        patients=bindparam("new_patients"),
+    )
 )
 _FORGET = kept_answers.delete().where(kept_answers.c.study == bindparam("of_study"), kept_answers.c.status != _RUNNING)
 
@@ -67,12 +77,16 @@ class KeyedRequest:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """The answer to a request that was processed; `same` unless the key belongs to a request with other content."""
+    """The answer to a request that was processed; `same` unless the key belongs to a request with other content.
+
+    `patients` are the numbers of its patients in the audit, as they were stored.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     same: bool = True
+    patients: bytes = b""
 
 
 class KeyTaken(Exception):
@@ -104,7 +118,8 @@ class OneTransaction(Database):
         if found is None:
             return None
         same = hmac.compare_digest(found.request, content)
-        return KeptAnswer(found.status, json.loads(found.headers), zlib.decompress(found.body), same)
+        body = zlib.decompress(found.body)
+        return KeptAnswer(found.status, json.loads(found.headers), body, same, bytes(found.patients or b""))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -152,12 +167,13 @@ class OneTransaction(Database):
         if self._failed is not None:
             raise self._failed
         if self._connection is not None and self._place:
-            written = {
-                "new_status": answer.status,
-                "new_headers": json.dumps(dict(answer.headers)),
-                "new_body": zlib.compress(answer.body, 1),
-            }
             with self.failures.translated():
+                written = {
+                    "new_status": answer.status,
+                    "new_headers": json.dumps(dict(answer.headers)),
+                    "new_body": zlib.compress(answer.body, 1),
+                    "new_patients": numbers_of_answer(self._connection, self._request.study),
+                }
                 self._connection.execute(_KEEP, self._place | written)
         self._open.close()
         for work in self._afterwards:

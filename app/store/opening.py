@@ -16,6 +16,7 @@ from app.secret_file import NoSecretFile, SecretFile, UnusableSecretFile
 from app.store import audit, seals
 from app.store.audit_journal import move_left_behind
 from app.store.engine import Database, revision_of
+from app.store.erasure_list import complete_erasure_list
 from app.store.heads import Chain, ChainHead, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, LOCKED, lock_studies
 from app.store.queries import Insertion, Query
@@ -62,6 +63,8 @@ def open_ledger(database: Database, heads: Path) -> str | None:
     objection = _begin_heads(database, file)
     if objection is None:
         move_left_behind(database, heads, database.keys.heads)
+        _seal_keys(database)
+        complete_erasure_list(database)
     return objection
 
 
@@ -84,6 +87,15 @@ def _begin(database: Database) -> tuple[bytes, bytes]:
         database.scrub()
         log.info("event=keys moved=%d", moved)
     return secret.fingerprint, name
+
+
+def _seal_keys(database: Database) -> None:
+    """Seal the API keys that an earlier release stored."""
+    with database.reading() as connection:
+        if not seals.has_earlier_keys(connection):
+            return
+    with database.writing() as connection:
+        seals.seal_earlier_keys(connection)
 
 
 def _begin_heads(database: Database, heads: HeadsFile) -> str | None:

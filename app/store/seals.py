@@ -5,13 +5,15 @@ arrivals. So each of these rows has a keyed hash, a study has the sum of the has
 changes or deletes a row adds or subtracts its hash. The stored sum is hidden behind a keyed hash of the number of its
 changes: from two sums nobody can learn the hash of a row, to take the row out of the sum again.
 
-The API keys have a sum of their own, with the key 0 instead of that of a study.
+The API keys have a sum of their own, with the key 0 instead of that of a study. To use a key must not read all of them:
+so each has a seal of its own, too, a keyed hash of its row. Who restored an old row and an old sum together would be
+seen through the heads outside the database only.
 
 An assertion is part of the sum where it differs from the usual one: it has notes, a draw, an ordinal or a mark.
 """
 
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, text
@@ -46,7 +48,11 @@ def _of_study(table: Any) -> Query:  # noqa: ANN401 - a Table
 NO_STUDY = 0
 """Instead of the key of a study: the sum over the API keys."""
 _LOCK = Query(text("SELECT pg_advisory_xact_lock(20080120)"))
-_SEALED_OF_KEYS = [each for each in api_keys.c if each.name != "last_used_at"]
+_SEALED_OF_KEYS = [each for each in api_keys.c if each.name not in {"last_used_at", "seal", "sessions_after"}]
+_SEALS_OF_KEYS = Query(select(*_SEALED_OF_KEYS, api_keys.c.sessions_after, api_keys.c.seal))
+_SET_SEAL = Query(
+    api_keys.update().where(api_keys.c.prefix == bindparam("named")).values(seal=bindparam("own")), "own", "named"
+)
 _KEYS = Query(select(*_SEALED_OF_KEYS))
 _KEY = Query(select(*_SEALED_OF_KEYS).where(api_keys.c.prefix == bindparam("named")), "named")
 _TABLES = {table.name: _of_study(table) for table in (client_ids, erased_names, pseudonym_keys)}
@@ -118,10 +124,15 @@ def change(connection: Connection, study: int, added: Iterable[Row], removed: It
     note(connection, ("seal", study), changes + 1, stored)
 
 
-def key_rows(connection: Connection, prefixes: Iterable[str]) -> list[Row]:
-    """What the seal covers of these API keys. On PostgreSQL, nobody else can change keys until the transaction ends."""
+def lock_keys(connection: Connection) -> None:
+    """Let nobody else change API keys until the transaction ends."""
     if connection.dialect.name == "postgresql":
-        _LOCK.rows(connection)
+        _LOCK.rows(connection)  # SQLite has one writer anyway
+
+
+def key_rows(connection: Connection, prefixes: Iterable[str]) -> list[Row]:
+    """What the seal of all keys covers of these API keys. Nobody else can change keys until the transaction ends."""
+    lock_keys(connection)
     return [row_of(api_keys.name, *found) for prefix in prefixes for found in _KEY.rows(connection, prefix)]
 
 
@@ -136,8 +147,42 @@ def seal_all(connection: Connection, study: int) -> None:
     change(connection, study, _everything(connection, study))
 
 
+def seal_of_key(connection: Connection, row: Row) -> bytes:
+    """The own seal of an API key. The row is what the seal of all keys covers, and the end of its sessions."""
+    text = canonical(["own", *row_of(api_keys.name, *row)]).encode("ascii")
+    return hmac.digest(keys_of(connection).seal, text, "sha256")
+
+
+def seal_keys(connection: Connection, prefixes: Container[str]) -> None:
+    """Give these API keys a new seal of their own. The caller has seen that nobody else has changed them."""
+    for *row, _ in _SEALS_OF_KEYS.rows(connection):
+        if row[0] in prefixes:
+            _SET_SEAL.run(connection, seal_of_key(connection, tuple(row)), row[0])
+
+
+def seal_earlier_keys(connection: Connection) -> None:
+    """Seal the API keys that an earlier release stored, unless somebody has changed one."""
+    lock_keys(connection)
+    earlier = {row[0] for row in _SEALS_OF_KEYS.rows(connection) if row[-1] is None}
+    if earlier and _has_its_sum(connection, NO_STUDY):
+        seal_keys(connection, earlier)
+
+
+def has_earlier_keys(connection: Connection) -> bool:
+    """Whether an API key has no seal of its own."""
+    return any(row[-1] is None for row in _SEALS_OF_KEYS.rows(connection))
+
+
 def is_whole(connection: Connection, study: int) -> bool:
-    """Whether the sum over all rows of the study is the stored one."""
+    """Whether the sum over all rows of the study is the stored one, and the own seal of each API key."""
+    if study == NO_STUDY:
+        for *row, own in _SEALS_OF_KEYS.rows(connection):
+            if own is None or bytes(own) != seal_of_key(connection, tuple(row)):
+                return False
+    return _has_its_sum(connection, study)
+
+
+def _has_its_sum(connection: Connection, study: int) -> bool:
     changes, seal = seal_of(connection, study)
     total = _sum(connection, study, _everything(connection, study))
     return seal == _stored(connection, study, changes, total) if changes else total == 0 and not seal

@@ -32,7 +32,7 @@ from sqlalchemy.event import listen
 
 from app.timeline.facts import FACT_TYPES, FIELDS, FINITE, AnyFact
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 """The last migration, which gives these tables. A test compares it with the scripts in `alembic/`."""
 
 metadata = MetaData(
@@ -261,8 +261,11 @@ kept_answers = _clustered(
     Column("status", WHOLE, nullable=False),
     Column("headers", WORDS, nullable=False),
     Column("body", BYTES, nullable=False),
+    Column("patients", BYTES),
 )
-"""The answers to requests with an `Idempotency-Key`, for a day (`kept_answers.py`). No hash covers them."""
+"""The answers to requests with an `Idempotency-Key`, for a day (`kept_answers.py`). No hash covers them. `patients` are
+the numbers that the audit has for the patients of the answer.
+"""
 
 api_keys = _clustered(
     "api_keys",
@@ -276,10 +279,14 @@ api_keys = _clustered(
     Column("revoked_at", WHOLE),
     Column("last_used_at", WHOLE),
     Column("successor", WORDS),
+    Column("seal", BYTES),
+    Column("sessions_after", WHOLE),
 )
 """The keys of clients. `hash` is keyed, so that nobody can make a key from a copy of the database. `scopes` and
 `studies` are JSON lists; without `studies` a key is good for all. `successor` is the prefix of the key that a rotation
-made. All but the last use is sealed (`seals`).
+made. Sessions that were made up to `sessions_after` have ended. `seal` is a keyed hash of the row: with each use it
+shows that nobody made a key live again. All but the last use, this hash and the end of sessions is also part of the
+seal of all keys (`seals`).
 """
 
 request_counts = _clustered(

@@ -1,18 +1,27 @@
 """API keys: what is stored of them, and how they end."""
 
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from app.__main__ import cli
 from app.access.callers import ALL_SCOPES, Scope
-from app.access.keys import MINUTE, ApiKeys
+from app.access.keys import MINUTE, ApiKeys, key_line
 from app.errors import Conflict, NotFound
-from app.store import audit, seals
+from app.store import api_keys as stored_keys
+from app.store import audit, migrations, seals
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.tables import api_keys
+from app.timeline.times import microseconds
 
 AT = 1_700_000_000_000_000
 
@@ -125,6 +134,92 @@ def test_the_first_key_is_made_once_whatever_became_of_it(keys):
     assert keys.caller(first.text, AT).scopes == ALL_SCOPES
     keys.revoke(first.stored.prefix, AT)
     assert keys.create_first(AT) is None
+
+
+def test_services_that_start_at_once_make_one_first_key(database_url, monkeypatch):
+    times, any_key = 3, stored_keys.any_key
+    monkeypatch.setattr(stored_keys, "any_key", lambda connection: (any_key(connection), time.sleep(0.2))[0])
+    migrations.upgrade(database_url)
+    databases = [Database(database_url) for _ in range(times)]
+    for database in databases:
+        with database.reading():
+            pass
+    ready = threading.Barrier(times)
+
+    def begin(database: Database) -> object:
+        ready.wait()
+        return ApiKeys(database).create_first(AT)
+
+    with ThreadPoolExecutor(times) as pool:
+        made = [new for new in pool.map(begin, databases) if new is not None]
+    assert len(made) == 1
+    assert len(ApiKeys(databases[0]).all()) == 1
+    for database in databases:
+        database.dispose()
+
+
+CHANGES = {
+    "revoked": {"revoked_at": None},
+    "expired": {"expires_at": None},
+    "expired, for longer": {"expires_at": AT + 10 * MINUTE},
+    "rotated": {"expires_at": None, "successor": None},
+    "revoked, without its seal": {"revoked_at": None, "seal": None},
+    "revoked, with the seal of another": {"revoked_at": None, "seal": b"x" * 32},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_writes_to_the_database_cannot_make_a_key_live_again(keys, database, change):
+    new = keys.create("lab", ALL_SCOPES, now=AT, expires_at=AT + 2)
+    other = keys.create("other", ALL_SCOPES, now=AT)
+    prefix = new.stored.prefix
+    if change.startswith("revoked"):
+        keys.revoke(prefix, AT)
+    if change == "rotated":
+        keys.rotate(prefix, now=AT, overlap=1)
+    at = AT + 1 if change.startswith("revoked") else AT + 5
+    assert keys.caller(new.text, at) is None
+    with database.writing() as connection:
+        connection.execute(update(api_keys).where(api_keys.c.prefix == prefix).values(CHANGES[change]))
+    for _ in range(2):
+        assert keys.caller(new.text, at) is None
+        assert not keys.has_session(prefix, AT, at)
+        with database.reading() as connection:
+            assert not seals.is_whole(connection, seals.NO_STUDY)
+        with database.writing() as connection:
+            seals.seal_earlier_keys(connection)  # as each start does
+    assert keys.caller(other.text, at) is not None
+    [shown] = [key for key in keys.all() if key.prefix == prefix]
+    assert "changed" in key_line(shown, at)
+    keys.revoke(prefix, at)
+    assert keys.caller(new.text, at) is None
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_keys_of_an_earlier_release_are_sealed_unless_somebody_changed_one(tmp_path, changed):
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    migrations.upgrade(url)
+    environment = {"MYORESPONSE_DATABASE_URL": url}
+
+    def run(*command: str) -> str:
+        return CliRunner().invoke(cli, ["keys", *command], env=environment).output
+
+    texts = [run("create", "--name", "a", "--scope", "read").strip() for _ in range(2)]
+    run("revoke", texts[0].split("_")[1])
+    migrations.downgrade(url, "0008")
+    migrations.upgrade(url)
+    if changed:
+        with sqlite3.connect(tmp_path / "x.db") as raw:
+            raw.execute("UPDATE api_keys SET revoked_at = NULL")
+    listed = run("list")  # the first start
+    database = Database(url, keys=LedgerKeys(tmp_path / "x.db.secret"))
+    now = microseconds(datetime.now(UTC))
+    known = [ApiKeys(database).caller(text, now) is not None for text in texts]
+    with database.reading() as connection:
+        assert seals.is_whole(connection, seals.NO_STUDY) is not changed
+    database.dispose()
+    assert known == [False, not changed]
+    assert ("changed" in listed) is changed
 
 
 def test_the_last_use_is_written_once_a_minute_at_most(keys, database: Database):

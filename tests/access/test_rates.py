@@ -6,6 +6,7 @@ from app.access.callers import Scope
 from app.access.rates import Rates
 from app.http.authentication import network_of
 from app.settings import Settings
+from app.store.engine import Database
 
 
 def test_a_client_is_refused_after_its_rate_and_others_are_not():
@@ -42,6 +43,22 @@ def test_strangers_and_wrong_keys_are_counted_by_their_address_and_probes_never(
     assert service.stranger.get("/problems").status_code == 429
     assert {service.stranger.get(path).status_code for path in ("/livez", "/readyz") * 5} == {200}
     assert known.get("/v1/studies").status_code == 200, "a known client behind the same address"
+
+
+def test_a_flood_of_guessed_keys_is_refused_without_a_read_and_others_go_on(start, url, monkeypatch):
+    service = start(url, rate="5/hour")
+    known, real = service.client([Scope.READ]), service.key([Scope.READ])
+    guesses = [f"myo_{number:08x}_{'a' * 43}" for number in range(60)]
+    guesses += [f"{real[:-2]}{number:02}" for number in range(20)]
+    clients = [service.with_key(text) for text in guesses]
+    assert [client.get("/v1/studies").status_code for client in clients[:5]] == [401] * 5
+    reads, reading = [], Database.reading
+    monkeypatch.setattr(Database, "reading", lambda self: (reads.append(self), reading(self))[1])
+    monkeypatch.setattr("app.access.keys.LISTED_SECONDS", 3_600.0)
+    assert {client.get(path).status_code for client in clients for path in ("/v1/studies", "/livez")} == {429}
+    assert len(reads) == 1
+    assert known.get("/v1/studies").status_code == 200
+    assert service.with_key(real).get("/v1/studies").status_code == 200
 
 
 def test_local_use_without_a_key_has_no_limit(start, url):

@@ -101,11 +101,50 @@ def test_a_session_is_made_from_a_key_only(start, url, service):
     assert again.status_code == 403, "no session is prolonged by itself"
 
 
-def test_a_session_can_be_ended(browser):
+def test_a_session_can_be_ended_and_a_copy_of_its_cookie_is_worth_nothing(service, start, url, browser):
     client, session = browser
+    copied = client.cookies["myoresponse"]
+    other = start(url).stranger
+    for each in (client, other):
+        each.cookies.set("myoresponse", copied, domain="127.0.0.1")
+        assert each.get("/v1/studies").status_code == 200
     ended = client.delete("/v1/session", headers={"X-CSRF-Token": session["token"]})
     assert ended.status_code == 204
     assert "Max-Age=0" in ended.headers["set-cookie"]
+    for each in (client, other):
+        each.cookies.set("myoresponse", copied, domain="127.0.0.1")
+        assert each.get("/v1/studies").status_code == 401
+
+
+def test_the_end_of_a_session_ends_those_of_its_key_and_no_others_and_the_key_stays(service):
+    key, another = service.key(), service.key()
+    mine, also_mine, foreign = (
+        service.with_key(text).post("/v1/session").headers["set-cookie"].partition("=")[2].partition(";")[0]
+        for text in (key, key, another)
+    )
+    assert service.with_key(key).delete("/v1/session").status_code == 204
+    statuses = []
+    for cookie in (mine, also_mine, foreign):
+        service.stranger.cookies.set("myoresponse", cookie, domain="127.0.0.1")
+        statuses.append(service.stranger.get("/v1/studies").status_code)
+    assert statuses == [401, 401, 200]
+    assert service.with_key(key).get("/v1/studies").status_code == 200
+    again = service.with_key(key).post("/v1/session")
+    service.stranger.cookies.set("myoresponse", cookie_of(again), domain="127.0.0.1")
+    assert service.stranger.get("/v1/studies").status_code == 200
+
+
+def test_the_end_of_a_session_and_a_change_without_its_token_have_rows_with_their_caller(browser, service):
+    client, session = browser
+    assert client.put("/v1/studies/trial", json={}).status_code == 403
+    assert client.delete("/v1/session", headers={"X-CSRF-Token": session["token"]}).status_code == 204
+    state = service.stranger.app_state["app_state"]
+    state.trail.close()
+    with state.database.reading() as connection:
+        rows = audit.listing(connection, after=(0, -1, -1), until=2**62, limit=500)
+    refused, ended = rows[-2:]
+    assert (refused.status, refused.caller) == (403, session["caller"])
+    assert (ended.operation, ended.status, ended.caller) == ("end_session", 204, session["caller"])
 
 
 def test_a_wrong_cookie_is_none_and_a_key_comes_before_it(service):

@@ -252,6 +252,22 @@ def test_an_answer_that_was_computed_while_somebody_was_erased_is_not_kept():
     assert answers.get("fresh") == b"..."
 
 
+def test_answers_about_an_erased_person_leave_the_memory_of_other_processes(serve, sqlite_url):
+    """They are never sent: the revision that a request reads decides which answer it gets."""
+    here, there = serve(sqlite_url), serve(sqlite_url)
+    home = fill(here, 2)
+    kept = there.app_state["app_state"].answers
+    address = f"{home}/analyses/response-rates?patients=true"
+    assert "P01" in there.get(address).text
+    assert kept.size > 0
+    assert here.delete(f"{home}/patients/P01?erase=true").status_code == 204
+    assert "P01" not in there.get(f"{home}/analyses/response-rates").text
+    until = time.monotonic() + 10
+    while b"P01" in b"".join(answer for _, answer in list(kept._kept.values())) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert time.monotonic() < until
+
+
 def test_the_answers_kept_are_the_latest_asked_for():
     answers = Answers(2, 100)
     for key in ("a", "b"):

@@ -10,6 +10,7 @@ import pytest
 from app.errors import Busy, Cause
 from app.http import idempotency
 from app.store import ledger
+from app.store.audit_journal import AuditJournal
 from app.submission import batches, loop
 from tests.api.examples import JSON, NDJSON, codes, events, fill, lab, make_study, timeline
 from tests.api.fhir_bodies import bundle, ck, entry, patient
@@ -309,3 +310,56 @@ def test_a_failed_part_is_a_failed_request(anywhere, monkeypatch):
     assert revision(anywhere) == 0
     again = send(anywhere, "POST", "/v1/studies/trial/timelines", json=body)
     assert again.json()["counts"] == {"created": 4}
+
+
+def rows_of(client, operation):
+    """The rows of an operation in the audit: its patients, extent, revisions and status."""
+    client.app_state["app_state"].trail.close()
+    found = client.get("/v1/audit?study=trial&limit=500").json()["items"]
+    return [
+        (row["patients"], row["extent"], row["revisions"], row["status"])
+        for row in found
+        if row["operation"] == operation
+    ]
+
+
+@pytest.mark.parametrize(("write", "operation"), [("batch", "postTimelines"), ("fhir transaction", "fhirTransaction")])
+def test_an_answer_that_is_sent_again_has_a_row_with_the_patients_of_the_first(anywhere, write, operation):
+    make_study(anywhere, **PSEUDONYMS)
+    method, url, more = WRITES[write]
+    first = send(anywhere, method, url, **more)
+    [(patients, _, revisions, _)] = rows_of(anywhere, operation)
+    assert (len(patients) > 0, len(revisions) > 0) == (True, True)
+    send(anywhere, method, url, **more)
+    again = (patients, "patients", [], first.status_code)
+    assert rows_of(anywhere, operation)[1:] == [again]
+
+
+def test_a_kept_answer_that_shows_what_stands_names_its_patient_also_when_it_is_sent_again(anywhere):
+    make_study(anywhere, **PSEUDONYMS)
+    anywhere.post("/fhir/trial", **fhir(bundle(entry(patient()), entry(ck()))))
+    found = anywhere.get("/fhir/trial/Observation").json()["entry"][0]["resource"]
+    address = ("PUT", f"/fhir/trial/Observation/{found['id']}")
+    send(anywhere, *address, **fhir(found))
+    assert "Idempotent-Replayed" in send(anywhere, *address, **fhir(found)).headers
+    first, second = rows_of(anywhere, "fhirUpdateObservation")
+    assert (first, len(first[0])) == (second, 1)
+
+
+def test_a_kept_answer_is_not_sent_again_without_its_row(anywhere, monkeypatch):
+    make_study(anywhere, **PSEUDONYMS)
+    method, url, more = WRITES["events"]
+    assert send(anywhere, method, url, **more).status_code in {200, 201}
+    with monkeypatch.context() as full:
+        full.setattr(AuditJournal, "append", lambda *_: 1 / 0)
+        refused = send(anywhere, method, url, **more)
+        assert (refused.status_code, "P01" in refused.text) == (503, False)
+    assert "Idempotent-Replayed" in send(anywhere, method, url, **more).headers
+
+
+def test_a_kept_answer_of_nobody_is_sent_again_with_a_row_of_nobody(anywhere):
+    make_study(anywhere, **PSEUDONYMS)
+    anywhere.put("/v1/studies/trial/patients/P01", json=timeline("P01"))
+    erasing = ("DELETE", "/v1/studies/trial/patients/P01?erase=true")
+    assert [send(anywhere, *erasing).status_code for _ in range(2)] == [204, 204]
+    assert [row[:2] for row in rows_of(anywhere, "erasePatient")] == [([], "nothing"), ([], "nothing")]

@@ -19,6 +19,7 @@ from app.hl7v2.mllp_connection import Limits
 from app.hl7v2.mllp_framing import Frames, framed
 from app.hl7v2.mllp_listener import Listener
 from app.hl7v2.submit import Reply
+from app.store.audit import AuditEntry
 
 WAIT = 30
 FAULTS = (Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT),)
@@ -136,10 +137,11 @@ def listen(letters: DeadLetters) -> Iterator[Callable[..., Running]]:
             patience: float = WAIT,
             idle: float = WAIT,
             most: int = 4,
+            record: Callable[[AuditEntry], object] = lambda row: None,
             may_send: Callable[[str], bool] = lambda address: True,
             **more: object,
         ) -> Running:
-            desk = MessageHandler("ward7", lambda message, client: take(message), letters)
+            desk = MessageHandler("ward7", lambda message, client: take(message), letters, record)
             listener = Listener(desk, Limits(largest, patience, idle), most=most, may_send=may_send, **more)
             found = Running(listener, socket.create_server(("127.0.0.1", 0)))
             running.callback(found.end)

@@ -11,18 +11,19 @@ from pydantic import ValidationError
 
 from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Limits, certificate_names
-from app.hl7v2.mllp_listener import Listener, may_send, may_send_to, objection_to_exposure, tls_context
+from app.hl7v2.mllp_listener import Listener, accepted_names, may_send, objection_to_exposure, tls_context
 from app.settings import Settings
 from tests.hl7v2.conftest import Running, logged, reply
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened on
 
 
-def make_certificate(folder, name, signer=None):
+def make_certificate(folder, name, signer=None, dns=None):
     """The files of a certificate for 127.0.0.1 and of its key, signed by itself or by another."""
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     signed = ["-CA", folder / f"{signer}.pem", "-CAkey", folder / f"{signer}.key"] if signer else []
     made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -addext subjectAltName=IP:127.0.0.1"
+    made += f",DNS:{dns}" if dns else ""
     subprocess.run(
         ["openssl", *made.split(), "-subj", f"/CN={name}", "-keyout", key, "-out", certificate, *signed],
         check=True,
@@ -91,24 +92,56 @@ def test_a_sender_that_never_begins_tls_is_left(listen, folder, caplog):
 
 def test_only_a_sender_with_a_certificate_that_we_trust_is_heard(listen, folder):
     """In TLS 1.3 a sender learns only after the handshake that it was refused."""
-    taken = []
+    taken, rows = [], []
     context = tls_context(settings(folder, mllp_client_ca=folder / "theirs.pem"))
-    server = listen(lambda message: taken.append(message) or reply(message), context=context)
+    server = listen(lambda message: taken.append(message) or reply(message), context=context, record=rows.append)
     assert server.sender(wrapping(folder, "theirs")).ask(b"theirs") == b"AA theirs"
     for name in ("foreign", None):
         assert server.sender(wrapping(folder, name)).ask(b"foreign") is None
     assert taken == [b"theirs"]
+    server.end()
+    assert [(row.who.caller, row.who.address, row.status) for row in rows] == [
+        ("mllp:theirs", "127.0.0.1", 200),
+        (None, "127.0.0.1", 401),
+        (None, "127.0.0.1", 401),
+    ]
+
+
+def test_a_sender_is_named_by_the_name_of_its_certificate_that_may_send(listen, folder):
+    """One that is declared by its DNS name is not named by its common name."""
+    make_certificate(folder, "engine", "theirs", dns="elab.example")
+    chosen = settings(folder, mllp_client_ca=folder / "theirs.pem", mllp_subjects="elab.example=ward7")
+    rows = []
+    server = listen(context=tls_context(chosen), accepted=partial(accepted_names, chosen, "ward7"), record=rows.append)
+    assert server.sender(wrapping(folder, "engine")).ask(b"1") == b"AA 1"
+    server.end()
+    assert [row.who.caller for row in rows] == ["mllp:elab.example"]
+
+
+def test_a_sender_that_is_not_listed_or_finds_no_room_has_a_row(listen):
+    rows = []
+    server = listen(most=1, record=rows.append)
+    first = server.sender()
+    assert first.ask(b"1") == b"AA 1"
+    assert server.sender().answer() is None
+    server.end()
+    other = listen(may_send=lambda address: False, record=rows.append)
+    assert other.sender().answer() is None
+    other.end()
+    assert [row.status for row in rows] == [200, 503, 403]
 
 
 def test_a_certificate_is_good_for_the_study_it_is_declared_with_and_names_the_sender(folder, letters, caplog):
     make_certificate(folder, "second", "theirs")
     chosen = settings(folder, mllp_client_ca=folder / "theirs.pem", mllp_subjects="theirs=ward7,second=ward9")
-    taken = []
-    handler = MessageHandler("ward7", lambda message, client: taken.append(client) or reply(message), letters)
-    known = partial(may_send_to, chosen, "ward7")
+    taken, rows = [], []
+    handler = MessageHandler(
+        "ward7", lambda message, client: taken.append(client) or reply(message), letters, rows.append
+    )
+    known = partial(accepted_names, chosen, "ward7")
     limits = Limits(1_000, 30, 30)
     listener = Listener(
-        handler, limits, most=4, may_send=lambda address: True, is_known=known, context=tls_context(chosen)
+        handler, limits, most=4, may_send=lambda address: True, accepted=known, context=tls_context(chosen)
     )
     with logged(caplog) as log:
         server = Running(listener, socket.create_server(("127.0.0.1", 0)))
@@ -117,6 +150,10 @@ def test_a_certificate_is_good_for_the_study_it_is_declared_with_and_names_the_s
         server.end()
     assert taken == ["mllp:theirs"]
     assert "event=turned-away sender=127.0.0.1 why=subject" in log()
+    assert [(row.who.caller, row.who.address, row.study, row.status) for row in rows] == [
+        ("mllp:theirs", "127.0.0.1", "ward7", 200),
+        ("mllp:second", "127.0.0.1", "ward7", 403),
+    ]
 
 
 def test_a_declared_subject_is_its_common_name_or_a_dns_name():
@@ -129,10 +166,10 @@ def test_a_declared_subject_is_its_common_name_or_a_dns_name():
     chosen = Settings(
         mllp_certificate="x", mllp_key="x", mllp_client_ca="x", mllp_subjects="elab.example=ward7, 10.0.0.1=ward9"
     )
-    assert may_send_to(chosen, "ward7", ["elab", "elab.example"])
-    assert not may_send_to(chosen, "ward9", ["elab", "elab.example"])
-    assert not may_send_to(chosen, "ward7", [])
-    assert may_send_to(Settings(), "ward7", [])
+    assert accepted_names(chosen, "ward7", ["elab", "elab.example"]) == ["elab.example"]
+    assert accepted_names(chosen, "ward9", ["elab", "elab.example"]) is None
+    assert accepted_names(chosen, "ward7", []) is None
+    assert accepted_names(Settings(), "ward7", []) == []
 
 
 @pytest.mark.parametrize("listed", ["elab", "=ward7", "elab=", "a=b=c", "elab=ward 7"])

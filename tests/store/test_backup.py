@@ -1,5 +1,6 @@
 """A backup says what it is, and one that cannot be used changes nothing. `tests/trust/backup.py` is the drill."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -105,6 +106,20 @@ def test_a_backup_that_cannot_be_written_leaves_no_part_of_it(database_url, tmp_
         f"No backup was made: {tmp_path / 'b.zip'} cannot be written: No space left on device.\n",
     )
     assert [path.name for path in tmp_path.iterdir() if "b.zip" in path.name] == []
+
+
+def test_what_killed_backups_left_is_removed_and_not_what_is_being_written(database_url, tmp_path):
+    filled(database_url)
+    left = [tmp_path / name for name in ("b.zip.0123abcd.part", "b.zip.0123abcd.part.copy", "b.zip.89abcdef.part")]
+    others = [tmp_path / name for name in ("b.zip.part", "c.zip.0123abcd.part", "xb.zip")]
+    running = tmp_path / "b.zip.aaaaaaaa.part"
+    for path in (*left, *others, running):
+        path.write_bytes(b"a part")
+    with running.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert command("backup", tmp_path / "b.zip", url=database_url).exit_code == 0
+    assert [path.exists() for path in left] == [False] * 3
+    assert [path.exists() for path in (*others, running)] == [True] * 4
 
 
 def is_empty(url: str) -> bool:
@@ -255,6 +270,59 @@ def test_what_was_noted_outside_after_the_backup_is_named_and_is_no_fault(databa
     assert "after the backup, and not in it:\nheads outside: study of demo: line " in ended.output
     assert "the end is missing" in ended.output
     assert "Every ledger is whole" in ended.output
+
+
+def test_who_was_erased_after_the_backup_is_named_after_its_restore_and_erased_again(database_url, empty_url, tmp_path):
+    filled(database_url)
+    file, home = tmp_path / "b.zip", "/v1/studies/demo/patients"
+    unreadable = "patient,time,code,value,unit,upper_limit\nASIDE,2005-03-16,CK,?,U/L,163\n"
+    with service(database_url) as client:
+        known = {"name": "Demo", "protocol": "seed-2008", "identifiers": "pseudonyms"}
+        assert client.put("/v1/studies/demo", json=known).status_code == 200
+        for name in ("BEFORE", "SINCE", "BACK"):
+            assert client.put(f"{home}/{name}", json=timeline(name)).status_code == 201
+        sent = client.post("/v1/studies/demo/labs", content=unreadable, headers={"Content-Type": "text/csv"})
+        assert sent.status_code == 422, "it is set aside, and nothing else was sent"
+        assert client.delete(f"{home}/BEFORE?erase=true").status_code == 204
+        assert client.put(f"{home}/BEFORE?readmit=true", json=timeline("BEFORE")).status_code == 201
+        assert command("backup", file, url=database_url).exit_code == 0
+        for name in ("SINCE", "BACK", "ASIDE"):
+            assert client.delete(f"{home}/{name}?erase=true").status_code == 204, name
+        assert client.put(f"{home}/BACK?readmit=true", json=timeline("BACK")).status_code == 201
+    listed = (tmp_path / "heads.erasures").read_text()
+    assert len(listed.splitlines()) == 4
+    assert not any(name in listed for name in ("BEFORE", "SINCE", "BACK", "ASIDE"))
+    assert (tmp_path / "heads.erasures").stat().st_mode & 0o777 == 0o600
+    assert command("erase-again", url=database_url).output == "Erased again: 0.\n"
+
+    restored = command("restore", file, url=empty_url)
+    assert restored.exit_code == 0, restored.output
+    assert "python -m app erase-again:\ndemo SINCE\ndemo BACK\ndemo ASIDE\n" in restored.output
+    again = command("erase-again", url=empty_url)
+    assert (again.exit_code, again.output) == (0, "demo SINCE\ndemo BACK\ndemo ASIDE\nErased again: 3.\n")
+    with service(empty_url) as client:
+        statuses = [client.get(f"{home}/{name}").status_code for name in ("BEFORE", "SINCE", "BACK")]
+        assert statuses == [200, 410, 410]
+        assert client.get("/v1/studies/demo/set-aside").json()["items"] == []
+        assert client.put(f"{home}/BACK?readmit=true", json=timeline("BACK")).status_code == 201
+        rows = client.get("/v1/audit?study=demo&limit=500").json()["items"]
+        assert [row["caller"] for row in rows if row["operation"] == "erase-again"] == ["command"] * 3
+    assert command("erase-again", url=empty_url).output == "Erased again: 0.\n", "who is readmitted stays"
+
+
+@pytest.mark.parametrize("missing", ["before the first start", "a line that was cut", "a line of somebody else"])
+def test_the_list_of_erasures_is_completed_at_the_start(database_url, tmp_path, missing):
+    filled(database_url)
+    with service(database_url) as client:
+        client.put("/v1/studies/demo/patients/P9", json=timeline("P9"))
+        assert client.delete("/v1/studies/demo/patients/P9?erase=true").status_code == 204
+    file = tmp_path / "heads.erasures"
+    whole = file.read_bytes()
+    file.unlink()
+    if missing != "before the first start":
+        file.write_bytes(whole[:-9] + b"\n" if missing == "a line that was cut" else whole.replace(b"demo", b"omed"))
+    assert command("erase-again", url=database_url).exit_code == 0
+    assert file.read_bytes().splitlines()[-1:] == whole.splitlines()
 
 
 def test_a_backup_and_a_restore_are_in_the_audit(database_url, empty_url, tmp_path):
