@@ -4,7 +4,6 @@ from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.errors import Absent
 from app.timeline.resource import SupportedType
 
 LARGEST_PAGE = 500
@@ -20,15 +19,23 @@ def _times(name: str, description: str, value: str) -> Any:  # noqa: ANN401
     return Field(default=[], alias=name, description=description, examples=[[value]])
 
 
+def _never_null(schema: dict[str, Any]) -> None:
+    """Describe a field of a form: it is absent or given, and never null."""
+    for field in schema["properties"].values():
+        if {"type": "null"} in field.get("anyOf", ()):
+            [given] = (choice for choice in field.pop("anyOf") if choice != {"type": "null"})
+            field.update(given)
+
+
 class Presentation(BaseModel):
     """The parameters of every address of the facade."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra=_never_null)
 
     format: (
-        Literal["json", "application/json", "application/fhir+json", "application/fhir json", "text/json"] | Absent
+        Literal["json", "application/json", "application/fhir+json", "application/fhir json", "text/json"] | None
     ) = Field(default=None, alias="_format", description="JSON is the only format.", examples=["json"])
-    pretty: Literal["true", "false"] | Absent = Field(
+    pretty: Literal["true", "false"] | None = Field(
         default=None,
         alias="_pretty",
         description="Accepted and ignored: answers are always indented.",
@@ -39,7 +46,7 @@ class Presentation(BaseModel):
 class WritePresentation(Presentation):
     """The parameters of every address that stores resources."""
 
-    receipt: Literal["full"] | Absent = Field(
+    receipt: Literal["full"] | None = Field(
         default=None, description="`full`: the receipt lists every fact.", examples=["full"]
     )
 
@@ -55,14 +62,14 @@ class PageSearch(Presentation):
         description="Greatest number of resources on a page; 0 gives the total only.",
         examples=[50],
     )
-    total: Literal["none", "estimate", "accurate"] | Absent = Field(
+    total: Literal["none", "estimate", "accurate"] | None = Field(
         default=None,
         alias="_total",
         description="`accurate` always gives the total; `none` never. Otherwise it is given if patients or identifiers "
         "are named, or if one page holds all resources.",
         examples=["accurate"],
     )
-    ids: str | Absent = _text(
+    ids: str | None = _text(
         "_id", "Identifiers of resources, separated by commas.", "g2v7k5mdyq3ha-x2uqyyj6cwmq7yzwn3tjqkdvqe", 4_000
     )
     last_updated: list[str] = _times(
@@ -71,10 +78,10 @@ class PageSearch(Presentation):
         "repeated.",
         "ge2026-11-22T10:00:00Z",
     )
-    identifier: str | Absent = _text(
+    identifier: str | None = _text(
         "identifier", "The sender's numbers as `system|value`, separated by commas.", "urn:oid:1.2.3.4|acc-77"
     )
-    cursor: str | Absent = Field(
+    cursor: str | None = Field(
         default=None,
         alias="_cursor",
         max_length=8_000,
@@ -86,13 +93,13 @@ class PageSearch(Presentation):
 class FactSearch(PageSearch):
     """The parameters of every search for facts."""
 
-    patient: str | Absent = _text("patient", "Patients, separated by commas: `P01` or `Patient/P01`.", "P01")
-    subject: str | Absent = _text("subject", "The same as `patient`.", "Patient/P01")
-    subject_patient: str | Absent = _text("subject:Patient", "The same as `patient`.", "P01")
-    patient_identifier: str | Absent = _text(
+    patient: str | None = _text("patient", "Patients, separated by commas: `P01` or `Patient/P01`.", "P01")
+    subject: str | None = _text("subject", "The same as `patient`.", "Patient/P01")
+    subject_patient: str | None = _text("subject:Patient", "The same as `patient`.", "P01")
+    patient_identifier: str | None = _text(
         "patient.identifier", "Identifiers of patients as `system|value`, separated by commas.", "urn:oid:1.2.3.9|1234"
     )
-    subject_identifier: str | Absent = _text(
+    subject_identifier: str | None = _text(
         "subject.identifier", "The same as `patient.identifier`.", "urn:oid:1.2.3.9|1234"
     )
 
@@ -100,7 +107,7 @@ class FactSearch(PageSearch):
 class ObservationSearch(FactSearch):
     """The search parameters of Observation."""
 
-    code: str | Absent = _text(
+    code: str | None = _text(
         "code",
         "What was measured, as `system|code` or `code`, separated by commas. The systems are LOINC, "
         "`urn:myoresponse:codes`, and those of the study's own codes.",
@@ -112,7 +119,7 @@ class ObservationSearch(FactSearch):
         "the calendar day as the sender wrote it, a time (with offset) with the instant. May be repeated.",
         "ge2005-03-16",
     )
-    status: str | Absent = _text(
+    status: str | None = _text(
         "status",
         "Statuses, separated by commas. Without this parameter, withdrawn resources (`cancelled`, `entered-in-error`) "
         "are left out.",
@@ -123,13 +130,13 @@ class ObservationSearch(FactSearch):
 class MedicationAdministrationSearch(FactSearch):
     """The search parameters of MedicationAdministration."""
 
-    code: str | Absent = _text(
+    code: str | None = _text(
         "code", "What was given, as `system|code` or `code`, separated by commas.", "http://www.whocc.no/atc|J06BA02"
     )
     effective_time: list[str] = _times(
         "effective-time", "The start, with a prefix, as for `date` of Observation. May be repeated.", "lt2005-12-31"
     )
-    status: str | Absent = _text(
+    status: str | None = _text(
         "status",
         "Statuses, separated by commas. Without this parameter, `not-done` and `entered-in-error` are left out.",
         "completed",

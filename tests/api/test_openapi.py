@@ -450,7 +450,7 @@ class TestServed:
         assert answer.headers.get("content-encoding") == coding
         assert "Accept-Encoding" in answer.headers["vary"]
         assert answer.content == (ROOT / "openapi.yaml").read_bytes()
-        assert (int(answer.headers["content-length"]) < 91_000) == (coding == "gzip")
+        assert (int(answer.headers["content-length"]) < len(answer.content) / 7) == (coding == "gzip")
 
     def test_the_two_codings_have_tags_of_their_own(self, client):
         tags = {

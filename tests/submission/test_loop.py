@@ -48,7 +48,7 @@ def erased(database, study, who: str) -> None:
 def hasty(database) -> Iterator[Database]:
     """The same database by another pool, which waits a moment only for its turn."""
     url = database.engine.url.render_as_string(hide_password=False)
-    hasty = Database(url, wait_seconds=0.1)
+    hasty = Database(url, wait_seconds=0.1, keys=database.keys)
     yield hasty
     hasty.dispose()
 
