@@ -13,7 +13,7 @@ from app.estimate.results import Result
 
 _SHARED = {"populations"}
 """What the report says once, so that its answers leave it out."""
-_LAST = ("excluded", "flags", "caveats")
+_LAST = ("excluded", "flags", "claims", "caveats")
 """The fields that follow the results."""
 
 
@@ -101,7 +101,7 @@ def report_document(header: Header, report: Report) -> bytes:
 
 
 def _ordered(answer: Answer, without: set[str] | None = None) -> dict[str, Any]:
-    """The answer as JSON values, the results before `excluded`, `flags` and `caveats`."""
+    """The answer as JSON values, the results before `excluded`, `flags`, `claims` and `caveats`."""
     body = answer.model_dump(mode="json", exclude=without)
     return body | {name: body.pop(name) for name in _LAST}
 
