@@ -17,7 +17,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.claims import Tested, change
+from app.analyses.claims import ChangeTest, change
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -138,7 +138,7 @@ def _claim(context: Context, row: BeforeAfter) -> Claim:
         "change_of_change",
         "the change of ln(CK) after treatment",
         "the change before it",
-        Tested(row.n, found.tests[0].p, found.mean),
+        ChangeTest(row.n, found.tests[0].p, found.mean),
         better="lower",
         alpha=context.protocol.weekly_change.alpha,
         family="t, one test",

@@ -39,6 +39,7 @@ BECAUSE: dict[str, str] = {
     "nobody_at_risk": "Nobody was under observation after the median, so that the curve ends with it.",
     "treated_again_before": "Some had a second course or a rescue treatment before the time ended.",
     "one_of_a_family": "The p value was adjusted by Holm for all tests of its family.",
+    "nothing_compared": "There are no two groups or endpoints to compare.",
     "describes": "The answer describes; no rule concludes from it.",
     "not_declared": "The protocol does not declare the definition.",
     "level_not_shown": "The intervals and p values of this model do not hold their level in simulations.",
@@ -47,7 +48,7 @@ BECAUSE: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class ChangeTest:
     """A test of a change: how many patients, the p value that decides, and the centre of the differences."""
 
     n: int
@@ -90,7 +91,7 @@ def change(
     code: str,
     subject: str,
     reference: str,
-    tested: Tested,
+    tested: ChangeTest,
     *,
     better: Direction | None,
     alpha: float,
@@ -132,7 +133,7 @@ def change(
     )
 
 
-def onset_week(weeks: Mapping[int, Tested], *, better: Direction | None, alpha: float) -> OnsetWeek:
+def onset_week(weeks: Mapping[int, ChangeTest], *, better: Direction | None, alpha: float) -> OnsetWeek:
     """The first week from which every week up to the last is significant in the direction of the last.
 
     `weeks` are in ascending order, with p adjusted over them.
@@ -151,7 +152,7 @@ def onset_week(weeks: Mapping[int, Tested], *, better: Direction | None, alpha: 
     return OnsetWeek(first, side, None if side else "no_beneficial_direction", last.rises)
 
 
-def onset(subject: str, found: OnsetWeek, weeks: Mapping[int, Tested], *, family: str, measure: str) -> list[Claim]:
+def onset(subject: str, found: OnsetWeek, weeks: Mapping[int, ChangeTest], *, family: str, measure: str) -> list[Claim]:
     """An onset needs one direction from its week to the last, the beneficial one. A run in the other direction is an
     onset of worsening, and where neither is known to be better an onset of change.
     """
@@ -257,6 +258,9 @@ def median_time(
 
 def differences_of(code: str, tests: Sequence[Comparison], *, family: str, alpha: float) -> list[Claim]:
     """Groups (or endpoints) differ if p, adjusted by Holm over all tests of the family, is at most alpha."""
+    if not tests:
+        text, because = "Nothing is compared.", ("nothing_compared",)
+        return [Claim(code=code, text=text, direction=None, n=0, supported=False, because=because)]
     adjusted = adjust([test.p for test in tests], "holm")
     named = f"adjusted by Holm over the {_tests(sum(test.p is not None for test in tests))} of {family}"
     return [_difference(code, test, p, named, alpha) for test, p in zip(tests, adjusted, strict=True)]

@@ -19,7 +19,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.claims import rate
+from app.analyses.claims import rate, undeclared
 from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import OTHER_TREATMENT
 from app.derive.reasons import FlagCode
@@ -69,7 +69,12 @@ def response_rates(context: Context) -> Findings:
         definition = Definition.of_rule(declared.rule)
         rates.append(_rate(context, declared, definition, verdict))
         excluded += context.excluded(verdict.reason, declared.rule.measure, definition=definition)
-    return Findings({"results": rates}, excluded, _flags(context), claims=[_claim(row) for row in rates])
+    return Findings(
+        {"results": rates},
+        excluded,
+        _flags(context),
+        claims=[_claim(row) for row in rates] or [undeclared("responses")],
+    )
 
 
 def takes_the_best(protocol: Protocol) -> bool:

@@ -20,7 +20,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.claims import NoOnset, OnsetWeek, Side, Tested, change, onset, onset_week
+from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, onset, onset_week
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -228,10 +228,10 @@ def better_end(protocol: Protocol, measure: str) -> Direction:
     return "lower" if measure == "CK" else protocol.scale(measure).better
 
 
-def tested(row: WeekChange) -> Tested:
+def tested(row: WeekChange) -> ChangeTest:
     """The test that decides about a change: the signed-rank test, adjusted over the weeks, and the pseudomedian."""
     centre = next(interval.estimate for interval in row.intervals if interval.of == "pseudomedian")
-    return Tested(row.n, row.tests[0].p_adjusted, centre)
+    return ChangeTest(row.n, row.tests[0].p_adjusted, centre)
 
 
 def onset_of(protocol: Protocol, rows: Sequence[WeekChange]) -> OnsetWeek:

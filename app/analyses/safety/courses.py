@@ -22,7 +22,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.claims import rate
+from app.analyses.claims import rate, undeclared
 from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import difference_reasons, differences, scales_of
 from app.derive.per_patient import NONE, pick, pick_int
@@ -262,7 +262,7 @@ def courses(context: Context) -> Findings:
         },
         context.excluded(context.untreated, "courses"),
         _flags(context, view),
-        claims=[_claim(row) for row in rates],
+        claims=[_claim(row) for row in rates] or [undeclared("responses")],
     )
 
 
