@@ -245,21 +245,19 @@ class Answer(Result):
 
     analysis: str = Field(description="The question.", examples=["response-rates"])
     populations: Populations = Field(description="The populations.")
-    by: str | None = Field(
-        description="The attribute by which subgroups were formed; null for none.", examples=[None, "diagnosis"]
-    )
+    by: str | None = Field(description="What formed the subgroups.", examples=[None, "diagnosis"])
     level: float = Field(description="Confidence level of every interval.", examples=[0.95])
     conventions: Conventions = Field(description="The statistical conventions in force.")
     profile: AppliedProfile | None = Field(
         default=None,
         exclude_if=lambda profile: profile is None,
-        description="The package whose defaults they are, where `profile` is given.",
+        description="Whose defaults they are.",
         examples=[None],
     )
-    definitions: tuple[Definition, ...] = Field(description="The definitions that all results share.", examples=[[]])
-    excluded: tuple[Excluded, ...] = Field(description="Patients left out, counted by reason.", examples=[[]])
-    flags: tuple[Flag, ...] = Field(description="What was noticed, with counts.", examples=[[]])
-    claims: tuple[Claim, ...] = Field(description="What may be concluded.", examples=[[]])
+    definitions: tuple[Definition, ...] = Field(description="Definitions of all results.", examples=[[]])
+    excluded: tuple[Excluded, ...] = Field(description="Patients left out.", examples=[[]])
+    flags: tuple[Flag, ...] = Field(description="What was noticed.", examples=[[]])
+    claims: tuple[Claim, ...] = Field(description="What is concluded.", examples=[[]])
     caveats: tuple[Caveat, ...] = Field(description="Reasons for caution.", examples=[[]])
 
 

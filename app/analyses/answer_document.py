@@ -37,13 +37,9 @@ class Provenance(Result):
 class Header(Result):
     """Which study was read, at which revision, and from what the answer was computed."""
 
-    study: str | None = Field(description="The study; null for data that are not stored.", examples=["demo"])
-    revision: int | None = Field(
-        description="The revision that was read; null for data that are not stored.", examples=[16]
-    )
-    as_of: str | None = Field(
-        description="The time at which that revision was received.", examples=["2026-11-22T10:00:00Z"]
-    )
+    study: str | None = Field(description="The study; null if not stored.", examples=["demo"])
+    revision: int | None = Field(description="The revision that was read.", examples=[16])
+    as_of: str | None = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
     provenance: Provenance = Field(description="Protocol, data and software.")
 
 

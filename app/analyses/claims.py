@@ -28,7 +28,7 @@ BECAUSE: dict[str, str] = {
     "not_beneficial": "The weeks up to the last are significant in the direction of worsening.",
     "last_week_not_significant": "The last week is not significant.",
     "last_week_without_p": "The last week has no p value.",
-    "no_patients": "There is nobody to tell it of.",
+    "no_patients": "There are no patients.",
     "all_judged": "Everybody who was treated could be judged.",
     "missing_counted_as_none": "Some of the treated could not be judged; they count as without it, and the greatest "
     "possible count stands beside.",
@@ -103,7 +103,7 @@ def change(
     because, direction = ["significant"], None
     if tested.p is None:
         because = ["no_p"]
-        text = f"Whether {subject} differs from {reference} cannot be told: there is no p value."
+        text = f"Whether {subject} differs from {reference} cannot be decided: there is no p value."
     elif not tested.significant(alpha):
         because = ["not_significant"]
         text = (
@@ -196,7 +196,7 @@ def rate(
     subject: str, count: AllTreated, responders: int, judged: int, *, measure: str | None = None,
     week: int | None = None, unit: str = "treated patients",
 ) -> Claim:  # fmt: skip
-    """A rate is told of everybody who was treated: who could not be judged counts as without it, and the greatest
+    """A rate is of everybody who was treated: who could not be judged counts as without it, and the greatest
     possible count stands beside. Deaths and rescue treatments before the last judged day are named.
     """
     because = [] if count.of else ["no_patients"]
@@ -237,7 +237,7 @@ def median_time(
     shown = shown or f"{value or 0:g} d"
     because = ["no_median" if value is None else "at_risk" if at_risk else "nobody_at_risk"]
     if value is None:
-        text = f"{subject}: no median can be told for {_patients(n)}."
+        text = f"{subject}: there is no median of {_patients(n)}."
     elif not at_risk:
         text = f"{subject}: the curve comes to one half at {shown}, and nobody was under observation after that."
     else:
@@ -268,7 +268,7 @@ def differences_of(code: str, tests: Sequence[Comparison], *, family: str, alpha
 
 def _difference(code: str, test: Comparison, p: float | None, family: str, alpha: float) -> Claim:
     if p is None:
-        decided, text = "no_p", f"{test.subject}: whether they differ cannot be told, there is no p value."
+        decided, text = "no_p", f"{test.subject}: whether they differ cannot be decided, there is no p value."
     elif p <= alpha:
         decided, text = "significant", f"{test.subject}: they differ ({_p(p)}, {family})."
     else:
@@ -296,7 +296,7 @@ def description(n: int, of: str) -> Claim:
 
 
 def undeclared(definition: str) -> Claim:
-    """The protocol does not declare the definition: there is nothing to tell."""
+    """The protocol does not declare the definition: there is nothing to conclude."""
     text = f"The protocol declares no `{definition}`."
     return Claim(code="description", text=text, direction=None, n=0, supported=False, because=("not_declared",))
 

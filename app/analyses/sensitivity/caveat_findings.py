@@ -341,23 +341,33 @@ def _missing(context: Context) -> Iterator[CaveatFinding]:
         yield counted("missing_data", absent, planned, measure=measure, parameters={"weeks": list(weeks)})
 
 
-def _laboratory(context: Context) -> Iterator[CaveatFinding]:
+def _laboratories(context: Context) -> Iterator[CaveatFinding]:
     records = context.study.analysis_values("CK")
-    has = any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
-    named = np.array([lab is not None for lab in records.lab], dtype=np.bool_)
-    labs = np.zeros(len(records.day), dtype=np.int64)
-    labs[named] = np.unique(records.lab[named].astype(str), return_inverse=True)[1]
-    several, known = _several(records, labs, named)
-    number = float(len(set(records.lab[named])))
-    unknown = int((has & ~known).sum())
-    yield counted("several_laboratories", several, known, unknown=unknown, evidence={"laboratories": number})
+    numbers: dict[str | None, int] = {None: -1}
+    labs = np.array([numbers.setdefault(lab, len(numbers)) for lab in records.lab.tolist()], dtype=np.int64)
+    several, known = _several(records, labs, labs >= 0)
+    unknown = int((_with_ck(records) & ~known).sum())
+    yield counted(
+        "several_laboratories", several, known, unknown=unknown, evidence={"laboratories": float(len(numbers) - 1)}
+    )
+
+
+def _limits(context: Context) -> Iterator[CaveatFinding]:
+    records = context.study.analysis_values("CK")
     limited = ~np.isnan(records.upper_limit)
     limits = np.zeros(len(records.day), dtype=np.int64)
     limits[limited] = np.unique(records.upper_limit[limited], return_inverse=True)[1]
     several, known = _several(records, limits, limited)
-    yield counted("upper_limit_changes", several, known, unknown=int((has & ~known).sum()))
-    bounds = records.comparator != 0
+    yield counted("upper_limit_changes", several, known, unknown=int((_with_ck(records) & ~known).sum()))
+
+
+def _comparators(context: Context) -> Iterator[CaveatFinding]:
+    bounds = context.study.analysis_values("CK").comparator != 0
     yield counted("comparators", bounds, np.ones(len(bounds), dtype=np.bool_))
+
+
+def _with_ck(records: AnalysisValues) -> Bools:
+    return any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
 
 
 def _limit_moved(context: Context) -> Iterator[CaveatFinding]:
@@ -424,10 +434,10 @@ _SOURCES: Mapping[str, Callable[[Context], Iterator[CaveatFinding]]] = {
     "best_of_many": _best_of_many,
     "definitions_changed": _definitions_changed,
     "seen_at_visits_only": _between_visits,
-    "several_laboratories": _laboratory,
-    "upper_limit_changes": _laboratory,
+    "several_laboratories": _laboratories,
+    "upper_limit_changes": _limits,
     "upper_limit_moved": _limit_moved,
-    "comparators": _laboratory,
+    "comparators": _comparators,
     "conditioned_on_normalising": _never_normal,
     "spontaneous_reports": _of_everybody("spontaneous_reports"),
 }
