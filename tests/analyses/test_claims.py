@@ -24,6 +24,8 @@ from app.analyses.sensitivity.caveat_findings import SENTENCES
 from app.analyses.sensitivity.key_results import last_day
 from app.demo import TIMELINES
 from app.derive.study import DerivedStudy
+from app.http import responses
+from app.http.responses import etag_from
 from app.protocol.presets import PRESETS, SEED_2008
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
@@ -140,6 +142,13 @@ def test_the_caveats_of_every_answer_are_those_of_the_question_about_them(case):
                 assert caveat.text.endswith(text), (name, caveat.code)
             else:
                 assert caveat.applies is True
+
+
+def test_an_answer_of_an_older_form_is_not_kept_under_its_tag(monkeypatch):
+    tag = etag_from("response-rates", 1)
+    monkeypatch.setattr(responses, "ANSWERS", responses.ANSWERS - 1)
+
+    assert etag_from("response-rates", 1) != tag
 
 
 # --- the rules as functions -------------------------------------------------------------------------------------------
