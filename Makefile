@@ -56,7 +56,7 @@ openapi: $(VENV)/.base ## write the served API description to openapi.yaml
 bench: $(VENV)/.test ## measure the ratios of docs/benchmarks.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-docs: $(VENV)/.test ## render docs/definitions.md and docs/codes.md
+docs: $(VENV)/.test ## render docs/definitions.md, docs/claims.md and docs/codes.md
 	$(BIN)/python -m tests.spec.render
 	$(BIN)/python -m tests.spec.codes
 

@@ -12,6 +12,7 @@ from app.analyses.planning import planning, what_is_missing
 from app.analyses.report import Report, report_of
 from app.analyses.safety import adverse_events, adverse_reactions, courses
 from app.analyses.sensitivity import caveats, sensitivity
+from app.analyses.sensitivity.caveat_findings import caveats_of
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.timeline.cohort import Cohort
@@ -46,13 +47,13 @@ REPORTED = tuple(question for question in QUESTIONS.values() if question.in_repo
 
 def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> Answer:
     """The answer to one question; raises `KeyError` for a name that is not in `QUESTIONS`."""
-    return QUESTIONS[name].ask(DerivedStudy(cohort, protocol), options)
+    return QUESTIONS[name].ask(DerivedStudy(cohort, protocol), options, caveats_of)
 
 
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
     """The answers to the questions of the report, with the flow of patients."""
     study = DerivedStudy(cohort, protocol)
-    return report_of(study, {question.name: question.ask(study, options) for question in REPORTED})
+    return report_of(study, {question.name: question.ask(study, options, caveats_of) for question in REPORTED})
 
 
 __all__ = ["QUESTIONS", "REPORTED", "Answer", "Options", "Question", "Report", "answer", "report"]

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
-from app.estimate.results import Result
+from app.estimate.results import Result, is_none
 from app.protocol.conventions import (
     PROFILES,
     Conventions,
@@ -190,10 +190,35 @@ class Flag(Grouped):
 
 
 class Caveat(Result):
-    """A reason for caution, as a code and a sentence."""
+    """A reason for caution, as a code and a sentence, and whether it applies to these data."""
 
     code: str = Field(description="Stable code.", examples=["uncontrolled_pre_post"])
-    text: str = Field(description="The caveat as a sentence.", examples=[CAVEATS["uncontrolled_pre_post"]])
+    measure: str | None = Field(
+        default=None, exclude_if=is_none, description="The measure, where it is about one.", examples=["MMT"]
+    )
+    applies: bool | None = Field(description="Whether it applies; null where it cannot be told.", examples=[True])
+    text: str = Field(description="The caveat with what was counted.", examples=[CAVEATS["uncontrolled_pre_post"]])
+
+
+class Claim(Grouped):
+    """One conclusion, and whether its rule allows it. Nothing else in an answer is a conclusion."""
+
+    code: str = Field(description="The rule (see `docs/claims.md`).", examples=["onset"])
+    measure: str | None = Field(
+        default=None, exclude_if=is_none, description="The measure, where it is about one.", examples=["MMT"]
+    )
+    week: int | None = Field(
+        default=None, exclude_if=is_none, description="The week, where it is about one.", examples=[2]
+    )
+    text: str = Field(description="The conclusion, or what cannot be concluded.", examples=["MMT improved."])
+    direction: str | None = Field(
+        description="`improvement` or `worsening`; `increase` or `decrease` where neither end is better; null without "
+        "a direction.",
+        examples=["improvement"],
+    )
+    n: int = Field(description="Patients (courses, tests) that it rests on.", examples=[15])
+    supported: bool = Field(description="Whether the rule allows it.", examples=[True])
+    because: tuple[str, ...] = Field(description="Codes of what decided.", examples=[["significant"]])
 
 
 class AppliedProfile(Result):
@@ -220,20 +245,19 @@ class Answer(Result):
 
     analysis: str = Field(description="The question.", examples=["response-rates"])
     populations: Populations = Field(description="The populations.")
-    by: str | None = Field(
-        description="The attribute by which subgroups were formed; null for none.", examples=[None, "diagnosis"]
-    )
+    by: str | None = Field(description="What formed the subgroups.", examples=[None, "diagnosis"])
     level: float = Field(description="Confidence level of every interval.", examples=[0.95])
     conventions: Conventions = Field(description="The statistical conventions in force.")
     profile: AppliedProfile | None = Field(
         default=None,
         exclude_if=lambda profile: profile is None,
-        description="The package whose defaults they are, where `profile` is given.",
+        description="Whose defaults they are.",
         examples=[None],
     )
-    definitions: tuple[Definition, ...] = Field(description="The definitions that all results share.", examples=[[]])
-    excluded: tuple[Excluded, ...] = Field(description="Patients left out, counted by reason.", examples=[[]])
-    flags: tuple[Flag, ...] = Field(description="What was noticed, with counts.", examples=[[]])
+    definitions: tuple[Definition, ...] = Field(description="Definitions of all results.", examples=[[]])
+    excluded: tuple[Excluded, ...] = Field(description="Patients left out.", examples=[[]])
+    flags: tuple[Flag, ...] = Field(description="What was noticed.", examples=[[]])
+    claims: tuple[Claim, ...] = Field(description="What is concluded.", examples=[[]])
     caveats: tuple[Caveat, ...] = Field(description="Reasons for caution.", examples=[[]])
 
 
@@ -309,7 +333,7 @@ class Findings:
     """What a question gives for one (sub)group.
 
     `results` has the rows of each list of the answer, by the name of its field. `caveats` and `fields` (such as a
-    count) belong to the whole answer and depend on the results.
+    count) belong to the whole answer and depend on the results. `claims` are those of the (sub)group.
     """
 
     results: Mapping[str, Sequence[Result]] = field(default_factory=dict)
@@ -317,6 +341,7 @@ class Findings:
     flags: Sequence[Flag] = ()
     caveats: Sequence[str] = ()
     fields: Mapping[str, object] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,10 +505,16 @@ def populations(study: DerivedStudy) -> Populations:
     return Populations(all=len(study.cohort), safety=int(study.safety.sum()), efficacy=int(study.efficacy.sum()))
 
 
-def shared_part(name: str, whole: Context, findings: Sequence[Findings], basis: Basis) -> dict[str, Any]:
+CaveatsOf = Callable[[Context, Sequence[str]], tuple[Caveat, ...]]
+"""What gives the caveats of a study by their codes: `caveat_findings.caveats_of`, the one source of all answers."""
+
+
+def shared_part(
+    name: str, whole: Context, findings: Sequence[Findings], basis: Basis, caveats_of: CaveatsOf
+) -> dict[str, Any]:
     """The fields that every answer has: those of `Answer`."""
     definition = () if basis.definition is None else (basis.definition,)
-    caveats = (*basis.caveats, *(code for each in findings for code in each.caveats))
+    codes = (*basis.caveats, *(code for each in findings for code in each.caveats))
     return {
         "analysis": name,
         "populations": populations(whole.study),
@@ -494,7 +525,8 @@ def shared_part(name: str, whole: Context, findings: Sequence[Findings], basis: 
         "definitions": (*_common_definitions(whole.protocol), *definition),
         "excluded": tuple(row for each in findings for row in each.excluded),
         "flags": tuple(row for each in findings for row in each.flags),
-        "caveats": tuple(Caveat(code=code, text=CAVEATS[code]) for code in caveats),
+        "claims": tuple(claim for each in findings for claim in each.claims),
+        "caveats": caveats_of(whole, codes),
     }
 
 
@@ -508,6 +540,13 @@ def _common_definitions(protocol: Protocol) -> tuple[Definition, ...]:
         (f"upper_limit_{protocol.upper_limit}", {}),
     ]
     return tuple(Definition(id=name, parameters=parameters) for name, parameters in parts)
+
+
+def _of_group(findings: Findings, group: dict[str, str | None] | None) -> Findings:
+    """The findings, whose claims name the subgroup."""
+    if group is None:
+        return findings
+    return replace(findings, claims=[claim.model_copy(update={"group": group}) for claim in findings.claims])
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,12 +567,13 @@ class Question:
     in_report: bool = False
     compares_groups: bool = False
 
-    def ask(self, study: DerivedStudy, options: Options) -> Answer:
+    def ask(self, study: DerivedStudy, options: Options, caveats_of: CaveatsOf) -> Answer:
         """The answer: the rows of all groups in order, and the shared part."""
         whole = Context.of(study, options)
-        findings = [self.find(context) for context in ([whole] if self.compares_groups else whole.subgroups())]
+        contexts = [whole] if self.compares_groups else list(whole.subgroups())
+        findings = [_of_group(self.find(context), context.group) for context in contexts]
         basis = self.basis(whole)
-        parts = shared_part(self.name, whole, findings, basis) | dict(basis.fields)
+        parts = shared_part(self.name, whole, findings, basis, caveats_of) | dict(basis.fields)
         for group in findings:
             parts |= group.fields
         rows: dict[str, Any] = {name: [] for name in self.answer_type.model_fields if name not in parts}

@@ -13,7 +13,7 @@ from app.estimate.results import Result
 
 _SHARED = {"populations"}
 """What the report says once, so that its answers leave it out."""
-_LAST = ("excluded", "flags", "caveats")
+_LAST = ("excluded", "flags", "claims", "caveats")
 """The fields that follow the results."""
 
 
@@ -37,13 +37,9 @@ class Provenance(Result):
 class Header(Result):
     """Which study was read, at which revision, and from what the answer was computed."""
 
-    study: str | None = Field(description="The study; null for data that are not stored.", examples=["demo"])
-    revision: int | None = Field(
-        description="The revision that was read; null for data that are not stored.", examples=[16]
-    )
-    as_of: str | None = Field(
-        description="The time at which that revision was received.", examples=["2026-11-22T10:00:00Z"]
-    )
+    study: str | None = Field(description="The study; null if not stored.", examples=["demo"])
+    revision: int | None = Field(description="The revision that was read.", examples=[16])
+    as_of: str | None = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
     provenance: Provenance = Field(description="Protocol, data and software.")
 
 
@@ -101,7 +97,7 @@ def report_document(header: Header, report: Report) -> bytes:
 
 
 def _ordered(answer: Answer, without: set[str] | None = None) -> dict[str, Any]:
-    """The answer as JSON values, the results before `excluded`, `flags` and `caveats`."""
+    """The answer as JSON values, the results before `excluded`, `flags`, `claims` and `caveats`."""
     body = answer.model_dump(mode="json", exclude=without)
     return body | {name: body.pop(name) for name in _LAST}
 

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Question
+from app.analyses.claims import description
 from app.derive.doses import index_dose_per_kg, prednisolone
 from app.derive.per_patient import pick
 from app.derive.reasons import FlagCode
@@ -72,6 +73,7 @@ def baseline_table(context: Context) -> Findings:
         {"results": list(_rows(context, measures)), "records": list(_records(context))},
         context.excluded(context.untreated, "all"),
         [*flags, *context.flags({FlagCode.DOSE_NOT_CONVERTIBLE: not_convertible}, "prednisolone")],
+        claims=[description(int(context.study.safety.sum()), "the values before and during treatment")],
     )
 
 

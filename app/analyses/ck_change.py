@@ -8,6 +8,7 @@ from pydantic import Field
 from app.analyses.answer import (
     Answer,
     Basis,
+    Claim,
     Context,
     Contribution,
     Definition,
@@ -16,6 +17,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.claims import ChangeTest, change
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -87,12 +89,23 @@ def ck_change(context: Context) -> Findings:
     reasons = change_reasons(context.study, difference)
     excluded = context.excluded(reasons, "CK")
     flags = context.flags_of("CK", upper_limits=False)
-    return Findings({"results": [_compare(context, difference, reasons)]}, excluded, flags)
+    compared = _compare(context, difference, reasons)
+    return Findings({"results": [compared]}, excluded, flags, claims=[_claim(context, compared)])
 
 
 def _basis(whole: Context) -> Basis:
     weeks = whole.protocol.ck_change.model_dump(mode="json")
-    caveats = ("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours")
+    caveats = (
+        "uncontrolled_pre_post",
+        "selection_on_baseline",
+        "definitions_are_ours",
+        "regression_to_the_mean",
+        "comparators",
+        "steroid_increase",
+        "new_immunosuppressant",
+        "second_course",
+        "death",
+    )
     return Basis(caveats, Definition(id="ln_ck_change_of_change", parameters=weeks))
 
 
@@ -115,6 +128,22 @@ def _compare(context: Context, difference: Floats, reasons: Sequence[ExclusionRe
         after=_period((0, weeks.after_week), after[complete], context),
         difference=_difference(difference[complete], context),
         patients=_listed(context, reasons, before, after, difference) if context.listed else None,
+    )
+
+
+def _claim(context: Context, row: BeforeAfter) -> Claim:
+    """Whether ln(CK) changed otherwise after treatment than before it, by the t test on the differences."""
+    found = row.difference
+    return change(
+        "change_of_change",
+        "the change of ln(CK) after treatment",
+        "the change before it",
+        ChangeTest(row.n, found.tests[0].p, found.mean),
+        better="lower",
+        alpha=context.protocol.weekly_change.alpha,
+        family="t, one test",
+        measure="CK",
+        week=context.protocol.ck_change.after_week,
     )
 
 

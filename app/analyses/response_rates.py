@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated, of_all_treated
 from app.analyses.answer import (
     Answer,
     Basis,
+    Claim,
     Context,
     Contribution,
     Definition,
@@ -17,6 +19,9 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.claims import rate, undeclared
+from app.analyses.sensitivity.key_results import last_day
+from app.analyses.weekly_change import OTHER_TREATMENT
 from app.derive.reasons import FlagCode
 from app.derive.response import ResponseVerdicts
 from app.estimate.rates.proportion import proportion
@@ -43,6 +48,7 @@ class ResponseRate(Grouped):
     rate: Number | None = Field(description="responders / evaluable, a fraction.", examples=[0.933333333333])
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(description="Intervals of the rate.", examples=[[]])
+    all_treated: AllTreated = Field(description="The same over all treated patients.")
     patients: tuple[Verdict, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
@@ -63,7 +69,12 @@ def response_rates(context: Context) -> Findings:
         definition = Definition.of_rule(declared.rule)
         rates.append(_rate(context, declared, definition, verdict))
         excluded += context.excluded(verdict.reason, declared.rule.measure, definition=definition)
-    return Findings({"results": rates}, excluded, _flags(context))
+    return Findings(
+        {"results": rates},
+        excluded,
+        _flags(context),
+        claims=[_claim(row) for row in rates] or [undeclared("responses")],
+    )
 
 
 def takes_the_best(protocol: Protocol) -> bool:
@@ -73,7 +84,8 @@ def takes_the_best(protocol: Protocol) -> bool:
 
 def _basis(whole: Context) -> Basis:
     best = ["best_of_many"] if takes_the_best(whole.protocol) else []
-    return Basis(("definitions_are_ours", "uncontrolled_pre_post", *best))
+    depend = ("selected_high", "ceiling_at_baseline", "upper_limit_moved", "missing_data", *OTHER_TREATMENT)
+    return Basis(("definitions_are_ours", "uncontrolled_pre_post", *best, *depend))
 
 
 def _rate(context: Context, declared: Response, definition: Definition, verdict: ResponseVerdicts) -> ResponseRate:
@@ -90,8 +102,24 @@ def _rate(context: Context, declared: Response, definition: Definition, verdict:
         rate=estimate.rate,
         reason=estimate.reason,
         intervals=estimate.intervals,
+        all_treated=of_all_treated(context, verdict.responder, ~verdict.evaluable, last_day(context.study, rule)),
         patients=_verdicts(context, verdict) if context.listed else None,
     )
+
+
+def _claim(row: ResponseRate) -> Claim:
+    return rate(
+        f"{row.measure} response by {rule_in_words(row.definition)}",
+        row.all_treated,
+        row.responders,
+        row.evaluable,
+        measure=row.measure,
+    )
+
+
+def rule_in_words(definition: Definition) -> str:
+    """The name of a rule with its parameters."""
+    return f"{definition.id} ({', '.join(f'{name} {value}' for name, value in definition.parameters.items())})"
 
 
 def _verdicts(context: Context, verdict: ResponseVerdicts) -> tuple[Verdict, ...]:

@@ -22,6 +22,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.claims import description
 from app.derive.specifications import SpecificationVerdicts, Verdicts
 from app.estimate.arithmetic import quantile_of
 from app.estimate.rates.proportion import proportion
@@ -334,7 +335,8 @@ def specification_curve(context: Context) -> Findings:
             estimates = [_estimate(context, row) for row in table.rows]
             rows += _rows(context, measure, table, estimates)
             curves.append(_curve(context, measure, table, estimates))
-    return Findings({"results": rows, "curves": curves}, excluded, flags)
+    claims = [description(int(context.study.safety.sum()), "the rates under every definition")]
+    return Findings({"results": rows, "curves": curves}, excluded, flags, claims=claims)
 
 
 def _basis(whole: Context) -> Basis:

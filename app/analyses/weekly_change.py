@@ -9,6 +9,7 @@ from pydantic import Field
 from app.analyses.answer import (
     Answer,
     Basis,
+    Claim,
     Context,
     Contribution,
     Definition,
@@ -19,6 +20,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, onset, onset_week
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -29,7 +31,10 @@ from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
 from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
 from app.protocol.model import Protocol
 from app.timeline.cohort import Floats
+from app.timeline.vocabulary import Direction
 
+OTHER_TREATMENT = ("steroid_increase", "new_immunosuppressant", "second_course", "death")
+"""The caveats of every figure that other treatment or death may have moved."""
 Scale = Literal["ln", "raw"]
 
 
@@ -67,7 +72,7 @@ class WeekChange(Grouped):
 
 
 class Onset(Grouped):
-    """The first week from which a measure differs significantly from baseline at every later week."""
+    """The first week from which a measure differs significantly from baseline at every later week, in one direction."""
 
     measure: str = Field(description="The measure.", examples=["MMT"])
     scale: Scale = Field(description="Scale of the differences.", examples=["raw"])
@@ -77,8 +82,11 @@ class Onset(Grouped):
         description="First week from which every later week is significant; null where the last week is not.",
         examples=[2],
     )
-    reason: Literal["last_week_not_significant", "last_week_without_p"] | None = Field(
-        default=None, description="Why there is none.", examples=[None, "last_week_not_significant"]
+    direction: Side | None = Field(
+        description="Of the change from that week on; null where neither end is better.", examples=["improvement"]
+    )
+    reason: NoOnset | None = Field(
+        default=None, description="Why there is no week or no direction.", examples=[None, "last_week_not_significant"]
     )
 
 
@@ -95,14 +103,20 @@ def weekly_change(context: Context) -> Findings:
     onsets: list[Onset] = []
     excluded: list[Excluded] = []
     flags: list[Flag] = []
+    claims: list[Claim] = []
     for measure in context.protocol.weekly_change.measures:
         for scale in scales_of(measure):
             weeks, left_out = _weeks(context, measure, scale)
             rows += weeks
             excluded += left_out
-            onsets += _onset(context, [row for row in weeks if row.week > 0])
+            claims += _changes(context, weeks)
+            after = [row for row in weeks if row.week > 0]
+            if after:
+                found = onset_of(context.protocol, after)
+                onsets.append(_onset(context, after, found))
+                claims += _onset_claims(context, after, found)
         flags += context.flags_of(measure, upper_limits=False)
-    return Findings({"results": rows, "onset": onsets}, excluded, flags)
+    return Findings({"results": rows, "onset": onsets}, excluded, flags, claims=claims)
 
 
 def change_definition(protocol: Protocol) -> Definition:
@@ -111,7 +125,17 @@ def change_definition(protocol: Protocol) -> Definition:
 
 
 def _basis(whole: Context) -> Basis:
-    caveats = ("definitions_are_ours", "uncontrolled_pre_post", "selection_on_baseline")
+    caveats = (
+        "definitions_are_ours",
+        "uncontrolled_pre_post",
+        "selection_on_baseline",
+        "regression_to_the_mean",
+        "missing_data",
+        "few_pairs",
+        "comparators",
+        "steroid_taper",
+        *OTHER_TREATMENT,
+    )
     return Basis(caveats, change_definition(whole.protocol))
 
 
@@ -199,31 +223,67 @@ def _chain(test: TestResult, adjusted: float | None) -> dict[str, Reason]:
     return {"reason": Reason.CHAIN_BROKEN} if adjusted is None and test.p is not None and test.reason is None else {}
 
 
-def _onset(context: Context, rows: Sequence[WeekChange]) -> list[Onset]:
-    """The onset over the weeks after treatment; empty without such weeks."""
-    if not rows:
-        return []
-    alpha = context.protocol.weekly_change.alpha
-    week: int | None = None
-    p = [row.tests[0].p_adjusted for row in rows]
-    for row, adjusted in zip(reversed(rows), reversed(p), strict=True):
-        if adjusted is None or adjusted > alpha:
-            break
-        week = row.week
-    reason: Literal["last_week_not_significant", "last_week_without_p"] | None = None
-    if week is None:
-        reason = "last_week_without_p" if p[-1] is None else "last_week_not_significant"
+def better_end(protocol: Protocol, measure: str) -> Direction:
+    """Which end of a measure is better: a lower CK, and the declared end of a scale."""
+    return "lower" if measure == "CK" else protocol.scale(measure).better
+
+
+def tested(row: WeekChange) -> ChangeTest:
+    """The test that decides about a change: the signed-rank test, adjusted over the weeks, and the pseudomedian."""
+    centre = next(interval.estimate for interval in row.intervals if interval.of == "pseudomedian")
+    return ChangeTest(row.n, row.tests[0].p_adjusted, centre)
+
+
+def onset_of(protocol: Protocol, rows: Sequence[WeekChange]) -> OnsetWeek:
+    """The onset over the rows of the weeks after treatment."""
+    better, alpha = better_end(protocol, rows[0].measure), protocol.weekly_change.alpha
+    return onset_week({row.week: tested(row) for row in rows}, better=better, alpha=alpha)
+
+
+def _onset(context: Context, rows: Sequence[WeekChange], found: OnsetWeek) -> Onset:
+    return Onset(
+        group=context.group,
+        measure=rows[0].measure,
+        scale=rows[0].scale,
+        test=rows[-1].tests[0].method,
+        alpha=context.protocol.weekly_change.alpha,
+        week=found.week,
+        direction=found.direction,
+        reason=found.reason,
+    )
+
+
+def _changes(context: Context, rows: Sequence[WeekChange]) -> list[Claim]:
+    """A claim for each week of one measure on one scale."""
     return [
-        Onset(
-            group=context.group,
-            measure=rows[0].measure,
-            scale=rows[0].scale,
-            test=rows[-1].tests[0].method,
-            alpha=alpha,
-            week=week,
-            reason=reason,
+        change(
+            "change",
+            f"{_subject(row)} at week {row.week}",
+            "baseline",
+            tested(row),
+            better=better_end(context.protocol, row.measure),
+            alpha=context.protocol.weekly_change.alpha,
+            family=_family(rows),
+            measure=row.measure,
+            week=row.week,
         )
+        for row in rows
     ]
+
+
+def _onset_claims(context: Context, rows: Sequence[WeekChange], found: OnsetWeek) -> list[Claim]:
+    weeks = {row.week: tested(row) for row in rows}
+    return onset(_subject(rows[0]), found, weeks, family=_family(rows), measure=rows[0].measure)
+
+
+def _subject(row: WeekChange) -> str:
+    return {"ln": "ln(CK)", "raw": "CK in U/L"}[row.scale] if row.measure == "CK" else row.measure
+
+
+def _family(rows: Sequence[WeekChange]) -> str:
+    """The family of the signed-rank tests of one measure on one scale."""
+    size = sum(row.tests[0].p is not None for row in rows)
+    return f"signed-rank, adjustment {rows[0].tests[0].adjustment} over the {size} weeks of this measure"
 
 
 def difference_reasons(

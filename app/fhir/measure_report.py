@@ -1,4 +1,4 @@
-"""The rates of a study as a MeasureReport of FHIR R4, with exactly the counts and rates of the native answer."""
+"""The rates of a study as a MeasureReport of FHIR R4: the counts, rates and claims of the native answer."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -65,6 +65,7 @@ def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dic
         "extension": [
             {"url": EXTENSION + "software", "valueString": header.provenance.software},
             *([{"url": EXTENSION + "reason", "valueCode": body["reason"]}] if body.get("reason") else []),
+            *(_claim(claim) for claim in body["claims"]),
         ],
         "identifier": [
             {"system": DATA_SYSTEM, "value": header.provenance.data},
@@ -80,11 +81,31 @@ def measure_report(header: Header, answer: Answer, days: tuple[str, str]) -> dic
     return report | ({"group": groups} if groups else {})
 
 
+def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be concluded, or may not."""
+    return {
+        "url": EXTENSION + "claim",
+        "extension": [
+            {"url": "code", "valueCode": claim["code"]},
+            {"url": "supported", "valueBoolean": claim["supported"]},
+            {"url": "text", "valueString": claim["text"]},
+        ],
+    }
+
+
+def _all_treated(rate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same count over everybody who was treated: who could not be judged counts as without it, then as with it."""
+    count = rate["all_treated"]
+    numbers = {"treated": "of", "treated-numerator": "counted", "treated-numerator-at-most": "at_most"}
+    return [{"url": EXTENSION + name, "valueInteger": count[field]} for name, field in numbers.items()]
+
+
 def _response(rate: Mapping[str, Any], populations: Mapping[str, int]) -> dict[str, Any]:
     definition = rate["definition"]
     extensions = [
         {"url": EXTENSION + "definition", "valueString": json.dumps(definition, sort_keys=True)},
         {"url": EXTENSION + "primary", "valueBoolean": rate["primary"]},
+        *_all_treated(rate),
         *_intervals(rate),
     ]
     counts = {
@@ -106,7 +127,7 @@ def _reactions(count: Mapping[str, Any], body: Mapping[str, Any]) -> Iterable[di
     }
     for name, text in numerators.items():
         first = name == "patients_with_reaction"
-        extensions = _intervals(count) if first else []
+        extensions = [*_all_treated(count), *_intervals(count)] if first else []
         yield _group(extensions, name, text, base | {"numerator": count[name]}, count["rate"] if first else None)
 
 
@@ -142,7 +163,7 @@ def _of_visit(
         "denominator": visit["evaluable"],
         "numerator": numerator,
     }
-    return _group([*extensions, *_intervals(estimate)], code, text, counts, estimate["rate"])
+    return _group([*extensions, *_all_treated(estimate), *_intervals(estimate)], code, text, counts, estimate["rate"])
 
 
 def _group(

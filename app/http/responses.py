@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from pydantic_core import to_json
 
-from app import SOFTWARE
+from app import ANSWERS, SOFTWARE
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.http.addresses import path_of
 from app.http.openapi import JSON
@@ -50,7 +50,7 @@ def tagged(body: bytes, tag: str, if_none_match: str | None, media_type: str = J
 
 def etag_from(*origin: Any) -> str:  # noqa: ANN401 - any JSON
     """The strong ETag of an answer computed from `origin`: the same origin and software give the same bytes."""
-    return f'"{hashlib.sha256(json.dumps([*origin, SOFTWARE]).encode()).hexdigest()[:32]}"'
+    return f'"{hashlib.sha256(json.dumps([*origin, SOFTWARE, ANSWERS]).encode()).hexdigest()[:32]}"'
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, Options, answer
 from app.analyses.answer import Context, Findings
+from app.analyses.sensitivity.caveat_findings import caveats_of
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
 from app.protocol.endpoints import PointsAboveBaseline, Response
@@ -107,4 +108,4 @@ def test_rows_of_a_list_that_the_answer_lacks_raise_an_error():
     strange = replace(QUESTIONS["ck-change"], find=lambda _: Findings({"rows": []}))
 
     with pytest.raises(KeyError, match="rows"):
-        strange.ask(DerivedStudy(treated(), SEED_2008), Options())
+        strange.ask(DerivedStudy(treated(), SEED_2008), Options(), caveats_of)

@@ -51,7 +51,11 @@ def test_a_measure_report_has_the_numbers_of_the_native_analysis(anywhere):
     assert [each["value"] for each in report["identifier"]] == [
         native["provenance"]["data"], native["provenance"]["protocol"],
     ]  # fmt: skip
-    assert len(report["group"]) == len(native["results"]) > 0
+    told = [each["extension"] for each in report["extension"] if each["url"].endswith(":claim")]
+    assert [[each["valueCode"], supported["valueBoolean"], text["valueString"]] for each, supported, text in told] == [
+        [claim["code"], claim["supported"], claim["text"]] for claim in native["claims"]
+    ]
+    assert len(report["group"]) == len(native["results"]) == len(told) > 0
     for group, result in zip(report["group"], native["results"], strict=True):
         counts = {each["code"]["coding"][0]["code"]: each["count"] for each in group["population"]}
         assert counts == {
@@ -132,6 +136,9 @@ def test_a_report_of_improvement_has_a_group_for_each_rate_of_each_visit(client,
                 "week": visit["week"],
                 "numerator-at-least": rate.get("responders_at_least", rate.get("improved_at_least")),
                 "numerator-at-most": rate.get("responders_at_most", rate.get("improved_at_most")),
+                "treated": native["populations"]["safety"],
+                "treated-numerator": rate["all_treated"]["counted"],
+                "treated-numerator-at-most": rate["all_treated"]["at_most"],
                 **({"reason": None} if rate["reason"] else {"interval": None}),
             },
             0 if rate["reason"] else len(rate["intervals"]),

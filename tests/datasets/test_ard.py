@@ -20,7 +20,9 @@ from tests.repetition import repeats
 from tests.twin.cohorts import cohorts, protocols
 
 TYPES = types_of(DESCRIPTION.variables)
-NOT_STATISTICS = {"week", "weeks", "time", "until", "alpha", "level", "parameters", "conventions", "definitions"}
+NOT_STATISTICS = {
+    "week", "weeks", "time", "until", "alpha", "level", "parameters", "conventions", "definitions", "claims",
+}  # fmt: skip
 
 
 def rows(cohort, protocol=SEED_2008):

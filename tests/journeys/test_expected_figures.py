@@ -104,7 +104,9 @@ def test_weekly_change_and_its_tests_are_those_of_r(ask, measure, week):
     ("measure", "scale", "week"), [("CK", "ln", 1), ("CK", "raw", 1), ("MMT", "raw", 2), ("ADL", "raw", 2)]
 )
 def test_the_onset_is_the_week_that_the_trial_reported(ask, measure, scale, week):
-    assert only(ask("weekly-change")["onset"], measure=measure, scale=scale)["week"] == week
+    onset = only(ask("weekly-change")["onset"], measure=measure, scale=scale)
+
+    assert (onset["week"], onset["direction"], onset["reason"]) == (week, "improvement", None)
 
 
 def test_the_before_after_comparison_is_that_of_r(ask):

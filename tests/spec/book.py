@@ -7,6 +7,7 @@ from tests.spec import (
     rules_ck_interval,
     rules_ck_normal,
     rules_ck_rescue,
+    rules_claims,
     rules_conventions,
     rules_core_set,
     rules_courses,
@@ -111,3 +112,5 @@ CHAPTERS = (
     Chapter("Repeated courses and safety", rules_courses.RULES),
 )
 RULES = tuple(rule for chapter in CHAPTERS for rule in chapter.rules)
+CLAIMS = Chapter("The rules", rules_claims.RULES)
+"""What an answer may conclude. It has a page of its own."""

@@ -96,6 +96,30 @@ def _caveat(answers: Answers, code: str, question: str) -> bool:
     return code in [caveat["code"] for caveat in answers[question]["caveats"]]
 
 
+CLAIMED_IN = {
+    "change": "weekly-change",
+    "onset": "weekly-change",
+    "onset_of_worsening": "weekly-change",
+    "change_of_change": "ck-change",
+    "rate_of_all_treated": "response-rates",
+    "median_time_normal": "ck-normal-time",
+    "difference": "comparisons",
+    "description": "baseline-table",
+    "change_by_model": "repeated-measures",
+}
+"""The question whose answer has the claim."""
+
+
+@phrase(rf"claim (\w+)(?: of {MEASURE})?(?: at week (\d+))?: (supported|direction|because)")
+def _claim(answers: Answers, code: str, measure: str | None, week: str | None, part: str) -> Any:
+    """A part of the first such claim; None where there is none."""
+    for claim in answers[CLAIMED_IN[code]]["claims"]:
+        about = measure in (None, claim.get("measure")), week is None or int(week) == claim.get("week")
+        if claim["code"] == code and all(about):
+            return ", ".join(claim["because"]) if part == "because" else claim[part]
+    return None
+
+
 @phrase(r"named convention (\w+)")
 def _convention(answers: Answers, name: str) -> str:
     named = {answers[question]["conventions"][name] for question in QUESTIONS}
@@ -123,6 +147,17 @@ def _responder(answers: Answers, measure: str, value: str | None) -> bool | str:
 def _responders(answers: Answers, measure: str, value: str | None) -> str:
     rate = _rate(answers, measure, value)
     return f"{rate['responders']} of {rate['evaluable']}"
+
+
+@phrase(rf"{MEASURE} responders of all treated(, at most)?")
+def _of_all_treated(answers: Answers, measure: str, most: str | None) -> str:
+    count = _rate(answers, measure, None)["all_treated"]
+    return f"{count['at_most'] if most else count['counted']} of {count['of']}"
+
+
+@phrase(rf"{MEASURE} response: (died|rescued)")
+def _before_judged(answers: Answers, measure: str, event: str) -> int:
+    return _rate(answers, measure, None)["all_treated"][event]
 
 
 @phrase(rf"{MEASURE} response rate")
@@ -212,6 +247,13 @@ def _onset(answers: Answers, measure: str, _: str) -> int | str:
     rows = answers["weekly-change"]["onset"]
     onset = next(row for row in rows if (row["measure"], row["scale"]) == (name, scale))
     return _or_reason(onset["week"], onset["reason"])
+
+
+@phrase(rf"direction of the onset of {MEASURE}")
+def _direction_of_onset(answers: Answers, measure: str) -> str | None:
+    name, scale = _scaled(measure)
+    rows = answers["weekly-change"]["onset"]
+    return next(row["direction"] for row in rows if (row["measure"], row["scale"]) == (name, scale))
 
 
 @phrase(rf"left out of (CK in U/L|{MEASURE}) week (-?\d+)")

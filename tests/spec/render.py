@@ -1,4 +1,4 @@
-"""Write docs/definitions.md from all rules and cases: `python -m tests.spec.render`."""
+"""Write docs/definitions.md and docs/claims.md from all rules and cases: `python -m tests.spec.render`."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,10 +70,10 @@ def _parts() -> Iterator[str]:
     yield ""
     yield "Each part has a default, and a protocol can change it. These are the presets of the service."
     yield ""
-    yield _row("part", *(f"`{name}`" for name in PRESETS))
-    yield _row(*["---"] * (1 + len(PRESETS)))
+    yield row("part", *(f"`{name}`" for name in PRESETS))
+    yield row(*["---"] * (1 + len(PRESETS)))
     for part, describe in PARTS.items():
-        yield _row(part, *(describe(preset) for preset in PRESETS.values()))
+        yield row(part, *(describe(preset) for preset in PRESETS.values()))
 
 
 def _chapters() -> Iterator[str]:
@@ -86,14 +86,15 @@ def _chapters() -> Iterator[str]:
                 yield ""
             yield rule.words
             yield ""
-            yield _row("case", "given", "expected")
-            yield _row("---", "---", "---")
-            yield from (_case(case) for case in rule.cases)
+            yield row("case", "given", "expected")
+            yield row("---", "---", "---")
+            yield from (case_row(case) for case in rule.cases)
             yield ""
 
 
-def _case(case: Case) -> str:
-    return _row(sentence(case), given(case), then(case))
+def case_row(case: Case) -> str:
+    """The row of a case."""
+    return row(sentence(case), given(case), then(case))
 
 
 def sentence(case: Case) -> str:
@@ -101,7 +102,8 @@ def sentence(case: Case) -> str:
     return case.says[0].upper() + case.says[1:]
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
+    """A row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -200,9 +202,12 @@ PARTS: dict[str, Callable[[Protocol], str]] = {
 
 
 def main() -> None:
-    """Write the document."""
+    """Write both documents."""
+    from tests.spec.render_claims import CLAIMS_PAGE, claims_page
+
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(rendering(), encoding="utf-8")
+    CLAIMS_PAGE.write_text(claims_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -159,8 +159,9 @@ MEASURED = Rule(
     row="caveats",
     name="Caveats: how CK was measured",
     words="Counted are patients whose normal CK ended between two draws more than a day apart, patients whose CK has "
-    "several laboratories or several upper limits, patients whose CK never became normal, and values known only as a "
-    "bound. Adverse events are known only if they were sent.",
+    "several laboratories or several upper limits, patients of whom a CK that the main rule may judge has another "
+    "upper limit than the baseline, patients whose CK never became normal, and values known only as a bound. "
+    "Adverse events are known only if they were sent.",
     cases=(
         _raised("normal on day 7, abnormal on day 9", "seen_at_visits_only", True, ck=[(0, 1000), (7, 150), (9, 400)]),
         _raised("normal on day 7, abnormal on day 8", "seen_at_visits_only", False, ck=[(0, 1000), (7, 150), (8, 400)]),
@@ -172,6 +173,14 @@ MEASURED = Rule(
         _raised("no laboratory named", "several_laboratories", "no_patients", ck=[(0, 900), (7, 800)]),
         _raised("upper limits 200 and 210", "upper_limit_changes", True, ck=[(0, 900), on(7, 800, limit=210)]),
         _raised("one upper limit", "upper_limit_changes", False, ck=[(0, 900), (7, 800)]),
+        _raised("the upper limit of a judged CK is not that of the baseline", "upper_limit_moved", True,
+                ck=[(0, 900), on(59, 800, limit=210)], count="1 of 1"),
+        _raised("it changes after the last day that is judged", "upper_limit_moved", False,
+                ck=[(0, 900), (59, 800), on(60, 800, limit=210)], count="0 of 1"),
+        _raised("it changed before the baseline", "upper_limit_moved", False,
+                ck=[on(-9, 900, limit=210), (0, 900), (59, 800)], count="0 of 1"),
+        _raised("without an upper limit at baseline it is unknown", "upper_limit_moved", "no_patients",
+                ck=[on(0, 900, limit=None), (28, 800)]),
         _raised("a bound from below", "comparators", True, ck=[on(0, 20000, sign=">"), (7, 800)], count="1 of 2"),
         _raised("exact values", "comparators", False, ck=[(0, 20000), (7, 800)], count="0 of 2"),
         _raised("CK never normal, again", "conditioned_on_normalising", True, ck=[(0, 1000), (7, 201)]),

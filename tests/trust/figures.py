@@ -87,5 +87,9 @@ PROMISES: dict[str, tuple[str, str]] = {
         "Each answer is a documented one.",
         "The description lists each status; a last handler answers with a problem document.",
     ),
+    "P23": (
+        "Where nothing happens, no claim is supported more often than its error rate.",
+        "One rule book of claims (`docs/claims.md`); exact tests; families of tests adjusted together.",
+    ),
 }
 """What is promised, and by which mechanism, by number."""

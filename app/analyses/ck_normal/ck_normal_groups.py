@@ -17,6 +17,7 @@ from app.analyses.ck_normal.ck_normal_time import (
     strategy_in_force,
 )
 from app.analyses.ck_normal.intercurrent_strategies import times_of
+from app.analyses.claims import Comparison, differences_of
 from app.analyses.comparison.comparisons import UNKNOWN
 from app.derive.rescue_treatment import ABNORMAL, CENSORED
 from app.estimate.results import Median, Number, Reason, RestrictedMean, Result, Survival, TestResult, WhyNull
@@ -101,16 +102,23 @@ def ck_normal_groups(whole: Context) -> Findings:
     strategy, contexts = strategy_in_force(whole), list(whole.subgroups())
     normal = [_time_normal(context, strategy) for context in contexts]
     first = [_time_to_first_normal(context) for context in contexts]
+    results = [_comparison("time_normal", normal, whole), _comparison("time_to_first_normal", first, whole)]
     return Findings(
-        {
-            "results": [
-                _comparison("time_normal", normal, whole),
-                _comparison("time_to_first_normal", first, whole),
-            ]
-        },
+        {"results": results},
         [row for part in contexts for row in normality_excluded(part, became_normal_reasons(part.study))],
         [flag for part in contexts for flag in normality_flags(part)],
         _caveats([group for group in (*normal, *first) if group.compared], strategy),
+        claims=differences_of(
+            "difference",
+            [
+                Comparison(
+                    f"`{row.estimate}` in {len(row.groups)} groups, log-rank", row.log_rank.n_used, row.log_rank.p, "CK"
+                )
+                for row in results
+            ],
+            family="log-rank in this answer",
+            alpha=whole.protocol.weekly_change.alpha,
+        ),
     )
 
 

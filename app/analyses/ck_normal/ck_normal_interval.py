@@ -8,6 +8,7 @@ from pydantic import Field
 from app.analyses.answer import (
     Answer,
     Basis,
+    Claim,
     Context,
     Contribution,
     Definition,
@@ -17,7 +18,13 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.ck_normal.ck_normal_time import became_normal_reasons, normality_excluded, undetermined
+from app.analyses.ck_normal.ck_normal_time import (
+    became_normal_reasons,
+    normality_excluded,
+    treated_again,
+    undetermined,
+)
+from app.analyses.claims import median_time
 from app.estimate.arithmetic import quantile_of
 from app.estimate.results import Median, Number, Reason, Result, WhyNull
 from app.estimate.times.interval_censored import SEED, IntervalCensored, interval_censored
@@ -137,10 +144,12 @@ class CkNormalIntervals(Answer):
 
 def ck_normal_interval(context: Context) -> Findings:
     """The first remission episode of every patient, which ended between two draws."""
+    row = _normal_interval(context, context.options_as(IntervalOptions))
     return Findings(
-        {"results": [_normal_interval(context, context.options_as(IntervalOptions))]},
+        {"results": [row]},
         normality_excluded(context, became_normal_reasons(context.study)),
         context.flags_of("CK", undetermined(context.study)),
+        claims=_claims(context, row),
     )
 
 
@@ -157,9 +166,32 @@ def _basis(whole: Context) -> Basis:
         "resampling_is_approximate",
         "uncontrolled_pre_post",
         "definitions_are_ours",
+        "upper_limit_changes",
+        "several_laboratories",
         *(() if whole.protocol.ck_normal_time.rescue == "treatment_policy" else ("rescue_ignored",)),
     )
     return Basis(caveats, definition)
+
+
+def _claims(context: Context, row: NormalInterval) -> list[Claim]:
+    """A claim for each median. Who was seen without the event after its interval was under observation then."""
+    episodes, first = context.study.remission_intervals, context.study.first_normal_intervals
+    ends = episodes.start + np.where(episodes.ended, episodes.right, episodes.left)
+    reached = np.where(first.right == NO_TIME, first.left, first.right)
+    return [
+        _median_claim("median_time_normal", "Time with normal CK, interval-censored", row.estimate,
+                      episodes.left[episodes.in_set], treated_again(context, ends, episodes.in_set)),
+        _median_claim("median_time_to_first_normal", "Time until CK became normal, interval-censored",
+                      row.time_to_first_normal.estimate, first.left[first.evaluable],
+                      treated_again(context, reached, first.evaluable)),
+    ]  # fmt: skip
+
+
+def _median_claim(code: str, subject: str, found: IntervalCensored, left: Ints, before: dict[str, int]) -> Claim:
+    value = found.median.right
+    at_risk = 0 if value is None else int((left >= value).sum())
+    shown = None if value is None else f"more than {found.median.left:g} and at most {value:g} d"
+    return median_time(code, subject, value, len(left), at_risk, before, measure="CK", shown=shown)
 
 
 def _normal_interval(context: Context, options: IntervalOptions) -> NormalInterval:

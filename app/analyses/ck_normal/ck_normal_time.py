@@ -8,6 +8,7 @@ from pydantic import Field
 from app.analyses.answer import (
     Answer,
     Basis,
+    Claim,
     Context,
     Contribution,
     Definition,
@@ -22,10 +23,12 @@ from app.analyses.answer import (
 from app.analyses.ck_normal.intercurrent_strategies import (
     TimeByStrategy,
     Times,
+    in_risk_set,
     is_event,
     strategies,
     times_by_strategy,
 )
+from app.analyses.claims import median_time
 from app.derive.ck_normality import UNKNOWN
 from app.derive.exposure import first_new_drug_day
 from app.derive.per_patient import any_where, first_reason
@@ -271,10 +274,12 @@ class CkNormalTimes(Answer):
 
 def ck_normal_time(context: Context) -> Findings:
     """The first remission episode of every patient."""
+    row = _normal_time(context, strategy_in_force(context))
     return Findings(
-        {"results": [_normal_time(context, strategy_in_force(context))]},
+        {"results": [row]},
         normality_excluded(context, first_normal_reasons(context.study)),
         normality_flags(context),
+        claims=_claims(context, row),
     )
 
 
@@ -290,8 +295,55 @@ def normal_time_definition(context: Context) -> Definition:
 
 
 def _basis(whole: Context) -> Basis:
-    caveats = ("conditioned_on_normalising", "seen_at_visits_only", "uncontrolled_pre_post", "definitions_are_ours")
+    caveats = (
+        "conditioned_on_normalising",
+        "seen_at_visits_only",
+        "uncontrolled_pre_post",
+        "definitions_are_ours",
+        "upper_limit_changes",
+        "several_laboratories",
+    )
     return Basis(caveats, normal_time_definition(whole))
+
+
+def _claims(context: Context, row: NormalTime) -> list[Claim]:
+    """A claim for each median, with the further treatments before the time ended."""
+    study, sustained = context.study, row.sustained
+    in_set = in_risk_set(context)
+    durations = study.outcomes(strategy_in_force(context)).duration[in_set]
+    evaluable, first = study.first_normal.evaluable, study.first_normal.time
+    start, end, last = study.sustained.start, study.sustained.end, study.sustained.last
+    reached = start != NO_TIME
+    until, relapse = np.where(reached, start, last), np.where(end != NO_TIME, end, last)
+    chosen = in_set & reached
+    begun = {"second_course": row.second_course, "new_immunosuppressant": row.new_immunosuppressant}
+    spell = {_BEFORE[name]: number for name, number in begun.items()}
+    return [
+        _median_claim("median_time_normal", "Time with normal CK", row.median, durations, spell),
+        _median_claim("median_time_to_first_normal", "Time to the first normal CK", row.time_to_first_normal.median,
+                      first[evaluable], treated_again(context, first, evaluable)),
+        _median_claim("median_time_to_sustained", "Time to two normal CKs in a row", sustained.time_to_sustained.median,
+                      until[evaluable], treated_again(context, until, evaluable)),
+        _median_claim("median_time_to_confirmed_relapse", "Time from there to two abnormal CKs in a row",
+                      sustained.time_to_confirmed_relapse.median, (relapse - start)[chosen],
+                      treated_again(context, relapse, chosen)),
+    ]  # fmt: skip
+
+
+_BEFORE = {"second_course": "had a second course", "new_immunosuppressant": "began a new immunosuppressant"}
+
+
+def treated_again(context: Context, until: Ints, among: Bools) -> dict[str, int]:
+    """How many of some patients had each further treatment after day 0 and not after a day of their own."""
+    events = context.study.intercurrent_events
+    days = {words: getattr(events, name) for name, words in _BEFORE.items()}
+    return {words: int((among & (day > 0) & (day <= until)).sum()) for words, day in days.items()}
+
+
+def _median_claim(code: str, subject: str, median: Median, durations: Ints, before: dict[str, int]) -> Claim:
+    value = median.value
+    at_risk = 0 if value is None else int((durations > value).sum())
+    return median_time(code, subject, value, len(durations), at_risk, before, measure="CK")
 
 
 def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:

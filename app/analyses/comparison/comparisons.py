@@ -26,6 +26,7 @@ from app.analyses.answer import (
     groups_by,
     values_of,
 )
+from app.analyses.claims import Comparison
 from app.analyses.comparison.two_groups import (
     Arm,
     ChangeComparison,
@@ -33,8 +34,8 @@ from app.analyses.comparison.two_groups import (
     ForestRow,
     GroupPair,
     ResponseComparison,
-    caveats_of,
     compare,
+    comparison_caveats,
     left_out,
     record_flags,
 )
@@ -126,11 +127,12 @@ def comparisons(whole: Context) -> Findings:
     groups = sorted({value for value in values if value not in UNKNOWN})
     pairs, reason = _pairs(study, values, groups, options)
     compared = compare(pairs, ComparisonSettings(whole.level, whole.conventions, options.stratify))
+    paired = _paired(study, whole.level)
     return Findings(
         {
             "results": compared.responses,
             "changes": compared.changes,
-            "paired_endpoints": _paired(study, whole.level),
+            "paired_endpoints": paired,
             "forest": compared.forest(),
         },
         _excluded(whole),
@@ -142,7 +144,14 @@ def comparisons(whole: Context) -> Findings:
             "unassigned": 0 if options.by is None else sum(value in UNKNOWN for value in values),
             "stratified_by": options.stratify,
         },
+        compared.claims(whole.protocol.weekly_change.alpha, [_endpoint_test(row) for row in paired]),
     )
+
+
+def _endpoint_test(row: PairedEndpoints) -> Comparison:
+    first, second = (f"{each.measure} by {each.definition.id}" for each in (row.first, row.second))
+    subject = f"{first}, {row.first_only} patients only, and {second}, {row.second_only} only, McNemar"
+    return Comparison(subject, row.n, row.test.p)
 
 
 def _pairs(
@@ -207,7 +216,7 @@ QUESTION = Question(
     "Do groups of patients, or endpoints, differ?",
     GroupComparisons,
     comparisons,
-    lambda whole: Basis(caveats_of(whole.protocol), change_definition(whole.protocol)),
+    lambda whole: Basis(comparison_caveats(whole.protocol), change_definition(whole.protocol)),
     options_type=ComparisonOptions,
     compares_groups=True,
 )

@@ -22,6 +22,7 @@ from app.analyses.answer import (
     Question,
     values_of,
 )
+from app.analyses.claims import model_of_change
 from app.analyses.comparison.comparisons import UNKNOWN
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -104,7 +105,11 @@ def repeated_measures(context: Context) -> Findings:
                 ratios=_ratios(model, measure),
             )
         )
-    return Findings({"results": models}, excluded, flags)
+    claims = [
+        model_of_change(f"{row.measure} over all visits", int(study.efficacy.sum()), measure=row.measure)
+        for row in models
+    ]
+    return Findings({"results": models}, excluded, flags, claims=claims)
 
 
 def _basis(whole: Context) -> Basis:

@@ -14,11 +14,12 @@ from app.analyses.comparison.two_groups import (
     ForestRow,
     GroupPair,
     ResponseComparison,
-    caveats_of,
     compare,
+    comparison_caveats,
     left_out,
     record_flags,
 )
+from app.analyses.sensitivity.caveat_findings import caveats_of
 from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy
 from app.protocol.conventions import Multiplicity, ProportionInterval
@@ -95,11 +96,12 @@ def study_comparison(
     ]
     whole = contexts[0]
     compared = compare([GroupPair(*arms)], ComparisonSettings(whole.level, whole.conventions, options.stratify))
-    findings = [
+    findings = [Findings(claims=compared.claims(protocol.weekly_change.alpha))]
+    findings += [
         Findings(excluded=left_out(context, arm.members), flags=record_flags(context))
         for context, arm in zip(contexts, arms, strict=True)
     ]
-    caveats = [*caveats_of(protocol), *compared.caveats, "patients_may_overlap"]
+    caveats = [*comparison_caveats(protocol), *compared.caveats, "patients_may_overlap"]
     basis = Basis([*caveats, *([] if same_protocol else ["other_protocol"])], change_definition(protocol))
     return StudyComparison(
         other_populations=populations(contexts[1].study),
@@ -107,5 +109,5 @@ def study_comparison(
         results=tuple(compared.responses),
         changes=tuple(compared.changes),
         forest=compared.forest(),
-        **shared_part(NAME, whole, findings, basis) | {"by": "study"},
+        **shared_part(NAME, whole, findings, basis, caveats_of) | {"by": "study"},
     )

@@ -7,8 +7,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from app.analyses.answer import Context, Definition, Excluded, Flag
+from app.analyses.all_treated import AllTreated, counted_of, further_events
+from app.analyses.answer import Claim, Context, Definition, Excluded, Flag
+from app.analyses.claims import Comparison, differences_of
 from app.analyses.response_rates import response_flags, takes_the_best
+from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import Scale, difference_reasons, differences, scales_of
 from app.derive.study import DerivedStudy
 from app.estimate.changes.multiplicity import adjust
@@ -69,6 +72,8 @@ class ResponseComparison(Result):
     definition: Definition = Field(description="The rule.")
     first: Proportion = Field(description="Responders among the evaluable patients of the first group.")
     second: Proportion = Field(description="Responders among the evaluable patients of the second group.")
+    first_all_treated: AllTreated = Field(description="The first rate over all treated patients.")
+    second_all_treated: AllTreated = Field(description="The second rate over all treated patients.")
     difference: EffectEstimate = Field(description="Rate of the first group minus rate of the second.")
     ratio: EffectEstimate = Field(description="Rate of the first group divided by rate of the second.")
     odds_ratio: EffectEstimate = Field(
@@ -146,6 +151,31 @@ class ComparisonRows:
             return []
         return ["not_randomised", "many_comparisons", *(["small_counts"] if self.small else [])]
 
+    def claims(self, alpha: float, more: Sequence[Comparison] = ()) -> list[Claim]:
+        """A claim for each test of all pairs, and for `more` tests, which are all one family."""
+        tests = [
+            Comparison(
+                f"{row.measure} response by {row.definition.id}, {row.first.k} of {row.first.n} in {row.group} and "
+                f"{row.second.k} of {row.second.n} in {row.against or 'all others'}, Fisher",
+                row.first.n + row.second.n,
+                row.test.p,
+                row.measure,
+            )
+            for row in self.responses
+        ]
+        tests += [
+            Comparison(
+                f"Change of {'ln(CK)' if row.scale == 'ln' else row.measure} at week {row.week}, {row.n} patients of "
+                f"{row.group} and {row.against_n} of {row.against or 'all others'}, Mann-Whitney",
+                row.n + row.against_n,
+                row.test.p,
+                row.measure,
+                row.week,
+            )
+            for row in self.changes
+        ]
+        return differences_of("difference", [*tests, *more], family="this answer", alpha=alpha)
+
     def forest(self) -> tuple[ForestRow, ...]:
         """Every comparison as lines of a forest plot."""
         return (*(line for row in self.responses for line in _response_lines(row)), *map(_change_line, self.changes))
@@ -176,11 +206,26 @@ def _responses(pair: GroupPair, declared: Response, settings: ComparisonSettings
         definition=Definition.of_rule(declared.rule),
         first=rates[0],
         second=rates[1],
+        first_all_treated=_all_treated(pair.first, declared, settings.level, methods),
+        second_all_treated=_all_treated(pair.second, declared, settings.level, methods),
         difference=contrast.difference,
         ratio=contrast.ratio,
         odds_ratio=fisher.odds_ratio,
         test=fisher.test,
         stratified=_stratified(pair, declared, settings),
+    )
+
+
+def _all_treated(arm: Arm, declared: Response, level: float, methods: Sequence[str]) -> AllTreated:
+    """The rate over the treated members of an arm."""
+    verdict, until = arm.study.response(declared.rule), last_day(arm.study, declared.rule)
+    return counted_of(
+        arm.study.safety & arm.members,
+        verdict.responder,
+        ~verdict.evaluable,
+        further_events(arm.study, until),
+        level=level,
+        methods=methods,
     )
 
 
@@ -278,7 +323,7 @@ def record_flags(context: Context) -> list[Flag]:
     return response_flags(context, dict.fromkeys(measures), primary)
 
 
-def caveats_of(protocol: Protocol) -> list[str]:
+def comparison_caveats(protocol: Protocol) -> list[str]:
     """The caveats of every comparison of responses."""
     return ["definitions_are_ours", *(["best_of_many"] if takes_the_best(protocol) else [])]
 

@@ -6,16 +6,21 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated, of_all_treated
 from app.analyses.answer import Context, Excluded, Flag
+from app.analyses.weekly_change import OTHER_TREATMENT
 from app.derive.core_set import CoreSetCourse, FollowedMeasure, at_best_end, enzyme_names
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason, FlagCode, MeasureReason
 from app.derive.relative_change import BoundedVerdict
+from app.derive.visits import window
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, WhyNull
 from app.protocol.improvement import Composite
 from app.timeline.cohort import Bools
 
+CAVEATS = ("ceiling_at_baseline", *OTHER_TREATMENT)
+"""The caveats about data of every improvement."""
 MEASURE = "CORE_SET"
 """The name of the six measures together, where an answer has a field for one measure."""
 
@@ -48,6 +53,7 @@ class Share(Result):
         description="From the lower limit of `rate_at_least` to the upper limit of `rate_at_most`, by the method in "
         "force."
     )
+    all_treated: AllTreated = Field(description="The same over all treated patients.")
 
 
 class MeasureAt(Result):
@@ -65,8 +71,8 @@ class MeasureAt(Result):
     )
 
 
-def share(context: Context, verdict: BoundedVerdict, among: Bools) -> Share:
-    """The share of the patients `among` for whom a verdict (one entry for each patient) holds."""
+def share(context: Context, verdict: BoundedVerdict, among: Bools, week: int) -> Share:
+    """The share of the patients `among` for whom a verdict (one entry for each patient) holds, up to a week."""
     n = int(among.sum())
     least, most = (
         proportion(int((bound & among).sum()), n, level=context.level, methods=context.proportion_methods)
@@ -84,7 +90,14 @@ def share(context: Context, verdict: BoundedVerdict, among: Bools) -> Share:
         rate_at_least=least.rate,
         rate_at_most=most.rate,
         interval_of_bounds=low.model_copy(update={"method": f"{low.method}/bounds", "high": high.high}),
+        all_treated=up_to_week(context, verdict, among, week),
     )
+
+
+def up_to_week(context: Context, verdict: BoundedVerdict, among: Bools, week: int) -> AllTreated:
+    """The count over everybody who was treated; patients who are not `among` those seen could not be judged."""
+    until = window(week, context.protocol.visits)[1]
+    return of_all_treated(context, verdict.surely & among, verdict.possibly | ~among, until)
 
 
 def _undecided(interval: Interval) -> Interval:

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated
 from app.analyses.answer import (
     Answer,
     Basis,
@@ -15,7 +16,16 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.improvement.core_set_answers import MeasureAt, flags, left_out, recorded_measures, visit_reasons
+from app.analyses.claims import rate, undeclared
+from app.analyses.improvement.core_set_answers import (
+    CAVEATS,
+    MeasureAt,
+    flags,
+    left_out,
+    recorded_measures,
+    up_to_week,
+    visit_reasons,
+)
 from app.derive.core_set import CoreSetCourse
 from app.derive.imacs_definition_of_improvement import Judgement
 from app.derive.imacs_definition_of_improvement import definition_of_improvement as judge
@@ -64,6 +74,7 @@ class VisitVerdicts(Grouped):
         description="Patients who certainly improved, the bounded ones included.", examples=[10]
     )
     improved_at_most: int = Field(description="Patients who certainly or possibly improved.", examples=[11])
+    all_treated: AllTreated = Field(description="The same over all treated patients.")
     patients: tuple[PatientVerdict, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
     )
@@ -83,10 +94,16 @@ def definition_of_improvement(context: Context) -> Findings:
     """The declared definition at every judged week."""
     declared = context.protocol.definition_of_improvement
     if declared is None:
-        return Findings()
+        return Findings(claims=[undeclared("definition_of_improvement")])
     percent, course = declared.improved_percent, context.study.core_set(declared)
     flag_rows = flags(context, declared, course, lambda best: ~improved(best, percent).possibly)
-    return Findings({"results": _visits(context, declared, course)}, left_out(context, course), flag_rows)
+    rows = _visits(context, declared, course)
+    claims = [
+        rate(f"Improvement by the IMACS definition at week {row.week}", row.all_treated, row.improved, row.evaluable,
+             week=row.week)
+        for row in rows
+    ]  # fmt: skip
+    return Findings({"results": rows}, left_out(context, course), flag_rows, claims=claims)
 
 
 def _basis(whole: Context) -> Basis:
@@ -96,7 +113,7 @@ def _basis(whole: Context) -> Basis:
     parameters: dict[str, Any] = declared.model_dump(mode="json")
     parameters["weeks"] = list(judged_weeks(declared, whole.protocol.visits.weeks))
     definition = Definition(id="imacs_definition_of_improvement", parameters=parameters)
-    caveats = ("incomplete_visits", "response_seen_at_visits", "uncontrolled_pre_post")
+    caveats = ("incomplete_visits", "response_seen_at_visits", "uncontrolled_pre_post", *CAVEATS)
     return Basis(caveats, definition, {"reason": None})
 
 
@@ -120,6 +137,9 @@ def _visits(context: Context, declared: DefinitionOfImprovement, course: CoreSet
                 intervals=estimate.intervals,
                 improved_at_least=int(surely.sum()),
                 improved_at_most=int(judgement.improved.possibly[:, column].sum()),
+                all_treated=up_to_week(
+                    context, judgement.improved.at_week(column), judgement.attended[:, column], week
+                ),
                 patients=None if listed is None else listed[column],
             )
         )

@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from app.analyses.answer import Context, Contribution, Grouped, not_listed
+from app.analyses.answer import Claim, Context, Contribution, Grouped, not_listed
+from app.analyses.claims import rate
 from app.analyses.improvement.core_set_answers import Share, share
 from app.derive.core_set import CoreSetCourse
 from app.derive.relative_change import BoundedVerdict
@@ -95,9 +96,24 @@ def course_of(
         levels=tuple(
             _level(context, level, threshold, course, scores) for level, threshold in declared.thresholds.items()
         ),
-        confirmed_worsening=share(context, confirmed, seen),
+        confirmed_worsening=share(context, confirmed, seen, scores.weeks[-1]),
         patients=_patients(context, declared, course, scores) if context.listed else None,
     )
+
+
+def course_claims(course: ImprovementCourse) -> list[Claim]:
+    """A claim for each level over all visits, and for worsening."""
+    named = [
+        (f"A score of at least {row.threshold} ({row.level}) {words}", counted)
+        for row in course.levels
+        for words, counted in (
+            ("at any visit", row.best),
+            ("at two visits in a row", row.sustained),
+            ("at the last visit", row.at_last_visit),
+        )
+    ]
+    named.append(("Confirmed worsening", course.confirmed_worsening))
+    return [rate(subject, counted.all_treated, counted.patients, counted.of) for subject, counted in named]
 
 
 def _level(
@@ -110,9 +126,9 @@ def _level(
     return LevelCourse(
         level=level,
         threshold=threshold,
-        best=share(context, reached.ever, seen),
-        sustained=share(context, sustained, seen),
-        at_last_visit=share(context, last, seen),
+        best=share(context, reached.ever, seen, scores.weeks[-1]),
+        sustained=share(context, sustained, seen, scores.weeks[-1]),
+        at_last_visit=share(context, last, seen, scores.weeks[-1]),
         time_to_first=_time_to_first(context, reached, course.day[seen], seen),
     )
 

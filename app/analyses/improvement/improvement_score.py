@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated
 from app.analyses.answer import (
     Answer,
     Basis,
+    Claim,
     Context,
     Contribution,
     Definition,
@@ -16,16 +18,19 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.claims import rate, undeclared
 from app.analyses.improvement.core_set_answers import (
+    CAVEATS,
     MeasureAt,
     Share,
     flags,
     left_out,
     recorded_measures,
     share,
+    up_to_week,
     visit_reasons,
 )
-from app.analyses.improvement.improvement_course import ImprovementCourse, course_of
+from app.analyses.improvement.improvement_course import ImprovementCourse, course_claims, course_of
 from app.derive.core_set import CoreSetCourse
 from app.derive.relative_change import BoundedVerdict
 from app.derive.total_improvement_score import (
@@ -163,6 +168,7 @@ class LevelRate(Grouped):
         description="Patients who certainly reach it, those with bounds only included.", examples=[10]
     )
     responders_at_most: int = Field(description="Patients who certainly or possibly reach it.", examples=[12])
+    all_treated: AllTreated = Field(description="The same over all treated patients.")
     not_worsened: Share = Field(
         description="Patients who reach it without confirmed worsening up to this visit, of all patients seen."
     )
@@ -199,7 +205,7 @@ def improvement_score(context: Context) -> Findings:
     """The declared score at every judged week, its levels, and the rule of worsening."""
     declared = context.protocol.improvement_score
     if declared is None:
-        return Findings()
+        return Findings(claims=[undeclared("improvement_score")])
     course = context.study.core_set(declared)
     scores, worsening = improvement_scores(declared, course), worsening_course(declared.worsening, course)
     flag_rows = flags(
@@ -208,13 +214,13 @@ def improvement_score(context: Context) -> Findings:
         course,
         lambda best: measure_score(best, np.full((len(best.before.low), 1), best.span)).upper == 0,
     )
+    visits = _visits(context, declared, course, scores, worsening)
+    over_all = course_of(context, declared, course, scores, worsening)
     return Findings(
-        {
-            "results": _visits(context, declared, course, scores, worsening),
-            "courses": [course_of(context, declared, course, scores, worsening)],
-        },
+        {"results": visits, "courses": [over_all]},
         left_out(context, course),
         flag_rows,
+        claims=[*_claims(visits), *course_claims(over_all)],
     )
 
 
@@ -228,6 +234,7 @@ def _basis(whole: Context) -> Basis:
         "incomplete_visits",
         "response_seen_at_visits",
         "uncontrolled_pre_post",
+        *CAVEATS,
     )
     return Basis(caveats, _definition(declared, whole.protocol), {"reason": None})
 
@@ -240,6 +247,16 @@ def _definition(declared: ImprovementScore, protocol: Protocol) -> Definition:
     parameters["table"] = {name: bands._asdict() for name, bands in TABLE.items()}
     parameters["table_source"] = TABLE_SOURCE
     return Definition(id="total_improvement_score", parameters=parameters)
+
+
+def _claims(visits: list[VisitScores]) -> list[Claim]:
+    """A claim for each level at each visit."""
+    return [
+        rate(f"A score of at least {row.threshold} ({row.level}) at week {visit.week}", row.all_treated,
+             row.responders, visit.evaluable, week=visit.week)
+        for visit in visits
+        for row in visit.levels
+    ]  # fmt: skip
 
 
 def _visits(
@@ -264,8 +281,8 @@ def _visits(
                     _level(context, level, threshold, scores, worsening, column)
                     for level, threshold in declared.thresholds.items()
                 ),
-                worse=share(context, worsening.worse.at_week(column), seen),
-                confirmed_worsening=share(context, worsening.confirmed.at_week(column), seen),
+                worse=share(context, worsening.worse.at_week(column), seen, week),
+                confirmed_worsening=share(context, worsening.confirmed.at_week(column), seen, week),
                 patients=None if listed is None else listed[column],
             )
         )
@@ -281,7 +298,7 @@ def _level(
     column: int,
 ) -> LevelRate:
     reached = BoundedVerdict(scores.surely(threshold)[:, column], scores.possibly(threshold)[:, column])
-    complete = scores.complete[:, column]
+    complete, seen = scores.complete[:, column], scores.attended[:, column]
     k = int((reached.surely & complete).sum())
     estimate = proportion(k, int(complete.sum()), level=context.level, methods=context.proportion_methods)
     stayed = reached & ~worsening.confirmed.at_week(column)
@@ -295,7 +312,8 @@ def _level(
         intervals=estimate.intervals,
         responders_at_least=int(reached.surely.sum()),
         responders_at_most=int(reached.possibly.sum()),
-        not_worsened=share(context, stayed, scores.attended[:, column]),
+        all_treated=up_to_week(context, reached, seen, scores.weeks[column]),
+        not_worsened=share(context, stayed, seen, scores.weeks[column]),
     )
 
 

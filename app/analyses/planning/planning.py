@@ -17,6 +17,7 @@ from app.analyses.answer import (
     Question,
 )
 from app.analyses.ck_change import changes
+from app.analyses.claims import description
 from app.analyses.weekly_change import differences
 from app.derive.per_patient import included
 from app.derive.response import ResponseVerdicts
@@ -136,7 +137,9 @@ def planning(context: Context) -> Findings:
         excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
     excluded += context.excluded(study.remission_episodes.reason, "CK", estimate="time_normal")
     return Findings(
-        {"results": rates, "changes": _changes(context, options), "medians": [_median(context, options)]}, excluded
+        {"results": rates, "changes": _changes(context, options), "medians": [_median(context, options)]},
+        excluded,
+        claims=[description(int(study.safety.sum()), "what a further study would need, planned from the values")],
     )
 
 

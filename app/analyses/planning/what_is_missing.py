@@ -20,6 +20,7 @@ from app.analyses.answer import (
     Options,
     Question,
 )
+from app.analyses.claims import description
 from app.derive.missing_values import EndpointName, EndpointStatus, Lacking, MissingValue, Purpose, endpoints
 from app.estimate.results import Reason, WhyNull
 from app.timeline.cohort import NO_TIME, Ints
@@ -115,7 +116,8 @@ def what_is_missing(whole: Context) -> Findings:
         excluded += context.excluded(context.untreated, "all")
     rows.sort(key=_order)
     collect = [_collect(row) for row in rows[: options.limit]]
-    return Findings({"results": gaps, "collect": collect}, excluded, fields={"to_collect": len(rows)})
+    claims = [description(int(whole.study.safety.sum()), "the missing values")]
+    return Findings({"results": gaps, "collect": collect}, excluded, fields={"to_collect": len(rows)}, claims=claims)
 
 
 def _basis(whole: Context) -> Basis:

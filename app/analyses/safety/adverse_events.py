@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated
 from app.analyses.answer import (
     Answer,
     Basis,
@@ -19,7 +20,8 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.safety.adverse_reactions import event_flags
+from app.analyses.claims import rate
+from app.analyses.safety.adverse_reactions import event_flags, of_all_events
 from app.derive.reasons import ExclusionReason
 from app.derive.risk_windows import UNKNOWN, RiskWindows, risk_windows
 from app.derive.study import DerivedStudy
@@ -176,6 +178,7 @@ class SafetyCount(Grouped):
     rate: Number | None = Field(description="patients_with_event / safety, a fraction.", examples=[0.4375])
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(description="Intervals of that fraction.", examples=[[]])
+    all_treated: AllTreated = Field(description="The same over all treated patients: nobody is missing.")
     events: int = Field(description="Events.", examples=[9])
     patients_with_serious_event: int = Field(description="Patients with a serious event.", examples=[0])
     serious_events: int = Field(description="Serious events.", examples=[0])
@@ -215,9 +218,11 @@ def safety(context: Context) -> Findings:
     at_risk = risk_windows(study.exposure, study.follow_up_days, events, windows)
     grams = _grams(study)
     unknown = [ExclusionReason.DOSE_UNKNOWN if no_dose else None for no_dose in study.safety & np.isnan(grams)]
+    row = _count(context, events, serious, grams, at_risk)
+    named = "Adverse reactions" if options.events == "related" else "Adverse events"
     return Findings(
         {
-            "results": [_count(context, events, serious, grams, at_risk)],
+            "results": [row],
             "rates": _rates(context, events, serious, grams),
             "risk_windows": _windows(context, events, at_risk, windows),
         },
@@ -226,6 +231,7 @@ def safety(context: Context) -> Findings:
             *context.excluded(unknown, "adverse_events", estimate="per_gram"),
         ],
         event_flags(context),
+        claims=[rate(f"{named} as reported", row.all_treated, row.patients_with_event, row.safety)],
     )
 
 
@@ -257,6 +263,7 @@ def _count(context: Context, events: Events, serious: Bools, grams: Floats, at_r
         rate=estimate.rate,
         reason=estimate.reason,
         intervals=estimate.intervals,
+        all_treated=of_all_events(context, events.patient),
         events=len(events),
         patients_with_serious_event=len(np.unique(events.patient[serious])),
         serious_events=int(serious.sum()),

@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated, of_all_treated
 from app.analyses.answer import (
     Answer,
     Basis,
@@ -17,12 +18,13 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.claims import rate
 from app.derive.adverse_reactions import Reactions
 from app.derive.reasons import FlagCode
 from app.estimate.rates.poisson import event_rate
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import EventRate, Interval, Number, Result, WhyNull
-from app.timeline.cohort import Bools
+from app.timeline.cohort import Bools, Ints
 
 _DAYS_A_YEAR = 365.25
 
@@ -53,6 +55,7 @@ class Reaction(Grouped):
     rate: Number | None = Field(description="patients_with_reaction / safety, a fraction.", examples=[0.4375])
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(description="Intervals of the rate.", examples=[[]])
+    all_treated: AllTreated = Field(description="The same over all treated patients: nobody is missing.")
     patients_with_event: int = Field(description="Patients with any event, related or not.", examples=[8])
     events: int = Field(description="Events on or after the first infusion.", examples=[10])
     related_events: int = Field(description="Of these, related.", examples=[9])
@@ -77,7 +80,9 @@ class AdverseReactionRates(Answer):
 def adverse_reactions(context: Context) -> Findings:
     """Adverse reactions over the safety set."""
     excluded = context.excluded(context.untreated, "adverse_events")
-    return Findings({"results": [_count(context)]}, excluded, event_flags(context))
+    row = _count(context)
+    claim = rate("Adverse reactions as reported", row.all_treated, row.patients_with_reaction, row.safety)
+    return Findings({"results": [row]}, excluded, event_flags(context), claims=[claim])
 
 
 def event_flags(context: Context) -> list[Flag]:
@@ -108,6 +113,7 @@ def _count(context: Context) -> Reaction:
         rate=estimate.rate,
         reason=estimate.reason,
         intervals=estimate.intervals,
+        all_treated=of_all_events(context, reactions.events.patient[reactions.related]),
         patients_with_event=_patients(reactions, everyone),
         events=len(reactions.events),
         related_events=related,
@@ -120,6 +126,14 @@ def _count(context: Context) -> Reaction:
         per_patient_year=event_rate(related, years, "patient-year", level=level),
         patients=_listed(context) if context.listed else None,
     )
+
+
+def of_all_events(context: Context, patients: Ints) -> AllTreated:
+    """The patients with an event over everybody who was treated, up to the last fact of all: an event that was not
+    reported is not missing but unknown.
+    """
+    having = np.bincount(patients, minlength=len(context.study.cohort)) > 0
+    return of_all_treated(context, having, having, int(context.study.follow_up_days.max(initial=0)))
 
 
 def _listed(context: Context) -> tuple[PatientEvents, ...]:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated, counted_of
 from app.analyses.answer import (
     Answer,
     Basis,
+    Claim,
     Context,
     Contribution,
     Definition,
@@ -20,6 +22,8 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.claims import rate, undeclared
+from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import difference_reasons, differences, scales_of
 from app.derive.per_patient import NONE, pick, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
@@ -31,7 +35,7 @@ from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.endpoints import Response
-from app.timeline.cohort import Bools, Floats
+from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
 
 LAST_PLACE = 3
 """Third and later courses are shown together."""
@@ -174,6 +178,7 @@ class CourseRate(CourseEntry):
     intervals: tuple[Interval, ...] = Field(
         description="Intervals of the rate that treat courses as independent.", examples=[[]]
     )
+    all_treated: AllTreated = Field(description="The same over all of these courses.")
     clustered: ClusteredProportion = Field(description="The rate with patients, not courses, as the independent units.")
     left_out: tuple[LeftOutCourses, ...] = Field(description="Courses left out, by reason.", examples=[[]])
 
@@ -240,10 +245,11 @@ def courses(context: Context) -> Findings:
     view, protocol = CourseStudy(context.study), context.protocol
     places, weekly = list(_places(view)), protocol.weekly_change
     primary = [declared for declared in protocol.responses if declared.primary]
+    rates = [_rate(context, view, declared, place) for declared in primary for place in places]
     return Findings(
         {
             "results": [_count(context, view)],
-            "rates": [_rate(context, view, declared, place) for declared in primary for place in places],
+            "rates": rates,
             "baselines": [
                 _baseline(context, view, measure, place) for measure in protocol.measures for place in places
             ],
@@ -256,6 +262,7 @@ def courses(context: Context) -> Findings:
         },
         context.excluded(context.untreated, "courses"),
         _flags(context, view),
+        claims=[_claim(row) for row in rates] or [undeclared("responses")],
     )
 
 
@@ -311,9 +318,39 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Cours
         rate=estimate.rate,
         reason=estimate.reason,
         intervals=estimate.intervals,
+        all_treated=counted_of(
+            place.rows,
+            responder,
+            ~verdict.evaluable,
+            _further_events(context, view, last_day(context.study, rule)),
+            level=context.level,
+            methods=context.proportion_methods,
+        ),
         clustered=clustered_proportion(k, n, level=context.level),
         left_out=_left_out(verdict.reason, place),
     )
+
+
+def _further_events(context: Context, view: CourseStudy, until: int) -> tuple[Bools, Bools]:
+    """After which courses the patient died, or had rescue treatment, by a day from the first infusion of the course."""
+    courses, events, day0 = view.courses, context.study.intercurrent_events, context.study.exposure.day0
+    begun = courses.first_day - day0[courses.patient]
+
+    def within(day: Ints) -> Bools:
+        since = np.where(day == NO_TIME, NO_TIME, day - begun)
+        inside: Bools = (since > 0) & (since <= until)
+        return inside
+
+    following = pick_int(begun, courses.next, NO_TIME)
+    other = (getattr(events, name)[courses.patient] for name in ("new_immunosuppressant", "steroid_increase"))
+    rescued = np.logical_or.reduce([within(day) for day in (following, *other)])
+    return within(events.death[courses.patient]), rescued
+
+
+def _claim(row: CourseRate) -> Claim:
+    place = "all courses" if row.course is None else f"course {row.course}{' and later' if row.and_later else ''}"
+    subject = f"{row.measure} response by {row.definition.id}, {place}"
+    return rate(subject, row.all_treated, row.responders, row.evaluable, measure=row.measure, unit="courses")
 
 
 def _baseline(context: Context, view: CourseStudy, measure: str, place: _CoursePlace) -> CourseBaseline:

@@ -1,12 +1,15 @@
-"""Caveat findings: for each caveat, whether it applies to the data, and what was counted."""
+"""Caveat findings: for each caveat, whether it applies to the data, and what was counted.
 
-from collections.abc import Iterator, Mapping
+They are the one source of the question `caveats` and of the caveats in every answer.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from app.analyses.answer import Context
-from app.analyses.sensitivity.key_results import key_results, last_week, week_result
+from app.analyses.answer import CAVEATS, Caveat, Context
+from app.analyses.sensitivity.key_results import key_results, last_day, last_week, week_result
 from app.analyses.sensitivity.regression_to_the_mean import regression
 from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
@@ -65,6 +68,8 @@ SENTENCES: dict[str, str] = {
     "draws more than a day apart.",
     "several_laboratories": "In {count} of {of} patients CK was measured by more than one laboratory.",
     "upper_limit_changes": "In {count} of {of} patients the upper limit of CK changed, and with it what is normal.",
+    "upper_limit_moved": "In {count} of {of} patients whom the CK rule can judge one of the CKs that it may judge had "
+    "another upper limit than the baseline: what became normal may be the limit.",
     "comparators": "Of {of} CK values {count} are known only as a bound; logarithms take `<x` as x/2 and `>x` as x.",
     "conditioned_on_normalising": "In {count} of {of} patients CK never became normal: the time with normal CK is told "
     "of the others only.",
@@ -124,44 +129,64 @@ def counted(
     )
 
 
-def design_findings(context: Context) -> Iterator[CaveatFinding]:
-    """The caveats about the design, in the order of their sentences."""
-    study = context.study
-    everybody = study.safety
-    yield counted("uncontrolled_pre_post", everybody, everybody)
-    yield _selection_on_baseline(context)
-    yield _selected_high(context)
-    yield _regression(context)
-    for measure in context.protocol.measures:
-        if measure not in LAB_CODES:
-            yield from _ends_of_scale(context, measure)
-    yield from _discordance(context)
-    yield from _few_pairs(context)
-    yield _one_patient(context)
-    yield _best_of_many(context)
+def findings(context: Context, codes: Iterable[str] = tuple(SENTENCES)) -> list[CaveatFinding]:
+    """The findings for some caveats, by default all, in the order of their sentences."""
+    wanted = {code for code in codes if code in SENTENCES}
+    needed = dict.fromkeys(_SOURCES[code] for code in SENTENCES if code in wanted)
+    found = [finding for source in needed for finding in source(context) if finding.code in wanted]
+    order = list(SENTENCES)
+    return sorted(found, key=lambda finding: order.index(finding.code))
+
+
+def caveats_of(context: Context, codes: Sequence[str]) -> tuple[Caveat, ...]:
+    """The caveats of an answer: those about data with their findings, the others with their sentences alone."""
+    found = findings(context, codes)
+    caveats: list[Caveat] = []
+    for code in dict.fromkeys(codes):
+        general = CAVEATS.get(code, "")
+        if code not in SENTENCES:
+            caveats.append(Caveat(code=code, applies=True, text=general))
+        for finding in found:
+            if finding.code == code:
+                of = f"{finding.measure}: " if finding.measure else ""
+                text = f"{general} {of}{finding.text}".strip()
+                caveats.append(Caveat(code=code, measure=finding.measure, applies=finding.applies, text=text))
+    return tuple(caveats)
+
+
+def _of_everybody(code: str) -> Callable[[Context], Iterator[CaveatFinding]]:
+    """The source of a caveat about every treated patient."""
+
+    def source(context: Context) -> Iterator[CaveatFinding]:
+        yield counted(code, context.study.safety, context.study.safety)
+
+    return source
+
+
+def _definitions_changed(_: Context) -> Iterator[CaveatFinding]:
     yield CaveatFinding("definitions_changed", None, None, None, reason=Reason.NOT_KNOWN_HERE)
 
 
-def _selection_on_baseline(context: Context) -> CaveatFinding:
+def _selection_on_baseline(context: Context) -> Iterator[CaveatFinding]:
     """It applies where CK was at least as high as before in more than half: by chance alone it is in half."""
     study, week = context.study, context.protocol.ck_change.before_week
     base, before = study.at_week("CK", 0), study.at_week("CK", week)
     known = ~np.isnan(base) & ~np.isnan(before)
     finding = counted("selection_on_baseline", base >= before, known, parameters={"before_week": week})
     applies = None if not finding.of else 2 * int(known[base >= before].sum()) > finding.of
-    return replace(finding, applies=applies, unknown=int((study.safety & ~known).sum()))
+    yield replace(finding, applies=applies, unknown=int((study.safety & ~known).sum()))
 
 
-def _selected_high(context: Context) -> CaveatFinding:
+def _selected_high(context: Context) -> Iterator[CaveatFinding]:
     study = context.study
     normality = pick_int(study.ck_known, study.weeks("CK")[0], UNKNOWN)
     known = normality != UNKNOWN
     finding = counted("selected_high", normality == ABNORMAL, known)
     applies = finding.count == finding.of if finding.of else None
-    return replace(finding, applies=applies, unknown=int((study.safety & ~known).sum()))
+    yield replace(finding, applies=applies, unknown=int((study.safety & ~known).sum()))
 
 
-def _regression(context: Context) -> CaveatFinding:
+def _regression(context: Context) -> Iterator[CaveatFinding]:
     expected = regression(context, resamples=0)
     estimate = expected.estimates[0]
     share = estimate.share
@@ -172,7 +197,7 @@ def _regression(context: Context) -> CaveatFinding:
         "remainder": estimate.remainder,
         "share": share,
     }
-    return CaveatFinding(
+    yield CaveatFinding(
         code="regression_to_the_mean",
         applies=None if share is None else share >= SHARE,
         count=expected.n,
@@ -181,6 +206,12 @@ def _regression(context: Context) -> CaveatFinding:
         parameters={"least_share": SHARE, "weeks": list(expected.weeks)},
         reason=estimate.reason,
     )
+
+
+def _ends_of_scales(context: Context) -> Iterator[CaveatFinding]:
+    for measure in context.protocol.measures:
+        if measure not in LAB_CODES:
+            yield from _ends_of_scale(context, measure)
 
 
 def _ends_of_scale(context: Context, measure: str) -> Iterator[CaveatFinding]:
@@ -235,7 +266,7 @@ def _few_pairs(context: Context) -> Iterator[CaveatFinding]:
         )
 
 
-def _one_patient(context: Context) -> CaveatFinding:
+def _one_patient(context: Context) -> Iterator[CaveatFinding]:
     """The signed-rank test decides; with too many patients to leave each out, the t test."""
     verdicts: list[bool] = []
     for main in key_results(context):
@@ -248,7 +279,7 @@ def _one_patient(context: Context) -> CaveatFinding:
             ).tests
             depends = [test.significance_depends_on_one_patient for test in tests]
             verdicts += [verdict for verdict in depends if verdict is not None][:1]
-    return CaveatFinding(
+    yield CaveatFinding(
         "significance_depends_on_one_patient",
         applies=any(verdicts) if verdicts else None,
         count=sum(verdicts),
@@ -258,22 +289,11 @@ def _one_patient(context: Context) -> CaveatFinding:
     )
 
 
-def _best_of_many(context: Context) -> CaveatFinding:
+def _best_of_many(context: Context) -> Iterator[CaveatFinding]:
     rules = [declared.rule for declared in context.protocol.responses if declared.primary]
     best = sum(getattr(rule, "value", None) == "best" for rule in rules)
     reason = None if rules else Reason.NOT_DECLARED
-    return CaveatFinding("best_of_many", best > 0 if rules else None, best, len(rules), reason=reason)
-
-
-def data_findings(context: Context) -> Iterator[CaveatFinding]:
-    """The caveats about the data, in the order of their sentences."""
-    yield from _intercurrent(context)
-    yield from _short_follow_up(context)
-    yield from _missing(context)
-    yield from _laboratory(context)
-    yield _between_visits(context)
-    yield _never_normal(context)
-    yield counted("spontaneous_reports", context.study.safety, context.study.safety)
+    yield CaveatFinding("best_of_many", best > 0 if rules else None, best, len(rules), reason=reason)
 
 
 def last_endpoint_day(context: Context) -> int:
@@ -321,23 +341,50 @@ def _missing(context: Context) -> Iterator[CaveatFinding]:
         yield counted("missing_data", absent, planned, measure=measure, parameters={"weeks": list(weeks)})
 
 
-def _laboratory(context: Context) -> Iterator[CaveatFinding]:
+def _laboratories(context: Context) -> Iterator[CaveatFinding]:
     records = context.study.analysis_values("CK")
-    has = any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
-    named = np.array([lab is not None for lab in records.lab], dtype=np.bool_)
-    labs = np.zeros(len(records.day), dtype=np.int64)
-    labs[named] = np.unique(records.lab[named].astype(str), return_inverse=True)[1]
-    several, known = _several(records, labs, named)
-    number = float(len(set(records.lab[named])))
-    unknown = int((has & ~known).sum())
-    yield counted("several_laboratories", several, known, unknown=unknown, evidence={"laboratories": number})
+    numbers: dict[str | None, int] = {None: -1}
+    labs = np.array([numbers.setdefault(lab, len(numbers)) for lab in records.lab.tolist()], dtype=np.int64)
+    several, known = _several(records, labs, labs >= 0)
+    unknown = int((_with_ck(records) & ~known).sum())
+    yield counted(
+        "several_laboratories", several, known, unknown=unknown, evidence={"laboratories": float(len(numbers) - 1)}
+    )
+
+
+def _limits(context: Context) -> Iterator[CaveatFinding]:
+    records = context.study.analysis_values("CK")
     limited = ~np.isnan(records.upper_limit)
     limits = np.zeros(len(records.day), dtype=np.int64)
     limits[limited] = np.unique(records.upper_limit[limited], return_inverse=True)[1]
     several, known = _several(records, limits, limited)
-    yield counted("upper_limit_changes", several, known, unknown=int((has & ~known).sum()))
-    bounds = records.comparator != 0
+    yield counted("upper_limit_changes", several, known, unknown=int((_with_ck(records) & ~known).sum()))
+
+
+def _comparators(context: Context) -> Iterator[CaveatFinding]:
+    bounds = context.study.analysis_values("CK").comparator != 0
     yield counted("comparators", bounds, np.ones(len(bounds), dtype=np.bool_))
+
+
+def _with_ck(records: AnalysisValues) -> Bools:
+    return any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
+
+
+def _limit_moved(context: Context) -> Iterator[CaveatFinding]:
+    """Whether a CK that a main rule may judge has another upper limit than the baseline of its patient."""
+    study, records = context.study, context.study.analysis_values("CK")
+    rules = [each.rule for each in context.protocol.responses if each.primary and each.rule.measure == "CK"]
+    if not rules:
+        yield CaveatFinding("upper_limit_moved", None, None, None, reason=Reason.NOT_DECLARED)
+        return
+    until = max(last_day(study, rule) for rule in rules)
+    before = pick(records.upper_limit, study.weeks("CK")[0])
+    judged = (records.day > 0) & (records.day <= until) & ~np.isnan(records.upper_limit)
+    moved = any_where(records.patient, records.size, judged & (records.upper_limit != before[records.patient]))
+    evaluable = np.logical_or.reduce([study.response(rule).evaluable for rule in rules])
+    known = evaluable & ~np.isnan(before) & any_where(records.patient, records.size, judged)
+    yield counted("upper_limit_moved", moved, known, unknown=int((evaluable & ~known).sum()),
+                  parameters={"days": [0, until]})  # fmt: skip
 
 
 def _several(records: AnalysisValues, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
@@ -347,7 +394,7 @@ def _several(records: AnalysisValues, kind: Ints, among: Bools) -> tuple[Bools, 
     return kinds > 1, kinds > 0
 
 
-def _between_visits(context: Context) -> CaveatFinding:
+def _between_visits(context: Context) -> Iterator[CaveatFinding]:
     """The days in which CK became abnormal again: from the last normal draw of the episode to the abnormal one."""
     study, records, episodes = context.study, context.study.analysis_values("CK"), context.study.remission_episodes
     inside = included(episodes.reason)
@@ -356,7 +403,7 @@ def _between_visits(context: Context) -> CaveatFinding:
     in_episode = (study.ck_known == NORMAL) & (records.day > 0) & (records.day < end[records.patient])
     last_normal = pick_int(records.day, last_where(records.patient, records.size, in_episode), 0)
     gap = np.where(ended, end - last_normal, 0)
-    return counted(
+    yield counted(
         "seen_at_visits_only",
         gap > 1,
         inside,
@@ -364,7 +411,34 @@ def _between_visits(context: Context) -> CaveatFinding:
     )
 
 
-def _never_normal(context: Context) -> CaveatFinding:
+def _never_normal(context: Context) -> Iterator[CaveatFinding]:
     reasons = context.study.remission_episodes.reason
     never = np.array([reason == ExclusionReason.NEVER_NORMAL for reason in reasons], dtype=np.bool_)
-    return counted("conditioned_on_normalising", never, never | included(reasons))
+    yield counted("conditioned_on_normalising", never, never | included(reasons))
+
+
+_SOURCES: Mapping[str, Callable[[Context], Iterator[CaveatFinding]]] = {
+    "uncontrolled_pre_post": _of_everybody("uncontrolled_pre_post"),
+    "selection_on_baseline": _selection_on_baseline,
+    "selected_high": _selected_high,
+    "regression_to_the_mean": _regression,
+    "ceiling_at_baseline": _ends_of_scales,
+    "floor_at_baseline": _ends_of_scales,
+    **dict.fromkeys(EVENTS, _intercurrent),
+    "short_follow_up": _short_follow_up,
+    "ck_response_without_strength": _discordance,
+    "strength_response_without_ck": _discordance,
+    "missing_data": _missing,
+    "few_pairs": _few_pairs,
+    "significance_depends_on_one_patient": _one_patient,
+    "best_of_many": _best_of_many,
+    "definitions_changed": _definitions_changed,
+    "seen_at_visits_only": _between_visits,
+    "several_laboratories": _laboratories,
+    "upper_limit_changes": _limits,
+    "upper_limit_moved": _limit_moved,
+    "comparators": _comparators,
+    "conditioned_on_normalising": _never_normal,
+    "spontaneous_reports": _of_everybody("spontaneous_reports"),
+}
+"""What finds each caveat; one function may find several."""

@@ -3,7 +3,8 @@
 from pydantic import Field
 
 from app.analyses.answer import Answer, Basis, Context, Definition, Findings, Grouped, Question
-from app.analyses.sensitivity.caveat_findings import SENTENCES, CaveatFinding, data_findings, design_findings
+from app.analyses.claims import description
+from app.analyses.sensitivity.caveat_findings import SENTENCES, CaveatFinding, findings
 from app.estimate.results import Number, Result, WhyNull
 
 
@@ -52,9 +53,8 @@ class Caveats(Answer):
 
 def caveats(context: Context) -> Findings:
     """The finding for every caveat, whether it applies or not."""
-    findings, order = [*design_findings(context), *data_findings(context)], list(SENTENCES)
-    findings.sort(key=lambda finding: order.index(finding.code))
-    return Findings({"results": [_row(context, finding) for finding in findings]})
+    rows = [_row(context, finding) for finding in findings(context)]
+    return Findings({"results": rows}, claims=[description(int(context.study.safety.sum()), "reasons for caution")])
 
 
 def _row(context: Context, finding: CaveatFinding) -> CountedCaveat:

@@ -16,6 +16,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.claims import description
 from app.analyses.sensitivity.key_results import KeyResult, key_results
 from app.analyses.sensitivity.regression_to_the_mean import Regression, regression
 from app.analyses.sensitivity.sensitivity_cases import SENSITIVITY_CASES, SensitivityCase, sensitivity_cases
@@ -112,7 +113,9 @@ def sensitivity(context: Context) -> Findings:
         without_one.append(_leave_one_out(context, main))
         excluded += context.excluded(main.reasons, main.measure, main.week, main.definition, main.analysis)
     return Findings(
-        {"results": rows, "leave_one_out": without_one, "regression_to_the_mean": [regression(context)]}, excluded
+        {"results": rows, "leave_one_out": without_one, "regression_to_the_mean": [regression(context)]},
+        excluded,
+        claims=[description(int(context.study.safety.sum()), "the key results under other choices")],
     )
 
 
