@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.store import migrations
-from tests.releases.questions import ANALYSES
+from tests.releases.questions import ANALYSES, ASKED
 from tests.releases.record import DATA, answer, serve
 
 STUDIES = ("", "?limit=2", *map("/{}".format, ("demo", "trial", "ward", "hospital", "resources", "scores", "empty")))
@@ -18,6 +18,12 @@ CHANGED = {f"/v1/studies{address}": "a study declares more of its feeds" for add
     "/v1/studies/trial/patients?limit=4": "the end of follow-up stands beside the patient, as the description says",
     "/problems": "the kind `not-installed` was added",
     "/v1/studies/demo/analyses/comparisons?by=diagnosis": "one limit of Fisher's odds ratio is SciPy's",
+    **{
+        f"/v1/studies/{study}/analyses{question}?{options}".rstrip("?"): "`repeated-measures` has another model"
+        for study, asked in ASKED.items()
+        for options in ("", *asked)
+        for question in ("", "/repeated-measures")
+    },
     **{
         f"/v1/studies/demo/analyses{question}?profile=SAS": "the plateau of SAS is `not_reached`, and it is verified"
         for question in ("", *(f"/{name}" for name in ANALYSES))

@@ -87,5 +87,9 @@ PROMISES: dict[str, tuple[str, str]] = {
         "Each answer is a documented one.",
         "The description lists each status; a last handler answers with a problem document.",
     ),
+    "P23": (
+        "An interval of a model covers what it says.",
+        "The numbers of patients and visits from which a model is offered were fixed by simulation; else it is null.",
+    ),
 }
 """What is promised, and by which mechanism, by number."""
