@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from app.estimate.changes.mixed_model import mixed_model, offered
 from app.estimate.changes.paired_change import paired_change
@@ -253,6 +254,40 @@ def test_a_maximum_far_from_the_start_is_found():
     assert covariance[1, 1] > 20 * covariance[0, 0]
     for factor in (0.99, 1.01):
         assert restricted_height(listed(values), [0] * 10, covariance * factor) < height
+
+
+def test_a_covariance_that_the_values_leave_open_is_no_maximum():
+    """All who stayed had the same first value, so that nothing says how the visits go together."""
+    late = [0, 0, 0, 1, 0, 1, 0, 0, np.nan, np.nan]
+    model = mixed_model(np.column_stack([[0.0] * 8 + [1.0, 0.0], late]), (0, 1))
+    assert (model.reason, model.converged) == (Reason.NOT_CONVERGED, False)
+
+
+@given(
+    st.integers(1, 3).flatmap(
+        lambda visits: arrays.arrays(
+            float,
+            st.tuples(st.integers(5 * visits, 5 * visits + 3), st.just(visits)),
+            elements=st.sampled_from([0, 0, 0, 0.5, 1, 1, -2, 9, np.nan]),
+        )
+    )
+)
+@settings(max_examples=repeats(40), deadline=None)
+def test_whatever_is_measured_there_is_a_maximum_or_a_reason(values):
+    model = mixed_model(values, tuple(range(values.shape[1])))
+    if model.reason is not None:
+        assert {each.test.reason for each in model.effects} <= {model.reason}
+        return
+    assert all(each.standard_error > 0 and each.test.df > 0 for each in model.effects)
+    covariance = square(numbers(model)[3], len(model.effects) // 2 + 1)
+    kept = values[:, ~np.isnan(values).all(axis=0)]
+    rows = listed(kept[~np.isnan(kept).all(axis=1)])
+    height = restricted_height(rows, [0] * len(rows), covariance)
+    assert model.log_likelihood == pytest.approx(height, rel=1e-6, abs=1e-6)
+    source = np.random.default_rng(0)
+    for size in (1e-3, 0.1, 0.9):
+        root = np.linalg.cholesky(covariance) @ (np.eye(len(covariance)) + size * source.normal(size=covariance.shape))
+        assert restricted_height(rows, [0] * len(rows), root @ root.T) <= height + 1e-6
 
 
 def test_a_patient_seen_once_counts():

@@ -19,10 +19,9 @@ CHANGED = {f"/v1/studies{address}": "a study declares more of its feeds" for add
     "/problems": "the kind `not-installed` was added",
     "/v1/studies/demo/analyses/comparisons?by=diagnosis": "one limit of Fisher's odds ratio is SciPy's",
     **{
-        f"/v1/studies/{study}/analyses{question}?{options}".rstrip("?"): "`repeated-measures` has another model"
+        f"/v1/studies/{study}/analyses/repeated-measures?{options}".rstrip("?"): "the covariance is unstructured"
         for study, asked in ASKED.items()
         for options in ("", *asked)
-        for question in ("", "/repeated-measures")
     },
     **{
         f"/v1/studies/demo/analyses{question}?profile=SAS": "the plateau of SAS is `not_reached`, and it is verified"

@@ -26,7 +26,8 @@ GAIN = 1e-12
 PARTS = (1.0, 0.5, 0.25, 0.125)
 """Parts of a step of Newton that are tried."""
 SINGULAR = 1e-8
-"""The covariance has no inverse if an eigenvalue of its correlations is below this."""
+"""A covariance has no inverse if an eigenvalue of its correlations is below this; an information if its smallest
+eigenvalue is below this share of the largest."""
 ROUNDING = 1e-12
 """Standard deviations below this share of the largest value are rounding errors."""
 
@@ -252,14 +253,16 @@ def _step(data: Patterns, covariance: Floats, point: _Point, basis: Floats) -> t
     b, v = covariance.shape[:2]
     slope, information = point.slope(data), point.information(data, basis)
     first = slope.reshape(b, 1, -1) @ basis / 2
-    step = np.linalg.solve(information, first.swapaxes(1, 2))
+    regular = np.linalg.slogdet(information)[0] != 0
+    safe = np.where(regular[:, None, None], information, np.eye(len(basis.T)))
+    step = np.linalg.solve(safe, first.swapaxes(1, 2))
     gain = (first @ step)[:, 0, 0] / 2
-    near = np.abs(gain) < GAIN
-    near[near] = np.linalg.eigvalsh(information[near])[:, 0] > 0
+    near = regular & (np.abs(gain) < GAIN)
+    near[near] = _definite(information[near], covariance[near])
     change = (basis @ step).reshape(b, v, v)
     patients = data.count.sum(axis=1)[:, None, None]
     following = covariance + covariance @ slope @ covariance / patients
-    ended, waiting = np.zeros(b, dtype=np.bool_), near | (gain >= GAIN)
+    ended, waiting = np.zeros(b, dtype=np.bool_), near | (regular & (gain >= GAIN))
     for part in PARTS:
         newton = covariance + part * change
         tried = waiting & ~_without_inverse(newton)
@@ -272,6 +275,15 @@ def _step(data: Patterns, covariance: Floats, point: _Point, basis: Floats) -> t
         if not waiting.any():
             break
     return (following + following.swapaxes(1, 2)) / 2, ended
+
+
+def _definite(information: Floats, covariance: Floats) -> Bools:
+    """Whether each information, by the covariances as shares of both standard deviations, is positive definite."""
+    rows, columns = np.triu_indices(covariance.shape[1])
+    deviation = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    size = deviation[:, rows] * deviation[:, columns]
+    values = np.linalg.eigvalsh(information * size[:, :, None] * size[:, None, :])
+    return np.asarray(values[:, 0] > SINGULAR * values[:, -1])
 
 
 def _without_inverse(covariance: Floats) -> Bools:
