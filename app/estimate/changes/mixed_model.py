@@ -90,8 +90,8 @@ def offered(seen: NDArray[np.bool_]) -> bool:
     """Whether the model is offered to the patients of a group, by who was seen at which visit.
 
     There must be at most 8 visits, at least 5 patients for each of them, and at least three fifths of the patients seen
-    at both of any two visits. Where this holds, 95 % intervals cover the true value in 93 to 97 % of cohorts also if
-    patients leave because of their last value.
+    at both of any two visits. In the simulation 95 % intervals then cover the true value in 93 to 97 % of cohorts, also
+    if a quarter of the patients leaves because of the last value.
     """
     patients, visits = seen.shape
     together = seen.T.astype(np.int64) @ seen.astype(np.int64)
