@@ -84,10 +84,6 @@ CAVEATS: dict[str, str] = {
     "is none.",
     "other_protocol": "The other study declares another protocol; the first study's definitions were applied to both.",
     "patients_may_overlap": "A patient who is in both studies counts in both: pseudonyms cannot be compared.",
-    "compound_symmetry": "The model assumes that any two visits of a patient correlate alike; visits far apart seldom "
-    "do.",
-    "no_small_sample_correction": "Standard errors take the variances as known, without the correction of Kenward and "
-    "Roger: for few patients the intervals are too narrow.",
     "missing_at_random": "The model assumes that whether a value is missing depends on the values seen only.",
 }
 

@@ -143,6 +143,15 @@ class Reason(StrEnum):
     ONE_GROUP = "one_group", "Fewer than two groups have patients: there is nothing to compare with."
     NO_SUCH_GROUP = "no_such_group", "No patient is in the group that was named as the reference."
     NOT_CONVERGED = "not_converged", "The search for the best fitting model did not end at one."
+    SINGULAR_COVARIANCE = (
+        "singular_covariance",
+        "The values of a visit are all equal, or follow exactly from other visits: the covariance has no inverse.",
+    )
+    TOO_FEW = (
+        "too_few",
+        "Too few patients for so many visits, more than 8 visits, or too many values missing: intervals may be too "
+        "narrow. `weekly-change` has an answer for each week.",
+    )
 
     TOO_FEW_REPEATED = "too_few_repeated", "Fewer than two patients have two values before treatment."
     ONE_PATIENT = "one_patient", "All of them belong to one patient: nothing tells how patients differ."

@@ -16,7 +16,7 @@ from app.estimate.changes.two_samples import two_samples
 from app.estimate.rates.mantel_haenszel import mantel_haenszel
 from app.estimate.results import Reason
 from app.protocol.presets import SEED_2008
-from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
 from tests.repetition import repeats
@@ -257,32 +257,78 @@ def test_compared_and_left_out_patients_are_the_whole_group(people):
             assert row.second.n + out[1] == sizes[row.against]
 
 
-def test_the_mixed_model_of_the_demonstration(demonstration):
-    """CK at five complete visits: the coefficients are the mean changes of `weekly-change`."""
+def test_the_mixed_model_is_not_offered_to_the_demonstration(demonstration):
+    """15 patients are too few for five visits: all is null, and `weekly-change` is named instead."""
     found = answer("repeated-measures", demonstration, SEED_2008, Options())
-    changes = answer("weekly-change", demonstration, SEED_2008, Options()).results
     [ck] = [row for row in found.results if row.measure == "CK"]
-    assert (ck.scale, ck.model.patients, ck.model.values) == ("ln", 15, 75)
-    for effect, ratio in zip(ck.model.effects[1:], ck.ratios, strict=True):
-        [weekly] = [row for row in changes if (row.measure, row.scale, row.week) == ("CK", "ln", effect.week)]
-        assert effect.estimate == pytest.approx(weekly.mean, abs=1e-9)
-        assert ratio.ratio.estimate == pytest.approx(weekly.geometric_mean_ratio, abs=1e-9)
-        assert ratio.ratio.low == pytest.approx(math.exp(effect.interval.low))
-    assert [row.ratios for row in found.results if row.measure != "CK"] == [(), ()]
+    assert (ck.scale, ck.model.patients, ck.model.values, ck.model.reason) == ("ln", 15, 75, Reason.TOO_FEW)
+    assert {(e.estimate, e.standard_error, e.interval.low, e.test.p) for e in ck.model.effects} == {(None,) * 4}
+    assert {(each.ratio.estimate, each.ratio.reason) for each in ck.ratios} == {(None, Reason.TOO_FEW)}
+    assert {row.instead for row in found.results} == {"weekly-change"}
     assert found.interactions == ()
 
 
-def test_two_groups_have_one_model_each_and_one_together(demonstration):
-    found = answer("repeated-measures", demonstration, SEED_2008, Options(by="diagnosis"))
+def repeated(people, **options):
+    return answer("repeated-measures", people, SEED_2008, Options(**options))
+
+
+def test_the_mixed_model_of_complete_values_is_the_weekly_change():
+    """Five visits of 30 patients: the changes and their t intervals are those of `weekly-change`."""
+    people = measured(30)
+    found = repeated(people)
+    changes = answer("weekly-change", people, SEED_2008, Options()).results
+    assert [(row.measure, row.instead, row.model.reason) for row in found.results] == [
+        ("CK", None, None),
+        ("MMT", None, None),
+        ("ADL", None, "no_patients"),
+    ]
+    for row in found.results[:2]:
+        for effect in (each for each in row.model.effects if each.term == "week"):
+            [weekly] = [each for each in changes
+                        if (each.measure, each.scale, each.week) == (row.measure, row.scale, effect.week)]  # fmt: skip
+            assert effect.estimate == pytest.approx(weekly.mean, abs=1e-9)
+            assert effect.interval.low == pytest.approx(weekly.intervals[0].low, abs=1e-9)
+            assert effect.test.p == pytest.approx(weekly.tests[1].p, rel=1e-6)
+            assert effect.test.df == pytest.approx(29)
+    ck = found.results[0]
+    assert [each.term for each in ck.ratios] == ["week"] * 4
+    for effect, ratio in zip(ck.model.effects[1:5], ck.ratios, strict=True):
+        assert ratio.ratio.estimate == pytest.approx(math.exp(effect.estimate))
+        assert ratio.ratio.low == pytest.approx(math.exp(effect.interval.low))
+    assert found.results[1].ratios == ()
+
+
+def test_two_groups_have_one_model_each_and_one_together():
+    found = repeated(measured(60), by="diagnosis")
     assert [(row.group, row.measure) for row in found.results] == [
         ({"diagnosis": each}, measure) for each in (DM, PM) for measure in ("CK", "MMT", "ADL")
     ]
     [interaction] = [row for row in found.interactions if row.measure == "CK"]
-    first, second = (row.model for row in found.results if row.measure == "CK")
-    apart = np.subtract([e.estimate for e in first.effects], [e.estimate for e in second.effects])
-    differences = [e.estimate for e in interaction.model.effects if e.term.startswith("group")]
-    assert differences == pytest.approx(apart, abs=1e-6)
-    assert (interaction.first, interaction.second) == (DM, PM)
+    first, second = (
+        {(e.term, e.week): e.estimate for e in row.model.effects} for row in found.results if row.measure == "CK"
+    )
+    assert (interaction.first, interaction.second, interaction.instead) == (DM, PM, None)
+    for effect in interaction.model.effects:
+        own = ("intercept" if effect.week is None else "week", effect.week)
+        expected = first[own] - second[own] if effect.term.startswith("group") else second[own]
+        assert effect.estimate == pytest.approx(expected, abs=1e-6)
+
+
+def measured(number):
+    """Patients with CK and MMT at week 0 and at weeks 1, 2, 4 and 8, every second with the other diagnosis."""
+    source = np.random.default_rng(number)
+    names = [f"P{i:02}" for i in range(number)]
+    people = [PatientRow(name, sex="male", diagnosis=(PM, DM)[i % 2]) for i, name in enumerate(names)]
+    infusions = [InfusionRow(name, "IVIG", DAY0, None, False, 0.4, "g/kg", None) for name in names]
+    labs, scores = [], []
+    for name in names:
+        own = source.normal()
+        for day in (-1, 7, 14, 28, 56):
+            value = round(1000 * math.exp(own + 0.3 * source.normal() - day / 60), 1)
+            labs.append(LabRow(name, "CK", DAY0 + day, None, False, value, 170.0, None, None, None))
+            score = round(50 + 5 * own + 3 * source.normal() + day / 10)
+            scores.append(AssessmentRow(name, "MMT", DAY0 + day, None, False, float(score), None, None))
+    return Cohort.assemble(people, labs, scores, infusions, [], [])
 
 
 def test_a_patient_without_any_value_is_left_out_of_the_model_and_counted():

@@ -99,54 +99,66 @@ def shift(first, second, level):
     return (middle, differences[c - 1], differences[-c]) if at_most(c - 1) <= tail else (middle, None, None)
 
 
-def random_intercept(values, columns):
-    """REML by a search over the share of the variance between patients, every patient's covariance written out.
+def restricted_height(values, groups, covariance):
+    """The restricted log-likelihood of a covariance of visits, from the contrasts of values that no mean can change.
 
-    `values` holds one list a patient, None where missing; `columns` gives the coefficients of a patient and a visit.
-    Coefficients, their standard errors, both variances and the restricted log-likelihood.
+    `values` holds one list a patient, None where missing. The covariance of all values is written out, and the
+    contrasts are a basis of what is orthogonal to the means of each group and visit (Patterson and Thompson 1971);
+    their density counts log|X'X| / 2 more than `lme4` and `nlme` do.
     """
-    people = [
-        (
-            np.array([v for v in row if v is not None]),
-            np.array([columns(i, j) for j, v in enumerate(row) if v is not None]),
-        )
-        for i, row in enumerate(values)
-    ]
-    people = [(y, x) for y, x in people if len(y)]
-    n, width = sum(len(y) for y, _ in people), people[0][1].shape[1]
-
-    def fit(ratio):
-        inverses = [np.linalg.inv(np.eye(len(y)) + ratio) for y, _ in people]
-        information = sum(x.T @ w @ x for (_, x), w in zip(people, inverses, strict=True))
-        beta = np.linalg.solve(information, sum(x.T @ w @ y for (y, x), w in zip(people, inverses, strict=True)))
-        rest = sum((y - x @ beta) @ w @ (y - x @ beta) for (y, x), w in zip(people, inverses, strict=True))
-        within = rest / (n - width)
-        shape = sum(math.log(1 + ratio * len(y)) for y, _ in people) + np.linalg.slogdet(information)[1]
-        likelihood = -((n - width) * (math.log(2 * math.pi * within) + 1) + shape) / 2
-        return likelihood, beta, np.sqrt(within * np.diag(np.linalg.inv(information))), within * ratio, within
-
-    low, high = -12.0, 8.0
-    for _ in range(30):
-        grid = np.linspace(low, high, 9)
-        best = int(np.argmax([fit(math.exp(x))[0] for x in grid]))
-        low, high = grid[max(0, best - 1)], grid[min(8, best + 1)]
-    return fit(math.exp(grid[best]))
+    cells = [(i, j) for i, row in enumerate(values) for j, v in enumerate(row) if v is not None]
+    y = np.array([values[i][j] for i, j in cells])
+    means = sorted({(groups[i], j) for i, j in cells})
+    x = np.array([[float((groups[i], j) == mean) for mean in means] for i, j in cells])
+    v = np.array([[covariance[j][m] if i == k else 0.0 for k, m in cells] for i, j in cells])
+    contrasts = np.linalg.qr(x, mode="complete")[0][:, len(means) :]
+    spread, z = contrasts.T @ v @ contrasts, contrasts.T @ y
+    free = len(y) - len(means)
+    density = free * math.log(2 * math.pi) + np.linalg.slogdet(spread)[1] + z @ np.linalg.solve(spread, z)
+    return -(density + np.linalg.slogdet(x.T @ x)[1]) / 2
 
 
-def restricted_heights(values, ratios):
-    """Restricted log-likelihood at each ratio, from the contrasts of the values that no coefficient can change.
+def satterthwaite(values, groups, covariance, weights):
+    """The variance and the degrees of freedom of a sum of means, by differences of the likelihood and the variance.
 
-    `values` is an array of patients by visits, NaN where missing, every visit with a value; each visit is compared with
-    the first. The contrasts' covariance is turned to its axes once, where it is 1 + ratio x eigenvalue (Patterson and
-    Thompson 1971); their density counts log|X'X| / 2 more than `lme4` does.
+    `weights` holds the weight of each (group, visit).
     """
-    who, visit = np.nonzero(~np.isnan(values))
-    y, own = values[who, visit], who[:, None] == np.unique(who)
-    x = np.column_stack([np.ones(len(y)), *(visit == k for k in range(1, values.shape[1]))])
-    contrasts = np.linalg.qr(x, mode="complete")[0][:, x.shape[1] :].T
-    spread, axes = np.linalg.eigh(contrasts @ own @ (contrasts @ own).T)
-    turned, grown = axes.T @ contrasts @ y, 1 + np.outer(ratios, np.maximum(spread, 0))
-    free = len(y) - x.shape[1]
-    within = (turned**2 / grown).sum(axis=1) / free
-    shape = np.log(grown).sum(axis=1) + np.linalg.slogdet(x.T @ x)[1]
-    return -(free * (np.log(2 * math.pi * within) + 1) + shape) / 2
+    visits = len(covariance)
+    places = [(j, k) for j in range(visits) for k in range(j, visits)]
+    size = 2e-4 * math.sqrt(min(covariance[j][j] for j in range(visits)) * max(covariance[j][j] for j in range(visits)))
+
+    def moved(*steps):
+        matrix = [list(row) for row in covariance]
+        for place, step in steps:
+            j, k = places[place]
+            matrix[j][k] += step * size
+            if j != k:
+                matrix[k][j] += step * size
+        return matrix
+
+    def variance(matrix):
+        total = 0.0
+        for group in set(groups):
+            information = np.zeros((visits, visits))
+            for row, own in zip(values, groups, strict=True):
+                seen = [j for j, v in enumerate(row) if v is not None]
+                if own == group and seen:
+                    information[np.ix_(seen, seen)] += np.linalg.inv([[matrix[j][k] for k in seen] for j in seen])
+            weight = np.array([weights.get((group, j), 0.0) for j in range(visits)])
+            total += weight @ np.linalg.solve(information, weight)
+        return total
+
+    def height(*steps):
+        return restricted_height(values, groups, moved(*steps))
+
+    q = range(len(places))
+    slope = np.array([(variance(moved((a, 1))) - variance(moved((a, -1)))) / (2 * size) for a in q])
+    information = np.empty((len(places), len(places)))
+    for a in q:
+        for b in range(a + 1):
+            bends = (
+                height((a, 1), (b, 1)) - height((a, 1), (b, -1)) - height((a, -1), (b, 1)) + height((a, -1), (b, -1))
+            )
+            information[a, b] = information[b, a] = -bends / (4 * size**2)
+    here = variance(covariance)
+    return here, 2 * here**2 / (slope @ np.linalg.solve(information, slope))

@@ -13,7 +13,7 @@ _CHOICES = (
     "by=diagnosis", "by=sex&level=0.9", "patients=true", "profile=R", "profile=SAS", "profile=lifelines",
     "median=lower&plateau=midpoint_to_last&interval=log", "zeros=pratt&proportion=jeffreys&multiplicity=hochberg",
 )  # fmt: skip
-_ASKED = {
+ASKED = {
     "demo": _CHOICES,
     "trial": ("", "patients=true", "by=sex", "revision=8", "revision=3&patients=true"),
     "ward": ("", "patients=true&by=sex"),
@@ -63,8 +63,8 @@ def _of_study(client: Any, study: str) -> Iterator[str]:
     for patient in [each["patient"]["id"] for each in client.get(f"{home}/patients").json()["items"]][:6]:
         yield from (f"{home}/patients/{patient}", f"{home}/patients/{patient}/history?limit=500")
     yield f"{home}/patients/P99"
-    if study in _ASKED:
-        for options in dict.fromkeys(("", *_ASKED[study])):
+    if study in ASKED:
+        for options in dict.fromkeys(("", *ASKED[study])):
             yield f"{home}/analyses?{options}".rstrip("?")
             yield from (f"{home}/analyses/{name}?{options}".rstrip("?") for name in ANALYSES)
         for name, choices in _OWN.items():

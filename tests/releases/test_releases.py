@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.store import migrations
-from tests.releases.questions import ANALYSES
+from tests.releases.questions import ANALYSES, ASKED
 from tests.releases.record import DATA, answer, serve
 
 CHANGED = {
@@ -20,6 +20,11 @@ CHANGED = {
     "/v1/studies/demo/datasets/ard.csv": "the rows of an onset name its direction",
     "/v1/studies/trial/datasets/ard.csv": "the rows of an onset name its direction",
     "/v1/studies/demo/analyses/comparisons?by=diagnosis": "one limit of Fisher's odds ratio is SciPy's",
+    **{
+        f"/v1/studies/{study}/analyses/repeated-measures?{options}".rstrip("?"): "the covariance is unstructured"
+        for study, asked in ASKED.items()
+        for options in ("", *asked)
+    },
     **{
         f"/v1/studies/demo/analyses{question}?profile=SAS": "the plateau of SAS is `not_reached`, and it is verified"
         for question in ("", *(f"/{name}" for name in ANALYSES))

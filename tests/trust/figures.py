@@ -91,5 +91,9 @@ PROMISES: dict[str, tuple[str, str]] = {
         "Where nothing happens, no claim is supported more often than its error rate.",
         "One rule book of claims (`docs/claims.md`); exact tests; families of tests adjusted together.",
     ),
+    "P24": (
+        "An interval of a model covers what it says.",
+        "The numbers of patients and visits from which a model is offered were fixed by simulation; else it is null.",
+    ),
 }
 """What is promised, and by which mechanism, by number."""

@@ -1,4 +1,4 @@
-"""A mixed model of repeated measures: how a measure changes over all visits.
+"""A mixed model of repeated measures (MMRM): how a measure changes over all visits.
 
 CK is modelled as ln(CK) and scores without a transformation, at week 0 and the weeks of `weekly_change`. Every patient
 of the efficacy set with at least one value is included. With `by` there is one model for each group; if there are two
@@ -27,17 +27,15 @@ from app.analyses.comparison.comparisons import UNKNOWN
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
-from app.estimate.changes.mixed_model import MixedModel, mixed_model
+from app.estimate.changes.mixed_model import MOST_VISITS, PATIENTS_PER_VISIT, MixedModel, mixed_model
 from app.estimate.changes.ratio import ratio_interval
-from app.estimate.results import Interval, Result
+from app.estimate.results import Interval, Reason, Result
 from app.timeline.cohort import Floats
 
 CAVEATS = (
     "definitions_are_ours",
     "uncontrolled_pre_post",
     "selection_on_baseline",
-    "compound_symmetry",
-    "no_small_sample_correction",
     "missing_at_random",
 )
 
@@ -57,7 +55,11 @@ class RepeatedMeasure(Grouped):
     scale: str = Field(description="`ln`: the model is of ln(CK); `raw`: of points.", examples=["ln"])
     model: MixedModel = Field(description="The model.")
     ratios: tuple[EffectRatio, ...] = Field(
-        description="All coefficients except the intercept as ratios, on the ln scale.", examples=[[]]
+        description="All coefficients except means as ratios, on the ln scale.", examples=[[]]
+    )
+    instead: str | None = Field(
+        description="The question to ask where the reason is `too_few`.",
+        examples=[None, "weekly-change"],
     )
 
 
@@ -70,7 +72,11 @@ class GroupInteraction(Result):
     scale: str = Field(description="`ln`: the model is of ln(CK); `raw`: of points.", examples=["ln"])
     model: MixedModel = Field(description="The model.")
     ratios: tuple[EffectRatio, ...] = Field(
-        description="All coefficients except the intercept as ratios, on the ln scale.", examples=[[]]
+        description="All coefficients except means as ratios, on the ln scale.", examples=[[]]
+    )
+    instead: str | None = Field(
+        description="The question to ask where the reason is `too_few`.",
+        examples=[None, "weekly-change"],
     )
 
 
@@ -103,6 +109,7 @@ def repeated_measures(context: Context) -> Findings:
                 scale=_scale(measure),
                 model=model,
                 ratios=_ratios(model, measure),
+                instead=_instead(model),
             )
         )
     claims = [
@@ -114,8 +121,13 @@ def repeated_measures(context: Context) -> Findings:
 
 def _basis(whole: Context) -> Basis:
     definition = Definition(
-        id="random_intercept_reml",
-        parameters={"weeks": list(_weeks(whole.study)), "measures": list(whole.protocol.weekly_change.measures)},
+        id="unstructured_reml",
+        parameters={
+            "weeks": list(_weeks(whole.study)),
+            "measures": list(whole.protocol.weekly_change.measures),
+            "patients_per_visit": PATIENTS_PER_VISIT,
+            "most_visits": MOST_VISITS,
+        },
     )
     caveats = CAVEATS + (("not_randomised",) if whole.options.by else ())
     return Basis(caveats, definition, {"interactions": _interactions(whole)})
@@ -162,8 +174,12 @@ def _ratios(model: MixedModel, measure: str) -> tuple[EffectRatio, ...]:
             ratio=ratio_interval(effect.interval.model_copy(update={"estimate": effect.estimate}), "ratio"),
         )
         for effect in model.effects
-        if effect.term != "intercept"
+        if effect.term not in ("intercept", "mean")
     )
+
+
+def _instead(model: MixedModel) -> str | None:
+    return "weekly-change" if model.reason is Reason.TOO_FEW else None
 
 
 def _interactions(whole: Context) -> tuple[GroupInteraction, ...]:
@@ -190,6 +206,7 @@ def _interaction(whole: Context, values: Sequence[str | None], groups: Sequence[
         scale=_scale(measure),
         model=model,
         ratios=_ratios(model, measure),
+        instead=_instead(model),
     )
 
 

@@ -1,13 +1,13 @@
-"""The restricted likelihood of a linear model with a random intercept for each patient, and its maximum.
+"""The restricted likelihood of visits with an unstructured covariance, its maximum, Satterthwaite's degrees of freedom.
 
-Given the ratio r of the variance between patients to the residual one, the best coefficients and residual variance are
-known in closed form (generalised least squares), so that only one number, r, must be searched. Laird and Ware,
-Biometrics 38 (1982), 963; Bates, Maechler, Bolker and Walker, Journal of Statistical Software 67 (2015), section 3.4:
-the constants are those of R `lme4::lmer(REML = TRUE)`.
+Each group of patients has a mean for each visit; all share one covariance of the visits, which may be any matrix with
+an inverse. The likelihood of a patient is that of the visits that were seen. Laird and Ware, Biometrics 38 (1982), 963;
+Jennrich and Schluchter, Biometrics 42 (1986), 805: REML as R `nlme::gls(correlation = corSymm(form = ~ visit | id),
+weights = varIdent(form = ~ 1 | visit))`, with the constants of `lme4`.
 
-The inverse covariance of a patient's n values, in units of the residual variance, does not change their
-deviations from their mean and weights the mean by 1 / (1 + n r). So the search of r needs only sums of squares and
-products within patients, and between patients with the same number of values: one pass over the values is enough.
+Patients of one group who were seen at the same visits enter only by their number, mean and products, so the cost of
+a step does not grow with their number. All arrays begin with an axis of b cohorts, which are fitted at the same time.
+Letters: k patterns (a group, and the visits seen), g groups, v visits, q = v (v + 1) / 2 parameters of the covariance.
 """
 
 import math
@@ -17,166 +17,298 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
-LOWEST, HIGHEST, TRIALS = 1e-8, 1e10, 145
-"""The ratios above 0 at which the slope is computed, eight in each power of ten."""
-STEPS, PARTS = 12, 33
-"""The number of steps that narrow the interval in which the slope changes sign, each to a 32nd: to all digits."""
-SAME = 1e-10
-"""Columns are dependent within patients if their products have an eigenvalue below this share of the largest."""
+STEPS = 200
+"""Steps after which the search has failed."""
+GAIN = 1e-12
+"""The search makes its last step when that step of Newton adds less than this to the log-likelihood."""
+PARTS = (1.0, 0.5, 0.25, 0.125)
+"""Parts of a step of Newton that are tried."""
+SINGULAR = 1e-8
+"""A covariance has no inverse if an eigenvalue of its correlations is below this; an information if its smallest
+eigenvalue is below this share of the largest."""
 ROUNDING = 1e-12
-"""Deviations below this share of the largest value are rounding errors."""
+"""Standard deviations below this share of the largest value are rounding errors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """The values of b cohorts, in units of the standard deviation of their visit, around its mean."""
+
+    seen: Bools
+    """Which visits the patients of a pattern have, shape (k, v)."""
+    group: Bools
+    """The group of a pattern, shape (g, k)."""
+    count: Floats
+    """Patients, shape (b, k)."""
+    mean: Floats
+    """Their means, shape (b, k, v), 0 where not seen."""
+    product: Floats
+    """Sums of the products of their deviations from these means, shape (b, k, v, v)."""
+    centre: Floats
+    """The mean of each visit, shape (b, v)."""
+    unit: Floats
+    """The standard deviation of each visit, shape (b, v); 0 where its values are equal."""
+
+    @classmethod
+    def of_values(cls, values: Floats, group: NDArray[np.int64]) -> "Patterns":
+        """Build it from values of shape (b, n, v), NaN where missing, and the groups 0, 1, ... of the n patients.
+
+        Each visit has a value in each group of each cohort.
+        """
+        seen = ~np.isnan(values)
+        known = np.where(seen, values, 0.0)
+        number = seen.sum(axis=1)
+        centre = known.sum(axis=1) / number
+        apart = np.where(seen, values - centre[:, None], 0.0)
+        unit = np.sqrt((apart**2).sum(axis=1) / number)
+        unit = np.where(unit > ROUNDING * np.abs(known).max(axis=1), unit, 0.0)
+        apart /= np.where(unit > 0, unit, 1.0)[:, None]
+        codes = seen @ (1 << np.arange(values.shape[2])) + (group << values.shape[2])
+        patterns = np.unique(codes[seen.any(axis=2)])
+        members = (codes[:, None] == patterns[:, None]).astype(np.float64)
+        count = members.sum(axis=2)
+        mean = (members @ apart) / np.maximum(count, 1.0)[:, :, None]
+        product = np.empty((*mean.shape, values.shape[2]))
+        for k in range(len(patterns)):
+            rest = (apart - mean[:, k, None]) * members[:, k, :, None]
+            product[:, k] = rest.swapaxes(1, 2) @ rest
+        visits = (patterns[:, None] >> np.arange(values.shape[2])) & 1 == 1
+        sides = patterns >> values.shape[2] == np.arange(int(group.max(initial=0)) + 1)[:, None]
+        return cls(visits, sides, count, mean, product, centre, unit)
+
+    def together(self) -> Floats:
+        """The covariance of each two visits, from the patients who were seen at both, shape (b, v, v)."""
+        products = (self.product + _times(self.count, self.mean[..., :, None] * self.mean[..., None, :])).sum(axis=1)
+        both = self.seen[:, :, None] & self.seen[:, None, :]
+        return np.asarray(products / np.maximum(np.tensordot(self.count, both.astype(np.float64), 1), 1.0))
+
+    def of_cohorts(self, chosen: Bools) -> "Patterns":
+        """The chosen cohorts."""
+        return Patterns(
+            self.seen,
+            self.group,
+            self.count[chosen],
+            self.mean[chosen],
+            self.product[chosen],
+            self.centre[chosen],
+            self.unit[chosen],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """The restricted likelihood at one covariance for each cohort."""
+
+    inverse: Floats
+    """Inverse covariance of the visits of each pattern, 0 elsewhere, shape (b, k, v, v)."""
+    spread: Floats
+    """Covariance of the means of each group, shape (b, g, v, v)."""
+    means: Floats
+    """Means, shape (b, g, v)."""
+    pull: Floats
+    """The inverse covariance times the sum of residuals, shape (b, k, v)."""
+    outer: Floats
+    """The inverse covariance times the products of residuals times the inverse covariance, shape (b, k, v, v)."""
+    height: Floats
+    """Log-likelihood, shape (b,)."""
+
+    @classmethod
+    def of(cls, data: Patterns, covariance: Floats) -> "_Point":
+        both = data.seen[:, :, None] & data.seen[:, None, :]
+        blocks = np.where(both, covariance[:, None], np.eye(data.seen.shape[1]))
+        inverse = np.where(both, np.linalg.inv(blocks), 0.0)
+        weighted = data.count[:, :, None, None] * inverse
+        side = data.group.astype(np.float64)
+        information = np.einsum("gk,bkvw->bgvw", side, weighted)
+        spread = np.linalg.inv(information)
+        right = np.einsum("gk,bkvw,bkw->bgv", side, weighted, data.mean)
+        means = (spread @ right[..., None])[..., 0]
+        rest = np.where(data.seen, data.mean - np.einsum("gk,bgv->bkv", side, means), 0.0)
+        products = data.product + data.count[:, :, None, None] * rest[..., :, None] * rest[..., None, :]
+        values = data.count @ data.seen.sum(axis=1)
+        height = (
+            -(values - side.shape[0] * data.seen.shape[1]) * math.log(2 * math.pi)
+            - (data.count * np.linalg.slogdet(blocks)[1]).sum(axis=1)
+            - np.linalg.slogdet(information)[1].sum(axis=1)
+            - np.einsum("bkvw,bkvw->b", inverse, products)
+        ) / 2
+        pull = (weighted @ rest[..., None])[..., 0]
+        return cls(inverse, spread, means, pull, inverse @ products @ inverse, height)
+
+    def slope(self, data: Patterns) -> Floats:
+        """Twice the derivative of the log-likelihood by the covariance, shape (b, v, v)."""
+        return np.asarray((self.outer + self._known(data) - _times(data.count, self.inverse)).sum(axis=1))
+
+    def information(self, data: Patterns, basis: Floats) -> Floats:
+        """The observed information of the q parameters: minus the second derivatives, shape (b, q, q).
+
+        With V = the covariance of all values, P = V^-1 - V^-1 X (X' V^-1 X)^-1 X' V^-1, and E and F = the derivatives
+        of V by two parameters, this is y' P E P F P y - tr(P E P F) / 2.
+        """
+        v = self.inverse.shape[-1]
+        inner = self.outer + self._known(data) - _times(data.count, self.inverse) / 2
+        total = basis.T @ _kronecker(self.inverse, inner) @ basis
+        weighted = _times(data.count, self.inverse)
+        for g, side in enumerate(data.group):
+            spread = self.spread[:, g]
+            moved = _kronecker(self.inverse[:, side], weighted[:, side]) @ basis
+            # The rows of `moved` are (second, first) index of the turned matrix, which is symmetric.
+            turned = moved.reshape(*moved.shape[:1], v, v, -1)
+            left = np.einsum("bvw,bwxq,bxy->bvyq", spread, turned, spread, optimize=True)
+            total -= np.einsum("bvyq,bvyr->bqr", left, turned, optimize=True) / 2
+            pulled = np.einsum("bkvw,bkx->bvwx", self.inverse[:, side], self.pull[:, side], optimize=True)
+            pulled = pulled.reshape(len(pulled), v, v * v) @ basis
+            total -= pulled.swapaxes(1, 2) @ spread @ pulled
+        return np.asarray((total + total.swapaxes(1, 2)) / 2)
+
+    def _known(self, data: Patterns) -> Floats:
+        """What the estimated means take away: the inverse covariance times that of the means, on both sides."""
+        spread = np.einsum("gk,bgvw->bkvw", data.group.astype(np.float64), self.spread)
+        return _times(data.count, self.inverse @ spread @ self.inverse)
 
 
 @dataclass(frozen=True, eq=False)
 class Maximum:
-    """The best fit: p coefficients with standard errors, two variances in squared units, the log-likelihood."""
+    """The best fit of each cohort, in the unit of the values. Where `converged` is false, the numbers mean nothing."""
 
-    coefficients: Floats
-    standard_errors: Floats
-    between: float
-    within: float
-    log_likelihood: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Profile:
-    """The best fit at each of k ratios."""
-
-    coefficients: Floats
-    """Shape (k, p), less the offset."""
+    covariance: Floats
+    """Shape (b, v, v)."""
+    means: Floats
+    """Shape (b, g, v)."""
+    log_likelihood: Floats
+    """Shape (b,)."""
+    converged: Bools
+    """Whether the search ended at a maximum, shape (b,)."""
+    singular: Bools
+    """Whether it ended because the best covariance has no inverse, shape (b,)."""
+    data: Patterns
+    point: _Point
     information: Floats
-    """Shape (k, p, p), in units of the residual variance."""
-    rest: Floats
-    """Weighted residual sums of squares, shape (k,)."""
-    height: Floats
-    """Log-likelihood, shape (k,)."""
-    slope: Floats
-    """Its derivative by the ratio, shape (k,)."""
+
+    def contrasts(self, weights: Floats) -> tuple[Floats, Floats, Floats]:
+        """Estimate, standard error and degrees of freedom of m sums of means, each of shape (b, m).
+
+        The `weights` of the means have the shape (m, g, v). Satterthwaite's degrees of freedom are 2 V^2 / (d' I^-1 d)
+        for the variance V of the sum, its derivatives d by the parameters of the covariance, and their observed
+        information I. Fai and Cornelius, J Statist Comput Simul 54 (1996), 363; R `lmerTest`, and `emmeans` of `gls`.
+        """
+        basis = _basis(weights.shape[2])
+        scaled = weights * self.data.unit[:, None, None, :]
+        known = np.einsum("bmgv,bgvw->bmgw", scaled, self.point.spread)
+        variance = np.einsum("bmgv,bmgv->bm", known, scaled)
+        at = np.einsum("gk,bmgv,bkvw->bkmw", self.data.group.astype(np.float64), known, self.point.inverse)
+        slope = np.einsum("bk,bkmv,bkmw->bmvw", self.data.count, at, at, optimize=True)
+        slope = slope.reshape(*slope.shape[:2], -1) @ basis
+        spread = np.zeros(variance.shape)
+        done = self.converged
+        solved = np.linalg.solve(self.information[done], slope[done].swapaxes(1, 2)).swapaxes(1, 2)
+        spread[done] = (solved * slope[done]).sum(axis=2)
+        estimate = np.einsum("mgv,bgv->bm", weights, self.means)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return estimate, np.sqrt(variance), 2 * variance**2 / spread
 
 
-@dataclass(frozen=True, eq=False)
-class RestrictedLikelihood:
-    """The data that the likelihood needs: products of the p columns and, as the last column, of the values minus an
-    offset.
+def maximum(data: Patterns) -> Maximum:
+    """Find the best fit of each cohort.
+
+    A step is Newton's, or a part of it, where that leads upwards to a covariance with an inverse, and else one of
+    expectation and maximisation, which always does. The search starts at the covariance of each two visits where both
+    were seen, if that has an inverse, and else without correlations. It ends where Newton's step gains next to nothing
+    and the information is positive definite.
     """
+    basis = _basis(data.seen.shape[1])
+    b, v = data.centre.shape
+    covariance = data.together()
+    alone = np.eye(v) * np.where(data.unit > 0, 1.0, 0.0)[:, None]
+    covariance = np.where(_without_inverse(covariance)[:, None, None], alone, covariance)
+    converged, singular = np.zeros(b, dtype=np.bool_), (data.unit == 0).any(axis=1)
+    for _ in range(STEPS):
+        active = ~converged & ~singular
+        if not active.any():
+            break
+        part, here = data.of_cohorts(active), covariance[active]
+        point = _Point.of(part, here)
+        here, ended = _step(part, here, point, basis)
+        covariance[active], converged[active], singular[active] = here, ended, _without_inverse(here) & ~ended
+    covariance[singular] = np.eye(v)
+    point = _Point.of(data, covariance)
+    unit = np.where(data.unit > 0, data.unit, 1.0)
+    free = np.einsum("bk,kv->bv", data.count, data.seen.astype(np.float64)) - len(data.group)
+    return Maximum(
+        covariance * unit[:, :, None] * unit[:, None, :],
+        data.centre[:, None] + unit[:, None] * point.means,
+        point.height - (free * np.log(unit)).sum(axis=1),
+        converged,
+        singular,
+        data,
+        point,
+        point.information(data, basis),
+    )
 
-    values: int
-    offset: Floats
-    """Coefficients, shape (p,), subtracted from the values first, so that no sum of squares is a difference of large
-    ones.
-    """
-    unit: float
-    """The largest remaining value; all values are divided by it."""
-    rounding: float
-    """The rounding error as a share of that largest value."""
-    within: Floats
-    """Products of the deviations from the mean of their patient, shape (p + 1, p + 1)."""
-    size: Floats
-    """How many values some patients have, each number once, shape (s,)."""
-    patients: Floats
-    """How many patients have so many values, shape (s,)."""
-    between: Floats
-    """Products of these patients' means, times the number of their values, shape (s, p + 1, p + 1)."""
 
-    @classmethod
-    def from_values(cls, y: Floats, x: Floats, who: NDArray[np.int64]) -> "RestrictedLikelihood":
-        """Build it from N values, N rows of p independent columns, and N ascending numbers of patients.
+def _step(data: Patterns, covariance: Floats, point: _Point, basis: Floats) -> tuple[Floats, Bools]:
+    """The next covariance of each cohort, and whether it is the last one."""
+    b, v = covariance.shape[:2]
+    slope, information = point.slope(data), point.information(data, basis)
+    first = slope.reshape(b, 1, -1) @ basis / 2
+    regular = np.linalg.slogdet(information)[0] != 0
+    safe = np.where(regular[:, None, None], information, np.eye(len(basis.T)))
+    step = np.linalg.solve(safe, first.swapaxes(1, 2))
+    gain = (first @ step)[:, 0, 0] / 2
+    near = regular & (np.abs(gain) < GAIN)
+    near[near] = _definite(information[near], covariance[near])
+    change = (basis @ step).reshape(b, v, v)
+    patients = data.count.sum(axis=1)[:, None, None]
+    following = covariance + covariance @ slope @ covariance / patients
+    ended, waiting = np.zeros(b, dtype=np.bool_), near | (regular & (gain >= GAIN))
+    for part in PARTS:
+        newton = covariance + part * change
+        tried = waiting & ~_without_inverse(newton)
+        last = tried & near if part == 1 else np.zeros(b, dtype=np.bool_)
+        higher = np.zeros(b, dtype=np.bool_)
+        higher[tried] = _Point.of(data.of_cohorts(tried), newton[tried]).height > point.height[tried]
+        taken = last | higher
+        following[taken] = newton[taken]
+        ended, waiting = ended | last, waiting & ~taken
+        if not waiting.any():
+            break
+    return (following + following.swapaxes(1, 2)) / 2, ended
 
-        The offset is the least squares fit within patients, so that the remaining values within patients are exact.
-        """
-        start = np.asarray(np.linalg.solve(x.T @ x, x.T @ y), dtype=np.float64)
-        first = cls._around(y, x, who, start)
-        more, *_ = np.linalg.lstsq(first.within[:-1, :-1], first.within[:-1, -1], rcond=SAME)
-        return cls._around(y, x, who, np.asarray(start + first.unit * more, dtype=np.float64))
 
-    @classmethod
-    def _around(cls, y: Floats, x: Floats, who: NDArray[np.int64], offset: Floats) -> "RestrictedLikelihood":
-        rest = y - x @ offset
-        largest = float(np.max(np.abs(y), initial=0.0))
-        unit = float(np.max(np.abs(rest), initial=0.0)) or 1.0
-        table = np.column_stack((x, rest / unit))
-        first = np.flatnonzero(np.diff(who, prepend=-1))
-        count = np.diff(first, append=len(y))
-        means = np.add.reduceat(table, first) / count[:, None]
-        apart = table - np.repeat(means, count, axis=0)
-        size, patients = np.unique(count, return_counts=True)
-        between = np.array([n * means[count == n].T @ means[count == n] for n in size])
-        return cls(
-            len(y),
-            offset,
-            unit,
-            ROUNDING * largest / unit,
-            apart.T @ apart,
-            size.astype(np.float64),
-            patients.astype(np.float64),
-            between,
-        )
+def _definite(information: Floats, covariance: Floats) -> Bools:
+    """Whether each information, by the covariances as shares of both standard deviations, is positive definite."""
+    rows, columns = np.triu_indices(covariance.shape[1])
+    deviation = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    size = deviation[:, rows] * deviation[:, columns]
+    values = np.linalg.eigvalsh(information * size[:, :, None] * size[:, None, :])
+    return np.asarray(values[:, 0] > SINGULAR * values[:, -1])
 
-    @property
-    def degrees_within(self) -> int:
-        """Degrees of freedom of the residual variance.
 
-        This is the number of values minus that of patients minus that of coefficients that can be estimated within
-        patients.
-        """
-        rank = int(np.linalg.matrix_rank(self.within[:-1, :-1], rtol=SAME, hermitian=True))
-        return self.values - int(self.patients.sum()) - rank
+def _without_inverse(covariance: Floats) -> Bools:
+    """Whether each covariance is singular, or no covariance at all."""
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    positive = np.all(variance > 0, axis=1, keepdims=True)
+    deviation = np.sqrt(np.where(positive, variance, 1.0))
+    correlation = covariance / deviation[:, :, None] / deviation[:, None, :]
+    return np.asarray(~positive[:, 0] | (np.linalg.eigvalsh(correlation)[:, 0] < SINGULAR))
 
-    @property
-    def constant_within(self) -> bool:
-        """Whether all patients have the same changes: within patients only rounding errors remain."""
-        return float(self.within[-1, -1]) <= self.values * self.rounding**2
 
-    def profile(self, ratio: Floats) -> _Profile:
-        """The best fit at each ratio, shape (k,), each at least 0."""
-        p, degrees = len(self.offset), self.values - len(self.offset)
-        grown = 1 + ratio[:, None] * self.size
-        products = self.within + np.tensordot(1 / grown, self.between, 1)
-        turned = -np.tensordot(self.size / grown**2, self.between, 1)
-        information, right = products[:, :p, :p], products[:, :p, p]
-        solved = np.linalg.solve(information, np.concatenate((right[:, :, None], turned[:, :p, :p]), axis=2))
-        coefficients = np.asarray(solved[:, :, 0], dtype=np.float64)
-        rest = products[:, p, p] - (coefficients * right).sum(axis=1)
-        residual = np.column_stack((-coefficients, np.ones(len(ratio))))
-        steepness = np.einsum("ki,kij,kj->k", residual, turned, residual) / rest
-        traces = np.trace(solved[:, :, 1:], axis1=1, axis2=2)
-        shape = np.log(grown) @ self.patients + np.linalg.slogdet(information)[1]
-        variance = 2 * math.pi * rest / degrees
-        height = -(degrees * (np.log(variance) + 1 + 2 * math.log(self.unit)) + shape) / 2
-        slope = -(degrees * steepness + (self.size / grown) @ self.patients + traces) / 2
-        return _Profile(coefficients, information, rest, height, slope)
+def _basis(v: int) -> Floats:
+    """The derivatives of a covariance by its q different entries, one column each, shape (v v, q)."""
+    rows, columns = np.triu_indices(v)
+    basis = np.zeros((v, v, len(rows)))
+    basis[rows, columns, range(len(rows))] = basis[columns, rows, range(len(rows))] = 1.0
+    return basis.reshape(v * v, -1)
 
-    def maximum(self) -> Maximum | None:
-        """The highest maximum, of equal ones that with the smallest ratio; `None` if it is above the ratio `HIGHEST`.
 
-        There is a maximum at 0 if the likelihood falls from 0 on, and wherever its slope changes from up to down.
-        """
-        trials = np.concatenate(([0.0], np.geomspace(LOWEST, HIGHEST, TRIALS)))
-        slope = self.profile(trials).slope
-        if slope[-1] > 0:
-            return None
-        tops = [0.0] if slope[0] <= 0 else []
-        tops += [self._top(trials[k], trials[k + 1]) for k in np.flatnonzero((slope[:-1] > 0) & (slope[1:] <= 0))]
-        ratio = np.array(tops)
-        fits = self.profile(ratio)
-        best = int(np.argmax(fits.height))
-        variance = float(fits.rest[best]) / (self.values - len(self.offset))
-        errors = np.sqrt(variance * np.diag(np.linalg.inv(fits.information[best])))
-        within = variance * self.unit**2
-        return Maximum(
-            self.offset + self.unit * fits.coefficients[best],
-            self.unit * errors,
-            float(ratio[best]) * within,
-            within,
-            float(fits.height[best]),
-        )
+def _times(count: Floats, matrices: Floats) -> Floats:
+    return np.asarray(count[:, :, None, None] * matrices)
 
-    def _top(self, low: float, high: float) -> float:
-        """The ratio between `low` and `high` where the slope changes from up to down."""
-        for _ in range(STEPS):
-            parts = np.linspace(low, high, PARTS)
-            up = self.profile(parts[1:-1]).slope > 0
-            down = int(np.argmin(np.append(up, False))) + 1
-            low, high = parts[down - 1], parts[down]
-        return float(low + (high - low) / 2)
+
+def _kronecker(first: Floats, second: Floats) -> Floats:
+    """The sums over patterns of Kronecker products: of E and F, tr(first E second F) = vec(E)' result vec(F)."""
+    b, k, v, _ = first.shape
+    sums = first.reshape(b, k, v * v).swapaxes(1, 2) @ second.reshape(b, k, v * v)
+    return sums.reshape(b, v, v, v, v).transpose(0, 1, 3, 2, 4).reshape(b, v * v, v * v)
