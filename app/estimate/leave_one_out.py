@@ -11,13 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from app.estimate.arithmetic import LARGEST, NOISE, deviation_of, mean_of
-from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.bounded_change import METHOD as MEAN_METHOD
+from app.estimate.changes.bounded_change import change_within_bounds
+from app.estimate.changes.paired_change import TName, paired_change
 from app.estimate.changes.signed_rank import LARGEST_EXACT, SignedRankP, Zeros, rounded, signed_rank_test
-from app.estimate.results import Number, Reason, Result, TestResult, WhyNull
+from app.estimate.results import LEAST_P, Change, Number, Reason, Result, TestResult, WhyNull
 from app.estimate.times.survival import HALF_TOLERANCE, Plateau, kaplan_meier
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+LARGEST_REFITTED = 200
+"""Estimates without an update formula are computed again for each of at most so many patients."""
 
 
 class Influence(Result):
@@ -33,7 +37,7 @@ class Influence(Result):
 
 
 class InfluenceOnTest(Influence):
-    """The range of one p value, and whether one patient decides its significance."""
+    """The range of one p value, and whether one patient decides its significance. A p below 1e-300 counts as 1e-300."""
 
     alpha: Number = Field(description="Level that p is held against.", examples=[0.05])
     significance_depends_on_one_patient: bool | None = Field(
@@ -86,7 +90,8 @@ def influence_on_change(
     alpha: float,
     zeros: Zeros = "drop",
     signed_rank_p: SignedRankP = "exact",
-    t_name: str = "paired_t",
+    t_name: TName = "paired_t",
+    within: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> LeaveOneOutInfluence:
     """The influence on the mean of finite differences, one for each patient, on their signed-rank test and t test.
 
@@ -94,7 +99,14 @@ def influence_on_change(
     Q - n/(n - 1) (x - mean)^2, with Q that of all values. So the time is O(n). The rank test has no such formula: up to
     50 differences it is computed again for each; with more the influence on it is null with `too_large`. The estimates
     are those of `paired_change`. A `ValueError` is raised for values that are not finite or not one-dimensional.
+
+    `within` are the lower and upper limits of differences of which some are known only as bounds. The estimates are
+    then those of `change_within_bounds`, computed again for each patient; with more than 200 patients the influence is
+    null with `too_large`.
     """
+    if within is not None and not np.array_equal(*within):
+        low, high = (np.asarray(each, dtype=np.float64) for each in within)
+        return _within_bounds(np.asarray(differences, dtype=np.float64), low, high, alpha, zeros, signed_rank_p, t_name)
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or not np.all(np.abs(values) <= LARGEST):
         raise ValueError("`differences` must be one-dimensional and finite.")
@@ -105,6 +117,34 @@ def influence_on_change(
         estimate=influence("mean", "mean", full.mean, mean),
         position=farthest(mean, full.mean),
         tests=(_on_rank_test(values, rank, alpha, zeros, signed_rank_p), _on_t_test(mean, spread, t, alpha, t_name)),
+    )
+
+
+def _within_bounds(
+    points: Floats, low: Floats, high: Floats, alpha: float, zeros: Zeros, signed_rank_p: SignedRankP, t_name: TName
+) -> LeaveOneOutInfluence:
+    """Every estimate again without each patient; patients with the same limits are left out once."""
+
+    def estimates(left_out: int | None) -> Change:
+        kept = [each if left_out is None else np.delete(each, left_out) for each in (points, low, high)]
+        return change_within_bounds(*kept, zeros=zeros, signed_rank_p=signed_rank_p, t_name=t_name)
+
+    full = estimates(None)
+    rows = list(zip(low.tolist(), high.tolist(), strict=True))
+    few = len(rows) <= LARGEST_REFITTED
+    found = {row: estimates(i) for i, row in enumerate(rows)} if few else {}
+    without = [found[row] for row in rows] if few else []
+    missing = None if few else Reason.TOO_LARGE
+    mean = np.array([change.mean for change in without], dtype=np.float64)
+    tests = []
+    for place, test in enumerate(full.tests):
+        p = np.array([change.tests[place].p_at_most for change in without], dtype=np.float64)
+        tests.append(_verdict(influence("p", test.method, test.p_at_most, p, missing or _why(test)), p, alpha))
+    why = missing or (full.reason if full.mean is None else None)
+    return LeaveOneOutInfluence(
+        estimate=influence("mean", MEAN_METHOD, full.mean, mean, why),
+        position=farthest(mean, full.mean),
+        tests=tuple(tests),
     )
 
 
@@ -146,8 +186,9 @@ def _on_t_test(mean: Floats, spread: Floats, full: TestResult, alpha: float, nam
     p = np.full(n, np.nan)
     known = spread > 0
     if known.any():
-        p[known] = np.minimum(1.0, 2 * stdtr(n - 2, -np.abs(mean[known]) / (spread[known] / np.sqrt(n - 1))))
-    return _verdict(influence("p", name, full.p, p, full.reason), p, alpha)
+        tail = stdtr(n - 2, -np.abs(mean[known]) / (spread[known] / np.sqrt(n - 1)))
+        p[known] = np.clip(2 * tail, LEAST_P, 1.0)
+    return _verdict(influence("p", name, full.p_at_most, p, _why(full)), p, alpha)
 
 
 def _on_rank_test(
@@ -156,13 +197,18 @@ def _on_rank_test(
     n = len(values)
     if n > LARGEST_EXACT:
         p = np.zeros(0)
-        return _verdict(influence("p", full.method, full.p, p, Reason.TOO_LARGE), p, alpha)
+        return _verdict(influence("p", full.method, full.p_at_most, p, Reason.TOO_LARGE), p, alpha)
     found: dict[float, float | None] = {}
     for i, value in enumerate(values.tolist()):
         if value not in found:
-            found[value] = signed_rank_test(np.delete(values, i), zeros, signed_rank_p).p
+            found[value] = signed_rank_test(np.delete(values, i), zeros, signed_rank_p).p_at_most
     p = np.array([found[value] for value in values.tolist()], dtype=np.float64)
-    return _verdict(influence("p", full.method, full.p, p, full.reason), p, alpha)
+    return _verdict(influence("p", full.method, full.p_at_most, p, _why(full)), p, alpha)
+
+
+def _why(test: TestResult) -> Reason | None:
+    """Why a test has no p; a p that is too small to be written counts as the least one."""
+    return None if test.p_below else test.reason
 
 
 def _verdict(found: Influence, p: Floats, alpha: float) -> InfluenceOnTest:

@@ -22,8 +22,10 @@ from tests.repetition import repeats
 MODELS = [each for each in Result.__subclasses__() if each.__module__ == Result.__module__]
 NUMBERS = st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6), max_size=8)
 PATIENTS = st.lists(st.tuples(st.integers(0, 5) | st.floats(0, 5), st.booleans()), max_size=8)
-WITHOUT_A_REASON = {"df", "p_adjusted", "adjustment", "estimate"}
-"""Null in these is no failure: rank tests have no df, a test may stand alone, most estimates stand beside."""
+WITHOUT_A_REASON = {"df", "p_adjusted", "adjustment", "estimate", "bounds"}
+"""Null in these is no failure: rank tests have no df, a test may stand alone, most estimates stand beside, and
+most changes have no bounds.
+"""
 
 
 def everything_computed(numbers, patients):

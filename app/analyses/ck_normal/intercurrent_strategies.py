@@ -126,7 +126,7 @@ def _estimates(
     until = context.protocol.ck_normal_time.rmst_until_days
     if strategy == "treatment_policy":
         curve = kaplan_meier(duration, cause != CENSORED, **context.curve)
-        return curve, restricted_mean(duration, cause != CENSORED, until=until)
+        return curve, restricted_mean(duration, cause != CENSORED, until=until, level=context.level)
     known = len(CAUSES) if strategy == "competing" else 1
     cause = cause if strategy == "competing" else (cause != CENSORED).astype(np.int64)
     curve = event_free(duration, cause, causes_known=known, **context.curve)

@@ -65,7 +65,8 @@ SENTENCES: dict[str, str] = {
     "draws more than a day apart.",
     "several_laboratories": "In {count} of {of} patients CK was measured by more than one laboratory.",
     "upper_limit_changes": "In {count} of {of} patients the upper limit of CK changed, and with it what is normal.",
-    "comparators": "Of {of} CK values {count} are known only as a bound; logarithms take `<x` as x/2 and `>x` as x.",
+    "comparators": "Of {of} CK values {count} are known only as a bound; the means of changes of ln(CK) take them as "
+    "bounds, other figures take `<x` as x/2 and `>x` as x.",
     "conditioned_on_normalising": "In {count} of {of} patients CK never became normal: the time with normal CK is told "
     "of the others only.",
     "spontaneous_reports": "An adverse event of any of the {of} patients that was not posted does not exist here.",
@@ -240,8 +241,10 @@ def _one_patient(context: Context) -> CaveatFinding:
     verdicts: list[bool] = []
     for main in key_results(context):
         if main.kind == "mean":
+            within = main.differences
             tests = influence_on_change(
-                main.values[main.included],
+                within.point,
+                within=(within.low, within.high),
                 alpha=context.protocol.weekly_change.alpha,
                 zeros=context.conventions.zeros,
                 signed_rank_p=context.conventions.signed_rank_p,

@@ -170,28 +170,24 @@ def mean_difference(mean: RestrictedMean, first: RestrictedMean, size: int, *, l
     """The difference of two restricted means up to the same time, with a normal interval, in the unit of the times.
 
     The groups are independent and have `size` patients together, so the variances of the means add up. Each mean is
-    that of `restricted_mean` (R `summary(survfit, rmean=)`). If no patient of either
-    group had an event by then, the standard error is 0, and interval and test are null.
+    that of `restricted_mean` (R `summary(survfit, rmean=)`). If one mean has no standard error, the difference has
+    none, and its interval and test are null.
     """
-    missing = mean.reason or first.reason
-    if missing or mean.value is None or first.value is None:
-        return _no_difference(missing, size)
-    value = mean.value - first.value
-    error = math.hypot(mean.standard_error or 0.0, first.standard_error or 0.0)
-    no_test = None if error else Reason.NO_STANDARD_ERROR
-    spread = normal_quantile(level) * error
-    low, high = (value - spread, value + spread) if error else (None, None)
+    value = error = low = high = None
+    reason = next((each.reason for each in (mean, first) if each.value is None), None)
+    if mean.value is not None and first.value is not None:
+        value, reason = mean.value - first.value, Reason.NO_STANDARD_ERROR
+    if value is not None and mean.standard_error is not None and first.standard_error is not None:
+        error, reason = math.hypot(mean.standard_error, first.standard_error), None
+        spread = normal_quantile(level) * error
+        low, high = value - spread, value + spread
     return MeanDifference(
         value=value,
         standard_error=error,
-        intervals=(Interval(of="difference", method="normal", level=level, low=low, high=high, reason=no_test),),
-        test=_z_test(MEAN_Z, value / error if error else None, size, no_test),
+        reason=reason,
+        intervals=(Interval(of="difference", method="normal", level=level, low=low, high=high, reason=reason),),
+        test=_z_test(MEAN_Z, None if value is None or error is None else value / error, size, reason),
     )
-
-
-def _no_difference(reason: Reason | None, size: int) -> MeanDifference:
-    test = _z_test(MEAN_Z, None, size, reason)
-    return MeanDifference(value=None, standard_error=None, reason=reason, intervals=(), test=test)
 
 
 def _table(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int) -> RiskTable:
