@@ -3,6 +3,7 @@
 The functions use update formulas; tests compare them with computing every estimate again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from app.estimate.changes.bounded_change import METHOD as MEAN_METHOD
 from app.estimate.changes.bounded_change import change_within_bounds
 from app.estimate.changes.paired_change import TName, paired_change
 from app.estimate.changes.signed_rank import LARGEST_EXACT, SignedRankP, Zeros, rounded, signed_rank_test
-from app.estimate.results import LEAST_P, Change, Number, Reason, Result, TestResult, WhyNull
+from app.estimate.results import LEAST_P, Change, CurvePoint, Number, Reason, Result, TestResult, WhyNull
 from app.estimate.times.survival import HALF_TOLERANCE, Plateau, kaplan_meier
 
 Floats = NDArray[np.float64]
@@ -249,10 +250,11 @@ def influence_on_median(
     reduced factors, one own factor and a part of the full curve. Each crossing is found by bisection, in O(n log n).
     """
     times, observed = np.asarray(durations, dtype=np.float64), np.asarray(events, dtype=np.bool_)
-    full = kaplan_meier(times, observed, median=median, plateau=plateau).median
+    whole = kaplan_meier(times, observed, median=median, plateau=plateau)
+    full = whole.median
     left_out = np.full(len(times), np.nan)
     if len(times) > 1 and observed.any():
-        left_out = _Curves(times, observed).medians(median, plateau)
+        left_out = _Curves(times, observed, whole.curve).medians(median, plateau)
     found = influence("median", f"kaplan-meier/{median}", full.value, left_out)
     reason = found.reason or full.reason
     found = found.model_copy(update={"reason": reason if found.low is None or found.value is None else None})
@@ -260,15 +262,17 @@ def influence_on_median(
 
 
 class _Curves:
-    """The curves without each patient. Entry j of a curve is its value from event time j on."""
+    """The curves without each patient, made from one Kaplan-Meier curve of all. Entry j of a curve is its value from
+    event time j on.
+    """
 
-    def __init__(self, times: Floats, observed: NDArray[np.bool_]) -> None:
+    def __init__(self, times: Floats, observed: NDArray[np.bool_], curve: Sequence[CurvePoint]) -> None:
         self.times = times
-        self.event_times, deaths = np.unique(times[observed], return_counts=True)
-        at_risk = len(times) - np.searchsorted(np.sort(times), self.event_times, side="left")
+        self.event_times = np.array([point.time for point in curve])
+        deaths, at_risk = (np.array([getattr(point, name) for point in curve]) for name in ("events", "at_risk"))
         fewer = np.maximum(at_risk - 1, 1)
         alone = at_risk == 1
-        self.whole = np.cumprod(1 - deaths / at_risk)
+        self.whole = np.array([point.survival for point in curve])
         self.reduced = np.cumprod(np.where(alone, 1.0, 1 - deaths / fewer))
         own = np.where(alone, 1.0, 1 - (deaths - 1) / fewer)
         # The number of event times before each patient's own time, and up to and including it.

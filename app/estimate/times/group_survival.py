@@ -15,6 +15,7 @@ from pydantic import Field
 
 from app.estimate.arithmetic import LARGEST, normal_quantile
 from app.estimate.results import Interval, Number, Reason, RestrictedMean, Result, TestResult, WhyNull
+from app.estimate.times.survival import survival_at_events
 
 Floats = NDArray[np.float64]
 MOST_GROUPS = 20
@@ -139,8 +140,10 @@ def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *
     The hazard ratio of a group without events would be 0 without an interval; it is null, and the others are estimated
     without this group. A finite estimate exists if each group with events is connected with every other by steps from a
     group that had an event to a group that was then at risk (Ford 1957, for paired comparisons). Otherwise all ratios
-    are null. The test of proportional hazards is the score test of Grambsch and Therneau 1994 with the time as 1 -
-    S(t-) of all patients together, as R `cox.zph` computes it since survival 3.0.
+    are null. lifelines ends its search where the likelihood changes by less than 1e-9 of itself or Newton's decrement
+    is below 1e-7, before all digits are right, and gives separated groups a ratio: exp(-17.9) for two groups of four.
+    The test of proportional hazards is the score test of Grambsch and Therneau 1994 with the time as 1 - S(t-) of all
+    patients together, as R `cox.zph` computes it since survival 3.0.
     """
     whole = _table(durations, events, groups, size)
     kept = np.flatnonzero(whole.events.any(axis=0))
@@ -154,6 +157,8 @@ def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *
     if beta is None:
         return _no_model(whole, missing or Reason.NOT_CONVERGED)
     at_maximum = _likelihood(table, beta)
+    times, observed = np.asarray(durations, dtype=np.float64), np.asarray(events, dtype=np.bool_)
+    inside = np.isin(np.asarray(groups), kept)
     errors = np.sqrt(np.diag(np.linalg.inv(at_maximum.information()[1:, 1:])))
     estimates = zip(kept[1:].tolist(), beta[1:].tolist(), errors.tolist(), strict=True)
     found = {group: _ratio(effect, error, level, whole.size) for group, effect, error in estimates}
@@ -162,7 +167,7 @@ def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *
         ties="efron",
         hazard_ratios=tuple(found.get(group) or _no_ratio(whole, group, None) for group in range(size)),
         likelihood_ratio=_chi_square("likelihood_ratio", max(0.0, twice), len(kept) - 1, whole.size, None),
-        proportional_hazards=_check(table, at_maximum, whole.size),
+        proportional_hazards=_check(table, at_maximum, survival_at_events(times[inside], observed[inside]), whole.size),
     )
 
 
@@ -259,10 +264,9 @@ def _maximum(table: RiskTable) -> Floats | None:
     return None
 
 
-def _check(table: RiskTable, at_maximum: PartialLikelihood, size: int) -> TestResult:
-    """The score test for a ratio that changes with 1 - S(t-)."""
-    n, d = table.at_risk.sum(axis=1), table.events.sum(axis=1)
-    survival = np.cumprod((n - d) / n)
+def _check(table: RiskTable, at_maximum: PartialLikelihood, survival: Floats, size: int) -> TestResult:
+    """The score test for a ratio that changes with 1 - S(t-), where S is the curve of all groups together."""
+    d = table.events.sum(axis=1)
     time = 1 - np.concatenate([[1.0], survival[:-1]])
     time = time - (time * d).sum() / d.sum()
     residual = table.events.astype(np.float64)

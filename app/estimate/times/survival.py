@@ -176,6 +176,12 @@ def mean_within(
     return RestrictedMean(until=until, value=value, standard_error=error or None, reason=reason, intervals=(limits,))
 
 
+def survival_at_events(durations: ArrayLike, events: ArrayLike) -> NDArray[np.float64]:
+    """S(t) of the Kaplan-Meier curve just after each of its event times, in their order."""
+    steps = _product_limit(*_by_time(durations, events))
+    return np.array([step.survival for step in steps], dtype=np.float64)
+
+
 def _by_time(durations: ArrayLike, events: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Both arrays in ascending order of time, events first."""
     times, observed = np.asarray(durations, dtype=np.float64), np.asarray(events, dtype=np.bool_)
