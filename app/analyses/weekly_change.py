@@ -36,12 +36,10 @@ Bounds = Annotated[
     BoundedMean | None,
     Field(
         exclude_if=not_listed,
-        description="Present where a CK is known only as a bound: how the mean was found.",
+        description="Present where a CK is a bound.",
     ),
 ]
-LimitOfBound = Annotated[
-    Number | None, Field(exclude_if=not_listed, description="Limit of a difference that is known only as a bound.")
-]
+LimitOfBound = Annotated[Number | None, Field(exclude_if=not_listed, description="Limit where it is a bound.")]
 
 
 class PatientDifference(Contribution):

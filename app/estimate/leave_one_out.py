@@ -38,7 +38,7 @@ class Influence(Result):
 
 
 class InfluenceOnTest(Influence):
-    """The range of one p value, and whether one patient decides its significance. A p below 1e-300 counts as 1e-300."""
+    """The range of one p value, and whether one patient decides its significance."""
 
     alpha: Number = Field(description="Level that p is held against.", examples=[0.05])
     significance_depends_on_one_patient: bool | None = Field(

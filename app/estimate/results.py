@@ -301,26 +301,21 @@ class Proportion(Result):
 
 
 class BoundedMean(Result):
-    """The mean of differences of which some are known only as bounds, and what substitution would give."""
+    """How a mean was found where some differences are known only as bounds, and what substitution would give."""
 
     exact: int = Field(description="Differences that are known.", examples=[12])
     below: int = Field(description="Of which only an upper bound is known.", examples=[2])
     above: int = Field(description="Of which only a lower bound is known.", examples=[0])
     between: int = Field(description="Known to lie between two bounds.", examples=[0])
     unknown: int = Field(description="Without any bound; they say nothing of the mean.", examples=[0])
-    mean: Number | None = Field(
-        description="Mean of the normal distribution with the greatest likelihood.", examples=[-1.62]
-    )
-    standard_error: Number | None = Field(description="Its standard error (observed information).", examples=[0.21])
+    standard_error: Number | None = Field(description="Standard error of the mean.", examples=[0.21])
     log_scale: Number | None = Field(
-        description="ln of the standard deviation of that distribution (divisor n).", examples=[-0.31]
+        description="ln of the standard deviation (divisor n) of the normal distribution with the greatest likelihood.",
+        examples=[-0.31],
     )
     reason: WhyNull = None
     substituted_mean: Number | None = Field(
-        description="Sensitivity: the mean if `<x` counts as x/2 and `>x` as x.", examples=[-1.49]
-    )
-    substituted_interval: Interval = Field(
-        description="Its t interval, which takes the substitutes for known.", examples=[CHANGE_INTERVALS[0]]
+        description="The mean if `<x` counts as x/2 and `>x` as x.", examples=[-1.49]
     )
 
 

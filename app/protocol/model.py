@@ -45,7 +45,7 @@ class Treatment(Part):
 
 
 class Baseline(Part):
-    """The baseline is the last value on or before day 0; the run-in is that value and all before it."""
+    """The baseline is the last value on or before day 0."""
 
     flag_older_than_days: int = Field(
         default=42, ge=0, le=3650, description="A baseline older than this is used and flagged.", examples=[42]

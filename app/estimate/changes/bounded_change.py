@@ -240,10 +240,8 @@ def _bounded_mean(lower: Floats, upper: Floats, fit: NormalFit, substituted: Cha
         above=int(np.count_nonzero(from_below & ~from_above)),
         between=int(np.count_nonzero(from_below & from_above & ~exact)),
         unknown=int(np.count_nonzero(~from_below & ~from_above)),
-        mean=fit.mean,
         standard_error=fit.standard_error,
         log_scale=fit.log_scale,
         reason=fit.reason,
         substituted_mean=substituted.mean,
-        substituted_interval=substituted.intervals[0],
     )
