@@ -18,13 +18,14 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import ChangeTest, change
-from app.derive.exact_comparison import ln_ratio
+from app.analyses.weekly_change import Bounds, LimitOfBound, known_or_limits
+from app.derive.bounded_values import BoundedValues, ln_ratio_within
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
-from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.bounded_change import change_within_bounds
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
-from app.estimate.results import Change, Interval, Number, Result, TestResult, WhyNull
+from app.estimate.results import Interval, Number, Result, TestResult, WhyNull
 from app.timeline.cohort import Floats
 
 
@@ -37,6 +38,7 @@ class Period(Result):
         description="exp(mean): CK at the end divided by CK at the start.", examples=[0.907256515036]
     )
     reason: WhyNull = None
+    bounds: Bounds = None
     intervals: tuple[Interval, ...] = Field(description="Intervals of the mean and of the ratio.", examples=[[]])
 
 
@@ -50,6 +52,7 @@ class ChangeOfChange(Result):
         description="exp(mean): the ratio after divided by the ratio before.", examples=[0.2445]
     )
     reason: WhyNull = None
+    bounds: Bounds = None
     tests: tuple[TestResult, ...] = Field(description="One-sample t test, then signed-rank test.", examples=[[]])
     intervals: tuple[Interval, ...] = Field(
         description="Intervals of the mean, the pseudomedian and the ratio of ratios.", examples=[[]]
@@ -62,6 +65,8 @@ class PatientChange(Contribution):
     before: Number | None = Field(description="ln C(0) - ln C(before).", examples=[-0.09])
     after: Number | None = Field(description="ln C(after) - ln C(0).", examples=[-1.5])
     difference: Number | None = Field(description="After minus before.", examples=[-1.41])
+    low: LimitOfBound = None
+    high: LimitOfBound = None
     reason: str | None = Field(description="Why there are none.", examples=[None, "no_value_in_window"])
 
 
@@ -85,8 +90,8 @@ class CkChange(Answer):
 
 def ck_change(context: Context) -> Findings:
     """The before/after comparison at the protocol's weeks."""
-    difference = changes(context.study)
-    reasons = change_reasons(context.study, difference)
+    difference = changes_within(context.study)
+    reasons = change_reasons(context.study, difference.point)
     excluded = context.excluded(reasons, "CK")
     flags = context.flags_of("CK", upper_limits=False)
     compared = _compare(context, difference, reasons)
@@ -110,23 +115,29 @@ def _basis(whole: Context) -> Basis:
 
 
 def changes(study: DerivedStudy) -> Floats:
-    """The change of ln(CK) after treatment minus the change before it, NaN where a value is missing."""
-    weeks = study.protocol.ck_change
-    base = study.ck_at(0)
-    return ln_ratio([study.ck_at(weeks.after_week), study.ck_at(weeks.before_week)], [base, base])
+    """The change of ln(CK) after treatment minus the change before it, NaN where a value is missing; a bound has its
+    substitute.
+    """
+    return changes_within(study).point
 
 
-def _compare(context: Context, difference: Floats, reasons: Sequence[ExclusionReason | None]) -> BeforeAfter:
+def changes_within(study: DerivedStudy) -> BoundedValues:
+    """The same with the limits between which each lies."""
+    weeks, base = study.protocol.ck_change, study.ck_within(0)
+    return ln_ratio_within([study.ck_within(weeks.after_week), study.ck_within(weeks.before_week)], [base, base])
+
+
+def _compare(context: Context, difference: BoundedValues, reasons: Sequence[ExclusionReason | None]) -> BeforeAfter:
     study, weeks = context.study, context.protocol.ck_change
-    start, base, end = (study.ck_at(week) for week in (weeks.before_week, 0, weeks.after_week))
-    complete = ~np.isnan(difference)
-    before, after = ln_ratio([base], [start]), ln_ratio([end], [base])
+    start, base, end = (study.ck_within(week) for week in (weeks.before_week, 0, weeks.after_week))
+    complete = ~np.isnan(difference.point)
+    before, after = ln_ratio_within([base], [start]), ln_ratio_within([end], [base])
     return BeforeAfter(
         group=context.group,
         n=int(complete.sum()),
-        before=_period((weeks.before_week, 0), before[complete], context),
-        after=_period((0, weeks.after_week), after[complete], context),
-        difference=_difference(difference[complete], context),
+        before=_period((weeks.before_week, 0), before.where(complete), context),
+        after=_period((0, weeks.after_week), after.where(complete), context),
+        difference=_difference(difference.where(complete), context),
         patients=_listed(context, reasons, before, after, difference) if context.listed else None,
     )
 
@@ -147,33 +158,42 @@ def _claim(context: Context, row: BeforeAfter) -> Claim:
     )
 
 
-def _listed(context: Context, reasons: Sequence[ExclusionReason | None], *changes: Floats) -> tuple[PatientChange, ...]:
-    rows = zip(context.ids, reasons, *changes, strict=True)
+def _listed(
+    context: Context,
+    reasons: Sequence[ExclusionReason | None],
+    before: BoundedValues,
+    after: BoundedValues,
+    difference: BoundedValues,
+) -> tuple[PatientChange, ...]:
     return tuple(
-        PatientChange(patient=patient, before=None, after=None, difference=None, reason=reason)
-        if reason
-        else PatientChange(
-            patient=patient, before=float(before), after=float(after), difference=float(difference), reason=None
+        PatientChange(
+            patient=patient,
+            before=known_or_limits(i, before, reason)["difference"],
+            after=known_or_limits(i, after, reason)["difference"],
+            **known_or_limits(i, difference, reason),
         )
-        for patient, reason, before, after, difference in rows
+        for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True))
     )
 
 
-def _period(weeks: tuple[int, int], change: Floats, context: Context) -> Period:
-    estimate = paired_change(change, level=context.level)
-    interval = estimate.intervals[0]
+def _period(weeks: tuple[int, int], change: BoundedValues, context: Context) -> Period:
+    estimate = change_within_bounds(change.point, change.low, change.high, level=context.level)
+    interval, bounds = estimate.intervals[0], estimate.bounds
     return Period(
         weeks=weeks,
         mean=estimate.mean,
         geometric_mean_ratio=geometric_mean_ratio(estimate.mean),
-        reason=estimate.reason,
+        reason=bounds.reason if bounds else estimate.reason,
+        bounds=bounds,
         intervals=(interval, ratio_interval(interval)),
     )
 
 
-def _difference(difference: Floats, context: Context) -> ChangeOfChange:
-    estimate: Change = paired_change(
-        difference,
+def _difference(difference: BoundedValues, context: Context) -> ChangeOfChange:
+    estimate = change_within_bounds(
+        difference.point,
+        difference.low,
+        difference.high,
         level=context.level,
         zeros=context.conventions.zeros,
         signed_rank_p=context.conventions.signed_rank_p,
@@ -186,6 +206,7 @@ def _difference(difference: Floats, context: Context) -> ChangeOfChange:
         sd=estimate.sd,
         ratio_of_ratios=geometric_mean_ratio(estimate.mean),
         reason=estimate.reason,
+        bounds=estimate.bounds,
         tests=(t, rank),
         intervals=(*estimate.intervals, ratio_interval(estimate.intervals[0], "ratio_of_ratios")),
     )

@@ -1,7 +1,8 @@
 """Weekly change: how much a measure changed from baseline to each week, and the onset of a significant change."""
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -21,14 +22,14 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, onset, onset_week
-from app.derive.exact_comparison import ln_ratio
+from app.derive.bounded_values import BoundedValues, ln_ratio_within
 from app.derive.per_patient import first_reason
-from app.derive.reasons import ExclusionReason
+from app.derive.reasons import ExclusionReason, MeasureReason
 from app.derive.study import DerivedStudy
+from app.estimate.changes.bounded_change import change_within_bounds
 from app.estimate.changes.multiplicity import adjust
-from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
-from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
+from app.estimate.results import BoundedMean, Change, Interval, Number, Omitting, Reason, TestResult, WhyNull
 from app.protocol.model import Protocol
 from app.timeline.cohort import Floats
 from app.timeline.vocabulary import Direction
@@ -36,16 +37,26 @@ from app.timeline.vocabulary import Direction
 OTHER_TREATMENT = ("steroid_increase", "new_immunosuppressant", "second_course", "death")
 """The caveats of every figure that other treatment or death may have moved."""
 Scale = Literal["ln", "raw"]
+Bounds = Annotated[
+    BoundedMean | None,
+    Field(
+        exclude_if=not_listed,
+        description="Present where a CK is a bound.",
+    ),
+]
+LimitOfBound = Annotated[Number | None, Field(exclude_if=not_listed, description="Limit where it is a bound.")]
 
 
 class PatientDifference(Contribution):
     """The change of one patient."""
 
     difference: Number | None = Field(description="Week minus baseline, on the scale of the row.", examples=[-0.46])
+    low: LimitOfBound = None
+    high: LimitOfBound = None
     reason: str | None = Field(description="Why there is none.", examples=[None, "no_value_in_window"])
 
 
-class WeekChange(Grouped):
+class WeekChange(Omitting, Grouped):
     """The change of one measure from baseline to one week."""
 
     measure: str = Field(description="The measure.", examples=["CK"])
@@ -57,11 +68,11 @@ class WeekChange(Grouped):
     sd: Number | None = Field(description="Standard deviation of the differences.", examples=[0.2338])
     geometric_mean_ratio: Number | None = Field(
         default=None,
-        exclude_if=lambda ratio: ratio is None,
         description="exp(mean) on the ln scale: CK at the week divided by CK at baseline.",
         examples=[0.5873],
     )
     reason: WhyNull = None
+    bounds: Bounds = None
     tests: tuple[TestResult, ...] = Field(description="Signed-rank test, then paired t test.", examples=[[]])
     patients: tuple[PatientDifference, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
@@ -69,6 +80,10 @@ class WeekChange(Grouped):
     intervals: tuple[Interval, ...] = Field(
         description="Intervals of the mean, the pseudomedian and the ratio.", examples=[[]]
     )
+
+    def omits(self, name: str) -> bool:
+        """On the raw scale there is no ratio."""
+        return name == "geometric_mean_ratio" and self.scale == "raw"
 
 
 class Onset(Grouped):
@@ -145,10 +160,15 @@ def scales_of(measure: str) -> tuple[Scale, ...]:
 
 
 def differences(study: DerivedStudy, measure: str, scale: Scale, week: int) -> Floats:
-    """Week minus baseline of each patient, on a scale, NaN where a value is missing."""
+    """Week minus baseline of each patient, on a scale, NaN where a value is missing; a bound has its substitute."""
+    return differences_within(study, measure, scale, week).point
+
+
+def differences_within(study: DerivedStudy, measure: str, scale: Scale, week: int) -> BoundedValues:
+    """The same, on the ln scale with the limits between which each lies."""
     if scale == "ln":
-        return ln_ratio([study.ck_at(week)], [study.ck_at(0)])
-    return study.difference(measure, week)
+        return ln_ratio_within([study.ck_within(week)], [study.ck_within(0)])
+    return BoundedValues.known(study.difference(measure, week))
 
 
 def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChange], list[Excluded]]:
@@ -157,10 +177,14 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
     excluded: list[Excluded] = []
     listed: list[tuple[PatientDifference, ...] | None] = []
     for week in weeks:
-        difference = differences(study, measure, scale, week)
+        within = differences_within(study, measure, scale, week)
+        difference = within.point
+        kept = within.where(~np.isnan(difference))
         changes.append(
-            paired_change(
-                difference[~np.isnan(difference)],
+            change_within_bounds(
+                kept.point,
+                kept.low,
+                kept.high,
                 level=context.level,
                 zeros=context.conventions.zeros,
                 signed_rank_p=context.conventions.signed_rank_p,
@@ -168,7 +192,7 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
         )
         reasons = difference_reasons(study, difference, measure, week)
         excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
-        listed.append(_listed(context, difference, reasons) if context.listed else None)
+        listed.append(_listed(context, within, reasons) if context.listed else None)
     adjusted = _adjusted(changes, context)
     rows = [
         WeekChange(
@@ -182,6 +206,7 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
             sd=change.sd,
             geometric_mean_ratio=geometric_mean_ratio(change.mean) if scale == "ln" else None,
             reason=change.reason,
+            bounds=change.bounds,
             tests=tests,
             intervals=_intervals(change, scale),
             patients=patients,
@@ -192,12 +217,27 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
 
 
 def _listed(
-    context: Context, difference: Floats, reasons: Sequence[ExclusionReason | None]
+    context: Context, within: BoundedValues, reasons: Sequence[ExclusionReason | None]
 ) -> tuple[PatientDifference, ...]:
     return tuple(
-        PatientDifference(patient=patient, difference=None if reason else float(change), reason=reason)
-        for patient, change, reason in zip(context.ids, difference, reasons, strict=True)
+        PatientDifference(patient=patient, **known_or_limits(i, within, reason))
+        for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True))
     )
+
+
+def known_or_limits(place: int, within: BoundedValues, reason: str | None) -> dict[str, Any]:
+    """One patient's difference; where it is known only as a bound its limits, where there is none the reason."""
+    if reason:
+        return {"difference": None, "reason": reason}
+    low, high = float(within.low[place]), float(within.high[place])
+    if low == high:
+        return {"difference": low, "reason": None}
+    return {
+        "difference": None,
+        "low": low if math.isfinite(low) else None,
+        "high": high if math.isfinite(high) else None,
+        "reason": MeasureReason.BOUND_ONLY,
+    }
 
 
 def _intervals(change: Change, scale: Scale) -> tuple[Interval, ...]:
@@ -212,7 +252,7 @@ def _adjusted(changes: Sequence[Change], context: Context) -> list[tuple[TestRes
     families = [
         [
             test.model_copy(update={"p_adjusted": p, "adjustment": method} | _chain(test, p))
-            for test, p in zip(family, adjust([test.p for test in family], method), strict=True)
+            for test, p in zip(family, adjust([test.p_at_most for test in family], method), strict=True)
         ]
         for family in zip(*(change.tests for change in changes), strict=True)
     ]
@@ -220,7 +260,8 @@ def _adjusted(changes: Sequence[Change], context: Context) -> list[tuple[TestRes
 
 
 def _chain(test: TestResult, adjusted: float | None) -> dict[str, Reason]:
-    return {"reason": Reason.CHAIN_BROKEN} if adjusted is None and test.p is not None and test.reason is None else {}
+    broken = adjusted is None and test.p is not None and test.reason is None
+    return {"reason": Reason.CHAIN_BROKEN} if broken else {}
 
 
 def better_end(protocol: Protocol, measure: str) -> Direction:

@@ -18,7 +18,7 @@ from app.analyses.answer import Contribution, Definition
 from app.analyses.answer_document import Header
 from app.analyses.weekly_change import Onset
 from app.datasets.variables import Column, Dataset, DatasetDescription, ours
-from app.estimate.results import Result, twelve_digits
+from app.estimate.results import Omitting, Result, twelve_digits
 
 _ABOUT = frozenset({"week", "time", "until", "alpha"})
 """Numbers that say what a statistic is about."""
@@ -154,6 +154,8 @@ def _model_statistics(item: Result, place: _Place) -> Iterator[_Statistic]:
     for name, field in fields.items():
         value = getattr(item, name)
         if field.exclude_if is not None and field.exclude_if(value):
+            continue
+        if value is None and isinstance(item, Omitting) and item.omits(name):
             continue
         if _is_statistic(item, name, field):
             if value is not None or place.reason is not None:

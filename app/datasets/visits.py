@@ -90,8 +90,10 @@ DESCRIPTION = DatasetDescription(
              codelist=("NORMAL", "HIGH")),
         adam("BNRIND", "Baseline Reference Range Indicator", "text", "ANRIND of the baseline.",
              "ANRIND of the row of the same parameter with ABLFL Y.", codelist=("NORMAL", "HIGH")),
-        adam("DTYPE", "Derivation Type", "text", "How a row was made that nobody sent.",
-             "Always empty: nothing is carried forward or imputed.", codelist=()),
+        adam("DTYPE", "Derivation Type", "text", "How AVAL was made where it is not the value that was sent.",
+             "HALFBOUND: x/2 stands for `<x` and `<=x`; BOUND: x stands for `>x` and `>=x`. Nothing is carried "
+             "forward. CHG and BASE of other rows are made with such a baseline too; the means of `weekly-change` and "
+             "`ck-change` take bounds as bounds.", codelist=("HALFBOUND", "BOUND")),
         fact_address("SRCID", "Address of the Source Fact", "The fact that holds the value."),
     ),
 )  # fmt: skip
@@ -151,7 +153,7 @@ def _sent(origin: Origin, parameter: Parameter, number: int, rows: Measured) -> 
         "ANRHI": numbers(rows.upper_limit),
         "ANRIND": _indicators(rows.known),
         "BNRIND": _indicators(rows.base_known),
-        "DTYPE": [None] * size,
+        "DTYPE": _substituted(rows),
         "SRCID": texts(rows.address),
     }
 
@@ -204,6 +206,11 @@ def _bounds(rows: Measured) -> list[str | None]:
     sign = list(COMPARATORS)
     pairs = zip(rows.comparator.tolist(), rows.value.tolist(), strict=True)
     return [f"{sign[each]}{digits(value)}" if each else None for each, value in pairs]
+
+
+def _substituted(rows: Measured) -> list[str | None]:
+    words = {COMPARATORS[sign]: "HALFBOUND" if sign in ("<", "<=") else "BOUND" for sign in ("<", "<=", ">", ">=")}
+    return [words.get(each) for each in rows.comparator.tolist()]
 
 
 def _indicators(known: Ints) -> list[str | None]:

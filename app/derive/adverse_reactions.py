@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.derive.analysis_values import after_death
 from app.derive.exposure import Exposure
 from app.derive.reasons import FlagCode
 from app.protocol.model import AdverseReactions
@@ -53,6 +54,7 @@ def reactions(cohort: Cohort, exposure: Exposure, rules: AdverseReactions) -> Re
             FlagCode.ONSET_UNKNOWN: int((kept.day == NO_TIME).sum()),
             FlagCode.SERIOUSNESS_UNKNOWN: int(sum(word is None for word in kept.serious)),
             FlagCode.RELATION_UNKNOWN: int(sum(word is None or word == "unknown" for word in kept.related)),
+            FlagCode.EVENT_AFTER_DEATH: int(after_death(kept, cohort).sum()),
             FlagCode.BEFORE_TREATMENT: int((exposure.treated[cohort.events.patient] & ~after).sum()),
         },
     )

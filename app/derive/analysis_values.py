@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from app.derive.bounded_values import BoundedValues
 from app.derive.exposure import Exposure
 from app.derive.per_patient import pick, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.parts import Scale
-from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Floats, Ints, Labs, Words
+from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Events, Floats, Ints, Labs, Words
 
 Order = tuple[Ints | Floats, ...]
 
@@ -48,10 +49,22 @@ class AnalysisValues:
         """The same number at the given rows; NaN where a row is -1."""
         return _counted_as(pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None]))
 
+    def within(self, rows: Ints) -> BoundedValues:
+        """The same numbers with the limits between which the true values lie."""
+        value, sign = pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None])
+        below, above = _is_below(sign), (sign == COMPARATORS[">"]) | (sign == COMPARATORS[">="])
+        return BoundedValues(
+            _counted_as(value, sign), np.where(below, 0.0, value), np.where(above & ~np.isnan(value), np.inf, value)
+        )
+
 
 def _counted_as(value: Floats, comparator: Ints) -> Floats:
-    below = (comparator == COMPARATORS["<"]) | (comparator == COMPARATORS["<="])
-    return np.where(below, value / 2, value)
+    return np.where(_is_below(comparator), value / 2, value)
+
+
+def _is_below(comparator: Ints) -> Bools:
+    below: Bools = (comparator == COMPARATORS["<"]) | (comparator == COMPARATORS["<="])
+    return below
 
 
 def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues:
@@ -122,7 +135,7 @@ def on_scale(scores: Assessments, scale: Scale) -> Bools:
     return ~mismatch
 
 
-def after_death(table: Labs | Assessments, cohort: Cohort) -> Bools:
+def after_death(table: Labs | Assessments | Events, cohort: Cohort) -> Bools:
     """Whether each row is dated after its patient's day of death."""
     died = np.array(
         [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],

@@ -215,7 +215,7 @@ def _enzyme(
     first = declared.enzymes[0]
     any_value = np.logical_or.reduce([study.weeks(code)[0] >= 0 for code in declared.enzymes])
     day = pick_int(study.analysis_values(first).day, study.weeks(first)[0], NO_TIME)
-    yield _value(study, first, open_ & none & ~any_value, NO_TIME, 0, "baseline")
+    yield _value(study, first, open_ & none & ~any_value, _oldest(study), 0, "baseline")
     yield MissingValue(first, "upper_limit", "baseline", open_ & none & any_value & ~course.undecided, day, day)
     for code in declared.enzymes:
         mine, rows = open_ & (followed == code), study.weeks(code)[week]
@@ -227,7 +227,13 @@ def _enzyme(
 
 
 def _baseline(study: DerivedStudy, measure: str, open_: Bools) -> MissingValue:
-    return _value(study, measure, open_ & (study.weeks(measure)[0] < 0), NO_TIME, 0, "baseline")
+    return _value(study, measure, open_ & (study.weeks(measure)[0] < 0), _oldest(study), 0, "baseline")
+
+
+def _oldest(study: DerivedStudy) -> int:
+    """The first day whose value may be a baseline."""
+    days = study.protocol.baseline.exclude_older_than_days
+    return NO_TIME if days is None else -days
 
 
 def _visit(study: DerivedStudy, measure: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:

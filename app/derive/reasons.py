@@ -25,7 +25,7 @@ class ExclusionReason(_Code):
 
     NOT_TREATED = "not_treated", "No infusion of the protocol's products was started."
     NO_VALUE_AFTER_BASELINE = "no_value_after_baseline", "No usable value after day 0."
-    NO_BASELINE = "no_baseline", "No usable value on or before day 0."
+    NO_BASELINE = "no_baseline", "No usable value on or before day 0 that is recent enough for the protocol."
     NO_VALUE_IN_WINDOW = (
         "no_value_in_window",
         "Values after day 0, but none in the window that the definition looks at.",
@@ -74,7 +74,10 @@ class FlagCode(_Code):
     )
     BASELINE_TOO_OLD = "baseline_too_old", "Baselines older than the protocol likes; they are used."
     NEAR_CEILING = "near_ceiling", "Patients whose baseline lies so near the best end that the rule can hardly be met."
-    COMPARATOR = "comparator", "Values known only as a bound; in logarithms `<x` counts as x/2 and `>x` as x."
+    COMPARATOR = (
+        "comparator",
+        "Values known only as a bound: bounds in the means of changes of ln(CK), elsewhere `<x` is x/2 and `>x` is x.",
+    )
     UNDETERMINED = (
         "undetermined",
         "CK values whose normality is unknown, by a comparator or for want of an upper limit.",
@@ -95,6 +98,10 @@ class FlagCode(_Code):
     )
     ONSET_UNKNOWN = "onset_unknown", "Adverse events without onset; they count."
     RELATION_UNKNOWN = "relation_unknown", "Adverse events of unknown relation; they count as the protocol says."
+    EVENT_AFTER_DEATH = (
+        "event_after_death",
+        "Adverse events dated after the day of death; they count, but the time of the patient ends at death.",
+    )
     SERIOUSNESS_UNKNOWN = "seriousness_unknown", "Adverse events not said to be serious or not."
     BEFORE_TREATMENT = "before_treatment", "Adverse events before the first infusion; they do not count."
     DOSE_NOT_CONVERTIBLE = (

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.per_patient import count_where
-from app.derive.visits import window
+from app.derive.visits import before_treatment, window
 from app.protocol.model import CkChangeWeeks, Visits
 from app.timeline.cohort import Bools, Floats, Ints
 
@@ -42,15 +42,16 @@ class Slopes:
     last_day: int
 
 
-def run_in(records: AnalysisValues, base: Ints, *, logarithm: bool) -> RunIn:
-    """The run-in values of one measure. `base` is the baseline row of each patient.
+def run_in(records: AnalysisValues, base: Ints, reach_days: int | None, *, logarithm: bool) -> RunIn:
+    """The run-in values of one measure, at most one a day. `base` is the baseline row of each patient.
 
-    Values of any age are used: the protocol flags old baselines, and old values also show the usual level of a patient.
+    Values up to `reach_days` before day 0 are used, and the baseline even if it is older; with None values of any age,
+    because old values also show the usual level of a patient.
     """
-    before = records.day <= 0
-    usable = before & (records.point > 0) if logarithm else before
     is_baseline = np.zeros(len(records.day), dtype=np.bool_)
     is_baseline[base[base >= 0]] = True
+    before = before_treatment(records, reach_days) | is_baseline
+    usable = before & (records.point > 0) if logarithm else before
     patient, point = records.patient[usable], records.point[usable]
     value = np.log(point) if logarithm else point
     earlier = ~is_baseline[usable]

@@ -18,6 +18,7 @@ from app.derive.ck_normality import NORMAL, UNKNOWN
 from app.derive.exact_comparison import EXACT, as_written, at_most_zero
 from app.derive.per_patient import any_where, count_where, first_where, last_where, pick, pick_int
 from app.derive.study import DerivedStudy
+from app.derive.visits import before_treatment
 from app.protocol.specification import (
     AnalysisSet,
     BaselineRule,
@@ -122,17 +123,24 @@ class Mean:
 
 
 def baseline_values(
-    records: AnalysisValues, rule: BaselineRule, known: Ints, better: int, look_back_days: int | None
+    records: AnalysisValues,
+    rule: BaselineRule,
+    known: Ints,
+    better: int,
+    look_back_days: int | None,
+    oldest_days: int | None = None,
 ) -> BaselineValues:
     """The baseline of every patient by one rule.
 
     `known` is the normality of each CK record (all unknown for a score). `better` is 1 where higher values are better,
     -1 where lower values are. The worst value is the highest CK or the worst score, and the last of equal values. A CK
-    of `<x` or `<=x` is the worst value only if there is no other.
+    of `<x` or `<=x` is the worst value only if there is no other. The last value is a baseline if it is at most
+    `oldest_days` old; the other rules look back `look_back_days`.
     """
-    before = records.day <= 0
     if rule == "last_on_or_before_day_0":
-        return _of_rows(records, last_where(records.patient, records.size, before), known)
+        recent = before_treatment(records, oldest_days)
+        return _of_rows(records, last_where(records.patient, records.size, recent), known)
+    before = records.day <= 0
     if look_back_days is not None:
         before = before & (records.day >= -look_back_days)
     if rule == "first_before_dose":
@@ -302,7 +310,12 @@ class SpecificationVerdicts:
     def _before(self, rule: BaselineRule) -> BaselineValues:
         if rule not in self._baselines:
             self._baselines[rule] = baseline_values(
-                self._analysis_values, rule, self._known, self._better, self._look_back_days
+                self._analysis_values,
+                rule,
+                self._known,
+                self._better,
+                self._look_back_days,
+                self.study.protocol.baseline.exclude_older_than_days,
             )
         return self._baselines[rule]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.derive.adverse_reactions import Reactions, reactions
 from app.derive.analysis_values import AnalysisValues, lab_records, score_records
+from app.derive.bounded_values import BoundedValues
 from app.derive.chunks import Chunk, Derived, chunks, concatenated
 from app.derive.ck_normality import (
     NORMAL,
@@ -102,7 +103,9 @@ class DerivedStudy:
     def weeks(self, measure: str) -> dict[int, Ints]:
         """The row of each patient for week 0 (the baseline) and every declared week."""
         if measure not in self._weeks:
-            self._weeks[measure] = visit_rows(self.analysis_values(measure), self.protocol.visits)
+            self._weeks[measure] = visit_rows(
+                self.analysis_values(measure), self.protocol.visits, self.protocol.baseline.exclude_older_than_days
+            )
         return self._weeks[measure]
 
     def at_week(self, measure: str, week: int) -> Floats:
@@ -143,6 +146,10 @@ class DerivedStudy:
     def ck_at(self, week: int) -> Floats:
         """The CK at a week; NaN outside the efficacy set or where it is missing."""
         return np.where(self.efficacy, self.at_week("CK", week), np.nan)
+
+    def ck_within(self, week: int) -> BoundedValues:
+        """The same with the limits between which the true CK lies."""
+        return self.analysis_values("CK").within(self.weeks("CK")[week]).unless(~self.efficacy)
 
     def core_set(self, declared: Composite) -> CoreSetCourse:
         """The six core set measures of every patient, at baseline and at the weeks that a definition judges."""
@@ -224,8 +231,9 @@ class DerivedStudy:
 
     @cached_property
     def run_in(self) -> RunIn:
-        """The logarithms of all CK values on or before day 0."""
-        return run_in(self.analysis_values("CK"), self.weeks("CK")[0], logarithm=True)
+        """The logarithms of the CK values on or before day 0, as far back as the protocol looks."""
+        days = self.protocol.baseline.run_in_days
+        return run_in(self.analysis_values("CK"), self.weeks("CK")[0], days, logarithm=True)
 
     def baseline_too_old(self, measure: str) -> Bools:
         """Whether the baseline of a measure is older than the protocol allows without a flag."""
@@ -237,13 +245,16 @@ class DerivedStudy:
         """Days from day 0 to the last fact of a treated patient, both days counted; 0 for untreated patients.
 
         The last fact is the latest of all laboratory results, scores, infusions, adverse events and the end of
-        participation. So no counted event lies outside the time that it is divided by.
+        participation. It is at most the day of death: nobody is at risk later. An adverse event that is dated later
+        still counts, and is flagged.
         """
         last = np.where(self.safety, self.exposure.day0, NO_TIME)
         cohort = self.cohort
         for table in (cohort.labs, cohort.assessments, cohort.infusions, cohort.events):
             np.maximum.at(last, table.patient, table.day)
         last = np.maximum(last, self._ended)
+        died = self.rescues.died
+        last = np.where((died != NO_TIME) & (died >= 0), np.minimum(last, self.exposure.day0 + died), last)
         return np.where(self.safety, last - self.exposure.day0 + 1, 0)
 
     @cached_property

@@ -11,9 +11,15 @@ from app.protocol.model import Visits
 from app.timeline.cohort import Bools, Ints
 
 
-def baseline(records: AnalysisValues) -> Ints:
-    """The row of each patient's last record on or before day 0."""
-    return last_where(records.patient, records.size, records.day <= 0)
+def baseline(records: AnalysisValues, oldest_days: int | None) -> Ints:
+    """The row of each patient's last record on or before day 0, at most `oldest_days` before it."""
+    return last_where(records.patient, records.size, before_treatment(records, oldest_days))
+
+
+def before_treatment(records: AnalysisValues, oldest_days: int | None) -> Bools:
+    """Whether each record is of day 0 or at most `oldest_days` before it; None for any age."""
+    before: Bools = records.day <= 0
+    return before if oldest_days is None else before & (records.day >= -oldest_days)
 
 
 def baseline_too_old(records: AnalysisValues, rows: Ints, days: int) -> Bools:
@@ -21,10 +27,13 @@ def baseline_too_old(records: AnalysisValues, rows: Ints, days: int) -> Bools:
     return pick_int(records.day, rows, 0) < -days
 
 
-def visit_rows(records: AnalysisValues, visits: Visits) -> dict[int, Ints]:
-    """The row of each patient for each declared week; week 0 is the baseline, which serves no other week."""
+def visit_rows(records: AnalysisValues, visits: Visits, oldest_days: int | None) -> dict[int, Ints]:
+    """The row of each patient for each declared week; week 0 is the baseline, which serves no other week.
+
+    A value older than `oldest_days` is no baseline, but may serve a week.
+    """
     used = np.zeros(len(records.day), dtype=np.bool_)
-    base = baseline(records)
+    base = baseline(records, oldest_days)
     used[base[base >= 0]] = True
     rows = {0: base}
     for week in visits.weeks:

@@ -3,6 +3,7 @@
 The functions use update formulas; tests compare them with computing every estimate again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,13 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from app.estimate.arithmetic import LARGEST, NOISE, deviation_of, mean_of
-from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.bounded_change import METHOD as MEAN_METHOD
+from app.estimate.changes.bounded_change import change_within_bounds
+from app.estimate.changes.paired_change import TName, paired_change
 from app.estimate.changes.signed_rank import LARGEST_EXACT, SignedRankP, Zeros, rounded, signed_rank_test
-from app.estimate.results import Number, Reason, Result, TestResult, WhyNull
+from app.estimate.results import LEAST_P, Change, CurvePoint, Number, Reason, Result, TestResult, WhyNull
 from app.estimate.times.survival import HALF_TOLERANCE, Plateau, kaplan_meier
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+LARGEST_REFITTED = 200
+"""Estimates without an update formula are computed again for each of at most so many patients."""
 
 
 class Influence(Result):
@@ -86,7 +91,8 @@ def influence_on_change(
     alpha: float,
     zeros: Zeros = "drop",
     signed_rank_p: SignedRankP = "exact",
-    t_name: str = "paired_t",
+    t_name: TName = "paired_t",
+    within: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> LeaveOneOutInfluence:
     """The influence on the mean of finite differences, one for each patient, on their signed-rank test and t test.
 
@@ -94,7 +100,14 @@ def influence_on_change(
     Q - n/(n - 1) (x - mean)^2, with Q that of all values. So the time is O(n). The rank test has no such formula: up to
     50 differences it is computed again for each; with more the influence on it is null with `too_large`. The estimates
     are those of `paired_change`. A `ValueError` is raised for values that are not finite or not one-dimensional.
+
+    `within` are the lower and upper limits of differences of which some are known only as bounds. The estimates are
+    then those of `change_within_bounds`, computed again for each patient; with more than 200 patients the influence is
+    null with `too_large`.
     """
+    if within is not None and not np.array_equal(*within):
+        low, high = (np.asarray(each, dtype=np.float64) for each in within)
+        return _within_bounds(np.asarray(differences, dtype=np.float64), low, high, alpha, zeros, signed_rank_p, t_name)
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or not np.all(np.abs(values) <= LARGEST):
         raise ValueError("`differences` must be one-dimensional and finite.")
@@ -105,6 +118,34 @@ def influence_on_change(
         estimate=influence("mean", "mean", full.mean, mean),
         position=farthest(mean, full.mean),
         tests=(_on_rank_test(values, rank, alpha, zeros, signed_rank_p), _on_t_test(mean, spread, t, alpha, t_name)),
+    )
+
+
+def _within_bounds(
+    points: Floats, low: Floats, high: Floats, alpha: float, zeros: Zeros, signed_rank_p: SignedRankP, t_name: TName
+) -> LeaveOneOutInfluence:
+    """Every estimate again without each patient; patients with the same limits are left out once."""
+
+    def estimates(left_out: int | None) -> Change:
+        kept = [each if left_out is None else np.delete(each, left_out) for each in (points, low, high)]
+        return change_within_bounds(*kept, zeros=zeros, signed_rank_p=signed_rank_p, t_name=t_name)
+
+    full = estimates(None)
+    rows = list(zip(low.tolist(), high.tolist(), strict=True))
+    few = len(rows) <= LARGEST_REFITTED
+    found = {row: estimates(i) for i, row in enumerate(rows)} if few else {}
+    without = [found[row] for row in rows] if few else []
+    missing = None if few else Reason.TOO_LARGE
+    mean = np.array([change.mean for change in without], dtype=np.float64)
+    tests = []
+    for place, test in enumerate(full.tests):
+        p = np.array([change.tests[place].p_at_most for change in without], dtype=np.float64)
+        tests.append(_verdict(influence("p", test.method, test.p_at_most, p, missing or _why(test)), p, alpha))
+    why = missing or (full.reason if full.mean is None else None)
+    return LeaveOneOutInfluence(
+        estimate=influence("mean", MEAN_METHOD, full.mean, mean, why),
+        position=farthest(mean, full.mean),
+        tests=tuple(tests),
     )
 
 
@@ -146,8 +187,9 @@ def _on_t_test(mean: Floats, spread: Floats, full: TestResult, alpha: float, nam
     p = np.full(n, np.nan)
     known = spread > 0
     if known.any():
-        p[known] = np.minimum(1.0, 2 * stdtr(n - 2, -np.abs(mean[known]) / (spread[known] / np.sqrt(n - 1))))
-    return _verdict(influence("p", name, full.p, p, full.reason), p, alpha)
+        tail = stdtr(n - 2, -np.abs(mean[known]) / (spread[known] / np.sqrt(n - 1)))
+        p[known] = np.clip(2 * tail, LEAST_P, 1.0)
+    return _verdict(influence("p", name, full.p_at_most, p, _why(full)), p, alpha)
 
 
 def _on_rank_test(
@@ -156,13 +198,18 @@ def _on_rank_test(
     n = len(values)
     if n > LARGEST_EXACT:
         p = np.zeros(0)
-        return _verdict(influence("p", full.method, full.p, p, Reason.TOO_LARGE), p, alpha)
+        return _verdict(influence("p", full.method, full.p_at_most, p, Reason.TOO_LARGE), p, alpha)
     found: dict[float, float | None] = {}
     for i, value in enumerate(values.tolist()):
         if value not in found:
-            found[value] = signed_rank_test(np.delete(values, i), zeros, signed_rank_p).p
+            found[value] = signed_rank_test(np.delete(values, i), zeros, signed_rank_p).p_at_most
     p = np.array([found[value] for value in values.tolist()], dtype=np.float64)
-    return _verdict(influence("p", full.method, full.p, p, full.reason), p, alpha)
+    return _verdict(influence("p", full.method, full.p_at_most, p, _why(full)), p, alpha)
+
+
+def _why(test: TestResult) -> Reason | None:
+    """Why a test has no p; a p that is too small to be written counts as the least one."""
+    return None if test.p_below else test.reason
 
 
 def _verdict(found: Influence, p: Floats, alpha: float) -> InfluenceOnTest:
@@ -203,10 +250,11 @@ def influence_on_median(
     reduced factors, one own factor and a part of the full curve. Each crossing is found by bisection, in O(n log n).
     """
     times, observed = np.asarray(durations, dtype=np.float64), np.asarray(events, dtype=np.bool_)
-    full = kaplan_meier(times, observed, median=median, plateau=plateau).median
+    whole = kaplan_meier(times, observed, median=median, plateau=plateau)
+    full = whole.median
     left_out = np.full(len(times), np.nan)
     if len(times) > 1 and observed.any():
-        left_out = _Curves(times, observed).medians(median, plateau)
+        left_out = _Curves(times, observed, whole.curve).medians(median, plateau)
     found = influence("median", f"kaplan-meier/{median}", full.value, left_out)
     reason = found.reason or full.reason
     found = found.model_copy(update={"reason": reason if found.low is None or found.value is None else None})
@@ -214,15 +262,17 @@ def influence_on_median(
 
 
 class _Curves:
-    """The curves without each patient. Entry j of a curve is its value from event time j on."""
+    """The curves without each patient, made from one Kaplan-Meier curve of all. Entry j of a curve is its value from
+    event time j on.
+    """
 
-    def __init__(self, times: Floats, observed: NDArray[np.bool_]) -> None:
+    def __init__(self, times: Floats, observed: NDArray[np.bool_], curve: Sequence[CurvePoint]) -> None:
         self.times = times
-        self.event_times, deaths = np.unique(times[observed], return_counts=True)
-        at_risk = len(times) - np.searchsorted(np.sort(times), self.event_times, side="left")
+        self.event_times = np.array([point.time for point in curve])
+        deaths, at_risk = (np.array([getattr(point, name) for point in curve]) for name in ("events", "at_risk"))
         fewer = np.maximum(at_risk - 1, 1)
         alone = at_risk == 1
-        self.whole = np.cumprod(1 - deaths / at_risk)
+        self.whole = np.array([point.survival for point in curve])
         self.reduced = np.cumprod(np.where(alone, 1.0, 1 - deaths / fewer))
         own = np.where(alone, 1.0, 1 - (deaths - 1) / fewer)
         # The number of event times before each patient's own time, and up to and including it.

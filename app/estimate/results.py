@@ -4,9 +4,19 @@ A field is null only where its number is not defined; the field `reason` of the 
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, JsonValue, PlainSerializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -162,6 +172,11 @@ class Reason(StrEnum):
     OTHER_UNIT = "other_unit", "The two numbers are not in one unit, so that their difference says nothing."
     UNDECIDED = "undecided", "Missing measures leave open how many patients have it."
 
+    P_BELOW_LEAST = "p_below_least", "p is smaller than `p_below`, the least that is written as a number."
+    HIDDEN_BY_BOUNDS = "hidden_by_bounds", "Values known only as bounds leave it open."
+    TOO_FEW_KNOWN = "too_few_known", "Fewer than two differences are known; all others are bounds."
+    SPREAD_HIDDEN = "spread_hidden", "One number lies within the bounds of all patients, so that the spread may be 0."
+
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Describe each code in the OpenAPI document."""
@@ -169,6 +184,9 @@ class Reason(StrEnum):
         schema["description"] = "\n".join([f"{cls.__doc__}", *(f"- `{each}`: {each.description}" for each in cls)])
         return schema
 
+
+LEAST_P = 1e-300
+"""A smaller p is not written as a number: floats end near 1e-308, and there p would be 0, which no p is."""
 
 WhyNull = Annotated[
     Reason | None,
@@ -188,7 +206,25 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
-class Interval(Result):
+class Omitting(Result):
+    """A result with fields that have a meaning in some rows only; where a field has one it is present, null or not."""
+
+    def omits(self, name: str) -> bool:
+        """Whether a field has no meaning in this row."""
+        raise NotImplementedError
+
+    @model_serializer(mode="wrap")
+    def _without_omitted(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        return {name: value for name, value in written.items() if value is not None or not self.omits(name)}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the fields, and not that they are written by a function."""
+        return handler(cast("CoreSchema", {key: part for key, part in core_schema.items() if key != "serialization"}))
+
+
+class Interval(Omitting):
     """A two-sided confidence interval. A null limit means that the interval is open or undefined on that side."""
 
     of: str = Field(description="What the interval is about.", examples=["rate", "mean", "pseudomedian", "median"])
@@ -200,11 +236,31 @@ class Interval(Result):
     high: Number | None = Field(description="Upper confidence limit.", examples=[0.998313569759])
     estimate: Number | None = Field(
         default=None,
-        exclude_if=is_none,
         description="The point estimate, present where no field beside the interval gives it (Hodges-Lehmann).",
         examples=[-0.510278993725],
     )
     reason: WhyNull = None
+
+    def omits(self, name: str) -> bool:
+        """Only a Hodges-Lehmann interval carries its estimate."""
+        return name == "estimate" and not self.method.startswith("hodges_lehmann")
+
+
+def never_zero(given: object) -> object:
+    """The fields of a result whose p is below 1e-300: null, with the reason and `p_below`."""
+    if not isinstance(given, dict) or given.get("p") is None or given["p"] >= LEAST_P:
+        return given
+    return given | {"p": None, "p_below": LEAST_P, "reason": given.get("reason") or Reason.P_BELOW_LEAST}
+
+
+PBelow = Annotated[
+    Number | None,
+    Field(
+        exclude_if=is_none,
+        description="Where p is too small to be written: what it is below. Absent otherwise.",
+        examples=[None],
+    ),
+]
 
 
 class TestResult(Result):
@@ -220,8 +276,11 @@ class TestResult(Result):
         default=None, description="Degrees of freedom; null for rank tests, which have none.", examples=[14]
     )
     p: Number | None = Field(description="Two-sided p value.", examples=[6.103515625e-05])
+    p_below: PBelow = None
     p_adjusted: Number | None = Field(
-        default=None, description="p adjusted for the other tests of its family.", examples=[0.000244140625]
+        default=None,
+        description="p adjusted for the other tests of its family; the most it can be where p is below `p_below`.",
+        examples=[0.000244140625],
     )
     adjustment: str | None = Field(
         default=None, description="How p was adjusted; null for a test that stands alone.", examples=["holm"]
@@ -229,6 +288,13 @@ class TestResult(Result):
     n_used: int = Field(description="Differences that the test uses.", examples=[15])
     n_zero: int = Field(description="Differences that are zero; rank tests do not use them.", examples=[0])
     reason: WhyNull = None
+
+    _never_zero = model_validator(mode="before")(never_zero)
+
+    @property
+    def p_at_most(self) -> float | None:
+        """p, or what it is below."""
+        return self.p_below if self.p is None else self.p
 
 
 class Proportion(Result):
@@ -240,6 +306,25 @@ class Proportion(Result):
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(
         description="One interval of the rate for each method.", examples=[[RATE_INTERVAL]]
+    )
+
+
+class BoundedMean(Result):
+    """How a mean was found where some differences are known only as bounds, and what substitution would give."""
+
+    exact: int = Field(description="Differences that are known.", examples=[12])
+    below: int = Field(description="Of which only an upper bound is known.", examples=[2])
+    above: int = Field(description="Of which only a lower bound is known.", examples=[0])
+    between: int = Field(description="Known to lie between two bounds.", examples=[0])
+    unknown: int = Field(description="Without any bound; they say nothing of the mean.", examples=[0])
+    standard_error: Number | None = Field(description="Standard error of the mean.", examples=[0.21])
+    log_scale: Number | None = Field(
+        description="ln of the standard deviation (divisor n) of the normal distribution with the greatest likelihood.",
+        examples=[-0.31],
+    )
+    reason: WhyNull = None
+    substituted_mean: Number | None = Field(
+        description="The mean if `<x` counts as x/2 and `>x` as x.", examples=[-1.49]
     )
 
 
@@ -256,6 +341,12 @@ class Change(Result):
         examples=[CHANGE_INTERVALS],
     )
     reason: WhyNull = None
+    bounds: BoundedMean | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="How the mean was found where a difference is known only as a bound; absent where none is.",
+        examples=[None],
+    )
 
 
 class CurvePoint(Result):
@@ -294,8 +385,16 @@ class RestrictedMean(Result):
 
     until: Number = Field(description="The fixed time.", examples=[365])
     value: Number | None = Field(description="Area under S(t) from 0 to that time.", examples=[260.25])
-    standard_error: Number | None = Field(description="Its standard error (Greenwood).", examples=[35.304651291])
+    standard_error: Number | None = Field(
+        description="Its standard error (Greenwood); null where nobody's event says how it varies.",
+        examples=[35.304651291],
+    )
     reason: WhyNull = None
+    intervals: tuple[Interval, ...] = Field(
+        default=(),
+        description="Normal interval of the mean on the scale of the times, kept within 0 and `until`.",
+        examples=[[]],
+    )
 
 
 class Survival(Result):

@@ -50,6 +50,22 @@ class Baseline(Part):
     flag_older_than_days: int = Field(
         default=42, ge=0, le=3650, description="A baseline older than this is used and flagged.", examples=[42]
     )
+    exclude_older_than_days: int | None = Field(
+        default=None,
+        ge=0,
+        le=3650,
+        exclude_if=lambda days: days is None,
+        description="A value older than this is no baseline. Absent: a value of any age is.",
+        examples=[None, 90],
+    )
+    run_in_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3650,
+        exclude_if=lambda days: days is None,
+        description="How many days before day 0 the run-in reaches back. Absent: to the first value.",
+        examples=[None, 365],
+    )
 
 
 class Visits(Part):

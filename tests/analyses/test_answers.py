@@ -77,19 +77,32 @@ def test_spellings_that_differ_only_in_case_and_blanks_are_one_term():
 def test_the_patients_listed_are_those_of_the_twin(case):
     slow, listed = twin.tally(*case), Options(patients=True)
     for row in answer("weekly-change", *case, listed).results:
-        found = [(each.patient, each.difference) for each in row.patients if each.reason is None]
+        found = [each for each in row.patients if each.reason in (None, "bound_only")]
         expected = slow.changes[row.measure, row.scale, row.week]
-        assert [patient for patient, _ in found] == [patient for patient, _ in expected]
-        assert [x for _, x in found] == pytest.approx([x for _, x in expected], abs=1e-9)
+        assert [each.patient for each in found] == [patient for patient, _ in expected]
+        for each, (_, x) in zip(found, expected, strict=True):
+            assert_known_or_within(each, x)
         assert [each.patient for each in row.patients] == slow.all
     [change] = answer("ck-change", *case, listed).results
-    found = [
-        (each.patient, each.before, each.after, each.difference) for each in change.patients if each.reason is None
-    ]
-    assert [row[0] for row in found] == [row[0] for row in slow.ck_change]
-    for row, expected in zip(found, slow.ck_change, strict=True):
-        assert row[1:] == pytest.approx(expected[1:], abs=1e-9)
-        assert math.isclose(row[3], row[2] - row[1], abs_tol=1e-9)
+    found = [each for each in change.patients if each.reason in (None, "bound_only")]
+    assert [each.patient for each in found] == [row[0] for row in slow.ck_change]
+    for each, (_, before, after, difference) in zip(found, slow.ck_change, strict=True):
+        assert_known_or_within(each, difference)
+        for part, expected in ((each.before, before), (each.after, after)):
+            assert part == pytest.approx(expected, abs=1e-9) or (part is None and each.reason == "bound_only")
+        if each.reason is None:
+            assert math.isclose(each.difference, each.after - each.before, abs_tol=1e-9)
+
+
+def assert_known_or_within(patient, expected):
+    """A known difference is the expected one; a bound is null with limits, between which the substitute lies."""
+    if patient.reason is None:
+        assert patient.difference == pytest.approx(expected, abs=1e-9)
+        assert (patient.low, patient.high) == (None, None)
+    else:
+        assert patient.difference is None
+        assert patient.low is None or patient.low <= expected + 1e-9
+        assert patient.high is None or patient.high >= expected - 1e-9
 
 
 def test_an_unknown_reason_or_flag_raises_an_error():

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from app import demo
 from app.analyses import Options, answer
 from app.analyses.comparison.comparisons import ComparisonOptions
+from app.analyses.weekly_change import differences
+from app.derive.study import DerivedStudy
 from app.estimate.changes.two_samples import two_samples
 from app.estimate.rates.mantel_haenszel import mantel_haenszel
 from app.estimate.results import Reason
@@ -205,12 +207,15 @@ def _contributions(people, protocol):
         if row.primary
     }
     weeks = answer("weekly-change", people, protocol, Options(patients=True)).results
-    changes = {
-        (row.measure, row.scale, row.week): {
-            each.patient: each.difference for each in row.patients if each.reason is None
+    study = DerivedStudy(people, protocol)
+    changes = {}
+    for row in weeks:  # a bound, which has no difference of its own, is compared as its substitute
+        substitutes = differences(study, row.measure, row.scale, row.week).tolist()
+        changes[row.measure, row.scale, row.week] = {
+            each.patient: substitute if each.reason else each.difference
+            for each, substitute in zip(row.patients, substitutes, strict=True)
+            if each.reason in (None, "bound_only")
         }
-        for row in weeks
-    }
     return judged, changes
 
 

@@ -39,14 +39,14 @@ def reference():
 
 
 def cohort_of_ck(*patients):
-    """Patients A, B, ... given by their CK: (day, value)."""
+    """Patients A, B, ... given by their CK: (day, value), or (day, value, comparator)."""
     names = [chr(65 + i) for i in range(len(patients))]
     return Cohort.assemble(
         [PatientRow(name) for name in names],
         [
-            LabRow(name, "CK", DAY0 + day, None, False, value, 200.0, None, None, None)
+            LabRow(name, "CK", DAY0 + day, None, False, value, 200.0, sign[0] if sign else None, None, None)
             for name, values in zip(names, patients, strict=True)
-            for day, value in values
+            for day, value, *sign in values
         ],
         [],
         [InfusionRow(name, "IVIG", DAY0, None, False, 0.4, "g/kg", None) for name in names],
@@ -60,6 +60,15 @@ def row(found, analysis, measure, variant):
         each for each in found.results if (each.analysis, each.measure, each.variant.id) == (analysis, measure, variant)
     ]
     return entry
+
+
+def with_substitutes(found, analysis, measure):
+    """The row that counts bounds as numbers, as the twin does, and whether there is a bound."""
+    bounded = any(
+        (each.analysis, each.measure, each.variant.id) == (analysis, measure, "bounds_substituted")
+        for each in found.results
+    )
+    return row(found, analysis, measure, "bounds_substituted" if bounded else "main"), bounded
 
 
 def caveat(found, code, measure=None):
@@ -175,13 +184,16 @@ def test_the_weekly_rows_are_those_of_the_twin(case):
     for measure in protocol.weekly_change.measures if week else ():
         scale = "ln" if measure == "CK" else "raw"
         known = dict(tally.changes[measure, scale, week])
-        main = row(found, "weekly-change", measure, "main")
+        main, bounded = with_substitutes(found, "weekly-change", measure)
         assert main.n == len(known)
         assert main.estimate == (pytest.approx(fmean(known.values()), abs=1e-9) if known else None)
         weeks = [dict(tally.changes[measure, scale, w]) for w in protocol.weekly_change.weeks]
         kept = [change for who, change in known.items() if all(who in each for each in weeks)]
         complete = row(found, "weekly-change", measure, "complete_cases")
-        assert (complete.n, complete.estimate) == (len(kept), pytest.approx(fmean(kept), abs=1e-9) if kept else None)
+        assert complete.n == len(kept)
+        if bounded:
+            continue
+        assert complete.estimate == (pytest.approx(fmean(kept), abs=1e-9) if kept else None)
         if measure == "CK":
             moved = [
                 twin.ln_value(twin.visits(p, protocol, "CK")[week]) - fmean(slow.run_in_values(p, protocol)[0])
@@ -224,8 +236,12 @@ def test_rescued_patients_are_those_whom_the_twin_counts(case):
         day = slow.steroid_change(medications, -1)
         tapered += day is not None and day <= last
     kept = [d for who, *_, d in tally.ck_change if who not in rescued]
-    one = row(found, "ck-change", "CK", "without_further_treatment")
-    assert (one.n, one.estimate) == (len(kept), pytest.approx(fmean(kept), abs=1e-9) if kept else None)
+    one, (_, bounded) = (
+        row(found, "ck-change", "CK", "without_further_treatment"),
+        with_substitutes(found, "ck-change", "CK"),
+    )
+    assert one.n == len(kept)
+    assert bounded or one.estimate == (pytest.approx(fmean(kept), abs=1e-9) if kept else None)
     taper = caveat(counted, "steroid_taper")
     assert (taper.count, taper.of, taper.unknown) == (tapered, known, len(tally.safety) - known)
 
@@ -423,7 +439,22 @@ def test_every_caveat_has_a_sentence_and_every_sentence_a_caveat(reference):
 
 def test_every_sensitivity_case_is_answered_and_described(reference):
     found = answer("sensitivity", reference, SEED_2008, Options()).results
-    assert {each.variant.id for each in found} == set(SENSITIVITY_CASES)
+    assert {each.variant.id for each in found} == set(SENSITIVITY_CASES) - {"bounds_substituted"}
+
+
+def test_bounds_are_bounds_in_the_key_results_and_substitutes_are_a_case_beside_them():
+    """R `survreg`: -1.216095097791; the substitutes have the mean of ln 0.5, 0.25, 0.4 and 0.1."""
+    week_8 = [(500.0,), (250.0,), (400.0,), (200.0, "<")]
+    cohort = cohort_of_ck(*([(0, 1000.0), (56, *value)] for value in week_8))
+    found = answer("sensitivity", cohort, SEED_2008, Options())
+    main = row(found, "weekly-change", "CK", "main")
+    beside = row(found, "weekly-change", "CK", "bounds_substituted")
+    assert (main.estimate, main.interval.method) == (pytest.approx(-1.216095097791, rel=1e-11), "censored_normal_t")
+    assert beside.estimate == pytest.approx(math.log(0.5 * 0.25 * 0.4 * 0.1) / 4)
+    assert beside.difference == pytest.approx(beside.estimate - main.estimate)
+    [left_out] = [e for e in found.leave_one_out if (e.analysis, e.measure) == ("weekly-change", "CK")]
+    assert (left_out.estimate.value, left_out.estimate.method) == (main.estimate, "censored_normal_t")
+    assert left_out.estimate.high == pytest.approx(math.log(0.5 * 0.25 * 0.4) / 3)
 
 
 def test_no_patient_is_named_unless_the_list_is_requested(reference):

@@ -171,26 +171,26 @@ def test_every_reason_for_not_using_a_value_is_told():
 
 
 @pytest.mark.parametrize(
-    ("value", "sign", "aval", "avalc", "indicator"),
+    ("value", "sign", "aval", "avalc", "indicator", "dtype"),
     [
-        (163.0, None, 163.0, None, "NORMAL"),
-        (163.1, None, 163.1, None, "HIGH"),
-        (10.0, "<", 5.0, "<10", "NORMAL"),
-        (200.0, "<=", 100.0, "<=200", None),
-        (163.0, ">", 163.0, ">163", "HIGH"),
-        (163.0, ">=", 163.0, ">=163", None),
+        (163.0, None, 163.0, None, "NORMAL", None),
+        (163.1, None, 163.1, None, "HIGH", None),
+        (10.0, "<", 5.0, "<10", "NORMAL", "HALFBOUND"),
+        (200.0, "<=", 100.0, "<=200", None, "HALFBOUND"),
+        (163.0, ">", 163.0, ">163", "HIGH", "BOUND"),
+        (163.0, ">=", 163.0, ">=163", None, "BOUND"),
     ],
 )
-def test_a_bound_is_told_beside_the_number_that_it_counts_as(value, sign, aval, avalc, indicator):
+def test_a_bound_is_told_beside_the_number_that_it_counts_as(value, sign, aval, avalc, indicator, dtype):
     found = rows("adeff", cohort([ck(0, 500), ck(7, value, sign=sign)]))
     row = only(found, PARAMCD="CK", ADY0=7)
     assert [row[name] for name in ("AVAL", "AVALC", "ANRHI", "ANRIND", "BNRIND", "BASE", "DTYPE")] == [
-        aval, avalc, 163, indicator, "HIGH", 500, None,
+        aval, avalc, 163, indicator, "HIGH", 500, dtype,
     ]  # fmt: skip
     assert row["CHG"] == aval - 500
     assert row["PCHG"] == pytest.approx(100 * (aval - 500) / 500)
     logarithm = only(found, PARAMCD="LNCK", ADY0=7)
-    assert logarithm["PARAMTYP"] == "DERIVED"
+    assert (logarithm["PARAMTYP"], logarithm["DTYPE"]) == ("DERIVED", dtype)
     assert (logarithm["AVAL"], logarithm["CHG"]) == (math.log(aval), pytest.approx(math.log(aval / 500)))
     assert logarithm["SRCID"] == row["SRCID"]
 

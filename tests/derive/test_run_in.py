@@ -12,12 +12,13 @@ from app.derive.intercurrent_events import RESCUE, dose_steps
 from app.derive.run_in import run_in, slopes
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
+from app.protocol.model import Baseline
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import sensitivity as slow
-from tests.twin.cohorts import cohorts, protocols
+from tests.twin.cohorts import changed, cohorts, protocols
 
 DAY0 = 20_000
 STUDIES = st.tuples(cohorts(), protocols())
@@ -104,8 +105,15 @@ def test_the_slope_after_ends_with_the_window_of_its_week(day, inside):
 def test_a_value_of_zero_has_no_logarithm_and_is_counted():
     study = DerivedStudy(treated(ck=[(-28, 0), (-7, 900), (0, 1000)]), SEED_2008)
     assert (study.run_in.value.tolist(), study.run_in.zero_values) == (np.log([900, 1000]).tolist(), 1)
-    raw = run_in(study.analysis_values("CK"), study.weeks("CK")[0], logarithm=False)
+    raw = run_in(study.analysis_values("CK"), study.weeks("CK")[0], None, logarithm=False)
     assert raw.value.tolist() == [0, 900, 1000]
+
+
+@pytest.mark.parametrize(("days", "kept"), [(None, [700, 800, 900]), (30, [800, 900]), (29, [900]), (1, [900])])
+def test_the_run_in_reaches_back_as_far_as_the_protocol_says_and_holds_the_baseline(days, kept):
+    protocol = changed(SEED_2008, baseline=Baseline(run_in_days=days))
+    study = DerivedStudy(treated(ck=[(-200, 700), (-30, 800), (-2, 900)]), protocol)
+    assert study.run_in.value.tolist() == np.log(kept).tolist()
 
 
 # --- prednisolone -----------------------------------------------------------------------------------------------------

@@ -83,11 +83,12 @@ def test_the_standard_error_is_the_infinitesimal_jackknife_as_in_r(patients, unt
     assume(until <= max(time for time, _ in patients))
     for place, each in enumerate(cumulative_incidence(*columns(patients), NAMES, until=until), 1):
         expected = jackknifed(lambda weights, p=place: incidence(patients, p, until, weights), patients)
-        assert each.standard_error == pytest.approx(expected, abs=1e-7)
+        certain = each.value in (0, 1)
+        assert each.standard_error == (None if certain else pytest.approx(expected, abs=1e-7))
     mean = restricted_mean_event_free(*columns(patients), causes_known=3, until=until)
     assert mean.value == pytest.approx(float(area(patients, until)), abs=1e-12)
     expected = jackknifed(lambda weights: area(patients, until, weights), patients)
-    assert mean.standard_error == pytest.approx(expected, abs=1e-6)
+    assert mean.standard_error == (pytest.approx(expected, abs=1e-6) if expected > 1e-9 else None)
 
 
 @given(PATIENTS)
@@ -157,12 +158,34 @@ def test_censoring_the_competing_event_would_overstate_the_incidence():
     assert restricted_mean_event_free(times, causes, causes_known=3, until=60).value == 30 + 7.5 + 10
 
 
-def test_limits_are_none_where_nobody_or_everybody_had_the_event():
+def test_where_nobody_had_the_event_there_is_an_upper_limit_and_where_everybody_had_it_none():
+    """R: binom.test(0, 2)$conf.int."""
     none, all_ = (cumulative_incidence([1, 2], causes, NAMES, until=2)[0] for causes in ([2, 0], [1, 1]))
-    assert (none.value, none.standard_error, none.intervals[0].low) == (0, 0, None)
-    assert none.intervals[0].reason == Reason.NO_EVENTS
+    assert (none.value, none.standard_error, none.reason) == (0, None, Reason.NO_EVENTS)
+    [limits] = none.intervals
+    assert (limits.method, limits.low, limits.reason) == ("clopper-pearson/weighted_risk_set", 0, None)
+    assert limits.high == pytest.approx(0.8418861169916)
     assert (all_.value, all_.intervals[0].high, all_.intervals[0].reason) == (1, None, Reason.NO_SURVIVORS)
+    assert (all_.standard_error, all_.reason) == (None, Reason.NO_SURVIVORS)
     assert (all_.curve[-1].low, all_.curve[-1].reason) == (None, Reason.NO_SURVIVORS)
+
+
+@pytest.mark.parametrize(
+    ("times", "causes", "until", "followed"),
+    [
+        ([5, 20, 30, 60], [2, 3, 2, 0], 60, 4),  # nobody was censored: R binom.test(0, 4)
+        ([5, 20, 30, 60, 60], [0, 0, 2, 0, 0], 60, 3),  # censored before the other event
+        ([5, 20, 30, 60], [2, 0, 0, 0], 60, 1 + 1 / 3),  # two of the three others were censored later
+        ([5, 20, 30, 60], [0, 0, 0, 0], 25, 2),
+        ([5, 5, 60], [2, 0, 0], 60, 1 + 1 / 2),  # events come before censorings of the same day
+    ],
+)
+def test_the_upper_limit_of_an_incidence_of_0_is_that_of_the_patients_followed(times, causes, until, followed):
+    found = cumulative_incidence(times, causes, NAMES, until=until)[0]
+    assert (found.value, found.intervals[0].low) == (0, 0)
+    assert found.intervals[0].high == pytest.approx(1 - 0.025 ** (1 / followed), rel=1e-12)
+    backwards = cumulative_incidence(times[::-1], causes[::-1], NAMES, until=until)[0]
+    assert backwards.intervals == found.intervals
 
 
 def test_limits_of_the_incidence_are_those_of_the_share_without_it():

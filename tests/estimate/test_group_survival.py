@@ -244,13 +244,16 @@ def test_with_one_event_there_is_nothing_to_see_of_a_change():
 
 
 def test_a_difference_of_means_that_are_unknown_or_have_no_spread():
-    known = RestrictedMean(until=5, value=5, standard_error=0)
+    known = RestrictedMean(until=5, value=5, standard_error=None, reason=Reason.NO_STANDARD_ERROR)
+    spread = RestrictedMean(until=5, value=4, standard_error=0.5)
     unknown = RestrictedMean(until=5, value=None, standard_error=None, reason=Reason.BEYOND_FOLLOW_UP)
     for pair in ((known, unknown), (unknown, known)):
         found = mean_difference(*pair, 4)
-        assert (found.value, found.intervals, found.reason) == (None, (), Reason.BEYOND_FOLLOW_UP)
-    flat = mean_difference(known, known, 4)
-    assert (flat.value, flat.intervals[0].low, flat.test.reason) == (0, None, Reason.NO_STANDARD_ERROR)
+        assert (found.value, found.intervals[0].low, found.reason) == (None, None, Reason.BEYOND_FOLLOW_UP)
+    for pair, value in (((known, known), 0), ((spread, known), -1), ((known, spread), 1)):
+        flat = mean_difference(*pair, 4)
+        assert (flat.value, flat.standard_error, flat.reason) == (value, None, Reason.NO_STANDARD_ERROR)
+        assert (flat.intervals[0].low, flat.test.p, flat.test.reason) == (None, None, Reason.NO_STANDARD_ERROR)
 
 
 @pytest.mark.parametrize(

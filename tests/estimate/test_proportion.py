@@ -4,6 +4,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from app.estimate.rates.proportion import METHODS, proportion
 from app.estimate.results import Reason
@@ -106,3 +107,10 @@ def test_counts_and_levels_that_cannot_be_are_refused(k, n, level):
 def test_an_unknown_method_is_named():
     with pytest.raises(ValueError, match="not wald"):
         proportion(1, 2, methods=["wilson", "wald"])
+
+
+def test_scipy_searches_for_a_clopper_pearson_limit_and_misses_its_fourth_digit():
+    """`binomtest` stops its search at 2e-12, too early for this limit (R: qbeta(5e-5, 1, 100000))."""
+    searched = binomtest(1, 100_000).proportion_ci(0.9999).low
+    assert limits(1, 100_000, 0.9999, "clopper-pearson")[0] == pytest.approx(5.00012500292e-10, rel=1e-11, abs=0)
+    assert searched != pytest.approx(5.000125e-10, rel=1e-5, abs=0)

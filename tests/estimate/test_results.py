@@ -11,19 +11,27 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import app.estimate
+from app.estimate.changes.multiplicity import adjust
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
+from app.estimate.changes.signed_rank import signed_rank_test
+from app.estimate.changes.two_samples import two_samples
+from app.estimate.rates.contingency import fisher_exact, mcnemar_exact
+from app.estimate.rates.poisson import rate_ratio
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Reason, Result, Survival, TestResult
 from app.estimate.summary import summarise
+from app.estimate.times.group_survival import log_rank
 from app.estimate.times.survival import kaplan_meier, restricted_mean
 from tests.repetition import repeats
 
 MODELS = [each for each in Result.__subclasses__() if each.__module__ == Result.__module__]
 NUMBERS = st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6), max_size=8)
 PATIENTS = st.lists(st.tuples(st.integers(0, 5) | st.floats(0, 5), st.booleans()), max_size=8)
-WITHOUT_A_REASON = {"df", "p_adjusted", "adjustment", "estimate"}
-"""Null in these is no failure: rank tests have no df, a test may stand alone, most estimates stand beside."""
+WITHOUT_A_REASON = {"df", "p_adjusted", "adjustment", "estimate", "bounds", "p_below"}
+"""Null in these is no failure: rank tests have no df, a test may stand alone, most estimates stand beside, and
+most changes have no bounds.
+"""
 
 
 def everything_computed(numbers, patients):
@@ -67,6 +75,47 @@ def test_what_is_written_as_json_can_be_read_back(numbers, patients):
     for result in everything_computed(numbers, patients):
         written = result.model_dump_json()
         assert type(result).model_validate_json(written).model_dump_json() == written
+
+
+@pytest.mark.parametrize("p", [0, 0.0, 1e-320, 9.9e-301])
+def test_a_p_is_never_zero(p):
+    test = TestResult(method="wald_z", statistic=40, p=p, n_used=9, n_zero=0)
+    assert (test.p, test.p_below, test.p_at_most, test.reason) == (None, 1e-300, 1e-300, Reason.P_BELOW_LEAST)
+    assert '"p":null,"p_below":1e-300,' in test.model_dump_json()
+    assert TestResult.model_validate_json(test.model_dump_json()) == test
+
+
+def test_a_p_that_can_be_written_is_and_nothing_is_below_it():
+    test = TestResult(method="wald_z", statistic=37, p=1e-300, n_used=9, n_zero=0)
+    assert (test.p, test.p_below, test.p_at_most, test.reason) == (1e-300, None, 1e-300, None)
+    assert "p_below" not in test.model_dump_json()
+
+
+def test_every_test_whose_p_would_underflow_says_so():
+    n = 4000
+    large = np.concatenate([np.full(n, 1.0), np.full(n, 1.0 + 1e-6)])
+    apart = (np.arange(2 * n, dtype=float), np.ones(2 * n), np.repeat([0, 1], n))
+    found = [
+        paired_change(large).tests[1],
+        signed_rank_test(np.arange(1.0, n)),
+        fisher_exact(n, n, 0, n).test,
+        mcnemar_exact(n, 0, 0).test,
+        log_rank(*apart, 2).test,
+        two_samples(np.arange(float(n)), np.arange(float(n)) + n).test,
+    ]
+    assert [(test.p, test.p_below) for test in found] == [(None, 1e-300)] * len(found)
+    ratio = rate_ratio(3000, 1, 0, 1)
+    assert (ratio.p, ratio.p_below) == (None, 1e-300)
+
+
+def test_a_p_too_small_to_write_stays_in_its_family_of_tests():
+    assert adjust([1e-300, 0.04], "holm") == (2e-300, 0.04)
+
+
+def test_a_hodges_lehmann_estimate_that_is_null_is_written_and_a_t_interval_has_none():
+    t, pseudomedian = (json.loads(each.model_dump_json()) for each in paired_change([]).intervals)
+    assert "estimate" not in t
+    assert (pseudomedian["estimate"], pseudomedian["reason"]) == (None, "no_patients")
 
 
 def test_json_shows_twelve_significant_digits_and_no_negative_zero():

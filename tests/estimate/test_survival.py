@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -94,10 +95,32 @@ def test_the_restricted_mean_is_the_area_in_exact_fractions(patients, until):
     if not known:
         reason = Reason.BEYOND_FOLLOW_UP if patients else Reason.NO_PATIENTS
         assert (result.value, result.standard_error, result.reason) == (None, None, reason)
+        assert (result.intervals[0].low, result.intervals[0].reason) == (None, reason)
         return
     area, variance = twins.restricted_mean(patients, until)
     assert result.value == pytest.approx(float(area), abs=1e-12)
-    assert result.standard_error == pytest.approx(math.sqrt(variance), abs=1e-12)
+    [limits] = result.intervals
+    if not variance:
+        nothing = (result.standard_error, limits.low, limits.high, result.reason, limits.reason)
+        assert nothing == (None, None, None, Reason.NO_STANDARD_ERROR, Reason.NO_STANDARD_ERROR)
+        return
+    error = math.sqrt(variance)
+    assert (result.standard_error, result.reason, limits.reason) == (pytest.approx(error, abs=1e-12), None, None)
+    assert limits.low == pytest.approx(max(0, float(area) - 1.959963984540054 * error), abs=1e-9)
+    assert limits.high == pytest.approx(min(until, float(area) + 1.959963984540054 * error), abs=1e-9)
+
+
+@pytest.mark.parametrize(("sex", "low", "high"), [(0, 221.193334326, 261.796836058), (1, 276.314803188, 318.616015876)])
+def test_the_interval_of_a_restricted_mean_is_that_of_r(sex, low, high):
+    """R: a <- summary(survfit(Surv(time, status == 2) ~ sex, lung), rmean = 365)$table[, c("rmean", "se(rmean)")];
+    a[, 1] - qnorm(.975) * a[, 2]; a[, 1] + qnorm(.975) * a[, 2]. survRM2 computes the same interval.
+    """
+    case = by_id("logrank_lung_sex")["input"]
+    times, events, groups = (np.array(case[name]) for name in ("time", "event", "group"))
+    chosen = groups == np.unique(groups)[sex]
+    [limits] = restricted_mean(times[chosen], events[chosen], until=365).intervals
+    assert (limits.of, limits.method, limits.level) == ("restricted_mean", "normal", 0.95)
+    assert (limits.low, limits.high) == pytest.approx((low, high), abs=1e-7)
 
 
 @given(ANY.flatmap(lambda each: st.tuples(st.just(each), st.permutations(each))))

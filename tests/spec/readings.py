@@ -279,13 +279,17 @@ def _scaled(measure: str) -> tuple[str, str]:
 
 
 def _part_of_change(row: dict[str, Any], tests: list[dict[str, Any]], part: str) -> Any:
-    t = next(test for test in tests if test["method"] in ("paired_t", "one_sample_t"))
+    t = next(test for test in tests if test["method"] in ("paired_t", "one_sample_t", "censored_normal_t"))
     rank = next(test for test in tests if test is not t)
     intervals = {interval["of"]: interval for interval in row["intervals"]}
     centre = intervals["pseudomedian"]
     return {
         "patients": lambda: row["n"],
         "mean": lambda: _or_reason(row["mean"], row["reason"]),
+        "median": lambda: _or_reason(row["median"], row["reason"]),
+        "standard error of the mean": lambda: row["bounds"]["standard_error"],
+        "mean with substitutes": lambda: row["bounds"]["substituted_mean"],
+        "bounds from above, from below": lambda: (row["bounds"]["below"], row["bounds"]["above"]),
         "ratio": lambda: _or_reason(row.get("geometric_mean_ratio"), row["reason"]),
         "signed-rank test": lambda: rank["method"],
         "signed-rank p": lambda: _or_reason(rank["p"], rank["reason"]),

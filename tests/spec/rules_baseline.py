@@ -293,6 +293,24 @@ BASELINE = Rule(
             expect={"flag baseline_too_old of CK": 1},
         ),
         Case(
+            says="a protocol may accept no baseline older than 90 days; one of 90 days is accepted",
+            changes={"baseline": {"exclude_older_than_days": 90}},
+            ck=[(-90, 1000), (7, 700)],
+            expect={"CK at baseline": 1000, "flag baseline_too_old of CK": 1, "CK responder": True},
+        ),
+        Case(
+            says="one of 91 days is not",
+            changes={"baseline": {"exclude_older_than_days": 90}},
+            ck=[(-91, 1000), (7, 700)],
+            expect={"CK at baseline": None, "flag baseline_too_old of CK": 0, "CK responder": "no_baseline"},
+        ),
+        Case(
+            says="a value too old to be the baseline may serve a week before treatment",
+            changes={"baseline": {"exclude_older_than_days": 20}},
+            ck=[(-28, 1000), (7, 700)],
+            expect={"CK at baseline": None, "CK at week -4": 1000},
+        ),
+        Case(
             says="a draw of day 0 before the infusion is the baseline",
             infusions=[infused(0, at="10:00")],
             ck=[(-7, 900), on(0, 1000, at="09:59")],

@@ -1,5 +1,7 @@
 """Laboratory results: unit, code, bound, status, upper limit of normal."""
 
+import math
+
 from tests.spec.rule import Case, Rule, alike, infused, on
 
 
@@ -110,8 +112,11 @@ COMPARATORS = Rule(
     row="comparators",
     name="Values known only as a bound",
     words='Bounds are stored as bounds. "Below x" is normal if x is at most the upper limit; "above x" is abnormal if '
-    'x is at least the upper limit; otherwise normality is undetermined and counted. In ln(CK), "below x" counts as '
-    'x/2 and "above x" as x, and both are flagged.',
+    "x is at least the upper limit; otherwise normality is undetermined and counted. In the mean of changes of ln(CK) "
+    "a bound is a bound: the mean is that of the normal distribution with the greatest likelihood (R `survreg`), its "
+    "interval that of t with as many degrees of freedom as differences are known, less one. The rank test is made "
+    "where the bounds leave one order of the absolute differences and one sign of each. Elsewhere, and in a "
+    'sensitivity beside the mean, "below x" counts as x/2 and "above x" as x. Bounds are flagged.',
     cases=(
         _normality("<", 200, "from day 7, 0 days, censored", 0),
         _normality("<", 201, "normality_unknown", 1),
@@ -142,14 +147,50 @@ COMPARATORS = Rule(
             expect={"normal CK": "baseline_normality_unknown"},
         ),
         Case(
-            says="below 200 counts as 100 in the logarithm",
-            ck=[(0, 1000), on(28, 200, sign="<")],
-            expect={"CK week 4: ratio": 0.1, "flag comparator of CK": 1},
+            says="below 200 is a bound in the mean of ln(CK); R gives -1.216095 with standard error 0.242476",
+            groups=[
+                alike(1, "with CK 1000, then 500 on day 28", ck=[(0, 1000), (28, 500)]),
+                alike(1, "with CK 1000, then 250 on day 28", ck=[(0, 1000), (28, 250)]),
+                alike(1, "with CK 1000, then 400 on day 28", ck=[(0, 1000), (28, 400)]),
+                alike(1, "with CK 1000, then &lt;200 on day 28", ck=[(0, 1000), on(28, 200, sign="<")]),
+            ],
+            expect={
+                "CK week 4: mean": -1.2160950977909,
+                "CK week 4: standard error of the mean": 0.2424762879175,
+                "CK week 4: bounds from above, from below": (1, 0),
+                "CK week 4: mean with substitutes": math.log(0.5 * 0.25 * 0.4 * 0.1) / 4,
+                "CK week 4: signed-rank p": 0.125,
+                "CK week 4: Hodges-Lehmann": "hidden_by_bounds",
+                "flag comparator of CK": 1,
+            },
         ),
         Case(
-            says="above 2000 counts as 2000 in the logarithm",
-            ck=[(0, 1000), on(28, 2000, sign=">")],
-            expect={"CK week 4: ratio": 2, "flag comparator of CK": 1},
+            says="above 2000 is a bound, too; R gives -0.450227 with standard error 0.521368",
+            groups=[
+                alike(1, "with CK 1000, then 500 on day 28", ck=[(0, 1000), (28, 500)]),
+                alike(1, "with CK 1000, then 250 on day 28", ck=[(0, 1000), (28, 250)]),
+                alike(1, "with CK 1000, then 400 on day 28", ck=[(0, 1000), (28, 400)]),
+                alike(1, "with CK 1000, then &gt;2000 on day 28", ck=[(0, 1000), on(28, 2000, sign=">")]),
+            ],
+            expect={
+                "CK week 4: mean": -0.4502272961329,
+                "CK week 4: standard error of the mean": 0.5213679121167,
+                "CK week 4: bounds from above, from below": (0, 1),
+                "CK week 4: signed-rank p": "hidden_by_bounds",
+            },
+        ),
+        Case(
+            says="a bound alone has no mean",
+            ck=[(0, 1000), on(28, 200, sign="<")],
+            expect={"CK week 4: ratio": "too_few_known", "CK in U/L week 4: mean": -900, "flag comparator of CK": 1},
+        ),
+        Case(
+            says="one ratio that lies within every bound leaves the spread open",
+            groups=[
+                alike(2, "with CK 1000, then 100 on day 28", ck=[(0, 1000), (28, 100)]),
+                alike(1, "with CK 1000, then &lt;200 on day 28", ck=[(0, 1000), on(28, 200, sign="<")]),
+            ],
+            expect={"CK week 4: mean": "spread_hidden", "CK week 4: signed-rank p": "hidden_by_bounds"},
         ),
         Case(
             says="a value without a bound counts as itself and is not flagged",

@@ -196,6 +196,26 @@ COUNTED = Rule(
             },
         ),
         Case(
+            says="nobody is at risk after death: later facts do not prolong the time, a later event is flagged",
+            ck=[(0, 1000), (7, 500), (500, 400)],
+            ended=(99, "died"),
+            events=[event(120)],
+            expect={
+                "reactions: days of follow-up": 100,
+                "flag event_after_death of adverse_events": 1,
+            },
+        ),
+        Case(
+            says="an event on the day of death is not after it",
+            ck=[(0, 1000), (7, 500)],
+            ended=(99, "died"),
+            events=[event(99)],
+            expect={
+                "reactions: days of follow-up": 100,
+                "flag event_after_death of adverse_events": 0,
+            },
+        ),
+        Case(
             says="an end before the first infusion is flagged and does not end the follow-up",
             ck=[(0, 1000), (7, 500)],
             ended=(-10, "withdrawn"),

@@ -1,6 +1,6 @@
 """The change of a measure from baseline at each week, its onset, and the change of CK before and after treatment."""
 
-from math import log
+from math import exp, log
 
 from tests.spec.rule import Case, Group, Patient, Rounded, Rule, alike, changing, on
 
@@ -331,9 +331,20 @@ BEFORE_AFTER = Rule(
             expect={"before/after: patients": 0, "before/after: left out": "zero_value"},
         ),
         Case(
-            says="a CK below a bound counts as half of it and is flagged",
-            ck=[(-28, 1000), (0, 1000), on(28, 200, sign="<")],
-            expect={"before/after: ratio after": 0.1, "flag comparator of CK": 1},
+            says="a CK below a bound is a bound in every change that it is part of, and is flagged",
+            groups=[
+                alike(1, "with CK 1000, 1000, then 500 on day 28", ck=[(-28, 1000), (0, 1000), (28, 500)]),
+                alike(1, "with CK 1000, 1000, then 250 on day 28", ck=[(-28, 1000), (0, 1000), (28, 250)]),
+                alike(1, "with CK 1000, 1000, then 400 on day 28", ck=[(-28, 1000), (0, 1000), (28, 400)]),
+                alike(1, "with CK 1000, 1000, then &lt;200", ck=[(-28, 1000), (0, 1000), on(28, 200, sign="<")]),
+            ],
+            expect={
+                "before/after: ratio before": 1,
+                "before/after: ratio after": exp(-1.2160950977909),
+                "before/after: mean": -1.2160950977909,
+                "before/after: mean with substitutes": log(0.5 * 0.25 * 0.4 * 0.1) / 4,
+                "flag comparator of CK": 1,
+            },
         ),
         Case(
             says="the caveats are part of the answer",

@@ -146,7 +146,11 @@ PROTOCOLS: list[Protocol] = [
     changed(SEED_2008, upper_limit="nearest_same_laboratory"),
     changed(RELATIVE_20, upper_limit="nearest_same_laboratory", treatment=_BOTH),
     changed(SEED_2008, upper_limit="nearest_same_laboratory", baseline=Baseline(flag_older_than_days=41)),
-    changed(SEED_2008, treatment=_BOTH, baseline=Baseline(flag_older_than_days=0)),
+    changed(
+        SEED_2008,
+        treatment=_BOTH,
+        baseline=Baseline(flag_older_than_days=0, exclude_older_than_days=30, run_in_days=60),
+    ),
     changed(SEED_2008, treatment=Treatment(products=("SCIG",), course_gap_days=1), visits=Visits(tolerance_days=0)),
     changed(SEED_2008, treatment=Treatment(course_gap_days=13), baseline=Baseline(flag_older_than_days=28)),
     changed(

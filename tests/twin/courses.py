@@ -100,7 +100,9 @@ def last_known(patient: twin.Patient) -> int:
     dates = [draw.date for draw in patient.draws] + [infusion.date for infusion in patient.infusions]
     dates += [event.date for event in patient.events if event.date is not None]
     start = min(infusion.date for infusion in patient.infusions)
-    return max([start, *dates, *([patient.ended_date] if patient.ended_date is not None else [])])
+    last = max([start, *dates, *([patient.ended_date] if patient.ended_date is not None else [])])
+    died = patient.ended_reason == "died" and patient.ended_date is not None and patient.ended_date >= start
+    return min(last, patient.ended_date) if died else last
 
 
 def _window(date: int, infusions: list[int], windows: list[tuple[int, int]]) -> int:

@@ -373,8 +373,13 @@ def _precedence(draw: Draw, scale: Scale | None, *, before: bool) -> tuple[float
 
 
 def baseline(patient: Patient, protocol: Protocol, measure: str) -> Record | None:
-    """The last record on or before day 0."""
-    before = [record for record in kept(patient, protocol, measure).records if record.day <= 0]
+    """The last record on or before day 0, unless it is older than the protocol accepts."""
+    oldest = protocol.baseline.exclude_older_than_days
+    before = [
+        record
+        for record in kept(patient, protocol, measure).records
+        if record.day <= 0 and (oldest is None or -record.day <= oldest)
+    ]
     return before[-1] if before else None
 
 

@@ -44,7 +44,12 @@ def expected_change(groups: list[list[float]], baselines: list[float], earlier: 
 def run_in_values(patient: twin.Patient, protocol: Protocol) -> tuple[list[float], list[float], float | None]:
     """ln(CK) of all values up to day 0, of those before the baseline, and of the baseline."""
     start = twin.baseline(patient, protocol, "CK")
-    before = [record for record in twin.kept(patient, protocol, "CK").records if record.day <= 0]
+    reach = protocol.baseline.run_in_days
+    before = [
+        record
+        for record in twin.kept(patient, protocol, "CK").records
+        if record.day <= 0 and (reach is None or record.day >= -reach or record == start)
+    ]
     logs = [(twin.ln_value(record), record is start or record == start) for record in before]
     everything = [value for value, _ in logs if value is not None]
     earlier = [value for value, is_start in logs if value is not None and not is_start]

@@ -139,7 +139,9 @@ def _time_to_first_normal(context: Context) -> Group:
     durations, events = first.time[first.evaluable], first.reached[first.evaluable]
     curve = kaplan_meier(durations, events, **context.curve)
     until = context.protocol.ck_normal_time.rmst_until_days
-    return Group(context, durations, events, curve, restricted_mean(durations, events, until=until))
+    return Group(
+        context, durations, events, curve, restricted_mean(durations, events, until=until, level=context.level)
+    )
 
 
 def _comparison(estimate: Estimate, groups: Sequence[Group], whole: Context) -> GroupComparison:

@@ -37,7 +37,6 @@ from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
 from app.derive.study import DerivedStudy
 from app.estimate.results import CurvePoint, Median, Number, Reason, RestrictedMean, Result, Summary, Survival, WhyNull
 from app.estimate.summary import summarise
-from app.estimate.times.aalen_johansen import event_free
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.endpoints import RescueStrategy
 from app.timeline.cohort import NO_TIME, Bools, Ints
@@ -123,7 +122,7 @@ def proportion_normal(context: Context) -> ProportionNormal:
 
 def product_limit(context: Context, durations: Ints, events: Bools) -> Survival:
     """The Kaplan-Meier curve under the conventions in force."""
-    return event_free(durations, events, causes_known=1, **context.curve)
+    return kaplan_meier(durations, events, **context.curve)
 
 
 def _confirmed(context: Context, durations: Ints, events: Bools, chosen: Bools) -> ConfirmedTime:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import get_args
 
-import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Context
@@ -124,13 +123,13 @@ def _estimates(
 ) -> tuple[Survival, RestrictedMean]:
     duration, cause = outcomes.duration[in_set], outcomes.cause[in_set]
     until = context.protocol.ck_normal_time.rmst_until_days
-    if strategy == "treatment_policy":
-        curve = kaplan_meier(duration, cause != CENSORED, **context.curve)
-        return curve, restricted_mean(duration, cause != CENSORED, until=until)
-    known = len(CAUSES) if strategy == "competing" else 1
-    cause = cause if strategy == "competing" else (cause != CENSORED).astype(np.int64)
+    if strategy != "competing":
+        ended = cause != CENSORED
+        curve = kaplan_meier(duration, ended, **context.curve)
+        return curve, restricted_mean(duration, ended, until=until, level=context.level)
+    known = len(CAUSES)
     curve = event_free(duration, cause, causes_known=known, **context.curve)
-    return curve, restricted_mean_event_free(duration, cause, causes_known=known, until=until)
+    return curve, restricted_mean_event_free(duration, cause, causes_known=known, until=until, level=context.level)
 
 
 def _medians(context: Context, times: Times) -> tuple[Median, ...]:

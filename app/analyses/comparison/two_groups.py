@@ -261,7 +261,7 @@ def _changes(pair: GroupPair, measure: str, scale: Scale, settings: ComparisonSe
                     level=settings.level)
         for week in weeks
     ]  # fmt: skip
-    adjusted = adjust([shift.test.p for shift in shifts], settings.conventions.multiplicity)
+    adjusted = adjust([shift.test.p_at_most for shift in shifts], settings.conventions.multiplicity)
     return [
         ChangeComparison(
             group=pair.first.label or "",

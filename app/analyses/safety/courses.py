@@ -32,7 +32,7 @@ from app.estimate.arithmetic import deviation_of, mean_of, quantile_of, sorted_v
 from app.estimate.changes.ratio import geometric_mean_ratio
 from app.estimate.rates.clustered import ClusteredProportion, clustered_proportion
 from app.estimate.rates.proportion import proportion
-from app.estimate.results import Interval, Number, Reason, Result, Summary, WhyNull
+from app.estimate.results import Interval, Number, Omitting, Reason, Result, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.endpoints import Response
 from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
@@ -196,7 +196,7 @@ class CourseBaseline(CourseEntry):
     too_old: int = Field(description="Baselines older than the protocol's limit.", examples=[0])
 
 
-class CourseChange(CourseEntry):
+class CourseChange(Omitting, CourseEntry):
     """Change from the baseline of a course to one week after its first infusion; without a test."""
 
     measure: str = Field(description="The measure.", examples=["CK"])
@@ -208,12 +208,15 @@ class CourseChange(CourseEntry):
     sd: Number | None = Field(description="Standard deviation of the differences.", examples=[0.23])
     geometric_mean_ratio: Number | None = Field(
         default=None,
-        exclude_if=lambda ratio: ratio is None,
         description="exp(mean) on the ln scale: CK at the week divided by CK at baseline.",
         examples=[0.5873],
     )
     reason: WhyNull = None
     left_out: tuple[LeftOutCourses, ...] = Field(description="Courses left out, by reason.", examples=[[]])
+
+    def omits(self, name: str) -> bool:
+        """On the raw scale there is no ratio."""
+        return name == "geometric_mean_ratio" and self.scale == "raw"
 
 
 class RepeatedCourses(Answer):

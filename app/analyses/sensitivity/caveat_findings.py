@@ -70,7 +70,8 @@ SENTENCES: dict[str, str] = {
     "upper_limit_changes": "In {count} of {of} patients the upper limit of CK changed, and with it what is normal.",
     "upper_limit_moved": "In {count} of {of} patients whom the CK rule can judge one of the CKs that it may judge had "
     "another upper limit than the baseline: what became normal may be the limit.",
-    "comparators": "Of {of} CK values {count} are known only as a bound; logarithms take `<x` as x/2 and `>x` as x.",
+    "comparators": "Of {of} CK values {count} are known only as a bound; the means of changes of ln(CK) take them as "
+    "bounds, other figures take `<x` as x/2 and `>x` as x.",
     "conditioned_on_normalising": "In {count} of {of} patients CK never became normal: the time with normal CK is told "
     "of the others only.",
     "spontaneous_reports": "An adverse event of any of the {of} patients that was not posted does not exist here.",
@@ -271,8 +272,10 @@ def _one_patient(context: Context) -> Iterator[CaveatFinding]:
     verdicts: list[bool] = []
     for main in key_results(context):
         if main.kind == "mean":
+            within = main.differences
             tests = influence_on_change(
-                main.values[main.included],
+                within.point,
+                within=(within.low, within.high),
                 alpha=context.protocol.weekly_change.alpha,
                 zeros=context.conventions.zeros,
                 signed_rank_p=context.conventions.signed_rank_p,

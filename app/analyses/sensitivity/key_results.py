@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 
 from app.analyses.answer import Context, Definition
-from app.analyses.ck_change import change_reasons, changes
-from app.analyses.weekly_change import change_definition, difference_reasons, differences, scales_of
+from app.analyses.ck_change import change_reasons, changes_within
+from app.analyses.weekly_change import change_definition, difference_reasons, differences_within, scales_of
+from app.derive.bounded_values import BoundedValues
 from app.derive.per_patient import included
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
@@ -24,7 +25,8 @@ class KeyResult:
     """One figure and the value of each patient: 1 or 0, a difference, or a duration in days; NaN where left out.
 
     `until` is the last day, counted from day 0, that can influence the patient's value. Durations have `events`:
-    whether each ended with the event.
+    whether each ended with the event. Differences have their limits `within`: a value that is known only as a bound has
+    its substitute in `values`.
     """
 
     analysis: str
@@ -38,6 +40,7 @@ class KeyResult:
     week: int | None = None
     events: Bools | None = None
     rule: ResponseRule | None = None
+    within: BoundedValues | None = None
 
     @property
     def included(self) -> Bools:
@@ -45,13 +48,23 @@ class KeyResult:
         known: Bools = ~np.isnan(self.values)
         return known
 
+    @property
+    def differences(self) -> BoundedValues:
+        """The differences of the included patients with their limits."""
+        return (self.within or BoundedValues.known(self.values)).where(self.included)
+
     def restricted_to(self, kept: Bools) -> "KeyResult":
         """The same figure for some of the patients."""
-        return replace(self, values=np.where(kept, self.values, np.nan))
+        within = self.within and self.within.unless(~kept)
+        return replace(self, values=np.where(kept, self.values, np.nan), within=within)
 
     def with_values(self, values: Floats) -> "KeyResult":
-        """The same figure from other values."""
-        return replace(self, values=values)
+        """The same figure from other values; a value that is not changed keeps its limits."""
+        same, within = values == self.values, None
+        if self.within is not None:
+            low, high = (np.where(same, limit, values) for limit in (self.within.low, self.within.high))
+            within = BoundedValues(values, low, high)
+        return replace(self, values=values, within=within)
 
 
 def key_results(context: Context) -> list[KeyResult]:
@@ -98,7 +111,8 @@ def last_day(study: DerivedStudy, rule: ResponseRule) -> int:
 def week_result(study: DerivedStudy, measure: str, week: int) -> KeyResult:
     """The change of a measure from baseline to a week; for CK the change of ln(CK)."""
     scale = scales_of(measure)[0]
-    values = differences(study, measure, scale, week)
+    within = differences_within(study, measure, scale, week)
+    values = within.point
     return KeyResult(
         analysis="weekly-change",
         measure=measure,
@@ -109,12 +123,14 @@ def week_result(study: DerivedStudy, measure: str, week: int) -> KeyResult:
         until=np.full(len(study.cohort), window(week, study.protocol.visits)[1]),
         scale=scale,
         week=week,
+        within=within,
     )
 
 
 def change_result(study: DerivedStudy) -> KeyResult:
     """The change of ln(CK) after treatment minus the change before it."""
-    values, weeks = changes(study), study.protocol.ck_change
+    within, weeks = changes_within(study), study.protocol.ck_change
+    values = within.point
     return KeyResult(
         analysis="ck-change",
         measure="CK",
@@ -125,6 +141,7 @@ def change_result(study: DerivedStudy) -> KeyResult:
         until=np.full(len(study.cohort), window(weeks.after_week, study.protocol.visits)[1]),
         scale="ln",
         week=weeks.after_week,
+        within=within,
     )
 
 

@@ -20,7 +20,7 @@ from app.analyses.claims import description
 from app.analyses.sensitivity.key_results import KeyResult, key_results
 from app.analyses.sensitivity.regression_to_the_mean import Regression, regression
 from app.analyses.sensitivity.sensitivity_cases import SENSITIVITY_CASES, SensitivityCase, sensitivity_cases
-from app.estimate.changes.paired_change import paired_change
+from app.estimate.changes.bounded_change import change_within_bounds
 from app.estimate.leave_one_out import (
     Influence,
     InfluenceOnTest,
@@ -123,7 +123,8 @@ def _rows(context: Context, main: KeyResult) -> list[SensitivityRow]:
     rows: list[SensitivityRow] = []
     as_declared = _estimate(context, main)
     for case in sensitivity_cases(context.study, main):
-        same = np.array_equal(case.result.values, main.values, equal_nan=True)
+        bounds_kept = (case.result.within is None) == (main.within is None)
+        same = bounds_kept and np.array_equal(case.result.values, main.values, equal_nan=True)
         estimate, reason, interval, tests = as_declared if same else _estimate(context, case.result)
         reference = rows[0].estimate if rows else estimate
         difference = None
@@ -178,8 +179,14 @@ def _estimate(
     if result.events is not None:
         median = kaplan_meier(values, result.events[kept], **context.curve).median
         return median.value, median.reason, median.intervals[0], ()
-    change = paired_change(
-        values, level=context.level, zeros=conventions.zeros, signed_rank_p=conventions.signed_rank_p
+    within = result.differences
+    change = change_within_bounds(
+        within.point,
+        within.low,
+        within.high,
+        level=context.level,
+        zeros=conventions.zeros,
+        signed_rank_p=conventions.signed_rank_p,
     )
     return change.mean, change.reason if change.mean is None else None, change.intervals[0], change.tests
 
@@ -194,8 +201,10 @@ def _leave_one_out(context: Context, main: KeyResult) -> LeaveOneOut:
             values, main.events[kept], median=conventions.median, plateau=conventions.plateau
         )
     else:
+        within = main.differences
         influence = influence_on_change(
             values,
+            within=(within.low, within.high),
             alpha=context.protocol.weekly_change.alpha,
             zeros=conventions.zeros,
             signed_rank_p=conventions.signed_rank_p,

@@ -1,7 +1,7 @@
 """Sensitivity cases: a key result computed again under one changed choice."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,7 @@ SENSITIVITY_CASES: dict[str, str] = {
     "while_on_treatment": "Values after the day of a second course, a new immunosuppressant or more prednisolone do "
     "not count; the last value up to that day stands for the week.",
     "without_comparators": "Patients with a value that was sent as `<x` or `>x` are left out of logarithms.",
+    "bounds_substituted": "In logarithms `<x` counts as x/2 and `>x` as x, as in the cases with other values.",
 }
 """Each sensitivity case with a sentence about it."""
 
@@ -52,8 +53,15 @@ def sensitivity_cases(study: DerivedStudy, main: KeyResult) -> Iterator[Sensitiv
             _without_further_treatment,
             _while_on_treatment,
             _without_comparators,
+            _bounds_substituted,
         ),
-        "ck-change": (_slopes, _without_further_treatment, _while_on_treatment, _without_comparators),
+        "ck-change": (
+            _slopes,
+            _without_further_treatment,
+            _while_on_treatment,
+            _without_comparators,
+            _bounds_substituted,
+        ),
         # Patients with a longer time have more opportunity for further treatment: to leave them out selects by outcome.
         "ck-normal-time": (),
     }
@@ -67,7 +75,7 @@ def _other_baselines(study: DerivedStudy, main: KeyResult) -> Iterator[Sensitivi
         return
     is_ck = main.scale == "ln"
     records, rows = study.analysis_values(main.measure), study.weeks(main.measure)
-    before = run_in(records, rows[0], logarithm=is_ck)
+    before = run_in(records, rows[0], study.protocol.baseline.run_in_days, logarithm=is_ck)
     after = study.at_week(main.measure, main.week)
     level = np.log(np.where(after > 0, after, np.nan)) if is_ck else after
     for name, mean in (("baseline_run_in_mean", before.mean), ("baseline_earlier_mean", before.earlier_mean)):
@@ -151,6 +159,12 @@ def _without_comparators(study: DerivedStudy, main: KeyResult) -> Iterator[Sensi
     yield SensitivityCase(
         Definition(id="without_comparators", parameters={"weeks": list(weeks)}), main.restricted_to(~bound)
     )
+
+
+def _bounds_substituted(_: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
+    """Only where there is a bound: elsewhere it is the main case."""
+    if main.within is not None and main.within.bounded.any():
+        yield SensitivityCase(Definition(id="bounds_substituted", parameters={}), replace(main, within=None))
 
 
 def _about_further_treatment(name: str, main: KeyResult) -> Definition:

@@ -10,6 +10,8 @@ from app.estimate.changes.hodges_lehmann import hodges_lehmann
 from app.estimate.changes.signed_rank import SignedRankP, Zeros, rounded, signed_rank_test
 from app.estimate.results import Change, Interval, Reason, TestResult
 
+TName = Literal["paired_t", "one_sample_t"]
+
 
 def paired_change(
     differences: ArrayLike,
@@ -17,7 +19,7 @@ def paired_change(
     level: float = 0.95,
     zeros: Zeros = "drop",
     signed_rank_p: SignedRankP = "exact",
-    t_name: Literal["paired_t", "one_sample_t"] = "paired_t",
+    t_name: TName = "paired_t",
 ) -> Change:
     """Describe and test finite differences (after minus before), one for each patient, in their own unit.
 
@@ -52,7 +54,11 @@ def _spread(ordered: list[float]) -> tuple[float | None, Reason | None]:
 
 
 def _t_test(ordered: list[float], spread: float | None, missing: Reason | None, name: str) -> TestResult:
-    """Student's t on n - 1 degrees of freedom, as R `t.test(d)`."""
+    """Student's t on n - 1 degrees of freedom, as R `t.test(d)`, with SciPy's distribution.
+
+    `scipy.stats.ttest_1samp` does not sum exactly: for 0.1, 0.2 and -0.3 it gives t = -8.9e-17 instead of 0, and for
+    equal values p = 0.
+    """
     t = p = None
     n = len(ordered)
     if spread:

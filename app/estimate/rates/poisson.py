@@ -1,9 +1,9 @@
 """One event rate, and the ratio of two rates, with exact intervals for Poisson counts."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from app.estimate.arithmetic import check_level
-from app.estimate.results import EventRate, Interval, Number, Reason, Result, WhyNull
+from app.estimate.results import EventRate, Interval, Number, PBelow, Reason, Result, WhyNull, never_zero
 
 
 class RateRatio(Result):
@@ -11,8 +11,11 @@ class RateRatio(Result):
 
     ratio: Number | None = Field(description="First rate over second rate.", examples=[1.971488])
     p: Number | None = Field(description="Two-sided p of equal rates (exact, conditional).", examples=[0.07967])
+    p_below: PBelow = None
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(description="Intervals of the ratio.", examples=[[]])
+
+    _never_zero = model_validator(mode="before")(never_zero)
 
 
 def rate_ratio(

@@ -1,9 +1,9 @@
 """One proportion k/n and its confidence intervals."""
 
-import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
-from app.estimate.arithmetic import check_level, normal_quantile
+from app.estimate.arithmetic import check_level
 from app.estimate.results import Interval, Proportion, Reason
 
 DEFAULT_METHODS = ("clopper-pearson", "wilson")
@@ -40,7 +40,11 @@ def _interval(k: int, n: int, level: float, method: str) -> Interval:
 
 
 def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
-    """Clopper and Pearson (1934): each limit is the rate at which the tail from k on has probability (1 - level)/2."""
+    """Clopper and Pearson (1934): each limit is the rate at which the tail from k on has probability (1 - level)/2.
+
+    These are the quantiles of a beta distribution, from SciPy. `scipy.stats.binomtest` searches for the limits to 2e-12
+    only, so that a small one is wrong from its fourth digit on (1 of 100,000 at level 0.9999).
+    """
     from scipy.special import betainccinv, betaincinv
 
     tail = (1 - level) / 2
@@ -49,14 +53,16 @@ def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
     return low, high
 
 
+@lru_cache(maxsize=4096)
 def _wilson(k: int, n: int, level: float) -> tuple[float, float]:
-    """Wilson (1927): the rates whose distance to k/n is z standard errors."""
-    z = normal_quantile(level)
-    centre = k + z * z / 2
-    spread = z * math.sqrt(k * (n - k) / n + z * z / 4)
-    low = (centre - spread) / (n + z * z) if k else 0.0
-    high = (centre + spread) / (n + z * z) if k < n else 1.0
-    return low, high
+    """Wilson (1927): the rates whose distance to k/n is z standard errors, from SciPy.
+
+    SciPy makes its exact test first, which takes milliseconds, so the limits are kept for the next time.
+    """
+    from scipy.stats import binomtest
+
+    low, high = binomtest(k, n).proportion_ci(level, method="wilson")
+    return float(low) if k else 0.0, float(high) if k < n else 1.0
 
 
 def _jeffreys(k: int, n: int, level: float) -> tuple[float, float]:

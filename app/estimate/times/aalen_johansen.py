@@ -29,9 +29,10 @@ from app.estimate.results import (
     WhyNull,
     is_none,
 )
-from app.estimate.times.survival import TRANSFORMS, Band, HalfRule, Plateau, median_of
+from app.estimate.times.survival import TRANSFORMS, Band, HalfRule, Plateau, mean_within, median_of
 
 CENSORED = 0
+ZERO_METHOD = "clopper-pearson/weighted_risk_set"
 
 
 class IncidencePoint(Result):
@@ -53,7 +54,9 @@ class Incidence(Result):
     events: int = Field(description="Patients whose first event was of this cause.", examples=[8])
     until: Number = Field(description="Time at which the incidence is read.", examples=[365])
     value: Number | None = Field(description="F at that time.", examples=[0.5])
-    standard_error: Number | None = Field(description="Its standard error.", examples=[0.144337567297])
+    standard_error: Number | None = Field(
+        description="Its standard error; null where F is 0 or 1.", examples=[0.144337567297]
+    )
     reason: WhyNull = None
     intervals: tuple[Interval, ...] = Field(description="Confidence interval of F at that time.", examples=[[]])
     curve: tuple[IncidencePoint, ...] = Field(description="One row for each event time of the cause.", examples=[[]])
@@ -125,13 +128,17 @@ def cumulative_incidence(
     `durations` and `causes` have one entry for each patient; `until` is in the unit of the durations. `causes` is 0 for
     a censored duration and i for the i-th of `names`. Events come before censorings at the same time. The limits are
     those of 1 - F under the transform `interval`, subtracted from 1; without competing events they are those of the
-    Kaplan-Meier curve. After the last duration F is unknown, unless no patient was left at risk. A `ValueError` is
-    raised for negative or infinite durations, unknown causes and arrays of different lengths.
+    Kaplan-Meier curve. After the last duration F is unknown, unless no patient was left at risk. Where nobody had the
+    event by `until` the variance is 0 and says nothing; the limits are those of Clopper and Pearson for 0 of the
+    patients in the weighted risk set (see `_risk_set`), and the standard error is null. A `ValueError` is raised for
+    negative or infinite durations, unknown causes and arrays of different lengths.
     """
     times, event_times = _event_times(durations, causes, len(names))
     z = normal_quantile(level)
+    followed = _risk_set(np.asarray(durations, dtype=np.float64), np.asarray(causes, dtype=np.int64), until)
     return tuple(
-        _incidence(place, name, times, event_times, until, level, z, interval) for place, name in enumerate(names)
+        _incidence(place, name, times, event_times, until, level, z, interval, followed)
+        for place, name in enumerate(names)
     )
 
 
@@ -185,9 +192,9 @@ def event_free(
 
 
 def restricted_mean_event_free(
-    durations: ArrayLike, causes: ArrayLike, *, causes_known: int, until: float
+    durations: ArrayLike, causes: ArrayLike, *, causes_known: int, until: float, level: float = 0.95
 ) -> RestrictedMean:
-    """The area under 1 - F of the first cause from 0 to `until`, with its standard error.
+    """The area under 1 - F of the first cause from 0 to `until`, with its standard error and normal interval.
 
     It is `until` minus the restricted mean time lost to the cause (Andersen 2013). It is null if `until` is after the
     last duration, unless no patient was left at risk. A `ValueError` is raised for an invalid time.
@@ -196,7 +203,7 @@ def restricted_mean_event_free(
         raise ValueError("`until` must be finite and not negative.")
     times, event_times = _event_times(durations, causes, causes_known)
     if missing := _unknown_at(times, event_times, until):
-        return RestrictedMean(until=until, value=None, standard_error=None, reason=missing)
+        return mean_within(until, level, missing)
     state, now = IncidenceState(), 0.0
     for event_time in event_times:
         if event_time.time >= until:
@@ -205,7 +212,8 @@ def restricted_mean_event_free(
         state.add_events(event_time.at_risk, event_time.events[0], sum(event_time.events))
         now = event_time.time
     state.advance(until - now)
-    return RestrictedMean(until=until, value=state.area, standard_error=math.sqrt(max(0.0, state.aa)))
+    lost = any(event_time.events[0] for event_time in event_times if event_time.time < until)
+    return mean_within(until, level, None, state.area, math.sqrt(max(0.0, state.aa)) if lost else 0.0)
 
 
 def _incidence(
@@ -217,6 +225,7 @@ def _incidence(
     level: float,
     z: float,
     interval: Band,
+    followed: float,
 ) -> Incidence:
     missing = _unknown_at(times, event_times, until)
     curve, value, variance, cause_free = [], 0.0, 0.0, 1.0
@@ -236,26 +245,61 @@ def _incidence(
                     reason=Reason.NO_SURVIVORS if low is None else None,
                 )
             )
-    low, high = (None, None) if missing else _limits(cause_free, variance, z, interval)
-    undefined = Reason.NO_EVENTS if value == 0 else Reason.NO_SURVIVORS
-    limits = Interval(
-        of="incidence",
-        method=f"aalen-johansen/{interval}",
-        level=level,
-        low=None if high is None else 1 - high,
-        high=None if low is None else 1 - low,
-        reason=missing or (undefined if low is None else None),
-    )
+    limits = _interval(value, cause_free, variance, z, interval, level, followed, missing)
+    certain = Reason.NO_EVENTS if value == 0 else Reason.NO_SURVIVORS if cause_free == 0 else None
     return Incidence(
         cause=name,
         events=sum(event_time.events[place] for event_time in event_times),
         until=until,
         value=None if missing else value,
-        standard_error=None if missing else math.sqrt(max(0.0, variance)),
-        reason=missing,
+        standard_error=None if missing or certain else math.sqrt(max(0.0, variance)),
+        reason=missing or certain,
         intervals=(limits,),
         curve=tuple(curve),
     )
+
+
+def _interval(
+    value: float,
+    cause_free: float,
+    variance: float,
+    z: float,
+    interval: Band,
+    level: float,
+    followed: float,
+    missing: Reason | None,
+) -> Interval:
+    """The limits of F at one time."""
+    if value == 0 and not missing:
+        highest = -math.expm1(math.log((1 - level) / 2) / followed)
+        return Interval(of="incidence", method=ZERO_METHOD, level=level, low=0, high=highest)
+    low, high = (None, None) if missing else _limits(cause_free, variance, z, interval)
+    return Interval(
+        of="incidence",
+        method=f"aalen-johansen/{interval}",
+        level=level,
+        low=None if high is None else 1 - high,
+        high=None if low is None else 1 - low,
+        reason=missing or (Reason.NO_SURVIVORS if low is None else None),
+    )
+
+
+def _risk_set(times: NDArray[np.float64], cause: NDArray[np.int64], until: float) -> float:
+    """How many patients were followed to `until` or have had another event, after which the event cannot come.
+
+    A patient with another event at T counts as G(until)/G(T), the share who would not have been censored since (Fine
+    and Gray 1999). Without censoring these are all patients, without other events those still at risk, as in Fay,
+    Brittain and Proschan 2013 (Biostatistics 14:723).
+    """
+    distinct, place = np.unique(times, return_inverse=True)
+    leaving = np.bincount(place, minlength=len(distinct))
+    censored = np.bincount(place[cause == CENSORED], minlength=len(distinct))
+    at_risk = times.size - np.cumsum(leaving) + censored  # of being censored: events come first
+    stays = 1 - np.divide(censored, at_risk, out=np.zeros(len(distinct)), where=at_risk > 0)
+    stays = np.where(distinct < until, stays, 1.0)
+    remaining = np.cumprod(stays[::-1])[::-1]
+    other = (cause != CENSORED) & (times < until)
+    return float(np.count_nonzero(times >= until) + remaining[place[other]].sum())
 
 
 def _event_times(durations: ArrayLike, causes: ArrayLike, known: int) -> tuple[NDArray[np.float64], list[EventTime]]:

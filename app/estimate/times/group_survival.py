@@ -15,6 +15,7 @@ from pydantic import Field
 
 from app.estimate.arithmetic import LARGEST, normal_quantile
 from app.estimate.results import Interval, Number, Reason, RestrictedMean, Result, TestResult, WhyNull
+from app.estimate.times.survival import survival_at_events
 
 Floats = NDArray[np.float64]
 MOST_GROUPS = 20
@@ -139,8 +140,10 @@ def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *
     The hazard ratio of a group without events would be 0 without an interval; it is null, and the others are estimated
     without this group. A finite estimate exists if each group with events is connected with every other by steps from a
     group that had an event to a group that was then at risk (Ford 1957, for paired comparisons). Otherwise all ratios
-    are null. The test of proportional hazards is the score test of Grambsch and Therneau 1994 with the time as 1 -
-    S(t-) of all patients together, as R `cox.zph` computes it since survival 3.0.
+    are null. lifelines ends its search where the likelihood changes by less than 1e-9 of itself or Newton's decrement
+    is below 1e-7, before all digits are right, and gives separated groups a ratio: exp(-17.9) for two groups of four.
+    The test of proportional hazards is the score test of Grambsch and Therneau 1994 with the time as 1 - S(t-) of all
+    patients together, as R `cox.zph` computes it since survival 3.0.
     """
     whole = _table(durations, events, groups, size)
     kept = np.flatnonzero(whole.events.any(axis=0))
@@ -154,6 +157,8 @@ def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *
     if beta is None:
         return _no_model(whole, missing or Reason.NOT_CONVERGED)
     at_maximum = _likelihood(table, beta)
+    times, observed = np.asarray(durations, dtype=np.float64), np.asarray(events, dtype=np.bool_)
+    inside = np.isin(np.asarray(groups), kept)
     errors = np.sqrt(np.diag(np.linalg.inv(at_maximum.information()[1:, 1:])))
     estimates = zip(kept[1:].tolist(), beta[1:].tolist(), errors.tolist(), strict=True)
     found = {group: _ratio(effect, error, level, whole.size) for group, effect, error in estimates}
@@ -162,7 +167,7 @@ def cox(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int, *
         ties="efron",
         hazard_ratios=tuple(found.get(group) or _no_ratio(whole, group, None) for group in range(size)),
         likelihood_ratio=_chi_square("likelihood_ratio", max(0.0, twice), len(kept) - 1, whole.size, None),
-        proportional_hazards=_check(table, at_maximum, whole.size),
+        proportional_hazards=_check(table, at_maximum, survival_at_events(times[inside], observed[inside]), whole.size),
     )
 
 
@@ -170,28 +175,24 @@ def mean_difference(mean: RestrictedMean, first: RestrictedMean, size: int, *, l
     """The difference of two restricted means up to the same time, with a normal interval, in the unit of the times.
 
     The groups are independent and have `size` patients together, so the variances of the means add up. Each mean is
-    that of `restricted_mean` (R `summary(survfit, rmean=)`). If no patient of either
-    group had an event by then, the standard error is 0, and interval and test are null.
+    that of `restricted_mean` (R `summary(survfit, rmean=)`). If one mean has no standard error, the difference has
+    none, and its interval and test are null.
     """
-    missing = mean.reason or first.reason
-    if missing or mean.value is None or first.value is None:
-        return _no_difference(missing, size)
-    value = mean.value - first.value
-    error = math.hypot(mean.standard_error or 0.0, first.standard_error or 0.0)
-    no_test = None if error else Reason.NO_STANDARD_ERROR
-    spread = normal_quantile(level) * error
-    low, high = (value - spread, value + spread) if error else (None, None)
+    value = error = low = high = None
+    reason = next((each.reason for each in (mean, first) if each.value is None), None)
+    if mean.value is not None and first.value is not None:
+        value, reason = mean.value - first.value, Reason.NO_STANDARD_ERROR
+    if value is not None and mean.standard_error is not None and first.standard_error is not None:
+        error, reason = math.hypot(mean.standard_error, first.standard_error), None
+        spread = normal_quantile(level) * error
+        low, high = value - spread, value + spread
     return MeanDifference(
         value=value,
         standard_error=error,
-        intervals=(Interval(of="difference", method="normal", level=level, low=low, high=high, reason=no_test),),
-        test=_z_test(MEAN_Z, value / error if error else None, size, no_test),
+        reason=reason,
+        intervals=(Interval(of="difference", method="normal", level=level, low=low, high=high, reason=reason),),
+        test=_z_test(MEAN_Z, None if value is None or error is None else value / error, size, reason),
     )
-
-
-def _no_difference(reason: Reason | None, size: int) -> MeanDifference:
-    test = _z_test(MEAN_Z, None, size, reason)
-    return MeanDifference(value=None, standard_error=None, reason=reason, intervals=(), test=test)
 
 
 def _table(durations: ArrayLike, events: ArrayLike, groups: ArrayLike, size: int) -> RiskTable:
@@ -263,10 +264,9 @@ def _maximum(table: RiskTable) -> Floats | None:
     return None
 
 
-def _check(table: RiskTable, at_maximum: PartialLikelihood, size: int) -> TestResult:
-    """The score test for a ratio that changes with 1 - S(t-)."""
-    n, d = table.at_risk.sum(axis=1), table.events.sum(axis=1)
-    survival = np.cumprod((n - d) / n)
+def _check(table: RiskTable, at_maximum: PartialLikelihood, survival: Floats, size: int) -> TestResult:
+    """The score test for a ratio that changes with 1 - S(t-), where S is the curve of all groups together."""
+    d = table.events.sum(axis=1)
     time = 1 - np.concatenate([[1.0], survival[:-1]])
     time = time - (time * d).sum() / d.sum()
     residual = table.events.astype(np.float64)

@@ -133,23 +133,24 @@ def median_of(
     )
 
 
-def restricted_mean(durations: ArrayLike, events: ArrayLike, *, until: float) -> RestrictedMean:
-    """The area under the Kaplan-Meier curve from 0 to `until`, in the unit of the durations, and its standard error.
+def restricted_mean(durations: ArrayLike, events: ArrayLike, *, until: float, level: float = 0.95) -> RestrictedMean:
+    """The area under the Kaplan-Meier curve from 0 to `until`, in the unit of the durations, with its standard error.
 
     With A_j the area from event time t_j to `until`, the variance is the sum of A_j^2 d_j/(n_j(n_j - d_j)); a time at
-    which no patient is left has A_j = 0 and adds nothing (R `summary(survfit, rmean=until)`). Without an event before
-    `until` this formula gives a standard error of 0. After the last time the curve is unknown, and both are null with
-    `beyond_follow_up`, unless the curve has reached 0 and stays there. A `ValueError` is raised for an `until` that is
-    negative or infinite.
+    which no patient is left has A_j = 0 and adds nothing (R `summary(survfit, rmean=until)`). The interval is the mean
+    +- z standard errors (R survRM2 `rmst2`), kept within 0 and `until`. A variance of 0, as without an event before
+    `until`, does not say how the mean varies: standard error and interval are null. After the last time the curve is
+    unknown, and all are null with `beyond_follow_up`, unless the curve has reached 0 and stays there. A `ValueError` is
+    raised for an `until` that is negative or infinite.
     """
     if not 0 <= until <= LARGEST:
         raise ValueError("`until` must be finite and not negative.")
     times, observed = _by_time(durations, events)
     steps = _product_limit(times, observed)
     if not times.size:
-        return RestrictedMean(until=until, value=None, standard_error=None, reason=Reason.NO_PATIENTS)
+        return mean_within(until, level, Reason.NO_PATIENTS)
     if until > times[-1] and not (steps and steps[-1].survival == 0):
-        return RestrictedMean(until=until, value=None, standard_error=None, reason=Reason.BEYOND_FOLLOW_UP)
+        return mean_within(until, level, Reason.BEYOND_FOLLOW_UP)
     steps = [step for step in steps if step.time < until]
     ends = [step.time for step in steps] + [until]
     areas = [step.survival * (end - step.time) for step, end in zip(steps, ends[1:], strict=True)]
@@ -159,7 +160,26 @@ def restricted_mean(durations: ArrayLike, events: ArrayLike, *, until: float) ->
         for step, area in zip(steps, rest, strict=True)
         if step.survival > 0
     )
-    return RestrictedMean(until=until, value=math.fsum([ends[0], *areas]), standard_error=math.sqrt(variance))
+    return mean_within(until, level, None, math.fsum([ends[0], *areas]), math.sqrt(variance))
+
+
+def mean_within(
+    until: float, level: float, missing: Reason | None, value: float | None = None, error: float = 0.0
+) -> RestrictedMean:
+    """A restricted mean with its normal interval; null with the reason where it is `missing`."""
+    low = high = None
+    if value is not None and error:
+        spread = normal_quantile(level) * error
+        low, high = max(0.0, value - spread), min(until, value + spread)
+    reason = missing or (None if error else Reason.NO_STANDARD_ERROR)
+    limits = Interval(of="restricted_mean", method="normal", level=level, low=low, high=high, reason=reason)
+    return RestrictedMean(until=until, value=value, standard_error=error or None, reason=reason, intervals=(limits,))
+
+
+def survival_at_events(durations: ArrayLike, events: ArrayLike) -> NDArray[np.float64]:
+    """S(t) of the Kaplan-Meier curve just after each of its event times, in their order."""
+    steps = _product_limit(*_by_time(durations, events))
+    return np.array([step.survival for step in steps], dtype=np.float64)
 
 
 def _by_time(durations: ArrayLike, events: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
