@@ -7,7 +7,6 @@ from pydantic import Field
 
 from app.analyses.answer import Answer, Populations, populations
 from app.analyses.ck_change import change_reasons, changes
-from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result
@@ -67,7 +66,7 @@ def flow(study: DerivedStudy) -> tuple[FlowStep, ...]:
             steps.append(_from_efficacy(study, f"response:{declared.rule.measure}", verdict.reason))
     steps.append(_from_efficacy(study, "ck_change", change_reasons(study, changes(study))))
     steps.append(_from_efficacy(study, "ck_normal_time", study.remission_episodes.reason))
-    steps.append(_from_efficacy(study, "time_to_first_normal", first_normal_reasons(study)))
+    steps.append(_from_efficacy(study, "time_to_first_normal", study.first_normal.reason))
     return tuple(steps)
 
 

@@ -21,7 +21,8 @@ from app.derive.reasons import FlagCode
 from app.derive.response import ResponseVerdicts
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, WhyNull
-from app.protocol.endpoints import Response, ResponseRule
+from app.protocol.criteria import DaysWindow
+from app.protocol.endpoints import Response, ResponseRule, general_form
 from app.protocol.model import Protocol
 
 
@@ -68,7 +69,8 @@ def response_rates(context: Context) -> Findings:
 
 def takes_the_best(protocol: Protocol) -> bool:
     """Whether any response rule takes the best of several values."""
-    return any(getattr(declared.rule, "value", None) == "best" for declared in protocol.responses)
+    windows = (general_form(declared.rule).window for declared in protocol.responses)
+    return any(isinstance(each, DaysWindow) and each.value != "last" for each in windows)
 
 
 def _basis(whole: Context) -> Basis:
@@ -113,7 +115,11 @@ def response_flags(context: Context, measures: Iterable[str], primary: Sequence[
     for measure in measures:
         verdicts = [context.study.response(rule) for rule in primary if rule.measure == measure]
         near = sum(verdict.flags.get(FlagCode.NEAR_CEILING, 0) for verdict in verdicts)
-        flags += context.flags_of(measure, {} if measure == "CK" else {FlagCode.NEAR_CEILING: near})
+        more = {} if measure == "CK" else {FlagCode.NEAR_CEILING: near}
+        for verdict in verdicts:
+            if (counted := verdict.flags.get(FlagCode.COUNTED_AS_NON_RESPONDER)) is not None:
+                more[FlagCode.COUNTED_AS_NON_RESPONDER] = counted
+        flags += context.flags_of(measure, more)
     return flags
 
 

@@ -26,18 +26,15 @@ from app.derive.specifications import SpecificationVerdicts, Verdicts
 from app.estimate.arithmetic import quantile_of
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Proportion, Reason, Result, WhyNull
+from app.protocol.criteria import Criterion, DaysWindow, Missing, Window
 from app.protocol.parts import Part
 from app.protocol.specification import (
     AnalysisSet,
     BaselineRule,
-    Criterion,
-    DaysWindow,
     Kind,
     MeasureGrid,
-    Missing,
     Specification,
     SpecificationGrid,
-    Window,
     specification_of,
 )
 from app.protocol.specification_default import default_grid, primary_rule

@@ -50,7 +50,7 @@ def rescues(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, .
         dtype=np.int64,
     )
     known = exposure.treated & (died != NO_TIME)
-    return Rescues(_earlier(exposure.second_course, drug), np.where(known, died - exposure.day0, NO_TIME))
+    return Rescues(earlier(exposure.second_course, drug), np.where(known, died - exposure.day0, NO_TIME))
 
 
 def before_end(episodes: RemissionEpisodes, day: Ints) -> Bools:
@@ -91,6 +91,6 @@ def _in_set(episodes: RemissionEpisodes) -> Bools:
     return included(episodes.reason)
 
 
-def _earlier(first: Ints, second: Ints) -> Ints:
+def earlier(first: Ints, second: Ints) -> Ints:
     """The earlier of two days; each may be missing."""
     return np.where(first == NO_TIME, second, np.where(second == NO_TIME, first, np.minimum(first, second)))

@@ -13,13 +13,12 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from app.protocol.conventions import Conventions
+from app.protocol.criteria import objections_to_criterion, objections_to_window
 from app.protocol.endpoints import (
-    CkDecreaseOrNormal,
     CkNormalTime,
-    PercentAboveBaseline,
-    PointsAboveBaseline,
     Response,
     ResponseRule,
+    general_form,
 )
 from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, objections
 from app.protocol.parts import Measure, Part, Product, Scale, Scaled, Week, contradiction, scale_of
@@ -198,6 +197,14 @@ class Protocol(Part):
             [{"rule": {"id": "points_above_baseline", "measure": "MMT", "points": 5, "days": [1, 59], "value": "best"}}]
         ],
     )
+    response_rescue: Literal["treatment_policy", "composite"] = Field(
+        default="treatment_policy",
+        exclude_if=lambda strategy: strategy == "treatment_policy",
+        description="The effect of a rescue treatment or death on response and remission. `treatment_policy`: none. "
+        "`composite`: no value after it is a response, and a patient with one up to the end of the window and no value "
+        "in it is a non-responder.",
+        examples=["treatment_policy"],
+    )
     weekly_change: WeeklyChange = Field(
         default=WeeklyChange(), description="The weekly comparison.", examples=[{"weeks": [1, 2, 4, 8]}]
     )
@@ -299,7 +306,7 @@ class Protocol(Part):
     def _undeclared(self) -> Iterator[str]:
         """Contradictions from weeks that are not planned and from measures without a scale."""
         needs: list[tuple[str, str, int | None]] = [
-            (f"responses.{i}", r.rule.measure, getattr(r.rule, "week", None)) for i, r in enumerate(self.responses)
+            (f"responses.{i}", r.rule.measure, None) for i, r in enumerate(self.responses)
         ]
         compared = self.weekly_change
         needs += [(f"weekly_change.measures.{i}", measure, None) for i, measure in enumerate(compared.measures)]
@@ -314,20 +321,11 @@ class Protocol(Part):
 
     def _objections(self, rule: ResponseRule) -> Iterator[str]:
         """The contradictions in one response rule."""
-        if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
-            if not 1 <= rule.days[0] <= rule.days[1]:
-                yield "days must be an ascending pair after day 0."
-        elif rule.week <= 0:
-            yield "a response is judged at a week after treatment."
-        if rule.measure == "CK" or not self._has_scale(rule.measure):
-            return
-        scale = self.scale(rule.measure)
-        if isinstance(rule, PointsAboveBaseline) and rule.points > scale.maximum - scale.minimum:
-            yield "points exceed the range of the scale."
-        if isinstance(rule, PercentAboveBaseline) and scale.minimum < 0:
-            yield "a percentage of a baseline that may be negative has no meaning."
-        if isinstance(rule, PercentAboveBaseline) and scale.better == "lower" and rule.percent > 100:
-            yield "no score falls by more than 100 per cent."
+        own = general_form(rule)
+        yield from objections_to_window(own.window, self.visits.weeks)
+        if self._has_scale(own.measure):
+            scale = None if own.measure == "CK" else self.scale(own.measure)
+            yield from objections_to_criterion(own.criterion, own.measure, scale)
 
     def _has_scale(self, measure: str) -> bool:
         return measure not in get_args(Scaled) or measure in self.scales

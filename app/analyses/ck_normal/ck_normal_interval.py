@@ -17,7 +17,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.ck_normal.ck_normal_time import became_normal_reasons, normality_excluded, undetermined
+from app.analyses.ck_normal.ck_normal_time import normality_excluded, undetermined
 from app.estimate.arithmetic import quantile_of
 from app.estimate.results import Median, Number, Reason, Result, WhyNull
 from app.estimate.times.interval_censored import SEED, IntervalCensored, interval_censored
@@ -139,7 +139,7 @@ def ck_normal_interval(context: Context) -> Findings:
     """The first remission episode of every patient, which ended between two draws."""
     return Findings(
         {"results": [_normal_interval(context, context.options_as(IntervalOptions))]},
-        normality_excluded(context, became_normal_reasons(context.study)),
+        normality_excluded(context),
         context.flags_of("CK", undetermined(context.study)),
     )
 
@@ -237,7 +237,7 @@ def _listed(context: Context) -> tuple[SeenInterval, ...]:
         context.ids,
         days(first.left, first.evaluable),
         days(first.right, first.evaluable & (first.right != NO_TIME)),
-        became_normal_reasons(study),
+        study.first_normal.reason,
         days(episodes.left, episodes.in_set),
         days(episodes.right, episodes.ended),
         days(episodes.longest, episodes.ended),

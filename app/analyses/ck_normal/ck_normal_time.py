@@ -1,7 +1,5 @@
 """How long CK stays normal, how long it takes to become normal, and for which share of follow-up it was normal."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from pydantic import Field
 
@@ -28,7 +26,6 @@ from app.analyses.ck_normal.intercurrent_strategies import (
 )
 from app.derive.ck_normality import UNKNOWN
 from app.derive.exposure import first_new_drug_day
-from app.derive.per_patient import any_where, first_reason
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
 from app.derive.study import DerivedStudy
@@ -55,7 +52,7 @@ class SustainedNormality(Result):
     A single CK at the end of follow-up confirms nothing, and the patient is censored at it.
     """
 
-    n: int = Field(description="Efficacy set with a CK of known normality after day 0.", examples=[15])
+    n: int = Field(description="Patients in the time to the first normal CK.", examples=[15])
     patients: int = Field(description="Of these, patients with two consecutive normal CKs.", examples=[11])
     time_to_sustained: ConfirmedTime = Field(description="From day 0 to the first of two consecutive normal CKs.")
     time_to_confirmed_relapse: ConfirmedTime = Field(
@@ -153,13 +150,11 @@ class NormalTimeOptions(Options):
 
 
 class TimeToFirstNormal(Result):
-    """Days from the first infusion to the first normal CK after it, whether or not CK was normal before."""
+    """Days from the first infusion to the first normal CK after it, of patients whose CK was abnormal before."""
 
-    n: int = Field(description="Efficacy set with a CK of known normality after day 0.", examples=[15])
+    n: int = Field(description="Patients in the estimate.", examples=[15])
     normal_at_baseline: int = Field(
-        description="Of these, patients whose CK was already normal at baseline. "
-        "`ck-normal-interval` and `ck-normal-groups` leave them out.",
-        examples=[0],
+        description="Patients left out because CK was already normal at baseline.", examples=[0]
     )
     events: int = Field(description="Patients with a normal CK after day 0.", examples=[13])
     median: Median = Field(description="Median time to the first normal CK after day 0.")
@@ -273,7 +268,7 @@ def ck_normal_time(context: Context) -> Findings:
     """The first remission episode of every patient."""
     return Findings(
         {"results": [_normal_time(context, strategy_in_force(context))]},
-        normality_excluded(context, first_normal_reasons(context.study)),
+        normality_excluded(context),
         normality_flags(context),
     )
 
@@ -357,45 +352,18 @@ def _first_normal(context: Context) -> TimeToFirstNormal:
     curve = kaplan_meier(first.time[first.evaluable], first.reached[first.evaluable], **context.curve)
     return TimeToFirstNormal(
         n=curve.n,
-        normal_at_baseline=int((first.evaluable & context.study.normal_at_baseline).sum()),
+        normal_at_baseline=first.reason.count(ExclusionReason.NORMAL_AT_BASELINE),
         events=curve.events,
         median=curve.median,
         curve=curve.curve,
     )
 
 
-def first_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, ...]:
-    """Why each patient is not in the estimate of the time to the first normal CK; None where included."""
-    return _first_normal_reasons(study, study.left_out)
-
-
-def became_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, ...]:
-    """The same, where patients whose CK was normal at baseline are left out too."""
-    at_baseline = (ExclusionReason.NORMAL_AT_BASELINE, study.normal_at_baseline)
-    return _first_normal_reasons(study, (*study.left_out, at_baseline))
-
-
-def _first_normal_reasons(
-    study: DerivedStudy, first_checks: Sequence[tuple[ExclusionReason, Bools]]
-) -> tuple[ExclusionReason | None, ...]:
-    records = study.analysis_values("CK")
-    after = records.day > 0
-    unseen, unknown = (
-        ~any_where(records.patient, records.size, chosen) for chosen in (after, after & (study.ck_known != UNKNOWN))
-    )
-    checks = (
-        *first_checks,
-        (ExclusionReason.NO_VALUE_AFTER_BASELINE, unseen),
-        (ExclusionReason.NORMALITY_UNKNOWN, unknown),
-    )
-    return first_reason(checks, records.size)
-
-
-def normality_excluded(context: Context, first_normal: Sequence[ExclusionReason | None]) -> list[Excluded]:
+def normality_excluded(context: Context) -> list[Excluded]:
     """The patients left out of the time with normal CK, then those left out of the time to the first normal CK."""
     return [
         *context.excluded(context.study.remission_episodes.reason, "CK", estimate="time_normal"),
-        *context.excluded(first_normal, "CK", estimate="time_to_first_normal"),
+        *context.excluded(context.study.first_normal.reason, "CK", estimate="time_to_first_normal"),
     ]
 
 
