@@ -9,7 +9,7 @@ from app.protocol.endpoints import (
 )
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
 from app.protocol.model import Protocol, Visits, WeeklyChange
-from app.protocol.parts import Scale, Scaled
+from app.protocol.parts import Scale, Scaled, contradiction
 
 _SCALES: dict[Scaled, Scale] = {"MMT": Scale(maximum=100, better="higher"), "ADL": Scale(maximum=50, better="higher")}
 _EIGHT_WEEKS = (1, 59)
@@ -89,3 +89,18 @@ IMACS_2004 = Protocol(
 PRESETS: dict[str, Protocol] = {
     preset.id: preset for preset in (SEED_2008, RELATIVE_20, ACR_EULAR_2016_ADULT, ACR_EULAR_2016_JUVENILE, IMACS_2004)
 }
+_DIGESTS = {name: preset.digest for name, preset in PRESETS.items()}
+
+
+def differs_from_preset(protocol: Protocol) -> bool:
+    """Whether a protocol has the name of a preset and other definitions."""
+    return _DIGESTS.get(protocol.id, protocol.digest) != protocol.digest
+
+
+def with_own_id(protocol: Protocol) -> Protocol:
+    """The protocol; a contradiction if other definitions have the name of a preset."""
+    if differs_from_preset(protocol):
+        raise contradiction(
+            "id: a preset of the service has this name and other definitions; choose an id of your own."
+        )
+    return protocol

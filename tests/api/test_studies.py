@@ -3,7 +3,7 @@
 import pytest
 
 from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
-from app.store.tables import study_facts
+from app.store.tables import protocols, study_facts
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
 DEFINITION = {
@@ -299,3 +299,29 @@ def test_a_study_that_is_not_there_has_nothing(client):
     assert client.post("/v1/studies/nobody/timelines", content=b"[]", headers=JSON).status_code == 404
     assert client.put("/v1/studies/nobody/patients/P1", json=timeline("P1")).status_code == 404
     assert client.delete("/v1/studies/nobody/patients/P1?erase=true").status_code == 404
+
+
+def test_a_changed_preset_needs_an_id_of_its_own(anywhere):
+    home = make_study(anywhere)
+    own = SEED_2008.model_dump(mode="json")
+    changed = own | {"baseline": {"flag_older_than_days": 41}}
+    for answer in (
+        anywhere.put(f"{home}/protocol", json=changed),
+        anywhere.put("/v1/studies/other", json=DEFINITION | {"protocol": changed}),
+        anywhere.post(f"{home}/analyses/response-rates", json={"protocol": changed}),
+    ):
+        assert (answer.status_code, [code for _, code in codes(answer)]) == (422, ["contradiction"])
+        assert "choose an id of your own" in answer.text
+    assert anywhere.put(f"{home}/protocol", json=own).status_code == 200
+    assert anywhere.put(f"{home}/protocol", json=changed | {"id": "ours"}).status_code == 200
+
+
+def test_a_stored_protocol_with_the_name_of_a_preset_is_answered_and_said_to_differ(anywhere):
+    home = make_study(anywhere)
+    stored = SEED_2008.model_copy(update={"upper_limit": "nearest_same_laboratory"})
+    with anywhere.app_state["app_state"].database.writing() as connection:
+        connection.execute(protocols.update().values(document=stored.model_dump_json(), digest=stored.digest))
+    told = anywhere.get(f"{home}/analyses/response-rates").json()["provenance"]
+    assert (told["protocol_id"], told["differs_from_preset"]) == ("seed-2008", True)
+    assert anywhere.put(f"{home}/protocol", json=SEED_2008.model_dump(mode="json")).status_code == 200
+    assert "differs_from_preset" not in anywhere.get(f"{home}/analyses/response-rates").json()["provenance"]
