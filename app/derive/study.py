@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from app.derive.adverse_reactions import Reactions, reactions
-from app.derive.analysis_values import AnalysisValues, lab_records, score_records
+from app.derive.analysis_values import AnalysisValues, lab_records, on_own_scales, score_records
 from app.derive.chunks import Chunk, Derived, chunks, concatenated
 from app.derive.ck_normality import (
     DaysNormal,
@@ -47,7 +47,7 @@ class DerivedStudy:
     """The derivations of one cohort under one protocol. Their rows are the patients of `cohort.patients`, in order."""
 
     def __init__(self, cohort: Cohort, protocol: Protocol) -> None:
-        self.cohort = cohort
+        self.cohort = on_own_scales(cohort, protocol.sent_scales)
         self.protocol = protocol
         self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}

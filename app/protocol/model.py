@@ -21,7 +21,18 @@ from app.protocol.endpoints import (
     general_form,
 )
 from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, objections
-from app.protocol.parts import Measure, Part, Product, Scale, Scaled, Week, contradiction, scale_of
+from app.protocol.parts import (
+    Analogue,
+    Measure,
+    Part,
+    Product,
+    Scale,
+    Scaled,
+    SentMaximum,
+    Week,
+    contradiction,
+    scale_of,
+)
 from app.protocol.specification import SpecificationGrid, grid_objections
 
 MOST_WEEKS, MOST_RESPONSES = 60, 60
@@ -182,6 +193,13 @@ class Protocol(Part):
     visits: Visits = Field(default=Visits(), description="The visit windows.", examples=[{"weeks": [-4, 1, 2, 4, 8]}])
     scales: dict[Scaled, Scale] = Field(
         default={}, description="Scales of the sum scores.", examples=[{"MMT": {"maximum": 100, "better": "higher"}}]
+    )
+    sent_scales: dict[Analogue, SentMaximum] = Field(
+        default={},
+        exclude_if=lambda scales: not scales,
+        description="Greatest score of another scale on which a visual analogue scale is sent, as its `scale_max`; the "
+        "scores are converted to the scale from 0 to 10. Scores on a scale that is not declared are not used.",
+        examples=[{"PHYSICIAN_GLOBAL": 100}],
     )
     upper_limit: Literal["own", "nearest_same_laboratory"] = Field(
         default="own",

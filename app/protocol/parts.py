@@ -31,6 +31,11 @@ Scaled = Literal["MMT", "ADL"]
 """The instruments whose scale differs between centres; the protocol declares it."""
 
 
+Analogue = Literal["PHYSICIAN_GLOBAL", "PATIENT_GLOBAL", "EXTRAMUSCULAR"]
+"""The visual analogue scales, whose length may differ."""
+SentMaximum = Annotated[float, Field(gt=0, le=1000)]
+
+
 class Scale(Part):
     """The range of an instrument and which end is better."""
 

@@ -181,7 +181,7 @@ class Assessment(Sourced):
     time: Time = example("When it was assessed.", "2005-03-16")
     score: float | None = optional("The score. Required unless the status withdraws the assessment.", 62, ge=0, le=1000)
     scale_max: float | None = optional(
-        "Greatest score of the scale that was used; for MMT and ADL only.", 100, gt=0, le=1000
+        "Greatest score of the scale that was used; for MMT, ADL and visual analogue scales only.", 100, gt=0, le=1000
     )
 
 
