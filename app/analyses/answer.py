@@ -7,13 +7,16 @@ who was left out and why, which flags were counted, and which conventions and de
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar
+from typing import Annotated, Any, Self, TypedDict, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from app.derive.groupings import group_values
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
+from app.derive.study_by_course import CourseStudy
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument
 from app.estimate.results import Result
 from app.protocol.conventions import (
     PROFILES,
@@ -30,10 +33,11 @@ from app.protocol.conventions import (
 )
 from app.protocol.endpoints import ResponseRule
 from app.protocol.model import Protocol
-from app.protocol.parts import Part
+from app.protocol.parts import BY_ALL, BY_COURSE, Part
 from app.timeline.cohort import Bools
 
-By = Literal["diagnosis", "sex"]
+By = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+"""`diagnosis`, `sex`, `age_band`, `laboratory`, for some questions `course`, or an attribute of the protocol."""
 OwnOptions = TypeVar("OwnOptions", bound="Options")
 
 CAVEATS: dict[str, str] = {
@@ -252,7 +256,13 @@ class Options(Part):
     level: float = Field(
         default=0.95, ge=0.5, le=0.9999, description="Confidence level of the intervals.", examples=[0.95]
     )
-    by: By | None = Field(default=None, description="Form subgroups by this attribute.", examples=["diagnosis"])
+    by: By | None = Field(
+        default=None,
+        description="Form subgroups by `diagnosis`, `sex`, `age_band` (0-17, 18-39, 40-64, 65+ years at day 0), "
+        "`laboratory` (of the baseline CK), an attribute that the protocol declares, or `course` (its number; for "
+        "`response-rates`, `weekly-change` and `ck-change`).",
+        examples=["diagnosis"],
+    )
     median: MedianConvention | None = Field(
         default=None, description="Median while the curve is exactly 0.5.", examples=["midpoint"]
     )
@@ -402,6 +412,10 @@ class Context:
         if by is None:
             yield self
             return
+        if by == BY_COURSE:
+            for number, rows in enumerate(_courses_by_number(self.study), 1):
+                yield replace(self, study=CourseStudy(self.study, rows), group={by: str(number)})
+            return
         for value, rows in groups_by(self.study, by).items():
             yield replace(self, study=DerivedStudy(self.study.cohort.select(rows), self.protocol), group={by: value})
 
@@ -467,7 +481,21 @@ def _refuse_unknown(codes: Iterable[str | None], known: set[Any]) -> None:
 
 def values_of(study: DerivedStudy, by: By) -> list[str | None]:
     """The value of an attribute of each patient."""
-    return [getattr(row, by) for row in study.cohort.patients]
+    return group_values(study, by)
+
+
+def _courses_by_number(study: DerivedStudy) -> Iterator[Bools]:
+    """The first course of every patient, the second one, and so on."""
+    place = study.courses.place
+    yield from (place == number for number in range(1, int(place.max(initial=0)) + 1))
+
+
+def check_grouping(name: str, by: str | None, protocol: Protocol, *, by_course: bool = False) -> None:
+    """Raise `InvalidDocument` if no subgroups can be formed by what the parameter `name` says."""
+    accepted = (*BY_ALL, *([BY_COURSE] if by_course else []), *protocol.attributes)
+    if by is not None and by not in accepted:
+        fault = Fault(f"/query/{name}", FaultCode.UNKNOWN_VALUE, accepts=Accepts(one_of=accepted))
+        raise InvalidDocument(faults=[fault])
 
 
 def groups_by(study: DerivedStudy, by: By) -> dict[str | None, Bools]:
@@ -485,7 +513,8 @@ def populations(study: DerivedStudy) -> Populations:
 def shared_part(name: str, whole: Context, findings: Sequence[Findings], basis: Basis) -> dict[str, Any]:
     """The fields that every answer has: those of `Answer`."""
     definition = () if basis.definition is None else (basis.definition,)
-    caveats = (*basis.caveats, *(code for each in findings for code in each.caveats))
+    by_course = ("courses_not_independent", "later_courses_selected") if whole.options.by == BY_COURSE else ()
+    caveats = (*basis.caveats, *(code for each in findings for code in each.caveats), *by_course)
     return {
         "analysis": name,
         "populations": populations(whole.study),
@@ -517,8 +546,9 @@ class Question:
     """One question: its name in the address, its title, the type of its answer, and the functions that answer it.
 
     `find` answers it for one (sub)group, and `basis` gives what the answer says once. A question that
-    `compares_groups` is answered once for the whole study and forms the subgroups itself. `options_type` has the common
-    options and those of this question. The report answers the questions that are `in_report`.
+    `compares_groups` is answered once for the whole study and forms the subgroups itself. One that is `by_course` can
+    be answered for each number of a course. `options_type` has the common options and those of this question. The
+    report answers the questions that are `in_report`.
     """
 
     name: str
@@ -529,9 +559,12 @@ class Question:
     options_type: type[Options] = Options
     in_report: bool = False
     compares_groups: bool = False
+    by_course: bool = False
 
     def ask(self, study: DerivedStudy, options: Options) -> Answer:
         """The answer: the rows of all groups in order, and the shared part."""
+        check_grouping("by", options.by, study.protocol, by_course=self.by_course)
+        check_grouping("stratify", getattr(options, "stratify", None), study.protocol)
         whole = Context.of(study, options)
         findings = [self.find(context) for context in ([whole] if self.compares_groups else whole.subgroups())]
         basis = self.basis(whole)

@@ -130,4 +130,5 @@ QUESTION = Question(
     response_rates,
     _basis,
     in_report=True,
+    by_course=True,
 )

@@ -247,4 +247,5 @@ QUESTION = Question(
     weekly_change,
     _basis,
     in_report=True,
+    by_course=True,
 )

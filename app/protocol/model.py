@@ -22,6 +22,8 @@ from app.protocol.endpoints import (
 )
 from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, objections
 from app.protocol.parts import (
+    BY_ALL,
+    BY_COURSE,
     Analogue,
     Measure,
     Part,
@@ -34,8 +36,9 @@ from app.protocol.parts import (
     scale_of,
 )
 from app.protocol.specification import SpecificationGrid, grid_objections
+from app.timeline.document import AttributeName, Label
 
-MOST_WEEKS, MOST_RESPONSES = 60, 60
+MOST_WEEKS, MOST_RESPONSES, MOST_FAMILY = 60, 60, 60
 """Greatest numbers of one protocol, because an answer may list every patient for each week and definition."""
 
 
@@ -201,6 +204,13 @@ class Protocol(Part):
         "scores are converted to the scale from 0 to 10. Scores on a scale that is not declared are not used.",
         examples=[{"PHYSICIAN_GLOBAL": 100}],
     )
+    attributes: dict[AttributeName, Annotated[tuple[Label, ...], Field(min_length=1, max_length=100)]] = Field(
+        default={},
+        max_length=20,
+        exclude_if=lambda attributes: not attributes,
+        description="Attributes of patients that a timeline may have and `by` may name, each with its allowed values.",
+        examples=[{"centre": ["Kyoto", "Osaka"]}],
+    )
     upper_limit: Literal["own", "nearest_same_laboratory"] = Field(
         default="own",
         description="The upper limit of a CK that was sent without one. `own`: none. `nearest_same_laboratory`: the "
@@ -256,6 +266,15 @@ class Protocol(Part):
         description="The IMACS 2004 definition of improvement, if it is wanted.",
         examples=[{"core_set": {"population": "adult", "muscle_strength": "MMT8", "function": "HAQ"}}],
     )
+    primary_family: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_FAMILY,
+        exclude_if=lambda family: family is None,
+        description="The endpoints whose tests are adjusted together (Holm): `response:MEASURE`, "
+        "`weekly_change:MEASURE:WEEK`, `ck_change`, `time_to_first_normal`, `ck_normal_time`.",
+        examples=[["weekly_change:CK:4", "ck_change"]],
+    )
     conventions: Conventions = Field(
         default=Conventions(), description="The statistical conventions.", examples=[{"median": "midpoint"}]
     )
@@ -285,6 +304,18 @@ class Protocol(Part):
         return tuple(dict.fromkeys(("CK", *used)))
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The names of the endpoints, as `primary_family` names them."""
+        compared = self.weekly_change
+        return (
+            *(f"response:{each.rule.measure}" for each in self.responses if each.primary),
+            *(f"weekly_change:{measure}:{week}" for measure in compared.measures for week in compared.weeks),
+            "ck_change",
+            "time_to_first_normal",
+            "ck_normal_time",
+        )
+
+    @property
     def digest(self) -> str:
         """`sha256:...` over the canonical JSON of the protocol: keys sorted, no spaces, defaults written out."""
         document = self.model_dump(mode="json")
@@ -302,6 +333,12 @@ class Protocol(Part):
             yield from grid_objections(self.specification_grid, self.visits.weeks, self.scales)
         for name, composite in self._composites():
             yield from objections(name, composite, self.visits.weeks, self.scales)
+        yield from self._family_objections()
+        if taken := {*BY_ALL, BY_COURSE} & {*self.attributes}:
+            yield f"attributes.{min(taken)}: every study has this attribute."
+        for name, values in self.attributes.items():
+            if len(set(values)) < len(values):
+                yield f"attributes.{name}: declare each value once."
         rules = [response.rule for response in self.responses]
         if len(set(rules)) < len(rules):
             yield "responses: declare each rule once."
@@ -313,6 +350,15 @@ class Protocol(Part):
             yield "weekly_change.weeks: declare each week once, ascending, without week 0, which is the baseline."
         if len(set(measures)) < len(measures):
             yield "weekly_change.measures: declare each measure once."
+
+    def _family_objections(self) -> Iterator[str]:
+        """The contradictions of `primary_family`."""
+        family = self.primary_family or ()
+        for i, name in enumerate(family):
+            if name not in self.endpoints:
+                yield f"primary_family.{i}: the protocol has no endpoint of this name."
+            elif name in family[:i]:
+                yield f"primary_family.{i}: this endpoint is declared twice."
 
     def _composites(self) -> Iterator[tuple[str, ImprovementScore | DefinitionOfImprovement]]:
         """The declared definitions with a core set, with their names."""

@@ -98,7 +98,7 @@ SECTIONS = {
     "medications": "medications",
     "events": "adverse_events",
 }
-PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into")
+PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "attributes", "merged_into")
 MOST_FAULTS = 1000
 """How many faults of one document are listed."""
 
