@@ -17,6 +17,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.preset_difference import Differs, response_difference
 from app.derive.reasons import FlagCode
 from app.derive.response import ResponseVerdicts
 from app.estimate.rates.proportion import proportion
@@ -53,6 +54,7 @@ class ResponseRates(Answer):
     """Response rates: k of n with exact intervals, for every declared rule."""
 
     results: tuple[ResponseRate, ...] = Field(description="One entry for each rule (and subgroup).", examples=[[]])
+    preset_for_new_studies: Differs = None
 
 
 def response_rates(context: Context) -> Findings:
@@ -75,7 +77,8 @@ def takes_the_best(protocol: Protocol) -> bool:
 
 def _basis(whole: Context) -> Basis:
     best = ["best_of_many"] if takes_the_best(whole.protocol) else []
-    return Basis(("definitions_are_ours", "uncontrolled_pre_post", *best))
+    fields = {"preset_for_new_studies": response_difference(whole)}
+    return Basis(("definitions_are_ours", "uncontrolled_pre_post", *best), fields=fields)
 
 
 def _rate(context: Context, declared: Response, definition: Definition, verdict: ResponseVerdicts) -> ResponseRate:

@@ -20,7 +20,9 @@ from app.submission.loop import Submitter
 
 router = APIRouter(tags=["protocols"])
 
-PresetId = Literal["seed-2008", "relative-20", "acr-eular-2016-adult", "acr-eular-2016-juvenile", "imacs-2004"]
+PresetId = Literal[
+    "seed-2008", "myositis-2026", "relative-20", "acr-eular-2016-adult", "acr-eular-2016-juvenile", "imacs-2004"
+]
 ProtocolId = Annotated[
     str, Path(max_length=64, pattern=IDENTIFIER, description="Name of the preset.", examples=["seed-2008"])
 ]

@@ -62,9 +62,16 @@ def normality(records: AnalysisValues) -> Ints:
 
 
 def remission_episodes(
-    records: AnalysisValues, known: Ints, base: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]
+    records: AnalysisValues,
+    known: Ints,
+    base: Ints,
+    excluded: Sequence[tuple[ExclusionReason, Bools]],
+    *,
+    confirmed: bool = False,
 ) -> RemissionEpisodes:
     """The first remission episode of each patient whose baseline CK was abnormal.
+
+    With `confirmed` it begins at the first normal CK whose next CK of known normality is normal too.
 
     `known` is `normality(records)`. `base` is the baseline row of each patient. `excluded` holds reasons with their
     masks; they are checked before the reasons of this function.
@@ -72,7 +79,8 @@ def remission_episodes(
     size = records.size
     after = records.day > 0
     last = last_where(records.patient, size, after & (known != UNKNOWN))
-    origin = first_where(records.patient, size, after & (known == NORMAL))
+    normal = after & (known == NORMAL)
+    origin = first_where(records.patient, size, normal & normal_twice(records, known) if confirmed else normal)
     start = pick_int(records.day, origin, NO_TIME)
     later = records.day > start[records.patient] if size else after
     relapse = first_where(
@@ -81,7 +89,8 @@ def remission_episodes(
     end = np.where(relapse >= 0, pick_int(records.day, relapse, 0), pick_int(records.day, last, 0))
     checks = (
         *may_become_normal(records, known, base, excluded),
-        (ExclusionReason.NEVER_NORMAL, origin < 0),
+        (ExclusionReason.NEVER_NORMAL, ~any_where(records.patient, size, normal)),
+        (ExclusionReason.NEVER_SUSTAINED, origin < 0),
     )
     return RemissionEpisodes(first_reason(checks, size), start, np.where(origin >= 0, end - start, 0), relapse >= 0)
 
@@ -183,6 +192,18 @@ class DaysNormal:
     days: Ints
     carried_forward: Ints
     midpoint: Ints
+
+
+def normal_twice(records: AnalysisValues, known: Ints) -> Bools:
+    """Whether each CK is normal, and the patient's next CK of known normality is normal too.
+
+    The last CK of a patient is not confirmed.
+    """
+    rows = np.flatnonzero(known != UNKNOWN)
+    normal = known[rows] == NORMAL
+    twice = np.zeros(len(known), dtype=np.bool_)
+    twice[rows[:-1]] = normal[:-1] & normal[1:] & _same_patient(records.patient[rows])
+    return twice
 
 
 def sustained(records: AnalysisValues, known: Ints) -> Sustained:

@@ -41,6 +41,7 @@ class ExclusionReason(_Code):
     )
     NORMALITY_UNKNOWN = "normality_unknown", "No CK after day 0 whose normality is known."
     NEVER_NORMAL = "never_normal", "CK was never seen normal after treatment."
+    NEVER_SUSTAINED = "never_sustained", "No two consecutive CK values after treatment were normal."
     AT_SCALE_MAXIMUM = (
         "at_scale_maximum",
         "The score was at the best end of its scale before treatment: it cannot improve.",

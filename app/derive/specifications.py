@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
-from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
+from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN, normal_twice
 from app.derive.exact_comparison import EXACT, as_written, at_most_zero
 from app.derive.per_patient import any_where, count_where, first_where, last_where, pick, pick_int
 from app.derive.response import confirming_rows, judged_rows
@@ -364,12 +364,4 @@ class SpecificationVerdicts:
 
     @cached_property
     def _sustained(self) -> Bools:
-        """Whether a CK is normal, and the patient's next CK of known normality is normal too.
-
-        The last CK of a patient is not confirmed.
-        """
-        rows = np.flatnonzero(self._known != UNKNOWN)
-        patient, normal = self._analysis_values.patient[rows], self._known[rows] == NORMAL
-        sustained = np.zeros(len(self._known), dtype=np.bool_)
-        sustained[rows[:-1]] = normal[:-1] & normal[1:] & (patient[:-1] == patient[1:])
-        return sustained
+        return normal_twice(self._analysis_values, self._known)

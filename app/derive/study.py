@@ -171,8 +171,11 @@ class DerivedStudy:
     @cached_property
     def remission_episodes(self) -> RemissionEpisodes:
         """The first remission episode of each patient."""
+        confirmed = self.protocol.ck_normal_time.sustained
         return self._derive_from_ck(
-            lambda chunk, records, known, base: remission_episodes(records, known, base, chunk.masks(self.left_out))
+            lambda chunk, records, known, base: remission_episodes(
+                records, known, base, chunk.masks(self.left_out), confirmed=confirmed
+            )
         )
 
     @cached_property

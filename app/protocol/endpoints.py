@@ -1,8 +1,8 @@
 """The endpoints of a protocol: the response rules of one measure, and the time with normal CK."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from app.protocol.criteria import (
     CkPercentOfBaseline,
@@ -14,7 +14,7 @@ from app.protocol.criteria import (
     VisitWindow,
     Window,
 )
-from app.protocol.parts import Day, Measure, Part, Product, Week
+from app.protocol.parts import Day, Measure, Part, Product, Week, contradiction
 from app.timeline.vocabulary import AssessmentCode
 
 RescueStrategy = Literal["treatment_policy", "composite", "hypothetical", "competing"]
@@ -53,6 +53,27 @@ class CkNormalTime(Part):
         "estimated. They count only up to the last CK of known normality, at which all others are censored.",
         examples=["treatment_policy"],
     )
+    sustained: bool = Field(
+        default=False,
+        exclude_if=lambda sustained: not sustained,
+        description="Whether a remission episode begins at the first of two consecutive normal CKs instead of at the "
+        "first normal CK.",
+        examples=[False],
+    )
+    primary_estimate: Literal["kaplan_meier", "interval"] = Field(
+        default="kaplan_meier",
+        exclude_if=lambda estimate: estimate == "kaplan_meier",
+        description="The estimate that comes first; `interval`: the interval-censored one (CK is known at draws only).",
+        examples=["kaplan_meier"],
+    )
+
+    @model_validator(mode="after")
+    def _interval_must_have_one_event(self) -> Self:
+        if self.primary_estimate == "interval" and self.rescue == "competing":
+            raise contradiction(
+                "ck_normal_time.primary_estimate: the interval-censored estimate has no competing events."
+            )
+        return self
 
 
 class PointsAboveBaseline(Part):

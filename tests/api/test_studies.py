@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
+from app.protocol.presets import MYOSITIS_2026, PRESETS, RELATIVE_20, SEED_2008
 from app.store.tables import protocols, study_facts
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
@@ -159,7 +159,7 @@ def test_a_protocol_that_contradicts_itself_is_refused_and_the_definition_is_nam
 @pytest.mark.parametrize(
     ("document", "faults"),
     [
-        ({}, [("/name", "missing"), ("/protocol", "missing")]),
+        ({}, [("/name", "missing")]),
         ({"name": "", "protocol": "seed-2008"}, [("/name", "too_short")]),
         ({"name": "T", "protocol": "nothing"}, [("/protocol", "unknown_value")]),
         ({"name": "T", "protocol": 3}, [("/protocol", "wrong_type")]),
@@ -325,3 +325,16 @@ def test_a_stored_protocol_with_the_name_of_a_preset_is_answered_and_said_to_dif
     assert (told["protocol_id"], told["differs_from_preset"]) == ("seed-2008", True)
     assert anywhere.put(f"{home}/protocol", json=SEED_2008.model_dump(mode="json")).status_code == 200
     assert "differs_from_preset" not in anywhere.get(f"{home}/analyses/response-rates").json()["provenance"]
+
+
+def test_a_new_study_that_names_no_protocol_gets_the_preset_for_new_studies(anywhere):
+    made = anywhere.put("/v1/studies/trial", json={"name": "A new one"})
+    assert made.status_code == 201
+    assert made.json()["protocol"] == {"id": "myositis-2026", "digest": MYOSITIS_2026.digest}
+
+
+def test_a_study_that_is_declared_again_without_a_protocol_keeps_its_own(anywhere):
+    anywhere.put("/v1/studies/trial", json=DEFINITION)
+    again = anywhere.put("/v1/studies/trial", json={"name": "Renamed", "time_zone": "Asia/Tokyo", "test": True})
+    assert (again.status_code, again.json()["name"]) == (200, "Renamed")
+    assert again.json()["protocol"] == {"id": "seed-2008", "digest": SEED_2008.digest}

@@ -41,6 +41,7 @@ ROWS = (
     "any criterion in any window",
     "missing = non-responder",
     "response and rescue",
+    "myositis-2026",
     "weekly change",
     "before/after CK",
     "CK-normal time",

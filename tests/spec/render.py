@@ -206,6 +206,13 @@ PARTS: dict[str, Callable[[Protocol], str]] = {
     "CK before and after: weeks": lambda p: f"{p.ck_change.before_week}, 0 and {p.ck_change.after_week}",
     "time with normal CK: horizon of the restricted mean": lambda p: f"{p.ck_normal_time.rmst_until_days} days",
     "time with normal CK: further treatment": lambda p: f"`{p.ck_normal_time.rescue}`",
+    "time with normal CK: begins at": lambda p: (
+        "the first of two normal CKs" if p.ck_normal_time.sustained else "the first normal CK"
+    ),
+    "time with normal CK: estimate that comes first": lambda p: (
+        "interval-censored" if p.ck_normal_time.primary_estimate == "interval" else "Kaplan-Meier"
+    ),
+    "response after further treatment": lambda p: f"`{p.response_rescue}`",
     "relations that make an event a reaction": lambda p: listed(
         "yes" if each == "true" else each for each in p.adverse_reactions.related
     ),

@@ -197,4 +197,46 @@ RESCUE = Rule(
     ),
 )
 
-RULES = (WINDOW, MISSING, RESCUE)
+PRESET = Rule(
+    row="myositis-2026",
+    name="The preset for new studies",
+    words="`myositis-2026`: MMT and ADL 20 % better than at baseline, CK at most 70 % of it or normal, each at week 4 "
+    "and confirmed at week 8; the rate is of all treated patients, and a rescue is a failure. Windows meet half-way "
+    "between the planned weeks. The time with normal CK begins at the first of two normal CKs, ends at a rescue too, "
+    "and its interval-censored estimate comes first.",
+    cases=(
+        Case(
+            says="a response at week 4 that week 8 confirms",
+            preset="myositis-2026",
+            ck=[(0, 1000), (28, 700), (56, 700)],
+            expect={"CK responder": True},
+        ),
+        Case(
+            says="one that it does not confirm",
+            preset="myositis-2026",
+            ck=[(0, 1000), (28, 700), (56, 701)],
+            expect={"CK responder": False},
+        ),
+        Case(
+            says="a treated patient whose week 8 is missing is a non-responder",
+            preset="myositis-2026",
+            mmt=[(0, 50), (28, 60)],
+            expect={"MMT responder": False, "MMT responders": "0 of 1"},
+        ),
+        Case(
+            says="a value of day 41 serves week 4, one of day 42 week 8",
+            preset="myositis-2026",
+            mmt=[(0, 50), (41, 60), (42, 60)],
+            expect={"MMT responder": True},
+        ),
+        Case(
+            says="a rescue before week 4 is a failure",
+            preset="myositis-2026",
+            mmt=[(0, 50), (28, 60), (56, 60)],
+            immunosuppressant_from=20,
+            expect={"MMT responder": False},
+        ),
+    ),
+)
+
+RULES = (WINDOW, MISSING, RESCUE, PRESET)

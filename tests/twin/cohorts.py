@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
+    CkNormalTime,
     CriterionInWindow,
     PercentAboveBaseline,
     PointsAboveBaseline,
@@ -205,7 +206,7 @@ PROTOCOLS: list[Protocol] = [
         ck_change=CkChangeWeeks(before_week=-1),
     ),
     changed(SEED_2008, response_rescue="composite", responses=(*SEED_2008.responses[:3], *_GENERAL)),
-    changed(RELATIVE_20, scales=_OTHER_SCALES, responses=_GENERAL),
+    changed(RELATIVE_20, scales=_OTHER_SCALES, responses=_GENERAL, ck_normal_time=CkNormalTime(sustained=True)),
     changed(SEED_2008, upper_limit="nearest_same_laboratory", responses=_GENERAL, response_rescue="composite"),
 ]
 

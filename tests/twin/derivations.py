@@ -37,6 +37,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 
 from app.protocol.criteria import CkPercentOfBaseline, DaysWindow, PointsBetter, VisitWindow
 from app.protocol.endpoints import (
@@ -721,6 +722,11 @@ def normal_spell(patient: Patient, protocol: Protocol) -> Spell | str:
     normal_days = [day for day, state in after if state == "normal"]
     if not normal_days:
         return "never_normal"
+    if protocol.ck_normal_time.sustained:
+        known = [(day, state) for day, state in after if state != "unknown"]
+        normal_days = [day for (day, state), (_, then) in pairwise(known) if state == then == "normal"]
+        if not normal_days:
+            return "never_sustained"
     origin = normal_days[0]
     abnormal_days = [day for day, state in after if state == "abnormal" and day > origin]
     if abnormal_days:

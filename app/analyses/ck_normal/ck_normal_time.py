@@ -21,9 +21,12 @@ from app.analyses.ck_normal.intercurrent_strategies import (
     TimeByStrategy,
     Times,
     is_event,
+    spell_intervals,
     strategies,
     times_by_strategy,
+    times_of,
 )
+from app.analyses.preset_difference import Differs, normal_time_difference
 from app.derive.ck_normality import UNKNOWN
 from app.derive.exposure import first_new_drug_day
 from app.derive.reasons import ExclusionReason, FlagCode
@@ -32,6 +35,7 @@ from app.derive.study import DerivedStudy
 from app.estimate.results import CurvePoint, Median, Number, Reason, RestrictedMean, Result, Summary, Survival, WhyNull
 from app.estimate.summary import summarise
 from app.estimate.times.aalen_johansen import event_free
+from app.estimate.times.interval_censored import IntervalCensored
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.endpoints import RescueStrategy
 from app.timeline.cohort import NO_TIME, Bools, Ints
@@ -222,6 +226,13 @@ class NormalTime(Grouped):
     normal_at_baseline: int = Field(
         description="Patients whose CK was normal at baseline; not in the risk set.", examples=[0]
     )
+    interval_censored: IntervalCensored | None = Field(
+        default=None,
+        exclude_if=lambda estimate: estimate is None,
+        description="The primary estimate where the protocol declares `primary_estimate` `interval`: the same time, "
+        "interval-censored, under the strategy in force; absent under `competing`.",
+        examples=[None],
+    )
     median: Median = Field(description="Median time for which CK stays normal, under the strategy in force.")
     curve: tuple[CurvePoint, ...] = Field(
         description="Kaplan-Meier curve, one row for each event time. Under `competing` it is 1 - the cumulative "
@@ -262,6 +273,7 @@ class CkNormalTimes(Answer):
     """The time for which CK stays normal."""
 
     results: tuple[NormalTime, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
+    preset_for_new_studies: Differs = None
 
 
 def ck_normal_time(context: Context) -> Findings:
@@ -286,7 +298,8 @@ def normal_time_definition(context: Context) -> Definition:
 
 def _basis(whole: Context) -> Basis:
     caveats = ("conditioned_on_normalising", "seen_at_visits_only", "uncontrolled_pre_post", "definitions_are_ours")
-    return Basis(caveats, normal_time_definition(whole))
+    own = times_of(whole, strategy_in_force(whole)).curve.median
+    return Basis(caveats, normal_time_definition(whole), {"preset_for_new_studies": normal_time_difference(whole, own)})
 
 
 def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
@@ -301,8 +314,10 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         group=context.group,
         n=curve.n,
         events=curve.events,
-        never_normal=episodes.reason.count(ExclusionReason.NEVER_NORMAL),
+        never_normal=episodes.reason.count(ExclusionReason.NEVER_NORMAL)
+        + episodes.reason.count(ExclusionReason.NEVER_SUSTAINED),
         normal_at_baseline=episodes.reason.count(ExclusionReason.NORMAL_AT_BASELINE),
+        interval_censored=_interval_censored(context, strategy),
         median=curve.median,
         curve=curve.curve,
         rmst=times.mean,
@@ -316,6 +331,12 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         proportion_of_time_normal=proportion_normal(context),
         patients=_spells(context, times) if context.listed else None,
     )
+
+
+def _interval_censored(context: Context, strategy: RescueStrategy) -> IntervalCensored | None:
+    if context.protocol.ck_normal_time.primary_estimate != "interval" or strategy == "competing":
+        return None
+    return spell_intervals(context.study, strategy, context.conventions, level=context.level)
 
 
 def _follow_up(context: Context, times: Times) -> FollowUp:
