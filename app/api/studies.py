@@ -150,7 +150,7 @@ class StudyDefinition(Document):
 
     name: Text = Field(description="Name for people to read.", examples=["IVIG in steroid-resistant myositis"])
     protocol: Declared = Field(
-        default=None,
+        default="myositis-2026",
         description="Name of a preset, or the definitions themselves. Without it a new study gets `myositis-2026`, and "
         "another keeps its own.",
         examples=["seed-2008"],
@@ -302,7 +302,7 @@ def put_study(
     declared = read_model(body, StudyDefinition)
     names = [field.name for field in fields(studies.FeedDefinition)]
     feeds = studies.FeedDefinition(**{name: getattr(declared, name) for name in names})
-    protocol = None if declared.protocol is None else protocol_of(declared.protocol)
+    protocol = protocol_of(declared.protocol) if "protocol" in declared.model_fields_set else None
     definition = studies.StudyDeclaration(declared.name, protocol, declared.time_zone, declared.test, feeds)
 
     def declare(transaction: Transaction) -> tuple[studies.StudyOutcome, studies.Study]:
