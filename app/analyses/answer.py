@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self, TypedDict, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field
+from typing_extensions import TypeAliasType
 
 from app.derive.groupings import group_values
 from app.derive.reasons import ExclusionReason, FlagCode
@@ -122,10 +123,14 @@ class Populations(Result):
     )
 
 
+Subgroup = TypeAliasType(
+    "Subgroup",
+    Annotated[dict[str, str | None], Field(description="A value by attribute; null for the patients without it.")],
+)
 Group = Annotated[
-    dict[str, str | None] | None,
+    Subgroup | None,
     Field(
-        description="The subgroup, where `by` is given; null as its value means the patients without the attribute.",
+        description="The subgroup, where `by` is given.",
         examples=[{"diagnosis": "polymyositis"}],
         exclude_if=lambda group: group is None,
     ),
@@ -258,9 +263,7 @@ class Options(Part):
     )
     by: By | None = Field(
         default=None,
-        description="Form subgroups by `diagnosis`, `sex`, `age_band` (0-17, 18-39, 40-64, 65+ years at day 0), "
-        "`laboratory` (of the baseline CK), an attribute that the protocol declares, or `course` (its number; for "
-        "`response-rates`, `weekly-change` and `ck-change`).",
+        description="Form subgroups by this; docs/analyses.md lists what.",
         examples=["diagnosis"],
     )
     median: MedianConvention | None = Field(

@@ -37,7 +37,7 @@ Differs = Annotated[
     PresetDifference | None,
     Field(
         exclude_if=lambda difference: difference is None,
-        description="Under `seed-2008`: the figures of all patients by `myositis-2026`, the preset for new studies.",
+        description="Under `seed-2008`: what `myositis-2026` gives.",
         examples=[None],
     ),
 ]

@@ -200,15 +200,14 @@ class Protocol(Part):
     sent_scales: dict[Analogue, SentMaximum] = Field(
         default={},
         exclude_if=lambda scales: not scales,
-        description="Greatest score of another scale on which a visual analogue scale is sent, as its `scale_max`; the "
-        "scores are converted to the scale from 0 to 10. Scores on a scale that is not declared are not used.",
+        description="The `scale_max` of visual analogue scales that are not sent from 0 to 10; scores are converted.",
         examples=[{"PHYSICIAN_GLOBAL": 100}],
     )
     attributes: dict[AttributeName, Annotated[tuple[Label, ...], Field(min_length=1, max_length=100)]] = Field(
         default={},
         max_length=20,
         exclude_if=lambda attributes: not attributes,
-        description="Attributes of patients that a timeline may have and `by` may name, each with its allowed values.",
+        description="Attributes of patients that a timeline may have, each with its allowed values.",
         examples=[{"centre": ["Kyoto", "Osaka"]}],
     )
     upper_limit: Literal["own", "nearest_same_laboratory"] = Field(
@@ -228,9 +227,8 @@ class Protocol(Part):
     response_rescue: Literal["treatment_policy", "composite"] = Field(
         default="treatment_policy",
         exclude_if=lambda strategy: strategy == "treatment_policy",
-        description="The effect of a rescue treatment or death on response and remission. `treatment_policy`: none. "
-        "`composite`: no value after it is a response, and a patient with one up to the end of the window and no value "
-        "in it is a non-responder.",
+        description="The effect of a rescue or death on response: none, or no value after it is a response "
+        "(`composite`).",
         examples=["treatment_policy"],
     )
     weekly_change: WeeklyChange = Field(

@@ -133,7 +133,7 @@ class Patient(Document):
     weight_kg: float | None = optional("Body weight in kg.", 49, gt=0, le=700)
     steroid_resistant: bool | None = optional("Whether corticosteroids had failed before.", True)
     attributes: dict[AttributeName, Label] | None = optional(
-        "Attributes that the study's protocol declares, with one of the values that it allows; all of them together.",
+        "The attributes that the study's protocol declares.",
         {"centre": "Kyoto"},
         min_length=1,
         max_length=20,
