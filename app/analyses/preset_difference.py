@@ -65,7 +65,7 @@ def normal_time_difference(whole: Context, median: Median) -> PresetDifference |
         return None
     own = "not reached" if median.value is None else f"{median.value:g} d"
     preset = MYOSITIS_2026
-    study = DerivedStudy(whole.whole.cohort, preset)
+    study = whole.whole.under(preset)
     found = spell_intervals(study, preset.ck_normal_time.rescue, preset.conventions, level=whole.level, resamples=0)
     left, right = found.median.left, found.median.right
     other = "not reached" if left is None or right is None else f"later than {left:g} and at most {right:g} d"
@@ -75,7 +75,7 @@ def normal_time_difference(whole: Context, median: Median) -> PresetDifference |
 
 
 def _both(whole: Context) -> tuple[DerivedStudy, DerivedStudy]:
-    return whole.whole, DerivedStudy(whole.whole.cohort, MYOSITIS_2026)
+    return whole.whole, whole.whole.under(MYOSITIS_2026)
 
 
 def _responders(study: DerivedStudy, protocol: Protocol) -> Iterator[tuple[str, str]]:

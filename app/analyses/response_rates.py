@@ -71,8 +71,13 @@ def response_rates(context: Context) -> Findings:
 
 def takes_the_best(protocol: Protocol) -> bool:
     """Whether any response rule takes the best of several values."""
-    windows = (general_form(declared.rule).window for declared in protocol.responses)
-    return any(isinstance(each, DaysWindow) and each.value != "last" for each in windows)
+    return any(judges_the_best(declared.rule) for declared in protocol.responses)
+
+
+def judges_the_best(rule: ResponseRule) -> bool:
+    """Whether a rule takes the best of several values."""
+    window = general_form(rule).window
+    return isinstance(window, DaysWindow) and window.value != "last"
 
 
 def _basis(whole: Context) -> Basis:

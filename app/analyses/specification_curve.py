@@ -464,7 +464,7 @@ def _definition(choice: Part) -> Definition:
 
 
 def _takes_the_best(grid: MeasureGrid) -> bool:
-    return any(isinstance(window, DaysWindow) and window.value == "best" for window in grid.windows)
+    return any(isinstance(window, DaysWindow) and window.value != "last" for window in grid.windows)
 
 
 QUESTION = Question(

@@ -52,6 +52,7 @@ class DerivedStudy:
         self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
+        self._under: dict[str, DerivedStudy] = {}
 
     @cached_property
     def exposure(self) -> Exposure:
@@ -228,6 +229,13 @@ class DerivedStudy:
     def intercurrent_events(self) -> IntercurrentEvents:
         """Events after day 0 that change the meaning of later values."""
         return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+
+    def under(self, protocol: Protocol) -> "DerivedStudy":
+        """The same cohort under another protocol."""
+        digest = protocol.digest
+        if digest not in self._under:
+            self._under[digest] = DerivedStudy(self.cohort, protocol)
+        return self._under[digest]
 
     @cached_property
     def before_rescue(self) -> "DerivedStudy":

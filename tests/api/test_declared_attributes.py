@@ -89,3 +89,14 @@ def test_a_grouping_that_is_not_declared_is_refused_with_what_is_accepted(anywhe
         assert answer.status_code == 422
         assert [code for _, code in codes(answer)] == ["unknown_value"]
         assert "autoantibody" in answer.text
+
+
+def test_a_timeline_that_is_read_and_put_into_another_study_gives_the_same_data(anywhere):
+    document, digests = stating("P01", **STATED), []
+    for name in ("trial", "other"):
+        home = make_study(anywhere, name)
+        anywhere.put(f"{home}/protocol", json=CENTRES)
+        assert anywhere.put(f"{home}/patients/P01", json=document).status_code == 201
+        document = anywhere.get(f"{home}/patients/P01").json()
+        digests.append(anywhere.get(f"{home}/analyses/response-rates").json()["provenance"]["data"])
+    assert digests[0] == digests[1]
