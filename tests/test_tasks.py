@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {
     "a lab analyte": r"\bALDOLASE\b",
-    "a response definition": r"\bCkDecreaseOrNormalAtWeek\b",
+    "a response criterion": r"\bPercentBetter\b",
     "a question": r"\bbaseline_table\b",
     "an interval method": r"\bjeffreys\b",
     "the baseline rule": r"\bflag_older_than_days\b",

@@ -15,6 +15,7 @@ from app.analyses import Options, answer, report
 from app.analyses.answer_document import Header, Provenance, answer_json, report_document
 from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, OtherStudy, study_comparison
 from app.protocol.model import Protocol
+from app.protocol.presets import differs_from_preset
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
@@ -124,6 +125,7 @@ def provenance(protocol: Protocol, cohort: Cohort, changed: bool | None) -> Prov
     return Provenance(
         protocol=protocol.digest,
         protocol_id=protocol.id,
+        differs_from_preset=differs_from_preset(protocol),
         protocol_changed_after_first_outcome=changed,
         data=cohort.digest,
         software=SOFTWARE,

@@ -4,7 +4,7 @@ Each question has a module: it derives values, estimates, and counts the patient
 """
 
 from app.analyses import baseline_table, ck_change, response_rates, specification_curve, weekly_change
-from app.analyses.answer import Answer, Options, Question
+from app.analyses.answer import Answer, Options, Question, check_grouping
 from app.analyses.ck_normal import ck_normal_groups, ck_normal_interval, ck_normal_time
 from app.analyses.comparison import comparisons, repeated_measures
 from app.analyses.improvement import definition_of_improvement, improvement_score
@@ -53,7 +53,8 @@ def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> A
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
     """The answers to the questions of the report, with the flow of patients."""
     study = DerivedStudy(cohort, protocol)
-    return report_of(study, {question.name: question.ask(study, options, caveats_of) for question in REPORTED})
+    check_grouping("by", options.by, protocol)
+    return report_of(study, {question.name: question.ask(study, options, caveats_of) for question in REPORTED}, options)
 
 
 __all__ = ["QUESTIONS", "REPORTED", "Answer", "Options", "Question", "Report", "answer", "report"]

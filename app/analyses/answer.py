@@ -7,13 +7,17 @@ who was left out and why, which flags were counted, and which conventions and de
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, Self, TypedDict, TypeVar
+from typing import Annotated, Any, Self, TypedDict, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field
+from typing_extensions import TypeAliasType
 
+from app.derive.groupings import group_values
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
+from app.derive.study_by_course import CourseStudy
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument
 from app.estimate.results import Result, is_none
 from app.protocol.conventions import (
     PROFILES,
@@ -30,10 +34,11 @@ from app.protocol.conventions import (
 )
 from app.protocol.endpoints import ResponseRule
 from app.protocol.model import Protocol
-from app.protocol.parts import Part
+from app.protocol.parts import BY_ALL, BY_COURSE, Part
 from app.timeline.cohort import Bools
 
-By = Literal["diagnosis", "sex"]
+By = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+"""`diagnosis`, `sex`, `age_band`, `laboratory`, for some questions `course`, or an attribute of the protocol."""
 OwnOptions = TypeVar("OwnOptions", bound="Options")
 
 CAVEATS: dict[str, str] = {
@@ -114,10 +119,14 @@ class Populations(Result):
     )
 
 
+Subgroup = TypeAliasType(
+    "Subgroup",
+    Annotated[dict[str, str | None], Field(description="A value by attribute; null for the patients without it.")],
+)
 Group = Annotated[
-    dict[str, str | None] | None,
+    Subgroup | None,
     Field(
-        description="The subgroup, where `by` is given; null as its value means the patients without the attribute.",
+        description="The subgroup, where `by` is given.",
         examples=[{"diagnosis": "polymyositis"}],
         exclude_if=lambda group: group is None,
     ),
@@ -272,7 +281,11 @@ class Options(Part):
     level: float = Field(
         default=0.95, ge=0.5, le=0.9999, description="Confidence level of the intervals.", examples=[0.95]
     )
-    by: By | None = Field(default=None, description="Form subgroups by this attribute.", examples=["diagnosis"])
+    by: By | None = Field(
+        default=None,
+        description="Form subgroups by this; docs/analyses.md lists what.",
+        examples=["diagnosis"],
+    )
     median: MedianConvention | None = Field(
         default=None, description="Median while the curve is exactly 0.5.", examples=["midpoint"]
     )
@@ -423,6 +436,10 @@ class Context:
         if by is None:
             yield self
             return
+        if by == BY_COURSE:
+            for number, rows in enumerate(_courses_by_number(self.study), 1):
+                yield replace(self, study=CourseStudy(self.study, rows), group={by: str(number)})
+            return
         for value, rows in groups_by(self.study, by).items():
             yield replace(self, study=DerivedStudy(self.study.cohort.select(rows), self.protocol), group={by: value})
 
@@ -473,6 +490,8 @@ class Context:
         study = self.study
         too_old = int((study.baseline_too_old(measure) & study.efficacy).sum())
         counts = {**study.analysis_values(measure).flags, FlagCode.BASELINE_TOO_OLD: too_old, **(more or {})}
+        if measure == "CK" and upper_limits:
+            counts[FlagCode.UPPER_LIMIT_MOVED] = int((study.limit_moved & study.efficacy).sum())
         if not upper_limits:
             counts.pop(FlagCode.NO_UPPER_LIMIT, None)
         return self.flags(counts, measure)
@@ -486,7 +505,21 @@ def _refuse_unknown(codes: Iterable[str | None], known: set[Any]) -> None:
 
 def values_of(study: DerivedStudy, by: By) -> list[str | None]:
     """The value of an attribute of each patient."""
-    return [getattr(row, by) for row in study.cohort.patients]
+    return group_values(study, by)
+
+
+def _courses_by_number(study: DerivedStudy) -> Iterator[Bools]:
+    """The first course of every patient, the second one, and so on."""
+    place = study.courses.place
+    yield from (place == number for number in range(1, int(place.max(initial=0)) + 1))
+
+
+def check_grouping(name: str, by: str | None, protocol: Protocol, *, by_course: bool = False) -> None:
+    """Raise `InvalidDocument` if no subgroups can be formed by what the parameter `name` says."""
+    accepted = (*BY_ALL, *([BY_COURSE] if by_course else []), *protocol.attributes)
+    if by is not None and by not in accepted:
+        fault = Fault(f"/query/{name}", FaultCode.UNKNOWN_VALUE, accepts=Accepts(one_of=accepted))
+        raise InvalidDocument(faults=[fault])
 
 
 def groups_by(study: DerivedStudy, by: By) -> dict[str | None, Bools]:
@@ -510,7 +543,8 @@ def shared_part(
 ) -> dict[str, Any]:
     """The fields that every answer has: those of `Answer`."""
     definition = () if basis.definition is None else (basis.definition,)
-    codes = (*basis.caveats, *(code for each in findings for code in each.caveats))
+    by_course = ("courses_not_independent", "later_courses_selected") if whole.options.by == BY_COURSE else ()
+    codes = (*basis.caveats, *(code for each in findings for code in each.caveats), *by_course)
     return {
         "analysis": name,
         "populations": populations(whole.study),
@@ -550,8 +584,9 @@ class Question:
     """One question: its name in the address, its title, the type of its answer, and the functions that answer it.
 
     `find` answers it for one (sub)group, and `basis` gives what the answer says once. A question that
-    `compares_groups` is answered once for the whole study and forms the subgroups itself. `options_type` has the common
-    options and those of this question. The report answers the questions that are `in_report`.
+    `compares_groups` is answered once for the whole study and forms the subgroups itself. One that is `by_course` can
+    be answered for each number of a course. `options_type` has the common options and those of this question. The
+    report answers the questions that are `in_report`.
     """
 
     name: str
@@ -562,9 +597,12 @@ class Question:
     options_type: type[Options] = Options
     in_report: bool = False
     compares_groups: bool = False
+    by_course: bool = False
 
     def ask(self, study: DerivedStudy, options: Options, caveats_of: CaveatsOf) -> Answer:
         """The answer: the rows of all groups in order, and the shared part."""
+        check_grouping("by", options.by, study.protocol, by_course=self.by_course)
+        check_grouping("stratify", getattr(options, "stratify", None), study.protocol)
         whole = Context.of(study, options)
         contexts = [whole] if self.compares_groups else list(whole.subgroups())
         findings = [_of_group(self.find(context), context.group) for context in contexts]

@@ -22,6 +22,12 @@ class Provenance(Result):
 
     protocol: str = Field(description="Digest of the protocol.", examples=["sha256:6f29e5f4..."])
     protocol_id: str = Field(description="Name of the protocol.", examples=["seed-2008"])
+    differs_from_preset: bool = Field(
+        default=False,
+        exclude_if=lambda differs: not differs,
+        description="True where a preset of this version of the service has this name and other definitions.",
+        examples=[False],
+    )
     protocol_changed_after_first_outcome: bool | None = Field(
         description="Whether the protocol in force was declared after the first outcome was stored; null for data "
         "that are not stored.",

@@ -233,4 +233,5 @@ QUESTION = Question(
     ck_change,
     _basis,
     in_report=True,
+    by_course=True,
 )

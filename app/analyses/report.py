@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from app.analyses.answer import Answer, Populations, populations
+from app.analyses.answer import Answer, Context, Grouped, Options, Populations, populations
 from app.analyses.ck_change import change_reasons, changes
-from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result
@@ -20,7 +19,7 @@ class LeftOut(Result):
     count: int = Field(description="How many.", examples=[0])
 
 
-class FlowStep(Result):
+class FlowStep(Grouped):
     """One step of the flow: the patients who remain, and those left out since the step `of`."""
 
     step: str = Field(description="The step.", examples=["efficacy"])
@@ -38,13 +37,18 @@ class Report:
     answers: Mapping[str, Answer]
 
 
-def report_of(study: DerivedStudy, answers: Mapping[str, Answer]) -> Report:
-    """The report of the answers about one study."""
-    return Report(populations(study), flow(study), answers)
+def report_of(study: DerivedStudy, answers: Mapping[str, Answer], options: Options) -> Report:
+    """The report of the answers about one study; with `by`, the flow of each subgroup follows that of the study."""
+    groups = [step for part in Context.of(study, options).subgroups() for step in flow(part.study, part.group)]
+    return Report(populations(study), (*flow(study), *(groups if options.by else ())), answers)
 
 
-def flow(study: DerivedStudy) -> tuple[FlowStep, ...]:
+def flow(study: DerivedStudy, group: dict[str, str | None] | None = None) -> tuple[FlowStep, ...]:
     """From all patients to the patients of each estimate; at each step the reasons add up to the difference."""
+    return tuple(step.model_copy(update={"group": group}) for step in _steps(study))
+
+
+def _steps(study: DerivedStudy) -> list[FlowStep]:
     counts = populations(study)
     steps = [
         FlowStep(step="all", of=None, n=counts.all, reasons=()),
@@ -67,8 +71,8 @@ def flow(study: DerivedStudy) -> tuple[FlowStep, ...]:
             steps.append(_from_efficacy(study, f"response:{declared.rule.measure}", verdict.reason))
     steps.append(_from_efficacy(study, "ck_change", change_reasons(study, changes(study))))
     steps.append(_from_efficacy(study, "ck_normal_time", study.remission_episodes.reason))
-    steps.append(_from_efficacy(study, "time_to_first_normal", first_normal_reasons(study)))
-    return tuple(steps)
+    steps.append(_from_efficacy(study, "time_to_first_normal", study.first_normal.reason))
+    return steps
 
 
 def _from_efficacy(study: DerivedStudy, name: str, reasons: Sequence[ExclusionReason | None]) -> FlowStep:

@@ -20,13 +20,15 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import rate, undeclared
+from app.analyses.preset_difference import Differs, response_difference
 from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import OTHER_TREATMENT
 from app.derive.reasons import FlagCode
 from app.derive.response import ResponseVerdicts
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, WhyNull
-from app.protocol.endpoints import Response, ResponseRule
+from app.protocol.criteria import DaysWindow
+from app.protocol.endpoints import Response, ResponseRule, general_form
 from app.protocol.model import Protocol
 
 
@@ -58,6 +60,7 @@ class ResponseRates(Answer):
     """Response rates: k of n with exact intervals, for every declared rule."""
 
     results: tuple[ResponseRate, ...] = Field(description="One entry for each rule (and subgroup).", examples=[[]])
+    preset_for_new_studies: Differs = None
 
 
 def response_rates(context: Context) -> Findings:
@@ -79,13 +82,20 @@ def response_rates(context: Context) -> Findings:
 
 def takes_the_best(protocol: Protocol) -> bool:
     """Whether any response rule takes the best of several values."""
-    return any(getattr(declared.rule, "value", None) == "best" for declared in protocol.responses)
+    return any(judges_the_best(declared.rule) for declared in protocol.responses)
+
+
+def judges_the_best(rule: ResponseRule) -> bool:
+    """Whether a rule takes the best of several values."""
+    window = general_form(rule).window
+    return isinstance(window, DaysWindow) and window.value != "last"
 
 
 def _basis(whole: Context) -> Basis:
     best = ["best_of_many"] if takes_the_best(whole.protocol) else []
+    fields = {"preset_for_new_studies": response_difference(whole)}
     depend = ("selected_high", "ceiling_at_baseline", "upper_limit_moved", "missing_data", *OTHER_TREATMENT)
-    return Basis(("definitions_are_ours", "uncontrolled_pre_post", *best, *depend))
+    return Basis(("definitions_are_ours", "uncontrolled_pre_post", *best, *depend), fields=fields)
 
 
 def _rate(context: Context, declared: Response, definition: Definition, verdict: ResponseVerdicts) -> ResponseRate:
@@ -141,7 +151,11 @@ def response_flags(context: Context, measures: Iterable[str], primary: Sequence[
     for measure in measures:
         verdicts = [context.study.response(rule) for rule in primary if rule.measure == measure]
         near = sum(verdict.flags.get(FlagCode.NEAR_CEILING, 0) for verdict in verdicts)
-        flags += context.flags_of(measure, {} if measure == "CK" else {FlagCode.NEAR_CEILING: near})
+        more = {} if measure == "CK" else {FlagCode.NEAR_CEILING: near}
+        for verdict in verdicts:
+            if (counted := verdict.flags.get(FlagCode.COUNTED_AS_NON_RESPONDER)) is not None:
+                more[FlagCode.COUNTED_AS_NON_RESPONDER] = counted
+        flags += context.flags_of(measure, more)
     return flags
 
 
@@ -152,4 +166,5 @@ QUESTION = Question(
     response_rates,
     _basis,
     in_report=True,
+    by_course=True,
 )

@@ -27,18 +27,15 @@ from app.derive.specifications import SpecificationVerdicts, Verdicts
 from app.estimate.arithmetic import quantile_of
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Proportion, Reason, Result, WhyNull
+from app.protocol.criteria import Criterion, DaysWindow, Missing, Window
 from app.protocol.parts import Part
 from app.protocol.specification import (
     AnalysisSet,
     BaselineRule,
-    Criterion,
-    DaysWindow,
     Kind,
     MeasureGrid,
-    Missing,
     Specification,
     SpecificationGrid,
-    Window,
     specification_of,
 )
 from app.protocol.specification_default import default_grid, primary_rule
@@ -469,7 +466,7 @@ def _definition(choice: Part) -> Definition:
 
 
 def _takes_the_best(grid: MeasureGrid) -> bool:
-    return any(isinstance(window, DaysWindow) and window.value == "best" for window in grid.windows)
+    return any(isinstance(window, DaysWindow) and window.value != "last" for window in grid.windows)
 
 
 QUESTION = Question(

@@ -348,4 +348,5 @@ QUESTION = Question(
     weekly_change,
     _basis,
     in_report=True,
+    by_course=True,
 )

@@ -4,6 +4,7 @@ report, the report on data that are not stored, and the comparison of two studie
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Annotated, Any
 
@@ -37,6 +38,7 @@ from app.store.audit import everyone_was_read
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
+from app.submission.native_patients import undeclared_attribute
 from app.timeline.cohort import Cohort
 from app.timeline.document import Document, Many, Timeline
 from app.timeline.normalize import History, normalise
@@ -199,8 +201,15 @@ async def ask_unstored(body: JsonBody, now: Now, asker: Asking, options: ReportO
 
 def _unstored_cohort(body: bytes, latest_instant: int) -> tuple[Cohort, Protocol]:
     unstored = read_model(body, Unstored, latest_instant)
-    histories = _histories(unstored, latest_instant)
-    return Cohort.of_histories(histories, unstored.time_zone), protocol_of(unstored.protocol)
+    histories, protocol = _histories(unstored, latest_instant), protocol_of(unstored.protocol)
+    faults = [
+        replace(fault, pointer=f"/timelines/{i}{fault.pointer}")
+        for i, history in enumerate(histories)
+        if (fault := undeclared_attribute(history, protocol)) is not None
+    ]
+    if faults:
+        raise InvalidDocument(faults=faults)
+    return Cohort.of_histories(histories, unstored.time_zone), protocol
 
 
 _TWICE = "The document holds two timelines of one patient."

@@ -360,9 +360,9 @@ class AttributeVersion(Document):
     """One attribute of the patient."""
 
     name: Literal[
-        "sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into", "ended"
+        "sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "attributes", "merged_into", "ended"
     ] = Field(description="Name of the attribute in a timeline.", examples=["weight_kg"])  # fmt: skip
-    value: str | float | bool | Ended = Field(description="Its value.", examples=[49])
+    value: str | float | bool | Ended | dict[str, str] = Field(description="Its value.", examples=[49])
     status: Status = Field(description="`entered-in-error` withdraws it.", examples=["final"])
     issued: str | None = Field(
         default=None, description="When its source issued it; absent if unknown.", examples=[None]

@@ -1,9 +1,9 @@
 """The routes of the protocols: the presets, and the protocol of a study."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.http.authentication import Client
@@ -12,7 +12,7 @@ from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refu
 from app.http.problems import unknown_name
 from app.http.responses import reply, tagged, written
 from app.protocol.model import Protocol
-from app.protocol.presets import PRESETS
+from app.protocol.presets import PRESETS, with_own_id
 from app.readers.json_timelines import read_model
 from app.store import studies
 from app.store.snapshot import study_at
@@ -20,7 +20,9 @@ from app.submission.loop import Submitter
 
 router = APIRouter(tags=["protocols"])
 
-PresetId = Literal["seed-2008", "relative-20", "acr-eular-2016-adult", "acr-eular-2016-juvenile", "imacs-2004"]
+PresetId = Literal[
+    "seed-2008", "myositis-2026", "relative-20", "acr-eular-2016-adult", "acr-eular-2016-juvenile", "imacs-2004"
+]
 ProtocolId = Annotated[
     str, Path(max_length=64, pattern=IDENTIFIER, description="Name of the preset.", examples=["seed-2008"])
 ]
@@ -30,13 +32,25 @@ def _form(value: object) -> str:
     return "preset" if isinstance(value, str) else "definitions"
 
 
-Declared = Annotated[Annotated[PresetId, Tag("preset")] | Annotated[Protocol, Tag("definitions")], Discriminator(_form)]
+Declared = Annotated[
+    Annotated[PresetId, Tag("preset")] | Annotated[Protocol, AfterValidator(with_own_id), Tag("definitions")],
+    Discriminator(_form),
+]
 """A protocol in a document: the name of a preset, or the definitions themselves."""
 
 
 def protocol_of(declared: PresetId | Protocol) -> Protocol:
     """The protocol: the preset of that name, or the definitions as they were sent."""
     return PRESETS[declared] if isinstance(declared, str) else declared
+
+
+class OwnProtocol(Protocol):
+    """A protocol that a client declares for a study."""
+
+    @model_validator(mode="after")
+    def _id_must_be_its_own(self) -> Self:
+        with_own_id(self)
+        return self
 
 
 class Presets(BaseModel):
@@ -108,7 +122,7 @@ def put_study_protocol(
     """Declare a protocol. Past revisions keep theirs. Every answer says whether the protocol in force was
     declared after the first outcome had arrived. The same protocol again changes nothing.
     """
-    protocol = read_model(body, Protocol)
+    protocol = read_model(body, OwnProtocol)
     Submitter(store, study, "protocol", now).commit(
         lambda transaction: studies.put_protocol(
             transaction, study, protocol, client=client, received_at=now, if_match=if_match

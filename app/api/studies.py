@@ -149,7 +149,12 @@ class StudyDefinition(Document):
     """What a client declares about a study."""
 
     name: Text = Field(description="Name for people to read.", examples=["IVIG in steroid-resistant myositis"])
-    protocol: Declared = Field(description="Name of a preset, or the definitions themselves.", examples=["seed-2008"])
+    protocol: Declared = Field(
+        default="myositis-2026",
+        description="Name of a preset, or the definitions themselves. Without it a new study gets `myositis-2026`, and "
+        "another keeps its own.",
+        examples=["seed-2008"],
+    )
     time_zone: TimeZone | None = Field(
         default=None,
         max_length=64,
@@ -297,9 +302,8 @@ def put_study(
     declared = read_model(body, StudyDefinition)
     names = [field.name for field in fields(studies.FeedDefinition)]
     feeds = studies.FeedDefinition(**{name: getattr(declared, name) for name in names})
-    definition = studies.StudyDeclaration(
-        declared.name, protocol_of(declared.protocol), declared.time_zone, declared.test, feeds
-    )
+    protocol = protocol_of(declared.protocol) if "protocol" in declared.model_fields_set else None
+    definition = studies.StudyDeclaration(declared.name, protocol, declared.time_zone, declared.test, feeds)
 
     def declare(transaction: Transaction) -> tuple[studies.StudyOutcome, studies.Study]:
         check_unchanged(transaction, study, if_match)

@@ -6,7 +6,6 @@ from datetime import date
 
 import numpy as np
 
-from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
 from app.datasets.parameters import EFFFL, IDENTIFIERS, PARAMETERS, SAFFL, TRTSDT, YES, YES_NO, Origin, fact_address
 from app.datasets.parquet import dates, integers, numbers, texts, yes, yes_no
 from app.datasets.times import first_infusion_facts
@@ -134,7 +133,7 @@ def adsl(origin: Origin) -> Dataset:
             **baselines,
             **_judged(origin),
             "CKNRREAS": texts(study.remission_episodes.reason),
-            "TTNRREAS": texts(first_normal_reasons(study)),
+            "TTNRREAS": texts(study.first_normal.reason),
             "SRCID": [" ".join(map(patient_address, records)) for records in origin.sources.records],
             "TRTSSRC": texts(first_infusion_facts(origin)),
         },

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.datasets.parameters import EFFFL, IDENTIFIERS, SAFFL, TRTSDT, YES, Origin, fact_address
-from app.datasets.parquet import dates, days_since, yes
-from app.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam, ours
+from app.datasets.parameters import EFFFL, IDENTIFIERS, SAFFL, TRTSDT, Origin, fact_address
+from app.datasets.parquet import dates, days_since
+from app.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam
 from app.derive.per_patient import first_where, included
 from app.derive.rescue_treatment import ABNORMAL, CENSORED, DIED, RESCUED
 from app.derive.study import DerivedStudy
@@ -49,8 +49,8 @@ DESCRIPTION = DatasetDescription(
              "CKNORM: from the first normal CK after day 0 to the first later CK above its limit, for patients whose "
              "CK was abnormal before, whatever treatment followed. CKNORMC, CKNORMH and CKNORMK: the same where a "
              "second course, a new immunosuppressant or death came first, under the strategies `composite`, "
-             "`hypothetical` and `competing`. TTNORM: from day 0 to the first normal CK after it, for the efficacy "
-             "set, patients with NORMBLFL among them.",
+             "`hypothetical` and `competing`. TTNORM: from day 0 to the first normal CK after it, for "
+             "patients whose CK was abnormal before.",
              codelist=tuple(_TEXTS)),
         adam("PARAM", "Parameter", "text", "The same in words.", "One text for each PARAMCD.",
              codelist=tuple(_TEXTS.values())),
@@ -68,10 +68,6 @@ DESCRIPTION = DatasetDescription(
              codelist=(_ABNORMAL, _RESCUE, _DEATH, _NORMAL, _LAST)),
         adam("CNSDTDSC", "Censor Date Description", "text", "What the date of censoring is.",
              "Empty where CNSR is 0, else EVNTDESC.", codelist=(_RESCUE, _DEATH, _LAST)),
-        ours("NORMBLFL", "Baseline CK Normal Flag", "text", "Whether CK was normal before treatment.",
-             "TTNORM: Y where the baseline CK is known to be within its upper limit: nothing became normal then, and a "
-             "time to becoming normal leaves the row out. Empty for the other times, whose patients were abnormal.",
-             codelist=YES),
         fact_address("SRCID", "Address of the Source Fact of ADT",
                      "The CK of ADT, the infusion or medication of the rescue, or `RECORD/ended` of the records of a "
                      "patient who died."),
@@ -149,7 +145,6 @@ def _columns(origin: Origin, time: _Time) -> dict[str, Column]:
         "AVAL": (time.end - time.start).tolist(),
         "CNSR": [codes[cause] for cause in causes],
         "EVNTDESC": [words[cause] for cause in causes],
-        "NORMBLFL": yes(origin.study.normal_at_baseline[time.patient]),
         "CNSDTDSC": [words[cause] if codes[cause] else None for cause in causes],
     }
 

@@ -5,16 +5,19 @@ Flags count the values that were left out, with the reason.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
 from app.derive.bounded_values import BoundedValues
+from app.derive.exact_comparison import as_written
 from app.derive.exposure import Exposure
 from app.derive.per_patient import pick, pick_int
 from app.derive.reasons import FlagCode
-from app.protocol.parts import Scale
+from app.protocol.parts import Analogue, Scale
 from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Events, Floats, Ints, Labs, Words
+from app.timeline.vocabulary import ASSESSMENT_CODES, INSTRUMENTS
 
 Order = tuple[Ints | Floats, ...]
 
@@ -126,6 +129,22 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
         flags,
         fitting[usable[chosen]],
     )
+
+
+def on_own_scales(cohort: Cohort, sent: Mapping[Analogue, float]) -> Cohort:
+    """The cohort with the scores of visual analogue scales that were sent on a declared other scale on their own.
+
+    The conversion is exact in the decimals as they were written, rounded once at the end.
+    """
+    scores = cohort.assessments
+    score, scale_max = scores.score.copy(), scores.scale_max.copy()
+    for code, greatest in sent.items():
+        rows = np.flatnonzero((scores.code == ASSESSMENT_CODES.index(code)) & (scores.scale_max == greatest))
+        own = Fraction(INSTRUMENTS[code].maximum or 0) / as_written(greatest)
+        values, place = np.unique(scores.score[rows], return_inverse=True)
+        score[rows] = np.array([float(as_written(value) * own) for value in values.tolist()], dtype=np.float64)[place]
+        scale_max[rows] = np.nan
+    return replace(cohort, assessments=replace(scores, score=score, scale_max=scale_max)) if sent else cohort
 
 
 def on_scale(scores: Assessments, scale: Scale) -> Bools:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
-from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick_int
+from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.timeline.cohort import NO_TIME, Bools, Ints, Labs
 
@@ -35,8 +35,12 @@ class RemissionEpisodes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FirstNormal:
-    """One row per patient: days from day 0 to the first normal CK (`reached`) or to the last one of known normality."""
+    """One row per patient: days from day 0 to the first normal CK (`reached`) or to the last one of known normality.
 
+    `reason` says why a patient is not in the estimate; it is None for the patients who are (`evaluable`).
+    """
+
+    reason: tuple[ExclusionReason | None, ...]
     evaluable: Bools
     time: Ints
     reached: Bools
@@ -58,46 +62,86 @@ def normality(records: AnalysisValues) -> Ints:
 
 
 def remission_episodes(
-    records: AnalysisValues, known: Ints, base: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]
+    records: AnalysisValues,
+    known: Ints,
+    base: Ints,
+    excluded: Sequence[tuple[ExclusionReason, Bools]],
+    *,
+    confirmed: bool = False,
 ) -> RemissionEpisodes:
     """The first remission episode of each patient whose baseline CK was abnormal.
+
+    With `confirmed` it begins at the first normal CK whose next CK of known normality is normal too.
 
     `known` is `normality(records)`. `base` is the baseline row of each patient. `excluded` holds reasons with their
     masks; they are checked before the reasons of this function.
     """
     size = records.size
     after = records.day > 0
-    origin = first_where(records.patient, size, after & (known == NORMAL))
+    last = last_where(records.patient, size, after & (known != UNKNOWN))
+    normal = after & (known == NORMAL)
+    origin = first_where(records.patient, size, normal & normal_twice(records, known) if confirmed else normal)
     start = pick_int(records.day, origin, NO_TIME)
     later = records.day > start[records.patient] if size else after
     relapse = first_where(
         records.patient, size, after & later & (known == ABNORMAL) & (start[records.patient] != NO_TIME)
     )
-    last = last_where(records.patient, size, after & (known != UNKNOWN))
     end = np.where(relapse >= 0, pick_int(records.day, relapse, 0), pick_int(records.day, last, 0))
-    at_baseline = pick_int(known, base, UNKNOWN)
     checks = (
-        *excluded,
-        (ExclusionReason.NO_BASELINE, base < 0),
-        (ExclusionReason.NORMAL_AT_BASELINE, at_baseline == NORMAL),
-        (ExclusionReason.BASELINE_NORMALITY_UNKNOWN, at_baseline == UNKNOWN),
-        (ExclusionReason.NO_VALUE_AFTER_BASELINE, ~any_where(records.patient, size, after)),
-        (ExclusionReason.NORMALITY_UNKNOWN, last < 0),
-        (ExclusionReason.NEVER_NORMAL, origin < 0),
+        *may_become_normal(records, known, base, excluded),
+        (ExclusionReason.NEVER_NORMAL, ~any_where(records.patient, size, normal)),
+        (ExclusionReason.NEVER_SUSTAINED, origin < 0),
     )
     return RemissionEpisodes(first_reason(checks, size), start, np.where(origin >= 0, end - start, 0), relapse >= 0)
 
 
-def time_to_first_normal(records: AnalysisValues, known: Ints, efficacy: Bools) -> FirstNormal:
-    """Days from day 0 to the first normal CK, for patients of the efficacy set with a CK of known normality after day
-    0.
+def not_abnormal_at_baseline(known: Ints, base: Ints) -> tuple[tuple[ExclusionReason, Bools], ...]:
+    """The one rule by which a CK response and the times with normal CK leave patients out because of their baseline."""
+    at_baseline = pick_int(known, base, UNKNOWN)
+    return (
+        (ExclusionReason.NO_BASELINE, base < 0),
+        (ExclusionReason.NORMAL_AT_BASELINE, at_baseline == NORMAL),
+        (ExclusionReason.BASELINE_NORMALITY_UNKNOWN, at_baseline == UNKNOWN),
+    )
+
+
+def may_become_normal(
+    records: AnalysisValues, known: Ints, base: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]
+) -> tuple[tuple[ExclusionReason, Bools], ...]:
+    """Why patients are left out of the time to the first normal CK, in every question; the first reason counts."""
+    after = records.day > 0
+    unseen, unknown = (
+        ~any_where(records.patient, records.size, chosen) for chosen in (after, after & (known != UNKNOWN))
+    )
+    return (
+        *excluded,
+        *not_abnormal_at_baseline(known, base),
+        (ExclusionReason.NO_VALUE_AFTER_BASELINE, unseen),
+        (ExclusionReason.NORMALITY_UNKNOWN, unknown),
+    )
+
+
+def limit_moved(records: AnalysisValues, base: Ints) -> Bools:
+    """Patients with a CK after day 0 whose upper limit differs from that of their baseline; both limits are known."""
+    before = pick(records.upper_limit, base)[records.patient]
+    limit = records.upper_limit
+    moved = (records.day > 0) & ~np.isnan(before) & ~np.isnan(limit) & (limit != before)
+    return any_where(records.patient, records.size, moved)
+
+
+def time_to_first_normal(
+    records: AnalysisValues, known: Ints, base: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]
+) -> FirstNormal:
+    """Days from day 0 to the first normal CK, for patients whose baseline CK was abnormal and who have a CK of known
+    normality after day 0. The parameters are those of `remission_episodes`.
     """
     size = records.size
     after = (records.day > 0) & (known != UNKNOWN)
     first = first_where(records.patient, size, after & (known == NORMAL))
     last = last_where(records.patient, size, after)
     day = np.where(first >= 0, pick_int(records.day, first, 0), pick_int(records.day, last, 0))
-    return FirstNormal(efficacy & (last >= 0), day, first >= 0)
+    reason = first_reason(may_become_normal(records, known, base, excluded), size)
+    return FirstNormal(reason, included(reason), day, first >= 0)
 
 
 def borrow_limits(records: AnalysisValues, labs: Labs, day0: Ints) -> AnalysisValues:
@@ -148,6 +192,18 @@ class DaysNormal:
     days: Ints
     carried_forward: Ints
     midpoint: Ints
+
+
+def normal_twice(records: AnalysisValues, known: Ints) -> Bools:
+    """Whether each CK is normal, and the patient's next CK of known normality is normal too.
+
+    The last CK of a patient is not confirmed.
+    """
+    rows = np.flatnonzero(known != UNKNOWN)
+    normal = known[rows] == NORMAL
+    twice = np.zeros(len(known), dtype=np.bool_)
+    twice[rows[:-1]] = normal[:-1] & normal[1:] & _same_patient(records.patient[rows])
+    return twice
 
 
 def sustained(records: AnalysisValues, known: Ints) -> Sustained:
@@ -228,7 +284,7 @@ class RemissionIntervals:
 class FirstNormalIntervals:
     """One row per patient, in days from day 0; only the rows of `evaluable` patients have a meaning.
 
-    Patients whose CK was normal at baseline are not evaluable. CK became normal in (`left`, `right`]: `left` is the
+    CK became normal in (`left`, `right`]: `left` is the
     last abnormal CK after day 0 (or day 0), `right` the first normal CK (`NO_TIME` if there is none).
     """
 
@@ -271,7 +327,7 @@ def remission_intervals(records: AnalysisValues, known: Ints, episodes: Remissio
 def first_normal_intervals(records: AnalysisValues, known: Ints, first: FirstNormal) -> FirstNormalIntervals:
     """The intervals in which CK first became normal; `known` is `normality(records)`.
 
-    `first` says which patients are evaluable. Patients with a normal CK at baseline must not be among them.
+    `first` says which patients are evaluable.
     """
     patient, day, size = records.patient, records.day, records.size
     before = last_where(patient, size, (known == ABNORMAL) & (day > 0) & (day < first.time[patient]))

@@ -16,9 +16,11 @@ from app.derive.core_set import CoreSetCourse, enzyme_names
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import any_where, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason
+from app.derive.response import judged_rows
 from app.derive.study import DerivedStudy
-from app.derive.visits import window
-from app.protocol.endpoints import CkDecreaseOrNormal, PointsAboveBaseline, ResponseRule
+from app.derive.visits import confirming_week, judged_days, window
+from app.protocol.criteria import VisitWindow
+from app.protocol.endpoints import CriterionInWindow, ResponseRule, general_form
 from app.protocol.improvement import CoreSet, ImprovementScore
 from app.timeline.cohort import NO_TIME, Bools, Ints
 
@@ -109,17 +111,33 @@ def _while_alive(endpoint: EndpointStatus, died: Ints) -> EndpointStatus:
 
 
 def _response(study: DerivedStudy, rule: ResponseRule) -> EndpointStatus:
+    rule = general_form(rule).model_copy(update={"missing": "left_out"})
     verdict, records = study.response(rule), study.analysis_values(rule.measure)
     out_of_reach = _out_of_reach(verdict.reason)
     open_ = study.safety & ~verdict.evaluable & ~out_of_reach
-    if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
-        first, last = rule.days
-        seen = any_where(records.patient, records.size, (records.day >= first) & (records.day <= last))
-    else:
-        first, last = window(rule.week, study.protocol.visits)
-        seen = study.weeks(rule.measure)[rule.week] >= 0
-    missing = (_baseline(study, rule.measure, open_), _value(study, rule.measure, open_ & ~seen, first, last))
+    first, last = judged_days(rule.window, study.protocol.visits)
+    seen = np.zeros(len(open_), dtype=np.bool_)
+    seen[records.patient[judged_rows(rule.window, records, study.weeks(rule.measure))]] = True
+    missing = [_baseline(study, rule.measure, open_), _value(study, rule.measure, open_ & ~seen, first, last)]
+    if rule.measure == "CK":
+        missing.append(_baseline_limit(study, open_))
+    if rule.window.confirmed is not None:
+        missing.append(_confirming_value(study, rule, verdict.reason))
     return EndpointStatus("response", rule.measure, None, verdict.evaluable, out_of_reach, _with_patients(missing))
+
+
+def _confirming_value(
+    study: DerivedStudy, rule: CriterionInWindow, reasons: Sequence[ExclusionReason | None]
+) -> MissingValue:
+    """The second value of patients with a value that meets the criterion and is not confirmed."""
+    pending = np.array([reason == ExclusionReason.NO_CONFIRMING_VALUE for reason in reasons], dtype=np.bool_)
+    if isinstance(rule.window, VisitWindow) and rule.window.confirmed == "next_visit":
+        week = confirming_week(rule.window.week, study.protocol.visits)
+        return _value(study, rule.measure, pending, *window(week, study.protocol.visits))
+    records = study.analysis_values(rule.measure)
+    last = last_where(records.patient, records.size, records.day > 0)
+    after = pick_int(records.day, last, 0) + 1
+    return MissingValue(rule.measure, "value", "window", pending, after, np.full(len(after), NO_TIME))
 
 
 def _out_of_reach(reasons: Sequence[ExclusionReason | None]) -> Bools:
@@ -161,14 +179,11 @@ def _normal_time(study: DerivedStudy) -> EndpointStatus:
     after = records.day > 0
     unknown = study.ck_known == UNKNOWN
     first, last = (find(records.patient, records.size, after & unknown) for find in (first_where, last_where))
-    base = study.weeks("CK")[0]
-    day = pick_int(records.day, base, NO_TIME)
-    hidden = open_ & (base >= 0) & (pick_int(study.ck_known, base, UNKNOWN) == UNKNOWN)
     seen = any_where(records.patient, records.size, after)
     blind = open_ & seen & ~any_where(records.patient, records.size, after & ~unknown)
     missing = (
         _baseline(study, "CK", open_),
-        MissingValue("CK", "upper_limit", "baseline", hidden, day, day),
+        _baseline_limit(study, open_),
         _value(study, "CK", open_ & ~seen, 1, NO_TIME),
         MissingValue(
             "CK",
@@ -234,6 +249,14 @@ def _oldest(study: DerivedStudy) -> int:
     """The first day whose value may be a baseline."""
     days = study.protocol.baseline.exclude_older_than_days
     return NO_TIME if days is None else -days
+
+
+def _baseline_limit(study: DerivedStudy, open_: Bools) -> MissingValue:
+    """The upper limit of a baseline CK of unknown normality."""
+    base = study.weeks("CK")[0]
+    day = pick_int(study.analysis_values("CK").day, base, NO_TIME)
+    hidden = open_ & (base >= 0) & (pick_int(study.ck_known, base, UNKNOWN) == UNKNOWN)
+    return MissingValue("CK", "upper_limit", "baseline", hidden, day, day)
 
 
 def _visit(study: DerivedStudy, measure: str, week: int, open_: Bools) -> tuple[MissingValue, ...]:

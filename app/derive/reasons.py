@@ -30,6 +30,10 @@ class ExclusionReason(_Code):
         "no_value_in_window",
         "Values after day 0, but none in the window that the definition looks at.",
     )
+    NO_CONFIRMING_VALUE = (
+        "no_confirming_value",
+        "A value meets the criterion, and there is no second value that could confirm it.",
+    )
     NORMAL_AT_BASELINE = "normal_at_baseline", "CK was normal before treatment: it cannot become normal."
     BASELINE_NORMALITY_UNKNOWN = (
         "baseline_normality_unknown",
@@ -37,6 +41,7 @@ class ExclusionReason(_Code):
     )
     NORMALITY_UNKNOWN = "normality_unknown", "No CK after day 0 whose normality is known."
     NEVER_NORMAL = "never_normal", "CK was never seen normal after treatment."
+    NEVER_SUSTAINED = "never_sustained", "No two consecutive CK values after treatment were normal."
     AT_SCALE_MAXIMUM = (
         "at_scale_maximum",
         "The score was at the best end of its scale before treatment: it cannot improve.",
@@ -72,8 +77,17 @@ class FlagCode(_Code):
         "borrowed_upper_limit",
         "CK values judged by the patient's nearest limit at the same laboratory.",
     )
+    UPPER_LIMIT_MOVED = (
+        "upper_limit_moved",
+        "Patients with a CK after day 0 whose upper limit differs from that of their baseline: a CK may be called "
+        "normal because of the limit.",
+    )
     BASELINE_TOO_OLD = "baseline_too_old", "Baselines older than the protocol likes; they are used."
     NEAR_CEILING = "near_ceiling", "Patients whose baseline lies so near the best end that the rule can hardly be met."
+    COUNTED_AS_NON_RESPONDER = (
+        "counted_as_non_responder",
+        "Treated patients without a verdict, whom the primary rule counts as non-responders.",
+    )
     COMPARATOR = (
         "comparator",
         "Values known only as a bound: bounds in the means of changes of ln(CK), elsewhere `<x` is x/2 and `>x` is x.",

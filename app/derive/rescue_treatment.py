@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.ck_normality import RemissionEpisodes
+from app.derive.ck_normality import RemissionEpisodes, RemissionIntervals
 from app.derive.exposure import Exposure, first_new_drug_day
 from app.derive.per_patient import included
 from app.protocol.endpoints import RescueStrategy
@@ -50,7 +50,7 @@ def rescues(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, .
         dtype=np.int64,
     )
     known = exposure.treated & (died != NO_TIME)
-    return Rescues(_earlier(exposure.second_course, drug), np.where(known, died - exposure.day0, NO_TIME))
+    return Rescues(earlier(exposure.second_course, drug), np.where(known, died - exposure.day0, NO_TIME))
 
 
 def before_end(episodes: RemissionEpisodes, day: Ints) -> Bools:
@@ -91,6 +91,19 @@ def _in_set(episodes: RemissionEpisodes) -> Bools:
     return included(episodes.reason)
 
 
-def _earlier(first: Ints, second: Ints) -> Ints:
+def outcome_intervals(intervals: RemissionIntervals, outcome: Outcomes) -> tuple[Ints, Ints]:
+    """The interval (left, right] in which each episode ended under one strategy; `right` is `NO_TIME` where it is open.
+
+    CK became abnormal between two draws. A rescue or death is known to the day: (day - 1, day], and (0, 1] for one that
+    came before the episode. Where a rescue censors, the interval is open from its day on.
+    """
+    by_day = np.isin(outcome.cause, (RESCUED, DIED))
+    censored = outcome.cut & ~by_day
+    left = np.where(by_day, np.maximum(outcome.duration - 1, 0), np.where(censored, outcome.duration, intervals.left))
+    right = np.where(by_day, np.maximum(outcome.duration, 1), np.where(censored, NO_TIME, intervals.right))
+    return left, right
+
+
+def earlier(first: Ints, second: Ints) -> Ints:
     """The earlier of two days; each may be missing."""
     return np.where(first == NO_TIME, second, np.where(second == NO_TIME, first, np.minimum(first, second)))

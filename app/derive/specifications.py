@@ -5,7 +5,7 @@ columns. So the cost is proportional to the records for each window, and to the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
@@ -14,27 +14,24 @@ from math import prod
 import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
-from app.derive.ck_normality import NORMAL, UNKNOWN
+from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN, normal_twice
 from app.derive.exact_comparison import EXACT, as_written, at_most_zero
 from app.derive.per_patient import any_where, count_where, first_where, last_where, pick, pick_int
+from app.derive.response import confirming_rows, judged_rows
 from app.derive.study import DerivedStudy
-from app.derive.visits import before_treatment
-from app.protocol.specification import (
-    AnalysisSet,
-    BaselineRule,
+from app.derive.visits import before_treatment, judged_days
+from app.protocol.criteria import (
     BestEnd,
     CkNormal,
     CkPercentOfBaseline,
     Criterion,
     DaysWindow,
-    Kind,
-    MeasureGrid,
     PercentBetter,
     PointsBetter,
-    Specification,
     VisitWindow,
 )
-from app.timeline.cohort import Bools, Floats, Ints
+from app.protocol.specification import AnalysisSet, BaselineRule, Kind, MeasureGrid, Specification
+from app.timeline.cohort import COMPARATORS, NO_TIME, Bools, Floats, Ints
 
 _AT_LEAST = 3
 """Comparators from this number on (`>`, `>=`) allow any higher value, so they prove no fall."""
@@ -49,12 +46,12 @@ _BOUNDED_ABOVE = (1, 2)
 class BaselineValues:
     """One row per patient: the baseline by one rule, NaN for none.
 
-    `normal`: CK is known to be within its upper limit. `unproven`: CK is known only as `<x` or `<=x`, so no fall from
+    `abnormal`: CK is known to be above its upper limit. `unproven`: CK is known only as `<x` or `<=x`, so no fall from
     it can be proved. `mean` holds the values of which a mean was computed.
     """
 
     value: Floats
-    normal: Bools
+    abnormal: Bools
     unproven: Bools
     mean: "Mean | None" = None
 
@@ -161,7 +158,7 @@ def all_at(before: BaselineValues, score: float) -> Bools:
 
 def _of_rows(records: AnalysisValues, rows: Ints, known: Ints) -> BaselineValues:
     unproven = np.isin(pick_int(records.comparator, rows, 0), _BOUNDED_ABOVE)
-    return BaselineValues(pick(records.value, rows), pick_int(known, rows, UNKNOWN) == NORMAL, unproven)
+    return BaselineValues(pick(records.value, rows), pick_int(known, rows, UNKNOWN) == ABNORMAL, unproven)
 
 
 def _worst(records: AnalysisValues, before: Bools, better: int) -> Ints:
@@ -174,7 +171,7 @@ def _worst(records: AnalysisValues, before: Bools, better: int) -> Ints:
 
 
 def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> BaselineValues:
-    """The mean of all values. It is normal if it is known not to exceed the upper limit of the last value."""
+    """The mean of all values. It is abnormal if it is known to exceed the upper limit of the last value."""
     rows = np.flatnonzero(before)
     values, patient = records.value[rows], records.patient[rows]
     count = np.bincount(patient, minlength=records.size)
@@ -189,10 +186,10 @@ def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> Baselin
     found = BaselineValues(np.exp(centre) if geometric else centre, nowhere, nowhere, mean)
     limit = pick(records.upper_limit, last_where(records.patient, records.size, before))
     sign = records.comparator
-    from_below = count_where(records.patient, records.size, before & (sign > 2)) > 0
+    exceeds = count_where(records.patient, records.size, before & (sign == COMPARATORS[">"])) > 0
     from_above = count_where(records.patient, records.size, before & np.isin(sign, _BOUNDED_ABOVE)) > 0
-    within = found.at_most_zero(1, -1, limit)
-    return BaselineValues(found.value, within & ~from_below, from_above, mean)
+    above = ~found.at_most_zero(1, -1, limit) & ~np.isnan(limit) | exceeds & found.at_most_zero(-1, 1, limit)
+    return BaselineValues(found.value, above & ~from_above, from_above, mean)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,15 +205,21 @@ class WindowValues:
     """The values of each patient in one window.
 
     `present`: there is a value. `best` is the best value, NaN for none (for CK, the lowest that is not a bound `>x`).
-    The others are about CK. `normal`: a value is normal. `sustained`: a value is normal, and so is the next CK of known
-    normality. `known`: the normality of a value is known.
+    The others are about CK. `best_or_normal` is `best`, where a normal value counts as better than any other and is NaN
+    itself. `normal`: a value is normal. `sustained`: a value is normal, and so is the next CK of known normality.
+    `known`: the normality of a value is known.
+
+    Where the window asks for confirmation, each of them is about pairs of a value and the one that may confirm it; the
+    worse value of a pair counts. `unconfirmed` is then about the values that no second one can confirm.
     """
 
     present: Bools
     best: Floats
+    best_or_normal: Floats
     normal: Bools
     sustained: Bools
     known: Bools
+    unconfirmed: "WindowValues | None" = None
 
 
 class SpecificationVerdicts:
@@ -279,17 +282,23 @@ class SpecificationVerdicts:
         """As for a declared rule: the patient has a baseline that can improve, and a value to judge."""
         judged = ~before.missing & seen.present
         if self._scale is None:
-            judged &= ~before.normal
+            judged &= before.abnormal
         else:
             judged &= ~all_at(before, self._best_end)
         if isinstance(criterion, PercentBetter | CkPercentOfBaseline):
             judged &= before.value != 0
-        return judged & seen.known if isinstance(criterion, CkNormal) else judged
+        if isinstance(criterion, CkNormal):
+            judged &= seen.known
+        if seen.unconfirmed is not None:
+            pending = self._satisfied(criterion, seen.unconfirmed, before) & ~self._satisfied(criterion, seen, before)
+            judged &= ~pending | (self.study.response_ended != NO_TIME)
+        return judged
 
     def _satisfied(self, criterion: Criterion, seen: WindowValues, before: BaselineValues) -> Bools:
         sign = self._better
         if isinstance(criterion, CkPercentOfBaseline):
-            fallen = before.at_most_zero(-criterion.percent_of_baseline, 100, seen.best) & ~before.unproven
+            lowest = seen.best_or_normal if criterion.or_normal else seen.best
+            fallen = before.at_most_zero(-criterion.percent_of_baseline, 100, lowest) & ~before.unproven
             return fallen | seen.normal if criterion.or_normal else fallen
         if isinstance(criterion, CkNormal):
             return seen.sustained if criterion.sustained else seen.normal
@@ -321,48 +330,50 @@ class SpecificationVerdicts:
 
     def _seen(self, window: DaysWindow | VisitWindow) -> WindowValues:
         if window not in self._windows:
-            self._windows[window] = self._window_values(self._chosen(window))
+            self._windows[window] = self._window_values(window)
         return self._windows[window]
 
-    def _chosen(self, window: DaysWindow | VisitWindow) -> Bools:
-        """The records that a definition judges: all or the last of a window of days, or the one of a visit."""
+    def _window_values(self, window: DaysWindow | VisitWindow) -> WindowValues:
+        records, weeks = self._analysis_values, self.study.weeks(self.grid.measure)
+        rows = judged_rows(window, records, weeks)
+        ended = self.study.response_ended
+        failed = (ended != NO_TIME) & (ended <= judged_days(window, self.study.protocol.visits)[1])
+        if window.confirmed is None:
+            return self._of_rows(rows, rows, failed)
+        second = confirming_rows(window, records, weeks, self.study.protocol.visits, rows)
+        pair = second >= 0
+        every, alone = self._of_rows(rows, rows, failed), self._of_rows(rows[~pair], rows[~pair], failed)
+        pairs = self._of_rows(rows[pair], second[pair], failed)
+        return replace(pairs, present=every.present, known=every.known, unconfirmed=alone)
+
+    def _of_rows(self, rows: Ints, second: Ints, failed: Bools) -> WindowValues:
+        """The values of some rows, each together with a second one, which may be itself. `failed` patients count as
+        seen, because an intercurrent event decides on them.
+        """
         records = self._analysis_values
-        if isinstance(window, DaysWindow):
-            inside: Bools = (records.day >= window.days[0]) & (records.day <= window.days[1])
-            if window.value == "best":
-                return inside
-            rows = last_where(records.patient, records.size, inside)
-        else:
-            rows = self.study.weeks(self.grid.measure)[window.week]
-        chosen = np.zeros(len(records.day), dtype=np.bool_)
-        chosen[rows[rows >= 0]] = True
-        return chosen
+        patient, ended = records.patient[rows], self.study.response_ended[records.patient]
+        in_time = (ended == NO_TIME) | (records.day <= ended)
+        usable = in_time & (records.comparator < _AT_LEAST)
+        gain = np.where(usable, self._better * records.value, -np.inf)
+        normal = in_time & (self._known == NORMAL)
 
-    def _window_values(self, chosen: Bools) -> WindowValues:
-        records = self._analysis_values
+        def some(marked: Bools) -> Bools:
+            return any_where(patient, records.size, marked[rows] & marked[second])
 
-        def some(rows: Bools) -> Bools:
-            return any_where(records.patient, records.size, chosen & rows)
+        def best(of_each: Floats) -> Floats:
+            found = np.full(records.size, -np.inf)
+            np.maximum.at(found, patient, np.minimum(of_each[rows], of_each[second]))
+            return np.where(np.isinf(found), np.nan, self._better * found)
 
-        exact = chosen & (records.comparator < _AT_LEAST)
-        best = np.full(records.size, -np.inf)
-        np.maximum.at(best, records.patient[exact], self._better * records.value[exact])
         return WindowValues(
-            present=some(chosen),
-            best=np.where(np.isinf(best), np.nan, self._better * best),
-            normal=some(self._known == NORMAL),
-            sustained=some(self._sustained),
-            known=some(self._known != UNKNOWN),
+            present=(np.bincount(patient, minlength=records.size) > 0) | failed,
+            best=best(gain),
+            best_or_normal=best(np.where(normal, np.inf, gain)),
+            normal=some(normal),
+            sustained=some(in_time & self._sustained),
+            known=some(self._known != UNKNOWN) | failed,
         )
 
     @cached_property
     def _sustained(self) -> Bools:
-        """Whether a CK is normal, and the patient's next CK of known normality is normal too.
-
-        The last CK of a patient is not confirmed.
-        """
-        rows = np.flatnonzero(self._known != UNKNOWN)
-        patient, normal = self._analysis_values.patient[rows], self._known[rows] == NORMAL
-        sustained = np.zeros(len(self._known), dtype=np.bool_)
-        sustained[rows[:-1]] = normal[:-1] & normal[1:] & (patient[:-1] == patient[1:])
-        return sustained
+        return normal_twice(self._analysis_values, self._known)

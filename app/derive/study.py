@@ -1,18 +1,15 @@
 """All derivations of one cohort under one protocol. Each is computed once, when a question first needs it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from app.derive.adverse_reactions import Reactions, reactions
-from app.derive.analysis_values import AnalysisValues, lab_records, score_records
+from app.derive.analysis_values import AnalysisValues, lab_records, on_own_scales, score_records
 from app.derive.bounded_values import BoundedValues
 from app.derive.chunks import Chunk, Derived, chunks, concatenated
 from app.derive.ck_normality import (
-    NORMAL,
-    UNKNOWN,
     DaysNormal,
     FirstNormal,
     FirstNormalIntervals,
@@ -22,6 +19,7 @@ from app.derive.ck_normality import (
     borrow_limits,
     days_normal,
     first_normal_intervals,
+    limit_moved,
     normality,
     remission_episodes,
     remission_intervals,
@@ -33,9 +31,9 @@ from app.derive.courses import Courses, courses
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
-from app.derive.per_patient import any_where, pick_int
+from app.derive.per_patient import any_where
 from app.derive.reasons import ExclusionReason
-from app.derive.rescue_treatment import Outcomes, Rescues, outcomes, rescues
+from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, rescues
 from app.derive.response import ResponseVerdicts, RuleInput, response
 from app.derive.run_in import RunIn, run_in
 from app.derive.visits import baseline_too_old, visit_rows
@@ -50,11 +48,12 @@ class DerivedStudy:
     """The derivations of one cohort under one protocol. Their rows are the patients of `cohort.patients`, in order."""
 
     def __init__(self, cohort: Cohort, protocol: Protocol) -> None:
-        self.cohort = cohort
+        self.cohort = on_own_scales(cohort, protocol.sent_scales)
         self.protocol = protocol
         self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
+        self._under: dict[str, DerivedStudy] = {}
 
     @cached_property
     def exposure(self) -> Exposure:
@@ -129,7 +128,26 @@ class DerivedStudy:
         records = self.analysis_values(measure)
         known = self.ck_known if is_ck else np.zeros(len(records.day), dtype=np.int64)
         scale = None if is_ck else self.protocol.scale(measure)
-        return response(rule, RuleInput(records, self.weeks(measure), known, scale, self.left_out))
+        given = RuleInput(
+            records,
+            self.weeks(measure),
+            known,
+            scale,
+            self.protocol.visits,
+            self.safety,
+            self.response_ended,
+            self.left_out,
+        )
+        return response(rule, given)
+
+    @cached_property
+    def response_ended(self) -> Ints:
+        """The day, from day 0, after which no value of a patient is a response: the first rescue or death under the
+        strategy `composite`; `NO_TIME` for none.
+        """
+        if self.protocol.response_rescue == "treatment_policy":
+            return np.full(len(self.cohort), NO_TIME)
+        return earlier(self.rescues.treated, self.rescues.died)
 
     def _derive_from_ck(self, derive: Callable[[Chunk, AnalysisValues, Ints, Ints], Derived]) -> Derived:
         """Call `derive` for each chunk with its CK records, their normality and the baseline rows; join the results."""
@@ -161,29 +179,24 @@ class DerivedStudy:
     @cached_property
     def remission_episodes(self) -> RemissionEpisodes:
         """The first remission episode of each patient."""
+        confirmed = self.protocol.ck_normal_time.sustained
         return self._derive_from_ck(
-            lambda chunk, records, known, base: remission_episodes(records, known, base, chunk.masks(self.left_out))
+            lambda chunk, records, known, base: remission_episodes(
+                records, known, base, chunk.masks(self.left_out), confirmed=confirmed
+            )
         )
 
     @cached_property
     def first_normal(self) -> FirstNormal:
         """Days to the first normal CK."""
         return self._derive_from_ck(
-            lambda chunk, records, known, _: time_to_first_normal(records, known, self.efficacy[chunk.patients])
+            lambda chunk, records, known, base: time_to_first_normal(records, known, base, chunk.masks(self.left_out))
         )
 
     @cached_property
-    def normal_at_baseline(self) -> Bools:
-        """Patients whose CK at baseline is known to be normal."""
-        normal: Bools = pick_int(self.ck_known, self.weeks("CK")[0], UNKNOWN) == NORMAL
-        return normal
-
-    @cached_property
-    def became_normal(self) -> FirstNormal:
-        """Days to the first normal CK. Patients with a normal CK at baseline are not evaluable: it cannot become
-        normal.
-        """
-        return replace(self.first_normal, evaluable=self.first_normal.evaluable & ~self.normal_at_baseline)
+    def limit_moved(self) -> Bools:
+        """Patients with a CK after day 0 whose upper limit differs from that of their baseline."""
+        return limit_moved(self.analysis_values("CK"), self.weeks("CK")[0])
 
     @cached_property
     def remission_intervals(self) -> RemissionIntervals:
@@ -192,8 +205,8 @@ class DerivedStudy:
 
     @cached_property
     def first_normal_intervals(self) -> FirstNormalIntervals:
-        """The interval between draws in which CK first became normal, for patients whose baseline was not normal."""
-        return first_normal_intervals(self.analysis_values("CK"), self.ck_known, self.became_normal)
+        """The interval between draws in which CK first became normal."""
+        return first_normal_intervals(self.analysis_values("CK"), self.ck_known, self.first_normal)
 
     @cached_property
     def rescues(self) -> Rescues:
@@ -223,6 +236,13 @@ class DerivedStudy:
     def intercurrent_events(self) -> IntercurrentEvents:
         """Events after day 0 that change the meaning of later values."""
         return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+
+    def under(self, protocol: Protocol) -> "DerivedStudy":
+        """The same cohort under another protocol."""
+        digest = protocol.digest
+        if digest not in self._under:
+            self._under[digest] = DerivedStudy(self.cohort, protocol)
+        return self._under[digest]
 
     @cached_property
     def before_rescue(self) -> "DerivedStudy":

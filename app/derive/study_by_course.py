@@ -27,9 +27,12 @@ _NO_ROWS = np.zeros(0, dtype=np.int64)
 class CourseStudy(DerivedStudy):
     """The study whose patients are the courses of another study. The rows of all derivations are those of `courses`."""
 
-    def __init__(self, study: DerivedStudy) -> None:
+    def __init__(self, study: DerivedStudy, chosen: Bools | None = None) -> None:
+        """The study of all courses, or of the `chosen` ones."""
         self.courses = study.courses
-        super().__init__(_cohort_of_courses(study), study.protocol)
+        self._owner = study.courses.patient if chosen is None else study.courses.patient[chosen]
+        cohort = _cohort_of_courses(study)
+        super().__init__(cohort if chosen is None else cohort.select(chosen), study.protocol)
         self._donors = study.cohort.labs
 
     def baseline_after_previous(self, measure: str) -> Bools:
@@ -49,7 +52,7 @@ class CourseStudy(DerivedStudy):
         records = lab_records(self.cohort, self.exposure, code)
         if code != "CK" or self.protocol.upper_limit == "own":
             return records
-        day0, owner = self.exposure.day0, self.courses.patient
+        day0, owner = self.exposure.day0, self._owner
         size = int(owner.max()) + 1 if len(owner) else 0
         dated = replace(records, size=size, patient=owner[records.patient], day=records.day + day0[records.patient])
         borrowed = borrow_limits(dated, self._donors.of("CK"), np.zeros(size, dtype=np.int64))

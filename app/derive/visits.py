@@ -7,6 +7,7 @@ import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.per_patient import last_where, nearest_where, pick_int
+from app.protocol.criteria import DaysWindow, VisitWindow
 from app.protocol.model import Visits
 from app.timeline.cohort import Bools, Ints
 
@@ -42,6 +43,16 @@ def visit_rows(records: AnalysisValues, visits: Visits, oldest_days: int | None)
         chosen = side & ~used & (records.day >= low) & (records.day <= high)
         rows[week] = nearest_where(records.patient, records.size, chosen, records.day, 7 * week)
     return rows
+
+
+def judged_days(judged: DaysWindow | VisitWindow, visits: Visits) -> tuple[int, int]:
+    """First and last day, counted from day 0, of the values that a criterion judges; a second value may follow."""
+    return judged.days if isinstance(judged, DaysWindow) else window(judged.week, visits)
+
+
+def confirming_week(week: int, visits: Visits) -> int:
+    """The next planned week."""
+    return min(each for each in visits.weeks if each > week)
 
 
 def window(week: int, visits: Visits) -> tuple[int, int]:

@@ -1,10 +1,20 @@
 """The endpoints of a protocol: the response rules of one measure, and the time with normal CK."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from app.protocol.parts import Day, Part, Product, Week
+from app.protocol.criteria import (
+    CkPercentOfBaseline,
+    DaysWindow,
+    Missing,
+    PercentBetter,
+    PointsBetter,
+    Threshold,
+    VisitWindow,
+    Window,
+)
+from app.protocol.parts import Day, Measure, Part, Product, Week, contradiction
 from app.timeline.vocabulary import AssessmentCode
 
 RescueStrategy = Literal["treatment_policy", "composite", "hypothetical", "competing"]
@@ -43,6 +53,27 @@ class CkNormalTime(Part):
         "estimated. They count only up to the last CK of known normality, at which all others are censored.",
         examples=["treatment_policy"],
     )
+    sustained: bool = Field(
+        default=False,
+        exclude_if=lambda sustained: not sustained,
+        description="Whether a remission episode begins at the first of two consecutive normal CKs instead of at the "
+        "first normal CK.",
+        examples=[False],
+    )
+    primary_estimate: Literal["kaplan_meier", "interval"] = Field(
+        default="kaplan_meier",
+        exclude_if=lambda estimate: estimate == "kaplan_meier",
+        description="The estimate that comes first; `interval`: the interval-censored one (CK is known at draws only).",
+        examples=["kaplan_meier"],
+    )
+
+    @model_validator(mode="after")
+    def _interval_must_have_one_event(self) -> Self:
+        if self.primary_estimate == "interval" and self.rescue == "competing":
+            raise contradiction(
+                "ck_normal_time.primary_estimate: the interval-censored estimate has no competing events."
+            )
+        return self
 
 
 class PointsAboveBaseline(Part):
@@ -95,10 +126,49 @@ class CkDecreaseOrNormalAtWeek(Part):
     week: Week = Field(description="Week whose visit is judged.", examples=[4])
 
 
+class CriterionInWindow(Part):
+    """Responder: the values of a window meet a criterion. All other rules are special cases of this one."""
+
+    id: Literal["criterion_in_window"] = Field(description="Name of the rule.", examples=["criterion_in_window"])
+    measure: Measure = Field(description="Measure that the rule is applied to.", examples=["MMT"])
+    criterion: Threshold = Field(
+        description="What a value must meet.", examples=[{"id": "percent_better", "percent": 20}]
+    )
+    window: Window = Field(
+        description="Which values are judged, and whether a second value confirms them.",
+        examples=[{"id": "visit", "week": 4, "confirmed": "next_visit"}],
+    )
+    missing: Missing = Field(
+        default="left_out",
+        description="A patient without a verdict is left out, or is a non-responder; then the rate is of all treated "
+        "patients.",
+        examples=["non_responder"],
+    )
+
+
 ResponseRule = Annotated[
-    PointsAboveBaseline | PercentAboveBaseline | CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek,
+    PointsAboveBaseline | PercentAboveBaseline | CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek | CriterionInWindow,
     Field(discriminator="id"),
 ]
+
+
+def general_form(rule: ResponseRule) -> CriterionInWindow:
+    """Any rule as a criterion in a window."""
+    if isinstance(rule, CriterionInWindow):
+        return rule
+    criterion: Threshold
+    if isinstance(rule, PointsAboveBaseline):
+        criterion = PointsBetter(id="points_better", points=rule.points)
+    elif isinstance(rule, PercentAboveBaseline):
+        criterion = PercentBetter(id="percent_better", percent=rule.percent)
+    else:
+        criterion = CkPercentOfBaseline(id="percent_of_baseline", percent_of_baseline=rule.percent_of_baseline)
+    window: Window
+    if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
+        window = DaysWindow(id="days", days=rule.days, value=rule.value)
+    else:
+        window = VisitWindow(id="visit", week=rule.week)
+    return CriterionInWindow(id="criterion_in_window", measure=rule.measure, criterion=criterion, window=window)
 
 
 class Response(Part):

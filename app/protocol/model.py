@@ -13,19 +13,32 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from app.protocol.conventions import Conventions
+from app.protocol.criteria import objections_to_criterion, objections_to_window
 from app.protocol.endpoints import (
-    CkDecreaseOrNormal,
     CkNormalTime,
-    PercentAboveBaseline,
-    PointsAboveBaseline,
     Response,
     ResponseRule,
+    general_form,
 )
 from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, objections
-from app.protocol.parts import Measure, Part, Product, Scale, Scaled, Week, contradiction, scale_of
+from app.protocol.parts import (
+    BY_ALL,
+    BY_COURSE,
+    Analogue,
+    Measure,
+    Part,
+    Product,
+    Scale,
+    Scaled,
+    SentMaximum,
+    Week,
+    contradiction,
+    scale_of,
+)
 from app.protocol.specification import SpecificationGrid, grid_objections
+from app.timeline.document import AttributeName, Label
 
-MOST_WEEKS, MOST_RESPONSES = 60, 60
+MOST_WEEKS, MOST_RESPONSES, MOST_FAMILY = 60, 60, 60
 """Greatest numbers of one protocol, because an answer may list every patient for each week and definition."""
 
 
@@ -202,6 +215,19 @@ class Protocol(Part):
         description="Scales of the sum scores.",
         examples=[{"MMT": {"maximum": 100, "better": "higher"}, "ADL": {"maximum": 50, "better": "higher"}}],
     )
+    sent_scales: dict[Analogue, SentMaximum] = Field(
+        default={},
+        exclude_if=lambda scales: not scales,
+        description="The `scale_max` of visual analogue scales that are not sent from 0 to 10; scores are converted.",
+        examples=[{"PHYSICIAN_GLOBAL": 100}],
+    )
+    attributes: dict[AttributeName, Annotated[tuple[Label, ...], Field(min_length=1, max_length=100)]] = Field(
+        default={},
+        max_length=20,
+        exclude_if=lambda attributes: not attributes,
+        description="Attributes of patients that a timeline may have, each with its allowed values.",
+        examples=[{"centre": ["Kyoto", "Osaka"]}],
+    )
     upper_limit: Literal["own", "nearest_same_laboratory"] = Field(
         default="own",
         description="The upper limit of a CK that was sent without one. `own`: none. `nearest_same_laboratory`: the "
@@ -215,6 +241,13 @@ class Protocol(Part):
         examples=[
             [{"rule": {"id": "points_above_baseline", "measure": "MMT", "points": 5, "days": [1, 59], "value": "best"}}]
         ],
+    )
+    response_rescue: Literal["treatment_policy", "composite"] = Field(
+        default="treatment_policy",
+        exclude_if=lambda strategy: strategy == "treatment_policy",
+        description="The effect of a rescue or death on response: none, or no value after it is a response "
+        "(`composite`).",
+        examples=["treatment_policy"],
     )
     weekly_change: WeeklyChange = Field(
         default=WeeklyChange(), description="The weekly comparison.", examples=[{"weeks": [1, 2, 4, 8]}]
@@ -249,6 +282,15 @@ class Protocol(Part):
         description="The IMACS 2004 definition of improvement, if it is wanted.",
         examples=[{"core_set": {"population": "adult", "muscle_strength": "MMT8", "function": "HAQ"}}],
     )
+    primary_family: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_FAMILY,
+        exclude_if=lambda family: family is None,
+        description="The endpoints whose tests are adjusted together (Holm): `response:MEASURE`, "
+        "`weekly_change:MEASURE:WEEK`, `ck_change`, `time_to_first_normal`, `ck_normal_time`.",
+        examples=[["weekly_change:CK:4", "ck_change"]],
+    )
     conventions: Conventions = Field(
         default=Conventions(), description="The statistical conventions.", examples=[{"median": "midpoint"}]
     )
@@ -278,6 +320,18 @@ class Protocol(Part):
         return tuple(dict.fromkeys(("CK", *used)))
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The names of the endpoints, as `primary_family` names them."""
+        compared = self.weekly_change
+        return (
+            *(f"response:{each.rule.measure}" for each in self.responses if each.primary),
+            *(f"weekly_change:{measure}:{week}" for measure in compared.measures for week in compared.weeks),
+            "ck_change",
+            "time_to_first_normal",
+            "ck_normal_time",
+        )
+
+    @property
     def digest(self) -> str:
         """`sha256:...` over the canonical JSON of the protocol: keys sorted, no spaces, defaults written out."""
         document = self.model_dump(mode="json")
@@ -295,6 +349,12 @@ class Protocol(Part):
             yield from grid_objections(self.specification_grid, self.visits.weeks, self.scales)
         for name, composite in self._composites():
             yield from objections(name, composite, self.visits.weeks, self.scales)
+        yield from self._family_objections()
+        if taken := {*BY_ALL, BY_COURSE} & {*self.attributes}:
+            yield f"attributes.{min(taken)}: every study has this attribute."
+        for name, values in self.attributes.items():
+            if len(set(values)) < len(values):
+                yield f"attributes.{name}: declare each value once."
         rules = [response.rule for response in self.responses]
         if len(set(rules)) < len(rules):
             yield "responses: declare each rule once."
@@ -307,6 +367,15 @@ class Protocol(Part):
         if len(set(measures)) < len(measures):
             yield "weekly_change.measures: declare each measure once."
 
+    def _family_objections(self) -> Iterator[str]:
+        """The contradictions of `primary_family`."""
+        family = self.primary_family or ()
+        for i, name in enumerate(family):
+            if name not in self.endpoints:
+                yield f"primary_family.{i}: the protocol has no endpoint of this name."
+            elif name in family[:i]:
+                yield f"primary_family.{i}: this endpoint is declared twice."
+
     def _composites(self) -> Iterator[tuple[str, ImprovementScore | DefinitionOfImprovement]]:
         """The declared definitions with a core set, with their names."""
         if self.improvement_score is not None:
@@ -317,7 +386,7 @@ class Protocol(Part):
     def _undeclared(self) -> Iterator[str]:
         """Contradictions from weeks that are not planned and from measures without a scale."""
         needs: list[tuple[str, str, int | None]] = [
-            (f"responses.{i}", r.rule.measure, getattr(r.rule, "week", None)) for i, r in enumerate(self.responses)
+            (f"responses.{i}", r.rule.measure, None) for i, r in enumerate(self.responses)
         ]
         compared = self.weekly_change
         needs += [(f"weekly_change.measures.{i}", measure, None) for i, measure in enumerate(compared.measures)]
@@ -332,20 +401,11 @@ class Protocol(Part):
 
     def _objections(self, rule: ResponseRule) -> Iterator[str]:
         """The contradictions in one response rule."""
-        if isinstance(rule, PointsAboveBaseline | CkDecreaseOrNormal):
-            if not 1 <= rule.days[0] <= rule.days[1]:
-                yield "days must be an ascending pair after day 0."
-        elif rule.week <= 0:
-            yield "a response is judged at a week after treatment."
-        if rule.measure == "CK" or not self._has_scale(rule.measure):
-            return
-        scale = self.scale(rule.measure)
-        if isinstance(rule, PointsAboveBaseline) and rule.points > scale.maximum - scale.minimum:
-            yield "points exceed the range of the scale."
-        if isinstance(rule, PercentAboveBaseline) and scale.minimum < 0:
-            yield "a percentage of a baseline that may be negative has no meaning."
-        if isinstance(rule, PercentAboveBaseline) and scale.better == "lower" and rule.percent > 100:
-            yield "no score falls by more than 100 per cent."
+        own = general_form(rule)
+        yield from objections_to_window(own.window, self.visits.weeks)
+        if self._has_scale(own.measure):
+            scale = None if own.measure == "CK" else self.scale(own.measure)
+            yield from objections_to_criterion(own.criterion, own.measure, scale)
 
     def _has_scale(self, measure: str) -> bool:
         return measure not in get_args(Scaled) or measure in self.scales

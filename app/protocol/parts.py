@@ -31,6 +31,15 @@ Scaled = Literal["MMT", "ADL"]
 """The instruments whose scale differs between centres; the protocol declares it."""
 
 
+BY_ALL = ("diagnosis", "sex", "age_band", "laboratory")
+"""What every question can form subgroups by, besides the declared attributes of patients."""
+BY_COURSE = "course"
+
+Analogue = Literal["PHYSICIAN_GLOBAL", "PATIENT_GLOBAL", "EXTRAMUSCULAR"]
+"""The visual analogue scales, whose length may differ."""
+SentMaximum = Annotated[float, Field(gt=0, le=1000)]
+
+
 class Scale(Part):
     """The range of an instrument and which end is better."""
 

@@ -1,15 +1,18 @@
 """The protocols that ship with the service."""
 
+from app.protocol.criteria import CkPercentOfBaseline, PercentBetter, Threshold, VisitWindow
 from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
+    CkNormalTime,
+    CriterionInWindow,
     PercentAboveBaseline,
     PointsAboveBaseline,
     Response,
 )
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, ImprovementScore
-from app.protocol.model import Protocol, Visits, WeeklyChange
-from app.protocol.parts import Scale, Scaled
+from app.protocol.model import Baseline, Protocol, Visits, WeeklyChange
+from app.protocol.parts import Measure, Scale, Scaled, contradiction
 
 _SCALES: dict[Scaled, Scale] = {"MMT": Scale(maximum=100, better="higher"), "ADL": Scale(maximum=50, better="higher")}
 _EIGHT_WEEKS = (1, 59)
@@ -45,6 +48,36 @@ RELATIVE_20 = Protocol(
         ),
     ),
 )
+
+_CONFIRMED = VisitWindow(id="visit", week=4, confirmed="next_visit")
+_FIFTH = PercentBetter(id="percent_better", percent=20)
+
+
+def _confirmed(measure: Measure, criterion: Threshold) -> Response:
+    """Met at week 4 and at week 8; a treated patient without a verdict is a non-responder."""
+    return Response(
+        rule=CriterionInWindow(
+            id="criterion_in_window", measure=measure, criterion=criterion, window=_CONFIRMED, missing="non_responder"
+        )
+    )
+
+
+MYOSITIS_2026 = Protocol(
+    id="myositis-2026",
+    title="For new studies: response at week 4 that week 8 confirms, of all treated patients, rescue as failure; "
+    "sustained normal CK, interval-censored",
+    baseline=Baseline(flag_older_than_days=28),
+    visits=Visits(rule="contiguous"),
+    scales=_SCALES,
+    responses=(
+        _confirmed("MMT", _FIFTH),
+        _confirmed("ADL", _FIFTH),
+        _confirmed("CK", CkPercentOfBaseline(id="percent_of_baseline", percent_of_baseline=70)),
+    ),
+    response_rescue="composite",
+    ck_normal_time=CkNormalTime(rescue="composite", sustained=True, primary_estimate="interval"),
+)
+"""What a new study gets that names no protocol. `docs/presets.md` has the alternatives and sources of each choice."""
 
 _TRIAL_VISITS = Visits(weeks=(-4, 4, 8, 12, 16, 24, 40, 52), tolerance_days=10)
 """Every four weeks up to the usual primary endpoint at week 16, then up to a year. The windows do not overlap."""
@@ -87,5 +120,21 @@ IMACS_2004 = Protocol(
 )
 
 PRESETS: dict[str, Protocol] = {
-    preset.id: preset for preset in (SEED_2008, RELATIVE_20, ACR_EULAR_2016_ADULT, ACR_EULAR_2016_JUVENILE, IMACS_2004)
+    preset.id: preset
+    for preset in (SEED_2008, MYOSITIS_2026, RELATIVE_20, ACR_EULAR_2016_ADULT, ACR_EULAR_2016_JUVENILE, IMACS_2004)
 }
+_DIGESTS = {name: preset.digest for name, preset in PRESETS.items()}
+
+
+def differs_from_preset(protocol: Protocol) -> bool:
+    """Whether a protocol has the name of a preset and other definitions."""
+    return _DIGESTS.get(protocol.id, protocol.digest) != protocol.digest
+
+
+def with_own_id(protocol: Protocol) -> Protocol:
+    """The protocol; a contradiction if other definitions have the name of a preset."""
+    if differs_from_preset(protocol):
+        raise contradiction(
+            "id: a preset of the service has this name and other definitions; choose an id of your own."
+        )
+    return protocol

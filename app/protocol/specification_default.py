@@ -3,23 +3,21 @@
 from decimal import Decimal
 from typing import TypeVar
 
-from app.protocol.endpoints import ResponseRule
-from app.protocol.model import Protocol
-from app.protocol.parts import Measure, Scale
-from app.protocol.specification import (
+from app.protocol.criteria import (
     BestEnd,
     CkNormal,
     CkPercentOfBaseline,
     DaysWindow,
-    MeasureGrid,
     PercentBetter,
     PointsBetter,
-    SpecificationGrid,
     Threshold,
     VisitWindow,
     Window,
-    specification_of,
 )
+from app.protocol.endpoints import ResponseRule
+from app.protocol.model import Protocol
+from app.protocol.parts import Measure, Scale
+from app.protocol.specification import MeasureGrid, SpecificationGrid, specification_of
 from app.timeline.vocabulary import ASSESSMENT_CODES
 
 Choice = TypeVar("Choice")

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Conflict, NotFound, PreconditionFailed
 from app.protocol.model import Protocol
+from app.protocol.presets import MYOSITIS_2026
 from app.store.assertions import Counts
 from app.store.etags import keyed_etag
 from app.store.fact_tables import LATEST, stands_at
@@ -152,10 +153,12 @@ _FEED_DEFAULTS = asdict(FeedDefinition())
 
 @dataclass(frozen=True, slots=True)
 class StudyDeclaration:
-    """What a client declares of a study."""
+    """What a client declares of a study. Without a protocol a study keeps its own; a new one gets the preset for new
+    studies.
+    """
 
     name: str
-    protocol: Protocol
+    protocol: Protocol | None = None
     time_zone: str | None = None
     test: bool = False
     feeds: FeedDefinition = field(default_factory=FeedDefinition)
@@ -372,11 +375,12 @@ def _state_facts(builder: RevisionBuilder, stated: dict[str, str]) -> list[list[
     return entries
 
 
-def _state_protocol(builder: RevisionBuilder, protocol: Protocol) -> list[list[Any]]:
+def _state_protocol(builder: RevisionBuilder, declared: Protocol | None) -> list[list[Any]]:
     current = _PROTOCOL.row(builder.connection, builder.key, LATEST)
+    protocol = declared or MYOSITIS_2026
     digest, document = protocol.digest, protocol.model_dump_json()
     entries: list[list[Any]] = []
-    if current is not None and current[2] == digest:
+    if current is not None and (declared is None or current[2] == digest):
         return entries
     if current is not None:
         _CLOSE_PROTOCOL.run(builder.connection, builder.number, builder.key)

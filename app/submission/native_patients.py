@@ -1,9 +1,11 @@
 """How native JSON names the patients of a study: by plain identifiers, or by numbers, which become pseudonyms."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from app.errors import Fault, FaultCode, InvalidDocument, ServiceError, pointer
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, ServiceError, pointer
+from app.protocol.model import Protocol
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed
 from app.store import ledger, studies
@@ -15,7 +17,28 @@ from app.timeline.facts import History
 from app.timeline.receipts import Note, NoteCode
 
 _UNKNOWN_ID = Fault("/patient/id", FaultCode.UNKNOWN_REFERENCE, "The study has no patient of this identifier.")
+_UNDECLARED = "The protocol of the study does not declare one of these attributes."
 _NOT_ENROLLED = Fault("/patient/identifier", FaultCode.UNKNOWN_REFERENCE, "The study has no patient of this number.")
+
+
+def stated_attributes(history: History) -> dict[str, str]:
+    """The attributes of the patient that only a protocol declares."""
+    values = (fact.value for fact in history.attributes if fact.identity == "attributes")
+    stated: dict[str, str] = json.loads(next(values, "{}"))
+    return stated
+
+
+def undeclared_attribute(history: History, protocol: Protocol) -> Fault | None:
+    """The fault of the first attribute that a protocol does not declare, or whose value it does not allow."""
+    for name, value in stated_attributes(history).items():
+        allowed = protocol.attributes.get(name)
+        if allowed is None:
+            accepts = Accepts(one_of=tuple(protocol.attributes)) if protocol.attributes else None
+            return Fault("/patient/attributes", FaultCode.UNKNOWN_FIELD, _UNDECLARED, accepts)
+        if value not in allowed:
+            at = pointer("patient", "attributes", name)
+            return Fault(at, FaultCode.UNKNOWN_VALUE, accepts=Accepts(one_of=allowed))
+    return None
 
 
 @dataclass(slots=True)
@@ -65,7 +88,8 @@ class NativePatients:
         """Store each history as one revision, or refuse it."""
         refused: list[Fault | None] = [None] * len(histories)
         declared = self._declared(transaction)
-        if declared.native_ids == "known" or declared.enrolled_only:
+        stating = any(map(stated_attributes, histories))
+        if declared.native_ids == "known" or declared.enrolled_only or stating:
             refused = self._refused(submitter.builder(transaction), histories)
         self._remember_key(transaction)
         allowed = [history for history, fault in zip(histories, refused, strict=True) if fault is None]
@@ -89,7 +113,18 @@ class NativePatients:
         return declared
 
     def _refused(self, builder: RevisionBuilder, histories: Sequence[History]) -> list[Fault | None]:
-        """The fault of each history that names a new patient in a way that the study does not allow."""
+        """The fault of each history that names a new patient in a way that the study does not allow, or states an
+        attribute that its protocol does not declare.
+        """
+        found = self._not_allowed(builder, histories)
+        stating = [i for i, history in enumerate(histories) if stated_attributes(history)]
+        if stating:
+            protocol = studies.protocol_in_force(builder.connection, self.study)
+            for i in stating:
+                found[i] = found[i] or undeclared_attribute(histories[i], protocol)
+        return found
+
+    def _not_allowed(self, builder: RevisionBuilder, histories: Sequence[History]) -> list[Fault | None]:
         builder.load_patients(history.patient for history in histories)
         known = set(builder.people)
         if all(history.patient in known for history in histories):

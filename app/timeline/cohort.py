@@ -51,6 +51,8 @@ class PatientRow(NamedTuple):
     steroid_resistant: bool | None = None
     ended_day: int | None = None
     ended_reason: str | None = None
+    attributes: tuple[tuple[str, str], ...] | None = None
+    """The attributes that a protocol declares, by name."""
 
 
 def patient_row(patient: str, attributes: dict[str, str]) -> PatientRow:
@@ -61,6 +63,8 @@ def patient_row(patient: str, attributes: dict[str, str]) -> PatientRow:
         read["ended_reason"] = read["ended"]["reason"]
     if "weight_kg" in read:
         read["weight_kg"] = float(read["weight_kg"])
+    if "attributes" in read:
+        read["attributes"] = tuple(sorted(read["attributes"].items()))
     return PatientRow(patient, **{name: read[name] for name in PatientRow._fields if name in read})
 
 
@@ -316,7 +320,8 @@ class Cohort:
         printed = [_printed(table, self.zoned) for table in tables]
         leaves = []
         for i, row in enumerate(self.patients):
-            leaf = hashlib.sha256(repr(row[1:]).encode())
+            stated = row[1:-1] if row.attributes is None else row[1:]  # as before there were such attributes
+            leaf = hashlib.sha256(repr(stated).encode())
             for k, columns in enumerate(printed):
                 first, last = bounds[k][i], bounds[k][i + 1]
                 leaf.update(b"%d|%d" % (k, last - first))

@@ -60,6 +60,7 @@ PatientIdentifier = Annotated[Identifier, BeforeValidator(_normalised)]
 """An identifier of a patient, normalised as the numbers of patients in all formats."""
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=TEXT_PATTERN)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT_PATTERN)]
+AttributeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 CalendarDate = Annotated[str, WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})]
 Time = Annotated[str, WithJsonSchema({"type": "string", "pattern": TIME_PATTERN})]
 """The model accepts any text; `times.py` checks the time when it reads it."""
@@ -131,6 +132,12 @@ class Patient(Document):
     diagnosis: Diagnosis | None = optional("Diagnosis at the start of treatment.", "polymyositis")
     weight_kg: float | None = optional("Body weight in kg.", 49, gt=0, le=700)
     steroid_resistant: bool | None = optional("Whether corticosteroids had failed before.", True)
+    attributes: dict[AttributeName, Label] | None = optional(
+        "The attributes that the study's protocol declares.",
+        {"centre": "Kyoto"},
+        min_length=1,
+        max_length=20,
+    )
     merged_into: PatientIdentifier | None = optional(
         "The record of the same person that this record is merged into; analyses read both as one.", "P07"
     )
@@ -181,7 +188,7 @@ class Assessment(Sourced):
     time: Time = example("When it was assessed.", "2005-03-16")
     score: float | None = optional("The score. Required unless the status withdraws the assessment.", 62, ge=0, le=1000)
     scale_max: float | None = optional(
-        "Greatest score of the scale that was used; for MMT and ADL only.", 100, gt=0, le=1000
+        "Greatest score of the scale that was used; for MMT, ADL and visual analogue scales only.", 100, gt=0, le=1000
     )
 
 

@@ -98,7 +98,7 @@ SECTIONS = {
     "medications": "medications",
     "events": "adverse_events",
 }
-PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "merged_into")
+PATIENT_ATTRIBUTES = ("sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "attributes", "merged_into")
 MOST_FAULTS = 1000
 """How many faults of one document are listed."""
 
@@ -251,12 +251,14 @@ class Reading:
         status = item.status or "final"
         if item.score is None and status not in WITHDRAWN and ("assessments", index) not in self.no_numbers:
             self._fault(FaultCode.MISSING, "assessments", index, "score", accepts=_accepted_score(item.code))
-        fixed = INSTRUMENTS[item.code].maximum
-        if fixed is not None and item.scale_max is not None:
+        fixed, declared = INSTRUMENTS[item.code].maximum, item.scale_max
+        if fixed is not None and declared is not None and not INSTRUMENTS[item.code].analogue:
             self._fault(FaultCode.SCALE_NOT_DECLARABLE, "assessments", index, "scale_max")
-        greatest = fixed if fixed is not None else item.scale_max
+            declared = None
+        greatest = fixed if declared is None else declared
         if item.score is not None and greatest is not None and item.score > greatest:
-            self._fault(FaultCode.OFF_SCALE, "assessments", index, "score", accepts=_accepted_score(item.code))
+            accepts = _accepted_score(item.code) if declared is None else accepted_by(Assessment, ("score",))
+            self._fault(FaultCode.OFF_SCALE, "assessments", index, "score", accepts=accepts)
         issued = self._issued(item.issued, "assessments", index)
         if moment is None:
             return None

@@ -104,12 +104,16 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """An instrument: its range and which end is better. If they are `None`, the protocol declares them."""
+    """An instrument: its range and which end is better. If they are `None`, the protocol declares them.
+
+    An `analogue` scale is a line whose length may differ: a score on another length is proportional.
+    """
 
     code: AssessmentCode
     maximum: float | None
     better: Direction | None
     name: str
+    analogue: bool = False
 
 
 ANALYTES: dict[str, Analyte] = {
@@ -230,9 +234,11 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("MMT8_UNILATERAL", 80, "higher", "manual muscle testing, 8 groups, unilateral with axial"),
         Instrument("MMT26", 260, "higher", "manual muscle testing, 26 groups"),
         Instrument("ADL", None, None, "activities of daily living sum score as the study's protocol declares it"),
-        Instrument("PHYSICIAN_GLOBAL", 10, "lower", "physician global disease activity, visual analogue scale"),
-        Instrument("PATIENT_GLOBAL", 10, "lower", "patient or parent global disease activity, visual analogue scale"),
-        Instrument("EXTRAMUSCULAR", 10, "lower", "extramuscular disease activity, visual analogue scale"),
+        Instrument("PHYSICIAN_GLOBAL", 10, "lower", "physician global disease activity, visual analogue scale", True),
+        Instrument(
+            "PATIENT_GLOBAL", 10, "lower", "patient or parent global disease activity, visual analogue scale", True
+        ),
+        Instrument("EXTRAMUSCULAR", 10, "lower", "extramuscular disease activity, visual analogue scale", True),
         Instrument("HAQ", 3, "lower", "health assessment questionnaire"),
         Instrument("CHAQ", 3, "lower", "childhood health assessment questionnaire"),
         Instrument("CMAS", 52, "higher", "childhood myositis assessment scale"),

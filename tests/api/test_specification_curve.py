@@ -18,7 +18,7 @@ GRID = {
 
 
 def with_grid(**parts):
-    return SEED_2008.model_dump(mode="json") | {"specification_grid": GRID | parts}
+    return SEED_2008.model_dump(mode="json") | {"id": "with-grid", "specification_grid": GRID | parts}
 
 
 def test_a_declared_grid_is_kept_with_the_protocol_and_answered(anywhere):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
-from app.store.tables import study_facts
+from app.protocol.presets import MYOSITIS_2026, PRESETS, RELATIVE_20, SEED_2008
+from app.store.tables import protocols, study_facts
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
 
 DEFINITION = {
@@ -159,7 +159,7 @@ def test_a_protocol_that_contradicts_itself_is_refused_and_the_definition_is_nam
 @pytest.mark.parametrize(
     ("document", "faults"),
     [
-        ({}, [("/name", "missing"), ("/protocol", "missing")]),
+        ({}, [("/name", "missing")]),
         ({"name": "", "protocol": "seed-2008"}, [("/name", "too_short")]),
         ({"name": "T", "protocol": "nothing"}, [("/protocol", "unknown_value")]),
         ({"name": "T", "protocol": 3}, [("/protocol", "wrong_type")]),
@@ -299,3 +299,42 @@ def test_a_study_that_is_not_there_has_nothing(client):
     assert client.post("/v1/studies/nobody/timelines", content=b"[]", headers=JSON).status_code == 404
     assert client.put("/v1/studies/nobody/patients/P1", json=timeline("P1")).status_code == 404
     assert client.delete("/v1/studies/nobody/patients/P1?erase=true").status_code == 404
+
+
+def test_a_changed_preset_needs_an_id_of_its_own(anywhere):
+    home = make_study(anywhere)
+    own = SEED_2008.model_dump(mode="json")
+    changed = own | {"baseline": {"flag_older_than_days": 41}}
+    for answer in (
+        anywhere.put(f"{home}/protocol", json=changed),
+        anywhere.put("/v1/studies/other", json=DEFINITION | {"protocol": changed}),
+        anywhere.post(f"{home}/analyses/response-rates", json={"protocol": changed}),
+    ):
+        assert (answer.status_code, [code for _, code in codes(answer)]) == (422, ["contradiction"])
+        assert "choose an id of your own" in answer.text
+    assert anywhere.put(f"{home}/protocol", json=own).status_code == 200
+    assert anywhere.put(f"{home}/protocol", json=changed | {"id": "ours"}).status_code == 200
+
+
+def test_a_stored_protocol_with_the_name_of_a_preset_is_answered_and_said_to_differ(anywhere):
+    home = make_study(anywhere)
+    stored = SEED_2008.model_copy(update={"upper_limit": "nearest_same_laboratory"})
+    with anywhere.app_state["app_state"].database.writing() as connection:
+        connection.execute(protocols.update().values(document=stored.model_dump_json(), digest=stored.digest))
+    told = anywhere.get(f"{home}/analyses/response-rates").json()["provenance"]
+    assert (told["protocol_id"], told["differs_from_preset"]) == ("seed-2008", True)
+    assert anywhere.put(f"{home}/protocol", json=SEED_2008.model_dump(mode="json")).status_code == 200
+    assert "differs_from_preset" not in anywhere.get(f"{home}/analyses/response-rates").json()["provenance"]
+
+
+def test_a_new_study_that_names_no_protocol_gets_the_preset_for_new_studies(anywhere):
+    made = anywhere.put("/v1/studies/trial", json={"name": "A new one"})
+    assert made.status_code == 201
+    assert made.json()["protocol"] == {"id": "myositis-2026", "digest": MYOSITIS_2026.digest}
+
+
+def test_a_study_that_is_declared_again_without_a_protocol_keeps_its_own(anywhere):
+    anywhere.put("/v1/studies/trial", json=DEFINITION)
+    again = anywhere.put("/v1/studies/trial", json={"name": "Renamed", "time_zone": "Asia/Tokyo", "test": True})
+    assert (again.status_code, again.json()["name"]) == (200, "Renamed")
+    assert again.json()["protocol"] == {"id": "seed-2008", "digest": SEED_2008.digest}

@@ -313,11 +313,17 @@ def test_a_course_of_another_product_that_began_on_day_0_is_not_the_fact_of_a_re
     assert (subject["COURSEN"], subject["CRS2SDT"]) == (2, None)
 
 
-def test_who_was_normal_before_is_marked_in_the_time_to_the_first_normal_ck():
-    found = only(rows("adtte", cohort([ck(0, 100), ck(10, 163)])), PARAMCD="TTNORM")
-    assert (found["AVAL"], found["CNSR"], found["NORMBLFL"]) == (10, 0, "Y")
-    for before in ([ck(0, 500)], [ck(0, 100, limit=None)], []):
-        assert {row["NORMBLFL"] for row in rows("adtte", cohort([*before, ck(10, 163)]))} == {None}
+def test_only_who_was_abnormal_before_is_in_the_time_to_the_first_normal_ck():
+    found = only(rows("adtte", cohort([ck(0, 500), ck(10, 163)])), PARAMCD="TTNORM")
+    assert (found["AVAL"], found["CNSR"]) == (10, 0)
+    for before, why in (
+        ([ck(0, 100)], "normal_at_baseline"),
+        ([ck(0, 100, limit=None)], "baseline_normality_unknown"),
+        ([], "no_baseline"),
+    ):
+        people = cohort([*before, ck(10, 163)])
+        assert rows("adtte", people) == []
+        assert [row["TTNRREAS"] for row in rows("adsl", people)] == [why]
 
 
 def test_an_event_says_whether_it_counts_and_an_unknown_onset_does():

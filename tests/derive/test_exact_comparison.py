@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.derive.analysis_values import on_own_scales
 from app.derive.exact_comparison import at_most_zero, difference, ln_ratio
+from app.timeline.cohort import AssessmentRow, Cohort, PatientRow
 
 TENTHS = st.integers(1, 5000).map(lambda n: n / 10)
 HUNDREDTHS = st.integers(1, 100_000).map(lambda n: n / 100)
@@ -69,3 +71,21 @@ def test_equal_differences_are_equal_numbers(low, gain, shift):
     found = difference(*(np.array(column) for column in zip(*pairs, strict=True)))
 
     assert found.tolist() == [gain, gain]
+
+
+def test_a_score_on_another_scale_is_converted_in_the_decimals_that_were_written():
+    sent = [0.1, 3, 35, 55.5, 62, 70, 99.9, 100]
+    rows = [
+        AssessmentRow("P1", "PATIENT_GLOBAL", day, None, False, float(score), 100.0, None)
+        for day, score in enumerate(sent)
+    ]
+    rows.append(AssessmentRow("P1", "PATIENT_GLOBAL", 50, None, False, 6.2, None, None))
+    rows.append(AssessmentRow("P1", "PHYSICIAN_GLOBAL", 50, None, False, 6.2, 100.0, None))
+    people = Cohort.assemble([PatientRow("P1")], [], rows, [], [], [])
+    found = on_own_scales(people, {"PATIENT_GLOBAL": 100.0}).assessments
+
+    assert sorted(found.of("PATIENT_GLOBAL").score.tolist()) == sorted([0.01, 0.3, 3.5, 5.55, 6.2, 6.2, 7, 9.99, 10])
+    assert np.isnan(found.of("PATIENT_GLOBAL").scale_max).all()
+    assert found.of("PHYSICIAN_GLOBAL").scale_max.tolist() == [100]
+    assert people.assessments.of("PATIENT_GLOBAL").score.max() == 100
+    assert on_own_scales(people, {}) is people

@@ -5,11 +5,12 @@ from hypothesis import given, settings
 
 from app.analyses import Options, answer
 from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
-from app.derive.rescue_treatment import CAUSES
+from app.derive.rescue_treatment import CAUSES, outcome_intervals
 from app.derive.study import DerivedStudy
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import NO_TIME
 from tests.repetition import repeats
+from tests.twin import ck_intervals
 from tests.twin import derivations as twin
 from tests.twin import normal_time as slow
 from tests.twin.cohorts import changed, cohorts, protocols
@@ -40,6 +41,27 @@ def test_what_ends_a_time_under_each_strategy_is_what_the_twin_says(cohort, prot
                 assert found == expected
                 before = (int(ignored.duration[i]), names[ignored.cause[i]])
                 assert found == before or outcomes.cut[i]
+
+
+@settings(max_examples=repeats(30, thorough=60))
+@given(slow.cohorts_with_rescue(), OWN_LIMITS)
+def test_the_interval_in_which_a_time_ended_is_between_draws_or_the_day_of_a_rescue(cohort, protocol):
+    study, patients = DerivedStudy(cohort, protocol), twin.patients_of(cohort)
+    for strategy in STRATEGIES[:3]:
+        left, right = outcome_intervals(study.remission_intervals, study.outcomes(strategy))
+        for i, patient in enumerate(patients):
+            rescue = slow.rescue_day(cohort, i, protocol)
+            expected = slow.outcome(patient, protocol, rescue, strategy)
+            if expected is None:
+                continue
+            ignored = slow.outcome(patient, protocol, rescue, "treatment_policy")
+            seen = ck_intervals.spell(patient, protocol)
+            by_draws = (seen.left, seen.right)
+            if expected[1] in {"rescue", "death"}:
+                by_draws = (max(expected[0] - 1, 0), max(expected[0], 1))
+            elif expected != ignored or (strategy == "hypothetical" and study.outcomes(strategy).cut[i]):
+                by_draws = (expected[0], None)
+            assert (int(left[i]), missing(right[i])) == by_draws
 
 
 @settings(max_examples=repeats(30))

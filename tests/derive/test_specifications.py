@@ -11,19 +11,17 @@ from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import UNKNOWN
 from app.derive.specifications import SpecificationVerdicts, all_at, baseline_values
 from app.derive.study import DerivedStudy
-from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.protocol.specification import (
+from app.protocol.criteria import (
     BestEnd,
     CkNormal,
     CkPercentOfBaseline,
     DaysWindow,
-    MeasureGrid,
     PercentBetter,
     PointsBetter,
-    Specification,
     VisitWindow,
-    specification_of,
 )
+from app.protocol.presets import RELATIVE_20, SEED_2008
+from app.protocol.specification import MeasureGrid, Specification, specification_of
 from app.timeline.cohort import COMPARATORS, Cohort, InfusionRow, LabRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import specifications as twin
@@ -32,6 +30,7 @@ from tests.twin.cohorts import PROTOCOLS, changed, cohorts
 LOWER = changed(SEED_2008, scales=PROTOCOLS[8].scales)
 """MMT with its lower end better, ADL on a scale that begins at 2.3."""
 BORROWED = changed(RELATIVE_20, upper_limit="nearest_same_laboratory")
+RESCUED = changed(SEED_2008, response_rescue="composite")
 CK_THRESHOLDS = [
     CkPercentOfBaseline(id="percent_of_baseline", percent_of_baseline=each, or_normal=normal)
     for each in (30, 50, 69, 70, 71, 100)
@@ -47,6 +46,13 @@ WINDOWS = [
     *(DaysWindow(id="days", days=each, value="best") for each in ((1, 59), (4, 28))),
     *(DaysWindow(id="days", days=each, value="last") for each in ((1, 59), (7, 7))),
     *(VisitWindow(id="visit", week=each) for each in (1, 4, 8)),
+]
+CONFIRMED = [
+    DaysWindow(id="days", days=(1, 59), value="best", confirmed="next_value"),
+    DaysWindow(id="days", days=(4, 28), value="any", confirmed="next_value"),
+    DaysWindow(id="days", days=(1, 59), value="last", confirmed="next_value"),
+    VisitWindow(id="visit", week=1, confirmed="next_value"),
+    VisitWindow(id="visit", week=4, confirmed="next_visit"),
 ]
 BASELINES = ["last_on_or_before_day_0", "arithmetic_mean_before_dose", "first_before_dose", "worst_before_dose"]
 SETS, MISSING = ["efficacy", "safety", "complete_case"], ["left_out", "non_responder"]
@@ -64,7 +70,7 @@ def grids(draw):
         measure=measure,
         thresholds=draw(some(CK_THRESHOLDS if is_ck else THRESHOLDS, 5)),
         remissions=draw(some(CK_REMISSIONS if is_ck else REMISSIONS)),
-        windows=draw(some(WINDOWS, 3)),
+        windows=draw(some([*WINDOWS, *CONFIRMED], 3)),
         baselines=draw(some([*BASELINES, "geometric_mean_before_dose"] if is_ck else BASELINES, 3)),
         analysis_sets=draw(some(SETS)),
         missing=draw(some(MISSING)),
@@ -78,7 +84,7 @@ def named(study, chosen):
 @settings(max_examples=repeats(12, thorough=100))
 @given(
     cohorts(8),
-    st.sampled_from([SEED_2008, RELATIVE_20, LOWER, BORROWED]),
+    st.sampled_from([SEED_2008, RELATIVE_20, LOWER, BORROWED, RESCUED]),
     grids(),
     st.sampled_from([None, None, 0, 14, 28]),
 )
@@ -200,23 +206,27 @@ def test_a_fall_from_a_mean_is_decided_by_the_decimals_that_were_written(values,
 
 @pytest.mark.parametrize("rule", ["arithmetic_mean_before_dose", "geometric_mean_before_dose"])
 @pytest.mark.parametrize(
-    ("signs", "limits", "normal", "unproven"),
+    ("signs", "limits", "abnormal", "unproven"),
     [
-        ((None, None), (50, 200), True, False),
-        ((None, None), (200, 50), False, False),
-        ((None, None), (100, 100), True, False),
+        ((None, None), (50, 200), False, False),
+        ((None, None), (200, 50), True, False),
+        ((None, None), (100, 100), False, False),
         ((None, None), (np.nan, np.nan), False, False),
         ((None, None), (200, np.nan), False, False),
-        (("<", None), (200, 200), True, True),
-        ((None, "<="), (200, 200), True, True),
+        (("<", None), (200, 99), False, True),
+        ((None, "<="), (200, 99), False, True),
         ((">", None), (200, 200), False, False),
-        ((None, ">="), (200, 200), False, False),
+        ((">", None), (200, 100), True, False),
+        ((None, ">="), (200, 100), False, False),
+        ((None, ">="), (200, 99), True, False),
     ],
 )
-def test_a_mean_is_normal_by_the_last_limit_and_a_bound_in_it_is_kept_in_mind(rule, signs, limits, normal, unproven):
+def test_a_mean_is_abnormal_by_the_last_limit_and_a_bound_in_it_is_kept_in_mind(
+    rule, signs, limits, abnormal, unproven
+):
     found = means((100, 100), rule, signs=signs, limits=limits)
 
-    assert (found.normal.tolist(), found.unproven.tolist()) == ([normal], [unproven])
+    assert (found.abnormal.tolist(), found.unproven.tolist()) == ([abnormal], [unproven])
 
 
 @pytest.mark.parametrize(

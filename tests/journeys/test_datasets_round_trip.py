@@ -112,7 +112,7 @@ def check_times(tables, row):
         assert each["events"] == sum(cause == code for _, cause in competing)
         curve = recompute.cumulative_incidence(competing, code)
         assert [(point["time"], point["incidence"]) for point in each["curve"]] == [(t, near(f)) for t, f in curve]
-    marked = [each for each in tables["adtte"] if each["PARAMCD"] == "TTNORM" and each["NORMBLFL"] == "Y"]
+    marked = [each for each in tables["adsl"] if each["TTNRREAS"] == "normal_at_baseline"]
     assert row["time_to_first_normal"]["normal_at_baseline"] == len(marked)
     for times, observed in ((row, stays), (row["time_to_first_normal"], becomes)):
         assert (times["n"], times["events"]) == (len(observed), sum(event for _, event in observed))

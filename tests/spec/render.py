@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from app.protocol.criteria import CkPercentOfBaseline, PercentBetter, PointsBetter, VisitWindow
 from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
+    CriterionInWindow,
     PercentAboveBaseline,
     PointsAboveBaseline,
     ResponseRule,
@@ -128,6 +130,8 @@ def _responder(measure: str) -> Callable[[Protocol], str]:
 
 def _rule(rule: ResponseRule) -> str:
     match rule:
+        case CriterionInWindow():
+            return _general_rule(rule)
         case PointsAboveBaseline():
             gain = f"at least {rule.points:g} points above baseline"
             return f"{rule.value} value of days {rule.days[0]} to {rule.days[1]} {gain}"
@@ -141,6 +145,23 @@ def _rule(rule: ResponseRule) -> str:
             return (
                 f"at most {rule.percent_of_baseline} % of the baseline, or within its upper limit, at week {rule.week}"
             )
+
+
+def _general_rule(rule: CriterionInWindow) -> str:
+    own, seen = rule.criterion, rule.window
+    match own:
+        case PointsBetter():
+            words = f"at least {own.points:g} points better than the baseline"
+        case PercentBetter():
+            words = f"at least {own.percent:g} % better than the baseline"
+        case CkPercentOfBaseline():
+            normal = " or within its upper limit" if own.or_normal else ""
+            words = f"at most {own.percent_of_baseline} % of the baseline{normal}"
+    where = (
+        f"at week {seen.week}" if isinstance(seen, VisitWindow) else f"at the {seen.value} value of days {seen.days}"
+    )
+    confirmed = "" if seen.confirmed is None else f", confirmed by the {seen.confirmed.replace('_', ' ')}"
+    return f"{words} {where}{confirmed}" + ("; missing is no response" if rule.missing == "non_responder" else "")
 
 
 def _core_set(core_set: CoreSet) -> str:
@@ -187,6 +208,13 @@ PARTS: dict[str, Callable[[Protocol], str]] = {
     "CK before and after: weeks": lambda p: f"{p.ck_change.before_week}, 0 and {p.ck_change.after_week}",
     "time with normal CK: horizon of the restricted mean": lambda p: f"{p.ck_normal_time.rmst_until_days} days",
     "time with normal CK: further treatment": lambda p: f"`{p.ck_normal_time.rescue}`",
+    "time with normal CK: begins at": lambda p: (
+        "the first of two normal CKs" if p.ck_normal_time.sustained else "the first normal CK"
+    ),
+    "time with normal CK: estimate that comes first": lambda p: (
+        "interval-censored" if p.ck_normal_time.primary_estimate == "interval" else "Kaplan-Meier"
+    ),
+    "response after further treatment": lambda p: f"`{p.response_rescue}`",
     "relations that make an event a reaction": lambda p: listed(
         "yes" if each == "true" else each for each in p.adverse_reactions.related
     ),

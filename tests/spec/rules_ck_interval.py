@@ -20,8 +20,9 @@ INTERVALS = Rule(
     words="CK is known at draws only: it became abnormal after the last normal CK of a normal time and not later than "
     "the first abnormal one. Days are counted from the first normal CK after day 0; a CK of unknown normality is not "
     "used. The normal time may have begun as early as just after the last abnormal CK before it, but not before day "
-    "0. A CK that was normal at baseline cannot become normal: such patients are left out of the time to the first "
-    "normal CK here, and of the comparison of subgroups in that time.",
+    "0. A CK that was normal at baseline cannot become normal: such patients, and those whose normality at "
+    "baseline is unknown, are left out of the time to the first normal CK here, in `ck-normal-time` and in the "
+    "comparison of subgroups.",
     cases=(
         Case(
             says="after the last normal CK, up to and with the first abnormal one",
@@ -76,7 +77,7 @@ INTERVALS = Rule(
                 "CK became normal": "normal_at_baseline",
                 "interval-censored time to first normal: patients": 0,
                 "compared time to first normal: patients": 0,
-                "time to first normal: patients": 1,
+                "time to first normal: patients": 0,
             },
         ),
         Case(
@@ -86,12 +87,18 @@ INTERVALS = Rule(
                 "CK became normal": (0, 7),
                 "interval-censored time to first normal: patients": 1,
                 "compared time to first normal: patients": 1,
+                "time to first normal: patients": 1,
             },
         ),
         Case(
             says="a baseline CK of unknown normality may have been normal",
             ck=[on(0, 150, limit=None), (7, 150)],
-            expect={"CK became normal": (0, 7)},
+            expect={
+                "CK became normal": "baseline_normality_unknown",
+                "interval-censored time to first normal: patients": 0,
+                "compared time to first normal: patients": 0,
+                "time to first normal: patients": 0,
+            },
         ),
         Case(
             says="days between draws of known normality: 7, 28 and 13 in the normal time",

@@ -272,25 +272,25 @@ FIRST_NORMAL = Rule(
             expect={"time to first normal: median": 60},
         ),
         Case(
-            says="a patient with a normal CK at baseline is included, and has the event at the first normal CK after "
-            "day 0",
+            says="a patient with a normal CK at baseline is left out and counted",
             ck=[(0, 150), (7, 150)],
-            expect={
-                "time to first normal: events": 1,
-                "time to first normal: median": 7,
-                "time to first normal: normal at baseline": 1,
-            },
+            expect={"time to first normal: patients": 0, "time to first normal: normal at baseline": 1},
         ),
         Case(
-            says="only patients who are included are counted as normal at baseline",
+            says="both times count the same patients as normal at baseline",
             ck=[(0, 150)],
             mmt=[(7, 60)],
-            expect={"time normal: normal at baseline": 1, "time to first normal: normal at baseline": 0},
+            expect={"time normal: normal at baseline": 1, "time to first normal: normal at baseline": 1},
         ),
         Case(
-            says="an unknown baseline is not counted as a normal one",
+            says="a baseline of unknown normality leaves a patient out and is not counted as a normal one",
             ck=[on(0, 150, limit=None), (7, 150)],
-            expect={"time to first normal: normal at baseline": 0},
+            expect={"time to first normal: patients": 0, "time to first normal: normal at baseline": 0},
+        ),
+        Case(
+            says="a patient without a baseline is left out",
+            ck=[(7, 150)],
+            expect={"time to first normal: patients": 0},
         ),
     ),
 )

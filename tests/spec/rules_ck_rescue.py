@@ -306,9 +306,26 @@ SUSTAINED = Rule(
             expect={"sustained normality from day": None},
         ),
         Case(
-            says="a patient with a normal CK at baseline has sustained normality, and no confirmed relapse is counted",
+            says="a patient with a normal CK at baseline is in neither estimate",
             ck=[(0, 150), (14, 150), (21, 150), (35, 250), (49, 250)],
-            expect={"sustained: patients": 1, "confirmed relapse: patients": 0},
+            expect={"sustained: patients": 0, "confirmed relapse: patients": 0},
+        ),
+        Case(
+            says="a protocol may let the normal time begin at the first of two consecutive normal CKs",
+            changes={"ck_normal_time": {"sustained": True}},
+            ck=[(0, 1000), (14, 150), (21, 250), (35, 150), (49, 150), (62, 250)],
+            expect={"normal CK": "from day 35, 27 days, then abnormal"},
+        ),
+        Case(
+            says="by default it begins at the first normal CK",
+            ck=[(0, 1000), (14, 150), (21, 250), (35, 150), (49, 150), (62, 250)],
+            expect={"normal CK": "from day 14, 7 days, then abnormal"},
+        ),
+        Case(
+            says="a normal CK at the last draw sustains nothing",
+            changes={"ck_normal_time": {"sustained": True}},
+            ck=[(0, 1000), (14, 250), (21, 150)],
+            expect={"normal CK": "never_sustained", "time normal: never normal": 1},
         ),
         Case(
             says="a single abnormal CK is not a confirmed relapse",

@@ -2,6 +2,8 @@
 
 from tests.spec.rule import Case, Rule, on
 
+CHANGE = {"measures": ["PHYSICIAN_GLOBAL"]}
+
 SCALES = Rule(
     row="scales",
     name="Scales",
@@ -21,6 +23,24 @@ SCALES = Rule(
             says="a fixed scale cannot be declared otherwise",
             others={"MMT8": [on(0, 70, scale_max=80)]},
             refused="scale_not_declarable",
+        ),
+        Case(
+            says="a visual analogue scale of 100 mm is converted where the protocol declares it: 62 mm are 6.2",
+            changes={"sent_scales": {"PHYSICIAN_GLOBAL": 100}, "weekly_change": CHANGE},
+            others={"PHYSICIAN_GLOBAL": [on(0, 62, scale_max=100)]},
+            expect={"PHYSICIAN_GLOBAL at baseline": 6.2, "flag scale_mismatch of PHYSICIAN_GLOBAL": 0},
+        ),
+        Case(
+            says="where the protocol does not declare it, the score is kept and not used",
+            changes={"weekly_change": CHANGE},
+            others={"PHYSICIAN_GLOBAL": [on(0, 6, scale_max=100)]},
+            expect={"PHYSICIAN_GLOBAL at baseline": None, "flag scale_mismatch of PHYSICIAN_GLOBAL": 1},
+        ),
+        Case(
+            says="62 on a visual analogue scale without a declared scale is refused",
+            changes={"sent_scales": {"PHYSICIAN_GLOBAL": 100}},
+            others={"PHYSICIAN_GLOBAL": [(0, 62)]},
+            refused="off_scale",
         ),
         Case(
             says="an MMT at the maximum of the protocol's scale is used",

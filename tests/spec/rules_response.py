@@ -129,10 +129,10 @@ CK = Rule(
     row="CK responder",
     name="CK responder",
     words="A CK responder has, on any of days 1 to 59, a CK of at most 70 % of the baseline, or a CK within its own "
-    "upper limit of normal. The decimals are compared as they were written. A patient with a normal CK at baseline is "
-    "not evaluable. The answer also has the result of the same rule for the last value of those days. If CK is known "
-    "only as a bound, only what is certain is used, and it is flagged: below x counts as x, above x proves no fall, "
-    "and from a baseline below x no fall can be proved. From a baseline of 0 no fall can be judged.",
+    "upper limit of normal. The decimals are compared as they were written. A patient whose CK at baseline is normal, "
+    "or not known to be abnormal, is not evaluable. The answer also has the result of the same rule for the last value "
+    "of those days. If CK is known only as a bound, only what is certain is used, and it is flagged: below x counts as "
+    "x, and above x proves no fall. The patients whose upper limit changed after the baseline are counted.",
     cases=(
         Case(
             says="below 70 is a fall to at most 70 from 100",
@@ -155,9 +155,9 @@ CK = Rule(
             expect={"CK responder": False, "flag comparator of CK": 1},
         ),
         Case(
-            says="from a baseline of 0 no fall can be judged",
+            says="a baseline of 0 without an upper limit is not known to be abnormal",
             ck=[on(0, 0, limit=None), (28, 0)],
-            expect={"CK responder": "zero_baseline", "flag comparator of CK": 0},
+            expect={"CK responder": "baseline_normality_unknown", "flag comparator of CK": 0},
         ),
         Case(
             says="exactly 70 % of the baseline is a response", ck=[(0, 1000), (28, 700)], expect={"CK responder": True}
@@ -197,9 +197,19 @@ CK = Rule(
         ),
         Case(says="a baseline just above it can be judged", ck=[(0, 201), (28, 100)], expect={"CK responder": True}),
         Case(
-            says="a baseline without an upper limit cannot be called normal and is judged by the fall",
+            says="a baseline without an upper limit may be normal and is not judged",
             ck=[on(0, 150, limit=None), on(28, 105, limit=None)],
-            expect={"CK responder": True},
+            expect={"CK responder": "baseline_normality_unknown"},
+        ),
+        Case(
+            says="an upper limit that rises after the baseline is counted: CK did not fall, and is now normal",
+            ck=[on(0, 210, limit=200), on(28, 210, limit=220)],
+            expect={"CK responder": True, "flag upper_limit_moved of CK": 1},
+        ),
+        Case(
+            says="an upper limit that stays is not",
+            ck=[on(0, 210, limit=200), on(28, 210, limit=200)],
+            expect={"CK responder": False, "flag upper_limit_moved of CK": 0},
         ),
         Case(
             says="a CK without an upper limit can respond by the fall only",
@@ -235,9 +245,9 @@ CK = Rule(
             expect={"CK responder": False},
         ),
         Case(
-            says="a baseline known only to be below a bound proves no fall from it",
+            says="a baseline known only to be below a bound may be normal and is not judged",
             ck=[on(0, 1000, sign="<"), (28, 300)],
-            expect={"CK responder": False},
+            expect={"CK responder": "baseline_normality_unknown"},
         ),
         Case(
             says="if the baseline is known to be above a bound, a fall to 70 % of the bound is proved",

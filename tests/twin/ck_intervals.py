@@ -52,9 +52,9 @@ def spell(patient: twin.Patient, protocol: Protocol) -> Seen | None:
 
 
 def first_normal(patient: twin.Patient, protocol: Protocol) -> tuple[int, int | None] | None:
-    """The interval in which CK first became normal, if the patient is in that estimate: not who was normal before."""
+    """The interval in which CK first became normal, if the patient is in that estimate."""
     found = twin.first_normal(patient, protocol)
-    if isinstance(found, str) or was_normal(patient, protocol):
+    if isinstance(found, str):
         return None
     if not found.event:
         return found.duration, None
@@ -65,12 +65,6 @@ def first_normal(patient: twin.Patient, protocol: Protocol) -> tuple[int, int | 
         if 0 < record.day < found.duration and twin.normality(patient, protocol, record)[0] == "abnormal"
     ]
     return max([0, *abnormal]), found.duration
-
-
-def was_normal(patient: twin.Patient, protocol: Protocol) -> bool:
-    """Whether CK at baseline is known to be normal."""
-    start = twin.baseline(patient, protocol, "CK")
-    return start is not None and twin.normality(patient, protocol, start)[0] == "normal"
 
 
 def spells(cohort: Cohort, protocol: Protocol) -> list[Seen | None]:

@@ -5,15 +5,19 @@ clock times have offset 0, so that the day as written is the day in UTC; `Rows.t
 patient differ in nothing but comparator or laboratory: which of those is kept is not defined.
 """
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
+    CkNormalTime,
+    CriterionInWindow,
     PercentAboveBaseline,
     PointsAboveBaseline,
     Response,
@@ -138,6 +142,31 @@ _OTHER_RULES = (
         primary=False,
     ),
 )
+
+
+def _general(measure: str, criterion: Any, judged: Any, missing: str = "left_out") -> Response:
+    document = {"id": "criterion_in_window", "measure": measure, "criterion": criterion, "window": judged}
+    rule = TypeAdapter(CriterionInWindow).validate_json(json.dumps(document | {"missing": missing}))
+    return Response(rule=rule, primary=False)
+
+
+_POINT_RULE, _PERCENT_RULE = {"id": "points_better", "points": 3}, {"id": "percent_better", "percent": 20}
+_FALL = {"id": "percent_of_baseline", "percent_of_baseline": 70}
+_ANY = {"id": "days", "days": [1, 60], "value": "any"}
+_LAST = _ANY | {"value": "last"}
+_VISIT = {"id": "visit", "week": 4}
+_GENERAL = (
+    _general("MMT", _PERCENT_RULE, _ANY),
+    _general("MMT", _POINT_RULE, _ANY | {"confirmed": "next_value"}),
+    _general("MMT", _POINT_RULE, _VISIT | {"confirmed": "next_value"}, "non_responder"),
+    _general("ADL", _PERCENT_RULE, _LAST | {"confirmed": "next_value"}),
+    _general("ADL", _POINT_RULE, _VISIT | {"week": 1, "confirmed": "next_visit"}, "non_responder"),
+    _general("CK", _FALL, _ANY | {"confirmed": "next_value"}),
+    _general("CK", _FALL | {"or_normal": False}, _ANY | {"confirmed": "next_value"}),
+    _general("CK", _FALL, _VISIT | {"confirmed": "next_visit"}),
+    _general("CK", _FALL, _VISIT | {"confirmed": "next_visit"}, "non_responder"),
+    _general("CK", _FALL | {"or_normal": False}, _LAST),
+)
 _BOTH = Treatment(products=("IVIG", "SCIG"))
 
 PROTOCOLS: list[Protocol] = [
@@ -180,6 +209,9 @@ PROTOCOLS: list[Protocol] = [
         weekly_change=WeeklyChange(measures=("CK",), weeks=(4,)),
         ck_change=CkChangeWeeks(before_week=-1),
     ),
+    changed(SEED_2008, response_rescue="composite", responses=(*SEED_2008.responses[:3], *_GENERAL)),
+    changed(RELATIVE_20, scales=_OTHER_SCALES, responses=_GENERAL, ck_normal_time=CkNormalTime(sustained=True)),
+    changed(SEED_2008, upper_limit="nearest_same_laboratory", responses=_GENERAL, response_rescue="composite"),
 ]
 
 

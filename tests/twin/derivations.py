@@ -26,21 +26,27 @@ What they return ("day" is relative to day 0 wherever it is not called a date; d
 `ck_change`    `(before, after, difference)`, or why not: as `outside_efficacy`, then as `changes`
 `normal_spell` `Spell(origin, duration, event)`, or why not: `not_in_efficacy_set`, `no_baseline`,
                `baseline_normality_unknown`, `normal_at_baseline`, `no_value_after_baseline`, `never_normal`
-`first_normal` `Spell(0, duration, event)`, or why not: as `outside_efficacy`, then `no_known_normality`
+`first_normal` `Spell(0, duration, event)`, or why not: as `outside_efficacy`, then as `normal_spell`, or
+               `normality_unknown`
 `reactions`    `Reactions`, or `None` for a patient outside the safety set
 `tally`        `Tally`: the same over a cohort, patients in order
 """
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 
+from app.protocol.criteria import CkPercentOfBaseline, DaysWindow, PointsBetter, VisitWindow
 from app.protocol.endpoints import (
     CkDecreaseOrNormal,
     CkDecreaseOrNormalAtWeek,
+    CriterionInWindow,
     PercentAboveBaseline,
     PointsAboveBaseline,
+    ResponseRule,
 )
 from app.protocol.model import Protocol
 from app.protocol.parts import Scale
@@ -96,6 +102,8 @@ class Patient:
     events: list[Event]
     donors: list[Draw] | None = None
     """Draws whose limit may be borrowed, where they are others than `draws`."""
+    drugs: list[tuple[str, int]] = field(default_factory=list)
+    """The name of each drug in lower case, and the date on which it was begun."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +250,10 @@ def patients_of(cohort: Cohort) -> list[Patient]:
         patients[int(given.patient[i])].infusions.append(
             Infusion(given.product[i], int(given.day[i]), _time(given.instant[i]), int(given.course[i]) or None)
         )
+    drugs = cohort.medications
+    for i in range(len(drugs)):
+        begun = (drugs.drug[i].strip().casefold(), int(drugs.start_day[i]))
+        patients[int(drugs.patient[i])].drugs.append(begun)
     events = cohort.events
     for i in range(len(events)):
         patients[int(events.patient[i])].events.append(
@@ -401,14 +413,14 @@ def visits(patient: Patient, protocol: Protocol, measure: str) -> dict[int, Reco
             record
             for record in records
             if (record.day > 0 if week > 0 else record.day < 0 and record != first)
-            and _in_window(record.day, week, protocol)
+            and _in_window_of(record.day, week, protocol)
         ]
         if eligible:
             served[week] = min(eligible, key=lambda record, week=week: (abs(record.day - 7 * week), -record.day))
     return served
 
 
-def _in_window(day: int, week: int, protocol: Protocol) -> bool:
+def _in_window_of(day: int, week: int, protocol: Protocol) -> bool:
     if protocol.visits.rule == "nearest_within":
         return abs(day - 7 * week) <= protocol.visits.tolerance_days
     targets = sorted({0, *(7 * w for w in protocol.visits.weeks)})
@@ -479,10 +491,17 @@ def outside_efficacy(patient: Patient, protocol: Protocol) -> str | None:
 
 # --- 7. response ------------------------------------------------------------------------------------------------------
 
-Rule = PointsAboveBaseline | PercentAboveBaseline | CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek
+Rule = ResponseRule
+Unconfirmed = PointsAboveBaseline | PercentAboveBaseline | CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek
+Judge = Callable[[Record], bool]
 
 
 def response(patient: Patient, protocol: Protocol, rule: Rule) -> str:
+    if isinstance(rule, CriterionInWindow) and rule.missing == "non_responder":
+        if not course(patient, protocol).treated:
+            return "not_treated"
+        left_out = rule.model_copy(update={"missing": "left_out"})
+        return "responder" if response(patient, protocol, left_out) == "responder" else "non_responder"
     outside = outside_efficacy(patient, protocol)
     if outside is not None:
         return outside
@@ -490,17 +509,83 @@ def response(patient: Patient, protocol: Protocol, rule: Rule) -> str:
     if start is None:
         return "no_baseline"
     scale = scale_of(protocol, rule.measure)
-    if rule.measure == "CK" and normality(patient, protocol, start)[0] == "normal":
-        return "normal_at_baseline"
+    if rule.measure == "CK" and (why := not_abnormal_at_baseline(patient, protocol)) is not None:
+        return why
     if scale is not None and start.value == best_end(scale):
         return "at_scale_maximum"
-    if not isinstance(rule, PointsAboveBaseline) and start.value == 0:
+    in_points = isinstance(rule, PointsAboveBaseline) or (
+        isinstance(rule, CriterionInWindow) and isinstance(rule.criterion, PointsBetter)
+    )
+    if not in_points and start.value == 0:
         return "zero_baseline"
-    judged = _judged(patient, protocol, rule)
-    if not judged:
+    ended = response_ended(patient, protocol)
+
+    def meets(record: Record) -> bool:
+        in_time = ended is None or record.day <= ended
+        return in_time and _satisfies(patient, protocol, rule, start, record)
+
+    if not isinstance(rule, CriterionInWindow):
+        judged = _judged(patient, protocol, rule)
+        last = _last_day(protocol, rule)
+        if not judged and not (ended is not None and ended <= last):
+            return "no_value_in_window"
+        return "responder" if any(meets(record) for record in judged) else "non_responder"
+    return _in_window(patient, protocol, rule, meets, ended)
+
+
+def _in_window(patient: Patient, protocol: Protocol, rule: CriterionInWindow, meets: Judge, ended: int | None) -> str:
+    """The verdict of the general rule on a patient with a usable baseline."""
+    own, pairs = rule.window, judged_pairs(patient, protocol, rule.measure, rule.window)
+    last = days_of_week(protocol, own.week)[1] if isinstance(own, VisitWindow) else own.days[1]
+    if not pairs and not (ended is not None and ended <= last):
         return "no_value_in_window"
-    satisfied = any(_satisfies(patient, protocol, rule, start, record) for record in judged)
-    return "responder" if satisfied else "non_responder"
+    if own.confirmed is None:
+        return "responder" if any(meets(record) for record, _ in pairs) else "non_responder"
+    if any(meets(record) and second is not None and meets(second) for record, second in pairs):
+        return "responder"
+    if any(meets(record) and second is None for record, second in pairs) and ended is None:
+        return "no_confirming_value"
+    return "non_responder"
+
+
+def judged_pairs(
+    patient: Patient, protocol: Protocol, measure: str, own: DaysWindow | VisitWindow
+) -> list[tuple[Record, Record | None]]:
+    """The records that a window judges, each with the one that may confirm it."""
+    records, seen = kept(patient, protocol, measure).records, visits(patient, protocol, measure)
+    if isinstance(own, VisitWindow):
+        judged = [seen[own.week]] if own.week in seen else []
+    else:
+        judged = [record for record in records if own.days[0] <= record.day <= own.days[1]]
+        judged = judged[-1:] if own.value == "last" else judged
+    if own.confirmed == "next_visit":
+        assert isinstance(own, VisitWindow)
+        following = sorted(week for week in protocol.visits.weeks if week > own.week)[0]
+        return [(record, seen.get(following)) for record in judged]
+    return [(record, next((later for later in records if later.day > record.day), None)) for record in judged]
+
+
+def rescue_day(patient: Patient, protocol: Protocol) -> int | None:
+    """The first day after day 0 on which a second course or a listed drug that was not given before began."""
+    treatment = course(patient, protocol)
+    if not treatment.treated:
+        return None
+    listed = {drug.casefold() for drug in protocol.ck_normal_time.immunosuppressants}
+    begun = [(drug, date - treatment.date) for drug, date in patient.drugs]
+    before = {drug for drug, day in begun if day <= 0}
+    days = [day for drug, day in begun if drug in listed and drug not in before]
+    days += [] if treatment.second is None else [treatment.second]
+    return min((day for day in days if day > 0), default=None)
+
+
+def response_ended(patient: Patient, protocol: Protocol) -> int | None:
+    """The day after which no value is a response, where the protocol says so."""
+    if protocol.response_rescue == "treatment_policy":
+        return None
+    days = [rescue_day(patient, protocol)]
+    if patient.ended_reason == "died" and patient.ended_date is not None:
+        days.append(patient.ended_date - course(patient, protocol).date)
+    return min((day for day in days if day is not None), default=None)
 
 
 def near_ceiling(patient: Patient, protocol: Protocol, rule: Rule) -> bool:
@@ -510,6 +595,10 @@ def near_ceiling(patient: Patient, protocol: Protocol, rule: Rule) -> bool:
     if start is None or scale is None:
         return False
     room = abs(best_end(scale) - start.value)
+    if isinstance(rule, CriterionInWindow):
+        if isinstance(rule.criterion, PointsBetter):
+            return 0 < room <= exact(rule.criterion.points)
+        return 0 < 100 * room <= exact(rule.criterion.percent) * start.value
     if isinstance(rule, PointsAboveBaseline):
         return 0 < room <= exact(rule.points)
     return 0 < 100 * room <= exact(rule.percent) * start.value
@@ -519,7 +608,20 @@ def best_end(scale: Scale) -> Fraction:
     return exact(scale.maximum if scale.better == "higher" else scale.minimum)
 
 
-def _judged(patient: Patient, protocol: Protocol, rule: Rule) -> list[Record]:
+def _last_day(protocol: Protocol, rule: Unconfirmed) -> int:
+    """The last day of the values that a rule judges."""
+    if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
+        return days_of_week(protocol, rule.week)[1]
+    return rule.days[1]
+
+
+def days_of_week(protocol: Protocol, week: int) -> tuple[int, int]:
+    """First and last day of the window of a week, tried day by day."""
+    days = [day for day in range(7 * week - 400, 7 * week + 401) if _in_window_of(day, week, protocol)]
+    return days[0], days[-1]
+
+
+def _judged(patient: Patient, protocol: Protocol, rule: Unconfirmed) -> list[Record]:
     """The records of which one must satisfy the rule."""
     if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
         seen = visits(patient, protocol, rule.measure)
@@ -530,6 +632,8 @@ def _judged(patient: Patient, protocol: Protocol, rule: Rule) -> list[Record]:
 
 
 def _satisfies(patient: Patient, protocol: Protocol, rule: Rule, start: Record, record: Record) -> bool:
+    if isinstance(rule, CriterionInWindow):
+        return _meets(patient, protocol, rule, start, record)
     if isinstance(rule, CkDecreaseOrNormal | CkDecreaseOrNormalAtWeek):
         if normality(patient, protocol, record)[0] == "normal":
             return True
@@ -541,6 +645,20 @@ def _satisfies(patient: Patient, protocol: Protocol, rule: Rule, start: Record, 
     if isinstance(rule, PointsAboveBaseline):
         return improvement >= exact(rule.points)
     return 100 * improvement >= exact(rule.percent) * start.value
+
+
+def _meets(patient: Patient, protocol: Protocol, rule: CriterionInWindow, start: Record, record: Record) -> bool:
+    criterion = rule.criterion
+    if isinstance(criterion, CkPercentOfBaseline):
+        if criterion.or_normal and normality(patient, protocol, record)[0] == "normal":
+            return True
+        bounded = record.comparator in (">", ">=") or start.comparator in ("<", "<=")
+        return not bounded and 100 * record.value <= criterion.percent_of_baseline * start.value
+    better = protocol.scale(rule.measure).better
+    improvement = record.value - start.value if better == "higher" else start.value - record.value
+    if isinstance(criterion, PointsBetter):
+        return improvement >= exact(criterion.points)
+    return 100 * improvement >= exact(criterion.percent) * start.value
 
 
 # --- 8. and 9. changes ------------------------------------------------------------------------------------------------
@@ -602,22 +720,18 @@ def normal_spell(patient: Patient, protocol: Protocol) -> Spell | str:
     """From the first normal CK after day 0 to the first later abnormal one, or to the last known to be either."""
     if not efficacy(patient, protocol):
         return "not_in_efficacy_set"
-    start = baseline(patient, protocol, "CK")
-    if start is None:
-        return "no_baseline"
-    at_start = normality(patient, protocol, start)[0]
-    if at_start == "unknown":
-        return "baseline_normality_unknown"
-    if at_start == "normal":
-        return "normal_at_baseline"
+    found = first_normal(patient, protocol)
+    if isinstance(found, str):
+        return found
     after = _after_day_0(patient, protocol)
-    if not after:
-        return "no_value_after_baseline"
-    if all(state == "unknown" for _, state in after):
-        return "normality_unknown"
     normal_days = [day for day, state in after if state == "normal"]
     if not normal_days:
         return "never_normal"
+    if protocol.ck_normal_time.sustained:
+        known = [(day, state) for day, state in after if state != "unknown"]
+        normal_days = [day for (day, state), (_, then) in pairwise(known) if state == then == "normal"]
+        if not normal_days:
+            return "never_sustained"
     origin = normal_days[0]
     abnormal_days = [day for day, state in after if state == "abnormal" and day > origin]
     if abnormal_days:
@@ -626,14 +740,28 @@ def normal_spell(patient: Patient, protocol: Protocol) -> Spell | str:
     return Spell(origin, known_days[-1] - origin, event=False)
 
 
+def not_abnormal_at_baseline(patient: Patient, protocol: Protocol) -> str | None:
+    """Why nothing can be said of CK becoming normal: the one rule for response and for the times."""
+    start = baseline(patient, protocol, "CK")
+    if start is None:
+        return "no_baseline"
+    state = normality(patient, protocol, start)[0]
+    return {"unknown": "baseline_normality_unknown", "normal": "normal_at_baseline", "abnormal": None}[state]
+
+
 def first_normal(patient: Patient, protocol: Protocol) -> Spell | str:
     """From day 0 to the first normal CK, or to the last CK that is known to be normal or not."""
     outside = outside_efficacy(patient, protocol)
     if outside is not None:
         return outside
-    known = [(day, state) for day, state in _after_day_0(patient, protocol) if state != "unknown"]
+    if (why := not_abnormal_at_baseline(patient, protocol)) is not None:
+        return why
+    after = _after_day_0(patient, protocol)
+    if not after:
+        return "no_value_after_baseline"
+    known = [(day, state) for day, state in after if state != "unknown"]
     if not known:
-        return "no_known_normality"
+        return "normality_unknown"
     normal_days = [day for day, state in known if state == "normal"]
     if normal_days:
         return Spell(0, normal_days[0], event=True)

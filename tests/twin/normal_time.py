@@ -34,21 +34,7 @@ def cohorts_with_rescue(draw: st.DrawFn) -> Cohort:
 
 def rescue_day(cohort: Cohort, place: int, protocol: Protocol) -> int | None:
     """The first day after day 0 on which a second course or a listed drug that was not given before began."""
-    patient = twin.patients_of(cohort)[place]
-    treatment = twin.course(patient, protocol)
-    if not treatment.treated:
-        return None
-    listed = {drug.casefold() for drug in protocol.ck_normal_time.immunosuppressants}
-    table = cohort.medications
-    begun = [
-        (table.drug[i].strip().casefold(), int(table.start_day[i]) - treatment.date)
-        for i in range(len(table))
-        if table.patient[i] == place
-    ]
-    before = {drug for drug, day in begun if day <= 0}
-    days = [day for drug, day in begun if drug in listed and drug not in before]
-    days += [] if treatment.second is None else [treatment.second]
-    return min((day for day in days if day > 0), default=None)
+    return twin.rescue_day(twin.patients_of(cohort)[place], protocol)
 
 
 def outcome(

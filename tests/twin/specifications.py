@@ -7,20 +7,18 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from app.protocol.model import Protocol
-from app.protocol.parts import Scale
-from app.protocol.specification import (
+from app.protocol.criteria import (
     BestEnd,
     CkNormal,
     CkPercentOfBaseline,
     Criterion,
-    DaysWindow,
-    MeasureGrid,
     PercentBetter,
     PointsBetter,
-    Specification,
     VisitWindow,
 )
+from app.protocol.model import Protocol
+from app.protocol.parts import Scale
+from app.protocol.specification import MeasureGrid, Specification
 from app.timeline.cohort import Cohort
 from tests.twin import derivations as twin
 from tests.twin.derivations import Patient, Record, best_end, exact
@@ -40,6 +38,11 @@ class Known:
     """By day."""
     limits: dict[int, Fraction | None]
     scale: Scale | None
+    patient: Patient
+    protocol: Protocol
+    measure: str
+    ended: int | None
+    """The day after which no value is a response."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Before:
 
     values: list[Fraction]
     geometric: bool
-    normal: bool
+    abnormal: bool
+    """Of CK: known to be above its upper limit; true of a score."""
     unproven: bool
 
     def at_most(self, bound: Fraction) -> bool:
@@ -81,6 +85,10 @@ def known(patient: Patient, protocol: Protocol, measure: str) -> Known:
         {r.day: twin.normality(patient, protocol, r)[0] for r in records} if is_ck else {},
         {r.day: twin.limit_of(patient, protocol, r)[0] for r in records} if is_ck else {},
         twin.scale_of(protocol, measure),
+        patient,
+        protocol,
+        measure,
+        twin.response_ended(patient, protocol),
     )
 
 
@@ -100,29 +108,28 @@ def before(of: Known, rule: str, look_back: int | None) -> Before | None:
         upwards = of.scale is None or of.scale.better == "lower"
         return _single(of, max(proven, key=lambda r: (r.value if upwards else -r.value, r.day)))
     geometric = rule == "geometric_mean_before_dose"
-    mean = Before([r.value for r in earlier], geometric, False, any(r.comparator in BELOW for r in earlier))
-    limit = of.limits.get(earlier[-1].day)
-    normal = limit is not None and mean.at_most(limit) and not any(r.comparator in ABOVE for r in earlier)
-    return Before(mean.values, geometric, normal, mean.unproven)
+    mean = Before([r.value for r in earlier], geometric, True, any(r.comparator in BELOW for r in earlier))
+    if of.scale is not None:
+        return mean
+    limit, more = of.limits[earlier[-1].day], any(r.comparator == ">" for r in earlier)
+    above = limit is not None and (not mean.at_most(limit) or (more and mean.at_least(limit)))
+    return Before(mean.values, geometric, above and not mean.unproven, mean.unproven)
 
 
 def _single(of: Known, record: Record) -> Before:
-    return Before([record.value], False, of.normality.get(record.day) == "normal", record.comparator in BELOW)
-
-
-def seen(of: Known, window: DaysWindow | VisitWindow) -> list[Record]:
-    """The records of which one must satisfy the criterion."""
-    if isinstance(window, VisitWindow):
-        return [of.visits[window.week]] if window.week in of.visits else []
-    inside = [record for record in of.records if window.days[0] <= record.day <= window.days[1]]
-    return inside if window.value == "best" else inside[-1:]
+    abnormal = of.scale is not None or of.normality[record.day] == "abnormal"
+    return Before([record.value], False, abnormal, record.comparator in BELOW)
 
 
 def verdict(of: Known, specification: Specification, look_back: int | None) -> bool | None:
     """Whether a patient satisfies a criterion; None where that cannot be judged."""
-    start, judged = before(of, specification.baseline, look_back), seen(of, specification.window)
+    start, own = before(of, specification.baseline, look_back), specification.window
+    pairs = twin.judged_pairs(of.patient, of.protocol, of.measure, own)
+    judged = [record for record, _ in pairs]
     criterion = specification.criterion
-    if start is None or not judged or start.normal:
+    last = twin.days_of_week(of.protocol, own.week)[1] if isinstance(own, VisitWindow) else own.days[1]
+    failed = of.ended is not None and of.ended <= last
+    if start is None or not (judged or failed) or not start.abnormal:
         return None
     if of.scale is not None and all(value == best_end(of.scale) for value in start.values):
         return None
@@ -130,9 +137,18 @@ def verdict(of: Known, specification: Specification, look_back: int | None) -> b
         return None
     if isinstance(criterion, CkNormal):
         states = [of.normality[record.day] for record in judged]
-        if all(state == "unknown" for state in states):
+        if all(state == "unknown" for state in states) and not failed:
             return None
-    return any(_satisfies(of, criterion, start, record) for record in judged)
+
+    def meets(record: Record) -> bool:
+        return (of.ended is None or record.day <= of.ended) and _satisfies(of, criterion, start, record)
+
+    if own.confirmed is None:
+        return any(meets(record) for record in judged)
+    if any(second is not None and meets(record) and meets(second) for record, second in pairs):
+        return True
+    pending = any(second is None and meets(record) for record, second in pairs)
+    return None if pending and of.ended is None else False
 
 
 def _satisfies(of: Known, criterion: Criterion, start: Before, record: Record) -> bool:

@@ -367,13 +367,13 @@ def test_70_percent_is_compared_in_decimals(start, value, result):
 @pytest.mark.parametrize(
     ("start", "value", "result"),
     [
-        ((100.0, "<"), (10.0, None), "non_responder"), ((100.0, ">"), (70.0, None), "responder"),
+        ((100.0, "<"), (10.0, None), "baseline_normality_unknown"), ((100.0, ">"), (70.0, None), "responder"),
         ((100.0, None), (70.0, "<"), "responder"), ((100.0, None), (71.0, "<"), "non_responder"),
         ((100.0, None), (10.0, ">"), "non_responder"), ((100.0, None), (10.0, ">="), "non_responder"),
     ],
 )  # fmt: skip
 def test_a_comparator_never_makes_a_decrease(start, value, result):
-    patient = one(ck(0, start[0], None, sign=start[1]), ck(7, value[0], None, sign=value[1]))
+    patient = one(ck(0, start[0], 50.0, sign=start[1]), ck(7, value[0], None, sign=value[1]))
     assert twin.response(patient, SEED_2008, CK_BEST) == result
 
 
@@ -423,8 +423,9 @@ def test_a_spell_of_normal_ck_ends_with_what_is_known():
     assert twin.normal_spell(one(high, ck(1, 900.0)), SEED_2008) == "never_normal"
     assert twin.normal_spell(one(high, score("MMT", 1, 50.0)), SEED_2008) == "no_value_after_baseline"
     assert twin.normal_spell(one(ck(0, 9.0, None), ck(1, 9.0)), SEED_2008) == "baseline_normality_unknown"
-    assert twin.first_normal(one(ck(1, 900.0), ck(9, 5.0, None)), SEED_2008) == twin.Spell(0, 1, False)
-    assert twin.first_normal(one(ck(9, 5.0, None)), SEED_2008) == "no_known_normality"
+    assert twin.first_normal(one(high, ck(1, 900.0), ck(9, 5.0, None)), SEED_2008) == twin.Spell(0, 1, False)
+    assert twin.first_normal(one(high, ck(9, 5.0, None)), SEED_2008) == "normality_unknown"
+    assert twin.first_normal(one(ck(9, 5.0, None)), SEED_2008) == "no_baseline"
 
 
 @pytest.mark.parametrize(

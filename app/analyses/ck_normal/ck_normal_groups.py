@@ -10,7 +10,6 @@ from pydantic import Field
 from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Question
 from app.analyses.ck_normal.ck_normal_time import (
     NormalTimeOptions,
-    became_normal_reasons,
     normal_time_definition,
     normality_excluded,
     normality_flags,
@@ -57,7 +56,7 @@ class GroupComparison(Result):
 
     estimate: Estimate = Field(
         description="`time_normal`: from the first normal CK to the first later abnormal one. `time_to_first_normal`: "
-        "from day 0 to the first normal CK, of patients whose CK was not normal before.",
+        "from day 0 to the first normal CK, of patients whose CK was abnormal before.",
         examples=["time_normal"],
     )
     groups: tuple[GroupTime, ...] = Field(
@@ -105,7 +104,7 @@ def ck_normal_groups(whole: Context) -> Findings:
     results = [_comparison("time_normal", normal, whole), _comparison("time_to_first_normal", first, whole)]
     return Findings(
         {"results": results},
-        [row for part in contexts for row in normality_excluded(part, became_normal_reasons(part.study))],
+        [row for part in contexts for row in normality_excluded(part)],
         [flag for part in contexts for flag in normality_flags(part)],
         _caveats([group for group in (*normal, *first) if group.compared], strategy),
         claims=differences_of(
@@ -135,7 +134,7 @@ def _time_normal(context: Context, strategy: RescueStrategy) -> Group:
 
 
 def _time_to_first_normal(context: Context) -> Group:
-    first = context.study.became_normal
+    first = context.study.first_normal
     durations, events = first.time[first.evaluable], first.reached[first.evaluable]
     curve = kaplan_meier(durations, events, **context.curve)
     until = context.protocol.ck_normal_time.rmst_until_days

@@ -18,12 +18,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.ck_normal.ck_normal_time import (
-    became_normal_reasons,
-    normality_excluded,
-    treated_again,
-    undetermined,
-)
+from app.analyses.ck_normal.ck_normal_time import normality_excluded, treated_again, undetermined
 from app.analyses.claims import median_time
 from app.estimate.arithmetic import quantile_of
 from app.estimate.results import Median, Number, Reason, Result, WhyNull
@@ -147,7 +142,7 @@ def ck_normal_interval(context: Context) -> Findings:
     row = _normal_interval(context, context.options_as(IntervalOptions))
     return Findings(
         {"results": [row]},
-        normality_excluded(context, became_normal_reasons(context.study)),
+        normality_excluded(context),
         context.flags_of("CK", undetermined(context.study)),
         claims=_claims(context, row),
     )
@@ -269,7 +264,7 @@ def _listed(context: Context) -> tuple[SeenInterval, ...]:
         context.ids,
         days(first.left, first.evaluable),
         days(first.right, first.evaluable & (first.right != NO_TIME)),
-        became_normal_reasons(study),
+        study.first_normal.reason,
         days(episodes.left, episodes.in_set),
         days(episodes.right, episodes.ended),
         days(episodes.longest, episodes.ended),

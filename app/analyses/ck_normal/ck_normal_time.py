@@ -1,7 +1,5 @@
 """How long CK stays normal, how long it takes to become normal, and for which share of follow-up it was normal."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from pydantic import Field
 
@@ -25,18 +23,21 @@ from app.analyses.ck_normal.intercurrent_strategies import (
     Times,
     in_risk_set,
     is_event,
+    spell_intervals,
     strategies,
     times_by_strategy,
+    times_of,
 )
 from app.analyses.claims import median_time
+from app.analyses.preset_difference import Differs, normal_time_difference
 from app.derive.ck_normality import UNKNOWN
 from app.derive.exposure import first_new_drug_day
-from app.derive.per_patient import any_where, first_reason
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
 from app.derive.study import DerivedStudy
 from app.estimate.results import CurvePoint, Median, Number, Reason, RestrictedMean, Result, Summary, Survival, WhyNull
 from app.estimate.summary import summarise
+from app.estimate.times.interval_censored import IntervalCensored
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.endpoints import RescueStrategy
 from app.timeline.cohort import NO_TIME, Bools, Ints
@@ -57,7 +58,7 @@ class SustainedNormality(Result):
     A single CK at the end of follow-up confirms nothing, and the patient is censored at it.
     """
 
-    n: int = Field(description="Efficacy set with a CK of known normality after day 0.", examples=[15])
+    n: int = Field(description="Patients in the time to the first normal CK.", examples=[15])
     patients: int = Field(description="Of these, patients with two consecutive normal CKs.", examples=[11])
     time_to_sustained: ConfirmedTime = Field(description="From day 0 to the first of two consecutive normal CKs.")
     time_to_confirmed_relapse: ConfirmedTime = Field(
@@ -155,13 +156,11 @@ class NormalTimeOptions(Options):
 
 
 class TimeToFirstNormal(Result):
-    """Days from the first infusion to the first normal CK after it, whether or not CK was normal before."""
+    """Days from the first infusion to the first normal CK after it, of patients whose CK was abnormal before."""
 
-    n: int = Field(description="Efficacy set with a CK of known normality after day 0.", examples=[15])
+    n: int = Field(description="Patients in the estimate.", examples=[15])
     normal_at_baseline: int = Field(
-        description="Of these, patients whose CK was already normal at baseline. "
-        "`ck-normal-interval` and `ck-normal-groups` leave them out.",
-        examples=[0],
+        description="Patients left out because CK was already normal at baseline.", examples=[0]
     )
     events: int = Field(description="Patients with a normal CK after day 0.", examples=[13])
     median: Median = Field(description="Median time to the first normal CK after day 0.")
@@ -229,6 +228,13 @@ class NormalTime(Grouped):
     normal_at_baseline: int = Field(
         description="Patients whose CK was normal at baseline; not in the risk set.", examples=[0]
     )
+    interval_censored: IntervalCensored | None = Field(
+        default=None,
+        exclude_if=lambda estimate: estimate is None,
+        description="The primary estimate where the protocol declares `primary_estimate` `interval`: the same time, "
+        "interval-censored, under the strategy in force; absent under `competing`.",
+        examples=[None],
+    )
     median: Median = Field(description="Median time for which CK stays normal, under the strategy in force.")
     curve: tuple[CurvePoint, ...] = Field(
         description="Kaplan-Meier curve, one row for each event time. Under `competing` it is 1 - the cumulative "
@@ -269,6 +275,7 @@ class CkNormalTimes(Answer):
     """The time for which CK stays normal."""
 
     results: tuple[NormalTime, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
+    preset_for_new_studies: Differs = None
 
 
 def ck_normal_time(context: Context) -> Findings:
@@ -276,7 +283,7 @@ def ck_normal_time(context: Context) -> Findings:
     row = _normal_time(context, strategy_in_force(context))
     return Findings(
         {"results": [row]},
-        normality_excluded(context, first_normal_reasons(context.study)),
+        normality_excluded(context),
         normality_flags(context),
         claims=_claims(context, row),
     )
@@ -302,7 +309,8 @@ def _basis(whole: Context) -> Basis:
         "upper_limit_changes",
         "several_laboratories",
     )
-    return Basis(caveats, normal_time_definition(whole))
+    own = times_of(whole, strategy_in_force(whole)).curve.median
+    return Basis(caveats, normal_time_definition(whole), {"preset_for_new_studies": normal_time_difference(whole, own)})
 
 
 def _claims(context: Context, row: NormalTime) -> list[Claim]:
@@ -357,8 +365,10 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         group=context.group,
         n=curve.n,
         events=curve.events,
-        never_normal=episodes.reason.count(ExclusionReason.NEVER_NORMAL),
+        never_normal=episodes.reason.count(ExclusionReason.NEVER_NORMAL)
+        + episodes.reason.count(ExclusionReason.NEVER_SUSTAINED),
         normal_at_baseline=episodes.reason.count(ExclusionReason.NORMAL_AT_BASELINE),
+        interval_censored=_interval_censored(context, strategy),
         median=curve.median,
         curve=curve.curve,
         rmst=times.mean,
@@ -372,6 +382,12 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         proportion_of_time_normal=proportion_normal(context),
         patients=_spells(context, times) if context.listed else None,
     )
+
+
+def _interval_censored(context: Context, strategy: RescueStrategy) -> IntervalCensored | None:
+    if context.protocol.ck_normal_time.primary_estimate != "interval" or strategy == "competing":
+        return None
+    return spell_intervals(context.study, strategy, context.conventions, level=context.level)
 
 
 def _follow_up(context: Context, times: Times) -> FollowUp:
@@ -408,45 +424,18 @@ def _first_normal(context: Context) -> TimeToFirstNormal:
     curve = kaplan_meier(first.time[first.evaluable], first.reached[first.evaluable], **context.curve)
     return TimeToFirstNormal(
         n=curve.n,
-        normal_at_baseline=int((first.evaluable & context.study.normal_at_baseline).sum()),
+        normal_at_baseline=first.reason.count(ExclusionReason.NORMAL_AT_BASELINE),
         events=curve.events,
         median=curve.median,
         curve=curve.curve,
     )
 
 
-def first_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, ...]:
-    """Why each patient is not in the estimate of the time to the first normal CK; None where included."""
-    return _first_normal_reasons(study, study.left_out)
-
-
-def became_normal_reasons(study: DerivedStudy) -> tuple[ExclusionReason | None, ...]:
-    """The same, where patients whose CK was normal at baseline are left out too."""
-    at_baseline = (ExclusionReason.NORMAL_AT_BASELINE, study.normal_at_baseline)
-    return _first_normal_reasons(study, (*study.left_out, at_baseline))
-
-
-def _first_normal_reasons(
-    study: DerivedStudy, first_checks: Sequence[tuple[ExclusionReason, Bools]]
-) -> tuple[ExclusionReason | None, ...]:
-    records = study.analysis_values("CK")
-    after = records.day > 0
-    unseen, unknown = (
-        ~any_where(records.patient, records.size, chosen) for chosen in (after, after & (study.ck_known != UNKNOWN))
-    )
-    checks = (
-        *first_checks,
-        (ExclusionReason.NO_VALUE_AFTER_BASELINE, unseen),
-        (ExclusionReason.NORMALITY_UNKNOWN, unknown),
-    )
-    return first_reason(checks, records.size)
-
-
-def normality_excluded(context: Context, first_normal: Sequence[ExclusionReason | None]) -> list[Excluded]:
+def normality_excluded(context: Context) -> list[Excluded]:
     """The patients left out of the time with normal CK, then those left out of the time to the first normal CK."""
     return [
         *context.excluded(context.study.remission_episodes.reason, "CK", estimate="time_normal"),
-        *context.excluded(first_normal, "CK", estimate="time_to_first_normal"),
+        *context.excluded(context.study.first_normal.reason, "CK", estimate="time_to_first_normal"),
     ]
 
 

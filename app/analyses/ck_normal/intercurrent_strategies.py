@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Context
 from app.derive.per_patient import included
-from app.derive.rescue_treatment import ABNORMAL, CAUSES, CENSORED, DIED, Outcomes
+from app.derive.rescue_treatment import ABNORMAL, CAUSES, CENSORED, DIED, Outcomes, outcome_intervals
+from app.derive.study import DerivedStudy
 from app.estimate.results import Median, RestrictedMean, Result, Survival
 from app.estimate.times.aalen_johansen import Incidence, cumulative_incidence, event_free, restricted_mean_event_free
+from app.estimate.times.interval_censored import IntervalCensored, interval_censored
 from app.estimate.times.survival import HalfRule, kaplan_meier, median_of, restricted_mean
+from app.protocol.conventions import Conventions
 from app.protocol.endpoints import RescueStrategy
-from app.timeline.cohort import Bools
+from app.timeline.cohort import NO_TIME, Bools
 
 STRATEGIES: tuple[RescueStrategy, ...] = get_args(RescueStrategy)
 
@@ -167,3 +171,19 @@ def is_event(times: Times) -> Bools:
     cause = times.outcomes.cause
     event: Bools = cause == ABNORMAL if times.strategy == "competing" else cause != CENSORED
     return event
+
+
+def spell_intervals(
+    study: DerivedStudy, strategy: RescueStrategy, conventions: Conventions, *, level: float, resamples: int = 200
+) -> IntervalCensored:
+    """The time with normal CK from the interval between two draws in which it ended."""
+    left, right = outcome_intervals(study.remission_intervals, study.outcomes(strategy))
+    chosen = study.remission_intervals.in_set
+    return interval_censored(
+        left[chosen],
+        np.where(right == NO_TIME, np.inf, right)[chosen],
+        level=level,
+        median=conventions.median,
+        plateau=conventions.plateau,
+        resamples=resamples,
+    )

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from app.analyses.answer import Answer, Basis, By, Context, Findings, Options, Populations, populations, shared_part
+from app.analyses.answer import (
+    Answer,
+    Basis,
+    By,
+    Context,
+    Findings,
+    Options,
+    Populations,
+    check_grouping,
+    populations,
+    shared_part,
+)
 from app.analyses.answer_document import Header
 from app.analyses.comparison.two_groups import (
     Arm,
@@ -86,6 +97,7 @@ def study_comparison(
     first: NamedCohort, other: NamedCohort, protocol: Protocol, options: BetweenStudies, *, same_protocol: bool
 ) -> StudyComparison:
     """Compare the first study with the other; `same_protocol`: whether the other declares the same definitions."""
+    check_grouping("stratify", options.stratify, protocol)
     contexts = [
         Context.of(DerivedStudy(named.cohort, protocol), options.options(), {"study": named.name})
         for named in (first, other)

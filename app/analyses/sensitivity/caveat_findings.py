@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from app.analyses.answer import CAVEATS, Caveat, Context
+from app.analyses.response_rates import judges_the_best
 from app.analyses.sensitivity.key_results import key_results, last_day, last_week, week_result
 from app.analyses.sensitivity.regression_to_the_mean import regression
 from app.derive.analysis_values import AnalysisValues
@@ -294,7 +295,7 @@ def _one_patient(context: Context) -> Iterator[CaveatFinding]:
 
 def _best_of_many(context: Context) -> Iterator[CaveatFinding]:
     rules = [declared.rule for declared in context.protocol.responses if declared.primary]
-    best = sum(getattr(rule, "value", None) == "best" for rule in rules)
+    best = sum(judges_the_best(rule) for rule in rules)
     reason = None if rules else Reason.NOT_DECLARED
     yield CaveatFinding("best_of_many", best > 0 if rules else None, best, len(rules), reason=reason)
 

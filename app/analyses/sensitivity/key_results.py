@@ -13,8 +13,8 @@ from app.derive.bounded_values import BoundedValues
 from app.derive.per_patient import included
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
-from app.derive.visits import window
-from app.protocol.endpoints import CkDecreaseOrNormalAtWeek, PercentAboveBaseline, Response, ResponseRule
+from app.derive.visits import judged_days, window
+from app.protocol.endpoints import Response, ResponseRule, general_form
 from app.timeline.cohort import Bools, Floats, Ints
 
 Kind = Literal["rate", "mean", "median"]
@@ -102,10 +102,8 @@ def response_result(study: DerivedStudy, declared: Response) -> KeyResult:
 
 
 def last_day(study: DerivedStudy, rule: ResponseRule) -> int:
-    """The last day, counted from day 0, whose value a response rule can use."""
-    if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
-        return window(rule.week, study.protocol.visits)[1]
-    return rule.days[1]
+    """The last day, counted from day 0, whose value a response rule can judge."""
+    return judged_days(general_form(rule).window, study.protocol.visits)[1]
 
 
 def week_result(study: DerivedStudy, measure: str, week: int) -> KeyResult:
