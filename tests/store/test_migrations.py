@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -134,12 +135,16 @@ def test_a_migration_waits_for_a_writer_before_it_changes_a_table(postgres_url):
     migrations.upgrade(postgres_url, "0002")
     engine = create_engine(postgres_url, poolclass=NullPool)
     migrating = threading.Thread(target=migrations.upgrade, args=(postgres_url,))
-    with engine.begin() as connection:
+    observing = engine.execution_options(isolation_level="AUTOCOMMIT")  # a transaction sees one state of the activity
+    with engine.begin() as connection, observing.connect() as observer:
         connection.execute(text("SELECT key FROM studies FOR UPDATE"))
         migrating.start()
-        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        while not connection.execute(waiting).scalar_one():
-            pass
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        while migrating.is_alive() and not observer.execute(waiting).scalar_one():
+            time.sleep(0.01)
+        assert migrating.is_alive()
         connection.execute(text("SET LOCAL lock_timeout = 100"))
         connection.execute(text("SELECT * FROM lab_results"))
     migrating.join()
