@@ -42,7 +42,6 @@ BECAUSE: dict[str, str] = {
     "nothing_compared": "There are no two groups or endpoints to compare.",
     "describes": "The answer describes; no rule concludes from it.",
     "not_declared": "The protocol does not declare the definition.",
-    "level_not_shown": "The intervals and p values of this model do not hold their level in simulations.",
 }
 """The codes of what decided a claim, each with its sentence."""
 
@@ -299,15 +298,6 @@ def undeclared(definition: str) -> Claim:
     """The protocol does not declare the definition: there is nothing to conclude."""
     text = f"The protocol declares no `{definition}`."
     return Claim(code="description", text=text, direction=None, n=0, supported=False, because=("not_declared",))
-
-
-def model_of_change(subject: str, n: int, *, measure: str) -> Claim:
-    """A model whose intervals do not hold their level supports no claim; `weekly-change` tests the same weeks."""
-    text = f"{subject}: no change is concluded from this model; `weekly-change` tests the same weeks."
-    return Claim(
-        code="change_by_model", measure=measure, text=text, direction=None, n=n, supported=False,
-        because=("level_not_shown",) if n else ("no_patients",),
-    )  # fmt: skip
 
 
 def _side(rises: bool, better: Direction | None) -> Side | None:

@@ -248,15 +248,17 @@ def _intervals(change: Change, scale: Scale) -> tuple[Interval, ...]:
 
 def _adjusted(changes: Sequence[Change], context: Context) -> list[tuple[TestResult, ...]]:
     """The tests of each week, with p adjusted over the weeks: the signed-rank tests together, the t tests together."""
+    families = zip(*(change.tests for change in changes), strict=True)
+    return list(zip(*(adjusted_over_weeks(family, context) for family in families), strict=True))
+
+
+def adjusted_over_weeks(family: Sequence[TestResult], context: Context) -> list[TestResult]:
+    """The tests of one family, one for each week, with p adjusted as the answer declares."""
     method = context.conventions.multiplicity
-    families = [
-        [
-            test.model_copy(update={"p_adjusted": p, "adjustment": method} | _chain(test, p))
-            for test, p in zip(family, adjust([test.p_at_most for test in family], method), strict=True)
-        ]
-        for family in zip(*(change.tests for change in changes), strict=True)
+    return [
+        test.model_copy(update={"p_adjusted": p, "adjustment": method} | _chain(test, p))
+        for test, p in zip(family, adjust([test.p_at_most for test in family], method), strict=True)
     ]
-    return list(zip(*families, strict=True))
 
 
 def _chain(test: TestResult, adjusted: float | None) -> dict[str, Reason]:

@@ -1,7 +1,8 @@
 """The values that each patient lacks for each endpoint, and the days on which they should have been recorded.
 
 An endpoint is out of reach of a patient if no further value can make the patient evaluable: CK normal at baseline, a
-score at its best end, death before the days in question, or no treatment. All other patients who are not evaluable
+score at its best end, death before the days in question, CK that was seen abnormal last and never became normal (or,
+where the protocol asks for it, never twice in a row), or no treatment. All other patients who are not evaluable
 lack values that may be found in a record or measured later.
 """
 
@@ -11,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from app.derive.ck_normality import UNKNOWN
+from app.derive.ck_normality import ABNORMAL, UNKNOWN
 from app.derive.core_set import CoreSetCourse, enzyme_names
 from app.derive.exact_comparison import ln_ratio
-from app.derive.per_patient import any_where, first_where, included, last_where, pick_int
+from app.derive.per_patient import any_where, count_where, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason
 from app.derive.response import judged_rows
 from app.derive.study import DerivedStudy
@@ -76,10 +77,10 @@ def endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
          for row in study.cohort.patients], dtype=np.int64,
     )  # fmt: skip
     died = np.where(death == -NO_TIME, death, death - study.exposure.day0)
-    return (_while_alive(endpoint, died) for endpoint in _endpoints(study))
+    return (_while_alive(endpoint, died) for endpoint in _endpoints(study, died))
 
 
-def _endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
+def _endpoints(study: DerivedStudy, died: Ints) -> Iterator[EndpointStatus]:
     for declared in study.protocol.responses:
         if declared.primary:
             yield _response(study, declared.rule)
@@ -87,7 +88,7 @@ def _endpoints(study: DerivedStudy) -> Iterator[EndpointStatus]:
         for week in study.protocol.weekly_change.weeks:
             yield _weekly(study, measure, week)
     yield _ck_change(study)
-    yield _normal_time(study)
+    yield _normal_time(study, died)
     if study.protocol.improvement_score is not None:
         yield from _improvement(study, study.protocol.improvement_score)
 
@@ -172,19 +173,23 @@ def _ck_change(study: DerivedStudy) -> EndpointStatus:
     return EndpointStatus("ck_change", "CK", None, evaluable, out_of_reach, _with_patients(missing))
 
 
-def _normal_time(study: DerivedStudy) -> EndpointStatus:
+def _normal_time(study: DerivedStudy, died: Ints) -> EndpointStatus:
     records, reasons = study.analysis_values("CK"), study.remission_episodes.reason
-    evaluable, out_of_reach = included(reasons), _out_of_reach(reasons)
+    patient, size = records.patient, records.size
+    after, known = records.day > 0, study.ck_known != UNKNOWN
+    ended_abnormal = pick_int(study.ck_known, last_where(patient, size, after & known), UNKNOWN) == ABNORMAL
+    never = np.array([reason == ExclusionReason.NEVER_SUSTAINED for reason in reasons], dtype=np.bool_)
+    evaluable, out_of_reach = included(reasons), _out_of_reach(reasons) | never & ended_abnormal
     open_ = study.safety & ~evaluable & ~out_of_reach
-    after = records.day > 0
-    unknown = study.ck_known == UNKNOWN
-    first, last = (find(records.patient, records.size, after & unknown) for find in (first_where, last_where))
-    seen = any_where(records.patient, records.size, after)
-    blind = open_ & seen & ~any_where(records.patient, records.size, after & ~unknown)
-    missing = (
+    first, last = (find(patient, size, after & ~known) for find in (first_where, last_where))
+    seen = any_where(patient, size, after)
+    blind = open_ & seen & ~any_where(patient, size, after & known)
+    twice = study.protocol.ck_normal_time.sustained
+    before_death = np.where(died == -NO_TIME, NO_TIME, died - 1) if twice else np.full(size, NO_TIME)
+    missing = [
         _baseline(study, "CK", open_),
         _baseline_limit(study, open_),
-        _value(study, "CK", open_ & ~seen, 1, NO_TIME),
+        MissingValue("CK", "value", "window", open_ & ~seen, np.full(size, 1), before_death),
         MissingValue(
             "CK",
             "upper_limit",
@@ -193,7 +198,12 @@ def _normal_time(study: DerivedStudy) -> EndpointStatus:
             pick_int(records.day, first, NO_TIME),
             pick_int(records.day, last, NO_TIME),
         ),
-    )
+    ]
+    if twice:
+        alone = count_where(patient, size, after) == 1
+        pending = ~seen | blind & alone | ~blind & ~ended_abnormal & (study.sustained.start == NO_TIME)
+        begin = np.where(seen, pick_int(records.day, last_where(patient, size, after), 0) + 1, 2)
+        missing.append(MissingValue("CK", "value", "window", open_ & pending, begin, np.full(size, NO_TIME)))
     return EndpointStatus("ck_normal_time", "CK", None, evaluable, out_of_reach, _with_patients(missing))
 
 

@@ -37,7 +37,7 @@ def test_every_answer_names_the_treatment_baseline_visits_scales_and_limits(name
     }
 
     assert definitions["courses_by_gap"] == {"products": ["IVIG"], "course_gap_days": 14}
-    assert definitions["last_on_or_before_day_0"] == {"flag_older_than_days": 42}
+    assert definitions["last_on_or_before_day_0"] == {"flag_older_than_days": protocol.baseline.flag_older_than_days}
     assert f"visits_{protocol.visits.rule}" in definitions
     assert set(definitions["scales"]) == set(protocol.scales)
     assert "upper_limit_own" in definitions

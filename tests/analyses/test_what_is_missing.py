@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, answer
 from app.analyses.planning.what_is_missing import MissingOptions
-from app.protocol.model import CkChangeWeeks, Visits, WeeklyChange
+from app.protocol.model import CkChangeWeeks, CkNormalTime, Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
@@ -109,6 +109,28 @@ def test_at_most_limit_values_are_listed_and_all_are_counted():
 )  # fmt: skip
 def test_the_time_with_normal_ck_lacks_a_value_or_an_upper_limit(labs, expected):
     assert listed(missing(cohort(labs), endpoint="ck_normal_time")) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("labs", "ended", "expected"),
+    [
+        ([lab(-1, 1000.0)], None, [("value", 1, None), ("value", 2, None)]),
+        ([lab(-1, 1000.0)], 2, [("value", 1, 1), ("value", 2, 2)]),
+        ([lab(-1, 1000.0)], 1, []),
+        ([lab(-1, 1000.0), lab(14, 100.0)], None, [("value", 15, None)]),
+        ([lab(-1, 1000.0), lab(14, 100.0)], 14, []),
+        ([lab(-1, 1000.0), lab(14, 100.0, None)], None, [("upper_limit", 14, 14), ("value", 15, None)]),
+        ([lab(-1, 1000.0), lab(14, 100.0, None), lab(21, 100.0, None)], None, [("upper_limit", 14, 21)]),
+        ([lab(-1, 1000.0), lab(14, 100.0), lab(21, 900.0)], None, []),
+    ],
+)
+def test_sustained_normality_lacks_the_second_normal_ck(labs, ended, expected):
+    """Who died too early for a second CK, or was seen abnormal last, is out of reach."""
+    protocol = SEED_2008.model_copy(update={"ck_normal_time": CkNormalTime(sustained=True)})
+    found = missing(cohort(labs, ended=ended), protocol, endpoint="ck_normal_time")
+
+    assert [(row.what, row.first_day, row.last_day) for row in found.collect] == expected
+    assert [(row.out_of_reach, row.collectable) for row in found.results] == [(int(not expected), int(bool(expected)))]
 
 
 @pytest.mark.parametrize(

@@ -353,19 +353,54 @@ DESCRIPTION = Rule(
     ),
 )
 
+_STARTS = (50, 42, 47, 55, 44, 52, 49, 41, 54, 46, 48, 43, 53, 45, 51)
+_WEEK_1 = (8, -3, 4, -1, 6, 1, 7, -2, 3, 5, 0, 9, 2, -4, 10)
+"""15 gains and losses: t = 2.60, p = 0.021."""
+_WEEK_4 = (-4, 10, 2, 0, 9, 3, 5, -2, 7, 1, 6, -1, 4, 8, -3)
+"""The same in other patients."""
+
+
+def _modelled(size: int, sign: int = 1) -> Group:
+    """Patients with a MMT of their own at baseline, who change by `sign` times the two lists."""
+    rows = [(start, start + sign * first, start + sign * last)
+            for start, first, last in zip(_STARTS, _WEEK_1, _WEEK_4, strict=True)][:size]  # fmt: skip
+    words = "; ".join(f"{before}, {first:g} and {last:g}" for before, first, last in rows)
+    patients = tuple(Patient(mmt=[(0, before), (7, first), (28, last)]) for before, first, last in rows)
+    return Group(f"MMT at baseline, week 1 and week 4: {words}", patients)
+
+
 MODEL = Rule(
     row="claims",
     name="change_by_model",
-    words="The model of repeated measures supports no claim: its intervals do not hold their level.",
+    words="The mean of a measure at a week differs from that at week 0 if p of the t test of the model of repeated "
+    "measures, adjusted over the weeks of the measure, is at most alpha. The direction is that of the estimate. Where "
+    "the model is not offered there is no p: `weekly-change` tests the same weeks.",
     cases=(
         Case(
-            says="eight gains at each of four weeks",
-            groups=[_everywhere(UP)],
-            expect=_claim("change_by_model of MMT", False, "level_not_shown"),
+            says="p = 0.0211 at two weeks is 0.0421 after Holm",
+            groups=[_modelled(15)],
+            expect=_claim("change_by_model of MMT at week 4", True, "significant", "improvement"),
         ),
         Case(
-            says="nobody has a value",
-            expect=_claim("change_by_model of MMT", False, "no_patients"),
+            says="losses are as significant, and a worsening",
+            groups=[_modelled(15, -1)],
+            expect=_claim("change_by_model of MMT at week 1", True, "significant", "worsening"),
+        ),
+        Case(
+            says="an adjusted p above alpha, though each p alone is below it",
+            groups=[_modelled(15)],
+            changes={"weekly_change": {"alpha": 0.042}},
+            expect=_claim("change_by_model of MMT at week 4", False, "not_significant"),
+        ),
+        Case(
+            says="14 patients are too few for three visits",
+            groups=[_modelled(14)],
+            expect=_claim("change_by_model of MMT at week 4", False, "no_p"),
+        ),
+        Case(
+            says="a week without values has no p",
+            groups=[_modelled(15)],
+            expect=_claim("change_by_model of MMT at week 8", False, "no_p"),
         ),
     ),
 )

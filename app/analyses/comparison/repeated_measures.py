@@ -13,6 +13,7 @@ from pydantic import Field
 from app.analyses.answer import (
     Answer,
     Basis,
+    Claim,
     Context,
     Definition,
     Excluded,
@@ -22,8 +23,9 @@ from app.analyses.answer import (
     Question,
     values_of,
 )
-from app.analyses.claims import model_of_change
+from app.analyses.claims import ChangeTest, change
 from app.analyses.comparison.comparisons import UNKNOWN
+from app.analyses.weekly_change import adjusted_over_weeks, better_end
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
@@ -101,7 +103,7 @@ def repeated_measures(context: Context) -> Findings:
         values = _values(study, measure)
         excluded += context.excluded(_reasons(study, measure, values), measure)
         flags += context.flags_of(measure, upper_limits=False)
-        model = mixed_model(values, _weeks(study), level=context.level)
+        model = _adjusted(context, mixed_model(values, _weeks(study), level=context.level))
         models.append(
             RepeatedMeasure(
                 group=context.group,
@@ -112,11 +114,43 @@ def repeated_measures(context: Context) -> Findings:
                 instead=_instead(model),
             )
         )
-    claims = [
-        model_of_change(f"{row.measure} over all visits", int(study.efficacy.sum()), measure=row.measure)
-        for row in models
-    ]
+    claims = [claim for row in models for claim in _claims(context, row)]
     return Findings({"results": models}, excluded, flags, claims=claims)
+
+
+def _adjusted(context: Context, model: MixedModel) -> MixedModel:
+    """The model with the p values of its changes adjusted over the weeks."""
+    changes = adjusted_over_weeks([effect.test for effect in model.effects if effect.term == "week"], context)
+    tests = iter(changes)
+    effects = [
+        effect.model_copy(update={"test": next(tests)}) if effect.term == "week" else effect for effect in model.effects
+    ]
+    return model.model_copy(update={"effects": tuple(effects)})
+
+
+def _claims(context: Context, row: RepeatedMeasure) -> list[Claim]:
+    """A claim for each planned week of one measure; a week that the model does not have has no p."""
+    effects = {effect.week: effect for effect in row.model.effects if effect.term == "week"}
+    size = sum(effect.test.p_at_most is not None for effect in effects.values())
+    family = (
+        f"t tests of the model, adjustment {context.conventions.multiplicity} over the {size} weeks of this measure"
+    )
+    return [
+        change(
+            "change_by_model",
+            f"the mean of {'ln(CK)' if row.scale == 'ln' else row.measure} at week {week}",
+            "that at week 0",
+            ChangeTest(row.model.patients, effects[week].test.p_adjusted, effects[week].estimate)
+            if week in effects
+            else ChangeTest(row.model.patients, None, None),
+            better=better_end(context.protocol, row.measure),
+            alpha=context.protocol.weekly_change.alpha,
+            family=family,
+            measure=row.measure,
+            week=week,
+        )
+        for week in context.protocol.weekly_change.weeks
+    ]
 
 
 def _basis(whole: Context) -> Basis:
