@@ -8,12 +8,13 @@ from pydantic import BaseModel, Field, create_model
 
 from app.analyses import REPORTED, Answer, Report
 from app.analyses.answer import Populations
+from app.analyses.outcome_table import OutcomeTable
 from app.analyses.report import FlowStep
 from app.estimate.results import Result
 
 _SHARED = {"populations"}
 """What the report says once, so that its answers leave it out."""
-_LAST = ("excluded", "flags", "claims", "caveats")
+_LAST = ("multiplicity", "primary_family", "excluded", "flags", "claims", "caveats")
 """The fields that follow the results."""
 
 
@@ -77,6 +78,7 @@ def report_model() -> type[BaseModel]:
         __doc__="The report: the answers about one study at one revision.",
         populations=(Populations, Field(description="The populations.")),
         flow=(tuple[FlowStep, ...], Field(description="From all patients to each estimate.", examples=[[]])),
+        outcomes=(OutcomeTable, Field(description="Table 2 of a paper: the outcomes of the answers.")),
         analyses=(analyses, Field(description="The answers by name.")),
     )
 
@@ -95,6 +97,7 @@ def report_document(header: Header, report: Report) -> bytes:
             **header.model_dump(mode="json"),
             "populations": report.populations.model_dump(mode="json"),
             "flow": [step.model_dump(mode="json") for step in report.flow],
+            "outcomes": report.outcomes.model_dump(mode="json"),
             "analyses": {name: _ordered(answer, _SHARED) for name, answer in report.answers.items()},
         }
     )
@@ -103,7 +106,7 @@ def report_document(header: Header, report: Report) -> bytes:
 def _ordered(answer: Answer, without: set[str] | None = None) -> dict[str, Any]:
     """The answer as JSON values, the results before `excluded`, `flags`, `claims` and `caveats`."""
     body = answer.model_dump(mode="json", exclude=without)
-    return body | {name: body.pop(name) for name in _LAST}
+    return body | {name: body.pop(name) for name in _LAST if name in body}
 
 
 def _json(document: dict[str, Any]) -> bytes:

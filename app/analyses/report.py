@@ -8,6 +8,7 @@ from pydantic import Field
 from app.analyses.answer import Answer, Populations, populations
 from app.analyses.ck_change import change_reasons, changes
 from app.analyses.ck_normal.ck_normal_time import first_normal_reasons
+from app.analyses.outcome_table import OutcomeTable, outcome_table
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result
@@ -31,16 +32,17 @@ class FlowStep(Result):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answers by name, the populations, and the flow."""
+    """The answers by name, the populations, the flow, and the table of outcomes."""
 
     populations: Populations
     flow: tuple[FlowStep, ...]
     answers: Mapping[str, Answer]
+    outcomes: OutcomeTable
 
 
 def report_of(study: DerivedStudy, answers: Mapping[str, Answer]) -> Report:
     """The report of the answers about one study."""
-    return Report(populations(study), flow(study), answers)
+    return Report(populations(study), flow(study), answers, outcome_table(answers))
 
 
 def flow(study: DerivedStudy) -> tuple[FlowStep, ...]:

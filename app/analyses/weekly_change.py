@@ -307,4 +307,5 @@ QUESTION = Question(
     weekly_change,
     _basis,
     in_report=True,
+    adjusted_over="the weeks of one measure and scale (signed-rank and t tests each for themselves)",
 )

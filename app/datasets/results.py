@@ -24,7 +24,10 @@ _ABOUT = frozenset({"week", "time", "until", "alpha"})
 """Numbers that say what a statistic is about."""
 _RESULTS = frozenset({(Onset, "week")})
 """Fields with a name of `_ABOUT` that are statistics."""
-_SHARED = frozenset({"analysis", "populations", "by", "level", "conventions", "definitions", "claims", "caveats"})
+_SHARED = frozenset(
+    {"analysis", "populations", "by", "level", "conventions", "definitions", "multiplicity", "primary_family", "claims",
+     "caveats", "table"}
+)  # fmt: skip
 """Fields of an answer that hold no statistic."""
 
 DESCRIPTION = DatasetDescription(

@@ -153,6 +153,7 @@ class Reason(StrEnum):
     NOT_KNOWN_HERE = "not_known_here", "Only the frame around this answer knows it."
     NO_MAIN_ESTIMATE = "no_main_estimate", "The main estimate, which this would be compared with, is null."
     OTHER_UNIT = "other_unit", "The two numbers are not in one unit, so that their difference says nothing."
+    NOT_TESTED = "not_tested", "This endpoint is estimated in one group and tested against nothing."
     UNDECIDED = "undecided", "Missing measures leave open how many patients have it."
 
     @classmethod

@@ -25,7 +25,7 @@ from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, 
 from app.protocol.parts import Measure, Part, Product, Scale, Scaled, Week, contradiction, scale_of
 from app.protocol.specification import SpecificationGrid, grid_objections
 
-MOST_WEEKS, MOST_RESPONSES = 60, 60
+MOST_WEEKS, MOST_RESPONSES, MOST_FAMILY = 60, 60, 60
 """Greatest numbers of one protocol, because an answer may list every patient for each week and definition."""
 
 
@@ -230,6 +230,15 @@ class Protocol(Part):
         exclude_if=lambda part: part is None,
         description="The IMACS 2004 definition of improvement, if it is wanted.",
         examples=[{"core_set": {"population": "adult", "muscle_strength": "MMT8", "function": "HAQ"}}],
+    )
+    primary_family: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_FAMILY,
+        exclude_if=lambda family: family is None,
+        description="The endpoints whose tests are adjusted together (Holm): `response:MEASURE`, "
+        "`weekly_change:MEASURE:WEEK`, `ck_change`, `time_to_first_normal`, `ck_normal_time`.",
+        examples=[["weekly_change:CK:4", "ck_change"]],
     )
     conventions: Conventions = Field(
         default=Conventions(), description="The statistical conventions.", examples=[{"median": "midpoint"}]
