@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
+from app import commit, libraries
 from app.analyses import REPORTED, Answer, Report
 from app.analyses.answer import Populations
 from app.analyses.outcome_table import OutcomeTable
@@ -33,6 +34,14 @@ class Provenance(Result):
         examples=["sha256:7f50196a..."],
     )
     software: str = Field(description="Name and version of the service.", examples=["myoresponse 0.1.0"])
+    libraries: dict[str, str] = Field(
+        default_factory=libraries,
+        description="Versions of the packages that compute.",
+        examples=[{"numpy": "2.4.6", "scipy": "1.17.1", "lifelines": "0.30.3"}],
+    )
+    commit: str | None = Field(
+        default_factory=commit, description="Commit of the build; null where it is not known.", examples=[None]
+    )
 
 
 class Header(Result):

@@ -10,7 +10,6 @@ from app.analyses.answer import (
     Basis,
     Claim,
     Context,
-    Contribution,
     Definition,
     Findings,
     Grouped,
@@ -18,6 +17,7 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import ChangeTest, change
+from app.analyses.patient_values import PatientValues, values_at
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -56,9 +56,11 @@ class ChangeOfChange(Result):
     )
 
 
-class PatientChange(Contribution):
-    """The changes of ln(CK) of one patient."""
+class PatientChange(PatientValues):
+    """The changes of ln(CK) of one patient. The value is that after treatment."""
 
+    start: Number | None = Field(description="CK at the week before treatment, in U/L.", examples=[1310])
+    start_day: int | None = Field(description="Its day.", examples=[-28])
     before: Number | None = Field(description="ln C(0) - ln C(before).", examples=[-0.09])
     after: Number | None = Field(description="ln C(after) - ln C(0).", examples=[-1.5])
     difference: Number | None = Field(description="After minus before.", examples=[-1.41])
@@ -148,14 +150,21 @@ def _claim(context: Context, row: BeforeAfter) -> Claim:
 
 
 def _listed(context: Context, reasons: Sequence[ExclusionReason | None], *changes: Floats) -> tuple[PatientChange, ...]:
-    rows = zip(context.ids, reasons, *changes, strict=True)
+    study, weeks = context.study, context.protocol.ck_change
+    starts, ends = (values_at(study, "CK", study.weeks("CK")[week]) for week in (weeks.before_week, weeks.after_week))
+    rows = zip(context.ids, reasons, *changes, starts, ends, strict=True)
     return tuple(
-        PatientChange(patient=patient, before=None, after=None, difference=None, reason=reason)
-        if reason
-        else PatientChange(
-            patient=patient, before=float(before), after=float(after), difference=float(difference), reason=None
+        PatientChange(
+            patient=patient,
+            before=None if reason else float(before),
+            after=None if reason else float(after),
+            difference=None if reason else float(difference),
+            reason=reason,
+            start=start["value"],
+            start_day=start["day"],
+            **end,
         )
-        for patient, reason, before, after, difference in rows
+        for patient, reason, before, after, difference, start, end in rows
     )
 
 

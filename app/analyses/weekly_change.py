@@ -11,7 +11,6 @@ from app.analyses.answer import (
     Basis,
     Claim,
     Context,
-    Contribution,
     Definition,
     Excluded,
     Findings,
@@ -21,6 +20,7 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, onset, onset_week
+from app.analyses.patient_values import PatientValues, values_at
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -38,7 +38,7 @@ OTHER_TREATMENT = ("steroid_increase", "new_immunosuppressant", "second_course",
 Scale = Literal["ln", "raw"]
 
 
-class PatientDifference(Contribution):
+class PatientDifference(PatientValues):
     """The change of one patient."""
 
     difference: Number | None = Field(description="Week minus baseline, on the scale of the row.", examples=[-0.46])
@@ -168,7 +168,7 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
         )
         reasons = difference_reasons(study, difference, measure, week)
         excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
-        listed.append(_listed(context, difference, reasons) if context.listed else None)
+        listed.append(_listed(context, measure, week, difference, reasons) if context.listed else None)
     adjusted = _adjusted(changes, context)
     rows = [
         WeekChange(
@@ -192,11 +192,12 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
 
 
 def _listed(
-    context: Context, difference: Floats, reasons: Sequence[ExclusionReason | None]
+    context: Context, measure: str, week: int, difference: Floats, reasons: Sequence[ExclusionReason | None]
 ) -> tuple[PatientDifference, ...]:
+    values = values_at(context.study, measure, context.study.weeks(measure)[week])
     return tuple(
-        PatientDifference(patient=patient, difference=None if reason else float(change), reason=reason)
-        for patient, change, reason in zip(context.ids, difference, reasons, strict=True)
+        PatientDifference(patient=patient, difference=None if reason else float(change), reason=reason, **found)
+        for patient, change, reason, found in zip(context.ids, difference, reasons, values, strict=True)
     )
 
 

@@ -58,7 +58,7 @@ def response(rule: ResponseRule, given: RuleInput) -> ResponseVerdicts:
 
     A `ValueError` is raised if the measure is a score and no scale is given.
     """
-    chosen = _chosen(rule, given)
+    chosen = chosen_rows(rule, given.records, given.weeks)
     seen = given.records.patient[chosen]
     satisfied, best_end = _satisfied(rule, given, chosen)
     size, base = given.records.size, given.base
@@ -91,11 +91,10 @@ def _near_ceiling(rule: PointsAboveBaseline | PercentAboveBaseline, at_baseline:
     return flagged
 
 
-def _chosen(rule: ResponseRule, given: RuleInput) -> Ints:
+def chosen_rows(rule: ResponseRule, records: AnalysisValues, weeks: Mapping[int, Ints]) -> Ints:
     """The rows that a rule judges: those of a visit, or all or the last of a window of days."""
-    records = given.records
     if isinstance(rule, PercentAboveBaseline | CkDecreaseOrNormalAtWeek):
-        rows = given.weeks[rule.week]
+        rows = weeks[rule.week]
     else:
         window = (records.day >= rule.days[0]) & (records.day <= rule.days[1])
         if rule.value == "best":

@@ -32,10 +32,10 @@ from app.derive.courses import Courses, courses
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
-from app.derive.per_patient import any_where, pick_int
+from app.derive.per_patient import any_where, best_of, pick_int
 from app.derive.reasons import ExclusionReason
 from app.derive.rescue_treatment import Outcomes, Rescues, outcomes, rescues
-from app.derive.response import ResponseVerdicts, RuleInput, response
+from app.derive.response import ResponseVerdicts, RuleInput, chosen_rows, response
 from app.derive.run_in import RunIn, run_in
 from app.derive.visits import baseline_too_old, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule
@@ -119,6 +119,13 @@ class DerivedStudy:
         if rule not in self._responses:
             self._responses[rule] = self._judge(rule)
         return self._responses[rule]
+
+    def judged_row(self, rule: ResponseRule) -> Ints:
+        """The record of each patient that a response rule judges, the best of them where it judges several."""
+        records = self.analysis_values(rule.measure)
+        rows = chosen_rows(rule, records, self.weeks(rule.measure))
+        higher = rule.measure != "CK" and self.protocol.scale(rule.measure).better == "higher"
+        return best_of(records.patient, records.size, rows, records.value[rows], higher=higher)
 
     def _judge(self, rule: ResponseRule) -> ResponseVerdicts:
         measure = rule.measure
