@@ -240,6 +240,21 @@ class PrimaryFamily(Result):
     text: str = Field(description="How they were adjusted.", examples=["The declared primary family has 2 endpoints."])
 
 
+class HowAdjusted(Result):
+    """Which tests an answer holds, and how their p values were adjusted."""
+
+    text: str = Field(
+        description="The same in one sentence, with what was not adjusted.",
+        examples=["This answer tests nothing, so that nothing is adjusted."],
+    )
+    primary_family: PrimaryFamily | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Where the protocol declares one with an endpoint of this answer.",
+        examples=[None],
+    )
+
+
 class AppliedProfile(Result):
     """The package whose documented defaults are in force, convention by convention."""
 
@@ -276,16 +291,7 @@ class Answer(Result):
         examples=[None],
     )
     definitions: tuple[Definition, ...] = Field(description="The definitions that all results share.", examples=[[]])
-    multiplicity: str = Field(
-        description="Which tests were made, and how their p values were adjusted.",
-        examples=["This answer tests nothing, so that nothing is adjusted."],
-    )
-    primary_family: PrimaryFamily | None = Field(
-        default=None,
-        exclude_if=is_none,
-        description="Where the protocol declares one with an endpoint of this answer.",
-        examples=[None],
-    )
+    multiplicity: HowAdjusted = Field(description="How p values were adjusted.")
     excluded: tuple[Excluded, ...] = Field(description="Patients left out, counted by reason.", examples=[[]])
     flags: tuple[Flag, ...] = Field(description="What was noticed, with counts.", examples=[[]])
     claims: tuple[Claim, ...] = Field(description="What may be concluded.", examples=[[]])
@@ -562,11 +568,12 @@ def shared_part(
         "definitions": (*_common_definitions(whole.protocol), *definition),
         "excluded": tuple(row for each in findings for row in each.excluded),
         "flags": tuple(row for each in findings for row in each.flags),
-        "primary_family": None,
-        "multiplicity": in_one_sentence(
-            [(each.results, each.fields) for each in findings],
-            sum("one_of_a_family" in claim.because for claim in claims),
-            adjusted_over,
+        "multiplicity": HowAdjusted(
+            text=in_one_sentence(
+                [(each.results, each.fields) for each in findings],
+                sum("one_of_a_family" in claim.because for claim in claims),
+                adjusted_over,
+            )
         ),
         "claims": claims,
         "caveats": caveats_of(whole, codes),

@@ -15,7 +15,7 @@ from app.estimate.results import Result
 
 _SHARED = {"populations"}
 """What the report says once, so that its answers leave it out."""
-_LAST = ("multiplicity", "primary_family", "excluded", "flags", "claims", "caveats")
+_LAST = ("multiplicity", "excluded", "flags", "claims", "caveats")
 """The fields that follow the results."""
 
 
@@ -115,7 +115,7 @@ def report_document(header: Header, report: Report) -> bytes:
 def _ordered(answer: Answer, without: set[str] | None = None) -> dict[str, Any]:
     """The answer as JSON values, the results before `excluded`, `flags`, `claims` and `caveats`."""
     body = answer.model_dump(mode="json", exclude=without)
-    return body | {name: body.pop(name) for name in _LAST if name in body}
+    return body | {name: body.pop(name) for name in _LAST}
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from app.analyses.answer import Answer, Context, FamilyMember, Options, PrimaryFamily
+from app.analyses.answer import Answer, Context, FamilyMember, HowAdjusted, Options, PrimaryFamily
 from app.analyses.ck_change import BeforeAfter, ck_change
 from app.analyses.weekly_change import WeekChange, scales_of, weekly_change
 from app.derive.study import DerivedStudy
@@ -31,7 +31,7 @@ def with_family(answer: Answer, study: DerivedStudy, options: Options) -> Answer
         return answer
     whole = options.model_copy(update={"by": None, "patients": False})
     family = holm_over(declared, tests_of(Context.of(study, whole)))
-    return answer.model_copy(update={"primary_family": family})
+    return answer.model_copy(update={"multiplicity": HowAdjusted(text=answer.multiplicity.text, primary_family=family)})
 
 
 def tests_of(context: Context) -> dict[str, TestResult]:

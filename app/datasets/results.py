@@ -27,7 +27,7 @@ _FOR_DRAWING = frozenset({"censorings"})
 _RESULTS = frozenset({(Onset, "week")})
 """Fields with a name of `_ABOUT` that are statistics."""
 _SHARED = frozenset(
-    {"analysis", "populations", "by", "level", "conventions", "definitions", "multiplicity", "primary_family", "claims",
+    {"analysis", "populations", "by", "level", "conventions", "definitions", "multiplicity", "claims",
      "caveats", "table"}
 )  # fmt: skip
 """Fields of an answer that hold no statistic."""

@@ -259,7 +259,7 @@ class Censoring(Result):
     patients: int = Field(description="Patients censored at it.", examples=[1])
 
 
-class AtRisk(Result):
+class NumberAtRisk(Result):
     """How many patients are under observation without the event just before one time."""
 
     time: Number = Field(description="The time.", examples=[90])
@@ -321,7 +321,7 @@ class Survival(Result):
     curve: tuple[CurvePoint, ...] = Field(
         description="A row at time 0, then one for each event time.", examples=[[CURVE_POINT]]
     )
-    numbers_at_risk: tuple[AtRisk, ...] = Field(
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(
         description="Every 30 d up to the last time; every 90 d where that is after day 360.", examples=[[]]
     )
 

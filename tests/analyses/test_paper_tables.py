@@ -105,7 +105,7 @@ def test_nobody_at_all_has_tables_without_numbers():
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_answer_says_in_one_sentence_how_its_tests_were_adjusted(name, reference):
-    sentence = ask(name, reference, by="diagnosis").multiplicity
+    sentence = ask(name, reference, by="diagnosis").multiplicity.text
     assert sentence.endswith(".")
     assert ". " not in sentence
     counts = [int(each) for each in re.findall(r"\d+", sentence)]
@@ -115,11 +115,11 @@ def test_every_answer_says_in_one_sentence_how_its_tests_were_adjusted(name, ref
 def test_the_sentence_counts_the_tests_of_the_answer(reference):
     found = ask("weekly-change", reference)
     size = sum(test.p is not None for row in found.results for test in row.tests)
-    assert found.multiplicity.startswith(
+    assert found.multiplicity.text.startswith(
         f"{size} tests with a p value (16 wilcoxon_exact, 16 paired_t); {size} adjusted"
     )
-    assert "holm over the weeks of one measure and scale" in found.multiplicity
-    alone = ask("weekly-change", reference, multiplicity="none").multiplicity
+    assert "holm over the weeks of one measure and scale" in found.multiplicity.text
+    alone = ask("weekly-change", reference, multiplicity="none").multiplicity.text
     assert f"; {size} not adjusted; " in alone
     assert "holm" not in alone
 
@@ -145,14 +145,14 @@ def test_each_answer_with_a_member_of_the_family_holds_the_whole_family(referenc
     names = ("weekly_change:CK:4", "ck_change", "response:MMT")
     declared = SEED_2008.model_copy(update={"primary_family": names})
     found = report(reference, declared, Options(by="diagnosis")).answers
-    holding = [name for name, each in found.items() if each.primary_family is not None]
+    holding = [name for name, each in found.items() if each.multiplicity.primary_family is not None]
     assert holding == ["response-rates", "weekly-change", "ck-change"]
-    assert len({found[name].primary_family for name in holding}) == 1
-    family = found["ck-change"].primary_family
+    assert len({found[name].multiplicity.primary_family for name in holding}) == 1
+    family = found["ck-change"].multiplicity.primary_family
     week = next(row for row in ask("weekly-change", reference).results if (row.measure, row.week) == ("CK", 4))
     difference = ask("ck-change", reference).results[0].difference
     assert [each.p for each in family.members] == [week.tests[0].p, difference.tests[0].p, None]
-    assert ask("ck-change", reference).primary_family is None
+    assert ask("ck-change", reference).multiplicity.primary_family is None
     assert declared.model_copy(update={"primary_family": None}).digest == SEED_2008.digest != declared.digest
 
 

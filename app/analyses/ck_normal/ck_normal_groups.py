@@ -21,10 +21,10 @@ from app.analyses.claims import Comparison, differences_of
 from app.analyses.comparison.comparisons import UNKNOWN
 from app.derive.rescue_treatment import ABNORMAL, CENSORED
 from app.estimate.results import (
-    AtRisk,
     CurvePoint,
     Median,
     Number,
+    NumberAtRisk,
     Reason,
     RestrictedMean,
     Result,
@@ -53,7 +53,7 @@ class GroupTime(Grouped):
     )
     median: Median = Field(description="Median time.")
     curve: tuple[CurvePoint, ...] = Field(description="Its curve from time 0.", examples=[[]])
-    numbers_at_risk: tuple[AtRisk, ...] = Field(
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(
         description="Patients at risk, every 30 or 90 d up to the longest time of all groups.", examples=[[]]
     )
     rmst: RestrictedMean = Field(description="Restricted mean of the time.")

@@ -36,10 +36,10 @@ from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
 from app.derive.study import DerivedStudy
 from app.estimate.results import (
-    AtRisk,
     CurvePoint,
     Median,
     Number,
+    NumberAtRisk,
     Reason,
     RestrictedMean,
     Result,
@@ -61,7 +61,7 @@ class ConfirmedTime(Result):
     events: int = Field(description="Patients who reached it.", examples=[11])
     median: Median = Field(description="Median time.")
     curve: tuple[CurvePoint, ...] = Field(description="Share of patients who have not reached it.", examples=[[]])
-    numbers_at_risk: tuple[AtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
 
 
 class SustainedNormality(Result):
@@ -179,7 +179,7 @@ class TimeToFirstNormal(Result):
     events: int = Field(description="Patients with a normal CK after day 0.", examples=[13])
     median: Median = Field(description="Median time to the first normal CK after day 0.")
     curve: tuple[CurvePoint, ...] = Field(description="Share without a normal CK since day 0.", examples=[[]])
-    numbers_at_risk: tuple[AtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
 
 
 class FollowUp(Result):
@@ -249,7 +249,7 @@ class NormalTime(Grouped):
         "cumulative incidence of abnormal CK, and `censored` counts all patients who left the risk set without it.",
         examples=[[]],
     )
-    numbers_at_risk: tuple[AtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
     rmst: RestrictedMean = Field(description="Restricted mean of the time, under the strategy in force.")
     second_course: int = Field(
         description="Patients of the risk set with a second course, begun after day 0 and before the end of the "

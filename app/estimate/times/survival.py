@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from app.estimate.arithmetic import LARGEST, normal_quantile
-from app.estimate.results import AtRisk, Censoring, CurvePoint, Interval, Median, Reason, RestrictedMean, Survival
+from app.estimate.results import Censoring, CurvePoint, Interval, Median, NumberAtRisk, Reason, RestrictedMean, Survival
 
 Band = Literal["log-log", "log", "plain"]
 Plateau = Literal["left_end", "midpoint_to_last", "not_reached"]
@@ -128,7 +128,7 @@ def from_zero(steps: Sequence[CurvePoint], times: NDArray[np.float64], censored:
     return tuple(row.model_copy(update={"censorings": tuple(marked)}) for row, marked in rows)
 
 
-def numbers_at_risk(durations: ArrayLike, until: float | None = None) -> tuple[AtRisk, ...]:
+def numbers_at_risk(durations: ArrayLike, until: float | None = None) -> tuple[NumberAtRisk, ...]:
     """How many durations are at least as long as 0, 30, 60, ... up to `until`, by default the longest of them.
 
     The times are those of every quarter (0, 90, 180, ...) where `until` is after day 360. An event or a censoring at a
@@ -139,7 +139,7 @@ def numbers_at_risk(durations: ArrayLike, until: float | None = None) -> tuple[A
         until = float(ordered[-1]) if ordered.size else -1.0
     grid = np.arange(0, math.floor(until) + 1, GRID if until <= WIDE_AFTER else WIDE_GRID)
     counts = ordered.size - np.searchsorted(ordered, grid, side="left")
-    return tuple(AtRisk(time=time, at_risk=n) for time, n in zip(grid.tolist(), counts.tolist(), strict=True))
+    return tuple(NumberAtRisk(time=time, at_risk=n) for time, n in zip(grid.tolist(), counts.tolist(), strict=True))
 
 
 def median_of(
