@@ -103,6 +103,21 @@ def test_nobody_at_all_has_tables_without_numbers():
     assert "0.0" not in " ".join(row.cells[0] for row in found.answers["baseline-table"].table.rows)
 
 
+def test_without_patients_there_are_no_subgroups_and_no_columns():
+    found = report(cohort_of([]), SEED_2008, Options(by="sex"))
+    table = found.answers["baseline-table"].table
+    assert (table.columns, table.rows, found.outcomes.columns, found.outcomes.rows) == ((), (), (), ())
+
+
+def test_the_groups_have_one_grid_of_times_and_the_curves_of_their_subgroups(reference):
+    [time, _] = ask("ck-normal-groups", reference, by="diagnosis").results
+    usual = ask("ck-normal-time", reference, by="diagnosis").results
+    assert [group.curve for group in time.groups] == [row.curve for row in usual]
+    grids = {tuple(each.time for each in group.numbers_at_risk) for group in time.groups}
+    assert len(grids) == 1
+    assert max(map(len, grids)) == max(len(row.numbers_at_risk) for row in usual)
+
+
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_every_answer_says_in_one_sentence_how_its_tests_were_adjusted(name, reference):
     sentence = ask(name, reference, by="diagnosis").multiplicity.text

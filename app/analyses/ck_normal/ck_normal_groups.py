@@ -162,7 +162,8 @@ def _comparison(estimate: Estimate, groups: Sequence[Group], whole: Context) -> 
     level, by_given = whole.level, whole.options.by is not None
     compared = [group for group in groups if group.compared]
     others = [group for group in groups if not group.compared]
-    size, until = max(1, len(compared)), max(float(group.durations.max(initial=0)) for group in groups)
+    size = max(1, len(compared))
+    until = max((float(group.durations.max(initial=0)) for group in groups), default=0.0)
     numbers = np.repeat(np.arange(len(compared)), [len(group.durations) for group in compared])
     durations = np.concatenate([np.zeros(0, dtype=np.int64), *(group.durations for group in compared)])
     events = np.concatenate([np.zeros(0, dtype=np.bool_), *(group.events for group in compared)])
