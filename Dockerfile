@@ -28,6 +28,9 @@ RUN groupadd --gid 10001 myoresponse \
 COPY --from=packages /opt/venv /opt/venv
 COPY alembic /srv/myoresponse/alembic
 COPY app /srv/myoresponse/app
+# Answers name the commit that the image was built from: --build-arg COMMIT=$(git rev-parse HEAD) of a clean checkout.
+ARG COMMIT=
+RUN if [ -n "$COMMIT" ]; then printf '%s\n' "$COMMIT" > /srv/myoresponse/app/COMMIT; fi
 
 # In a container the service must listen beyond loopback, so that every request needs a key: the first start prints one.
 # The names by which a proxy addresses the service go into MYORESPONSE_ALLOWED_HOSTS.

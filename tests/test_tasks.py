@@ -14,7 +14,7 @@ EXAMPLES = {
     "the baseline rule": r"\bflag_older_than_days\b",
     "a format": r"\b(store_table|read_table)\b",
     "a lab column": r"\blower_limit\b",
-    "a parameter of all analyses": r"\bmultiplicity\b",
+    "a parameter of all analyses": r"\bmultiplicity: Multiplicity\b|\bconventions\.multiplicity\b",
     "the text of a fault": r"This field is required",
     "a reason for leaving a patient out": r"\bDOSE_UNKNOWN\b",
 }

@@ -9,6 +9,7 @@ from app.analyses.ck_normal import ck_normal_groups, ck_normal_interval, ck_norm
 from app.analyses.comparison import comparisons, repeated_measures
 from app.analyses.improvement import definition_of_improvement, improvement_score
 from app.analyses.planning import planning, what_is_missing
+from app.analyses.primary_family import with_family
 from app.analyses.report import Report, report_of
 from app.analyses.safety import adverse_events, adverse_reactions, courses
 from app.analyses.sensitivity import caveats, sensitivity
@@ -47,14 +48,16 @@ REPORTED = tuple(question for question in QUESTIONS.values() if question.in_repo
 
 def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> Answer:
     """The answer to one question; raises `KeyError` for a name that is not in `QUESTIONS`."""
-    return QUESTIONS[name].ask(DerivedStudy(cohort, protocol), options, caveats_of)
+    study = DerivedStudy(cohort, protocol)
+    return with_family(QUESTIONS[name].ask(study, options, caveats_of), study, options)
 
 
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
     """The answers to the questions of the report, with the flow of patients."""
     study = DerivedStudy(cohort, protocol)
     check_grouping("by", options.by, protocol)
-    return report_of(study, {question.name: question.ask(study, options, caveats_of) for question in REPORTED}, options)
+    answers = (with_family(question.ask(study, options, caveats_of), study, options) for question in REPORTED)
+    return report_of(study, {answer.analysis: answer for answer in answers}, options)
 
 
 __all__ = ["QUESTIONS", "REPORTED", "Answer", "Options", "Question", "Report", "answer", "report"]

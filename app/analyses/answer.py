@@ -13,12 +13,13 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 from typing_extensions import TypeAliasType
 
+from app.analyses.multiplicity import in_one_sentence
 from app.derive.groupings import group_values
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
 from app.derive.study_by_course import CourseStudy
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument
-from app.estimate.results import Result, is_none
+from app.estimate.results import Number, Result, WhyNull, is_none
 from app.protocol.conventions import (
     PROFILES,
     Conventions,
@@ -226,6 +227,39 @@ class Claim(Grouped):
     because: tuple[str, ...] = Field(description="Codes of what decided.", examples=[["significant"]])
 
 
+class FamilyMember(Result):
+    """One endpoint of the primary family."""
+
+    endpoint: str = Field(description="Its name in the protocol.", examples=["weekly_change:CK:4"])
+    method: str | None = Field(description="The test that decides; null where none is made.", examples=["paired_t"])
+    p: Number | None = Field(description="Its p value alone.", examples=[0.01])
+    p_adjusted: Number | None = Field(description="p adjusted by Holm over the family.", examples=[0.02])
+    reason: WhyNull = None
+
+
+class PrimaryFamily(Result):
+    """The endpoints that the protocol declares as primary, tested together in the whole study."""
+
+    tests: int = Field(description="Endpoints with a p value.", examples=[2])
+    members: tuple[FamilyMember, ...] = Field(description="In the order of the protocol.", examples=[[]])
+    text: str = Field(description="How they were adjusted.", examples=["The declared primary family has 2 endpoints."])
+
+
+class HowAdjusted(Result):
+    """Which tests an answer holds, and how their p values were adjusted."""
+
+    text: str = Field(
+        description="The same in one sentence, with what was not adjusted.",
+        examples=["This answer tests nothing, so that nothing is adjusted."],
+    )
+    primary_family: PrimaryFamily | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Where the protocol declares one with an endpoint of this answer.",
+        examples=[None],
+    )
+
+
 class AppliedProfile(Result):
     """The package whose documented defaults are in force, convention by convention."""
 
@@ -260,6 +294,7 @@ class Answer(Result):
         examples=[None],
     )
     definitions: tuple[Definition, ...] = Field(description="Definitions of all results.", examples=[[]])
+    multiplicity: HowAdjusted = Field(description="How p values were adjusted.")
     excluded: tuple[Excluded, ...] = Field(description="Patients left out.", examples=[[]])
     flags: tuple[Flag, ...] = Field(description="What was noticed.", examples=[[]])
     claims: tuple[Claim, ...] = Field(description="What is concluded.", examples=[[]])
@@ -539,10 +574,16 @@ CaveatsOf = Callable[[Context, Sequence[str]], tuple[Caveat, ...]]
 
 
 def shared_part(
-    name: str, whole: Context, findings: Sequence[Findings], basis: Basis, caveats_of: CaveatsOf
+    name: str,
+    whole: Context,
+    findings: Sequence[Findings],
+    basis: Basis,
+    caveats_of: CaveatsOf,
+    adjusted_over: str | None = None,
 ) -> dict[str, Any]:
     """The fields that every answer has: those of `Answer`."""
     definition = () if basis.definition is None else (basis.definition,)
+    claims = tuple(claim for each in findings for claim in each.claims)
     by_course = ("courses_not_independent", "later_courses_selected") if whole.options.by == BY_COURSE else ()
     codes = (*basis.caveats, *(code for each in findings for code in each.caveats), *by_course)
     return {
@@ -555,7 +596,14 @@ def shared_part(
         "definitions": (*_common_definitions(whole.protocol), *definition),
         "excluded": tuple(row for each in findings for row in each.excluded),
         "flags": tuple(row for each in findings for row in each.flags),
-        "claims": tuple(claim for each in findings for claim in each.claims),
+        "multiplicity": HowAdjusted(
+            text=in_one_sentence(
+                [(each.results, each.fields) for each in findings],
+                sum("one_of_a_family" in claim.because for claim in claims),
+                adjusted_over,
+            )
+        ),
+        "claims": claims,
         "caveats": caveats_of(whole, codes),
     }
 
@@ -586,7 +634,8 @@ class Question:
     `find` answers it for one (sub)group, and `basis` gives what the answer says once. A question that
     `compares_groups` is answered once for the whole study and forms the subgroups itself. One that is `by_course` can
     be answered for each number of a course. `options_type` has the common options and those of this question. The
-    report answers the questions that are `in_report`.
+    report answers the questions that are `in_report`. `adjusted_over` names the p values
+    that are adjusted together.
     """
 
     name: str
@@ -598,6 +647,7 @@ class Question:
     in_report: bool = False
     compares_groups: bool = False
     by_course: bool = False
+    adjusted_over: str | None = None
 
     def ask(self, study: DerivedStudy, options: Options, caveats_of: CaveatsOf) -> Answer:
         """The answer: the rows of all groups in order, and the shared part."""
@@ -607,7 +657,7 @@ class Question:
         contexts = [whole] if self.compares_groups else list(whole.subgroups())
         findings = [_of_group(self.find(context), context.group) for context in contexts]
         basis = self.basis(whole)
-        parts = shared_part(self.name, whole, findings, basis, caveats_of) | dict(basis.fields)
+        parts = shared_part(self.name, whole, findings, basis, caveats_of, self.adjusted_over) | dict(basis.fields)
         for group in findings:
             parts |= group.fields
         rows: dict[str, Any] = {name: [] for name in self.answer_type.model_fields if name not in parts}

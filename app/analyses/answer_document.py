@@ -6,14 +6,16 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
+from app import commit, libraries
 from app.analyses import REPORTED, Answer, Report
 from app.analyses.answer import Populations
+from app.analyses.outcome_table import OutcomeTable
 from app.analyses.report import FlowStep
 from app.estimate.results import Result
 
 _SHARED = {"populations"}
 """What the report says once, so that its answers leave it out."""
-_LAST = ("excluded", "flags", "claims", "caveats")
+_LAST = ("multiplicity", "excluded", "flags", "claims", "caveats")
 """The fields that follow the results."""
 
 
@@ -38,6 +40,14 @@ class Provenance(Result):
         examples=["sha256:7f50196a..."],
     )
     software: str = Field(description="Name and version of the service.", examples=["myoresponse 0.1.0"])
+    libraries: dict[str, str] = Field(
+        default_factory=libraries,
+        description="Versions of the packages that compute.",
+        examples=[{"numpy": "2.4.6", "scipy": "1.17.1", "lifelines": "0.30.3"}],
+    )
+    commit: str | None = Field(
+        default_factory=commit, description="Commit of the build; null where it is not known.", examples=[None]
+    )
 
 
 class Header(Result):
@@ -79,6 +89,7 @@ def report_model() -> type[BaseModel]:
         __doc__="The report: the answers about one study at one revision.",
         populations=(Populations, Field(description="The populations.")),
         flow=(tuple[FlowStep, ...], Field(description="From all patients to each estimate.", examples=[[]])),
+        outcomes=(OutcomeTable, Field(description="Table 2 of a paper: the outcomes of the answers.")),
         analyses=(analyses, Field(description="The answers by name.")),
     )
 
@@ -97,6 +108,7 @@ def report_document(header: Header, report: Report) -> bytes:
             **header.model_dump(mode="json"),
             "populations": report.populations.model_dump(mode="json"),
             "flow": [step.model_dump(mode="json") for step in report.flow],
+            "outcomes": report.outcomes.model_dump(mode="json"),
             "analyses": {name: _ordered(answer, _SHARED) for name, answer in report.answers.items()},
         }
     )

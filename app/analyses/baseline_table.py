@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Question
 from app.analyses.claims import description
+from app.analyses.paper_table import NOTHING, PaperTable, column_of, number, percent, side_by_side
 from app.derive.doses import index_dose_per_kg, prednisolone
 from app.derive.per_patient import pick
 from app.derive.reasons import FlagCode
@@ -62,10 +63,64 @@ class BaselineTable(Answer):
     records: tuple[RecordCount, ...] = Field(description="Records by measure, of all patients.", examples=[[]])
 
     results: tuple[TableRow, ...] = Field(description="The rows in the order of the table.", examples=[[]])
+    table: PaperTable = Field(description="Table 1 of a paper: the patients before treatment, with their treatment.")
 
 
-def baseline_table(context: Context) -> Findings:
-    """The table for the safety set."""
+def baseline_table(whole: Context) -> Findings:
+    """The table for the safety set, of the study or of each subgroup."""
+    contexts = list(whole.subgroups())
+    parts = [_of_group(context) for context in contexts]
+    columns = [column_of(context.group, int(context.study.safety.sum())) for context in contexts]
+    rows = side_by_side(_in_order([cast("Sequence[TableRow]", part.results["results"]) for part in parts]))
+    return Findings(
+        {name: [row for part in parts for row in part.results[name]] for name in ("results", "records")},
+        [row for part in parts for row in part.excluded],
+        [flag for part in parts for flag in part.flags],
+        claims=[
+            claim.model_copy(update={"group": context.group})
+            for context, part in zip(contexts, parts, strict=True)
+            for claim in part.claims
+        ],
+        fields={"table": PaperTable(columns=tuple(columns), rows=rows)},
+    )
+
+
+def _in_order(groups: Sequence[Sequence[TableRow]]) -> list[list[tuple[str, str, str]]]:
+    """The texts of each group, in which every group has the same rows in the same order."""
+    columns: list[list[tuple[str, str, str]]] = [[] for _ in groups]
+    for same in zip(*groups, strict=True):
+        if same[0].section not in _PRINTED or same[0].week not in (None, 0):
+            continue
+        values = sorted({each.value for row in same for each in row.categories or ()})
+        missing = any(row.missing for row in same)
+        for texts, row in zip(columns, same, strict=True):
+            texts.extend(_texts(row, values, missing=missing))
+    return columns
+
+
+_PRINTED = ("demographics", "disease", "treatment", "baseline", "prednisolone")
+"""The sections of the printed table."""
+
+
+def _texts(row: TableRow, values: Sequence[str], *, missing: bool) -> Iterator[tuple[str, str, str]]:
+    name = row.variable.replace("_", " ").replace("/upper limit", " / upper limit")
+    name = name if name[:1].isupper() else name.capitalize()
+    label = name if row.unit in (None, "1") else f"{name} ({row.unit})"
+    if row.summary is not None:
+        known = row.summary
+        mean, median = (f"{number(known.mean)} ({number(known.sd)})", f"{number(known.median)} [{number(known.q1)}, "
+                        f"{number(known.q3)}]") if known.n else (NOTHING, NOTHING)  # fmt: skip
+        yield row.section, f"{label}, mean (SD)", mean
+        yield row.section, f"{label}, median [quartiles]", median
+    for value in values:
+        count = next((each.count for each in row.categories or () if each.value == value), 0)
+        yield row.section, f"{label}: {value}", percent(count, row.n)
+    if missing:
+        yield row.section, f"{label}: missing", str(row.missing)
+
+
+def _of_group(context: Context) -> Findings:
+    """The table of one (sub)group."""
     study, measures = context.study, _measures(context.whole)
     flags = [flag for measure in measures for flag in context.flags_of(measure, _too_old(study, measure))]
     not_convertible = prednisolone(study.cohort, study.exposure, 0).not_convertible
@@ -203,4 +258,5 @@ QUESTION = Question(
     baseline_table,
     lambda _: Basis(("definitions_are_ours",)),
     in_report=True,
+    compares_groups=True,
 )

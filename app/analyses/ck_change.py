@@ -10,7 +10,6 @@ from app.analyses.answer import (
     Basis,
     Claim,
     Context,
-    Contribution,
     Definition,
     Findings,
     Grouped,
@@ -18,6 +17,7 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import ChangeTest, change
+from app.analyses.patient_values import PatientValues, values_at
 from app.analyses.weekly_change import Bounds, LimitOfBound, known_or_limits
 from app.derive.bounded_values import BoundedValues, ln_ratio_within
 from app.derive.per_patient import first_reason
@@ -59,9 +59,11 @@ class ChangeOfChange(Result):
     )
 
 
-class PatientChange(Contribution):
-    """The changes of ln(CK) of one patient."""
+class PatientChange(PatientValues):
+    """The changes of ln(CK) of one patient. The value is that after treatment."""
 
+    start: Number | None = Field(description="CK at the week before treatment, in U/L.", examples=[1310])
+    start_day: int | None = Field(description="Its day.", examples=[-28])
     before: Number | None = Field(description="ln C(0) - ln C(before).", examples=[-0.09])
     after: Number | None = Field(description="ln C(after) - ln C(0).", examples=[-1.5])
     difference: Number | None = Field(description="After minus before.", examples=[-1.41])
@@ -165,12 +167,17 @@ def _listed(
     after: BoundedValues,
     difference: BoundedValues,
 ) -> tuple[PatientChange, ...]:
+    study, weeks = context.study, context.protocol.ck_change
+    starts, ends = (values_at(study, "CK", study.weeks("CK")[week]) for week in (weeks.before_week, weeks.after_week))
     return tuple(
         PatientChange(
             patient=patient,
             before=known_or_limits(i, before, reason)["difference"],
             after=known_or_limits(i, after, reason)["difference"],
             **known_or_limits(i, difference, reason),
+            start=starts[i]["value"],
+            start_day=starts[i]["day"],
+            **ends[i],
         )
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True))
     )

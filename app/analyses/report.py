@@ -7,6 +7,7 @@ from pydantic import Field
 
 from app.analyses.answer import Answer, Context, Grouped, Options, Populations, populations
 from app.analyses.ck_change import change_reasons, changes
+from app.analyses.outcome_table import OutcomeTable, outcome_table
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result
@@ -30,17 +31,18 @@ class FlowStep(Grouped):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answers by name, the populations, and the flow."""
+    """The answers by name, the populations, the flow, and the table of outcomes."""
 
     populations: Populations
     flow: tuple[FlowStep, ...]
     answers: Mapping[str, Answer]
+    outcomes: OutcomeTable
 
 
 def report_of(study: DerivedStudy, answers: Mapping[str, Answer], options: Options) -> Report:
     """The report of the answers about one study; with `by`, the flow of each subgroup follows that of the study."""
     groups = [step for part in Context.of(study, options).subgroups() for step in flow(part.study, part.group)]
-    return Report(populations(study), (*flow(study), *(groups if options.by else ())), answers)
+    return Report(populations(study), (*flow(study), *(groups if options.by else ())), answers, outcome_table(answers))
 
 
 def flow(study: DerivedStudy, group: dict[str, str | None] | None = None) -> tuple[FlowStep, ...]:

@@ -10,7 +10,6 @@ from app.analyses.answer import (
     Basis,
     Claim,
     Context,
-    Contribution,
     Definition,
     Excluded,
     Findings,
@@ -20,6 +19,7 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import rate, undeclared
+from app.analyses.patient_values import PatientValues, change_of, values_at
 from app.analyses.preset_difference import Differs, response_difference
 from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import OTHER_TREATMENT
@@ -32,9 +32,12 @@ from app.protocol.endpoints import Response, ResponseRule, general_form
 from app.protocol.model import Protocol
 
 
-class Verdict(Contribution):
-    """Whether one patient responded."""
+class Verdict(PatientValues):
+    """Whether one patient responded. The value is the one that was judged, the best where several were."""
 
+    change: Number | None = Field(
+        description="Value minus baseline; null where either is missing or a bound.", examples=[-930]
+    )
     responder: bool | None = Field(description="The verdict; null where the rule could not judge.", examples=[True])
     reason: str | None = Field(description="Why there is no verdict.", examples=[None, "no_baseline"])
 
@@ -113,7 +116,7 @@ def _rate(context: Context, declared: Response, definition: Definition, verdict:
         reason=estimate.reason,
         intervals=estimate.intervals,
         all_treated=of_all_treated(context, verdict.responder, ~verdict.evaluable, last_day(context.study, rule)),
-        patients=_verdicts(context, verdict) if context.listed else None,
+        patients=_verdicts(context, rule, verdict) if context.listed else None,
     )
 
 
@@ -132,10 +135,18 @@ def rule_in_words(definition: Definition) -> str:
     return f"{definition.id} ({', '.join(f'{name} {value}' for name, value in definition.parameters.items())})"
 
 
-def _verdicts(context: Context, verdict: ResponseVerdicts) -> tuple[Verdict, ...]:
+def _verdicts(context: Context, rule: ResponseRule, verdict: ResponseVerdicts) -> tuple[Verdict, ...]:
+    values = values_at(context.study, rule.measure, context.study.judged_row(rule))
+    rows = zip(context.ids, verdict.responder, verdict.reason, values, strict=True)
     return tuple(
-        Verdict(patient=patient, responder=None if reason else bool(responder), reason=reason)
-        for patient, responder, reason in zip(context.ids, verdict.responder, verdict.reason, strict=True)
+        Verdict(
+            patient=patient,
+            responder=None if reason else bool(responder),
+            reason=reason,
+            change=change_of(found),
+            **found,
+        )
+        for patient, responder, reason, found in rows
     )
 
 

@@ -12,7 +12,6 @@ from app.analyses.answer import (
     Basis,
     Claim,
     Context,
-    Contribution,
     Definition,
     Excluded,
     Findings,
@@ -22,6 +21,7 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, onset, onset_week
+from app.analyses.patient_values import PatientValues, values_at
 from app.derive.bounded_values import BoundedValues, ln_ratio_within
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason, MeasureReason
@@ -47,7 +47,7 @@ Bounds = Annotated[
 LimitOfBound = Annotated[Number | None, Field(exclude_if=not_listed, description="Limit where it is a bound.")]
 
 
-class PatientDifference(Contribution):
+class PatientDifference(PatientValues):
     """The change of one patient."""
 
     difference: Number | None = Field(description="Week minus baseline, on the scale of the row.", examples=[-0.46])
@@ -192,7 +192,7 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
         )
         reasons = difference_reasons(study, difference, measure, week)
         excluded += context.excluded(reasons, measure, week, estimate=scale if measure == "CK" else None)
-        listed.append(_listed(context, within, reasons) if context.listed else None)
+        listed.append(_listed(context, measure, week, within, reasons) if context.listed else None)
     adjusted = _adjusted(changes, context)
     rows = [
         WeekChange(
@@ -217,10 +217,11 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
 
 
 def _listed(
-    context: Context, within: BoundedValues, reasons: Sequence[ExclusionReason | None]
+    context: Context, measure: str, week: int, within: BoundedValues, reasons: Sequence[ExclusionReason | None]
 ) -> tuple[PatientDifference, ...]:
+    values = values_at(context.study, measure, context.study.weeks(measure)[week])
     return tuple(
-        PatientDifference(patient=patient, **known_or_limits(i, within, reason))
+        PatientDifference(patient=patient, **known_or_limits(i, within, reason), **values[i])
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True))
     )
 
@@ -351,4 +352,5 @@ QUESTION = Question(
     _basis,
     in_report=True,
     by_course=True,
+    adjusted_over="the weeks of one measure and scale (signed-rank and t tests each for themselves)",
 )

@@ -18,13 +18,18 @@ from app.analyses.answer import Contribution, Definition
 from app.analyses.answer_document import Header
 from app.analyses.weekly_change import Onset
 from app.datasets.variables import Column, Dataset, DatasetDescription, ours
-from app.estimate.results import Omitting, Result, twelve_digits
+from app.estimate.results import CurvePoint, Omitting, Result, twelve_digits
 
 _ABOUT = frozenset({"week", "time", "until", "alpha"})
 """Numbers that say what a statistic is about."""
+_FOR_DRAWING = frozenset({"censorings"})
+"""Fields that a curve is drawn with; what they say is in its counts."""
 _RESULTS = frozenset({(Onset, "week")})
 """Fields with a name of `_ABOUT` that are statistics."""
-_SHARED = frozenset({"analysis", "populations", "by", "level", "conventions", "definitions", "claims", "caveats"})
+_SHARED = frozenset(
+    {"analysis", "populations", "by", "level", "conventions", "definitions", "multiplicity", "claims",
+     "caveats", "table"}
+)  # fmt: skip
 """Fields of an answer that hold no statistic."""
 
 DESCRIPTION = DatasetDescription(
@@ -147,7 +152,12 @@ def _answer_statistics(answer: Answer) -> Iterator[_Statistic]:
 
 
 def _model_statistics(item: Result, place: _Place) -> Iterator[_Statistic]:
-    """The statistics of a model and of the models inside it, in the order of their fields."""
+    """The statistics of a model and of the models inside it, in the order of their fields.
+
+    The row with which a curve begins holds none: an event at time 0 has a row of its own.
+    """
+    if isinstance(item, CurvePoint) and not item.events:
+        return
     fields = type(item).model_fields
     for name, field in fields.items():
         place = _about(place, item, name, field)
@@ -161,7 +171,7 @@ def _model_statistics(item: Result, place: _Place) -> Iterator[_Statistic]:
             if value is not None or place.reason is not None:
                 label = (field.description or name).rstrip(".")
                 yield _Statistic(place, ".".join((*place.path, name)), label, value)
-        elif not isinstance(value, Definition):
+        elif not isinstance(value, Definition) and name not in _FOR_DRAWING:
             for inner in _results(value):
                 yield from _model_statistics(inner, replace(place, path=(*place.path, name)))
 

@@ -50,6 +50,14 @@ def nearest_where(patient: Ints, size: int, chosen: Bools, day: Ints, target: in
     return nearest
 
 
+def best_of(patient: Ints, size: int, rows: Ints, values: Floats, *, higher: bool) -> Ints:
+    """The row of each patient with the highest (or lowest) of the `values`, the first of equal ones; -1 for none."""
+    worst_first = np.lexsort((-rows, values if higher else -values))
+    best = np.full(size, NONE, dtype=np.int64)
+    best[patient[rows[worst_first]]] = rows[worst_first]
+    return best
+
+
 def pick(column: Floats, rows: Ints) -> Floats:
     """The value at each row, NaN where there is no row."""
     if len(column) == 0:

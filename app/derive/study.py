@@ -31,13 +31,13 @@ from app.derive.courses import Courses, courses
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
-from app.derive.per_patient import any_where
+from app.derive.per_patient import any_where, best_of
 from app.derive.reasons import ExclusionReason
 from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, rescues
-from app.derive.response import ResponseVerdicts, RuleInput, response
+from app.derive.response import ResponseVerdicts, RuleInput, judged_rows, response
 from app.derive.run_in import RunIn, run_in
 from app.derive.visits import baseline_too_old, visit_rows
-from app.protocol.endpoints import RescueStrategy, ResponseRule
+from app.protocol.endpoints import RescueStrategy, ResponseRule, general_form
 from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
 from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints
@@ -121,6 +121,13 @@ class DerivedStudy:
         if rule not in self._responses:
             self._responses[rule] = self._judge(rule)
         return self._responses[rule]
+
+    def judged_row(self, rule: ResponseRule) -> Ints:
+        """The record of each patient that a response rule judges, the best of them where it judges several."""
+        records = self.analysis_values(rule.measure)
+        rows = judged_rows(general_form(rule).window, records, self.weeks(rule.measure))
+        higher = rule.measure != "CK" and self.protocol.scale(rule.measure).better == "higher"
+        return best_of(records.patient, records.size, rows, records.value[rows], higher=higher)
 
     def _judge(self, rule: ResponseRule) -> ResponseVerdicts:
         measure = rule.measure

@@ -74,6 +74,7 @@ MEDIAN_INTERVAL: dict[str, JsonValue] = {
 }
 MEDIAN: dict[str, JsonValue] = {
     "value": 334.5,
+    "at_risk": 4,
     "unit": "d",
     "convention": "midpoint",
     "plateau": "left_end",
@@ -84,10 +85,11 @@ CURVE_POINT: dict[str, JsonValue] = {
     "time": 41,
     "at_risk": 12,
     "events": 1,
-    "censored": 0,
+    "censored": 1,
     "survival": 0.916666666667,
     "low": 0.538977180571,
     "high": 0.9878255654,
+    "censorings": [{"time": 55, "patients": 1}],
 }
 
 
@@ -170,6 +172,7 @@ class Reason(StrEnum):
     NOT_KNOWN_HERE = "not_known_here", "Only the frame around this answer knows it."
     NO_MAIN_ESTIMATE = "no_main_estimate", "The main estimate, which this would be compared with, is null."
     OTHER_UNIT = "other_unit", "The two numbers are not in one unit, so that their difference says nothing."
+    NOT_TESTED = "not_tested", "This endpoint is estimated in one group and tested against nothing."
     UNDECIDED = "undecided", "Missing measures leave open how many patients have it."
 
     P_BELOW_LEAST = "p_below_least", "p is smaller than `p_below`, the least that is written as a number."
@@ -349,16 +352,35 @@ class Change(Result):
     )
 
 
-class CurvePoint(Result):
-    """One step of a survival curve: the counts and S(t) at one event time, and until the next."""
+class Censoring(Result):
+    """Patients censored at one time: a mark on the curve."""
 
-    time: Number = Field(description="Time of the event.", examples=[41])
+    time: Number = Field(description="The time.", examples=[55])
+    patients: int = Field(description="Patients censored at it.", examples=[1])
+
+
+class NumberAtRisk(Result):
+    """How many patients are under observation without the event just before one time."""
+
+    time: Number = Field(description="The time.", examples=[90])
+    at_risk: int = Field(description="Patients at risk.", examples=[10])
+
+
+class CurvePoint(Result):
+    """One step of a survival curve: the counts and S(t) at time 0 or at one event time, and until the next."""
+
+    time: Number = Field(description="0 in the first row, then the time of the event.", examples=[41])
     at_risk: int = Field(description="Patients under observation just before this time.", examples=[12])
     events: int = Field(description="Events at this time.", examples=[1])
     censored: int = Field(description="Patients censored from this time on and before the next row's.", examples=[0])
     survival: Number = Field(description="S(t) from this time on.", examples=[0.916666666667])
     low: Number | None = Field(description="Lower pointwise confidence limit of S(t).", examples=[0.538977180571])
     high: Number | None = Field(description="Upper pointwise confidence limit of S(t).", examples=[0.9878255654])
+    censorings: tuple[Censoring, ...] = Field(
+        default=(),
+        description="When they were censored; without patients who left by a competing event.",
+        examples=[[]],
+    )
     reason: Annotated[WhyNull, Field(exclude_if=is_none)] = None
 
 
@@ -366,6 +388,7 @@ class Median(Result):
     """The median time to the event."""
 
     value: Number | None = Field(description="Median time.", examples=[334.5])
+    at_risk: int | None = Field(description="Patients at risk just before the median; null without one.", examples=[4])
     unit: str = Field(description="Unit of every time here.", examples=["d"])
     convention: str = Field(
         description="Where the median is put while S(t) is exactly one half.", examples=["midpoint", "lower"]
@@ -403,7 +426,12 @@ class Survival(Result):
     n: int = Field(description="Patients in the risk set at time 0.", examples=[13])
     events: int = Field(description="Patients who had the event.", examples=[8])
     median: Median = Field(description="Median time to the event.", examples=[MEDIAN])
-    curve: tuple[CurvePoint, ...] = Field(description="One row for each event time.", examples=[[CURVE_POINT]])
+    curve: tuple[CurvePoint, ...] = Field(
+        description="A row at time 0, then one for each event time.", examples=[[CURVE_POINT]]
+    )
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(
+        description="Every 30 d up to the last time; every 90 d where that is after day 360.", examples=[[]]
+    )
 
 
 class Summary(Result):

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from pydantic_core import to_json
 
-from app import ANSWERS, SOFTWARE
+from app import ANSWERS, SOFTWARE, commit, libraries
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.http.addresses import path_of
 from app.http.openapi import JSON
@@ -49,8 +49,9 @@ def tagged(body: bytes, tag: str, if_none_match: str | None, media_type: str = J
 
 
 def etag_from(*origin: Any) -> str:  # noqa: ANN401 - any JSON
-    """The strong ETag of an answer computed from `origin`: the same origin and software give the same bytes."""
-    return f'"{hashlib.sha256(json.dumps([*origin, SOFTWARE, ANSWERS]).encode()).hexdigest()[:32]}"'
+    """The strong ETag of an answer made from `origin`: the same software and packages give the same bytes."""
+    made_by = [SOFTWARE, ANSWERS, libraries(), commit()]
+    return f'"{hashlib.sha256(json.dumps([*origin, *made_by]).encode()).hexdigest()[:32]}"'
 
 
 def matches(if_none_match: str | None, tag: str) -> bool:

@@ -113,8 +113,9 @@ def test_without_competing_events_everything_is_kaplan_meier(patients, interval,
     how = {"interval": interval, "median": median, "plateau": plateau}
     found, expected = event_free(times, causes, causes_known=3, **how), kaplan_meier(times, causes, **how)
     assert (found.n, found.events, found.median) == (expected.n, expected.events, expected.median)
+    assert found.numbers_at_risk == expected.numbers_at_risk
     for one, other in zip(found.curve, expected.curve, strict=True):
-        same = ("time", "at_risk", "events", "censored", "reason")
+        same = ("time", "at_risk", "events", "censored", "censorings", "reason")
         assert [getattr(one, name) for name in same] == [getattr(other, name) for name in same]
         assert one.survival == pytest.approx(other.survival, abs=1e-14)
         assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-12)
@@ -153,7 +154,12 @@ def test_censoring_the_competing_event_would_overstate_the_incidence():
     assert first.value == 0.5
     assert kaplan_meier(times, [cause == 1 for cause in causes]).curve[-1].survival == 0
     curve = event_free(times, causes, causes_known=3)
-    assert [(point.time, point.survival, point.censored) for point in curve.curve] == [(30, 0.75, 0), (40, 0.5, 0)]
+    assert [(point.time, point.survival, point.censored) for point in curve.curve] == [
+        (0, 1, 2),
+        (30, 0.75, 0),
+        (40, 0.5, 0),
+    ]
+    assert [point.censorings for point in curve.curve] == [(), (), ()]
     assert (curve.events, curve.median.value) == (2, 40)
     assert restricted_mean_event_free(times, causes, causes_known=3, until=60).value == 30 + 7.5 + 10
 

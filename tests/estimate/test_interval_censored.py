@@ -245,9 +245,9 @@ def test_on_ever_denser_visits_the_median_becomes_that_of_kaplan_meier():
     intervals = [(t - 1e-3, t) if e else (t, None) for t, e in zip(time, event, strict=True)]
     exact, seen = kaplan_meier(time, event), estimate(intervals)
     assert seen.median.right == exact.median.value
-    assert [each.right for each in seen.masses if each.right] == [point.time for point in exact.curve]
-    steps = [survival(seen, point.time) for point in exact.curve]
-    assert steps == pytest.approx([point.survival for point in exact.curve], abs=1e-10)
+    assert [each.right for each in seen.masses if each.right] == [point.time for point in exact.curve[1:]]
+    steps = [survival(seen, point.time) for point in exact.curve[1:]]
+    assert steps == pytest.approx([point.survival for point in exact.curve[1:]], abs=1e-10)
 
 
 def test_nobody_has_no_estimate():
@@ -313,3 +313,17 @@ def test_a_hundred_thousand_patients_are_answered():
     result = interval_censored(left, right)
     assert result.excess <= 1e-9
     assert result.median.intervals[0].reason == Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("intervals", [[], [(3, None)], [(0, 30), (30, 60), (30, None), (60, 91), (45, None)]])
+def test_everybody_is_at_risk_or_undecided_or_has_left_at_each_time(intervals):
+    found = estimate(intervals)
+    last = max((right or left for left, right in intervals), default=-1)
+    assert [row.time for row in found.numbers_at_risk] == list(range(0, last + 1, 30))
+    for row in found.numbers_at_risk:
+        assert row.at_risk == sum(left >= row.time for left, _ in intervals)
+        assert row.undecided == sum(left < row.time <= (right or -1) for left, right in intervals)
+    marks = [(mark.time, mark.patients) for mark in found.censorings]
+    assert marks == [(left, 1) for left, right in sorted(intervals, key=str) if right is None]
+    right = found.median.right
+    assert found.median.at_risk == (None if right is None else sum(left >= right for left, _ in intervals))

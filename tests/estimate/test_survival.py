@@ -40,19 +40,70 @@ def first_crossing(points, convention, last, plateau):
 def test_the_curve_is_the_product_of_fractions(patients):
     result = kaplan_meier(*columns(patients))
     expected = twins.steps(patients)
-    assert [(point.time, point.at_risk, point.events) for point in result.curve] == [step[:3] for step in expected]
-    assert [point.survival for point in result.curve] == pytest.approx([float(step[3]) for step in expected], abs=1e-14)
+    assert [(point.time, point.at_risk, point.events) for point in result.curve[1:]] == [step[:3] for step in expected]
+    assert [point.survival for point in result.curve[1:]] == pytest.approx(
+        [float(step[3]) for step in expected], abs=1e-14
+    )
     assert (result.n, result.events) == (len(patients), sum(event for _, event in patients))
 
 
 @given(ANY)
 def test_everybody_is_accounted_for_along_the_curve(patients):
     result = kaplan_meier(*columns(patients))
-    before = result.n - (result.curve[0].at_risk if result.curve else 0)
-    assert result.n == before + sum(point.events + point.censored for point in result.curve)
+    assert result.n == sum(point.events + point.censored for point in result.curve)
     for point, following in zip(result.curve, result.curve[1:], strict=False):
         assert following.at_risk == point.at_risk - point.events - point.censored
         assert point.censored == sum(point.time <= time < following.time and not event for time, event in patients)
+    marks = [mark.time for point in result.curve for mark in point.censorings for _ in range(mark.patients)]
+    assert marks == sorted(time for time, event in patients if not event)
+    assert all(point.censored == sum(mark.patients for mark in point.censorings) for point in result.curve)
+    assert all(point.time <= mark.time for point in result.curve for mark in point.censorings)
+
+
+@given(ANY)
+def test_every_curve_begins_at_time_0_where_everybody_is_without_the_event(patients):
+    curve = kaplan_meier(*columns(patients)).curve
+    assert len(curve) >= min(1, len(patients))
+    for point in curve[:1]:
+        assert (point.time, point.at_risk, point.events) == (0, len(patients), 0)
+        assert (point.survival, point.low, point.high, point.reason) == (1, 1, 1, None)
+
+
+@given(ANY)
+def test_numbers_at_risk_are_those_who_were_followed_at_least_as_long(patients):
+    result = kaplan_meier(*columns(patients))
+    last = max((time for time, _ in patients), default=-1)
+    grid = range(0, int(last) + 1, 30 if last <= 360 else 90)
+    counted = [(time, sum(own >= time for own, _ in patients)) for time in grid]
+    assert [(row.time, row.at_risk) for row in result.numbers_at_risk] == counted
+    median = result.median.value
+    assert result.median.at_risk == (None if median is None else sum(own >= median for own, _ in patients))
+
+
+def test_numbers_at_risk_and_the_curve_from_time_0_are_those_of_r():
+    """R 4.2.2, survival: fit <- survfit(Surv(time, event) ~ 1, conf.type = "log-log");
+    summary(fit, times = seq(0, 334, 30))$n.risk; summary(fit, times = 121)$n.risk, 121 being the median; survfit0(fit).
+    """
+    time = [5, 30, 30, 41, 60, 60, 75, 90, 120, 121, 200, 200, 334]
+    event = [0, 1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0]
+    found = kaplan_meier(time, event)
+    assert [row.at_risk for row in found.numbers_at_risk] == [13, 12, 9, 6, 5, 3, 3, 1, 1, 1, 1, 1]
+    assert [row.time for row in found.numbers_at_risk] == list(range(0, 334, 30))
+    assert (found.median.value, found.median.at_risk) == (121, 4)
+    rows = [(0, 13, 1), (30, 12, 0.9166666667), (41, 10, 0.825), (60, 9, 0.7333333333), (75, 7, 0.6285714286),
+            (120, 5, 0.5028571429), (121, 4, 0.3771428571), (200, 3, 0.2514285714)]  # fmt: skip
+    assert [(point.time, point.at_risk) for point in found.curve] == [row[:2] for row in rows]
+    assert [point.survival for point in found.curve] == pytest.approx([row[2] for row in rows], abs=1e-10)
+    marks = [(mark.time, mark.patients) for point in found.curve for mark in point.censorings]
+    assert marks == [(5, 1), (30, 1), (60, 1), (90, 1), (200, 1), (334, 1)]
+
+
+def test_a_long_follow_up_has_its_numbers_at_risk_by_quarters():
+    """R 4.2.2, survival: summary(survfit(Surv(time, event) ~ 1), times = seq(0, 400, 90))$n.risk."""
+    found = kaplan_meier([10, 89, 90, 91, 400], [1, 0, 1, 1, 0]).numbers_at_risk
+    assert [(row.time, row.at_risk) for row in found] == [(0, 5), (90, 3), (180, 1), (270, 1), (360, 1)]
+    assert [row.time for row in kaplan_meier([360], [1]).numbers_at_risk] == list(range(0, 361, 30))
+    assert [row.time for row in kaplan_meier([361], [1]).numbers_at_risk] == [0, 90, 180, 270, 360]
 
 
 @given(ANY, MEDIANS, PLATEAUS)
@@ -74,7 +125,7 @@ def test_the_bands_are_those_of_the_textbook_and_the_limits_of_the_median_are_wh
         (None, None) if variance is None else twins.band(step[3], variance, normal_quantile(level), interval)
         for step, variance in zip(expected, twins.greenwood(expected), strict=True)
     ]
-    for point, (low, high) in zip(result.curve, bands, strict=True):
+    for point, (low, high) in zip(result.curve[1:], bands, strict=True):
         assert (point.low, point.high) == ((None, None) if low is None else pytest.approx((low, high), abs=1e-12))
         assert point.reason == (Reason.NO_SURVIVORS if low is None else None)
     last = max((time for time, _ in patients), default=0)
@@ -199,7 +250,8 @@ def test_nobody_at_all_has_no_curve():
 
 def test_without_an_event_there_is_no_median():
     result = kaplan_meier([5, 8, 12], [0, 0, 0])
-    assert (result.n, result.events, result.curve) == (3, 0, ())
+    (start,) = result.curve
+    assert (result.n, result.events, start.at_risk, start.censored) == (3, 0, 3, 3)
     assert (result.median.value, result.median.reason) == (None, Reason.NO_EVENTS)
     assert result.median.intervals[0].reason == Reason.NO_EVENTS
     assert restricted_mean([5, 8, 12], [0, 0, 0], until=12).value == 12
@@ -210,26 +262,27 @@ def test_one_patient_with_an_event_has_a_median_and_no_limits():
     assert (result.median.value, result.median.reason) == (7, None)
     limits = result.median.intervals[0]
     assert (limits.low, limits.high, limits.reason) == (None, None, Reason.NOT_REACHED)
-    (point,) = result.curve
+    _, point = result.curve
     assert (point.survival, point.low, point.high, point.reason) == (0, None, None, Reason.NO_SURVIVORS)
 
 
 def test_an_event_at_time_zero_counts():
     result = kaplan_meier([0, 0, 4], [True, False, True])
     assert [(point.time, point.at_risk, point.events, point.censored) for point in result.curve] == [
+        (0, 3, 0, 0),
         (0, 3, 1, 1),
         (4, 1, 1, 0),
     ]
 
 
 def test_who_is_censored_at_the_time_of_an_event_was_still_at_risk():
-    (point,) = kaplan_meier([3, 3], [False, True]).curve
+    _, point = kaplan_meier([3, 3], [False, True]).curve
     assert (point.at_risk, point.events, point.censored) == (2, 1, 1)
 
 
 def test_the_band_is_the_one_asked_for():
     case = by_id("km_lung_all")["input"]
-    bands = {each: kaplan_meier(case["time"], case["event"], interval=each).curve[80] for each in
+    bands = {each: kaplan_meier(case["time"], case["event"], interval=each).curve[81] for each in
              ("log-log", "log", "plain")}  # fmt: skip
     assert len({point.low for point in bands.values()}) == 3
     assert all(point.low < point.survival < point.high for point in bands.values())

@@ -117,7 +117,7 @@ def check_times(tables, row):
     for times, observed in ((row, stays), (row["time_to_first_normal"], becomes)):
         assert (times["n"], times["events"]) == (len(observed), sum(event for _, event in observed))
         assert times["median"]["value"] == near(recompute.median(observed))
-        curve = [(step["time"], step["survival"]) for step in times["curve"]]
+        curve = [(step["time"], step["survival"]) for step in times["curve"][1:]]
         assert [time for time, _ in curve] == [time for time, _ in recompute.kaplan_meier(observed)]
         assert [each for _, each in curve] == [near(each) for _, each in recompute.kaplan_meier(observed)]
     assert row["rmst"]["value"] == near(recompute.restricted_mean(stays, row["rmst"]["until"]))

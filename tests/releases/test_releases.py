@@ -33,8 +33,10 @@ CHANGED = {
 """The answers that are not those of an earlier release, and why."""
 LABELS = frozenset({"stat_label", "row"})
 """Columns of the results dataset that may change: the words of the description, and the place among more rows."""
-GROWING = frozenset({"caveats", "extension"})
-"""Lists that may have more items than before, as the counted caveats may. The text of a caveat may say more, too."""
+GROWING = frozenset({"caveats", "extension", "curve"})
+"""Lists that may have more items than before, as the counted caveats may. The text of a caveat may say more, too. A
+curve has a first row at time 0.
+"""
 RELEASES = sorted(file.name.removesuffix(".db.xz") for file in DATA.glob("*.db.xz"))
 
 

@@ -19,9 +19,20 @@ from app.analyses.ck_normal.intercurrent_strategies import times_of
 from app.analyses.claims import Comparison, differences_of
 from app.analyses.comparison.comparisons import UNKNOWN
 from app.derive.rescue_treatment import ABNORMAL, CENSORED
-from app.estimate.results import Median, Number, Reason, RestrictedMean, Result, Survival, TestResult, WhyNull
+from app.estimate.results import (
+    CurvePoint,
+    Median,
+    Number,
+    NumberAtRisk,
+    Reason,
+    RestrictedMean,
+    Result,
+    Survival,
+    TestResult,
+    WhyNull,
+)
 from app.estimate.times.group_survival import HazardRatio, LogRank, MeanDifference, cox, log_rank, mean_difference
-from app.estimate.times.survival import kaplan_meier, restricted_mean
+from app.estimate.times.survival import kaplan_meier, numbers_at_risk, restricted_mean
 from app.protocol.endpoints import RescueStrategy
 from app.timeline.cohort import Bools, Ints
 
@@ -40,6 +51,10 @@ class GroupTime(Grouped):
         examples=[4.31],
     )
     median: Median = Field(description="Median time.")
+    curve: tuple[CurvePoint, ...] = Field(description="Its curve from time 0.", examples=[[]])
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(
+        description="Patients at risk, every 30 or 90 d up to the longest time of all groups.", examples=[[]]
+    )
     rmst: RestrictedMean = Field(description="Restricted mean of the time.")
     hazard_ratio: HazardRatio | None = Field(
         description="Its hazard divided by that of the first group (Cox); above 1 the event comes earlier. Null where "
@@ -149,6 +164,7 @@ def _comparison(estimate: Estimate, groups: Sequence[Group], whole: Context) -> 
     compared = [group for group in groups if group.compared]
     others = [group for group in groups if not group.compared]
     size = max(1, len(compared))
+    until = max((float(group.durations.max(initial=0)) for group in groups), default=0.0)
     numbers = np.repeat(np.arange(len(compared)), [len(group.durations) for group in compared])
     durations = np.concatenate([np.zeros(0, dtype=np.int64), *(group.durations for group in compared)])
     events = np.concatenate([np.zeros(0, dtype=np.bool_), *(group.events for group in compared)])
@@ -156,13 +172,14 @@ def _comparison(estimate: Estimate, groups: Sequence[Group], whole: Context) -> 
     model = cox(durations, events, numbers, size, level=level)
     reason = {} if by_given else {"reason": Reason.NO_GROUPS}
     rows = [
-        _row(group, test, model.hazard_ratios[place], compared[0], place, level) for place, group in enumerate(compared)
+        _row(group, test, model.hazard_ratios[place], compared[0], place, level, until)
+        for place, group in enumerate(compared)
     ]
     return GroupComparison(
         estimate=estimate,
         groups=(
             *rows,
-            *(_not_compared(group, Reason.NOT_COMPARED if by_given else Reason.NO_GROUPS) for group in others),
+            *(_not_compared(group, Reason.NOT_COMPARED if by_given else Reason.NO_GROUPS, until) for group in others),
         ),
         log_rank=test.test.model_copy(update=reason),
         ties=model.ties,
@@ -172,7 +189,9 @@ def _comparison(estimate: Estimate, groups: Sequence[Group], whole: Context) -> 
     )
 
 
-def _row(group: Group, test: LogRank, ratio: HazardRatio, first: Group, place: int, level: float) -> GroupTime:
+def _row(
+    group: Group, test: LogRank, ratio: HazardRatio, first: Group, place: int, level: float, until: float
+) -> GroupTime:
     n = len(group.durations) + len(first.durations)
     return GroupTime(
         group=group.context.group,
@@ -180,6 +199,8 @@ def _row(group: Group, test: LogRank, ratio: HazardRatio, first: Group, place: i
         events=group.curve.events,
         expected=test.expected[place],
         median=group.curve.median,
+        curve=group.curve.curve,
+        numbers_at_risk=numbers_at_risk(group.durations, until),
         rmst=group.mean,
         hazard_ratio=ratio,
         rmst_difference=mean_difference(group.mean, first.mean, n, level=level) if place else None,
@@ -187,13 +208,15 @@ def _row(group: Group, test: LogRank, ratio: HazardRatio, first: Group, place: i
     )
 
 
-def _not_compared(group: Group, reason: Reason) -> GroupTime:
+def _not_compared(group: Group, reason: Reason, until: float) -> GroupTime:
     return GroupTime(
         group=group.context.group,
         n=group.curve.n,
         events=group.curve.events,
         expected=None,
         median=group.curve.median,
+        curve=group.curve.curve,
+        numbers_at_risk=numbers_at_risk(group.durations, until),
         rmst=group.mean,
         hazard_ratio=None,
         rmst_difference=None,

@@ -35,7 +35,18 @@ from app.derive.exposure import first_new_drug_day
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
 from app.derive.study import DerivedStudy
-from app.estimate.results import CurvePoint, Median, Number, Reason, RestrictedMean, Result, Summary, Survival, WhyNull
+from app.estimate.results import (
+    CurvePoint,
+    Median,
+    Number,
+    NumberAtRisk,
+    Reason,
+    RestrictedMean,
+    Result,
+    Summary,
+    Survival,
+    WhyNull,
+)
 from app.estimate.summary import summarise
 from app.estimate.times.interval_censored import IntervalCensored
 from app.estimate.times.survival import kaplan_meier
@@ -50,6 +61,7 @@ class ConfirmedTime(Result):
     events: int = Field(description="Patients who reached it.", examples=[11])
     median: Median = Field(description="Median time.")
     curve: tuple[CurvePoint, ...] = Field(description="Share of patients who have not reached it.", examples=[[]])
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
 
 
 class SustainedNormality(Result):
@@ -128,7 +140,7 @@ def product_limit(context: Context, durations: Ints, events: Bools) -> Survival:
 
 def _confirmed(context: Context, durations: Ints, events: Bools, chosen: Bools) -> ConfirmedTime:
     curve = product_limit(context, durations[chosen], events[chosen])
-    return ConfirmedTime(n=curve.n, events=curve.events, median=curve.median, curve=curve.curve)
+    return ConfirmedTime(**dict(curve))
 
 
 def _share(rule: str, normal: Ints, followed: Ints) -> TimeShare:
@@ -165,6 +177,7 @@ class TimeToFirstNormal(Result):
     events: int = Field(description="Patients with a normal CK after day 0.", examples=[13])
     median: Median = Field(description="Median time to the first normal CK after day 0.")
     curve: tuple[CurvePoint, ...] = Field(description="Share without a normal CK since day 0.", examples=[[]])
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
 
 
 class FollowUp(Result):
@@ -237,10 +250,11 @@ class NormalTime(Grouped):
     )
     median: Median = Field(description="Median time for which CK stays normal, under the strategy in force.")
     curve: tuple[CurvePoint, ...] = Field(
-        description="Kaplan-Meier curve, one row for each event time. Under `competing` it is 1 - the cumulative "
-        "incidence of abnormal CK, and `censored` counts all patients who left the risk set without it.",
+        description="Kaplan-Meier curve, a row at time 0 and one for each event time. Under `competing` it is 1 - the "
+        "cumulative incidence of abnormal CK, and `censored` counts all patients who left the risk set without it.",
         examples=[[]],
     )
+    numbers_at_risk: tuple[NumberAtRisk, ...] = Field(description="Patients at risk, every 30 or 90 d.", examples=[[]])
     rmst: RestrictedMean = Field(description="Restricted mean of the time, under the strategy in force.")
     second_course: int = Field(
         description="Patients of the risk set with a second course, begun after day 0 and before the end of the "
@@ -371,6 +385,7 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         interval_censored=_interval_censored(context, strategy),
         median=curve.median,
         curve=curve.curve,
+        numbers_at_risk=curve.numbers_at_risk,
         rmst=times.mean,
         second_course=int(before_end(episodes, exposure.second_course).sum()),
         new_immunosuppressant=int(before_end(episodes, new_drug).sum()),
@@ -428,6 +443,7 @@ def _first_normal(context: Context) -> TimeToFirstNormal:
         events=curve.events,
         median=curve.median,
         curve=curve.curve,
+        numbers_at_risk=curve.numbers_at_risk,
     )
 
 

@@ -139,15 +139,13 @@ def _estimates(
 def _medians(context: Context, times: Times) -> tuple[Median, ...]:
     """The medians by both conventions; the convention in force is that of the curve."""
     durations, conventions, curve = times.outcomes.duration[times.in_set], context.conventions, times.curve
-    last = float(durations.max(initial=0))
     return tuple(
         curve.median
         if convention == curve.median.convention
         else median_of(
             curve.curve,
             HalfRule(convention, conventions.plateau),
-            curve.n,
-            last,
+            durations.astype(np.float64),
             context.level,
             conventions.interval,
         )

@@ -28,6 +28,7 @@ from app.analyses.answer import (
 )
 from app.analyses.claims import Comparison
 from app.analyses.comparison.two_groups import (
+    ADJUSTED_OVER,
     Arm,
     ChangeComparison,
     ComparisonSettings,
@@ -219,4 +220,5 @@ QUESTION = Question(
     lambda whole: Basis(comparison_caveats(whole.protocol), change_definition(whole.protocol)),
     options_type=ComparisonOptions,
     compares_groups=True,
+    adjusted_over=ADJUSTED_OVER,
 )

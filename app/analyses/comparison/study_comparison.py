@@ -1,5 +1,6 @@
 """Comparison of two studies by the same definitions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from app.analyses.answer import (
 )
 from app.analyses.answer_document import Header
 from app.analyses.comparison.two_groups import (
+    ADJUSTED_OVER,
     Arm,
     ChangeComparison,
     ComparisonSettings,
@@ -33,6 +35,7 @@ from app.analyses.comparison.two_groups import (
 from app.analyses.sensitivity.caveat_findings import caveats_of
 from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy
+from app.estimate.results import Result
 from app.protocol.conventions import Multiplicity, ProportionInterval
 from app.protocol.model import Protocol
 from app.protocol.parts import Part
@@ -108,7 +111,8 @@ def study_comparison(
     ]
     whole = contexts[0]
     compared = compare([GroupPair(*arms)], ComparisonSettings(whole.level, whole.conventions, options.stratify))
-    findings = [Findings(claims=compared.claims(protocol.weekly_change.alpha))]
+    tested: dict[str, Sequence[Result]] = {"results": compared.responses, "changes": compared.changes}
+    findings = [Findings(tested, claims=compared.claims(protocol.weekly_change.alpha))]
     findings += [
         Findings(excluded=left_out(context, arm.members), flags=record_flags(context))
         for context, arm in zip(contexts, arms, strict=True)
@@ -121,5 +125,5 @@ def study_comparison(
         results=tuple(compared.responses),
         changes=tuple(compared.changes),
         forest=compared.forest(),
-        **shared_part(NAME, whole, findings, basis, caveats_of) | {"by": "study"},
+        **shared_part(NAME, whole, findings, basis, caveats_of, ADJUSTED_OVER) | {"by": "study"},
     )

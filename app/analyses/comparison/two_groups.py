@@ -32,6 +32,7 @@ SMALL = 20
 """A group with fewer patients is small, and its intervals are wide."""
 GROUP = "The first group: the value of the attribute, or the study."
 AGAINST = "The second group; null for all other patients whose group is known."
+ADJUSTED_OVER = "the weeks of one measure, scale and pair of groups"
 ForestKind = Literal[
     "difference", "ratio", "odds_ratio", "mantel_haenszel_difference", "mantel_haenszel_odds_ratio", "shift"
 ]

@@ -29,7 +29,16 @@ from app.estimate.results import (
     WhyNull,
     is_none,
 )
-from app.estimate.times.survival import TRANSFORMS, Band, HalfRule, Plateau, mean_within, median_of
+from app.estimate.times.survival import (
+    TRANSFORMS,
+    Band,
+    HalfRule,
+    Plateau,
+    from_zero,
+    mean_within,
+    median_of,
+    numbers_at_risk,
+)
 
 CENSORED = 0
 ZERO_METHOD = "clopper-pearson/weighted_risk_set"
@@ -155,9 +164,9 @@ def event_free(
 ) -> Survival:
     """The curve 1 - F of the first of `causes_known` causes. Its median is the time at which F reaches one half.
 
-    A patient with an earlier event of another cause never has the event. The rows are the event times of the first
-    cause; their `censored` counts all patients who left before the next row without this event. Without other causes
-    this is the Kaplan-Meier estimate with Greenwood's limits.
+    A patient with an earlier event of another cause never has the event. The rows are time 0 and the event times of the
+    first cause; their `censored` counts all patients who left before the next row without this event, `censorings` only
+    those without any event. Without other causes this is the Kaplan-Meier estimate with Greenwood's limits.
     """
     times, event_times = _event_times(durations, causes, causes_known)
     z = normal_quantile(level)
@@ -182,12 +191,13 @@ def event_free(
                 reason=Reason.NO_SURVIVORS if low is None else None,
             )
         )
-    last = float(times[-1]) if times.size else 0.0
+    in_order = from_zero(curve, times, np.asarray(durations, dtype=np.float64)[np.asarray(causes) == CENSORED])
     return Survival(
         n=times.size,
         events=sum(event_time.events[0] for event_time, _, _ in rows),
-        median=median_of(curve, HalfRule(median, plateau), times.size, last, level, interval, unit),
-        curve=tuple(curve),
+        median=median_of(in_order, HalfRule(median, plateau), times, level, interval, unit),
+        curve=in_order,
+        numbers_at_risk=numbers_at_risk(times),
     )
 
 

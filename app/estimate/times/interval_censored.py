@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from app.estimate.arithmetic import LARGEST, check_level
-from app.estimate.results import Interval, Number, Reason, Result, WhyNull
-from app.estimate.times.survival import HalfRule, Plateau
+from app.estimate.results import Censoring, Interval, Number, Reason, Result, WhyNull
+from app.estimate.times.survival import HalfRule, Plateau, numbers_at_risk
 from app.estimate.times.turnbull import (
     ACCEPTED,
     LARGEST_SUPPORT,
@@ -85,6 +85,9 @@ class IntervalMedian(Result):
     right: Number | None = Field(
         description="The median is at this time at the latest; null where it is not reached.", examples=[112]
     )
+    at_risk: int | None = Field(
+        description="Patients seen without the event at `right` or later; null where it is null.", examples=[5]
+    )
     unit: str = Field(description="Unit of every time here.", examples=["d"])
     convention: str = Field(
         description="When S(t) is exactly one half between two masses, `lower` answers the interval of the first and "
@@ -105,6 +108,17 @@ class IntervalMedian(Result):
     )
 
 
+class SeenAtRisk(Result):
+    """How many patients are known to be without the event at one time."""
+
+    time: Number = Field(description="The time.", examples=[90])
+    at_risk: int = Field(description="Patients seen without the event at this time or later.", examples=[9])
+    undecided: int = Field(
+        description="Patients whose event came between two draws, one before this time and one at or after it.",
+        examples=[1],
+    )
+
+
 class IntervalCensored(Result):
     """The nonparametric maximum likelihood estimate of an interval-censored time."""
 
@@ -114,6 +128,12 @@ class IntervalCensored(Result):
     masses: tuple[IntervalMass, ...] = Field(
         description="Where the probability is; S(t) is constant between these intervals and unknown inside them.",
         examples=[[{"left": 28, "right": 35, "mass": 0.166666666667, "survival": 0.833333333333}]],
+    )
+    censorings: tuple[Censoring, ...] = Field(
+        description="The last time at which each patient without the event was seen.", examples=[[]]
+    )
+    numbers_at_risk: tuple[SeenAtRisk, ...] = Field(
+        description="Every 30 d up to the last time; every 90 d where that is after day 360.", examples=[[]]
     )
     log_likelihood: Number | None = Field(description="Its logarithm at the estimate.", examples=[-8.50121623689])
     excess: Number | None = Field(
@@ -148,14 +168,17 @@ def interval_censored(
     lefts, rights = _checked(left, right)
     rule = HalfRule(median, plateau)
     events = int(np.isfinite(rights).sum())
+    seen = _censorings(lefts, rights), _at_risk(lefts, rights)
 
     def none(reason: Reason, excess: float | None = None) -> IntervalCensored:
         limits = _interval(BootstrapLimits(None, None, None, reason), level, resamples, seed)
         return IntervalCensored(
             n=len(lefts),
             events=events,
-            median=_median((None, None), rule, unit, reason, limits),
+            median=_median((None, None), lefts, rule, unit, reason, limits),
             masses=(),
+            censorings=seen[0],
+            numbers_at_risk=seen[1],
             log_likelihood=None,
             excess=excess,
             reason=reason,
@@ -179,9 +202,11 @@ def interval_censored(
         n=len(lefts),
         events=events,
         median=_median(
-            (low, high if reached else None), rule, unit, missing, _interval(limits, level, resamples, seed)
+            (low, high if reached else None), lefts, rule, unit, missing, _interval(limits, level, resamples, seed)
         ),
         masses=_masses(sample, part, fit),
+        censorings=seen[0],
+        numbers_at_risk=seen[1],
         log_likelihood=fit.log_likelihood,
         excess=round(fit.excess, 9),
     )
@@ -194,6 +219,24 @@ def _checked(left: ArrayLike, right: ArrayLike) -> tuple[Floats, Floats]:
     if not np.all((lefts >= 0) & (lefts < rights) & (lefts <= LARGEST) & ((rights <= LARGEST) | np.isinf(rights))):
         raise ValueError("`left` must be finite, not negative and below `right`.")
     return lefts + 0.0, rights
+
+
+def _censorings(lefts: Floats, rights: Floats) -> tuple[Censoring, ...]:
+    times, patients = np.unique(lefts[np.isinf(rights)], return_counts=True)
+    rows = zip(times.tolist(), patients.tolist(), strict=True)
+    return tuple(Censoring(time=time, patients=count) for time, count in rows)
+
+
+def _at_risk(lefts: Floats, rights: Floats) -> tuple[SeenAtRisk, ...]:
+    """On the grid of `numbers_at_risk`, up to the last time at which anybody was seen."""
+    last = float(np.where(np.isinf(rights), lefts, rights).max(initial=-1))
+    rows = numbers_at_risk(lefts, last)
+    times = np.array([row.time for row in rows])[:, None]
+    undecided = ((lefts < times) & (rights >= times) & np.isfinite(rights)).sum(axis=1).tolist()
+    return tuple(
+        SeenAtRisk(time=row.time, at_risk=row.at_risk, undecided=count)
+        for row, count in zip(rows, undecided, strict=True)
+    )
 
 
 def _masses(sample: Sample, part: Intersections, fit: Fit) -> tuple[IntervalMass, ...]:
@@ -214,6 +257,7 @@ def _masses(sample: Sample, part: Intersections, fit: Fit) -> tuple[IntervalMass
 
 def _median(
     bounds: tuple[float | None, float | None],
+    lefts: Floats,
     rule: HalfRule,
     unit: str,
     reason: Reason | None,
@@ -222,6 +266,7 @@ def _median(
     return IntervalMedian(
         left=bounds[0],
         right=bounds[1],
+        at_risk=None if bounds[1] is None else int(np.count_nonzero(lefts >= bounds[1])),
         unit=unit,
         convention=rule.median,
         plateau=rule.plateau,

@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from app.estimate.arithmetic import LARGEST, normal_quantile
-from app.estimate.results import CurvePoint, Interval, Median, Reason, RestrictedMean, Survival
+from app.estimate.results import Censoring, CurvePoint, Interval, Median, NumberAtRisk, Reason, RestrictedMean, Survival
 
 Band = Literal["log-log", "log", "plain"]
 Plateau = Literal["left_end", "midpoint_to_last", "not_reached"]
 
 HALF_TOLERANCE = 1e-8
 """S(t) within this distance of one half counts as one half: products of floats have rounding errors."""
+GRID, WIDE_GRID = 30, 90
+"""Numbers at risk are given every 30 d, or every 90 d where follow-up is longer than `WIDE_AFTER`."""
+WIDE_AFTER = 360
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ def kaplan_meier(
     """Kaplan-Meier curve and median of durations >= 0 (in `unit`) that end in an event (true) or in censoring (false).
 
     Both arrays have one entry for each patient; events come before censorings at the same time; an event at time 0
-    counts. Row j of the curve counts the censorings from its time on and before the next, so `at_risk` of the next row
-    is `at_risk - events - censored`. Before the first event `n - at_risk` of the first row are censored.
+    counts. The first row of the curve is time 0, where S is 1 before any event. Each row counts the censorings from its
+    time on and before the next, so `at_risk` of the next row is `at_risk - events - censored`.
 
     The band is Greenwood's under the transform `interval` (R `survfit(conf.type=)`), kept within 0 and 1, null where S
     is 0. The median is the first time with S <= 1/2. While S is exactly 1/2 (within 1e-8), `midpoint` takes the middle
@@ -94,27 +97,68 @@ def kaplan_meier(
     if median not in ("midpoint", "lower") or plateau not in get_args(Plateau):
         raise ValueError(f"`median` must be midpoint or lower, `plateau` one of {', '.join(get_args(Plateau))}.")
     times, observed = _by_time(durations, events)
-    curve = tuple(_curve_point(step, z, interval) for step in _product_limit(times, observed))
-    last_time = float(times[-1]) if times.size else 0.0
+    steps = [_curve_point(step, z, interval) for step in _product_limit(times, observed)]
+    curve = from_zero(steps, times, times[~observed])
     return Survival(
         n=times.size,
         events=int(np.count_nonzero(observed)),
-        median=median_of(curve, HalfRule(median, plateau), times.size, last_time, level, interval, unit),
+        median=median_of(curve, HalfRule(median, plateau), times, level, interval, unit),
         curve=curve,
+        numbers_at_risk=numbers_at_risk(times),
     )
 
 
+def from_zero(steps: Sequence[CurvePoint], times: NDArray[np.float64], censored: ArrayLike) -> tuple[CurvePoint, ...]:
+    """The rows of a curve after a row at time 0, each with the times of its censorings; none without a patient.
+
+    `times` are those of all patients, `censored` those of the patients without any event.
+    """
+    if not times.size:
+        return ()
+    first = steps[0].at_risk if steps else 0
+    start = CurvePoint(
+        time=0, at_risk=times.size, events=0, censored=times.size - first, survival=1, low=1, high=1, reason=None
+    )
+    marks, patients = np.unique(np.asarray(censored, dtype=np.float64), return_counts=True)
+    places = np.searchsorted([step.time for step in steps], marks, side="right").tolist()
+    of_row: list[list[Censoring]] = [[] for _ in range(len(steps) + 1)]
+    for place, mark, count in zip(places, marks.tolist(), patients.tolist(), strict=True):
+        of_row[place].append(Censoring(time=mark, patients=count))
+    rows = zip((start, *steps), of_row, strict=True)
+    return tuple(row.model_copy(update={"censorings": tuple(marked)}) for row, marked in rows)
+
+
+def numbers_at_risk(durations: ArrayLike, until: float | None = None) -> tuple[NumberAtRisk, ...]:
+    """How many durations are at least as long as 0, 30, 60, ... up to `until`, by default the longest of them.
+
+    The times are those of every quarter (0, 90, 180, ...) where `until` is after day 360. An event or a censoring at a
+    time was at risk at that time (R `summary(survfit, times=)`, `n.risk`).
+    """
+    ordered = np.sort(np.asarray(durations, dtype=np.float64))
+    if until is None:
+        until = float(ordered[-1]) if ordered.size else -1.0
+    grid = np.arange(0, math.floor(until) + 1, GRID if until <= WIDE_AFTER else WIDE_GRID)
+    counts = ordered.size - np.searchsorted(ordered, grid, side="left")
+    return tuple(NumberAtRisk(time=time, at_risk=n) for time, n in zip(grid.tolist(), counts.tolist(), strict=True))
+
+
 def median_of(
-    curve: Sequence[CurvePoint], rule: HalfRule, n: int, last_time: float, level: float, interval: Band, unit: str = "d"
+    curve: Sequence[CurvePoint],
+    rule: HalfRule,
+    times: NDArray[np.float64],
+    level: float,
+    interval: Band,
+    unit: str = "d",
 ) -> Median:
-    """The median of a curve of `n` patients, the last of whom was followed to `last_time`, with its limits.
+    """The median of a curve of patients who were followed for `times`, with its limits.
 
     Brookmeyer and Crowley 1982; R `print.survfit` and `quantile.survfit`, see `HalfRule`.
     """
+    last_time = float(times.max(initial=0))
     low = rule.crossing([(point.time, point.low) for point in curve if point.low is not None], last_time)
     high = rule.crossing([(point.time, point.high) for point in curve if point.high is not None], last_time)
     value = rule.crossing([(point.time, point.survival) for point in curve], last_time)
-    missing = _why_no_median(n, curve)
+    missing = _why_no_median(curve)
     limits = Interval(
         of="median",
         method=f"brookmeyer-crowley/{interval}",
@@ -125,6 +169,7 @@ def median_of(
     )
     return Median(
         value=value,
+        at_risk=None if value is None else int(np.count_nonzero(times >= value)),
         unit=unit,
         convention=rule.median,
         plateau=rule.plateau,
@@ -246,7 +291,7 @@ TRANSFORMS: dict[str, Callable[[float, float], tuple[float, float]]] = {
 }
 
 
-def _why_no_median(n: int, curve: Sequence[CurvePoint]) -> Reason:
-    if not n:
+def _why_no_median(curve: Sequence[CurvePoint]) -> Reason:
+    if not curve:
         return Reason.NO_PATIENTS
-    return Reason.NOT_REACHED if curve else Reason.NO_EVENTS
+    return Reason.NOT_REACHED if len(curve) > 1 else Reason.NO_EVENTS
