@@ -13,6 +13,7 @@ from app.analyses.report import Report, report_of
 from app.analyses.safety import adverse_events, adverse_reactions, courses
 from app.analyses.sensitivity import caveats, sensitivity
 from app.analyses.sensitivity.caveat_findings import caveats_of
+from app.analyses.without_effect import NullOptions, is_small
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.timeline.cohort import Cohort
@@ -51,9 +52,11 @@ def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> A
 
 
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
-    """The answers to the questions of the report, with the flow of patients."""
+    """The answers to the questions of the report, with the flow of patients. `NullOptions` let it simulate."""
     study = DerivedStudy(cohort, protocol)
+    if isinstance(options, NullOptions) and options.null is None:
+        options = options.model_copy(update={"null": is_small(study)})
     return report_of(study, {question.name: question.ask(study, options, caveats_of) for question in REPORTED})
 
 
-__all__ = ["QUESTIONS", "REPORTED", "Answer", "Options", "Question", "Report", "answer", "report"]
+__all__ = ["QUESTIONS", "REPORTED", "Answer", "NullOptions", "Options", "Question", "Report", "answer", "report"]

@@ -18,6 +18,7 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import ChangeTest, change
+from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -81,6 +82,7 @@ class CkChange(Answer):
     """The before/after comparison of ln(CK)."""
 
     results: tuple[BeforeAfter, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
+    nothing: Simulated
 
 
 def ck_change(context: Context) -> Findings:
@@ -90,7 +92,16 @@ def ck_change(context: Context) -> Findings:
     excluded = context.excluded(reasons, "CK")
     flags = context.flags_of("CK", upper_limits=False)
     compared = _compare(context, difference, reasons)
-    return Findings({"results": [compared]}, excluded, flags, claims=[_claim(context, compared)])
+    rows: dict[str, Sequence[Result]] = {"results": [compared], "nothing": without_effect(context, ["CK"], _headlines)}
+    return Findings(rows, excluded, flags, claims=[_claim(context, compared)])
+
+
+def _headlines(study: DerivedStudy, cohorts: int) -> list[Headline]:
+    """The mean difference."""
+    difference = changes(study).reshape(cohorts, -1)
+    n = (~np.isnan(difference)).sum(axis=1)
+    means = np.divide(np.nansum(difference, axis=1), n, out=np.full(cohorts, np.nan), where=n > 0)
+    return [Headline("change_of_change", "CK", "lower", means)]
 
 
 def _basis(whole: Context) -> Basis:
@@ -211,5 +222,6 @@ QUESTION = Question(
     CkChange,
     ck_change,
     _basis,
+    options_type=NullOptions,
     in_report=True,
 )

@@ -1,6 +1,8 @@
 """Weekly change: how much a measure changed from baseline to each week, and the onset of a significant change."""
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -21,14 +23,18 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, onset, onset_week
+from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
+from app.estimate.changes.hodges_lehmann import hodges_lehmann
 from app.estimate.changes.multiplicity import adjust
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
+from app.estimate.changes.signed_rank import rounded, signed_rank_p
 from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
+from app.protocol.conventions import Conventions
 from app.protocol.model import Protocol
 from app.timeline.cohort import Floats
 from app.timeline.vocabulary import Direction
@@ -95,6 +101,7 @@ class WeeklyChanges(Answer):
 
     results: tuple[WeekChange, ...] = Field(description="One entry for each measure, scale and week.", examples=[[]])
     onset: tuple[Onset, ...] = Field(description="One entry for each measure and scale.", examples=[[]])
+    nothing: Simulated
 
 
 def weekly_change(context: Context) -> Findings:
@@ -116,7 +123,38 @@ def weekly_change(context: Context) -> Findings:
                 onsets.append(_onset(context, after, found))
                 claims += _onset_claims(context, after, found)
         flags += context.flags_of(measure, upper_limits=False)
-    return Findings({"results": rows, "onset": onsets}, excluded, flags, claims=claims)
+    nothing = without_effect(context, context.protocol.weekly_change.measures, partial(_headlines, context.conventions))
+    return Findings({"results": rows, "onset": onsets, "nothing": nothing}, excluded, flags, claims=claims)
+
+
+def _headlines(conventions: Conventions, study: DerivedStudy, cohorts: int) -> list[Headline]:
+    """Whether each measure has an onset of improvement."""
+    compared = study.protocol.weekly_change
+    if not any(week > 0 for week in compared.weeks):
+        return []
+    found = []
+    for measure, scale in ((code, scale) for code in compared.measures for scale in scales_of(code)):
+        weeks = [differences(study, measure, scale, week).reshape(cohorts, -1) for week in compared.weeks]
+        first = np.array([_improves(conventions, study.protocol, measure, each) for each in zip(*weeks, strict=True)])
+        known = np.any([~np.isnan(week) for week in weeks], axis=(0, 2))
+        values = np.where(known, np.isfinite(first), np.nan)
+        found.append(Headline("onset", measure, "higher", values, goodness=-first, scale=scale))
+    return found
+
+
+def _improves(conventions: Conventions, protocol: Protocol, measure: str, weeks: Sequence[Floats]) -> float:
+    """The week of the onset of improvement, by the rules of the answer; infinite without one."""
+    alpha, compared = protocol.weekly_change.alpha, protocol.weekly_change.weeks
+    values = [rounded(week[~np.isnan(week)]) for week in weeks]
+    p = [signed_rank_p(each, conventions.zeros, conventions.signed_rank_p) for each in values]
+    tests: dict[int, ChangeTest] = {}
+    for week, each, adjusted in zip(compared, values, adjust(p, conventions.multiplicity), strict=True):
+        decides = adjusted is not None and adjusted <= alpha
+        centre = hodges_lehmann(each, zeros=conventions.zeros).estimate if decides and week > 0 else None
+        tests[week] = ChangeTest(len(each), adjusted, centre)
+    after = {week: test for week, test in tests.items() if week > 0}
+    onset = onset_week(after, better=better_end(protocol, measure), alpha=alpha)
+    return math.inf if onset.week is None or onset.direction != "improvement" else onset.week
 
 
 def change_definition(protocol: Protocol) -> Definition:
@@ -306,5 +344,6 @@ QUESTION = Question(
     WeeklyChanges,
     weekly_change,
     _basis,
+    options_type=NullOptions,
     in_report=True,
 )

@@ -225,7 +225,11 @@ class DerivedStudy:
     @cached_property
     def run_in(self) -> RunIn:
         """The logarithms of all CK values on or before day 0."""
-        return run_in(self.analysis_values("CK"), self.weeks("CK")[0], logarithm=True)
+        return self.run_in_of("CK")
+
+    def run_in_of(self, measure: str) -> RunIn:
+        """The values of a measure on or before day 0; the logarithms of CK."""
+        return run_in(self.analysis_values(measure), self.weeks(measure)[0], logarithm=measure == "CK")
 
     def baseline_too_old(self, measure: str) -> Bools:
         """Whether the baseline of a measure is older than the protocol allows without a flag."""
