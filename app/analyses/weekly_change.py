@@ -1,6 +1,5 @@
 """Weekly change: how much a measure changed from baseline to each week, and the onset of a significant change."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -28,11 +27,10 @@ from app.derive.exact_comparison import ln_ratio
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
-from app.estimate.changes.hodges_lehmann import hodges_lehmann
 from app.estimate.changes.multiplicity import adjust
 from app.estimate.changes.paired_change import paired_change
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
-from app.estimate.changes.signed_rank import rounded, signed_rank_p
+from app.estimate.changes.signed_rank_rows import rises, signed_rank_rows
 from app.estimate.results import Change, Interval, Number, Reason, TestResult, WhyNull
 from app.protocol.conventions import Conventions
 from app.protocol.model import Protocol
@@ -135,26 +133,33 @@ def _headlines(conventions: Conventions, study: DerivedStudy, cohorts: int) -> l
     found = []
     for measure, scale in ((code, scale) for code in compared.measures for scale in scales_of(code)):
         weeks = [differences(study, measure, scale, week).reshape(cohorts, -1) for week in compared.weeks]
-        first = np.array([_improves(conventions, study.protocol, measure, each) for each in zip(*weeks, strict=True)])
-        known = np.any([~np.isnan(week) for week in weeks], axis=(0, 2))
+        first = _onset_weeks(conventions, study.protocol, measure, weeks)
+        known = np.any([~np.isnan(week).all(axis=1) for week in weeks], axis=0)
         values = np.where(known, np.isfinite(first), np.nan)
         found.append(Headline("onset", measure, "higher", values, goodness=-first, scale=scale))
     return found
 
 
-def _improves(conventions: Conventions, protocol: Protocol, measure: str, weeks: Sequence[Floats]) -> float:
-    """The week of the onset of improvement, by the rules of the answer; infinite without one."""
-    alpha, compared = protocol.weekly_change.alpha, protocol.weekly_change.weeks
-    values = [rounded(week[~np.isnan(week)]) for week in weeks]
-    p = [signed_rank_p(each, conventions.zeros, conventions.signed_rank_p) for each in values]
-    tests: dict[int, ChangeTest] = {}
-    for week, each, adjusted in zip(compared, values, adjust(p, conventions.multiplicity), strict=True):
-        decides = adjusted is not None and adjusted <= alpha
-        centre = hodges_lehmann(each, zeros=conventions.zeros).estimate if decides and week > 0 else None
-        tests[week] = ChangeTest(len(each), adjusted, centre)
-    after = {week: test for week, test in tests.items() if week > 0}
-    onset = onset_week(after, better=better_end(protocol, measure), alpha=alpha)
-    return math.inf if onset.week is None or onset.direction != "improvement" else onset.week
+def _onset_weeks(conventions: Conventions, protocol: Protocol, measure: str, weeks: Sequence[Floats]) -> Floats:
+    """The week of the onset of improvement in each cohort, by the rules of the answer; infinite without one.
+
+    `weeks` has the differences of each week, a row for each cohort.
+    """
+    compared, better = protocol.weekly_change, better_end(protocol, measure)
+    tested = [signed_rank_rows(week, conventions.zeros, conventions.signed_rank_p) for week in weeks]
+    found = np.full(len(weeks[0]), np.inf)
+    for i, of_cohort in enumerate(zip(*tested, strict=True)):
+        p_adjusted = adjust([row.p for row in of_cohort], conventions.multiplicity)
+        tests: dict[int, ChangeTest] = {}
+        for week, values, row, adjusted in zip(compared.weeks, weeks, of_cohort, p_adjusted, strict=True):
+            significant = week > 0 and adjusted is not None and adjusted <= compared.alpha
+            above = row.rises if row.rises is not None or not significant else rises(values[i], conventions.zeros)
+            tests[week] = ChangeTest(0, adjusted, None if above is None else 1.0 if above else -1.0)
+        after = {week: test for week, test in tests.items() if week > 0}
+        onset = onset_week(after, better=better, alpha=compared.alpha)
+        if onset.week is not None and onset.direction == "improvement":
+            found[i] = onset.week
+    return found
 
 
 def change_definition(protocol: Protocol) -> Definition:

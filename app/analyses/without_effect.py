@@ -14,10 +14,11 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Context, Definition, Grouped, Options, TrueOrFalse
-from app.derive.repeated_cohorts import decimals, later_rows, repeated_cohort
+from app.derive.repeated_cohorts import LaterRows, RepeatedCohorts
 from app.derive.study import DerivedStudy
-from app.estimate.changes.constant_levels import ConstantLevels, LevelsGiven, constant_levels, later_values
+from app.estimate.changes.constant_levels import ConstantLevels, LaterValues, LevelsGiven, constant_levels
 from app.estimate.results import Number, Reason, Result, WhyNull, is_none
+from app.protocol.model import Protocol
 from app.timeline.cohort import Floats
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES, Direction
 
@@ -178,13 +179,18 @@ def _simulated(
     """The numbers of every headline whose measure is simulated, by its place, and how good they are."""
     if not given:
         return {}
-    rows = len(study.cohort.labs) + len(study.cohort.assessments)
-    together = max(1, ROWS_AT_ONCE // max(1, rows))
+    cohorts = RepeatedCohorts.of(study)
+    together = max(1, ROWS_AT_ONCE // max(1, cohorts.rows))
+    later = {measure: cohorts.later_rows(measure) for measure in given}
+    drawing = {measure: LaterValues.of(given[measure], rows.patient, rows.day) for measure, rows in later.items()}
     parts: dict[int, list[tuple[Floats, Floats]]] = {}
     for first in range(0, SIMULATIONS, together):
         numbers = range(first, min(first + together, SIMULATIONS))
-        values = {measure: _drawn(study, measure, levels, numbers) for measure, levels in given.items()}
-        repeated = DerivedStudy(repeated_cohort(study, len(numbers), values), study.protocol)
+        values = {
+            measure: (rows, _drawn(study.protocol, measure, drawing[measure], rows, numbers))
+            for measure, rows in later.items()
+        }
+        repeated = cohorts.repeated(len(numbers), values)
         for place, headline in enumerate(headlines(repeated, len(numbers))):
             if headline.measure in given:
                 parts.setdefault(place, []).append((headline.values, headline.good))
@@ -194,20 +200,19 @@ def _simulated(
     }
 
 
-def _drawn(study: DerivedStudy, measure: str, levels: LevelsGiven, numbers: range) -> Floats:
+def _drawn(protocol: Protocol, measure: str, later: LaterValues, rows: LaterRows, numbers: range) -> Floats:
     """The later values of a measure in the simulated cohorts with these numbers, rounded as the sent ones.
 
     The numbers of a cohort depend on nothing but the seed, the measure and the number of the cohort, so that all
     questions see the same cohorts.
     """
-    rows, digits = later_rows(study, measure), decimals(study, measure)
     codes: list[str] = [*LAB_CODES, *ASSESSMENT_CODES]
-    drawn = later_values(levels, rows.patient, rows.day, [[SEED, codes.index(measure), number] for number in numbers])
+    drawn = later.drawn([[SEED, codes.index(measure), number] for number in numbers])
     if measure == "CK":
-        least = 10.0**-digits
-        return np.maximum(np.round(np.exp(np.minimum(drawn, math.log(LARGEST_CK))), digits), least)
-    scale = study.protocol.scale(measure)
-    return np.clip(np.round(drawn, digits), scale.minimum, scale.maximum)
+        least = 10.0**-rows.decimals
+        return np.maximum(np.round(np.exp(np.minimum(drawn, math.log(LARGEST_CK))), rows.decimals), least)
+    scale = protocol.scale(measure)
+    return np.clip(np.round(drawn, rows.decimals), scale.minimum, scale.maximum)
 
 
 def _figure(one: Headline, simulated: tuple[Floats, Floats] | None, reason: Reason | None) -> FigureWithoutEffect:

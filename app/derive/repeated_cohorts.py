@@ -10,79 +10,102 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from app.derive.exposure import Exposure
 from app.derive.study import DerivedStudy
+from app.protocol.model import Protocol
 from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Cohort, Floats, Ints, Labs, Table
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 OneTable = TypeVar("OneTable", bound=Table)
-Coded = Labs | Assessments
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LaterRows:
-    """The rows of one measure after day 0, in the cohort's table, sorted by patient and day (from day 0)."""
+    """All results of one measure after day 0 of treated patients: their rows in the table of the cohort, sorted by
+    patient and day. `day` counts from day 0. `decimals` is how many decimals the values of the measure have, at most 3.
+    """
 
     rows: Ints
     patient: Ints
     day: Ints
+    decimals: int
 
 
-def later_rows(study: DerivedStudy, measure: str) -> LaterRows:
-    """All results of a measure after day 0 of treated patients."""
-    table, code = _table_of(study.cohort, measure)
-    day0 = study.exposure.day0[table.patient]
-    rows = np.flatnonzero((table.code == code) & (day0 != NO_TIME) & (table.day > day0))
-    return LaterRows(rows, table.patient[rows], table.day[rows] - day0[rows])
+@dataclass(frozen=True, slots=True, eq=False)
+class RepeatedCohorts:
+    """The cohort of a study with only what derivations from its measures read: no adverse events, no other results."""
 
+    cohort: Cohort
+    protocol: Protocol
+    exposure: Exposure
 
-def decimals(study: DerivedStudy, measure: str) -> int:
-    """How many decimals the values of a measure have, at most three."""
-    table, code = _table_of(study.cohort, measure)
-    values = _values(table)[table.code == code]
-    return next((digits for digits in range(3) if np.array_equal(np.round(values, digits), values)), 3)
+    @classmethod
+    def of(cls, study: DerivedStudy) -> "RepeatedCohorts":
+        """The cohort of a study."""
+        cohort, used = study.cohort, study.protocol.measures
+        labs, scores = ([place for place, code in enumerate(codes) if code in used]
+                        for codes in (LAB_CODES, ASSESSMENT_CODES))  # fmt: skip
+        read = replace(
+            cohort,
+            labs=cohort.labs.where(np.isin(cohort.labs.code, labs)),
+            assessments=cohort.assessments.where(np.isin(cohort.assessments.code, scores)),
+            events=cohort.events.where(np.zeros(len(cohort.events), dtype=np.bool_)),
+        )
+        return cls(read, study.protocol, study.exposure)
 
+    @property
+    def rows(self) -> int:
+        """Results and scores of one cohort."""
+        return len(self.cohort.labs) + len(self.cohort.assessments)
 
-def repeated_cohort(study: DerivedStudy, times: int, values: Mapping[str, Floats]) -> Cohort:
-    """The cohort `times` times, as patients of one cohort. `values` has for some measures the exact values of their
-    `later_rows`, one row for each time. Results of measures that the protocol does not use and adverse events are left
-    out.
-    """
-    cohort, used = study.cohort, study.protocol.measures
-    labs, scores = _repeated(cohort.labs, times, len(cohort)), _repeated(cohort.assessments, times, len(cohort))
-    value, comparator = np.tile(cohort.labs.value, (times, 1)), np.tile(cohort.labs.comparator, (times, 1))
-    score = np.tile(cohort.assessments.score, (times, 1))
-    for measure, drawn in values.items():
-        rows = later_rows(study, measure).rows
-        if measure in LAB_CODES:
-            value[:, rows], comparator[:, rows] = drawn, COMPARATORS[None]
-        else:
-            score[:, rows] = drawn
-    labs = replace(labs, value=value.ravel(), comparator=comparator.ravel())
-    scores = replace(scores, score=score.ravel())
-    return replace(
-        cohort,
-        patients=cohort.patients * times,
-        labs=labs.where(np.isin(labs.code, [place for place, code in enumerate(LAB_CODES) if code in used])),
-        assessments=scores.where(
-            np.isin(scores.code, [place for place, code in enumerate(ASSESSMENT_CODES) if code in used])
-        ),
-        infusions=_repeated(cohort.infusions, times, len(cohort)),
-        medications=_repeated(cohort.medications, times, len(cohort)),
-        events=cohort.events.where(np.zeros(len(cohort.events), dtype=np.bool_)),
-    )
+    def later_rows(self, measure: str) -> LaterRows:
+        """The rows whose values a repetition replaces."""
+        labs, scores = self.cohort.labs, self.cohort.assessments
+        table: Labs | Assessments = labs if measure in LAB_CODES else scores
+        place = LAB_CODES.index(measure) if measure in LAB_CODES else ASSESSMENT_CODES.index(measure)
+        values, of_measure = labs.value if measure in LAB_CODES else scores.score, table.code == place
+        digits = next((n for n in range(3) if np.array_equal(np.round(values, n)[of_measure], values[of_measure])), 3)
+        day0 = self.exposure.day0[table.patient]
+        rows = np.flatnonzero(of_measure & (day0 != NO_TIME) & (table.day > day0))
+        return LaterRows(rows, table.patient[rows], (table.day - day0)[rows], digits)
 
-
-def _table_of(cohort: Cohort, measure: str) -> tuple[Coded, int]:
-    if measure in LAB_CODES:
-        return cohort.labs, LAB_CODES.index(measure)
-    return cohort.assessments, ASSESSMENT_CODES.index(measure)
-
-
-def _values(table: Coded) -> Floats:
-    return table.value if isinstance(table, Labs) else table.score
+    def repeated(self, times: int, values: Mapping[str, tuple[LaterRows, Floats]]) -> DerivedStudy:
+        """The study `times` times, as patients of one cohort. `values` has for some measures the exact values of their
+        `later_rows`, one row for each time. The exposure is the same each time and is not derived again.
+        """
+        cohort, size = self.cohort, len(self.cohort)
+        labs, scores = _repeated(cohort.labs, times, size), _repeated(cohort.assessments, times, size)
+        value, comparator = np.tile(cohort.labs.value, (times, 1)), np.tile(cohort.labs.comparator, (times, 1))
+        score = np.tile(cohort.assessments.score, (times, 1))
+        for measure, (later, drawn) in values.items():
+            if measure in LAB_CODES:
+                value[:, later.rows], comparator[:, later.rows] = drawn, COMPARATORS[None]
+            else:
+                score[:, later.rows] = drawn
+        whole = replace(
+            cohort,
+            patients=cohort.patients * times,
+            labs=replace(labs, value=value.ravel(), comparator=comparator.ravel()),
+            assessments=replace(scores, score=score.ravel()),
+            infusions=_repeated(cohort.infusions, times, size),
+            medications=_repeated(cohort.medications, times, size),
+        )
+        return DerivedStudy(whole, self.protocol, _repeated_exposure(self.exposure, times, size))
 
 
 def _repeated(table: OneTable, times: int, size: int) -> OneTable:
+    if times == 1:
+        return table
     columns: dict[str, Any] = {part.name: np.tile(getattr(table, part.name), times) for part in fields(table)}
     columns["patient"] = columns["patient"] + np.repeat(np.arange(times) * size, len(table))
     return type(table)(**columns)
+
+
+def _repeated_exposure(exposure: Exposure, times: int, size: int) -> Exposure:
+    arrays = {part.name: getattr(exposure, part.name) for part in fields(exposure) if part.name not in _NO_ARRAY}
+    tiled: dict[str, Any] = {name: np.tile(array, times) for name, array in arrays.items()}
+    return replace(exposure, given=_repeated(exposure.given, times, size), **tiled)
+
+
+_NO_ARRAY = ("given", "flags")
+"""The fields of `Exposure` that are no array. Flags are counted for the one cohort."""

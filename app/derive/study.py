@@ -48,9 +48,10 @@ from app.timeline.vocabulary import LAB_CODES
 class DerivedStudy:
     """The derivations of one cohort under one protocol. Their rows are the patients of `cohort.patients`, in order."""
 
-    def __init__(self, cohort: Cohort, protocol: Protocol) -> None:
+    def __init__(self, cohort: Cohort, protocol: Protocol, known: Exposure | None = None) -> None:
         self.cohort = cohort
         self.protocol = protocol
+        self._known_exposure = known
         self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
@@ -58,7 +59,7 @@ class DerivedStudy:
     @cached_property
     def exposure(self) -> Exposure:
         """Day 0 and courses."""
-        return exposure(self.cohort, self.protocol.treatment)
+        return self._known_exposure or exposure(self.cohort, self.protocol.treatment)
 
     @cached_property
     def courses(self) -> Courses:

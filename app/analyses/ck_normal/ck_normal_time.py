@@ -17,6 +17,7 @@ from app.analyses.answer import (
     Findings,
     Flag,
     Grouped,
+    Options,
     Question,
     not_listed,
 )
@@ -146,7 +147,7 @@ def _share(rule: str, normal: Ints, followed: Ints) -> TimeShare:
     )
 
 
-class NormalTimeOptions(NullOptions):
+class NormalTimeOptions(Options):
     """The common options, and the strategy for further treatment and death."""
 
     rescue: RescueStrategy | None = Field(
@@ -155,6 +156,10 @@ class NormalTimeOptions(NullOptions):
         "strategy where left out.",
         examples=["composite"],
     )
+
+
+class CkNormalTimeOptions(NormalTimeOptions, NullOptions):
+    """The options of this question."""
 
 
 class TimeToFirstNormal(Result):
@@ -496,6 +501,6 @@ QUESTION = Question(
     CkNormalTimes,
     ck_normal_time,
     _basis,
-    options_type=NormalTimeOptions,
+    options_type=CkNormalTimeOptions,
     in_report=True,
 )

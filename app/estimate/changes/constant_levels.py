@@ -7,6 +7,7 @@ corCAR1(form = ~day | patient))`. The errors are a Markov chain. So three sums f
 later values depend on the run-in through the level and the last error only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,33 +142,52 @@ def constant_levels(
     return _described(counts, centre + mean, ratio * variance, variance, correlation, None), given
 
 
-def later_values(given: LevelsGiven, patient: Ints, day: Ints, seeds: list[list[int]]) -> Floats:
-    """Values of later days of patients in whom nothing happens, one row for each seed.
+@dataclass(frozen=True, slots=True, eq=False)
+class LaterValues:
+    """What draws values of later days of patients in whom nothing happens.
 
-    `patient` and `day` are sorted by patient and day, after the run-in. Each patient's level is drawn given the own
-    run-in. The first error follows from the last error of the run-in, each further error from the one before; two
-    values of one day are equal.
+    For each later value: its patient, how much is kept of the error before it, and the deviation of what is new.
+    `steps` are the first values of all patients, then the second values, and so on.
     """
-    size, rows = len(given.mean), len(day)
-    first = np.ones(rows, dtype=np.bool_)
-    first[1:] = patient[1:] != patient[:-1]
-    before = np.empty(rows, dtype=np.int64)
-    before[1:] = day[:-1]
-    before[first] = given.last_day[patient[first]]
-    kept = np.float64(given.per_day) ** (day - before)
-    kept[first & np.isnan(given.last[patient])] = 0.0
-    new = given.sd_within * np.sqrt(1 - kept**2)
-    draws = np.stack([np.random.default_rng(seed).standard_normal(size + rows) for seed in seeds])
-    levels = given.mean + given.deviation * draws[:, :size]
-    errors = draws[:, size:] * new
-    start = np.nan_to_num(given.last - levels)
-    place = np.arange(rows) - np.maximum.accumulate(np.where(first, np.arange(rows), 0))
-    order = np.argsort(place, kind="stable")
-    for at in np.split(order, np.flatnonzero(np.diff(place[order])) + 1) if rows else []:
-        earlier = start[:, patient[at]] if first[at[0]] else errors[:, at - 1]
-        errors[:, at] += kept[at] * earlier
-    drawn: Floats = levels[:, patient] + errors
-    return drawn
+
+    given: LevelsGiven
+    patient: Ints
+    kept: Floats
+    new: Floats
+    steps: tuple[Ints, ...]
+
+    @classmethod
+    def of(cls, given: LevelsGiven, patient: Ints, day: Ints) -> "LaterValues":
+        """`patient` and `day` are sorted by patient and day, after the run-in; two values of one day are equal."""
+        rows = np.arange(len(day))
+        first = np.ones(len(day), dtype=np.bool_)
+        first[1:] = patient[1:] != patient[:-1]
+        before = np.empty(len(day), dtype=np.int64)
+        before[1:] = day[:-1]
+        before[first] = given.last_day[patient[first]]
+        kept = np.float64(given.per_day) ** (day - before)
+        kept[first & np.isnan(given.last[patient])] = 0.0
+        place = rows - np.maximum.accumulate(np.where(first, rows, 0))
+        order = np.argsort(place, kind="stable")
+        steps = np.split(order, np.flatnonzero(np.diff(place[order])) + 1) if len(day) else []
+        return cls(given, patient, kept, given.sd_within * np.sqrt(1 - kept**2), tuple(steps))
+
+    def drawn(self, seeds: Sequence[Sequence[int]]) -> Floats:
+        """One row of values for each seed.
+
+        Each patient's level is drawn given the own run-in. The first error follows from the last error of the run-in,
+        each further error from the one before.
+        """
+        given, size = self.given, len(self.given.mean)
+        draws = np.stack([np.random.default_rng(seed).standard_normal(size + len(self.patient)) for seed in seeds]).T
+        levels = given.mean[:, None] + given.deviation[:, None] * draws[:size]
+        errors = np.ascontiguousarray(draws[size:]) * self.new[:, None]
+        for step in self.steps[:1]:
+            start = np.nan_to_num(given.last[:, None] - levels)
+            errors[step] += self.kept[step, None] * start[self.patient[step]]
+        for step in self.steps[1:]:
+            errors[step] += self.kept[step, None] * errors[step - 1]
+        return (errors + levels[self.patient]).T
 
 
 def _described(

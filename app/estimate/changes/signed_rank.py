@@ -7,7 +7,6 @@ Pratt test is wrong.
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -90,33 +89,11 @@ def signed_rank_test(differences: ArrayLike, zeros: Zeros = "drop", p: SignedRan
     )
 
 
-def signed_rank_p(values: NDArray[np.float64], zeros: Zeros = "drop", p: SignedRankP = "exact") -> float | None:
-    """The p of `signed_rank_test` alone, of differences that are `rounded`; for many tests."""
-    if not values.size:
-        return None
-    ranks = signed_ranks(values, zeros)
-    if not ranks.exact(p):
-        return _normal_p(ranks, corrected=p != "normal")
-    size = ranks.doubled.size
-    tied = not np.array_equal(np.sort(ranks.doubled), 2 * np.arange(1, size + 1))
-    return _exact_p(ranks) if tied else _two_tails(_without_ties(size), ranks)
-
-
-@lru_cache(maxsize=LARGEST_EXACT + 1)
-def _without_ties(size: int) -> NDArray[np.int64]:
-    """How many of the patterns of signs of the ranks 1, 2, ... have each doubled sum or a smaller one."""
-    return np.cumsum(sign_patterns(2 * np.arange(1, size + 1)))
-
-
 def _exact_p(ranks: SignedRanks) -> float:
-    return _two_tails(np.cumsum(sign_patterns(ranks.doubled)), ranks)
-
-
-def _two_tails(at_most: NDArray[np.int64], ranks: SignedRanks) -> float:
-    """Twice the smaller tail; `at_most` counts the patterns with each sum or a smaller one."""
+    patterns = sign_patterns(ranks.doubled)
     observed = int(ranks.doubled[ranks.positive].sum())
-    above = int(at_most[-1]) - (int(at_most[observed - 1]) if observed else 0)
-    return min(1.0, 2 * min(int(at_most[observed]), above) / (1 << ranks.doubled.size))
+    tail = min(int(patterns[: observed + 1].sum()), int(patterns[observed:].sum()))
+    return min(1.0, 2 * tail / (1 << ranks.doubled.size))
 
 
 def _normal_p(ranks: SignedRanks, *, corrected: bool) -> float:
