@@ -14,6 +14,7 @@ from app.analyses.report import Report, report_of
 from app.analyses.safety import adverse_events, adverse_reactions, courses
 from app.analyses.sensitivity import caveats, sensitivity
 from app.analyses.sensitivity.caveat_findings import caveats_of
+from app.analyses.without_effect import NullOptions, is_small
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.timeline.cohort import Cohort
@@ -53,11 +54,13 @@ def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> A
 
 
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
-    """The answers to the questions of the report, with the flow of patients."""
+    """The answers to the questions of the report, with the flow of patients. `NullOptions` let it simulate."""
     study = DerivedStudy(cohort, protocol)
     check_grouping("by", options.by, protocol)
+    if isinstance(options, NullOptions) and options.null is None:
+        options = options.model_copy(update={"null": is_small(study)})
     answers = (with_family(question.ask(study, options, caveats_of), study, options) for question in REPORTED)
     return report_of(study, {answer.analysis: answer for answer in answers}, options)
 
 
-__all__ = ["QUESTIONS", "REPORTED", "Answer", "Options", "Question", "Report", "answer", "report"]
+__all__ = ["QUESTIONS", "REPORTED", "Answer", "NullOptions", "Options", "Question", "Report", "answer", "report"]

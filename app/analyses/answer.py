@@ -438,7 +438,9 @@ class Context:
 
     def options_as(self, kind: type[OwnOptions]) -> OwnOptions:
         """The options as the type of one question; where only the common ones are given, the others have defaults."""
-        return self.options if isinstance(self.options, kind) else kind(**dict(self.options))
+        if isinstance(self.options, kind):
+            return self.options
+        return kind(**{name: value for name, value in self.options if name in kind.model_fields})
 
     @property
     def curve(self) -> CurveConventions:

@@ -19,6 +19,7 @@ from app.analyses.answer import (
 from app.analyses.claims import ChangeTest, change
 from app.analyses.patient_values import PatientValues, values_at
 from app.analyses.weekly_change import Bounds, LimitOfBound, known_or_limits
+from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.bounded_values import BoundedValues, ln_ratio_within
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
@@ -88,6 +89,7 @@ class CkChange(Answer):
     """The before/after comparison of ln(CK)."""
 
     results: tuple[BeforeAfter, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
+    nothing: Simulated
 
 
 def ck_change(context: Context) -> Findings:
@@ -97,7 +99,16 @@ def ck_change(context: Context) -> Findings:
     excluded = context.excluded(reasons, "CK")
     flags = context.flags_of("CK", upper_limits=False)
     compared = _compare(context, difference, reasons)
-    return Findings({"results": [compared]}, excluded, flags, claims=[_claim(context, compared)])
+    rows: dict[str, Sequence[Result]] = {"results": [compared], "nothing": without_effect(context, ["CK"], _headlines)}
+    return Findings(rows, excluded, flags, claims=[_claim(context, compared)])
+
+
+def _headlines(study: DerivedStudy, cohorts: int) -> list[Headline]:
+    """The mean difference."""
+    difference = changes(study).reshape(cohorts, -1)
+    n = (~np.isnan(difference)).sum(axis=1)
+    means = np.divide(np.nansum(difference, axis=1), n, out=np.full(cohorts, np.nan), where=n > 0)
+    return [Headline("change_of_change", "CK", "lower", means)]
 
 
 def _basis(whole: Context) -> Basis:
@@ -239,6 +250,7 @@ QUESTION = Question(
     CkChange,
     ck_change,
     _basis,
+    options_type=NullOptions,
     in_report=True,
     by_course=True,
 )

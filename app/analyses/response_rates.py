@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from pydantic import Field
 
 from app.analyses.all_treated import AllTreated, of_all_treated
@@ -23,8 +24,10 @@ from app.analyses.patient_values import PatientValues, change_of, values_at
 from app.analyses.preset_difference import Differs, response_difference
 from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import OTHER_TREATMENT
+from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.reasons import FlagCode
 from app.derive.response import ResponseVerdicts
+from app.derive.study import DerivedStudy
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, WhyNull
 from app.protocol.criteria import DaysWindow
@@ -64,6 +67,7 @@ class ResponseRates(Answer):
 
     results: tuple[ResponseRate, ...] = Field(description="One entry for each rule (and subgroup).", examples=[[]])
     preset_for_new_studies: Differs = None
+    nothing: Simulated
 
 
 def response_rates(context: Context) -> Findings:
@@ -75,12 +79,24 @@ def response_rates(context: Context) -> Findings:
         definition = Definition.of_rule(declared.rule)
         rates.append(_rate(context, declared, definition, verdict))
         excluded += context.excluded(verdict.reason, declared.rule.measure, definition=definition)
+    measures = [declared.rule.measure for declared in context.protocol.responses]
     return Findings(
-        {"results": rates},
+        {"results": rates, "nothing": without_effect(context, measures, _headlines)},
         excluded,
         _flags(context),
         claims=[_claim(row) for row in rates] or [undeclared("responses")],
     )
+
+
+def _headlines(study: DerivedStudy, cohorts: int) -> list[Headline]:
+    """The rate by every rule."""
+    return [_headline(declared.rule, study.response(declared.rule), cohorts) for declared in study.protocol.responses]
+
+
+def _headline(rule: ResponseRule, verdict: ResponseVerdicts, cohorts: int) -> Headline:
+    k, n = (each.reshape(cohorts, -1).sum(axis=1) for each in (verdict.responder, verdict.evaluable))
+    rates = np.divide(k, n, out=np.full(cohorts, np.nan), where=n > 0)
+    return Headline("response_rate", rule.measure, "higher", rates, definition=Definition.of_rule(rule))
 
 
 def takes_the_best(protocol: Protocol) -> bool:
@@ -176,6 +192,7 @@ QUESTION = Question(
     ResponseRates,
     response_rates,
     _basis,
+    options_type=NullOptions,
     in_report=True,
     by_course=True,
 )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from app.analyses.answer import (
 )
 from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, onset, onset_week
 from app.analyses.patient_values import PatientValues, values_at
+from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.bounded_values import BoundedValues, ln_ratio_within
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason, MeasureReason
@@ -29,7 +31,9 @@ from app.derive.study import DerivedStudy
 from app.estimate.changes.bounded_change import change_within_bounds
 from app.estimate.changes.multiplicity import adjust
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
+from app.estimate.changes.signed_rank_rows import rises, signed_rank_rows
 from app.estimate.results import BoundedMean, Change, Interval, Number, Omitting, Reason, TestResult, WhyNull
+from app.protocol.conventions import Conventions
 from app.protocol.model import Protocol
 from app.timeline.cohort import Floats
 from app.timeline.vocabulary import Direction
@@ -110,6 +114,7 @@ class WeeklyChanges(Answer):
 
     results: tuple[WeekChange, ...] = Field(description="One entry for each measure, scale and week.", examples=[[]])
     onset: tuple[Onset, ...] = Field(description="One entry for each measure and scale.", examples=[[]])
+    nothing: Simulated
 
 
 def weekly_change(context: Context) -> Findings:
@@ -131,7 +136,45 @@ def weekly_change(context: Context) -> Findings:
                 onsets.append(_onset(context, after, found))
                 claims += _onset_claims(context, after, found)
         flags += context.flags_of(measure, upper_limits=False)
-    return Findings({"results": rows, "onset": onsets}, excluded, flags, claims=claims)
+    nothing = without_effect(context, context.protocol.weekly_change.measures, partial(_headlines, context.conventions))
+    return Findings({"results": rows, "onset": onsets, "nothing": nothing}, excluded, flags, claims=claims)
+
+
+def _headlines(conventions: Conventions, study: DerivedStudy, cohorts: int) -> list[Headline]:
+    """Whether each measure has an onset of improvement."""
+    compared = study.protocol.weekly_change
+    if not any(week > 0 for week in compared.weeks):
+        return []
+    found = []
+    for measure, scale in ((code, scale) for code in compared.measures for scale in scales_of(code)):
+        weeks = [differences(study, measure, scale, week).reshape(cohorts, -1) for week in compared.weeks]
+        first = _onset_weeks(conventions, study.protocol, measure, weeks)
+        known = np.any([~np.isnan(week).all(axis=1) for week in weeks], axis=0)
+        values = np.where(known, np.isfinite(first), np.nan)
+        found.append(Headline("onset", measure, "higher", values, goodness=-first, scale=scale))
+    return found
+
+
+def _onset_weeks(conventions: Conventions, protocol: Protocol, measure: str, weeks: Sequence[Floats]) -> Floats:
+    """The week of the onset of improvement in each cohort, by the rules of the answer; infinite without one.
+
+    `weeks` has the differences of each week, a row for each cohort.
+    """
+    compared, better = protocol.weekly_change, better_end(protocol, measure)
+    tested = [signed_rank_rows(week, conventions.zeros, conventions.signed_rank_p) for week in weeks]
+    found = np.full(len(weeks[0]), np.inf)
+    for i, of_cohort in enumerate(zip(*tested, strict=True)):
+        p_adjusted = adjust([row.p for row in of_cohort], conventions.multiplicity)
+        tests: dict[int, ChangeTest] = {}
+        for week, values, row, adjusted in zip(compared.weeks, weeks, of_cohort, p_adjusted, strict=True):
+            significant = week > 0 and adjusted is not None and adjusted <= compared.alpha
+            above = row.rises if row.rises is not None or not significant else rises(values[i], conventions.zeros)
+            tests[week] = ChangeTest(0, adjusted, None if above is None else 1.0 if above else -1.0)
+        after = {week: test for week, test in tests.items() if week > 0}
+        onset = onset_week(after, better=better, alpha=compared.alpha)
+        if onset.week is not None and onset.direction == "improvement":
+            found[i] = onset.week
+    return found
 
 
 def change_definition(protocol: Protocol) -> Definition:
@@ -350,6 +393,7 @@ QUESTION = Question(
     WeeklyChanges,
     weekly_change,
     _basis,
+    options_type=NullOptions,
     in_report=True,
     by_course=True,
     adjusted_over="the weeks of one measure and scale (signed-rank and t tests each for themselves)",

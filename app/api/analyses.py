@@ -21,7 +21,7 @@ from app.access.study_answers import (
     answer_of_cohort,
     comparison_of_studies,
 )
-from app.analyses import QUESTIONS, Options, Question
+from app.analyses import QUESTIONS, NullOptions, Options, Question
 from app.analyses.answer_document import answer_model, report_model
 from app.analyses.comparison.study_comparison import BetweenStudies, OtherStudy, StudyComparison
 from app.api.protocols import Declared, protocol_of
@@ -52,7 +52,7 @@ def as_parameters(options_type: type[Options]) -> type[Options]:
     return type("OptionParameters", (options_type,), {"model_config": ConfigDict(strict=False, extra="ignore")})
 
 
-class OptionParameters(Options):
+class OptionParameters(NullOptions):
     """The options of the whole report as query parameters."""
 
     model_config = ConfigDict(strict=False, extra="ignore")
@@ -169,7 +169,9 @@ def _camel(question: Question) -> str:
     return "".join(word.capitalize() for word in question.name.split("-"))
 
 
-_add_routes(WHOLE, "Report", "What does the whole report say, and who was left out?", reference(report_model()))
+_add_routes(
+    WHOLE, "Report", "What does the whole report say, and who was left out?", reference(report_model()), NullOptions
+)
 for _question in QUESTIONS.values():
     _add_routes(
         _question.name,
@@ -193,7 +195,7 @@ for _question in QUESTIONS.values():
 async def ask_unstored(body: JsonBody, now: Now, asker: Asking, options: ReportOptions) -> Response:
     """The whole report on the timelines in the body. Nothing is stored."""
     cohort, protocol = await run_sync(_unstored_cohort, body, latest(now))
-    known = Options.model_construct(options.model_fields_set, **dict(options))
+    known = NullOptions.model_construct(options.model_fields_set, **dict(options))
     tag = etag_from(hashlib.sha256(body).hexdigest(), known.model_dump(mode="json"))
     answer = await asker.computed(tag, partial(answer_of_cohort, cohort, protocol, known))
     return Response(answer, media_type=JSON)

@@ -19,14 +19,16 @@ class RunIn:
     """The run-in values: every usable value on or before day 0, one a day. The last one is the
     baseline.
 
-    `patient`, `value` and `is_baseline` have one row for each value. `value` is the natural logarithm if logarithms
-    were requested. `mean` and `earlier_mean` (without the baseline) have one row for each patient, NaN without values.
-    `zero_values` is the number of zeros that were left out because they have no logarithm.
+    `patient`, `value`, `is_baseline` and `row` (the place among the analysis values) have one row for each value.
+    `value` is the natural logarithm if logarithms were requested. `mean` and `earlier_mean` (without the baseline) have
+    one row for each patient, NaN without values. `zero_values` is the number of zeros that were left out because they
+    have no logarithm.
     """
 
     patient: Ints
     value: Floats
     is_baseline: Bools
+    row: Ints
     mean: Floats
     earlier_mean: Floats
     zero_values: int
@@ -59,6 +61,7 @@ def run_in(records: AnalysisValues, base: Ints, reach_days: int | None, *, logar
         patient=patient,
         value=value,
         is_baseline=~earlier,
+        row=np.flatnonzero(usable),
         mean=_means(patient, value, records.size),
         earlier_mean=_means(patient[earlier], value[earlier], records.size),
         zero_values=int((before & ~usable).sum()),

@@ -47,9 +47,10 @@ from app.timeline.vocabulary import LAB_CODES
 class DerivedStudy:
     """The derivations of one cohort under one protocol. Their rows are the patients of `cohort.patients`, in order."""
 
-    def __init__(self, cohort: Cohort, protocol: Protocol) -> None:
+    def __init__(self, cohort: Cohort, protocol: Protocol, known: Exposure | None = None) -> None:
         self.cohort = on_own_scales(cohort, protocol.sent_scales)
         self.protocol = protocol
+        self._known_exposure = known
         self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
@@ -58,7 +59,7 @@ class DerivedStudy:
     @cached_property
     def exposure(self) -> Exposure:
         """Day 0 and courses."""
-        return exposure(self.cohort, self.protocol.treatment)
+        return self._known_exposure or exposure(self.cohort, self.protocol.treatment)
 
     @cached_property
     def courses(self) -> Courses:
@@ -259,8 +260,12 @@ class DerivedStudy:
     @cached_property
     def run_in(self) -> RunIn:
         """The logarithms of the CK values on or before day 0, as far back as the protocol looks."""
+        return self.run_in_of("CK")
+
+    def run_in_of(self, measure: str) -> RunIn:
+        """The values of a measure on or before day 0, as far back as the protocol looks; the logarithms of CK."""
         days = self.protocol.baseline.run_in_days
-        return run_in(self.analysis_values("CK"), self.weeks("CK")[0], days, logarithm=True)
+        return run_in(self.analysis_values(measure), self.weeks(measure)[0], days, logarithm=measure == "CK")
 
     def baseline_too_old(self, measure: str) -> Bools:
         """Whether the baseline of a measure is older than the protocol allows without a flag."""

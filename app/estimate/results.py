@@ -166,6 +166,13 @@ class Reason(StrEnum):
     )
 
     TOO_FEW_REPEATED = "too_few_repeated", "Fewer than two patients have two values before treatment."
+    TOO_FEW_RUN_IN = "too_few_run_in", "Fewer than five patients have two values before treatment."
+    BOUNDED_RUN_IN = (
+        "bounded_run_in",
+        "More than a tenth of the values before treatment are bounds, or at an end of their scale.",
+    )
+    NO_ERROR_SEEN = "no_error_seen", "No patient's values before treatment differ: the size of errors is not known."
+    NOT_SIMULATED = "not_simulated", "No simulated cohort has this number."
     ONE_PATIENT = "one_patient", "All of them belong to one patient: nothing tells how patients differ."
     CONSTANT_VALUES = "constant_values", "All values are equal: there is no variance to divide."
     TOO_FEW_RESAMPLES = "too_few_resamples", "Too few resamples for this level, or too few with an answer."

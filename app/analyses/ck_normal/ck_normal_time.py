@@ -1,5 +1,7 @@
 """How long CK stays normal, how long it takes to become normal, and for which share of follow-up it was normal."""
 
+from functools import partial
+
 import numpy as np
 from pydantic import Field
 
@@ -30,8 +32,10 @@ from app.analyses.ck_normal.intercurrent_strategies import (
 )
 from app.analyses.claims import median_time
 from app.analyses.preset_difference import Differs, normal_time_difference
+from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.ck_normality import UNKNOWN
 from app.derive.exposure import first_new_drug_day
+from app.derive.per_patient import included
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
 from app.derive.study import DerivedStudy
@@ -49,7 +53,8 @@ from app.estimate.results import (
 )
 from app.estimate.summary import summarise
 from app.estimate.times.interval_censored import IntervalCensored
-from app.estimate.times.survival import kaplan_meier
+from app.estimate.times.many_curves import medians_and_means
+from app.estimate.times.survival import HalfRule, kaplan_meier
 from app.protocol.endpoints import RescueStrategy
 from app.timeline.cohort import NO_TIME, Bools, Ints
 
@@ -165,6 +170,10 @@ class NormalTimeOptions(Options):
         "strategy where left out.",
         examples=["composite"],
     )
+
+
+class CkNormalTimeOptions(NormalTimeOptions, NullOptions):
+    """The options of this question."""
 
 
 class TimeToFirstNormal(Result):
@@ -290,17 +299,43 @@ class CkNormalTimes(Answer):
 
     results: tuple[NormalTime, ...] = Field(description="One entry, or one for each subgroup.", examples=[[]])
     preset_for_new_studies: Differs = None
+    nothing: Simulated
 
 
 def ck_normal_time(context: Context) -> Findings:
     """The first remission episode of every patient."""
     row = _normal_time(context, strategy_in_force(context))
     return Findings(
-        {"results": [row]},
+        {"results": [row], "nothing": without_effect(context, ["CK"], partial(_headlines, context))},
         normality_excluded(context),
         normality_flags(context),
         claims=_claims(context, row),
     )
+
+
+def _headlines(context: Context, study: DerivedStudy, cohorts: int) -> list[Headline]:
+    """The median and the restricted mean of the time with normal CK, and the share whose CK became normal."""
+    strategy, conventions = strategy_in_force(context), context.conventions
+    reasons = study.remission_episodes.reason
+    in_set, outcomes = included(reasons), study.outcomes(strategy)
+    never = np.array([reason is ExclusionReason.NEVER_NORMAL for reason in reasons], dtype=np.bool_)
+    cohort = np.repeat(np.arange(cohorts), len(reasons) // cohorts)[in_set]
+    medians, means = medians_and_means(
+        cohort,
+        cohorts,
+        outcomes.duration[in_set],
+        outcomes.cause[in_set],
+        competing=strategy == "competing",
+        until=study.protocol.ck_normal_time.rmst_until_days,
+        rule=HalfRule(conventions.median, conventions.plateau),
+    )
+    normal, all_judged = (each.reshape(cohorts, -1).sum(axis=1) for each in (in_set, in_set | never))
+    shares = np.divide(normal, all_judged, out=np.full(cohorts, np.nan), where=all_judged > 0)
+    return [
+        Headline("median_time_normal", "CK", "higher", medians),
+        Headline("ever_normal", "CK", "higher", shares),
+        Headline("rmst_time_normal", "CK", "higher", means, reason=Reason.BEYOND_FOLLOW_UP),
+    ]
 
 
 def strategy_in_force(context: Context) -> RescueStrategy:
@@ -472,6 +507,6 @@ QUESTION = Question(
     CkNormalTimes,
     ck_normal_time,
     _basis,
-    options_type=NormalTimeOptions,
+    options_type=CkNormalTimeOptions,
     in_report=True,
 )
