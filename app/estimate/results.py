@@ -152,6 +152,7 @@ class Reason(StrEnum):
     NO_MAIN_ESTIMATE = "no_main_estimate", "The main estimate, which this would be compared with, is null."
     OTHER_UNIT = "other_unit", "The two numbers are not in one unit, so that their difference says nothing."
     UNDECIDED = "undecided", "Missing measures leave open how many patients have it."
+    ERASED = "erased", "The revision held a person who was erased since."
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
