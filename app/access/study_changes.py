@@ -18,7 +18,7 @@ from app.analyses.study_changes import (
 from app.errors import Erased
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
-from app.store.steps import Step
+from app.store.steps import RevisionStep
 from app.timeline.times import instant_text
 
 
@@ -91,7 +91,7 @@ def _figures_if_kept(place: Workplace, study: str, revision: int, known: dict[in
         return None
 
 
-def _facts(step: Step) -> tuple[ChangedFacts, ...]:
+def _facts(step: RevisionStep) -> tuple[ChangedFacts, ...]:
     return tuple(
         ChangedFacts(kind=kind, added=step.added.get(kind, 0), ended=step.ended.get(kind, 0))
         for kind in sorted({**step.added, **step.ended})

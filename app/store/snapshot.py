@@ -29,7 +29,7 @@ from app.store.history import Version, Wanted
 from app.store.intake import ArrivalCount
 from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
-from app.store.steps import Step
+from app.store.steps import RevisionStep
 from app.store.studies import Study
 from app.store.timelines import ListedPatient
 from app.store.worklist import SetAside
@@ -173,7 +173,7 @@ class StudyAt:
         listed = revisions.list_revisions(self._connection, self.id, after=after, limit=limit)
         return [record for record in listed if record.number <= self.revision]
 
-    def steps(self, *, after: int) -> dict[int, Step]:
+    def steps(self, *, after: int) -> dict[int, RevisionStep]:
         """What each revision after `after`, up to this one, did to the facts of the study."""
         return steps.steps(self._connection, studies.study_key(self._connection, self.id), after, self.revision)
 

@@ -21,7 +21,7 @@ _NAMES = ("study", "after", "until")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RevisionStep:
     """What one revision did. A corrected fact is one that ended and one that was added."""
 
     added: dict[Kind, int] = field(default_factory=dict)
@@ -66,9 +66,9 @@ _PROTOCOLS = Query(
 )
 
 
-def steps(connection: Connection, study: int, after: int, until: int) -> dict[int, Step]:
+def steps(connection: Connection, study: int, after: int, until: int) -> dict[int, RevisionStep]:
     """What the revisions after `after`, up to `until`, did, by their numbers."""
-    found = {number: Step() for number in range(after + 1, until + 1)}
+    found = {number: RevisionStep() for number in range(after + 1, until + 1)}
     for kind in KINDS:
         for number, count in _ADDED[kind].rows(connection, study, after, until):
             found[number].added[kind] = count
@@ -77,4 +77,7 @@ def steps(connection: Connection, study: int, after: int, until: int) -> dict[in
     for number, patient in _PATIENTS.rows(connection, study, after, until):
         found[number].patients.append(patient)
     declared = {row[0] for row in _PROTOCOLS.rows(connection, study, after, until)}
-    return {number: Step(step.added, step.ended, step.patients, number in declared) for number, step in found.items()}
+    return {
+        number: RevisionStep(step.added, step.ended, step.patients, number in declared)
+        for number, step in found.items()
+    }

@@ -91,5 +91,9 @@ PROMISES: dict[str, tuple[str, str]] = {
         "Where nothing happens, no claim is supported more often than its error rate.",
         "One rule book of claims (`docs/claims.md`); exact tests; families of tests adjusted together.",
     ),
+    "P24": (
+        "An interval of 95 % contains the truth in 95 % of studies; of approximate ones the page says how many do.",
+        "Exact methods for rates; t for means; what is approximate is named in each answer.",
+    ),
 }
 """What is promised, and by which mechanism, by number."""
