@@ -310,6 +310,36 @@ def export(
 
 
 @cli.command()
+def simulate(
+    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="Number of patients.")] = 40,
+    effect: Annotated[float, typer.Option(min=0, max=10, help="Size of the effect; 0: nothing changes.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Where the random numbers start.")] = 1,
+    visits: Annotated[str | None, typer.Option(help="Weeks of the visits, comma separated: `-4,0,1,2,4,8`.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the timelines.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="File for the true values, as JSON.")] = None,
+) -> None:
+    """Write the timelines of invented patients whose true values are known, one in each line. The same options give the
+    same bytes.
+    """
+    import json
+
+    from app.demo import simulation
+
+    try:
+        weeks = simulation.WEEKS if visits is None else tuple(int(week) for week in visits.split(","))
+        design = simulation.Design(n, effect, seed, weeks)
+    except ValueError:
+        stop("--visits: whole weeks that ascend and contain 0, such as -4,0,1,2,4,8.", 2)
+    text = "".join(f"{line}\n" for line in simulation.lines(design))
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+    if truth is not None:
+        truth.write_text(json.dumps(simulation.truth(design), indent=2) + "\n", encoding="utf-8")
+
+
+@cli.command()
 def backup(file: Annotated[Path, typer.Argument(help="New file for the backup; it contains patients' data.")]) -> None:
     """Write the whole database to a file while the service runs. The secrets are not in it: keep them elsewhere."""
     settings, began = read_settings(), time.monotonic()

@@ -32,6 +32,7 @@ from app.api import (
     timelines,
 )
 from app.datasets import routes as datasets
+from app.datasets.r_scripts import r_script
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
@@ -123,6 +124,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
                 rates,
+                r_script,
             )
         }
         await anyio.to_thread.run_sync(watch.stop)

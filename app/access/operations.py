@@ -39,8 +39,8 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
     ),
     Scope.ANALYSE: (
         f"GET {_STUDY}/analyses", *(f"{method} {path}" for path in _QUESTIONS for method in ("GET", "POST")),
-        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_FHIR}/MeasureReport/{{analysis}}", "POST /v1/analyses",
-        "POST /v1/verify", "GET /v1/planning/proportion", "GET /v1/planning/paired-change",
+        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_STUDY}/changes", f"GET {_FHIR}/MeasureReport/{{analysis}}",
+        "POST /v1/analyses", "POST /v1/verify", "GET /v1/planning/proportion", "GET /v1/planning/paired-change",
         "GET /v1/planning/median-time",
     ),
     Scope.READ_PATIENTS: (

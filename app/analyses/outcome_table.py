@@ -129,6 +129,6 @@ def _median(n: int, events: int, median: Median) -> OutcomeCell:
 
 
 def _change(n: int, estimate: float | None, interval: Interval, test: TestResult, reason: Reason | None) -> OutcomeCell:
-    p = test.p if test.adjustment is None else test.p_adjusted
+    p = test.p_at_most if test.adjustment is None else test.p_adjusted
     text = OutcomeText(n=str(n), estimate=number(estimate), interval=limits(interval, number), p=p_value(p))
     return OutcomeCell(n=n, estimate=estimate, interval=interval, test=test, reason=reason, text=text)

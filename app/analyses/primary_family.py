@@ -52,7 +52,7 @@ def holm_over(names: tuple[str, ...], tests: Mapping[str, TestResult]) -> Primar
     A rate or a median of one group is estimated and not tested: it has no p value and takes no part.
     """
     found = [tests.get(name) for name in names]
-    p_values = [None if test is None else test.p for test in found]
+    p_values = [None if test is None else test.p_at_most for test in found]
     members = tuple(
         FamilyMember(
             endpoint=name,

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import cache, partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import ConfigDict, Field, create_model
 
 from app.access.callers import Caller, Scope
@@ -59,6 +59,24 @@ class OptionParameters(NullOptions):
 
 
 ReportOptions = Annotated[OptionParameters, Query()]
+R_SCRIPT = "text/x-r"
+
+
+async def _code(
+    code: Annotated[
+        Literal["R"] | None,
+        Query(
+            description="`R`: not the answer, but an R script that computes its figures from the datasets of that "
+            "revision.",
+            examples=["R"],
+        ),
+    ] = None,
+) -> Literal["R"] | None:
+    return code
+
+
+Code = Annotated[Literal["R"] | None, Depends(_code)]
+"""A dependency of its own: beside a model of options, a function takes no other query parameter."""
 
 
 class WhatIf(Document):
@@ -106,11 +124,24 @@ def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Awaita
         caller: CallerOf,
         at: At,
         options: Annotated[as_parameters(options_type), Query()],  # type: ignore[valid-type]
+        code: Code,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
+        if code is not None:
+            question, _ = _asked(name, study, at, options_type, options)
+            return await run_sync(_script, asker, question, if_none_match)
         return await _answer_question(asker, caller, *_asked(name, study, at, options_type, options), if_none_match)
 
     return handler
+
+
+def _script(asker: Asker, question: StudyQuestion, if_none_match: str | None) -> Response:
+    """The R script of a question. It has the names of datasets and nothing of a patient."""
+    with study_at(asker.state.database, question.study, question.at) as snapshot:
+        revision, protocol, origin = snapshot.revision, snapshot.protocol, snapshot.tag()
+    written = asker.state.script(question.name, question.study, revision, protocol, question.options)
+    tag = etag_from("R", question.name, *origin, question.options.model_dump(mode="json"))
+    return tagged(written, tag, if_none_match, R_SCRIPT)
 
 
 def _post_handler(name: str, options_type: type[Options]) -> Callable[..., Awaitable[Response]]:
@@ -137,6 +168,8 @@ def _add_routes(
     name: str, operation: str, title: str, answered: dict[str, Any], options_type: type[Options] = Options
 ) -> None:
     """Add the routes of one question: GET and POST. The report has only GET."""
+    read = answers("The answer.", answered, "ETag")
+    read["content"][R_SCRIPT] = {"schema": {"type": "string"}}
     path = f"/v1/studies/{{study}}/{name}" if name == WHOLE else f"/v1/studies/{{study}}/{WHOLE}/{name}"
     router.get(
         path,
@@ -145,7 +178,7 @@ def _add_routes(
         description=f"{title} From the study's data and protocol at one revision, by default the latest. "
         "The same revision, protocol, options and version of the software give the same bytes and the same ETag.",
         responses={
-            200: answers("The answer.", answered, "ETag"),
+            200: read,
             304: NOT_MODIFIED,
             **refuses(NotFound, Erased, TakesTooLong),
         },

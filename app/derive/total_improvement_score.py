@@ -18,7 +18,7 @@ from app.derive.core_set import CoreSetCourse, FollowedMeasure
 from app.derive.exact_comparison import sign_of_sum
 from app.derive.relative_change import BoundedVerdict, at_least, worse_by_points, worsened
 from app.protocol.improvement import TABLE, CoreSetMeasure, ImprovementScore, Worsening
-from app.timeline.cohort import Bools, Floats, Ints
+from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
 
 _NEARLY = 1e-12
 Column = TypeVar("Column", Floats, Bools)
@@ -201,6 +201,35 @@ def twice_running(attended: Bools, holds: Bools) -> Bools:
         found[:, week] = now & before
         before = np.where(attended[:, week], now, before)
     return found
+
+
+def reached_between(day: Ints, reached: BoundedVerdict) -> tuple[Ints, Ints]:
+    """The days between which each patient first reached a level: after the first and not later than the second day.
+
+    `day` (patients x visits) is `NO_TIME` where a visit was missed. The first day is that of the last visit before any
+    that possibly reached the level, or day 0. The second is that of the first visit that surely did, or `NO_TIME`.
+    """
+    visits = np.arange(day.shape[1])
+    possible = np.where(reached.possibly.any(axis=1), np.argmax(reached.possibly, axis=1), day.shape[1])
+    before = (day != NO_TIME) & (visits < possible[:, None])
+    after: Ints = np.max(np.where(before, day, 0), axis=1, initial=0)
+    first = day[np.arange(len(day)), np.argmax(reached.surely, axis=1)]
+    return after, np.where(reached.surely.any(axis=1), first, NO_TIME)
+
+
+def lost_between(day: Ints, reached: BoundedVerdict) -> tuple[Ints, Ints]:
+    """For each patient who surely reached a level, the days from the first such visit to the loss of the level: more
+    than the first number, and not more than the second (`NO_TIME`: the loss was not seen).
+
+    The level is lost at the first later visit below it. The first number is that of the last visit before any that was
+    possibly below it.
+    """
+    ever = reached.surely.any(axis=1)
+    day, surely, possibly = day[ever], reached.surely[ever], reached.possibly[ever]
+    start = np.argmax(surely, axis=1)
+    begun = day[np.arange(len(day)), start][:, None]
+    since = (day != NO_TIME) & (np.arange(day.shape[1]) >= start[:, None])
+    return reached_between(np.where(since, day - begun, NO_TIME), BoundedVerdict(since & ~possibly, since & ~surely))
 
 
 def at_last_visit(attended: Bools, holds: Bools) -> Bools:

@@ -181,6 +181,7 @@ class Reason(StrEnum):
     OTHER_UNIT = "other_unit", "The two numbers are not in one unit, so that their difference says nothing."
     NOT_TESTED = "not_tested", "This endpoint is estimated in one group and tested against nothing."
     UNDECIDED = "undecided", "Missing measures leave open how many patients have it."
+    ERASED = "erased", "The revision held a person who was erased since."
 
     P_BELOW_LEAST = "p_below_least", "p is smaller than `p_below`, the least that is written as a number."
     HIDDEN_BY_BOUNDS = "hidden_by_bounds", "Values known only as bounds leave it open."

@@ -69,9 +69,19 @@ def page(request: Request, items: Sequence[Mapping[str, Any]], cursor: str | Non
     """A page of a list; the next one is the same request with another cursor."""
     if cursor is None:
         return reply({"items": items, "next": None})
+    following = next_page(request, cursor)
+    return reply({"items": items, "next": following}, headers=link(following))
+
+
+def next_page(request: Request, cursor: str) -> str:
+    """The address of the next page of a list."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in PINNED]
-    following = address(request, f"{path_of(request.scope)}?{urlencode([*kept, ('cursor', cursor)])}")
-    return reply({"items": items, "next": following}, headers={"Link": f'<{following}>; rel="next"'})
+    return address(request, f"{path_of(request.scope)}?{urlencode([*kept, ('cursor', cursor)])}")
+
+
+def link(following: str) -> dict[str, str]:
+    """The header that names the next page."""
+    return {"Link": f'<{following}>; rel="next"'}
 
 
 class Cursors:

@@ -15,8 +15,10 @@ from cachetools import LRUCache
 from app.access.authenticator import Authenticator
 from app.access.computing import Computing
 from app.access.rates import Rates
+from app.analyses import Options
 from app.errors import ServiceError, Unavailable
 from app.http.responses import Cursors
+from app.protocol.model import Protocol
 from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
@@ -26,6 +28,10 @@ from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
 
 log = logging.getLogger("myoresponse")
+
+
+Script = Callable[[str, str, int, Protocol, Options], bytes]
+"""What writes the R script of a question: its name, the study, the revision, the protocol and the options."""
 
 
 class Answers:
@@ -215,6 +221,7 @@ class AppState:
     authenticator: Authenticator
     trail: AuditTrail
     rates: Rates | None
+    script: Script
 
     @property
     def secret(self) -> SecretFile:

@@ -18,6 +18,7 @@ from app.store import (
     resource_search,
     resources,
     revisions,
+    steps,
     studies,
     timelines,
     worklist,
@@ -28,6 +29,7 @@ from app.store.history import Version, Wanted
 from app.store.intake import ArrivalCount
 from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
+from app.store.steps import RevisionStep
 from app.store.studies import Study
 from app.store.timelines import ListedPatient
 from app.store.worklist import SetAside
@@ -170,6 +172,10 @@ class StudyAt:
         """The revisions up to this one in ascending order: at most `limit`, after the number `after`."""
         listed = revisions.list_revisions(self._connection, self.id, after=after, limit=limit)
         return [record for record in listed if record.number <= self.revision]
+
+    def steps(self, *, after: int) -> dict[int, RevisionStep]:
+        """What each revision after `after`, up to this one, did to the facts of the study."""
+        return steps.steps(self._connection, studies.study_key(self._connection, self.id), after, self.revision)
 
     def set_aside(self, *, after: int | None = None, limit: int = 100) -> list[SetAside]:
         """The worklist, oldest item first: at most `limit`, after the item with the number `after`."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from app.access.callers import ALL_SCOPES, Caller, Scope
-from tests.api.examples import JSON, lab, make_study, timeline
+from tests.api.examples import JSON, fill, lab, make_study, timeline
 from tests.trust.operations_by_role import attempts
 
 FEW = [
@@ -49,6 +49,17 @@ def test_a_study_that_one_may_not_know_of_looks_as_one_that_is_absent(service):
         assert (len(texts), kept[0], kept[1]) == (1, kept[2], kept[2]), path
     outcome = restricted.get("/fhir/there/Patient/x")
     assert (outcome.status_code, outcome.json()["resourceType"]) == (404, "OperationOutcome")
+
+
+def test_patients_are_named_to_those_who_may_read_them(service):
+    fill(service.client(), 2)
+    analyst = service.client([Scope.ANALYSE])
+    assert analyst.get("/v1/studies/trial/changes").status_code == 200
+    assert analyst.get("/v1/studies/trial/changes?patients=true").status_code == 403
+    both = service.client([Scope.ANALYSE, Scope.READ_PATIENTS])
+    items = both.get("/v1/studies/trial/changes?patients=true").json()["items"]
+    assert [each["patients"] for each in items] == [["P00"], ["P01"]]
+    assert service.client([Scope.READ]).get("/v1/studies/trial/changes").status_code == 403
 
 
 def test_a_key_for_some_studies_makes_only_these(service):

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.analyses import Options, answer
+from app.analyses import QUESTIONS, Options, answer
 from app.estimate.rates.proportion import METHODS, proportion
+from app.estimate.times.interval_censored import interval_censored
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.improvement import CoreSet, DefinitionOfImprovement, EnzymeRange, ImprovementScore, judged_weeks
 from app.protocol.model import Protocol
@@ -20,6 +21,7 @@ from tests.derive.core_sets import cohort, visit
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import improvement_score as slow
+from tests.twin import turnbull as slow_turnbull
 from tests.twin.cohorts import changed
 from tests.twin.core_set_cohorts import CASES, WEEKS
 
@@ -332,3 +334,70 @@ def test_a_protocol_without_these_parts_keeps_its_digest_and_its_document():
     again = Protocol.model_validate_json(ACR_EULAR_2016_ADULT.model_dump_json())
     assert again == ACR_EULAR_2016_ADULT
     assert again.digest == ACR_EULAR_2016_ADULT.digest
+
+
+class TestTimesBetweenVisits:
+    """Time to a level and how long it is kept, as interval-censored times; what each measure adds."""
+
+    DATA = cohort(
+        {0: ILL, 4: ILL, 8: WELL, 12: WELL, 16: ILL},
+        {0: ILL, 4: WELL, 8: WELL, 12: WELL, 16: WELL},
+        {0: ILL, 4: ILL, 8: ILL, 12: ILL, 16: ILL},
+        {0: ILL, 4: ILL, 12: WELL, 16: ILL},
+    )
+
+    def test_a_level_is_reached_after_the_last_visit_without_and_by_the_first_with_it(self):
+        [course] = ask(self.DATA).courses
+        major = course.levels[-1]
+        expected = interval_censored([28, 0, 112, 28], [56, 28, np.inf, 84])
+        assert major.time_between_visits == expected
+        assert (major.time_between_visits.n, major.time_between_visits.events) == (4, 3)
+        assert major.kept == interval_censored([28, 84, 0], [56, np.inf, 28])
+
+    def test_the_estimate_is_that_of_the_slow_twin(self):
+        [course] = ask(self.DATA).courses
+        found = {(each.left, each.right): each.mass for each in course.levels[0].time_between_visits.masses}
+        slow_masses = slow_turnbull.self_consistent([(28, 56), (0, 28), (112, None), (28, 84)], 2000)
+        assert found == pytest.approx({(left, right): mass for left, right, mass in slow_masses if mass > 1e-6})
+
+    def test_the_order_of_the_patients_has_no_effect(self):
+        turned = cohort(
+            {0: ILL, 4: ILL, 12: WELL, 16: ILL},
+            {0: ILL, 4: ILL, 8: ILL, 12: ILL, 16: ILL},
+            {0: ILL, 4: WELL, 8: WELL, 12: WELL, 16: WELL},
+            {0: ILL, 4: ILL, 8: WELL, 12: WELL, 16: ILL},
+        )
+        assert ask(turned).courses == ask(self.DATA).courses
+
+    @pytest.mark.parametrize(
+        ("data", "reached", "kept"),
+        [
+            (cohort(), "no_patients", "no_patients"),
+            (cohort({0: ILL, 4: ILL}), "no_events", "no_patients"),
+            (cohort({0: ILL, 4: WELL}), None, "no_events"),
+            (cohort(*[{0: ILL, 4: WELL, 8: ILL}] * 3), None, None),
+        ],
+    )
+    def test_nobody_nobody_with_an_end_one_and_all_alike(self, data, reached, kept):
+        [course] = ask(data).courses
+        for level in course.levels:
+            assert (level.time_between_visits.median.reason, level.kept.median.reason) == (reached, kept)
+
+    def test_the_seed_and_the_number_of_resamples_are_options(self):
+        options = QUESTIONS["improvement-score"].options_type(resamples=0)
+        [course] = answer("improvement-score", self.DATA, ACR_EULAR_2016_ADULT, options).courses
+        assert course.levels[0].kept.median.intervals == ()
+
+    def test_the_parts_of_the_measures_add_up_to_the_mean_score(self):
+        found = at(ask(cohort({0: ILL, 4: WELL}, {0: ILL, 4: BETTER}, {0: ILL, 4: HALF})), 4)
+        assert sum(each.mean for each in found.measures) == found.score.mean == 58.75
+        parts = {each.measure: (each.mean, each.most) for each in found.measures}
+        assert parts["physician_global"] == (20, 20)
+        assert parts["muscle_strength"] == (16.25, 32.5)
+        assert sum(each.share for each in found.measures) == pytest.approx(1)
+
+    def test_without_scores_or_with_none_above_zero_a_share_has_a_reason(self):
+        nobody = at(ask(cohort({0: ILL, 4: HALF})), 4)
+        assert {(each.mean, each.share, each.reason) for each in nobody.measures} == {(None, None, "no_patients")}
+        unchanged = at(ask(cohort({0: ILL, 4: ILL})), 4)
+        assert {(each.mean, each.share, each.reason) for each in unchanged.measures} == {(0, None, "zero_denominator")}

@@ -175,6 +175,7 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "GET /v1/studies/{study}/datasets": "listDatasets",
         "GET /v1/studies/{study}/datasets/{name}": "getDataset",
         "GET /v1/studies/{study}/revisions": "listRevisions",
+        "GET /v1/studies/{study}/changes": "getChanges",
         "GET /v1/audit": "listAudit",
         "GET /v1/studies/{study}/patients/{patient}/history": "listHistory",
         "POST /v1/studies/{study}/labs": "postLabs",

@@ -95,5 +95,9 @@ PROMISES: dict[str, tuple[str, str]] = {
         "An interval of a model covers what it says.",
         "The numbers of patients and visits from which a model is offered were fixed by simulation; else it is null.",
     ),
+    "P25": (
+        "An interval of 95 % contains the truth in 95 % of studies; of approximate ones the page says how many do.",
+        "Exact methods for rates; t for means; what is approximate is named in each answer.",
+    ),
 }
 """What is promised, and by which mechanism, by number."""

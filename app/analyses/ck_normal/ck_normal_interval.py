@@ -195,7 +195,7 @@ def _normal_interval(context: Context, options: IntervalOptions) -> NormalInterv
     ended = episodes.ended[chosen]
     return NormalInterval(
         group=context.group,
-        estimate=_estimate(context, options, episodes.left[chosen], episodes.right[chosen]),
+        estimate=interval_censored_days(context, options, episodes.left[chosen], episodes.right[chosen]),
         right_endpoint=_right_endpoint(context, episodes.seen[chosen], ended),
         bounds=Bounds(
             shortest=_median(context, episodes.left[chosen], ended),
@@ -216,12 +216,13 @@ def _first_normal(context: Context, options: IntervalOptions) -> TimeToFirstNorm
     left, right = first.left[first.evaluable], first.right[first.evaluable]
     reached = right != NO_TIME
     return TimeToFirstNormalInterval(
-        estimate=_estimate(context, options, left, right),
+        estimate=interval_censored_days(context, options, left, right),
         right_endpoint=_right_endpoint(context, np.where(reached, right, left), reached),
     )
 
 
-def _estimate(context: Context, options: IntervalOptions, left: Ints, right: Ints) -> IntervalCensored:
+def interval_censored_days(context: Context, options: IntervalOptions, left: Ints, right: Ints) -> IntervalCensored:
+    """The estimate of times in days that lie in (left, right]; `NO_TIME` where no end was seen."""
     return interval_censored(
         left,
         np.where(right == NO_TIME, np.inf, right),

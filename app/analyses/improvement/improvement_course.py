@@ -4,13 +4,22 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Claim, Context, Contribution, Grouped, not_listed
+from app.analyses.ck_normal.ck_normal_interval import IntervalOptions, interval_censored_days
 from app.analyses.claims import rate
 from app.analyses.improvement.core_set_answers import Share, share
 from app.derive.core_set import CoreSetCourse
 from app.derive.relative_change import BoundedVerdict
-from app.derive.total_improvement_score import ImprovementScores, WorseningCourse, at_last_visit, twice_running
+from app.derive.total_improvement_score import (
+    ImprovementScores,
+    WorseningCourse,
+    at_last_visit,
+    lost_between,
+    reached_between,
+    twice_running,
+)
 from app.estimate.results import Number, Result, Summary, Survival
 from app.estimate.summary import summarise
+from app.estimate.times.interval_censored import IntervalCensored
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.improvement import ImprovementScore
 from app.timeline.cohort import Bools, Floats, Ints
@@ -48,6 +57,14 @@ class LevelCourse(Result):
     )
     at_last_visit: Share = Field(description="Patients who had it at their last visit.")
     time_to_first: TimeToFirst = Field(description="Time to the first visit that reached it.")
+    time_between_visits: IntervalCensored = Field(
+        description="Days from day 0 until it was reached, between the last visit that certainly had not and the first "
+        "that certainly had."
+    )
+    kept: IntervalCensored = Field(
+        description="Of those who certainly reached it: days from that visit until it was lost, between the last visit "
+        "that certainly had it and the first that certainly had not."
+    )
 
 
 class PatientCourse(Contribution):
@@ -121,6 +138,7 @@ def _level(
 ) -> LevelCourse:
     reached = BoundedVerdict(scores.surely(threshold), scores.possibly(threshold))
     attended, seen = scores.attended, scores.ever_attended
+    reached_of_seen = BoundedVerdict(reached.surely[seen], reached.possibly[seen])
     sustained = BoundedVerdict(twice_running(attended, reached.surely), twice_running(attended, reached.possibly)).ever
     last = BoundedVerdict(at_last_visit(attended, reached.surely), at_last_visit(attended, reached.possibly))
     return LevelCourse(
@@ -130,7 +148,13 @@ def _level(
         sustained=share(context, sustained, seen, scores.weeks[-1]),
         at_last_visit=share(context, last, seen, scores.weeks[-1]),
         time_to_first=_time_to_first(context, reached, course.day[seen], seen),
+        time_between_visits=_between(context, *reached_between(course.day[seen], reached_of_seen)),
+        kept=_between(context, *lost_between(course.day[seen], reached_of_seen)),
     )
+
+
+def _between(context: Context, left: Ints, right: Ints) -> IntervalCensored:
+    return interval_censored_days(context, context.options_as(IntervalOptions), left, right)
 
 
 def _time_to_first(context: Context, reached: BoundedVerdict, day: Ints, seen: Bools) -> TimeToFirst:

@@ -18,6 +18,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
+from app.analyses.ck_normal.ck_normal_interval import IntervalOptions
 from app.analyses.claims import rate, undeclared
 from app.analyses.improvement.core_set_answers import (
     CAVEATS,
@@ -42,11 +43,11 @@ from app.derive.total_improvement_score import (
     worsening_course,
 )
 from app.estimate.rates.proportion import proportion
-from app.estimate.results import Interval, Number, Reason, Summary, WhyNull
+from app.estimate.results import Interval, Number, Reason, Result, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.improvement import TABLE, TABLE_SOURCE, ImprovementScore, judged_weeks
 from app.protocol.model import Protocol
-from app.timeline.cohort import Words
+from app.timeline.cohort import Bools, Words
 
 
 class MeasureContribution(MeasureAt):
@@ -174,6 +175,16 @@ class LevelRate(Grouped):
     )
 
 
+class MeasureMean(Result):
+    """What one core set measure adds to the mean score of a visit."""
+
+    measure: str = Field(description="The core set measure.", examples=["enzyme"])
+    mean: Number | None = Field(description="Mean of its score in the evaluable patients.", examples=[5.2])
+    share: Number | None = Field(description="mean / mean score, a fraction; null where that is 0.", examples=[0.11])
+    most: Number = Field(description="The most that it can add.", examples=[7.5])
+    reason: WhyNull = None
+
+
 class VisitScores(Grouped):
     """The scores of one visit."""
 
@@ -181,6 +192,9 @@ class VisitScores(Grouped):
     evaluable: int = Field(description="Patients with a score.", examples=[15])
     bounded: int = Field(description="Patients whose score is known as bounds only.", examples=[2])
     score: Summary = Field(description="The scores of the evaluable patients.")
+    measures: tuple[MeasureMean, ...] = Field(
+        description="What each measure adds to the mean score; the parts add up to it.", examples=[[]]
+    )
     levels: tuple[LevelRate, ...] = Field(description="One entry for each level.", examples=[[]])
     worse: Share = Field(description="Patients who are worse than at baseline, of all patients seen.")
     confirmed_worsening: Share = Field(
@@ -233,6 +247,8 @@ def _basis(whole: Context) -> Basis:
         *(["enzyme_ranges_unverified"] if unverified else []),
         "incomplete_visits",
         "response_seen_at_visits",
+        "visits_not_random",
+        "resampling_is_approximate",
         "uncontrolled_pre_post",
         *CAVEATS,
     )
@@ -277,6 +293,7 @@ def _visits(
                 evaluable=int(complete.sum()),
                 bounded=int((seen & ~complete).sum()),
                 score=summarise(scores.lower[complete, column]),
+                measures=_measure_means(scores, complete, column),
                 levels=tuple(
                     _level(context, level, threshold, scores, worsening, column)
                     for level, threshold in declared.thresholds.items()
@@ -287,6 +304,24 @@ def _visits(
             )
         )
     return rows
+
+
+def _measure_means(scores: ImprovementScores, complete: Bools, column: int) -> tuple[MeasureMean, ...]:
+    """All scores are multiples of 2.5, so that their sums are exact."""
+    n, total = int(complete.sum()), float(scores.lower[complete, column].sum())
+    rows = []
+    for each in scores.measures:
+        added = float(each.lower[complete, column].sum())
+        rows.append(
+            MeasureMean(
+                measure=each.name,
+                mean=added / n if n else None,
+                share=added / total if total else None,
+                most=TABLE[each.name].scores[-1],
+                reason=None if total else Reason.ZERO_DENOMINATOR if n else Reason.NO_PATIENTS,
+            )
+        )
+    return tuple(rows)
 
 
 def _level(
@@ -323,4 +358,5 @@ QUESTION = Question(
     ImprovementScoreAnswer,
     improvement_score,
     _basis,
+    options_type=IntervalOptions,
 )

@@ -121,11 +121,11 @@ def sensitivity(context: Context) -> Findings:
 
 def _rows(context: Context, main: KeyResult) -> list[SensitivityRow]:
     rows: list[SensitivityRow] = []
-    as_declared = _estimate(context, main)
+    as_declared = estimate_of(context, main)
     for case in sensitivity_cases(context.study, main):
         bounds_kept = (case.result.within is None) == (main.within is None)
         same = bounds_kept and np.array_equal(case.result.values, main.values, equal_nan=True)
-        estimate, reason, interval, tests = as_declared if same else _estimate(context, case.result)
+        estimate, reason, interval, tests = as_declared if same else estimate_of(context, case.result)
         reference = rows[0].estimate if rows else estimate
         difference = None
         if estimate is not None and reference is not None and case.comparable:
@@ -164,7 +164,7 @@ def _about(context: Context, main: KeyResult) -> dict[str, Any]:
     }
 
 
-def _estimate(
+def estimate_of(
     context: Context, result: KeyResult
 ) -> tuple[float | None, Reason | None, Interval, tuple[TestResult, ...]]:
     """The estimate, the reason why it is null, its interval and tests, by the methods of the question itself.
