@@ -30,6 +30,7 @@ from tests.bench.growth import growth
 from tests.bench.improvement import improvement_score
 from tests.bench.interval_censored import interval_medians
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
+from tests.bench.without_effect import without_effect
 
 PATIENTS = 1_000
 REQUESTS = 300
@@ -46,6 +47,7 @@ def main() -> None:
             *growth(),
             *interval_medians(),
             *improvement_score(),
+            *without_effect(),
             *posting(folder),
             *fhir_bundle(),
             *bulk(folder),

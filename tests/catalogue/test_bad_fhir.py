@@ -6,6 +6,7 @@ nothing of what was sent, and changes no byte of the database.
 """
 
 import json
+import math
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -136,7 +137,8 @@ def a_bound_is_never_the_bare_number(ward: Ward) -> None:
     assert [each["n"] for each in analyses["ck-normal-time"]["results"]][:1] == [1]  # below 100 is below 163
     change = next(each for each in analyses["weekly-change"]["results"]
                   if (each["measure"], each["week"], each["scale"]) == ("CK", 4, "ln"))  # fmt: skip
-    assert change["geometric_mean_ratio"] == pytest.approx(0.05)  # half of the bound, and flagged
+    assert (change["geometric_mean_ratio"], change["reason"]) == (None, "too_few_known")  # one bound tells no mean
+    assert math.exp(change["bounds"]["substituted_mean"]) == pytest.approx(0.05)  # half of the bound, and named so
     assert any(flag["code"] == "comparator" for flag in analyses["weekly-change"]["flags"])
 
 
