@@ -274,16 +274,20 @@ _WIDE = re.compile(rb"\xff\xfe|\xfe\xff|.?\x00", re.DOTALL)
 _PLACE = re.compile(r"line \d+ column \d+$")
 
 
-def first_pass(body: bytes, names: frozenset[str] = frozenset()) -> None:
-    """Refuse a body that is not JSON (RFC 8259), or that has values which cannot be stored.
+def first_pass(body: bytes, names: frozenset[str] = frozenset()) -> Any:  # noqa: ANN401 - parsed JSON
+    """The parsed body, if it is JSON (RFC 8259) and has no values which cannot be stored.
 
     Raises `MalformedDocument` (with the place, if known), `TooLarge`, or `InvalidDocument` if single values have
     faults. Pointers contain only keys in `names`: any other key is the sender's own text and is never repeated.
     """
-    check_syntax(body)
+    tree = check_syntax(body)
+    if not in_doubt(body):
+        return tree
+    del tree  # the faults are found in a tree of their own
     faults = list(value_faults(body, names))
     if faults:
         raise InvalidDocument(faults=faults)
+    return jiter.from_json(body)
 
 
 def check_syntax(body: bytes) -> Any:  # noqa: ANN401
@@ -320,15 +324,19 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
 def value_faults(body: bytes, names: frozenset[str]) -> Iterator[Fault]:
     """The faults of single values of any field: numbers that a float cannot have, and text with a NUL.
 
-    A fast search of the bytes decides whether there may be any. Only then the document is read again, with every number
-    as it is written.
+    Only if there may be any, the document is read again, with every number as it is written.
     """
+    if in_doubt(body):
+        tree = jiter.from_json(body, float_mode="lossless-float")
+        yield from islice(_value_faults(tree, (), names), MOST_FAULTS)
+
+
+def in_doubt(body: bytes) -> bool:
+    """Whether single values may have faults, by a fast search of the bytes."""
     digits = body.translate(_TO_ZEROS)
     extreme = _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) is not None
     del digits  # it is as large as the body
-    if _ESCAPED_NUL in body or (extreme and any(map(_may_be_lost, _EXTREME.finditer(body)))):
-        tree = jiter.from_json(body, float_mode="lossless-float")
-        yield from islice(_value_faults(tree, (), names), MOST_FAULTS)
+    return _ESCAPED_NUL in body or (extreme and any(map(_may_be_lost, _EXTREME.finditer(body))))
 
 
 def _may_be_lost(found: re.Match[bytes]) -> bool:

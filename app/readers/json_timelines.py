@@ -2,18 +2,28 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import jiter
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, pointer
 from app.readers import contract
 from app.readers.budget import check_time
-from app.readers.faults import FoundFault, Path, check_syntax, first_pass, known_names, structure, value_faults
+from app.readers.faults import (
+    FoundFault,
+    Path,
+    check_syntax,
+    first_pass,
+    in_doubt,
+    known_names,
+    structure,
+    value_faults,
+)
 from app.readers.pseudonyms import Identifier, no_patient
 from app.readers.streams import elements_of, without_mark
 from app.timeline.accepts import accepted_by
@@ -25,7 +35,6 @@ from app.timeline.document import (
     Infusion,
     LabResult,
     LabSeries,
-    Many,
     Medication,
     Patient,
     Sourced,
@@ -42,17 +51,17 @@ MOST_ITEMS = 50_000
 """Greatest number of timelines in one body."""
 MOST_REFUSED = 1_000
 """Greatest number of refused timelines of one body; with more, all of it is refused."""
+MOST_MODELS = 1_000
+"""Greatest number of items of one list of a timeline that are models at the same time. A model needs 1.5 kB."""
 MOST_BYTES = 1_000_000
 """Greatest size in bytes of a document without timelines; a large protocol has about ten thousand."""
 LONGEST_READ = 1_000
 """Characters of a text that are looked at where a large document has faults. No text may have more than 200."""
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
-AnyPart = TypeVar("AnyPart")
 Who = Callable[[Identifier], str | FaultCode]
 """Gives the patient of a number, or the code of the fault (`Pseudonyms.patient`)."""
 _UNREAD = "unread"
-_TIMELINES = TypeAdapter(Many[Timeline])
 _PARTS: dict[str, type[BaseModel]] = {"patient": Patient, "ended": Ended}
 _ITEMS: dict[str, type[BaseModel]] = {
     "labs": LabResult,
@@ -85,6 +94,24 @@ _VALUES: dict[Any, Any] = {str: "2000-01-01", float: 1.0}
 
 
 @dataclass(frozen=True, slots=True)
+class LongList:
+    """The items of a long list. Each is checked when it is read, which is possible only once, and is then let go."""
+
+    model: type[BaseModel]
+    items: list[Any]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[BaseModel]:
+        """Raises `ValidationError` at the first item with a fault."""
+        check = self.model.__pydantic_validator__.validate_python
+        for at, item in enumerate(self.items):
+            self.items[at] = None
+            yield check(item)
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One timeline of many: its index from 0, and either its history or its refusal."""
 
@@ -106,12 +133,9 @@ def read_timeline(body: bytes, latest: int, who: Who | None = None) -> History:
     """
     body = without_mark(body)
     try:
-        first_pass(body)
-        if body.lstrip()[:1] != b"{":  # the error of any other value would hold copies of it
-            raise InvalidDocument
-        return _history(Timeline.model_validate_json(body), latest, who)
+        return _read(first_pass(body), latest, who)
     except (InvalidDocument, ValidationError):
-        pass  # the error holds the document; it is gone before the document is read again
+        pass  # the error holds parts of the document; it is gone before the document is read again
     faults = list(_faults(body, Timeline, latest, who))
     document = jiter.from_json(body)
     contents = {fault.pointer: _withdrawn_content(document, fault) for fault in faults}
@@ -120,7 +144,9 @@ def read_timeline(body: bytes, latest: int, who: Who | None = None) -> History:
     for section, index in filter(None, contents.values()):
         for name in _CONTENTS[section]:
             document[section][index].pop(name, None)
-    return read_timeline(json.dumps(document).encode(), latest, who)
+    body = json.dumps(document).encode()
+    del document
+    return read_timeline(body, latest, who)
 
 
 def _withdrawn_content(document: Any, fault: Fault) -> tuple[str, int] | None:  # noqa: ANN401 - parsed JSON
@@ -140,33 +166,32 @@ def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
         raise InvalidDocument(faults=[Fault("", FaultCode.WRONG_TYPE, None, Accepts(types=("array",)))])
     _check_count(len(document))
     check_time()
+    items: list[Item] = []
+    with suppress(ServiceError, ValidationError):  # a timeline with faults is read again below, and all after it
+        for i, part in enumerate(() if in_doubt(body) else document):
+            document[i] = None
+            items.append(Item(i, _read(part, latest, who), None))
+    whole = len(items) == len(document)
     del document
-    if not any(value_faults(body, frozenset())):
-        try:
-            timelines = _TIMELINES.validate_json(body)
-        except ValidationError:
-            pass
-        else:
-            items = [_item(i, _history, timeline, latest, who) for i, timeline in enumerate(timelines)]
-            if all(item.error is None for item in items):
-                return items
-    return _each_read(elements_of(body), latest, who)
+    return items if whole else _each_read(islice(elements_of(body), len(items), None), latest, who, items)
 
 
 def read_ndjson(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     """The timelines of a text with one on each line, each read or refused by itself. Blank lines do not count."""
     _check_count(body.count(b"\n"))
     lines = [line for line in map(without_mark, body.split(b"\n")) if line.strip()]
-    return _each_read(lines, latest, who)
+    return _each_read(lines, latest, who, [])
 
 
-def _each_read(parts: Iterable[bytes], latest: int, who: Who | None) -> list[Item]:
-    """The items of a body, each read by itself. Raises `InvalidDocument` where too many are refused."""
-    items: list[Item] = []
+def _each_read(parts: Iterable[bytes], latest: int, who: Who | None, items: list[Item]) -> list[Item]:
+    """The items of a body, each read by itself, after those that were read before.
+
+    Raises `InvalidDocument` where too many are refused.
+    """
     refused: list[Item] = []
-    for i, part in enumerate(parts):
+    for i, part in enumerate(parts, len(items)):
         check_time()
-        items.append(_item(i, read_timeline, part, latest, who))
+        items.append(_item(i, part, latest, who))
         if items[-1].error is not None:
             refused.append(items[-1])
         if len(refused) > MOST_REFUSED:
@@ -179,7 +204,7 @@ def read_item(index: int, text: bytes | None, latest: int, longest: int, who: Wh
     """One timeline of a stream. `text` is `None` if it has more than `longest` bytes."""
     if text is None:
         return Item(index, None, TooLarge(f"A line may have at most {longest} bytes."))
-    return _item(index, read_timeline, text, latest, who)
+    return _item(index, text, latest, who)
 
 
 def read_model(body: bytes, model: type[AnyModel], latest: int | None = None) -> AnyModel:
@@ -223,13 +248,33 @@ def _together(refused: Iterable[Item]) -> list[Fault]:
     return list(islice(faults, MOST_FAULTS))
 
 
-def _item(
-    index: int, read: Callable[[AnyPart, int, Who | None], History], part: AnyPart, latest: int, who: Who | None
-) -> Item:
+def _item(index: int, text: bytes, latest: int, who: Who | None) -> Item:
     try:
-        return Item(index, read(part, latest, who), None)
+        return Item(index, read_timeline(text, latest, who), None)
     except ServiceError as error:
         return Item(index, None, error)
+
+
+def _read(document: Any, latest: int, who: Who | None) -> History:  # noqa: ANN401 - parsed JSON
+    """The history of a parsed timeline, whose long lists are empty afterwards.
+
+    Raises `ValidationError` where the structure has faults.
+    """
+    if not isinstance(document, dict):  # the error of any other value would hold it
+        raise InvalidDocument
+    return _history(_timeline(document), latest, who)
+
+
+def _timeline(document: dict[str, Any]) -> Timeline:
+    """The model of a parsed timeline. The items of its long lists are checked when they are read."""
+    long = {
+        name: LongList(model, items)
+        for name, model in ITEMS.items()
+        if isinstance(items := document.get(name), list) and len(items) > MOST_MODELS
+    }
+    if not long:
+        return Timeline.model_validate(document)
+    return Timeline.model_validate(document | dict.fromkeys(long, ())).model_copy(update=long)
 
 
 def _history(timeline: Timeline, latest: int, who: Who | None) -> History:
@@ -343,12 +388,11 @@ def _meaning(
         if known.code is not FaultCode.UNKNOWN_FIELD:
             inside.add(known.path[len(part) :])
     try:
-        timeline = Timeline.model_validate_json(json.dumps(_readable_document(document, gaps)))
+        timeline, nobody = _named(_timeline(_readable_document(document, gaps)), who)
+        reading = Reading(latest)
+        reading.history(timeline)
     except ValidationError:  # it has more faults than `found`, which is limited
         return
-    reading = Reading(latest)
-    timeline, nobody = _named(timeline, who)
-    reading.history(timeline)
     for fault in (*nobody, *reading.faults):
         path = _path(fault.pointer)
         part = _part(path)

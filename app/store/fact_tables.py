@@ -14,6 +14,8 @@ from app.store.tables import FACTS
 from app.timeline.facts import FIELDS, AnyFact
 from app.timeline.vocabulary import WITHDRAWN
 
+MOST_ROWS = 2_000
+"""Greatest number of rows that are made ready for the driver at the same time: each needs several hundred bytes."""
 LATEST = 2**62
 """A revision after every real one."""
 
@@ -83,25 +85,26 @@ class FactTable:
         return tuple(values)
 
     def write(self, connection: Connection, groups: Sequence[tuple[int, Sequence[Assertion]]]) -> None:
-        """Store assertions. They come in groups, each with the key of its patient."""
-        flat = [assertion for _, assertions in groups for assertion in assertions]
-        if not flat:
-            return
-        content = list(zip(*[assertion.fact for assertion in flat], strict=True))
-        self.insert.run_columns(
-            connection,
-            [
-                [patient for patient, assertions in groups for _ in assertions],
-                content[0],
-                [assertion.added for assertion in flat],
-                [assertion.ordinal for assertion in flat],
-                [assertion.removed for assertion in flat],
-                *content[1:],
-                [assertion.notes for assertion in flat],
-                [assertion.draw for assertion in flat],
-                [assertion.mark for assertion in flat],
-            ],
-        )
+        """Store assertions, some thousands at a time. They come in groups, each with the key of its patient."""
+        owners = [patient for patient, assertions in groups for _ in assertions]
+        all_of_them = [assertion for _, assertions in groups for assertion in assertions]
+        for first in range(0, len(owners), MOST_ROWS):
+            flat = all_of_them[first : first + MOST_ROWS]
+            content = list(zip(*[assertion.fact for assertion in flat], strict=True))
+            self.insert.run_columns(
+                connection,
+                [
+                    owners[first : first + MOST_ROWS],
+                    content[0],
+                    [assertion.added for assertion in flat],
+                    [assertion.ordinal for assertion in flat],
+                    [assertion.removed for assertion in flat],
+                    *content[1:],
+                    [assertion.notes for assertion in flat],
+                    [assertion.draw for assertion in flat],
+                    [assertion.mark for assertion in flat],
+                ],
+            )
 
     def end(self, connection: Connection, assertions: Sequence[tuple[int, Assertion]]) -> None:
         """Store that assertions no longer stand. Of one draw at most one stands."""

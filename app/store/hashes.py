@@ -10,7 +10,7 @@ ASCII without spaces, so that a person who has the keys can compute it again wit
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -21,6 +21,8 @@ from app.timeline.facts import FIELDS, KINDS, LATER
 NO_HASH = bytes(32)
 """The hash that the first revision holds as the one before it."""
 
+_PIECE = 5_000
+"""Of how many facts the text is made at once. With more it would need as much memory as the facts themselves."""
 canonical = json.JSONEncoder(ensure_ascii=True, check_circular=False, separators=(",", ":")).encode
 """JSON in ASCII without spaces."""
 
@@ -62,8 +64,14 @@ def patient_leaf(salt: bytes, number: int, patient: str, first: int, changes: Ma
         standing = [new.fact for new in change.added if new.removed != new.added]
         late = [new.fact for new in change.added if new.removed == new.added]
         removed = [(*old.fact, old.added) for old in change.removed]
-        entries.append([kind, *[_columns(_leaf_fields(kind, facts)) for facts in (standing, late, removed)]])
-    return _keyed(salt, [number, patient, first, entries])
+        entries.append((kind, [_leaf_fields(kind, facts) for facts in (standing, late, removed)]))
+    if sum(len(facts) for _, lists in entries for facts in lists) <= _PIECE:
+        whole = [[kind, *[[len(facts), *_columns(facts)] for facts in lists]] for kind, lists in entries]
+        return _keyed(salt, [number, patient, first, whole])
+    leaf = hmac.new(salt, digestmod="sha256")
+    for part in _leaf_text(canonical([number, patient, first]), entries):
+        leaf.update(part.encode("ascii"))
+    return leaf.digest()
 
 
 def study_leaf(secret: bytes, number: int, entries: Sequence[Sequence[Any]]) -> bytes:
@@ -112,10 +120,40 @@ def _leaf_fields(kind: str, facts: list[Fact]) -> list[Fact]:
     return facts
 
 
-def _columns(facts: list[Fact]) -> list[Any]:
-    columns = zip(*_sorted(facts), strict=True)
-    count = len(facts)
-    return [count, *[column[0] if column.count(column[0]) == count else column for column in columns]]
+def _leaf_text(begin: str, entries: Sequence[tuple[str, list[list[Fact]]]]) -> Iterator[str]:
+    """The text under a leaf in parts, a column of facts at a time: together they may be as large as all the facts."""
+    yield begin[:-1] + ",["
+    for i, (kind, lists) in enumerate(entries):
+        yield f'{"," if i else ""}["{kind}"'
+        for facts in lists:
+            yield f",[{len(facts)}"
+            for column in _columns(facts):
+                yield ","
+                yield from _in_pieces(column)
+            yield "]"
+        yield "]"
+    yield "]]"
+
+
+def _in_pieces(column: Any) -> Iterator[str]:  # noqa: ANN401 - a list or one value
+    """The text of a column, of some thousand values at a time."""
+    if not isinstance(column, list | tuple) or len(column) <= _PIECE:
+        yield canonical(column)
+        return
+    for first in range(0, len(column), _PIECE):
+        yield ("," if first else "[") + canonical(column[first : first + _PIECE])[1:-1]
+    yield "]"
+
+
+def _columns(facts: list[Fact]) -> Iterator[Any]:
+    """Each column of facts, or its value if all facts have the same."""
+    ordered, count = _sorted(facts), len(facts)
+    columns: Iterable[Sequence[Any]] = (
+        zip(*ordered, strict=True)
+        if count <= _PIECE
+        else ([*map(itemgetter(place), ordered)] for place in range(len(ordered[0])))
+    )
+    return (column[0] if column.count(column[0]) == count else column for column in columns)
 
 
 def _sorted(facts: list[Fact]) -> list[Fact]:

@@ -67,7 +67,7 @@ Time = Annotated[str, WithJsonSchema({"type": "string", "pattern": TIME_PATTERN}
 PartialTime = Annotated[str, WithJsonSchema({"type": "string", "pattern": PARTIAL_PATTERN})]
 AnyLabCode = Literal[LabCode, Loinc]
 Element = TypeVar("Element")
-Many = Annotated[tuple[Element, ...], Field(fail_fast=True)]
+Many = Annotated[tuple[Element, ...], Field(fail_fast=True, strict=False)]
 """A list whose check ends at the first bad element, because eight million errors of Pydantic would use all memory. To
 list all faults, `readers.faults.structure` checks the elements one by one.
 """

@@ -163,7 +163,7 @@ class Reading:
             self._once(medications, timeline, "medications"),
             self._once(events, timeline, "events"),
             self.repeats,
-            partial(_place, timeline, attributes, self.origins),
+            partial(_place, _lengths(timeline), attributes, self.origins),
             plain_id=plain_id,
         )
 
@@ -429,8 +429,18 @@ def _accepted_time(code: FaultCode, form: str) -> Accepts | None:
     return None if known else Accepts(form=form)
 
 
+def _lengths(timeline: Timeline) -> tuple[dict[str, int], list[int]]:
+    """The lengths of the lists of a timeline, and of each of its series: its items need not be kept for the places."""
+    lengths = {section: len(getattr(timeline, section)) for section in SECTIONS.values()}
+    return lengths, [len(series.times) for series in timeline.lab_series]
+
+
 def _place(
-    timeline: Timeline, attributes: Sequence[AttributeFact], origins: Mapping[str, Sequence[int]], kind: str, index: int
+    lengths: tuple[Mapping[str, int], Sequence[int]],
+    attributes: Sequence[AttributeFact],
+    origins: Mapping[str, Sequence[int]],
+    kind: str,
+    index: int,
 ) -> str:
     """The place of a fact in the document, or of the patient; `origins` as in `Reading`."""
     if kind == "patient":
@@ -440,13 +450,14 @@ def _place(
         return pointer("ended") if name == "ended" else pointer("patient", name)
     at = origins[kind][index] if kind in origins else index
     section = SECTIONS[kind]
-    if at < len(getattr(timeline, section)):
+    items, series = lengths
+    if at < items[section]:
         return pointer(section, at)
-    at -= len(timeline.labs)
-    for i, series in enumerate(timeline.lab_series):
-        if at < len(series.times):
+    at -= items["labs"]
+    for i, length in enumerate(series):
+        if at < length:
             return pointer("lab_series", i, "times", at)
-        at -= len(series.times)
+        at -= length
     raise IndexError(index)
 
 

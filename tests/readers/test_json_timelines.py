@@ -1,12 +1,13 @@
 """Our own JSON becomes histories, or every fault of a document is named at once."""
 
+import gc
 import json
 import random
 
 import pytest
 
 from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge
-from app.readers import READERS
+from app.readers import READERS, json_timelines
 from app.readers.json_timelines import (
     _CONTENTS,
     MOST_FACTS,
@@ -17,8 +18,8 @@ from app.readers.json_timelines import (
     read_timeline,
     together,
 )
-from app.timeline.document import ITEMS, Ended, LabSeries, Patient, Timeline
-from app.timeline.normalize import MOST_FAULTS
+from app.timeline.document import ITEMS, Ended, LabResult, LabSeries, Patient, Timeline
+from app.timeline.normalize import MOST_FAULTS, Reading
 from tests.readers.refusals import all_text, as_bytes, refusal, told
 from tests.timeline.documents import LATEST, document, history, lab, series
 
@@ -279,6 +280,38 @@ def test_a_byte_order_mark_before_a_document_an_array_or_any_line_is_no_part_of_
     marked = read_ndjson(mark + b"\r\n" + mark + text + b"\n" + text + b"\n" + mark + text, LATEST)
     assert [item.history for item in marked] == [alone] * 3
     assert of(mark + text.replace(b"CK", b"KC")) == of(text.replace(b"CK", b"KC")) != []
+
+
+@pytest.mark.parametrize("faulty", [{}, {"value": None}, {"unit": "parsec", "more": 1}, {"code": 7}, {"time": "2005"}])
+def test_a_long_list_is_read_as_a_short_one(faulty, monkeypatch):
+    text = as_bytes(document(labs=[lab(time=f"2005-03-{day:02}") for day in range(1, 20)] + [lab() | faulty]))
+
+    def read():
+        try:
+            found = read_timeline(text, LATEST)
+        except InvalidDocument as refused:
+            return list(refused.faults)
+        return found, [found.place("labs", i) for i in range(len(found.labs))]
+
+    short = read()
+    monkeypatch.setattr(json_timelines, "MOST_MODELS", 3)
+    assert read() == short
+
+
+def test_few_items_of_a_long_list_are_models_at_the_same_time(monkeypatch):
+    def counted(self, result, index):
+        alive.append(models())
+        return read(self, result, index)
+
+    def models():
+        return sum(1 for each in gc.get_objects() if type(each) is LabResult)
+
+    read, alive, before = Reading.lab, [], models()
+    monkeypatch.setattr(Reading, "lab", counted)
+    monkeypatch.setattr(json_timelines, "MOST_MODELS", 3)
+    read_timeline(as_bytes(document(labs=[lab(time=f"2005-03-{day:02}") for day in range(1, 20)])), LATEST)
+    assert len(alive) == 19
+    assert max(alive) - before <= 2
 
 
 @pytest.mark.slow

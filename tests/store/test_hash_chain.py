@@ -8,10 +8,12 @@ import pytest
 
 from app.errors import FaultCode, NotFound
 from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.store import migrations
+from app.store import hashes, migrations
+from app.store.assertions import Assertion, Changes
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.hash_chain import verify
+from app.store.hashes import patient_leaf
 from app.store.ledger import submit
 from app.store.studies import StudyDeclaration, put_protocol, put_study
 from app.store.worklist import dismiss
@@ -167,3 +169,15 @@ def test_a_cut_tail_is_seen_by_comparing_the_head(tmp_path):
     cut = checked(database, study)
     assert (cut.faults, cut.head) == ((), shorter)
     database.dispose()
+
+
+@pytest.mark.parametrize("together", [1, 3, 7])
+def test_a_leaf_is_the_same_however_many_facts_are_written_at_once(together, monkeypatch):
+    facts = [ck(f"k{n}", time=f"2005-03-{n:02}", value=n, lab="A" if n % 2 else None) for n in range(1, 20)]
+    labs = [
+        Assertion(fact, 2, 2 if n % 5 == 0 else None) for n, fact in enumerate(history(timeline("P1", *facts)).labs)
+    ]
+    changes = {"labs": Changes(labs[3:], labs[:3])}
+    whole = patient_leaf(b"salt", 2, "P1", 1, changes)
+    monkeypatch.setattr(hashes, "_PIECE", together)
+    assert patient_leaf(b"salt", 2, "P1", 1, changes) == whole

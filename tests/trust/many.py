@@ -101,6 +101,7 @@ def timelines(size: int) -> Iterator[tuple[str, bytes]]:
     yield "empty results", b'%s"labs":[%s]}' % (head, repeated(b"{}", size))
     yield "results with one key", b'%s"labs":[%s]}' % (head, repeated(b'{"x":1}', size))
     yield "equal results", b'%s"labs":[%s]}' % (head, repeated(lab, size))
+    yield "results", b'%s"labs":[%s]}' % (head, numbered(lab.replace(b"{", b'{"id":"%07d",'), size))
     bad = repeated(lab.replace(b"U/L", b"parsec"), size)
     yield "results with a bad unit", b'%s"labs":[%s]}' % (head, bad)
     yield "results, the last one bad", b'%s"labs":[%s,{}]}' % (head, repeated(lab, size))
