@@ -34,10 +34,11 @@ OUT_OF_REACH = frozenset(
         ExclusionReason.AT_SCALE_MAXIMUM,
         ExclusionReason.ZERO_BASELINE,
         ExclusionReason.NEVER_NORMAL,
+        ExclusionReason.NEVER_SUSTAINED,
         ExclusionReason.ZERO_VALUE,
     }
 )
-"""Reasons that no further value can change."""
+"""Reasons that no value which is missing can change: they say what was seen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
