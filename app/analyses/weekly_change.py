@@ -48,7 +48,9 @@ Bounds = Annotated[
         description="Present where a CK is a bound.",
     ),
 ]
-LimitOfBound = Annotated[Number | None, Field(exclude_if=not_listed, description="Limit where it is a bound.")]
+LimitOfBound = Annotated[
+    Number | None, Field(exclude_if=not_listed, description="Limit where it is a bound.", examples=[None])
+]
 
 
 class PatientDifference(PatientValues):

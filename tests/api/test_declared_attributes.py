@@ -73,7 +73,7 @@ def test_an_erasure_takes_the_attributes(anywhere):
     anywhere.put(f"{home}/patients/P01", json=stating("P01", **STATED))
     assert anywhere.delete(f"{home}/patients/P01?erase=true").status_code == 204
     with anywhere.app_state["app_state"].database.writing() as connection:
-        left = connection.exec_driver_sql("select count(*) from patient_attributes where name = 'attributes'")
+        left = connection.exec_driver_sql("select count(*) from patient_attributes where identity = 'attributes'")
         assert left.scalar() == 0
 
 

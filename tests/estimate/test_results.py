@@ -172,14 +172,16 @@ def test_an_answer_has_the_fields_of_the_contract():
     ]  # fmt: skip
     assert set(change["intervals"][1]) == {"of", "method", "level", "low", "high", "estimate", "reason"}
     survival = json.loads(kaplan_meier([1, 2, 3], [1, 1, 0]).model_dump_json())
-    assert list(survival) == ["n", "events", "median", "curve"]
+    assert list(survival) == ["n", "events", "median", "curve", "numbers_at_risk"]
     assert {"value", "unit", "convention", "reason", "intervals"} <= set(survival["median"])
-    assert list(survival["curve"][0]) == ["time", "at_risk", "events", "censored", "survival", "low", "high"]
+    assert list(survival["curve"][0]) == [
+        "time", "at_risk", "events", "censored", "survival", "low", "high", "censorings",
+    ]  # fmt: skip
 
 
 def test_a_curve_shows_a_reason_only_where_its_band_ends():
     curve = json.loads(kaplan_meier([1, 2], [1, 1]).model_dump_json())["curve"]
-    assert [point.get("reason") for point in curve] == [None, "no_survivors"]
+    assert [point.get("reason") for point in curve] == [None, None, "no_survivors"]
     assert "reason" not in curve[0]
 
 
