@@ -46,7 +46,7 @@ def ck_verdict(rows: list[Row], value: str) -> bool | None:
     """A patient's verdict by a CK of at most 70 % of the baseline, or normal, on days 1 to 59."""
     after = [row for row in sorted(rows, key=lambda row: row["ADT"]) if 1 <= row["ADY0"] <= 59]
     baseline = [row for row in rows if row["ABLFL"]]
-    if not baseline or baseline[0]["ANRIND"] == "NORMAL" or _value(baseline[0]) == 0 or not after:
+    if not baseline or baseline[0]["ANRIND"] != "HIGH" or _value(baseline[0]) == 0 or not after:
         return None
     [base] = baseline
     return any(_fell(row, base) for row in (after if value == "best" else after[-1:]))
