@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -9,6 +10,7 @@ from typing import TypedDict
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi.routing import iter_route_contexts
 
 from app import __version__
 from app.access.authenticator import Authenticator
@@ -154,7 +156,8 @@ def _check_secrets(database: Database, settings: Settings) -> None:
 @cache
 def _all_routes() -> APIRouter:
     """The routes of all rooms, built once for all applications of a process: FastAPI needs a tenth of a second to read
-    the signatures of all operations.
+    the signatures of all operations. It would do so at the first request, and several first requests in several threads
+    would change the filters of warnings for one another.
     """
     router = APIRouter(dependencies=ON_EVERY_OPERATION, default_response_class=Response)
     router.include_router(about.health)
@@ -177,6 +180,7 @@ def _all_routes() -> APIRouter:
         routes_write,
     ):
         router.include_router(room.router)
+    deque(iter_route_contexts(router.routes), maxlen=0)
     return router
 
 

@@ -527,8 +527,6 @@ class Context:
         study = self.study
         too_old = int((study.baseline_too_old(measure) & study.efficacy).sum())
         counts = {**study.analysis_values(measure).flags, FlagCode.BASELINE_TOO_OLD: too_old, **(more or {})}
-        if measure == "CK" and upper_limits:
-            counts[FlagCode.UPPER_LIMIT_MOVED] = int((study.limit_moved & study.efficacy).sum())
         if not upper_limits:
             counts.pop(FlagCode.NO_UPPER_LIMIT, None)
         return self.flags(counts, measure)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
-from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick, pick_int
+from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.timeline.cohort import NO_TIME, Bools, Ints, Labs
 
@@ -119,14 +119,6 @@ def may_become_normal(
         (ExclusionReason.NO_VALUE_AFTER_BASELINE, unseen),
         (ExclusionReason.NORMALITY_UNKNOWN, unknown),
     )
-
-
-def limit_moved(records: AnalysisValues, base: Ints) -> Bools:
-    """Patients with a CK after day 0 whose upper limit differs from that of their baseline; both limits are known."""
-    before = pick(records.upper_limit, base)[records.patient]
-    limit = records.upper_limit
-    moved = (records.day > 0) & ~np.isnan(before) & ~np.isnan(limit) & (limit != before)
-    return any_where(records.patient, records.size, moved)
 
 
 def time_to_first_normal(

@@ -77,11 +77,6 @@ class FlagCode(_Code):
         "borrowed_upper_limit",
         "CK values judged by the patient's nearest limit at the same laboratory.",
     )
-    UPPER_LIMIT_MOVED = (
-        "upper_limit_moved",
-        "Patients with a CK after day 0 whose upper limit differs from that of their baseline: a CK may be called "
-        "normal because of the limit.",
-    )
     BASELINE_TOO_OLD = "baseline_too_old", "Baselines older than the protocol likes; they are used."
     NEAR_CEILING = "near_ceiling", "Patients whose baseline lies so near the best end that the rule can hardly be met."
     COUNTED_AS_NON_RESPONDER = (

@@ -19,7 +19,6 @@ from app.derive.ck_normality import (
     borrow_limits,
     days_normal,
     first_normal_intervals,
-    limit_moved,
     normality,
     remission_episodes,
     remission_intervals,
@@ -200,11 +199,6 @@ class DerivedStudy:
         return self._derive_from_ck(
             lambda chunk, records, known, base: time_to_first_normal(records, known, base, chunk.masks(self.left_out))
         )
-
-    @cached_property
-    def limit_moved(self) -> Bools:
-        """Patients with a CK after day 0 whose upper limit differs from that of their baseline."""
-        return limit_moved(self.analysis_values("CK"), self.weeks("CK")[0])
 
     @cached_property
     def remission_intervals(self) -> RemissionIntervals:

@@ -120,7 +120,7 @@ def _dictionaries(keys: Any, values: Any) -> Iterator[Wrong]:
         return
     pattern = _stated(tuple(_flat(get_args(keys)[1:])), "pattern")
     unlike = next(text for text in _UNLIKE if re.search(pattern, text) is None)
-    like = next(text for text in (CANARY, "L|CK") if re.search(pattern, text) is not None)
+    like = next(text for text in (CANARY, "L|CK", "centre") if re.search(pattern, text) is not None)
     yield Wrong((), {unlike: valid(values)}, {"pattern": pattern})
     for wrong in wrong_values(values):
         yield Wrong(wrong.path, {like: wrong.value}, wrong.accepted)

@@ -204,12 +204,12 @@ CK = Rule(
         Case(
             says="an upper limit that rises after the baseline is counted: CK did not fall, and is now normal",
             ck=[on(0, 210, limit=200), on(28, 210, limit=220)],
-            expect={"CK responder": True, "flag upper_limit_moved of CK": 1},
+            expect={"CK responder": True, "caveat upper_limit_moved: count": "1 of 1"},
         ),
         Case(
             says="an upper limit that stays is not",
             ck=[on(0, 210, limit=200), on(28, 210, limit=200)],
-            expect={"CK responder": False, "flag upper_limit_moved of CK": 0},
+            expect={"CK responder": False, "caveat upper_limit_moved: count": "0 of 1"},
         ),
         Case(
             says="a CK without an upper limit can respond by the fall only",
