@@ -147,8 +147,19 @@ def _claim(row: ResponseRate) -> Claim:
 
 
 def rule_in_words(definition: Definition) -> str:
-    """The name of a rule with its parameters."""
-    return f"{definition.id} ({', '.join(f'{name} {value}' for name, value in definition.parameters.items())})"
+    """The name of a rule with its parameters: those of a part in brackets behind its name, two limits as a range."""
+    return _in_words({"id": definition.id, **definition.parameters})
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        name, given = value.get("id"), {key: each for key, each in value.items() if key != "id" and each is not None}
+        return (
+            f"{name} ({', '.join(f'{key} {_in_words(each)}' for key, each in given.items())})" if given else str(name)
+        )
+    if isinstance(value, list):
+        return " to ".join(map(_in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _verdicts(context: Context, rule: ResponseRule, verdict: ResponseVerdicts) -> tuple[Verdict, ...]:

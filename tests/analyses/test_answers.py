@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, Options, answer
-from app.analyses.answer import Context, Findings
+from app.analyses.answer import Context, Definition, Findings
+from app.analyses.response_rates import rule_in_words
 from app.analyses.sensitivity.caveat_findings import caveats_of
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
 from app.protocol.endpoints import PointsAboveBaseline, Response
 from app.protocol.model import Protocol, WeeklyChange
-from app.protocol.presets import PRESETS, RELATIVE_20, SEED_2008
+from app.protocol.presets import MYOSITIS_2026, PRESETS, RELATIVE_20, SEED_2008
 from app.timeline.cohort import AssessmentRow, Cohort, EventRow, InfusionRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import derivations as twin
@@ -122,3 +123,13 @@ def test_rows_of_a_list_that_the_answer_lacks_raise_an_error():
 
     with pytest.raises(KeyError, match="rows"):
         strange.ask(DerivedStudy(treated(), SEED_2008), Options(), caveats_of)
+
+
+def test_a_rule_is_named_with_its_parameters_in_words():
+    named = [rule_in_words(Definition.of_rule(protocol.responses[0].rule)) for protocol in (SEED_2008, MYOSITIS_2026)]
+
+    assert named == [
+        "points_above_baseline (points 5, days 1 to 59, value best)",
+        "criterion_in_window (criterion percent_better (percent 20), window visit (week 4, confirmed next_visit), "
+        "missing non_responder)",
+    ]
