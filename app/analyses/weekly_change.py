@@ -44,7 +44,9 @@ Bounds = Annotated[
         description="Present where a CK is a bound.",
     ),
 ]
-LimitOfBound = Annotated[Number | None, Field(exclude_if=not_listed, description="Limit where it is a bound.")]
+LimitOfBound = Annotated[
+    Number | None, Field(exclude_if=not_listed, description="Limit where it is a bound.", examples=[None, -0.5])
+]
 
 
 class PatientDifference(Contribution):
