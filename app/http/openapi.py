@@ -209,7 +209,10 @@ def _operations(paths: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _shared_responses(paths: dict[str, Any]) -> dict[str, Any]:
-    """The responses that operations refer to; FastAPI adds a description to each reference, which is removed."""
+    """The responses that operations refer to; FastAPI adds a description to each reference, which is removed.
+
+    A response that several operations write out is shared too, under the name of the first of them and its status.
+    """
     kinds = {kind.__name__: kind for kind in KINDS.values()}
     used: set[str] = set()
     for operation in _operations(paths):
@@ -217,7 +220,26 @@ def _shared_responses(paths: dict[str, Any]) -> dict[str, Any]:
             if "$ref" in response:
                 operation["responses"][status] = {"$ref": response["$ref"]}
                 used.add(response["$ref"].removeprefix(_RESPONSES))
-    return {name: _shared.get(name) or refused_with(Problem, kinds[name]) for name in sorted(used)}
+    shared = {name: _shared.get(name) or refused_with(Problem, kinds[name]) for name in sorted(used)}
+    return shared | _repeated_responses(paths)
+
+
+def _repeated_responses(paths: dict[str, Any]) -> dict[str, Any]:
+    places: dict[str, list[tuple[dict[str, Any], str, str]]] = {}
+    for operation in _operations(paths):
+        for status, response in operation["responses"].items():
+            if "$ref" not in response:
+                written = json.dumps(response, sort_keys=True)
+                places.setdefault(written, []).append((operation["responses"], status, operation["operationId"]))
+    repeated = {}
+    for found in places.values():
+        responses, status, first = found[0]
+        if len(found) > 1:
+            name = f"{first}.{status}"
+            repeated[name] = responses[status]
+            for each, code, _ in found:
+                each[code] = {"$ref": _RESPONSES + name}
+    return repeated
 
 
 def _shared_parameters(paths: dict[str, Any]) -> dict[str, Any]:
@@ -300,7 +322,7 @@ class _Plain(yaml.SafeDumper):
 def _is_short(values: Iterable[Any]) -> bool:
     """Whether values fit together on one line."""
     text = json.dumps(list(values), ensure_ascii=False)
-    return len(text) <= 80 and "\\n" not in text
+    return len(text) <= 110 and "\\n" not in text
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

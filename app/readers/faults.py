@@ -149,6 +149,9 @@ def _check(document: Any, kind: Any, names: frozenset[str], at: Path) -> Iterato
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         tags = _tags(kind)
+        faulty = {detail["loc"] for detail in details}
+        inside = {place[:n] for place in faulty for n in range(len(place))}
+        details = [each for each in details if each["type"] != "too_short" or each["loc"] not in inside]
         for fault in _without_echoes({_fault_of(detail, document, names, tags) for detail in details}):
             accepts = fault.accepts or _accepted(fault, kind, document)
             yield fault._replace(path=at + fault.path, accepts=accepts)

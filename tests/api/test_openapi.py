@@ -273,8 +273,9 @@ def test_every_example_of_a_refusal_is_what_its_schema_says(document):
         for content in answer.get("content", {}).values()
         for example in content.get("examples", {}).values()
     ]
+    refusals = [name for name in document["components"]["responses"] if "." not in name]
     # 304 has no body; 400, 403, 408 and 503 have two kinds of refusals, as a problem and as an OperationOutcome
-    assert len(examples) == len(document["components"]["responses"]) - 1 + 8
+    assert len(examples) == len(refusals) - 1 + 8
     wrong = [
         f"{name}: {each.message}"
         for name, schema, example in examples

@@ -123,7 +123,8 @@ def _dictionaries(keys: Any, values: Any) -> Iterator[Wrong]:
     like = next(text for text in (CANARY, "L|CK", "centre") if re.search(pattern, text) is not None)
     yield Wrong((), {unlike: valid(values)}, {"pattern": pattern})
     for wrong in wrong_values(values):
-        yield Wrong(wrong.path, {like: wrong.value}, wrong.accepted)
+        if not wrong.path:  # no place below the sender's key is named
+            yield Wrong((), {like: wrong.value}, wrong.accepted)
 
 
 def _texts(marks: tuple[Any, ...]) -> Iterator[Wrong]:
