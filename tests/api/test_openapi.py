@@ -346,7 +346,10 @@ def test_answers_are_what_the_description_says(client, document):
             answer = client.get(address + query)
             assert answer.status_code == 200, address
             media_type = "application/fhir+json" if template.startswith("/fhir/") else "application/json"
-            content = document["paths"][template]["get"]["responses"]["200"]["content"][media_type]
+            described = document["paths"][template]["get"]["responses"]["200"]
+            if "$ref" in described:
+                described = document["components"]["responses"][described["$ref"].rpartition("/")[2]]
+            content = described["content"][media_type]
             schema = {**content["schema"], "components": document["components"]}
             errors = [
                 f"{list(each.path)}: {each.message[:200]}"
