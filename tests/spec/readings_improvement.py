@@ -80,6 +80,18 @@ def _course(answers: Answers, level: str, part: str) -> Any:
     return _share(row[part.replace(" ", "_")])
 
 
+@phrase(r"days in which a (minimal|moderate|major) response was (reached|lost)")
+def _between(answers: Answers, level: str, which: str) -> Any:
+    """The interval of the only patient; "open" has no end, None is nobody."""
+    (course,) = answers["improvement-score"]["courses"]
+    row = next(each for each in course["levels"] if each["level"] == level)
+    estimate = row["time_between_visits" if which == "reached" else "kept"]
+    if not estimate["n"]:
+        return "no_patients"
+    median = estimate["median"]
+    return f"after {median['left']:g}, " + ("open" if median["right"] is None else f"by {median['right']:g}")
+
+
 def _share(share: dict[str, Any]) -> str:
     """A count, or its bounds if the answer has no rate for it."""
     to = f" to {share['possible']}" if share["reason"] == "undecided" else ""

@@ -183,4 +183,37 @@ MISSING = Rule(
     ),
 )
 
-RULES = (BANDS, ENZYME, MISSING)
+BETTER = (0.9, *ILL[1:])
+"""A score of exactly 20."""
+NOTHING = (None,) * 6
+ONLY_PATIENT_GLOBAL = (None, 5, None, None, None, None)
+"""Scores 0 to 90: every level is open."""
+REACHED, LOST = (f"days in which a minimal response was {which}" for which in ("reached", "lost"))
+
+TIMES = Rule(
+    row=ADULT,
+    name="Preset `acr-eular-2016-adult`: time to a level, and how long it is kept",
+    words="A score is known at visits only. A level is reached after the last visit before any that may have had it "
+    "(or day 0), and not later than the first visit that certainly had it. It is lost, counted from that visit, after "
+    "the last visit before any that was possibly below it, and not later than the first visit that certainly was. The "
+    "estimate is that of interval-censored times, with those who never reached it, or never lost it, as open.",
+    cases=(
+        case(
+            "a level is reached and lost between two visits",
+            ILL, ILL, BETTER, BETTER,
+            expect={REACHED: "after 28, by 56", LOST: "after 28, open"},
+        ),
+        case("at the first visit it is reached after day 0, and lost by the visit below it", ILL, BETTER, ILL, ILL,
+             expect={REACHED: "after 0, by 28", LOST: "after 0, by 28"}),
+        case("who never reached it is open from the last visit on", ILL, ILL, ILL, ILL,
+             expect={REACHED: "after 84, open", LOST: "no_patients"}),
+        case("a missed visit says nothing", ILL, ILL, NOTHING, BETTER,
+             expect={REACHED: "after 28, by 84", LOST: "after 0, open"}),
+        case("a visit whose bounds leave it open may be the first with it", ILL, ONLY_PATIENT_GLOBAL, ILL, BETTER,
+             expect={REACHED: "after 0, by 84", LOST: "after 0, open"}),
+        case("or the first without it", ILL, BETTER, ONLY_PATIENT_GLOBAL, ILL,
+             expect={REACHED: "after 0, by 28", LOST: "after 0, by 56"}),
+    ),
+)  # fmt: skip
+
+RULES = (BANDS, ENZYME, MISSING, TIMES)
