@@ -17,9 +17,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from fastapi import routing
 from typer.testing import CliRunner
 
-from app import __version__
+from app import __version__, main
 from app.__main__ import cli
 from app.secret_file import beside
 from app.store.tables import SCHEMA_REVISION
@@ -454,3 +455,10 @@ def test_a_scrub_that_was_kept_from_happening_is_done_later(monkeypatch, locked)
         time.sleep(0.01)
     scrubber.stop()
     assert reluctant.calls == 4
+
+
+def test_the_signatures_of_all_operations_are_read_before_the_first_request(monkeypatch):
+    """FastAPI reads them under filters of warnings that all threads share: at the first requests it would be a race."""
+    routes = main._all_routes().routes
+    monkeypatch.setattr(routing._IncludedRouter, "_build_effective_context", lambda *_: pytest.fail("read again"))
+    assert len(list(routing.iter_route_contexts(routes))) > 100
