@@ -176,5 +176,6 @@ async def _changes(
         body = await asker.computed(tag, partial(changes_of_study, wanted), study)
         answers_kept.keep(study, tag, body, erasures)
     answer = tagged(body, tag, if_none_match)
-    answer.headers.update(link(wanted.following) if wanted.following else {})
+    if wanted.following and body:
+        answer.headers.update(link(wanted.following))
     return answer

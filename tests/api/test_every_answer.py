@@ -74,7 +74,12 @@ def reads(client: Documented) -> None:
 
 def analyses(client: Documented) -> None:
     protocol = client.get("/v1/protocols/relative-20").json()
-    again(client, f"{TRIAL}/analyses?by=sex&patients=true")
+    again(client, f"{TRIAL}/analyses?by=sex&patients=true&null=true")
+    again(client, f"{TRIAL}/changes?from=0&to=2")
+    again(client, f"{TRIAL}/changes?from=1&to=4&limit=2&patients=true")
+    for name in ("response-rates", "weekly-change", "ck-change", "ck-normal-time"):
+        again(client, f"{TRIAL}/analyses/{name}?null=true")
+        again(client, f"{TRIAL}/analyses/{name}?code=R")
     for name in QUESTIONS:
         for study in ("trial", "scores"):
             address = f"/v1/studies/{study}/analyses/{name}"

@@ -17,8 +17,20 @@ CHANGED = {
     "/v1/studies/demo/analyses/nothing": "the known questions are listed",
     "/v1/studies/trial/patients?limit=4": "the end of follow-up stands beside the patient, as the description says",
     "/problems": "the kind `not-installed` was added",
+    "/v1/protocols": "the preset for new studies was added",
     "/v1/studies/demo/datasets/ard.csv": "the rows of an onset name its direction",
     "/v1/studies/trial/datasets/ard.csv": "the rows of an onset name its direction",
+    "/v1/studies/trial/analyses/ck-normal-groups?by=sex": "two restricted means of which one has no standard error "
+    "have no tested difference",
+    **{
+        f"/v1/studies/{study}/datasets{name}": "the time to the first normal CK has one population in every dataset"
+        for study in ("demo", "trial", "ward", "hospital", "resources", "scores", "empty")
+        for name in ("", "/adtte.csv")
+    },
+    **{
+        f"/v1/studies/{study}/datasets/adeff.csv": "`DTYPE` names what stands for a bound"
+        for study in ("trial", "ward", "hospital")
+    },
     "/v1/studies/demo/analyses/comparisons?by=diagnosis": "one limit of Fisher's odds ratio is SciPy's",
     **{
         f"/v1/studies/{study}/analyses/repeated-measures?{options}".rstrip("?"): "the covariance is unstructured"
@@ -33,10 +45,17 @@ CHANGED = {
 """The answers that are not those of an earlier release, and why."""
 LABELS = frozenset({"stat_label", "row"})
 """Columns of the results dataset that may change: the words of the description, and the place among more rows."""
-GROWING = frozenset({"caveats", "extension", "curve"})
+GROWING = frozenset({"caveats", "extension", "curve", "flags", "flow"})
 """Lists that may have more items than before, as the counted caveats may. The text of a caveat may say more, too. A
 curve has a first row at time 0.
 """
+_UNCERTAINTY = frozenset({"standard_error", "reason", "intervals"})
+NEWLY_NULL: dict[str, frozenset[str]] = {
+    "incidence": _UNCERTAINTY,
+    "rmst": _UNCERTAINTY,
+    "rmst_difference": _UNCERTAINTY,
+}
+"""Fields of parts that changed by rule: a standard error of 0 is null, and an incidence of 0 has an upper limit."""
 RELEASES = sorted(file.name.removesuffix(".db.xz") for file in DATA.glob("*.db.xz"))
 
 
@@ -54,8 +73,12 @@ def keeps(given: dict[str, Any], recorded: dict[str, Any]) -> bool:
 def part_keeps(given: Any, recorded: Any, name: str = "") -> bool:
     """The same of a part of a JSON answer."""
     if isinstance(recorded, dict) and isinstance(given, dict):
-        said = recorded.keys() - ({"text"} if name == "caveats" else set())
-        return said <= given.keys() and all(part_keeps(given[each], recorded[each], each) for each in said)
+        said = recorded.keys() - ({"text"} if name == "caveats" else NEWLY_NULL.get(name, set()))
+        listed = "caveats" if recorded.get("analysis") == "caveats" else "results"
+        names = {"results": listed}
+        return said <= given.keys() and all(
+            part_keeps(given[each], recorded[each], names.get(each, each)) for each in said
+        )
     if isinstance(recorded, list) and isinstance(given, list):
         if name in GROWING or any("applies" in each for each in recorded if isinstance(each, dict)):
             return all(any(part_keeps(one, each, name) for one in given) for each in recorded)

@@ -31,4 +31,4 @@ compare <- function(estimate, rows) {
   }
 }
 compare("time_normal", adtte[adtte$PARAMCD == "CKNORM", ])
-compare("time_to_first_normal", adtte[adtte$PARAMCD == "TTNORM" & !is(adtte$NORMBLFL, "Y"), ])
+compare("time_to_first_normal", adtte[adtte$PARAMCD == "TTNORM", ])

@@ -50,7 +50,7 @@ limits <- lapply(seq_len(nrow(stays)), function(i) {
   if (length(ended)) c(mine$day[ended[1] - 1], mine$day[ended[1]]) - start else c(max(mine$day) - start, Inf)
 })
 show_turnbull("/results/0/estimate", vapply(limits, `[`, 0, 1), vapply(limits, `[`, 0, 2))
-first <- adtte[adtte$PARAMCD == "TTNORM" & !is(adtte$NORMBLFL, "Y"), ]
+first <- adtte[adtte$PARAMCD == "TTNORM", ]
 limits <- lapply(seq_len(nrow(first)), function(i) {
   mine <- ck[ck$who == first$USUBJID[i] & ck$day > 0, ]
   reached <- which(mine$normal)

@@ -21,7 +21,6 @@ if (length(time)) {
   }
 }
 first <- of("TTNORM")
-first <- first[!is(first$NORMBLFL, "Y"), ]
 show("/results/0/time_to_first_normal/n", nrow(first))
 show("/results/0/time_to_first_normal/events", sum(first$CNSR == "0"))
 show_median("/results/0/time_to_first_normal/median", number(first$AVAL), first$CNSR == "0")
