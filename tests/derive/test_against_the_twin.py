@@ -16,7 +16,7 @@ from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 
 STUDIES = st.tuples(cohorts(), protocols())
-REASONS_OF_THE_TWIN = {"no_value_at_visit": "no_value_in_window", "no_known_normality": "normality_unknown"}
+REASONS_OF_THE_TWIN = {"no_value_at_visit": "no_value_in_window"}
 
 
 def ids(study, mask):

@@ -511,7 +511,7 @@ def test_the_cohorts_are_difficult_enough():
     wanted = [(rule, result) for rule, results in own.items() for result in always + results]
     wanted += twin.LEFT_OUT
     wanted += ["not_in_efficacy_set", "baseline_normality_unknown", "normal_at_baseline", "never_normal"]
-    wanted += ["no_known_normality", "no_value_at_visit", "related_serious_events", "onset_unknown", "empty"]
+    wanted += ["normality_unknown", "no_value_at_visit", "related_serious_events", "onset_unknown", "empty"]
     wanted += [("spell", True), ("spell", False), ("first", True), ("first", False), "changes", "ck_change"]
     wanted += ["too_old", "near_ceiling", "second_course", "course_disagrees"]
     wanted += ["zero_value", "borrowed_upper_limit", "unknown_normality"]
