@@ -254,7 +254,7 @@ def influence_on_median(
     full = whole.median
     left_out = np.full(len(times), np.nan)
     if len(times) > 1 and observed.any():
-        left_out = _Curves(times, observed, whole.curve).medians(median, plateau)
+        left_out = _Curves(times, observed, whole.curve[1:]).medians(median, plateau)
     found = influence("median", f"kaplan-meier/{median}", full.value, left_out)
     reason = found.reason or full.reason
     found = found.model_copy(update={"reason": reason if found.low is None or found.value is None else None})
