@@ -22,6 +22,7 @@ from tests.twin.cohorts import cohorts, protocols
 TYPES = types_of(DESCRIPTION.variables)
 NOT_STATISTICS = {
     "week", "weeks", "time", "until", "alpha", "level", "parameters", "conventions", "definitions", "claims",
+    "multiplicity", "table", "censorings",
 }  # fmt: skip
 
 
@@ -37,7 +38,8 @@ def numbers(part, name=""):
             if key not in NOT_STATISTICS or (onset and key == "week"):
                 yield from numbers(value, key)
     elif isinstance(part, list):
-        for each in part:
+        drawn_from = 1 if name == "curve" and part and "survival" in part[0] else 0  # the row at time 0
+        for each in part[drawn_from:]:
             yield from numbers(each, name)
     elif isinstance(part, int | float) and not isinstance(part, bool):
         yield name, part
