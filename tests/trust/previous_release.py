@@ -90,9 +90,14 @@ def _database(kind: str, home: Path) -> Iterator[str]:
         yield server.url
 
 
+NEWER = frozenset({"MYORESPONSE_SECRET_FILE", "MYORESPONSE_HEADS_FILE"})
+"""Settings that the earlier releases refuse, because they do not know them."""
+
+
 def _upgraded(name: str, release: Path, tables: str, url: str, home: Path, seconds: float) -> list[Figure]:
     """The new release migrates, starts and writes while the old one goes on being asked to write."""
-    variables = environment(url, PSEUDONYM_SECRET="x" * 32, CURSOR_KEY="x" * 32)
+    known = environment(url, PSEUDONYM_SECRET="x" * 32, CURSOR_KEY="x" * 32)
+    variables = {name: value for name, value in known.items() if name not in NEWER}
     subprocess.run([*COMMAND, "migrate"], cwd=release, env=variables, check=True, capture_output=True)
     load = Load()
     with started(COMMAND, variables, release) as old:
