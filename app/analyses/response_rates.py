@@ -131,7 +131,7 @@ def _rate(context: Context, declared: Response, definition: Definition, verdict:
         rate=estimate.rate,
         reason=estimate.reason,
         intervals=estimate.intervals,
-        all_treated=of_all_treated(context, verdict.responder, ~verdict.evaluable, last_day(context.study, rule)),
+        all_treated=of_all_treated(context, verdict.responder, ~verdict.judged, last_day(context.study, rule)),
         patients=_verdicts(context, rule, verdict) if context.listed else None,
     )
 
@@ -141,7 +141,7 @@ def _claim(row: ResponseRate) -> Claim:
         f"{row.measure} response by {rule_in_words(row.definition)}",
         row.all_treated,
         row.responders,
-        row.evaluable,
+        row.all_treated.of - row.all_treated.not_judged,
         measure=row.measure,
     )
 

@@ -22,11 +22,13 @@ from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
 class ResponseVerdicts:
     """One row per patient: `responder` is the verdict of the rule, `reason` says why it could not judge the patient.
 
-    `reason` is None for `evaluable` patients.
+    `reason` is None for `evaluable` patients. `judged` are those whose values decided; under `missing` `non_responder`
+    the others are evaluable, too.
     """
 
     reason: tuple[ExclusionReason | None, ...]
     evaluable: Bools
+    judged: Bools
     responder: Bools
     flags: Mapping[FlagCode, int]
 
@@ -90,8 +92,8 @@ def response(rule: ResponseRule, given: RuleInput) -> ResponseVerdicts:
         (ExclusionReason.NO_CONFIRMING_VALUE, pending),
     )
     reason = first_reason(checks, size)
-    evaluable = included(reason)
-    responder &= evaluable
+    evaluable = judged = included(reason)
+    responder &= judged
     flags: dict[FlagCode, int] = {}
     if not isinstance(criterion, CkPercentOfBaseline):
         flags[FlagCode.NEAR_CEILING] = int((_near_ceiling(criterion, at_baseline, best_end) & evaluable).sum())
@@ -99,7 +101,7 @@ def response(rule: ResponseRule, given: RuleInput) -> ResponseVerdicts:
         flags[FlagCode.COUNTED_AS_NON_RESPONDER] = int((given.treated & ~evaluable).sum())
         reason = first_reason([(ExclusionReason.NOT_TREATED, ~given.treated)], size)
         evaluable = given.treated
-    return ResponseVerdicts(reason, evaluable, responder, flags)
+    return ResponseVerdicts(reason, evaluable, judged, responder, flags)
 
 
 def _near_ceiling(criterion: PointsBetter | PercentBetter, at_baseline: Floats, best_end: float) -> Bools:

@@ -26,8 +26,9 @@ from app.demo import TIMELINES
 from app.derive.study import DerivedStudy
 from app.http import responses
 from app.http.responses import etag_from
-from app.protocol.presets import PRESETS, SEED_2008
-from app.timeline.cohort import Cohort
+from app.protocol.endpoints import CriterionInWindow
+from app.protocol.presets import MYOSITIS_2026, PRESETS, SEED_2008
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
 from tests.repetition import repeats
@@ -103,7 +104,11 @@ def test_everybody_who_was_treated_is_counted_as_by_the_twin(case):
     for declared, row, verdicts in zip(protocol.responses, found, tally.responses, strict=True):
         until = last_day(DerivedStudy(cohort, protocol), declared.rule)
         responders = [who for who in tally.safety if verdicts[who] == "responder"]
-        judged = [who for who in tally.safety if verdicts[who] in ("responder", "non_responder")]
+        rule = declared.rule
+        if isinstance(rule, CriterionInWindow):  # who has no value was not judged, also where that is no response
+            rule = rule.model_copy(update={"missing": "left_out"})
+        verdict_of = {patient.id: twin.response(patient, protocol, rule) for patient in patients}
+        judged = [who for who in tally.safety if verdict_of[who] in ("responder", "non_responder")]
         died, rescued = [], []
         for place, patient in enumerate(patients):
             course = twin.course(patient, protocol)
@@ -242,3 +247,20 @@ def test_a_family_has_the_tests_with_a_p_and_is_named():
     ]  # fmt: skip
     assert "p 0.04, adjusted by Holm over the 2 tests of this answer" in found[0].text
     assert not any(claim.supported for claim in differences_of("difference", [*tests, *tests], family="", alpha=0.05))
+
+
+def test_who_has_no_value_and_counts_as_a_non_responder_is_not_said_to_be_judged():
+    labs = [
+        LabRow("P", "CK", 18262 + day, None, False, value, 170.0, None, None, "A")
+        for day, value in ((-1, 500.0), (30, 400.0))
+    ]
+    infusions = [InfusionRow("P", "IVIG", 18262, None, False, 0.4, "g/kg", None)]
+    found = answer(
+        "response-rates", Cohort.assemble([PatientRow("P")], labs, [], infusions, [], []), MYOSITIS_2026, Options()
+    )
+    [mmt] = [row for row in found.results if row.measure == "MMT"]
+    [claim] = [claim for claim in found.claims if claim.measure == "MMT"]
+
+    assert (mmt.responders, mmt.evaluable) == (0, 1)
+    assert (mmt.all_treated.counted, mmt.all_treated.not_judged, mmt.all_treated.at_most) == (0, 1, 1)
+    assert claim.because == ("missing_counted_as_none",)

@@ -223,7 +223,7 @@ def _all_treated(arm: Arm, declared: Response, level: float, methods: Sequence[s
     return counted_of(
         arm.study.safety & arm.members,
         verdict.responder,
-        ~verdict.evaluable,
+        ~verdict.judged,
         further_events(arm.study, until),
         level=level,
         methods=methods,

@@ -324,7 +324,7 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Cours
         all_treated=counted_of(
             place.rows,
             responder,
-            ~verdict.evaluable,
+            ~verdict.judged,
             _further_events(context, view, last_day(context.study, rule)),
             level=context.level,
             methods=context.proportion_methods,
