@@ -3,6 +3,7 @@
 A field is null only where its number is not defined; the field `reason` of the same model then says why.
 """
 
+from abc import abstractmethod
 from enum import StrEnum
 from typing import Annotated, Any, cast
 
@@ -220,9 +221,9 @@ class Result(BaseModel):
 class Omitting(Result):
     """A result with fields that have a meaning in some rows only; where a field has one it is present, null or not."""
 
+    @abstractmethod
     def omits(self, name: str) -> bool:
         """Whether a field has no meaning in this row."""
-        raise NotImplementedError
 
     @model_serializer(mode="wrap")
     def _without_omitted(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
