@@ -43,8 +43,11 @@ from app.http.authentication import Authentication, authorised
 from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
+from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
+from app.pages import routes as pages
+from app.pages.site import Site
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -175,6 +178,7 @@ def _all_routes() -> APIRouter:
         revisions,
         session,
         audit,
+        pages,
         routes_read,
         routes_about,
         routes_write,
@@ -210,6 +214,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
+    app.add_middleware(Representations, table={"html": Site().representation})
     app.add_middleware(CrossOrigin, settings=settings)
     app.state.metrics = Metrics()
     app.add_middleware(AccessLog, root_path=settings.root_path, metrics=app.state.metrics)

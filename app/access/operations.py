@@ -17,13 +17,18 @@ _QUESTIONS = [address for name in QUESTIONS if (address := f"{_STUDY}/analyses/{
 OPEN = frozenset(
     {
         "GET /", "GET /livez", "GET /readyz", "GET /docs", "GET /docs/files", "GET /openapi.json", "GET /openapi.yaml",
-        "GET /problems", "GET /problems/{slug}",
+        "GET /problems", "GET /problems/{slug}", "GET /pages/files/{digest}/{name}",
     }
 )  # fmt: skip
 """What everybody may read without a key: how to use the service, and whether it runs. Nothing here is about a study."""
 
 KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
 """What every caller with a key may do, whatever its scopes: it is about the caller."""
+
+FORMS = frozenset({"POST /pages/sign-in", "POST /pages/sign-out"})
+"""What a form of a page sends. It does nothing by itself: it makes requests in the name of its sender, and each of them
+needs its own scope.
+"""
 
 _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.READ: (
