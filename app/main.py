@@ -46,6 +46,7 @@ from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
+from app.pages import report_routes
 from app.pages import routes as pages
 from app.pages.site import Site
 from app.settings import Settings
@@ -179,6 +180,7 @@ def _all_routes() -> APIRouter:
         session,
         audit,
         pages,
+        report_routes,
         routes_read,
         routes_about,
         routes_write,

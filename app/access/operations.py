@@ -43,6 +43,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         *(f"{method} {_FHIR}/{name}/{{id}}" for name in _TYPES for method in ("PUT", "DELETE")),
     ),
     Scope.ANALYSE: (
+        f"GET {_STUDY}/report", f"GET {_STUDY}/report.pdf", f"GET {_STUDY}/report.md",
         f"GET {_STUDY}/analyses", *(f"{method} {path}" for path in _QUESTIONS for method in ("GET", "POST")),
         f"GET {_STUDY}/comparisons/{{other}}", f"GET {_STUDY}/changes", f"GET {_FHIR}/MeasureReport/{{analysis}}",
         "POST /v1/analyses", "POST /v1/verify", "GET /v1/planning/proportion", "GET /v1/planning/paired-change",
