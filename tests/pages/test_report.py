@@ -13,7 +13,7 @@ from tests.api.examples import fill
 from tests.api.test_server import ROOT, environment
 
 HOME = "/v1/studies/demo"
-READ = {"capture_output": True, "text": True, "check": False}
+READ = {"capture_output": True, "text": True}
 
 
 @pytest.fixture
@@ -134,6 +134,6 @@ def test_the_command_refuses_in_one_line(sqlite_url, tmp_path):
         (["none", "-o", str(tmp_path / "x.doc")], "The name of the file ends with .pdf, .html or .md."),
     ):
         command = [sys.executable, "-m", "app", "report", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment(sqlite_url), **READ)
+        done = subprocess.run(command, cwd=ROOT, env=environment(sqlite_url), check=False, **READ)
         assert (done.returncode, done.stderr.splitlines()[-1]) == (2, said)
         assert not list(tmp_path.glob("x.md"))
