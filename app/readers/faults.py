@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from itertools import islice
+from itertools import islice, repeat
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
@@ -356,10 +356,16 @@ def value_faults(body: bytes, names: frozenset[str]) -> Iterator[Fault]:
 
 def in_doubt(body: bytes) -> bool:
     """Whether single values may have faults, by a fast search of the bytes."""
-    digits = body.translate(_TO_ZEROS)
-    extreme = _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) is not None
-    del digits  # it is as large as the body
+    extreme = any(map(_may_be_extreme, range(0, len(body), _LARGE), repeat(body)))
     return _ESCAPED_NUL in body or (extreme and any(map(_may_be_lost, _EXTREME.finditer(body))))
+
+
+def _may_be_extreme(at: int, body: bytes) -> bool:
+    """Whether a piece of a body, or what begins in it, may be a number that is lost. All of a large body at once would
+    need as much memory again.
+    """
+    digits = body[at : at + _LARGE + 2 * len(_MANY_DIGITS)].translate(_TO_ZEROS)
+    return _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) is not None
 
 
 def _may_be_lost(found: re.Match[bytes]) -> bool:

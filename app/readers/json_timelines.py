@@ -172,7 +172,7 @@ def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     _check_count(len(document))
     check_time()
     items: list[Item] = []
-    facts = 0
+    facts, part = 0, None
     with suppress(ServiceError, ValidationError):  # a timeline with faults is read again below, and all after it
         for i, part in enumerate(() if in_doubt(body) else document):
             document[i] = None
@@ -182,7 +182,7 @@ def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
                 break
     _check_facts(facts)
     whole = len(items) == len(document)
-    del document
+    document, part = [], None  # nothing of it stays while the body is read again
     return items if whole else _each_read(islice(elements_of(body), len(items), None), latest, who, items)
 
 

@@ -138,6 +138,14 @@ def test_a_body_of_texts_ends_somewhere_and_names_of_members_are_no_texts():
         first_pass(b"[%s]" % b",".join([named] * (MOST_TEXTS * 3 // 10)))
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"1e" + b"9" * 900, b"1" + b"0" * 400, b"1e-4" + b"0" * 199])
+def test_a_number_that_is_lost_is_found_wherever_it_is_in_a_large_body(monkeypatch, number):
+    monkeypatch.setattr(faults, "_LARGE", 1_000)
+    for before in range(500, 2_500):
+        assert faults.in_doubt(b'["%s",%s]' % (b"x" * before, number))
+        assert not faults.in_doubt(b'["%s",1e99]' % (b"x" * before))
+
+
 def test_large_bodies_are_read_one_after_the_other(monkeypatch):
     begun, go_on = threading.Barrier(2), threading.Event()
     running: list[int] = []
