@@ -104,10 +104,10 @@ def are_plain(kind: str, facts: Sequence[Fact], known: Mapping[str, Sequence[Ass
 
 
 def counting(kind: str, facts: Sequence[Fact], found: Iterable[Fate]) -> dict[int, Fact]:
-    """The facts by their places, without those that do not count or that are stated again."""
+    """The facts by their places, without those that do not count, that are stated again, or that stood before."""
     kept = dict(enumerate(facts))
     for fate in found:
-        if fate.kind == kind and (fate.disposition is not Disposition.KEPT or fate.notes == _REPEATED):
+        if fate.kind == kind and (fate.disposition is not Disposition.KEPT or fate.notes in (_REPEATED, _UNCHANGED)):
             del kept[fate.at]
     return kept
 
@@ -122,7 +122,7 @@ def with_notes(kind: str, found: Sequence[Fate], notes: Iterable[tuple[int, Note
         if place == len(noted):
             noted.append(Fate(kind, at, Disposition.KEPT))
         fate = noted[place]
-        if fate.disposition is Disposition.KEPT and fate.notes != _UNCHANGED:
+        if fate.disposition is Disposition.KEPT:
             said = (*fate.notes, note)
             noted[place] = fate._replace(notes=same.setdefault(said, said))
     return noted

@@ -246,6 +246,27 @@ def test_a_result_is_compared_with_few_of_the_many_that_stand(client, monkeypatc
     assert len(read) < 50
 
 
+def test_a_result_that_stood_before_is_compared_with_none_and_still_stands_beside_others(client):
+    times = [f"2020-01-02T10:{minute:02}:00+09:00" for minute in range(60)]
+    same = [CK | {"time": "2020-01-02", "id": str(i)} for i in range(300)]
+    sent(client, *(CK | {"time": time} for time in times), *same)
+    read = 0
+    rows = Query.rows
+
+    def counted(*given):
+        nonlocal read
+        found = rows(*given)
+        read += len(found)
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Query, "rows", counted)
+        assert sent(client, same[0])["lines"] == []
+    assert read < 50
+    receipt = sent(client, same[0], {**same[0], "id": "new"})
+    assert lines(receipt) == [("/labs/1", "kept", None, ["possible_duplicate"])]
+
+
 def test_two_equal_results_of_one_document_are_both_noted(client):
     receipt = sent(client, {**CK, "id": "1"}, {**CK, "id": "2"})
     assert lines(receipt) == [(f"/labs/{i}", "kept", None, ["possible_duplicate"]) for i in range(2)]
