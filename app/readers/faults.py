@@ -311,7 +311,7 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
 
 def _turn(body: bytes) -> AbstractContextManager[object]:
     """Large bodies are read one after the other. No other thread runs during a search or a parse of all their bytes,
-    so several at once would be no faster, and whoever else waits would wait for each of them.
+    so several at once would be no faster, and all others would wait for each of them.
     """
     return _ONE_LARGE if len(body) > _LARGE else nullcontext()
 
