@@ -45,6 +45,7 @@ from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
+from app.pages.charts import routes as charts
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -171,6 +172,7 @@ def _all_routes() -> APIRouter:
         hl7v2,
         analyses,
         datasets,
+        charts,
         calculators,
         revisions,
         session,

@@ -28,8 +28,8 @@ KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
 _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.READ: (
         "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
-        f"GET {_STUDY}/datasets", f"GET {_FHIR}/metadata", "GET /v1/protocols", "GET /v1/protocols/{protocol}",
-        "GET /v1/templates/labs.csv",
+        f"GET {_STUDY}/datasets", f"GET {_STUDY}/charts", f"GET {_FHIR}/metadata", "GET /v1/protocols",
+        "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv",
     ),
     Scope.INGEST: (
         f"PUT {_PATIENT}", f"POST {_PATIENT}/events", f"POST {_STUDY}/timelines", f"POST {_STUDY}/labs",
@@ -39,7 +39,8 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
     ),
     Scope.ANALYSE: (
         f"GET {_STUDY}/analyses", *(f"{method} {path}" for path in _QUESTIONS for method in ("GET", "POST")),
-        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_STUDY}/changes", f"GET {_FHIR}/MeasureReport/{{analysis}}",
+        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_STUDY}/charts/{{name}}", f"GET {_STUDY}/changes",
+        f"GET {_FHIR}/MeasureReport/{{analysis}}",
         "POST /v1/analyses", "POST /v1/verify", "GET /v1/planning/proportion", "GET /v1/planning/paired-change",
         "GET /v1/planning/median-time",
     ),

@@ -1,0 +1,150 @@
+"""How values changed: from week to week with intervals, and of each patient before and after treatment."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.figures import interval_of, limits, number, percent
+from app.pages.charts.scales import decade_part, log_ticks
+from app.pages.charts.theme import BLUE, MUTED, VERMILLION, Spec, Width, plot_width, quantity
+
+WEEKLY_CHANGE, CK_CHANGE = "weekly-change", "ck-change"
+_ONSETS = frozenset({"onset", "onset_of_worsening", "onset_of_change"})
+_LEFT, _GAP = 44, 26
+_MORE_VALUES = "Send values of treated patients before and after their first infusion."
+Row = dict[str, Any]
+
+
+def _weekly_change(document: Document, width: Width) -> Picture | Nothing:
+    answer = answer_in(document, WEEKLY_CHANGE)
+    panels = _panels(answer.get("results", ()))
+    if not panels:
+        return Nothing("No measure of this study has a change from baseline to a week of the protocol.", _MORE_VALUES)
+    claims = [claim for claim in answer["claims"] if claim["code"] in _ONSETS and claim["supported"]]
+    columns = 1 if width == "narrow" else min(3 if len(panels) != 4 else 2, len(panels))
+    size = {"width": plot_width(width, columns * _LEFT, 4) // columns - _GAP, "height": 170}
+    weeks = sorted({row["week"] for rows in panels.values() for row in rows})
+    level = percent(answer["level"])
+    views = {
+        "concat": [
+            {**size, **_panel(measure, rows, weeks, _onset(answer, claims, rows[0]))}
+            for measure, rows in panels.items()
+        ],
+        "columns": columns,
+        "spacing": {"row": 26, "column": _GAP},
+    }
+    below = [f"Means with {level} t intervals of the patients who have both values (n)", *_about_onsets(claims)]
+    return Picture(views, below, " ".join(_weekly_words(panels, claims)))
+
+
+def _about_onsets(claims: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return ("Dashed line: the week from which on every week differs significantly from baseline",) if claims else ()
+
+
+def _panels(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each measure that have a mean; of CK those on the scale of logarithms."""
+    panels: dict[str, list[Mapping[str, Any]]] = {}
+    logarithmic = {row["measure"] for row in results if row["scale"] == "ln"}
+    for row in results:
+        if row["mean"] is not None and row["scale"] == ("ln" if row["measure"] in logarithmic else "raw"):
+            panels.setdefault(row["measure"], []).append(row)
+    return panels
+
+
+def _onset(answer: Document, claims: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The claim of an onset for the measure and scale of a row, where its rule allows it."""
+    weeks = {
+        each["week"]
+        for each in answer["onset"]
+        if (each["measure"], each["scale"]) == (row["measure"], row["scale"]) and each["week"] is not None
+    }
+    found = (each for each in claims if each["measure"] == row["measure"] and each["week"] in weeks)
+    return next(found, None)
+
+
+def _panel(
+    measure: str, rows: Sequence[Mapping[str, Any]], weeks: Sequence[int], onset: Mapping[str, Any] | None
+) -> Spec:
+    is_ratio = rows[0]["scale"] == "ln"
+    same = 1.0 if is_ratio else 0.0
+    points = [_point(row, is_ratio=is_ratio) for row in rows]
+    below = {"0": ""} | {str(point["week"]): f"n {point['n']}" for point in points}
+    axis = {
+        "field": "week", "type": "ordinal", "title": "Weeks after the first infusion",
+        "scale": {"domain": [0, *weeks]},
+        "axis": {"labelAngle": 0, "grid": False, "labelExpr": f"[datum.label, {json.dumps(below)}[datum.label] || '']"},
+    }  # fmt: skip
+    ends = [same, *(point[name] for point in points for name in ("low", "change", "high") if point[name] is not None)]
+    title = f"{measure} as a multiple of baseline" if is_ratio else f"Change of {measure} (points)"
+    values = quantity(
+        "change", title,
+        scale={"type": "log", "nice": False, "domain": decade_part(ends)} if is_ratio else {"zero": True, "nice": True},
+        axis={"format": "~g", "values": log_ticks(ends)} if is_ratio else {"tickCount": 5},
+    )  # fmt: skip
+    layers: list[Spec] = [
+        _line_at(same, values),
+        {
+            "data": {"values": points},
+            "mark": {"type": "rule", "strokeWidth": 2, "color": BLUE},
+            "encoding": {"x": axis, "y": {**values, "field": "low"}, "y2": {"field": "high"}},
+        },
+        {
+            "data": {"values": [{"week": 0, "change": same}, *points]},
+            "mark": {"type": "line", "point": {"size": 55, "color": BLUE}, "color": BLUE, "strokeWidth": 1},
+            "encoding": {"x": axis, "y": values},
+        },
+    ]
+    if onset is not None:
+        layers.append({
+            "data": {"values": [{"week": onset["week"]}]},
+            "mark": {"type": "rule", "strokeDash": [4, 3], "color": VERMILLION},
+            "encoding": {"x": axis},
+        })  # fmt: skip
+    heading = measure if onset is None else f"{measure}: {_ONSET_IN_WORDS[onset['code']]} from week {onset['week']} on"
+    return {
+        "title": {"text": heading, "fontSize": 12, "frame": "group", "anchor": "start", "offset": 4},
+        "layer": layers,
+    }
+
+
+_ONSET_IN_WORDS = {"onset": "improved", "onset_of_worsening": "worsened", "onset_of_change": "changed"}
+
+
+def _line_at(value: float, values: Spec) -> Spec:
+    """Where nothing has changed."""
+    return {
+        "data": {"values": [{"change": value}]},
+        "mark": {"type": "rule", "color": MUTED, "strokeWidth": 1},
+        "encoding": {"y": values},
+    }
+
+
+def _point(row: Mapping[str, Any], *, is_ratio: bool) -> Row:
+    interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean", "t") or {}
+    return {
+        "week": row["week"],
+        "n": row["n"],
+        "change": row["geometric_mean_ratio"] if is_ratio else row["mean"],
+        "low": interval.get("low"),
+        "high": interval.get("high"),
+    }
+
+
+def _weekly_words(
+    panels: Mapping[str, Sequence[Mapping[str, Any]]], claims: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    for measure, rows in panels.items():
+        is_ratio = rows[0]["scale"] == "ln"
+        parts = []
+        for row in rows:
+            point = _point(row, is_ratio=is_ratio)
+            interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean", "t")
+            parts.append(f"week {row['week']} {number(point['change'])} ({limits(interval)}, n = {row['n']})")
+        of = f"{measure} as a multiple of baseline" if is_ratio else f"Mean change of {measure} in points"
+        yield f"{of}: {', '.join(parts)}."
+    shown = {(claim["measure"], claim["week"]): claim["text"] for claim in reversed(claims)}
+    yield from (text for (measure, _), text in reversed(shown.items()) if measure in panels)
+
+
+CHARTS = (Chart(WEEKLY_CHANGE, "Change from baseline, week by week", (WEEKLY_CHANGE,), _weekly_change),)

@@ -1,0 +1,120 @@
+"""Who responded: the rates with their intervals, by subgroup, and the change of each patient."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.figures import group_of, in_words, interval_of, limits, percent, rule_of, why
+from app.pages.charts.theme import BLUE, INK, PERCENT, Spec, Width, pixels_of, plot_width, quantity, shortened
+
+RESPONSE_RATES = "response-rates"
+_ROW = 24
+Row = dict[str, Any]
+
+
+def _forest(document: Document, width: Width) -> Picture | Nothing:
+    answer = answer_in(document, RESPONSE_RATES)
+    rows = [row for row in answer.get("results", ()) if row["primary"]] or list(answer.get("results", ()))
+    if not any(row["evaluable"] for row in rows):
+        return Nothing(
+            "Nobody in this study can be judged for a response yet.",
+            "Send values of treated patients before and after their first infusion.",
+        )
+    panels: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        panels.setdefault((row["measure"], rule_of(row["definition"])), []).append(row)
+    letters = 14 if width == "narrow" else 26
+    names = [shortened(group_of(row), letters) for row in rows]
+    figures = [_figures(row, width) for row in rows]
+    size = plot_width(width, 12 + max(map(pixels_of, names)), 12 + max(map(pixels_of, figures)))
+    views = {
+        "vconcat": [
+            {"width": size, **_forest_panel(measure, found, width, letters, last=place == len(panels) - 1)}
+            for place, ((measure, _), found) in enumerate(panels.items())
+        ],
+        "spacing": 18,
+        "resolve": {"scale": {"y": "independent"}},
+    }
+    by = "" if answer["by"] is None else f" by {in_words(answer['by'])}"
+    below = [
+        f"Responders / patients who could be judged (n){by}; rates with {percent(answer['level'])} {_method(rows)} "
+        "intervals",
+        *(f"{measure}: {rule}" for measure, rule in panels),
+    ]
+    words = " ".join(f"{row['measure']} {group_of(row)}: {_in_words(row)}." for row in rows)
+    return Picture(views, below, words)
+
+
+def _method(rows: Sequence[Mapping[str, Any]]) -> str:
+    return next((each["method"].title() for row in rows for each in row["intervals"]), "")
+
+
+def _in_words(row: Mapping[str, Any]) -> str:
+    if row["rate"] is None:
+        return f"no rate, because: {why(row['reason'])}"
+    return (
+        f"{row['responders']} of {row['evaluable']} responded, {percent(row['rate'])} "
+        f"({limits(interval_of(row, 'rate'), percent)})"
+    )
+
+
+def _forest_panel(measure: str, rows: Sequence[Mapping[str, Any]], width: Width, letters: int, *, last: bool) -> Spec:
+    points = [_forest_row(row, width, letters) for row in rows]
+    names = [point["name"] for point in points]
+    axis = quantity(
+        "rate", "Share who responded" if last else None, scale={"domain": [0, 1]},
+        axis={"values": [0, 0.25, 0.5, 0.75, 1] if width == "wide" else [0, 0.5, 1], "labelExpr": PERCENT,
+              "grid": True, "domain": False, "ticks": False, "labels": last},
+    )  # fmt: skip
+    place = {"field": "name", "type": "nominal", "sort": names, "title": None, "axis": {"labelPadding": 10}}
+    return {
+        "title": {"text": measure, "fontSize": 12, "frame": "group", "anchor": "start", "offset": 4},
+        "height": _ROW * len(points),
+        "data": {"values": points},
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "color": BLUE},
+                "encoding": {"x": {**axis, "field": "low"}, "x2": {"field": "high"}, "y": place},
+            },
+            {
+                "mark": {"type": "point", "shape": "square", "color": BLUE, "opacity": 1},
+                "encoding": {
+                    "x": axis,
+                    "y": place,
+                    "size": quantity("evaluable", scale={"range": [30, 110]}, legend=None),
+                },
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 10, "color": INK},
+                "encoding": {"x": {"value": "width"}, "y": place, "text": {"field": "figures", "type": "nominal"}},
+            },
+        ],
+    }
+
+
+def _forest_row(row: Mapping[str, Any], width: Width, letters: int) -> Row:
+    interval = interval_of(row, "rate") or {"low": None, "high": None}
+    ends = (interval["low"], interval["high"])
+    return {
+        "name": shortened(group_of(row), letters),
+        "rate": row["rate"],
+        "low": ends[0],
+        "high": ends[1],
+        "responders": row["responders"],
+        "evaluable": row["evaluable"],
+        "figures": _figures(row, width),
+    }
+
+
+def _figures(row: Mapping[str, Any], width: Width) -> str:
+    """What stands beside a row; a narrow chart leaves the limits to the line."""
+    if row["rate"] is None:
+        return "no rate"
+    figures = f"{row['responders']}/{row['evaluable']}  {percent(row['rate'])}"
+    interval = interval_of(row, "rate")
+    if width == "narrow" or interval is None or None in (interval["low"], interval["high"]):
+        return figures
+    return f"{figures}  ({percent(interval['low']).removesuffix(' %')} to {percent(interval['high'])})"
+
+
+CHARTS = (Chart("response-forest", "Who responded", (RESPONSE_RATES,), _forest, takes=frozenset({"by"})),)

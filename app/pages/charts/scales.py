@@ -1,0 +1,32 @@
+"""The ends and marks of axes with a scale of logarithms: Vega's own go to whole powers of ten."""
+
+import math
+from collections.abc import Sequence
+
+_STEPS = (1.0, 2.0, 5.0)
+
+
+def decade_part(values: Sequence[float]) -> list[float]:
+    """Ends of an axis that holds all these positive values, at one of 1, 2 or 5 times a power of ten."""
+    marks = _marks(min(values), max(values))
+    return [marks[0], marks[-1]]
+
+
+def log_ticks(values: Sequence[float], most: int = 7) -> list[float]:
+    """The marks of that axis; only powers of ten where there would be too many."""
+    marks = _marks(min(values), max(values))
+    if len(marks) <= most:
+        return marks
+    return [
+        mark for mark in marks if math.log10(mark).is_integer() or math.isclose(math.log10(mark) % 1, 0, abs_tol=1e-9)
+    ]
+
+
+def _marks(low: float, high: float) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = [float(f"{step}e{power}") for power in range(first, last + 1) for step in _STEPS]
+    below = max(mark for mark in every if mark <= low * (1 + 1e-9))
+    above = min(mark for mark in every if mark >= high * (1 - 1e-9))
+    if below == above:
+        above = every[every.index(above) + 1]
+    return [mark for mark in every if below <= mark <= above]
