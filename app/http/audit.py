@@ -21,7 +21,7 @@ NOT_AUDITED = frozenset(
     {
         "home", "docs", "openapi_as_json", "openapi_as_yaml", "getLiveness", "getReadiness", "metrics", "listProblems",
         "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol", "getLabsTemplate",
-        "listRevisions", "listDatasets", "getIntake", "fhirCapabilities", "read_own_session", "planProportion",
+        "listRevisions", "listDatasets", "listCharts", "getIntake", "fhirCapabilities", "read_own_session", "planProportion",
         "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored",
     }
 )  # fmt: skip

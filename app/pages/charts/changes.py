@@ -5,13 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
-from app.pages.charts.figures import interval_of, limits, number, percent
+from app.pages.charts.figures import evenly, interval_of, limits, number, percent
 from app.pages.charts.scales import decade_part, log_ticks
-from app.pages.charts.theme import BLUE, MUTED, VERMILLION, Spec, Width, plot_width, quantity
+from app.pages.charts.theme import BLUE, INK, MUTED, SKY, VERMILLION, Spec, Width, plot_width, quantity
 
 WEEKLY_CHANGE, CK_CHANGE = "weekly-change", "ck-change"
 _ONSETS = frozenset({"onset", "onset_of_worsening", "onset_of_change"})
 _LEFT, _GAP = 44, 26
+MOST_LINES = 60
+_SIDES = ("before", "after")
 _MORE_VALUES = "Send values of treated patients before and after their first infusion."
 Row = dict[str, Any]
 
@@ -23,7 +25,7 @@ def _weekly_change(document: Document, width: Width) -> Picture | Nothing:
         return Nothing("No measure of this study has a change from baseline to a week of the protocol.", _MORE_VALUES)
     claims = [claim for claim in answer["claims"] if claim["code"] in _ONSETS and claim["supported"]]
     columns = 1 if width == "narrow" else min(3 if len(panels) != 4 else 2, len(panels))
-    size = {"width": plot_width(width, columns * _LEFT, 4) // columns - _GAP, "height": 170}
+    size = {"width": (plot_width(width, columns * _LEFT, 4) - (columns - 1) * _GAP) // columns, "height": 170}
     weeks = sorted({row["week"] for rows in panels.values() for row in rows})
     level = percent(answer["level"])
     views = {
@@ -147,4 +149,81 @@ def _weekly_words(
     yield from (text for (measure, _), text in reversed(shown.items()) if measure in panels)
 
 
-CHARTS = (Chart(WEEKLY_CHANGE, "Change from baseline, week by week", (WEEKLY_CHANGE,), _weekly_change),)
+def _ck_change(document: Document, width: Width) -> Picture | Nothing:
+    answer = answer_in(document, CK_CHANGE)
+    rows = [row for row in answer.get("results", ()) if row["n"]]
+    if not rows:
+        return Nothing(
+            "Nobody in this study has a CK before, at and after the first infusion yet.",
+            "Send CK results from the weeks before the first infusion and after it.",
+        )
+    row = rows[0]
+    labels = [_span(row[side]["weeks"]) for side in _SIDES]
+    lines = [each for each in row.get("patients", ()) if each["before"] is not None and each["after"] is not None]
+    shown = evenly(sorted(lines, key=lambda each: (each["after"] - each["before"], each["patient"])), MOST_LINES)
+    slopes = [
+        {"patient": each["patient"], "part": label, "change": each[side]}
+        for each in shown
+        for side, label in zip(_SIDES, labels, strict=True)
+    ]
+    means = [
+        {"part": label, "change": row[side]["mean"], **_limits_of(row[side])}
+        for side, label in zip(_SIDES, labels, strict=True)
+    ]
+    views = {
+        "width": plot_width(width, 44, 8) if width == "narrow" else 440,
+        "height": 300,
+        "layer": [*_slopes(slopes, means, labels)],
+    }
+    of_all = "each a line" if len(shown) == len(lines) else f"{len(shown)} of them drawn, at equal steps"
+    below = [f"n = {row['n']}, {of_all}; dark: means with {percent(answer['level'])} t intervals", _difference(row)]
+    claims = [claim["text"] for claim in answer["claims"] if claim["code"] == "change_of_change"]
+    words = [
+        f"{label}: mean change of ln(CK) {number(row[side]['mean'])} ({limits(interval_of(row[side], 'mean', 't'))})."
+        for side, label in zip(_SIDES, labels, strict=True)
+    ]
+    return Picture(views, below, " ".join([f"n = {row['n']}.", *words, f"{_difference(row)}.", *claims[:1]]))
+
+
+def _slopes(slopes: list[Row], means: list[Row], labels: list[str]) -> Iterator[Spec]:
+    part = {
+        "field": "part", "type": "ordinal", "sort": labels, "title": None, "axis": {"labelAngle": 0, "domain": False},
+    }  # fmt: skip
+    change = quantity("change", "Change of ln(CK)", scale={"zero": True, "nice": True}, axis={"tickCount": 6})
+    yield _line_at(0, change)
+    yield {
+        "data": {"values": slopes},
+        "mark": {"type": "line", "strokeWidth": 1, "opacity": 0.7, "color": SKY, "point": {"size": 16, "color": SKY}},
+        "encoding": {"x": part, "y": change, "detail": {"field": "patient", "type": "nominal"}},
+    }
+    yield {
+        "data": {"values": means},
+        "mark": {"type": "rule", "strokeWidth": 3, "color": INK},
+        "encoding": {"x": part, "y": {**change, "field": "low"}, "y2": {"field": "high"}},
+    }
+    yield {
+        "data": {"values": means},
+        "mark": {"type": "line", "strokeWidth": 3, "color": INK, "point": {"size": 80, "color": INK}},
+        "encoding": {"x": part, "y": change},
+    }
+
+
+def _span(weeks: Sequence[int]) -> str:
+    first, last = (str(week).replace("-", "−") for week in weeks)
+    return f"Week {first} to {last}"
+
+
+def _limits_of(row: Mapping[str, Any]) -> Row:
+    interval = interval_of(row, "mean", "t") or {}
+    return {"low": interval.get("low"), "high": interval.get("high")}
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    difference = row["difference"]
+    return f"Difference of the means {number(difference['mean'])} ({limits(interval_of(difference, 'mean', 't'))})"
+
+
+CHARTS = (
+    Chart(WEEKLY_CHANGE, "Change from baseline, week by week", (WEEKLY_CHANGE,), _weekly_change),
+    Chart(CK_CHANGE, "Change of ln(CK) before and after treatment", (CK_CHANGE,), _ck_change, shows_patients=True),
+)

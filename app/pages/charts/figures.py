@@ -92,3 +92,10 @@ def group_of(row: Mapping[str, Any]) -> str:
     if not group:
         return "All"
     return ", ".join("not stated" if value is None else value for value in group.values())
+
+
+def evenly(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Not more than so many of some rows, at equal steps, the first and the last among them."""
+    if len(rows) <= most:
+        return rows
+    return [rows[round(place * (len(rows) - 1) / (most - 1))] for place in range(most)]

@@ -10,9 +10,11 @@ from app.analyses import NullOptions, answer
 from app.analyses.answer import Options, populations
 from app.analyses.answer_document import Header, answer_json
 from app.analyses.report import flow
+from app.analyses.trajectories import trajectories
 from app.derive.study import DerivedStudy
+from app.errors import Fault, FaultCode, NotFound
 from app.pages.charts import CHARTS
-from app.pages.charts.chart import Chart
+from app.pages.charts.chart import TRAJECTORIES, Chart
 from app.pages.charts.rendering import rendered
 from app.pages.charts.theme import Width
 from app.protocol.model import Protocol
@@ -51,10 +53,23 @@ def chart_document(
         **common | {"patients": chart.shows_patients, "null": chart.without_effect},
     )
     study = DerivedStudy(cohort, protocol)
-    answers = {name: json.loads(answer_json(header, answer(name, cohort, protocol, asked))) for name in chart.questions}
+    answers = {
+        name: json.loads(answer_json(header, answer(name, cohort, protocol, asked)))
+        for name in chart.questions
+        if name != TRAJECTORIES
+    }
+    if TRAJECTORIES in chart.questions:
+        answers[TRAJECTORIES] = _trajectories(study, getattr(options, "patient", None))
     return {
         **header.model_dump(mode="json"),
         "populations": populations(study).model_dump(mode="json"),
         "flow": [step.model_dump(mode="json") for step in flow(study)],
         "analyses": answers,
     }
+
+
+def _trajectories(study: DerivedStudy, patient: str | None) -> Mapping[str, Any]:
+    """What is shown of the patients. Raises `NotFound` for a patient whom the study does not have."""
+    if patient is not None and all(row.id != patient for row in study.cohort.patients):
+        raise NotFound("The study has no patient of this name.", [Fault("/query/patient", FaultCode.UNKNOWN_VALUE)])
+    return {"patient": patient, **trajectories(study, patient).model_dump(mode="json")}

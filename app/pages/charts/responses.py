@@ -4,11 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
-from app.pages.charts.figures import group_of, in_words, interval_of, limits, percent, rule_of, why
-from app.pages.charts.theme import BLUE, INK, PERCENT, Spec, Width, pixels_of, plot_width, quantity, shortened
+from app.pages.charts.figures import evenly, group_of, in_words, interval_of, limits, number, percent, rule_of, why
+from app.pages.charts.theme import BLUE, INK, ORANGE, PERCENT, Spec, Width, pixels_of, plot_width, quantity, shortened
 
 RESPONSE_RATES = "response-rates"
+MOST_BARS = 380
+"""So many bars have at least two pixels in a wide chart."""
+MANY_BARS = 100
 _ROW = 24
+_VERDICTS = ["Responder", "No responder"]
 Row = dict[str, Any]
 
 
@@ -117,4 +121,93 @@ def _figures(row: Mapping[str, Any], width: Width) -> str:
     return f"{figures}  ({percent(interval['low']).removesuffix(' %')} to {percent(interval['high'])})"
 
 
-CHARTS = (Chart("response-forest", "Who responded", (RESPONSE_RATES,), _forest, takes=frozenset({"by"})),)
+def _waterfall(document: Document, width: Width) -> Picture | Nothing:
+    answer = answer_in(document, RESPONSE_RATES)
+    rows = [row for row in answer.get("results", ()) if row.get("patients") and _judged(row)]
+    rows = [row for row in rows if row["primary"]] or rows
+    if not rows:
+        return Nothing(
+            "Nobody in this study can be judged for a response yet.",
+            "Send values of treated patients before and after their first infusion.",
+        )
+    size = plot_width(width, 52, 4)
+    views = {
+        "vconcat": [_bars(row, size) for row in rows],
+        "spacing": 22,
+        "resolve": {"scale": {"x": "independent", "y": "independent", "color": "shared"}},
+    }
+    most = max(len(_judged(row)) for row in rows)
+    below = [
+        "One bar for each patient, the least favourable change first; dark: responder, light: no responder",
+        *(f"{row['measure']}: n = {len(_judged(row))}, {rule_of(row['definition'])}" for row in rows),
+        *([f"Of more than {MOST_BARS} patients {MOST_BARS} are drawn, at equal steps"] if most > MOST_BARS else ()),
+    ]
+    return Picture(views, below, " ".join(f"{row['measure']}: {_in_words(row)}. {_extremes(row)}" for row in rows))
+
+
+def _judged(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [each for each in row["patients"] if each["responder"] is not None and each["change"] is not None]
+
+
+def _is_relative(row: Mapping[str, Any]) -> bool:
+    """Whether changes are shown as a share of baseline: those of CK, which differ between patients by powers of ten."""
+    return row["measure"] == "CK" and all(each["baseline"] for each in _judged(row))
+
+
+def _shown(each: Mapping[str, Any], *, relative: bool) -> float:
+    change: float = each["change"] / each["baseline"] if relative else each["change"]
+    return change
+
+
+def _extremes(row: Mapping[str, Any]) -> str:
+    relative = _is_relative(row)
+    values = sorted(_shown(each, relative=relative) for each in _judged(row))
+    write = percent if relative else number
+    return f"Changes from {write(values[0])} to {write(values[-1])}{'' if relative else ' points'}."
+
+
+def _bars(row: Mapping[str, Any], size: int) -> Spec:
+    relative = _is_relative(row)
+    points = [
+        {
+            "patient": each["patient"],
+            "change": _shown(each, relative=relative),
+            "verdict": _VERDICTS[0] if each["responder"] else _VERDICTS[1],
+        }
+        for each in _judged(row)
+    ]
+    points.sort(key=lambda point: (-point["change"] if row["measure"] == "CK" else point["change"], point["patient"]))
+    points = evenly(points, MOST_BARS)
+    of = f"Change of {row['measure']}"
+    change = quantity(
+        "change", f"{of} from baseline" if relative else f"{of} (points)", scale={"zero": True, "nice": True},
+        axis={"tickCount": 5, **({"labelExpr": PERCENT} if relative else {})},
+    )  # fmt: skip
+    place = {
+        "field": "place", "type": "ordinal", "title": None, "axis": None,
+        "scale": {"paddingInner": 0.15 if len(points) < MANY_BARS else 0, "paddingOuter": 0.1},
+    }  # fmt: skip
+    verdict = {
+        "field": "verdict", "type": "nominal", "title": None,
+        "scale": {"domain": _VERDICTS, "range": [BLUE, ORANGE]},
+        "legend": {"columns": 2, "symbolType": "square", "symbolSize": 90, "symbolStrokeWidth": 0},
+    }  # fmt: skip
+    return {
+        "width": size,
+        "height": 130,
+        "data": {"values": [{"place": place, **point} for place, point in enumerate(points)]},
+        "layer": [
+            {"mark": {"type": "bar"}, "encoding": {"x": place, "y": change, "color": verdict}},
+            {
+                "data": {"values": [{"change": 0}]},
+                "mark": {"type": "rule", "color": INK, "strokeWidth": 1},
+                "encoding": {"y": change},
+            },
+        ],
+    }
+
+
+CHARTS = (
+    Chart("response-waterfall", "Change of each patient", (RESPONSE_RATES,), _waterfall, shows_patients=True),
+    Chart("response-forest", "Who responded", (RESPONSE_RATES,), _forest, takes=frozenset({"by"})),
+)

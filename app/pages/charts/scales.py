@@ -22,6 +22,13 @@ def log_ticks(values: Sequence[float], most: int = 7) -> list[float]:
     ]
 
 
+def whole_ticks(last: int, most: int = 6) -> list[int]:
+    """Whole numbers from 0 at equal steps of 1, 2 or 5 times a power of ten, not more than so many."""
+    steps = (int(step) * 10**power for power in range(10) for step in _STEPS)
+    step = next(step for step in steps if last // step < most)
+    return list(range(0, last + 1, step))
+
+
 def _marks(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     every = [float(f"{step}e{power}") for power in range(first, last + 1) for step in _STEPS]

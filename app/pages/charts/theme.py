@@ -91,8 +91,17 @@ CONFIG: Spec = {
 
 def lines_of(text: str, width: Width, size: int = 11) -> list[str]:
     """A text in lines that a chart of this width has room for."""
-    letters = int((PIXELS[width] - 2 * PADDING) / (size * _WIDEST))
-    return textwrap.wrap(text, letters)
+    return wrapped(text, letters_in(PIXELS[width] - 2 * PADDING, size))
+
+
+def letters_in(pixels: int, size: int = 11) -> int:
+    """How many letters there is room for."""
+    return int(pixels / (size * _WIDEST))
+
+
+def wrapped(text: str, letters: int) -> list[str]:
+    """A text in lines of at most so many letters."""
+    return textwrap.wrap(text, letters, break_on_hyphens=False)
 
 
 def pixels_of(text: str, size: int = 11) -> int:
