@@ -21,8 +21,8 @@ NOT_AUDITED = frozenset(
     {
         "home", "docs", "openapi_as_json", "openapi_as_yaml", "getLiveness", "getReadiness", "metrics", "listProblems",
         "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol", "getLabsTemplate",
-        "listRevisions", "listDatasets", "listCharts", "getIntake", "fhirCapabilities", "read_own_session", "planProportion",
-        "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored",
+        "listRevisions", "listDatasets", "listCharts", "getIntake", "fhirCapabilities", "read_own_session",
+        "planProportion", "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored",
     }
 )  # fmt: skip
 """Operations that show what is declared or counted, what the caller has sent, or the caller itself, and nothing that is

@@ -330,7 +330,8 @@ class Doors:
             f"/{new.word()}/{new.word()}?{new.word()}={new.word()}", f"{home}/patients/{new.word()}",
             f"{home}/patients/{new.word()}_", f"{home}/patients?cursor={new.word()}", f"/v1/studies/{new.word()}",
             f"{home}/analyses/{new.word()}", f"{home}/analyses?as_of={new.word()}&level={new.word()}",
-            f"{home}/patients/{new.word()}/history", f"{home}/datasets/{new.word()}.csv", f"{home}/charts/{new.word()}.svg?patient={new.word()}", f"/problems/{new.word()}",
+            f"{home}/patients/{new.word()}/history", f"{home}/datasets/{new.word()}.csv", f"/problems/{new.word()}",
+            f"{home}/charts/{new.word()}.svg", f"{home}/charts/flow.svg?patient={new.word()}&width={new.word()}",
             f"{home}/set-aside?cursor={new.word()}", f"/docs/{new.word()}", f"{home}/patients/%2e{new.word()}%00",
         ):  # fmt: skip
             self.ask("GET", path, {}, None)

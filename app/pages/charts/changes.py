@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
-from app.pages.charts.figures import evenly, interval_of, limits, number, percent
-from app.pages.charts.scales import decade_part, log_ticks
+from app.pages.charts.figures import evenly, interval_of, limits, n_of, number, percent
+from app.pages.charts.scales import decade_part, log_ticks, within
 from app.pages.charts.theme import BLUE, INK, MUTED, SKY, VERMILLION, Spec, Width, plot_width, quantity
 
 WEEKLY_CHANGE, CK_CHANGE = "weekly-change", "ck-change"
@@ -36,7 +36,8 @@ def _weekly_change(document: Document, width: Width) -> Picture | Nothing:
         "columns": columns,
         "spacing": {"row": 26, "column": _GAP},
     }
-    below = [f"Means with {level} t intervals of the patients who have both values (n)", *_about_onsets(claims)]
+    n = n_of(row["n"] for rows in panels.values() for row in rows)
+    below = [f"{n} with both values; means with {level} t intervals", *_about_onsets(claims)]
     return Picture(views, below, " ".join(_weekly_words(panels, claims)))
 
 
@@ -77,18 +78,20 @@ def _panel(
         "scale": {"domain": [0, *weeks]},
         "axis": {"labelAngle": 0, "grid": False, "labelExpr": f"[datum.label, {json.dumps(below)}[datum.label] || '']"},
     }  # fmt: skip
-    ends = [same, *(point[name] for point in points for name in ("low", "change", "high") if point[name] is not None)]
+    ends = [point[name] for point in points for name in ("low", "high") if point[name] is not None]
+    shown = [same, *(point["change"] for point in points)]
+    shown = within(shown, ends) if is_ratio else [*shown, *ends]
     title = f"{measure} as a multiple of baseline" if is_ratio else f"Change of {measure} (points)"
     values = quantity(
         "change", title,
-        scale={"type": "log", "nice": False, "domain": decade_part(ends)} if is_ratio else {"zero": True, "nice": True},
-        axis={"format": "~g", "values": log_ticks(ends)} if is_ratio else {"tickCount": 5},
+        scale={"type": "log", "domain": decade_part(shown), "nice": False} if is_ratio else {"nice": True},
+        axis={"format": "~g", "values": log_ticks(shown)} if is_ratio else {"tickCount": 5},
     )  # fmt: skip
     layers: list[Spec] = [
         _line_at(same, values),
         {
             "data": {"values": points},
-            "mark": {"type": "rule", "strokeWidth": 2, "color": BLUE},
+            "mark": {"type": "rule", "strokeWidth": 2, "color": BLUE, "clip": True},
             "encoding": {"x": axis, "y": {**values, "field": "low"}, "y2": {"field": "high"}},
         },
         {

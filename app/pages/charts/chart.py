@@ -59,6 +59,7 @@ class Chart:
             "$schema": SCHEMA,
             "description": self._sentence(document, shown.words),
             "title": {"text": lines_of(self.title, width, 14), "subtitle": below},
+            "usermeta": {"chart": self.name, "width": PIXELS[width]},
             "padding": PADDING,
             "config": CONFIG,
             **shown.views,

@@ -34,6 +34,12 @@ def patients(count: int) -> str:
     return f"{count} patient" if count == 1 else f"{count} patients"
 
 
+def n_of(counts: Iterable[int]) -> str:
+    """How many patients there are, from the fewest to the most."""
+    known = sorted(counts)
+    return f"n = {known[0]}" if known[0] == known[-1] else f"n = {known[0]} to {known[-1]}"
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """So many of something."""
     return f"{count} {one if count == 1 else many or one + 's'}"

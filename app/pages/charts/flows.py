@@ -35,7 +35,9 @@ def _flow(document: Document, width: Width) -> Picture | Nothing:
         "layer": [*_drawn(boxes, across, down)],
     }
     return Picture(
-        views, ["Boxes: who remains (n). Beside them: who was left out, and why"], " ".join(map(_spoken, steps))
+        views,
+        [f"n = {steps[0]['n']}. Boxes: who remains. Beside them: who was left out, and why"],
+        " ".join(map(_spoken, steps)),
     )
 
 

@@ -5,6 +5,7 @@ Content-Security-Policy, and its identifiers are its own, so that a page may hol
 """
 
 import hashlib
+import math
 import re
 from functools import cache
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from xml.etree import ElementTree
 from pydantic_core import to_json
 
 from app.errors import NotInstalled
-from app.pages.charts.theme import PIXELS, Spec
+from app.pages.charts.theme import Spec
 
 VEGA_LITE, SVG, PNG, PDF = "application/vnd.vegalite.v6+json", "image/svg+xml", "image/png", "application/pdf"
 MEDIA_TYPES = {"json": VEGA_LITE, "svg": SVG, "png": PNG, "pdf": PDF}
@@ -24,6 +25,7 @@ SCALE = 2
 _VERSION = "6.4"
 _SVG = "http://www.w3.org/2000/svg"
 _INVISIBLE = re.compile(r"M0,0h0v0h0Z|")
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
@@ -50,7 +52,7 @@ def svg_of(spec: Spec) -> str:
     """The chart as an element `svg` for a file or for a page: the alternative text is its title."""
     written = _engine().vegalite_to_svg(spec, vl_version=_VERSION, allowed_base_urls=[])
     digest = hashlib.sha256(written.encode()).hexdigest()[:10]
-    return _tidied(written, spec["description"], f"c{digest}-")
+    return _tidied(written, spec, f"c{digest}-")
 
 
 @cache
@@ -60,7 +62,7 @@ def _engine() -> Any:  # noqa: ANN401 - a module
     return vl_convert
 
 
-def _tidied(written: str, alternative: str, prefix: str) -> str:
+def _tidied(written: str, spec: Spec, prefix: str) -> str:
     """The SVG with its alternative text and identifiers of its own, without what nobody sees."""
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(written)  # noqa: S314 - it was written here, a line ago
@@ -71,23 +73,24 @@ def _tidied(written: str, alternative: str, prefix: str) -> str:
         for name in ("class", "role", "aria-hidden", "aria-roledescription", "aria-label", "pointer-events", "cursor"):
             parent.attrib.pop(name, None)
         _rename(parent, prefix)
+        _round(parent)
         _without_style(parent)
-    _widen(root)
+    _widen(root, spec["usermeta"]["width"])
     title = ElementTree.Element(f"{{{_SVG}}}title", {"id": f"{prefix}title"})
-    title.text = alternative
+    title.text = spec["description"]
     root.insert(0, title)
     root.attrib |= {"role": "img", "aria-labelledby": f"{prefix}title", "class": "chart"}
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _widen(root: ElementTree.Element) -> None:
-    """A chart that needs less than one of the two widths has white at its right side."""
-    needed, height = float(root.get("width", 0)), root.get("height", "0")
-    width = str(next((pixels for pixels in sorted(PIXELS.values()) if needed <= pixels), needed))
-    root.attrib |= {"width": width, "viewBox": f"0 0 {width} {height}"}
+def _widen(root: ElementTree.Element, width: int) -> None:
+    """A chart that needs less than its width has white at its right side."""
+    height = root.get("height", "0")
+    full = str(max(width, math.ceil(float(root.get("width", 0)))))
+    root.attrib |= {"width": full, "viewBox": f"0 0 {full} {height}"}
     background = root.find(f"{{{_SVG}}}rect")
     if background is not None:
-        background.set("width", width)
+        background.set("width", full)
 
 
 def _is_invisible(element: ElementTree.Element) -> bool:
@@ -104,6 +107,13 @@ def _rename(element: ElementTree.Element, prefix: str) -> None:
             element.set(name, f"#{prefix}{value[1:]}")
         elif "url(#" in value:
             element.set(name, _REFERENCE.sub(lambda found: f"url(#{prefix}{found.group(1)})", value))
+
+
+def _round(element: ElementTree.Element) -> None:
+    """A hundredth of a pixel is enough."""
+    for name in ("d", "transform", "x", "y", "x2", "y2", "width", "height"):
+        if "." in (value := element.get(name, "")):
+            element.set(name, _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value))
 
 
 def _without_style(element: ElementTree.Element) -> None:

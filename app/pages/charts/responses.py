@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
-from app.pages.charts.figures import evenly, group_of, in_words, interval_of, limits, number, percent, rule_of, why
+from app.pages.charts.figures import (
+    evenly,
+    group_of,
+    in_words,
+    interval_of,
+    limits,
+    n_of,
+    number,
+    percent,
+    rule_of,
+    why,
+)
 from app.pages.charts.theme import BLUE, INK, ORANGE, PERCENT, Spec, Width, pixels_of, plot_width, quantity, shortened
 
 RESPONSE_RATES = "response-rates"
@@ -41,8 +52,8 @@ def _forest(document: Document, width: Width) -> Picture | Nothing:
     }
     by = "" if answer["by"] is None else f" by {in_words(answer['by'])}"
     below = [
-        f"Responders / patients who could be judged (n){by}; rates with {percent(answer['level'])} {_method(rows)} "
-        "intervals",
+        f"{n_of(sum(row['evaluable'] for row in found) for found in panels.values())} who could be judged{by}; "
+        f"responders/judged, rates with {percent(answer['level'])} {_method(rows)} intervals",
         *(f"{measure}: {rule}" for measure, rule in panels),
     ]
     words = " ".join(f"{row['measure']} {group_of(row)}: {_in_words(row)}." for row in rows)
@@ -132,13 +143,14 @@ def _waterfall(document: Document, width: Width) -> Picture | Nothing:
         )
     size = plot_width(width, 52, 4)
     views = {
-        "vconcat": [_bars(row, size) for row in rows],
+        "vconcat": [_bars(row, size, _lower_is_better(answer, row)) for row in rows],
         "spacing": 22,
         "resolve": {"scale": {"x": "independent", "y": "independent", "color": "shared"}},
     }
     most = max(len(_judged(row)) for row in rows)
     below = [
-        "One bar for each patient, the least favourable change first; dark: responder, light: no responder",
+        f"{n_of(len(_judged(row)) for row in rows)} who could be judged, one bar each, the least favourable first; "
+        "dark: responder, light: no responder",
         *(f"{row['measure']}: n = {len(_judged(row))}, {rule_of(row['definition'])}" for row in rows),
         *([f"Of more than {MOST_BARS} patients {MOST_BARS} are drawn, at equal steps"] if most > MOST_BARS else ()),
     ]
@@ -166,7 +178,15 @@ def _extremes(row: Mapping[str, Any]) -> str:
     return f"Changes from {write(values[0])} to {write(values[-1])}{'' if relative else ' points'}."
 
 
-def _bars(row: Mapping[str, Any], size: int) -> Spec:
+def _lower_is_better(answer: Document, row: Mapping[str, Any]) -> bool:
+    scales: Mapping[str, Any] = next(
+        (each["parameters"] for each in answer["definitions"] if each["id"] == "scales"), {}
+    )
+    found = scales.get(row["measure"], {}).get("better", "lower" if row["measure"] == "CK" else "higher")
+    return bool(found == "lower")
+
+
+def _bars(row: Mapping[str, Any], size: int, lower_is_better: bool) -> Spec:
     relative = _is_relative(row)
     points = [
         {
@@ -176,7 +196,7 @@ def _bars(row: Mapping[str, Any], size: int) -> Spec:
         }
         for each in _judged(row)
     ]
-    points.sort(key=lambda point: (-point["change"] if row["measure"] == "CK" else point["change"], point["patient"]))
+    points.sort(key=lambda point: (-point["change"] if lower_is_better else point["change"], point["patient"]))
     points = evenly(points, MOST_BARS)
     of = f"Change of {row['measure']}"
     change = quantity(

@@ -13,13 +13,12 @@ def decade_part(values: Sequence[float]) -> list[float]:
 
 
 def log_ticks(values: Sequence[float], most: int = 7) -> list[float]:
-    """The marks of that axis; only powers of ten where there would be too many."""
+    """The marks of that axis; where there would be too many only powers of ten, at equal steps."""
     marks = _marks(min(values), max(values))
     if len(marks) <= most:
         return marks
-    return [
-        mark for mark in marks if math.log10(mark).is_integer() or math.isclose(math.log10(mark) % 1, 0, abs_tol=1e-9)
-    ]
+    powers = [mark for mark in marks if f"{mark:e}".startswith("1.0")]
+    return powers[:: -(-len(powers) // most)]
 
 
 def whole_ticks(last: int, most: int = 6) -> list[int]:
@@ -27,6 +26,12 @@ def whole_ticks(last: int, most: int = 6) -> list[int]:
     steps = (int(step) * 10**power for power in range(10) for step in _STEPS)
     step = next(step for step in steps if last // step < most)
     return list(range(0, last + 1, step))
+
+
+def within(values: Sequence[float], ends: Sequence[float], factor: float = 50) -> list[float]:
+    """The values with those ends of intervals that are not farther than so many times from all of them."""
+    low, high = min(values) / factor, max(values) * factor
+    return [*values, *(min(max(end, low), high) for end in ends)]
 
 
 def _marks(low: float, high: float) -> list[float]:

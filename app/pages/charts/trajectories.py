@@ -273,7 +273,7 @@ def _swimmer(bars: list[Row], courses: list[Row], days: Spec, place: Spec) -> It
         }
     yield {
         "data": {"values": courses},
-        "mark": {"type": "bar", "color": ORANGE, "height": 11, "stroke": INK, "strokeWidth": 0.5, "minBandSize": 3},
+        "mark": {"type": "bar", "color": ORANGE, "height": 11, "stroke": ORANGE, "strokeWidth": 2},
         "encoding": {"x": days, "x2": {"field": "to"}, "y": place},
     }
 
