@@ -37,12 +37,28 @@ def _weekly_change(document: Document, width: Width) -> Picture | Nothing:
         "spacing": {"row": 26, "column": _GAP},
     }
     n = n_of(row["n"] for rows in panels.values() for row in rows)
-    below = [f"{n} with both values; means with {level} t intervals", *_about_onsets(claims)]
+    below = [f"{n} with both values; means with {level} t intervals", *_about_onsets(claims), *_about_far_ends(panels)]
     return Picture(views, below, " ".join(_weekly_words(panels, claims)))
 
 
 def _about_onsets(claims: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return ("Dashed line: the week from which on every week differs significantly from baseline",) if claims else ()
+
+
+def _about_far_ends(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[str, ...]:
+    """Said where an interval of CK is so wide that the means would be lost in the whole of it."""
+    for rows in panels.values():
+        if rows[0]["scale"] == "ln":
+            points = [_point(row, is_ratio=True) for row in rows]
+            ends = [point[name] for point in points for name in ("low", "high") if point[name] is not None]
+            if within(_around(points), ends) != [*_around(points), *ends]:
+                return ("A line that leaves the picture goes on: its interval is wider than the axis",)
+    return ()
+
+
+def _around(points: Sequence[Row]) -> list[float]:
+    """The means, and 1, where nothing has changed."""
+    return [1.0, *(point["change"] for point in points)]
 
 
 def _panels(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -79,8 +95,7 @@ def _panel(
         "axis": {"labelAngle": 0, "grid": False, "labelExpr": f"[datum.label, {json.dumps(below)}[datum.label] || '']"},
     }  # fmt: skip
     ends = [point[name] for point in points for name in ("low", "high") if point[name] is not None]
-    shown = [same, *(point["change"] for point in points)]
-    shown = within(shown, ends) if is_ratio else [*shown, *ends]
+    shown = within(_around(points), ends) if is_ratio else [same, *ends]
     title = f"{measure} as a multiple of baseline" if is_ratio else f"Change of {measure} (points)"
     values = quantity(
         "change", title,

@@ -41,7 +41,7 @@ def _adverse_events(document: Document, width: Width) -> Picture | Nothing:
     points = [_term(term, width) for term in shown]
     names = [point["name"] for point in points]
     left = max(pixels_of(line) for name in names for line in name.split("\n"))
-    views = _bars(points, names, plot_width(width, 14 + left, 14 + _room(points)))
+    views = _bars(points, left, plot_width(width, 14 + left, 14 + _room(points)))
     serious = row["patients_with_serious_event"]
     below = [
         f"n = {row['safety']} treated: {row['patients_with_event']} with an event, {serious} with a serious one",
@@ -81,14 +81,15 @@ def _room(points: Sequence[Mapping[str, Any]]) -> int:
     return max(pixels_of(point["figures"]) for point in points)
 
 
-def _bars(points: list[dict[str, Any]], names: list[str], size: int) -> Spec:
+def _bars(points: list[dict[str, Any]], left: int, size: int) -> Spec:
+    names = [point["name"] for point in points]
     most = max(point["patients"] for point in points)
     place = {
         "field": "name",
         "type": "nominal",
         "sort": names,
         "title": None,
-        "axis": {"labelLimit": 320, "labelExpr": "split(datum.label, '\\n')"},
+        "axis": {"labelLimit": left, "labelExpr": "split(datum.label, '\\n')"},
     }
     count = quantity(
         "patients", "Patients", scale={"domain": [0, most], "nice": False},

@@ -51,7 +51,7 @@ def rendered(spec: Spec, media_type: str) -> bytes:
 def svg_of(spec: Spec) -> str:
     """The chart as an element `svg` for a file or for a page: the alternative text is its title."""
     written = _engine().vegalite_to_svg(spec, vl_version=_VERSION, allowed_base_urls=[])
-    digest = hashlib.sha256(written.encode()).hexdigest()[:10]
+    digest = hashlib.sha256(to_json(spec)).hexdigest()[:10]
     return _tidied(written, spec, f"c{digest}-")
 
 
@@ -66,13 +66,14 @@ def _tidied(written: str, spec: Spec, prefix: str) -> str:
     """The SVG with its alternative text and identifiers of its own, without what nobody sees."""
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(written)  # noqa: S314 - it was written here, a line ago
+    names = _Names(prefix)
     for parent in [*root.iter()]:
         for child in [*parent]:
             if _is_invisible(child):
                 parent.remove(child)
         for name in ("class", "role", "aria-hidden", "aria-roledescription", "aria-label", "pointer-events", "cursor"):
             parent.attrib.pop(name, None)
-        _rename(parent, prefix)
+        names.rename(parent)
         _round(parent)
         _without_style(parent)
     _widen(root, spec["usermeta"]["width"])
@@ -99,14 +100,28 @@ def _is_invisible(element: ElementTree.Element) -> bool:
     return element.get("display") == "none" or _INVISIBLE.fullmatch(element.get("d", "")) is not None
 
 
-def _rename(element: ElementTree.Element, prefix: str) -> None:
-    for name, value in element.attrib.items():
-        if name == "id":
-            element.set(name, prefix + value)
-        elif name.endswith("href") and value.startswith("#"):
-            element.set(name, f"#{prefix}{value[1:]}")
-        elif "url(#" in value:
-            element.set(name, _REFERENCE.sub(lambda found: f"url(#{prefix}{found.group(1)})", value))
+class _Names:
+    """New identifiers for the elements of a chart. The engine goes on counting from chart to chart, so that its own
+    ones differ from one drawing to the next.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._known: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """The new identifier in place of the engine's."""
+        return self._known.setdefault(name, f"{self._prefix}{len(self._known) + 1}")
+
+    def rename(self, element: ElementTree.Element) -> None:
+        """Give an element and its references the new identifiers."""
+        for name, value in element.attrib.items():
+            if name == "id":
+                element.set(name, self.of(value))
+            elif name.endswith("href") and value.startswith("#"):
+                element.set(name, f"#{self.of(value[1:])}")
+            elif "url(#" in value:
+                element.set(name, _REFERENCE.sub(lambda found: f"url(#{self.of(found.group(1))})", value))
 
 
 def _round(element: ElementTree.Element) -> None:

@@ -38,7 +38,7 @@ def _forest(document: Document, width: Width) -> Picture | Nothing:
     panels: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         panels.setdefault((row["measure"], rule_of(row["definition"])), []).append(row)
-    letters = 14 if width == "narrow" else 26
+    letters = 16 if width == "narrow" else 26
     names = [shortened(group_of(row), letters) for row in rows]
     figures = [_figures(row, width) for row in rows]
     size = plot_width(width, 12 + max(map(pixels_of, names)), 12 + max(map(pixels_of, figures)))
@@ -81,7 +81,13 @@ def _forest_panel(measure: str, rows: Sequence[Mapping[str, Any]], width: Width,
         axis={"values": [0, 0.25, 0.5, 0.75, 1] if width == "wide" else [0, 0.5, 1], "labelExpr": PERCENT,
               "grid": True, "domain": False, "ticks": False, "labels": last},
     )  # fmt: skip
-    place = {"field": "name", "type": "nominal", "sort": names, "title": None, "axis": {"labelPadding": 10}}
+    place = {
+        "field": "name",
+        "type": "nominal",
+        "sort": names,
+        "title": None,
+        "axis": {"labelPadding": 10, "labelLimit": max(map(pixels_of, names))},
+    }
     return {
         "title": {"text": measure, "fontSize": 12, "frame": "group", "anchor": "start", "offset": 4},
         "height": _ROW * len(points),

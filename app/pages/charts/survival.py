@@ -16,6 +16,7 @@ from app.pages.charts.theme import (
     Width,
     colour_of,
     dash_of,
+    pixels_of,
     plot_width,
     quantity,
 )
@@ -23,7 +24,7 @@ from app.pages.charts.theme import (
 CK_NORMAL_TIME, CK_NORMAL_INTERVAL = "ck-normal-time", "ck-normal-interval"
 MOST_GROUPS = len(SERIES)
 _STEPS = {"narrow": 6, "wide": 11}
-_LEFT = 48
+_LEFT, _WIDEST_NAME = 48, 104
 _CURVE, _INTERVAL = "Seen at visits (Kaplan-Meier)", "Between visits (interval-censored)"
 _SURVIVAL = quantity(
     "survival",
@@ -36,7 +37,8 @@ Row = dict[str, Any]
 
 def _time_with_normal_ck(document: Document, width: Width) -> Picture | Nothing:
     answer = answer_in(document, CK_NORMAL_TIME)
-    rows = [row for row in answer.get("results", ()) if row["n"]][:MOST_GROUPS]
+    every = [row for row in answer.get("results", ()) if row["n"]]
+    rows = every[:MOST_GROUPS]
     if not rows:
         return Nothing(
             "No patient of this study has had a normal CK after treatment yet.",
@@ -51,7 +53,8 @@ def _time_with_normal_ck(document: Document, width: Width) -> Picture | Nothing:
         "time", "Days with normal CK", scale={"domain": [0, end], "nice": False},
         axis={"values": times, "format": "d", "labelFlush": False},
     )  # fmt: skip
-    shape = {"width": plot_width(width, _LEFT, 16), "height": 220 if width == "narrow" else 300}
+    left = max(_LEFT, 16 + min(_WIDEST_NAME, max(map(pixels_of, names)))) if len(names) > 1 else _LEFT
+    shape = {"width": plot_width(width, left, 16), "height": 220 if width == "narrow" else 300}
     layers = [
         *_curves(rows, names, between, axis, columns=1 if width == "narrow" else 3),
         *_medians(rows, axis),
@@ -100,7 +103,7 @@ def _curves(
     points = [point for row, name in zip(rows, names, strict=True) for point in _steps(row, name)]
     colours = {name: SERIES[place] for place, name in enumerate(names)}
     shown = [*names, _INTERVAL] if between else names
-    key = {"columns": columns, "symbolType": "stroke", "symbolSize": 500} if len(shown) > 1 else None
+    key = {"columns": columns, "symbolType": "stroke", "symbolSize": 500, "labelLimit": 230} if len(shown) > 1 else None
     plain = {"field": "colour", "type": "nominal", "scale": None}
     band = [
         {**point, "colour": colours[point["series"]]}
@@ -237,7 +240,7 @@ def _at_risk(
             "x": axis,
             "y": {
                 "field": "series", "type": "nominal", "sort": names, "title": None,
-                "axis": {"labelPadding": 14, "labelLimit": _LEFT + 30} if many else None,
+                "axis": {"labelPadding": 14, "labelLimit": _WIDEST_NAME} if many else None,
             },
             "text": quantity("at_risk"),
             "color": colours,

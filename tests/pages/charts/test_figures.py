@@ -96,6 +96,14 @@ def test_an_onset_that_is_not_claimed_is_not_drawn():
     assert "Dashed" not in str(spec["title"])
 
 
+def test_an_interval_that_is_wider_than_the_axis_is_said_to_go_on():
+    spec, _ = spec_and_answer("weekly-change", "weekly-change", "two")
+    assert "A line that leaves the picture goes on" in " ".join(spec["title"]["subtitle"])
+    assert spec["concat"][0]["layer"][1]["mark"]["clip"] is True
+    spec, _ = spec_and_answer("weekly-change", "weekly-change")
+    assert "leaves the picture" not in " ".join(spec["title"]["subtitle"])
+
+
 def test_slopes_are_those_of_the_patients_and_the_means_those_of_the_answer():
     spec, answer = spec_and_answer("ck-change", "ck-change")
     (row,) = answer["results"]

@@ -44,6 +44,15 @@ def test_no_label_leaves_a_chart_and_it_is_as_wide_as_it_says(name, study):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["ck-normal-time", "response-forest"])
+def test_subgroups_have_room_for_their_names(name):
+    for width, pixels in WIDTHS.items():
+        spec = CHARTS[name].draw(document(name, "hostile", by="diagnosis"), width)
+        needed = vl_convert.vegalite_to_svg(spec, vl_version="6.4", allowed_base_urls=[])
+        assert float(re.search(r' width="([\d.]+)"', needed)[1]) <= pixels, width
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHARTS)
 def test_an_svg_has_neither_style_nor_script_and_its_text_is_text(name):
     spec = drawn(name, "hostile", "narrow")
