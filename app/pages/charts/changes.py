@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
 from app.pages.charts.figures import evenly, interval_of, limits, n_of, number, percent
 from app.pages.charts.scales import decade_part, log_ticks, within
 from app.pages.charts.theme import BLUE, INK, MUTED, SKY, VERMILLION, Spec, Width, plot_width, quantity
@@ -18,7 +18,7 @@ _MORE_VALUES = "Send values of treated patients before and after their first inf
 Row = dict[str, Any]
 
 
-def _weekly_change(document: Document, width: Width) -> Picture | Nothing:
+def _weekly_change(document: Document, width: Width) -> Drawing | Nothing:
     answer = answer_in(document, WEEKLY_CHANGE)
     panels = _panels(answer.get("results", ()))
     if not panels:
@@ -38,7 +38,7 @@ def _weekly_change(document: Document, width: Width) -> Picture | Nothing:
     }
     n = n_of(row["n"] for rows in panels.values() for row in rows)
     below = [f"{n} with both values; means with {level} t intervals", *_about_onsets(claims), *_about_far_ends(panels)]
-    return Picture(views, below, " ".join(_weekly_words(panels, claims)))
+    return Drawing(views, below, " ".join(_weekly_words(panels, claims)))
 
 
 def _about_onsets(claims: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ def _weekly_words(
     yield from (text for (measure, _), text in reversed(shown.items()) if measure in panels)
 
 
-def _ck_change(document: Document, width: Width) -> Picture | Nothing:
+def _ck_change(document: Document, width: Width) -> Drawing | Nothing:
     answer = answer_in(document, CK_CHANGE)
     rows = [row for row in answer.get("results", ()) if row["n"]]
     if not rows:
@@ -193,14 +193,17 @@ def _ck_change(document: Document, width: Width) -> Picture | Nothing:
         "height": 300,
         "layer": [*_slopes(slopes, means, labels)],
     }
-    of_all = "each a line" if len(shown) == len(lines) else f"{len(shown)} of them drawn, at equal steps"
-    below = [f"n = {row['n']}, {of_all}; dark: means with {percent(answer['level'])} t intervals", _difference(row)]
+    of_all = ", each a line" if len(shown) == len(lines) else f", {len(shown)} of them drawn, at equal steps"
+    below = [
+        f"n = {row['n']}{of_all if lines else ''}; dark: means with {percent(answer['level'])} t intervals",
+        _difference(row),
+    ]
     claims = [claim["text"] for claim in answer["claims"] if claim["code"] == "change_of_change"]
     words = [
         f"{label}: mean change of ln(CK) {number(row[side]['mean'])} ({limits(interval_of(row[side], 'mean', 't'))})."
         for side, label in zip(_SIDES, labels, strict=True)
     ]
-    return Picture(views, below, " ".join([f"n = {row['n']}.", *words, f"{_difference(row)}.", *claims[:1]]))
+    return Drawing(views, below, " ".join([f"n = {row['n']}.", *words, f"{_difference(row)}.", *claims[:1]]))
 
 
 def _slopes(slopes: list[Row], means: list[Row], labels: list[str]) -> Iterator[Spec]:
@@ -243,5 +246,11 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 CHARTS = (
     Chart(WEEKLY_CHANGE, "Change from baseline, week by week", (WEEKLY_CHANGE,), _weekly_change),
-    Chart(CK_CHANGE, "Change of ln(CK) before and after treatment", (CK_CHANGE,), _ck_change, shows_patients=True),
+    Chart(
+        CK_CHANGE,
+        "Change of ln(CK) before and after treatment",
+        (CK_CHANGE,),
+        _ck_change,
+        takes=frozenset({"patients"}),
+    ),
 )

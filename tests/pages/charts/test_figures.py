@@ -105,7 +105,7 @@ def test_an_interval_that_is_wider_than_the_axis_is_said_to_go_on():
 
 
 def test_slopes_are_those_of_the_patients_and_the_means_those_of_the_answer():
-    spec, answer = spec_and_answer("ck-change", "ck-change")
+    spec, answer = spec_and_answer("ck-change", "ck-change", patients=True)
     (row,) = answer["results"]
     slopes = {}
     for each in rows_with(spec, "patient"):
@@ -118,6 +118,16 @@ def test_slopes_are_those_of_the_patients_and_the_means_those_of_the_answer():
         (interval,) = (each for each in row[side]["intervals"] if (each["of"], each["method"]) == ("mean", "t"))
         assert (mean, low, high) == (row[side]["mean"], interval["low"], interval["high"])
     assert "Difference of the means −1.41 (95 % interval −1.71 to −1.11)" in " ".join(spec["title"]["subtitle"])
+
+
+def test_without_its_patients_a_slope_is_that_of_the_means():
+    spec, answer = spec_and_answer("ck-change", "ck-change")
+    assert rows_with(spec, "patient") == []
+    assert "patients" not in answer["results"][0]
+    assert [row["change"] for row in rows_with(spec, "part", "low")][:2] == [
+        answer["results"][0][side]["mean"] for side in ("before", "after")
+    ]
+    assert "n = 15; dark: means with 95 % t intervals" in spec["title"]["subtitle"]
 
 
 def test_a_waterfall_has_one_bar_a_patient_with_the_verdict_of_the_answer():
