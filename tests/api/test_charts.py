@@ -161,7 +161,7 @@ def test_a_chart_is_kept_and_given_again_byte_for_byte_after_a_correction(client
 def test_the_options_of_a_question_are_those_of_its_chart(client):
     home = fill(client, 4)
     ninety = client.get(f"{home}/charts/weekly-change?level=0.9").json()
-    assert "90 % t intervals" in " ".join(ninety["title"]["subtitle"])
+    assert "90 % intervals" in " ".join(ninety["title"]["subtitle"])
     answer = client.get(f"{home}/analyses/weekly-change?level=0.9").json()
     (row,) = (each for each in answer["results"] if (each["measure"], each["week"]) == ("MMT", 4))
     assert str(row["mean"]) in json.dumps(ninety)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
-from app.pages.charts.figures import evenly, interval_of, limits, n_of, number, percent
+from app.pages.charts.figures import evenly, interval_of, limits, listed, n_of, number, percent, why
 from app.pages.charts.scales import decade_part, log_ticks, within
 from app.pages.charts.theme import BLUE, INK, MUTED, SKY, VERMILLION, Spec, Width, plot_width, quantity
 
@@ -37,7 +37,8 @@ def _weekly_change(document: Document, width: Width) -> Drawing | Nothing:
         "spacing": {"row": 26, "column": _GAP},
     }
     n = n_of(row["n"] for rows in panels.values() for row in rows)
-    below = [f"{n} with both values; means with {level} t intervals", *_about_onsets(claims), *_about_far_ends(panels)]
+    below = [f"{n} with both values; means with {level} intervals", *_about_onsets(claims), *_about_far_ends(panels)]
+    below += _about_absent(answer["results"], panels)
     return Drawing(views, below, " ".join(_weekly_words(panels, claims)))
 
 
@@ -59,6 +60,21 @@ def _about_far_ends(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[
 def _around(points: Sequence[Row]) -> list[float]:
     """The means, and 1, where nothing has changed."""
     return [1.0, *(point["change"] for point in points)]
+
+
+def _about_absent(
+    results: Sequence[Mapping[str, Any]], panels: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[str]:
+    """The weeks of a measure that have no mean, and why."""
+    for measure, rows in panels.items():
+        absent = [
+            row
+            for row in results
+            if (row["measure"], row["scale"]) == (measure, rows[0]["scale"]) and row["mean"] is None
+        ]
+        if absent:
+            weeks = listed(str(row["week"]) for row in absent)
+            yield f"{measure} at week {weeks} has no mean: {why(absent[0]['reason'])}"
 
 
 def _panels(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -141,7 +157,7 @@ def _line_at(value: float, values: Spec) -> Spec:
 
 
 def _point(row: Mapping[str, Any], *, is_ratio: bool) -> Row:
-    interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean", "t") or {}
+    interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean") or {}
     return {
         "week": row["week"],
         "n": row["n"],
@@ -159,7 +175,7 @@ def _weekly_words(
         parts = []
         for row in rows:
             point = _point(row, is_ratio=is_ratio)
-            interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean", "t")
+            interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean")
             parts.append(f"week {row['week']} {number(point['change'])} ({limits(interval)}, n = {row['n']})")
         of = f"{measure} as a multiple of baseline" if is_ratio else f"Mean change of {measure} in points"
         yield f"{of}: {', '.join(parts)}."
@@ -193,9 +209,9 @@ def _ck_change(document: Document, width: Width) -> Drawing | Nothing:
         "height": 300,
         "layer": [*_slopes(slopes, means, labels)],
     }
-    of_all = ", each a line" if len(shown) == len(lines) else f", {len(shown)} of them drawn, at equal steps"
+    of_all = ", each a line" if len(shown) == row["n"] else f", {len(shown)} of them drawn"
     below = [
-        f"n = {row['n']}{of_all if lines else ''}; dark: means with {percent(answer['level'])} t intervals",
+        f"n = {row['n']}{of_all if lines else ''}; dark: means with {percent(answer['level'])} intervals",
         _difference(row),
     ]
     claims = [claim["text"] for claim in answer["claims"] if claim["code"] == "change_of_change"]
@@ -235,7 +251,7 @@ def _span(weeks: Sequence[int]) -> str:
 
 
 def _limits_of(row: Mapping[str, Any]) -> Row:
-    interval = interval_of(row, "mean", "t") or {}
+    interval = interval_of(row, "mean") or {}
     return {"low": interval.get("low"), "high": interval.get("high")}
 
 

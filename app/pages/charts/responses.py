@@ -155,7 +155,8 @@ def _waterfall(document: Document, width: Width) -> Drawing | Nothing:
     }
     most = max(len(_judged(row)) for row in rows)
     below = [
-        f"{n_of(len(_judged(row)) for row in rows)} who could be judged, one bar each, the least favourable first; "
+        f"{n_of(len(_judged(row)) for row in rows)} with a verdict and a known change, one bar each, "
+        "the least favourable first; "
         "dark: responder, light: no responder",
         *(f"{row['measure']}: n = {len(_judged(row))}, {rule_of(row['definition'])}" for row in rows),
         *([f"Of more than {MOST_BARS} patients {MOST_BARS} are drawn, at equal steps"] if most > MOST_BARS else ()),

@@ -83,9 +83,13 @@ def _about(shown: Document) -> Iterator[str]:
     lines = "each a line" if listed == known else f"{listed} of them drawn as lines, at equal steps by identifier"
     yield f"n = {known} treated with a CK result, {lines}; dark: the median at the visits of the protocol"
     yield "Orange marks: infusions. Dashed: the upper limit of normal"
-    absent = sum(not seen["upper_limit"] for each in shown["patients"] for seen in each["results"])
+    seen = [each for one in shown["patients"] for each in one["results"]]
+    absent = sum(not each["upper_limit"] or each["value"] <= 0 for each in seen)
     if absent:
-        yield f"{counted(absent, 'result')} without an upper limit not drawn"
+        yield f"{counted(absent, 'result')} without an upper limit or of 0 not drawn"
+    bounds = sum(each["comparator"] is not None for each in seen)
+    if bounds:
+        yield f"{counted(bounds, 'result')} known as a bound drawn at the bound"
 
 
 def _in_words(shown: Document) -> Iterator[str]:
