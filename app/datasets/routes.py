@@ -1,4 +1,4 @@
-"""The routes of the datasets for statisticians: their variables, and each dataset as CSV or Parquet."""
+"""The routes of the datasets for statisticians: their variables, and each dataset as CSV, Parquet or SAS transport."""
 
 from functools import partial
 from typing import Annotated
@@ -8,9 +8,8 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import Field
 
 from app import SOFTWARE
-from app.datasets import NAMES, DatasetDescription, describe
-from app.datasets.files import CSV, PARQUET, dataset_file
-from app.datasets.parquet import check_installed
+from app.datasets import NAMES, DatasetDescription, describe, parquet, transport
+from app.datasets.files import CSV, PARQUET, TRANSPORT, dataset_file
 from app.datasets.variables import Variable
 from app.errors import Erased, NotAcceptable, NotFound, NotInstalled, TakesTooLong
 from app.estimate.results import Result
@@ -27,7 +26,8 @@ from app.store.snapshot import study_at
 
 router = APIRouter(tags=["analyses"])
 
-SUFFIXES = {"csv": CSV, "parquet": PARQUET}
+SUFFIXES = {"csv": CSV, "parquet": PARQUET, "xpt": TRANSPORT}
+_CHECKS = {PARQUET: parquet.check_installed, TRANSPORT: transport.check_installed}
 
 
 class OfferedDataset(DatasetDescription):
@@ -35,6 +35,9 @@ class OfferedDataset(DatasetDescription):
 
     csv: str = Field(description="Its address as CSV.", examples=["/v1/studies/demo/datasets/adsl.csv"])
     parquet: str = Field(description="Its address as Parquet.", examples=["/v1/studies/demo/datasets/adsl.parquet"])
+    xpt: str = Field(
+        description="Its address as SAS transport file, version 5.", examples=["/v1/studies/demo/datasets/adsl.xpt"]
+    )
     variables: tuple[Variable, ...] = Field(
         description="Its variables in the order of the columns.", examples=[[specimen(Variable)]]
     )
@@ -91,6 +94,7 @@ def _offered(protocol: Protocol, home: str, revision_query: str) -> tuple[Offere
             **dict(description),
             csv=f"{home}/{description.name}.csv{revision_query}",
             parquet=f"{home}/{description.name}.parquet{revision_query}",
+            xpt=f"{home}/{description.name}.xpt{revision_query}",
         )
         for description in describe(protocol)
     )
@@ -98,7 +102,7 @@ def _offered(protocol: Protocol, home: str, revision_query: str) -> tuple[Offere
 
 _FILE = {"type": "string", "format": "binary"}
 _READ = answers("The dataset.", _FILE, "ETag", media_type=CSV)
-_READ["content"][PARQUET] = {"schema": _FILE}
+_READ["content"] |= {PARQUET: {"schema": _FILE}, TRANSPORT: {"schema": _FILE}}
 
 
 @router.get(
@@ -115,7 +119,8 @@ async def get_dataset(
         Path(
             max_length=64,
             pattern=IDENTIFIER,
-            description=f"One of {', '.join(f'`{name}`' for name in NAMES)}, with the suffix `.csv` or `.parquet`. "
+            description=f"One of {', '.join(f'`{name}`' for name in NAMES)}, with the suffix `.csv`, `.parquet` or "
+            "`.xpt` (SAS transport, version 5). "
             "Without a suffix Accept decides; CSV if it is absent.",
             examples=["adsl.csv"],
         ),
@@ -129,8 +134,8 @@ async def get_dataset(
     begins like a formula has a `'` before it; numbers have enough digits to be read back exactly.
     """
     stem, media_type = _requested_dataset(name, request)
-    if media_type == PARQUET:
-        check_installed()
+    if media_type in _CHECKS:
+        _CHECKS[media_type]()
     answer = await despite_erasure(partial(_dataset_response, asker, study, at, stem, media_type, if_none_match))
     answer.headers["Vary"] = "Accept"
     return answer
@@ -146,7 +151,7 @@ def _requested_dataset(name: str, request: Request) -> tuple[str, str]:
         return stem, SUFFIXES[suffix]
     media_type = preferred(request.headers.getlist("accept"), tuple(SUFFIXES.values()))
     if media_type is None:
-        raise NotAcceptable(f"A dataset is {CSV} or {PARQUET}.", headers={"Vary": "Accept"})
+        raise NotAcceptable(f"A dataset is {CSV}, {PARQUET} or {TRANSPORT}.", headers={"Vary": "Accept"})
     return stem, media_type
 
 
@@ -162,7 +167,7 @@ async def _dataset_response(
     _, revision, *_ = origin
     work = partial(dataset_file, study, AsOf(revision), name, media_type)
     answer = tagged(await asker.computed(tag, work, study), tag, None, media_type)
-    suffix = "csv" if media_type == CSV else "parquet"
+    suffix = next(each for each, named in SUFFIXES.items() if named == media_type)
     answer.headers["Content-Disposition"] = f'attachment; filename="{study}-{name}-revision-{revision}.{suffix}"'
     return answer
 
