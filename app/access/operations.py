@@ -45,7 +45,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
     ),
     Scope.READ_PATIENTS: (
         f"GET {_STUDY}/patients", f"GET {_PATIENT}", f"GET {_PATIENT}/history", f"GET {_STUDY}/set-aside",
-        f"GET {_STUDY}/datasets/{{name}}", f"GET {_LIST}", f"POST {_LIST}",
+        f"GET {_STUDY}/datasets/{{name}}", f"GET {_STUDY}/series", f"GET {_LIST}", f"POST {_LIST}",
         *(f"GET {_FHIR}/{name}{rest}" for name in _TYPES
           for rest in ("", "/{id}", "/{id}/_history", "/{id}/_history/{version}")),
         *(f"POST {_FHIR}/{name}/_search" for name in _TYPES),

@@ -1,28 +1,31 @@
-"""The routes of the datasets for statisticians: their variables, and each dataset as CSV, Parquet or SAS transport."""
+"""The routes of the datasets for statisticians: their variables, each dataset as a file, and series of values."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from app import SOFTWARE
 from app.datasets import NAMES, DatasetDescription, describe, parquet, transport
 from app.datasets.files import CSV, PARQUET, TRANSPORT, dataset_file
+from app.datasets.series import AskedSeries, SeriesPage, series_of_study
 from app.datasets.variables import Variable
 from app.errors import Erased, NotAcceptable, NotFound, NotInstalled, TakesTooLong
 from app.estimate.results import Result
 from app.http.answers import Asker, Asking, despite_erasure
-from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, StudyId
+from app.http.dependencies import IDENTIFIER, At, Cursor, IfNoneMatch, Limit, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.http.problems import unknown_name
-from app.http.responses import address, etag_from, matches, preferred, tagged, written
+from app.http.responses import address, etag_from, link, matches, next_page, preferred, tagged, written
 from app.protocol.model import Protocol
-from app.store.audit import everyone_was_read
+from app.store.audit import everyone_was_read, was_read
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
+from app.timeline.vocabulary import AssessmentCode, LabCode
 
 router = APIRouter(tags=["analyses"])
 
@@ -175,3 +178,76 @@ async def _dataset_response(
 def _version(database: Database, study: str, at: AsOf) -> tuple[str, int, int, str]:
     with study_at(database, study, at) as snapshot:
         return snapshot.tag()
+
+
+@router.get(
+    "/v1/studies/{study}/series",
+    operation_id="getSeries",
+    summary="Read the values of a measure over time",
+    responses={
+        200: answers("A page of patients with their values.", reference(SeriesPage), "ETag", "Link"),
+        304: NOT_MODIFIED,
+        **refuses(NotFound, Erased, TakesTooLong),
+    },
+)
+async def get_series(
+    request: Request,
+    study: StudyId,
+    asker: Asking,
+    at: At,
+    measure: Annotated[
+        Literal[LabCode, AssessmentCode], Query(description="The laboratory result or score.", examples=["CK"])
+    ],
+    patient: Annotated[
+        str | None,
+        Query(max_length=64, pattern=IDENTIFIER, description="Only this patient.", examples=["P01"]),
+    ] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """For each patient all values of one measure, as columns that can be drawn: time, day, value, its own upper limit,
+    and whether analyses use it. Records that were merged are one patient. All pages are read at the revision of the
+    first page.
+    """
+    question = ("series", study, measure, patient)
+    at, first = asker.state.cursors.walk(question, at, cursor, start=0)
+    planned = partial(_planned_series, request, asker, question, (first, limit), at)
+    return await despite_erasure(partial(_series, asker, study, planned, if_none_match))
+
+
+def _planned_series(
+    request: Request, asker: Asker, question: tuple[str, str, str, str | None], page: tuple[int, int], at: AsOf
+) -> tuple[AskedSeries, str, list[str]]:
+    """The page that a request means, the tag of its answer, and the records that it shows."""
+    (_, study, measure, patient), (first, limit) = question, page
+    with study_at(asker.state.database, study, at) as snapshot:
+        persons, origin = snapshot.persons(), snapshot.tag()
+        if patient is not None:
+            snapshot.require_patient(patient)
+            first, limit = _place_of(patient, persons), 1
+    shown = list(persons.values())[first : first + limit]
+    more = patient is None and first + limit < len(persons)
+    cursor = asker.state.cursors.sign(question, [snapshot.revision, first + limit]) if more else None
+    following = next_page(request, cursor) if cursor else None
+    asked = AskedSeries(study, snapshot.revision, measure, first, len(shown), following)
+    tag = etag_from("series", measure, first, len(shown), following, *origin)
+    return asked, tag, [record for records in shown for record in records]
+
+
+def _place_of(patient: str, persons: Mapping[str, list[str]]) -> int:
+    """The place of the person whose record this is."""
+    return next(place for place, records in enumerate(persons.values()) if patient in records)
+
+
+async def _series(
+    asker: Asker, study: str, planned: Callable[[], tuple[AskedSeries, str, list[str]]], if_none_match: str | None
+) -> Response:
+    asked, tag, records = await run_sync(planned)
+    was_read(study, records)
+    if matches(if_none_match, tag):
+        return tagged(b"", tag, if_none_match)
+    answer = tagged(await asker.computed(tag, partial(series_of_study, asked), study), tag, None)
+    if asked.following:
+        answer.headers.update(link(asked.following))
+    return answer

@@ -148,6 +148,20 @@ class StudyAt:
         """Where each fact of this `cohort` is found in the timelines."""
         return timelines.sources(self._connection, self.id, self.revision, cohort)
 
+    def persons(self) -> dict[str, list[str]]:
+        """The records of each person, in the order of the cohort: the surviving record names the person."""
+        return timelines.records_of_persons(self._connection, self.id, self.revision)
+
+    def require_patient(self, patient: str) -> None:
+        """Raise `NotFound` or `Erased` unless the study has this patient at the revision."""
+        timelines.find_patient(self._connection, self.id, patient, self.revision)
+
+    def facts_of_rows(
+        self, kind: str, cohort: Cohort, records: Mapping[str, list[str]]
+    ) -> list[tuple[str, str | None]]:
+        """The address of the fact of each row of one kind, and its time as written; for a cohort of few persons."""
+        return timelines.facts_of_rows(self._connection, self.id, self.revision, kind, cohort, records)
+
     def timeline(self, patient: str) -> dict[str, Any]:
         """The timeline document of a patient. Raises `NotFound` and `Erased`."""
         document = timelines.document(self._connection, self.id, patient, self.revision)
