@@ -16,6 +16,7 @@ from app import __version__
 from app.access.authenticator import Authenticator
 from app.access.computing import Computing, workers_of
 from app.access.keys import ApiKeys
+from app.access.live_studies import LiveStudies
 from app.access.rates import Rates
 from app.access.tokens import Tokens
 from app.api import (
@@ -26,6 +27,7 @@ from app.api import (
     docs,
     home,
     intake,
+    live,
     patients,
     protocols,
     revisions,
@@ -114,6 +116,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.workers.forget(study), loop)
         )
         rates = Rates.of(settings, database)
+        app.state.live = live = LiveStudies(settings.live_connections, settings.live_connections_of_client)
         yield {
             "app_state": AppState(
                 settings,
@@ -129,6 +132,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 r_script,
             )
         }
+        await live.close()
         await anyio.to_thread.run_sync(watch.stop)
         await computing.close()
         if rates is not None:
@@ -173,6 +177,7 @@ def _all_routes() -> APIRouter:
         datasets,
         calculators,
         revisions,
+        live,
         session,
         audit,
         routes_read,

@@ -28,6 +28,7 @@ KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
 _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.READ: (
         "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
+        f"GET {_STUDY}/changes/stream",
         f"GET {_STUDY}/datasets", f"GET {_FHIR}/metadata", "GET /v1/protocols", "GET /v1/protocols/{protocol}",
         "GET /v1/templates/labs.csv",
     ),
