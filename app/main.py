@@ -42,6 +42,7 @@ from app.hl7v2 import routes as hl7v2
 from app.http import problems
 from app.http.audit import Audit
 from app.http.authentication import Authentication, authorised
+from app.http.compression import Compression
 from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
@@ -212,6 +213,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     about.install(app)
     docs.install(app)
     problems.install(app, below={"/fhir/": operation_outcome.refusal})
+    app.add_middleware(Compression)
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
