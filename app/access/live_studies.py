@@ -1,7 +1,7 @@
 """Follows the revisions of studies for clients that stay connected.
 
-One task of a process looks once a second for a later revision of each study that somebody follows, whoever stored it:
-this process, another one, or a command. It reads a new revision once, for all who follow the study. Who comes back
+One task of a process looks once a second for a later revision of each study that somebody follows, also for those that
+another process or a command stored. It reads a new revision once, for all who follow the study. Who comes back
 after a while reads by itself what it has missed.
 
 An event holds numbers, times and kinds of facts, and nothing of a patient.
@@ -74,7 +74,7 @@ class Begin:
 
 
 @dataclass(slots=True)
-class Feed:
+class FollowedStudy:
     """A study that somebody follows: its latest revision, and the events of the last revisions by their numbers."""
 
     latest: int
@@ -97,7 +97,7 @@ class LiveStudies:
         self._most = most
         self._most_of_client = most_of_client
         self._clients: Counter[str] = Counter()
-        self._feeds: dict[str, Feed] = {}
+        self._followed: dict[str, FollowedStudy] = {}
         self._watching: asyncio.Task[None] | None = None
         self.ended = False
 
@@ -132,15 +132,15 @@ class LiveStudies:
 
         It ends with the service, and if the ledger was replaced by an older one.
         """
-        feed, position = self._feed(study, begin.latest), begin.after
-        feed.followers += 1
+        followed, position = self._joined(study, begin.latest), begin.after
+        followed.followers += 1
         try:
             if self._watching is None or self._watching.done():
                 self._watching = asyncio.create_task(self._watch(database), context=Context())
-            while not self.ended and position <= feed.latest:
-                news = feed.news
-                if position < feed.latest:
-                    for number, events in (await self._next(database, study, feed, position)).items():
+            while not self.ended and position <= followed.latest:
+                news = followed.news
+                if position < followed.latest:
+                    for number, events in (await self._next(database, study, followed, position)).items():
                         yield events
                         position = number
                 else:
@@ -150,30 +150,30 @@ class LiveStudies:
                     if not news.is_set():
                         yield b""
         finally:
-            feed.followers -= 1
-            if feed.followers == 0 and self._feeds.get(study) is feed:
-                del self._feeds[study]
+            followed.followers -= 1
+            if followed.followers == 0 and self._followed.get(study) is followed:
+                del self._followed[study]
 
-    def _feed(self, study: str, latest: int) -> Feed:
-        """The feed of a study, which is at this revision or a later one."""
-        feed = self._feeds.setdefault(study, Feed(latest))
-        if feed.latest < latest:
-            feed.latest = latest
-            feed.tell()
-        return feed
+    def _joined(self, study: str, latest: int) -> FollowedStudy:
+        """The study with what is kept of it, at this revision or a later one."""
+        followed = self._followed.setdefault(study, FollowedStudy(latest))
+        if followed.latest < latest:
+            followed.latest = latest
+            followed.tell()
+        return followed
 
-    async def _next(self, database: Database, study: str, feed: Feed, position: int) -> dict[int, bytes]:
+    async def _next(self, database: Database, study: str, followed: FollowedStudy, position: int) -> dict[int, bytes]:
         """The events of the next revision, or of some next revisions."""
-        if position + 1 in feed.events:
-            return {position + 1: feed.events[position + 1]}
-        until = min(position + AT_ONCE, feed.latest)
+        if position + 1 in followed.events:
+            return {position + 1: followed.events[position + 1]}
+        until = min(position + AT_ONCE, followed.latest)
         return await run_sync(events_of_study, database, study, position, until)
 
     def end(self) -> None:
         """End every connection, and take no further one."""
         self.ended = True
-        for feed in self._feeds.values():
-            feed.tell()
+        for followed in self._followed.values():
+            followed.tell()
 
     async def close(self) -> None:
         """End, also the task that looks for revisions."""
@@ -184,22 +184,22 @@ class LiveStudies:
 
     async def _watch(self, database: Database) -> None:
         """Look for later revisions while somebody follows a study."""
-        while self._feeds:
+        while self._followed:
             await asyncio.sleep(POLL_SECONDS)
             with suppress(ServiceError):  # a database that does not answer shows in the readiness
-                for study, latest in (await run_sync(latest_revisions, database, sorted(self._feeds))).items():
-                    feed = self._feeds.get(study)
-                    if feed is not None and latest != feed.latest:
-                        await self._renew(database, study, feed, latest)
+                for study, latest in (await run_sync(latest_revisions, database, sorted(self._followed))).items():
+                    followed = self._followed.get(study)
+                    if followed is not None and latest != followed.latest:
+                        await self._renew(database, study, followed, latest)
 
-    async def _renew(self, database: Database, study: str, feed: Feed, latest: int) -> None:
+    async def _renew(self, database: Database, study: str, followed: FollowedStudy, latest: int) -> None:
         """Keep the events of the new revisions and tell everybody."""
-        if latest > feed.latest:
-            after = max(feed.latest, latest - AT_ONCE)
+        if latest > followed.latest:
+            after = max(followed.latest, latest - AT_ONCE)
             new = await run_sync(events_of_study, database, study, after, latest)
-            feed.events = dict(sorted((feed.events | new).items())[-AT_ONCE:])
-        feed.latest = latest
-        feed.tell()
+            followed.events = dict(sorted((followed.events | new).items())[-AT_ONCE:])
+        followed.latest = latest
+        followed.tell()
 
 
 def events_of_study(database: Database, study: str, after: int, until: int) -> dict[int, bytes]:

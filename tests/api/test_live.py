@@ -228,7 +228,7 @@ def test_the_end_of_the_service_ends_all_connections_and_takes_no_more(client):
     assert client.get(f"{home}/changes/stream").status_code == 503
 
 
-# --- the feed that all connections of a process share -----------------------------------------------------------------
+# --- what all connections of a process share --------------------------------------------------------------------------
 
 
 def test_many_connections_of_one_process_look_once_a_second_and_read_a_revision_once(client, monkeypatch):
