@@ -1,7 +1,8 @@
 """Answers of text, from a thousand bytes on, are sent as gzip to clients that take it.
 
 The compressed form has an ETag of its own: that of the plain one with `-gzip` inside the quotes. A client sends back
-the one that it got; the routes see the plain one. The same answer gives the same bytes, in both forms.
+the one that it got; the routes see the plain one. The 304 to `If-None-Match: *` names the plain one, because it has no
+body whose size would decide. The same answer gives the same bytes, in both forms.
 
 Left as they are: what is sent in parts, such as events and the outcomes of lines; what has a coding already; files that
 are compressed by themselves; and answers that hold a secret beside what a request can choose (a session, and a page in
@@ -52,7 +53,7 @@ class Compression:
             nonlocal held
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=message["headers"])
-                if message["status"] == 304 and wanted and (tag := _compressed_tag(headers)) in known:
+                if message["status"] == 304 and wanted and (tag := _compressed_tag(headers)) and tag in known:
                     headers["ETag"] = tag
                     headers.add_vary_header("Accept-Encoding")
                 if _may_be_compressed(scope, headers):
@@ -99,6 +100,8 @@ def _may_be_compressed(scope: Scope, headers: Headers) -> bool:
     """Whether an answer is text without a coding that holds no secret."""
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "content-encoding" in headers or "content-length" not in headers or not _TEXT.fullmatch(media_type):
+        return False
+    if "accept-encoding" in headers.get("vary", "").lower():  # its route has chosen the coding
         return False
     in_session = scope["state"].get("session") is not None and media_type == "text/html"
     return not in_session and "set-cookie" not in headers and path_of(scope) != _SECRETS
